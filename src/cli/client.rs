@@ -1,0 +1,31 @@
+//! The client for Tink as the settings want it.
+
+use std::sync::Arc;
+
+use super::{Environment, Failure};
+use crate::config::ConfigError;
+use crate::tink::{Client, Options, RetryOptions};
+
+/// Builds the client.
+///
+/// # Errors
+/// [`Failure::Config`] if id or secret are missing or the address cannot be used.
+pub fn client(env: &Environment) -> Result<Client, Failure> {
+    let tink = &env.settings.tink;
+    let (client_id, client_secret) = tink.credentials()?;
+    let retry = &env.settings.retry;
+    let options = Options {
+        api_url: tink.api_url.clone(),
+        client_id: client_id.to_owned(),
+        client_secret: client_secret.clone(),
+        connect_timeout: tink.connect_timeout,
+        request_timeout: tink.request_timeout,
+        max_response: tink.max_response,
+        requests_per_second: tink.requests_per_second,
+        concurrency: tink.concurrency,
+        retry: RetryOptions { attempts: retry.attempts, base: retry.base, max: retry.max },
+        keep_raw: env.settings.sync.keep_raw.is_some(),
+    };
+    Client::new(options, Arc::clone(&env.clock), fastrand::u64(..))
+        .map_err(|error| ConfigError::key(&env.settings.file, "tink.api_url", error.to_string()).into())
+}

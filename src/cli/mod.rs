@@ -1,0 +1,181 @@
+//! The command line: one file per command. Wires settings, store, client and output together; decides
+//! nothing about data.
+
+mod client;
+pub mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, ConfigError, Settings, StoreUrl};
+use crate::exit::Exit;
+use crate::observe::log;
+use crate::store::StoreError;
+use crate::store::sqlite::source::SourceError;
+
+/// Keep bank data fresh for every connected user of an application that uses Tink.
+#[derive(Debug, Parser)]
+#[command(name = "tink-sync", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Examples:\n  tink-sync check            is everything set up?\n  tink-sync run --dry-run    what would a pass do?\n  tink-sync run              one full pass\n  tink-sync status           how fresh is every connection?\n\nExit status: 0 all well, 10 some connections failed, 11 some need their user, 69 Tink is away,\n74/75 store, 77 client refused, 78 configuration; the README has the whole table."
+)]
+pub struct Cli {
+    /// Configuration file [default: $TINK_SYNC_CONFIG, else /etc/tink-sync/tink-sync.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Tell more (requests, retries, skipped connections)
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Tell only what went wrong
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Colour in messages and tables
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring every due connection up to date, once, and exit
+    Run(run::Args),
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store is broken or busy.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The application's view is wrong or cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// Input or output failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct Environment {
+    /// The validated settings.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// When this process started.
+    pub started: Timestamp,
+    /// Looks up an environment variable.
+    pub variable: fn(&str) -> Option<std::ffi::OsString>,
+    /// Whether output may be coloured.
+    pub color: bool,
+    /// Tell more.
+    pub verbose: bool,
+    /// Tell only what went wrong.
+    pub quiet: bool,
+}
+
+impl Environment {
+    /// The SQLite file of the store.
+    ///
+    /// # Errors
+    /// [`Failure::Config`] for a PostgreSQL address, which this release cannot use yet.
+    pub fn store_path(&self) -> Result<PathBuf, Failure> {
+        match &self.settings.store.url {
+            StoreUrl::Sqlite(path) => Ok(path.clone()),
+            StoreUrl::Postgres(_) => {
+                let problem =
+                    "postgres:// is not supported by this release; use sqlite:/path/to/file".to_owned();
+                Err(ConfigError::key(&self.settings.file, "store.url", problem).into())
+            }
+        }
+    }
+
+    /// The source view: the database it lies in and its name.
+    ///
+    /// # Errors
+    /// As [`Self::store_path`].
+    pub fn source(&self) -> Result<(PathBuf, String), Failure> {
+        let source = &self.settings.source;
+        let view = source.view.clone().unwrap_or_else(|| crate::store::sqlite::source::OWN_VIEW.to_owned());
+        let path = match &source.database {
+            Some(path) => path.clone(),
+            None => self.store_path()?,
+        };
+        Ok((path, view))
+    }
+}
+
+/// Parses the command line, runs the command and turns its result into an exit code.
+pub fn main() -> Exit {
+    let started = SystemClock.now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done if even the usage text cannot be written.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        }
+    };
+    let color = cli.color;
+    let level = log::Level::of(cli.verbose, cli.quiet);
+    let colored = match color {
+        Color::Auto => log::stderr_has_color(config::process_env),
+        Color::Always => true,
+        Color::Never => false,
+    };
+    log::start(level, colored, config::process_env);
+    match dispatch(cli, started, colored) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            log::fatal(&failure.to_string());
+            Exit::from(&failure)
+        }
+    }
+}
+
+fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> {
+    let path = cli
+        .config
+        .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
+    let settings = config::load(&path, &config::process_env)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let env = Environment {
+        settings,
+        clock: Arc::new(SystemClock),
+        started,
+        variable: config::process_env,
+        color,
+        verbose: cli.verbose,
+        quiet: cli.quiet,
+    };
+    match cli.command {
+        Command::Run(args) => run::run(&env, args),
+    }
+}

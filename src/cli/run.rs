@@ -1,0 +1,274 @@
+//! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and
+//! turns how it ended into an exit code.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+
+use super::{Environment, Failure, client};
+use crate::domain::event::{Event, Summary};
+use crate::domain::ids::RunId;
+use crate::exit::Exit;
+use crate::lifecycle::Signals;
+use crate::observe::log;
+use crate::observe::report::{self, Format, Reporter};
+use crate::observe::{journal, progress};
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::source::{self, OWN_VIEW, SourceError};
+use crate::store::{NewRun, Selection, Store};
+use crate::sync::connection::{Context, Options};
+use crate::sync::pass::{Pass, Task};
+use crate::tink::Client;
+
+/// How long to wait for Tink as a whole, unless configured, when nobody watches.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync run --dry-run                     rehearse, change nothing\n  tink-sync run --connection c-17 --force     this one now, whatever its back-off\n  tink-sync run --format json | jq .outcome   for machines"
+)]
+pub struct Args {
+    /// Rehearse: read everything, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only these connections (also when switched off or synced just now)
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub connection: Vec<String>,
+    /// Only the connections of these users
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub user: Vec<String>,
+    /// Ignore the switch and back-off; connections named are synced although disabled
+    #[arg(long)]
+    pub force: bool,
+    /// Form of the report on standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Who asked for it, for the audit log
+    #[arg(long, value_name = "WHO")]
+    pub actor: Option<String>,
+    /// The address that person came from, for the audit log
+    #[arg(long, value_name = "ADDR", requires = "actor")]
+    pub ip: Option<std::net::IpAddr>,
+    /// How long to wait for Tink as a whole to come back [default: sync.outage_patience]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub outage_patience: Option<Duration>,
+}
+
+/// Runs one pass.
+pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(Command::new(env, args).run());
+    progress::clear();
+    // Requests of connections that were cut short are not waited for.
+    runtime.shutdown_background();
+    exit
+}
+
+type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// The command with what it works out first.
+struct Command<'a> {
+    env: &'a Environment,
+    args: Args,
+    run_id: RunId,
+    trigger: &'static str,
+    selection: Selection,
+    patience: Duration,
+}
+
+impl<'a> Command<'a> {
+    fn new(env: &'a Environment, args: Args) -> Self {
+        let selection = Selection {
+            connections: args.connection.iter().cloned().map(Into::into).collect(),
+            users: args.user.iter().cloned().map(Into::into).collect(),
+        };
+        let by_timer = (env.variable)("TRIGGER_TIMER_REALTIME_USEC").is_some();
+        let trigger = match (&args.actor, by_timer) {
+            (Some(_), _) => "app",
+            (None, true) => "timer",
+            (None, false) => "manual",
+        };
+        let watched = io::stderr().is_terminal();
+        let default = if watched { Duration::ZERO } else { PATIENCE };
+        let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
+        let id = format!("{}-{:08x}", env.started.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..));
+        Self { env, args, run_id: id.into(), trigger, selection, patience }
+    }
+
+    async fn run(self) -> Result<Exit, Failure> {
+        let tell = self.tell();
+        if !self.env.settings.enabled && self.selection.is_all() && !self.args.force {
+            return Ok(self.switched_off(&tell));
+        }
+        let client = client::client(self.env)?;
+        let signals = Signals::watch()?;
+        let path = self.env.store_path()?;
+        let (open_path, patience, started, dry_run) =
+            (path.clone(), self.patience, self.env.started, self.args.dry_run);
+        let open = move || match dry_run {
+            true => SqliteStore::open_dry(&open_path, patience, started),
+            false => SqliteStore::open(&open_path, patience, started),
+        };
+        let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let run = store.begin_run(self.new_run()).await?;
+        self.mirror(&store).await?;
+        let unknown = store.unknown(self.selection.clone()).await?;
+        if !unknown.is_empty() {
+            store.finish_run(&run, "{}".to_owned(), Exit::Usage.code(), self.env.clock.now()).await?;
+            return Err(Failure::Usage(format!(
+                "unknown connection or user: {}; tink-sync status lists them",
+                unknown.join(", ")
+            )));
+        }
+        self.audit(&path)?;
+        let task = Task {
+            run: run.clone(),
+            trigger: self.trigger,
+            selection: self.selection.clone(),
+            force: self.args.force,
+            dry_run: self.args.dry_run,
+            started_at: self.env.started,
+            tell_skipped: self.env.verbose,
+        };
+        let context = self.context(store.clone(), client, Arc::clone(&tell));
+        let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
+        let exit = Exit::of_pass(&end, signals.exit());
+        let finished_at = self.env.clock.now();
+        let totals = report::totals(&end.summary).to_string();
+        store.finish_run(&run, totals, exit.code(), finished_at).await?;
+        tell(&self.ended(exit, end.summary, finished_at));
+        Ok(exit)
+    }
+
+    /// The journal and the report hear of every event.
+    fn tell(&self) -> Tell {
+        let human = self.args.format == Format::Human;
+        let progress = human && io::stderr().is_terminal() && !self.env.quiet;
+        // Under systemd the journal has it all, as records of its own.
+        let silent = self.env.quiet || (log::is_journal() && !io::stdout().is_terminal());
+        let reporter = Mutex::new(Reporter::new(io::stdout(), self.args.format, progress, silent));
+        let run_id = self.run_id.clone();
+        Arc::new(move |event| {
+            journal::write(run_id.as_str(), event);
+            reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
+        })
+    }
+
+    fn switched_off(&self, tell: &Tell) -> Exit {
+        journal::switched_off();
+        if self.args.format == Format::Json {
+            tell(&Event::Started {
+                run_id: self.run_id.clone(),
+                trigger: self.trigger,
+                dry_run: self.args.dry_run,
+                at: self.env.started,
+                connections: 0,
+                due: 0,
+            });
+            tell(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
+        }
+        Exit::Success
+    }
+
+    fn ended(&self, exit: Exit, summary: Summary, finished_at: Timestamp) -> Event {
+        Event::Ended {
+            run_id: self.run_id.clone(),
+            trigger: self.trigger,
+            dry_run: self.args.dry_run,
+            started_at: self.env.started,
+            finished_at,
+            exit_code: exit.code(),
+            summary,
+        }
+    }
+
+    fn new_run(&self) -> NewRun {
+        NewRun {
+            run_id: self.run_id.clone(),
+            trigger: self.trigger,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            version: env!("CARGO_PKG_VERSION"),
+            process_started: self.env.started,
+            started_at: self.env.clock.now(),
+        }
+    }
+
+    /// Copies the source view into the store, in batches, while it is being read.
+    async fn mirror(&self, store: &SqliteStore) -> Result<(), Failure> {
+        let (path, view) = self.env.source()?;
+        if view == OWN_VIEW && self.env.settings.source.database.is_none() && !path.exists() {
+            // A rehearsal before the first run: there is no store yet, so there are no connections.
+            return Ok(());
+        }
+        let now = self.env.clock.now();
+        let (batches, mut arriving) = mpsc::channel(4);
+        let reader = tokio::task::spawn_blocking(move || {
+            source::read_view(&path, &view, now, |batch| {
+                // Nobody listens any more once the store has failed; that error is the one to tell.
+                let _ = batches.blocking_send(batch);
+            })
+        });
+        while let Some(batch) = arriving.recv().await {
+            store.mirror(batch).await?;
+        }
+        reader.await.map_err(io::Error::other)?.map_err(|error: SourceError| Failure::from(error))?;
+        Ok(store.mirror_done().await?)
+    }
+
+    /// User-initiated syncs are audited, one row per connection or user asked for.
+    fn audit(&self, path: &PathBuf) -> Result<(), Failure> {
+        let Some(actor) = self.args.actor.as_deref().filter(|_| !self.args.dry_run) else { return Ok(()) };
+        let now = self.env.clock.now();
+        let ip = self.args.ip.map(|ip| ip.to_string());
+        let mut tables = OwnTables::open(path, now)?;
+        let asked = self.args.connection.iter().map(|id| (Some(id.as_str()), None));
+        let asked = asked.chain(self.args.user.iter().map(|id| (None, Some(id.as_str()))));
+        let mut asked: Vec<(Option<&str>, Option<&str>)> = asked.collect();
+        if asked.is_empty() {
+            asked.push((None, None));
+        }
+        for (connection_id, user_id) in asked {
+            tables.audit(&AuditRow {
+                at: now,
+                actor: Some(actor),
+                ip: ip.as_deref(),
+                action: "sync.requested",
+                connection_id,
+                user_id,
+                result: "ok",
+                details: Some(self.run_id.as_str()),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn context(&self, store: SqliteStore, client: Client, tell: Tell) -> Context<SqliteStore> {
+        let settings = &self.env.settings;
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };
+        let options = Options {
+            min_interval: settings.sync.min_interval,
+            history_days: settings.sync.history_days,
+            overlap_days: settings.sync.overlap_days,
+            lookahead_days: settings.sync.lookahead_days,
+            rewalk: signed(settings.sync.rewalk),
+            deep_rewalk: signed(settings.sync.deep_rewalk),
+            connection_timeout: settings.sync.connection_timeout,
+            deadline: settings.sync.deadline,
+            outage_patience: self.patience,
+            // Some connections write or reconcile while others wait for Tink.
+            slots: settings.tink.concurrency + settings.tink.concurrency / 2 + 1,
+            probe_base: settings.retry.base,
+            quota: settings.quota.syncs_per_day.saturating_sub(reserved),
+            consent_warn: settings.consent.warn.clone(),
+            keep_raw: settings.sync.keep_raw.map(signed),
+        };
+        Context { store, client, clock: Arc::clone(&self.env.clock), options, tell }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can be wrong with the configuration, in words for the person who has to mend it: file, line
+//! if known, key, what was expected. Never holds a value that was typed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the configuration cannot be used; ends the program with exit code 78.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no file at the path.
+    #[error(
+        "{}: no configuration file here; copy tink-sync.toml.example to this path and fill it in, \
+         or name another file with --config", path.display()
+    )]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file is there but cannot be read.
+    #[error("{}: cannot be read: {source}{}", path.display(), sudo_hint(source))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}:{column}: not valid TOML: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line of the mistake, from 1.
+        line: usize,
+        /// Column of the mistake, from 1.
+        column: usize,
+        /// The parser's words.
+        problem: String,
+    },
+    /// A key holds something it must not hold.
+    #[error("{}{}: {key}: {problem}", path.display(), at_line(*line))]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Line of the value, if known.
+        line: Option<usize>,
+        /// Dotted name of the key.
+        key: String,
+        /// What was expected, or what is wrong.
+        problem: String,
+    },
+    /// A variable of the environment holds something it must not hold.
+    #[error("environment variable {name}: {problem}")]
+    Variable {
+        /// Name of the variable.
+        name: &'static str,
+        /// What was expected.
+        problem: String,
+    },
+}
+
+impl ConfigError {
+    /// The error for a file that could not be read.
+    pub(super) fn reading(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::Missing { path }
+        } else {
+            Self::Unreadable { path, source }
+        }
+    }
+
+    /// The error for a key, without a line.
+    pub fn key(path: &Path, key: &str, problem: impl Into<String>) -> Self {
+        Self::Key { path: path.to_owned(), line: None, key: key.to_owned(), problem: problem.into() }
+    }
+
+    /// Whether another user (root) could have read the file.
+    pub fn is_permission_denied(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map(|line| format!(":{line}")).unwrap_or_default()
+}
+
+fn sudo_hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied { "; try again with sudo" } else { "" }
+}

@@ -1,0 +1,149 @@
+//! The names of all keys, and what to say about a name that is none of them. Names only, no values.
+
+/// Every key of the configuration file, in the order of the example.
+pub const KEYS: &[&str] = &[
+    "enabled",
+    "tink.client_id",
+    "tink.client_secret_file",
+    "tink.api_url",
+    "tink.link_url",
+    "tink.connect_timeout",
+    "tink.request_timeout",
+    "tink.max_response",
+    "tink.requests_per_second",
+    "tink.concurrency",
+    "tink.refresh",
+    "store.url",
+    "store.token_key_file",
+    "store.pgpass_file",
+    "source.view",
+    "source.database",
+    "sync.min_interval",
+    "sync.history",
+    "sync.overlap",
+    "sync.lookahead",
+    "sync.rewalk",
+    "sync.deep_rewalk",
+    "sync.connection_timeout",
+    "sync.deadline",
+    "sync.outage_patience",
+    "sync.keep_raw",
+    "quota.syncs_per_day",
+    "quota.reserved_for_manual",
+    "retry.attempts",
+    "retry.base",
+    "retry.max",
+    "consent.warn",
+    "report.metrics_file",
+    "report.history",
+];
+
+const TABLES: &[&str] = &["tink", "store", "source", "sync", "quota", "retry", "consent", "report"];
+
+/// What to tell the operator about the unknown key `name` (dotted).
+pub(super) fn unknown(name: &str) -> String {
+    if let Some(known) = nearest(name) {
+        return format!("unknown key; did you mean `{known}`?");
+    }
+    secret_remedy(name).map_or_else(|| "unknown key".to_owned(), |remedy| format!("unknown key; {remedy}"))
+}
+
+/// The known key or table the operator probably meant.
+fn nearest(name: &str) -> Option<&'static str> {
+    let limit = (name.chars().count() / 2).clamp(1, 3);
+    let close = |candidates: &'static [&'static str]| {
+        let rated = candidates.iter().map(|known| (distance(name, known), *known));
+        rated.filter(|(far, _)| *far <= limit).min().map(|(_, known)| known)
+    };
+    close(KEYS).or_else(|| elsewhere(name)).or_else(|| close(TABLES))
+}
+
+/// A key of the same last name in another table.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+    KEYS.iter().find(|known| last(known) == last(name)).copied()
+}
+
+/// Where the secret belongs that a key of this name would hold.
+fn secret_remedy(name: &str) -> Option<&'static str> {
+    let name = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase().replace(['_', '-'], "");
+    if name.contains("password") || name.contains("passwd") || name.contains("pgpass") {
+        Some(
+            "secrets are never written into this file; put the PostgreSQL password into a password file \
+             of its own and name that in `store.pgpass_file`",
+        )
+    } else if name.contains("tokenkey") {
+        Some(
+            "secrets are never written into this file; put the key into a file of its own and name that \
+             in `store.token_key_file`",
+        )
+    } else if ["secret", "token", "apikey"].iter().any(|word| name.contains(word)) {
+        Some(
+            "secrets are never written into this file; put it into a file of its own, name that in \
+             `tink.client_secret_file`, or store it as the systemd credential `tink-sync.client-secret`",
+        )
+    } else {
+        None
+    }
+}
+
+/// How many letters must be inserted, removed or changed to make `a` from `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut previous = i + 1;
+        let mut next = vec![previous];
+        for (pair, right) in row.windows(2).zip(&b) {
+            let [diagonal, above] = pair else { continue };
+            previous = (diagonal + usize::from(left != *right)).min(above + 1).min(previous + 1);
+            next.push(previous);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_edits() {
+        for (a, b, expected) in [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("sync", "sync", 0)] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_is_suggested() {
+        for (typed, meant) in [
+            ("enabeld", "enabled"),
+            ("sync.overlp", "sync.overlap"),
+            ("sync.min-interval", "sync.min_interval"),
+            ("tink.client_secret_fle", "tink.client_secret_file"),
+            ("min_interval", "sync.min_interval"),
+            ("sync.client_id", "tink.client_id"),
+            ("snyc", "sync"),
+        ] {
+            assert_eq!(unknown(typed), format!("unknown key; did you mean `{meant}`?"));
+        }
+        assert_eq!(unknown("weather"), "unknown key");
+    }
+
+    #[test]
+    fn a_key_for_a_secret_says_where_it_goes() {
+        for (typed, place) in [
+            ("client_secret", "`tink.client_secret_file`"),
+            ("tink.client_secret", "`tink.client_secret_file`"),
+            ("tink.clientSecret", "`tink.client_secret_file`"),
+            ("tink.access_token", "`tink.client_secret_file`"),
+            ("store.password", "`store.pgpass_file`"),
+            ("store.token_key", "`store.token_key_file`"),
+        ] {
+            let text = unknown(typed);
+            assert!(text.contains(place) && text.contains("never written"), "{typed}: {text}");
+        }
+    }
+}

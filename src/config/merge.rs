@@ -1,0 +1,117 @@
+//! The file merged with the environment: the environment wins for the client id and the switch, and
+//! comes last for the secret. Decides where values come from, not whether they are sensible.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::error::ConfigError;
+use super::file::File;
+use super::secrets::{self, SecretError};
+use super::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, ENABLED_VARIABLE, Env};
+
+/// Everything that was chosen, from wherever.
+pub(super) struct Merged {
+    pub file: File,
+    pub secret: Secret,
+    pub credentials_directory: Option<PathBuf>,
+    pub warnings: Vec<String>,
+}
+
+/// The client secret, or why there is none.
+#[derive(Default)]
+pub(super) struct Secret {
+    pub value: Option<SecretString>,
+    pub file: Option<PathBuf>,
+    pub problem: Option<String>,
+}
+
+/// Lays the environment over the file and looks for the client secret.
+pub(super) fn merge(path: &Path, mut file: File, env: &Env<'_>) -> Result<Merged, ConfigError> {
+    if let Some(id) = text(env, CLIENT_ID_VARIABLE)? {
+        file.tink.client_id = Some(id);
+    }
+    if let Some(switch) = text(env, ENABLED_VARIABLE)? {
+        file.enabled = Some(truth(&switch)?);
+    }
+    let credentials_directory =
+        env(CREDENTIALS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut warnings = Vec::new();
+    let secret = match named_secret(path, &file, credentials_directory.as_deref())? {
+        Some(secret) => secret,
+        None => variable_secret(env, &mut warnings)?,
+    };
+    Ok(Merged { file, secret, credentials_directory, warnings })
+}
+
+/// The secret from the file that the configuration names, else from the credential.
+fn named_secret(path: &Path, file: &File, credentials: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
+    if let Some(name) = &file.tink.client_secret_file {
+        // a relative name is most likely the secret itself, pasted into the wrong place
+        if !name.starts_with('/') {
+            let problem = "expected the absolute path of a file that holds the secret";
+            return Err(ConfigError::key(path, "tink.client_secret_file", problem));
+        }
+        return Ok(Some(from_file(PathBuf::from(name), "the file that this key names")));
+    }
+    let found = secrets::credential(credentials, secrets::CLIENT_SECRET);
+    Ok(found.map(|path| from_file(path, "the systemd credential `tink-sync.client-secret`")))
+}
+
+fn from_file(path: PathBuf, what: &str) -> Secret {
+    match secrets::read(&path) {
+        Ok(value) => Secret { value: Some(value), file: Some(path), problem: None },
+        Err(error) => {
+            let problem = Some(format!("{what} {error}{}", sudo_hint(&error)));
+            Secret { value: None, file: Some(path), problem }
+        }
+    }
+}
+
+fn sudo_hint(error: &SecretError) -> &'static str {
+    match error {
+        SecretError::Unreadable(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "; try again with sudo"
+        }
+        SecretError::Unreadable(_)
+        | SecretError::Missing
+        | SecretError::NotAFile
+        | SecretError::Empty
+        | SecretError::NotOneLine
+        | SecretError::TooLarge => "",
+    }
+}
+
+/// The secret from the environment, which other processes of the same user can see.
+fn variable_secret(env: &Env<'_>, warnings: &mut Vec<String>) -> Result<Secret, ConfigError> {
+    let name = CLIENT_SECRET_VARIABLE;
+    let Some(value) = text(env, name)? else { return Ok(Secret::default()) };
+    let expected =
+        |_| ConfigError::Variable { name, problem: "expected the secret on a single line".to_owned() };
+    let value = secrets::one_line(value).map_err(expected)?;
+    warnings.push(format!(
+        "the client secret comes from {name}, where other programs can see it; put it into a file and name \
+         that in tink.client_secret_file, or store it as the systemd credential {}",
+        secrets::CLIENT_SECRET
+    ));
+    Ok(Secret { value: Some(value), file: None, problem: None })
+}
+
+/// A variable of the environment; one that is set to nothing counts as not set.
+fn text(env: &Env<'_>, name: &'static str) -> Result<Option<String>, ConfigError> {
+    let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let problem = || ConfigError::Variable { name, problem: "expected text in UTF-8".to_owned() };
+    value.into_string().map(Some).map_err(|_| problem())
+}
+
+/// An emergency switch must never be misunderstood, so anything unclear is an error.
+fn truth(text: &str) -> Result<bool, ConfigError> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => {
+            let problem = "expected `true` or `false`".to_owned();
+            Err(ConfigError::Variable { name: ENABLED_VARIABLE, problem })
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Secrets from files and systemd credentials. Reads them, judges the permissions of their files, and
+//! never puts a byte of them, or a path that could be a pasted secret, into a message.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+/// Name of the credential with the client secret.
+pub const CLIENT_SECRET: &str = "tink-sync.client-secret";
+/// Name of the credential with the key that seals refresh tokens.
+pub const TOKEN_KEY: &str = "tink-sync.token-key";
+/// Name of the credential with the PostgreSQL password file.
+pub const PGPASS: &str = "tink-sync.pgpass";
+
+/// What to do when no client secret was found anywhere.
+pub(super) const NO_CLIENT_SECRET: &str = "no client secret found; either write it into a file that only \
+     its owner can read and name the file in this key, or store it for the service with `systemd-creds \
+     encrypt --name=tink-sync.client-secret - /etc/credstore.encrypted/tink-sync.client-secret`";
+
+/// Larger than any secret; stops a mistaken path to something endless.
+const LARGEST: u64 = 64 * 1024;
+/// Read and write for group and others.
+const OPEN_TO_OTHERS: u32 = 0o066;
+
+/// Why a file with a secret cannot be used; fits behind "the file ".
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// There is no such file.
+    #[error("does not exist")]
+    Missing,
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// The file is not a regular file.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// It holds more than one line, or bytes that are not text.
+    #[error("must hold the secret alone on a single line of text")]
+    NotOneLine,
+    /// It is far too large.
+    #[error("is too large for a secret")]
+    TooLarge,
+}
+
+impl From<io::Error> for SecretError {
+    fn from(error: io::Error) -> Self {
+        // a credentials directory that is named but absent is the same as one without the file
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            _ => Self::Unreadable(error),
+        }
+    }
+}
+
+/// Reads a secret of one line; one newline at its end is not part of it.
+///
+/// # Errors
+/// [`SecretError`] if the file is absent, unreadable, empty or holds anything but one line.
+pub fn read(path: &Path) -> Result<SecretString, SecretError> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(SecretError::NotAFile);
+    }
+    let mut bytes = Vec::with_capacity(256);
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(SecretError::TooLarge);
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotOneLine)?;
+    if text.ends_with('\n') {
+        text.pop();
+        text.truncate(text.trim_end_matches('\r').len());
+    }
+    one_line(text)
+}
+
+/// Takes a text as a secret if it is one line and not empty.
+pub(super) fn one_line(text: String) -> Result<SecretString, SecretError> {
+    if text.trim().is_empty() {
+        Err(SecretError::Empty)
+    } else if text.chars().any(char::is_control) {
+        Err(SecretError::NotOneLine)
+    } else {
+        Ok(SecretString::from(text))
+    }
+}
+
+/// What is wrong with the permissions of a file that holds a secret, with the line that mends it;
+/// none if they are right or the file cannot be looked at.
+pub fn permission_problem(path: &Path) -> Option<String> {
+    let file = std::fs::metadata(path).ok()?;
+    let mode = file.permissions().mode() & 0o7777;
+    if mode & OPEN_TO_OTHERS == 0 {
+        return None;
+    }
+    let remedy = remedy(path, &file);
+    Some(format!("{} is open to other users (mode {mode:04o}); mend it with: {remedy}", path.display()))
+}
+
+/// A file of root that the service read through its group must change hands before it is closed.
+fn remedy(path: &Path, file: &Metadata) -> String {
+    let name = quoted(path);
+    if file.uid() == 0 {
+        format!("chown tink-sync: {name} && chmod 600 {name}")
+    } else {
+        format!("chmod 600 {name}")
+    }
+}
+
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The credential of this name, if systemd provided it.
+pub(super) fn credential(directory: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let path = directory?.join(name);
+    // one that cannot be looked at is named, so that reading it reports why
+    path.try_exists().unwrap_or(true).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::fs;
+
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        fs::write(&path, bytes).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn one_newline_at_the_end_is_stripped() {
+        for (bytes, secret) in
+            [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), (" a b ", " a b "), ("ä\n", "ä")]
+        {
+            let (_guard, path) = written(bytes.as_bytes());
+            assert_eq!(read(&path).unwrap().expose_secret(), secret);
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused() {
+        for bytes in ["", "\n", " \n", "\r\n"] {
+            let (_guard, path) = written(bytes.as_bytes());
+            assert!(matches!(read(&path), Err(SecretError::Empty)), "{bytes:?}");
+        }
+        for bytes in [&b"a\nb"[..], b"a\n\n", b"\xff\xfe", b"a\0"] {
+            let (_guard, path) = written(bytes);
+            assert!(matches!(read(&path), Err(SecretError::NotOneLine)), "{bytes:?}");
+        }
+        let (guard, path) = written("a".repeat(70_000).as_bytes());
+        assert!(matches!(read(&path), Err(SecretError::TooLarge)));
+        assert!(matches!(read(guard.path()), Err(SecretError::NotAFile)));
+        assert!(matches!(read(&path.join("below")), Err(SecretError::Missing)));
+        assert!(matches!(read(Path::new("/nowhere/at/all")), Err(SecretError::Missing)));
+    }
+
+    #[test]
+    fn a_file_open_to_others_is_a_problem_with_a_remedy() {
+        let (_guard, path) = written(b"abc");
+        for (mode, fine) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let problem = permission_problem(&path);
+            assert_eq!(problem.is_none(), fine, "{mode:o}");
+            assert!(problem.is_none_or(|text| text.ends_with(&format!("chmod 600 {}", path.display()))));
+        }
+        assert_eq!(permission_problem(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn paths_are_quoted_for_the_shell() {
+        assert_eq!(quoted(Path::new("/etc/a-b.c")), "/etc/a-b.c");
+        assert_eq!(quoted(Path::new("/etc/it's it")), r"'/etc/it'\''s it'");
+    }
+
+    #[test]
+    fn credentials_are_found_only_where_they_are() {
+        let (guard, _path) = written(b"abc");
+        assert!(credential(Some(guard.path()), "secret").is_some());
+        assert_eq!(credential(Some(guard.path()), "other"), None);
+        assert_eq!(credential(Some(Path::new("/nowhere")), "secret"), None);
+        assert_eq!(credential(None, "secret"), None);
+    }
+}

@@ -1,0 +1,286 @@
+//! The validated settings, with their defaults: what the rest of the program works with. Holds domain
+//! values inside their bounds; whoever gets them checks nothing again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::error::ConfigError;
+use super::secrets;
+
+/// Everything the operator can choose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The emergency switch; off makes a pass do nothing.
+    pub enabled: bool,
+    /// How to talk to Tink.
+    pub tink: TinkSettings,
+    /// Where our data lie.
+    pub store: StoreSettings,
+    /// Where the application tells us about its users.
+    pub source: SourceSettings,
+    /// What a pass does.
+    pub sync: SyncSettings,
+    /// How often one user is synced at most.
+    pub quota: QuotaSettings,
+    /// How a request is repeated.
+    pub retry: RetrySettings,
+    /// When to warn about consents.
+    pub consent: ConsentSettings,
+    /// What is written about runs, and for how long it is kept.
+    pub report: ReportSettings,
+    /// The file they were read from.
+    pub file: PathBuf,
+    /// `$CREDENTIALS_DIRECTORY`, where systemd itself guards the files.
+    pub credentials_directory: Option<PathBuf>,
+    /// What works but should be changed, each with its remedy; to be logged once.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Every file with a secret that is named or found, with its key.
+    pub fn secret_files(&self) -> Vec<(&'static str, &PathBuf)> {
+        let files = [
+            ("tink.client_secret_file", &self.tink.client_secret_file),
+            ("store.token_key_file", &self.store.token_key_file),
+            ("store.pgpass_file", &self.store.pgpass_file),
+        ];
+        files.into_iter().filter_map(|(key, path)| path.as_ref().map(|path| (key, path))).collect()
+    }
+
+    /// One line with the remedy for every secret file that others may read. Credentials of systemd
+    /// are left out: their mode differs by version, and the directory above them is closed.
+    pub fn permission_problems(&self) -> Vec<String> {
+        let guarded = |path: &PathBuf| {
+            self.credentials_directory.as_ref().is_some_and(|directory| path.starts_with(directory))
+        };
+        let open = self.secret_files().into_iter().filter(|(_, path)| !guarded(path));
+        open.filter_map(|(key, path)| Some(format!("{key}: {}", secrets::permission_problem(path)?)))
+            .collect()
+    }
+}
+
+/// `[tink]`: how to talk to Tink.
+#[derive(Clone, Debug)]
+pub struct TinkSettings {
+    /// The app's id.
+    pub client_id: Option<String>,
+    /// The app's secret, from the first place that has one.
+    pub client_secret: Option<SecretString>,
+    /// The file or credential the secret comes from; none if from the environment or nowhere.
+    pub client_secret_file: Option<PathBuf>,
+    /// Why a secret that was named could not be read.
+    pub client_secret_problem: Option<String>,
+    /// Address of the API, without a trailing slash.
+    pub api_url: String,
+    /// Address of Tink Link, without a trailing slash.
+    pub link_url: String,
+    /// Limit for reaching the server.
+    pub connect_timeout: Duration,
+    /// Limit for one request as a whole.
+    pub request_timeout: Duration,
+    /// Largest answer in decoded bytes.
+    pub max_response: u64,
+    /// Pace over all connections.
+    pub requests_per_second: f64,
+    /// Requests in flight.
+    pub concurrency: usize,
+    /// Whether Tink is asked to fetch from the bank.
+    pub refresh: Refresh,
+    /// The file these settings were read from, for messages.
+    pub config_file: PathBuf,
+}
+
+impl Default for TinkSettings {
+    fn default() -> Self {
+        Self {
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            client_secret_problem: None,
+            api_url: "https://api.tink.com".to_owned(),
+            link_url: "https://link.tink.com".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            max_response: 16 << 20,
+            requests_per_second: 20.0,
+            concurrency: 8,
+            refresh: Refresh::Never,
+            config_file: PathBuf::from(super::DEFAULT_PATH),
+        }
+    }
+}
+
+impl TinkSettings {
+    /// Client id and secret, for the commands that talk to Tink.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that says what to set where, if one of them is missing.
+    pub fn credentials(&self) -> Result<(&str, &SecretString), ConfigError> {
+        let missing = |key, problem: String| ConfigError::key(&self.config_file, key, problem);
+        let id = self.client_id.as_deref().ok_or_else(|| {
+            missing(
+                "tink.client_id",
+                "not set; copy the client id from Tink Console into this key or into TINK_CLIENT_ID"
+                    .to_owned(),
+            )
+        })?;
+        let secret = self.client_secret.as_ref().ok_or_else(|| {
+            let problem = self.client_secret_problem.clone();
+            missing(
+                "tink.client_secret_file",
+                problem.unwrap_or_else(|| secrets::NO_CLIENT_SECRET.to_owned()),
+            )
+        })?;
+        Ok((id, secret))
+    }
+}
+
+/// `tink.refresh`: whether Tink is asked to fetch anew from the bank.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// Take what Tink has.
+    #[default]
+    Never,
+    /// Ask for a consent whose data are older than this.
+    Stale(Duration),
+}
+
+/// `store.url`: where the data are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server; the address holds no password.
+    Postgres(String),
+}
+
+/// `[store]`: where our data lie.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The database.
+    pub url: StoreUrl,
+    /// File with the key that seals refresh tokens; a credential of that name is found by itself.
+    pub token_key_file: Option<PathBuf>,
+    /// PostgreSQL password file; a credential of that name is found by itself.
+    pub pgpass_file: Option<PathBuf>,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        let file = PathBuf::from("/var/lib/tink-sync/tink-sync.db");
+        Self { url: StoreUrl::Sqlite(file), token_key_file: None, pgpass_file: None }
+    }
+}
+
+/// `[source]`: where the application tells us about its users.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSettings {
+    /// The view, a plain SQL name with or without a schema; none reads our own tables.
+    pub view: Option<String>,
+    /// The application's SQLite file; none is the store itself.
+    pub database: Option<PathBuf>,
+}
+
+/// `[sync]`: what a pass does.
+#[derive(Clone, Debug)]
+pub struct SyncSettings {
+    /// A connection that succeeded less than this ago is not due.
+    pub min_interval: Duration,
+    /// Days a first sync goes back; none is everything.
+    pub history_days: Option<i64>,
+    /// Days read again below the watermark.
+    pub overlap_days: i64,
+    /// Days read beyond today.
+    pub lookahead_days: i64,
+    /// An unmoved account is walked again after this.
+    pub rewalk: Duration,
+    /// An unmoved account is walked deeply after this.
+    pub deep_rewalk: Duration,
+    /// Limit for one connection.
+    pub connection_timeout: Duration,
+    /// Limit for one pass.
+    pub deadline: Duration,
+    /// How long an outage is waited out; none leaves it to the command (30 minutes, 0 on a terminal).
+    pub outage_patience: Option<Duration>,
+    /// How long original JSON is kept; none keeps nothing.
+    pub keep_raw: Option<Duration>,
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self {
+            min_interval: Duration::from_hours(5),
+            history_days: None,
+            overlap_days: 14,
+            lookahead_days: 45,
+            rewalk: Duration::from_hours(24),
+            deep_rewalk: Duration::from_hours(7 * 24),
+            connection_timeout: Duration::from_mins(5),
+            deadline: Duration::from_hours(5),
+            outage_patience: None,
+            keep_raw: None,
+        }
+    }
+}
+
+/// `[quota]`: how often one user is synced in a rolling day.
+#[derive(Clone, Debug)]
+pub struct QuotaSettings {
+    /// All syncs of a user.
+    pub syncs_per_day: u32,
+    /// Of these, kept free for syncs that the user asks for.
+    pub reserved_for_manual: u32,
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self { syncs_per_day: 100, reserved_for_manual: 20 }
+    }
+}
+
+/// `[retry]`: how a request is repeated.
+#[derive(Clone, Debug)]
+pub struct RetrySettings {
+    /// Attempts in all, the first included.
+    pub attempts: u32,
+    /// Longest first pause.
+    pub base: Duration,
+    /// Longest pause.
+    pub max: Duration,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self { attempts: 4, base: Duration::from_secs(1), max: Duration::from_secs(30) }
+    }
+}
+
+/// `[consent]`: when to warn.
+#[derive(Clone, Debug)]
+pub struct ConsentSettings {
+    /// Days before the end at which a warning is due, largest first, each once.
+    pub warn: Vec<i64>,
+}
+
+impl Default for ConsentSettings {
+    fn default() -> Self {
+        Self { warn: vec![14, 7, 3, 1] }
+    }
+}
+
+/// `[report]`: what is written about runs.
+#[derive(Clone, Debug)]
+pub struct ReportSettings {
+    /// The `node_exporter` text file.
+    pub metrics_file: Option<PathBuf>,
+    /// How long run history and audit rows are kept.
+    pub history: Duration,
+}
+
+impl Default for ReportSettings {
+    fn default() -> Self {
+        Self { metrics_file: None, history: Duration::from_hours(400 * 24) }
+    }
+}

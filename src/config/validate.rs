@@ -1,0 +1,263 @@
+//! From what was chosen to [`Settings`]: every bound of every key stands here. Touches nothing
+//! outside except the names of credential files, and shows no value.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::base_url::base_url;
+use super::bounds::{
+    Checked, Problem, ZERO, absolute, count, days, hours, minutes, optional_span, span, whole_days, within,
+};
+use super::error::ConfigError;
+use super::file::{
+    ConsentTable, File, QuotaTable, ReportTable, RetryTable, SourceTable, StoreTable, SyncTable, TinkTable,
+};
+use super::merge::{Merged, Secret};
+use super::secrets;
+use super::settings::{
+    ConsentSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings, SourceSettings,
+    StoreSettings, SyncSettings, TinkSettings,
+};
+use super::store_url::store_url;
+use super::value::{Days, Size, Span};
+use crate::domain::window::REMOVAL_MARGIN_DAYS;
+
+/// PostgreSQL cuts longer names off.
+const LONGEST_NAME: usize = 63;
+/// A hundred years.
+const MOST_DAYS: i64 = 36_500;
+
+/// Validates what was merged.
+pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigError> {
+    let Merged { file, secret, credentials_directory, warnings } = merged;
+    let checked = all_tables(path, file, secret, credentials_directory);
+    let mut settings = checked.map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))?;
+    settings.warnings = warnings;
+    let found = further_warnings(&settings);
+    settings.warnings.extend(found);
+    Ok(settings)
+}
+
+fn all_tables(path: &Path, file: File, secret: Secret, credentials: Option<PathBuf>) -> Checked<Settings> {
+    let File { enabled, tink, store, source, sync, quota, retry, consent, report } = file;
+    Ok(Settings {
+        enabled: enabled.unwrap_or(true),
+        tink: TinkSettings { config_file: path.to_owned(), ..self::tink(tink, secret)? },
+        store: self::store(store, credentials.as_deref())?,
+        source: self::source(source)?,
+        sync: self::sync(sync)?,
+        quota: self::quota(&quota)?,
+        retry: self::retry(retry)?,
+        consent: self::consent(consent)?,
+        report: self::report(report)?,
+        file: path.to_owned(),
+        credentials_directory: credentials,
+        warnings: Vec::new(),
+    })
+}
+
+fn tink(table: TinkTable, secret: Secret) -> Checked<TinkSettings> {
+    let default = TinkSettings::default();
+    let timeouts = Span(Duration::from_millis(1))..=minutes(10);
+    Ok(TinkSettings {
+        client_id: table.client_id.map(client_id).transpose()?,
+        client_secret: secret.value,
+        client_secret_file: secret.file,
+        client_secret_problem: secret.problem,
+        api_url: address("tink.api_url", table.api_url, default.api_url)?,
+        link_url: address("tink.link_url", table.link_url, default.link_url)?,
+        connect_timeout: span(
+            "tink.connect_timeout",
+            table.connect_timeout,
+            default.connect_timeout,
+            timeouts.clone(),
+        )?,
+        request_timeout: span(
+            "tink.request_timeout",
+            table.request_timeout,
+            default.request_timeout,
+            timeouts,
+        )?,
+        max_response: {
+            let size = table.max_response.map_or(Size(default.max_response), |written| written.0);
+            within("tink.max_response", size, Size(1 << 10)..=Size(1 << 30))?.0
+        },
+        requests_per_second: pace(table.requests_per_second.unwrap_or(default.requests_per_second))?,
+        concurrency: match table.concurrency {
+            Some(number) => count("tink.concurrency", number, 1..=1024)?,
+            None => default.concurrency,
+        },
+        refresh: refresh(table.refresh.map_or(default.refresh, |written| written.0))?,
+        config_file: default.config_file,
+    })
+}
+
+fn client_id(text: String) -> Checked<String> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(text);
+    }
+    let problem = "expected the client id as Tink Console shows it, without blanks (or TINK_CLIENT_ID)";
+    Err(Problem("tink.client_id", problem.to_owned()))
+}
+
+fn address(key: &'static str, text: Option<String>, default: String) -> Checked<String> {
+    let Some(text) = text else { return Ok(default) };
+    base_url(&text).map_err(|problem| Problem(key, problem.to_owned()))
+}
+
+fn pace(rate: f64) -> Checked<f64> {
+    if rate > 0.0 && rate <= 10_000.0 {
+        return Ok(rate);
+    }
+    Err(Problem("tink.requests_per_second", "expected more than 0 and at most 10000".to_owned()))
+}
+
+fn refresh(refresh: Refresh) -> Checked<Refresh> {
+    if let Refresh::Stale(age) = refresh {
+        within("tink.refresh", Span(age), hours(1)..=days(90))?;
+    }
+    Ok(refresh)
+}
+
+fn store(table: StoreTable, credentials: Option<&Path>) -> Checked<StoreSettings> {
+    let default = StoreSettings::default();
+    let url = match table.url {
+        Some(text) => store_url(&text).map_err(|problem| Problem("store.url", problem.to_owned()))?,
+        None => default.url,
+    };
+    let secret_file = |key, name: Option<String>, credential| {
+        let named = name.map(|name| absolute(key, &name)).transpose()?;
+        Ok(named.or_else(|| secrets::credential(credentials, credential)))
+    };
+    Ok(StoreSettings {
+        url,
+        token_key_file: secret_file("store.token_key_file", table.token_key_file, secrets::TOKEN_KEY)?,
+        pgpass_file: secret_file("store.pgpass_file", table.pgpass_file, secrets::PGPASS)?,
+    })
+}
+
+fn source(table: SourceTable) -> Checked<SourceSettings> {
+    if table.database.is_some() && table.view.is_none() {
+        let problem = "works only together with `source.view`; name the view there, or remove this key";
+        return Err(Problem("source.database", problem.to_owned()));
+    }
+    if table.view.as_deref().is_some_and(|name| !is_sql_name(name)) {
+        let problem = "expected a plain name such as `tink_sync_source_v1` or `schema.name`: letters, digits \
+                       and underscores, not beginning with a digit";
+        return Err(Problem("source.view", problem.to_owned()));
+    }
+    if table.database.as_deref() == Some("") {
+        return Err(Problem(
+            "source.database",
+            "expected the path of the application's database file".to_owned(),
+        ));
+    }
+    Ok(SourceSettings { view: table.view, database: table.database.map(PathBuf::from) })
+}
+
+/// Safe to stand in quotes in a statement: at most one schema, plain letters.
+fn is_sql_name(text: &str) -> bool {
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && part.len() <= LONGEST_NAME
+    };
+    text.split('.').count() <= 2 && text.split('.').all(plain)
+}
+
+fn sync(table: SyncTable) -> Checked<SyncSettings> {
+    let default = SyncSettings::default();
+    let some_time = |longest| Span(Duration::from_millis(1))..=longest;
+    Ok(SyncSettings {
+        min_interval: span("sync.min_interval", table.min_interval, default.min_interval, ZERO..=days(30))?,
+        history_days: match table.history.map(|written| written.0.0) {
+            Some(Some(history)) => Some(within("sync.history", history, Days(1)..=Days(MOST_DAYS))?.0),
+            Some(None) | None => default.history_days,
+        },
+        overlap_days: {
+            // rows nearer to the lower bound are never removed, so a smaller window could not see a removal
+            whole_days("sync.overlap", table.overlap, default.overlap_days, REMOVAL_MARGIN_DAYS..=365)?
+        },
+        lookahead_days: whole_days("sync.lookahead", table.lookahead, default.lookahead_days, 0..=365)?,
+        rewalk: span("sync.rewalk", table.rewalk, default.rewalk, ZERO..=days(365))?,
+        deep_rewalk: span("sync.deep_rewalk", table.deep_rewalk, default.deep_rewalk, ZERO..=days(365))?,
+        connection_timeout: {
+            let range = some_time(hours(24));
+            span("sync.connection_timeout", table.connection_timeout, default.connection_timeout, range)?
+        },
+        deadline: span("sync.deadline", table.deadline, default.deadline, some_time(days(7)))?,
+        outage_patience: optional_span("sync.outage_patience", table.outage_patience, ZERO..=hours(24))?,
+        keep_raw: optional_span("sync.keep_raw", table.keep_raw, ZERO..=days(MOST_DAYS.unsigned_abs()))?
+            .filter(|kept| !kept.is_zero()),
+    })
+}
+
+fn quota(table: &QuotaTable) -> Checked<QuotaSettings> {
+    let default = QuotaSettings::default();
+    let all = table.syncs_per_day.unwrap_or(default.syncs_per_day.into());
+    let reserved = table.reserved_for_manual.unwrap_or(default.reserved_for_manual.into());
+    let syncs_per_day = count("quota.syncs_per_day", all, 1..=10_000)?;
+    if reserved > all {
+        let problem =
+            "expected at most `quota.syncs_per_day` (20 are reserved unless this key says otherwise)";
+        return Err(Problem("quota.reserved_for_manual", problem.to_owned()));
+    }
+    Ok(QuotaSettings {
+        syncs_per_day,
+        reserved_for_manual: count("quota.reserved_for_manual", reserved, 0..=10_000)?,
+    })
+}
+
+fn retry(table: RetryTable) -> Checked<RetrySettings> {
+    let default = RetrySettings::default();
+    let attempts = match table.attempts {
+        Some(number) => count("retry.attempts", number, 1..=20)?,
+        None => default.attempts,
+    };
+    let base = span("retry.base", table.base, default.base, ZERO..=minutes(10))?;
+    let max = span("retry.max", table.max, default.max, ZERO..=hours(1))?;
+    if max < base {
+        return Err(Problem("retry.max", "expected at least `retry.base`".to_owned()));
+    }
+    Ok(RetrySettings { attempts, base, max })
+}
+
+fn consent(table: ConsentTable) -> Checked<ConsentSettings> {
+    let Some(steps) = table.warn else { return Ok(ConsentSettings::default()) };
+    let checked = steps.into_iter().map(|step| within("consent.warn", step.0, Days(0)..=Days(365)));
+    let mut warn = checked.map(|step| step.map(|days| days.0)).collect::<Checked<Vec<i64>>>()?;
+    warn.sort_unstable_by(|a, b| b.cmp(a));
+    warn.dedup();
+    Ok(ConsentSettings { warn })
+}
+
+fn report(table: ReportTable) -> Checked<ReportSettings> {
+    let default = ReportSettings::default();
+    let history = match table.history {
+        // the daily quota is counted from the history, which must reach over it
+        Some(written) => {
+            let kept = within("report.history", written.0, Days(7)..=Days(MOST_DAYS))?;
+            days(kept.0.unsigned_abs()).0
+        }
+        None => default.history,
+    };
+    let metrics_file = table.metrics_file.map(|name| absolute("report.metrics_file", &name)).transpose()?;
+    Ok(ReportSettings { metrics_file, history })
+}
+
+/// What is allowed but most likely not meant.
+fn further_warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = settings.permission_problems();
+    let metrics = settings.report.metrics_file.as_ref();
+    if metrics.is_some_and(|path| path.extension().is_none_or(|end| end != "prom")) {
+        warnings
+            .push("report.metrics_file: node_exporter reads only files whose name ends in .prom".to_owned());
+    }
+    if settings.quota.reserved_for_manual == settings.quota.syncs_per_day {
+        warnings.push(
+            "quota.reserved_for_manual: the whole quota is reserved, so that no pass will sync anyone"
+                .to_owned(),
+        );
+    }
+    warnings
+}

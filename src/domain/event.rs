@@ -1,0 +1,148 @@
+//! What happens during a run, as data: the journal, the JSON lines and the progress line are made of it.
+//! Holds no secret, no IBAN, no name, no amount and no body.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::ids::{ConnectionId, CredentialsId, RunId, UserId};
+use super::outcome::{Counts, Outcome, Reason};
+
+/// How the work on one connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The connection.
+    pub connection_id: ConnectionId,
+    /// Its user.
+    pub user_id: UserId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// A sentence for people.
+    pub error: Option<String>,
+    /// Tink's id of the failed request.
+    pub request_id: Option<String>,
+    /// When the first attempt of this run began.
+    pub started_at: Timestamp,
+    /// Time spent on it in this run.
+    pub duration_ms: u64,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// The totals of a run (contract section 6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Connections looked at.
+    pub connections: u64,
+    /// Of these, due.
+    pub due: u64,
+    /// Due ones by how they ended.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// The others by reason.
+    pub skipped: BTreeMap<Reason, u64>,
+    /// Sums over all connections.
+    pub counts: Counts,
+}
+
+impl Summary {
+    /// How many connections ended like this.
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(&outcome).copied().unwrap_or_default()
+    }
+
+    /// How many were skipped for this reason.
+    pub fn skipped(&self, reason: Reason) -> u64 {
+        self.skipped.get(&reason).copied().unwrap_or_default()
+    }
+}
+
+/// Something worth telling, in the order it happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The pass begins.
+    Started {
+        /// The run.
+        run_id: RunId,
+        /// `timer`, `manual` or `app`.
+        trigger: &'static str,
+        /// Rehearsal only.
+        dry_run: bool,
+        /// When.
+        at: Timestamp,
+        /// Connections looked at.
+        connections: u64,
+        /// Of these, due.
+        due: u64,
+    },
+    /// A connection is being worked on.
+    Claimed(ConnectionId),
+    /// A connection ended.
+    Finished(Finished),
+    /// A connection is not worked on.
+    Skipped {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// Its user.
+        user_id: UserId,
+        /// Why.
+        reason: Reason,
+        /// It was asked for by name.
+        asked: bool,
+    },
+    /// A consent expires soon, or has.
+    ConsentEnds {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// Its user.
+        user_id: UserId,
+        /// The consent.
+        credentials_id: CredentialsId,
+        /// The bank.
+        provider: Option<String>,
+        /// Whole days left; 0 or less is expired.
+        days_left: i64,
+    },
+    /// A connection newly needs its user.
+    NeedsUser {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// Its user.
+        user_id: UserId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Records were put into quarantine for the first time.
+    Quarantined {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// What is wrong with the first of them.
+        reason: String,
+        /// How many.
+        records: u64,
+    },
+    /// Tink as a whole does not answer; claiming waits.
+    Waiting(String),
+    /// Tink as a whole answers again.
+    Resumed,
+    /// Tink as a whole stayed away.
+    Unreachable(String),
+    /// The pass is over.
+    Ended {
+        /// The run.
+        run_id: RunId,
+        /// `timer`, `manual` or `app`.
+        trigger: &'static str,
+        /// Rehearsal only.
+        dry_run: bool,
+        /// When it began.
+        started_at: Timestamp,
+        /// When it ended.
+        finished_at: Timestamp,
+        /// The process's exit code.
+        exit_code: u8,
+        /// The totals.
+        summary: Summary,
+    },
+}

@@ -1,0 +1,11 @@
+//! The words of open banking as types. No I/O, no clock, nothing of the other modules.
+
+pub mod account;
+pub mod amount;
+pub mod connection;
+pub mod consent;
+pub mod event;
+pub mod ids;
+pub mod outcome;
+pub mod transaction;
+pub mod window;

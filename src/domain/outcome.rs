@@ -1,0 +1,156 @@
+//! How a connection ended, why, and what was counted on the way. Texts are the contract's; they are
+//! added to, never renamed.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! text_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order of the contract.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The text of the contract.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// Reads the contract's text back.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+text_enum!(
+    /// How the work on one connection ended.
+    Outcome {
+        /// Something changed and is stored.
+        Synced = "synced",
+        /// Everything was read, nothing changed.
+        Unchanged = "unchanged",
+        /// Some accounts were read, others were not.
+        Partial = "partial",
+        /// Nothing could be read.
+        Failed = "failed",
+        /// Only the user can bring it back.
+        NeedsUser = "needs_user",
+        /// Tink asked to come back later.
+        RateLimited = "rate_limited",
+        /// The run was stopped.
+        Interrupted = "interrupted",
+        /// It was not worked on.
+        Skipped = "skipped",
+    }
+);
+
+text_enum!(
+    /// Why an outcome is what it is.
+    Reason {
+        /// Tink answered 5xx.
+        Http5xx = "http_5xx",
+        /// Tink refused the call for this user.
+        Http4xx = "http_4xx",
+        /// No connection, or it broke.
+        Network = "network",
+        /// No answer in time, or the connection's time was used up.
+        Timeout = "timeout",
+        /// The answer could not be read.
+        Malformed = "malformed",
+        /// The answer was larger than `tink.max_response`.
+        TooLarge = "too_large",
+        /// The same page token came twice.
+        PageLoop = "page_loop",
+        /// The token lacks a scope.
+        ScopeMissing = "scope_missing",
+        /// Tink does not know the user.
+        TinkUserUnknown = "tink_user_unknown",
+        /// Tink answered 429.
+        RateLimited = "rate_limited",
+        /// Tink could not reach the bank; data as of its last success.
+        BankUnavailable = "bank_unavailable",
+        /// The consent has expired.
+        ConsentExpired = "consent_expired",
+        /// The consent was withdrawn.
+        ConsentRevoked = "consent_revoked",
+        /// The bank wants a new login.
+        LoginRequired = "login_required",
+        /// Tink shows no accounts where there were some.
+        NoAccounts = "no_accounts",
+        /// Too many rows vanished at once; none was removed.
+        MassVanish = "mass_vanish",
+        /// Rows of a re-consent without a counterpart were kept.
+        ReconsentUnmatched = "reconsent_unmatched",
+        /// A refresh token was lost.
+        RefreshLost = "refresh_lost",
+        /// The row of the source view is unusable.
+        SourceRow = "source_row",
+        /// Another run took the connection over.
+        LeaseLost = "lease_lost",
+        /// The pass ran out of time.
+        Deadline = "deadline",
+        /// A bug: the task panicked.
+        Panic = "panic",
+        /// The store failed.
+        Store = "store",
+        /// Skip: switched off by the application or the operator.
+        Disabled = "disabled",
+        /// Skip: the user's plan does not include bank sync now.
+        NotEntitled = "not_entitled",
+        /// Skip: synced less than `sync.min_interval` ago.
+        Recent = "recent",
+        /// Skip: the user's daily quota is used up.
+        Quota = "quota",
+        /// Skip: backing off.
+        NotBefore = "not_before",
+        /// Skip: another run has it.
+        Leased = "leased",
+    }
+);
+
+/// What was counted while a connection (or a whole run) was worked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Accounts seen.
+    pub accounts: u64,
+    /// Distinct transactions read.
+    pub fetched: u64,
+    /// Rows new in the store.
+    pub added: u64,
+    /// Rows changed or revived.
+    pub updated: u64,
+    /// Rows marked removed.
+    pub removed: u64,
+    /// Records newly put into quarantine.
+    pub quarantined: u64,
+    /// HTTP requests sent.
+    pub requests: u64,
+    /// Of these, repetitions.
+    pub retries: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.accounts += other.accounts;
+        self.fetched += other.fetched;
+        self.added += other.added;
+        self.updated += other.updated;
+        self.removed += other.removed;
+        self.quarantined += other.quarantined;
+        self.requests += other.requests;
+        self.retries += other.retries;
+    }
+}

@@ -1,0 +1,89 @@
+//! A transaction as Tink shows it, with exact money and texts byte for byte (tink-api.md 4.1).
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::amount::Money;
+use super::ids::TransactionId;
+
+/// Tink's status of a row; unknown values count as `Undefined`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Posted by the bank.
+    Booked,
+    /// Announced, not posted yet; its booked date is the expected one.
+    Pending,
+    /// Neither of the two.
+    Undefined,
+}
+
+impl Status {
+    /// The text of the store and the views.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Booked => "booked",
+            Self::Pending => "pending",
+            Self::Undefined => "undefined",
+        }
+    }
+
+    /// Reads the store's text or Tink's, in any case.
+    pub fn parse(text: &str) -> Self {
+        match text.to_ascii_lowercase().as_str() {
+            "booked" => Self::Booked,
+            "pending" => Self::Pending,
+            _ => Self::Undefined,
+        }
+    }
+}
+
+/// One transaction of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Tink's id, unique inside the account.
+    pub id: TransactionId,
+    /// Booked, pending or undefined.
+    pub status: Status,
+    /// Signed amount and its currency; minus is money leaving the account.
+    pub money: Money,
+    /// Day of posting in the bank's time zone; for a pending row the expected one.
+    pub booked_date: Option<Date>,
+    /// Value date.
+    pub value_date: Option<Date>,
+    /// When it was initiated.
+    pub transaction_date: Option<Date>,
+    /// Exact time of posting, if the bank gives a valid one.
+    pub booked_at: Option<Timestamp>,
+    /// Cleaned text (`descriptions.display`).
+    pub description: Option<String>,
+    /// The bank's raw text (`descriptions.original`).
+    pub description_original: Option<String>,
+    /// Long text (`descriptions.detailed.unstructured`).
+    pub description_detailed: Option<String>,
+    /// Merchant's name.
+    pub merchant_name: Option<String>,
+    /// Merchant category code.
+    pub merchant_category_code: Option<String>,
+    /// Tink's category id.
+    pub category_id: Option<String>,
+    /// Tink's type (`DEFAULT`, `PAYMENT`, …).
+    pub kind: Option<String>,
+    /// Payment reference.
+    pub reference: Option<String>,
+    /// The bank's id of the transaction; not promised unique or stable.
+    pub provider_transaction_id: Option<String>,
+    /// Whether the bank says that the row can still change.
+    pub mutability: Option<String>,
+    /// Payer's name.
+    pub payer_name: Option<String>,
+    /// Payee's name.
+    pub payee_name: Option<String>,
+}
+
+impl Transaction {
+    /// The text that identifies it best: the bank's raw one, else the cleaned one.
+    pub fn text(&self) -> &str {
+        let text = self.description_original.as_deref().or(self.description.as_deref());
+        text.unwrap_or_default()
+    }
+}

@@ -1,0 +1,279 @@
+//! Events as log records with the fields and message ids of the contract. `MESSAGE` is a sentence a
+//! person can act on; no field holds a secret, an IBAN, a name, an amount or a body.
+
+use crate::domain::event::{Event, Finished, Summary};
+use crate::domain::outcome::{Outcome, Reason};
+use crate::exit::Exit;
+
+use super::log::NOTICE;
+
+const STARTED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a01";
+const CONNECTION_DONE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a02";
+const CONNECTION_SKIPPED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a03";
+const ENDED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a04";
+const CONSENT: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a05";
+const NEEDS_USER: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a06";
+const QUARANTINED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a07";
+const UNREACHABLE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08";
+const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
+
+/// One record at a level chosen at run time; tracing wants it fixed at each place.
+macro_rules! record {
+    ($level:expr, $($fields:tt)+) => {
+        match $level {
+            Severity::Error => tracing::error!($($fields)+),
+            Severity::Warning => tracing::warn!($($fields)+),
+            Severity::Notice => tracing::info!(target: NOTICE, $($fields)+),
+            Severity::Info => tracing::info!($($fields)+),
+        }
+    };
+}
+
+/// The journal's priorities that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    Error,
+    Warning,
+    Notice,
+    Info,
+}
+
+/// Tells that the emergency switch is off.
+pub fn switched_off() {
+    let text = "switched off (enabled = false): no connection was synced; set enabled = true to sync again";
+    record!(Severity::Notice, message_id = SWITCHED_OFF, "{text}");
+}
+
+/// Writes the record of an event of run `run_id`, if it has one.
+pub fn write(run_id: &str, event: &Event) {
+    match event {
+        Event::Started { run_id, trigger, connections, due, dry_run, .. } => {
+            let rehearsal = if *dry_run { " (dry run)" } else { "" };
+            tracing::info!(
+                message_id = STARTED,
+                tink.run_id = run_id.as_str(),
+                tink.trigger = trigger,
+                tink.connections = connections,
+                tink.due = due,
+                "pass {run_id} started{rehearsal}: {due} of {connections} connections are due"
+            );
+        }
+        Event::Finished(finished) => connection_done(run_id, finished),
+        Event::Skipped { connection_id, user_id, reason, asked } => {
+            let text = format!("connection {connection_id} was not synced: {}", skip_text(*reason));
+            let (connection_id, user_id, reason) =
+                (connection_id.as_str(), user_id.as_str(), reason.as_str());
+            if *asked {
+                tracing::warn!(
+                    message_id = CONNECTION_SKIPPED,
+                    tink.run_id = run_id,
+                    tink.connection_id = connection_id,
+                    tink.user_id = user_id,
+                    tink.reason = reason,
+                    "{text}"
+                );
+            } else {
+                tracing::debug!(
+                    message_id = CONNECTION_SKIPPED,
+                    tink.run_id = run_id,
+                    tink.connection_id = connection_id,
+                    tink.user_id = user_id,
+                    tink.reason = reason,
+                    "{text}"
+                );
+            }
+        }
+        Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
+            of_connection(event)
+        }
+        Event::Claimed(_) => {}
+        Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),
+        Event::Resumed => tracing::info!(target: NOTICE, "Tink answers again, the pass goes on"),
+        Event::Unreachable(error) => tracing::error!(
+            message_id = UNREACHABLE,
+            tink.run_id = run_id,
+            tink.reason = Reason::Network.as_str(),
+            "Tink as a whole cannot be reached, pass given up, nothing is lost: {error}"
+        ),
+        Event::Ended { run_id, exit_code, summary, .. } => ended(run_id.as_str(), *exit_code, summary),
+    }
+}
+
+/// Events of one connection that need a person, now or soon.
+fn of_connection(event: &Event) {
+    match event {
+        Event::ConsentEnds { connection_id, user_id, credentials_id, provider, days_left } => {
+            let bank = provider.as_deref().unwrap_or("the bank");
+            let text = match days_left {
+                ..0 => format!(
+                    "the consent for {bank} of connection {connection_id} has expired: ask the user to renew it"
+                ),
+                _ => format!(
+                    "the consent for {bank} of connection {connection_id} expires in {days_left} days: ask the user to renew it"
+                ),
+            };
+            tracing::warn!(
+                message_id = CONSENT,
+                tink.connection_id = connection_id.as_str(),
+                tink.user_id = user_id.as_str(),
+                tink.credentials_id = credentials_id.as_str(),
+                tink.provider = provider.as_deref(),
+                tink.days_left = days_left,
+                "{text}"
+            );
+        }
+        Event::NeedsUser { connection_id, user_id, reason } => tracing::warn!(
+            message_id = NEEDS_USER,
+            tink.connection_id = connection_id.as_str(),
+            tink.user_id = user_id.as_str(),
+            tink.reason = reason.as_str(),
+            "connection {connection_id} needs its user: {}",
+            user_text(*reason)
+        ),
+        Event::Quarantined { connection_id, reason, records } => tracing::warn!(
+            message_id = QUARANTINED,
+            tink.connection_id = connection_id.as_str(),
+            tink.reason = reason.as_str(),
+            "{records} record(s) of connection {connection_id} could not be read and are in quarantine: {reason}"
+        ),
+        _ => {}
+    }
+}
+
+fn connection_done(run_id: &str, finished: &Finished) {
+    let severity = match finished.outcome {
+        Outcome::Failed => Severity::Error,
+        Outcome::NeedsUser | Outcome::RateLimited | Outcome::Partial => Severity::Warning,
+        Outcome::Synced | Outcome::Unchanged | Outcome::Interrupted | Outcome::Skipped => Severity::Info,
+    };
+    let counts = &finished.counts;
+    record!(
+        severity,
+        message_id = CONNECTION_DONE,
+        tink.run_id = run_id,
+        tink.connection_id = finished.connection_id.as_str(),
+        tink.user_id = finished.user_id.as_str(),
+        tink.outcome = finished.outcome.as_str(),
+        tink.reason = finished.reason.map(Reason::as_str),
+        tink.request_id = finished.request_id.as_deref(),
+        tink.accounts = counts.accounts,
+        tink.fetched = counts.fetched,
+        tink.added = counts.added,
+        tink.updated = counts.updated,
+        tink.removed = counts.removed,
+        tink.quarantined = counts.quarantined,
+        tink.requests = counts.requests,
+        tink.retries = counts.retries,
+        tink.duration_ms = finished.duration_ms,
+        "{}",
+        sentence(finished)
+    );
+}
+
+/// A connection's end in a sentence.
+pub fn sentence(finished: &Finished) -> String {
+    let id = &finished.connection_id;
+    let why = finished.error.clone().or_else(|| finished.reason.map(|reason| reason.to_string()));
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    let counts = &finished.counts;
+    match finished.outcome {
+        Outcome::Synced => {
+            format!(
+                "connection {id} synced: {} new, {} changed, {} removed",
+                counts.added, counts.updated, counts.removed
+            )
+        }
+        Outcome::Unchanged => format!("connection {id} has nothing new"),
+        Outcome::Partial => format!("connection {id} was read in part{why}"),
+        Outcome::Failed => format!("connection {id} failed{why}"),
+        Outcome::NeedsUser => format!("connection {id} needs its user{why}"),
+        Outcome::RateLimited => format!("connection {id} was rate limited{why}"),
+        Outcome::Interrupted => format!("connection {id} was interrupted; the next pass goes on"),
+        Outcome::Skipped => format!("connection {id} was not synced{why}"),
+    }
+}
+
+fn skip_text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Disabled => "it is disabled",
+        Reason::NotEntitled => "its user is not entitled now",
+        Reason::Recent => "it was synced less than sync.min_interval ago",
+        Reason::Quota => "the user's syncs of the last 24 hours are used up",
+        Reason::NotBefore => "it is backing off after failures (--force ignores that)",
+        Reason::Leased => "another run has it or just had it",
+        _ => "see the reason",
+    }
+}
+
+fn user_text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ConsentExpired => "the consent has expired, send the user a renewal link",
+        Reason::ConsentRevoked => "the consent was withdrawn, the bank has to be connected again",
+        Reason::LoginRequired => "the bank wants a new login, send the user a renewal link",
+        Reason::NoAccounts => "Tink shows no accounts any more, the bank may have to be connected again",
+        _ => "see the reason",
+    }
+}
+
+fn ended(run_id: &str, exit_code: u8, summary: &Summary) {
+    let exit = Exit::from_code(exit_code).unwrap_or(Exit::Internal);
+    let severity = match exit {
+        Exit::Success | Exit::Interrupted | Exit::Terminated => Severity::Notice,
+        Exit::NeedsUser | Exit::Incomplete => Severity::Warning,
+        _ => Severity::Error,
+    };
+    let counts = &summary.counts;
+    record!(
+        severity,
+        message_id = ENDED,
+        tink.run_id = run_id,
+        tink.exit_code = exit_code,
+        tink.connections = summary.connections,
+        tink.due = summary.due,
+        tink.synced = summary.outcome(Outcome::Synced),
+        tink.unchanged = summary.outcome(Outcome::Unchanged),
+        tink.partial = summary.outcome(Outcome::Partial),
+        tink.failed = summary.outcome(Outcome::Failed),
+        tink.needs_user = summary.outcome(Outcome::NeedsUser),
+        tink.rate_limited = summary.outcome(Outcome::RateLimited),
+        tink.interrupted = summary.outcome(Outcome::Interrupted),
+        tink.skipped = summary.skipped.values().sum::<u64>(),
+        tink.accounts = counts.accounts,
+        tink.fetched = counts.fetched,
+        tink.added = counts.added,
+        tink.updated = counts.updated,
+        tink.removed = counts.removed,
+        tink.quarantined = counts.quarantined,
+        tink.requests = counts.requests,
+        tink.retries = counts.retries,
+        "pass {run_id} finished with {exit_code} ({}): {}",
+        exit.meaning(),
+        totals(summary)
+    );
+}
+
+/// The totals in a line.
+pub fn totals(summary: &Summary) -> String {
+    let mut parts = Vec::new();
+    for outcome in Outcome::ALL {
+        let number = summary.outcome(*outcome);
+        if number > 0 {
+            parts.push(format!("{number} {}", outcome.as_str().replace('_', " ")));
+        }
+    }
+    let skipped: u64 = summary.skipped.values().sum();
+    if skipped > 0 {
+        parts.push(format!("{skipped} skipped"));
+    }
+    if parts.is_empty() {
+        parts.push("no connections".to_owned());
+    }
+    let counts = &summary.counts;
+    format!(
+        "{}; {} new, {} changed, {} removed rows",
+        parts.join(", "),
+        counts.added,
+        counts.updated,
+        counts.removed
+    )
+}

@@ -1,0 +1,186 @@
+//! Where log records go: to journald natively when systemd reads our standard error, else to standard
+//! error as plain lines. Standard output belongs to the report.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+use super::progress;
+
+/// Target of records that journald gets as `notice`, a level that tracing does not have.
+pub const NOTICE: &str = "tink_sync::notice";
+
+static NATIVE: AtomicBool = AtomicBool::new(false);
+
+/// How much to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Only what went wrong.
+    Quiet,
+    /// What needs a person; everything that happened goes to the journal.
+    Normal,
+    /// Requests, retries and skipped connections too.
+    Verbose,
+}
+
+impl Level {
+    /// The level of the two command-line flags.
+    pub fn of(verbose: bool, quiet: bool) -> Self {
+        match (verbose, quiet) {
+            (true, _) => Self::Verbose,
+            (_, true) => Self::Quiet,
+            _ => Self::Normal,
+        }
+    }
+
+    fn on_stderr(self) -> tracing::Level {
+        match self {
+            Self::Quiet => tracing::Level::ERROR,
+            Self::Normal => tracing::Level::WARN,
+            Self::Verbose => tracing::Level::DEBUG,
+        }
+    }
+
+    fn in_journal(self) -> tracing::Level {
+        match self {
+            Self::Verbose => tracing::Level::DEBUG,
+            Self::Quiet | Self::Normal => tracing::Level::INFO,
+        }
+    }
+}
+
+/// Whether colour on standard error is welcome.
+pub fn stderr_has_color(variable: fn(&str) -> Option<OsString>) -> bool {
+    io::stderr().is_terminal() && variable("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether records go to journald natively.
+pub fn is_journal() -> bool {
+    NATIVE.load(Ordering::Relaxed)
+}
+
+/// Starts logging; later calls in the same process change nothing.
+pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
+    let ours = |metadata: &Metadata<'_>| metadata.target().starts_with("tink_sync");
+    if stderr_is_journal(variable)
+        && let (Ok(plain), Ok(notice)) = (journald(Priority::Informational), journald(Priority::Notice))
+    {
+        let max = level.in_journal();
+        let is_notice = |metadata: &Metadata<'_>| metadata.target() == NOTICE;
+        let plain = plain.with_filter(filter_fn(move |m| ours(m) && !is_notice(m) && *m.level() <= max));
+        let notice = notice.with_filter(filter_fn(is_notice));
+        if Registry::default().with(plain).with(notice).try_init().is_ok() {
+            NATIVE.store(true, Ordering::Relaxed);
+        }
+        return;
+    }
+    let max = level.on_stderr();
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines { color })
+        .with_writer(|| BesideProgress)
+        .with_filter(filter_fn(move |m| ours(m) && *m.level() <= max));
+    // A second start (in tests) keeps the first.
+    let _ = Registry::default().with(lines).try_init();
+}
+
+fn journald(info: Priority) -> io::Result<tracing_journald::Layer> {
+    let priorities = PriorityMappings { info, debug: Priority::Debug, ..PriorityMappings::new() };
+    let layer = tracing_journald::layer()?.with_field_prefix(None);
+    Ok(layer.with_syslog_identifier("tink-sync".to_owned()).with_priority_mappings(priorities))
+}
+
+/// systemd names the device and inode of the stream it gave us; another one was put in its place else.
+fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
+    let Some(stream) = variable("JOURNAL_STREAM") else { return false };
+    let metadata =
+        io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from).and_then(|f| f.metadata());
+    metadata.is_ok_and(|m| stream.to_str() == Some(&format!("{}:{}", m.dev(), m.ino())))
+}
+
+/// Tells why the program ends. Natively logged records of a process that ends at once can lose their
+/// unit's name, so such a line goes to standard error as well.
+pub fn fatal(message: &str) {
+    tracing::error!("{message}");
+    if is_journal() {
+        // Nothing is left to do if even that fails.
+        let _ = writeln!(io::stderr(), "{message}");
+    }
+}
+
+/// One plain line per record.
+struct Lines {
+    color: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (word, code) = match *event.metadata().level() {
+            tracing::Level::ERROR => ("error", "31"),
+            tracing::Level::WARN => ("warning", "33"),
+            tracing::Level::INFO => ("info", "32"),
+            _ => ("debug", "2"),
+        };
+        let mut fields = Fields { message: String::new(), others: String::new() };
+        event.record(&mut fields);
+        match self.color {
+            true => write!(writer, "\x1b[{code}m{word}:\x1b[0m {}", fields.message)?,
+            false => write!(writer, "{word}: {}", fields.message)?,
+        }
+        if word == "debug" {
+            writer.write_str(&fields.others)?;
+        }
+        writeln!(writer)
+    }
+}
+
+struct Fields {
+    message: String,
+    others: String,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            "message_id" => Ok(()),
+            name => write!(self.others, " {name}={value:?}"),
+        };
+    }
+}
+
+/// Standard error, with the progress bar out of the way while a line is written.
+struct BesideProgress;
+
+impl Write for BesideProgress {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        progress::suspended(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

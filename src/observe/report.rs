@@ -1,0 +1,196 @@
+//! The report of a run on standard output: for people (quiet when all is well) or as JSON lines.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+use super::{journal, notify, progress};
+use crate::domain::event::{Event, Finished, Summary};
+use crate::domain::outcome::{Outcome, Reason};
+use crate::exit::Exit;
+
+/// So many connections are listed by name; the rest is in the journal and in `status`.
+const LISTED: usize = 50;
+
+/// The form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Writes the report as things happen.
+pub struct Reporter<W> {
+    out: W,
+    format: Format,
+    progress: bool,
+    silent: bool,
+    due: u64,
+    ended: u64,
+    attention: Vec<Finished>,
+    unlisted: u64,
+}
+
+impl<W: Write> Reporter<W> {
+    /// A report on `out`; `progress` shows a bar meanwhile, `silent` says nothing to people.
+    pub fn new(out: W, format: Format, progress: bool, silent: bool) -> Self {
+        Self { out, format, progress, silent, due: 0, ended: 0, attention: Vec::new(), unlisted: 0 }
+    }
+
+    /// Takes in an event. A reader that went away is no failure of the run.
+    pub fn tell(&mut self, event: &Event) {
+        let _ = match self.format {
+            Format::Json => self.json(event),
+            Format::Human => self.human(event),
+        };
+        self.status(event);
+    }
+
+    fn json(&mut self, event: &Event) -> io::Result<()> {
+        let line = match event {
+            Event::Started { run_id, trigger, dry_run, at, connections, due } => json!({
+                "type": "run", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
+                "started_at": at.to_string(), "connections": connections, "due": due,
+            }),
+            Event::Finished(finished) => connection(finished),
+            Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } => {
+                let mut line = totals(summary);
+                let duration = finished_at.duration_since(*started_at).as_millis();
+                let own = json!({
+                    "type": "summary", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
+                    "started_at": started_at.to_string(), "finished_at": finished_at.to_string(),
+                    "duration_ms": u64::try_from(duration).unwrap_or_default(), "exit_code": exit_code,
+                });
+                merge(&mut line, own);
+                line
+            }
+            _ => return Ok(()),
+        };
+        writeln!(self.out, "{line}")?;
+        self.out.flush()
+    }
+
+    fn human(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Started { due, .. } if self.progress => progress::start(*due),
+            Event::Finished(finished) => self.note(finished),
+            Event::Ended { exit_code, summary, dry_run, .. } => {
+                progress::clear();
+                if !self.silent {
+                    return self.close(*exit_code, summary, *dry_run);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, finished: &Finished) {
+        progress::step();
+        if matches!(finished.outcome, Outcome::Synced | Outcome::Unchanged) {
+            return;
+        }
+        match self.attention.len() < LISTED {
+            true => self.attention.push(finished.clone()),
+            false => self.unlisted += 1,
+        }
+    }
+
+    fn close(&mut self, exit_code: u8, summary: &Summary, dry_run: bool) -> io::Result<()> {
+        let would = if dry_run { "dry run, nothing was changed: " } else { "" };
+        writeln!(self.out, "{would}{}", journal::totals(summary))?;
+        if !self.attention.is_empty() {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_header(["connection", "outcome", "reason", "what happened"]);
+            for finished in &self.attention {
+                table.add_row([
+                    finished.connection_id.as_str(),
+                    finished.outcome.as_str(),
+                    finished.reason.map_or("", Reason::as_str),
+                    finished.error.as_deref().unwrap_or_default(),
+                ]);
+            }
+            writeln!(self.out, "{table}")?;
+        }
+        if self.unlisted > 0 {
+            writeln!(self.out, "and {} more: tink-sync status shows them all", self.unlisted)?;
+        }
+        match Exit::from_code(exit_code) {
+            Some(exit) if exit != Exit::Success => {
+                writeln!(self.out, "exit status {exit_code}: {}", exit.meaning())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The line of `systemctl status`.
+    fn status(&mut self, event: &Event) {
+        match event {
+            Event::Started { due, .. } => {
+                self.due = *due;
+                notify::status(&format!("syncing 0/{due} connections"));
+            }
+            Event::Finished(_) => {
+                self.ended += 1;
+                // Every hundredth of the way is often enough to watch.
+                if self.ended.is_multiple_of((self.due / 100).max(1)) {
+                    notify::status(&format!("syncing {}/{} connections", self.ended, self.due));
+                }
+            }
+            Event::Waiting(_) => {
+                progress::note("Tink does not answer, waiting".to_owned());
+                notify::status("Tink does not answer, waiting");
+            }
+            Event::Resumed => progress::note(String::new()),
+            Event::Ended { summary, .. } => notify::status(&journal::totals(summary)),
+            _ => {}
+        }
+    }
+}
+
+fn connection(finished: &Finished) -> Value {
+    let mut line = json!({
+        "type": "connection",
+        "connection_id": finished.connection_id.as_str(),
+        "outcome": finished.outcome.as_str(),
+        "reason": finished.reason.map(Reason::as_str),
+        "error": finished.error,
+        "started_at": finished.started_at.to_string(),
+        "duration_ms": finished.duration_ms,
+    });
+    merge(&mut line, json!(finished.counts));
+    line
+}
+
+fn merge(line: &mut Value, other: Value) {
+    if let (Value::Object(line), Value::Object(other)) = (line, other) {
+        line.extend(other);
+    }
+}
+
+/// The totals of contract section 6, as they are reported and stored.
+pub fn totals(summary: &Summary) -> Value {
+    let mut line = json!({ "connections": summary.connections, "due": summary.due });
+    if let Value::Object(fields) = &mut line {
+        for outcome in Outcome::ALL.iter().filter(|outcome| **outcome != Outcome::Skipped) {
+            fields.insert(outcome.to_string(), json!(summary.outcome(*outcome)));
+        }
+        let reasons = [
+            Reason::Disabled,
+            Reason::NotEntitled,
+            Reason::Recent,
+            Reason::Quota,
+            Reason::NotBefore,
+            Reason::Leased,
+            Reason::Deadline,
+        ];
+        let skipped = reasons.map(|reason| (reason.to_string(), json!(summary.skipped(reason))));
+        fields.insert("skipped".to_owned(), Value::Object(skipped.into_iter().collect()));
+    }
+    merge(&mut line, json!(summary.counts));
+    line
+}

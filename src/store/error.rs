@@ -1,0 +1,65 @@
+//! What can go wrong with the store, sorted by what the operator has to do. Never holds row data.
+
+use crate::domain::ids::ConnectionId;
+
+/// A failure of the store. All but [`StoreError::LeaseLost`] stop the run.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database stayed locked by someone else (exit 75).
+    #[error("{what}: the database is locked by another program; find it with `fuser {path}` or wait")]
+    Busy {
+        /// What was being done.
+        what: &'static str,
+        /// The database file.
+        path: String,
+    },
+    /// The file cannot be opened, read or written (exit 74).
+    #[error("{what}: {path}: {detail}")]
+    Unusable {
+        /// What was being done.
+        what: &'static str,
+        /// The database file.
+        path: String,
+        /// What the system said and what to do.
+        detail: String,
+    },
+    /// The store was written by a newer release (exit 74).
+    #[error(
+        "{path} has schema {found}, this release knows only {known}: upgrade tink-sync, or restore a backup of the older store"
+    )]
+    Newer {
+        /// The database file.
+        path: String,
+        /// Its schema version.
+        found: i64,
+        /// The newest one this binary knows.
+        known: i64,
+    },
+    /// A read-only command met an older schema (exit 74).
+    #[error("{path} has schema {found}; the next `tink-sync run` applies migrations {}: nothing was changed now", pending.join(", "))]
+    Older {
+        /// The database file.
+        path: String,
+        /// Its schema version.
+        found: i64,
+        /// Names of the migrations to come.
+        pending: Vec<String>,
+    },
+    /// A read-only command found no store (exit 74).
+    #[error("{path} does not exist yet: `tink-sync run` creates it")]
+    Missing {
+        /// The database file.
+        path: String,
+    },
+    /// Another run took the connection over; nothing of this commit was kept.
+    #[error("another run took over connection {0}")]
+    LeaseLost(ConnectionId),
+    /// An SQL statement failed in a way that is a bug or a damaged file (exit 74).
+    #[error("{what}: {detail}")]
+    Sql {
+        /// What was being done.
+        what: &'static str,
+        /// The database's words.
+        detail: String,
+    },
+}

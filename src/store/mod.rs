@@ -1,0 +1,130 @@
+//! The durable state: who is connected, what is stored, who holds which lease, what each run did.
+//! One coarse trait shaped by the pass, so that no SQL transaction leaks out. Knows nothing of Tink's
+//! HTTP API and decides nothing about rows: it writes the change sets it is given.
+
+pub mod error;
+pub mod sqlite;
+pub mod types;
+
+use std::future::Future;
+
+use jiff::Timestamp;
+
+use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::event::Finished;
+pub use error::StoreError;
+pub use types::*;
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a pass needs of its store. Every write is one short transaction; those that take a [`Lease`]
+/// write nothing and fail with [`StoreError::LeaseLost`] if the lease is no longer held.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Registers a run, after giving up the leases of runs that died.
+    fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<Run>> + Send;
+
+    /// Mirrors a batch of the source view.
+    fn mirror(&self, rows: Vec<SourceRow>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends the mirroring: connections the view no longer has are disabled.
+    fn mirror_done(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Names in the selection that the store does not know.
+    fn unknown(&self, selection: Selection) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// Orders the due connections and counts the others by reason.
+    fn plan(&self, run: &Run, rules: PlanRules) -> impl Future<Output = Result<PlanCounts>> + Send;
+
+    /// Connections that are not due at all, in batches: those behind `after`, at most `limit`.
+    fn skipped(
+        &self,
+        run: &Run,
+        rules: PlanRules,
+        after: Option<Skipped>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Skipped>>> + Send;
+
+    /// Claims the next planned connections that are still due.
+    fn claim(
+        &self,
+        run: &Run,
+        rules: PlanRules,
+        limit: usize,
+        lease_until: Timestamp,
+    ) -> impl Future<Output = Result<Claims>> + Send;
+
+    /// Claims connections of this run that are to be tried once more.
+    fn claim_again(
+        &self,
+        run: &Run,
+        rules: PlanRules,
+        limit: usize,
+        lease_until: Timestamp,
+    ) -> impl Future<Output = Result<Claims>> + Send;
+
+    /// Connections that were to be tried once more and were not: their first outcome stands.
+    fn settle(&self, run: &Run) -> impl Future<Output = Result<Vec<Finished>>> + Send;
+
+    /// Gives every planned connection that is left a time before which it is not tried; returns how many.
+    fn postpone(&self, run: &Run, until: Timestamp) -> impl Future<Output = Result<u64>> + Send;
+
+    /// What became of the plan.
+    fn left_over(&self) -> impl Future<Output = Result<LeftOver>> + Send;
+
+    /// Prolongs all leases of the run.
+    fn renew(&self, run: &Run, until: Timestamp) -> impl Future<Output = Result<()>> + Send;
+
+    /// The stored accounts of a connection.
+    fn accounts(
+        &self,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<StoredAccount>>> + Send;
+
+    /// Writes consents and accounts; nothing if they are as stored.
+    fn save_overview(
+        &self,
+        lease: &Lease,
+        overview: Overview,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<OverviewSaved>> + Send;
+
+    /// Which of these consent warnings are new, remembering them.
+    fn warned(
+        &self,
+        lease: &Lease,
+        steps: Vec<ConsentStep>,
+    ) -> impl Future<Output = Result<Vec<ConsentStep>>> + Send;
+
+    /// Rows of one account of the leased connection.
+    fn rows(&self, account: i64, query: RowQuery) -> impl Future<Output = Result<Vec<StoredRow>>> + Send;
+
+    /// Live rows whose date lies in a window, and those without a date.
+    fn live_rows(&self, query: LiveQuery) -> impl Future<Output = Result<Vec<LiveRow>>> + Send;
+
+    /// Writes rows of one account, all or nothing; returns how many records are new in the quarantine.
+    fn commit(&self, lease: &Lease, commit: RowCommit) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Writes the outcome and releases the lease; returns what the run record now says. Without the lease
+    /// only the run record is written: it is this run's own.
+    fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Finished>> + Send;
+
+    /// A user whose connection worked before, to probe Tink with.
+    fn probe_user(&self) -> impl Future<Output = Result<Option<TinkUser>>> + Send;
+
+    /// Sums over the run so far.
+    fn totals(&self, run: &Run) -> impl Future<Output = Result<RunTotals>> + Send;
+
+    /// Ends the run; `totals` is the summary as JSON.
+    fn finish_run(
+        &self,
+        run: &Run,
+        totals: String,
+        exit_code: u8,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Drops original JSON stored before `before`.
+    fn drop_raw(&self, before: Timestamp) -> impl Future<Output = Result<()>> + Send;
+}

@@ -1,0 +1,255 @@
+//! Consents and accounts in SQLite, with the ids an account was ever known by. Decides nothing: which
+//! listed account is which stored one comes from outside.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, Row, named_params, params};
+
+use super::codec::{self, DateColumn, Millis, TimeColumn};
+use crate::domain::account::Account;
+use crate::domain::amount::Money;
+use crate::domain::consent::Consent;
+use crate::domain::ids::AccountId;
+use crate::domain::window::PENDING_LIMIT_DAYS;
+use crate::store::types::{ConsentStep, Identity, Overview, OverviewSaved, StoredAccount};
+
+/// All accounts of a connection, closed ones included.
+pub fn load(db: &Connection, connection: i64, now: Timestamp) -> rusqlite::Result<Vec<StoredAccount>> {
+    let mut known: HashMap<i64, Vec<AccountId>> = HashMap::new();
+    let mut ids =
+        db.prepare_cached("SELECT account, account_id FROM ts_account_ids WHERE connection = ?1")?;
+    let mut ids = ids.query([connection])?;
+    while let Some(row) = ids.next()? {
+        known.entry(row.get(0)?).or_default().push(row.get::<_, String>(1)?.into());
+    }
+    let limit =
+        now.saturating_sub(SignedDuration::from_hours(24 * PENDING_LIMIT_DAYS)).unwrap_or(Timestamp::MIN);
+    let oldest_kept = limit.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let mut rows = db.prepare_cached(
+        "SELECT a.*, (SELECT min(booked_date) FROM ts_transactions t
+                      WHERE t.account = a.key AND t.removed_at IS NULL AND t.booked_date >= ?2
+                        AND t.status = 'pending' AND t.generation = a.generation) AS oldest_pending
+         FROM ts_accounts a WHERE connection = ?1 ORDER BY key",
+    )?;
+    let rows = rows.query_map(params![connection, DateColumn(oldest_kept)], |row| {
+        let mut account = stored(row)?;
+        account.known_ids = known.remove(&account.key).unwrap_or_default();
+        Ok(account)
+    })?;
+    rows.collect()
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAccount> {
+    Ok(StoredAccount {
+        key: row.get("key")?,
+        account: Account {
+            id: row.get::<_, String>("account_id")?.into(),
+            name: row.get("name")?,
+            kind: row.get("type")?,
+            iban: row.get("iban")?,
+            account_number: row.get("account_number")?,
+            masked_pan: row.get("masked_pan")?,
+            financial_institution_id: row.get("financial_institution_id")?,
+            booked: codec::money(row, "booked_balance", "booked_currency")?,
+            available: codec::money(row, "available_balance", "available_currency")?,
+            last_refreshed: codec::time(row, "last_refreshed")?,
+        },
+        known_ids: Vec::new(),
+        generation: row.get("generation")?,
+        repairing: row.get("repairing")?,
+        walks: row.get("walks")?,
+        complete_through: codec::date(row, "complete_through")?,
+        walked_refresh: codec::time(row, "walked_refresh")?,
+        walked_at: codec::millis(row, "walked_at")?,
+        deep_walked_at: codec::millis(row, "deep_walked_at")?,
+        suspect_refresh: codec::time(row, "suspect_refresh")?,
+        missing_refresh: codec::time(row, "missing_refresh")?,
+        closed: row.get::<_, Option<i64>>("closed_at")?.is_some(),
+        oldest_pending: codec::date(row, "oldest_pending")?,
+    })
+}
+
+/// Writes consents and accounts as listed, and what is missing or closed.
+pub fn save(
+    db: &Connection,
+    connection: i64,
+    overview: &Overview,
+    now: Timestamp,
+) -> rusqlite::Result<OverviewSaved> {
+    save_consents(db, connection, &overview.consents)?;
+    let before = load(db, connection, now)?;
+    let mut keys = Vec::with_capacity(overview.accounts.len());
+    for (account, identity) in &overview.accounts {
+        let key = match identity {
+            Identity::New => insert(db, connection, account)?,
+            Identity::Known(key) => *key,
+            Identity::Alias(key) => {
+                db.execute(
+                    "UPDATE ts_accounts SET account_id = ?2, generation = generation + 1, repairing = 1 WHERE key = ?1",
+                    params![key, account.id.as_str()],
+                )?;
+                *key
+            }
+        };
+        remember_id(db, connection, key, &account.id)?;
+        update(db, key, account)?;
+        keys.push(key);
+    }
+    for (key, refresh) in &overview.missing {
+        db.execute(
+            "UPDATE ts_accounts SET missing_refresh = ?2 WHERE key = ?1",
+            params![key, TimeColumn(*refresh)],
+        )?;
+    }
+    for key in &overview.closed {
+        db.execute("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", params![key, Millis(now)])?;
+    }
+    let after = load(db, connection, now)?;
+    let changed = !overview.closed.is_empty() || visible(&before) != visible(&after);
+    let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
+    Ok(OverviewSaved { accounts, changed })
+}
+
+/// What of the accounts a reader would notice; that Tink looked again is not news.
+fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
+    accounts.iter().map(|a| (Account { last_refreshed: None, ..a.account.clone() }, a.closed)).collect()
+}
+
+fn save_consents(db: &Connection, connection: i64, consents: &[Consent]) -> rusqlite::Result<()> {
+    let ids = |consent: &Consent| {
+        serde_json::Value::from_iter(consent.account_ids.iter().map(AccountId::as_str)).to_string()
+    };
+    for consent in consents {
+        // A new date starts the warnings anew.
+        db.prepare_cached(
+            "INSERT INTO ts_consents (connection, credentials_id, provider, status, status_updated, expires_at,
+                                      extendable, error_type, error_reason, account_ids)
+             VALUES (:connection, :id, :provider, :status, :updated, :expires, :extendable, :type, :reason, :accounts)
+             ON CONFLICT (connection, credentials_id) DO UPDATE SET
+                provider = excluded.provider, status = excluded.status, status_updated = excluded.status_updated,
+                warned_days = iif(expires_at IS excluded.expires_at, warned_days, NULL),
+                expires_at = excluded.expires_at, extendable = excluded.extendable,
+                error_type = excluded.error_type, error_reason = excluded.error_reason,
+                account_ids = excluded.account_ids
+             WHERE (provider, status, status_updated, expires_at, extendable, error_type, error_reason, account_ids)
+                IS NOT (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
+                        excluded.extendable, excluded.error_type, excluded.error_reason, excluded.account_ids)",
+        )?
+        .execute(named_params! {
+            ":connection": connection, ":id": consent.credentials_id.as_str(), ":provider": consent.provider,
+            ":status": consent.status, ":updated": consent.status_updated.map(TimeColumn),
+            ":expires": consent.expires_at.map(TimeColumn), ":extendable": consent.extendable,
+            ":type": consent.error_type, ":reason": consent.error_reason, ":accounts": ids(consent),
+        })?;
+    }
+    let named = serde_json::Value::from_iter(consents.iter().map(|c| c.credentials_id.as_str())).to_string();
+    db.prepare_cached(
+        "DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))",
+    )?
+    .execute(params![connection, named])?;
+    Ok(())
+}
+
+fn insert(db: &Connection, connection: i64, account: &Account) -> rusqlite::Result<i64> {
+    db.prepare_cached(
+        "INSERT INTO ts_accounts (connection, account_id, name, type) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![connection, account.id.as_str(), account.name, account.kind])?;
+    Ok(db.last_insert_rowid())
+}
+
+fn remember_id(db: &Connection, connection: i64, key: i64, id: &AccountId) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO ts_account_ids (connection, account_id, account) VALUES (?1, ?2, ?3)
+         ON CONFLICT (connection, account_id) DO UPDATE SET account = excluded.account
+         WHERE account <> excluded.account",
+    )?
+    .execute(params![connection, id.as_str(), key])?;
+    Ok(())
+}
+
+/// Brings a listed account up to date; an account that is listed is neither missing nor closed.
+fn update(db: &Connection, key: i64, account: &Account) -> rusqlite::Result<()> {
+    let amount = |money: &Option<Money>| money.as_ref().map(|m| m.amount.as_str().to_owned());
+    let currency = |money: &Option<Money>| money.as_ref().map(|m| m.currency.clone());
+    db.prepare_cached(
+        "UPDATE ts_accounts SET name = :name, type = :type, iban = :iban, account_number = :number,
+            masked_pan = :pan, financial_institution_id = :institution,
+            booked_balance = :booked, booked_currency = :booked_currency,
+            available_balance = :available, available_currency = :available_currency,
+            last_refreshed = :refreshed, missing_refresh = NULL, closed_at = NULL
+         WHERE key = :key
+           AND (name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance, booked_currency,
+                available_balance, available_currency, last_refreshed, missing_refresh, closed_at)
+            IS NOT (:name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
+                    :available, :available_currency, :refreshed, NULL, NULL)",
+    )?
+    .execute(named_params! {
+        ":key": key, ":name": account.name, ":type": account.kind, ":iban": account.iban,
+        ":number": account.account_number, ":pan": account.masked_pan,
+        ":institution": account.financial_institution_id,
+        ":booked": amount(&account.booked), ":booked_currency": currency(&account.booked),
+        ":available": amount(&account.available), ":available_currency": currency(&account.available),
+        ":refreshed": account.last_refreshed.map(TimeColumn),
+    })?;
+    Ok(())
+}
+
+/// Which of the steps were not warned of yet, remembering them. A consent's steps only go down.
+pub fn warned(
+    db: &Connection,
+    connection: i64,
+    steps: Vec<ConsentStep>,
+) -> rusqlite::Result<Vec<ConsentStep>> {
+    let mut new = Vec::new();
+    for step in steps {
+        let changed = db
+            .prepare_cached(
+                "UPDATE ts_consents SET warned_days = ?3
+                 WHERE connection = ?1 AND credentials_id = ?2 AND (warned_days IS NULL OR warned_days > ?3)",
+            )?
+            .execute(params![connection, step.credentials_id.as_str(), step.days])?;
+        if changed > 0 {
+            new.push(step);
+        }
+    }
+    Ok(new)
+}
+
+const OF_CONNECTION: [(&str, &str); 3] = [
+    ("ts_consents", "connection = ?1"),
+    ("ts_account_ids", "connection = ?1"),
+    ("ts_accounts", "connection = ?1"),
+];
+const OF_ACCOUNT: [(&str, &str); 2] = [
+    ("ts_transactions", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
+    ("ts_quarantine", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
+];
+
+/// Copies one connection's rows into a rehearsal's temporary tables.
+pub fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
+    // An in-memory rehearsal of a store that does not exist yet has nothing to copy and no such tables.
+    let laid: i64 =
+        db.query_row("SELECT count(*) FROM sqlite_temp_master WHERE name = 'ts_accounts'", [], |row| {
+            row.get(0)
+        })?;
+    if laid == 0 {
+        return Ok(());
+    }
+    for (table, condition) in OF_CONNECTION.iter().chain(&OF_ACCOUNT) {
+        db.execute(
+            &format!("INSERT OR IGNORE INTO temp.{table} SELECT * FROM main.{table} WHERE {condition}"),
+            [connection],
+        )?;
+    }
+    Ok(())
+}
+
+/// Drops one connection's rows from the temporary tables again, so that they do not pile up.
+pub fn unshadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
+    for (table, condition) in OF_ACCOUNT.iter().chain(&OF_CONNECTION) {
+        db.execute(&format!("DELETE FROM temp.{table} WHERE {condition}"), [connection])?;
+    }
+    Ok(())
+}

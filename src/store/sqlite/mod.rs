@@ -1,0 +1,379 @@
+//! The SQLite store: one connection on a thread of its own runs every statement of a pass, in order.
+//! Writes are short immediate transactions. WAL with full syncs: what a reader has seen survives a
+//! power cut, so a change number is never given out twice.
+//!
+//! A rehearsal opens the file read-only and lays temporary tables over ours; the same statements run,
+//! and nothing of the file changes.
+
+mod accounts;
+mod codec;
+pub mod own;
+mod plan;
+pub mod reads;
+mod rows;
+mod runs;
+mod schema;
+pub mod source;
+mod thread;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use super::types::*;
+use super::{Result, Store, StoreError};
+use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::event::Finished;
+use thread::{Db, Worker};
+
+/// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A store in one SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    worker: Worker,
+}
+
+/// A failure inside the store's thread, before it is told which file and which step it was.
+#[derive(Debug)]
+pub(crate) enum Fail {
+    Sql(rusqlite::Error),
+    LeaseLost(Lease),
+}
+
+impl From<rusqlite::Error> for Fail {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store for writing, creating and migrating it as needed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
+    /// own 30 s, or was written by a newer release.
+    pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
+        create_private(path)?;
+        let mut db = Db::new(connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path, patience);
+        db.retry_busy("open the store", |conn| {
+            conn.pragma_update(None, "journal_mode", "wal")?;
+            conn.execute_batch(
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
+            )
+        })?;
+        refuse_newer(&db)?;
+        db.retry_busy("prepare the store", |conn| schema::migrate(conn, now.as_millisecond()))?;
+        Ok(Self { worker: Worker::start(db) })
+    }
+
+    /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
+    pub fn open_dry(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
+        if !path.exists() {
+            let mut conn = Connection::open_in_memory().map_err(|e| thread::explain("rehearse", path, &e))?;
+            schema::migrate(&mut conn, now.as_millisecond())
+                .map_err(|e| thread::explain("rehearse", path, &e))?;
+            return Ok(Self { worker: Worker::start(Db::new(conn, path, patience)) });
+        }
+        let mut db = Db::new(connect_read_only(path)?, path, patience);
+        db.rehearsal = true;
+        refuse_newer(&db)?;
+        refuse_older(&db)?;
+        db.retry_busy("rehearse", |conn| {
+            schema::shadow(conn)?;
+            runs::shadow_shared(conn, now)
+        })?;
+        Ok(Self { worker: Worker::start(db) })
+    }
+}
+
+/// Opens an existing store for reading only.
+///
+/// # Errors
+/// [`StoreError::Missing`], [`StoreError::Older`], or as for [`SqliteStore::open`].
+pub fn open_reader(path: &Path) -> Result<Connection> {
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.display().to_string() });
+    }
+    let db = Db::new(connect_read_only(path)?, path, Duration::ZERO);
+    refuse_newer(&db)?;
+    refuse_older(&db)?;
+    Ok(db.conn)
+}
+
+/// Runs `read` on a connection of [`open_reader`], naming the step and the file if it fails.
+///
+/// # Errors
+/// [`StoreError`] as SQLite reports it.
+pub fn read<T>(
+    path: &Path,
+    what: &'static str,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T> {
+    read(&open_reader(path)?).map_err(|e| thread::explain(what, path, &e))
+}
+
+fn refuse_newer(db: &Db) -> Result<()> {
+    let found =
+        schema::version(&db.conn).map_err(|e| thread::explain("read the schema version", &db.path, &e))?;
+    if found > schema::KNOWN {
+        let path = db.path.display().to_string();
+        return Err(StoreError::Newer { path, found, known: schema::KNOWN });
+    }
+    Ok(())
+}
+
+fn refuse_older(db: &Db) -> Result<()> {
+    let found =
+        schema::version(&db.conn).map_err(|e| thread::explain("read the schema version", &db.path, &e))?;
+    if found < schema::KNOWN {
+        let path = db.path.display().to_string();
+        return Err(StoreError::Older { path, found, pending: schema::pending(found) });
+    }
+    Ok(())
+}
+
+/// Money data: a new file is readable by its owner only, whatever the umask.
+fn create_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.map(drop).map_err(|e| {
+        let hint = match e.kind() {
+            std::io::ErrorKind::NotFound => "its directory does not exist: create it, or change store.url",
+            std::io::ErrorKind::PermissionDenied => {
+                "run this as the service user: sudo -u tink-sync tink-sync …"
+            }
+            _ => "see store.url",
+        };
+        StoreError::Unusable {
+            what: "open the store",
+            path: path.display().to_string(),
+            detail: format!("{e}; {hint}"),
+        }
+    })
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let explain = |e: &rusqlite::Error| thread::explain("open the store", path, e);
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|e| explain(&e))?;
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| explain(&e))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+/// Opens a file read-only, also where its directory may not be written: SQLite then cannot make the
+/// shared-memory file of a WAL database, and if there is no write-ahead log either, the file by itself
+/// is complete and can be read as it stands.
+pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
+    let explain = |e: &rusqlite::Error| thread::explain("open read-only", path, e);
+    let usable = |conn: &Connection| {
+        conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))
+    };
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let error = match usable(&conn) {
+        Ok(_) => return Ok(conn),
+        Err(error) => error,
+    };
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let log_is_empty = std::fs::metadata(PathBuf::from(wal)).map_or(true, |m| m.len() == 0);
+    let cannot_share = matches!(
+        error.sqlite_error_code(),
+        Some(
+            rusqlite::ErrorCode::CannotOpen
+                | rusqlite::ErrorCode::ReadOnly
+                | rusqlite::ErrorCode::PermissionDenied
+        )
+    );
+    if !(cannot_share && log_is_empty) {
+        return Err(explain(&error));
+    }
+    let uri = format!("file:{}?mode=ro&immutable=1", percent(path));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(uri, flags).map_err(|e| explain(&e))?;
+    usable(&conn).map_err(|e| explain(&e))?;
+    Ok(conn)
+}
+
+/// A path as it must stand in an SQLite URI.
+fn percent(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+impl Store for SqliteStore {
+    async fn begin_run(&self, run: NewRun) -> Result<Run> {
+        self.worker.write("begin the run", move |tx, db| Ok(runs::begin(tx, db, &run)?)).await
+    }
+
+    async fn mirror(&self, rows: Vec<SourceRow>) -> Result<()> {
+        self.worker.write("mirror the source view", move |tx, _| Ok(plan::mirror(tx, &rows)?)).await
+    }
+
+    async fn mirror_done(&self) -> Result<()> {
+        self.worker.write("mirror the source view", |tx, _| Ok(plan::mirror_done(tx)?)).await
+    }
+
+    async fn unknown(&self, selection: Selection) -> Result<Vec<String>> {
+        self.worker.read("look up connections", move |db| plan::unknown(db, &selection)).await
+    }
+
+    async fn plan(&self, run: &Run, rules: PlanRules) -> Result<PlanCounts> {
+        let run = run.clone();
+        self.worker.write("plan the run", move |tx, _| Ok(plan::plan(tx, &run, &rules)?)).await
+    }
+
+    async fn skipped(
+        &self,
+        run: &Run,
+        rules: PlanRules,
+        after: Option<Skipped>,
+        limit: usize,
+    ) -> Result<Vec<Skipped>> {
+        let run = run.clone();
+        self.worker
+            .read("list skipped connections", move |db| {
+                plan::skipped(db, &run, &rules, after.as_ref(), limit)
+            })
+            .await
+    }
+
+    async fn claim(
+        &self,
+        run: &Run,
+        rules: PlanRules,
+        limit: usize,
+        lease_until: Timestamp,
+    ) -> Result<Claims> {
+        let run = run.clone();
+        self.worker
+            .write("claim connections", move |tx, db| {
+                Ok(plan::claim(tx, db, &run, &rules, limit, lease_until)?)
+            })
+            .await
+    }
+
+    async fn claim_again(
+        &self,
+        run: &Run,
+        rules: PlanRules,
+        limit: usize,
+        lease_until: Timestamp,
+    ) -> Result<Claims> {
+        let run = run.clone();
+        self.worker
+            .write("claim connections again", move |tx, db| {
+                Ok(plan::claim_again(tx, db, &run, &rules, limit, lease_until)?)
+            })
+            .await
+    }
+
+    async fn settle(&self, run: &Run) -> Result<Vec<Finished>> {
+        let run = run.key;
+        self.worker.write("settle the run", move |tx, _| Ok(runs::settle(tx, run)?)).await
+    }
+
+    async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
+        let run = run.key;
+        self.worker.write("postpone connections", move |tx, _| Ok(plan::postpone(tx, run, until)?)).await
+    }
+
+    async fn left_over(&self) -> Result<LeftOver> {
+        self.worker.read("count what is left", plan::left_over).await
+    }
+
+    async fn renew(&self, run: &Run, until: Timestamp) -> Result<()> {
+        let run = run.key;
+        self.worker.write("renew leases", move |tx, _| Ok(runs::renew(tx, run, until)?)).await
+    }
+
+    async fn accounts(&self, lease: &Lease, now: Timestamp) -> Result<Vec<StoredAccount>> {
+        let connection = lease.connection;
+        self.worker.read("read accounts", move |db| accounts::load(db, connection, now)).await
+    }
+
+    async fn save_overview(
+        &self,
+        lease: &Lease,
+        overview: Overview,
+        now: Timestamp,
+    ) -> Result<OverviewSaved> {
+        let lease = lease.clone();
+        self.worker
+            .write("write accounts", move |tx, _| {
+                runs::held(tx, &lease)?;
+                Ok(accounts::save(tx, lease.connection, &overview, now)?)
+            })
+            .await
+    }
+
+    async fn warned(&self, lease: &Lease, steps: Vec<ConsentStep>) -> Result<Vec<ConsentStep>> {
+        let lease = lease.clone();
+        self.worker
+            .write("remember consent warnings", move |tx, _| {
+                runs::held(tx, &lease)?;
+                Ok(accounts::warned(tx, lease.connection, steps)?)
+            })
+            .await
+    }
+
+    async fn rows(&self, account: i64, query: RowQuery) -> Result<Vec<StoredRow>> {
+        self.worker.read("read transactions", move |db| rows::load(db, account, &query)).await
+    }
+
+    async fn live_rows(&self, query: LiveQuery) -> Result<Vec<LiveRow>> {
+        self.worker.read("read transactions", move |db| rows::live(db, &query)).await
+    }
+
+    async fn commit(&self, lease: &Lease, commit: RowCommit) -> Result<u64> {
+        let lease = lease.clone();
+        self.worker
+            .write("write transactions", move |tx, _| {
+                runs::held(tx, &lease)?;
+                Ok(rows::commit(tx, lease.run, &commit)?)
+            })
+            .await
+    }
+
+    async fn record(&self, lease: &Lease, record: Record) -> Result<Finished> {
+        let lease = lease.clone();
+        self.worker
+            .write("record the outcome", move |tx, db| {
+                let ours = runs::held(tx, &lease).is_ok();
+                Ok(runs::record(tx, db, &lease, &record, ours)?)
+            })
+            .await
+    }
+
+    async fn probe_user(&self) -> Result<Option<TinkUser>> {
+        self.worker.read("find a user to probe with", runs::probe_user).await
+    }
+
+    async fn totals(&self, run: &Run) -> Result<RunTotals> {
+        let run = run.key;
+        self.worker.read("add up the run", move |db| runs::totals(db, run)).await
+    }
+
+    async fn finish_run(&self, run: &Run, totals: String, exit_code: u8, at: Timestamp) -> Result<()> {
+        let run = run.clone();
+        self.worker
+            .write("finish the run", move |tx, db| Ok(runs::finish(tx, db, &run, &totals, exit_code, at)?))
+            .await
+    }
+
+    async fn drop_raw(&self, before: Timestamp) -> Result<()> {
+        self.worker
+            .write("drop old raw JSON", move |tx, _| {
+                tx.execute("DELETE FROM ts_raw WHERE stored_at < ?1", [codec::Millis(before)])?;
+                Ok(())
+            })
+            .await
+    }
+}

@@ -1,0 +1,199 @@
+//! The stand-alone tables of users and connections, edited by `connections` and `users`. The pass never
+//! reads them directly: they are seen through the same view as an application's own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::thread::{Db, explain};
+use super::{SqliteStore, open_reader};
+use crate::store::Result;
+
+/// A connection of the stand-alone tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnConnection {
+    /// Its id.
+    pub connection_id: String,
+    /// Its user.
+    pub user_id: String,
+    /// The id this app gave the Tink user.
+    pub external_user_id: Option<String>,
+    /// Tink's own id of the user.
+    pub tink_user_id: Option<String>,
+    /// Market, for links.
+    pub market: Option<String>,
+    /// Higher goes first.
+    pub priority: i64,
+}
+
+/// A user of the stand-alone tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnUser {
+    /// Its id.
+    pub user_id: String,
+    /// Whether bank sync is part of the plan.
+    pub entitled: bool,
+    /// Until when.
+    pub entitled_until: Option<String>,
+    /// How many connections the user has.
+    pub connections: i64,
+}
+
+/// The stand-alone tables, open for editing.
+#[derive(Debug)]
+pub struct OwnTables {
+    db: Db,
+}
+
+impl OwnTables {
+    /// Opens (and creates or migrates) the store.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
+        drop(SqliteStore::open(path, Duration::ZERO, now)?);
+        let conn = super::connect(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Self { db: Db::new(conn, path, Duration::ZERO) })
+    }
+
+    fn run<T>(&mut self, what: &'static str, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.db.retry_busy(what, |conn| {
+            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        })
+    }
+
+    /// Adds connections, all or none, and entitled users they belong to; returns the ids that exist already
+    /// (then nothing was added).
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn add(&mut self, new: &[OwnConnection]) -> Result<Vec<String>> {
+        self.run("add connections", |db| {
+            let mut exists = db.prepare("SELECT 1 FROM ts_own_connections WHERE connection_id = ?1")?;
+            let mut known = Vec::new();
+            for c in new {
+                if exists.query_row([&c.connection_id], |_| Ok(())).optional()?.is_some() {
+                    known.push(c.connection_id.clone());
+                }
+            }
+            if known.is_empty() {
+                new.iter().try_for_each(|c| insert(db, c))?;
+            }
+            Ok(known)
+        })
+    }
+
+    /// Enables or disables a connection; `false` if there is none of this id.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn set_enabled(&mut self, connection_id: &str, enabled: bool) -> Result<bool> {
+        self.run("change the connection", |db| {
+            db.execute(
+                "UPDATE ts_own_connections SET enabled = ?2 WHERE connection_id = ?1",
+                params![connection_id, enabled],
+            )
+            .map(|changed| changed > 0)
+        })
+    }
+
+    /// Sets a user's entitlement, creating the user if needed.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn set_user(&mut self, user_id: &str, entitled: bool, until: Option<&str>) -> Result<()> {
+        self.run("change the user", |db| {
+            db.execute(
+                "INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (user_id) DO UPDATE SET entitled = excluded.entitled, entitled_until = excluded.entitled_until",
+                params![user_id, entitled, until],
+            )
+            .map(drop)
+        })
+    }
+
+    /// Writes one audit row.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn audit(&mut self, row: &AuditRow<'_>) -> Result<()> {
+        self.run("write the audit log", |db| {
+            db.execute(
+                "INSERT INTO ts_audit (at, actor, ip, action, connection_id, user_id, result, details)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    row.at.as_millisecond(),
+                    row.actor,
+                    row.ip,
+                    row.action,
+                    row.connection_id,
+                    row.user_id,
+                    row.result,
+                    row.details
+                ],
+            )
+            .map(drop)
+        })
+    }
+}
+
+/// One user-initiated act (contract: `audit_v1`). Never holds a token, an IBAN, a name or an amount.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditRow<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Option<&'a str>,
+    /// From where.
+    pub ip: Option<&'a str>,
+    /// What, e.g. `sync.requested`.
+    pub action: &'a str,
+    /// On which connection.
+    pub connection_id: Option<&'a str>,
+    /// Of which user.
+    pub user_id: Option<&'a str>,
+    /// `ok` or why not.
+    pub result: &'a str,
+    /// More.
+    pub details: Option<&'a str>,
+}
+
+fn insert(db: &Connection, c: &OwnConnection) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO ts_own_connections (connection_id, user_id, external_user_id, tink_user_id, market, priority)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![c.connection_id, c.user_id, c.external_user_id, c.tink_user_id, c.market, c.priority])?;
+    db.prepare_cached("INSERT OR IGNORE INTO ts_own_users (user_id) VALUES (?1)")?.execute([&c.user_id])?;
+    Ok(())
+}
+
+/// The users of the stand-alone tables, by id.
+///
+/// # Errors
+/// As [`open_reader`].
+pub fn users(path: &Path) -> Result<Vec<OwnUser>> {
+    let read = |row: &Row<'_>| {
+        Ok(OwnUser {
+            user_id: row.get(0)?,
+            entitled: row.get(1)?,
+            entitled_until: row.get(2)?,
+            connections: row.get(3)?,
+        })
+    };
+    let db = open_reader(path)?;
+    let list = || -> rusqlite::Result<Vec<OwnUser>> {
+        let mut users = db.prepare(
+            "SELECT user_id, entitled, entitled_until,
+                    (SELECT count(*) FROM ts_own_connections c WHERE c.user_id = u.user_id)
+             FROM ts_own_users u ORDER BY user_id",
+        )?;
+        users.query_map([], read)?.collect()
+    };
+    list().map_err(|e| explain("list users", path, &e))
+}

@@ -1,0 +1,299 @@
+//! Transactions in SQLite: loading what a walk is compared with, and writing change sets. Every row
+//! written, changed or removed gets the next change number in the same transaction.
+
+use rusqlite::{Connection, Statement, ToSql, named_params, params};
+
+use super::codec::{self, DateColumn, IdColumn, Millis, TimeColumn};
+use super::runs::unsigned;
+use crate::domain::ids::TransactionId;
+use crate::domain::transaction::{Status, Transaction};
+use crate::store::types::{
+    FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, StoredRow, Unreadable,
+};
+
+/// Loads whole rows of one account.
+pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result<Vec<StoredRow>> {
+    match query {
+        RowQuery::Ids(ids) => {
+            let one = db
+                .prepare_cached("SELECT * FROM ts_transactions WHERE account = ?1 AND transaction_id = ?2")?;
+            each(one, ids.iter().map(|id| (account, IdColumn(id.clone()))))
+        }
+        RowQuery::Keys(keys) => {
+            let one = db.prepare_cached("SELECT * FROM ts_transactions WHERE account = ?1 AND key = ?2")?;
+            each(one, keys.iter().map(|key| (account, *key)))
+        }
+        RowQuery::Unsealed => all(
+            db,
+            "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
+             WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk > a.walks ORDER BY t.key",
+            account,
+        ),
+        RowQuery::OlderGeneration => all(
+            db,
+            "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
+             WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < a.generation ORDER BY t.key",
+            account,
+        ),
+    }
+}
+
+fn each<T: ToSql>(
+    mut one: rusqlite::CachedStatement<'_>,
+    keys: impl Iterator<Item = (i64, T)>,
+) -> rusqlite::Result<Vec<StoredRow>> {
+    let mut rows = Vec::new();
+    for (account, key) in keys {
+        let mut found = one.query(params![account, key])?;
+        if let Some(row) = found.next()? {
+            rows.push(codec::stored_row(row)?);
+        }
+    }
+    Ok(rows)
+}
+
+fn all(db: &Connection, sql: &str, account: i64) -> rusqlite::Result<Vec<StoredRow>> {
+    let mut statement = db.prepare_cached(sql)?;
+    statement.query_map([account], codec::stored_row)?.collect()
+}
+
+/// The live rows a walk of this window should have returned.
+pub fn live(db: &Connection, query: &LiveQuery) -> rusqlite::Result<Vec<LiveRow>> {
+    let mut statement = db.prepare_cached(
+        "SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL
+           AND (booked_date IS NULL OR (booked_date >= ?2 AND booked_date <= ?3))",
+    )?;
+    let from = query.window.from.map_or_else(String::new, |date| date.to_string());
+    let rows = statement.query_map(params![query.account, from, DateColumn(query.window.to)], |row| {
+        Ok(LiveRow {
+            key: row.get("key")?,
+            id: row.get::<_, IdColumn>("transaction_id")?.0,
+            status: Status::parse(&row.get::<_, String>("status")?),
+            booked_date: codec::date(row, "booked_date")?,
+            generation: row.get("generation")?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Writes one commit of rows; returns how many records are new in the quarantine.
+pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result<u64> {
+    let changes = &commit.changes;
+    let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
+    let mut writer = Writer { db, run, commit, next: reserve(db, numbered)? };
+    writer.insert()?;
+    writer.update()?;
+    writer.remove()?;
+    for key in &changes.touch {
+        db.prepare_cached("UPDATE ts_transactions SET generation = ?2, missed = 0 WHERE key = ?1")?
+            .execute([*key, commit.generation])?;
+    }
+    for key in &changes.missed {
+        db.prepare_cached("UPDATE ts_transactions SET missed = missed + 1 WHERE key = ?1")?
+            .execute([*key])?;
+    }
+    release(db, commit.account, &commit.readable)?;
+    let mut new = 0;
+    for record in &commit.unreadable {
+        new += quarantine(db, run, commit, record)?;
+    }
+    if let Some(proof) = &commit.seal {
+        seal(db, commit.account, proof)?;
+    }
+    Ok(new)
+}
+
+/// Takes `count` change numbers; returns the first.
+fn reserve(db: &Connection, count: usize) -> rusqlite::Result<i64> {
+    if count == 0 {
+        return Ok(0);
+    }
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let last: i64 = db
+        .prepare_cached("UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value")?
+        .query_row([count], |row| row.get(0))?;
+    Ok(last - count + 1)
+}
+
+const INSERT: &str = "INSERT INTO ts_transactions (
+        account, transaction_id, generation, status, amount, currency, booked_date, value_date, transaction_date,
+        booked_at, description, description_original, description_detailed, merchant_name, merchant_category_code,
+        category_id, type, reference, provider_transaction_id, mutability, payer_name, payee_name,
+        first_seen_run, first_walk, changed_run, change_seq)
+    VALUES (:account, :id, :generation, :status, :amount, :currency, :booked_date, :value_date, :transaction_date,
+        :booked_at, :description, :description_original, :description_detailed, :merchant_name, :merchant_category_code,
+        :category_id, :type, :reference, :provider_transaction_id, :mutability, :payer_name, :payee_name,
+        :run, (SELECT walks + 1 FROM ts_accounts WHERE key = :account), :run, :seq)";
+
+const UPDATE: &str = "UPDATE ts_transactions SET
+        generation = :generation, status = :status, amount = :amount, currency = :currency, booked_date = :booked_date,
+        value_date = :value_date, transaction_date = :transaction_date, booked_at = :booked_at,
+        description = :description, description_original = :description_original,
+        description_detailed = :description_detailed, merchant_name = :merchant_name,
+        merchant_category_code = :merchant_category_code, category_id = :category_id, type = :type,
+        reference = :reference, provider_transaction_id = :provider_transaction_id, mutability = :mutability,
+        payer_name = :payer_name, payee_name = :payee_name, changed_run = :run, change_seq = :seq, missed = 0,
+        removed_at = NULL, removed_reason = NULL, replaced_by = NULL, match_rule = NULL
+    WHERE key = :key";
+
+/// Writes the numbered changes of one commit.
+struct Writer<'a> {
+    db: &'a Connection,
+    run: i64,
+    commit: &'a RowCommit,
+    next: i64,
+}
+
+impl Writer<'_> {
+    fn seq(&mut self) -> i64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn insert(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.db.prepare_cached(INSERT)?;
+        for row in &self.commit.changes.insert {
+            let seq = self.seq();
+            statement.raw_bind_parameter(":account", self.commit.account)?;
+            statement.raw_bind_parameter(":id", IdColumn(row.transaction.id.clone()))?;
+            self.bind(&mut statement, &row.transaction, seq)?;
+            statement.raw_execute()?;
+            self.keep_raw(self.db.last_insert_rowid(), row)?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.db.prepare_cached(UPDATE)?;
+        for (key, row) in &self.commit.changes.update {
+            let seq = self.seq();
+            statement.raw_bind_parameter(":key", key)?;
+            self.bind(&mut statement, &row.transaction, seq)?;
+            statement.raw_execute()?;
+            self.keep_raw(*key, row)?;
+        }
+        Ok(())
+    }
+
+    fn bind(&self, statement: &mut Statement<'_>, t: &Transaction, seq: i64) -> rusqlite::Result<()> {
+        let date = |date: Option<jiff::civil::Date>| date.map(DateColumn);
+        let values: [(&str, &dyn ToSql); 22] = [
+            (":generation", &self.commit.generation),
+            (":status", &t.status.as_str()),
+            (":amount", &t.money.amount.as_str()),
+            (":currency", &t.money.currency),
+            (":booked_date", &date(t.booked_date)),
+            (":value_date", &date(t.value_date)),
+            (":transaction_date", &date(t.transaction_date)),
+            (":booked_at", &t.booked_at.map(TimeColumn)),
+            (":description", &t.description),
+            (":description_original", &t.description_original),
+            (":description_detailed", &t.description_detailed),
+            (":merchant_name", &t.merchant_name),
+            (":merchant_category_code", &t.merchant_category_code),
+            (":category_id", &t.category_id),
+            (":type", &t.kind),
+            (":reference", &t.reference),
+            (":provider_transaction_id", &t.provider_transaction_id),
+            (":mutability", &t.mutability),
+            (":payer_name", &t.payer_name),
+            (":payee_name", &t.payee_name),
+            (":run", &self.run),
+            (":seq", &seq),
+        ];
+        for (parameter, value) in values {
+            statement.raw_bind_parameter(parameter, value)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self) -> rusqlite::Result<()> {
+        for (key, removal) in &self.commit.changes.remove {
+            let (reason, by, rule) = match removal {
+                Removal::Vanished => ("vanished", None, None),
+                Removal::Replaced { by, rule } => ("replaced", Some(IdColumn(by.clone())), Some(*rule)),
+            };
+            let seq = self.seq();
+            self.db
+                .prepare_cached(
+                    "UPDATE ts_transactions SET removed_at = :at, removed_reason = :reason, replaced_by = :by,
+                            match_rule = :rule, changed_run = :run, change_seq = :seq, missed = 0 WHERE key = :key",
+                )?
+                .execute(named_params! {
+                    ":key": key, ":at": Millis(self.commit.now), ":reason": reason, ":by": by, ":rule": rule,
+                    ":run": self.run, ":seq": seq,
+                })?;
+        }
+        Ok(())
+    }
+
+    fn keep_raw(&self, key: i64, row: &FetchedRow) -> rusqlite::Result<()> {
+        let Some(raw) = &row.raw else { return Ok(()) };
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO ts_raw (transaction_key, raw, stored_at) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![key, raw.as_ref(), Millis(self.commit.now)])?;
+        Ok(())
+    }
+}
+
+/// Takes records out of quarantine that were read well this time.
+fn release(db: &Connection, account: i64, ids: &[TransactionId]) -> rusqlite::Result<()> {
+    let any: i64 = db
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM ts_quarantine WHERE account = ?1)")?
+        .query_row([account], |row| row.get(0))?;
+    if any == 0 {
+        return Ok(());
+    }
+    for id in ids {
+        db.prepare_cached("DELETE FROM ts_quarantine WHERE account = ?1 AND fingerprint = ?2")?
+            .execute(params![account, fingerprint_of_id(id)])?;
+    }
+    Ok(())
+}
+
+fn fingerprint_of_id(id: &TransactionId) -> String {
+    format!("id:{id}")
+}
+
+/// Puts a record into quarantine; returns 1 if it was not there.
+fn quarantine(db: &Connection, run: i64, commit: &RowCommit, record: &Unreadable) -> rusqlite::Result<u64> {
+    let fingerprint = record.id.as_ref().map_or_else(|| format!("raw:{}", record.raw), fingerprint_of_id);
+    let before: i64 = db
+        .prepare_cached("SELECT count(*) FROM ts_quarantine WHERE account = ?1 AND fingerprint = ?2")?
+        .query_row(params![commit.account, fingerprint], |row| row.get(0))?;
+    db.prepare_cached(
+        "INSERT INTO ts_quarantine (account, fingerprint, transaction_id, reason, raw, first_seen_at, run)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (account, fingerprint) DO UPDATE SET reason = excluded.reason, raw = excluded.raw
+         WHERE (reason, raw) IS NOT (excluded.reason, excluded.raw)",
+    )?
+    .execute(params![
+        commit.account,
+        fingerprint,
+        record.id.as_ref().map(TransactionId::as_str),
+        record.reason,
+        record.raw,
+        Millis(commit.now),
+        run
+    ])?;
+    Ok(unsigned(1 - before))
+}
+
+/// Moves the watermark, never backward, and notes the complete walk.
+fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE ts_accounts SET
+            complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
+            walks = walks + 1, repairing = 0, walked_refresh = :refresh, walked_at = :at,
+            deep_walked_at = iif(:deep, :at, deep_walked_at), suspect_refresh = :suspect
+         WHERE key = :account",
+    )?
+    .execute(named_params! {
+        ":account": account, ":watermark": seal.watermark.map(DateColumn), ":refresh": seal.refresh.map(TimeColumn),
+        ":at": Millis(seal.at), ":deep": seal.deep, ":suspect": seal.suspect.map(TimeColumn),
+    })?;
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! Runs, their locks, leases and records. A run holds an operating-system lock on a file while it
+//! lives, so a dead run's leases are dead at once, whatever the clock says.
+
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::codec::{self, Millis};
+use super::thread::Context;
+use super::{Fail, accounts};
+use crate::domain::connection::TinkUser;
+use crate::domain::event::Finished;
+use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
+
+/// Registers the run and gives up what dead runs left behind.
+pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
+    let id = new.run_id.as_str();
+    if !context.rehearsal {
+        hold(context, id)
+            .map_err(|e| codec::corrupt(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
+    }
+    sweep(db, context, new.started_at)?;
+    // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
+    // A dead run (ended without an exit code) is not part of it: its connections are free.
+    let oldest: Option<Millis> = db.query_row(
+        "SELECT min(started_at) FROM ts_runs
+         WHERE finished_at IS NULL OR (exit_code IS NOT NULL AND finished_at > ?1)",
+        [Millis(new.process_started)],
+        |row| row.get(0),
+    )?;
+    let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
+    db.execute(
+        "INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![id, new.trigger, new.host, new.version, Millis(new.started_at)],
+    )?;
+    Ok(Run { key: db.last_insert_rowid(), id: new.run_id.clone(), cohort })
+}
+
+fn lock_path(context: &Context, run_id: &str) -> PathBuf {
+    let mut name = context.path.as_os_str().to_owned();
+    name.push(format!("-run-{run_id}.lock"));
+    PathBuf::from(name)
+}
+
+fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
+    let file = File::create(lock_path(context, run_id))?;
+    file.lock()?;
+    context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
+    Ok(())
+}
+
+/// Whether the process of a run is gone: its lock file is missing or not locked any more.
+fn is_dead(context: &Context, run_id: &str) -> bool {
+    if context.run_locks.borrow().contains_key(run_id) {
+        return false;
+    }
+    let Ok(file) = File::open(lock_path(context, run_id)) else { return true };
+    match file.try_lock_shared() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
+    }
+}
+
+/// Ends runs whose process is gone and releases their leases; returns whether there was one.
+pub fn sweep(db: &Connection, context: &Context, now: Timestamp) -> rusqlite::Result<bool> {
+    let mut open = db.prepare_cached("SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL")?;
+    let open: Vec<(i64, String)> =
+        open.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut found = false;
+    for (key, run_id) in open {
+        if !is_dead(context, &run_id) {
+            continue;
+        }
+        found = true;
+        let run = [key];
+        db.execute(
+            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
+            run,
+        )?;
+        db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", run)?;
+        db.execute("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", params![key, Millis(now)])?;
+        if !context.rehearsal {
+            // Left behind at worst: an unlocked file says the same as a missing one.
+            let _ = std::fs::remove_file(lock_path(context, &run_id));
+        }
+    }
+    Ok(found)
+}
+
+/// Fails unless the lease is still ours.
+pub fn held(db: &Connection, lease: &Lease) -> Result<(), Fail> {
+    let ours: Option<i64> = db
+        .prepare_cached(
+            "SELECT 1 FROM ts_connections WHERE key = ?1 AND lease_token = ?2 AND lease_run = ?3",
+        )?
+        .query_row([lease.connection, lease.token, lease.run], |row| row.get(0))
+        .optional()?;
+    ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
+}
+
+/// Prolongs every lease of the run.
+pub fn renew(db: &Connection, run: i64, until: Timestamp) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1",
+        params![run, Millis(until)],
+    )?;
+    Ok(())
+}
+
+/// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the
+/// release of the lease.
+pub fn record(
+    db: &Connection,
+    context: &Context,
+    lease: &Lease,
+    record: &Record,
+    ours: bool,
+) -> rusqlite::Result<Finished> {
+    db.prepare_cached(
+        "UPDATE ts_run_connections SET
+            outcome = :outcome, reason = :reason, error = :error, request_id = :request_id, again = :again,
+            duration_ms = coalesce(duration_ms, 0) + :duration, accounts = :accounts, fetched = :fetched,
+            added = added + :added, updated = updated + :updated, removed = removed + :removed,
+            quarantined = quarantined + :quarantined, requests = requests + :requests, retries = retries + :retries
+         WHERE run = :run AND connection = :connection",
+    )?
+    .execute(named_params! {
+        ":run": lease.run, ":connection": lease.connection,
+        ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
+        ":error": record.error, ":request_id": record.request_id, ":again": record.again,
+        ":duration": record.ended.duration_since(record.began).as_millis() as i64,
+        ":accounts": record.counts.accounts as i64, ":fetched": record.counts.fetched as i64,
+        ":added": record.counts.added as i64, ":updated": record.counts.updated as i64,
+        ":removed": record.counts.removed as i64, ":quarantined": record.counts.quarantined as i64,
+        ":requests": record.counts.requests as i64, ":retries": record.counts.retries as i64,
+    })?;
+    if ours {
+        update_connection(db, lease, record)?;
+    }
+    let finished = db
+        .prepare_cached(&format!("{FINISHED} WHERE x.run = ?1 AND x.connection = ?2"))?
+        .query_row([lease.run, lease.connection], finished)?;
+    if context.rehearsal {
+        accounts::unshadow(db, lease.connection)?;
+    }
+    Ok(finished)
+}
+
+fn update_connection(db: &Connection, lease: &Lease, record: &Record) -> rusqlite::Result<()> {
+    // The second attempt of one run is not a second failure.
+    db.prepare_cached(
+        "UPDATE ts_connections SET
+            last_success_at = iif(:success, :ended, last_success_at),
+            last_success_began = iif(:success, :began, last_success_began),
+            failures = CASE WHEN :success OR :needs_user THEN 0
+                            WHEN :failure THEN failures + (SELECT attempts = 1 FROM ts_run_connections
+                                                           WHERE run = :run AND connection = :connection)
+                            ELSE failures END,
+            needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
+            not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
+            next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
+            lease_run = NULL, lease_token = NULL, lease_until = NULL
+         WHERE key = :connection",
+    )?
+    .execute(named_params! {
+        ":connection": lease.connection, ":run": lease.run,
+        ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged),
+        ":needs_user": record.outcome == Outcome::NeedsUser,
+        ":failure": matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited),
+        ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
+        ":error": record.error, ":ended": Millis(record.ended), ":began": Millis(record.began),
+        ":next_due": Millis(record.next_due), ":not_before": record.not_before.map(Millis),
+    })?;
+    Ok(())
+}
+
+const FINISHED: &str =
+    "SELECT x.*, c.connection_id FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";
+
+fn finished(row: &Row<'_>) -> rusqlite::Result<Finished> {
+    let reason: Option<String> = row.get("reason")?;
+    let outcome: Option<String> = row.get("outcome")?;
+    Ok(Finished {
+        connection_id: row.get::<_, String>("connection_id")?.into(),
+        user_id: row.get::<_, String>("user_id")?.into(),
+        outcome: outcome.and_then(|text| Outcome::parse(&text)).unwrap_or(Outcome::Interrupted),
+        reason: reason.and_then(|text| Reason::parse(&text)),
+        error: row.get("error")?,
+        request_id: row.get("request_id")?,
+        started_at: row.get::<_, Millis>("started_at")?.0,
+        duration_ms: unsigned(row.get::<_, Option<i64>>("duration_ms")?.unwrap_or_default()),
+        counts: counts(row)?,
+    })
+}
+
+fn counts(row: &Row<'_>) -> rusqlite::Result<Counts> {
+    let count = |column| row.get::<_, Option<i64>>(column).map(|n| unsigned(n.unwrap_or_default()));
+    Ok(Counts {
+        accounts: count("accounts")?,
+        fetched: count("fetched")?,
+        added: count("added")?,
+        updated: count("updated")?,
+        removed: count("removed")?,
+        quarantined: count("quarantined")?,
+        requests: count("requests")?,
+        retries: count("retries")?,
+    })
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+/// Connections that were to be tried again in this run and were not: their first outcome stands.
+pub fn settle(db: &Connection, run: i64) -> rusqlite::Result<Vec<Finished>> {
+    let mut left = db.prepare(&format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0"))?;
+    let left = left.query_map([run], finished)?.collect::<Result<_, _>>()?;
+    db.execute("UPDATE ts_run_connections SET again = 0 WHERE run = ?1 AND again <> 0", [run])?;
+    Ok(left)
+}
+
+/// Sums over the run by outcome.
+pub fn totals(db: &Connection, run: i64) -> rusqlite::Result<RunTotals> {
+    let mut totals = RunTotals::default();
+    let mut groups = db.prepare(
+        "SELECT outcome, count(*) AS connections, sum(accounts) AS accounts, sum(fetched) AS fetched,
+                sum(added) AS added, sum(updated) AS updated, sum(removed) AS removed,
+                sum(quarantined) AS quarantined, sum(requests) AS requests, sum(retries) AS retries
+         FROM ts_run_connections WHERE run = ?1 AND outcome IS NOT NULL GROUP BY outcome",
+    )?;
+    let mut groups = groups.query([run])?;
+    while let Some(row) = groups.next()? {
+        if let Some(outcome) = Outcome::parse(&row.get::<_, String>("outcome")?) {
+            totals.outcomes.insert(outcome, unsigned(row.get("connections")?));
+        }
+        totals.counts += counts(row)?;
+    }
+    Ok(totals)
+}
+
+/// Writes the end of the run and lets go of its lock.
+pub fn finish(
+    db: &Connection,
+    context: &Context,
+    run: &Run,
+    totals: &str,
+    exit_code: u8,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1",
+        params![run.key, Millis(at), exit_code, totals],
+    )?;
+    db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", [run.key])?;
+    if let Some(lock) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
+        // The run is over in the store; a file left behind is swept by nobody but harms nobody.
+        let _ = std::fs::remove_file(lock_path(context, run.id.as_str()));
+        drop(lock);
+    }
+    Ok(())
+}
+
+/// The user whose connection worked most recently.
+pub fn probe_user(db: &Connection) -> rusqlite::Result<Option<TinkUser>> {
+    db.query_row(
+        "SELECT external_user_id, tink_user_id FROM ts_connections
+         WHERE last_success_at IS NOT NULL AND problem IS NULL ORDER BY last_success_at DESC LIMIT 1",
+        [],
+        codec::tink_user,
+    )
+    .optional()
+    .map(Option::flatten)
+}
+
+/// Copies what all connections share into a rehearsal's temporary tables.
+pub fn shadow_shared(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections", "ts_runs"] {
+        db.execute_batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
+    }
+    // Older attempts do not count for the quota.
+    let day_ago =
+        now.saturating_sub(SignedDuration::from_hours(24)).map_err(|e| codec::corrupt(e.to_string()))?;
+    db.execute(
+        "INSERT INTO temp.ts_run_connections SELECT * FROM main.ts_run_connections WHERE started_at > ?1",
+        [Millis(day_ago)],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Numbered migrations and the refusal of a newer schema. Each migration runs once, in its own
+//! transaction, and is never edited after a release.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+/// The migrations in order; the schema version is their number.
+const MIGRATIONS: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
+
+/// The schema version this binary knows.
+pub const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// The schema version of the file; 0 for one that has none.
+pub fn version(db: &Connection) -> rusqlite::Result<i64> {
+    let exists: Option<i64> = db
+        .query_row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ts_schema'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    if exists.is_none() {
+        return Ok(0);
+    }
+    db.query_row("SELECT coalesce(max(version), 0) FROM ts_schema", [], |row| row.get(0))
+}
+
+/// Names of the migrations that a file of this version still needs.
+pub fn pending(version: i64) -> Vec<String> {
+    let from = usize::try_from(version).unwrap_or_default();
+    MIGRATIONS.iter().skip(from).map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// Applies what is missing. Several processes may do this at once: each step checks inside its transaction.
+pub fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> {
+    for (number, (_, sql)) in (1i64..).zip(MIGRATIONS) {
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step.execute_batch(
+            "CREATE TABLE IF NOT EXISTS ts_schema (
+                version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
+        )?;
+        if version(&step)? < number {
+            step.execute_batch(sql)?;
+            step.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
+        }
+        step.commit()?;
+    }
+    Ok(())
+}
+
+/// Lays an empty temporary table over every base table, so that writes of a rehearsal go there: in
+/// SQLite an unqualified name means the temporary table first.
+pub fn shadow(db: &Connection) -> rusqlite::Result<()> {
+    let mut statements = db.prepare(
+        "SELECT type, sql FROM main.sqlite_master
+         WHERE tbl_name LIKE 'ts\\_%' ESCAPE '\\' AND type IN ('table', 'index') AND sql IS NOT NULL
+         ORDER BY type DESC",
+    )?;
+    let rows = statements.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    for row in rows {
+        let (kind, sql) = row?;
+        let sql = match kind.as_str() {
+            "table" => sql.replacen("CREATE TABLE ", "CREATE TEMP TABLE ", 1),
+            _ => sql.replacen("INDEX ", "INDEX temp.", 1),
+        };
+        db.execute_batch(&sql)?;
+    }
+    Ok(())
+}

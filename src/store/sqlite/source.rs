@@ -1,0 +1,235 @@
+//! Reads the source view of an application's SQLite database: on a connection of its own, read-only,
+//! closed after one query. Understands the view's lenient types (contract section 4) and nothing else
+//! of the application.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use super::thread::explain;
+use super::{connect_read_only, read};
+use crate::domain::connection::{SourceRow, TinkUser};
+use crate::store::{Result, StoreError};
+
+/// Name of the view over our own tables, used when the application brings none.
+pub const OWN_VIEW: &str = "tink_sync_source_v1";
+
+const REQUIRED: [&str; 4] = ["connection_id", "user_id", "enabled", "entitled"];
+const OPTIONAL: [&str; 5] = ["entitled_until", "external_user_id", "tink_user_id", "market", "priority"];
+
+/// What went wrong with the source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The view is missing or lacks a column (exit 78).
+    #[error("{path}: {detail}")]
+    View {
+        /// The application's database.
+        path: String,
+        /// What is missing and what to do.
+        detail: String,
+    },
+    /// The database cannot be read (exit 74 or 75).
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads the whole view, handing over batches of at most 500 rows.
+///
+/// # Errors
+/// [`SourceError::View`] names a missing view or column; otherwise as SQLite reports it. An unreadable
+/// row is no error: it comes with its problem.
+pub fn read_view(
+    path: &Path,
+    view: &str,
+    now: Timestamp,
+    mut batch: impl FnMut(Vec<SourceRow>),
+) -> std::result::Result<(), SourceError> {
+    if !path.exists() {
+        let detail = "the application's database does not exist: check source.database".to_owned();
+        return Err(SourceError::View { path: path.display().to_string(), detail });
+    }
+    let db = connect_read_only(path)?;
+    let sql = |e: rusqlite::Error| SourceError::Store(explain("read the source view", path, &e));
+    let columns = columns(&db, path, view)?;
+    let mut statement =
+        db.prepare(&format!("SELECT {} FROM {}", columns.join(", "), quoted(view))).map_err(sql)?;
+    let mut rows = statement.query([]).map_err(sql)?;
+    let mut pending = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        pending.push(source_row(row, &columns, now));
+        if pending.len() == 500 {
+            batch(std::mem::take(&mut pending));
+        }
+    }
+    batch(pending);
+    Ok(())
+}
+
+/// Reads the view over our own tables from the store itself.
+///
+/// # Errors
+/// As for the store.
+pub fn count_view(path: &Path, view: &str) -> Result<i64> {
+    read(path, "count the source view", |db| {
+        db.query_row(&format!("SELECT count(*) FROM {}", quoted(view)), [], |row| row.get(0))
+    })
+}
+
+fn quoted(view: &str) -> String {
+    view.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
+}
+
+/// The columns of ours that the view has; the required ones must be there.
+fn columns(
+    db: &rusqlite::Connection,
+    path: &Path,
+    view: &str,
+) -> std::result::Result<Vec<&'static str>, SourceError> {
+    let fail = |detail: String| SourceError::View { path: path.display().to_string(), detail };
+    let statement = db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
+        rusqlite::Error::SqliteFailure(_, Some(text)) if text.contains("no such table") => {
+            fail(format!("{text}: create the view {view} there, or correct source.view (README, \"Connect your application\")"))
+        }
+        rusqlite::Error::SqliteFailure(code, text) if code.code == rusqlite::ErrorCode::Unknown => {
+            fail(format!("the view {view} does not work: {}", text.unwrap_or_default()))
+        }
+        e => explain("read the source view", path, &e).into(),
+    })?;
+    let present: Vec<&str> = statement.column_names().collect();
+    let has = |name: &&&str| present.iter().any(|p| p.eq_ignore_ascii_case(name));
+    let missing: Vec<&str> = REQUIRED.iter().filter(|name| !has(name)).copied().collect();
+    if !missing.is_empty() {
+        return Err(fail(format!("the view {view} lacks the column(s) {}", missing.join(", "))));
+    }
+    if !["external_user_id", "tink_user_id"].iter().any(|name| has(&name)) {
+        return Err(fail(format!("the view {view} needs a column external_user_id or tink_user_id")));
+    }
+    Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
+}
+
+fn source_row(row: &Row<'_>, columns: &[&str], now: Timestamp) -> SourceRow {
+    let value = |name: &str| {
+        let index = columns.iter().position(|column| *column == name)?;
+        row.get_ref(index).ok().filter(|v| !matches!(v, ValueRef::Null))
+    };
+    let text = |name: &str| value(name).and_then(as_text).filter(|text| !text.is_empty());
+    let until = value("entitled_until").map(as_time);
+    let (connection, user) = (text("connection_id"), text("user_id"));
+    let tink_user =
+        text("external_user_id").map(TinkUser::External).or_else(|| text("tink_user_id").map(TinkUser::Tink));
+    let problem = if connection.is_none() {
+        Some("a row of the source view has no connection_id")
+    } else if user.is_none() {
+        Some("the source view gives no user_id")
+    } else if tink_user.is_none() {
+        Some("the source view gives neither external_user_id nor tink_user_id")
+    } else {
+        None
+    };
+    // Entitled until a time that is over or cannot be read is not entitled.
+    let in_time = until.is_none_or(|until| until.is_some_and(|until| until > now));
+    SourceRow {
+        connection_id: connection.unwrap_or_default().into(),
+        user_id: user.unwrap_or_default().into(),
+        tink_user,
+        enabled: value("enabled").is_some_and(as_bool),
+        entitled: value("entitled").is_some_and(as_bool) && in_time,
+        entitled_until: until.flatten(),
+        market: text("market"),
+        priority: value("priority").and_then(as_integer).unwrap_or_default(),
+        problem: problem.map(str::to_owned),
+    }
+}
+
+fn as_text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8(text.to_vec()).ok(),
+        ValueRef::Null | ValueRef::Real(_) => None,
+    }
+}
+
+/// True is integer 1 or the text true, t, yes or 1; all else is false.
+fn as_bool(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Integer(number) => number == 1,
+        ValueRef::Text(text) => {
+            let text = String::from_utf8_lossy(text).trim().to_ascii_lowercase();
+            matches!(text.as_str(), "true" | "t" | "yes" | "1")
+        }
+        _ => false,
+    }
+}
+
+/// A time as RFC 3339, as `YYYY-MM-DD HH:MM:SS` in UTC, or as epoch seconds.
+fn as_time(value: ValueRef<'_>) -> Option<Timestamp> {
+    match value {
+        ValueRef::Integer(seconds) => Timestamp::from_second(seconds).ok(),
+        #[expect(clippy::cast_possible_truncation, reason = "a cast of a float to an integer saturates")]
+        ValueRef::Real(seconds) => Timestamp::from_second(seconds as i64).ok(),
+        ValueRef::Text(text) => parse_time(std::str::from_utf8(text).ok()?.trim()),
+        ValueRef::Null | ValueRef::Blob(_) => None,
+    }
+}
+
+/// Parses the text forms of a time that the source view may use.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    if let Ok(civil) = text.parse::<DateTime>() {
+        return TimeZone::UTC.to_timestamp(civil).ok();
+    }
+    Timestamp::from_second(text.parse().ok()?).ok()
+}
+
+fn as_integer(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(number) => Some(number),
+        _ => as_text(value)?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_documented_forms_are_true() {
+        let yes = [
+            ValueRef::Integer(1),
+            ValueRef::Text(b"true"),
+            ValueRef::Text(b"T"),
+            ValueRef::Text(b"yes"),
+            ValueRef::Text(b"1"),
+        ];
+        let no = [
+            ValueRef::Null,
+            ValueRef::Integer(0),
+            ValueRef::Integer(2),
+            ValueRef::Text(b"on"),
+            ValueRef::Text(b""),
+            ValueRef::Real(1.0),
+            ValueRef::Blob(b"1"),
+        ];
+        assert!(yes.into_iter().all(as_bool));
+        assert!(!no.into_iter().any(as_bool));
+    }
+
+    #[test]
+    fn times_are_read_in_three_forms() {
+        let expected: Timestamp = "2026-02-03T04:05:06Z".parse().unwrap();
+        for text in ["2026-02-03T04:05:06Z", "2026-02-03T05:05:06+01:00", "2026-02-03 04:05:06", "1770091506"]
+        {
+            assert_eq!(parse_time(text), Some(expected), "{text}");
+        }
+        assert_eq!(as_time(ValueRef::Integer(1_770_091_506)), Some(expected));
+        for text in ["", "soon", "2026-13-01"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The thread that owns the connection, and the translation of SQLite's errors into ours.
+//! It knows no statement of its own.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::Fail;
+use crate::store::{Result, StoreError};
+
+/// How long to wait between two tries while the file is locked.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// The connection and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Db {
+    pub conn: Connection,
+    pub context: Context,
+}
+
+/// What statements need to know beside the transaction.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The database file.
+    pub path: PathBuf,
+    /// Writes go to temporary tables laid over ours.
+    pub rehearsal: bool,
+    /// Lock files of the runs this process holds, by run id.
+    pub run_locks: RefCell<HashMap<String, File>>,
+    patience: Duration,
+}
+
+impl std::ops::Deref for Db {
+    type Target = Context;
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl std::ops::DerefMut for Db {
+    fn deref_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+}
+
+impl Db {
+    pub fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
+        let context =
+            Context { path: path.to_owned(), rehearsal: false, run_locks: RefCell::default(), patience };
+        Self { conn, context }
+    }
+
+    /// Repeats `step` while the file is locked, until patience is over.
+    pub fn retry_busy<T>(
+        &mut self,
+        what: &'static str,
+        mut step: impl FnMut(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let began = Instant::now();
+        loop {
+            match step(&mut self.conn) {
+                Err(error) if is_busy(&error) && began.elapsed() < self.context.patience => {
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                other => return other.map_err(|e| explain(what, &self.context.path, &e)),
+            }
+        }
+    }
+
+    /// Runs `work` in one immediate transaction; only the beginning can meet a lock, and is repeated.
+    fn write<T>(
+        &mut self,
+        what: &'static str,
+        work: impl FnOnce(&Connection, &Context) -> std::result::Result<T, Fail>,
+    ) -> Result<T> {
+        self.retry_busy(what, |conn| conn.execute_batch("BEGIN IMMEDIATE"))?;
+        let done = work(&self.conn, &self.context)
+            .and_then(|value| Ok(self.conn.execute_batch("COMMIT").map(|()| value)?));
+        done.map_err(|fail| {
+            // After some errors SQLite has rolled back already; then there is nothing left to do.
+            let _ = self.conn.execute_batch("ROLLBACK");
+            match fail {
+                Fail::Sql(e) => explain(what, &self.context.path, &e),
+                Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
+            }
+        })
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Db) + Send>;
+
+/// A handle to the thread; when the last one is dropped the thread ends and the file is closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Worker {
+    pub fn start(mut db: Db) -> Self {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::spawn(move || {
+            for job in queue {
+                job(&mut db);
+            }
+        });
+        Self { jobs }
+    }
+
+    /// Runs one transaction on the thread.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<T> {
+        self.call(what, move |db| db.write(what, work)).await
+    }
+
+    /// Runs reading statements on the thread.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.call(what, move |db| work(&db.conn).map_err(|e| explain(what, &db.path, &e))).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Sql { what, detail: "the store's thread has ended".to_owned() };
+        let job: Job = Box::new(move |db| {
+            // Nobody waits any more when a connection was cancelled: its work is done all the same.
+            let _ = reply.send(work(db));
+        });
+        self.jobs.send(job).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Sorts an SQLite error by what the operator has to do about it.
+pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) -> StoreError {
+    let path = file.display().to_string();
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return StoreError::Busy { what, path },
+        Some(ErrorCode::DiskFull) => {
+            "the disk is full: make room, then run again; nothing half-written was kept"
+        }
+        Some(ErrorCode::ReadOnly) => "the file or its directory is read-only for this user",
+        Some(ErrorCode::PermissionDenied) => "this user may not read it",
+        Some(ErrorCode::CannotOpen) => "check that file and directory exist and that this user may use them",
+        Some(ErrorCode::NotADatabase) => {
+            "this is not an SQLite database: check store.url and source.database"
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "the file is damaged: stop the timer and restore a backup, or move it away to start anew"
+        }
+        Some(ErrorCode::SystemIoFailure) => "the disk reports an error: see the kernel log",
+        _ => return StoreError::Sql { what, detail: format!("{path}: {error}") },
+    };
+    StoreError::Unusable { what, path, detail: format!("{error}; {hint}") }
+}

@@ -1,0 +1,396 @@
+//! The story of one connection, top to bottom: consents, accounts, transactions, verdict. It reads and
+//! commits; it neither claims nor records, and one account's trouble is not another's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::policy::{self, Hint};
+use super::walk::Walk;
+use super::{accounts, policy::Verdict};
+use crate::clock::Clock;
+use crate::domain::account::Account;
+use crate::domain::consent::{Consent, Health};
+use crate::domain::event::Event;
+use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::store::{Claim, ConsentStep, OverviewSaved, Store, StoreError, StoredAccount};
+use crate::tink::{self, Client, Session};
+
+/// The settings of the sync that every connection shares.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A connection whose last success began less than this ago is not due.
+    pub min_interval: Duration,
+    /// How far back a first walk goes; none is everything.
+    pub history_days: Option<i64>,
+    /// Days read again below the watermark.
+    pub overlap_days: i64,
+    /// Days read beyond today.
+    pub lookahead_days: i64,
+    /// An unmoved account's window is walked again after this.
+    pub rewalk: SignedDuration,
+    /// The last 90 days of an account are walked again after this.
+    pub deep_rewalk: SignedDuration,
+    /// Time for one connection, waiting for Tink's `Retry-After` not counted.
+    pub connection_timeout: Duration,
+    /// Time for the pass.
+    pub deadline: Duration,
+    /// How long to wait for Tink as a whole to come back.
+    pub outage_patience: Duration,
+    /// Connections worked on at once.
+    pub slots: usize,
+    /// Base of the waits between probes.
+    pub probe_base: Duration,
+    /// Attempts a user may have in 24 hours.
+    pub quota: u32,
+    /// Days before a consent's end at which to warn.
+    pub consent_warn: Vec<i64>,
+    /// Original JSON is kept this long; none is never.
+    pub keep_raw: Option<SignedDuration>,
+}
+
+/// What the connections of one pass share.
+pub struct Context<S> {
+    /// Where everything is stored.
+    pub store: S,
+    /// The way to Tink.
+    pub client: Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The settings.
+    pub options: Options,
+    /// Who is told what happens.
+    pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
+}
+
+/// Counts that survive when a story is cut short.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<Counts>);
+
+impl Tally {
+    /// Changes the counts.
+    pub fn add(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The counts so far.
+    pub fn counts(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a story could not go on.
+#[derive(Debug)]
+pub enum Trouble {
+    /// A call to Tink failed for good.
+    Tink(tink::Error),
+    /// The store failed, or the lease was lost.
+    Store(StoreError),
+}
+
+impl From<tink::Error> for Trouble {
+    fn from(error: tink::Error) -> Self {
+        Self::Tink(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// How a story ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// A sentence for people.
+    pub error: Option<String>,
+    /// Tink's id of the failed request.
+    pub request_id: Option<String>,
+    /// How long Tink asked to wait.
+    pub retry_after: Option<Duration>,
+    /// Worth a second round in this pass.
+    pub transient: bool,
+    /// What it says about Tink as a whole.
+    pub hint: Hint,
+}
+
+impl Ending {
+    /// An ending without an error.
+    pub fn new(outcome: Outcome, reason: Option<Reason>) -> Self {
+        let hint = Hint::Answers;
+        Self { outcome, reason, error: None, request_id: None, retry_after: None, transient: false, hint }
+    }
+
+    /// An ending with a sentence.
+    pub fn because(outcome: Outcome, reason: Reason, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::new(outcome, Some(reason)) }
+    }
+
+    fn of(error: &tink::Error) -> Self {
+        let Verdict { outcome, reason, transient, hint } = policy::verdict(error.kind);
+        Self {
+            outcome,
+            reason: Some(reason),
+            error: Some(error.to_string()),
+            request_id: error.request_id.clone(),
+            retry_after: error.retry_after,
+            transient,
+            hint,
+        }
+    }
+}
+
+/// One connection being worked on.
+pub struct Story<'a, S> {
+    /// What all connections share.
+    pub ctx: &'a Context<S>,
+    /// The connection and its lease.
+    pub claim: &'a Claim,
+    /// Its calls to Tink.
+    pub session: &'a Session,
+    /// Its counts.
+    pub tally: &'a Tally,
+}
+
+impl<S: Store> Story<'_, S> {
+    /// Tells the story; only a failing store or a lost lease is an error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn run(&self) -> Result<Ending, StoreError> {
+        match self.tell_it().await {
+            Ok(ending) => Ok(ending),
+            Err(Trouble::Tink(error)) => Ok(Ending::of(&error)),
+            Err(Trouble::Store(error)) => Err(error),
+        }
+    }
+
+    async fn tell_it(&self) -> Result<Ending, Trouble> {
+        let consents = self.session.consents().await?;
+        if let Some(reason) = self.needs_user_for_all(&consents) {
+            // Nothing to read until a person acts; asking for the consents is how a renewal is noticed.
+            self.keep_consents(consents).await?;
+            return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
+        }
+        let stored = self.ctx.store.accounts(&self.claim.lease, self.now()).await?;
+        let listed = match self.session.accounts().await {
+            Err(error) if policy::is_refusal(&error) && self.past_date(&consents) => {
+                self.keep_consents(consents).await?;
+                let reason = Reason::ConsentExpired;
+                let ending = Ending::because(Outcome::NeedsUser, reason, sentence(reason));
+                return Ok(Ending { request_id: error.request_id, ..ending });
+            }
+            listed => listed?,
+        };
+        if listed.is_empty() && stored.iter().any(|account| !account.closed) {
+            let reason = if self.past_date(&consents) { Reason::ConsentExpired } else { Reason::NoAccounts };
+            self.keep_consents(consents).await?;
+            return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
+        }
+        self.tally.add(|counts| counts.accounts = listed.len() as u64);
+        let saved = self.keep_overview(&stored, listed, &consents).await?;
+        let walked = self.walk_all(&stored, &saved, &consents).await?;
+        Ok(self.conclude(walked, &consents, saved.changed))
+    }
+
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        self.ctx.clock.now()
+    }
+
+    /// Tells of records new in the quarantine.
+    pub fn quarantined(&self, reason: String, records: u64) {
+        let connection_id = self.claim.lease.connection_id.clone();
+        (self.ctx.tell)(&Event::Quarantined { connection_id, reason, records });
+    }
+
+    fn needs_user_for_all(&self, consents: &[Consent]) -> Option<Reason> {
+        let needs = |consent: &Consent| match consent.health(self.now()) {
+            Health::NeedsUser(reason) => Some(reason),
+            _ => None,
+        };
+        let reasons: Option<Vec<Reason>> = consents.iter().map(needs).collect();
+        reasons?.first().copied()
+    }
+
+    fn past_date(&self, consents: &[Consent]) -> bool {
+        consents.iter().any(|consent| consent.health(self.now()) == Health::PastDate)
+    }
+
+    async fn keep_consents(&self, consents: Vec<Consent>) -> Result<(), Trouble> {
+        let overview = crate::store::Overview { consents: consents.clone(), ..Default::default() };
+        self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
+        self.warn_of_consents(&consents).await
+    }
+
+    async fn keep_overview(
+        &self,
+        stored: &[StoredAccount],
+        listed: Vec<Account>,
+        consents: &[Consent],
+    ) -> Result<OverviewSaved, Trouble> {
+        let overview = accounts::overview(stored, listed, consents.to_vec(), self.now());
+        let saved = self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
+        self.warn_of_consents(consents).await?;
+        Ok(saved)
+    }
+
+    /// Warns once per step of `consent.warn`, and once when a consent has expired.
+    async fn warn_of_consents(&self, consents: &[Consent]) -> Result<(), Trouble> {
+        let mut left = HashMap::new();
+        for consent in consents {
+            if let Some(end) = consent.expires_at {
+                let days = end.duration_since(self.now()).as_hours().div_euclid(24);
+                left.insert(consent.credentials_id.clone(), (days, consent));
+            }
+        }
+        let step = |days: i64| match days {
+            ..0 => Some(0),
+            _ => self.ctx.options.consent_warn.iter().copied().filter(|step| days < *step).min(),
+        };
+        let steps: Vec<ConsentStep> = left
+            .iter()
+            .filter_map(|(id, (days, _))| {
+                Some(ConsentStep { credentials_id: id.clone(), days: step(*days)? })
+            })
+            .collect();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        for ConsentStep { credentials_id, .. } in self.ctx.store.warned(&self.claim.lease, steps).await? {
+            let Some((days_left, consent)) = left.get(&credentials_id) else { continue };
+            (self.ctx.tell)(&Event::ConsentEnds {
+                connection_id: self.claim.lease.connection_id.clone(),
+                user_id: self.claim.user_id.clone(),
+                provider: consent.provider.clone(),
+                days_left: *days_left,
+                credentials_id,
+            });
+        }
+        Ok(())
+    }
+
+    /// Walks every account that is due; one account's failure does not keep the others from being read.
+    async fn walk_all(
+        &self,
+        stored: &[StoredAccount],
+        saved: &OverviewSaved,
+        consents: &[Consent],
+    ) -> Result<Walked, Trouble> {
+        let mut walked = Walked::default();
+        for account in &saved.accounts {
+            if self.claim.entitled_until.is_some_and(|until| until <= self.now()) {
+                walked.entitlement_over = true;
+                break;
+            }
+            let before = stored.iter().find(|before| before.key == account.key);
+            let healthy = accounts::is_healthy(consents, &account.account.id, self.now());
+            let walk = Walk { story: self, before, account, healthy };
+            if !walk.is_due() {
+                walked.done += 1;
+                walked.suspect |= account.suspect_refresh.is_some();
+                continue;
+            }
+            match walk.run().await {
+                Ok(reason) => {
+                    walked.done += 1;
+                    walked.suspect |= reason == Some(Reason::MassVanish);
+                    walked.note = walked.note.or(reason);
+                }
+                Err(Trouble::Tink(error)) if self.is_explained(&error, consents, account) => {
+                    walked.explained += 1
+                }
+                Err(Trouble::Tink(error)) => {
+                    let stop = error.kind == tink::ErrorKind::RateLimited;
+                    walked.keep_worst(Ending::of(&error));
+                    if stop {
+                        break;
+                    }
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(walked)
+    }
+
+    /// Whether a refusal is what the account's consent lets expect.
+    fn is_explained(&self, error: &tink::Error, consents: &[Consent], account: &StoredAccount) -> bool {
+        policy::is_refusal(error) && !accounts::is_healthy(consents, &account.account.id, self.now())
+    }
+
+    fn conclude(&self, walked: Walked, consents: &[Consent], accounts_changed: bool) -> Ending {
+        if let Some(worst) = walked.worst {
+            let partial = walked.done > 0 && worst.outcome == Outcome::Failed;
+            // What an endless list did show was stored.
+            let partial = partial || worst.reason == Some(Reason::PageLoop);
+            return Ending { outcome: if partial { Outcome::Partial } else { worst.outcome }, ..worst };
+        }
+        if walked.suspect {
+            let reason = Reason::MassVanish;
+            return Ending::because(Outcome::Partial, reason, sentence(reason));
+        }
+        if let Some(reason) = needs_user_for_some(consents, walked.explained > 0, self.now()) {
+            return Ending::because(Outcome::NeedsUser, reason, sentence(reason));
+        }
+        if walked.entitlement_over {
+            return Ending::new(Outcome::Skipped, Some(Reason::NotEntitled));
+        }
+        let counts = self.tally.counts();
+        let changed = accounts_changed || counts.added + counts.updated + counts.removed > 0;
+        let unavailable = consents.iter().any(|consent| consent.health(self.now()) == Health::Unavailable);
+        let note = walked.note.or(unavailable.then_some(Reason::BankUnavailable));
+        Ending::new(if changed { Outcome::Synced } else { Outcome::Unchanged }, note)
+    }
+}
+
+/// What became of the accounts.
+#[derive(Default)]
+struct Walked {
+    done: usize,
+    explained: usize,
+    suspect: bool,
+    entitlement_over: bool,
+    note: Option<Reason>,
+    worst: Option<Ending>,
+}
+
+impl Walked {
+    /// A rate limit outweighs any other failure; else the first one is told.
+    fn keep_worst(&mut self, ending: Ending) {
+        let limited = |ending: &Ending| ending.outcome == Outcome::RateLimited;
+        if self.worst.as_ref().is_none_or(|worst| limited(&ending) && !limited(worst)) {
+            self.worst = Some(ending);
+        }
+    }
+}
+
+fn needs_user_for_some(consents: &[Consent], refused: bool, now: Timestamp) -> Option<Reason> {
+    consents.iter().find_map(|consent| match consent.health(now) {
+        Health::NeedsUser(reason) => Some(reason),
+        Health::PastDate if refused => Some(Reason::ConsentExpired),
+        _ => None,
+    })
+}
+
+/// What to tell a person about a reason that is no error of a call.
+fn sentence(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ConsentExpired => "the bank consent has expired: the user must renew it through Tink Link",
+        Reason::ConsentRevoked => "the bank consent was withdrawn: the user must connect the bank again",
+        Reason::LoginRequired => "the bank wants a new login: the user must go through Tink Link",
+        Reason::NoAccounts => {
+            "Tink shows no accounts where there were some: nothing was removed; the user may have to connect again"
+        }
+        Reason::MassVanish => {
+            "far more rows are missing than a bank takes back: none was removed until a newer refresh agrees"
+        }
+        _ => "see the reason",
+    }
+}

@@ -1,0 +1,10 @@
+//! The sync itself: plan → claim → fetch → reconcile → commit → record. Pure parts (`reconcile`,
+//! `accounts`, `policy`) decide; `connection` and `walk` tell the story of one connection; `pass` runs
+//! many of them. No SQL, no HTTP client, no configuration file here.
+
+pub mod accounts;
+pub mod connection;
+pub mod pass;
+pub mod policy;
+pub mod reconcile;
+mod walk;

@@ -1,0 +1,513 @@
+//! One pass: claims due connections in batches, works on a bounded number at once, tries what failed
+//! in passing once more at the end, and waits out an outage of Tink as a whole. One connection's
+//! failure, panic or timeout never touches another; only a broken store stops the pass.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Context, Ending, Story, Tally};
+use super::policy::{self, Hint};
+use crate::domain::event::{Event, Finished, Summary};
+use crate::domain::ids::UserId;
+use crate::domain::outcome::{Outcome, Reason};
+use crate::store::{Claim, Claims, PlanCounts, PlanRules, Record, Result, Run, Selection, Store, StoreError};
+
+/// A lease lives this long and is renewed four times in its life.
+const LEASE: SignedDuration = SignedDuration::from_mins(4);
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// So many failures in a row that could be Tink's own ask for a probe.
+const SUSPICIONS: u32 = 3;
+/// So many failed probes in a row are an outage.
+const PROBES: u32 = 3;
+/// So many distinct users refused before any was accepted mean that the client is refused.
+const REFUSED_USERS: usize = 3;
+/// The longest wait between two probes.
+const LONGEST_PROBE_WAIT: Duration = Duration::from_secs(60);
+
+/// What a run was asked to do.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The run.
+    pub run: Run,
+    /// `timer`, `manual` or `app`.
+    pub trigger: &'static str,
+    /// Which connections.
+    pub selection: Selection,
+    /// Ignore back-off (and, for named connections, that they are disabled).
+    pub force: bool,
+    /// Rehearsal only.
+    pub dry_run: bool,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// Tell of every skipped connection, not only of those asked for.
+    pub tell_skipped: bool,
+}
+
+/// Why a pass stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing is left to do.
+    Done,
+    /// Someone stopped it.
+    Interrupted,
+    /// Its time was over.
+    Deadline,
+    /// Tink asked to come back at that time.
+    Postponed(Timestamp),
+    /// Tink as a whole stayed away.
+    Unreachable(String),
+    /// Tink refuses this client.
+    Refused(String),
+}
+
+/// A pass at its end.
+#[derive(Clone, Debug)]
+pub struct PassEnd {
+    /// Why it stopped.
+    pub stop: Stop,
+    /// Its totals.
+    pub summary: Summary,
+    /// Connections asked for by name that were not worked on.
+    pub asked_but_skipped: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    First,
+    Second,
+}
+
+/// What one attempt reports to the pass.
+struct Done {
+    finished: Result<Finished>,
+    user_id: UserId,
+    again: bool,
+    hint: Hint,
+    needs_user: Option<Reason>,
+    retry_after: Option<Duration>,
+    refused: Option<String>,
+}
+
+/// A pass at work.
+pub struct Pass<S> {
+    ctx: Arc<Context<S>>,
+    task: Task,
+    cancel: CancellationToken,
+    stop: Stop,
+    suspicion: u32,
+    accepted: bool,
+    refused: HashSet<UserId>,
+    deadline: Instant,
+    late_skips: u64,
+}
+
+impl<S: Store> Pass<S> {
+    /// A pass that ends early when `cancel` is cancelled.
+    pub fn new(ctx: Arc<Context<S>>, task: Task, cancel: CancellationToken) -> Self {
+        let deadline = Instant::now() + ctx.options.deadline;
+        Self {
+            ctx,
+            task,
+            cancel,
+            stop: Stop::Done,
+            suspicion: 0,
+            accepted: false,
+            refused: HashSet::new(),
+            deadline,
+            late_skips: 0,
+        }
+    }
+
+    /// Runs the pass to its end.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store failed, and what was not committed by then is not.
+    pub async fn run(mut self) -> Result<PassEnd> {
+        let plan = self.ctx.store.plan(&self.task.run, self.rules()).await?;
+        self.tell_start(&plan).await?;
+        let heartbeat = self.heartbeat();
+        let worked = self.work().await;
+        heartbeat.abort();
+        worked?;
+        self.finish(plan).await
+    }
+
+    async fn work(&mut self) -> Result<()> {
+        self.round(Round::First).await?;
+        if self.is_open() && self.suspicion > 0 {
+            self.prove().await?;
+        }
+        if self.is_open() {
+            self.round(Round::Second).await?;
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.stop == Stop::Done
+    }
+
+    fn rules(&self) -> PlanRules {
+        PlanRules {
+            now: self.ctx.clock.now(),
+            selection: self.task.selection.clone(),
+            force: self.task.force,
+            min_interval: self.ctx.options.min_interval,
+            quota: self.ctx.options.quota,
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        (self.ctx.tell)(event);
+    }
+
+    async fn tell_start(&self, plan: &PlanCounts) -> Result<()> {
+        self.tell(&Event::Started {
+            run_id: self.task.run.id.clone(),
+            trigger: self.task.trigger,
+            dry_run: self.task.dry_run,
+            at: self.task.started_at,
+            connections: plan.connections,
+            due: plan.due,
+        });
+        let asked = !self.task.selection.is_all();
+        if !asked && !self.task.tell_skipped {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let batch = self.ctx.store.skipped(&self.task.run, self.rules(), after, 500).await?;
+            for skipped in &batch {
+                self.tell_skipped(skipped, asked);
+            }
+            match batch.into_iter().next_back() {
+                None => return Ok(()),
+                last => after = last,
+            }
+        }
+    }
+
+    fn tell_skipped(&self, skipped: &crate::store::Skipped, asked: bool) {
+        self.tell(&Event::Skipped {
+            connection_id: skipped.connection_id.clone(),
+            user_id: skipped.user_id.clone(),
+            reason: skipped.reason,
+            asked,
+        });
+    }
+
+    /// Keeps the leases alive while the pass lives.
+    fn heartbeat(&self) -> tokio::task::JoinHandle<()> {
+        let (ctx, run) = (Arc::clone(&self.ctx), self.task.run.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT).await;
+                // A failure shows at the next commit, with its reason; here it changes nothing.
+                let _ = ctx.store.renew(&run, lease_end(ctx.clock.now())).await;
+            }
+        })
+    }
+
+    /// Claims and works until nothing is left or the pass has to stop.
+    async fn round(&mut self, round: Round) -> Result<()> {
+        let mut tasks: JoinSet<Done> = JoinSet::new();
+        let mut exhausted = false;
+        loop {
+            while self.is_open() && !exhausted && tasks.len() < self.ctx.options.slots {
+                let claims = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
+                exhausted = claims.exhausted;
+                for claim in claims.claims {
+                    tasks.spawn(attempt(Arc::clone(&self.ctx), claim, round, self.cancel.clone()));
+                }
+            }
+            if tasks.is_empty() && (exhausted || !self.is_open()) {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(done) = tasks.join_next() => self.digest(joined(done)?).await?,
+                () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
+                () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
+            }
+        }
+    }
+
+    async fn claim(&mut self, round: Round, limit: usize) -> Result<Claims> {
+        let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
+        let claims = match round {
+            Round::First => self.ctx.store.claim(run, rules, limit, until).await?,
+            Round::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
+        };
+        for skipped in &claims.skipped {
+            self.late_skips += 1;
+            self.tell_skipped(skipped, !self.task.selection.is_all());
+        }
+        for claim in &claims.claims {
+            self.tell(&Event::Claimed(claim.lease.connection_id.clone()));
+        }
+        Ok(claims)
+    }
+
+    /// Takes in how an attempt ended and what it says about Tink as a whole.
+    async fn digest(&mut self, done: Done) -> Result<()> {
+        let finished = done.finished?;
+        if let (Some(reason), Outcome::NeedsUser) = (done.needs_user, finished.outcome) {
+            let (connection_id, user_id) = (finished.connection_id.clone(), finished.user_id.clone());
+            self.tell(&Event::NeedsUser { connection_id, user_id, reason });
+        }
+        if !done.again {
+            self.tell(&Event::Finished(finished));
+        }
+        if let Some(until) = done.retry_after.filter(|_| self.is_open()).and_then(|wait| self.far_ahead(wait))
+        {
+            self.stop = Stop::Postponed(until);
+        }
+        match done.hint {
+            Hint::Answers => {
+                self.suspicion = 0;
+                self.accepted = true;
+            }
+            Hint::MayBeAway => {
+                self.suspicion += 1;
+                if self.suspicion >= SUSPICIONS && self.is_open() {
+                    self.prove().await?;
+                }
+            }
+            Hint::UserRefused => {
+                self.suspicion = 0;
+                self.refused.insert(done.user_id);
+                if !self.accepted && self.refused.len() >= REFUSED_USERS && self.is_open() {
+                    self.stop = Stop::Refused(done.refused.unwrap_or_default());
+                }
+            }
+            Hint::ClientRefused => self.stop = Stop::Refused(done.refused.unwrap_or_default()),
+        }
+        Ok(())
+    }
+
+    /// A wait that is too long to sit out: the time at which to come back.
+    fn far_ahead(&self, wait: Duration) -> Option<Timestamp> {
+        let wait = SignedDuration::try_from(wait).ok().filter(|wait| *wait > SignedDuration::from_mins(1))?;
+        self.ctx.clock.now().saturating_add(wait).ok()
+    }
+
+    /// Users' failures prove nothing: only a fresh token and a grant that fail again and again do.
+    /// Then no connection is claimed until Tink is back or patience is over.
+    async fn prove(&mut self) -> Result<()> {
+        self.suspicion = 0;
+        let user = self.ctx.store.probe_user().await?;
+        let mut failed = 0;
+        let mut waiting_since: Option<Instant> = None;
+        loop {
+            let error = match self.ctx.client.probe(user.as_ref()).await {
+                Err(error) if policy::is_outage(&error) => error.to_string(),
+                _ => {
+                    if waiting_since.is_some() {
+                        self.tell(&Event::Resumed);
+                    }
+                    return Ok(());
+                }
+            };
+            failed += 1;
+            let patience = self.ctx.options.outage_patience;
+            if failed >= PROBES {
+                let since = *waiting_since.get_or_insert_with(|| {
+                    (self.ctx.tell)(&Event::Waiting(error.clone()));
+                    Instant::now()
+                });
+                if since.elapsed() >= patience || Instant::now() >= self.deadline {
+                    self.tell(&Event::Unreachable(error.clone()));
+                    self.stop = Stop::Unreachable(error);
+                    return Ok(());
+                }
+            }
+            let wait = self.ctx.options.probe_base.saturating_mul(2u32.saturating_pow(failed.min(16) - 1));
+            let left =
+                waiting_since.map_or(LONGEST_PROBE_WAIT, |since| patience.saturating_sub(since.elapsed()));
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LONGEST_PROBE_WAIT).min(left)) => {}
+                () = self.cancel.cancelled() => {
+                    self.stop = Stop::Interrupted;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Settles what was left open and adds everything up.
+    async fn finish(self, plan: PlanCounts) -> Result<PassEnd> {
+        if let Stop::Postponed(until) = self.stop {
+            self.ctx.store.postpone(&self.task.run, until).await?;
+        }
+        for finished in self.ctx.store.settle(&self.task.run).await? {
+            self.tell(&Event::Finished(finished));
+        }
+        if let Some(kept) = self.ctx.options.keep_raw {
+            let before = self.ctx.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
+            self.ctx.store.drop_raw(before).await?;
+        }
+        let left = self.ctx.store.left_over().await?;
+        let totals = self.ctx.store.totals(&self.task.run).await?;
+        let mut summary = Summary {
+            connections: plan.connections,
+            due: plan.due,
+            outcomes: totals.outcomes,
+            skipped: plan.skipped,
+            counts: totals.counts,
+        };
+        for (reason, number) in left.skipped {
+            *summary.skipped.entry(reason).or_default() += number;
+        }
+        if left.waiting > 0 && self.stop == Stop::Deadline {
+            summary.skipped.insert(Reason::Deadline, left.waiting);
+        }
+        // A connection whose entitlement ended while it was read is skipped, not an outcome of its own.
+        if let Some(number) = summary.outcomes.remove(&Outcome::Skipped) {
+            *summary.skipped.entry(Reason::NotEntitled).or_default() += number;
+        }
+        let asked_but_skipped = match self.task.selection.is_all() {
+            true => 0,
+            false => summary.skipped.values().sum(),
+        };
+        Ok(PassEnd { stop: self.stop, summary, asked_but_skipped })
+    }
+}
+
+fn lease_end(now: Timestamp) -> Timestamp {
+    now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+}
+
+/// Panics of a story are caught inside it; one that gets here is a bug of the pass itself.
+fn joined(done: std::result::Result<Done, tokio::task::JoinError>) -> Result<Done> {
+    done.map_err(|error| StoreError::Sql { what: "work on a connection", detail: error.to_string() })
+}
+
+/// Works on one connection and records how it ended, whatever happens inside.
+async fn attempt<S: Store>(
+    ctx: Arc<Context<S>>,
+    claim: Claim,
+    round: Round,
+    cancel: CancellationToken,
+) -> Done {
+    let began = ctx.clock.now();
+    let tally = Tally::default();
+    let ended = match (&claim.problem, claim.tink_user.clone()) {
+        (None, Some(user)) => {
+            let session = ctx.client.session(user);
+            let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally };
+            let told = bounded(&story, &cancel).await;
+            tally.add(|counts| {
+                counts.requests = session.requests();
+                counts.retries = session.retries();
+            });
+            told
+        }
+        (problem, _) => {
+            let problem = problem.clone().unwrap_or_else(|| "the source view names no Tink user".to_owned());
+            Ok(Ending::because(Outcome::Failed, Reason::SourceRow, problem))
+        }
+    };
+    let ending = match ended {
+        Ok(ending) => ending,
+        Err(StoreError::LeaseLost(id)) => {
+            let text =
+                format!("another run took over connection {id}; what this run had not committed was dropped");
+            Ending::because(Outcome::Failed, Reason::LeaseLost, text)
+        }
+        Err(error) => return failed_store(claim, error),
+    };
+    settle(&ctx, claim, round, began, &tally, ending).await
+}
+
+fn failed_store(claim: Claim, error: StoreError) -> Done {
+    Done {
+        finished: Err(error),
+        user_id: claim.user_id,
+        again: false,
+        hint: Hint::Answers,
+        needs_user: None,
+        retry_after: None,
+        refused: None,
+    }
+}
+
+/// Tells the story within its time, until the pass is stopped, and turns a panic into an ending.
+async fn bounded<S: Store>(story: &Story<'_, S>, cancel: &CancellationToken) -> Result<Ending> {
+    tokio::select! {
+        told = AssertUnwindSafe(story.run()).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
+        () = cancel.cancelled() => Ok(Ending::new(Outcome::Interrupted, None)),
+        () = timeout(story) => {
+            let committed = story.tally.counts().added > 0;
+            let outcome = if committed { Outcome::Partial } else { Outcome::Failed };
+            let text = "the connection took longer than sync.connection_timeout; the next pass goes on";
+            Ok(Ending { hint: Hint::MayBeAway, ..Ending::because(outcome, Reason::Timeout, text) })
+        }
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Ending {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = format!("a bug stopped this connection, please report it: {}", text.unwrap_or("panic"));
+    Ending::because(Outcome::Failed, Reason::Panic, text)
+}
+
+/// Ends when the connection's time is used up; waiting because Tink said so does not count.
+async fn timeout<S: Store>(story: &Story<'_, S>) {
+    let client = &story.ctx.client;
+    let began = Instant::now();
+    let paused_before = client.paused_total();
+    loop {
+        let paused = client.paused_total().saturating_sub(paused_before);
+        let end = began + story.ctx.options.connection_timeout + paused;
+        if Instant::now() >= end {
+            return;
+        }
+        tokio::time::sleep_until(end).await;
+    }
+}
+
+/// Records the ending and tells the pass what it needs to know.
+async fn settle<S: Store>(
+    ctx: &Context<S>,
+    claim: Claim,
+    round: Round,
+    began: Timestamp,
+    tally: &Tally,
+    ending: Ending,
+) -> Done {
+    let ended = ctx.clock.now();
+    let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
+    let succeeded = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged);
+    let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
+    let again = round == Round::First && ending.transient;
+    let record = Record {
+        outcome: ending.outcome,
+        reason: ending.reason,
+        error: ending.error.clone(),
+        request_id: ending.request_id,
+        counts: tally.counts(),
+        began,
+        ended,
+        not_before: policy::not_before(ending.outcome, failures, ending.retry_after, ended),
+        next_due: if succeeded { began.saturating_add(rest).unwrap_or(Timestamp::MAX) } else { ended },
+        again,
+    };
+    let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
+    Done {
+        finished: ctx.store.record(&claim.lease, record).await,
+        user_id: claim.user_id,
+        again,
+        hint: ending.hint,
+        needs_user: ending.reason.filter(|_| is_news && ending.outcome == Outcome::NeedsUser),
+        retry_after: ending.retry_after,
+        refused: ending.error,
+    }
+}

@@ -1,0 +1,147 @@
+//! What every failure means: one table from an error to an outcome, and one rule for what comes next.
+//! Pure.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::outcome::{Outcome, Reason};
+use crate::tink::{Error, ErrorKind};
+
+/// Failures in a row that change nothing: the next pass tries again.
+const FREE_FAILURES: u32 = 2;
+/// The first back-off; it doubles with every further failure.
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
+/// The longest back-off.
+const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
+/// How long a connection rests after a 429 that named no time.
+const RATE_LIMIT_REST: SignedDuration = SignedDuration::from_mins(1);
+
+/// What a failed call means for its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How the connection ends if nothing else was read.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// Worth a second round in the same pass.
+    pub transient: bool,
+    /// What it says about Tink as a whole.
+    pub hint: Hint,
+}
+
+/// What one connection's end says about Tink as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Tink answered.
+    Answers,
+    /// It may be an outage; only a probe can tell.
+    MayBeAway,
+    /// This user was refused: seen on three users before any was accepted, it is the client that is refused.
+    UserRefused,
+    /// The client itself is refused.
+    ClientRefused,
+}
+
+/// The table.
+pub fn verdict(kind: ErrorKind) -> Verdict {
+    let failed = |reason, transient, hint| Verdict { outcome: Outcome::Failed, reason, transient, hint };
+    match kind {
+        ErrorKind::Network => failed(Reason::Network, true, Hint::MayBeAway),
+        ErrorKind::Timeout => failed(Reason::Timeout, true, Hint::MayBeAway),
+        ErrorKind::Server => failed(Reason::Http5xx, true, Hint::MayBeAway),
+        ErrorKind::Malformed => failed(Reason::Malformed, true, Hint::Answers),
+        ErrorKind::TooLarge => failed(Reason::TooLarge, false, Hint::Answers),
+        ErrorKind::PageLoop => failed(Reason::PageLoop, false, Hint::Answers),
+        ErrorKind::ScopeMissing => failed(Reason::ScopeMissing, false, Hint::UserRefused),
+        ErrorKind::GrantRefused => failed(Reason::Http4xx, false, Hint::UserRefused),
+        ErrorKind::UserUnknown => failed(Reason::TinkUserUnknown, false, Hint::Answers),
+        ErrorKind::ClientRefused => failed(Reason::Http4xx, false, Hint::ClientRefused),
+        ErrorKind::BadRequest
+        | ErrorKind::Unauthorized
+        | ErrorKind::Forbidden
+        | ErrorKind::NotFound
+        | ErrorKind::Client4xx
+        | ErrorKind::Config => failed(Reason::Http4xx, false, Hint::Answers),
+        ErrorKind::RateLimited => Verdict {
+            outcome: Outcome::RateLimited,
+            reason: Reason::RateLimited,
+            transient: true,
+            hint: Hint::Answers,
+        },
+    }
+}
+
+/// Whether a failed read is what an expired consent looks like (tink-api.md 3.1: 4xx after decay).
+pub fn is_refusal(error: &Error) -> bool {
+    use ErrorKind::{BadRequest, Client4xx, Forbidden, NotFound, Unauthorized};
+    matches!(error.kind, BadRequest | Client4xx | Forbidden | NotFound | Unauthorized)
+}
+
+/// Whether a failed probe means that Tink as a whole is away.
+pub fn is_outage(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server)
+}
+
+/// When a connection with this many failures in a row may be tried again; none is at the next pass.
+///
+/// The cadence of the passes is the first back-off; an hour, doubling, up to a day, comes after it.
+pub fn not_before(
+    outcome: Outcome,
+    failures: u32,
+    retry_after: Option<Duration>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let asked = retry_after.and_then(|d| SignedDuration::try_from(d).ok());
+    let rest = (outcome == Outcome::RateLimited).then(|| asked.unwrap_or(RATE_LIMIT_REST));
+    let doublings = failures.checked_sub(FREE_FAILURES + 1);
+    let backoff = doublings.map(|n| {
+        let factor = 2i32.saturating_pow(n);
+        FIRST_BACKOFF.checked_mul(factor).unwrap_or(LONGEST_BACKOFF).min(LONGEST_BACKOFF)
+    });
+    let wait = rest.max(backoff)?.min(LONGEST_BACKOFF);
+    now.saturating_add(wait).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_starts_late_doubles_and_ends_at_a_day() {
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let hours = |failures| {
+            not_before(Outcome::Failed, failures, None, now).map(|t| t.duration_since(now).as_hours())
+        };
+        let all: Vec<Option<i64>> = (0..12).map(hours).collect();
+        let expected = [
+            None,
+            None,
+            None,
+            Some(1),
+            Some(2),
+            Some(4),
+            Some(8),
+            Some(16),
+            Some(24),
+            Some(24),
+            Some(24),
+            Some(24),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(hours(u32::MAX), Some(24));
+    }
+
+    #[test]
+    fn a_rate_limit_waits_as_long_as_tink_asks_but_a_day_at_most() {
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let seconds = |asked: Option<u64>| {
+            let at = not_before(Outcome::RateLimited, 1, asked.map(Duration::from_secs), now);
+            at.map(|t| t.duration_since(now).as_secs())
+        };
+        assert_eq!(seconds(None), Some(60));
+        assert_eq!(seconds(Some(3600)), Some(3600));
+        assert_eq!(seconds(Some(u64::MAX)), Some(60));
+        assert_eq!(seconds(Some(1_000_000)), Some(86_400));
+    }
+}

@@ -1,0 +1,295 @@
+//! One account's transactions, from the first page to the commit that seals the walk. Only a complete
+//! walk of an account with healthy consents removes rows or moves the watermark, and it does so in the
+//! same commit as the last rows (design section 8).
+
+use std::collections::HashSet;
+use std::mem;
+
+use jiff::Timestamp;
+
+use super::connection::{Story, Trouble};
+use super::reconcile;
+use crate::domain::account::Account;
+use crate::domain::ids::TransactionId;
+use crate::domain::outcome::Reason;
+use crate::domain::transaction::{Status, Transaction};
+use crate::domain::window::{Window, WindowInput};
+use crate::store::{
+    ChangeSet, FetchedRow, LiveQuery, LiveRow, RowCommit, RowQuery, Seal, Store, StoredAccount, StoredRow,
+    Unreadable,
+};
+use crate::tink::{ErrorKind, Record};
+
+/// Upserts are committed in chunks of at most this many rows.
+const CHUNK: usize = 1000;
+
+/// One account to walk.
+pub struct Walk<'a, S> {
+    /// The story it is part of.
+    pub story: &'a Story<'a, S>,
+    /// The account as it was stored before this pass.
+    pub before: Option<&'a StoredAccount>,
+    /// The account as stored now.
+    pub account: &'a StoredAccount,
+    /// All its consents are healthy.
+    pub healthy: bool,
+}
+
+/// What has been read and not yet written.
+#[derive(Default)]
+struct Gathered {
+    rows: Vec<FetchedRow>,
+    unreadable: Vec<Unreadable>,
+    /// Every id read in this walk, in quarantine or not.
+    ids: HashSet<TransactionId>,
+    /// A record's id could not be read, so no row can be said to be missing.
+    unnamed: bool,
+    rows_read: u64,
+}
+
+impl Gathered {
+    fn take(&mut self, records: Vec<Record>) {
+        for record in records {
+            match record {
+                Record::Row { transaction, raw } => {
+                    self.rows_read += u64::from(self.ids.insert(transaction.id.clone()));
+                    self.rows.push(FetchedRow { transaction, raw });
+                }
+                Record::Unreadable { id, reason, raw } => {
+                    match &id {
+                        Some(id) => drop(self.ids.insert(id.clone())),
+                        None => self.unnamed = true,
+                    }
+                    self.unreadable.push(Unreadable { id, reason, raw });
+                }
+            }
+        }
+    }
+}
+
+impl<S: Store> Walk<'_, S> {
+    /// Whether the account has to be read at all: one that has not moved is left alone until
+    /// `rewalk` or `deep_rewalk` is over.
+    pub fn is_due(&self) -> bool {
+        let rewalk = self.is_older(self.account.walked_at, self.story.ctx.options.rewalk);
+        let unmoved = self.refresh().is_some() && self.refresh() == self.account.walked_refresh;
+        !unmoved
+            || rewalk
+            || self.is_deep()
+            || self.account.repairing
+            || self.account.complete_through.is_none()
+    }
+
+    /// Reads all pages and commits; returns a reason that is worth telling although it went well.
+    pub async fn run(&self) -> Result<Option<Reason>, Trouble> {
+        let window = self.window();
+        let mut gathered = Gathered::default();
+        let mut pages = self.story.session.transactions(&self.account.account.id, &window);
+        let mut looped = None;
+        loop {
+            match pages.next().await {
+                Ok(Some(records)) => gathered.take(records),
+                Ok(None) => break,
+                // What an endless list did show is real; it is kept, and nothing is concluded from it.
+                Err(error) if error.kind == ErrorKind::PageLoop => {
+                    looped = Some(error);
+                    break;
+                }
+                Err(error) => return Err(self.give_up(&gathered, error.into())),
+            }
+            // After a re-consent old and new rows are paired in one commit, so that none shows twice.
+            if gathered.rows.len() >= CHUNK && !self.account.repairing {
+                self.flush(&mut gathered).await?;
+            }
+        }
+        self.story.tally.add(|counts| counts.fetched += gathered.rows_read);
+        match looped {
+            Some(error) => {
+                self.flush(&mut gathered).await?;
+                Err(error.into())
+            }
+            None => self.seal(&window, gathered).await,
+        }
+    }
+
+    fn give_up(&self, gathered: &Gathered, trouble: Trouble) -> Trouble {
+        self.story.tally.add(|counts| counts.fetched += gathered.rows_read);
+        trouble
+    }
+
+    fn refresh(&self) -> Option<Timestamp> {
+        self.account.account.last_refreshed
+    }
+
+    fn is_deep(&self) -> bool {
+        self.is_older(self.account.deep_walked_at, self.story.ctx.options.deep_rewalk)
+    }
+
+    fn is_older(&self, at: Option<Timestamp>, than: jiff::SignedDuration) -> bool {
+        // A time ahead of now comes from a clock that was wrong; it does not hold a walk up.
+        at.is_none_or(|at| {
+            let age = self.story.now().duration_since(at);
+            age >= than || age.is_negative()
+        })
+    }
+
+    fn window(&self) -> Window {
+        let options = &self.story.ctx.options;
+        // A re-consent's walk is full: rows are paired with all there were.
+        let watermark = self.account.complete_through.filter(|_| !self.account.repairing);
+        Window::plan(&WindowInput {
+            today: self.story.ctx.clock.today(),
+            watermark,
+            oldest_pending: self.account.oldest_pending,
+            history_days: options.history_days,
+            overlap_days: options.overlap_days,
+            lookahead_days: options.lookahead_days,
+            deep: self.is_deep(),
+        })
+    }
+
+    /// Writes what was read so far; nothing is removed.
+    async fn flush(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
+        let commit = self.upserts(gathered).await?;
+        self.commit(commit).await
+    }
+
+    async fn upserts(&self, gathered: &mut Gathered) -> Result<RowCommit, Trouble> {
+        let rows = mem::take(&mut gathered.rows);
+        let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
+        let stored = self.stored(RowQuery::Ids(ids.clone())).await?;
+        Ok(RowCommit {
+            account: self.account.key,
+            generation: self.account.generation,
+            changes: reconcile::upserts(&stored, rows, self.account.generation),
+            unreadable: mem::take(&mut gathered.unreadable),
+            readable: ids,
+            seal: None,
+            now: self.story.now(),
+        })
+    }
+
+    async fn stored(&self, query: RowQuery) -> Result<Vec<StoredRow>, Trouble> {
+        Ok(self.story.ctx.store.rows(self.account.key, query).await?)
+    }
+
+    async fn commit(&self, commit: RowCommit) -> Result<(), Trouble> {
+        if commit.changes.is_empty() && commit.unreadable.is_empty() && commit.seal.is_none() {
+            return Ok(());
+        }
+        let changed = commit.changes.counts();
+        let first = commit.unreadable.first().map(|record| record.reason.clone());
+        let quarantined = self.story.ctx.store.commit(&self.story.claim.lease, commit).await?;
+        self.story.tally.add(|counts| {
+            *counts += changed;
+            counts.quarantined += quarantined;
+        });
+        if let Some(reason) = first.filter(|_| quarantined > 0) {
+            self.story.quarantined(reason, quarantined);
+        }
+        Ok(())
+    }
+
+    /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
+    async fn seal(&self, window: &Window, mut gathered: Gathered) -> Result<Option<Reason>, Trouble> {
+        let oldest = gathered.rows.iter().filter_map(|row| row.transaction.booked_date).min();
+        let mut commit = self.upserts(&mut gathered).await?;
+        if self.account.repairing {
+            let old = self.stored(RowQuery::OlderGeneration).await?;
+            let seen = |row: &StoredRow| gathered.ids.contains(&row.transaction.id);
+            let old: Vec<StoredRow> = old.into_iter().filter(|row| !seen(row)).collect();
+            commit.changes.remove = reconcile::pair_generations(&old, &commit.changes.insert, oldest);
+        }
+        if !self.healthy {
+            self.commit(commit).await?;
+            return Ok(None);
+        }
+        let live = self.live_rows(window, &commit.changes).await?;
+        let absent = match gathered.unnamed {
+            true => Vec::new(),
+            false => reconcile::absent(&live, &gathered.ids, window, self.account.generation),
+        };
+        let suspect =
+            (reconcile::too_many(&absent, &live) && !self.is_second_look()).then(|| self.refresh()).flatten();
+        if suspect.is_none() && !absent.is_empty() && self.has_moved() && self.stands_still().await? {
+            let keys = absent.iter().map(|row| row.key).collect();
+            self.remove(&mut commit.changes, self.stored(RowQuery::Keys(keys)).await?).await?;
+        }
+        let unmatched = self.account.repairing && self.has_unmatched(&live, &commit.changes, oldest);
+        commit.seal = Some(self.proof(window, suspect));
+        self.commit(commit).await?;
+        match suspect {
+            Some(_) => Ok(Some(Reason::MassVanish)),
+            None => Ok(unmatched.then_some(Reason::ReconsentUnmatched)),
+        }
+    }
+
+    /// The live rows of the window, less those this commit already replaces.
+    async fn live_rows(&self, window: &Window, changes: &ChangeSet) -> Result<Vec<LiveRow>, Trouble> {
+        let query = LiveQuery { account: self.account.key, window: *window };
+        let mut live = self.story.ctx.store.live_rows(query).await?;
+        let replaced: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
+        live.retain(|row| !replaced.contains(&row.key));
+        Ok(live)
+    }
+
+    async fn remove(&self, changes: &mut ChangeSet, absent: Vec<StoredRow>) -> Result<(), Trouble> {
+        let mut arrivals: Vec<Transaction> =
+            changes.insert.iter().map(|row| row.transaction.clone()).collect();
+        if absent.iter().any(|row| row.transaction.status == Status::Pending) {
+            let earlier = self.stored(RowQuery::Unsealed).await?;
+            arrivals.extend(earlier.into_iter().map(|row| row.transaction));
+        }
+        let removals = reconcile::removals(&absent, &arrivals);
+        changes.remove.extend(removals.remove);
+        changes.missed.extend(removals.missed);
+        Ok(())
+    }
+
+    /// Whether Tink has looked at the bank again since the stored rows were known to be complete.
+    fn has_moved(&self) -> bool {
+        let before = self.account.walked_refresh.or_else(|| self.before?.account.last_refreshed);
+        matches!((before, self.refresh()), (Some(before), Some(now)) if now > before)
+    }
+
+    /// Whether the account did not move while it was walked: the list is read once more.
+    async fn stands_still(&self) -> Result<bool, Trouble> {
+        let again: Vec<Account> = self.story.session.accounts().await?;
+        let ours = again.into_iter().find(|account| account.id == self.account.account.id);
+        Ok(ours.is_some_and(|account| account.last_refreshed == self.refresh()))
+    }
+
+    /// Whether rows were missing in masses before, at an older refresh.
+    fn is_second_look(&self) -> bool {
+        matches!((self.account.suspect_refresh, self.refresh()), (Some(first), Some(now)) if now > first)
+    }
+
+    fn has_unmatched(
+        &self,
+        live: &[LiveRow],
+        changes: &ChangeSet,
+        oldest: Option<jiff::civil::Date>,
+    ) -> bool {
+        let removed: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
+        let touched: HashSet<i64> =
+            changes.touch.iter().copied().chain(changes.update.iter().map(|(key, _)| *key)).collect();
+        live.iter().any(|row| {
+            row.generation < self.account.generation
+                && !removed.contains(&row.key)
+                && !touched.contains(&row.key)
+                && row.booked_date.is_some_and(|date| oldest.is_some_and(|oldest| date >= oldest))
+        })
+    }
+
+    fn proof(&self, window: &Window, suspect: Option<Timestamp>) -> Seal {
+        let today = self.story.ctx.clock.today();
+        let refreshed = self.refresh().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
+        Seal {
+            watermark: refreshed.map(|date| date.min(today)),
+            refresh: self.refresh(),
+            at: self.story.now(),
+            deep: window.from.is_none() || self.is_deep(),
+            suspect,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The client of the process: options in, sessions out. Must not hold anything of one user.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::Error;
+use super::http::Transport;
+use super::options::{Examination, Options, Tally, Totals};
+use super::session::Session;
+use super::token::{Effort, Tokens};
+use crate::clock::Clock;
+use crate::domain::connection::TinkUser;
+
+/// Tink's API for one app. Cloning is cheap, and clones share tokens, pace and totals.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    transport: Transport,
+    tokens: Tokens,
+    keep_raw: bool,
+}
+
+impl Client {
+    /// A client for `options`; `seed` decides the jitter. Sends nothing yet.
+    ///
+    /// # Errors
+    /// [`Config`](super::ErrorKind::Config) if no client can work with the options.
+    pub fn new(options: Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
+        let transport = Transport::new(&options, clock, seed)?;
+        let tokens = Tokens::new(options.client_id, options.client_secret);
+        Ok(Self(Arc::new(Inner { transport, tokens, keep_raw: options.keep_raw })))
+    }
+
+    /// The work on one user. Sends nothing yet; the first call mints the user's token.
+    pub fn session(&self, user: TinkUser) -> Session {
+        Session::new(self.clone(), user)
+    }
+
+    /// Asks for a fresh client token (not the kept one) and, with a user, for one code, each once:
+    /// tells whether Tink is there, the client accepted and the user known. The caller repeats.
+    ///
+    /// # Errors
+    /// As they come; 400, 401 and 403 on the client token are
+    /// [`ClientRefused`](super::ErrorKind::ClientRefused).
+    pub async fn probe(&self, user: Option<&TinkUser>) -> Result<(), Error> {
+        self.tokens().probe(self.effort(&Tally::default()), user).await
+    }
+
+    /// Asks for a fresh client token and tells its scopes and the difference of the clocks.
+    ///
+    /// # Errors
+    /// When no token is to be had, after all repetitions.
+    pub async fn examine(&self) -> Result<Examination, Error> {
+        let answer = self.tokens().fetch_any(self.effort(&Tally::default())).await?;
+        Ok(Examination { scopes: answer.value.scopes, skew: answer.head.skew })
+    }
+
+    /// Time the process was paused by `Retry-After` so far, a running pause up to now included.
+    pub fn paused_total(&self) -> Duration {
+        self.0.transport.pacer.paused_total()
+    }
+
+    /// What was done since the client was made.
+    pub fn totals(&self) -> Totals {
+        self.0.transport.totals()
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    pub(super) fn keep_raw(&self) -> bool {
+        self.0.keep_raw
+    }
+
+    /// An ordinary effort on behalf of whoever owns `tally`.
+    pub(super) fn effort<'a>(&'a self, tally: &'a Tally) -> Effort<'a> {
+        let transport = &self.0.transport;
+        Effort { transport, tally, tries: transport.retry.attempts(), repeated: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_paused(&self) -> bool {
+        self.0.transport.pacer.is_paused()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}

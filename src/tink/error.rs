@@ -1,0 +1,214 @@
+//! What can go wrong in a call to Tink, as one type with enough to decide and to report.
+//! Must not hold tokens, account numbers or whole bodies: every detail is scrubbed and short.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::scrub::scrub;
+
+/// What kind of failure it was, after all repetitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// No connection, or it broke.
+    Network,
+    /// No answer in time (also status 408).
+    Timeout,
+    /// 5xx.
+    Server,
+    /// 429.
+    RateLimited,
+    /// The answer could not be read.
+    Malformed,
+    /// The answer was larger than `Options::max_response`.
+    TooLarge,
+    /// 400.
+    BadRequest,
+    /// 401 on a user's call, with a new token as well.
+    Unauthorized,
+    /// 403 on a user's call.
+    Forbidden,
+    /// 404 on a user's call.
+    NotFound,
+    /// Any other status below 500 that is no success; redirects too, since none is followed.
+    Client4xx,
+    /// A page token came twice, or the pages never ended.
+    PageLoop,
+    /// The user token lacks a scope.
+    ScopeMissing,
+    /// Tink does not know the user (404 on the grant).
+    UserUnknown,
+    /// Tink refuses the client id or secret, or the app may not grant.
+    ClientRefused,
+    /// Tink refuses access to this user.
+    GrantRefused,
+    /// The client could not be set up from its options.
+    Config,
+}
+
+impl ErrorKind {
+    /// Whether the same call may succeed a moment later.
+    pub fn is_transient(self) -> bool {
+        use ErrorKind::{Malformed, Network, RateLimited, Server, Timeout};
+        matches!(self, Network | Timeout | Server | RateLimited | Malformed)
+    }
+
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Network => "the connection to Tink failed",
+            Self::Timeout => "Tink gave no answer in time",
+            Self::Server => "Tink failed",
+            Self::RateLimited => "Tink asks to slow down",
+            Self::Malformed => "Tink's answer could not be read",
+            Self::TooLarge => "Tink's answer is too large",
+            Self::BadRequest => "Tink refused the request as invalid",
+            Self::Unauthorized => "Tink refused the token",
+            Self::Forbidden => "Tink forbade the call",
+            Self::NotFound => "Tink does not know what was asked for",
+            Self::Client4xx => "Tink refused the call",
+            Self::PageLoop => "Tink's pages do not end",
+            Self::ScopeMissing => "the token lacks a scope",
+            Self::UserUnknown => "Tink does not know the user",
+            Self::ClientRefused => "Tink refused this client",
+            Self::GrantRefused => "Tink refused access to the user",
+            Self::Config => "the client for Tink could not be set up",
+        }
+    }
+
+    /// The kind of an answer that is no success (tink-api.md 11.1).
+    pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
+        match status {
+            400 => Self::BadRequest,
+            401 => Self::Unauthorized,
+            403 if mentions_scope(body) => Self::ScopeMissing,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            408 => Self::Timeout,
+            429 => Self::RateLimited,
+            500.. => Self::Server,
+            _ => Self::Client4xx,
+        }
+    }
+}
+
+fn mentions_scope(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).to_ascii_lowercase().contains("scope")
+}
+
+/// Which call it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// No call yet: reading the options.
+    Setup,
+    /// Client credentials for a client token (tink-api.md 2.1).
+    ClientToken,
+    /// A code for one user (tink-api.md 2.2).
+    AuthorizationGrant,
+    /// The code for a user token (tink-api.md 2.3).
+    CodeExchange,
+    /// The list of consents (tink-api.md 8.1).
+    ProviderConsents,
+    /// The list of accounts (tink-api.md 3.1).
+    Accounts,
+    /// The list of transactions (tink-api.md 4.1).
+    Transactions,
+}
+
+impl Endpoint {
+    /// A short name for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::ClientToken => "client_token",
+            Self::AuthorizationGrant => "authorization_grant",
+            Self::CodeExchange => "code_exchange",
+            Self::ProviderConsents => "provider_consents",
+            Self::Accounts => "accounts",
+            Self::Transactions => "transactions",
+        }
+    }
+
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Setup => "",
+            Self::ClientToken | Self::CodeExchange => "/api/v1/oauth/token",
+            Self::AuthorizationGrant => "/api/v1/oauth/authorization-grant",
+            Self::ProviderConsents => "/api/v1/provider-consents",
+            Self::Accounts => "/data/v2/accounts",
+            Self::Transactions => "/data/v2/transactions",
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A call that failed for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// Which call.
+    pub endpoint: Endpoint,
+    /// The status, if there was an answer.
+    pub status: Option<u16>,
+    /// Tink's `X-Request-ID`; support asks for it (tink-api.md 1.3).
+    pub request_id: Option<String>,
+    /// More about it: scrubbed, at most 300 characters, may be empty.
+    pub detail: String,
+    /// How long Tink asked to wait (429 and 503), at most 24 hours.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error without an answer; the detail is scrubbed.
+    pub fn new(kind: ErrorKind, endpoint: Endpoint, detail: &str) -> Self {
+        let detail = scrub(detail);
+        Self { kind, endpoint, status: None, request_id: None, detail, retry_after: None }
+    }
+
+    pub(super) fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (call {}", self.kind.phrase(), self.endpoint)?;
+        if let Some(status) = self.status {
+            write!(f, ", status {status}")?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, ", request id {id}")?;
+        }
+        f.write_str(")")?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_call_status_and_request() {
+        let error = Error {
+            status: Some(503),
+            request_id: Some("r-1".to_owned()),
+            ..Error::new(ErrorKind::Server, Endpoint::Accounts, "down")
+        };
+        assert_eq!(error.to_string(), "Tink failed (call accounts, status 503, request id r-1): down");
+    }
+
+    #[test]
+    fn a_403_that_speaks_of_a_scope_is_a_missing_scope() {
+        assert_eq!(ErrorKind::of_status(403, b"Insufficient SCOPE"), ErrorKind::ScopeMissing);
+        assert_eq!(ErrorKind::of_status(403, b""), ErrorKind::Forbidden);
+        assert_eq!(ErrorKind::of_status(408, b""), ErrorKind::Timeout);
+        assert_eq!(ErrorKind::of_status(302, b""), ErrorKind::Client4xx);
+    }
+}

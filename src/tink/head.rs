@@ -1,0 +1,107 @@
+//! What an answer says before its body, and the errors made from it. Must not read bodies from the
+//! network or decide about repetitions.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+
+use super::error::{Endpoint, Error, ErrorKind};
+use super::retry::retry_after;
+use super::scrub::{describe, scrub};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id that is kept.
+const REQUEST_ID_CHARS: usize = 100;
+
+/// What was read, and the head of its answer.
+pub(super) struct Answer<T> {
+    pub value: T,
+    pub head: Head,
+}
+
+/// What an answer says before its body.
+pub(super) struct Head {
+    endpoint: Endpoint,
+    pub status: Option<u16>,
+    pub request_id: Option<String>,
+    retry_after: Option<Duration>,
+    /// Tink's clock minus ours when the answer began.
+    pub skew: Option<SignedDuration>,
+}
+
+impl Head {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, status: None, request_id: None, retry_after: None, skew: None }
+    }
+
+    pub(super) fn read(&mut self, status: u16, headers: &HeaderMap, now: Timestamp) {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        self.status = Some(status);
+        self.request_id = text(REQUEST_ID).map(|id| id.chars().take(REQUEST_ID_CHARS).collect());
+        if matches!(status, 429 | 503) {
+            self.retry_after = text(RETRY_AFTER).and_then(|header| retry_after(header, now));
+        }
+        let date = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+        let date = date.and_then(|date| Timestamp::try_from(date).ok());
+        self.skew = date.map(|date| date.duration_since(now));
+    }
+
+    /// An error about this answer; the detail is scrubbed.
+    pub(super) fn error(&self, kind: ErrorKind, detail: &str) -> Error {
+        Error {
+            kind,
+            endpoint: self.endpoint,
+            status: self.status,
+            request_id: self.request_id.clone(),
+            detail: scrub(detail),
+            retry_after: self.retry_after,
+        }
+    }
+
+    pub(super) fn refusal(&self, status: u16, body: &[u8]) -> Error {
+        if (300..400).contains(&status) {
+            return self.error(ErrorKind::Client4xx, "the answer is a redirect, and none is followed");
+        }
+        self.error(ErrorKind::of_status(status, body), &describe(body))
+    }
+
+    pub(super) fn transport(&self, error: reqwest::Error) -> Error {
+        let kind = if error.is_builder() {
+            ErrorKind::Config
+        } else if error.is_timeout() {
+            ErrorKind::Timeout
+        } else if is_bad_data(&error) {
+            ErrorKind::Malformed
+        } else {
+            ErrorKind::Network
+        };
+        self.error(kind, &chain(error))
+    }
+}
+
+/// Whether the bytes came but do not decode (a broken compression).
+fn is_bad_data(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{InvalidData, InvalidInput};
+            return matches!(io.kind(), InvalidData | InvalidInput);
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// An error and its causes in one line, without the address.
+pub(super) fn chain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

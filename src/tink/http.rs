@@ -1,0 +1,241 @@
+//! Sends one request as often as it takes and reads its answer: pace, limits, repetition, statuses.
+//! Must not know tokens' lives or the meaning of an answer; parsing is passed in, since an answer
+//! that cannot be read is asked for again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, Response, Url};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, sleep};
+
+use super::error::{Endpoint, Error, ErrorKind};
+use super::head::{Answer, Head, chain};
+use super::options::{Options, Tally, Totals};
+use super::pace::{BODY, Pacer, Reservation};
+use super::retry::{Retry, Verdict};
+use crate::clock::Clock;
+
+const USER_AGENT: &str = concat!("tink-sync/", env!("CARGO_PKG_VERSION"));
+/// How much of an error's body is read.
+const ERROR_BODY: u64 = 16 * 1024;
+
+/// One request, kept so that it can be sent again. Has no `Debug`: it holds secrets.
+pub(super) struct Request<'a> {
+    pub endpoint: Endpoint,
+    pub query: &'a [(&'static str, String)],
+    /// The fields of a form; none makes it a GET.
+    pub form: &'a [(&'static str, &'a str)],
+    pub bearer: Option<&'a SecretString>,
+    /// Tries in all.
+    pub tries: u32,
+    /// The first try already repeats an earlier request.
+    pub repeated: bool,
+}
+
+/// Everything needed to send requests, shared by the process.
+pub(super) struct Transport {
+    http: reqwest::Client,
+    base: String,
+    max_response: u64,
+    pub pacer: Pacer,
+    pub retry: Retry,
+    clock: Arc<dyn Clock>,
+    tally: Tally,
+    errors: AtomicU64,
+    token_failures: AtomicU64,
+}
+
+enum Fault {
+    TooLarge,
+    Broken(reqwest::Error),
+}
+
+impl Transport {
+    pub(super) fn new(options: &Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
+        options.check()?;
+        let config = |detail: &str| Error::new(ErrorKind::Config, Endpoint::Setup, detail);
+        let url = Url::parse(&options.api_url).map_err(|e| config(&format!("api_url: {e}")))?;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err(config("api_url is not an http address"));
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(options.connect_timeout)
+            .timeout(options.request_timeout)
+            .build()
+            .map_err(|e| config(&chain(e)))?;
+        Ok(Self {
+            http,
+            base: options.api_url.trim_end_matches('/').to_owned(),
+            max_response: options.max_response,
+            pacer: Pacer::new(options.requests_per_second, options.concurrency),
+            retry: Retry::new(options.retry, seed),
+            clock,
+            tally: Tally::default(),
+            errors: AtomicU64::new(0),
+            token_failures: AtomicU64::new(0),
+        })
+    }
+
+    /// Sends `request` until its answer could be parsed, the failure is final or the tries are used
+    /// up. `parse` says in words without values why an answer is unreadable.
+    pub(super) async fn call<T>(
+        &self,
+        request: &Request<'_>,
+        tally: &Tally,
+        parse: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<Answer<T>, Error> {
+        let mut done = 0;
+        loop {
+            let repeated = request.repeated || done > 0;
+            let error = match self.attempt(request, tally, repeated, &parse).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            done += 1;
+            match self.retry.judge(&error, done, request.tries) {
+                Verdict::Again(wait) => {
+                    log(&error, wait, "trying again");
+                    sleep(wait).await;
+                }
+                Verdict::Pause { pause, again } => {
+                    log(&error, pause, "pausing all requests");
+                    self.pacer.pause(pause);
+                    if !again {
+                        return Err(error);
+                    }
+                }
+                Verdict::Fail => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt<T>(
+        &self,
+        request: &Request<'_>,
+        tally: &Tally,
+        repeated: bool,
+        parse: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<Answer<T>, Error> {
+        let _slot = self.pacer.enter().await;
+        tally.count(repeated);
+        self.tally.count(repeated);
+        let started = Instant::now();
+        let mut head = Head::new(request.endpoint);
+        let result = self.send(request, &mut head, parse).await;
+        tracing::debug!(
+            endpoint = request.endpoint.as_str(),
+            status = head.status,
+            duration_ms = millis(started.elapsed()),
+            request_id = head.request_id,
+            "request"
+        );
+        match result {
+            Ok(value) => Ok(Answer { value, head }),
+            Err(error) => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    async fn send<T>(
+        &self,
+        request: &Request<'_>,
+        head: &mut Head,
+        parse: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let sent = self.build(request).send().await;
+        let mut response = sent.map_err(|e| head.transport(e))?;
+        let status = response.status();
+        head.read(status.as_u16(), response.headers(), self.clock.now());
+        if status.as_u16() == 429 {
+            self.pacer.slow_down();
+        }
+        let mut body = Vec::new();
+        let mut memory = self.pacer.reserve(response.content_length()).await;
+        if !status.is_success() {
+            // Part of the explanation, or none, is better than losing the status.
+            let _ = collect(&mut response, &mut memory, ERROR_BODY, &mut body).await;
+            return Err(head.refusal(status.as_u16(), &body));
+        }
+        match collect(&mut response, &mut memory, self.max_response, &mut body).await {
+            Ok(()) => parse(&body).map_err(|reason| head.error(ErrorKind::Malformed, &reason)),
+            Err(Fault::Broken(broken)) => Err(head.transport(broken)),
+            Err(Fault::TooLarge) => {
+                let detail = format!("more than {} bytes", self.max_response);
+                Err(head.error(ErrorKind::TooLarge, &detail))
+            }
+        }
+    }
+
+    fn build(&self, request: &Request<'_>) -> RequestBuilder {
+        let url = format!("{}{}", self.base, request.endpoint.path());
+        let mut builder =
+            if request.form.is_empty() { self.http.get(url) } else { self.http.post(url).form(request.form) };
+        if !request.query.is_empty() {
+            builder = builder.query(request.query);
+        }
+        match request.bearer {
+            Some(token) => builder.bearer_auth(token.expose_secret()),
+            None => builder,
+        }
+    }
+
+    /// Counts a token that could not be had.
+    pub(super) fn count_token_failure(&self) {
+        self.token_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        Totals {
+            requests: self.tally.requests(),
+            retries: self.tally.retries(),
+            errors: self.errors.load(Ordering::Relaxed),
+            token_failures: self.token_failures.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Reads the rest of a body; what was read before a fault stays in `body`.
+async fn collect(
+    response: &mut Response,
+    memory: &mut Reservation<'_>,
+    limit: u64,
+    body: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(Fault::TooLarge);
+    }
+    while let Some(chunk) = response.chunk().await.map_err(Fault::Broken)? {
+        let length = body.len().saturating_add(chunk.len());
+        if u64::try_from(length).is_ok_and(|length| length > limit) {
+            return Err(Fault::TooLarge);
+        }
+        if length > BODY {
+            memory.grow(length).await;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(())
+}
+
+/// Says why and how long a call waits; without the detail, which may quote a body.
+fn log(error: &Error, wait: Duration, what: &'static str) {
+    tracing::debug!(
+        endpoint = error.endpoint.as_str(),
+        kind = ?error.kind,
+        status = error.status,
+        request_id = error.request_id,
+        wait_ms = millis(wait),
+        "{what}"
+    );
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

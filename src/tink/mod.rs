@@ -1,0 +1,32 @@
+//! The HTTP client for Tink's API: tokens, accounts, transactions and consents of one user at a time.
+//! Must not decide what a failure means for a connection, store anything, or know the other modules;
+//! it is the only place that may speak HTTP.
+//!
+//! A [`Client`] is shared by the whole process and holds what Tink limits per app: the client token,
+//! the pace, the pause after a `Retry-After`, the memory for bodies (tink-api.md 1.5, 11.1). A
+//! [`Session`] is the work on one user: it mints that user's token, keeps it in memory only and reads.
+//! Every call already repeats what is worth repeating; an [`Error`] that comes out is final.
+
+mod client;
+mod error;
+#[cfg(test)]
+mod fake;
+mod head;
+mod http;
+mod options;
+mod pace;
+mod pages;
+mod retry;
+mod scrub;
+mod session;
+#[cfg(test)]
+mod tests;
+mod token;
+mod wire;
+
+pub use client::Client;
+pub use error::{Endpoint, Error, ErrorKind};
+pub use options::{Examination, Options, RetryOptions, Totals};
+pub use pages::TransactionPages;
+pub use session::Session;
+pub use wire::Record;

@@ -1,0 +1,108 @@
+//! What the client is told (options) and what it tells about itself (totals, examination).
+//! Must not read files or the environment; the options come from the configuration.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+
+use super::error::{Endpoint, Error, ErrorKind};
+
+/// Everything a [`Client`](super::Client) needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Base of every address, such as `https://api.tink.com` (tink-api.md 1.1).
+    pub api_url: String,
+    /// The app's id.
+    pub client_id: String,
+    /// The app's secret.
+    pub client_secret: SecretString,
+    /// Limit for opening a connection.
+    pub connect_timeout: Duration,
+    /// Limit for one request with its whole answer.
+    pub request_timeout: Duration,
+    /// Largest answer, in decoded bytes.
+    pub max_response: u64,
+    /// Pace of the whole process.
+    pub requests_per_second: f64,
+    /// Requests in flight in the whole process.
+    pub concurrency: usize,
+    /// How failures are repeated.
+    pub retry: RetryOptions,
+    /// Keep the JSON of every transaction beside it.
+    pub keep_raw: bool,
+}
+
+/// How failures are repeated: full jitter between zero and `min(max, base · 2^n)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryOptions {
+    /// Tries in all.
+    pub attempts: u32,
+    /// Upper bound of the first wait.
+    pub base: Duration,
+    /// Upper bound of every wait.
+    pub max: Duration,
+}
+
+impl Options {
+    /// Refuses values that no client can work with.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let problem = if !(self.requests_per_second.is_finite() && self.requests_per_second > 0.0) {
+            "requests_per_second must be above 0"
+        } else if self.concurrency == 0 {
+            "concurrency must be at least 1"
+        } else if self.retry.attempts == 0 {
+            "retry.attempts must be at least 1"
+        } else if self.client_id.is_empty() {
+            "client_id is empty"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Config, Endpoint::Setup, problem))
+    }
+}
+
+/// What was done since the client was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// HTTP requests sent.
+    pub requests: u64,
+    /// Of these, repetitions.
+    pub retries: u64,
+    /// Of these, how many gave no usable answer.
+    pub errors: u64,
+    /// Client or user tokens that could not be had after all repetitions.
+    pub token_failures: u64,
+}
+
+/// What `check` learns from one client token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examination {
+    /// The scopes of the client token; none if Tink did not say.
+    pub scopes: Option<Vec<String>>,
+    /// Tink's `Date` minus our clock, exact to about a second; none without a readable header.
+    pub skew: Option<SignedDuration>,
+}
+
+/// Requests of one session or of the process.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn count(&self, repeated: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.retries.fetch_add(u64::from(repeated), Ordering::Relaxed);
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+}

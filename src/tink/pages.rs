@@ -1,0 +1,206 @@
+//! Walks over the pages of a list to the end, and notices when there is none (tink-api.md 4.3).
+//! Must not stop early: neither a short nor an empty page nor a date is the end.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::error::{Endpoint, Error, ErrorKind};
+use super::session::{Query, Session};
+use super::wire::{self, Record};
+use crate::domain::ids::AccountId;
+use crate::domain::window::Window;
+
+/// The most that Tink allows (tink-api.md 1.5).
+pub(super) const PAGE_SIZE: u32 = 100;
+/// No list of one account is longer than this many pages.
+const MAX_PAGES: u32 = 100_000;
+
+/// Where a walk stands. Tokens already seen are kept as hashes, so that a long walk stays small.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    token: Option<String>,
+    seen: HashSet<u64>,
+    pages: u32,
+    ended: bool,
+    restarted: bool,
+}
+
+impl Walk {
+    /// Whether another page is to be read.
+    pub(super) fn has_more(&self) -> bool {
+        !self.ended
+    }
+
+    /// The token of the page to read; none is the first page.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Goes on to the page after the one just read.
+    pub(super) fn advance(&mut self, next: Option<String>, endpoint: Endpoint) -> Result<(), Error> {
+        let looped = |detail| Err(Error::new(ErrorKind::PageLoop, endpoint, detail));
+        self.pages += 1;
+        match &next {
+            None => self.ended = true,
+            Some(token) if !self.seen.insert(hash(token)) => return looped("a page token came twice"),
+            Some(_) if self.pages >= MAX_PAGES => return looped("too many pages"),
+            Some(_) => {}
+        }
+        self.token = next;
+        Ok(())
+    }
+
+    /// Whether `error` refuses a page token and the walk starts again; it does so once.
+    pub(super) fn restart(&mut self, error: &Error) -> bool {
+        let is_list = matches!(error.endpoint, Endpoint::Accounts | Endpoint::Transactions);
+        let is_refused = is_list && error.kind == ErrorKind::BadRequest;
+        if !is_refused || self.token.is_none() || self.restarted {
+            return false;
+        }
+        *self = Self { pages: self.pages, restarted: true, ..Self::default() };
+        true
+    }
+}
+
+fn hash(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    token.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A walk over one account's transactions, page by page.
+#[derive(Debug)]
+pub struct TransactionPages<'a> {
+    session: &'a Session,
+    account: AccountId,
+    window: Window,
+    walk: Walk,
+    failure: Option<Error>,
+}
+
+impl<'a> TransactionPages<'a> {
+    pub(super) fn new(session: &'a Session, account: AccountId, window: Window) -> Self {
+        Self { session, account, window, walk: Walk::default(), failure: None }
+    }
+
+    /// The records of the next page, which may be none; `None` only after the last page, when the
+    /// walk is complete. If Tink refuses a page token the walk starts again once, and rows already
+    /// handed out come again: the later ones win.
+    ///
+    /// # Errors
+    /// The call's error after all repetitions. The walk is then over: it fails from now on.
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let result = self.read().await;
+        if let Err(error) = &result {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    async fn read(&mut self) -> Result<Option<Vec<Record>>, Error> {
+        if !self.walk.has_more() {
+            return Ok(None);
+        }
+        let page = match self.page().await {
+            Err(error) if self.walk.restart(&error) => self.page().await?,
+            other => other?,
+        };
+        // A loop fails the next call, so that this page's rows are not lost.
+        self.failure = self.walk.advance(page.next, Endpoint::Transactions).err();
+        Ok(Some(page.rows))
+    }
+
+    async fn page(&self) -> Result<wire::Page<Record>, Error> {
+        let keep_raw = self.session.keep_raw();
+        let parse = |body: &[u8]| wire::transactions(body, &self.account, keep_raw);
+        self.session.call(Endpoint::Transactions, &self.query(), parse).await
+    }
+
+    /// The same filters on every page; both ends, since Tink's default end is today.
+    fn query(&self) -> Query {
+        let mut query =
+            vec![("pageSize", PAGE_SIZE.to_string()), ("accountIdIn", self.account.as_str().to_owned())];
+        query.extend(self.window.from.map(|from| ("bookedDateGte", from.to_string())));
+        query.push(("bookedDateLte", self.window.to.to_string()));
+        query.extend(self.walk.token().map(|token| ("pageToken", token.to_owned())));
+        query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn advance(walk: &mut Walk, next: Option<&str>) -> Result<(), ErrorKind> {
+        walk.advance(next.map(str::to_owned), Endpoint::Accounts).map_err(|error| error.kind)
+    }
+
+    fn refused() -> Error {
+        Error::new(ErrorKind::BadRequest, Endpoint::Accounts, "")
+    }
+
+    #[test]
+    fn a_walk_ends_without_a_token() {
+        let mut walk = Walk::default();
+        assert!(walk.has_more() && walk.token().is_none());
+        advance(&mut walk, Some("a")).unwrap();
+        assert!(walk.has_more());
+        assert_eq!(walk.token(), Some("a"));
+        advance(&mut walk, None).unwrap();
+        assert!(!walk.has_more());
+    }
+
+    #[test]
+    fn a_token_that_comes_again_is_a_loop() {
+        let mut walk = Walk::default();
+        for token in ["a", "b"] {
+            advance(&mut walk, Some(token)).unwrap();
+        }
+        assert_eq!(advance(&mut walk, Some("a")), Err(ErrorKind::PageLoop));
+    }
+
+    #[test]
+    fn the_number_of_pages_is_limited_also_over_a_restart() {
+        let mut walk = Walk::default();
+        let go = |mut range: std::ops::Range<u32>, walk: &mut Walk| {
+            range.try_for_each(|n| advance(walk, Some(&n.to_string())))
+        };
+        assert_eq!(go(0..MAX_PAGES / 2, &mut walk), Ok(()));
+        assert!(walk.restart(&refused()));
+        assert_eq!(go(0..MAX_PAGES / 2 - 1, &mut walk), Ok(()));
+        assert_eq!(go(MAX_PAGES..MAX_PAGES + 1, &mut walk), Err(ErrorKind::PageLoop));
+    }
+
+    #[test]
+    fn a_refused_token_restarts_once_and_a_refused_first_page_never() {
+        let mut walk = Walk::default();
+        assert!(!walk.restart(&refused()));
+        advance(&mut walk, Some("a")).unwrap();
+        assert!(!walk.restart(&Error::new(ErrorKind::Server, Endpoint::Accounts, "")));
+        assert!(walk.restart(&refused()));
+        assert_eq!(walk.token(), None);
+        advance(&mut walk, Some("a")).unwrap();
+        assert!(!walk.restart(&refused()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_walk_over_distinct_tokens_reads_all_of_them(
+            tokens in proptest::collection::hash_set("[a-z+/=]{1,8}", 0..50)
+        ) {
+            let mut walk = Walk::default();
+            let mut read = Vec::new();
+            for token in &tokens {
+                advance(&mut walk, Some(token)).unwrap();
+                read.push(walk.token().unwrap().to_owned());
+            }
+            advance(&mut walk, None).unwrap();
+            prop_assert!(!walk.has_more());
+            prop_assert_eq!(read, tokens.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

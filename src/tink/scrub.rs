@@ -1,0 +1,114 @@
+//! Makes what Tink says in an error fit for people: short, and without what may be a token or an
+//! account number. Must not decide anything by an error's text.
+
+use serde_json::{Map, Value};
+
+/// Longest detail, in characters.
+const DETAIL_CHARS: usize = 300;
+/// How much of an answer without a known error field is quoted, in characters.
+const QUOTE_CHARS: usize = 80;
+/// A run of this many letters and digits may be a token or a number of somebody's.
+const SECRET_CHARS: usize = 12;
+/// This many digits in groups may be an account number.
+const NUMBER_DIGITS: usize = 9;
+
+/// What an error body says: code and message if it is one of the known JSON shapes, else the start
+/// of its text (tink-api.md 11.2).
+pub(super) fn describe(body: &[u8]) -> String {
+    let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
+        let text = String::from_utf8_lossy(body);
+        return text.trim().chars().take(QUOTE_CHARS).collect();
+    };
+    let message = first(&fields, &["errorMessage", "message", "error_description", "error"]);
+    let code = first(&fields, &["errorCode", "code", "detailCode"]);
+    match (code, message) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (code, message) => code.or(message).unwrap_or_default(),
+    }
+}
+
+fn first(fields: &Map<String, Value>, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| match fields.get(*name)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+/// Takes out what may be a token or an account number, and control characters; cuts at 300.
+pub(super) fn scrub(text: &str) -> String {
+    // What lies far behind the cut need not be looked at; scrubbing only ever shortens.
+    let text = text.chars().take(DETAIL_CHARS * 20).map(|c| if c.is_control() { ' ' } else { c });
+    let text: String = text.collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let text = replace_runs(&text, is_word, |run| {
+        run.len() >= SECRET_CHARS && run.bytes().any(|b| b.is_ascii_digit())
+    });
+    let is_group = |c: char| c.is_ascii_digit() || c == ' ';
+    let text =
+        replace_runs(&text, is_group, |run| run.bytes().filter(u8::is_ascii_digit).count() >= NUMBER_DIGITS);
+    text.chars().take(DETAIL_CHARS).collect()
+}
+
+/// Replaces every longest run of `member` characters that is `secret` with an ellipsis.
+fn replace_runs(text: &str, member: impl Fn(char) -> bool, secret: impl Fn(&str) -> bool) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !member(c)).unwrap_or(rest.len());
+        let (run, tail) = rest.split_at(end);
+        clean.push_str(if secret(run) { "…" } else { run });
+        let next = tail.find(&member).unwrap_or(tail.len());
+        clean.push_str(&tail[..next]);
+        rest = &tail[next..];
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_error_bodies_give_code_and_message() {
+        for (body, expected) in [
+            (r#"{"errorCode":"oauth.x","errorMessage":"no"}"#, "oauth.x: no"),
+            (r#"{"code":3,"message":"bad token","details":[]}"#, "3: bad token"),
+            (r#"{"detailCode":8,"message":null}"#, "8"),
+            (r#"{"error":"invalid_grant","error_description":"used"}"#, "used"),
+            (r#"{"error":"invalid_grant"}"#, "invalid_grant"),
+            ("{}", ""),
+            ("", ""),
+            (" <html>Bad gateway</html>\n", "<html>Bad gateway</html>"),
+        ] {
+            assert_eq!(describe(body.as_bytes()), expected);
+        }
+        assert_eq!(describe("é".repeat(200).as_bytes()).chars().count(), QUOTE_CHARS);
+    }
+
+    #[test]
+    fn tokens_and_account_numbers_are_scrubbed() {
+        for (text, clean) in [
+            ("user c50cd6960a6f44ffb701ef60fafa7761 unknown", "user … unknown"),
+            ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOjEyMzQ1Njc4OTB9.x", "….….x"),
+            ("IBAN SE6930000000011273547693!", "IBAN …!"),
+            ("IBAN SE69 3000 0000 0112 7354 7693", "IBAN SE…"),
+            ("scope provider-consents:read on 2026-01-01\n", "scope provider-consents:read on 2026-01-01 "),
+        ] {
+            assert_eq!(scrub(text), clean);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_long_run_with_a_digit_survives(text in "[ a-z0-9+/=._é-]{0,400}") {
+            let clean = scrub(&text);
+            prop_assert!(clean.chars().count() <= DETAIL_CHARS);
+            let runs = clean.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+            for run in runs {
+                prop_assert!(run.len() < SECRET_CHARS || !run.bytes().any(|b| b.is_ascii_digit()));
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The calls of one connection with that user's token, which lives in memory only.
+//! Must not decide what a failure means for the connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::client::Client;
+use super::error::{Endpoint, Error};
+use super::http::Request;
+use super::options::Tally;
+use super::pages::{PAGE_SIZE, TransactionPages, Walk};
+use super::token::{Bearer, Effort};
+use super::wire;
+use crate::domain::account::Account;
+use crate::domain::connection::TinkUser;
+use crate::domain::consent::Consent;
+use crate::domain::ids::AccountId;
+use crate::domain::window::Window;
+
+/// Query parameters.
+pub(super) type Query = Vec<(&'static str, String)>;
+
+/// One connection's calls to Tink.
+pub struct Session {
+    client: Client,
+    user: TinkUser,
+    token: Mutex<Option<Arc<Bearer>>>,
+    tally: Tally,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, user: TinkUser) -> Self {
+        Self { client, user, token: Mutex::new(None), tally: Tally::default() }
+    }
+
+    /// All consents of the user (tink-api.md 8.1; not paged).
+    ///
+    /// # Errors
+    /// The call's error after all repetitions.
+    pub async fn consents(&self) -> Result<Vec<Consent>, Error> {
+        self.call(Endpoint::ProviderConsents, &Query::new(), wire::consents).await
+    }
+
+    /// All accounts of the user, over all pages (tink-api.md 3.1). The same id twice is one account,
+    /// the later one.
+    ///
+    /// # Errors
+    /// The call's error after all repetitions; an account that cannot be read makes the whole list
+    /// [`Malformed`](super::ErrorKind::Malformed).
+    pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        let mut walk = Walk::default();
+        let mut accounts: Vec<Account> = Vec::new();
+        while walk.has_more() {
+            let mut query = vec![("pageSize", PAGE_SIZE.to_string())];
+            query.extend(walk.token().map(|token| ("pageToken", token.to_owned())));
+            match self.call(Endpoint::Accounts, &query, wire::accounts).await {
+                Ok(page) => {
+                    merge(&mut accounts, page.rows);
+                    walk.advance(page.next, Endpoint::Accounts)?;
+                }
+                Err(error) if walk.restart(&error) => accounts.clear(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// A walk over the transactions of one account in a window (tink-api.md 4.1).
+    pub fn transactions<'a>(&'a self, account: &AccountId, window: &Window) -> TransactionPages<'a> {
+        TransactionPages::new(self, account.clone(), *window)
+    }
+
+    /// HTTP requests sent for this session, token requests included.
+    pub fn requests(&self) -> u64 {
+        self.tally.requests()
+    }
+
+    /// Of these, repetitions.
+    pub fn retries(&self) -> u64 {
+        self.tally.retries()
+    }
+
+    pub(super) fn keep_raw(&self) -> bool {
+        self.client.keep_raw()
+    }
+
+    /// One read with the user's token; on a 401 once more with a new one (tink-api.md 11.1).
+    pub(super) async fn call<T>(
+        &self,
+        endpoint: Endpoint,
+        query: &Query,
+        parse: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let effort = self.client.effort(&self.tally);
+        let token = self.token(effort, None).await?;
+        match self.get(effort, endpoint, query, &token, &parse).await {
+            Err(error) if error.status == Some(401) => {
+                let token = self.token(effort, Some(&token)).await?;
+                self.get(effort.second(), endpoint, query, &token, &parse).await
+            }
+            other => other,
+        }
+    }
+
+    async fn get<T>(
+        &self,
+        effort: Effort<'_>,
+        endpoint: Endpoint,
+        query: &Query,
+        token: &Bearer,
+        parse: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let request = Request {
+            endpoint,
+            query,
+            form: &[],
+            bearer: Some(&token.secret),
+            tries: effort.tries,
+            repeated: effort.repeated,
+        };
+        Ok(effort.transport.call(&request, effort.tally, parse).await?.value)
+    }
+
+    /// The user's token if it is fresh and not `stale`, else a new one.
+    async fn token(&self, effort: Effort<'_>, stale: Option<&Arc<Bearer>>) -> Result<Arc<Bearer>, Error> {
+        let mut token = self.token.lock().await;
+        if let Some(current) = token.as_ref()
+            && current.is_fresh()
+            && !stale.is_some_and(|stale| Arc::ptr_eq(stale, current))
+        {
+            return Ok(Arc::clone(current));
+        }
+        *token = None;
+        let minted = self.client.tokens().user(effort, &self.user).await?;
+        *token = Some(Arc::clone(&minted));
+        Ok(minted)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("tally", &self.tally).finish_non_exhaustive()
+    }
+}
+
+fn merge(accounts: &mut Vec<Account>, page: Vec<Account>) {
+    for account in page {
+        match accounts.iter_mut().find(|known| known.id == account.id) {
+            Some(known) => *known = account,
+            None => accounts.push(account),
+        }
+    }
+}

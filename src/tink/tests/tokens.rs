@@ -1,0 +1,170 @@
+//! Tests of tokens: minting, sharing, replacing, refusals.
+
+use super::*;
+
+#[tokio::test]
+async fn the_first_call_mints_and_the_next_ones_do_not() {
+    let fake = Fake::start().await;
+    let client = client(&fake);
+    let session = client.session(user());
+    session.consents().await.unwrap();
+    session.accounts().await.unwrap();
+    assert_eq!(fake.routes(), ["client", "grant", "exchange", "consents", "accounts"]);
+    let seen = fake.seen();
+    let secret = "client_id=app&client_secret=s3cret%2B%26%3D";
+    assert_eq!(seen[0].body, format!("{secret}&grant_type=client_credentials&scope=authorization%3Agrant"));
+    assert_eq!(
+        seen[1].body,
+        "external_user_id=u-123&scope=accounts%3Aread%2Cbalances%3Aread%2Ctransactions%3Aread%2Cprovider-consents%3Aread"
+    );
+    assert!(seen[1].head.contains("authorization: bearer client-1"));
+    assert_eq!(seen[2].body, format!("{secret}&grant_type=authorization_code&code=code-2"));
+    assert!(seen[3].head.contains("authorization: bearer user-3"));
+    assert!(seen[3].head.contains("user-agent: tink-sync/"));
+    assert_eq!(seen[4].target, "/data/v2/accounts?pageSize=100");
+    assert_eq!((session.requests(), session.retries()), (5, 0));
+    client.session(TinkUser::Tink("t".to_owned())).consents().await.unwrap();
+    assert_eq!(fake.count("client"), 1);
+    assert!(fake.seen()[5].body.starts_with("user_id=t&"));
+    assert_eq!(client.totals(), Totals { requests: 8, ..Totals::default() });
+}
+
+#[tokio::test]
+async fn sessions_share_one_client_token_and_one_failure() {
+    let fake = Fake::start().await;
+    let client = client(&fake);
+    let (one, two) = (client.session(user()), client.session(user()));
+    let (first, second) = tokio::join!(one.consents(), two.consents());
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(fake.count("client"), 1);
+
+    let fake = Fake::start().await;
+    fake.on("client", replies(401, r#"{"errorMessage":"wrong secret"}"#, 9));
+    let client = self::client(&fake);
+    let (first, second) = tokio::join!(consents_error(&client), consents_error(&client));
+    assert_eq!((first.kind, &first), (ErrorKind::ClientRefused, &second));
+    assert_eq!(fake.count("client"), 2);
+    assert_eq!(client.totals().token_failures, 1);
+    assert_eq!(
+        first.to_string(),
+        "Tink refused this client (call client_token, status 401, request id r-1): wrong secret"
+    );
+}
+
+#[tokio::test]
+async fn a_token_about_to_end_is_replaced_before_the_call() {
+    let fake = Fake::start().await;
+    fake.on("exchange", replies(200, r#"{"access_token":"t","expires_in":0}"#, 2));
+    let session = client(&fake).session(user());
+    session.consents().await.unwrap();
+    session.consents().await.unwrap();
+    assert_eq!(fake.count("exchange"), 2);
+    assert_eq!(fake.count("client"), 1);
+}
+
+#[tokio::test]
+async fn a_refused_user_token_is_replaced_once() {
+    let fake = Fake::start().await;
+    fake.on("consents", replies(401, "", 1));
+    let session = client(&fake).session(user());
+    session.consents().await.unwrap();
+    assert_eq!(fake.routes(), ["client", "grant", "exchange", "consents", "grant", "exchange", "consents"]);
+    assert_eq!((session.requests(), session.retries()), (7, 1));
+    fake.on("consents", replies(401, "<html>", 9));
+    assert_eq!(session.consents().await.unwrap_err().kind, ErrorKind::Unauthorized);
+    assert_eq!(fake.count("consents"), 4);
+}
+
+#[tokio::test]
+async fn a_refused_grant_gets_a_new_client_token_once() {
+    let fake = Fake::start().await;
+    fake.on("grant", replies(401, "", 1));
+    client(&fake).session(user()).consents().await.unwrap();
+    assert_eq!(fake.routes(), ["client", "grant", "client", "grant", "exchange", "consents"]);
+
+    for (status, kind, grants) in [
+        (401, ErrorKind::GrantRefused, 2),
+        (403, ErrorKind::GrantRefused, 1),
+        (404, ErrorKind::UserUnknown, 1),
+        (400, ErrorKind::BadRequest, 1),
+        (500, ErrorKind::Server, 4),
+    ] {
+        let fake = Fake::start().await;
+        fake.on("grant", replies(status, "scope", 9));
+        let client = client(&fake);
+        let error = consents_error(&client).await;
+        assert_eq!((error.kind, error.endpoint), (kind, Endpoint::AuthorizationGrant));
+        assert_eq!((fake.count("grant"), client.totals().token_failures), (grants, 1), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_code_is_replaced_once() {
+    let fake = Fake::start().await;
+    fake.on("exchange", replies(400, "", 1));
+    client(&fake).session(user()).consents().await.unwrap();
+    assert_eq!(fake.routes(), ["client", "grant", "exchange", "grant", "exchange", "consents"]);
+    for (status, kind) in [(400, ErrorKind::BadRequest), (401, ErrorKind::GrantRefused)] {
+        let fake = Fake::start().await;
+        fake.on("exchange", replies(status, "", 9));
+        assert_eq!(consents_error(&client(&fake)).await.kind, kind);
+        assert_eq!(fake.count("exchange"), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_repetitions_of_a_mint_do_not_multiply() {
+    let fake = Fake::start().await;
+    fake.on("exchange", [Reply::new(503, ""), Reply::new(503, ""), Reply::new(400, "")]);
+    fake.on("exchange", replies(503, "", 99));
+    assert_eq!(consents_error(&client(&fake)).await.kind, ErrorKind::Server);
+    assert_eq!((fake.count("exchange"), fake.count("grant")), (5, 2));
+}
+
+#[tokio::test]
+async fn a_scope_that_is_not_granted_is_told() {
+    let fake = Fake::start().await;
+    let body = r#"{"access_token":"t","scope":"accounts:read balances:read,transactions:read"}"#;
+    fake.on("exchange", replies(200, body, 1));
+    let error = consents_error(&client(&fake)).await;
+    assert_eq!((error.kind, error.endpoint), (ErrorKind::ScopeMissing, Endpoint::CodeExchange));
+    assert_eq!(error.detail, "not granted: provider-consents:read");
+
+    fake.on("client", replies(200, r#"{"access_token":"t","scope":"accounts:read"}"#, 1));
+    let error = consents_error(&client(&fake)).await;
+    assert_eq!(error.kind, ErrorKind::ClientRefused);
+    assert!(error.detail.contains("authorization:grant"));
+
+    fake.on("accounts", replies(403, r#"{"errorMessage":"missing scope"}"#, 1));
+    let error = client(&fake).session(user()).accounts().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ScopeMissing);
+}
+
+#[tokio::test]
+async fn a_probe_asks_once_and_for_new_tokens() {
+    let fake = Fake::start().await;
+    let client = client(&fake);
+    client.session(user()).consents().await.unwrap();
+    client.probe(None).await.unwrap();
+    client.probe(Some(&user())).await.unwrap();
+    assert_eq!(fake.routes()[4..], ["client", "client", "grant"]);
+    fake.on("client", [Reply::new(500, "")]);
+    assert_eq!(client.probe(None).await.unwrap_err().kind, ErrorKind::Server);
+    fake.on("client", [Reply::new(401, "")]);
+    assert_eq!(client.probe(None).await.unwrap_err().kind, ErrorKind::ClientRefused);
+    fake.on("grant", [Reply::new(401, "")]);
+    assert_eq!(client.probe(Some(&user())).await.unwrap_err().kind, ErrorKind::GrantRefused);
+    fake.on("grant", [Reply::new(404, "")]);
+    assert_eq!(client.probe(Some(&user())).await.unwrap_err().kind, ErrorKind::UserUnknown);
+    assert_eq!(client.totals().retries, 0);
+}
+
+#[tokio::test]
+async fn an_examination_tells_scopes_and_the_difference_of_the_clocks() {
+    let fake = Fake::start().await;
+    let body = r#"{"access_token":"t","scope":"authorization:grant user:create"}"#;
+    fake.on("client", [Reply::new(200, body).header("date: Mon, 15 Jun 2026 12:02:00 GMT")]);
+    let found = client(&fake).examine().await.unwrap();
+    assert_eq!(found.scopes.unwrap(), ["authorization:grant", "user:create"]);
+    assert_eq!(found.skew, Some(SignedDuration::from_millis(120_010)));
+}

@@ -1,0 +1,251 @@
+//! Gets tokens: the client token, kept for the process, and user tokens, handed to their session
+//! (tink-api.md 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::error::{Endpoint, Error, ErrorKind};
+use super::head::Answer;
+use super::http::{Request, Transport};
+use super::options::Tally;
+use super::wire::{self, Granted};
+use crate::domain::connection::TinkUser;
+
+/// The scope of the client token.
+const CLIENT_SCOPE: &str = "authorization:grant";
+/// The scopes of a user token.
+const USER_SCOPES: [&str; 4] =
+    ["accounts:read", "balances:read", "transactions:read", "provider-consents:read"];
+/// Tries of a call that repeats an earlier one with something new.
+const SECOND_TRIES: u32 = 2;
+/// Life of a token without `expires_in`.
+const DEFAULT_LIFE: Duration = Duration::from_secs(600);
+/// No token is trusted for longer.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// A token is renewed this long before its end, or a quarter of its life if that is less.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// A token and until when to use it.
+pub(super) struct Bearer {
+    pub secret: SecretString,
+    fresh_until: Instant,
+}
+
+impl Bearer {
+    /// `asked` is the time before the request: a token never counts as younger than it is.
+    fn new(granted: Granted, asked: Instant) -> Arc<Self> {
+        let life = granted.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
+        let fresh_until = asked + (life - MARGIN.min(life / 4));
+        Arc::new(Self { secret: granted.secret, fresh_until })
+    }
+
+    /// Whether it will live long enough for another call.
+    pub(super) fn is_fresh(&self) -> bool {
+        Instant::now() < self.fresh_until
+    }
+}
+
+/// The app's credentials and its client token.
+pub(super) struct Tokens {
+    client_id: String,
+    client_secret: SecretString,
+    cache: Mutex<Cache>,
+    failures: AtomicU64,
+}
+
+#[derive(Default)]
+struct Cache {
+    bearer: Option<Arc<Bearer>>,
+    failure: Option<Error>,
+}
+
+/// Who asks, and how hard to try.
+#[derive(Clone, Copy)]
+pub(super) struct Effort<'a> {
+    pub transport: &'a Transport,
+    pub tally: &'a Tally,
+    pub tries: u32,
+    pub repeated: bool,
+}
+
+impl Effort<'_> {
+    /// A repetition with something new: few tries, so that repetitions do not multiply.
+    pub(super) fn second(self) -> Self {
+        Self { tries: self.tries.min(SECOND_TRIES), repeated: true, ..self }
+    }
+}
+
+impl Tokens {
+    pub(super) fn new(client_id: String, client_secret: SecretString) -> Self {
+        Self { client_id, client_secret, cache: Mutex::default(), failures: AtomicU64::new(0) }
+    }
+
+    /// The client token of the process, another one than `stale`. One caller fetches it; those who
+    /// wait meanwhile share the result, a failure too.
+    async fn client(&self, effort: Effort<'_>, stale: Option<&Arc<Bearer>>) -> Result<Arc<Bearer>, Error> {
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut cache = self.cache.lock().await;
+        if let Some(bearer) = &cache.bearer
+            && bearer.is_fresh()
+            && !stale.is_some_and(|stale| Arc::ptr_eq(stale, bearer))
+        {
+            return Ok(Arc::clone(bearer));
+        }
+        if self.failures.load(Ordering::Acquire) != failures
+            && let Some(error) = &cache.failure
+        {
+            return Err(error.clone());
+        }
+        let asked = Instant::now();
+        match self.fetch(effort).await {
+            Ok(answer) => {
+                let bearer = Bearer::new(answer.value, asked);
+                *cache = Cache { bearer: Some(Arc::clone(&bearer)), failure: None };
+                Ok(bearer)
+            }
+            Err(error) => {
+                effort.transport.count_token_failure();
+                *cache = Cache { bearer: None, failure: Some(error.clone()) };
+                self.failures.fetch_add(1, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    /// A new client token that may grant. A refusal is believed the second time, or at once if
+    /// there is only one try.
+    pub(super) async fn fetch(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
+        let answer = self.fetch_any(effort).await?;
+        if answer.value.has(CLIENT_SCOPE) {
+            return Ok(answer);
+        }
+        let detail = format!("the app's client token lacks the scope {CLIENT_SCOPE}");
+        Err(answer.head.error(ErrorKind::ClientRefused, &detail))
+    }
+
+    /// A new client token, whatever its scopes.
+    pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
+        let refused = |error: &Error| matches!(error.status, Some(400 | 401 | 403));
+        let result = match self.ask(effort).await {
+            Err(error) if refused(&error) && effort.tries > 1 => {
+                sleep(effort.transport.retry.backoff(0)).await;
+                self.ask(effort.second()).await
+            }
+            other => other,
+        };
+        result.map_err(|error| match refused(&error) {
+            true => error.with_kind(ErrorKind::ClientRefused),
+            false => error,
+        })
+    }
+
+    async fn ask(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
+        let fields = [("grant_type", "client_credentials"), ("scope", CLIENT_SCOPE)];
+        self.token(effort, Endpoint::ClientToken, fields).await
+    }
+
+    /// A token for `user`: grant, then exchange. A refused code is replaced once, since a code whose
+    /// answer was lost is used up.
+    pub(super) async fn user(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
+        let refused = |error: &Error| {
+            error.endpoint == Endpoint::CodeExchange && matches!(error.status, Some(400 | 401))
+        };
+        let result = match self.mint(effort, user).await {
+            Err(error) if refused(&error) => self.mint(effort.second(), user).await,
+            other => other,
+        };
+        result.map_err(|error| {
+            if error.endpoint != Endpoint::ClientToken {
+                effort.transport.count_token_failure();
+            }
+            match (error.endpoint, error.status) {
+                (Endpoint::CodeExchange, Some(401)) => error.with_kind(ErrorKind::GrantRefused),
+                _ => error,
+            }
+        })
+    }
+
+    async fn mint(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
+        let client = self.client(effort, None).await?;
+        let code = match self.grant(effort, &client, user).await {
+            Err(error) if error.status == Some(401) => {
+                let client = self.client(effort.second(), Some(&client)).await?;
+                self.grant(effort.second(), &client, user).await?
+            }
+            other => other?,
+        };
+        let asked = Instant::now();
+        let fields = [("grant_type", "authorization_code"), ("code", code.expose_secret())];
+        let answer = self.token(effort, Endpoint::CodeExchange, fields).await?;
+        let missing: Vec<_> = USER_SCOPES.into_iter().filter(|scope| !answer.value.has(scope)).collect();
+        if missing.is_empty() {
+            return Ok(Bearer::new(answer.value, asked));
+        }
+        let detail = format!("not granted: {}", missing.join(", "));
+        Err(answer.head.error(ErrorKind::ScopeMissing, &detail))
+    }
+
+    /// One code for `user`; its errors are final in kind, whoever repeats looks at the status.
+    async fn grant(
+        &self,
+        effort: Effort<'_>,
+        client: &Bearer,
+        user: &TinkUser,
+    ) -> Result<SecretString, Error> {
+        let (name, id) = match user {
+            TinkUser::External(id) => ("external_user_id", id),
+            TinkUser::Tink(id) => ("user_id", id),
+        };
+        let scopes = USER_SCOPES.join(",");
+        let request = Request {
+            endpoint: Endpoint::AuthorizationGrant,
+            query: &[],
+            form: &[(name, id), ("scope", &scopes)],
+            bearer: Some(&client.secret),
+            tries: effort.tries,
+            repeated: effort.repeated,
+        };
+        let result = effort.transport.call(&request, effort.tally, wire::code).await;
+        result.map(|answer| answer.value).map_err(|error| match error.status {
+            Some(401 | 403) => error.with_kind(ErrorKind::GrantRefused),
+            Some(404) => error.with_kind(ErrorKind::UserUnknown),
+            _ => error,
+        })
+    }
+
+    async fn token(
+        &self,
+        effort: Effort<'_>,
+        endpoint: Endpoint,
+        fields: [(&'static str, &str); 2],
+    ) -> Result<Answer<Granted>, Error> {
+        let [first, second] = fields;
+        let secret = self.client_secret.expose_secret();
+        let form = [("client_id", self.client_id.as_str()), ("client_secret", secret), first, second];
+        let request = Request {
+            endpoint,
+            query: &[],
+            form: &form,
+            bearer: None,
+            tries: effort.tries,
+            repeated: effort.repeated,
+        };
+        effort.transport.call(&request, effort.tally, wire::granted).await
+    }
+
+    /// One client token and, for a user, one code, each tried once; nothing is kept.
+    pub(super) async fn probe(&self, effort: Effort<'_>, user: Option<&TinkUser>) -> Result<(), Error> {
+        let effort = Effort { tries: 1, ..effort };
+        let asked = Instant::now();
+        let client = Bearer::new(self.fetch(effort).await?.value, asked);
+        match user {
+            Some(user) => self.grant(effort, &client, user).await.map(|_code| ()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What the tests share: a sandbox, an application's database, a configuration file, the binary, and
+//! the comparison of the store with the truth. Holds no test.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use rusqlite::{Connection, OpenFlags, params};
+use serde_json::Value;
+use tempfile::TempDir;
+use tink_sandbox::{Config, Rates, Sandbox, Truth};
+
+/// A whole small installation.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub dir: TempDir,
+    users: Vec<String>,
+    settings: BTreeMap<String, String>,
+}
+
+/// What a run of the binary left.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub lines: Vec<Value>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Self { code: output.status.code().expect("the binary was not killed"), lines, stdout, stderr }
+    }
+
+    /// The summary line.
+    pub fn summary(&self) -> &Value {
+        let last =
+            self.lines.last().unwrap_or_else(|| panic!("no report; exit {}: {}", self.code, self.stderr));
+        assert_eq!(last["type"], "summary");
+        last
+    }
+
+    /// A number of the summary.
+    pub fn total(&self, field: &str) -> u64 {
+        self.summary()[field].as_u64().unwrap_or_else(|| panic!("no {field} in {}", self.summary()))
+    }
+
+    /// A number of the summary's skips.
+    pub fn skipped(&self, reason: &str) -> u64 {
+        self.summary()["skipped"][reason]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {reason} in {}", self.summary()))
+    }
+
+    /// The lines of the connections, by id.
+    pub fn connections(&self) -> BTreeMap<String, Value> {
+        let lines = self.lines.iter().filter(|line| line["type"] == "connection");
+        lines.map(|line| (line["connection_id"].as_str().unwrap().to_owned(), line.clone())).collect()
+    }
+
+    /// Outcome and reason of one connection.
+    pub fn ended(&self, connection: &str) -> (String, Option<String>) {
+        let connections = self.connections();
+        let line =
+            connections.get(connection).unwrap_or_else(|| panic!("{connection} is not in {}", self.stdout));
+        (line["outcome"].as_str().unwrap().to_owned(), line["reason"].as_str().map(str::to_owned))
+    }
+
+    /// Fails unless the exit code is this one.
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// A sandbox configuration of `users` plain users: nothing odd, small histories.
+pub fn plain(users: u32) -> Config {
+    Config {
+        users,
+        rates: Rates::none(),
+        history_days: 40,
+        max_accounts: 2,
+        count_per_user: true,
+        ..Config::default()
+    }
+}
+
+impl World {
+    /// A world in which every generated user is a connection `c-<n>` of an entitled application user `u-<n>`.
+    pub fn new(config: Config) -> Self {
+        let users = (0..config.users).map(|n| format!("user-{n}")).collect();
+        Self::with_users(config, users)
+    }
+
+    /// A world whose connections `c-<n>` are these Tink users.
+    pub fn with_users(config: Config, users: Vec<String>) -> Self {
+        let world = Self {
+            sandbox: Sandbox::start(config),
+            dir: tempfile::tempdir().unwrap(),
+            users,
+            settings: BTreeMap::new(),
+        };
+        let app = Connection::open(world.path("app.db")).unwrap();
+        app.execute_batch(
+            "PRAGMA journal_mode = wal;
+             CREATE TABLE app_connections (id TEXT, user_id TEXT, enabled, entitled, entitled_until, tink TEXT);
+             CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, enabled, entitled,
+                 entitled_until, tink AS external_user_id FROM app_connections;",
+        )
+        .unwrap();
+        for (n, tink) in world.users.iter().enumerate() {
+            app.execute(
+                "INSERT INTO app_connections VALUES (?1, ?2, 1, 1, NULL, ?3)",
+                params![format!("c-{n}"), format!("u-{n}"), tink],
+            )
+            .unwrap();
+        }
+        std::fs::write(world.path("secret"), format!("{}\n", world.sandbox.config().client_secret)).unwrap();
+        private(&world.path("secret"));
+        world.defaults()
+    }
+
+    fn defaults(self) -> Self {
+        let (url, id) = (self.sandbox.url(), self.sandbox.config().client_id.clone());
+        let secret = self.path("secret").display().to_string();
+        let (store, app) = (
+            format!("sqlite:{}", self.path("store.db").display()),
+            self.path("app.db").display().to_string(),
+        );
+        self.set("tink.client_id", &quoted(&id))
+            .set("tink.client_secret_file", &quoted(&secret))
+            .set("tink.api_url", &quoted(&url))
+            .set("tink.requests_per_second", "10000")
+            .set("store.url", &quoted(&store))
+            .set("source.view", &quoted("tink_sync_source_v1"))
+            .set("source.database", &quoted(&app))
+            .set("sync.min_interval", &quoted("0s"))
+            .set("sync.outage_patience", &quoted("0s"))
+            .set("retry.base", &quoted("1ms"))
+            .set("retry.max", &quoted("5ms"))
+    }
+
+    /// The same world with a setting, given as TOML.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.insert(key.to_owned(), value.to_owned());
+        let text: String = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        std::fs::write(self.path("tink-sync.toml"), text).unwrap();
+        self
+    }
+
+    /// The same world without a setting.
+    pub fn unset(mut self, key: &str) -> Self {
+        self.settings.remove(key);
+        self.set("enabled", "true")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A command of the binary, with this world's configuration and no environment of ours.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+        command.env_clear().arg("--config").arg(self.path("tink-sync.toml")).args(args);
+        command
+    }
+
+    /// Runs any command.
+    pub fn cli(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs a pass with a JSON report.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let mut all = vec!["run", "--format", "json"];
+        all.extend(args);
+        self.cli(&all)
+    }
+
+    /// Changes the application's database.
+    pub fn app(&self, sql: &str) {
+        Connection::open(self.path("app.db")).unwrap().execute_batch(sql).unwrap();
+    }
+
+    /// The store, for looking only.
+    pub fn store(&self) -> Connection {
+        Connection::open_with_flags(self.path("store.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+    }
+
+    /// The store, for making it worse.
+    pub fn tamper(&self, sql: &str) {
+        Connection::open(self.path("store.db")).unwrap().execute_batch(sql).unwrap();
+    }
+
+    /// One text of the store.
+    pub fn text(&self, sql: &str) -> Option<String> {
+        self.store()
+            .query_row(sql, [], |row| {
+                Ok(match row.get_ref(0)? {
+                    rusqlite::types::ValueRef::Null => None,
+                    rusqlite::types::ValueRef::Integer(number) => Some(number.to_string()),
+                    rusqlite::types::ValueRef::Text(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
+                    other => panic!("{sql} gives {other:?}"),
+                })
+            })
+            .unwrap()
+    }
+
+    /// One number of the store.
+    pub fn number(&self, sql: &str) -> i64 {
+        self.store().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Fails unless the live rows, accounts and balances of connection `c-<n>` are Tink's, exactly.
+    pub fn assert_exact(&self, n: usize) {
+        let truth = self.sandbox.truth(&self.users[n]);
+        let connection = format!("c-{n}");
+        let (rows, accounts) = (true_rows(&truth), true_accounts(&truth));
+        assert_eq!(self.stored_accounts(&connection, &accounts), accounts, "accounts of {connection}");
+        let stored = self.stored_rows(&connection, &accounts);
+        let missing: Vec<_> = rows.iter().filter(|row| !stored.contains(row)).take(3).collect();
+        let extra: Vec<_> = stored.iter().filter(|row| !rows.contains(row)).take(3).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{connection}: missing {missing:#?}, too much {extra:#?}"
+        );
+        assert_eq!(stored.len(), rows.len(), "{connection} holds a row twice");
+    }
+
+    /// [`Self::assert_exact`] for every connection.
+    pub fn assert_all_exact(&self) {
+        for n in 0..self.users.len() {
+            self.assert_exact(n);
+        }
+    }
+
+    fn stored_rows(&self, connection: &str, accounts: &[Vec<Option<String>>]) -> Vec<Vec<Option<String>>> {
+        let sql = "SELECT account_id, transaction_id, status, amount, currency, booked_date, value_date,
+                          description_original, description, provider_transaction_id, reference
+                   FROM transactions_v1 WHERE connection_id = ?1 AND removed_at IS NULL ORDER BY 1, 2";
+        // Rows of closed accounts stay, and are not Tink's any more.
+        let listed = |row: &Vec<Option<String>>| accounts.iter().any(|account| account[0] == row[0]);
+        self.texts(sql, connection).into_iter().filter(listed).collect()
+    }
+
+    fn stored_accounts(&self, connection: &str, listed: &[Vec<Option<String>>]) -> Vec<Vec<Option<String>>> {
+        let sql = "SELECT account_id, name, type, iban, currency, booked_balance, available_balance
+                   FROM accounts_v1 WHERE connection_id = ?1 AND closed_at IS NULL ORDER BY 1";
+        // An account that is gone closes when a second, newer list agrees.
+        let listed = |row: &Vec<Option<String>>| listed.iter().any(|account| account[0] == row[0]);
+        self.texts(sql, connection).into_iter().filter(listed).collect()
+    }
+
+    /// All rows of a query over one connection, as texts.
+    pub fn texts(&self, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
+        let store = self.store();
+        let mut statement = store.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let rows = statement
+            .query_map([connection], |row| (0..columns).map(|i| row.get::<_, Option<String>>(i)).collect())
+            .unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+}
+
+fn true_rows(truth: &Truth) -> Vec<Vec<Option<String>>> {
+    let some = |text: &str| Some(text.to_owned());
+    let mut rows: Vec<Vec<Option<String>>> = truth
+        .transactions
+        .iter()
+        .map(|row| {
+            vec![
+                some(&row.account_id),
+                some(&row.id),
+                some(&row.status),
+                some(&row.amount),
+                some(&row.currency),
+                row.booked_date.clone(),
+                row.value_date.clone(),
+                row.description_original.clone(),
+                row.description_display.clone(),
+                row.provider_transaction_id.clone(),
+                row.reference.clone(),
+            ]
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn true_accounts(truth: &Truth) -> Vec<Vec<Option<String>>> {
+    let some = |text: &str| Some(text.to_owned());
+    let mut accounts: Vec<Vec<Option<String>>> = truth
+        .accounts
+        .iter()
+        .map(|account| {
+            vec![
+                some(&account.id),
+                some(&account.name),
+                some(&account.kind),
+                account.iban.clone(),
+                account.currency.clone(),
+                account.booked_balance.clone(),
+                account.available_balance.clone(),
+            ]
+        })
+        .collect();
+    accounts.sort();
+    accounts
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}

@@ -1,0 +1,13 @@
+//! The integration tests: the real binary and the real library against the sandbox over HTTP and real
+//! SQLite files. One binary, a module per capability; no sleeping, no timing assertions.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly"
+)]
+
+mod days;
+mod harness;
