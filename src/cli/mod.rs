@@ -24,8 +24,13 @@ use crate::store::sqlite::source::SourceError;
     after_help = "Examples:\n  tink-sync check            is everything set up?\n  tink-sync run --dry-run    what would a pass do?\n  tink-sync run              one full pass\n  tink-sync status           how fresh is every connection?\n\nExit status: 0 all well, 10 some connections failed, 11 some need their user, 69 Tink is away,\n74/75 store, 77 client refused, 78 configuration; the README has the whole table."
 )]
 pub struct Cli {
-    /// Configuration file [default: $TINK_SYNC_CONFIG, else /etc/tink-sync/tink-sync.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "Configuration file [default: $TINK_SYNC_CONFIG, else /etc/tink-sync/tink-sync.toml]"
+    )]
     pub config: Option<PathBuf>,
     /// Tell more (requests, retries, skipped connections)
     #[arg(long, short, global = true, conflicts_with = "quiet")]
@@ -44,7 +49,7 @@ pub struct Cli {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// On a terminal, unless the environment says otherwise.
     Auto,
     /// Always.
     Always,

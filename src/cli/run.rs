@@ -2,7 +2,7 @@
 //! turns how it ended into an exit code.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,12 +55,15 @@ pub struct Args {
     /// The address that person came from, for the audit log
     #[arg(long, value_name = "ADDR", requires = "actor")]
     pub ip: Option<std::net::IpAddr>,
-    /// How long to wait for Tink as a whole to come back [default: sync.outage_patience]
+    /// How long to wait for Tink as a whole to come back, instead of what the configuration says
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub outage_patience: Option<Duration>,
 }
 
 /// Runs one pass.
+///
+/// # Errors
+/// [`Failure`], with nothing half-written.
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(Command::new(env, args).run());
@@ -111,9 +114,9 @@ impl<'a> Command<'a> {
         let path = self.env.store_path()?;
         let (open_path, patience, started, dry_run) =
             (path.clone(), self.patience, self.env.started, self.args.dry_run);
-        let open = move || match dry_run {
-            true => SqliteStore::open_dry(&open_path, patience, started),
-            false => SqliteStore::open(&open_path, patience, started),
+        let open = move || {
+            let open = if dry_run { SqliteStore::open_dry } else { SqliteStore::open };
+            open(&open_path, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let run = store.begin_run(self.new_run()).await?;
@@ -222,7 +225,7 @@ impl<'a> Command<'a> {
     }
 
     /// User-initiated syncs are audited, one row per connection or user asked for.
-    fn audit(&self, path: &PathBuf) -> Result<(), Failure> {
+    fn audit(&self, path: &Path) -> Result<(), Failure> {
         let Some(actor) = self.args.actor.as_deref().filter(|_| !self.args.dry_run) else { return Ok(()) };
         let now = self.env.clock.now();
         let ip = self.args.ip.map(|ip| ip.to_string());

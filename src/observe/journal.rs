@@ -84,7 +84,7 @@ pub fn write(run_id: &str, event: &Event) {
             }
         }
         Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
-            of_connection(event)
+            of_connection(event);
         }
         Event::Claimed(_) => {}
         Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),

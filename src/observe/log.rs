@@ -145,9 +145,10 @@ where
         };
         let mut fields = Fields { message: String::new(), others: String::new() };
         event.record(&mut fields);
-        match self.color {
-            true => write!(writer, "\x1b[{code}m{word}:\x1b[0m {}", fields.message)?,
-            false => write!(writer, "{word}: {}", fields.message)?,
+        if self.color {
+            write!(writer, "\x1b[{code}m{word}:\x1b[0m {}", fields.message)?;
+        } else {
+            write!(writer, "{word}: {}", fields.message)?;
         }
         if word == "debug" {
             writer.write_str(&fields.others)?;

@@ -23,6 +23,7 @@ pub enum Format {
 }
 
 /// Writes the report as things happen.
+#[derive(Debug)]
 pub struct Reporter<W> {
     out: W,
     format: Format,
@@ -93,9 +94,10 @@ impl<W: Write> Reporter<W> {
         if matches!(finished.outcome, Outcome::Synced | Outcome::Unchanged) {
             return;
         }
-        match self.attention.len() < LISTED {
-            true => self.attention.push(finished.clone()),
-            false => self.unlisted += 1,
+        if self.attention.len() < LISTED {
+            self.attention.push(finished.clone());
+        } else {
+            self.unlisted += 1;
         }
     }
 

@@ -2,6 +2,7 @@
 //! commits; it neither claims nor records, and one account's trouble is not another's.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,12 @@ pub struct Context<S> {
     pub options: Options,
     /// Who is told what happens.
     pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
+}
+
+impl<S> fmt::Debug for Context<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
 }
 
 /// Counts that survive when a story is cut short.
@@ -157,6 +164,12 @@ pub struct Story<'a, S> {
     pub session: &'a Session,
     /// Its counts.
     pub tally: &'a Tally,
+}
+
+impl<S> fmt::Debug for Story<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Story").finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Story<'_, S> {
@@ -305,7 +318,7 @@ impl<S: Store> Story<'_, S> {
                     walked.note = walked.note.or(reason);
                 }
                 Err(Trouble::Tink(error)) if self.is_explained(&error, consents, account) => {
-                    walked.explained += 1
+                    walked.explained += 1;
                 }
                 Err(Trouble::Tink(error)) => {
                     let stop = error.kind == tink::ErrorKind::RateLimited;

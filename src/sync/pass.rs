@@ -3,6 +3,7 @@
 //! failure, panic or timeout never touches another; only a broken store stops the pass.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::store::{Claim, Claims, PlanCounts, PlanRules, Record, Result, Run, Se
 
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
-const HEARTBEAT: Duration = Duration::from_secs(60);
+const HEARTBEAT: Duration = Duration::from_mins(1);
 /// So many failures in a row that could be Tink's own ask for a probe.
 const SUSPICIONS: u32 = 3;
 /// So many failed probes in a row are an outage.
@@ -30,7 +31,7 @@ const PROBES: u32 = 3;
 /// So many distinct users refused before any was accepted mean that the client is refused.
 const REFUSED_USERS: usize = 3;
 /// The longest wait between two probes.
-const LONGEST_PROBE_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 
 /// What a run was asked to do.
 #[derive(Clone, Debug)]
@@ -106,7 +107,12 @@ pub struct Pass<S> {
     accepted: bool,
     refused: HashSet<UserId>,
     deadline: Instant,
-    late_skips: u64,
+}
+
+impl<S> fmt::Debug for Pass<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass").finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Pass<S> {
@@ -122,7 +128,6 @@ impl<S: Store> Pass<S> {
             accepted: false,
             refused: HashSet::new(),
             deadline,
-            late_skips: 0,
         }
     }
 
@@ -246,7 +251,6 @@ impl<S: Store> Pass<S> {
             Round::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
         };
         for skipped in &claims.skipped {
-            self.late_skips += 1;
             self.tell_skipped(skipped, !self.task.selection.is_all());
         }
         for claim in &claims.claims {
@@ -372,10 +376,8 @@ impl<S: Store> Pass<S> {
         if let Some(number) = summary.outcomes.remove(&Outcome::Skipped) {
             *summary.skipped.entry(Reason::NotEntitled).or_default() += number;
         }
-        let asked_but_skipped = match self.task.selection.is_all() {
-            true => 0,
-            false => summary.skipped.values().sum(),
-        };
+        let asked = !self.task.selection.is_all();
+        let asked_but_skipped = if asked { summary.skipped.values().sum() } else { 0 };
         Ok(PassEnd { stop: self.stop, summary, asked_but_skipped })
     }
 }

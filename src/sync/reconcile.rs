@@ -28,7 +28,7 @@ pub fn upserts(stored: &[StoredRow], fetched: Vec<FetchedRow>, generation: i64) 
         match by_id.get(&row.transaction.id) {
             None => changes.insert.push(row),
             Some(old) if old.removed || old.transaction != row.transaction => {
-                changes.update.push((old.key, row))
+                changes.update.push((old.key, row));
             }
             Some(old) if old.generation != generation || old.missed > 0 => changes.touch.push(old.key),
             Some(_) => {}
@@ -37,19 +37,12 @@ pub fn upserts(stored: &[StoredRow], fetched: Vec<FetchedRow>, generation: i64) 
     changes
 }
 
-/// One row per id, the last one sent, in the order of first appearance.
+/// One row per id, the last one sent.
 fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
-    let mut places: HashMap<TransactionId, usize> = HashMap::with_capacity(fetched.len());
-    let mut rows: Vec<FetchedRow> = Vec::with_capacity(fetched.len());
-    for row in fetched {
-        match places.get(&row.transaction.id) {
-            Some(place) => rows[*place] = row,
-            None => {
-                places.insert(row.transaction.id.clone(), rows.len());
-                rows.push(row);
-            }
-        }
-    }
+    let mut seen = HashSet::with_capacity(fetched.len());
+    let mut rows: Vec<FetchedRow> =
+        fetched.into_iter().rev().filter(|row| seen.insert(row.transaction.id.clone())).collect();
+    rows.reverse();
     rows
 }
 
@@ -57,6 +50,7 @@ fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
 ///
 /// Rows of an older generation have ids that Tink no longer knows: only their pendings, which are
 /// bound to go, count as absent.
+#[expect(clippy::implicit_hasher, reason = "only the walk's own set is ever passed")]
 pub fn absent<'a>(
     live: &'a [LiveRow],
     fetched: &HashSet<TransactionId>,
@@ -99,26 +93,19 @@ pub fn removals(absent: &[StoredRow], arrivals: &[Transaction]) -> ChangeSet {
 
 /// Pairs vanished pendings with newly arrived rows, one to one, the most alike first.
 fn successors(pending: &[&StoredRow], arrivals: &[Transaction]) -> HashMap<i64, Removal> {
-    let mut pairs: Vec<(Likeness, usize, usize)> = Vec::new();
-    for (p, row) in pending.iter().enumerate() {
-        for (a, arrival) in arrivals.iter().enumerate() {
-            if let Some(likeness) = likeness(&row.transaction, arrival) {
-                pairs.push((likeness, p, a));
-            }
-        }
+    let mut pairs: Vec<(Likeness, &StoredRow, &Transaction)> = Vec::new();
+    for row in pending {
+        let alike = |arrival| Some((likeness(&row.transaction, arrival)?, *row, arrival));
+        pairs.extend(arrivals.iter().filter_map(alike));
     }
-    pairs.sort_by(|x, y| {
-        let ids = |p: usize, a: usize| (&pending[p].transaction.id, &arrivals[a].id);
-        x.0.cmp(&y.0).then_with(|| ids(x.1, x.2).cmp(&ids(y.1, y.2)))
-    });
+    pairs.sort_by_key(|(likeness, row, arrival)| (*likeness, &row.transaction.id, &arrival.id));
     let mut taken = HashSet::new();
     let mut matched = HashMap::new();
-    for (likeness, p, a) in pairs {
-        let key = pending[p].key;
-        if matched.contains_key(&key) || !taken.insert(a) {
-            continue;
+    for (likeness, row, arrival) in pairs {
+        if !matched.contains_key(&row.key) && taken.insert(&arrival.id) {
+            let removal = Removal::Replaced { by: arrival.id.clone(), rule: likeness.rule() };
+            matched.insert(row.key, removal);
         }
-        matched.insert(key, Removal::Replaced { by: arrivals[a].id.clone(), rule: likeness.rule() });
     }
     matched
 }

@@ -205,10 +205,10 @@ impl<S: Store> Walk<'_, S> {
             return Ok(None);
         }
         let live = self.live_rows(window, &commit.changes).await?;
-        let absent = match gathered.unnamed {
-            true => Vec::new(),
-            false => reconcile::absent(&live, &gathered.ids, window, self.account.generation),
-        };
+        let mut absent = reconcile::absent(&live, &gathered.ids, window, self.account.generation);
+        if gathered.unnamed {
+            absent.clear();
+        }
         let suspect =
             (reconcile::too_many(&absent, &live) && !self.is_second_look()).then(|| self.refresh()).flatten();
         if suspect.is_none() && !absent.is_empty() && self.has_moved() && self.stands_still().await? {

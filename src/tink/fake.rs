@@ -38,7 +38,8 @@ impl Reply {
     }
 
     pub fn header(mut self, line: &str) -> Self {
-        self.headers.push_str(&format!("{line}\r\n"));
+        self.headers.push_str(line);
+        self.headers.push_str("\r\n");
         self
     }
 

@@ -103,8 +103,8 @@ impl Pacer {
             return Ok(());
         }
         let wait = Duration::try_from_secs_f64((1.0 - state.level) / state.rate);
-        let wait = wait.unwrap_or(Duration::from_secs(3600));
-        Err(now + wait.clamp(Duration::from_millis(1), Duration::from_secs(3600)))
+        let wait = wait.unwrap_or(Duration::from_hours(1));
+        Err(now + wait.clamp(Duration::from_millis(1), Duration::from_hours(1)))
     }
 
     /// Lets the level and a lowered rate grow up to `now`.

@@ -11,9 +11,9 @@ use super::error::Error;
 use super::options::RetryOptions;
 
 /// A `Retry-After` up to this long is waited for; a longer one ends the call at once.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// No `Retry-After` counts for more than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// What to do after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,11 +24,11 @@ const USER_SCOPES: [&str; 4] =
 /// Tries of a call that repeats an earlier one with something new.
 const SECOND_TRIES: u32 = 2;
 /// Life of a token without `expires_in`.
-const DEFAULT_LIFE: Duration = Duration::from_secs(600);
+const DEFAULT_LIFE: Duration = Duration::from_mins(10);
 /// No token is trusted for longer.
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
 /// A token is renewed this long before its end, or a quarter of its life if that is less.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// A token and until when to use it.
 pub(super) struct Bearer {
@@ -40,7 +40,7 @@ impl Bearer {
     /// `asked` is the time before the request: a token never counts as younger than it is.
     fn new(granted: Granted, asked: Instant) -> Arc<Self> {
         let life = granted.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
-        let fresh_until = asked + (life - MARGIN.min(life / 4));
+        let fresh_until = asked + life.saturating_sub(MARGIN.min(life / 4));
         Arc::new(Self { secret: granted.secret, fresh_until })
     }
 
@@ -138,10 +138,8 @@ impl Tokens {
             }
             other => other,
         };
-        result.map_err(|error| match refused(&error) {
-            true => error.with_kind(ErrorKind::ClientRefused),
-            false => error,
-        })
+        result
+            .map_err(|error| if refused(&error) { error.with_kind(ErrorKind::ClientRefused) } else { error })
     }
 
     async fn ask(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {

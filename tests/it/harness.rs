@@ -146,8 +146,9 @@ impl World {
     /// The same world with a setting, given as TOML.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.insert(key.to_owned(), value.to_owned());
-        let text: String = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        std::fs::write(self.path("tink-sync.toml"), text).unwrap();
+        let lines: Vec<String> =
+            self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        std::fs::write(self.path("tink-sync.toml"), lines.concat()).unwrap();
         self
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, named_params, params};
 
-use super::codec::{self, DateColumn, Millis, TimeColumn};
+use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
 use crate::domain::consent::Consent;
@@ -117,9 +117,7 @@ fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
 }
 
 fn save_consents(db: &Connection, connection: i64, consents: &[Consent]) -> rusqlite::Result<()> {
-    let ids = |consent: &Consent| {
-        serde_json::Value::from_iter(consent.account_ids.iter().map(AccountId::as_str)).to_string()
-    };
+    let ids = |consent: &Consent| json_list(consent.account_ids.iter().map(AccountId::as_str));
     for consent in consents {
         // A new date starts the warnings anew.
         db.prepare_cached(
@@ -143,7 +141,7 @@ fn save_consents(db: &Connection, connection: i64, consents: &[Consent]) -> rusq
             ":type": consent.error_type, ":reason": consent.error_reason, ":accounts": ids(consent),
         })?;
     }
-    let named = serde_json::Value::from_iter(consents.iter().map(|c| c.credentials_id.as_str())).to_string();
+    let named = json_list(consents.iter().map(|c| c.credentials_id.as_str()));
     db.prepare_cached(
         "DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))",
     )?

@@ -45,7 +45,8 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
         b'a'..=b'f' => Some(b - b'a' + 10),
         _ => None,
     };
-    text.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    let (pairs, _) = text.as_chunks::<2>();
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -100,6 +101,11 @@ impl FromSql for Millis {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Timestamp::from_millisecond(value.as_i64()?).map(Self).map_err(FromSqlError::other)
     }
+}
+
+/// A list of texts as a JSON array, for `json_each`.
+pub fn json_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    texts.collect::<serde_json::Value>().to_string()
 }
 
 /// Reads an optional date column.

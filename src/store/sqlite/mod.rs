@@ -22,7 +22,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
-use super::types::*;
+use super::types::{
+    Claims, ConsentStep, Lease, LeftOver, LiveQuery, LiveRow, NewRun, Overview, OverviewSaved, PlanCounts,
+    PlanRules, Record, RowCommit, RowQuery, Run, RunTotals, Selection, Skipped, StoredAccount, StoredRow,
+};
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::event::Finished;
@@ -177,10 +180,7 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
         conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))
     };
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let error = match usable(&conn) {
-        Ok(_) => return Ok(conn),
-        Err(error) => error,
-    };
+    let Err(error) = usable(&conn) else { return Ok(conn) };
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let log_is_empty = std::fs::metadata(PathBuf::from(wal)).map_or(true, |m| m.len() == 0);
@@ -210,7 +210,7 @@ fn percent(path: &Path) -> String {
 
 impl Store for SqliteStore {
     async fn begin_run(&self, run: NewRun) -> Result<Run> {
-        self.worker.write("begin the run", move |tx, db| Ok(runs::begin(tx, db, &run)?)).await
+        self.worker.write("begin the run", move |tx, db| runs::begin(tx, db, &run)).await
     }
 
     async fn mirror(&self, rows: Vec<SourceRow>) -> Result<()> {
@@ -254,9 +254,7 @@ impl Store for SqliteStore {
     ) -> Result<Claims> {
         let run = run.clone();
         self.worker
-            .write("claim connections", move |tx, db| {
-                Ok(plan::claim(tx, db, &run, &rules, limit, lease_until)?)
-            })
+            .write("claim connections", move |tx, db| plan::claim(tx, db, &run, &rules, limit, lease_until))
             .await
     }
 
@@ -270,7 +268,7 @@ impl Store for SqliteStore {
         let run = run.clone();
         self.worker
             .write("claim connections again", move |tx, db| {
-                Ok(plan::claim_again(tx, db, &run, &rules, limit, lease_until)?)
+                plan::claim_again(tx, db, &run, &rules, limit, lease_until)
             })
             .await
     }

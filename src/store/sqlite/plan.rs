@@ -4,11 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
-use super::codec::{self, Millis, tink_user_columns};
+use super::codec::{self, Millis, json_list, tink_user_columns};
 use super::runs::{self, unsigned};
 use super::thread::Context;
 use super::{Fail, accounts};
 use crate::domain::connection::SourceRow;
+use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::outcome::Reason;
 use crate::store::types::{Claim, Claims, Lease, LeftOver, PlanCounts, PlanRules, Run, Selection, Skipped};
 
@@ -67,8 +68,8 @@ impl Params {
             force: rules.force,
             named: !rules.selection.is_all(),
             again: false,
-            connections: json(rules.selection.connections.iter().map(|id| id.as_str())),
-            users: json(rules.selection.users.iter().map(|id| id.as_str())),
+            connections: json_list(rules.selection.connections.iter().map(ConnectionId::as_str)),
+            users: json_list(rules.selection.users.iter().map(UserId::as_str)),
         }
     }
 
@@ -90,10 +91,6 @@ impl Params {
         ];
         all.into_iter().filter(|(name, _)| sql.contains(name)).collect()
     }
-}
-
-fn json<'a>(ids: impl Iterator<Item = &'a str>) -> String {
-    serde_json::Value::from_iter(ids).to_string()
 }
 
 /// Mirrors a batch of the source view; a connection that comes twice fails alone.
@@ -261,7 +258,7 @@ pub fn claim(
     }
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
     for (pos, connection, attempted) in next {
-        let planned = Planned { connection, attempted: Some(attempted) };
+        let planned = Planned { connection, round: Round::First(attempted) };
         let (state, reason) = match claim_one(db, run, rules, &planned, lease_until)? {
             Ok(claim) => {
                 claims.claims.push(claim);
@@ -300,7 +297,7 @@ pub fn claim_again(
     };
     let mut claims = Claims { exhausted: again.is_empty(), ..Claims::default() };
     for connection in again {
-        match claim_one(db, run, rules, &Planned { connection, attempted: None }, lease_until)? {
+        match claim_one(db, run, rules, &Planned { connection, round: Round::Second }, lease_until)? {
             Ok(claim) => claims.claims.push(claim),
             Err(_) => {
                 db.prepare_cached(
@@ -323,11 +320,19 @@ fn shadow_claimed(db: &Connection, context: &Context, claims: &Claims) -> rusqli
     Ok(())
 }
 
-/// A connection of the plan and when it had last been attempted then; `None` in the second round of a
-/// run, where neither this run's own attempt nor the back-off it set counts.
+/// A connection and in which round it is to be claimed.
 struct Planned {
     connection: i64,
-    attempted: Option<Option<i64>>,
+    round: Round,
+}
+
+/// The two rounds of a run.
+#[derive(PartialEq, Eq)]
+enum Round {
+    /// Of the plan, which knows when the connection had last been attempted.
+    First(Option<i64>),
+    /// Neither this run's own attempt nor the back-off it set counts.
+    Second,
 }
 
 fn claim_one(
@@ -359,13 +364,14 @@ fn why_not(
     rules: &PlanRules,
     planned: &Planned,
 ) -> rusqlite::Result<Option<Reason>> {
-    let params = Params { again: planned.attempted.is_none(), ..Params::new(run, rules) };
+    let params = Params { again: planned.round == Round::Second, ..Params::new(run, rules) };
     let sql = format!("SELECT {REASON}, c.last_attempt_at FROM ts_connections c WHERE c.key = :key");
     let mut bound = params.bind(&sql);
     bound.push((":key", &planned.connection));
     let (reason, attempted): (Option<String>, Option<i64>) =
         db.prepare_cached(&sql)?.query_row(bound.as_slice(), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if reason.is_none() && planned.attempted.is_some_and(|before| before != attempted) {
+    let attempted_since = matches!(planned.round, Round::First(before) if before != attempted);
+    if reason.is_none() && attempted_since {
         return Ok(Some(Reason::Leased));
     }
     Ok(reason.as_deref().and_then(Reason::parse))

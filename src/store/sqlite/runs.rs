@@ -131,11 +131,11 @@ pub fn record(
         ":run": lease.run, ":connection": lease.connection,
         ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
         ":error": record.error, ":request_id": record.request_id, ":again": record.again,
-        ":duration": record.ended.duration_since(record.began).as_millis() as i64,
-        ":accounts": record.counts.accounts as i64, ":fetched": record.counts.fetched as i64,
-        ":added": record.counts.added as i64, ":updated": record.counts.updated as i64,
-        ":removed": record.counts.removed as i64, ":quarantined": record.counts.quarantined as i64,
-        ":requests": record.counts.requests as i64, ":retries": record.counts.retries as i64,
+        ":duration": i64::try_from(record.ended.duration_since(record.began).as_millis()).unwrap_or(i64::MAX),
+        ":accounts": record.counts.accounts.cast_signed(), ":fetched": record.counts.fetched.cast_signed(),
+        ":added": record.counts.added.cast_signed(), ":updated": record.counts.updated.cast_signed(),
+        ":removed": record.counts.removed.cast_signed(), ":quarantined": record.counts.quarantined.cast_signed(),
+        ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
     })?;
     if ours {
         update_connection(db, lease, record)?;

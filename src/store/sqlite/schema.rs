@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 const MIGRATIONS: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
 
 /// The schema version this binary knows.
-pub const KNOWN: i64 = MIGRATIONS.len() as i64;
+pub const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;
 
 /// The schema version of the file; 0 for one that has none.
 pub fn version(db: &Connection) -> rusqlite::Result<i64> {

@@ -90,7 +90,7 @@ fn account(raw: Raw<'_>) -> Result<Account, String> {
         name: text(wire.name, "name")?.unwrap_or_default(),
         kind: text(wire.r#type, "type")?.unwrap_or_default(),
         iban: identifier(iban, "identifiers.iban.iban")?,
-        account_number: account_number(own, known.sort_code.unwrap_or_default())?,
+        account_number: account_number(own, &known.sort_code.unwrap_or_default())?,
         masked_pan: identifier(masked, "identifiers.pan.masked")?,
         financial_institution_id: identifier(wire.financial_institution_id, "financialInstitutionId")?,
         booked: balance(balances.booked, "balances.booked")?,
@@ -105,7 +105,7 @@ fn identifier(raw: Option<Raw<'_>>, name: &str) -> Result<Option<String>, String
 }
 
 /// The bank's own number, else sort code and number.
-fn account_number(own: Option<Raw<'_>>, uk: SortCode<'_>) -> Result<Option<String>, String> {
+fn account_number(own: Option<Raw<'_>>, uk: &SortCode<'_>) -> Result<Option<String>, String> {
     if let Some(own) = identifier(own, "identifiers.financialInstitution.accountNumber")? {
         return Ok(Some(own));
     }
