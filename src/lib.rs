@@ -1,4 +1,50 @@
-//! tink-sync.
+//! tink-sync keeps bank data fresh for every connected user of an application that uses Tink.
+//!
+//! One execution of `tink-sync run` is one pass; a systemd timer starts the next. Nothing runs between.
+//!
+//! # The way of the data, one way
+//!
+//! ```text
+//! tink-sync.toml ─► config::Settings ─► store.plan (who is due, why the others are not)
+//!                                          │ store.claim, in batches; sync::pass bounds what runs at once
+//!                                          ▼
+//!            sync::connection: consents ─► accounts ─► sync::walk: pages of transactions   (tink)
+//!                                          │
+//!                                          ▼
+//!            sync::reconcile(stored, fetched) ─► ChangeSet ─► store.commit(lease, changes, seal)
+//!                                          │
+//!   exit ◄─ observe::report, journal ◄─ domain::event ◄─ store.record(outcome), lease released
+//! ```
+//!
+//! A rehearsal (`--dry-run`) takes the same road; its store lays temporary tables over the file's.
+//!
+//! # Who may use whom
+//!
+//! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
+//! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
+//! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
+//! `tests/it/architecture.rs` reads the sources and fails on anything else.
+//!
+//! # Invariants
+//!
+//! Each has a test that bears its number (`invariant_01_…` and so on).
+//!
+//! 1. A watermark and the rows it covers commit in one transaction.
+//! 2. Only a complete, error-free walk over all pages of a window, of an account with healthy consents,
+//!    marks rows as removed or moves a watermark.
+//! 3. Every commit presents the lease's fencing token; a lost lease means rollback.
+//! 4. No network call while a write transaction is open.
+//! 5. `reconcile` is pure and idempotent: applying its result twice changes nothing the second time.
+//! 6. One connection's failure, panic or timeout never changes another's outcome; only a broken store
+//!    stops the run.
+//! 7. Time comes from [`clock::Clock`], randomness from a generator that is passed in.
+//! 8. No secret implements `Display` or `Serialize`; `Debug` redacts; response bodies, IBANs and names
+//!    are never logged.
+//! 9. (Reserved for refresh mode: a rotated refresh token is durable before its access token is used.)
+//! 10. A dry run opens the store read-only and never rotates anything.
+//! 11. Money never passes through a binary float; two scales of one value are equal.
+//! 12. The plan of a dry run equals the result of the run that follows on the same data.
+
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -91,7 +91,9 @@ impl<'a> Command<'a> {
             connections: args.connection.iter().cloned().map(Into::into).collect(),
             users: args.user.iter().cloned().map(Into::into).collect(),
         };
-        let by_timer = (env.variable)("TRIGGER_TIMER_REALTIME_USEC").is_some();
+        let by_timer = ["TRIGGER_TIMER_REALTIME_USEC", "TRIGGER_TIMER_MONOTONIC_USEC"]
+            .iter()
+            .any(|name| (env.variable)(name).is_some());
         let trigger = match (&args.actor, by_timer) {
             (Some(_), _) => "app",
             (None, true) => "timer",

@@ -50,7 +50,9 @@ impl Window {
         let oldest = input.oldest_pending.filter(|date| *date >= limit).unwrap_or(watermark);
         let mut from = shift(watermark.min(oldest), -input.overlap_days);
         if input.deep {
-            from = from.min(shift(input.today, -DEEP_DAYS));
+            // Never further back than a first walk was allowed to go.
+            let days = input.history_days.map_or(DEEP_DAYS, |days| days.min(DEEP_DAYS));
+            from = from.min(shift(input.today, -days));
         }
         Self { from: Some(from), to }
     }
@@ -114,6 +116,8 @@ mod tests {
     fn a_deep_walk_reads_ninety_days() {
         let deep = WindowInput { deep: true, ..input() };
         assert_eq!(Window::plan(&deep).from, Some(date(2026, 3, 17)));
+        let limited = WindowInput { history_days: Some(30), ..deep };
+        assert_eq!(Window::plan(&limited).from, Some(date(2026, 5, 16)));
     }
 
     #[test]

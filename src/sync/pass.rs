@@ -274,6 +274,7 @@ impl<S: Store> Pass<S> {
             self.stop = Stop::Postponed(until);
         }
         match done.hint {
+            Hint::Nothing => {}
             Hint::Answers => {
                 self.suspicion = 0;
                 self.accepted = true;
@@ -413,7 +414,7 @@ async fn attempt<S: Store>(
         }
         (problem, _) => {
             let problem = problem.clone().unwrap_or_else(|| "the source view names no Tink user".to_owned());
-            Ok(Ending::because(Outcome::Failed, Reason::SourceRow, problem))
+            Ok(untold(Ending::because(Outcome::Failed, Reason::SourceRow, problem)))
         }
     };
     let ending = match ended {
@@ -421,7 +422,7 @@ async fn attempt<S: Store>(
         Err(StoreError::LeaseLost(id)) => {
             let text =
                 format!("another run took over connection {id}; what this run had not committed was dropped");
-            Ending::because(Outcome::Failed, Reason::LeaseLost, text)
+            untold(Ending::because(Outcome::Failed, Reason::LeaseLost, text))
         }
         Err(error) => return failed_store(claim, error),
     };
@@ -433,7 +434,7 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
         finished: Err(error),
         user_id: claim.user_id,
         again: false,
-        hint: Hint::Answers,
+        hint: Hint::Nothing,
         needs_user: None,
         retry_after: None,
         refused: None,
@@ -444,7 +445,7 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
 async fn bounded<S: Store>(story: &Story<'_, S>, cancel: &CancellationToken) -> Result<Ending> {
     tokio::select! {
         told = AssertUnwindSafe(story.run()).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
-        () = cancel.cancelled() => Ok(Ending::new(Outcome::Interrupted, None)),
+        () = cancel.cancelled() => Ok(untold(Ending::new(Outcome::Interrupted, None))),
         () = timeout(story) => {
             let committed = story.tally.counts().added > 0;
             let outcome = if committed { Outcome::Partial } else { Outcome::Failed };
@@ -454,11 +455,16 @@ async fn bounded<S: Store>(story: &Story<'_, S>, cancel: &CancellationToken) -> 
     }
 }
 
+/// An ending that says nothing about Tink.
+fn untold(ending: Ending) -> Ending {
+    Ending { hint: Hint::Nothing, ..ending }
+}
+
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Ending {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = format!("a bug stopped this connection, please report it: {}", text.unwrap_or("panic"));
-    Ending::because(Outcome::Failed, Reason::Panic, text)
+    untold(Ending::because(Outcome::Failed, Reason::Panic, text))
 }
 
 /// Ends when the connection's time is used up; waiting because Tink said so does not count.

@@ -33,6 +33,8 @@ pub struct Verdict {
 /// What one connection's end says about Tink as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
+    /// Nothing: Tink was not asked, or not long enough.
+    Nothing,
     /// Tink answered.
     Answers,
     /// It may be an outage; only a probe can tell.

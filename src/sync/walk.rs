@@ -20,8 +20,9 @@ use crate::store::{
 };
 use crate::tink::{ErrorKind, Record};
 
-/// Upserts are committed in chunks of at most this many rows.
-const CHUNK: usize = 1000;
+/// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
+/// of years fits in memory.
+const CHUNK: usize = 500;
 
 /// One account to walk.
 pub struct Walk<'a, S> {

@@ -9,5 +9,7 @@
     reason = "a test fails loudly"
 )]
 
+mod architecture;
 mod days;
 mod harness;
+mod invariants;

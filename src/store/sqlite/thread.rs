@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::Fail;
+use super::{BUSY_TIMEOUT, Fail};
 use crate::store::{Result, StoreError};
 
 /// How long to wait between two tries while the file is locked.
-const BUSY_PAUSE: Duration = Duration::from_millis(500);
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connection and what belongs to it.
 #[derive(Debug)]
@@ -56,7 +56,8 @@ impl Db {
         Self { conn, context }
     }
 
-    /// Repeats `step` while the file is locked, until patience is over.
+    /// Repeats `step` while the file is locked, until SQLite's own time-out and patience are over. (A few
+    /// statements fail at once instead of waiting.)
     pub fn retry_busy<T>(
         &mut self,
         what: &'static str,
@@ -65,7 +66,7 @@ impl Db {
         let began = Instant::now();
         loop {
             match step(&mut self.conn) {
-                Err(error) if is_busy(&error) && began.elapsed() < self.context.patience => {
+                Err(error) if is_busy(&error) && began.elapsed() < BUSY_TIMEOUT + self.context.patience => {
                     std::thread::sleep(BUSY_PAUSE);
                 }
                 other => return other.map_err(|e| explain(what, &self.context.path, &e)),

@@ -1,0 +1,127 @@
+//! Reads the sources and fails where a module uses what it must not know.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Production sources below `src`, with their text up to the first test module.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, files);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
+        (path.strip_prefix(&root).unwrap().to_owned(), text)
+    };
+    let is_test = |path: &PathBuf| {
+        path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")
+    };
+    files.into_iter().filter(|path| !is_test(path)).map(read).collect()
+}
+
+/// Lines of code (no comments) of the files below `place` that contain one of `words`.
+fn offenders(place: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        if !path.starts_with(place) {
+            continue;
+        }
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let bad = lines.filter(|line| words.iter().any(|word| line.contains(word)));
+        found.extend(bad.map(|line| format!("{}: {}", path.display(), line.trim())));
+    }
+    found
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    for (place, forbidden) in [
+        (
+            "domain",
+            &[
+                "crate::cli",
+                "crate::clock",
+                "crate::config",
+                "crate::observe",
+                "crate::store",
+                "crate::sync",
+                "crate::tink",
+            ][..],
+        ),
+        ("tink", &["crate::cli", "crate::config", "crate::observe", "crate::store", "crate::sync"]),
+        (
+            "store",
+            &["crate::cli", "crate::clock", "crate::config", "crate::observe", "crate::sync", "crate::tink"],
+        ),
+        ("sync", &["crate::cli", "crate::config", "crate::observe", "store::sqlite", "rusqlite"]),
+        ("observe", &["crate::cli", "crate::config", "crate::store", "crate::sync", "crate::tink"]),
+        ("config", &["crate::cli", "crate::observe", "crate::store", "crate::sync", "crate::tink"]),
+    ] {
+        assert_eq!(offenders(place, forbidden), Vec::<String>::new(), "in {place}");
+    }
+}
+
+#[test]
+fn each_outside_crate_has_one_place() {
+    for (name, home) in [("reqwest::", "tink"), ("rusqlite::", "store"), ("tracing_journald", "observe")] {
+        let strays: Vec<String> = sources()
+            .into_iter()
+            .filter(|(path, text)| !path.starts_with(home) && text.contains(name))
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        assert_eq!(strays, Vec::<String>::new(), "{name} belongs into {home}");
+    }
+}
+
+#[test]
+fn invariant_04_what_runs_inside_a_transaction_cannot_wait_for_the_network() {
+    // Transactions are made of synchronous functions on a thread that has no runtime.
+    for file in
+        ["plan.rs", "rows.rs", "accounts.rs", "runs.rs", "own.rs", "schema.rs", "source.rs", "thread.rs"]
+    {
+        let words = ["await", "async fn", "block_on", "spawn("];
+        let mut found = offenders(&format!("store/sqlite/{file}"), &words);
+        // The hand-over to the thread is the one place that waits, for the thread.
+        found.retain(|line| !line.contains("answer.await") && !line.contains("std::thread::spawn"));
+        found.retain(|line| {
+            !(file == "thread.rs" && (line.contains("pub async fn") || line.contains("self.call(")))
+        });
+        found.retain(|line| !(file == "thread.rs" && line.contains("async fn call")));
+        assert_eq!(found, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn invariant_07_decisions_know_neither_the_clock_nor_chance() {
+    for file in ["sync/reconcile.rs", "sync/accounts.rs", "sync/policy.rs", "domain"] {
+        let words = ["Clock", "Timestamp::now", "fastrand", "async fn", ".await"];
+        assert_eq!(offenders(file, &words), Vec::<String>::new(), "in {file}");
+    }
+}
+
+#[test]
+fn invariant_11_no_float_comes_near_money() {
+    for place in ["domain", "sync", "tink/wire", "store/sqlite/rows.rs"] {
+        assert_eq!(offenders(place, &["f64", "f32"]), Vec::<String>::new(), "in {place}");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    assert_eq!(silent, Vec::<String>::new());
+}

@@ -1,0 +1,272 @@
+//! The invariants of `lib.rs` that need the store and the pass in hand, each by its number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use tink_sandbox::{Config, Expiry, Rates, Sandbox};
+use tink_sync::clock::{Clock, ManualClock};
+use tink_sync::domain::amount::{Amount, Money};
+use tink_sync::domain::connection::{SourceRow, TinkUser};
+use tink_sync::domain::event::Event;
+use tink_sync::domain::outcome::Outcome;
+use tink_sync::domain::transaction::{Status, Transaction};
+use tink_sync::store::sqlite::SqliteStore;
+use tink_sync::store::{
+    ChangeSet, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run, Seal, Selection,
+    Store, StoreError,
+};
+use tink_sync::sync::connection::{Context, Options};
+use tink_sync::sync::pass::{Pass, PassEnd, Task};
+use tink_sync::tink::{Client, RetryOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{World, plain};
+
+fn now() -> Timestamp {
+    "2026-06-01T12:00:00Z".parse().unwrap()
+}
+
+fn source_row(n: u32) -> SourceRow {
+    SourceRow {
+        connection_id: format!("c-{n}").into(),
+        user_id: format!("u-{n}").into(),
+        tink_user: Some(TinkUser::External(format!("user-{n}"))),
+        enabled: true,
+        entitled: true,
+        entitled_until: None,
+        market: None,
+        priority: 0,
+        problem: None,
+    }
+}
+
+fn rules(at: Timestamp) -> PlanRules {
+    PlanRules {
+        now: at,
+        selection: Selection::default(),
+        force: false,
+        min_interval: Duration::ZERO,
+        quota: 100,
+    }
+}
+
+async fn begin(store: &SqliteStore, id: &str, at: Timestamp) -> Run {
+    let new = NewRun {
+        run_id: id.into(),
+        trigger: "manual",
+        host: "here".to_owned(),
+        version: "0",
+        process_started: at,
+        started_at: at,
+    };
+    store.begin_run(new).await.unwrap()
+}
+
+/// A store with one connection, claimed by a run.
+async fn claimed(dir: &tempfile::TempDir) -> (SqliteStore, Run, Claim) {
+    let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, now()).unwrap();
+    let run = begin(&store, "run-1", now()).await;
+    store.mirror(vec![source_row(0)]).await.unwrap();
+    store.mirror_done().await.unwrap();
+    store.plan(&run, rules(now())).await.unwrap();
+    let until = now() + SignedDuration::from_mins(4);
+    let claim = store.claim(&run, rules(now()), 1, until).await.unwrap().claims.pop().unwrap();
+    (store, run, claim)
+}
+
+fn row(id: &str) -> FetchedRow {
+    let money = Money { amount: Amount::from_parts("-1300", "1").unwrap(), currency: "EUR".to_owned() };
+    let transaction = Transaction {
+        id: id.into(),
+        status: Status::Booked,
+        money,
+        booked_date: Some("2026-05-30".parse().unwrap()),
+        value_date: None,
+        transaction_date: None,
+        booked_at: None,
+        description: None,
+        description_original: Some("COFFEE".to_owned()),
+        description_detailed: None,
+        merchant_name: None,
+        merchant_category_code: None,
+        category_id: None,
+        kind: None,
+        reference: None,
+        provider_transaction_id: None,
+        mutability: None,
+        payer_name: None,
+        payee_name: None,
+    };
+    FetchedRow { transaction, raw: None }
+}
+
+fn commit(account: i64) -> RowCommit {
+    let seal = Seal {
+        watermark: Some("2026-06-01".parse().unwrap()),
+        refresh: Some(now()),
+        at: now(),
+        deep: true,
+        suspect: None,
+    };
+    RowCommit {
+        account,
+        generation: 1,
+        changes: ChangeSet { insert: vec![row("t-1"), row("t-2")], ..ChangeSet::default() },
+        unreadable: Vec::new(),
+        readable: Vec::new(),
+        seal: Some(seal),
+        now: now(),
+    }
+}
+
+async fn one_account(store: &SqliteStore, claim: &Claim) -> i64 {
+    let account = tink_sync::domain::account::Account {
+        id: "a-1".into(),
+        name: String::new(),
+        kind: "CHECKING".to_owned(),
+        iban: None,
+        account_number: None,
+        masked_pan: None,
+        financial_institution_id: None,
+        booked: None,
+        available: None,
+        last_refreshed: Some(now()),
+    };
+    let overview = Overview { accounts: vec![(account, Identity::New)], ..Overview::default() };
+    store.save_overview(&claim.lease, overview, now()).await.unwrap().accounts[0].key
+}
+
+fn look(dir: &tempfile::TempDir, sql: &str) -> Option<String> {
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    db.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn invariant_01_watermark_and_rows_commit_together_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _, claim) = claimed(&dir).await;
+    let account = one_account(&store, &claim).await;
+    // GIVEN a file that refuses the very last statement of the commit
+    rusqlite::Connection::open(dir.path().join("store.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TRIGGER t BEFORE UPDATE OF walked_at ON ts_accounts BEGIN SELECT raise(ABORT, 'no'); END",
+        )
+        .unwrap();
+    // WHEN the walk's last commit is written, THEN neither rows nor watermark are there
+    assert!(matches!(store.commit(&claim.lease, commit(account)).await, Err(StoreError::Sql { .. })));
+    let count = "SELECT CAST(count(*) AS TEXT) FROM transactions_v1";
+    assert_eq!(look(&dir, count).as_deref(), Some("0"));
+    assert_eq!(look(&dir, "SELECT complete_through FROM accounts_v1"), None);
+    // AND with a file that takes it, both are
+    rusqlite::Connection::open(dir.path().join("store.db")).unwrap().execute_batch("DROP TRIGGER t").unwrap();
+    store.commit(&claim.lease, commit(account)).await.unwrap();
+    assert_eq!(look(&dir, count).as_deref(), Some("2"));
+    assert_eq!(look(&dir, "SELECT complete_through FROM accounts_v1").as_deref(), Some("2026-06-01"));
+}
+
+#[tokio::test]
+async fn invariant_03_a_lost_lease_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _, claim) = claimed(&dir).await;
+    let account = one_account(&store, &claim).await;
+    // GIVEN another run that takes the connection over once the lease has run out
+    let later = now() + SignedDuration::from_mins(5);
+    let other = begin(&store, "run-2", later).await;
+    store.plan(&other, PlanRules { selection: named("c-0"), ..rules(later) }).await.unwrap();
+    let until = later + SignedDuration::from_mins(4);
+    let claims =
+        store.claim(&other, PlanRules { selection: named("c-0"), ..rules(later) }, 1, until).await.unwrap();
+    assert_eq!(claims.claims.len(), 1);
+    // WHEN the first run commits, THEN it is refused and nothing is written
+    let refused = store.commit(&claim.lease, commit(account)).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost(id)) if id.as_str() == "c-0"));
+    assert_eq!(look(&dir, "SELECT CAST(count(*) AS TEXT) FROM transactions_v1").as_deref(), Some("0"));
+    // AND the new holder is not disturbed
+    assert!(store.commit(&claims.claims[0].lease, commit(account)).await.is_ok());
+}
+
+fn named(id: &str) -> Selection {
+    Selection { connections: vec![id.into()], users: Vec::new() }
+}
+
+/// Runs one pass in this process, telling `tell` what happens.
+async fn pass(
+    sandbox: &Sandbox,
+    dir: &tempfile::TempDir,
+    tell: impl Fn(&Event) + Send + Sync + 'static,
+) -> PassEnd {
+    let clock = Arc::new(ManualClock::new(Timestamp::now()));
+    let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
+    let run = begin(&store, "run-1", clock.now()).await;
+    store.mirror((0..sandbox.config().users).map(source_row).collect()).await.unwrap();
+    store.mirror_done().await.unwrap();
+    let client = tink_sync::tink::Options {
+        api_url: sandbox.url(),
+        client_id: sandbox.config().client_id.clone(),
+        client_secret: SecretString::from(sandbox.config().client_secret.clone()),
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(5),
+        max_response: 1 << 20,
+        requests_per_second: 10_000.0,
+        concurrency: 4,
+        retry: RetryOptions { attempts: 2, base: Duration::from_millis(1), max: Duration::from_millis(2) },
+        keep_raw: false,
+    };
+    let options = Options {
+        min_interval: Duration::ZERO,
+        history_days: None,
+        overlap_days: 14,
+        lookahead_days: 45,
+        rewalk: SignedDuration::from_hours(24),
+        deep_rewalk: SignedDuration::from_hours(168),
+        connection_timeout: Duration::from_secs(60),
+        deadline: Duration::from_secs(60),
+        outage_patience: Duration::ZERO,
+        slots: 4,
+        probe_base: Duration::from_millis(1),
+        quota: 100,
+        consent_warn: vec![14],
+        keep_raw: None,
+    };
+    let client = Client::new(client, clock.clone(), 1).unwrap();
+    let context = Context { store, client, clock: clock.clone(), options, tell: Arc::new(tell) };
+    let task = Task {
+        run,
+        trigger: "manual",
+        selection: Selection::default(),
+        force: false,
+        dry_run: false,
+        started_at: clock.now(),
+        tell_skipped: false,
+    };
+    Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap()
+}
+
+#[tokio::test]
+async fn invariant_06_a_panic_ends_one_connection_only() {
+    let sandbox =
+        Sandbox::start(Config { users: 6, rates: Rates::none(), history_days: 10, ..Config::default() });
+    sandbox.plan("user-3", |plan| plan.consent(0).expiry = Expiry::Day(6));
+    let dir = tempfile::tempdir().unwrap();
+    // GIVEN a listener that panics in the middle of one connection's story
+    let end = pass(&sandbox, &dir, |event| {
+        assert!(!matches!(event, Event::ConsentEnds { .. }), "a bug on purpose");
+    })
+    .await;
+    // THEN that connection failed, and said why, and all the others are synced
+    assert_eq!((end.summary.outcome(Outcome::Failed), end.summary.outcome(Outcome::Synced)), (1, 5));
+    let reason =
+        look(&dir, "SELECT connection_id || ' ' || reason FROM run_connections_v1 WHERE outcome = 'failed'");
+    assert_eq!(reason.as_deref(), Some("c-3 panic"));
+}
+
+#[test]
+fn invariant_08_debug_output_holds_no_secret() {
+    let world = World::new(plain(0));
+    let settings = tink_sync::config::load(&world.path("tink-sync.toml"), &|_| None).unwrap();
+    assert!(settings.tink.credentials().is_ok());
+    assert!(!format!("{settings:?}").contains(&world.sandbox.config().client_secret));
+}
