@@ -113,7 +113,7 @@ fn step(dir: &Path, text: &str, args: &[&str]) -> Result<()> {
 /// A few rows by SQL, as an application would read them.
 fn rows(dir: &Path) -> Result<()> {
     title("The rows, by SQL");
-    let sql = "SELECT connection_id, booked_date, amount, currency, status, coalesce(removed_reason, ''), description_original
+    let sql = "SELECT connection_id, booked_date, amount, currency, status, coalesce(removed_reason, ''), substr(description_original, 1, 30)
                FROM transactions_v1 WHERE booked_date IS NOT NULL ORDER BY change_seq DESC LIMIT 8";
     say("$ sqlite3 store.db \"SELECT … FROM transactions_v1 ORDER BY change_seq DESC LIMIT 8\"");
     let store = Connection::open(dir.join("store.db"))?;

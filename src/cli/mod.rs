@@ -1,9 +1,18 @@
 //! The command line: one file per command. Wires settings, store, client and output together; decides
 //! nothing about data.
 
+pub mod check;
 mod client;
+pub mod connections;
+#[cfg(test)]
+mod fixture;
 pub mod run;
+pub mod status;
+mod table;
+pub mod users;
+pub mod why;
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,6 +71,16 @@ pub enum Color {
 pub enum Command {
     /// Bring every due connection up to date, once, and exit
     Run(run::Args),
+    /// Check the set-up: everything one would otherwise learn at 3 am
+    Check(check::Args),
+    /// Show how fresh every connection is, and the last runs
+    Status(status::Args),
+    /// Explain why a connection did or did not get data
+    Why(why::Args),
+    /// List, add, enable and disable connections of the stand-alone store
+    Connections(connections::Args),
+    /// List users of the stand-alone store and set their entitlement
+    Users(users::Args),
 }
 
 /// Why a command could not do its work.
@@ -95,7 +114,7 @@ pub struct Environment {
     pub started: Timestamp,
     /// Looks up an environment variable.
     pub variable: fn(&str) -> Option<std::ffi::OsString>,
-    /// Whether output may be coloured.
+    /// Whether standard output may be coloured.
     pub color: bool,
     /// Tell more.
     pub verbose: bool,
@@ -145,15 +164,15 @@ pub fn main() -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Success };
         }
     };
-    let color = cli.color;
     let level = log::Level::of(cli.verbose, cli.quiet);
-    let colored = match color {
-        Color::Auto => log::stderr_has_color(config::process_env),
+    let wanted = |terminal: bool| match cli.color {
+        Color::Auto => terminal && config::process_env("NO_COLOR").is_none_or(|value| value.is_empty()),
         Color::Always => true,
         Color::Never => false,
     };
-    log::start(level, colored, config::process_env);
-    match dispatch(cli, started, colored) {
+    log::start(level, wanted(io::stderr().is_terminal()), config::process_env);
+    let color = wanted(io::stdout().is_terminal());
+    match dispatch(cli, started, color) {
         Ok(exit) => exit,
         Err(failure) => {
             log::fatal(&failure.to_string());
@@ -168,7 +187,8 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
     let settings = config::load(&path, &config::process_env)?;
-    for warning in &settings.warnings {
+    // `check` lists them itself.
+    for warning in settings.warnings.iter().filter(|_| !matches!(cli.command, Command::Check(_))) {
         tracing::warn!("{warning}");
     }
     let env = Environment {
@@ -182,5 +202,10 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
     };
     match cli.command {
         Command::Run(args) => run::run(&env, args),
+        Command::Check(args) => check::run(&env, &args),
+        Command::Status(args) => status::run(&env, &args),
+        Command::Why(args) => why::run(&env, &args),
+        Command::Connections(args) => connections::run(&env, args),
+        Command::Users(args) => users::run(&env, args),
     }
 }

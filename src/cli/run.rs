@@ -9,14 +9,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{Environment, Failure, client};
+use super::{Environment, Failure, client, status};
+use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::report::{self, Format, Reporter};
-use crate::observe::{journal, progress};
+use crate::observe::{journal, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::source::{self, OWN_VIEW, SourceError};
@@ -111,6 +112,11 @@ impl<'a> Command<'a> {
         if !self.env.settings.enabled && self.selection.is_all() && !self.args.force {
             return Ok(self.switched_off(&tell));
         }
+        if self.env.settings.tink.refresh != Refresh::Never {
+            tracing::warn!(
+                "tink.refresh: this release asks Tink for no refresh; data is taken as Tink has it"
+            );
+        }
         let client = client::client(self.env)?;
         let signals = Signals::watch()?;
         let path = self.env.store_path()?;
@@ -142,11 +148,17 @@ impl<'a> Command<'a> {
             tell_skipped: self.env.verbose,
         };
         let context = self.context(store.clone(), client, Arc::clone(&tell));
+        let client = context.client.clone();
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         let exit = Exit::of_pass(&end, signals.exit());
         let finished_at = self.env.clock.now();
-        let totals = report::totals(&end.summary).to_string();
+        let totals = {
+            let sent = client.totals();
+            report::stored_totals(&end.summary, sent.errors, sent.token_failures)
+        };
         store.finish_run(&run, totals, exit.code(), finished_at).await?;
+        store.close().await;
+        self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
     }
@@ -159,8 +171,13 @@ impl<'a> Command<'a> {
         let silent = self.env.quiet || (log::is_journal() && !io::stdout().is_terminal());
         let reporter = Mutex::new(Reporter::new(io::stdout(), self.args.format, progress, silent));
         let run_id = self.run_id.clone();
+        // On a terminal the report says at its end what a record would say beside it.
+        let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
+        let all = log::is_journal() || self.env.verbose;
         Arc::new(move |event| {
-            journal::write(run_id.as_str(), event);
+            if all || !in_report(event) {
+                journal::write(run_id.as_str(), event);
+            }
             reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
         })
     }
@@ -224,6 +241,20 @@ impl<'a> Command<'a> {
         }
         reader.await.map_err(io::Error::other)?.map_err(|error: SourceError| Failure::from(error))?;
         Ok(store.mirror_done().await?)
+    }
+
+    /// A run is not worse for metrics that could not be written.
+    fn write_metrics(&self) {
+        let Some(path) = self.env.settings.report.metrics_file.as_ref().filter(|_| !self.args.dry_run) else {
+            return;
+        };
+        let text = match status::metrics_text(self.env) {
+            Ok(text) => text,
+            Err(error) => return tracing::warn!("no metrics were written: {error}"),
+        };
+        if let Err(error) = textfile::replace(path, &text) {
+            tracing::warn!("report.metrics_file: cannot write {}: {error}", path.display());
+        }
     }
 
     /// User-initiated syncs are audited, one row per connection or user asked for.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,11 +61,6 @@ impl Level {
             Self::Quiet | Self::Normal => tracing::Level::INFO,
         }
     }
-}
-
-/// Whether colour on standard error is welcome.
-pub fn stderr_has_color(variable: fn(&str) -> Option<OsString>) -> bool {
-    io::stderr().is_terminal() && variable("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Whether records go to journald natively.

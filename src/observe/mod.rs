@@ -6,3 +6,4 @@ pub mod log;
 pub mod notify;
 pub mod progress;
 pub mod report;
+pub mod textfile;

@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 
 use super::{journal, notify, progress};
 use crate::domain::event::{Event, Finished, Summary};
-use crate::domain::outcome::{Outcome, Reason};
+use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
 
 /// So many connections are listed by name; the rest is in the journal and in `status`.
 const LISTED: usize = 50;
+
+/// The table fits a plain terminal.
+const WIDTH: u16 = 80;
 
 /// The form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,6 +32,7 @@ pub struct Reporter<W> {
     format: Format,
     progress: bool,
     silent: bool,
+    rehearsal: bool,
     due: u64,
     ended: u64,
     attention: Vec<Finished>,
@@ -38,7 +42,17 @@ pub struct Reporter<W> {
 impl<W: Write> Reporter<W> {
     /// A report on `out`; `progress` shows a bar meanwhile, `silent` says nothing to people.
     pub fn new(out: W, format: Format, progress: bool, silent: bool) -> Self {
-        Self { out, format, progress, silent, due: 0, ended: 0, attention: Vec::new(), unlisted: 0 }
+        Self {
+            out,
+            format,
+            progress,
+            silent,
+            rehearsal: false,
+            due: 0,
+            ended: 0,
+            attention: Vec::new(),
+            unlisted: 0,
+        }
     }
 
     /// Takes in an event. A reader that went away is no failure of the run.
@@ -76,7 +90,12 @@ impl<W: Write> Reporter<W> {
 
     fn human(&mut self, event: &Event) -> io::Result<()> {
         match event {
-            Event::Started { due, .. } if self.progress => progress::start(*due),
+            Event::Started { due, dry_run, .. } => {
+                self.rehearsal = *dry_run;
+                if self.progress {
+                    progress::start(*due);
+                }
+            }
             Event::Finished(finished) => self.note(finished),
             Event::Ended { exit_code, summary, dry_run, .. } => {
                 progress::clear();
@@ -91,7 +110,12 @@ impl<W: Write> Reporter<W> {
 
     fn note(&mut self, finished: &Finished) {
         progress::step();
-        if matches!(finished.outcome, Outcome::Synced | Outcome::Unchanged) {
+        // All is well with these; a rehearsal tells what it would write all the same.
+        let well = match finished.outcome {
+            Outcome::Synced => !self.rehearsal,
+            outcome => outcome == Outcome::Unchanged,
+        };
+        if well {
             return;
         }
         if self.attention.len() < LISTED {
@@ -107,13 +131,14 @@ impl<W: Write> Reporter<W> {
         if !self.attention.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(WIDTH);
             table.set_header(["connection", "outcome", "reason", "what happened"]);
             for finished in &self.attention {
                 table.add_row([
                     finished.connection_id.as_str(),
                     finished.outcome.as_str(),
                     finished.reason.map_or("", Reason::as_str),
-                    finished.error.as_deref().unwrap_or_default(),
+                    finished.error.as_deref().unwrap_or(&changes(&finished.counts)),
                 ]);
             }
             writeln!(self.out, "{table}")?;
@@ -152,6 +177,17 @@ impl<W: Write> Reporter<W> {
             _ => {}
         }
     }
+}
+
+fn changes(counts: &Counts) -> String {
+    format!("{} new, {} changed, {} removed rows", counts.added, counts.updated, counts.removed)
+}
+
+/// The totals as the store keeps them: those of the report, and two that only metrics use.
+pub fn stored_totals(summary: &Summary, request_errors: u64, token_failures: u64) -> String {
+    let mut all = totals(summary);
+    merge(&mut all, json!({ "request_errors": request_errors, "token_failures": token_failures }));
+    all.to_string()
 }
 
 fn connection(finished: &Finished) -> Value {

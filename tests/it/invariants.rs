@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tink_sandbox::{Config, Expiry, Rates, Sandbox};
-use tink_sync::clock::{Clock, ManualClock};
+use tink_sync::clock::{Clock, ManualClock, SystemClock};
 use tink_sync::domain::amount::{Amount, Money};
 use tink_sync::domain::connection::{SourceRow, TinkUser};
 use tink_sync::domain::event::Event;
@@ -198,7 +198,7 @@ async fn pass(
     dir: &tempfile::TempDir,
     tell: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    let clock = Arc::new(ManualClock::new(Timestamp::now()));
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror((0..sandbox.config().users).map(source_row).collect()).await.unwrap();
@@ -222,8 +222,8 @@ async fn pass(
         lookahead_days: 45,
         rewalk: SignedDuration::from_hours(24),
         deep_rewalk: SignedDuration::from_hours(168),
-        connection_timeout: Duration::from_secs(60),
-        deadline: Duration::from_secs(60),
+        connection_timeout: Duration::from_mins(1),
+        deadline: Duration::from_mins(1),
         outage_patience: Duration::ZERO,
         slots: 4,
         probe_base: Duration::from_millis(1),
@@ -231,8 +231,9 @@ async fn pass(
         consent_warn: vec![14],
         keep_raw: None,
     };
-    let client = Client::new(client, clock.clone(), 1).unwrap();
-    let context = Context { store, client, clock: clock.clone(), options, tell: Arc::new(tell) };
+    let client = Client::new(client, Arc::<ManualClock>::clone(&clock), 1).unwrap();
+    let context =
+        Context { store, client, clock: Arc::<ManualClock>::clone(&clock), options, tell: Arc::new(tell) };
     let task = Task {
         run,
         trigger: "manual",

@@ -73,6 +73,11 @@ impl SqliteStore {
         Ok(Self { worker: Worker::start(db) })
     }
 
+    /// Closes the file once all that was asked for is done, so that nothing is left beside it.
+    pub async fn close(self) {
+        self.worker.close().await;
+    }
+
     /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.
     ///
     /// # Errors
@@ -96,7 +101,8 @@ impl SqliteStore {
     }
 }
 
-/// Opens an existing store for reading only.
+/// Opens an existing store for statements that only read. Where the user may write the file it is opened
+/// for writing all the same: only then does SQLite tidy up the files beside a WAL database at the end.
 ///
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`SqliteStore::open`].
@@ -104,7 +110,12 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     if !path.exists() {
         return Err(StoreError::Missing { path: path.display().to_string() });
     }
-    let db = Db::new(connect_read_only(path)?, path, Duration::ZERO);
+    let tidy = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok().filter(|conn| {
+        let writable = conn.is_readonly("main").is_ok_and(|read_only| !read_only);
+        writable && conn.pragma_update(None, "query_only", true).is_ok() && schema::version(conn).is_ok()
+    });
+    let conn = tidy.map_or_else(|| connect_read_only(path), Ok)?;
+    let db = Db::new(conn, path, Duration::ZERO);
     refuse_newer(&db)?;
     refuse_older(&db)?;
     Ok(db.conn)

@@ -1,1 +1,200 @@
-//! Reading for people.
+//! Reading for people: what `status`, `why`, `check` and `connections` show. Opens the store read-only
+//! for every question. Must not write, and does not decide who is due.
+
+mod detail;
+mod known;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::codec::{self, Millis};
+use super::read;
+use crate::store::Result;
+pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
+pub use known::{Holder, KnownConnection, State, overlay};
+
+/// Every mirrored connection, by id.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn connections(path: &Path) -> Result<Vec<KnownConnection>> {
+    read(path, "read the connections", |db| {
+        let mut rows = db.prepare(
+            "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
+                    (SELECT min(expires_at) FROM ts_consents s WHERE s.connection = c.key) AS consent_ends
+             FROM ts_connections c ORDER BY connection_id",
+        )?;
+        rows.query_map([], known_connection)?.collect()
+    })
+}
+
+fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {
+    let holder = match (row.get("lease_run_id")?, codec::millis(row, "lease_until")?) {
+        (Some(run_id), Some(until)) => Some(Holder { run_id, until }),
+        _ => None,
+    };
+    Ok(KnownConnection {
+        key: row.get("key")?,
+        connection_id: row.get("connection_id")?,
+        user_id: row.get("user_id")?,
+        tink_user: codec::tink_user(row)?,
+        mode: row.get("mode")?,
+        enabled: row.get("enabled")?,
+        entitled: row.get("entitled")?,
+        entitled_until: codec::millis(row, "entitled_until")?,
+        problem: row.get("problem")?,
+        last_attempt_at: codec::millis(row, "last_attempt_at")?,
+        last_success_at: codec::millis(row, "last_success_at")?,
+        last_success_began: codec::millis(row, "last_success_began")?,
+        next_due: codec::millis(row, "next_due")?,
+        not_before: codec::millis(row, "not_before")?,
+        failures: row.get("failures")?,
+        last_outcome: row.get("last_outcome")?,
+        last_reason: row.get("last_reason")?,
+        last_error: row.get("last_error")?,
+        needs_user: row.get("needs_user")?,
+        holder,
+        consent_ends: codec::time(row, "consent_ends")?,
+    })
+}
+
+/// A run, with the columns of `runs_v1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub run_id: String,
+    /// `timer`, `manual` or `app`.
+    pub trigger: String,
+    /// The machine.
+    pub host: String,
+    /// The program's version.
+    pub version: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended; none while it runs.
+    pub finished_at: Option<String>,
+    /// How it ended; none while it runs, or if it died.
+    pub exit_code: Option<u8>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// The totals; none where the run wrote none.
+    #[serde(flatten)]
+    pub totals: BTreeMap<String, Option<i64>>,
+}
+
+impl RunRow {
+    /// One of the totals.
+    pub fn total(&self, name: &str) -> Option<i64> {
+        self.totals.get(name).copied().flatten()
+    }
+}
+
+/// The last runs, newest first.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn runs(path: &Path, limit: u32) -> Result<Vec<RunRow>> {
+    read(path, "read the runs", |db| {
+        let mut rows = db.prepare("SELECT * FROM runs_v1 ORDER BY started_at DESC LIMIT ?1")?;
+        rows.query_map([limit], run_row)?.collect()
+    })
+}
+
+/// The last run that came to its end.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn last_finished_run(path: &Path) -> Result<Option<RunRow>> {
+    read(path, "read the last run", |db| {
+        let sql = "SELECT * FROM runs_v1 WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1";
+        db.query_row(sql, [], run_row).optional()
+    })
+}
+
+/// The end of the last run that ended with one of these exit codes.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn last_end(path: &Path, exit_codes: [u8; 2]) -> Result<Option<Timestamp>> {
+    read(path, "read the last run", |db| {
+        let sql = "SELECT max(finished_at) FROM ts_runs WHERE exit_code IN (?1, ?2)";
+        Ok(db.query_row(sql, exit_codes, |row| row.get::<_, Option<Millis>>(0))?.map(|end| end.0))
+    })
+}
+
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let mut run = RunRow {
+        run_id: row.get("run_id")?,
+        trigger: row.get("trigger")?,
+        host: row.get("host")?,
+        version: row.get("version")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.get("finished_at")?,
+        exit_code: row.get("exit_code")?,
+        duration_ms: row.get("duration_ms")?,
+        totals: BTreeMap::new(),
+    };
+    let columns = row.as_ref();
+    let own = columns.column_index("duration_ms")?;
+    for (index, name) in columns.column_names().enumerate().skip(own + 1) {
+        let number = match row.get_ref(index)? {
+            ValueRef::Integer(number) => Some(number),
+            _ => None,
+        };
+        run.totals.insert(name.to_owned(), number);
+    }
+    Ok(run)
+}
+
+/// The ends of all dated consents of connections that are neither disabled nor paused.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn consent_ends(path: &Path) -> Result<Vec<Timestamp>> {
+    read(path, "read the consents", |db| {
+        let mut rows = db.prepare(
+            "SELECT s.expires_at FROM ts_consents s JOIN ts_connections c ON c.key = s.connection
+             WHERE c.enabled <> 0 AND c.entitled <> 0 AND s.expires_at IS NOT NULL",
+        )?;
+        rows.query_map([], |row| Ok(row.get::<_, codec::TimeColumn>(0)?.0))?.collect()
+    })
+}
+
+/// Attempts that count against a user's quota.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// How many.
+    pub attempts: u32,
+    /// When the oldest of them began.
+    pub oldest: Option<Timestamp>,
+}
+
+/// The attempts on all connections of this user since then.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn used(path: &Path, user_id: &str, since: Timestamp) -> Result<Used> {
+    read(path, "read the quota", |db| {
+        let sql = "SELECT coalesce(sum(attempts), 0), min(started_at) FROM ts_run_connections
+                   WHERE user_id = ?1 AND started_at > ?2";
+        db.query_row(sql, params![user_id, Millis(since)], |row| {
+            Ok(Used { attempts: row.get(0)?, oldest: row.get::<_, Option<Millis>>(1)?.map(|at| at.0) })
+        })
+    })
+}
+
+/// The audit log as `action connection user details`, for the tests of those who write it.
+#[cfg(test)]
+pub(crate) fn audited(path: &Path) -> Vec<String> {
+    let sql = "SELECT action || ' ' || coalesce(connection_id, '-') || ' ' || coalesce(user_id, '-')
+                      || coalesce(' ' || details, '') FROM ts_audit ORDER BY key";
+    let rows = |db: &rusqlite::Connection| db.prepare(sql)?.query_map([], |row| row.get(0))?.collect();
+    read(path, "read the audit log", rows).unwrap()
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -94,7 +95,8 @@ impl Db {
     }
 }
 
-type Job = Box<dyn FnOnce(&mut Db) + Send>;
+/// Work for the thread; a break ends it.
+type Job = Box<dyn FnOnce(&mut Db) -> ControlFlow<oneshot::Sender<()>> + Send>;
 
 /// A handle to the thread; when the last one is dropped the thread ends and the file is closed.
 #[derive(Clone, Debug)]
@@ -106,11 +108,21 @@ impl Worker {
     pub fn start(mut db: Db) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::spawn(move || {
-            for job in queue {
-                job(&mut db);
-            }
+            let closed = queue.into_iter().find_map(|job| job(&mut db).break_value());
+            drop(db);
+            // Nobody may be waiting for the end.
+            let _ = closed.map(|closed| closed.send(()));
         });
         Self { jobs }
+    }
+
+    /// Ends the thread after the work it has; returns when the file is closed.
+    pub async fn close(self) {
+        let (reply, closed) = oneshot::channel();
+        // A thread that has ended already has closed its file.
+        if self.jobs.send(Box::new(|_| ControlFlow::Break(reply))).is_ok() {
+            let _ = closed.await;
+        }
     }
 
     /// Runs one transaction on the thread.
@@ -141,6 +153,7 @@ impl Worker {
         let job: Job = Box::new(move |db| {
             // Nobody waits any more when a connection was cancelled: its work is done all the same.
             let _ = reply.send(work(db));
+            ControlFlow::Continue(())
         });
         self.jobs.send(job).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -309,7 +309,8 @@ SELECT run_id, trigger, host, version,
        totals ->> 'accounts' AS accounts, totals ->> 'fetched' AS fetched,
        totals ->> 'added' AS added, totals ->> 'updated' AS updated, totals ->> 'removed' AS removed,
        totals ->> 'quarantined' AS quarantined, totals ->> 'requests' AS requests,
-       totals ->> 'retries' AS retries
+       totals ->> 'retries' AS retries,
+       totals ->> 'request_errors' AS request_errors, totals ->> 'token_failures' AS token_failures
 FROM ts_runs;
 
 CREATE VIEW run_connections_v1 AS

@@ -1,0 +1,120 @@
+//! Checks of set-ups, good and bad.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::cli::fixture::Fixture;
+use crate::domain::outcome::Outcome;
+
+/// The exit code and everything that is told.
+fn checked(env: &Environment, offline: bool) -> (Exit, String) {
+    let mut text = String::new();
+    let mut tell = |more: &str| {
+        text.push_str(more);
+        Ok(())
+    };
+    let exit = check(env, offline, &mut tell).unwrap();
+    (exit, text)
+}
+
+fn grades(findings: &[Finding]) -> Vec<(&'static str, Grade)> {
+    findings.iter().map(|finding| (finding.what, finding.grade)).collect()
+}
+
+#[test]
+fn without_secrets_only_an_offline_check_passes() {
+    let fixture = Fixture::new();
+    let env = fixture.env();
+    assert_eq!(checked(&env, true).0, Exit::Success);
+    let (exit, text) = checked(&env, false);
+    assert_eq!(exit, Exit::Configuration);
+    assert!(text.contains("FAIL  client secret: ") && text.ends_with("2 failures to mend.\n"), "{text}");
+    assert!(!env.store_path().unwrap().exists(), "a check makes no store");
+}
+
+#[test]
+fn a_secret_open_to_others_fails_with_the_remedy() {
+    let fixture = Fixture::new();
+    let file = fixture.path("secret");
+    std::fs::write(&file, "hidden\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let fixture =
+        Fixture::with(&format!("[tink]\nclient_id = \"i\"\nclient_secret_file = \"{}\"\n", file.display()));
+    let findings = local::secrets(&fixture.env(), true);
+    let open = findings.iter().find(|finding| finding.what == "permissions").unwrap();
+    assert_eq!(open.grade, Grade::Fail(Exit::Configuration));
+    assert!(open.remedy.as_deref().unwrap().contains("chmod 600"), "{open:?}");
+    assert!(!format!("{findings:?}").contains("hidden"));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let all_ok = [("client id", Grade::Ok), ("client secret", Grade::Ok), ("permissions", Grade::Ok)];
+    assert_eq!(grades(&local::secrets(&fixture.env(), false)), all_ok);
+}
+
+#[test]
+fn a_store_is_judged_without_touching_it() {
+    let fixture = Fixture::new();
+    let env = fixture.env();
+    assert!(local::store(&env).text.ends_with("will be created by the first run"));
+    std::fs::write(
+        fixture.path("store.db"),
+        "no database at all, but long enough to be looked at".repeat(40),
+    )
+    .unwrap();
+    assert_eq!(local::store(&env).grade, Grade::Fail(Exit::Database));
+    std::fs::remove_file(fixture.path("store.db")).unwrap();
+    fixture.add(&["c"]);
+    assert!(local::store(&env).text.ends_with("of this release, and writable"), "{:?}", local::store(&env));
+    let mut elsewhere = fixture.env();
+    elsewhere.settings.store.url = crate::config::StoreUrl::Sqlite(fixture.path("no/where/store.db"));
+    let finding = local::store(&elsewhere);
+    assert_eq!(finding.grade, Grade::Warn);
+    assert!(finding.remedy.unwrap().contains("install -d"));
+}
+
+#[test]
+fn connections_are_counted_by_kind() {
+    let fixture = Fixture::new();
+    fixture.add(&["a", "b", "c", "d"]);
+    fixture.tables().set_enabled("a", false).unwrap();
+    fixture.pass(&[("b", Outcome::Synced, None)], 0);
+    fixture.later(1);
+    let (findings, someone) = local::source(&fixture.env());
+    assert_eq!(findings[0].text, "4 connections, 3 enabled and entitled, about 2 due now");
+    assert_eq!(someone.unwrap().0, "b", "one that worked before");
+}
+
+#[test]
+fn a_view_that_is_missing_is_a_mistake_of_the_configuration() {
+    let fixture = Fixture::with("[source]\nview = \"app_view\"\n");
+    fixture.add(&["a"]);
+    let (findings, someone) = local::source(&fixture.env());
+    assert_eq!((findings[0].grade, someone), (Grade::Fail(Exit::Configuration), None));
+    assert!(findings[0].text.contains("app_view"), "{findings:?}");
+    assert_eq!(checked(&fixture.env(), true).0, Exit::Configuration);
+}
+
+#[test]
+fn the_first_failure_decides_the_exit_code() {
+    let mut tell = |_: &str| Ok(());
+    let mut checks = Checks { color: false, quiet: true, findings: Vec::new(), tell: &mut tell };
+    checks.findings.push(Finding::warn("a", "x", "y"));
+    assert_eq!((checks.exit(), checks.closing()), (Exit::Success, "Nothing fails; 1 warning.\n".to_owned()));
+    checks.findings.push(Finding::fail(Exit::Database, "b", "x"));
+    checks.findings.push(Finding::fail(Exit::Refused, "c", "x"));
+    assert_eq!(
+        (checks.exit(), checks.closing()),
+        (Exit::Database, "2 failures to mend, 1 warning.\n".to_owned())
+    );
+    assert_eq!(Finding::warn("a", "x", "y").show(false), "warn  a: x\n      y\n");
+}
+
+#[test]
+fn the_shipped_example_is_accepted() {
+    let text = include_str!("../../../tink-sync.toml.example");
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("example.toml"), text).unwrap();
+    let mut env = fixture.env();
+    env.settings = crate::config::load(&fixture.path("example.toml"), &|_: &str| None).unwrap();
+    env.settings.store.url = crate::config::StoreUrl::Sqlite(fixture.path("absent/tink-sync.db"));
+    assert_eq!(checked(&env, true).0, Exit::Success);
+}

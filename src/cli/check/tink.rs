@@ -1,0 +1,166 @@
+//! The checks that ask Tink: reachable, client accepted, scope granted, clocks equal, one user's token.
+//! Must not touch anybody's data beyond the list of one user's consents.
+
+use jiff::SignedDuration;
+
+use super::{Finding, Grade};
+use crate::cli::{Environment, Failure, client};
+use crate::domain::connection::TinkUser;
+use crate::exit::Exit;
+use crate::tink::{Client, Error, ErrorKind, Examination};
+
+/// The scope that the client token must have.
+const SCOPE: &str = "authorization:grant";
+/// A larger difference of the clocks is worth a word.
+const SKEW_WARN: SignedDuration = SignedDuration::from_secs(60);
+/// A larger one breaks tokens and dates.
+const SKEW_FAIL: SignedDuration = SignedDuration::from_mins(5);
+
+/// Everything there is to ask Tink; `user` is someone to try, with the connection that named him.
+pub(super) fn findings(env: &Environment, user: Option<(String, TinkUser)>) -> Result<Vec<Finding>, Failure> {
+    let client = match client::client(env) {
+        Ok(client) => client,
+        Err(_) if env.settings.tink.credentials().is_err() => {
+            return Ok(vec![Finding::skip("Tink", "not asked, since client id or secret are missing")]);
+        }
+        Err(failure) => return Ok(vec![Finding::fail((&failure).into(), "Tink", failure.to_string())]),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(ask(&client, &env.settings.tink.api_url, user)))
+}
+
+async fn ask(client: &Client, url: &str, user: Option<(String, TinkUser)>) -> Vec<Finding> {
+    let examination = match client.examine().await {
+        Ok(examination) => examination,
+        Err(error) => return vec![refusal(&error, url)],
+    };
+    let mut findings = examined(&examination, url);
+    if findings.iter().any(|finding| matches!(finding.grade, Grade::Fail(Exit::Refused))) {
+        return findings;
+    }
+    findings.push(match user {
+        None => Finding::skip("one user", "nobody to try yet: no connection is enabled and entitled"),
+        Some((connection, user)) => {
+            let answer = client.session(user).consents().await;
+            tried(&connection, answer.map(|consents| consents.len()))
+        }
+    });
+    findings
+}
+
+/// Why there is no client token.
+fn refusal(error: &Error, url: &str) -> Finding {
+    match error.kind {
+        ErrorKind::ClientRefused => Finding::fail(Exit::Refused, "Tink", error.to_string()).remedy(
+            "compare tink.client_id and the secret with Tink Console; a secret may have been replaced there",
+        ),
+        _ => Finding::fail(Exit::TinkUnavailable, "Tink", format!("{url}: {error}"))
+            .remedy("check network, DNS, proxy and tink.api_url; if they are right, Tink is away: runs wait and go on"),
+    }
+}
+
+fn examined(examination: &Examination, url: &str) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok("Tink", format!("{url} answers and accepts the client"))];
+    findings.push(match &examination.scopes {
+        Some(scopes) if !scopes.iter().any(|scope| scope == SCOPE) => {
+            Finding::fail(Exit::Refused, "scopes", format!("the client token lacks {SCOPE}"))
+                .remedy("have the app granted this scope in Tink Console, or by Tink's support")
+        }
+        Some(_) => Finding::ok("scopes", format!("{SCOPE} is granted")),
+        None => Finding::ok("scopes", "Tink did not name them; the next check tells"),
+    });
+    findings.push(skew(examination.skew));
+    findings
+}
+
+/// `skew` is Tink's time minus ours.
+fn skew(skew: Option<SignedDuration>) -> Finding {
+    let Some(skew) = skew else { return Finding::skip("clock", "Tink's answer named no time") };
+    let distance = skew.abs();
+    let direction = if skew.is_positive() { "behind" } else { "ahead of" };
+    let text = format!("{} s {direction} Tink's", distance.as_secs());
+    let remedy = "let systemd-timesyncd or chrony keep this machine's clock";
+    if distance > SKEW_FAIL {
+        Finding::fail(Exit::Configuration, "clock", text).remedy(remedy)
+    } else if distance > SKEW_WARN {
+        Finding::warn("clock", text, remedy)
+    } else {
+        Finding::ok("clock", "agrees with Tink's")
+    }
+}
+
+/// What came of trying one user.
+fn tried(connection: &str, answer: Result<usize, Error>) -> Finding {
+    let what = "one user";
+    let error = match answer {
+        Ok(consents) => {
+            let consents = crate::cli::table::count(consents, "consent");
+            return Finding::ok(
+                what,
+                format!("token granted with all scopes for connection {connection}, {consents}"),
+            );
+        }
+        Err(error) => error,
+    };
+    let text = format!("connection {connection}: {error}");
+    match error.kind {
+        ErrorKind::ScopeMissing => Finding::fail(Exit::Refused, what, text)
+            .remedy("the app needs accounts:read, balances:read, transactions:read and provider-consents:read in Tink Console"),
+        ErrorKind::ClientRefused => Finding::fail(Exit::Refused, what, text)
+            .remedy("compare tink.client_id and the secret with Tink Console"),
+        ErrorKind::UserUnknown => Finding::warn(what, text, "check this connection's external_user_id or tink_user_id in its source"),
+        kind if kind.is_transient() => Finding::fail(Exit::TinkUnavailable, what, text).remedy("try again in a few minutes"),
+        _ => Finding::warn(what, text, format!("may concern this user alone: tink-sync why {connection}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tink::Endpoint;
+
+    fn grade(seconds: i64) -> Grade {
+        skew(Some(SignedDuration::from_secs(seconds))).grade
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_minute() {
+        assert_eq!([grade(60), grade(-60)], [Grade::Ok; 2]);
+        assert_eq!([grade(61), grade(-300)], [Grade::Warn; 2]);
+        assert_eq!([grade(301), grade(-301)], [Grade::Fail(Exit::Configuration); 2]);
+        assert!(skew(Some(SignedDuration::from_secs(90))).text.contains("90 s behind"));
+        assert_eq!(skew(None).grade, Grade::Skip);
+    }
+
+    #[test]
+    fn a_missing_scope_is_a_refusal() {
+        let examination = |scopes: &[&str]| Examination {
+            scopes: Some(scopes.iter().map(|s| (*s).to_owned()).collect()),
+            skew: None,
+        };
+        let grade = |scopes: &[&str]| examined(&examination(scopes), "u")[1].grade;
+        assert_eq!(grade(&[SCOPE, "x"]), Grade::Ok);
+        assert_eq!(grade(&["x"]), Grade::Fail(Exit::Refused));
+    }
+
+    #[test]
+    fn one_users_refusal_is_no_failure_of_the_set_up() {
+        let error = |kind| Err(Error::new(kind, Endpoint::AuthorizationGrant, ""));
+        assert_eq!(tried("c", Ok(2)).grade, Grade::Ok);
+        for kind in
+            [ErrorKind::UserUnknown, ErrorKind::GrantRefused, ErrorKind::Forbidden, ErrorKind::NotFound]
+        {
+            assert_eq!(tried("c", error(kind)).grade, Grade::Warn);
+        }
+        assert_eq!(tried("c", error(ErrorKind::ScopeMissing)).grade, Grade::Fail(Exit::Refused));
+        assert_eq!(tried("c", error(ErrorKind::Server)).grade, Grade::Fail(Exit::TinkUnavailable));
+        assert_eq!(
+            refusal(&Error::new(ErrorKind::ClientRefused, Endpoint::ClientToken, ""), "u").grade,
+            Grade::Fail(Exit::Refused)
+        );
+        assert_eq!(
+            refusal(&Error::new(ErrorKind::Network, Endpoint::ClientToken, ""), "u").grade,
+            Grade::Fail(Exit::TinkUnavailable)
+        );
+    }
+}

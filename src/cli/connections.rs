@@ -1,0 +1,214 @@
+//! `tink-sync connections`: lists the connections, and edits those of the stand-alone store. Where an
+//! application gives its own view, it alone decides, and nothing is edited here.
+
+pub(super) mod actor;
+mod add;
+mod lines;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::table::{self, Line, Tone, age};
+use super::{Environment, Failure};
+use crate::domain::connection::{SourceRow, TinkUser};
+use crate::exit::Exit;
+use crate::observe::report::Format;
+use crate::store::StoreError;
+use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::reads::{self, KnownConnection, State};
+use crate::store::sqlite::source;
+use actor::Actor;
+
+/// So many ids are named in a message.
+pub(super) const NAMED: usize = 20;
+
+/// Arguments of `connections`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What can be done with connections.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// List every connection with its user and state
+    List {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Add connections of users that Tink knows already
+    Add(add::Args),
+    /// Let runs work on a connection again
+    Enable {
+        /// The connection
+        id: String,
+    },
+    /// Keep runs away from a connection; its data stays
+    Disable {
+        /// The connection
+        id: String,
+    },
+}
+
+/// Lists or edits connections.
+///
+/// # Errors
+/// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
+pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+    match args.action {
+        Action::List { format } => list(env, format)?,
+        Action::Add(args) => table::print(&add::add(env, args)?)?,
+        Action::Enable { id } => table::print(&switch(env, &id, true)?)?,
+        Action::Disable { id } => table::print(&switch(env, &id, false)?)?,
+    }
+    Ok(Exit::Success)
+}
+
+/// The connections as known here; stand-alone, with what was added or switched since the last run.
+pub(super) fn known(env: &Environment) -> Result<Vec<KnownConnection>, Failure> {
+    let known = reads::connections(&env.store_path()?)?;
+    if env.settings.source.view.is_some() {
+        return Ok(known);
+    }
+    Ok(reads::overlay(known, source_rows(env)?))
+}
+
+/// The source view as it is now.
+pub(super) fn source_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
+    let (path, view) = env.source()?;
+    let mut rows = Vec::new();
+    source::read_view(&path, &view, env.clock.now(), |batch| rows.extend(batch))?;
+    Ok(rows)
+}
+
+/// A connection with the fields of `connections_v1`, and what else is worth knowing.
+pub(super) fn json(connection: &KnownConnection, now: Timestamp) -> Value {
+    let (external, tink) = match &connection.tink_user {
+        Some(TinkUser::External(id)) => (Some(id), None),
+        Some(TinkUser::Tink(id)) => (None, Some(id)),
+        None => (None, None),
+    };
+    json!({
+        "connection_id": connection.connection_id,
+        "user_id": connection.user_id,
+        "external_user_id": external,
+        "tink_user_id": tink,
+        "mode": connection.mode,
+        "enabled": connection.enabled,
+        "entitled": connection.entitled,
+        "entitled_until": connection.entitled_until.map(table::rfc3339),
+        "state": connection.state(now).as_str(),
+        "reason": connection.reason(now),
+        "consecutive_failures": connection.failures,
+        "last_attempt_at": connection.last_attempt_at.map(table::rfc3339),
+        "last_success_at": connection.last_success_at.map(table::rfc3339),
+        "not_before": connection.not_before.map(table::rfc3339),
+        "next_attempt_at": connection.next_attempt(now).map(table::rfc3339),
+        "last_error": connection.last_error,
+        "problem": connection.problem,
+        "consent_expires_at": connection.consent_ends.map(table::rfc3339),
+        "consent_days_left": connection.consent_ends.map(|end| days_left(end, now)),
+    })
+}
+
+/// Whole days until `end`; negative once it has passed.
+pub(super) fn days_left(end: Timestamp, now: Timestamp) -> i64 {
+    end.duration_since(now).as_secs().div_euclid(86_400)
+}
+
+fn list(env: &Environment, format: Format) -> Result<(), Failure> {
+    let connections = match known(env) {
+        // Before the first run or `add` there is nothing, which is an answer too.
+        Err(Failure::Store(StoreError::Missing { .. })) => Vec::new(),
+        other => other?,
+    };
+    let now = env.clock.now();
+    if format == Format::Json {
+        let connections: Vec<_> = connections.iter().map(|c| json(c, now)).collect();
+        return table::print_json(&json!({ "schema": 1, "connections": connections }));
+    }
+    table::print(&listing(env, &connections, env.color))
+}
+
+fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> String {
+    if connections.is_empty() {
+        return match &env.settings.source.view {
+            Some(view) => format!("No connections yet: the next run takes them from the view {view}.\n"),
+            None => "No connections yet. Next: tink-sync connections add --help\n".to_owned(),
+        };
+    }
+    let now = env.clock.now();
+    let line = |connection: &KnownConnection| {
+        let state = connection.state(now);
+        let plain = matches!(state, State::New | State::Ok | State::Paused | State::Disabled);
+        let reason = connection.reason(now).filter(|_| !plain).unwrap_or("-");
+        Line {
+            cells: vec![
+                connection.connection_id.clone(),
+                connection.user_id.clone(),
+                state.as_str().to_owned(),
+                reason.to_owned(),
+                age(connection.last_success_at, now),
+            ],
+            notes: Vec::new(),
+            tone: if plain { Tone::Plain } else { Tone::Warning },
+        }
+    };
+    let lines: Vec<Line> = connections.iter().map(line).collect();
+    table::table(&["CONNECTION", "USER", "STATE", "REASON", "AGE"], &lines, color)
+}
+
+/// Refuses to edit where the application decides.
+pub(super) fn only_stand_alone(env: &Environment) -> Result<(), Failure> {
+    let Some(view) = &env.settings.source.view else { return Ok(()) };
+    Err(Failure::Usage(format!(
+        "here the application decides: connections and entitlement come from its view {view} (source.view in {}); \
+         change them in the application",
+        env.settings.file.display()
+    )))
+}
+
+fn switch(env: &Environment, id: &str, enabled: bool) -> Result<String, Failure> {
+    only_stand_alone(env)?;
+    let (path, now) = (env.store_path()?, env.clock.now());
+    let unknown =
+        || Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"));
+    if !Path::exists(&path) {
+        return Err(unknown());
+    }
+    let mut tables = OwnTables::open(&path, now)?;
+    if !tables.set_enabled(id, enabled)? {
+        return Err(unknown());
+    }
+    let rows = source_rows(env)?;
+    let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
+    let action = if enabled { "connection.enabled" } else { "connection.disabled" };
+    let actor = Actor::of(env);
+    tables.audit(&AuditRow { connection_id: Some(id), user_id: user, ..actor.row(now, action) })?;
+    Ok(if enabled {
+        format!("Enabled connection {id}.\n{}", next_step(id))
+    } else {
+        format!(
+            "Disabled connection {id}: runs leave it alone, its data stays.\nBack again: tink-sync connections enable {id}\n"
+        )
+    })
+}
+
+fn next_step(id: &str) -> String {
+    format!("Next: tink-sync run --connection {id} fetches its data; without it the next pass does.\n")
+}
+
+/// Names a few of many ids.
+pub(super) fn naming<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = ids.len().saturating_sub(NAMED);
+    let named = ids.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
+}
+
+#[cfg(test)]
+mod tests;

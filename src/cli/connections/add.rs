@@ -1,0 +1,117 @@
+//! `tink-sync connections add`: one connection from options, or many from a file. Adds all or none.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt::Write as _;
+use std::io::Read as _;
+
+use super::actor::Actor;
+use super::{lines, naming, next_step, only_stand_alone, source_rows};
+use crate::cli::{Environment, Failure, table};
+use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
+
+/// Arguments of `connections add`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync connections add c-1 --user u-1 --external-user-id u-1\n  tink-sync connections add --file connections.jsonl\n\nA line of the file:\n  {\"connection_id\": \"c-1\", \"user_id\": \"u-1\", \"external_user_id\": \"u-1\"}\nwith tink_user_id instead of external_user_id if that is what you have; market and priority as you like."
+)]
+#[group(skip)]
+pub struct Args {
+    /// Your id of the connection
+    #[arg(required_unless_present = "file", requires = "user", requires = "tink")]
+    pub id: Option<String>,
+    /// Your id of the user it belongs to
+    #[arg(long, value_name = "USER", requires = "id")]
+    pub user: Option<String>,
+    /// The external user id under which your app made the Tink user
+    #[arg(long, value_name = "ID", group = "tink", requires = "id")]
+    pub external_user_id: Option<String>,
+    /// Tink's own id of the user
+    #[arg(long, value_name = "ID", group = "tink", requires = "id")]
+    pub tink_user_id: Option<String>,
+    /// The user's market, such as SE
+    #[arg(long, value_name = "MARKET", requires = "id")]
+    pub market: Option<String>,
+    /// Higher goes first among equals
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i64,
+    /// Add every connection of this file of JSON lines (- is standard input), all or none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "user", "tink", "market", "priority"])]
+    pub file: Option<String>,
+}
+
+/// Adds connections and says what to do next.
+pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
+    only_stand_alone(env)?;
+    let new = match &args.file {
+        Some(file) => lines::parse(&read_file(file)?, file)?,
+        None => vec![one(args)?],
+    };
+    let (path, now) = (env.store_path()?, env.clock.now());
+    let mut tables = OwnTables::open(&path, now)?;
+    let known = tables.add(&new)?;
+    if !known.is_empty() {
+        let ids = naming(known.iter().map(String::as_str));
+        return Err(Failure::Usage(format!("already there: {ids}; nothing was added")));
+    }
+    let actor = Actor::of(env);
+    for connection in &new {
+        tables.audit(&AuditRow {
+            connection_id: Some(&connection.connection_id),
+            user_id: Some(&connection.user_id),
+            ..actor.row(now, "connection.created")
+        })?;
+    }
+    added(env, &new)
+}
+
+fn one(args: Args) -> Result<OwnConnection, Failure> {
+    let connection = OwnConnection {
+        connection_id: args.id.unwrap_or_default(),
+        user_id: args.user.unwrap_or_default(),
+        external_user_id: args.external_user_id,
+        tink_user_id: args.tink_user_id,
+        market: args.market,
+        priority: args.priority,
+    };
+    match lines::problem(&connection) {
+        Some(problem) => Err(Failure::Usage(problem.to_owned())),
+        None => Ok(connection),
+    }
+}
+
+/// What was done and what to do next.
+fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
+    let rows = source_rows(env)?;
+    let ours: HashSet<&str> = new.iter().map(|connection| connection.connection_id.as_str()).collect();
+    let paused = rows.iter().filter(|row| !row.entitled && ours.contains(row.connection_id.as_str()));
+    let paused: BTreeSet<&str> = paused.map(|row| row.user_id.as_str()).collect();
+    let mut text = match new {
+        [one] => {
+            let id = &one.connection_id;
+            format!("Added connection {id} of user {}.\n{}", one.user_id, next_step(id))
+        }
+        _ => format!(
+            "Added {}.\nNext: tink-sync run fetches their data; without it the next pass does.\n",
+            table::count(new.len(), "connection")
+        ),
+    };
+    if !paused.is_empty() {
+        let users = naming(paused.into_iter());
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "Not entitled, so not synced: user {users}. Change it with: tink-sync users set ID --entitled yes"
+        );
+    }
+    Ok(text)
+}
+
+pub(super) fn read_file(file: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => std::io::stdin().lock().read_to_string(&mut text),
+        path => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
+    };
+    read.map_err(|error| Failure::Usage(format!("{file}: cannot be read: {error}")))?;
+    Ok(text)
+}

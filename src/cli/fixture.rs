@@ -1,0 +1,171 @@
+//! For the tests of the commands: an environment with a configuration, a clock and a real store of its
+//! own in a temporary directory. Speaks to the store only as a pass and an operator do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Environment;
+use crate::clock::{Clock as _, ManualClock};
+use crate::config;
+use crate::domain::connection::SourceRow;
+use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::store::sqlite::own::{OwnConnection, OwnTables};
+use crate::store::sqlite::{SqliteStore, reads, source};
+use crate::store::{NewRun, PlanRules, Record, Run, Selection, Skipped, Store as _};
+
+/// How a run ended for one connection.
+pub(super) type End<'a> = (&'a str, Outcome, Option<Reason>);
+
+pub(super) struct Fixture {
+    directory: tempfile::TempDir,
+    pub clock: Arc<ManualClock>,
+    config: String,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines of configuration.
+    pub fn with(more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = format!("[store]\nurl = \"sqlite:{}/store.db\"\n{more}", directory.path().display());
+        let clock = Arc::new(ManualClock::new("2026-06-01T12:00:00Z".parse().unwrap()));
+        Self { directory, clock, config }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn env(&self) -> Environment {
+        let file = self.path("tink-sync.toml");
+        std::fs::write(&file, &self.config).unwrap();
+        Environment {
+            settings: config::load(&file, &|_: &str| None).unwrap(),
+            clock: Arc::clone(&self.clock) as Arc<dyn crate::clock::Clock>,
+            started: self.clock.now(),
+            variable: |_| None,
+            color: false,
+            verbose: false,
+            quiet: false,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn later(&self, hours: i64) {
+        self.clock.advance(SignedDuration::from_hours(hours));
+    }
+
+    /// Adds stand-alone connections, each of the user `u-` and its id.
+    pub fn add(&self, ids: &[&str]) {
+        let new = |id: &&str| OwnConnection {
+            connection_id: (*id).to_owned(),
+            user_id: format!("u-{id}"),
+            external_user_id: Some(format!("x-{id}")),
+            tink_user_id: None,
+            market: None,
+            priority: 0,
+        };
+        let new: Vec<_> = ids.iter().map(new).collect();
+        assert!(self.tables().add(&new).unwrap().is_empty());
+    }
+
+    pub fn tables(&self) -> OwnTables {
+        OwnTables::open(&self.path("store.db"), self.now()).unwrap()
+    }
+
+    pub fn audited(&self) -> Vec<String> {
+        reads::audited(&self.path("store.db"))
+    }
+
+    /// A whole pass over the stand-alone connections; those without an end stay unclaimed.
+    pub fn pass(&self, ends: &[End<'_>], exit_code: u8) {
+        block_on(async {
+            let (store, run) = self.begin().await;
+            store.plan(&run, self.rules(true)).await.unwrap();
+            let until = self.now() + SignedDuration::from_mins(4);
+            for claim in store.claim(&run, self.rules(true), 1000, until).await.unwrap().claims {
+                let id = claim.lease.connection_id.as_str();
+                if let Some((_, outcome, reason)) = ends.iter().find(|(known, ..)| *known == id) {
+                    store.record(&claim.lease, self.record(*outcome, *reason)).await.unwrap();
+                }
+            }
+            let totals = serde_json::json!({"due": ends.len(), "synced": ends.len(), "unchanged": 0, "added": 3, "failed": 0});
+            store
+                .finish_run(&run, totals.to_string(), exit_code, self.now() + SignedDuration::from_secs(90))
+                .await
+                .unwrap();
+        });
+    }
+
+    /// Why the plan of a pass begun now leaves connections alone.
+    pub fn skipped(&self) -> Vec<Skipped> {
+        block_on(async {
+            let (store, run) = self.begin().await;
+            let skipped = store.skipped(&run, self.rules(false), None, 1000).await.unwrap();
+            store.finish_run(&run, "{}".to_owned(), 0, self.now()).await.unwrap();
+            skipped
+        })
+    }
+
+    async fn begin(&self) -> (SqliteStore, Run) {
+        let (path, now) = (self.path("store.db"), self.now());
+        let store = SqliteStore::open(&path, std::time::Duration::ZERO, now).unwrap();
+        let run_id = format!("run-{}", fastrand::u64(..));
+        let new = NewRun {
+            run_id: run_id.into(),
+            trigger: "timer",
+            host: "h".to_owned(),
+            version: "1",
+            process_started: now,
+            started_at: now,
+        };
+        let run = store.begin_run(new).await.unwrap();
+        let mut rows: Vec<SourceRow> = Vec::new();
+        source::read_view(&path, source::OWN_VIEW, now, |batch| rows.extend(batch)).unwrap();
+        store.mirror(rows).await.unwrap();
+        store.mirror_done().await.unwrap();
+        (store, run)
+    }
+
+    fn rules(&self, force: bool) -> PlanRules {
+        let settings = self.env().settings;
+        let quota = settings.quota.syncs_per_day - settings.quota.reserved_for_manual;
+        PlanRules {
+            now: self.now(),
+            selection: Selection::default(),
+            force,
+            min_interval: settings.sync.min_interval,
+            quota,
+        }
+    }
+
+    fn record(&self, outcome: Outcome, reason: Option<Reason>) -> Record {
+        let now = self.now();
+        let failed = matches!(outcome, Outcome::Failed | Outcome::RateLimited | Outcome::Partial);
+        let succeeded = matches!(outcome, Outcome::Synced | Outcome::Unchanged);
+        Record {
+            outcome,
+            reason,
+            error: reason.map(|reason| format!("the words for {reason}")),
+            request_id: None,
+            counts: Counts::default(),
+            began: now,
+            ended: now,
+            not_before: failed.then(|| now + SignedDuration::from_hours(2)),
+            next_due: if succeeded { now + SignedDuration::from_hours(5) } else { now },
+            again: false,
+        }
+    }
+}
+
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}

@@ -1,0 +1,154 @@
+//! The status for people: one line per connection with its problem below, then the last runs. Must not
+//! read anything; the report is given.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Report;
+use crate::cli::connections::days_left;
+use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
+use crate::exit;
+use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
+
+/// More healthy connections than this are only counted.
+const MANY: usize = 40;
+
+/// The whole text.
+pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
+    if report.connections.is_empty() {
+        return format!(
+            "No connections yet: a run takes them from the source view.\n\n{}",
+            runs(&report.runs, color)
+        );
+    }
+    let (attention, rest): (Vec<_>, Vec<_>) =
+        report.connections.iter().partition(|c| report.needs_attention(c));
+    let hide = !all && rest.len() > MANY;
+    let shown = attention.iter().chain(rest.iter().filter(|_| !hide));
+    let lines: Vec<Line> = shown.map(|c| line(report, c)).collect();
+    let mut text = String::new();
+    if !lines.is_empty() {
+        text.push_str(&table::table(&["CONNECTION", "STATE", "AGE", "CONSENT", "NEXT"], &lines, color));
+        text.push('\n');
+    }
+    let and = if attention.is_empty() { "" } else { "and " };
+    let sums = if hide {
+        format!("{and}{} (--all lists them)", tally(report, &rest))
+    } else {
+        tally(report, &report.connections.iter().collect::<Vec<_>>())
+    };
+    text.push_str(&table::wrap(&sums, 0));
+    if !report.overdue.is_empty() {
+        let sentence = table::wrap(&report.overdue_sentence(), 0);
+        text.push_str(&table::paint(sentence.trim_end(), Tone::Bad, color));
+        text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&runs(&report.runs, color));
+    text
+}
+
+/// `38 ok, 2 paused_not_entitled`.
+fn tally(report: &Report, connections: &[&KnownConnection]) -> String {
+    let number = |state: State| connections.iter().filter(|c| c.state(report.now) == state).count();
+    let counts = State::ALL.into_iter().map(|state| (number(state), state)).filter(|(number, _)| *number > 0);
+    let words: Vec<String> = counts.map(|(number, state)| format!("{number} {}", state.as_str())).collect();
+    format!("{}: {}", table::count(connections.len(), "connection"), words.join(", "))
+}
+
+fn line(report: &Report, connection: &KnownConnection) -> Line {
+    let (now, state) = (report.now, connection.state(report.now));
+    let consent =
+        connection.consent_ends.map_or_else(|| "-".to_owned(), |end| format!("{}d", days_left(end, now)));
+    Line {
+        cells: vec![
+            connection.connection_id.clone(),
+            state.as_str().to_owned(),
+            age(connection.last_success_at, now),
+            consent,
+            next(connection, now),
+        ],
+        notes: problem(connection, state, now).into_iter().collect(),
+        tone: match state {
+            State::Failing => Tone::Bad,
+            State::NeedsUser | State::RateLimited => Tone::Warning,
+            State::Paused | State::Disabled => Tone::Faint,
+            State::New | State::Ok if report.needs_attention(connection) => Tone::Warning,
+            State::New => Tone::Plain,
+            State::Ok => Tone::Good,
+        },
+    }
+}
+
+/// When it is due: `due`, in `3h`, or `-` for never.
+fn next(connection: &KnownConnection, now: Timestamp) -> String {
+    match connection.next_attempt(now) {
+        _ if !connection.is_active(now) => "-".to_owned(),
+        _ if connection.held_by(now).is_some() => "now".to_owned(),
+        Some(at) if at > now => span(at.duration_since(now)),
+        Some(_) | None => "due".to_owned(),
+    }
+}
+
+/// What is wrong, in one line.
+fn problem(connection: &KnownConnection, state: State, now: Timestamp) -> Option<String> {
+    let unwell = matches!(state, State::NeedsUser | State::Failing | State::RateLimited);
+    let said = connection.problem.as_deref().or(connection.last_error.as_deref().filter(|_| unwell));
+    let reason = connection.reason(now).filter(|_| unwell);
+    let mut text = match (reason, said) {
+        (Some(reason), Some(said)) => format!("{reason}: {said}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => return None,
+    };
+    if connection.failures > 1 {
+        text = format!("{} times in a row, {text}", connection.failures);
+    }
+    Some(shorten(&text, table::WIDTH - 2))
+}
+
+fn runs(runs: &[RunRow], color: bool) -> String {
+    if runs.is_empty() {
+        return "No runs yet: `tink-sync run` makes the first.\n".to_owned();
+    }
+    let lines: Vec<Line> = runs.iter().map(run_line).collect();
+    let header = ["LAST RUNS (UTC)", "TRIGGER", "TOOK", "EXIT", "DUE", "OK", "ADDED", "UPDATED", "REMOVED"];
+    table::table(&header, &lines, color)
+}
+
+fn run_line(run: &RunRow) -> Line {
+    let number = |name: &str| run.total(name).map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let done = run.total("synced").zip(run.total("unchanged")).map(|(synced, unchanged)| synced + unchanged);
+    Line {
+        cells: vec![
+            run.started_at.parse().map_or_else(|_| run.started_at.clone(), minute),
+            run.trigger.clone(),
+            run.duration_ms.map_or_else(|| "-".to_owned(), |took| span(SignedDuration::from_millis(took))),
+            run.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            number("due"),
+            done.map_or_else(|| "-".to_owned(), |done| done.to_string()),
+            number("added"),
+            number("updated"),
+            number("removed"),
+        ],
+        notes: run_notes(run),
+        tone: match run.exit_code {
+            Some(code) if exit::Exit::from_code(code).is_some_and(exit::Exit::is_unit_success) => Tone::Plain,
+            Some(_) => Tone::Bad,
+            None => Tone::Warning,
+        },
+    }
+}
+
+fn run_notes(run: &RunRow) -> Vec<String> {
+    let ended = match (run.exit_code, &run.finished_at) {
+        (Some(0), _) => return Vec::new(),
+        (Some(code), _) => exit::describe(code).unwrap_or("an exit code of another release").to_owned(),
+        (None, Some(_)) => "died before its end; the run after it took over".to_owned(),
+        (None, None) => "still at work (or killed, then the next run takes over)".to_owned(),
+    };
+    let unwell = ["failed", "partial", "needs_user", "rate_limited", "interrupted"];
+    let counts = unwell
+        .iter()
+        .filter_map(|name| run.total(name).filter(|number| *number > 0).map(|n| format!("{n} {name}")));
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() { vec![ended] } else { vec![format!("{ended}: {}", counts.join(", "))] }
+}

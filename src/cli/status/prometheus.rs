@@ -1,0 +1,139 @@
+//! The metrics in the text format of Prometheus, built from what the store knows: the last finished run
+//! and the connections. Must not name a connection or a user in a label, and reads nothing itself.
+
+use std::fmt::Write as _;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
+
+/// What the metrics are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// Every connection.
+    pub connections: &'a [KnownConnection],
+    /// The ends of their consents.
+    pub consent_ends: &'a [Timestamp],
+    /// The last run that came to its end.
+    pub last_run: Option<&'a RunRow>,
+    /// The end of the last run that ended well.
+    pub last_good_end: Option<Timestamp>,
+}
+
+/// The whole text.
+pub(crate) fn text(snapshot: &Snapshot<'_>) -> String {
+    let mut text = Text::default();
+    last_run(&mut text, snapshot);
+    connections(&mut text, snapshot);
+    consents(&mut text, snapshot);
+    text.family("build_info", "The program that wrote this.", [(version(), 1.0)]);
+    text.0
+}
+
+fn last_run(text: &mut Text, snapshot: &Snapshot<'_>) {
+    text.single(
+        "last_success_timestamp_seconds",
+        "When the last run ended that did all it could (exit code 0 or 11).",
+        snapshot.last_good_end.map(seconds),
+    );
+    let Some(run) = snapshot.last_run else { return };
+    let end = run.finished_at.as_deref().and_then(|end| end.parse().ok());
+    text.single("last_run_timestamp_seconds", "When the last run ended.", end.map(seconds));
+    let took = run.duration_ms.map(|millis| SignedDuration::from_millis(millis).as_secs_f64());
+    text.single("last_run_duration_seconds", "How long the last run took.", took);
+    text.single("last_run_exit_code", "Exit code of the last run.", run.exit_code.map(f64::from));
+    let outcomes = ["synced", "unchanged", "partial", "failed", "needs_user", "rate_limited", "interrupted"];
+    let outcomes = outcomes.map(|name| (label("outcome", name), run.total(name)));
+    text.known("connection_outcomes", "Connections of the last run by how they ended.", outcomes);
+    let changes = ["added", "updated", "removed"].map(|name| (label("change", name), run.total(name)));
+    text.known("transactions", "Transactions the last run changed.", changes);
+    for (name, help) in [
+        ("requests", "Requests to Tink in the last run."),
+        ("request_errors", "Requests of the last run that gave no usable answer."),
+        ("token_failures", "Tokens the last run could not get."),
+        ("retries", "Requests of the last run that were repetitions."),
+        ("quarantined", "Records the last run put into quarantine."),
+    ] {
+        text.known(name, help, [(String::new(), run.total(name))]);
+    }
+}
+
+fn connections(text: &mut Text, snapshot: &Snapshot<'_>) {
+    let number = |state| snapshot.connections.iter().filter(|c| c.state(snapshot.now) == state).count();
+    let states = State::ALL.map(|state| (label("state", state.as_str()), float(number(state))));
+    text.family("connections", "Connections by state.", states);
+    let active = snapshot.connections.iter().filter(|c| c.is_active(snapshot.now));
+    let oldest = active.filter_map(|c| c.last_success_at).min();
+    text.single(
+        "oldest_success_age_seconds",
+        "Age of the oldest last success of an enabled, entitled connection; one that never succeeded counts as new or failing instead.",
+        oldest.map(|at| snapshot.now.duration_since(at).as_secs_f64().max(0.0)),
+    );
+}
+
+fn consents(text: &mut Text, snapshot: &Snapshot<'_>) {
+    let within = |days: i64| {
+        let ends_in = |end: &&Timestamp| end.duration_since(snapshot.now);
+        let soon = |left: SignedDuration| left.is_positive() && left <= SignedDuration::from_hours(24 * days);
+        (
+            label("within", &format!("{days}d")),
+            float(snapshot.consent_ends.iter().filter(|end| soon(ends_in(end))).count()),
+        )
+    };
+    text.family(
+        "consents_expiring",
+        "Consents that end within that time and have not ended yet.",
+        [14, 7, 1].map(within),
+    );
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP tink_sync_{name} {help}\n# TYPE tink_sync_{name} gauge");
+        for (labels, value) in samples {
+            let _ = writeln!(self.0, "tink_sync_{name}{labels} {value}");
+        }
+    }
+
+    fn single(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.family(name, help, [(String::new(), value)]);
+        }
+    }
+
+    /// Leaves out samples that the run did not write down.
+    fn known<const N: usize>(&mut self, name: &str, help: &str, samples: [(String, Option<i64>); N]) {
+        let samples: Vec<_> =
+            samples.into_iter().filter_map(|(labels, number)| Some((labels, exact(number?)))).collect();
+        if !samples.is_empty() {
+            self.family(name, help, samples);
+        }
+    }
+}
+
+fn label(name: &str, value: &str) -> String {
+    format!("{{{name}=\"{value}\"}}")
+}
+
+fn version() -> String {
+    label("version", env!("CARGO_PKG_VERSION"))
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
+}
+
+fn float(number: usize) -> f64 {
+    exact(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats, and no count comes near 2^53")]
+fn exact(number: i64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,140 @@
+//! The status of a real store after real passes.
+
+use super::*;
+use crate::cli::fixture::Fixture;
+use crate::domain::outcome::{Outcome, Reason};
+
+const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
+    ("well", Outcome::Synced, None),
+    ("part", Outcome::Partial, Some(Reason::BankUnavailable)),
+    ("slow", Outcome::RateLimited, Some(Reason::RateLimited)),
+    ("dead", Outcome::Failed, Some(Reason::Http5xx)),
+    ("user", Outcome::NeedsUser, Some(Reason::ConsentExpired)),
+];
+
+fn args() -> Args {
+    Args { max_age: None, connection: Vec::new(), all: false, format: Format::Human }
+}
+
+fn mixed() -> Fixture {
+    let fixture = Fixture::new();
+    fixture.add(&["well", "part", "slow", "dead", "user", "off"]);
+    fixture.tables().set_enabled("off", false).unwrap();
+    fixture.pass(&ENDS, 10);
+    fixture.add(&["young"]);
+    fixture.later(1);
+    fixture
+}
+
+fn ids(report: &Report) -> Vec<&str> {
+    report.connections.iter().map(|c| c.connection_id.as_str()).collect()
+}
+
+#[test]
+fn what_needs_attention_comes_first() {
+    let report = Report::read(&mixed().env(), &args()).unwrap();
+    assert_eq!(ids(&report), ["user", "dead", "slow", "part", "young", "well", "off"]);
+}
+
+#[test]
+fn the_text_fits_80_columns_and_explains_problems() {
+    let report = Report::read(&mixed().env(), &args()).unwrap();
+    let text = human::text(&report, false, false);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(
+        text.contains("dead        failing       never  -        1h\n  http_5xx: the words for http_5xx\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("7 connections: 1 new, 1 ok, 2 failing, 1 rate_limited, 1 needs_user, 1 disabled\n"),
+        "{text}"
+    );
+    assert!(text.contains("2026-06-01 12:00  timer    1m    10    5    5   3"), "{text}");
+}
+
+#[test]
+fn only_entitled_and_enabled_connections_can_be_too_old() {
+    let fixture = mixed();
+    fixture.later(30);
+    let with = Args { max_age: Some(Duration::from_hours(26)), ..args() };
+    let report = Report::read(&fixture.env(), &with).unwrap();
+    let mut late: Vec<_> = report.overdue.iter().map(String::as_str).collect();
+    late.sort_unstable();
+    assert_eq!(late, ["dead", "part", "slow", "user", "well", "young"]);
+    assert!(report.overdue_sentence().starts_with("6 connections without success in the last 26h: "));
+    assert!(report.overdue_sentence().ends_with(", well (31h)"), "{}", report.overdue_sentence());
+    assert_eq!(report.json()["overdue"].as_array().unwrap().len(), 6);
+    let off = Args { connection: vec!["off".to_owned()], ..with };
+    assert!(Report::read(&fixture.env(), &off).unwrap().overdue.is_empty());
+}
+
+#[test]
+fn many_healthy_connections_are_counted_only() {
+    let fixture = Fixture::new();
+    let ids: Vec<String> = (0..45).map(|number| format!("c-{number}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    fixture.add(&ids);
+    let mut ends: Vec<_> = ids.iter().map(|id| (*id, Outcome::Synced, None)).collect();
+    ends[7] = (ids[7], Outcome::NeedsUser, Some(Reason::LoginRequired));
+    fixture.pass(&ends, 11);
+    let report = Report::read(&fixture.env(), &args()).unwrap();
+    let text = human::text(&report, false, false);
+    assert!(
+        text.contains("c-7 ") && !text.contains("c-8 ") && text.contains("and 44 connections: 44 ok (--all"),
+        "{text}"
+    );
+    assert!(human::text(&report, true, false).contains("c-8 "));
+}
+
+#[test]
+fn an_unknown_connection_is_wrong_usage() {
+    let with = Args { connection: vec!["well".to_owned(), "nope".to_owned()], ..args() };
+    let failure = run(&mixed().env(), &with).unwrap_err();
+    assert!(matches!(failure, Failure::Usage(text) if text.starts_with("unknown connection: nope;")));
+}
+
+#[test]
+fn the_json_has_the_names_of_the_views() {
+    let json = Report::read(&mixed().env(), &args()).unwrap().json();
+    assert_eq!((&json["schema"], &json["runs"][0]["exit_code"]), (&1.into(), &10.into()));
+    let dead = &json["connections"][1];
+    assert_eq!(
+        (&dead["connection_id"], &dead["state"], &dead["reason"]),
+        (&"dead".into(), &"failing".into(), &"http_5xx".into())
+    );
+    assert_eq!((&dead["enabled"], &dead["consecutive_failures"]), (&true.into(), &1.into()));
+    assert_eq!(dead["next_attempt_at"], "2026-06-01T14:00:00.000Z");
+}
+
+#[test]
+fn the_metrics_have_help_type_and_no_ids() {
+    let fixture = mixed();
+    let report = Report::read(&fixture.env(), &args()).unwrap();
+    let text = metrics(&fixture.env(), &args(), &report).unwrap();
+    for line in [
+        "# HELP tink_sync_connections Connections by state.",
+        "# TYPE tink_sync_connections gauge",
+        "tink_sync_connections{state=\"failing\"} 2",
+        "tink_sync_connections{state=\"paused_not_entitled\"} 0",
+        "tink_sync_last_run_exit_code 10",
+        "tink_sync_last_run_duration_seconds 90",
+        "tink_sync_last_run_timestamp_seconds 1780315290",
+        "tink_sync_oldest_success_age_seconds 3600",
+        "tink_sync_transactions{change=\"added\"} 3",
+        "tink_sync_consents_expiring{within=\"14d\"} 0",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("last_success_timestamp"), "no run ended well");
+    assert!(["well", "dead", "u-well"].iter().all(|id| !text.contains(id)), "{text}");
+    for name in
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(['{', ' ']).next().unwrap())
+    {
+        assert!(
+            text.contains(&format!("# TYPE {name} gauge\n")) && text.contains(&format!("# HELP {name} ")),
+            "{name}"
+        );
+    }
+    let with = Args { connection: vec!["well".to_owned()], ..args() };
+    assert!(matches!(metrics(&fixture.env(), &with, &report), Err(Failure::Usage(_))));
+}

@@ -1,0 +1,215 @@
+//! Text for people: tables that fit 80 columns, ages, wrapped sentences, and the one door to standard
+//! output. Must not know what is told.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::{SignedDuration, Timestamp};
+
+use super::Failure;
+
+/// Everything is readable in so many columns.
+pub(super) const WIDTH: usize = 80;
+
+/// How a line is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// As it is.
+    #[default]
+    Plain,
+    /// All is well.
+    Good,
+    /// Someone should look at it.
+    Warning,
+    /// Something is broken.
+    Bad,
+    /// Of little interest.
+    Faint,
+}
+
+/// A line of a table, with notes below it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    pub cells: Vec<String>,
+    pub notes: Vec<String>,
+    pub tone: Tone,
+}
+
+/// Writes to standard output; a reader that went away is no failure.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints one JSON value on a line of its own.
+pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(&format!("{value}\n"))
+}
+
+/// A table without borders; one line of text per line, its notes indented below it.
+pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().copied());
+    for line in lines {
+        table.add_row(line.cells.iter().map(|cell| clean(cell)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut rendered = table.lines();
+    let mut text = String::new();
+    text.push_str(rendered.next().unwrap_or_default().trim_end());
+    text.push('\n');
+    for (row, line) in rendered.zip(lines) {
+        text.push_str(&paint(row.trim_end(), line.tone, color));
+        text.push('\n');
+        for note in &line.notes {
+            text.push_str(&wrap(note, 2));
+        }
+    }
+    text
+}
+
+/// The text in the colour of its tone.
+pub(super) fn paint(text: &str, tone: Tone, color: bool) -> String {
+    let code = match tone {
+        Tone::Plain => 0,
+        Tone::Good => 32,
+        Tone::Warning => 33,
+        Tone::Bad => 31,
+        Tone::Faint => 2,
+    };
+    if color && code != 0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// The text without anything that a terminal would obey.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The text in lines of at most [`WIDTH`] columns, broken between words, each indented by `indent`.
+pub(super) fn wrap(text: &str, indent: usize) -> String {
+    let mut wrapped = String::new();
+    let mut used = 0;
+    for word in clean(text).split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > WIDTH {
+            wrapped.push('\n');
+            used = 0;
+        }
+        let gap = if used == 0 { indent } else { 1 };
+        // Writing to a String cannot fail.
+        let _ = write!(wrapped, "{:gap$}{word}", "");
+        used += gap + length;
+    }
+    wrapped.push('\n');
+    wrapped
+}
+
+/// The beginning of a text that is too long.
+pub(super) fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// A span of time in one unit: `45s`, `12m`, `31h`, `9d`.
+pub(super) fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A duration as one would type it: `26h`, else `1h 30m`.
+pub(super) fn exact(duration: Duration) -> String {
+    let short = SignedDuration::try_from(duration).map(span).unwrap_or_default();
+    match humantime::parse_duration(&short) {
+        Ok(same) if same == duration => short,
+        _ => humantime::format_duration(duration).to_string(),
+    }
+}
+
+/// How long ago, or `never`.
+pub(super) fn age(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| span(now.duration_since(at)))
+}
+
+/// A time for people, to the minute.
+pub(super) fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// A time as the views write it.
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// A number of things: `1 connection`, `2 connections`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_use_one_unit() {
+        for (seconds, text) in
+            [(-5, "0s"), (59, "59s"), (60, "1m"), (3_600, "1h"), (100_000, "27h"), (172_800, "2d")]
+        {
+            assert_eq!(span(SignedDuration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_told_as_they_are_typed() {
+        for text in ["26h", "90s", "14d", "1h 30m"] {
+            assert_eq!(exact(humantime::parse_duration(text).unwrap()), text.replace("90s", "1m 30s"));
+        }
+    }
+
+    #[test]
+    fn long_texts_are_broken_between_words() {
+        let text = wrap(&"word ".repeat(40), 2);
+        assert!(
+            text.lines().all(|line| line.starts_with("  word") && line.chars().count() <= WIDTH),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 3);
+        assert_eq!(wrap("a\tb\u{1b}[31m", 0), "a b [31m\n");
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_line_and_its_notes_below() {
+        let line = |id: &str, notes: &[&str]| Line {
+            cells: vec![id.to_owned(), "x".to_owned()],
+            notes: notes.iter().map(|&note| note.to_owned()).collect(),
+            tone: Tone::Bad,
+        };
+        let lines = [line("c-1", &["broken"]), line("long\nid", &[])];
+        assert_eq!(
+            table(&["ID", "STATE"], &lines, false),
+            "ID       STATE\nc-1      x\n  broken\nlong id  x\n"
+        );
+        assert!(table(&["ID", "STATE"], &lines, true).contains("\u{1b}[31mc-1      x\u{1b}[0m\n"));
+    }
+
+    #[test]
+    fn times_look_as_in_the_views() {
+        assert_eq!(rfc3339("2026-01-02T03:04:05Z".parse().unwrap()), "2026-01-02T03:04:05.000Z");
+    }
+}

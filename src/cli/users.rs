@@ -1,0 +1,214 @@
+//! `tink-sync users`: who of the stand-alone store may be synced. Where an application gives its own
+//! view, entitlement is its decision, and nothing is edited here.
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::connections::actor::Actor;
+use super::connections::only_stand_alone;
+use super::table::{self, Line, Tone};
+use super::{Environment, Failure};
+use crate::exit::Exit;
+use crate::observe::report::Format;
+use crate::store::StoreError;
+use crate::store::sqlite::own::{self, AuditRow, OwnTables, OwnUser};
+use crate::store::sqlite::source::parse_time;
+
+/// Arguments of `users`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What can be done with users.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// List every user with the entitlement
+    List {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Say whether bank sync is part of a user's plan
+    #[command(
+        after_help = "Examples:\n  tink-sync users set u-1 --entitled yes\n  tink-sync users set u-1 --entitled yes --entitled-until 2027-01-01\n  tink-sync users set u-1 --entitled no"
+    )]
+    Set {
+        /// The user
+        id: String,
+        /// Whether it is
+        #[arg(long, value_enum)]
+        entitled: YesNo,
+        /// Until when: 2027-01-01 (the first moment of that day, UTC) or 2027-01-01T12:00:00+01:00
+        #[arg(long, value_name = "WHEN", value_parser = time)]
+        entitled_until: Option<Timestamp>,
+    },
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+}
+
+/// Lists users or sets an entitlement.
+///
+/// # Errors
+/// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
+pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+    match args.action {
+        Action::List { format } => list(env, format)?,
+        Action::Set { id, entitled, entitled_until } => {
+            table::print(&set(env, &id, entitled == YesNo::Yes, entitled_until)?)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    parse_time(text.trim())
+        .ok_or_else(|| "expected a date such as 2027-01-01 or a time such as 2027-01-01T12:00:00Z".to_owned())
+}
+
+fn list(env: &Environment, format: Format) -> Result<(), Failure> {
+    only_stand_alone(env)?;
+    let users = match own::users(&env.store_path()?) {
+        Err(StoreError::Missing { .. }) => Vec::new(),
+        other => other?,
+    };
+    let now = env.clock.now();
+    if format == Format::Json {
+        let user = |user: &OwnUser| {
+            json!({
+                "user_id": user.user_id, "entitled": user.entitled, "entitled_until": user.entitled_until,
+                "entitled_now": is_entitled(user, now), "connections": user.connections,
+            })
+        };
+        let users: Vec<_> = users.iter().map(user).collect();
+        return table::print_json(&json!({ "schema": 1, "users": users }));
+    }
+    table::print(&listing(&users, now, env.color))
+}
+
+fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
+    if users.is_empty() {
+        return "No users yet: `tink-sync connections add` makes the user of a connection.\n".to_owned();
+    }
+    let line = |user: &OwnUser| Line {
+        cells: vec![
+            user.user_id.clone(),
+            if is_entitled(user, now) { "yes" } else { "no" }.to_owned(),
+            user.entitled_until.clone().unwrap_or_else(|| "-".to_owned()),
+            user.connections.to_string(),
+        ],
+        notes: Vec::new(),
+        tone: if is_entitled(user, now) { Tone::Plain } else { Tone::Faint },
+    };
+    let lines: Vec<Line> = users.iter().map(line).collect();
+    table::table(&["USER", "ENTITLED", "UNTIL", "CONNECTIONS"], &lines, color)
+}
+
+/// A time that is over or cannot be read ends the entitlement.
+fn is_entitled(user: &OwnUser, now: Timestamp) -> bool {
+    let until = user.entitled_until.as_deref().map(parse_time);
+    user.entitled && until.is_none_or(|until| until.is_some_and(|until| until > now))
+}
+
+fn set(env: &Environment, id: &str, entitled: bool, until: Option<Timestamp>) -> Result<String, Failure> {
+    only_stand_alone(env)?;
+    if id.is_empty() || id.contains(char::is_control) {
+        return Err(Failure::Usage("the user's id must be text on one line".to_owned()));
+    }
+    if !entitled && until.is_some() {
+        return Err(Failure::Usage("--entitled-until goes with --entitled yes only".to_owned()));
+    }
+    let (path, now) = (env.store_path()?, env.clock.now());
+    let mut tables = OwnTables::open(&path, now)?;
+    let written = until.map(|until| until.to_string());
+    tables.set_user(id, entitled, written.as_deref())?;
+    let details = match &written {
+        Some(until) => format!("entitled until {until}"),
+        None => if entitled { "entitled" } else { "not entitled" }.to_owned(),
+    };
+    let actor = Actor::of(env);
+    tables.audit(&AuditRow { user_id: Some(id), details: Some(&details), ..actor.row(now, "users.set") })?;
+    let connections =
+        own::users(&path)?.iter().find(|user| user.user_id == id).map_or(0, |user| user.connections);
+    Ok(result(id, entitled, until, now, connections))
+}
+
+fn result(id: &str, entitled: bool, until: Option<Timestamp>, now: Timestamp, connections: i64) -> String {
+    let mut text = match until {
+        _ if !entitled => {
+            format!("User {id} is not entitled: runs leave the connections alone, their data stays.\n")
+        }
+        Some(until) if until <= now => format!("User {id} is not entitled: {until} is in the past.\n"),
+        Some(until) => format!("User {id} is entitled until {until}.\n"),
+        None => format!("User {id} is entitled.\n"),
+    };
+    if connections == 0 {
+        text.push_str("The user has no connections yet: tink-sync connections add --help\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::Fixture;
+
+    #[test]
+    fn a_date_is_its_first_moment() {
+        assert_eq!(time("2027-01-01").unwrap().to_string(), "2027-01-01T00:00:00Z");
+        assert_eq!(time("2027-01-01T12:00:00+01:00").unwrap().to_string(), "2027-01-01T11:00:00Z");
+        assert!(time("soon").is_err());
+    }
+
+    #[test]
+    fn an_entitlement_is_set_shown_and_audited() {
+        let fixture = Fixture::new();
+        let env = fixture.env();
+        let until = Some("2027-01-01T00:00:00Z".parse().unwrap());
+        let said = set(&env, "u-1", true, until).unwrap();
+        assert!(
+            said.starts_with(
+                "User u-1 is entitled until 2027-01-01T00:00:00Z.\nThe user has no connections yet"
+            ),
+            "{said}"
+        );
+        set(&env, "u-2", false, None).unwrap();
+        let users = own::users(&env.store_path().unwrap()).unwrap();
+        let text = listing(&users, env.clock.now(), false);
+        assert_eq!(
+            text,
+            "USER  ENTITLED  UNTIL                 CONNECTIONS\nu-1   yes       2027-01-01T00:00:00Z  0\nu-2   no        -                     0\n"
+        );
+        assert_eq!(
+            fixture.audited(),
+            ["users.set - u-1 entitled until 2027-01-01T00:00:00Z", "users.set - u-2 not entitled"]
+        );
+    }
+
+    #[test]
+    fn an_entitlement_in_the_past_is_none() {
+        let fixture = Fixture::new();
+        let past = Some("2020-01-01T00:00:00Z".parse().unwrap());
+        assert!(set(&fixture.env(), "u", true, past).unwrap().contains("in the past"));
+        assert!(matches!(set(&fixture.env(), "u", false, past), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn where_the_application_decides_nothing_is_set() {
+        let fixture = Fixture::with("[source]\nview = \"app_view\"\n");
+        assert!(
+            matches!(set(&fixture.env(), "u", true, None), Err(Failure::Usage(text)) if text.contains("app_view"))
+        );
+        assert!(!fixture.env().store_path().unwrap().exists());
+    }
+}

@@ -1,0 +1,165 @@
+//! `tink-sync why`: why one connection did or did not get data, and what the next run will do with it.
+//! Reads only: the store, and the source view as it is now, since a run begins by mirroring it.
+
+mod human;
+mod verdict;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::connections::{self, days_left};
+use super::table::{self, rfc3339};
+use super::{Environment, Failure};
+use crate::domain::outcome::Reason;
+use crate::exit::Exit;
+use crate::observe::report::Format;
+use crate::store::sqlite::reads::{self, Detail, KnownConnection, Used};
+pub(super) use verdict::{Rules, why_not};
+
+/// Arguments of `why`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The connection
+    pub id: String,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// Everything about one connection.
+#[derive(Debug)]
+struct Story {
+    now: Timestamp,
+    connection: KnownConnection,
+    detail: Detail,
+    used: Used,
+    rules: Rules,
+    /// Passes are switched off as a whole.
+    switched_off: bool,
+    /// The application's view; none stand-alone.
+    view: Option<String>,
+    /// Why the source view could not be read now.
+    view_problem: Option<String>,
+}
+
+/// Explains one connection.
+///
+/// # Errors
+/// [`Failure`] if there is no readable store, or the connection is unknown.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let story = Story::read(env, &args.id)?;
+    match args.format {
+        Format::Human => table::print(&human::text(&story))?,
+        Format::Json => table::print_json(&story.json())?,
+    }
+    Ok(Exit::Success)
+}
+
+impl Story {
+    fn read(env: &Environment, id: &str) -> Result<Self, Failure> {
+        let (path, now) = (env.store_path()?, env.clock.now());
+        let known = reads::connections(&path)?;
+        let (all, view_problem) = match connections::source_rows(env) {
+            Ok(rows) => (reads::overlay(known, rows), None),
+            Err(failure) => (known, Some(failure.to_string())),
+        };
+        let connection =
+            all.into_iter().find(|connection| connection.connection_id == id).ok_or_else(|| {
+                let more =
+                    view_problem.as_deref().map(|problem| format!(" (its source cannot be read: {problem})"));
+                Failure::Usage(format!(
+                    "unknown connection: {id}; `tink-sync connections list` shows all{}",
+                    more.unwrap_or_default()
+                ))
+            })?;
+        Ok(Self {
+            now,
+            detail: connection.key.map(|key| reads::detail(&path, key)).transpose()?.unwrap_or_default(),
+            used: reads::used(&path, &connection.user_id, now - SignedDuration::from_hours(24))?,
+            rules: Rules::of(&env.settings),
+            switched_off: !env.settings.enabled,
+            view: env.settings.source.view.clone(),
+            view_problem,
+            connection,
+        })
+    }
+
+    /// Why the next pass will leave the connection alone; none if it will sync it.
+    fn why_not(&self) -> Option<Reason> {
+        why_not(&self.connection, &self.rules, self.used.attempts, self.now)
+    }
+
+    fn json(&self) -> Value {
+        let reason = self.why_not();
+        json!({
+            "schema": 1,
+            "connection": connections::json(&self.connection, self.now),
+            "next_run": {
+                "due": reason.is_none() && !self.switched_off,
+                "switched_off": self.switched_off,
+                "reason": reason.map(Reason::as_str),
+                "explanation": human::next_run(self),
+            },
+            "lease": self.connection.held_by(self.now).map(|holder| json!({
+                "run_id": holder.run_id, "until": rfc3339(holder.until),
+            })),
+            "quota": {
+                "used": self.used.attempts,
+                "syncs_per_day": self.rules.syncs_per_day,
+                "left_for_automatic": self.rules.automatic().saturating_sub(self.used.attempts),
+                "left_for_manual": self.rules.syncs_per_day.saturating_sub(self.used.attempts),
+            },
+            "consents": self.consents(),
+            "accounts": self.accounts(),
+            "attempts": self.attempts(),
+            "quarantined": self.detail.quarantined,
+            "source_problem": self.view_problem,
+        })
+    }
+
+    fn consents(&self) -> Value {
+        let consents = self.detail.consents.iter().map(|consent| {
+            json!({
+                "credentials_id": consent.credentials_id,
+                "provider": consent.provider,
+                "status": consent.status,
+                "status_updated_at": consent.status_updated_at.map(rfc3339),
+                "expires_at": consent.expires_at.map(rfc3339),
+                "days_left": consent.expires_at.map(|end| days_left(end, self.now)),
+                "error_type": consent.error_type,
+                "error_reason": consent.error_reason,
+            })
+        });
+        consents.collect()
+    }
+
+    fn accounts(&self) -> Value {
+        let accounts = self.detail.accounts.iter().map(|account| {
+            json!({
+                "account_id": account.account_id,
+                "type": account.kind,
+                "complete_through": account.complete_through,
+                "last_refreshed_at": account.last_refreshed_at.map(rfc3339),
+                "closed_at": account.closed_at.map(rfc3339),
+            })
+        });
+        accounts.collect()
+    }
+
+    fn attempts(&self) -> Value {
+        let attempts = self.detail.attempts.iter().map(|attempt| {
+            json!({
+                "run_id": attempt.run_id,
+                "started_at": rfc3339(attempt.started_at),
+                "outcome": attempt.outcome,
+                "reason": attempt.reason,
+                "error": attempt.error,
+                "request_id": attempt.request_id,
+            })
+        });
+        attempts.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

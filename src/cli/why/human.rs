@@ -1,0 +1,265 @@
+//! The story of one connection in plain sentences, the answer first. Must not read anything; the story
+//! is given.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Story;
+use crate::cli::connections::days_left;
+use crate::cli::table::{age, count, exact, minute, span, wrap};
+use crate::domain::connection::TinkUser;
+use crate::domain::outcome::Reason;
+use crate::store::sqlite::reads::{KnownAccount, KnownConsent, PastAttempt, State};
+
+/// The whole text.
+pub(super) fn text(story: &Story) -> String {
+    let mut text = String::new();
+    for paragraph in
+        [identity(story), condition(story), next_run(story), entitlement(story), quota(story), backoff(story)]
+    {
+        text.push_str(&wrap(&paragraph, 0));
+    }
+    for more in [problem(story), lease(story), view_problem(story), quarantine(story)].into_iter().flatten() {
+        text.push_str(&wrap(&more, 0));
+    }
+    section(&mut text, "Consents", story.detail.consents.iter().map(|c| consent(c, story.now)));
+    section(&mut text, "Accounts", story.detail.accounts.iter().map(|a| account(a, story.now)));
+    section(&mut text, "Last attempts (UTC)", story.detail.attempts.iter().map(attempt));
+    text
+}
+
+fn section(text: &mut String, title: &str, lines: impl ExactSizeIterator<Item = String>) {
+    if lines.len() == 0 {
+        text.push_str(&wrap(&format!("{title}: none yet."), 0));
+        return;
+    }
+    text.push_str(&wrap(&format!("{title}:"), 0));
+    for line in lines {
+        text.push_str(&wrap(&line, 2));
+    }
+}
+
+/// A time as an operator reads it: the moment, and how far it is.
+fn moment(at: Timestamp, now: Timestamp) -> String {
+    let distance = at.duration_since(now);
+    if distance.is_positive() {
+        format!("{} UTC (in {})", minute(at), span(distance))
+    } else {
+        format!("{} UTC ({} ago)", minute(at), span(-distance))
+    }
+}
+
+fn identity(story: &Story) -> String {
+    let c = &story.connection;
+    let tink = match &c.tink_user {
+        Some(TinkUser::External(id)) => format!("Tink knows the user by the external user id {id}"),
+        Some(TinkUser::Tink(id)) => format!("Tink's own id of the user is {id}"),
+        None => "it names no Tink user".to_owned(),
+    };
+    format!("Connection {} of user {}; {tink}.", c.connection_id, c.user_id)
+}
+
+fn condition(story: &Story) -> String {
+    let (c, now) = (&story.connection, story.now);
+    let state = c.state(now);
+    let reason = c.reason(now).filter(|_| !matches!(state, State::Disabled | State::Paused | State::New));
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let success = match c.last_success_at {
+        Some(at) => format!("last success {}", moment(at, now)),
+        None => "it never succeeded".to_owned(),
+    };
+    let attempt = match c.last_attempt_at {
+        Some(at) => format!("last attempt {}", moment(at, now)),
+        None if c.key.is_none() => "no run has seen it yet".to_owned(),
+        None => "it was never attempted".to_owned(),
+    };
+    format!("State: {}{reason}; {success}; {attempt}.", state.as_str())
+}
+
+/// What the next run will do with it, and why.
+pub(super) fn next_run(story: &Story) -> String {
+    let verdict = match story.why_not() {
+        None => due(story),
+        Some(reason) => skipped(story, reason),
+    };
+    if story.switched_off {
+        format!(
+            "Next run: nothing, passes are switched off (enabled = false, or TINK_SYNC_ENABLED). Once they are on: {verdict}"
+        )
+    } else {
+        format!("Next run: {verdict}")
+    }
+}
+
+fn due(story: &Story) -> String {
+    let c = &story.connection;
+    if c.problem.is_some() {
+        "fails it at once (source_row), until its row in the source view is mended.".to_owned()
+    } else if c.needs_user.is_some() {
+        "looks whether the user has renewed the consent; there is no new data until then.".to_owned()
+    } else if c.failures > 0 {
+        format!("tries it again, after {}.", count(c.failures as usize, "failure"))
+    } else if c.last_success_at.is_none() {
+        "syncs it for the first time.".to_owned()
+    } else {
+        "syncs it.".to_owned()
+    }
+}
+
+fn skipped(story: &Story, reason: Reason) -> String {
+    let (c, now) = (&story.connection, story.now);
+    let id = &c.connection_id;
+    match reason {
+        Reason::Disabled => match &story.view {
+            Some(view) => format!(
+                "skips it (disabled): enabled is false in the view {view}, or the view no longer has it."
+            ),
+            None => format!("skips it (disabled); tink-sync connections enable {id} changes that."),
+        },
+        Reason::NotEntitled => match &story.view {
+            Some(view) => {
+                format!("skips it (not_entitled): the view {view} says so, or the entitlement is over.")
+            }
+            None => format!(
+                "skips it (not_entitled); tink-sync users set {} --entitled yes changes that.",
+                c.user_id
+            ),
+        },
+        Reason::Leased => "leaves it to the run that has it now (leased).".to_owned(),
+        Reason::NotBefore => format!(
+            "skips it before {} (not_before); tink-sync run --connection {id} --force tries now.",
+            c.not_before.map(|at| moment(at, now)).unwrap_or_default()
+        ),
+        Reason::Recent => {
+            let due =
+                c.last_success_began.map(|began| moment(story.rules.rested(began), now)).unwrap_or_default();
+            let rest = exact(story.rules.min_interval);
+            format!(
+                "skips it (recent): its last success is less than sync.min_interval ({rest}) old; due from {due}. tink-sync run --connection {id} syncs now."
+            )
+        }
+        Reason::Quota => format!(
+            "skips it (quota) when the timer starts it: the user's syncs are used up; {}.",
+            room(story)
+        ),
+        other => format!("skips it ({other})."),
+    }
+}
+
+/// When the quota has room again.
+fn room(story: &Story) -> String {
+    let free = story.used.oldest.map(|oldest| moment(oldest + SignedDuration::from_hours(24), story.now));
+    free.map_or_else(
+        || "quota.syncs_per_day leaves none".to_owned(),
+        |at| format!("the oldest of them is forgotten at {at}"),
+    )
+}
+
+fn entitlement(story: &Story) -> String {
+    let (c, now) = (&story.connection, story.now);
+    let yes = |value: bool| if value { "yes" } else { "no" };
+    let until = match c.entitled_until {
+        Some(until) => format!(", until {}", moment(until, now)),
+        None => String::new(),
+    };
+    let source = story
+        .view
+        .as_deref()
+        .map_or_else(|| "the stand-alone store".to_owned(), |view| format!("the view {view}"));
+    format!(
+        "Enabled: {}. Entitled: {}{until}. Both come from {source}.",
+        yes(c.enabled),
+        yes(c.is_entitled(now))
+    )
+}
+
+fn quota(story: &Story) -> String {
+    let (used, rules) = (story.used.attempts, &story.rules);
+    format!(
+        "Quota: {used} of {} syncs used in the last 24 hours, over all connections of the user; left: {} for automatic runs, {} for manual ones.",
+        rules.syncs_per_day,
+        rules.automatic().saturating_sub(used),
+        rules.syncs_per_day.saturating_sub(used),
+    )
+}
+
+fn backoff(story: &Story) -> String {
+    let (c, now) = (&story.connection, story.now);
+    match (c.not_before.filter(|at| *at > now), c.failures) {
+        (Some(at), failures) => format!(
+            "Back-off: not before {}, after {}.",
+            moment(at, now),
+            count(failures as usize, "failure")
+        ),
+        (None, 0) => "Back-off: none.".to_owned(),
+        (None, failures) => {
+            format!("Back-off: none now, though it failed {} in a row.", count(failures as usize, "time"))
+        }
+    }
+}
+
+fn problem(story: &Story) -> Option<String> {
+    story
+        .connection
+        .problem
+        .as_deref()
+        .map(|problem| format!("Its row in the source view is unusable: {problem}."))
+}
+
+fn lease(story: &Story) -> Option<String> {
+    let holder = story.connection.held_by(story.now)?;
+    Some(format!(
+        "Lease: run {} has it until {}, and prolongs that while it lives.",
+        holder.run_id,
+        moment(holder.until, story.now)
+    ))
+}
+
+fn view_problem(story: &Story) -> Option<String> {
+    let problem = story.view_problem.as_deref()?;
+    Some(format!("All this is as of the last run, because the source view cannot be read now: {problem}"))
+}
+
+fn quarantine(story: &Story) -> Option<String> {
+    let number = story.detail.quarantined;
+    (number > 0).then(|| {
+        format!(
+            "Quarantine: {} could not be read and wait there; the rest is stored.",
+            count(number as usize, "record")
+        )
+    })
+}
+
+fn consent(consent: &KnownConsent, now: Timestamp) -> String {
+    let bank = consent.provider.as_deref().unwrap_or("unknown bank");
+    let left = match consent.expires_at.map(|end| (end, days_left(end, now))) {
+        Some((end, left)) if left >= 0 => {
+            format!("{} left, until {}", count(usize::try_from(left).unwrap_or_default(), "day"), minute(end))
+        }
+        Some((end, _)) => format!("past its date, {}", minute(end)),
+        None => "no end date".to_owned(),
+    };
+    let error = [&consent.error_type, &consent.error_reason];
+    let error: Vec<&str> = error.into_iter().flatten().map(String::as_str).collect();
+    let error = if error.is_empty() { String::new() } else { format!("; error: {}", error.join(", ")) };
+    format!("{bank} ({}): {}, {left}{error}", consent.credentials_id, consent.status)
+}
+
+fn account(account: &KnownAccount, now: Timestamp) -> String {
+    let complete = account
+        .complete_through
+        .as_deref()
+        .map_or_else(|| "not complete yet".to_owned(), |date| format!("complete through {date}"));
+    let refreshed = match account.last_refreshed_at {
+        Some(at) => format!("refreshed by Tink {} ago", age(Some(at), now)),
+        None => "never refreshed by Tink".to_owned(),
+    };
+    let closed = account.closed_at.map(|at| format!(", closed {}", minute(at))).unwrap_or_default();
+    format!("{} ({}): {complete}, {refreshed}{closed}", account.account_id, account.kind)
+}
+
+fn attempt(attempt: &PastAttempt) -> String {
+    let outcome = attempt.outcome.as_deref().unwrap_or("at work");
+    let reason = attempt.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    let error = attempt.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{} {outcome}{reason}{error}", minute(attempt.started_at))
+}

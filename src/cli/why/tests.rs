@@ -1,0 +1,109 @@
+//! The story of connections in a real store, and the verdict against the plan itself.
+
+use super::*;
+use crate::cli::fixture::Fixture;
+use crate::domain::outcome::Outcome;
+
+fn human(fixture: &Fixture, id: &str) -> String {
+    human::text(&Story::read(&fixture.env(), id).unwrap())
+}
+
+/// Every connection's verdict must be the plan's.
+fn compare(fixture: &Fixture, ids: &[&str]) {
+    let ours = ids.iter().filter_map(|id| Some((*id, Story::read(&fixture.env(), id).unwrap().why_not()?)));
+    let mut ours: Vec<_> = ours.map(|(id, reason)| (id.to_owned(), reason)).collect();
+    ours.sort();
+    let plan = fixture.skipped().into_iter().map(|s| (s.connection_id.as_str().to_owned(), s.reason));
+    assert_eq!(ours, plan.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_verdict_is_that_of_the_plan() {
+    let ids = ["dead", "fresh", "new", "off", "poor", "user"];
+    let fixture = Fixture::with("[quota]\nsyncs_per_day = 3\nreserved_for_manual = 1\n");
+    fixture.add(&ids);
+    let mut tables = fixture.tables();
+    tables.set_enabled("off", false).unwrap();
+    tables.set_user("u-poor", true, Some("2026-06-01T12:30:00Z")).unwrap();
+    compare(&fixture, &ids);
+    let ends = [
+        ("dead", Outcome::Failed, Some(Reason::Network)),
+        ("fresh", Outcome::Synced, None),
+        ("user", Outcome::NeedsUser, Some(Reason::LoginRequired)),
+    ];
+    for _ in 0..5 {
+        fixture.pass(&ends, 10);
+        fixture.later(1);
+        compare(&fixture, &ids);
+    }
+    for _ in 0..10 {
+        fixture.later(4);
+        compare(&fixture, &ids);
+    }
+}
+
+#[test]
+fn the_answer_names_the_remedy() {
+    let fixture = Fixture::new();
+    fixture.add(&["c", "p"]);
+    assert!(
+        human(&fixture, "c").contains("Next run: syncs it for the first time."),
+        "{}",
+        human(&fixture, "c")
+    );
+    assert!(human(&fixture, "c").contains("no run has seen it yet"));
+    fixture.tables().set_enabled("c", false).unwrap();
+    fixture.tables().set_user("u-p", false, None).unwrap();
+    assert!(human(&fixture, "c").contains("tink-sync connections enable c"));
+    assert!(human(&fixture, "p").contains("tink-sync users set u-p --entitled yes"));
+}
+
+#[test]
+fn the_story_tells_quota_backoff_and_attempts() {
+    let fixture = Fixture::new();
+    fixture.add(&["c"]);
+    fixture.pass(&[("c", Outcome::Failed, Some(Reason::Http5xx))], 10);
+    let text = human(&fixture, "c");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for words in [
+        "State: failing (http_5xx); it never succeeded;",
+        "skips it before 2026-06-01 14:00 UTC (in 2h) (not_before)",
+        "Quota: 1 of 100 syncs used",
+        "left: 79 for automatic runs, 99",
+        "Back-off: not before",
+        "Consents: none yet.",
+        "2026-06-01 12:00 failed, http_5xx: the words for http_5xx",
+    ] {
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(words), "{words}\n{text}");
+    }
+    let json = Story::read(&fixture.env(), "c").unwrap().json();
+    assert_eq!(
+        (&json["next_run"]["reason"], &json["next_run"]["due"]),
+        (&"not_before".into(), &false.into())
+    );
+    assert_eq!(
+        (&json["quota"]["left_for_automatic"], &json["attempts"][0]["outcome"]),
+        (&79.into(), &"failed".into())
+    );
+}
+
+#[test]
+fn an_unknown_connection_is_wrong_usage() {
+    let fixture = Fixture::new();
+    fixture.add(&["c"]);
+    assert!(
+        matches!(Story::read(&fixture.env(), "nope"), Err(Failure::Usage(text)) if text.contains("nope"))
+    );
+}
+
+#[test]
+fn a_view_that_cannot_be_read_is_told_beside_the_rest() {
+    let fixture = Fixture::new();
+    fixture.add(&["c"]);
+    fixture.pass(&[("c", Outcome::Synced, None)], 0);
+    let mut env = fixture.env();
+    env.settings.source.view = Some("gone_view".to_owned());
+    let text = human::text(&Story::read(&env, "c").unwrap());
+    assert!(text.contains("gone_view") && text.contains("as of the last run"), "{text}");
+}
