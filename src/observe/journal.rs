@@ -25,6 +25,7 @@ macro_rules! record {
             Severity::Warning => tracing::warn!($($fields)+),
             Severity::Notice => tracing::info!(target: NOTICE, $($fields)+),
             Severity::Info => tracing::info!($($fields)+),
+            Severity::Debug => tracing::debug!($($fields)+),
         }
     };
 }
@@ -36,6 +37,7 @@ enum Severity {
     Warning,
     Notice,
     Info,
+    Debug,
 }
 
 /// Tells that the emergency switch is off.
@@ -59,30 +61,16 @@ pub fn write(run_id: &str, event: &Event) {
             );
         }
         Event::Finished(finished) => connection_done(run_id, finished),
-        Event::Skipped { connection_id, user_id, reason, asked } => {
-            let text = format!("connection {connection_id} was not synced: {}", skip_text(*reason));
-            let (connection_id, user_id, reason) =
-                (connection_id.as_str(), user_id.as_str(), reason.as_str());
-            if *asked {
-                tracing::warn!(
-                    message_id = CONNECTION_SKIPPED,
-                    tink.run_id = run_id,
-                    tink.connection_id = connection_id,
-                    tink.user_id = user_id,
-                    tink.reason = reason,
-                    "{text}"
-                );
-            } else {
-                tracing::debug!(
-                    message_id = CONNECTION_SKIPPED,
-                    tink.run_id = run_id,
-                    tink.connection_id = connection_id,
-                    tink.user_id = user_id,
-                    tink.reason = reason,
-                    "{text}"
-                );
-            }
-        }
+        Event::Skipped { connection_id, user_id, reason, asked } => record!(
+            if *asked { Severity::Warning } else { Severity::Debug },
+            message_id = CONNECTION_SKIPPED,
+            tink.run_id = run_id,
+            tink.connection_id = connection_id.as_str(),
+            tink.user_id = user_id.as_str(),
+            tink.reason = reason.as_str(),
+            "connection {connection_id} was not synced: {}",
+            skip_text(*reason)
+        ),
         Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
             of_connection(event);
         }
@@ -95,7 +83,7 @@ pub fn write(run_id: &str, event: &Event) {
             tink.reason = Reason::Network.as_str(),
             "Tink as a whole cannot be reached, pass given up, nothing is lost: {error}"
         ),
-        Event::Ended { run_id, exit_code, summary, .. } => ended(run_id.as_str(), *exit_code, summary),
+        Event::Ended { .. } => ended(event),
     }
 }
 
@@ -215,8 +203,12 @@ fn user_text(reason: Reason) -> &'static str {
     }
 }
 
-fn ended(run_id: &str, exit_code: u8, summary: &Summary) {
-    let exit = Exit::from_code(exit_code).unwrap_or(Exit::Internal);
+fn ended(event: &Event) {
+    let Event::Ended { run_id, trigger, started_at, finished_at, exit_code, summary, .. } = event else {
+        return;
+    };
+    let exit = Exit::from_code(*exit_code).unwrap_or(Exit::Internal);
+    let duration = finished_at.duration_since(*started_at).as_millis();
     let severity = match exit {
         Exit::Success | Exit::Interrupted | Exit::Terminated => Severity::Notice,
         Exit::NeedsUser | Exit::Incomplete => Severity::Warning,
@@ -226,7 +218,9 @@ fn ended(run_id: &str, exit_code: u8, summary: &Summary) {
     record!(
         severity,
         message_id = ENDED,
-        tink.run_id = run_id,
+        tink.run_id = run_id.as_str(),
+        tink.trigger = trigger,
+        tink.duration_ms = u64::try_from(duration).unwrap_or_default(),
         tink.exit_code = exit_code,
         tink.connections = summary.connections,
         tink.due = summary.due,
@@ -237,7 +231,13 @@ fn ended(run_id: &str, exit_code: u8, summary: &Summary) {
         tink.needs_user = summary.outcome(Outcome::NeedsUser),
         tink.rate_limited = summary.outcome(Outcome::RateLimited),
         tink.interrupted = summary.outcome(Outcome::Interrupted),
-        tink.skipped = summary.skipped.values().sum::<u64>(),
+        tink.skipped_disabled = summary.skipped(Reason::Disabled),
+        tink.skipped_not_entitled = summary.skipped(Reason::NotEntitled),
+        tink.skipped_recent = summary.skipped(Reason::Recent),
+        tink.skipped_quota = summary.skipped(Reason::Quota),
+        tink.skipped_not_before = summary.skipped(Reason::NotBefore),
+        tink.skipped_leased = summary.skipped(Reason::Leased),
+        tink.skipped_deadline = summary.skipped(Reason::Deadline),
         tink.accounts = counts.accounts,
         tink.fetched = counts.fetched,
         tink.added = counts.added,
@@ -277,3 +277,6 @@ pub fn totals(summary: &Summary) -> String {
         counts.removed
     )
 }
+
+#[cfg(test)]
+mod tests;
