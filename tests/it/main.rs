@@ -10,4 +10,11 @@
 )]
 
 mod days;
+mod dry_run;
+mod faults;
 mod harness;
+mod isolation;
+mod limits;
+mod outage;
+mod permissions;
+mod source;

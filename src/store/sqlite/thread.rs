@@ -31,8 +31,8 @@ pub(crate) struct Context {
     pub path: PathBuf,
     /// Writes go to temporary tables laid over ours.
     pub rehearsal: bool,
-    /// Lock files of the runs this process holds, by run id.
-    pub run_locks: RefCell<HashMap<String, File>>,
+    /// The runs of this process by id, with the lock files it holds; a rehearsal holds none.
+    pub run_locks: RefCell<HashMap<String, Option<File>>>,
     patience: Duration,
 }
 
@@ -128,6 +128,18 @@ impl Worker {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         self.call(what, move |db| work(&db.conn).map_err(|e| explain(what, &db.path, &e))).await
+    }
+
+    /// Closes the file, which writes the log back into it; whatever comes later finds no tables.
+    pub async fn close(&self) -> Result<()> {
+        let what = "close the store";
+        self.call(what, move |db| {
+            let path = db.path.clone();
+            let failed = |e: &rusqlite::Error| explain(what, &path, e);
+            let nothing = Connection::open_in_memory().map_err(|e| failed(&e))?;
+            std::mem::replace(&mut db.conn, nothing).close().map_err(|(_, e)| failed(&e))
+        })
+        .await
     }
 
     async fn call<T: Send + 'static>(
