@@ -21,7 +21,7 @@ use crate::observe::{journal, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::source::{self, OWN_VIEW, SourceError};
-use crate::store::{NewRun, Selection, Store};
+use crate::store::{NewRun, Run, Selection, Store};
 use crate::sync::connection::{Context, Options};
 use crate::sync::pass::{Pass, Task};
 use crate::tink::Client;
@@ -120,24 +120,43 @@ impl<'a> Command<'a> {
         let client = client::client(self.env)?;
         let signals = Signals::watch()?;
         let path = self.env.store_path()?;
-        let (open_path, patience, started, dry_run) =
-            (path.clone(), self.patience, self.env.started, self.args.dry_run);
+        let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
             let open = if dry_run { SqliteStore::open_dry } else { SqliteStore::open };
-            open(&open_path, patience, started)
+            open(&path, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let run = store.begin_run(self.new_run()).await?;
-        self.mirror(&store).await?;
+        let ended = self.pass(&store, &run, client, &signals, &tell).await;
+        if let Err(failure) = &ended
+            && !matches!(failure, Failure::Store(_))
+        {
+            let code = Exit::from(failure).code();
+            // Should that fail too, the first failure is the one to tell, and the next run ends this one.
+            let _ = store.finish_run(&run, "{}".to_owned(), code, self.env.clock.now()).await;
+        }
+        store.close().await;
+        ended
+    }
+
+    /// The pass itself, from the source view to the report.
+    async fn pass(
+        &self,
+        store: &SqliteStore,
+        run: &Run,
+        client: Client,
+        signals: &Signals,
+        tell: &Tell,
+    ) -> Result<Exit, Failure> {
+        self.mirror(store).await?;
         let unknown = store.unknown(self.selection.clone()).await?;
         if !unknown.is_empty() {
-            store.finish_run(&run, "{}".to_owned(), Exit::Usage.code(), self.env.clock.now()).await?;
             return Err(Failure::Usage(format!(
                 "unknown connection or user: {}; tink-sync status lists them",
                 unknown.join(", ")
             )));
         }
-        self.audit(&path)?;
+        self.audit(&self.env.store_path()?)?;
         let task = Task {
             run: run.clone(),
             trigger: self.trigger,
@@ -147,17 +166,13 @@ impl<'a> Command<'a> {
             started_at: self.env.started,
             tell_skipped: self.env.verbose,
         };
-        let context = self.context(store.clone(), client, Arc::clone(&tell));
-        let client = context.client.clone();
+        let context = self.context(store.clone(), client.clone(), Arc::clone(tell));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         let exit = Exit::of_pass(&end, signals.exit());
         let finished_at = self.env.clock.now();
-        let totals = {
-            let sent = client.totals();
-            report::stored_totals(&end.summary, sent.errors, sent.token_failures)
-        };
-        store.finish_run(&run, totals, exit.code(), finished_at).await?;
-        store.close().await;
+        let sent = client.totals();
+        let totals = report::stored_totals(&end.summary, sent.errors, sent.token_failures);
+        store.finish_run(run, totals, exit.code(), finished_at).await?;
         self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
         Ok(exit)

@@ -128,6 +128,8 @@ pub enum Event {
     Resumed,
     /// Tink as a whole stayed away.
     Unreachable(String),
+    /// Tink refuses the client itself; the pass ends.
+    Refused(String),
     /// The pass is over.
     Ended {
         /// The run.

@@ -83,6 +83,10 @@ pub fn write(run_id: &str, event: &Event) {
             tink.reason = Reason::Network.as_str(),
             "Tink as a whole cannot be reached, pass given up, nothing is lost: {error}"
         ),
+        Event::Refused(error) => tracing::error!(
+            tink.run_id = run_id,
+            "Tink refuses this client, pass given up: check client id, secret and the app's scopes (tink-sync check): {error}"
+        ),
         Event::Ended { .. } => ended(event),
     }
 }

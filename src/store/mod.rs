@@ -69,6 +69,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Gives every planned connection that is left a time before which it is not tried; returns how many.
     fn postpone(&self, run: &Run, until: Timestamp) -> impl Future<Output = Result<u64>> + Send;
 
+    /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
+    fn forgive(&self, run: &Run) -> impl Future<Output = Result<()>> + Send;
+
     /// What became of the plan.
     fn left_over(&self) -> impl Future<Output = Result<LeftOver>> + Send;
 

@@ -289,12 +289,19 @@ impl<S: Store> Pass<S> {
                 self.suspicion = 0;
                 self.refused.insert(done.user_id);
                 if !self.accepted && self.refused.len() >= REFUSED_USERS && self.is_open() {
-                    self.stop = Stop::Refused(done.refused.unwrap_or_default());
+                    self.refuse(done.refused.unwrap_or_default());
                 }
             }
-            Hint::ClientRefused => self.stop = Stop::Refused(done.refused.unwrap_or_default()),
+            Hint::ClientRefused => self.refuse(done.refused.unwrap_or_default()),
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, error: String) {
+        if !matches!(self.stop, Stop::Refused(_)) {
+            self.tell(&Event::Refused(error.clone()));
+            self.stop = Stop::Refused(error);
+        }
     }
 
     /// A wait that is too long to sit out: the time at which to come back.
@@ -311,7 +318,14 @@ impl<S: Store> Pass<S> {
         let mut failed = 0;
         let mut waiting_since: Option<Instant> = None;
         loop {
-            let error = match self.ctx.client.probe(user.as_ref()).await {
+            let probed = tokio::select! {
+                probed = self.ctx.client.probe(user.as_ref()) => probed,
+                () = self.cancel.cancelled() => {
+                    self.stop = Stop::Interrupted;
+                    return Ok(());
+                }
+            };
+            let error = match probed {
                 Err(error) if policy::is_outage(&error) => error.to_string(),
                 _ => {
                     if waiting_since.is_some() {
@@ -350,6 +364,10 @@ impl<S: Store> Pass<S> {
     async fn finish(self, plan: PlanCounts) -> Result<PassEnd> {
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;
+        }
+        if let Stop::Unreachable(_) | Stop::Refused(_) = self.stop {
+            // Else a few such passes would end in back-offs that outlast the trouble, and hide it.
+            self.ctx.store.forgive(&self.task.run).await?;
         }
         for finished in self.ctx.store.settle(&self.task.run).await? {
             self.tell(&Event::Finished(finished));

@@ -1,9 +1,10 @@
 //! What the tests share: a sandbox, an application's database, a configuration file, the binary, and
 //! the comparison of the store with the truth. Holds no test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, params};
 use serde_json::Value;
@@ -28,7 +29,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let stdout = String::from_utf8(output.stdout).unwrap();
         let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -74,6 +75,59 @@ impl Ran {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
+}
+
+/// A run in the background; it is killed if the test ends before it does.
+pub struct Running(Option<Child>);
+
+impl Running {
+    /// Waits for its end.
+    pub fn end(mut self) -> Ran {
+        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
+    }
+
+    /// Ends it with a signal such as `TERM`, which it must obey soon.
+    pub fn stop(mut self, signal: &str) -> Ran {
+        let child = self.0.as_mut().unwrap();
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        until(|| child.try_wait().unwrap().is_some());
+        self.end()
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Its standard error, to be read while it runs.
+    pub fn stderr(&mut self) -> std::process::ChildStderr {
+        self.0.as_mut().unwrap().stderr.take().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+/// Waits until something is so; fails if that takes a minute.
+pub fn until(mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(Instant::now() < end, "waited for nothing");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A sandbox configuration of `users` users with one account and about twenty rows each, for tests that
+/// look at what happens to connections and not at their data.
+pub fn small(users: u32) -> Config {
+    Config { history_days: 14, rows_per_day: 0.5, max_accounts: 1, ..plain(users) }
 }
 
 /// A sandbox configuration of `users` plain users: nothing odd, small histories.
@@ -176,9 +230,25 @@ impl World {
 
     /// Runs a pass with a JSON report.
     pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.pass(args).output().unwrap())
+    }
+
+    /// Runs a pass as systemd's timer does.
+    pub fn run_by_timer(&self) -> Ran {
+        Ran::of(self.pass(&[]).env("TRIGGER_TIMER_REALTIME_USEC", "1").output().unwrap())
+    }
+
+    /// Starts a pass and goes on.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = self.pass(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(Some(command.spawn().unwrap()))
+    }
+
+    fn pass(&self, args: &[&str]) -> Command {
         let mut all = vec!["run", "--format", "json"];
         all.extend(args);
-        self.cli(&all)
+        self.command(&all)
     }
 
     /// Changes the application's database.
@@ -255,6 +325,33 @@ impl World {
         self.texts(sql, connection).into_iter().filter(listed).collect()
     }
 
+    /// The live rows of connection `c-<n>`, by account and id.
+    pub fn live(&self, n: usize) -> BTreeSet<Vec<Option<String>>> {
+        let sql = "SELECT CAST(account_key AS TEXT), transaction_id FROM transactions_v1
+                   WHERE connection_id = ?1 AND removed_at IS NULL";
+        self.texts(sql, &format!("c-{n}")).into_iter().collect()
+    }
+
+    /// State and reason of connection `c-<n>`.
+    pub fn state(&self, n: usize) -> (String, Option<String>) {
+        let sql = "SELECT state, reason FROM connections_v1 WHERE connection_id = ?1";
+        let row = self.texts(sql, &format!("c-{n}")).pop().unwrap();
+        (row[0].clone().unwrap(), row[1].clone())
+    }
+
+    /// Fails unless every run has ended and nothing is held any more.
+    pub fn assert_at_rest(&self) {
+        assert_eq!(self.number("SELECT count(*) FROM ts_connections WHERE lease_token IS NOT NULL"), 0);
+        assert_eq!(self.number("SELECT count(*) FROM ts_runs WHERE finished_at IS NULL"), 0);
+        assert!(!self.files().iter().any(|name| name.contains("-run-")), "left behind: {:?}", self.files());
+    }
+
+    /// The names of all files of this world.
+    pub fn files(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     /// All rows of a query over one connection, as texts.
     pub fn texts(&self, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
         let store = self.store();
@@ -313,7 +410,8 @@ fn true_accounts(truth: &Truth) -> Vec<Vec<Option<String>>> {
     accounts
 }
 
-fn quoted(text: &str) -> String {
+/// A text as it must stand in TOML.
+pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 

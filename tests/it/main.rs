@@ -11,5 +11,12 @@
 
 mod architecture;
 mod days;
+mod dry_run;
+mod faults;
 mod harness;
 mod invariants;
+mod isolation;
+mod limits;
+mod outage;
+mod permissions;
+mod source;

@@ -225,19 +225,36 @@ const OF_ACCOUNT: [(&str, &str); 2] = [
     ("ts_quarantine", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
 ];
 
+/// Whether temporary tables lie over ours: not in the rehearsal of a store that does not exist yet,
+/// which is all in memory.
+fn is_laid(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) FROM sqlite_temp_master WHERE name = 'ts_accounts'", [], |row| {
+        row.get(0).map(|tables: i64| tables > 0)
+    })
+}
+
+/// Lets the keys of rows that a rehearsal makes begin behind all keys of ours: connections are copied one
+/// by one, and what is made for one must not take the key of another's row.
+pub fn reserve_keys(db: &Connection) -> rusqlite::Result<()> {
+    for (table, owner) in
+        [("ts_accounts", "connection"), ("ts_transactions", "account"), ("ts_quarantine", "account")]
+    {
+        db.execute_batch(&format!(
+            "INSERT INTO temp.{table} SELECT * FROM main.{table} ORDER BY key DESC LIMIT 1;
+             UPDATE temp.{table} SET key = key + 1, {owner} = -1"
+        ))?;
+    }
+    Ok(())
+}
+
 /// Copies one connection's rows into a rehearsal's temporary tables.
 pub fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
-    // An in-memory rehearsal of a store that does not exist yet has nothing to copy and no such tables.
-    let laid: i64 =
-        db.query_row("SELECT count(*) FROM sqlite_temp_master WHERE name = 'ts_accounts'", [], |row| {
-            row.get(0)
-        })?;
-    if laid == 0 {
+    if !is_laid(db)? {
         return Ok(());
     }
     for (table, condition) in OF_CONNECTION.iter().chain(&OF_ACCOUNT) {
         db.execute(
-            &format!("INSERT OR IGNORE INTO temp.{table} SELECT * FROM main.{table} WHERE {condition}"),
+            &format!("INSERT INTO temp.{table} SELECT * FROM main.{table} WHERE {condition}"),
             [connection],
         )?;
     }
@@ -246,6 +263,9 @@ pub fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
 
 /// Drops one connection's rows from the temporary tables again, so that they do not pile up.
 pub fn unshadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
+    if !is_laid(db)? {
+        return Ok(());
+    }
     for (table, condition) in OF_ACCOUNT.iter().chain(&OF_CONNECTION) {
         db.execute(&format!("DELETE FROM temp.{table} WHERE {condition}"), [connection])?;
     }

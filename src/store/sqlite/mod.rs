@@ -87,7 +87,9 @@ impl SqliteStore {
             let mut conn = Connection::open_in_memory().map_err(|e| thread::explain("rehearse", path, &e))?;
             schema::migrate(&mut conn, now.as_millisecond())
                 .map_err(|e| thread::explain("rehearse", path, &e))?;
-            return Ok(Self { worker: Worker::start(Db::new(conn, path, patience)) });
+            let mut db = Db::new(conn, path, patience);
+            db.rehearsal = true;
+            return Ok(Self { worker: Worker::start(db) });
         }
         let mut db = Db::new(connect_read_only(path)?, path, patience);
         db.rehearsal = true;
@@ -292,6 +294,11 @@ impl Store for SqliteStore {
     async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
         let run = run.key;
         self.worker.write("postpone connections", move |tx, _| Ok(plan::postpone(tx, run, until)?)).await
+    }
+
+    async fn forgive(&self, run: &Run) -> Result<()> {
+        let run = run.key;
+        self.worker.write("forgive failures", move |tx, _| Ok(runs::forgive(tx, run)?)).await
     }
 
     async fn left_over(&self) -> Result<LeftOver> {

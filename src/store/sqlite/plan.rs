@@ -168,7 +168,8 @@ pub fn unknown(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<S
     Ok(unknown)
 }
 
-/// Writes the order of the due connections into a temporary table and counts the others.
+/// Writes the order of the due connections into a temporary table and counts the others; those that are
+/// leased are counted by [`left_over`].
 pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<PlanCounts> {
     let params = Params::new(run, rules);
     // state: 0 waiting, 1 claimed, 2 found not due any more, for the reason beside it.
@@ -184,6 +185,12 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
                   c.priority DESC, c.key"
     );
     let due = db.execute(&order, params.bind(&order).as_slice())?;
+    // Those another run has may come free: see `adopt`.
+    let leased = format!(
+        "INSERT INTO temp.ts_plan (connection, attempted, state, reason)
+         SELECT c.key, c.last_attempt_at, 2, 'leased' FROM ts_connections c WHERE {SELECTED} AND {REASON} = 'leased'"
+    );
+    db.execute(&leased, params.bind(&leased).as_slice())?;
     let mut counts = PlanCounts { due: due as u64, connections: due as u64, ..PlanCounts::default() };
     let others = format!(
         "SELECT reason, count(*) FROM (SELECT {REASON} AS reason FROM ts_connections c WHERE {SELECTED})
@@ -194,7 +201,10 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
     while let Some(row) = groups.next()? {
         let number = unsigned(row.get(1)?);
         counts.connections += number;
-        counts.skipped.insert(reason(row)?, number);
+        let reason = reason(row)?;
+        if reason != Reason::Leased {
+            counts.skipped.insert(reason, number);
+        }
     }
     Ok(counts)
 }

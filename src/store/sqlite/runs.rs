@@ -18,10 +18,8 @@ use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
-    if !context.rehearsal {
-        hold(context, id)
-            .map_err(|e| codec::corrupt(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
-    }
+    hold(context, id)
+        .map_err(|e| codec::corrupt(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
     sweep(db, context, new.started_at)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
     // A dead run (ended without an exit code) is not part of it: its connections are free.
@@ -46,8 +44,8 @@ fn lock_path(context: &Context, run_id: &str) -> PathBuf {
 }
 
 fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
-    let file = File::create(lock_path(context, run_id))?;
-    file.lock()?;
+    let file = if context.rehearsal { None } else { Some(File::create(lock_path(context, run_id))?) };
+    file.as_ref().map_or(Ok(()), File::lock)?;
     context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
     Ok(())
 }
@@ -222,6 +220,18 @@ pub fn settle(db: &Connection, run: i64) -> rusqlite::Result<Vec<Finished>> {
     Ok(left)
 }
 
+/// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
+pub fn forgive(db: &Connection, run: i64) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
+         WHERE last_attempt_run = ?1 AND key IN (
+             SELECT connection FROM ts_run_connections
+             WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing'))",
+        [run],
+    )?;
+    Ok(())
+}
+
 /// Sums over the run by outcome.
 pub fn totals(db: &Connection, run: i64) -> rusqlite::Result<RunTotals> {
     let mut totals = RunTotals::default();
@@ -255,7 +265,7 @@ pub fn finish(
         params![run.key, Millis(at), exit_code, totals],
     )?;
     db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", [run.key])?;
-    if let Some(lock) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
+    if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a file left behind is swept by nobody but harms nobody.
         let _ = std::fs::remove_file(lock_path(context, run.id.as_str()));
         drop(lock);
@@ -280,6 +290,7 @@ pub fn shadow_shared(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections", "ts_runs"] {
         db.execute_batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
     }
+    accounts::reserve_keys(db)?;
     // Older attempts do not count for the quota.
     let day_ago =
         now.saturating_sub(SignedDuration::from_hours(24)).map_err(|e| codec::corrupt(e.to_string()))?;

@@ -32,8 +32,8 @@ pub(crate) struct Context {
     pub path: PathBuf,
     /// Writes go to temporary tables laid over ours.
     pub rehearsal: bool,
-    /// Lock files of the runs this process holds, by run id.
-    pub run_locks: RefCell<HashMap<String, File>>,
+    /// The runs of this process by id, with the lock files it holds; a rehearsal holds none.
+    pub run_locks: RefCell<HashMap<String, Option<File>>>,
     patience: Duration,
 }
 

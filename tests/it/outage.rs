@@ -1,0 +1,245 @@
+//! Tink as a whole: away, back again, or refusing the client. Users' own failures never look like that,
+//! and the secret is never told.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tink_sandbox::{Action, Config, Endpoint, Fault, SCOPES, Times};
+
+use crate::harness::{Ran, World, small, until};
+
+const SECRET: &str = "marked-and-never-to-be-shown";
+
+/// A world whose secret can be told from anything else.
+fn marked(users: u32) -> World {
+    World::new(Config { client_secret: SECRET.to_owned(), ..small(users) })
+}
+
+/// Points the world at a port where nobody listens.
+fn unplugged(world: World) -> World {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    world.set("tink.api_url", &format!("\"http://127.0.0.1:{port}\""))
+}
+
+fn plugged(world: World) -> World {
+    let url = format!("\"{}\"", world.sandbox.url());
+    world.set("tink.api_url", &url)
+}
+
+/// Queues a fault for everybody, at this endpoint or at all, for ever.
+fn for_everybody(world: &World, action: Action, place: Option<Endpoint>) {
+    world.sandbox.fault(Fault { endpoint: place, ..Fault::new(action).times(Times::Forever) });
+}
+
+fn for_one(world: &World, n: usize, action: Action, place: Endpoint) {
+    world.sandbox.fault(Fault::new(action).user(&format!("user-{n}")).at(place).times(Times::Forever));
+}
+
+fn rows(world: &World, users: usize) -> Vec<BTreeSet<Vec<Option<String>>>> {
+    (0..users).map(|n| world.live(n)).collect()
+}
+
+/// Fails if the secret stands in any output or in any file but its own.
+fn assert_secret_kept(world: &World, ran: &Ran) {
+    let shows = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+    assert!(!shows(ran.stdout.as_bytes()) && !shows(ran.stderr.as_bytes()), "{ran:?}");
+    for name in world.files().iter().filter(|name| *name != "secret") {
+        assert!(!shows(&std::fs::read(world.path(name)).unwrap()), "the secret is in {name}");
+    }
+}
+
+#[test]
+fn tink_away_from_the_start_ends_the_pass_and_loses_nothing() {
+    let world = World::new(small(20));
+    world.run(&[]).expect(0);
+    let before = rows(&world, 20);
+    let world = unplugged(world);
+    let ran = world.run(&[]).expect(69);
+    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+    assert_eq!((ran.total("synced"), ran.total("unchanged")), (0, 0));
+    world.assert_at_rest();
+    assert_eq!(rows(&world, 20), before);
+    assert_eq!(world.text("SELECT exit_code FROM runs_v1 ORDER BY started_at DESC LIMIT 1").unwrap(), "69");
+
+    let world = plugged(world);
+    world.sandbox.set_day(1);
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
+}
+
+#[test]
+fn tink_away_on_the_first_run_of_all_leaves_everybody_due() {
+    let world = unplugged(World::new(small(20)));
+    world.run(&[]).expect(69);
+    world.assert_at_rest();
+    let world = plugged(world);
+    assert_eq!(world.run(&[]).expect(0).total("synced"), 20);
+    world.assert_all_exact();
+}
+
+#[test]
+fn an_outage_or_a_refused_client_is_held_against_nobody() {
+    let world = unplugged(World::new(small(6)));
+    for _ in 0..5 {
+        world.run(&[]).expect(69);
+    }
+    let world = plugged(world);
+    for place in [Endpoint::ClientToken, Endpoint::Grant] {
+        for_everybody(&world, Action::status(401), Some(place));
+        (0..4).for_each(|_| drop(world.run(&[]).expect(77)));
+        world.sandbox.clear_faults();
+    }
+    assert_eq!(world.run(&[]).expect(0).total("synced"), 6, "nobody backs off");
+    world.assert_all_exact();
+}
+
+#[test]
+fn server_errors_for_everybody_are_an_outage() {
+    let world = World::new(small(20));
+    world.run(&[]).expect(0);
+    for code in [500, 503] {
+        for_everybody(&world, Action::status(code), None);
+        world.run(&[]).expect(69);
+        world.sandbox.clear_faults();
+        world.assert_at_rest();
+    }
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
+}
+
+#[test]
+fn a_few_users_errors_are_no_outage() {
+    let world = World::new(small(20));
+    for n in 0..5 {
+        for_one(&world, n, Action::status(500), Endpoint::Transactions);
+    }
+    let ran = world.run(&[]).expect(10);
+    assert_eq!((ran.total("failed"), ran.total("synced")), (5, 15));
+    assert!(!ran.stderr.contains("as a whole"), "{}", ran.stderr);
+    (5..20).for_each(|n| world.assert_exact(n));
+}
+
+#[test]
+fn data_that_fails_for_everybody_while_grants_work_is_no_outage() {
+    let world = World::new(small(20));
+    for_everybody(&world, Action::status(502), Some(Endpoint::Accounts));
+    let ran = world.run(&[]).expect(10);
+    assert_eq!(ran.total("failed"), 20, "each was tried");
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_pass_waits_until_tink_is_back() {
+    let world = World::new(small(30)).set("sync.outage_patience", "\"30s\"");
+    for_everybody(&world, Action::status(503), None);
+    let mut running = world.start(&[]);
+    let mut told = BufReader::new(running.stderr()).lines();
+    assert!(told.any(|line| line.unwrap().contains("waiting for it")), "it said that it waits");
+    world.sandbox.clear_faults();
+    let ran = running.end().expect(0);
+    assert_eq!(ran.total("synced"), 30);
+    world.assert_all_exact();
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_signal_ends_the_waiting_even_while_a_probe_hangs() {
+    let world =
+        World::new(small(20)).set("sync.outage_patience", "\"1h\"").set("tink.request_timeout", "\"10m\"");
+    for_everybody(&world, Action::status(503), None);
+    let mut running = world.start(&[]);
+    let mut told = BufReader::new(running.stderr()).lines();
+    assert!(told.any(|line| line.unwrap().contains("waiting for it")));
+    // From now on no answer comes, and the next probe waits for one.
+    world.sandbox.set_latency(Duration::from_hours(1));
+    let before = world.sandbox.requests_to(Endpoint::ClientToken);
+    until(|| world.sandbox.requests_to(Endpoint::ClientToken) > before);
+    running.stop("TERM").expect(143);
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_refused_client_is_told_at_once_and_never_with_its_secret() {
+    let world = marked(20);
+    world.run(&["--verbose"]).expect(0);
+    for_everybody(&world, Action::status(401), Some(Endpoint::ClientToken));
+    let ran = world.run(&["--verbose"]).expect(77);
+    assert_secret_kept(&world, &ran);
+    world.assert_at_rest();
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE removed_at IS NOT NULL"), 0);
+
+    world.sandbox.clear_faults();
+    std::fs::write(world.path("secret"), format!("{SECRET}-but-wrong")).unwrap();
+    let ran = world.run(&[]).expect(77);
+    assert!(ran.stderr.contains("refused this client"), "{}", ran.stderr);
+    assert_secret_kept(&world, &ran);
+    assert_secret_kept(&world, &world.cli(&["run"]).expect(77));
+}
+
+#[test]
+fn a_secret_that_tink_repeats_is_not_told() {
+    let world = marked(6);
+    let body = format!(r#"{{"errorCode":"x","errorMessage":"bad client_secret {SECRET}"}}"#);
+    let echo = |code| Action::Status { code, headers: Vec::new(), body: body.clone() };
+    for_one(&world, 0, echo(500), Endpoint::CodeExchange);
+    for_one(&world, 1, Action::Garbage(format!("{SECRET} {SECRET}").into_bytes()), Endpoint::CodeExchange);
+    let ran = world.run(&["--verbose"]).expect(10);
+    assert_eq!(ran.total("failed"), 2);
+    assert_secret_kept(&world, &ran);
+}
+
+#[test]
+fn three_users_refused_before_any_other_mean_that_the_client_is_refused() {
+    let world = World::new(small(20));
+    for_everybody(&world, Action::status(401), Some(Endpoint::Grant));
+    world.run(&[]).expect(77);
+    world.assert_at_rest();
+    let tried = world.number("SELECT count(*) FROM ts_run_connections");
+    assert!(tried < 20, "claiming stopped, yet {tried} were tried");
+    world.sandbox.clear_faults();
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
+}
+
+#[test]
+fn an_app_without_a_scope_is_refused() {
+    for missing in ["balances:read", "authorization:grant"] {
+        let app_scopes = SCOPES.iter().filter(|scope| **scope != missing).map(|s| (*s).to_owned()).collect();
+        let world = World::new(Config { app_scopes, ..small(6) });
+        world.run(&[]).expect(77);
+        world.assert_at_rest();
+    }
+}
+
+#[test]
+fn tokens_that_lack_a_scope_are_the_clients_fault_only_if_all_do() {
+    let poor = br#"{"access_token":"x","token_type":"bearer","expires_in":7200,"scope":"accounts:read"}"#;
+    let world = World::new(small(6));
+    for_one(&world, 5, Action::Garbage(poor.to_vec()), Endpoint::CodeExchange);
+    let ran = world.run(&[]).expect(10);
+    assert_eq!(ran.ended("c-5"), ("failed".to_owned(), Some("scope_missing".to_owned())));
+    for_everybody(&world, Action::Garbage(poor.to_vec()), Some(Endpoint::CodeExchange));
+    let ran = world.run(&[]).expect(77);
+    assert!(ran.stderr.contains("transactions:read"), "it names what is missing: {}", ran.stderr);
+}
+
+#[test]
+fn a_refused_user_fails_alone() {
+    let world = World::new(small(10));
+    for_one(&world, 0, Action::status(401), Endpoint::Accounts);
+    for_one(&world, 2, Action::status(403), Endpoint::Transactions);
+    for_one(&world, 4, Action::status(404), Endpoint::Consents);
+    for_one(&world, 6, Action::status(401), Endpoint::Grant);
+    world.sandbox.forget("user-8");
+    let ran = world.run(&[]).expect(10);
+    for n in [0, 2, 4, 6] {
+        assert_eq!(ran.ended(&format!("c-{n}")), ("failed".to_owned(), Some("http_4xx".to_owned())));
+    }
+    assert_eq!(ran.ended("c-8"), ("failed".to_owned(), Some("tink_user_unknown".to_owned())));
+    for n in [1, 3, 5, 7, 9] {
+        world.assert_exact(n);
+    }
+    assert_eq!(ran.total("synced"), 5);
+}

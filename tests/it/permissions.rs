@@ -1,0 +1,91 @@
+//! Files and directories that may only be read. Where the tests run as root, whom permissions do not bind,
+//! the program runs as somebody else.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::Command;
+
+use rusqlite::Connection;
+
+use crate::harness::{Ran, World, quoted, small};
+
+/// A pass as somebody whom file permissions bind; none if this machine cannot do that.
+#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
+fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !is_root {
+        return Some(world.run(args));
+    }
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let program = env!("CARGO_BIN_EXE_tink-sync");
+    let mut test = Command::new("setpriv");
+    if !test.args(nobody).args([program, "--version"]).output().is_ok_and(|ran| ran.status.success()) {
+        println!("skipped: setpriv cannot run {program} as somebody else");
+        return None;
+    }
+    // What lies in directories of its own stays root's.
+    for path in world.files().iter().map(|name| world.path(name)).filter(|path| path.is_file()) {
+        chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    chown(world.dir.path(), Some(65534), Some(65534)).unwrap();
+    let mut command = Command::new("setpriv");
+    let config = world.path("tink-sync.toml").display().to_string();
+    command.env_clear().args(nobody).args([program, "--config", &config, "run", "--format", "json"]);
+    Some(Ran::of(command.args(args).output().unwrap()))
+}
+
+/// Sets the permissions of a file or directory.
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_told_and_can_be_rehearsed() {
+    let world = World::new(small(3));
+    world.run(&[]).expect(0);
+    for (file, directory) in [(0o400, 0o700), (0o600, 0o500), (0o400, 0o500)] {
+        chmod(&world.path("store.db"), file);
+        chmod(world.dir.path(), directory);
+        let Some(ran) = bound_run(&world, &[]) else { return };
+        let rehearsed = bound_run(&world, &["--dry-run"]).unwrap();
+        chmod(world.dir.path(), 0o700);
+        let ran = ran.expect(74);
+        assert!(ran.stderr.contains("store.db"), "{}", ran.stderr);
+        assert_eq!(rehearsed.expect(0).total("unchanged"), 3);
+        chmod(&world.path("store.db"), 0o600);
+    }
+    world.run(&[]).expect(0);
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_database_that_may_only_be_read_is_enough() {
+    let world = World::new(small(3));
+    fs::create_dir(world.path("app")).unwrap();
+    fs::rename(world.path("app.db"), world.path("app/app.db")).unwrap();
+    let database = quoted(&world.path("app/app.db").display().to_string());
+    let world = world.set("source.database", &database);
+    // The log has been put away, and whoever only reads could not make a new one.
+    chmod(&world.path("app"), 0o555);
+    let Some(ran) = bound_run(&world, &[]) else { return };
+    assert_eq!(ran.expect(0).total("synced"), 3);
+
+    // While the application has it open, its log is read too.
+    chmod(&world.path("app"), 0o755);
+    let app = Connection::open(world.path("app/app.db")).unwrap();
+    app.execute_batch("UPDATE app_connections SET enabled = 0 WHERE id = 'c-0'").unwrap();
+    assert!(fs::metadata(world.path("app/app.db-wal")).unwrap().len() > 0);
+    chmod(&world.path("app"), 0o555);
+    assert_eq!(bound_run(&world, &[]).unwrap().expect(0).skipped("disabled"), 1);
+
+    // A log without its index cannot be read without writing: told, and not taken for no log.
+    chmod(&world.path("app"), 0o755);
+    let log = fs::read(world.path("app/app.db-wal")).unwrap();
+    drop(app);
+    fs::write(world.path("app/app.db-wal"), log).unwrap();
+    chmod(&world.path("app"), 0o555);
+    let ran = bound_run(&world, &[]).unwrap();
+    chmod(&world.path("app"), 0o755);
+    assert!(ran.expect(74).stderr.contains("app.db"));
+}
