@@ -9,5 +9,15 @@
     reason = "a test fails loudly"
 )]
 
+mod accounts;
+mod consents;
 mod days;
 mod harness;
+mod mass;
+mod quarantine;
+mod reconsent;
+mod removal;
+mod rows;
+mod scripted;
+mod values;
+mod window;
