@@ -162,7 +162,7 @@ pub struct StoredAccount {
     pub generation: i64,
     /// A re-consent's full walk is still to be finished.
     pub repairing: bool,
-    /// Complete walks so far.
+    /// Complete walks so far that left no missing row unjudged.
     pub walks: i64,
     /// Through which date the history is known to be complete.
     pub complete_through: Option<Date>,
@@ -252,7 +252,8 @@ pub enum RowQuery {
     Ids(Vec<TransactionId>),
     /// Those with these keys.
     Keys(Vec<i64>),
-    /// Live rows that arrived since the last complete walk.
+    /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
+    /// replaced no other row yet.
     Unsealed,
     /// Live rows of an older generation.
     OlderGeneration,
@@ -337,6 +338,8 @@ pub struct Seal {
     pub deep: bool,
     /// Too many rows were missing: nothing was removed at this refresh.
     pub suspect: Option<Timestamp>,
+    /// No missing row is left to be judged by a later walk, for which this one's arrivals would matter.
+    pub settled: bool,
 }
 
 /// One commit of an account's rows.

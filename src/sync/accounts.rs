@@ -36,7 +36,9 @@ pub fn overview(
         .collect();
     let newest = listed.iter().filter_map(|a| a.last_refreshed).max();
     // A decaying consent hides accounts: only a list of healthy ones says that an account is gone.
-    let trusted = !listed.is_empty() && consents.iter().all(|c| c.health(now) == Health::Healthy);
+    let trusted = !listed.is_empty()
+        && !consents.is_empty()
+        && consents.iter().all(|c| c.health(now) == Health::Healthy);
     let lost = gone.iter().filter(|s| trusted && !s.closed && !continued.contains(&s.key));
     let (mut missing, mut closed) = (Vec::new(), Vec::new());
     for account in lost {
@@ -59,10 +61,11 @@ fn continued<'a>(
     gone: &[&'a StoredAccount],
     fresh: &[&Account],
 ) -> Option<&'a StoredAccount> {
-    if let Some(returned) = gone.iter().find(|s| s.known_ids.contains(&account.id)) {
-        return Some(returned);
+    let returned = |s: &StoredAccount| fresh.iter().filter(|a| s.known_ids.contains(&a.id)).count();
+    if let Some(known) = gone.iter().find(|s| s.known_ids.contains(&account.id)) {
+        return (returned(known) == 1).then_some(*known);
     }
-    let mut candidates = gone.iter().filter(|s| same_account(&s.account, account));
+    let mut candidates = gone.iter().filter(|s| same_account(&s.account, account) && returned(s) == 0);
     let only = candidates.next().filter(|_| candidates.next().is_none())?;
     let rivals = fresh.iter().filter(|other| same_account(&only.account, other)).count();
     (rivals == 1).then_some(*only)
@@ -81,13 +84,17 @@ fn plain(number: &str) -> String {
     number.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect()
 }
 
-/// Whether every consent holding the account is healthy; if none names it, every consent must be.
+/// Whether every consent holding the account is healthy; if none names it, every consent must be, and
+/// there must be one.
 pub fn is_healthy(consents: &[Consent], account: &AccountId, now: Timestamp) -> bool {
     let holds = |consent: &&Consent| consent.account_ids.contains(account);
     let healthy = |consent: &Consent| consent.health(now) == Health::Healthy;
     if consents.iter().any(|c| holds(&c)) {
         consents.iter().filter(holds).all(healthy)
     } else {
-        consents.iter().all(healthy)
+        !consents.is_empty() && consents.iter().all(healthy)
     }
 }
+
+#[cfg(test)]
+mod tests;

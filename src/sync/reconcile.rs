@@ -37,6 +37,13 @@ pub fn upserts(stored: &[StoredRow], fetched: Vec<FetchedRow>, generation: i64) 
     changes
 }
 
+/// The rows of a change set that were not live before: inserted ones and tombstones that came back.
+pub fn arrivals<'a>(stored: &[StoredRow], changes: &'a ChangeSet) -> Vec<&'a Transaction> {
+    let tombstones: HashSet<i64> = stored.iter().filter(|row| row.removed).map(|row| row.key).collect();
+    let revived = changes.update.iter().filter(|(key, _)| tombstones.contains(key)).map(|(_, row)| row);
+    changes.insert.iter().chain(revived).map(|row| &row.transaction).collect()
+}
+
 /// One row per id, the last one sent.
 fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
     let mut seen = HashSet::with_capacity(fetched.len());
@@ -164,26 +171,35 @@ fn share_a_word(a: &str, b: &str) -> bool {
 /// to one, by the bank's id, else the reference, else date, amount, text and ordinal.
 ///
 /// Rows older than the oldest fetched one are left alone; so are those without a counterpart.
-pub fn pair_generations(old: &[StoredRow], new: &[FetchedRow], oldest: Option<Date>) -> Vec<(i64, Removal)> {
+pub fn pair_generations(
+    old: &[StoredRow],
+    arrivals: &[&Transaction],
+    oldest: Option<Date>,
+) -> Vec<(i64, Removal)> {
     let in_reach = |row: &&StoredRow| {
         !row.removed && row.transaction.booked_date.is_none_or(|date| Some(date) >= oldest)
     };
-    let mut old: Vec<&StoredRow> = old.iter().filter(in_reach).collect();
-    let mut new: Vec<&Transaction> = new.iter().map(|row| &row.transaction).collect();
+    let all_old: Vec<&StoredRow> = old.iter().filter(in_reach).collect();
+    let (mut old, mut new) = (all_old.clone(), arrivals.to_vec());
     let mut pairs = Vec::new();
-    for (rule, key) in RULES {
+    for Rule { name, key, distinct } in RULES {
         let mut waiting: HashMap<Vec<String>, Vec<&Transaction>> = HashMap::new();
         for row in new.iter().rev() {
             if let Some(key) = key(row) {
                 waiting.entry(key).or_default().push(row);
             }
         }
+        if distinct {
+            let repeated = repeated(all_old.iter().map(|row| &row.transaction).filter_map(key));
+            let repeated_now = self::repeated(arrivals.iter().copied().filter_map(key));
+            waiting.retain(|key, _| !repeated.contains(key) && !repeated_now.contains(key));
+        }
         let mut taken: HashSet<&TransactionId> = HashSet::new();
         old.retain(|row| {
             let found = key(&row.transaction).and_then(|key| waiting.get_mut(&key)?.pop());
             if let Some(successor) = found {
                 taken.insert(&successor.id);
-                pairs.push((row.key, Removal::Replaced { by: successor.id.clone(), rule }));
+                pairs.push((row.key, Removal::Replaced { by: successor.id.clone(), rule: name }));
             }
             found.is_none()
         });
@@ -192,15 +208,69 @@ pub fn pair_generations(old: &[StoredRow], new: &[FetchedRow], oldest: Option<Da
     pairs
 }
 
-type PairKey = fn(&Transaction) -> Option<Vec<String>>;
+/// The ids of the rows that took another's place.
+pub fn successors_of(pairs: &[(i64, Removal)]) -> HashSet<&TransactionId> {
+    let mut ids = HashSet::new();
+    for (_, removal) in pairs {
+        if let Removal::Replaced { by, .. } = removal {
+            ids.insert(by);
+        }
+    }
+    ids
+}
 
-/// From the strongest evidence to the weakest; equal keys pair in order (the ordinal).
-const RULES: [(&str, PairKey); 4] = [
-    ("reconsent:provider_id", |t| Some(vec![t.provider_transaction_id.clone()?, money_key(t)])),
-    ("reconsent:reference", |t| Some(vec![t.reference.clone()?, money_key(t), date_key(t)])),
-    ("reconsent:date+amount+text", |t| Some(vec![date_key(t), money_key(t), t.text().to_owned()])),
-    ("reconsent:provider_id_changed_amount", |t| Some(vec![t.provider_transaction_id.clone()?, date_key(t)])),
+/// What occurs more than once.
+fn repeated(keys: impl Iterator<Item = Vec<String>>) -> HashSet<Vec<String>> {
+    let mut seen = HashSet::new();
+    keys.filter(|key| !seen.insert(key.clone())).collect()
+}
+
+/// One way to tell that two rows are the same.
+struct Rule {
+    name: &'static str,
+    key: fn(&Transaction) -> Option<Vec<String>>,
+    /// The key proves something only if no other row has it; else equal keys pair in order (the ordinal).
+    distinct: bool,
+}
+
+/// From the strongest evidence to the weakest. What a bank calls an id may be the same text in every
+/// row, so without the day and the amount it counts only where it is distinct.
+const RULES: [Rule; 6] = [
+    Rule {
+        name: "reconsent:provider_id",
+        key: |t| Some(vec![t.provider_transaction_id.clone()?, same_day(t), t.text().to_owned()]),
+        distinct: false,
+    },
+    Rule {
+        name: "reconsent:provider_id",
+        key: |t| Some(vec![t.provider_transaction_id.clone()?, money_key(t)]),
+        distinct: true,
+    },
+    Rule {
+        name: "reconsent:reference",
+        key: |t| Some(vec![t.reference.clone()?, same_day(t), t.text().to_owned()]),
+        distinct: false,
+    },
+    Rule {
+        name: "reconsent:reference",
+        key: |t| Some(vec![t.reference.clone()?, same_day(t)]),
+        distinct: false,
+    },
+    Rule {
+        name: "reconsent:date+amount+text",
+        key: |t| Some(vec![same_day(t), t.text().to_owned()]),
+        distinct: false,
+    },
+    Rule {
+        name: "reconsent:provider_id_changed_amount",
+        key: |t| Some(vec![t.provider_transaction_id.clone()?, date_key(t)]),
+        distinct: true,
+    },
 ];
+
+fn same_day(t: &Transaction) -> String {
+    format!("{} {}", date_key(t), money_key(t))
+}
 
 fn money_key(t: &Transaction) -> String {
     format!("{} {}", t.money.amount, t.money.currency)
@@ -209,3 +279,6 @@ fn money_key(t: &Transaction) -> String {
 fn date_key(t: &Transaction) -> String {
     t.booked_date.map_or_else(String::new, |date| date.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,14 @@ use std::collections::HashSet;
 use std::mem;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::connection::{Story, Trouble};
 use super::reconcile;
 use crate::domain::account::Account;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
-use crate::domain::transaction::{Status, Transaction};
+use crate::domain::transaction::Status;
 use crate::domain::window::{Window, WindowInput};
 use crate::store::{
     ChangeSet, FetchedRow, LiveQuery, LiveRow, RowCommit, RowQuery, Seal, Store, StoredAccount, StoredRow,
@@ -53,7 +54,12 @@ impl Gathered {
         for record in records {
             match record {
                 Record::Row { transaction, raw } => {
-                    self.rows_read += u64::from(self.ids.insert(transaction.id.clone()));
+                    if self.ids.insert(transaction.id.clone()) {
+                        self.rows_read += 1;
+                    } else {
+                        // The later page wins, also over one on which the record could not be read.
+                        self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
+                    }
                     self.rows.push(FetchedRow { transaction, raw });
                 }
                 Record::Unreadable { id, reason, raw } => {
@@ -65,6 +71,22 @@ impl Gathered {
                 }
             }
         }
+    }
+}
+
+impl Gathered {
+    fn is_chunk(&self) -> bool {
+        self.rows.len() + self.unreadable.len() > CHUNK
+    }
+
+    /// The oldest date among the rows not yet written.
+    fn oldest(&self) -> Option<Date> {
+        self.rows.iter().filter_map(|row| row.transaction.booked_date).min()
+    }
+
+    /// Whether a row that is not among these is missing: an empty list never says so.
+    fn is_conclusive(&self) -> bool {
+        !self.unnamed && !self.ids.is_empty()
     }
 }
 
@@ -99,7 +121,7 @@ impl<S: Store> Walk<'_, S> {
                 Err(error) => return Err(self.give_up(&gathered, error.into())),
             }
             // After a re-consent old and new rows are paired in one commit, so that none shows twice.
-            if gathered.rows.len() >= CHUNK && !self.account.repairing {
+            if gathered.is_chunk() && !self.account.repairing {
                 self.flush(&mut gathered).await?;
             }
         }
@@ -151,23 +173,34 @@ impl<S: Store> Walk<'_, S> {
 
     /// Writes what was read so far; nothing is removed.
     async fn flush(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
-        let commit = self.upserts(gathered).await?;
+        let (commit, _) = self.upserts(gathered).await?;
         self.commit(commit).await
     }
 
-    async fn upserts(&self, gathered: &mut Gathered) -> Result<RowCommit, Trouble> {
+    /// What to write of the rows read so far, and what was stored of them. After a re-consent rows of the
+    /// old generation go as soon as their successors come.
+    async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), Trouble> {
+        let oldest = gathered.oldest();
         let rows = mem::take(&mut gathered.rows);
         let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
         let stored = self.stored(RowQuery::Ids(ids.clone())).await?;
-        Ok(RowCommit {
+        let mut changes = reconcile::upserts(&stored, rows, self.account.generation);
+        if self.account.repairing {
+            let mut old = self.stored(RowQuery::OlderGeneration).await?;
+            old.retain(|row| !gathered.ids.contains(&row.transaction.id));
+            let arrivals = reconcile::arrivals(&stored, &changes);
+            changes.remove = reconcile::pair_generations(&old, &arrivals, oldest);
+        }
+        let commit = RowCommit {
             account: self.account.key,
             generation: self.account.generation,
-            changes: reconcile::upserts(&stored, rows, self.account.generation),
+            changes,
             unreadable: mem::take(&mut gathered.unreadable),
             readable: ids,
             seal: None,
             now: self.story.now(),
-        })
+        };
+        Ok((commit, stored))
     }
 
     async fn stored(&self, query: RowQuery) -> Result<Vec<StoredRow>, Trouble> {
@@ -193,36 +226,51 @@ impl<S: Store> Walk<'_, S> {
 
     /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
     async fn seal(&self, window: &Window, mut gathered: Gathered) -> Result<Option<Reason>, Trouble> {
-        let oldest = gathered.rows.iter().filter_map(|row| row.transaction.booked_date).min();
-        let mut commit = self.upserts(&mut gathered).await?;
-        if self.account.repairing {
-            let old = self.stored(RowQuery::OlderGeneration).await?;
-            let seen = |row: &StoredRow| gathered.ids.contains(&row.transaction.id);
-            let old: Vec<StoredRow> = old.into_iter().filter(|row| !seen(row)).collect();
-            commit.changes.remove = reconcile::pair_generations(&old, &commit.changes.insert, oldest);
-        }
+        let oldest = gathered.oldest();
+        let (mut commit, stored) = self.upserts(&mut gathered).await?;
         if !self.healthy {
             self.commit(commit).await?;
             return Ok(None);
         }
         let live = self.live_rows(window, &commit.changes).await?;
-        let mut absent = reconcile::absent(&live, &gathered.ids, window, self.account.generation);
-        if gathered.unnamed {
-            absent.clear();
-        }
-        let suspect =
-            (reconcile::too_many(&absent, &live) && !self.is_second_look()).then(|| self.refresh()).flatten();
-        if suspect.is_none() && !absent.is_empty() && self.has_moved() && self.stands_still().await? {
-            let keys = absent.iter().map(|row| row.key).collect();
-            self.remove(&mut commit.changes, self.stored(RowQuery::Keys(keys)).await?).await?;
-        }
+        let (suspect, settled) = if gathered.is_conclusive() {
+            let absent = reconcile::absent(&live, &gathered.ids, window, self.account.generation);
+            self.judge(&absent, &live, &stored, &mut commit.changes).await?
+        } else {
+            // What shows nothing ends no suspicion either.
+            (self.account.suspect_refresh, false)
+        };
         let unmatched = self.account.repairing && self.has_unmatched(&live, &commit.changes, oldest);
-        commit.seal = Some(self.proof(window, suspect));
+        commit.seal = Some(self.proof(window, suspect, settled));
         self.commit(commit).await?;
         match suspect {
             Some(_) => Ok(Some(Reason::MassVanish)),
             None => Ok(unmatched.then_some(Reason::ReconsentUnmatched)),
         }
+    }
+
+    /// Removes what is absent if nothing forbids it. Returns since which refresh too much is missing,
+    /// and whether no absent row is left to be judged by a later walk.
+    async fn judge(
+        &self,
+        absent: &[&LiveRow],
+        live: &[LiveRow],
+        stored: &[StoredRow],
+        changes: &mut ChangeSet,
+    ) -> Result<(Option<Timestamp>, bool), Trouble> {
+        if absent.is_empty() {
+            return Ok((None, true));
+        }
+        let too_many = reconcile::too_many(absent, live);
+        if too_many && !self.is_second_look() {
+            return Ok((self.refresh(), false));
+        }
+        if !self.has_moved() || !self.stands_still().await? {
+            return Ok((self.account.suspect_refresh.filter(|_| too_many), false));
+        }
+        let keys = absent.iter().map(|row| row.key).collect();
+        self.remove(changes, self.stored(RowQuery::Keys(keys)).await?, stored).await?;
+        Ok((None, changes.missed.is_empty()))
     }
 
     /// The live rows of the window, less those this commit already replaces.
@@ -234,12 +282,19 @@ impl<S: Store> Walk<'_, S> {
         Ok(live)
     }
 
-    async fn remove(&self, changes: &mut ChangeSet, absent: Vec<StoredRow>) -> Result<(), Trouble> {
-        let mut arrivals: Vec<Transaction> =
-            changes.insert.iter().map(|row| row.transaction.clone()).collect();
+    async fn remove(
+        &self,
+        changes: &mut ChangeSet,
+        absent: Vec<StoredRow>,
+        stored: &[StoredRow],
+    ) -> Result<(), Trouble> {
+        let mut arrivals = Vec::new();
         if absent.iter().any(|row| row.transaction.status == Status::Pending) {
-            let earlier = self.stored(RowQuery::Unsealed).await?;
-            arrivals.extend(earlier.into_iter().map(|row| row.transaction));
+            arrivals =
+                self.stored(RowQuery::Unsealed).await?.into_iter().map(|row| row.transaction).collect();
+            let taken = reconcile::successors_of(&changes.remove);
+            let new = reconcile::arrivals(stored, changes).into_iter();
+            arrivals.extend(new.filter(|row| !taken.contains(&row.id)).cloned());
         }
         let removals = reconcile::removals(&absent, &arrivals);
         changes.remove.extend(removals.remove);
@@ -265,12 +320,7 @@ impl<S: Store> Walk<'_, S> {
         matches!((self.account.suspect_refresh, self.refresh()), (Some(first), Some(now)) if now > first)
     }
 
-    fn has_unmatched(
-        &self,
-        live: &[LiveRow],
-        changes: &ChangeSet,
-        oldest: Option<jiff::civil::Date>,
-    ) -> bool {
+    fn has_unmatched(&self, live: &[LiveRow], changes: &ChangeSet, oldest: Option<Date>) -> bool {
         let removed: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
         let touched: HashSet<i64> =
             changes.touch.iter().copied().chain(changes.update.iter().map(|(key, _)| *key)).collect();
@@ -282,7 +332,7 @@ impl<S: Store> Walk<'_, S> {
         })
     }
 
-    fn proof(&self, window: &Window, suspect: Option<Timestamp>) -> Seal {
+    fn proof(&self, window: &Window, suspect: Option<Timestamp>, settled: bool) -> Seal {
         let today = self.story.ctx.clock.today();
         let refreshed = self.refresh().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
         Seal {
@@ -291,6 +341,7 @@ impl<S: Store> Walk<'_, S> {
             at: self.story.now(),
             deep: window.from.is_none() || self.is_deep(),
             suspect,
+            settled,
         }
     }
 }

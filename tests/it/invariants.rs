@@ -109,6 +109,7 @@ fn commit(account: i64) -> RowCommit {
         at: now(),
         deep: true,
         suspect: None,
+        settled: true,
     };
     RowCommit {
         account,

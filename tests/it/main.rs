@@ -9,7 +9,9 @@
     reason = "a test fails loudly"
 )]
 
+mod accounts;
 mod architecture;
+mod consents;
 mod days;
 mod dry_run;
 mod faults;
@@ -17,6 +19,14 @@ mod harness;
 mod invariants;
 mod isolation;
 mod limits;
+mod mass;
 mod outage;
 mod permissions;
+mod quarantine;
+mod reconsent;
+mod removal;
+mod rows;
+mod scripted;
 mod source;
+mod values;
+mod window;

@@ -26,7 +26,10 @@ pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result
         RowQuery::Unsealed => all(
             db,
             "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
-             WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk > a.walks ORDER BY t.key",
+             WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk > a.walks
+               AND t.transaction_id NOT IN (SELECT replaced_by FROM ts_transactions
+                                            WHERE account = ?1 AND replaced_by IS NOT NULL)
+             ORDER BY t.key",
             account,
         ),
         RowQuery::OlderGeneration => all(
@@ -287,13 +290,14 @@ fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
-            walks = walks + 1, repairing = 0, walked_refresh = :refresh, walked_at = :at,
+            walks = walks + :settled, repairing = 0, walked_refresh = :refresh, walked_at = :at,
             deep_walked_at = iif(:deep, :at, deep_walked_at), suspect_refresh = :suspect
          WHERE key = :account",
     )?
     .execute(named_params! {
         ":account": account, ":watermark": seal.watermark.map(DateColumn), ":refresh": seal.refresh.map(TimeColumn),
         ":at": Millis(seal.at), ":deep": seal.deep, ":suspect": seal.suspect.map(TimeColumn),
+        ":settled": seal.settled,
     })?;
     Ok(())
 }
