@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use crate::cli::Failure;
 use crate::config::ConfigError;
 use crate::domain::outcome::{Outcome, Reason};
+use crate::failure::Failure;
 use crate::store::StoreError;
 use crate::store::sqlite::source::SourceError;
 use crate::sync::pass::{PassEnd, Stop};

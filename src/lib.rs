@@ -50,6 +50,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod exit;
+pub mod failure;
 pub mod lifecycle;
 pub mod observe;
 pub mod store;

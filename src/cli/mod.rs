@@ -22,9 +22,8 @@ use jiff::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, ConfigError, Settings, StoreUrl};
 use crate::exit::Exit;
+pub use crate::failure::Failure;
 use crate::observe::log;
-use crate::store::StoreError;
-use crate::store::sqlite::source::SourceError;
 
 /// Keep bank data fresh for every connected user of an application that uses Tink.
 #[derive(Debug, Parser)]
@@ -81,26 +80,6 @@ pub enum Command {
     Connections(connections::Args),
     /// List users of the stand-alone store and set their entitlement
     Users(users::Args),
-}
-
-/// Why a command could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The store is broken or busy.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The application's view is wrong or cannot be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// What was asked for makes no sense.
-    #[error("{0}")]
-    Usage(String),
-    /// Input or output failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
 }
 
 /// What every command gets.

@@ -3,6 +3,7 @@
 //! many of them. No SQL, no HTTP client, no configuration file here.
 
 pub mod accounts;
+mod attempt;
 pub mod connection;
 pub mod pass;
 pub mod policy;

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod codec;
+mod mirror;
 pub mod own;
 mod plan;
 pub mod reads;
@@ -227,11 +228,11 @@ impl Store for SqliteStore {
     }
 
     async fn mirror(&self, rows: Vec<SourceRow>) -> Result<()> {
-        self.worker.write("mirror the source view", move |tx, _| Ok(plan::mirror(tx, &rows)?)).await
+        self.worker.write("mirror the source view", move |tx, _| Ok(mirror::batch(tx, &rows)?)).await
     }
 
     async fn mirror_done(&self) -> Result<()> {
-        self.worker.write("mirror the source view", |tx, _| Ok(plan::mirror_done(tx)?)).await
+        self.worker.write("mirror the source view", |tx, _| Ok(mirror::done(tx)?)).await
     }
 
     async fn unknown(&self, selection: Selection) -> Result<Vec<String>> {

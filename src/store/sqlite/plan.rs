@@ -1,14 +1,13 @@
-//! The mirror of the source view, the plan and the claims: who is due, in which order, and why the
+//! The plan and the claims: who is due, in which order, and why the
 //! others are not. The reasons stand in one SQL expression, used by the plan and by every claim.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-use super::codec::{self, Millis, json_list, tink_user_columns};
+use super::codec::{self, Millis, json_list};
 use super::runs::{self, unsigned};
 use super::thread::Context;
 use super::{Fail, accounts};
-use crate::domain::connection::SourceRow;
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::outcome::Reason;
 use crate::store::types::{Claim, Claims, Lease, LeftOver, PlanCounts, PlanRules, Run, Selection, Skipped};
@@ -91,62 +90,6 @@ impl Params {
         ];
         all.into_iter().filter(|(name, _)| sql.contains(name)).collect()
     }
-}
-
-/// Mirrors a batch of the source view; a connection that comes twice fails alone.
-pub fn mirror(db: &Connection, rows: &[SourceRow]) -> rusqlite::Result<()> {
-    db.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS ts_seen (connection_id TEXT PRIMARY KEY) WITHOUT ROWID",
-    )?;
-    for row in rows {
-        let id = row.connection_id.as_str();
-        let first = db.prepare_cached("INSERT OR IGNORE INTO temp.ts_seen VALUES (?1)")?.execute([id])? == 1;
-        if first {
-            upsert(db, row)?;
-        } else {
-            db.prepare_cached("UPDATE ts_connections SET problem = ?2 WHERE connection_id = ?1")?
-                .execute([id, "the source view has this connection_id more than once"])?;
-        }
-    }
-    Ok(())
-}
-
-fn upsert(db: &Connection, row: &SourceRow) -> rusqlite::Result<()> {
-    let (external, tink) = tink_user_columns(row.tink_user.as_ref());
-    // Another Tink user is another connection in all but name: old failures say nothing about it.
-    db.prepare_cached(
-        "INSERT INTO ts_connections (connection_id, user_id, external_user_id, tink_user_id, enabled, entitled,
-                                     entitled_until, market, priority, problem)
-         VALUES (:id, :user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem)
-         ON CONFLICT (connection_id) DO UPDATE SET
-            user_id = excluded.user_id, external_user_id = excluded.external_user_id,
-            tink_user_id = excluded.tink_user_id, enabled = excluded.enabled, entitled = excluded.entitled,
-            entitled_until = excluded.entitled_until, market = excluded.market, priority = excluded.priority,
-            problem = excluded.problem,
-            failures = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), failures, 0),
-            not_before = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), not_before, NULL),
-            needs_user = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), needs_user, NULL)
-         WHERE (user_id, external_user_id, tink_user_id, enabled, entitled, entitled_until, market, priority, problem)
-            IS NOT (excluded.user_id, excluded.external_user_id, excluded.tink_user_id, excluded.enabled,
-                    excluded.entitled, excluded.entitled_until, excluded.market, excluded.priority, excluded.problem)",
-    )?
-    .execute(named_params! {
-        ":id": row.connection_id.as_str(), ":user": row.user_id.as_str(), ":external": external, ":tink": tink,
-        ":enabled": row.enabled, ":entitled": row.entitled, ":until": row.entitled_until.map(Millis),
-        ":market": row.market, ":priority": row.priority, ":problem": row.problem,
-    })?;
-    Ok(())
-}
-
-/// Disables what the view no longer has; its data stays.
-pub fn mirror_done(db: &Connection) -> rusqlite::Result<()> {
-    db.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS ts_seen (connection_id TEXT PRIMARY KEY) WITHOUT ROWID;
-         UPDATE ts_connections SET enabled = 0, entitled = 0, problem = NULL
-         WHERE (enabled <> 0 OR entitled <> 0 OR problem IS NOT NULL)
-           AND connection_id NOT IN (SELECT connection_id FROM temp.ts_seen);
-         DROP TABLE temp.ts_seen;",
-    )
 }
 
 /// Ids and users of the selection that no connection has.

@@ -1,0 +1,26 @@
+//! Why a command could not do its work, before `exit` turns it into a code. Holds no secret: every part
+//! of it is a message for the operator.
+
+use crate::config::ConfigError;
+use crate::store::StoreError;
+use crate::store::sqlite::source::SourceError;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store is broken or busy.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The application's view is wrong or cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// Input or output failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}

@@ -1,0 +1,174 @@
+//! One attempt at one connection: its story told within its time, and the record of how it ended,
+//! whatever happens inside. Nothing here knows of the other connections.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Context, Ending, Story, Tally};
+use super::policy::{self, Hint};
+use crate::domain::event::Finished;
+use crate::domain::ids::UserId;
+use crate::domain::outcome::{Outcome, Reason};
+use crate::store::{Claim, Record, Result, Store, StoreError};
+
+/// The rounds of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// Every due connection.
+    First,
+    /// What failed in passing.
+    Second,
+}
+
+/// What one attempt reports to the pass.
+#[derive(Debug)]
+pub struct Done {
+    /// What the run record says, or why it could not be written.
+    pub finished: Result<Finished>,
+    /// The connection's user.
+    pub user_id: UserId,
+    /// To be tried once more in this pass.
+    pub again: bool,
+    /// What it says about Tink as a whole.
+    pub hint: Hint,
+    /// Why it newly needs its user.
+    pub needs_user: Option<Reason>,
+    /// How long Tink asked to wait.
+    pub retry_after: Option<Duration>,
+    /// The sentence of the ending.
+    pub refused: Option<String>,
+}
+
+/// Works on one connection and records how it ended, whatever happens inside.
+pub async fn attempt<S: Store>(
+    ctx: Arc<Context<S>>,
+    claim: Claim,
+    round: Round,
+    cancel: CancellationToken,
+) -> Done {
+    let began = ctx.clock.now();
+    let tally = Tally::default();
+    let ended = match (&claim.problem, claim.tink_user.clone()) {
+        (None, Some(user)) => {
+            let session = ctx.client.session(user);
+            let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally };
+            let told = bounded(&story, &cancel).await;
+            tally.add(|counts| {
+                counts.requests = session.requests();
+                counts.retries = session.retries();
+            });
+            told
+        }
+        (problem, _) => {
+            let problem = problem.clone().unwrap_or_else(|| "the source view names no Tink user".to_owned());
+            Ok(untold(Ending::because(Outcome::Failed, Reason::SourceRow, problem)))
+        }
+    };
+    let ending = match ended {
+        Ok(ending) => ending,
+        Err(StoreError::LeaseLost(id)) => {
+            let text =
+                format!("another run took over connection {id}; what this run had not committed was dropped");
+            untold(Ending::because(Outcome::Failed, Reason::LeaseLost, text))
+        }
+        Err(error) => return failed_store(claim, error),
+    };
+    settle(&ctx, claim, round, began, &tally, ending).await
+}
+
+fn failed_store(claim: Claim, error: StoreError) -> Done {
+    Done {
+        finished: Err(error),
+        user_id: claim.user_id,
+        again: false,
+        hint: Hint::Nothing,
+        needs_user: None,
+        retry_after: None,
+        refused: None,
+    }
+}
+
+/// Tells the story within its time, until the pass is stopped, and turns a panic into an ending.
+async fn bounded<S: Store>(story: &Story<'_, S>, cancel: &CancellationToken) -> Result<Ending> {
+    tokio::select! {
+        told = AssertUnwindSafe(story.run()).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
+        () = cancel.cancelled() => Ok(untold(Ending::new(Outcome::Interrupted, None))),
+        () = timeout(story) => {
+            let committed = story.tally.counts().added > 0;
+            let outcome = if committed { Outcome::Partial } else { Outcome::Failed };
+            let text = "the connection took longer than sync.connection_timeout; the next pass goes on";
+            Ok(Ending { hint: Hint::MayBeAway, ..Ending::because(outcome, Reason::Timeout, text) })
+        }
+    }
+}
+
+/// An ending that says nothing about Tink.
+fn untold(ending: Ending) -> Ending {
+    Ending { hint: Hint::Nothing, ..ending }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Ending {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = format!("a bug stopped this connection, please report it: {}", text.unwrap_or("panic"));
+    untold(Ending::because(Outcome::Failed, Reason::Panic, text))
+}
+
+/// Ends when the connection's time is used up; waiting because Tink said so does not count.
+async fn timeout<S: Store>(story: &Story<'_, S>) {
+    let client = &story.ctx.client;
+    let began = Instant::now();
+    let paused_before = client.paused_total();
+    loop {
+        let paused = client.paused_total().saturating_sub(paused_before);
+        let end = began + story.ctx.options.connection_timeout + paused;
+        if Instant::now() >= end {
+            return;
+        }
+        tokio::time::sleep_until(end).await;
+    }
+}
+
+/// Records the ending and tells the pass what it needs to know.
+async fn settle<S: Store>(
+    ctx: &Context<S>,
+    claim: Claim,
+    round: Round,
+    began: Timestamp,
+    tally: &Tally,
+    ending: Ending,
+) -> Done {
+    let ended = ctx.clock.now();
+    let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
+    let succeeded = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged);
+    let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
+    let again = round == Round::First && ending.transient;
+    let record = Record {
+        outcome: ending.outcome,
+        reason: ending.reason,
+        error: ending.error.clone(),
+        request_id: ending.request_id,
+        counts: tally.counts(),
+        began,
+        ended,
+        not_before: policy::not_before(ending.outcome, failures, ending.retry_after, ended),
+        next_due: if succeeded { began.saturating_add(rest).unwrap_or(Timestamp::MAX) } else { ended },
+        again,
+    };
+    let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
+    Done {
+        finished: ctx.store.record(&claim.lease, record).await,
+        user_id: claim.user_id,
+        again,
+        hint: ending.hint,
+        needs_user: ending.reason.filter(|_| is_news && ending.outcome == Outcome::NeedsUser),
+        retry_after: ending.retry_after,
+        refused: ending.error,
+    }
+}
