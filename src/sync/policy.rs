@@ -8,14 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::tink::{Error, ErrorKind};
 
-/// Failures in a row that change nothing: the next pass tries again.
-const FREE_FAILURES: u32 = 2;
-/// The first back-off; it doubles with every further failure.
-const FIRST_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
+/// Failures in a row that change nothing: the next pass tries again, and a mended bank shows at once.
+const FREE_FAILURES: u32 = 5;
+/// The first back-off, the first that outlasts the usual cadence; it doubles with every further failure.
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_hours(8);
 /// The longest back-off.
 const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
-/// How long a connection rests after a 429 that named no time.
-const RATE_LIMIT_REST: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a failed call means for its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +85,8 @@ pub fn is_outage(error: &Error) -> bool {
 
 /// When a connection with this many failures in a row may be tried again; none is at the next pass.
 ///
-/// The cadence of the passes is the first back-off; an hour, doubling, up to a day, comes after it.
+/// The cadence of the passes is the first back-off; eight hours, doubling, up to a day, come after it.
+/// A 429 rests as long as Tink asked; one that named no time is left to the cadence.
 pub fn not_before(
     outcome: Outcome,
     failures: u32,
@@ -95,7 +94,7 @@ pub fn not_before(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let asked = retry_after.and_then(|d| SignedDuration::try_from(d).ok());
-    let rest = (outcome == Outcome::RateLimited).then(|| asked.unwrap_or(RATE_LIMIT_REST));
+    let rest = asked.filter(|_| outcome == Outcome::RateLimited);
     let doublings = failures.checked_sub(FREE_FAILURES + 1);
     let backoff = doublings.map(|n| {
         let factor = 2i32.saturating_pow(n);
@@ -115,22 +114,8 @@ mod tests {
         let hours = |failures| {
             not_before(Outcome::Failed, failures, None, now).map(|t| t.duration_since(now).as_hours())
         };
-        let all: Vec<Option<i64>> = (0..12).map(hours).collect();
-        let expected = [
-            None,
-            None,
-            None,
-            Some(1),
-            Some(2),
-            Some(4),
-            Some(8),
-            Some(16),
-            Some(24),
-            Some(24),
-            Some(24),
-            Some(24),
-        ];
-        assert_eq!(all, expected);
+        let all: Vec<Option<i64>> = (4..10).map(hours).collect();
+        assert_eq!(all, [None, None, Some(8), Some(16), Some(24), Some(24)]);
         assert_eq!(hours(u32::MAX), Some(24));
     }
 
@@ -141,9 +126,9 @@ mod tests {
             let at = not_before(Outcome::RateLimited, 1, asked.map(Duration::from_secs), now);
             at.map(|t| t.duration_since(now).as_secs())
         };
-        assert_eq!(seconds(None), Some(60));
+        assert_eq!(seconds(None), None);
         assert_eq!(seconds(Some(3600)), Some(3600));
-        assert_eq!(seconds(Some(u64::MAX)), Some(60));
+        assert_eq!(seconds(Some(u64::MAX)), None);
         assert_eq!(seconds(Some(1_000_000)), Some(86_400));
     }
 }

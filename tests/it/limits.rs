@@ -71,7 +71,11 @@ fn a_limit_without_a_time_that_lasts_is_no_success_either() {
     let ran = world.run(&[]).expect(10);
     assert_eq!(ran.ended("c-0").0, "rate_limited");
     assert_eq!((ran.total("synced"), world.number(SUCCEEDED)), (5, 5));
-    assert_eq!(world.run(&[]).expect(0).skipped("not_before"), 1);
+    // No time was named, so the next pass asks again, and tells again.
+    assert_eq!(world.run(&[]).expect(10).ended("c-0").0, "rate_limited");
+    world.sandbox.clear_faults();
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
 }
 
 /// Two connections of one user and one of another, with three syncs a day of which one is for people.
@@ -159,5 +163,19 @@ fn the_switch_stops_passes_and_not_what_a_person_asks_for() {
     world.run(&["--connection", "c-1"]).expect(0);
     world.assert_exact(1);
     assert_eq!(world.run(&["--force"]).expect(0).total("due"), 4);
+    world.assert_all_exact();
+}
+
+#[test]
+fn a_connection_backs_off_after_six_failures_and_force_tries_all_the_same() {
+    let world = World::new(small(2));
+    world.run(&[]).expect(0);
+    let fault = Fault::new(Action::status(403)).user("user-0").at(Endpoint::Accounts);
+    world.sandbox.fault(fault.times(Times::Forever));
+    (0..6).for_each(|_| drop(world.run(&[]).expect(10)));
+    world.sandbox.clear_faults();
+    assert_eq!(world.run(&[]).expect(0).skipped("not_before"), 1);
+    assert_eq!(world.run(&["--connection", "c-0"]).expect(10).skipped("not_before"), 1);
+    world.run(&["--connection", "c-0", "--force"]).expect(0);
     world.assert_all_exact();
 }
