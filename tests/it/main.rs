@@ -20,6 +20,7 @@ mod invariants;
 mod isolation;
 mod limits;
 mod mass;
+mod metrics;
 mod outage;
 mod permissions;
 mod quarantine;
