@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,12 @@ impl Signals {
             watched.token.cancel();
         });
         Ok(signals)
+    }
+
+    /// Ends when a signal came and `grace` has passed since.
+    pub async fn overdue(&self, grace: Duration) {
+        self.token.cancelled().await;
+        tokio::time::sleep(grace).await;
     }
 
     /// How a run that a signal ended is reported.

@@ -5,6 +5,8 @@ pub(super) mod actor;
 mod add;
 mod lines;
 
+use std::time::Duration;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -81,9 +83,7 @@ pub(super) fn known(env: &Environment) -> Result<Vec<KnownConnection>, Failure> 
 /// The source view as it is now.
 pub(super) fn source_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
     let (path, view) = env.source()?;
-    let mut rows = Vec::new();
-    source::read_view(&path, &view, env.clock.now(), |batch| rows.extend(batch))?;
-    Ok(rows)
+    Ok(source::read_view(&path, &view, env.clock.now(), Duration::ZERO)?)
 }
 
 /// A connection with the fields of `connections_v1`, and what else is worth knowing.

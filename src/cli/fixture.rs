@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::Environment;
 use crate::clock::{Clock as _, ManualClock};
 use crate::config;
-use crate::domain::connection::SourceRow;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::sqlite::own::{OwnConnection, OwnTables};
 use crate::store::sqlite::{SqliteStore, reads, source};
@@ -128,8 +127,7 @@ impl Fixture {
             started_at: now,
         };
         let run = store.begin_run(new).await.unwrap();
-        let mut rows: Vec<SourceRow> = Vec::new();
-        source::read_view(&path, source::OWN_VIEW, now, |batch| rows.extend(batch)).unwrap();
+        let rows = source::read_view(&path, source::OWN_VIEW, now, std::time::Duration::ZERO).unwrap();
         store.mirror(rows).await.unwrap();
         store.mirror_done().await.unwrap();
         (store, run)

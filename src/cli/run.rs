@@ -1,16 +1,16 @@
 //! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and
 //! turns how it ended into an exit code.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
 
 use super::{Environment, Failure, client, status};
 use crate::config::Refresh;
+use crate::domain::connection::SourceRow;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
@@ -20,7 +20,7 @@ use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
-use crate::store::sqlite::source::{self, OWN_VIEW, SourceError};
+use crate::store::sqlite::source::{self, OWN_VIEW};
 use crate::store::{NewRun, Run, Selection, Store};
 use crate::sync::connection::{Context, Options};
 use crate::sync::pass::{Pass, Task};
@@ -28,6 +28,11 @@ use crate::tink::Client;
 
 /// How long to wait for Tink as a whole, unless configured, when nobody watches.
 const PATIENCE: Duration = Duration::from_mins(30);
+
+/// Rows of the source view in one transaction of the mirror.
+const BATCH: usize = 500;
+/// Once a signal has come, a pass that cannot end because a database is locked is left to itself.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -119,6 +124,14 @@ impl<'a> Command<'a> {
         }
         let client = client::client(self.env)?;
         let signals = Signals::watch()?;
+        tokio::select! {
+            ended = self.work(client, &signals, &tell) => ended,
+            () = signals.overdue(GRACE) => Ok(signals.exit()),
+        }
+    }
+
+    /// Opens the store, registers the run, and ends it in the store however the pass goes.
+    async fn work(&self, client: Client, signals: &Signals, tell: &Tell) -> Result<Exit, Failure> {
         let path = self.env.store_path()?;
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
@@ -127,7 +140,7 @@ impl<'a> Command<'a> {
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let run = store.begin_run(self.new_run()).await?;
-        let ended = self.pass(&store, &run, client, &signals, &tell).await;
+        let ended = self.pass(&store, &run, client, signals, tell).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -199,6 +212,10 @@ impl<'a> Command<'a> {
 
     fn switched_off(&self, tell: &Tell) -> Exit {
         journal::switched_off();
+        if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
+            // Nothing depends on a reader.
+            let _ = writeln!(io::stdout(), "{}", journal::SWITCHED_OFF_TEXT);
+        }
         if self.args.format == Format::Json {
             tell(&Event::Started {
                 run_id: self.run_id.clone(),
@@ -232,30 +249,27 @@ impl<'a> Command<'a> {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             version: env!("CARGO_PKG_VERSION"),
             process_started: self.env.started,
-            started_at: self.env.clock.now(),
+            started_at: self.env.started,
         }
     }
 
-    /// Copies the source view into the store, in batches, while it is being read.
+    /// Copies the source view into the store, in batches, once it has been read and closed.
     async fn mirror(&self, store: &SqliteStore) -> Result<(), Failure> {
         let (path, view) = self.env.source()?;
         if view == OWN_VIEW && self.env.settings.source.database.is_none() && !path.exists() {
             // A rehearsal before the first run: there is no store yet, so there are no connections.
             return Ok(());
         }
-        let now = self.env.clock.now();
-        let (batches, mut arriving) = mpsc::channel(4);
-        let reader = tokio::task::spawn_blocking(move || {
-            source::read_view(&path, &view, now, |batch| {
-                // Nobody listens any more once the store has failed; that error is the one to tell.
-                let _ = batches.blocking_send(batch);
-            })
-        });
-        while let Some(batch) = arriving.recv().await {
+        let (now, patience) = (self.env.clock.now(), self.patience);
+        let read = move || source::read_view(&path, &view, now, patience);
+        let mut rows = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??.into_iter();
+        loop {
+            let batch: Vec<SourceRow> = rows.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(store.mirror_done().await?);
+            }
             store.mirror(batch).await?;
         }
-        reader.await.map_err(io::Error::other)?.map_err(|error: SourceError| Failure::from(error))?;
-        Ok(store.mirror_done().await?)
     }
 
     /// A run is not worse for metrics that could not be written.

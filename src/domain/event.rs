@@ -127,7 +127,12 @@ pub enum Event {
     /// Tink as a whole answers again.
     Resumed,
     /// Tink as a whole stayed away.
-    Unreachable(String),
+    Unreachable {
+        /// How the last probe failed.
+        error: String,
+        /// Its kind.
+        reason: Reason,
+    },
     /// Tink refuses the client itself; the pass ends.
     Refused(String),
     /// The pass is over.

@@ -40,10 +40,13 @@ enum Severity {
     Debug,
 }
 
+/// What is told when the emergency switch is off.
+pub const SWITCHED_OFF_TEXT: &str =
+    "switched off (enabled = false): no connection was synced; set enabled = true to sync again";
+
 /// Tells that the emergency switch is off.
 pub fn switched_off() {
-    let text = "switched off (enabled = false): no connection was synced; set enabled = true to sync again";
-    record!(Severity::Notice, message_id = SWITCHED_OFF, "{text}");
+    record!(Severity::Notice, message_id = SWITCHED_OFF, "{SWITCHED_OFF_TEXT}");
 }
 
 /// Writes the record of an event of run `run_id`, if it has one.
@@ -77,10 +80,10 @@ pub fn write(run_id: &str, event: &Event) {
         Event::Claimed(_) => {}
         Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),
         Event::Resumed => tracing::info!(target: NOTICE, "Tink answers again, the pass goes on"),
-        Event::Unreachable(error) => tracing::error!(
+        Event::Unreachable { error, reason } => tracing::error!(
             message_id = UNREACHABLE,
             tink.run_id = run_id,
-            tink.reason = Reason::Network.as_str(),
+            tink.reason = reason.as_str(),
             "Tink as a whole cannot be reached, pass given up, nothing is lost: {error}"
         ),
         Event::Refused(error) => tracing::error!(

@@ -33,6 +33,7 @@ pub struct Reporter<W> {
     progress: bool,
     silent: bool,
     rehearsal: bool,
+    run_id: String,
     due: u64,
     ended: u64,
     attention: Vec<Finished>,
@@ -48,6 +49,7 @@ impl<W: Write> Reporter<W> {
             progress,
             silent,
             rehearsal: false,
+            run_id: String::new(),
             due: 0,
             ended: 0,
             attention: Vec::new(),
@@ -57,6 +59,9 @@ impl<W: Write> Reporter<W> {
 
     /// Takes in an event. A reader that went away is no failure of the run.
     pub fn tell(&mut self, event: &Event) {
+        if let Event::Started { run_id, .. } = event {
+            self.run_id = run_id.to_string();
+        }
         let _ = match self.format {
             Format::Json => self.json(event),
             Format::Human => self.human(event),
@@ -70,7 +75,7 @@ impl<W: Write> Reporter<W> {
                 "type": "run", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
                 "started_at": at.to_string(), "connections": connections, "due": due,
             }),
-            Event::Finished(finished) => connection(finished),
+            Event::Finished(finished) => connection(&self.run_id, finished),
             Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } => {
                 let mut line = totals(summary);
                 let duration = finished_at.duration_since(*started_at).as_millis();
@@ -190,9 +195,10 @@ pub fn stored_totals(summary: &Summary, request_errors: u64, token_failures: u64
     all.to_string()
 }
 
-fn connection(finished: &Finished) -> Value {
+fn connection(run_id: &str, finished: &Finished) -> Value {
     let mut line = json!({
         "type": "connection",
+        "run_id": run_id,
         "connection_id": finished.connection_id.as_str(),
         "outcome": finished.outcome.as_str(),
         "reason": finished.reason.map(Reason::as_str),

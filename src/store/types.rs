@@ -255,8 +255,8 @@ pub enum RowQuery {
     /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
     /// replaced no other row yet.
     Unsealed,
-    /// Live rows of an older generation.
-    OlderGeneration,
+    /// Live rows of an older generation, dated from this day on or not at all.
+    OlderGeneration(Option<Date>),
 }
 
 /// A row to be written, with its original JSON if that is kept.

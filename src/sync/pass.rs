@@ -88,6 +88,7 @@ pub struct Pass<S> {
     suspicion: u32,
     accepted: bool,
     refused: HashSet<UserId>,
+    refusal: String,
     deadline: Instant,
 }
 
@@ -109,6 +110,7 @@ impl<S: Store> Pass<S> {
             suspicion: 0,
             accepted: false,
             refused: HashSet::new(),
+            refusal: String::new(),
             deadline,
         }
     }
@@ -208,12 +210,15 @@ impl<S: Store> Pass<S> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
         loop {
-            while self.is_open() && !exhausted && tasks.len() < self.ctx.options.slots {
+            while self.is_open() && !self.in_doubt() && !exhausted && tasks.len() < self.ctx.options.slots {
                 let claims = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
                 exhausted = claims.exhausted;
                 for claim in claims.claims {
                     tasks.spawn(attempt(Arc::clone(&self.ctx), claim, round, self.cancel.clone()));
                 }
+            }
+            if tasks.is_empty() && self.is_open() && self.in_doubt() {
+                self.refuse(self.refusal.clone());
             }
             if tasks.is_empty() && (exhausted || !self.is_open()) {
                 return Ok(());
@@ -270,13 +275,17 @@ impl<S: Store> Pass<S> {
             Hint::UserRefused => {
                 self.suspicion = 0;
                 self.refused.insert(done.user_id);
-                if !self.accepted && self.refused.len() >= REFUSED_USERS && self.is_open() {
-                    self.refuse(done.refused.unwrap_or_default());
-                }
+                self.refusal = done.refused.unwrap_or_default();
             }
             Hint::ClientRefused => self.refuse(done.refused.unwrap_or_default()),
         }
         Ok(())
+    }
+
+    /// Whether it may be the client that is refused: nothing more is claimed until those at work have
+    /// ended, and if none of them is accepted either, it is.
+    fn in_doubt(&self) -> bool {
+        !self.accepted && self.refused.len() >= REFUSED_USERS
     }
 
     fn refuse(&mut self, error: String) {
@@ -307,8 +316,10 @@ impl<S: Store> Pass<S> {
                     return Ok(());
                 }
             };
-            let error = match probed {
-                Err(error) if policy::is_outage(&error) => error.to_string(),
+            let (error, reason) = match probed {
+                Err(error) if policy::is_outage(&error) => {
+                    (error.to_string(), policy::verdict(error.kind).reason)
+                }
                 _ => {
                     if waiting_since.is_some() {
                         self.tell(&Event::Resumed);
@@ -324,7 +335,7 @@ impl<S: Store> Pass<S> {
                     Instant::now()
                 });
                 if since.elapsed() >= patience || Instant::now() >= self.deadline {
-                    self.tell(&Event::Unreachable(error.clone()));
+                    self.tell(&Event::Unreachable { error: error.clone(), reason });
                     self.stop = Stop::Unreachable(error);
                     return Ok(());
                 }

@@ -178,17 +178,17 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// What to write of the rows read so far, and what was stored of them. After a re-consent rows of the
-    /// old generation go as soon as their successors come.
+    /// old generation go as soon as their successors come, also those that Tink imports later.
     async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), Trouble> {
         let oldest = gathered.oldest();
         let rows = mem::take(&mut gathered.rows);
         let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
         let stored = self.stored(RowQuery::Ids(ids.clone())).await?;
         let mut changes = reconcile::upserts(&stored, rows, self.account.generation);
-        if self.account.repairing {
-            let mut old = self.stored(RowQuery::OlderGeneration).await?;
+        let arrivals = reconcile::arrivals(&stored, &changes);
+        if self.account.generation > 1 && !arrivals.is_empty() {
+            let mut old = self.stored(RowQuery::OlderGeneration(oldest)).await?;
             old.retain(|row| !gathered.ids.contains(&row.transaction.id));
-            let arrivals = reconcile::arrivals(&stored, &changes);
             changes.remove = reconcile::pair_generations(&old, &arrivals, oldest);
         }
         let commit = RowCommit {

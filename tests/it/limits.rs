@@ -179,3 +179,19 @@ fn a_connection_backs_off_after_six_failures_and_force_tries_all_the_same() {
     world.run(&["--connection", "c-0", "--force"]).expect(0);
     world.assert_all_exact();
 }
+
+#[test]
+fn a_pass_that_is_switched_off_says_so_to_a_person() {
+    let world = World::new(small(1)).set("enabled", "false");
+    let ran = world.cli(&["run"]).expect(0);
+    assert!(ran.stdout.contains("switched off"), "{}", ran.stdout);
+    assert!(!world.path("store.db").exists());
+}
+
+#[test]
+fn every_line_of_the_report_names_its_run() {
+    let world = World::new(small(2));
+    let ran = world.run(&[]).expect(0);
+    let run_id = &ran.summary()["run_id"];
+    assert!(ran.lines.len() == 4 && ran.lines.iter().all(|line| &line["run_id"] == run_id), "{}", ran.stdout);
+}

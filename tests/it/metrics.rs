@@ -3,7 +3,7 @@
 use crate::harness::{World, plain};
 
 fn with_metrics(world: World) -> World {
-    let file = format!("{:?}", world.path("tink_sync.prom"));
+    let file = format!("\"{}\"", world.path("tink_sync.prom").display());
     world.set("report.metrics_file", &file)
 }
 

@@ -244,3 +244,12 @@ fn a_refused_user_fails_alone() {
     }
     assert_eq!(ran.total("synced"), 5);
 }
+
+#[test]
+fn three_refused_users_at_the_head_of_the_plan_do_not_stop_the_others() {
+    let world = World::new(small(30));
+    (0..3).for_each(|n| for_one(&world, n, Action::status(401), Endpoint::Grant));
+    let ran = world.run(&[]).expect(10);
+    assert_eq!((ran.total("failed"), ran.total("synced")), (3, 27));
+    (3..30).for_each(|n| world.assert_exact(n));
+}

@@ -281,3 +281,17 @@ fn a_bank_that_is_unwell_just_then_doubles_nothing() {
     ended(sam.pass(one(3, "new", three("y", "new"))), 0, "unchanged", None);
     assert_eq!(sam.live(), ["y1", "y2", "y3"]);
 }
+
+#[test]
+fn rows_that_tink_imports_days_after_it_are_paired_too() {
+    // GIVEN a new consent that shows only one row at first, with nothing wrong to be seen
+    let sam = Sam::with(one(1, "old", three("x", "old")));
+    let late = three("y", "new");
+    ended(sam.pass(one(2, "new", late[1..].to_vec())), 0, "synced", None);
+    assert_eq!(sam.live(), ["x1", "y2", "y3"]);
+    // WHEN the rest comes with a later refresh, THEN it takes the place of what was kept
+    ended(sam.pass(one(3, "new", late)), 0, "synced", None);
+    assert_eq!(sam.live(), ["y1", "y2", "y3"]);
+    assert_eq!(sam.fate("x1"), Fate::replaced("y1", "reconsent:provider_id"));
+    sam.0.assert_exact(0);
+}

@@ -104,9 +104,9 @@ fn a_view_that_cannot_be_used_is_named_and_nothing_is_concluded_from_it() {
     fs::write(world.path("app.db"), "no database at all".repeat(100)).unwrap();
     assert!(world.run(&[]).expect(74).stderr.contains("app.db"));
     fs::remove_file(world.path("app.db")).unwrap();
-    assert!(world.run(&[]).expect(78).stderr.contains("source.database"));
+    assert!(world.run(&[]).expect(74).stderr.contains("source.database"));
     assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE state = 'ok'"), 3);
-    assert_eq!(world.text("SELECT exit_code FROM runs_v1 ORDER BY started_at DESC LIMIT 1").unwrap(), "78");
+    assert_eq!(world.text("SELECT exit_code FROM runs_v1 ORDER BY started_at DESC LIMIT 1").unwrap(), "74");
     world.assert_at_rest();
 }
 

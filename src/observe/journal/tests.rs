@@ -157,7 +157,7 @@ fn skips_are_debug_unless_asked_for_and_the_rest_has_its_id() {
     let fields = "TINK_RUN_ID TINK_CONNECTION_ID TINK_USER_ID TINK_REASON";
     check(&one(&skipped(false)), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a03", "DEBUG", fields);
     check(&one(&skipped(true)), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a03", "WARN", fields);
-    let away = Event::Unreachable("connection refused".to_owned());
+    let away = Event::Unreachable { error: "connection refused".to_owned(), reason: Reason::Network };
     check(&one(&away), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08", "ERROR", "TINK_RUN_ID TINK_REASON");
     let off = records(switched_off).remove(0);
     check(&off, "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09", "NOTICE", "");

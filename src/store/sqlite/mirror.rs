@@ -38,7 +38,10 @@ fn upsert(db: &Connection, row: &SourceRow) -> rusqlite::Result<()> {
             problem = excluded.problem,
             failures = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), failures, 0),
             not_before = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), not_before, NULL),
-            needs_user = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), needs_user, NULL)
+            needs_user = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), needs_user, NULL),
+            last_success_began = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), last_success_began, NULL),
+            last_outcome = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), last_outcome, NULL),
+            last_reason = iif((external_user_id, tink_user_id) IS (excluded.external_user_id, excluded.tink_user_id), last_reason, NULL)
          WHERE (user_id, external_user_id, tink_user_id, enabled, entitled, entitled_until, market, priority, problem)
             IS NOT (excluded.user_id, excluded.external_user_id, excluded.tink_user_id, excluded.enabled,
                     excluded.entitled, excluded.entitled_until, excluded.market, excluded.priority, excluded.problem)",

@@ -62,6 +62,8 @@ impl SqliteStore {
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
         create_private(path)?;
+        // Two spellings of one path must find each other's lock files.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut db = Db::new(connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path, patience);
         db.retry_busy("open the store", |conn| {
             conn.pragma_update(None, "journal_mode", "wal")?;
@@ -92,6 +94,7 @@ impl SqliteStore {
             db.rehearsal = true;
             return Ok(Self { worker: Worker::start(db) });
         }
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut db = Db::new(connect_read_only(path)?, path, patience);
         db.rehearsal = true;
         refuse_newer(&db)?;
@@ -195,9 +198,12 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     };
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let Err(error) = usable(&conn) else { return Ok(conn) };
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let log_is_empty = std::fs::metadata(PathBuf::from(wal)).map_or(true, |m| m.len() == 0);
+    let is_empty = |suffix: &str| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        std::fs::metadata(PathBuf::from(beside)).map_or(true, |m| m.len() == 0)
+    };
+    let log_is_empty = is_empty("-wal") && is_empty("-journal");
     let cannot_share = matches!(
         error.sqlite_error_code(),
         Some(

@@ -32,12 +32,14 @@ pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result
              ORDER BY t.key",
             account,
         ),
-        RowQuery::OlderGeneration => all(
-            db,
-            "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
-             WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < a.generation ORDER BY t.key",
-            account,
-        ),
+        RowQuery::OlderGeneration(from) => {
+            let mut statement = db.prepare_cached(
+                "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
+                 WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < a.generation
+                   AND (t.booked_date IS NULL OR t.booked_date >= ?2) ORDER BY t.key",
+            )?;
+            statement.query_map(params![account, from.map(DateColumn)], codec::stored_row)?.collect()
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
     hold(context, id)
-        .map_err(|e| codec::corrupt(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
+        .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
     sweep(db, context, new.started_at)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
     // A dead run (ended without an exit code) is not part of it: its connections are free.
@@ -35,6 +35,10 @@ pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fa
         params![id, new.trigger, new.host, new.version, Millis(new.started_at)],
     )?;
     Ok(Run { key: db.last_insert_rowid(), id: new.run_id.clone(), cohort })
+}
+
+fn cannot_write(detail: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(detail))
 }
 
 fn lock_path(context: &Context, run_id: &str) -> PathBuf {
@@ -55,7 +59,11 @@ fn is_dead(context: &Context, run_id: &str) -> bool {
     if context.run_locks.borrow().contains_key(run_id) {
         return false;
     }
-    let Ok(file) = File::open(lock_path(context, run_id)) else { return true };
+    // What cannot be looked at is taken for alive; its leases end by themselves.
+    let file = match File::open(lock_path(context, run_id)) {
+        Ok(file) => file,
+        Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
+    };
     match file.try_lock_shared() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,

@@ -3,6 +3,7 @@
 //! of the application.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -10,10 +11,10 @@ use jiff::tz::TimeZone;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-use super::thread::explain;
-use super::{connect_read_only, read};
+use super::connect_read_only;
+use super::thread::{BUSY_PAUSE, explain};
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::store::{Result, StoreError};
+use crate::store::StoreError;
 
 /// Name of the view over our own tables, used when the application brings none.
 pub const OWN_VIEW: &str = "tink_sync_source_v1";
@@ -37,7 +38,9 @@ pub enum SourceError {
     Store(#[from] StoreError),
 }
 
-/// Reads the whole view, handing over batches of at most 500 rows.
+/// Reads the whole view in one short query, so that the application's database is not held while the
+/// store may be waiting for something. A locked database is tried again until `patience` is over, after
+/// SQLite's own 30 s.
 ///
 /// # Errors
 /// [`SourceError::View`] names a missing view or column; otherwise as SQLite reports it. An unreadable
@@ -46,41 +49,43 @@ pub fn read_view(
     path: &Path,
     view: &str,
     now: Timestamp,
-    mut batch: impl FnMut(Vec<SourceRow>),
-) -> std::result::Result<(), SourceError> {
+    patience: Duration,
+) -> std::result::Result<Vec<SourceRow>, SourceError> {
+    let began = Instant::now();
+    loop {
+        match read_once(path, view, now) {
+            Err(SourceError::Store(StoreError::Busy { .. })) if began.elapsed() < patience => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn read_once(path: &Path, view: &str, now: Timestamp) -> std::result::Result<Vec<SourceRow>, SourceError> {
     if !path.exists() {
-        let detail = "the application's database does not exist: check source.database".to_owned();
-        return Err(SourceError::View { path: path.display().to_string(), detail });
+        return Err(SourceError::Store(StoreError::Unusable {
+            what: "read the source view",
+            path: path.display().to_string(),
+            detail: "the application's database does not exist: check source.database".to_owned(),
+        }));
     }
     let db = connect_read_only(path)?;
     let sql = |e: rusqlite::Error| SourceError::Store(explain("read the source view", path, &e));
     let columns = columns(&db, path, view)?;
     let mut statement =
         db.prepare(&format!("SELECT {} FROM {}", columns.join(", "), quoted(view))).map_err(sql)?;
-    let mut rows = statement.query([]).map_err(sql)?;
-    let mut pending = Vec::new();
-    while let Some(row) = rows.next().map_err(sql)? {
-        pending.push(source_row(row, &columns, now));
-        if pending.len() == 500 {
-            batch(std::mem::take(&mut pending));
-        }
-    }
-    batch(pending);
-    Ok(())
-}
-
-/// Reads the view over our own tables from the store itself.
-///
-/// # Errors
-/// As for the store.
-pub fn count_view(path: &Path, view: &str) -> Result<i64> {
-    read(path, "count the source view", |db| {
-        db.query_row(&format!("SELECT count(*) FROM {}", quoted(view)), [], |row| row.get(0))
-    })
+    let rows = statement.query_map([], |row| Ok(source_row(row, &columns, now))).map_err(sql)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(sql)
 }
 
 fn quoted(view: &str) -> String {
     view.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
+}
+
+/// Whether SQLite says that the view itself is missing, not a table it is made of.
+fn is_missing(text: &str, view: &str) -> bool {
+    text.strip_prefix("no such table: ").is_some_and(|name| name == view)
 }
 
 /// The columns of ours that the view has; the required ones must be there.
@@ -91,7 +96,7 @@ fn columns(
 ) -> std::result::Result<Vec<&'static str>, SourceError> {
     let fail = |detail: String| SourceError::View { path: path.display().to_string(), detail };
     let statement = db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
-        rusqlite::Error::SqliteFailure(_, Some(text)) if text.contains("no such table") => {
+        rusqlite::Error::SqliteFailure(_, Some(text)) if is_missing(&text, view) => {
             fail(format!("{text}: create the view {view} there, or correct source.view (README, \"Connect your application\")"))
         }
         rusqlite::Error::SqliteFailure(code, text) if code.code == rusqlite::ErrorCode::Unknown => {

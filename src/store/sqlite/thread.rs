@@ -16,7 +16,7 @@ use super::{BUSY_TIMEOUT, Fail};
 use crate::store::{Result, StoreError};
 
 /// How long to wait between two tries while the file is locked.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connection and what belongs to it.
 #[derive(Debug)]
@@ -174,7 +174,9 @@ pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) 
         }
         Some(ErrorCode::ReadOnly) => "the file or its directory is read-only for this user",
         Some(ErrorCode::PermissionDenied) => "this user may not read it",
-        Some(ErrorCode::CannotOpen) => "check that file and directory exist and that this user may use them",
+        Some(ErrorCode::CannotOpen) => {
+            "check that file and directory exist and that this user may use them, a log beside it (-wal) included; the service's own files: sudo -u tink-sync tink-sync …"
+        }
         Some(ErrorCode::NotADatabase) => {
             "this is not an SQLite database: check store.url and source.database"
         }
