@@ -23,7 +23,7 @@ use crate::tink::{ErrorKind, Record};
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
-const CHUNK: usize = 500;
+const CHUNK: usize = 250;
 
 /// One account to walk.
 pub struct Walk<'a, S> {

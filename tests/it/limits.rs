@@ -195,3 +195,14 @@ fn every_line_of_the_report_names_its_run() {
     let run_id = &ran.summary()["run_id"];
     assert!(ran.lines.len() == 4 && ran.lines.iter().all(|line| &line["run_id"] == run_id), "{}", ran.stdout);
 }
+
+#[test]
+fn a_pass_whose_time_is_over_leaves_the_rest_to_the_next() {
+    let world = World::new(small(8)).set("sync.deadline", "\"1ms\"").set("tink.concurrency", "1");
+    let ran = world.run(&[]).expect(10);
+    assert!(ran.skipped("deadline") > 0, "{}", ran.stdout);
+    world.assert_at_rest();
+    let world = world.set("sync.deadline", "\"5h\"");
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
+}
