@@ -61,7 +61,7 @@ fn assert_rehearsal_is_true(world: &World, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn it_says_what_the_next_run_does_on_each_of_four_days() {
+fn invariant_12_it_says_what_the_next_run_does_on_each_of_four_days() {
     let rates = Rates { undated: 0, reconsent: 300, account_deleted: 100, ..Rates::everything() };
     // More connections than are worked on at once: some are copied while others make rows.
     let world = World::new(Config { rates, seed: 11, ..small(18) });
@@ -97,7 +97,7 @@ fn it_knows_who_is_not_due() {
 }
 
 #[test]
-fn it_creates_nothing_where_there_is_no_store_yet() {
+fn invariant_10_it_creates_nothing_where_there_is_no_store_yet() {
     let world = World::new(small(20));
     let rehearsed = rehearse(&world, &[]).expect(0);
     assert_eq!((rehearsed.total("synced"), rehearsed.total("connections")), (20, 20));

@@ -93,7 +93,7 @@ fn nothing_is_removed_if_the_account_cannot_be_looked_at_again() {
 }
 
 #[test]
-fn nothing_is_removed_under_a_consent_that_is_not_updated() {
+fn invariant_02_nothing_is_removed_under_a_consent_that_is_not_updated() {
     for status in ["TEMPORARY_ERROR", "UPDATING", "AWAITING_SUPPLEMENTAL_INFORMATION", "SOMETHING_NEW"] {
         let sam = Sam::with(at(1, before()));
         let unwell = |n| consent_with(consent_with(after(n), "status", status), "statusUpdated", millis(0));
@@ -140,7 +140,7 @@ fn nothing_is_removed_while_no_consent_is_listed() {
 }
 
 #[test]
-fn nothing_is_removed_when_transactions_are_refused_or_fail_midway() {
+fn invariant_02_nothing_is_removed_when_transactions_are_refused_or_fail_midway() {
     let sam = Sam::with(at(1, many("r", 150, -2)));
     for code in [403, 404, 500] {
         sam.0

@@ -126,7 +126,7 @@ fn is_distinct<T: std::hash::Hash + Eq>(items: &[T]) -> bool {
 
 proptest! {
     #[test]
-    fn what_was_written_once_is_not_written_again(mut store in any_store(ALL), rows in vec(any_row(ALL), 0..12)) {
+    fn invariant_05_what_was_written_once_is_not_written_again(mut store in any_store(ALL), rows in vec(any_row(ALL), 0..12)) {
         let changes = upserts(&store, fetched(&rows), 2);
         apply(&mut store, &changes, 2);
         prop_assert!(upserts(&store, fetched(&rows), 2).is_empty());
