@@ -76,8 +76,6 @@ pub enum Event {
         /// Of these, due.
         due: u64,
     },
-    /// A connection is being worked on.
-    Claimed(ConnectionId),
     /// A connection ended.
     Finished(Finished),
     /// A connection is not worked on.

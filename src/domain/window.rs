@@ -62,11 +62,6 @@ impl Window {
         let above = self.from.is_none_or(|from| date >= shift(from, REMOVAL_MARGIN_DAYS));
         above && date <= self.to
     }
-
-    /// Whether a row of this date is asked for at all.
-    pub fn contains(&self, date: Date) -> bool {
-        self.from.is_none_or(|from| date >= from) && date <= self.to
-    }
 }
 
 /// `date` moved by `days`, held at the ends of the calendar.

@@ -77,7 +77,6 @@ pub fn write(run_id: &str, event: &Event) {
         Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
             of_connection(event);
         }
-        Event::Claimed(_) => {}
         Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),
         Event::Resumed => tracing::info!(target: NOTICE, "Tink answers again, the pass goes on"),
         Event::Unreachable { error, reason } => tracing::error!(

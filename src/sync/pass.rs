@@ -240,9 +240,6 @@ impl<S: Store> Pass<S> {
         for skipped in &claims.skipped {
             self.tell_skipped(skipped, !self.task.selection.is_all());
         }
-        for claim in &claims.claims {
-            self.tell(&Event::Claimed(claim.lease.connection_id.clone()));
-        }
         Ok(claims)
     }
 
