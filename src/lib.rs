@@ -51,6 +51,7 @@ pub mod config;
 pub mod domain;
 pub mod exit;
 pub mod failure;
+pub mod identity;
 pub mod lifecycle;
 pub mod observe;
 pub mod store;

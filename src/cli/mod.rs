@@ -6,6 +6,7 @@ mod client;
 pub mod connections;
 #[cfg(test)]
 mod fixture;
+mod identity;
 pub mod run;
 pub mod status;
 mod table;
@@ -165,7 +166,8 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         .config
         .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
-    let settings = config::load(&path, &config::process_env)?;
+    let credentials = identity::settle(&config::process_env)?;
+    let settings = config::load_with(&path, &config::process_env, credentials)?;
     // `check` lists them itself.
     for warning in settings.warnings.iter().filter(|_| !matches!(cli.command, Command::Check(_))) {
         tracing::warn!("{warning}");

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::report::{self, Format, Reporter};
-use crate::observe::{journal, progress, textfile};
+use crate::observe::{journal, notify, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::source::{self, OWN_VIEW};
@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_mins(30);
 const BATCH: usize = 500;
 /// Once a signal has come, a pass that cannot end because a database is locked is left to itself.
 const GRACE: Duration = Duration::from_secs(10);
+/// What a pass needs at most besides its deadline and its patience: databases that are slow to open, the
+/// last connections, the end of the run.
+const MARGIN: Duration = Duration::from_mins(15);
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -124,6 +127,8 @@ impl<'a> Command<'a> {
         }
         let client = client::client(self.env)?;
         let signals = Signals::watch()?;
+        notify::keep_alive();
+        notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {
             ended = self.work(client, &signals, &tell) => ended,
             () = signals.overdue(GRACE) => Ok(signals.exit()),
@@ -246,7 +251,7 @@ impl<'a> Command<'a> {
         NewRun {
             run_id: self.run_id.clone(),
             trigger: self.trigger,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: host(),
             version: env!("CARGO_PKG_VERSION"),
             process_started: self.env.started,
             started_at: self.env.started,
@@ -336,4 +341,10 @@ impl<'a> Command<'a> {
         };
         Context { store, client, clock: Arc::clone(&self.env.clock), options, tell }
     }
+}
+
+/// The name of this machine; a system that does not tell it must not stop a pass.
+fn host() -> String {
+    nix::sys::utsname::uname()
+        .map_or_else(|_| "unknown".to_owned(), |names| names.nodename().to_string_lossy().into_owned())
 }

@@ -17,7 +17,7 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// The file is there but cannot be read.
-    #[error("{}: cannot be read: {source}{}", path.display(), sudo_hint(source))]
+    #[error("{}: cannot be read: {source}{}", path.display(), access_hint(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -84,6 +84,10 @@ fn at_line(line: Option<usize>) -> String {
     line.map(|line| format!(":{line}")).unwrap_or_default()
 }
 
-fn sudo_hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied { "; try again with sudo" } else { "" }
+pub(super) fn access_hint(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("; {}", crate::identity::access_hint())
+    } else {
+        String::new()
+    }
 }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::file::File;
-use super::secrets::{self, SecretError};
-use super::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, ENABLED_VARIABLE, Env};
+use super::secrets;
+use super::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, ENABLED_VARIABLE, Env};
 
 /// Everything that was chosen, from wherever.
 pub(super) struct Merged {
     pub file: File,
     pub secret: Secret,
-    pub credentials_directory: Option<PathBuf>,
+    pub credentials: Credentials,
     pub warnings: Vec<String>,
 }
 
@@ -27,58 +28,48 @@ pub(super) struct Secret {
 }
 
 /// Lays the environment over the file and looks for the client secret.
-pub(super) fn merge(path: &Path, mut file: File, env: &Env<'_>) -> Result<Merged, ConfigError> {
+pub(super) fn merge(
+    path: &Path,
+    mut file: File,
+    env: &Env<'_>,
+    credentials: Credentials,
+) -> Result<Merged, ConfigError> {
     if let Some(id) = text(env, CLIENT_ID_VARIABLE)? {
         file.tink.client_id = Some(id);
     }
     if let Some(switch) = text(env, ENABLED_VARIABLE)? {
         file.enabled = Some(truth(&switch)?);
     }
-    let credentials_directory =
-        env(CREDENTIALS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut warnings = Vec::new();
-    let secret = match named_secret(path, &file, credentials_directory.as_deref())? {
+    let secret = match named_secret(path, &file, &credentials)? {
         Some(secret) => secret,
         None => variable_secret(env, &mut warnings)?,
     };
-    Ok(Merged { file, secret, credentials_directory, warnings })
+    Ok(Merged { file, secret, credentials, warnings })
 }
 
 /// The secret from the file that the configuration names, else from the credential.
-fn named_secret(path: &Path, file: &File, credentials: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
+fn named_secret(path: &Path, file: &File, credentials: &Credentials) -> Result<Option<Secret>, ConfigError> {
     if let Some(name) = &file.tink.client_secret_file {
         // a relative name is most likely the secret itself, pasted into the wrong place
         if !name.starts_with('/') {
             let problem = "expected the absolute path of a file that holds the secret";
             return Err(ConfigError::key(path, "tink.client_secret_file", problem));
         }
-        return Ok(Some(from_file(PathBuf::from(name), "the file that this key names")));
+        let value = secrets::read(Path::new(name)).map_err(|error| error.to_string());
+        return Ok(Some(found(value, Some(PathBuf::from(name)), "the file that this key names")));
     }
-    let found = secrets::credential(credentials, secrets::CLIENT_SECRET);
-    Ok(found.map(|path| from_file(path, "the systemd credential `tink-sync.client-secret`")))
+    let credential = credentials.one_line(secrets::CLIENT_SECRET);
+    Ok(credential.map(|value| {
+        let path = credentials.path(secrets::CLIENT_SECRET);
+        found(value, path, "the systemd credential `tink-sync.client-secret`")
+    }))
 }
 
-fn from_file(path: PathBuf, what: &str) -> Secret {
-    match secrets::read(&path) {
-        Ok(value) => Secret { value: Some(value), file: Some(path), problem: None },
-        Err(error) => {
-            let problem = Some(format!("{what} {error}{}", sudo_hint(&error)));
-            Secret { value: None, file: Some(path), problem }
-        }
-    }
-}
-
-fn sudo_hint(error: &SecretError) -> &'static str {
-    match error {
-        SecretError::Unreadable(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            "; try again with sudo"
-        }
-        SecretError::Unreadable(_)
-        | SecretError::Missing
-        | SecretError::NotAFile
-        | SecretError::Empty
-        | SecretError::NotOneLine
-        | SecretError::TooLarge => "",
+fn found(value: Result<SecretString, String>, file: Option<PathBuf>, what: &str) -> Secret {
+    match value {
+        Ok(value) => Secret { value: Some(value), file, problem: None },
+        Err(error) => Secret { value: None, file, problem: Some(format!("{what} {error}")) },
     }
 }
 

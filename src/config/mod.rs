@@ -7,6 +7,7 @@
 
 mod base_url;
 mod bounds;
+pub mod credentials;
 mod error;
 mod file;
 mod keys;
@@ -21,6 +22,7 @@ mod value;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub use credentials::Credentials;
 pub use error::ConfigError;
 pub use keys::KEYS;
 pub use settings::{
@@ -40,6 +42,10 @@ pub const CLIENT_SECRET_VARIABLE: &str = "TINK_CLIENT_SECRET";
 pub const ENABLED_VARIABLE: &str = "TINK_SYNC_ENABLED";
 /// Environment: where systemd puts the credentials of the unit.
 pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+/// Environment: the user that root's commands become instead of [`SERVICE_USER`]; `root` stays root.
+pub const USER_VARIABLE: &str = "TINK_SYNC_USER";
+/// The user that the units run as.
+pub const SERVICE_USER: &str = "tink-sync";
 
 /// How a variable of the environment is looked up; tests pass a closure over a list.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
@@ -52,9 +58,17 @@ pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 /// # Errors
 /// [`ConfigError`] if the file cannot be read or anything in it or in the environment is wrong.
 pub fn load(path: &Path, env: &Env<'_>) -> Result<Settings, ConfigError> {
+    load_with(path, env, Credentials::of_unit(env))
+}
+
+/// As [`load`], with credentials that were found elsewhere than in the environment.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::reading(path, error))?;
     let file = shape::parse(path, &text)?;
-    let merged = merge::merge(path, file, env)?;
+    let merged = merge::merge(path, file, env, credentials)?;
     validate::settings(path, merged)
 }
 

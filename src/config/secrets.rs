@@ -4,9 +4,10 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use secrecy::SecretString;
+use super::error::access_hint;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Name of the credential with the client secret.
 pub const CLIENT_SECRET: &str = "tink-sync.client-secret";
@@ -32,8 +33,11 @@ pub enum SecretError {
     #[error("does not exist")]
     Missing,
     /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
+    #[error("cannot be read: {source}{}", access_hint(source))]
+    Unreadable {
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The file is not a regular file.
     #[error("is not a regular file")]
     NotAFile,
@@ -53,7 +57,7 @@ impl From<io::Error> for SecretError {
         // a credentials directory that is named but absent is the same as one without the file
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
-            _ => Self::Unreadable(error),
+            _ => Self::Unreadable { source: error },
         }
     }
 }
@@ -63,6 +67,14 @@ impl From<io::Error> for SecretError {
 /// # Errors
 /// [`SecretError`] if the file is absent, unreadable, empty or holds anything but one line.
 pub fn read(path: &Path) -> Result<SecretString, SecretError> {
+    line(&text(path)?)
+}
+
+/// Reads a file that holds a secret of any number of lines.
+///
+/// # Errors
+/// [`SecretError`] if the file is absent, unreadable, too large or not text.
+pub(super) fn text(path: &Path) -> Result<SecretString, SecretError> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(SecretError::NotAFile);
     }
@@ -71,12 +83,13 @@ pub fn read(path: &Path) -> Result<SecretString, SecretError> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
         return Err(SecretError::TooLarge);
     }
-    let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotOneLine)?;
-    if text.ends_with('\n') {
-        text.pop();
-        text.truncate(text.trim_end_matches('\r').len());
-    }
-    one_line(text)
+    String::from_utf8(bytes).map(SecretString::from).map_err(|_| SecretError::NotOneLine)
+}
+
+/// Takes the one line of a text; a newline at its end is not part of it.
+pub(super) fn line(text: &SecretString) -> Result<SecretString, SecretError> {
+    let text = text.expose_secret();
+    one_line(text.strip_suffix('\n').map_or(text, |line| line.trim_end_matches('\r')).to_owned())
 }
 
 /// Takes a text as a secret if it is one line and not empty.
@@ -121,18 +134,12 @@ fn quoted(path: &Path) -> String {
     }
 }
 
-/// The credential of this name, if systemd provided it.
-pub(super) fn credential(directory: Option<&Path>, name: &str) -> Option<PathBuf> {
-    let path = directory?.join(name);
-    // one that cannot be looked at is named, so that reading it reports why
-    path.try_exists().unwrap_or(true).then_some(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use secrecy::ExposeSecret;
     use std::fs;
+    use std::path::PathBuf;
 
     fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
@@ -184,14 +191,5 @@ mod tests {
     fn paths_are_quoted_for_the_shell() {
         assert_eq!(quoted(Path::new("/etc/a-b.c")), "/etc/a-b.c");
         assert_eq!(quoted(Path::new("/etc/it's it")), r"'/etc/it'\''s it'");
-    }
-
-    #[test]
-    fn credentials_are_found_only_where_they_are() {
-        let (guard, _path) = written(b"abc");
-        assert!(credential(Some(guard.path()), "secret").is_some());
-        assert_eq!(credential(Some(guard.path()), "other"), None);
-        assert_eq!(credential(Some(Path::new("/nowhere")), "secret"), None);
-        assert_eq!(credential(None, "secret"), None);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::secrets;
 
@@ -32,8 +33,8 @@ pub struct Settings {
     pub report: ReportSettings,
     /// The file they were read from.
     pub file: PathBuf,
-    /// `$CREDENTIALS_DIRECTORY`, where systemd itself guards the files.
-    pub credentials_directory: Option<PathBuf>,
+    /// The secrets of the service that systemd keeps.
+    pub credentials: Credentials,
     /// What works but should be changed, each with its remedy; to be logged once.
     pub warnings: Vec<String>,
 }
@@ -49,15 +50,14 @@ impl Settings {
         files.into_iter().filter_map(|(key, path)| path.as_ref().map(|path| (key, path))).collect()
     }
 
-    /// One line with the remedy for every secret file that others may read. Credentials of systemd
-    /// are left out: their mode differs by version, and the directory above them is closed.
+    /// One line with the remedy for every secret file that others may read. Credentials of
+    /// the unit are left out: their mode differs by version, and the directory above them is closed.
     pub fn permission_problems(&self) -> Vec<String> {
-        let guarded = |path: &PathBuf| {
-            self.credentials_directory.as_ref().is_some_and(|directory| path.starts_with(directory))
-        };
-        let open = self.secret_files().into_iter().filter(|(_, path)| !guarded(path));
-        open.filter_map(|(key, path)| Some(format!("{key}: {}", secrets::permission_problem(path)?)))
-            .collect()
+        let open = self.secret_files().into_iter().filter(|(_, path)| !self.credentials.guards(path));
+        let open = open.filter_map(|(key, path)| Some((key, secrets::permission_problem(path)?)));
+        let mut problems: Vec<String> = open.map(|(key, problem)| format!("{key}: {problem}")).collect();
+        problems.extend(self.credentials.problems().map(|problem| format!("credential: {problem}")));
+        problems
     }
 }
 

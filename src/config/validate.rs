@@ -8,6 +8,7 @@ use super::base_url::base_url;
 use super::bounds::{
     Checked, Problem, ZERO, absolute, count, days, hours, minutes, optional_span, span, whole_days, within,
 };
+use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::file::{
     ConsentTable, File, QuotaTable, ReportTable, RetryTable, SourceTable, StoreTable, SyncTable, TinkTable,
@@ -29,8 +30,8 @@ const MOST_DAYS: i64 = 36_500;
 
 /// Validates what was merged.
 pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigError> {
-    let Merged { file, secret, credentials_directory, warnings } = merged;
-    let checked = all_tables(path, file, secret, credentials_directory);
+    let Merged { file, secret, credentials, warnings } = merged;
+    let checked = all_tables(path, file, secret, credentials);
     let mut settings = checked.map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))?;
     settings.warnings = warnings;
     let found = further_warnings(&settings);
@@ -38,12 +39,12 @@ pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigEr
     Ok(settings)
 }
 
-fn all_tables(path: &Path, file: File, secret: Secret, credentials: Option<PathBuf>) -> Checked<Settings> {
+fn all_tables(path: &Path, file: File, secret: Secret, credentials: Credentials) -> Checked<Settings> {
     let File { enabled, tink, store, source, sync, quota, retry, consent, report } = file;
     Ok(Settings {
         enabled: enabled.unwrap_or(true),
         tink: TinkSettings { config_file: path.to_owned(), ..self::tink(tink, secret)? },
-        store: self::store(store, credentials.as_deref())?,
+        store: self::store(store, &credentials)?,
         source: self::source(source)?,
         sync: self::sync(sync)?,
         quota: self::quota(&quota)?,
@@ -51,7 +52,7 @@ fn all_tables(path: &Path, file: File, secret: Secret, credentials: Option<PathB
         consent: self::consent(consent)?,
         report: self::report(report)?,
         file: path.to_owned(),
-        credentials_directory: credentials,
+        credentials,
         warnings: Vec::new(),
     })
 }
@@ -119,7 +120,7 @@ fn refresh(refresh: Refresh) -> Checked<Refresh> {
     Ok(refresh)
 }
 
-fn store(table: StoreTable, credentials: Option<&Path>) -> Checked<StoreSettings> {
+fn store(table: StoreTable, credentials: &Credentials) -> Checked<StoreSettings> {
     let default = StoreSettings::default();
     let url = match table.url {
         Some(text) => store_url(&text).map_err(|problem| Problem("store.url", problem.to_owned()))?,
@@ -127,7 +128,7 @@ fn store(table: StoreTable, credentials: Option<&Path>) -> Checked<StoreSettings
     };
     let secret_file = |key, name: Option<String>, credential| {
         let named = name.map(|name| absolute(key, &name)).transpose()?;
-        Ok(named.or_else(|| secrets::credential(credentials, credential)))
+        Ok(named.or_else(|| credentials.path(credential)))
     };
     Ok(StoreSettings {
         url,

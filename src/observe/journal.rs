@@ -6,6 +6,7 @@ use crate::domain::outcome::{Outcome, Reason};
 use crate::exit::Exit;
 
 use super::log::NOTICE;
+use super::notify;
 
 const STARTED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a01";
 const CONNECTION_DONE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a02";
@@ -46,6 +47,7 @@ pub const SWITCHED_OFF_TEXT: &str =
 
 /// Tells that the emergency switch is off.
 pub fn switched_off() {
+    notify::status(SWITCHED_OFF_TEXT);
     record!(Severity::Notice, message_id = SWITCHED_OFF, "{SWITCHED_OFF_TEXT}");
 }
 

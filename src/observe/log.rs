@@ -19,7 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use super::progress;
+use super::{notify, progress};
 
 /// Target of records that journald gets as `notice`, a level that tracing does not have.
 pub const NOTICE: &str = "tink_sync::notice";
@@ -109,6 +109,7 @@ fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
 /// Tells why the program ends. Natively logged records of a process that ends at once can lose their
 /// unit's name, so such a line goes to standard error as well.
 pub fn fatal(message: &str) {
+    notify::status(message);
     tracing::error!("{message}");
     if is_journal() {
         // Nothing is left to do if even that fails.

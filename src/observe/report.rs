@@ -177,8 +177,18 @@ impl<W: Write> Reporter<W> {
                 progress::note("Tink does not answer, waiting".to_owned());
                 notify::status("Tink does not answer, waiting");
             }
-            Event::Resumed => progress::note(String::new()),
-            Event::Ended { summary, .. } => notify::status(&journal::totals(summary)),
+            Event::Resumed => {
+                progress::note(String::new());
+                notify::status(&format!(
+                    "Tink answers again, syncing {}/{} connections",
+                    self.ended, self.due
+                ));
+            }
+            Event::Ended { exit_code, summary, finished_at, .. } => notify::status(&format!(
+                "last pass ended {} with {exit_code}: {}",
+                finished_at.strftime("%F %T UTC"),
+                journal::totals(summary)
+            )),
             _ => {}
         }
     }

@@ -90,6 +90,7 @@ fn prepare(dir: &Path, sandbox: &Sandbox, connections: u32) {
 /// Runs a pass; returns its summary and its peak memory in MiB, as `/usr/bin/time` counts it.
 fn run(dir: &Path) -> (Value, u64) {
     let output = Command::new("/usr/bin/time")
+        .env("TINK_SYNC_USER", "root")
         .args(["-f", "%M", "-o"])
         .arg(dir.join("peak"))
         .arg(env!("CARGO_BIN_EXE_tink-sync"))

@@ -219,7 +219,9 @@ impl World {
     /// A command of the binary, with this world's configuration and no environment of ours.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tink-sync"));
-        command.env_clear().arg("--config").arg(self.path("tink-sync.toml")).args(args);
+        // Root stays root, also on a machine that has the service's user.
+        command.env_clear().env("TINK_SYNC_USER", "root");
+        command.arg("--config").arg(self.path("tink-sync.toml")).args(args);
         command
     }
 

@@ -89,3 +89,35 @@ fn a_database_that_may_only_be_read_is_enough() {
     chmod(&world.path("app"), 0o755);
     assert!(ran.expect(74).stderr.contains("app.db"));
 }
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
+fn root_becomes_the_service_user_before_it_opens_anything() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return println!("skipped: only root can become somebody else");
+    }
+    let world = World::new(small(2));
+    let command = |user: &str, args: &[&str]| {
+        let mut command = world.command(args);
+        // A program below a directory of root's can still be run: it is opened before the change.
+        Ran::of(command.env("TINK_SYNC_USER", user).output().unwrap())
+    };
+    let unknown = command("no-such-user-here", &["status"]).expect(2);
+    assert!(unknown.stderr.contains("there is no user no-such-user-here"), "{}", unknown.stderr);
+
+    // What only root may read is as good as not there.
+    chmod(world.dir.path(), 0o755);
+    chmod(&world.path("tink-sync.toml"), 0o600);
+    let denied = command("nobody", &["run"]).expect(78);
+    assert!(denied.stderr.contains("tink-sync.toml: cannot be read"), "{}", denied.stderr);
+    assert!(!world.path("store.db").exists());
+
+    let nobody = Some(65534);
+    for name in ["tink-sync.toml", "secret", "app.db"] {
+        chown(world.path(name), nobody, nobody).unwrap();
+    }
+    chown(world.dir.path(), nobody, nobody).unwrap();
+    command("nobody", &["run", "--format", "json"]).expect(0);
+    let store = fs::metadata(world.path("store.db")).unwrap();
+    assert_eq!((store.uid(), store.mode() & 0o777), (65534, 0o600));
+}

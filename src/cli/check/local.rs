@@ -93,7 +93,7 @@ pub(super) fn store(env: &Environment) -> Finding {
     let places = [directory, &path];
     if let Some(place) = places.into_iter().find(|place| place.exists() && !is_writable(place)) {
         let text = format!("{} is not writable for this user", place.display());
-        let remedy = "try as the service user: sudo -u tink-sync tink-sync check";
+        let remedy = "run it as the service user: sudo tink-sync check";
         return Finding::fail(Exit::Database, "store", text).remedy(remedy);
     }
     let shown = path.display();

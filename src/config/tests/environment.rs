@@ -37,7 +37,7 @@ fn a_variable_that_is_empty_counts_as_not_set() {
     let settings = case.env("CREDENTIALS_DIRECTORY", "").load().unwrap();
     assert_eq!(settings.tink.client_id.as_deref(), Some("id"));
     assert!(!settings.enabled && settings.tink.client_secret.is_none());
-    assert!(settings.warnings.is_empty() && settings.credentials_directory.is_none());
+    assert!(settings.warnings.is_empty() && !settings.credentials.is_of_service());
 }
 
 #[test]

@@ -165,11 +165,11 @@ fn create_private(path: &Path) -> Result<()> {
     let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map(drop).map_err(|e| {
         let hint = match e.kind() {
-            std::io::ErrorKind::NotFound => "its directory does not exist: create it, or change store.url",
-            std::io::ErrorKind::PermissionDenied => {
-                "run this as the service user: sudo -u tink-sync tink-sync …"
+            std::io::ErrorKind::NotFound => {
+                "its directory does not exist: create it, or change store.url".to_owned()
             }
-            _ => "see store.url",
+            std::io::ErrorKind::PermissionDenied => crate::identity::access_hint(),
+            _ => "see store.url".to_owned(),
         };
         StoreError::Unusable {
             what: "open the store",

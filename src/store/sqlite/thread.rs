@@ -175,7 +175,7 @@ pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) 
         Some(ErrorCode::ReadOnly) => "the file or its directory is read-only for this user",
         Some(ErrorCode::PermissionDenied) => "this user may not read it",
         Some(ErrorCode::CannotOpen) => {
-            "check that file and directory exist and that this user may use them, a log beside it (-wal) included; the service's own files: sudo -u tink-sync tink-sync …"
+            "check that file and directory exist and that this user may use them, a log beside it (-wal) included; the service's own files: sudo tink-sync …"
         }
         Some(ErrorCode::NotADatabase) => {
             "this is not an SQLite database: check store.url and source.database"
