@@ -7,6 +7,7 @@ pub mod connections;
 #[cfg(test)]
 mod fixture;
 mod identity;
+mod instance;
 pub mod run;
 pub mod status;
 mod table;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Environment, Failure, client, status};
+use super::{Environment, Failure, client, instance, status};
 use crate::config::Refresh;
 use crate::domain::connection::SourceRow;
 use crate::domain::event::{Event, Summary};
@@ -52,6 +52,9 @@ pub struct Args {
     /// Only the connections of these users
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub user: Vec<String>,
+    /// The connection that is the instance of the on-demand unit, as it was typed or escaped
+    #[arg(long, value_name = "NAME", hide = true, conflicts_with_all = ["connection", "user"])]
+    pub instance: Option<String>,
     /// Ignore the switch and back-off; connections named are synced although disabled
     #[arg(long)]
     pub force: bool,
@@ -117,7 +120,8 @@ impl<'a> Command<'a> {
 
     async fn run(self) -> Result<Exit, Failure> {
         let tell = self.tell();
-        if !self.env.settings.enabled && self.selection.is_all() && !self.args.force {
+        let is_pass = self.selection.is_all() && self.args.instance.is_none();
+        if !self.env.settings.enabled && is_pass && !self.args.force {
             return Ok(self.switched_off(&tell));
         }
         if self.env.settings.tink.refresh != Refresh::Never {
@@ -167,18 +171,12 @@ impl<'a> Command<'a> {
         tell: &Tell,
     ) -> Result<Exit, Failure> {
         self.mirror(store).await?;
-        let unknown = store.unknown(self.selection.clone()).await?;
-        if !unknown.is_empty() {
-            return Err(Failure::Usage(format!(
-                "unknown connection or user: {}; tink-sync status lists them",
-                unknown.join(", ")
-            )));
-        }
+        let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
         let task = Task {
             run: run.clone(),
             trigger: self.trigger,
-            selection: self.selection.clone(),
+            selection,
             force: self.args.force,
             dry_run: self.args.dry_run,
             started_at: self.env.started,
@@ -194,6 +192,25 @@ impl<'a> Command<'a> {
         self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
+    }
+
+    /// What was asked for, once the store knows the source view.
+    async fn known_selection(&self, store: &SqliteStore) -> Result<Selection, Failure> {
+        if let Some(name) = &self.args.instance {
+            let meant = instance::meanings(name);
+            let asked =
+                Selection { connections: meant.iter().cloned().map(Into::into).collect(), users: Vec::new() };
+            let unknown = store.unknown(asked).await?;
+            let known = meant.into_iter().filter(|id| !unknown.contains(id)).collect();
+            let one = instance::only(name, known).map_err(Failure::Usage)?;
+            return Ok(Selection { connections: vec![one.into()], users: Vec::new() });
+        }
+        let unknown = store.unknown(self.selection.clone()).await?;
+        if unknown.is_empty() {
+            return Ok(self.selection.clone());
+        }
+        let unknown = unknown.join(", ");
+        Err(Failure::Usage(format!("unknown connection or user: {unknown}; tink-sync status lists them")))
     }
 
     /// The journal and the report hear of every event.

@@ -91,7 +91,6 @@ fn a_database_that_may_only_be_read_is_enough() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
 fn root_becomes_the_service_user_before_it_opens_anything() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return println!("skipped: only root can become somebody else");

@@ -284,3 +284,20 @@ fn stand_alone_tables_are_read_through_the_same_view() {
     world.assert_exact(0);
     assert!(!was_asked_for(&world, 1) && !was_asked_for(&world, 2));
 }
+
+#[test]
+fn the_instance_of_a_unit_names_a_connection_typed_or_escaped() {
+    let world = World::new(small(3));
+    world.app("UPDATE app_connections SET id = 'a/b' WHERE id = 'c-2'");
+    for (name, connection) in [("c-0", "c-0"), ("c\\x2d1", "c-1"), ("a-b", "a/b")] {
+        let ran = world.run(&["--instance", name]).expect(0);
+        assert_eq!(ran.connections().keys().collect::<Vec<_>>(), [connection]);
+    }
+    world.app("UPDATE app_connections SET id = 'a-b' WHERE id = 'c-0'");
+    for (name, said) in [("a-b", "connection a-b and connection a/b"), ("d-1", "unknown connection: d-1")] {
+        let ran = world.run(&["--instance", name]).expect(2);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    // Which is meant by the escaped name is beyond doubt.
+    assert_eq!(world.run(&["--instance", "a\\x2db"]).expect(0).connections().len(), 1);
+}
