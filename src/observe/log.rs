@@ -106,14 +106,15 @@ fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
     metadata.is_ok_and(|m| stream.to_str() == Some(&format!("{}:{}", m.dev(), m.ino())))
 }
 
-/// Tells why the program ends. Natively logged records of a process that ends at once can lose their
-/// unit's name, so such a line goes to standard error as well.
+/// Tells why the program ends. A record that a process sends natively right before its end can lose the
+/// name of its unit, so under systemd this one goes to standard error, marked as an error.
 pub fn fatal(message: &str) {
     notify::status(message);
-    tracing::error!("{message}");
     if is_journal() {
-        // Nothing is left to do if even that fails.
-        let _ = writeln!(io::stderr(), "{message}");
+        // Each line would be a record of its own. Nothing is left to do if even that fails.
+        let _ = writeln!(io::stderr(), "<3>{}", message.replace(char::is_control, " "));
+    } else {
+        tracing::error!("{message}");
     }
 }
 

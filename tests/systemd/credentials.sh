@@ -18,6 +18,7 @@ systemctl start tink-sync.timer
 check 'without a secret a pass fails' not start
 check 'as a matter of configuration' failed_with 78
 check 'and says where to put it' says 'systemd-creds encrypt --name=tink-sync.client-secret' journalctl -u tink-sync -p err -o cat --no-pager
+check 'once' is 1 grep -c 'no client secret found' <(journalctl -u tink-sync -p err -o cat --no-pager)
 check 'by hand too' exits 78 tink-sync run
 
 credential
