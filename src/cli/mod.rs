@@ -6,8 +6,10 @@ mod client;
 pub mod connections;
 #[cfg(test)]
 mod fixture;
+pub mod generate;
 mod identity;
 mod instance;
+pub mod report_failure;
 pub mod run;
 pub mod status;
 mod table;
@@ -70,6 +72,20 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Those that work with the configuration, as the service user.
+    #[command(flatten)]
+    Service(ServiceCommand),
+    /// Write man pages or shell completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
+    /// Tell how a unit failed, for the failure unit
+    #[command(hide = true)]
+    ReportFailure(report_failure::Args),
+}
+
+/// The commands that work with the configuration, as the service user.
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
     /// Bring every due connection up to date, once, and exit
     Run(run::Args),
     /// Check the set-up: everything one would otherwise learn at 3 am
@@ -163,6 +179,11 @@ pub fn main() -> Exit {
 }
 
 fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> {
+    let command = match cli.command {
+        Command::Service(command) => command,
+        Command::Generate(args) => return generate::run(&args),
+        Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
+    };
     let path = cli
         .config
         .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
@@ -170,7 +191,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
     let credentials = identity::settle(&config::process_env)?;
     let settings = config::load_with(&path, &config::process_env, credentials)?;
     // `check` lists them itself.
-    for warning in settings.warnings.iter().filter(|_| !matches!(cli.command, Command::Check(_))) {
+    for warning in settings.warnings.iter().filter(|_| !matches!(command, ServiceCommand::Check(_))) {
         tracing::warn!("{warning}");
     }
     let env = Environment {
@@ -182,12 +203,12 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         verbose: cli.verbose,
         quiet: cli.quiet,
     };
-    match cli.command {
-        Command::Run(args) => run::run(&env, args),
-        Command::Check(args) => check::run(&env, &args),
-        Command::Status(args) => status::run(&env, &args),
-        Command::Why(args) => why::run(&env, &args),
-        Command::Connections(args) => connections::run(&env, args),
-        Command::Users(args) => users::run(&env, args),
+    match command {
+        ServiceCommand::Run(args) => run::run(&env, args),
+        ServiceCommand::Check(args) => check::run(&env, &args),
+        ServiceCommand::Status(args) => status::run(&env, &args),
+        ServiceCommand::Why(args) => why::run(&env, &args),
+        ServiceCommand::Connections(args) => connections::run(&env, args),
+        ServiceCommand::Users(args) => users::run(&env, args),
     }
 }

@@ -17,6 +17,7 @@ const NEEDS_USER: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a06";
 const QUARANTINED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a07";
 const UNREACHABLE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08";
 const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
+const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
 
 /// One record at a level chosen at run time; tracing wants it fixed at each place.
 macro_rules! record {
@@ -49,6 +50,31 @@ pub const SWITCHED_OFF_TEXT: &str =
 pub fn switched_off() {
     notify::status(SWITCHED_OFF_TEXT);
     record!(Severity::Notice, message_id = SWITCHED_OFF, "{SWITCHED_OFF_TEXT}");
+}
+
+/// What systemd tells the failure unit about the unit that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitFailure {
+    /// Name of the unit.
+    pub unit: String,
+    /// systemd's word for how it failed.
+    pub result: Option<String>,
+    /// Exit status or signal.
+    pub exit_code: Option<String>,
+    /// Which run of the unit it was.
+    pub invocation_id: Option<String>,
+}
+
+/// Tells that a unit failed, in a sentence for people.
+pub fn unit_failed(failure: &UnitFailure, text: &str) {
+    tracing::error!(
+        message_id = UNIT_FAILED,
+        tink.unit = failure.unit.as_str(),
+        tink.result = failure.result.as_deref(),
+        tink.exit_code = failure.exit_code.as_deref(),
+        tink.invocation_id = failure.invocation_id.as_deref(),
+        "{text}"
+    );
 }
 
 /// Writes the record of an event of run `run_id`, if it has one.

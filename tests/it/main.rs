@@ -15,6 +15,7 @@ mod consents;
 mod days;
 mod dry_run;
 mod faults;
+mod generated;
 mod harness;
 mod invariants;
 mod isolation;

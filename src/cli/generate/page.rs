@@ -1,0 +1,144 @@
+//! The man page of a command: what the command line knows of it, and for the whole program what cannot be
+//! read from there. Holds no second list of anything that is in the code.
+
+use clap::Command;
+use clap_mangen::Man;
+use roff::{Roff, bold, roman};
+
+use crate::config;
+use crate::exit::Exit;
+
+const ENVIRONMENT: [(&str, &str); 8] = [
+    (config::PATH_VARIABLE, "Path of the configuration file, unless --config is given."),
+    (config::CLIENT_ID_VARIABLE, "The client id; goes before tink.client_id."),
+    (
+        config::CLIENT_SECRET_VARIABLE,
+        "The client secret, if it is found nowhere else; accepted with a warning.",
+    ),
+    (config::ENABLED_VARIABLE, "false switches passes off, whatever the configuration says."),
+    (config::USER_VARIABLE, "The user that commands of root become, instead of tink-sync; root stays root."),
+    (config::CREDENTIALS_VARIABLE, "Directory with the credentials of the unit; set by systemd."),
+    ("JOURNAL_STREAM", "Set by systemd: records then go to the journal with their fields."),
+    ("NO_COLOR", "If set and not empty, nothing is coloured."),
+];
+
+const FILES: [(&str, &str); 6] = [
+    (config::DEFAULT_PATH, "The configuration; see tink-sync.toml(5)."),
+    (
+        "/var/lib/tink-sync/tink-sync.db",
+        "The store, an SQLite file; the views whose names end in _v1 are for reading.",
+    ),
+    (
+        "/etc/credstore.encrypted/tink-sync.client-secret",
+        "The client secret, made by systemd-creds encrypt --name=tink-sync.client-secret.",
+    ),
+    ("/etc/credstore/tink-sync.client-secret", "The client secret in plain text, readable by root only."),
+    (
+        "tink-sync.service, tink-sync.timer, tink-sync@.service",
+        "A pass, when passes are due, and the sync of one connection: systemctl start tink-sync@ID.",
+    ),
+    ("tink-sync-failure@.service", "What happens when a pass failed; change it with systemctl edit."),
+];
+
+const JOURNAL: [(&str, &str); 6] = [
+    ("journalctl -u tink-sync -p warning", "What needs a person, and nothing else."),
+    ("journalctl -u tink-sync TINK_CONNECTION_ID=c-17", "The story of one connection."),
+    ("journalctl -x -u tink-sync -n 20", "The last records, each explained."),
+    ("journalctl -u tink-sync -o json TINK_OUTCOME=failed", "Failures with all their fields, for programs."),
+    (
+        "journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID tink-sync.service)",
+        "Everything about the last pass.",
+    ),
+    ("journalctl -u 'tink-sync-failure@*'", "The alerts of failed passes."),
+];
+
+/// The title line. It has no date, so that the same program always makes the same page.
+pub(super) fn title(name: &str, section: u8) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(".TH \"{name}\" \"{section}\" \"\" \"tink-sync {version}\" \"tink-sync\"\n")
+}
+
+/// The page of `command`, whose page is called `name`; `whole` is the program itself.
+pub(super) fn of_command(name: &str, command: &Command, whole: bool) -> String {
+    let man = Man::new(command.clone());
+    let mut page = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = man
+        .render_name_section(&mut page)
+        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| man.render_description_section(&mut page))
+        .and_then(|()| man.render_options_section(&mut page));
+    let mut text = title(&name.to_uppercase(), 1);
+    text.push_str(&String::from_utf8_lossy(&page));
+    text.push_str(&sections(name, command, whole).to_roff());
+    text
+}
+
+fn sections(name: &str, command: &Command, whole: bool) -> Roff {
+    let mut more = Roff::new();
+    let below: Vec<&Command> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+    if !below.is_empty() {
+        let rows = below.iter().map(|below| {
+            let about = below.get_about().map(ToString::to_string).unwrap_or_default();
+            (below.get_name().to_owned(), format!("{about}. See {name}-{}(1).", below.get_name()))
+        });
+        list(&mut more, "COMMANDS", rows);
+    }
+    after(&mut more, command, whole);
+    if whole {
+        let codes = Exit::ALL.into_iter().map(|exit| {
+            let success = if exit.is_unit_success() { " (a success for systemd)" } else { "" };
+            (exit.code().to_string(), format!("{}{success}.", capital(exit.meaning())))
+        });
+        list(&mut more, "EXIT STATUS", codes);
+        for (title, rows) in [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES), ("JOURNAL", &JOURNAL)] {
+            list(&mut more, title, rows.iter().map(|(term, text)| ((*term).to_owned(), (*text).to_owned())));
+        }
+    }
+    more.control("SH", ["SEE ALSO"]);
+    let pages = if whole {
+        "tink-sync.toml(5), systemctl(1), journalctl(1), systemd-creds(1), systemd.timer(5)"
+    } else {
+        "tink-sync(1), tink-sync.toml(5)"
+    };
+    more.text([roman(pages)]);
+    more
+}
+
+/// A section of terms and what they mean.
+fn list(page: &mut Roff, title: &str, rows: impl Iterator<Item = (String, String)>) {
+    page.control("SH", [title]);
+    for (term, text) in rows {
+        page.control("TP", []).text([bold(term)]).text([roman(text)]);
+    }
+}
+
+/// The paragraphs below the help text: examples as they stand, anything else as text.
+fn after(page: &mut Roff, command: &Command, whole: bool) {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    for paragraph in text.split("\n\n") {
+        if let Some(examples) = paragraph.strip_prefix("Examples:\n") {
+            page.control("SH", ["EXAMPLES"]).control("nf", []);
+            for line in examples.lines() {
+                page.text([roman(line)]);
+            }
+            page.control("fi", []);
+        } else if let Some(status) = paragraph.strip_prefix("Exit status:") {
+            // The whole program has the complete table.
+            if !whole {
+                page.control("SH", ["EXIT STATUS"]).text([roman(joined(status))]);
+            }
+        } else if !paragraph.trim().is_empty() {
+            page.control("SH", ["NOTES"]).text([roman(joined(paragraph))]);
+        }
+    }
+}
+
+fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
