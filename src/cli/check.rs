@@ -144,7 +144,7 @@ fn check<'a>(env: &Environment, offline: bool, tell: &'a mut Tell<'a>) -> Result
     } else {
         checks.add(tink::findings(env, user)?)?;
     }
-    checks.add([timer::finding()])?;
+    checks.add(timer::findings(&env.settings))?;
     if !env.quiet {
         let closing = checks.closing();
         (checks.tell)(&closing)?;

@@ -13,6 +13,7 @@ pub mod report_failure;
 pub mod run;
 pub mod status;
 mod table;
+pub mod timer;
 pub mod users;
 pub mod why;
 
@@ -75,6 +76,8 @@ pub enum Command {
     /// Those that work with the configuration, as the service user.
     #[command(flatten)]
     Service(ServiceCommand),
+    /// Show how often passes start, or change it
+    Timer(timer::Args),
     /// Write man pages or shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
@@ -179,15 +182,17 @@ pub fn main() -> Exit {
 }
 
 fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> {
-    let command = match cli.command {
-        Command::Service(command) => command,
-        Command::Generate(args) => return generate::run(&args),
-        Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
-    };
     let path = cli
         .config
         .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
+    let command = match cli.command {
+        Command::Service(command) => command,
+        // Stays root: it changes a unit.
+        Command::Timer(args) => return timer::run(&config::load(&path, &config::process_env)?, &args),
+        Command::Generate(args) => return generate::run(&args),
+        Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
+    };
     let credentials = identity::settle(&config::process_env)?;
     let settings = config::load_with(&path, &config::process_env, credentials)?;
     // `check` lists them itself.

@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_mins(30);
 const BATCH: usize = 500;
 /// Once a signal has come, a pass that cannot end because a database is locked is left to itself.
 const GRACE: Duration = Duration::from_secs(10);
+/// A start that the timer asked for may wait that long for the network.
+const LATE_START: SignedDuration = SignedDuration::from_mins(5);
 /// What a pass needs at most besides its deadline and its patience: databases that are slow to open, the
 /// last connections, the end of the run.
 const MARGIN: Duration = Duration::from_mins(15);
@@ -103,9 +105,8 @@ impl<'a> Command<'a> {
             connections: args.connection.iter().cloned().map(Into::into).collect(),
             users: args.user.iter().cloned().map(Into::into).collect(),
         };
-        let by_timer = ["TRIGGER_TIMER_REALTIME_USEC", "TRIGGER_TIMER_MONOTONIC_USEC"]
-            .iter()
-            .any(|name| (env.variable)(name).is_some());
+        let told = (env.variable)("TRIGGER_TIMER_REALTIME_USEC").and_then(|time| time.into_string().ok());
+        let by_timer = told.is_some_and(|time| is_recent(&time, env.started));
         let trigger = match (&args.actor, by_timer) {
             (Some(_), _) => "app",
             (None, true) => "timer",
@@ -360,8 +361,34 @@ impl<'a> Command<'a> {
     }
 }
 
+/// Whether the time at which systemd's timer fired, in microseconds, is that of this start: a unit that is
+/// started by hand still carries the time of the timer's last one (systemd 252).
+fn is_recent(time: &str, started: Timestamp) -> bool {
+    let fired = time.parse().ok().and_then(|time| Timestamp::from_microsecond(time).ok());
+    fired.is_some_and(|fired| started.duration_since(fired).abs() < LATE_START)
+}
+
 /// The name of this machine; a system that does not tell it must not stop a pass.
 fn host() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |names| names.nodename().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_fired_long_ago_did_not_start_this_run() {
+        let started: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
+        for (seconds, recent) in
+            [(0, true), (2, true), (-200, true), (-301, false), (-21_600, false), (301, false)]
+        {
+            let fired = started.as_microsecond() + seconds * 1_000_000;
+            assert_eq!(is_recent(&fired.to_string(), started), recent, "{seconds}");
+        }
+        for text in ["", "soon", "-", "99999999999999999999"] {
+            assert!(!is_recent(text, started));
+        }
+    }
 }

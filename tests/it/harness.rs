@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde_json::Value;
 use tempfile::TempDir;
 use tink_sandbox::{Config, Rates, Sandbox, Truth};
+use tink_sync::clock::{Clock as _, SystemClock};
 
 /// A whole small installation.
 pub struct World {
@@ -237,7 +238,8 @@ impl World {
 
     /// Runs a pass as systemd's timer does.
     pub fn run_by_timer(&self) -> Ran {
-        Ran::of(self.pass(&[]).env("TRIGGER_TIMER_REALTIME_USEC", "1").output().unwrap())
+        let now = SystemClock.now().as_microsecond();
+        Ran::of(self.pass(&[]).env("TRIGGER_TIMER_REALTIME_USEC", now.to_string()).output().unwrap())
     }
 
     /// Starts a pass and goes on.

@@ -8,7 +8,8 @@ field() { records "${since[@]}" "MESSAGE_ID=${id}$1" | tail -n 1 | jq -r ".$2"; 
 messages() { journalctl --sync && journalctl -u tink-sync -o cat --no-pager "${since[@]}" "$@"; }
 # What was recorded up to here is of no interest any more.
 since=()
-forget() { since=(--after-cursor "$(journalctl -n 1 -o cat --show-cursor | sed -n 's/^-- cursor: //p')"); }
+# (Not --after-cursor: with a filter it passes over the first record.)
+forget() { since=(--since "@$EPOCHREALTIME"); }
 
 sandbox --users 4 --history-days 10
 application 4
@@ -68,7 +69,8 @@ configure 'tink.concurrency = 16'
 forget
 systemctl start --no-block tink-sync.service
 check 'the status line follows a pass' until_true says 'syncing [1-9][0-9]*/10000 connections' systemctl show -P StatusText tink-sync.service
-until_true is inactive systemctl is-active tink-sync.service || until_true is inactive systemctl is-active tink-sync.service
+# It takes longer than other waits.
+systemctl start tink-sync.service
 check 'the pass ends well' is success last_result
 count() { records "${since[@]}" "MESSAGE_ID=${id}02" | wc -l; }
 check 'no record is lost' is 10000 count
