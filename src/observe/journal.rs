@@ -67,12 +67,16 @@ pub struct UnitFailure {
 
 /// Tells that a unit failed, in a sentence for people.
 pub fn unit_failed(failure: &UnitFailure, text: &str) {
+    // The catalog's text for this record shows each of them.
+    let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let (result, exit_code) = (told(&failure.result), told(&failure.exit_code));
+    let invocation_id = told(&failure.invocation_id);
     tracing::error!(
         message_id = UNIT_FAILED,
         tink.unit = failure.unit.as_str(),
-        tink.result = failure.result.as_deref(),
-        tink.exit_code = failure.exit_code.as_deref(),
-        tink.invocation_id = failure.invocation_id.as_deref(),
+        tink.result = result,
+        tink.exit_code = exit_code,
+        tink.invocation_id = invocation_id,
         "{text}"
     );
 }

@@ -29,6 +29,7 @@ mod reconsent;
 mod removal;
 mod rows;
 mod scripted;
+mod shipped;
 mod source;
 mod values;
 mod window;

@@ -69,7 +69,7 @@ credential
 # Another user.
 check 'a stranger reads nothing' exits 78 sudo -u nobody tink-sync status
 check 'and is told the way' says 'sudo tink-sync' sudo -u nobody tink-sync status
-check 'the service user by sudo reads the store' sudo -u tink-sync tink-sync status
+check 'the service user by sudo reads the store' sudo tink-sync status
 echo 'nobody ALL=(root) NOPASSWD: /usr/bin/tink-sync' >/etc/sudoers.d/test
 check 'somebody with sudo runs a pass' sudo -u nobody sudo -n tink-sync run
 check 'still nothing of root' is tink-sync owners
