@@ -61,10 +61,14 @@ check 'the report itself is no failure' is success last_result tink-sync-failure
 # An operator's own script.
 mkdir -p /var/lib/alerts
 chmod 777 /var/lib/alerts
-drop_in tink-sync-failure@.service '[Service]' 'ExecStart=' 'ReadWritePaths=/var/lib/alerts' \
-    "ExecStart=/bin/sh -c '/usr/bin/tink-sync report-failure --unit=%i --text >/var/lib/alerts/mail'"
+examples=/usr/share/doc/tink-sync/examples
+printf '#!/bin/sh\necho "for $1:" >/var/lib/alerts/mail\ncat >>/var/lib/alerts/mail\n' >/usr/local/bin/tink-sync-alert
+chmod 755 /usr/local/bin/tink-sync-alert
+install -D -m 644 $examples/alert-script.conf /etc/systemd/system/tink-sync-failure@.service.d/alert.conf
+drop_in tink-sync-failure@.service '[Service]' 'ReadWritePaths=/var/lib/alerts'
 not start
 check 'a script takes it over' until_true test -s /var/lib/alerts/mail
+check 'with the unit' grep -qx 'for tink-sync.service:' /var/lib/alerts/mail
 check 'with the text' says 'tink-sync.service .*69' cat /var/lib/alerts/mail
 no_drop_in tink-sync-failure@.service
 
