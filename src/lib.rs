@@ -23,6 +23,7 @@
 //! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
+//! `failpoint` stands at every durable step and knows nothing of ours.
 //! `tests/it/architecture.rs` reads the sources and fails on anything else.
 //!
 //! # Invariants
@@ -50,6 +51,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod exit;
+pub mod failpoint;
 pub mod failure;
 pub mod identity;
 pub mod lifecycle;

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, ConfigError, Settings, StoreUrl};
 use crate::exit::Exit;
+use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::observe::log;
 
@@ -171,6 +172,7 @@ pub fn main() -> Exit {
         Color::Never => false,
     };
     log::start(level, wanted(io::stderr().is_terminal()), config::process_env);
+    failpoint::arm(config::process_env);
     let color = wanted(io::stdout().is_terminal());
     match dispatch(cli, started, color) {
         Ok(exit) => exit,

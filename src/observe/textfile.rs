@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::failpoint;
+
 /// Puts `text` in place of the file at `path` in one step, readable by everyone: it names nobody.
 ///
 /// # Errors
@@ -14,11 +16,13 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        failpoint::around("write the metrics", || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(text.as_bytes())?;
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.sync_all()
+        })?;
+        failpoint::around("replace the metrics", || fs::rename(&temporary, path))
     };
     write().inspect_err(|_| {
         // The collector ignores other endings; what is left behind at worst is a small file.

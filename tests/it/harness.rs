@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, params};
@@ -101,6 +101,16 @@ impl Running {
         drop(self);
     }
 
+    /// Ends it as a power cut would as soon as something is so; says whether it was still running.
+    pub fn kill_when(mut self, mut is_so: impl FnMut() -> bool) -> bool {
+        let mut child = self.0.take().unwrap();
+        while child.try_wait().unwrap().is_none() && !is_so() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        child.kill().unwrap();
+        was_killed(child.wait().unwrap())
+    }
+
     /// Its standard error, to be read while it runs.
     pub fn stderr(&mut self) -> std::process::ChildStderr {
         self.0.as_mut().unwrap().stderr.take().unwrap()
@@ -114,6 +124,12 @@ impl Drop for Running {
             child.wait().unwrap();
         }
     }
+}
+
+/// Whether a process ended as in a power cut.
+pub fn was_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.signal() == Some(9)
 }
 
 /// Waits until something is so; fails if that takes a minute.
@@ -249,7 +265,8 @@ impl World {
         Running(Some(command.spawn().unwrap()))
     }
 
-    fn pass(&self, args: &[&str]) -> Command {
+    /// The command of a pass, to be run in any way.
+    pub fn pass(&self, args: &[&str]) -> Command {
         let mut all = vec!["run", "--format", "json"];
         all.extend(args);
         self.command(&all)
@@ -296,8 +313,10 @@ impl World {
         let (rows, accounts) = (true_rows(&truth), true_accounts(&truth));
         assert_eq!(self.stored_accounts(&connection, &accounts), accounts, "accounts of {connection}");
         let stored = self.stored_rows(&connection, &accounts);
-        let missing: Vec<_> = rows.iter().filter(|row| !stored.contains(row)).take(3).collect();
-        let extra: Vec<_> = stored.iter().filter(|row| !rows.contains(row)).take(3).collect();
+        let (true_set, stored_set): (BTreeSet<_>, BTreeSet<_>) =
+            (rows.iter().collect(), stored.iter().collect());
+        let missing: Vec<_> = true_set.difference(&stored_set).take(3).collect();
+        let extra: Vec<_> = stored_set.difference(&true_set).take(3).collect();
         assert!(
             missing.is_empty() && extra.is_empty(),
             "{connection}: missing {missing:#?}, too much {extra:#?}"

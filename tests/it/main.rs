@@ -31,5 +31,7 @@ mod rows;
 mod scripted;
 mod shipped;
 mod source;
+#[cfg(debug_assertions)]
+mod storm;
 mod values;
 mod window;

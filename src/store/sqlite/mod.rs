@@ -30,6 +30,7 @@ use super::types::{
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::event::Finished;
+use crate::failpoint;
 use thread::{Db, Worker};
 
 /// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
@@ -61,12 +62,12 @@ impl SqliteStore {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        create_private(path)?;
+        failpoint::around("create the file", || create_private(path))?;
         // Two spellings of one path must find each other's lock files.
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut db = Db::new(connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path, patience);
         db.retry_busy("open the store", |conn| {
-            conn.pragma_update(None, "journal_mode", "wal")?;
+            failpoint::around("open the store", || conn.pragma_update(None, "journal_mode", "wal"))?;
             conn.execute_batch(
                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
             )
@@ -238,7 +239,7 @@ impl Store for SqliteStore {
     }
 
     async fn mirror_done(&self) -> Result<()> {
-        self.worker.write("mirror the source view", |tx, _| Ok(mirror::done(tx)?)).await
+        self.worker.write("end the mirroring", |tx, _| Ok(mirror::done(tx)?)).await
     }
 
     async fn unknown(&self, selection: Selection) -> Result<Vec<String>> {
@@ -357,8 +358,9 @@ impl Store for SqliteStore {
 
     async fn commit(&self, lease: &Lease, commit: RowCommit) -> Result<u64> {
         let lease = lease.clone();
+        let what = if commit.seal.is_some() { "write the end of a walk" } else { "write transactions" };
         self.worker
-            .write("write transactions", move |tx, _| {
+            .write(what, move |tx, _| {
                 runs::held(tx, &lease)?;
                 Ok(rows::commit(tx, lease.run, &commit)?)
             })

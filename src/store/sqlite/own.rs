@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::thread::{Db, explain};
 use super::{SqliteStore, open_reader};
+use crate::failpoint;
 use crate::store::Result;
 
 /// A connection of the stand-alone tables.
@@ -62,7 +63,7 @@ impl OwnTables {
         self.db.retry_busy(what, |conn| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
-            tx.commit()?;
+            failpoint::around(what, || tx.commit())?;
             Ok(value)
         })
     }

@@ -13,12 +13,13 @@ use super::{Fail, accounts};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::Finished;
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::failpoint;
 use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
 
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
-    hold(context, id)
+    failpoint::around("lock the run", || hold(context, id))
         .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
     sweep(db, context, new.started_at)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
@@ -275,7 +276,8 @@ pub fn finish(
     db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", [run.key])?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a file left behind is swept by nobody but harms nobody.
-        let _ = std::fs::remove_file(lock_path(context, run.id.as_str()));
+        let path = lock_path(context, run.id.as_str());
+        let _ = failpoint::around("unlock the run", || std::fs::remove_file(path));
         drop(lock);
     }
     Ok(())

@@ -3,6 +3,8 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
+use crate::failpoint;
+
 /// The migrations in order; the schema version is their number.
 const MIGRATIONS: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
 
@@ -40,7 +42,7 @@ pub fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> {
             step.execute_batch(sql)?;
             step.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
         }
-        step.commit()?;
+        failpoint::around("prepare the store", || step.commit())?;
     }
     Ok(())
 }

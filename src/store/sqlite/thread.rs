@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{BUSY_TIMEOUT, Fail};
+use crate::failpoint;
 use crate::store::{Result, StoreError};
 
 /// How long to wait between two tries while the file is locked.
@@ -82,8 +83,8 @@ impl Db {
         work: impl FnOnce(&Connection, &Context) -> std::result::Result<T, Fail>,
     ) -> Result<T> {
         self.retry_busy(what, |conn| conn.execute_batch("BEGIN IMMEDIATE"))?;
-        let done = work(&self.conn, &self.context)
-            .and_then(|value| Ok(self.conn.execute_batch("COMMIT").map(|()| value)?));
+        let commit = || failpoint::around(what, || self.conn.execute_batch("COMMIT"));
+        let done = work(&self.conn, &self.context).and_then(|value| Ok(commit().map(|()| value)?));
         done.map_err(|fail| {
             // After some errors SQLite has rolled back already; then there is nothing left to do.
             let _ = self.conn.execute_batch("ROLLBACK");
@@ -109,7 +110,10 @@ impl Worker {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::spawn(move || {
             let closed = queue.into_iter().find_map(|job| job(&mut db).break_value());
-            drop(db);
+            let Db { conn, context } = db;
+            // What cannot be closed properly is dropped, which is all that is left to do.
+            let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
+            drop(context);
             // Nobody may be waiting for the end.
             let _ = closed.map(|closed| closed.send(()));
         });

@@ -1,0 +1,171 @@
+//! Places where a debug build dies on demand, as if it had been pulled from under itself: the tests prove
+//! with them that every durable step is there as a whole or not at all. A release build has none of them.
+//! Nothing here may clean up, and nothing may behave differently because of it.
+
+use std::ffi::OsString;
+
+/// Environment: where a debug build dies, as `STEP:before` or `STEP:after` (`*` is any of them all), with
+/// `#3` behind it for the third time it gets there.
+pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
+
+/// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
+pub const STEPS: [&str; 29] = [
+    "create the file",
+    "open the store",
+    "prepare the store",
+    "close the store",
+    "lock the run",
+    "begin the run",
+    "mirror the source view",
+    "end the mirroring",
+    "write the audit log",
+    "plan the run",
+    "claim connections",
+    "claim connections again",
+    "renew leases",
+    "write accounts",
+    "remember consent warnings",
+    "write transactions",
+    "write the end of a walk",
+    "record the outcome",
+    "settle the run",
+    "postpone connections",
+    "forgive failures",
+    "drop old raw JSON",
+    "finish the run",
+    "unlock the run",
+    "write the metrics",
+    "replace the metrics",
+    "add connections",
+    "change the connection",
+    "change the user",
+];
+
+/// The two sides of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// All is prepared, nothing is durable.
+    Before,
+    /// It is durable, and nobody knows yet.
+    After,
+}
+
+impl Side {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Before, Self::After];
+
+    /// As in [`VARIABLE`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+/// Does one durable step, between the two points of its name.
+///
+/// # Errors
+/// Those of the step.
+pub fn around<T, E>(step: &'static str, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    reached(step, Side::Before);
+    let done = act()?;
+    reached(step, Side::After);
+    Ok(done)
+}
+
+/// Takes from the environment where to die.
+pub fn arm(variable: fn(&str) -> Option<OsString>) {
+    #[cfg(debug_assertions)]
+    if let Some(point) = variable(VARIABLE) {
+        debug::arm(&point.to_string_lossy());
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = variable;
+}
+
+/// Dies here if that was asked for.
+fn reached(step: &'static str, side: Side) {
+    #[cfg(debug_assertions)]
+    debug::reached(step, side);
+    #[cfg(not(debug_assertions))]
+    let _ = (step, side);
+}
+
+/// All that a release build does not have.
+#[cfg(debug_assertions)]
+mod debug {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use nix::sys::signal::{Signal, raise};
+
+    use super::{STEPS, Side};
+
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    pub(super) fn arm(point: &str) {
+        // Whoever arms twice keeps the first.
+        let _ = ARMED.set(Armed::parse(point));
+    }
+
+    pub(super) fn reached(step: &'static str, side: Side) {
+        debug_assert!(STEPS.contains(&step), "{step:?} is missing in failpoint::STEPS");
+        if ARMED.get().is_some_and(|armed| armed.strikes(step, side)) {
+            // No handler, no destructor, no flush: nothing else ends a process like that.
+            let _ = raise(Signal::SIGKILL);
+        }
+    }
+
+    /// A point and how often it is still passed.
+    #[derive(Debug)]
+    pub(super) struct Armed {
+        point: String,
+        nth: u32,
+        seen: AtomicU32,
+    }
+
+    impl Armed {
+        pub(super) fn parse(text: &str) -> Self {
+            let (point, nth) = text.rsplit_once('#').unwrap_or((text, "1"));
+            Self { point: point.to_owned(), nth: nth.parse().unwrap_or(1), seen: AtomicU32::new(0) }
+        }
+
+        pub(super) fn strikes(&self, step: &str, side: Side) -> bool {
+            let (name, when) = self.point.rsplit_once(':').unwrap_or((&self.point, ""));
+            let is_it = name == "*" || (name == step && when == side.as_str());
+            is_it && self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.nth
+        }
+    }
+}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::Side::{After, Before};
+    use super::debug::Armed;
+    use super::*;
+
+    #[test]
+    fn a_point_strikes_once_at_its_side_and_time() {
+        let armed = Armed::parse("record the outcome:after#2");
+        assert!(!armed.strikes("record the outcome", After));
+        assert!(!armed.strikes("record the outcome", Before));
+        assert!(!armed.strikes("settle the run", After));
+        assert!(armed.strikes("record the outcome", After));
+        assert!(!armed.strikes("record the outcome", After));
+        assert!(Armed::parse("settle the run:before").strikes("settle the run", Before));
+    }
+
+    #[test]
+    fn the_star_counts_every_point() {
+        let armed = Armed::parse("*#3");
+        assert!(!armed.strikes("plan the run", Before) && !armed.strikes("plan the run", After));
+        assert!(armed.strikes("claim connections", Before));
+    }
+
+    #[test]
+    fn an_unarmed_step_is_just_done_and_tells_its_error() {
+        assert_eq!(around("plan the run", || Ok::<_, ()>(7)), Ok(7));
+        assert_eq!(around("plan the run", || Err::<(), _>("no")), Err("no"));
+    }
+}
