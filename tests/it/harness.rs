@@ -289,18 +289,27 @@ impl World {
 
     /// Fails unless the live rows, accounts and balances of connection `c-<n>` are Tink's, exactly.
     pub fn assert_exact(&self, n: usize) {
+        if let Some(difference) = self.difference(n) {
+            panic!("c-{n}: {difference}");
+        }
+    }
+
+    /// What of the live rows, accounts and balances of connection `c-<n>` is not Tink's, if anything.
+    pub fn difference(&self, n: usize) -> Option<String> {
         let truth = self.sandbox.truth(&self.users[n]);
         let connection = format!("c-{n}");
         let (rows, accounts) = (true_rows(&truth), true_accounts(&truth));
-        assert_eq!(self.stored_accounts(&connection, &accounts), accounts, "accounts of {connection}");
+        let stored = self.stored_accounts(&connection, &accounts);
+        if stored != accounts {
+            return Some(format!("accounts are {stored:#?}, not {accounts:#?}"));
+        }
         let stored = self.stored_rows(&connection, &accounts);
         let missing: Vec<_> = rows.iter().filter(|row| !stored.contains(row)).take(3).collect();
         let extra: Vec<_> = stored.iter().filter(|row| !rows.contains(row)).take(3).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{connection}: missing {missing:#?}, too much {extra:#?}"
-        );
-        assert_eq!(stored.len(), rows.len(), "{connection} holds a row twice");
+        if !missing.is_empty() || !extra.is_empty() {
+            return Some(format!("missing {missing:#?}, too much {extra:#?}"));
+        }
+        (stored.len() != rows.len()).then(|| "a row is held twice".to_owned())
     }
 
     /// [`Self::assert_exact`] for every connection.
