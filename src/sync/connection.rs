@@ -141,7 +141,7 @@ impl Ending {
     }
 
     fn of(error: &tink::Error) -> Self {
-        let Verdict { outcome, reason, transient, hint } = policy::verdict(error.kind);
+        let Verdict { outcome, reason, transient, .. } = policy::verdict(error.kind);
         Self {
             outcome,
             reason: Some(reason),
@@ -149,7 +149,7 @@ impl Ending {
             request_id: error.request_id.clone(),
             retry_after: error.retry_after,
             transient,
-            hint,
+            hint: policy::hint(error),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::outcome::{Outcome, Reason};
-use crate::tink::{Error, ErrorKind};
+use crate::tink::{Endpoint, Error, ErrorKind};
 
 /// Failures in a row that change nothing: the next pass tries again, and a mended bank shows at once.
 const FREE_FAILURES: u32 = 5;
@@ -72,6 +72,17 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
     }
 }
 
+/// What a failed call says about Tink as a whole. A client token that cannot be read is no user's trouble:
+/// whoever answers there, a proxy or a page for people, it is not Tink.
+pub fn hint(error: &Error) -> Hint {
+    if is_unreadable_client_token(error) { Hint::MayBeAway } else { verdict(error.kind).hint }
+}
+
+fn is_unreadable_client_token(error: &Error) -> bool {
+    error.endpoint == Endpoint::ClientToken
+        && matches!(error.kind, ErrorKind::Malformed | ErrorKind::TooLarge)
+}
+
 /// Whether a failed read is what an expired consent looks like (tink-api.md 3.1: 4xx after decay).
 pub fn is_refusal(error: &Error) -> bool {
     use ErrorKind::{BadRequest, Client4xx, Forbidden, NotFound, Unauthorized};
@@ -81,6 +92,7 @@ pub fn is_refusal(error: &Error) -> bool {
 /// Whether a failed probe means that Tink as a whole is away.
 pub fn is_outage(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server)
+        || is_unreadable_client_token(error)
 }
 
 /// When a connection with this many failures in a row may be tried again; none is at the next pass.
@@ -117,6 +129,16 @@ mod tests {
         let all: Vec<Option<i64>> = (4..10).map(hours).collect();
         assert_eq!(all, [None, None, Some(8), Some(16), Some(24), Some(24)]);
         assert_eq!(hours(u32::MAX), Some(24));
+    }
+
+    #[test]
+    fn an_unreadable_client_token_is_an_outage_and_an_unreadable_answer_to_a_user_is_not() {
+        for kind in [ErrorKind::Malformed, ErrorKind::TooLarge] {
+            let everybodys = Error::new(kind, Endpoint::ClientToken, "");
+            assert!(is_outage(&everybodys) && hint(&everybodys) == Hint::MayBeAway);
+            let one_users = Error::new(kind, Endpoint::AuthorizationGrant, "");
+            assert!(!is_outage(&one_users) && hint(&one_users) == Hint::Answers);
+        }
     }
 
     #[test]

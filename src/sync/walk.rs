@@ -46,6 +46,8 @@ struct Gathered {
     ids: HashSet<TransactionId>,
     /// A record's id could not be read, so no row can be said to be missing.
     unnamed: bool,
+    /// A record was a transaction.
+    readable: bool,
     rows_read: u64,
 }
 
@@ -54,6 +56,7 @@ impl Gathered {
         for record in records {
             match record {
                 Record::Row { transaction, raw } => {
+                    self.readable = true;
                     if self.ids.insert(transaction.id.clone()) {
                         self.rows_read += 1;
                     } else {
@@ -82,6 +85,11 @@ impl Gathered {
     /// The oldest date among the rows not yet written.
     fn oldest(&self) -> Option<Date> {
         self.rows.iter().filter_map(|row| row.transaction.booked_date).min()
+    }
+
+    /// Records came, and none of them could be read: such a walk has seen nothing of its window.
+    fn is_illegible(&self) -> bool {
+        !self.readable && (self.unnamed || !self.ids.is_empty())
     }
 
     /// Whether a row that is not among these is missing: an empty list never says so.
@@ -228,7 +236,7 @@ impl<S: Store> Walk<'_, S> {
     async fn seal(&self, window: &Window, mut gathered: Gathered) -> Result<Option<Reason>, Trouble> {
         let oldest = gathered.oldest();
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
-        if !self.healthy {
+        if !self.healthy || gathered.is_illegible() {
             self.commit(commit).await?;
             return Ok(None);
         }

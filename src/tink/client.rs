@@ -42,7 +42,7 @@ impl Client {
     /// tells whether Tink is there, the client accepted and the user known. The caller repeats.
     ///
     /// # Errors
-    /// As they come; 400, 401 and 403 on the client token are
+    /// As they come; a refusal of the client token is
     /// [`ClientRefused`](super::ErrorKind::ClientRefused).
     pub async fn probe(&self, user: Option<&TinkUser>) -> Result<(), Error> {
         self.tokens().probe(self.effort(&Tally::default()), user).await

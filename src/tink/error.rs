@@ -37,7 +37,7 @@ pub enum ErrorKind {
     ScopeMissing,
     /// Tink does not know the user (404 on the grant).
     UserUnknown,
-    /// Tink refuses the client id or secret, or the app may not grant.
+    /// Tink refuses the client id or secret or any call for a client token, or the app may not grant.
     ClientRefused,
     /// Tink refuses access to this user.
     GrantRefused,

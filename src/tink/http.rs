@@ -90,12 +90,19 @@ impl Transport {
         parse: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<Answer<T>, Error> {
         let mut done = 0;
+        let mut before: Option<Error> = None;
         loop {
             let repeated = request.repeated || done > 0;
             let error = match self.attempt(request, tally, repeated, &parse).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            // A code whose answer was lost is used up: what befell that answer is the failure to tell.
+            let is_spent =
+                request.endpoint == Endpoint::CodeExchange && matches!(error.status, Some(400 | 401));
+            if let Some(lost) = before.filter(|_| is_spent) {
+                return Err(Error { status: error.status, ..lost });
+            }
             done += 1;
             match self.retry.judge(&error, done, request.tries) {
                 Verdict::Again(wait) => {
@@ -111,6 +118,7 @@ impl Transport {
                 }
                 Verdict::Fail => return Err(error),
             }
+            before = Some(error);
         }
     }
 

@@ -130,7 +130,8 @@ impl Tokens {
 
     /// A new client token, whatever its scopes.
     pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        let refused = |error: &Error| matches!(error.status, Some(400 | 401 | 403));
+        // Whatever refuses this call refuses the client: no user has a part in it.
+        let refused = |error: &Error| matches!(error.status, Some(300..=407 | 409..=428 | 430..=499));
         let result = match self.ask(effort).await {
             Err(error) if refused(&error) && effort.tries > 1 => {
                 sleep(effort.transport.retry.backoff(0)).await;
@@ -161,8 +162,8 @@ impl Tokens {
             if error.endpoint != Endpoint::ClientToken {
                 effort.transport.count_token_failure();
             }
-            match (error.endpoint, error.status) {
-                (Endpoint::CodeExchange, Some(401)) => error.with_kind(ErrorKind::GrantRefused),
+            match (error.endpoint, error.kind) {
+                (Endpoint::CodeExchange, ErrorKind::Unauthorized) => error.with_kind(ErrorKind::GrantRefused),
                 _ => error,
             }
         })

@@ -308,20 +308,29 @@ impl World {
 
     /// Fails unless the live rows, accounts and balances of connection `c-<n>` are Tink's, exactly.
     pub fn assert_exact(&self, n: usize) {
+        if let Some(difference) = self.difference(n) {
+            panic!("c-{n}: {difference}");
+        }
+    }
+
+    /// What of the live rows, accounts and balances of connection `c-<n>` is not Tink's, if anything.
+    pub fn difference(&self, n: usize) -> Option<String> {
         let truth = self.sandbox.truth(&self.users[n]);
         let connection = format!("c-{n}");
         let (rows, accounts) = (true_rows(&truth), true_accounts(&truth));
-        assert_eq!(self.stored_accounts(&connection, &accounts), accounts, "accounts of {connection}");
+        let stored = self.stored_accounts(&connection, &accounts);
+        if stored != accounts {
+            return Some(format!("accounts are {stored:#?}, not {accounts:#?}"));
+        }
         let stored = self.stored_rows(&connection, &accounts);
         let (true_set, stored_set): (BTreeSet<_>, BTreeSet<_>) =
             (rows.iter().collect(), stored.iter().collect());
         let missing: Vec<_> = true_set.difference(&stored_set).take(3).collect();
         let extra: Vec<_> = stored_set.difference(&true_set).take(3).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{connection}: missing {missing:#?}, too much {extra:#?}"
-        );
-        assert_eq!(stored.len(), rows.len(), "{connection} holds a row twice");
+        if !missing.is_empty() || !extra.is_empty() {
+            return Some(format!("missing {missing:#?}, too much {extra:#?}"));
+        }
+        (stored.len() != rows.len()).then(|| "a row is held twice".to_owned())
     }
 
     /// [`Self::assert_exact`] for every connection.

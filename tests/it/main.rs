@@ -21,6 +21,7 @@ mod invariants;
 mod isolation;
 mod limits;
 mod mass;
+mod matrix;
 mod metrics;
 mod outage;
 mod permissions;

@@ -97,6 +97,25 @@ fn an_outage_or_a_refused_client_is_held_against_nobody() {
 }
 
 #[test]
+fn whatever_keeps_the_client_token_back_is_held_against_nobody() {
+    let world = World::new(small(6));
+    for (action, code) in [
+        (Action::Html, 69),
+        (Action::gzip_bomb(32 << 20), 69),
+        (Action::status(404), 77),
+        (Action::status(409), 77),
+    ] {
+        for_everybody(&world, action, Some(Endpoint::ClientToken));
+        // More often than a connection may fail before it backs off.
+        (0..7).for_each(|_| drop(world.run(&[]).expect(code)));
+        world.sandbox.clear_faults();
+        assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+    }
+    assert_eq!(world.run(&[]).expect(0).total("synced"), 6, "nobody backs off");
+    world.assert_all_exact();
+}
+
+#[test]
 fn server_errors_for_everybody_are_an_outage() {
     let world = World::new(small(20));
     world.run(&[]).expect(0);

@@ -59,6 +59,18 @@ fn a_record_on_two_pages_is_one_record_of_the_quarantine() {
 }
 
 #[test]
+fn a_walk_on_which_nothing_could_be_read_is_not_complete() {
+    let row = booked("old", -200, "-100", "TRAM");
+    let sam = Sam::new();
+    let ran = ended(sam.pass(at(1, [broken(row.clone()), nameless(-1)])), 0, "synced", None);
+    assert_eq!((ran.total("quarantined"), sam.account(A1, "complete_through")), (2, None));
+    // Far outside of the window that a watermark of today would give.
+    ended(sam.pass(at(2, [row])), 0, "synced", None);
+    assert_eq!(sam.live(), ["old"]);
+    assert_eq!(sam.account(A1, "complete_through"), Some(day(0).to_string()));
+}
+
+#[test]
 fn a_healed_record_leaves_the_quarantine_and_is_stored() {
     let row = booked("t", -1, "-100", "TRAM");
     let sam = Sam::with(at(1, [broken(row.clone())]));

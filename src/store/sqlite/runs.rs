@@ -235,7 +235,7 @@ pub fn forgive(db: &Connection, run: i64) -> rusqlite::Result<()> {
         "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
          WHERE last_attempt_run = ?1 AND key IN (
              SELECT connection FROM ts_run_connections
-             WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing'))",
+             WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large'))",
         [run],
     )?;
     Ok(())

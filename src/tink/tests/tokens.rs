@@ -113,6 +113,26 @@ async fn a_refused_code_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn a_code_spent_on_lost_answers_tells_what_befell_them() {
+    let fake = Fake::start().await;
+    let lost_and_spent = [Reply::new(200, "<html>"), Reply::new(400, "")];
+    fake.on("exchange", lost_and_spent.iter().cycle().take(4).cloned());
+    let error = consents_error(&client(&fake)).await;
+    assert_eq!((error.kind, error.endpoint), (ErrorKind::Malformed, Endpoint::CodeExchange));
+    assert_eq!((fake.count("exchange"), fake.count("grant")), (4, 2));
+}
+
+#[tokio::test]
+async fn whatever_refuses_the_client_token_refuses_the_client() {
+    for status in [302, 400, 401, 403, 404, 409] {
+        let fake = Fake::start().await;
+        fake.on("client", replies(status, "", 9));
+        let error = consents_error(&client(&fake)).await;
+        assert_eq!((error.kind, fake.count("client")), (ErrorKind::ClientRefused, 2), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn the_repetitions_of_a_mint_do_not_multiply() {
     let fake = Fake::start().await;
     fake.on("exchange", [Reply::new(503, ""), Reply::new(503, ""), Reply::new(400, "")]);

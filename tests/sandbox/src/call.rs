@@ -91,6 +91,12 @@ impl Params {
         (!values.is_empty()).then_some(values)
     }
 
+    /// The others than `name`.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(key, _)| key != name).cloned().collect())
+    }
+
     /// All parameters.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -98,7 +104,7 @@ impl Params {
 }
 
 /// A call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Call {
     /// Where it goes.
     pub endpoint: Endpoint,

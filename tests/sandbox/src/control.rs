@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::call::{Endpoint, Params};
+use crate::edit::Edit;
 use crate::fault::{Action, Fault, Times};
 use crate::reply::{Family, Reply};
 use crate::state::Shared;
@@ -72,6 +73,7 @@ struct FaultSpec {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     body: String,
+    edit: Option<Edit>,
     #[serde(default)]
     ms: u64,
     #[serde(default)]
@@ -96,6 +98,8 @@ impl FaultSpec {
             "big_body" => Action::BigBody(self.bytes),
             "malformed" => Action::Malformed,
             "html" => Action::Html,
+            "gzip_bomb" => Action::gzip_bomb(self.bytes),
+            "edit" => Action::Edit(self.edit.ok_or("`edit` is missing")?),
             "garbage" => Action::Garbage(self.body.into_bytes()),
             other => return Err(format!("no such action: {other}")),
         };

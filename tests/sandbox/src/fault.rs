@@ -2,10 +2,15 @@
 //!
 //! It only decides which fault strikes a call; carrying it out is `server`'s part. With nothing queued it costs one load.
 
+use std::io::{self, Read as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::read::GzEncoder;
+
+use crate::edit::Edit;
 use crate::lock;
 
 pub use crate::call::Endpoint;
@@ -104,6 +109,10 @@ pub enum Action {
     Html,
     /// Status 200 with these bytes as the body.
     Garbage(Vec<u8>),
+    /// Status 200 with these bytes as the body, which is said to be packed by gzip.
+    Gzip(Vec<u8>),
+    /// The real answer, changed.
+    Edit(Edit),
 }
 
 impl Action {
@@ -119,6 +128,17 @@ impl Action {
             headers: vec![("Retry-After".to_owned(), retry_after.to_owned())],
             body: String::new(),
         }
+    }
+
+    /// A small packed body that unpacks to so many blanks.
+    ///
+    /// # Panics
+    /// Never: memory takes whatever is written.
+    pub fn gzip_bomb(size: u64) -> Self {
+        let mut packed = Vec::new();
+        let mut blanks = GzEncoder::new(io::repeat(b' ').take(size), Compression::fast());
+        blanks.read_to_end(&mut packed).expect("memory takes whatever is written");
+        Self::Gzip(packed)
     }
 }
 

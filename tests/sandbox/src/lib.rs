@@ -33,6 +33,7 @@ mod config;
 mod control;
 mod credentials;
 mod detail;
+mod edit;
 mod fault;
 mod hash;
 mod json;
@@ -58,6 +59,7 @@ mod world;
 
 pub use call::Endpoint;
 pub use config::{Config, Rates, RefreshMode};
+pub use edit::Edit;
 pub use fault::{Action, Fault, Times};
 pub use meter::Logged;
 pub use money::canonical;

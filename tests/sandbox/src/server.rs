@@ -183,6 +183,15 @@ async fn carry_out(
         Some(Action::Garbage(bytes)) => {
             respond(Reply { body: Bytes::from(bytes), ..Reply::json(String::new()) }, &ReplyBody::whole)
         }
+        Some(Action::Gzip(bytes)) => {
+            let headers = vec![("Content-Encoding".to_owned(), "gzip".to_owned())];
+            let reply = Reply { body: Bytes::from(bytes), headers, ..Reply::json(String::new()) };
+            respond(reply, &ReplyBody::whole)
+        }
+        Some(Action::Edit(edit)) => {
+            let next_day = || shared.set_day(shared.day() + 1);
+            respond(edit.apply(call, |call| dispatch(shared, call), next_day), &ReplyBody::whole)
+        }
         Some(Action::Status { code, headers, body }) => {
             let mut reply = call.refuse(code, "sandbox.fault", "a fault was asked for");
             if !body.is_empty() {
