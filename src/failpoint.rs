@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 29] = [
+pub const STEPS: [&str; 32] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -23,6 +23,8 @@ pub const STEPS: [&str; 29] = [
     "claim connections",
     "claim connections again",
     "renew leases",
+    "note the use of a token",
+    "write new tokens",
     "write accounts",
     "remember consent warnings",
     "write transactions",
@@ -39,6 +41,7 @@ pub const STEPS: [&str; 29] = [
     "add connections",
     "change the connection",
     "change the user",
+    "seal tokens anew",
 ];
 
 /// The two sides of a step.

@@ -83,7 +83,7 @@ pub(super) fn known(env: &Environment) -> Result<Vec<KnownConnection>, Failure> 
 /// The source view as it is now.
 pub(super) fn source_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
     let (path, view) = env.source()?;
-    Ok(source::read_view(&path, &view, env.clock.now(), Duration::ZERO)?)
+    Ok(source::read_view(&path, &view, env.vault()?.as_ref(), env.clock.now(), Duration::ZERO)?)
 }
 
 /// A connection with the fields of `connections_v1`, and what else is worth knowing.

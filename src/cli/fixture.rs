@@ -127,7 +127,7 @@ impl Fixture {
             started_at: now,
         };
         let run = store.begin_run(new).await.unwrap();
-        let rows = source::read_view(&path, source::OWN_VIEW, now, std::time::Duration::ZERO).unwrap();
+        let rows = source::read_view(&path, source::OWN_VIEW, None, now, std::time::Duration::ZERO).unwrap();
         store.mirror(rows).await.unwrap();
         store.mirror_done().await.unwrap();
         (store, run)

@@ -9,6 +9,7 @@ mod fixture;
 pub mod generate;
 mod identity;
 mod instance;
+pub mod rekey;
 pub mod report_failure;
 pub mod run;
 pub mod status;
@@ -30,6 +31,7 @@ use crate::exit::Exit;
 use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::observe::log;
+use crate::vault::Vault;
 
 /// Keep bank data fresh for every connected user of an application that uses Tink.
 #[derive(Debug, Parser)]
@@ -102,6 +104,8 @@ pub enum ServiceCommand {
     Connections(connections::Args),
     /// List users of the stand-alone store and set their entitlement
     Users(users::Args),
+    /// Seal the tokens of older links with another key
+    Rekey(rekey::Args),
 }
 
 /// What every command gets.
@@ -136,6 +140,20 @@ impl Environment {
                     "postgres:// is not supported by this release; use sqlite:/path/to/file".to_owned();
                 Err(ConfigError::key(&self.settings.file, "store.url", problem).into())
             }
+        }
+    }
+
+    /// The vault for tokens of older links; none without a key.
+    ///
+    /// # Errors
+    /// [`Failure::Config`] if the key that is named cannot be read or is none.
+    pub fn vault(&self) -> Result<Option<Vault>, Failure> {
+        let problem =
+            |problem: String| ConfigError::key(&self.settings.file, "store.token_key_file", problem);
+        match &self.settings.store.token_key {
+            None => Ok(None),
+            Some(Err(error)) => Err(problem(format!("the key {error}")).into()),
+            Some(Ok(key)) => Ok(Some(Vault::new(key).map_err(|error| problem(format!("the key {error}")))?)),
         }
     }
 
@@ -217,5 +235,6 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Why(args) => why::run(&env, &args),
         ServiceCommand::Connections(args) => connections::run(&env, args),
         ServiceCommand::Users(args) => users::run(&env, args),
+        ServiceCommand::Rekey(args) => rekey::run(&env, &args),
     }
 }

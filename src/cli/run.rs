@@ -24,6 +24,7 @@ use crate::store::sqlite::source::{self, OWN_VIEW};
 use crate::store::{NewRun, Run, Selection, Store};
 use crate::sync::connection::{Context, Options};
 use crate::sync::pass::{Pass, Task};
+use crate::sync::rotation::Renewals;
 use crate::tink::Client;
 
 /// How long to wait for Tink as a whole, unless configured, when nobody watches.
@@ -80,7 +81,7 @@ pub struct Args {
 /// [`Failure`], with nothing half-written.
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(Command::new(env, args).run());
+    let exit = runtime.block_on(Command::new(env, args)?.run());
     progress::clear();
     // Requests of connections that were cut short are not waited for.
     runtime.shutdown_background();
@@ -97,10 +98,11 @@ struct Command<'a> {
     trigger: &'static str,
     selection: Selection,
     patience: Duration,
+    renewals: Renewals,
 }
 
 impl<'a> Command<'a> {
-    fn new(env: &'a Environment, args: Args) -> Self {
+    fn new(env: &'a Environment, args: Args) -> Result<Self, Failure> {
         let selection = Selection {
             connections: args.connection.iter().cloned().map(Into::into).collect(),
             users: args.user.iter().cloned().map(Into::into).collect(),
@@ -116,7 +118,8 @@ impl<'a> Command<'a> {
         let default = if watched { Duration::ZERO } else { PATIENCE };
         let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
         let id = format!("{}-{:08x}", env.started.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..));
-        Self { env, args, run_id: id.into(), trigger, selection, patience }
+        let renewals = Renewals { vault: env.vault()?.map(Arc::new), ..Renewals::default() };
+        Ok(Self { env, args, run_id: id.into(), trigger, selection, patience, renewals })
     }
 
     async fn run(self) -> Result<Exit, Failure> {
@@ -158,6 +161,9 @@ impl<'a> Command<'a> {
             // Should that fail too, the first failure is the one to tell, and the next run ends this one.
             let _ = store.finish_run(&run, "{}".to_owned(), code, self.env.clock.now()).await;
         }
+        // A token that is being renewed must not get lost: Tink has given it, or is about to.
+        self.renewals.under_way.close();
+        self.renewals.under_way.wait().await;
         store.close().await;
         ended
     }
@@ -284,8 +290,16 @@ impl<'a> Command<'a> {
             return Ok(());
         }
         let (now, patience) = (self.env.clock.now(), self.patience);
-        let read = move || source::read_view(&path, &view, now, patience);
-        let mut rows = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??.into_iter();
+        let vault = self.renewals.vault.clone();
+        let read = move || source::read_view(&path, &view, vault.as_deref(), now, patience);
+        let rows = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+        if let Some(row) = rows.iter().find(|row| row.unsealed) {
+            tracing::warn!(
+                "the source view gives refresh tokens (connection {} for one), and there is no key to seal them with: they are passed over; set store.token_key_file, or take the column away",
+                row.connection_id
+            );
+        }
+        let mut rows = rows.into_iter();
         loop {
             let batch: Vec<SourceRow> = rows.by_ref().take(BATCH).collect();
             if batch.is_empty() {
@@ -357,7 +371,8 @@ impl<'a> Command<'a> {
             consent_warn: settings.consent.warn.clone(),
             keep_raw: settings.sync.keep_raw.map(signed),
         };
-        Context { store, client, clock: Arc::clone(&self.env.clock), options, tell }
+        let renewals = self.renewals.clone();
+        Context { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }
     }
 }
 

@@ -163,6 +163,8 @@ pub struct StoreSettings {
     pub url: StoreUrl,
     /// File with the key that seals refresh tokens; a credential of that name is found by itself.
     pub token_key_file: Option<PathBuf>,
+    /// The key itself, or why what was named or found cannot be read.
+    pub token_key: Option<Result<SecretString, String>>,
     /// PostgreSQL password file; a credential of that name is found by itself.
     pub pgpass_file: Option<PathBuf>,
 }
@@ -170,7 +172,7 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         let file = PathBuf::from("/var/lib/tink-sync/tink-sync.db");
-        Self { url: StoreUrl::Sqlite(file), token_key_file: None, pgpass_file: None }
+        Self { url: StoreUrl::Sqlite(file), token_key_file: None, token_key: None, pgpass_file: None }
     }
 }
 

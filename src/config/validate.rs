@@ -130,8 +130,13 @@ fn store(table: StoreTable, credentials: &Credentials) -> Checked<StoreSettings>
         let named = name.map(|name| absolute(key, &name)).transpose()?;
         Ok(named.or_else(|| credentials.path(credential)))
     };
+    let token_key = match &table.token_key_file {
+        Some(name) => Some(secrets::read(Path::new(name)).map_err(|error| error.to_string())),
+        None => credentials.one_line(secrets::TOKEN_KEY),
+    };
     Ok(StoreSettings {
         url,
+        token_key,
         token_key_file: secret_file("store.token_key_file", table.token_key_file, secrets::TOKEN_KEY)?,
         pgpass_file: secret_file("store.pgpass_file", table.pgpass_file, secrets::PGPASS)?,
     })

@@ -35,4 +35,21 @@ pub struct SourceRow {
     pub priority: i64,
     /// What is wrong with the row, if anything: such a row fails alone.
     pub problem: Option<String>,
+    /// Tokens of an older link, sealed.
+    pub seed: Option<Seed>,
+    /// It brings tokens, and there is no key to seal them with: they are passed over.
+    pub unsealed: bool,
+}
+
+/// Tokens of an older link as the application gives them, sealed at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// Taken over once for each value.
+    pub version: String,
+    /// The token that renews.
+    pub refresh: Vec<u8>,
+    /// The token it last gave.
+    pub access: Option<Vec<u8>>,
+    /// When that one ends; none is not known.
+    pub access_until: Option<Timestamp>,
 }

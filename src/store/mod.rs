@@ -113,6 +113,20 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// only the run record is written: it is this run's own.
     fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Finished>> + Send;
 
+    /// The sealed tokens of a connection, if it has any.
+    fn tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<SealedTokens>>> + Send;
+
+    /// Notes, durably, that a refresh token is about to be presented; none if it may not be.
+    fn ask_tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<Asking>>> + Send;
+
+    /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has settled it.
+    fn renew_tokens(
+        &self,
+        asking: Asking,
+        renewal: Renewal,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool>> + Send;
+
     /// A user whose connection worked before, to probe Tink with.
     fn probe_user(&self) -> impl Future<Output = Result<Option<TinkUser>>> + Send;
 

@@ -126,6 +126,8 @@ pub struct Claim {
     pub user_id: UserId,
     /// Whom to ask Tink for.
     pub tink_user: Option<TinkUser>,
+    /// Whether it has tokens of its own, of an older link.
+    pub has_tokens: bool,
     /// When the entitlement ends.
     pub entitled_until: Option<Timestamp>,
     /// What is wrong with its row in the source view.
@@ -411,4 +413,57 @@ pub struct LiveQuery {
     pub account: i64,
     /// The dates of the walk; rows without a date always count.
     pub window: Window,
+}
+
+/// How it stands with the tokens of an older link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// They can be used.
+    Ready,
+    /// A run is asking for new ones, and nobody else may.
+    Asked,
+    /// They were used up or refused.
+    Lost,
+}
+
+/// The tokens of an older link, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedTokens {
+    /// How it stands with them.
+    pub state: TokenState,
+    /// The token that renews.
+    pub refresh: Vec<u8>,
+    /// The token it last gave.
+    pub access: Option<Vec<u8>>,
+    /// When that one ends; none is not known.
+    pub access_until: Option<Timestamp>,
+}
+
+/// The right to present a refresh token once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// Key of the connection.
+    pub connection: i64,
+    /// Its id.
+    pub connection_id: ConnectionId,
+    /// Which asking it is.
+    pub number: i64,
+}
+
+/// What came of presenting a refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// New tokens, sealed.
+    Renewed {
+        /// Another token that renews; none if the old one stays good.
+        refresh: Option<Vec<u8>>,
+        /// The new token of the calls.
+        access: Vec<u8>,
+        /// When that one ends.
+        until: Option<Timestamp>,
+    },
+    /// The request never left: the token is as good as before.
+    NotAsked,
+    /// It was refused, or nobody knows what came of it; in words.
+    Lost(String),
 }

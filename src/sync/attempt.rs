@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Context, Ending, Story, Tally};
 use super::policy::{self, Hint};
+use super::rotation::Rotation;
 use crate::domain::event::Finished;
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Claim, Record, Result, Store, StoreError};
+use crate::tink::OwnTokens;
 
 /// The rounds of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,21 +56,22 @@ pub async fn attempt<S: Store>(
 ) -> Done {
     let began = ctx.clock.now();
     let tally = Tally::default();
-    let ended = match (&claim.problem, claim.tink_user.clone()) {
-        (None, Some(user)) => {
-            let session = ctx.client.session(user);
+    let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
+    let no_user = claim.tink_user.is_none() && rotation.is_none();
+    let no_user = no_user.then(|| "the source view names no Tink user".to_owned());
+    let ended = match claim.problem.clone().or(no_user) {
+        None => {
+            let own = rotation.clone().map(|rotation| rotation as Arc<dyn OwnTokens>);
+            let session = ctx.client.session_of_link(claim.tink_user.clone(), own);
             let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally };
             let told = bounded(&story, &cancel).await;
             tally.add(|counts| {
                 counts.requests = session.requests();
                 counts.retries = session.retries();
             });
-            told
+            rotation.and_then(|rotation| rotation.trouble()).map_or(told, Err)
         }
-        (problem, _) => {
-            let problem = problem.clone().unwrap_or_else(|| "the source view names no Tink user".to_owned());
-            Ok(untold(Ending::because(Outcome::Failed, Reason::SourceRow, problem)))
-        }
+        Some(problem) => Ok(untold(Ending::because(Outcome::Failed, Reason::SourceRow, problem))),
     };
     let ending = match ended {
         Ok(ending) => ending,
@@ -80,6 +83,12 @@ pub async fn attempt<S: Store>(
         Err(error) => return failed_store(claim, error),
     };
     settle(&ctx, claim, round, began, &tally, ending).await
+}
+
+/// The connection's own tokens.
+fn rotation<S: Store>(ctx: &Context<S>, claim: &Claim) -> Option<Arc<Rotation<S>>> {
+    let (store, client, clock) = (ctx.store.clone(), ctx.client.clone(), Arc::clone(&ctx.clock));
+    Rotation::new(store, client, clock, &ctx.renewals, claim.lease.clone()).map(Arc::new)
 }
 
 fn failed_store(claim: Claim, error: StoreError) -> Done {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::policy::{self, Hint};
+use super::rotation::Renewals;
 use super::walk::Walk;
 use super::{accounts, policy::Verdict};
 use crate::clock::Clock;
@@ -64,6 +65,8 @@ pub struct Context<S> {
     pub options: Options,
     /// Who is told what happens.
     pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
+    /// Renewals of tokens of older links.
+    pub renewals: Renewals,
 }
 
 impl<S> fmt::Debug for Context<S> {

@@ -8,4 +8,5 @@ pub mod connection;
 pub mod pass;
 pub mod policy;
 pub mod reconcile;
+pub mod rotation;
 mod walk;

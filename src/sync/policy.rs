@@ -57,6 +57,13 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
         ErrorKind::GrantRefused => failed(Reason::Http4xx, false, Hint::UserRefused),
         ErrorKind::UserUnknown => failed(Reason::TinkUserUnknown, false, Hint::Answers),
         ErrorKind::ClientRefused => failed(Reason::Http4xx, false, Hint::ClientRefused),
+        ErrorKind::TokenLost => Verdict {
+            outcome: Outcome::NeedsUser,
+            reason: Reason::RefreshLost,
+            transient: false,
+            hint: Hint::Nothing,
+        },
+        ErrorKind::TokenSealed => failed(Reason::Store, false, Hint::Nothing),
         ErrorKind::BadRequest
         | ErrorKind::Unauthorized
         | ErrorKind::Forbidden

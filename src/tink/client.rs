@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::error::Error;
 use super::http::Transport;
 use super::options::{Examination, Options, Tally, Totals};
-use super::session::Session;
-use super::token::{Effort, Tokens};
+use super::session::{OwnTokens, Session};
+use super::token::{Effort, RenewError, Renewed, Tokens};
 use crate::clock::Clock;
 use crate::domain::connection::TinkUser;
 
@@ -35,7 +37,20 @@ impl Client {
 
     /// The work on one user. Sends nothing yet; the first call mints the user's token.
     pub fn session(&self, user: TinkUser) -> Session {
-        Session::new(self.clone(), user)
+        Session::new(self.clone(), Some(user), None)
+    }
+
+    /// The work on a link that may have tokens of its own: those come first, minting for `user` after them.
+    pub fn session_of_link(&self, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Session {
+        Session::new(self.clone(), user, own)
+    }
+
+    /// Presents a refresh token, once.
+    ///
+    /// # Errors
+    /// [`RenewError`] says what became of the token.
+    pub async fn renew(&self, refresh: &SecretString) -> Result<Renewed, RenewError> {
+        self.tokens().renew(self.effort(&Tally::default()), refresh).await
     }
 
     /// Asks for a fresh client token (not the kept one) and, with a user, for one code, each once:

@@ -41,6 +41,10 @@ pub enum ErrorKind {
     ClientRefused,
     /// Tink refuses access to this user.
     GrantRefused,
+    /// There is no token for the user and no way to get one: the one that renews was used up or refused.
+    TokenLost,
+    /// A token that is kept sealed cannot be opened.
+    TokenSealed,
     /// The client could not be set up from its options.
     Config,
 }
@@ -70,6 +74,8 @@ impl ErrorKind {
             Self::UserUnknown => "Tink does not know the user",
             Self::ClientRefused => "Tink refused this client",
             Self::GrantRefused => "Tink refused access to the user",
+            Self::TokenLost => "the refresh token is lost: the user must connect the bank again",
+            Self::TokenSealed => "the stored token cannot be opened",
             Self::Config => "the client for Tink could not be set up",
         }
     }
@@ -105,6 +111,8 @@ pub enum Endpoint {
     AuthorizationGrant,
     /// The code for a user token (tink-api.md 2.3).
     CodeExchange,
+    /// New tokens for a refresh token of an older link (tink-api.md 2.4).
+    TokenRefresh,
     /// The list of consents (tink-api.md 8.1).
     ProviderConsents,
     /// The list of accounts (tink-api.md 3.1).
@@ -121,6 +129,7 @@ impl Endpoint {
             Self::ClientToken => "client_token",
             Self::AuthorizationGrant => "authorization_grant",
             Self::CodeExchange => "code_exchange",
+            Self::TokenRefresh => "token_refresh",
             Self::ProviderConsents => "provider_consents",
             Self::Accounts => "accounts",
             Self::Transactions => "transactions",
@@ -130,7 +139,7 @@ impl Endpoint {
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Setup => "",
-            Self::ClientToken | Self::CodeExchange => "/api/v1/oauth/token",
+            Self::ClientToken | Self::CodeExchange | Self::TokenRefresh => "/api/v1/oauth/token",
             Self::AuthorizationGrant => "/api/v1/oauth/authorization-grant",
             Self::ProviderConsents => "/api/v1/provider-consents",
             Self::Accounts => "/data/v2/accounts",
@@ -160,13 +169,15 @@ pub struct Error {
     pub detail: String,
     /// How long Tink asked to wait (429 and 503), at most 24 hours.
     pub retry_after: Option<Duration>,
+    /// The request never left: no connection could be made.
+    pub unsent: bool,
 }
 
 impl Error {
     /// An error without an answer; the detail is scrubbed.
     pub fn new(kind: ErrorKind, endpoint: Endpoint, detail: &str) -> Self {
         let detail = scrub(detail);
-        Self { kind, endpoint, status: None, request_id: None, detail, retry_after: None }
+        Self { kind, endpoint, status: None, request_id: None, detail, retry_after: None, unsent: false }
     }
 
     pub(super) fn with_kind(self, kind: ErrorKind) -> Self {

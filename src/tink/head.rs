@@ -56,6 +56,7 @@ impl Head {
             request_id: self.request_id.clone(),
             detail: scrub(detail),
             retry_after: self.retry_after,
+            unsent: false,
         }
     }
 
@@ -76,7 +77,8 @@ impl Head {
         } else {
             ErrorKind::Network
         };
-        self.error(kind, &chain(error))
+        let unsent = error.is_connect();
+        Error { unsent, ..self.error(kind, &chain(error)) }
     }
 }
 

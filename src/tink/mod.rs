@@ -28,5 +28,6 @@ pub use client::Client;
 pub use error::{Endpoint, Error, ErrorKind};
 pub use options::{Examination, Options, RetryOptions, Totals};
 pub use pages::TransactionPages;
-pub use session::Session;
+pub use session::{GivenToken, OwnTokens, Session};
+pub use token::{RenewError, Renewed};
 pub use wire::Record;

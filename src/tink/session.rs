@@ -3,11 +3,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
 
 use tokio::sync::Mutex;
 
 use super::client::Client;
-use super::error::{Endpoint, Error};
+use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
 use super::options::Tally;
 use super::pages::{PAGE_SIZE, TransactionPages, Walk};
@@ -22,17 +26,38 @@ use crate::domain::window::Window;
 /// Query parameters.
 pub(super) type Query = Vec<(&'static str, String)>;
 
+/// A user token from elsewhere.
+pub struct GivenToken {
+    /// The token.
+    pub secret: SecretString,
+    /// How much longer it lives, if known.
+    pub life: Option<Duration>,
+}
+
+impl fmt::Debug for GivenToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GivenToken").field("life", &self.life).finish_non_exhaustive()
+    }
+}
+
+/// Tokens that a link has of its own.
+pub trait OwnTokens: Send + Sync {
+    /// A user token, another one if Tink has `refused` the last; none if there is none to be had.
+    fn token(&self, refused: bool) -> BoxFuture<'_, Result<Option<GivenToken>, Error>>;
+}
+
 /// One connection's calls to Tink.
 pub struct Session {
     client: Client,
-    user: TinkUser,
+    user: Option<TinkUser>,
+    own: Option<Arc<dyn OwnTokens>>,
     token: Mutex<Option<Arc<Bearer>>>,
     tally: Tally,
 }
 
 impl Session {
-    pub(super) fn new(client: Client, user: TinkUser) -> Self {
-        Self { client, user, token: Mutex::new(None), tally: Tally::default() }
+    pub(super) fn new(client: Client, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Self {
+        Self { client, user, own, token: Mutex::new(None), tally: Tally::default() }
     }
 
     /// All consents of the user (tink-api.md 8.1; not paged).
@@ -133,9 +158,17 @@ impl Session {
             return Ok(Arc::clone(current));
         }
         *token = None;
-        let minted = self.client.tokens().user(effort, &self.user).await?;
-        *token = Some(Arc::clone(&minted));
-        Ok(minted)
+        let given = match &self.own {
+            Some(own) => own.token(stale.is_some()).await?,
+            None => None,
+        };
+        let fresh = match (given, &self.user) {
+            (Some(given), _) => Bearer::given(given.secret, given.life),
+            (None, Some(user)) => self.client.tokens().user(effort, user).await?,
+            (None, None) => return Err(Error::new(ErrorKind::TokenLost, Endpoint::TokenRefresh, "")),
+        };
+        *token = Some(Arc::clone(&fresh));
+        Ok(fresh)
     }
 }
 

@@ -37,6 +37,12 @@ pub(super) struct Bearer {
 }
 
 impl Bearer {
+    /// A token from elsewhere that lives so much longer.
+    pub(super) fn given(secret: SecretString, life: Option<Duration>) -> Arc<Self> {
+        let expires_in = life.map(|life| life.as_secs());
+        Self::new(Granted { secret, expires_in, scopes: None, refresh: None }, Instant::now())
+    }
+
     /// `asked` is the time before the request: a token never counts as younger than it is.
     fn new(granted: Granted, asked: Instant) -> Arc<Self> {
         let life = granted.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
@@ -48,6 +54,33 @@ impl Bearer {
     pub(super) fn is_fresh(&self) -> bool {
         Instant::now() < self.fresh_until
     }
+}
+
+/// New tokens of an older link.
+pub struct Renewed {
+    /// The token of the calls.
+    pub access: SecretString,
+    /// The next token that renews; none if the one presented stays good.
+    pub refresh: Option<SecretString>,
+    /// How long the access token lives, if told.
+    pub life: Option<Duration>,
+}
+
+impl std::fmt::Debug for Renewed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewed").field("life", &self.life).finish_non_exhaustive()
+    }
+}
+
+/// Why there are no new tokens, by what it means for the one presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RenewError {
+    /// It was not presented, or turned away unread (429): it is as good as before.
+    NotSent(Error),
+    /// It was refused.
+    Refused(Error),
+    /// It may have been used up.
+    Unknown(Error),
 }
 
 /// The app's credentials and its client token.
@@ -187,6 +220,36 @@ impl Tokens {
         }
         let detail = format!("not granted: {}", missing.join(", "));
         Err(answer.head.error(ErrorKind::ScopeMissing, &detail))
+    }
+
+    /// New tokens for a refresh token (tink-api.md 2.4), which is presented once and never again: an answer
+    /// that got lost may have used it up. That the client itself is accepted is made sure of before.
+    pub(super) async fn renew(
+        &self,
+        effort: Effort<'_>,
+        refresh: &SecretString,
+    ) -> Result<Renewed, RenewError> {
+        self.client(effort, None).await.map_err(RenewError::NotSent)?;
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
+        let once = Effort { tries: 1, ..effort };
+        match self.token(once, Endpoint::TokenRefresh, fields).await {
+            Ok(Answer { value, .. }) => Ok(Renewed {
+                access: value.secret,
+                refresh: value.refresh,
+                life: value.expires_in.map(Duration::from_secs),
+            }),
+            Err(error) => {
+                effort.transport.count_token_failure();
+                let detail = error.detail.replace(refresh.expose_secret(), "…");
+                let error = Error { detail, ..error };
+                Err(match error.status {
+                    _ if error.unsent => RenewError::NotSent(error),
+                    Some(429) => RenewError::NotSent(error),
+                    Some(400..=407 | 409..=499) => RenewError::Refused(error),
+                    _ => RenewError::Unknown(error),
+                })
+            }
+        }
     }
 
     /// One code for `user`; its errors are final in kind, whoever repeats looks at the status.

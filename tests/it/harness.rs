@@ -447,7 +447,7 @@ pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn private(path: &std::path::Path) {
+pub fn private(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

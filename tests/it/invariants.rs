@@ -19,6 +19,7 @@ use tink_sync::store::{
 };
 use tink_sync::sync::connection::{Context, Options};
 use tink_sync::sync::pass::{Pass, PassEnd, Task};
+use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,8 @@ fn source_row(n: u32) -> SourceRow {
         market: None,
         priority: 0,
         problem: None,
+        seed: None,
+        unsealed: false,
     }
 }
 
@@ -233,8 +236,14 @@ async fn pass(
         keep_raw: None,
     };
     let client = Client::new(client, Arc::<ManualClock>::clone(&clock), 1).unwrap();
-    let context =
-        Context { store, client, clock: Arc::<ManualClock>::clone(&clock), options, tell: Arc::new(tell) };
+    let context = Context {
+        store,
+        client,
+        clock: Arc::<ManualClock>::clone(&clock),
+        options,
+        tell: Arc::new(tell),
+        renewals: Renewals::default(),
+    };
     let task = Task {
         run,
         trigger: "manual",

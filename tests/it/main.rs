@@ -27,6 +27,7 @@ mod outage;
 mod permissions;
 mod quarantine;
 mod reconsent;
+mod refresh;
 mod removal;
 mod rows;
 mod scripted;

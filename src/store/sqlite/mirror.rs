@@ -4,6 +4,7 @@
 use rusqlite::{Connection, named_params};
 
 use super::codec::{Millis, tink_user_columns};
+use super::tokens;
 use crate::domain::connection::SourceRow;
 
 /// Mirrors a batch of the source view; a connection that comes twice fails alone.
@@ -16,6 +17,7 @@ pub fn batch(db: &Connection, rows: &[SourceRow]) -> rusqlite::Result<()> {
         let first = db.prepare_cached("INSERT OR IGNORE INTO temp.ts_seen VALUES (?1)")?.execute([id])? == 1;
         if first {
             upsert(db, row)?;
+            tokens::seed(db, row)?;
         } else {
             db.prepare_cached("UPDATE ts_connections SET problem = ?2 WHERE connection_id = ?1")?
                 .execute([id, "the source view has this connection_id more than once"])?;

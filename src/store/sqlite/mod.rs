@@ -16,6 +16,7 @@ mod runs;
 mod schema;
 pub mod source;
 mod thread;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,8 +25,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use super::types::{
-    Claims, ConsentStep, Lease, LeftOver, LiveQuery, LiveRow, NewRun, Overview, OverviewSaved, PlanCounts,
-    PlanRules, Record, RowCommit, RowQuery, Run, RunTotals, Selection, Skipped, StoredAccount, StoredRow,
+    Asking, Claims, ConsentStep, Lease, LeftOver, LiveQuery, LiveRow, NewRun, Overview, OverviewSaved,
+    PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunTotals, SealedTokens, Selection,
+    Skipped, StoredAccount, StoredRow,
 };
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{SourceRow, TinkUser};
@@ -374,6 +376,27 @@ impl Store for SqliteStore {
                 let ours = runs::held(tx, &lease).is_ok();
                 Ok(runs::record(tx, db, &lease, &record, ours)?)
             })
+            .await
+    }
+
+    async fn tokens(&self, lease: &Lease) -> Result<Option<SealedTokens>> {
+        let connection = lease.connection;
+        self.worker.read("read tokens", move |db| tokens::load(db, connection)).await
+    }
+
+    async fn ask_tokens(&self, lease: &Lease) -> Result<Option<Asking>> {
+        let lease = lease.clone();
+        self.worker
+            .write("note the use of a token", move |tx, db| {
+                runs::held(tx, &lease)?;
+                Ok(tokens::ask(tx, db, &lease)?)
+            })
+            .await
+    }
+
+    async fn renew_tokens(&self, asking: Asking, renewal: Renewal, now: Timestamp) -> Result<bool> {
+        self.worker
+            .write("write new tokens", move |tx, _| Ok(tokens::renewed(tx, &asking, &renewal, now)?))
             .await
     }
 

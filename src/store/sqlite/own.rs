@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::thread::{Db, explain};
+use super::tokens;
 use super::{SqliteStore, open_reader};
 use crate::failpoint;
 use crate::store::Result;
@@ -118,6 +119,14 @@ impl OwnTables {
         })
     }
 
+    /// Seals every token of older links anew, all or none; returns how many connections have some.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written; what `seal` refuses is the inner error.
+    pub fn reseal<E>(&mut self, seal: &Reseal<'_, E>) -> Result<std::result::Result<u64, E>> {
+        self.run("seal tokens anew", |db| tokens::reseal(db, seal))
+    }
+
     /// Writes one audit row.
     ///
     /// # Errors
@@ -142,6 +151,10 @@ impl OwnTables {
         })
     }
 }
+
+/// Refresh and access token of a connection in, the same sealed anew out.
+pub type Reseal<'a, E> =
+    dyn Fn(&str, &[u8], Option<&[u8]>) -> std::result::Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
 /// One user-initiated act (contract: `audit_v1`). Never holds a token, an IBAN, a name or an amount.
 #[derive(Clone, Copy, Debug)]

@@ -361,6 +361,7 @@ fn lease(
             lease: Lease { connection, connection_id: connection_id.into(), run: run.key, token },
             user_id: row.get::<_, String>("user_id")?.into(),
             tink_user: codec::tink_user(row)?,
+            has_tokens: row.get::<_, String>("mode")? == "refresh",
             entitled_until: codec::millis(row, "entitled_until")?,
             problem: row.get("problem")?,
             failures: row.get("failures")?,

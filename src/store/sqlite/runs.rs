@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::codec::{self, Millis};
 use super::thread::Context;
+use super::tokens;
 use super::{Fail, accounts};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::Finished;
@@ -22,6 +23,7 @@ pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fa
     failpoint::around("lock the run", || hold(context, id))
         .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
     sweep(db, context, new.started_at)?;
+    tokens::give_up(db, new.started_at)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
     // A dead run (ended without an exit code) is not part of it: its connections are free.
     let oldest: Option<Millis> = db.query_row(

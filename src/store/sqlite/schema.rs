@@ -6,7 +6,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::failpoint;
 
 /// The migrations in order; the schema version is their number.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_initial", include_str!("migrations/0001_initial.sql")),
+    ("0002_tokens", include_str!("migrations/0002_tokens.sql")),
+];
 
 /// The schema version this binary knows.
 pub const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;

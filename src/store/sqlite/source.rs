@@ -10,17 +10,31 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use secrecy::SecretString;
 
 use super::connect_read_only;
 use super::thread::{BUSY_PAUSE, explain};
-use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::connection::{Seed, SourceRow, TinkUser};
 use crate::store::StoreError;
+use crate::vault::{Vault, What};
 
 /// Name of the view over our own tables, used when the application brings none.
 pub const OWN_VIEW: &str = "tink_sync_source_v1";
 
 const REQUIRED: [&str; 4] = ["connection_id", "user_id", "enabled", "entitled"];
-const OPTIONAL: [&str; 5] = ["entitled_until", "external_user_id", "tink_user_id", "market", "priority"];
+const OPTIONAL: [&str; 9] = [
+    "entitled_until",
+    "external_user_id",
+    "tink_user_id",
+    "market",
+    "priority",
+    "refresh_token",
+    "access_token",
+    "access_expires_at",
+    "token_version",
+];
+
+const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to seal it with: set store.token_key_file";
 
 /// What went wrong with the source.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +62,13 @@ pub enum SourceError {
 pub fn read_view(
     path: &Path,
     view: &str,
+    vault: Option<&Vault>,
     now: Timestamp,
     patience: Duration,
 ) -> std::result::Result<Vec<SourceRow>, SourceError> {
     let began = Instant::now();
     loop {
-        match read_once(path, view, now) {
+        match read_once(path, view, vault, now) {
             Err(SourceError::Store(StoreError::Busy { .. })) if began.elapsed() < patience => {
                 std::thread::sleep(BUSY_PAUSE);
             }
@@ -62,7 +77,12 @@ pub fn read_view(
     }
 }
 
-fn read_once(path: &Path, view: &str, now: Timestamp) -> std::result::Result<Vec<SourceRow>, SourceError> {
+fn read_once(
+    path: &Path,
+    view: &str,
+    vault: Option<&Vault>,
+    now: Timestamp,
+) -> std::result::Result<Vec<SourceRow>, SourceError> {
     if !path.exists() {
         return Err(SourceError::Store(StoreError::Unusable {
             what: "read the source view",
@@ -75,7 +95,7 @@ fn read_once(path: &Path, view: &str, now: Timestamp) -> std::result::Result<Vec
     let columns = columns(&db, path, view)?;
     let mut statement =
         db.prepare(&format!("SELECT {} FROM {}", columns.join(", "), quoted(view))).map_err(sql)?;
-    let rows = statement.query_map([], |row| Ok(source_row(row, &columns, now))).map_err(sql)?;
+    let rows = statement.query_map([], |row| Ok(source_row(row, &columns, vault, now))).map_err(sql)?;
     rows.collect::<rusqlite::Result<_>>().map_err(sql)
 }
 
@@ -110,13 +130,13 @@ fn columns(
     if !missing.is_empty() {
         return Err(fail(format!("the view {view} lacks the column(s) {}", missing.join(", "))));
     }
-    if !["external_user_id", "tink_user_id"].iter().any(|name| has(&name)) {
+    if !["external_user_id", "tink_user_id", "refresh_token"].iter().any(|name| has(&name)) {
         return Err(fail(format!("the view {view} needs a column external_user_id or tink_user_id")));
     }
     Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
 }
 
-fn source_row(row: &Row<'_>, columns: &[&str], now: Timestamp) -> SourceRow {
+fn source_row(row: &Row<'_>, columns: &[&str], vault: Option<&Vault>, now: Timestamp) -> SourceRow {
     let value = |name: &str| {
         let index = columns.iter().position(|column| *column == name)?;
         row.get_ref(index).ok().filter(|v| !matches!(v, ValueRef::Null))
@@ -126,12 +146,27 @@ fn source_row(row: &Row<'_>, columns: &[&str], now: Timestamp) -> SourceRow {
     let (connection, user) = (text("connection_id"), text("user_id"));
     let tink_user =
         text("external_user_id").map(TinkUser::External).or_else(|| text("tink_user_id").map(TinkUser::Tink));
+    let seed = text("refresh_token").map(|refresh| {
+        let access = text("access_token").map(SecretString::from);
+        let given = Given {
+            version: text("token_version").unwrap_or_default(),
+            refresh: refresh.into(),
+            access,
+            access_until: value("access_expires_at").and_then(as_time),
+        };
+        given.sealed(vault, connection.as_deref().unwrap_or_default())
+    });
+    let (seed, seal_problem) = match seed {
+        None => (None, None),
+        Some(Ok(seed)) => (Some(seed), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    };
     let problem = if connection.is_none() {
         Some("a row of the source view has no connection_id")
     } else if user.is_none() {
         Some("the source view gives no user_id")
-    } else if tink_user.is_none() {
-        Some("the source view gives neither external_user_id nor tink_user_id")
+    } else if tink_user.is_none() && seed.is_none() {
+        Some(seal_problem.unwrap_or("the source view gives neither external_user_id nor tink_user_id"))
     } else {
         None
     };
@@ -147,6 +182,32 @@ fn source_row(row: &Row<'_>, columns: &[&str], now: Timestamp) -> SourceRow {
         market: text("market"),
         priority: value("priority").and_then(as_integer).unwrap_or_default(),
         problem: problem.map(str::to_owned),
+        seed,
+        unsealed: seal_problem.is_some(),
+    }
+}
+
+/// Tokens as the view gives them.
+struct Given {
+    version: String,
+    refresh: SecretString,
+    access: Option<SecretString>,
+    access_until: Option<Timestamp>,
+}
+
+impl Given {
+    /// Sealed for `connection`, or what is missing for that.
+    fn sealed(self, vault: Option<&Vault>, connection: &str) -> std::result::Result<Seed, &'static str> {
+        let vault = vault.ok_or(NO_KEY)?;
+        let seal = |what, token: &SecretString| {
+            vault.seal(connection, what, token).map_err(|_| "the refresh token could not be sealed")
+        };
+        Ok(Seed {
+            version: self.version,
+            refresh: seal(What::Refresh, &self.refresh)?,
+            access: self.access.as_ref().map(|token| seal(What::Access, token)).transpose()?,
+            access_until: self.access_until,
+        })
     }
 }
 

@@ -14,6 +14,8 @@ struct WireToken<'a> {
     expires_in: Option<Raw<'a>>,
     #[serde(borrow)]
     scope: Option<Raw<'a>>,
+    #[serde(borrow)]
+    refresh_token: Option<Raw<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +31,8 @@ pub(in crate::tink) struct Granted {
     pub expires_in: Option<u64>,
     /// Its scopes, if told.
     pub scopes: Option<Vec<String>>,
+    /// Another token that renews, if there is one.
+    pub refresh: Option<SecretString>,
 }
 
 impl Granted {
@@ -55,7 +59,13 @@ pub(in crate::tink) fn granted(bytes: &[u8]) -> Result<Granted, String> {
         let names = scope.split([',', ' ']).filter(|name| !name.is_empty());
         names.map(str::to_owned).collect()
     });
-    Ok(Granted { secret: secret.into(), expires_in, scopes })
+    let refresh = token.refresh_token.and_then(string).filter(|token| !token.is_empty());
+    Ok(Granted {
+        secret: secret.into(),
+        expires_in,
+        scopes,
+        refresh: refresh.map(|token| token.into_owned().into()),
+    })
 }
 
 /// A life in whole seconds; a negative one is over.

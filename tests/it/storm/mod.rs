@@ -21,7 +21,16 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 4] = ["renew leases", "add connections", "change the connection", "change the user"];
+const ELSEWHERE: [&str; 7] = [
+    "renew leases",
+    "add connections",
+    "change the connection",
+    "change the user",
+    // of older links: tests/it/refresh.rs
+    "note the use of a token",
+    "write new tokens",
+    "seal tokens anew",
+];
 /// Steps that a pass takes once per connection or account.
 const REPEATED: [&str; 5] = [
     "claim connections",

@@ -215,6 +215,8 @@ mod tests {
             market: None,
             priority: 0,
             problem: None,
+            seed: None,
+            unsealed: false,
         }
     }
 

@@ -1,0 +1,75 @@
+//! `tink-sync rekey`: seals the tokens of older links with another key, all or none. Touches nothing else, and
+//! puts no key anywhere.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::{Environment, Failure, table};
+use crate::config::{ConfigError, secrets};
+use crate::exit::Exit;
+use crate::store::sqlite::own::OwnTables;
+use crate::vault::{Vault, VaultError, What};
+
+/// Arguments of `rekey`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  head -c 32 /dev/urandom | base64 | sudo install -m 600 /dev/stdin /root/new.key\n  sudo sh -c 'tink-sync rekey --new-key-file - < /root/new.key'\n\nStop the timer before it, and start it again when the new key is in the place of the old one."
+)]
+pub struct Args {
+    /// File with the new key, 32 bytes in base64; - reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: PathBuf,
+}
+
+/// Seals every token anew.
+///
+/// # Errors
+/// [`Failure::Config`] if a key is missing or is not the one of the tokens; then nothing was changed.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let config = |problem: String| ConfigError::key(&env.settings.file, "store.token_key_file", problem);
+    let old = env.vault()?.ok_or_else(|| config("no key is set, so no token is sealed".to_owned()))?;
+    let text = new_key(&args.new_key_file).map_err(Failure::Usage)?;
+    let new = Vault::new(&text).map_err(|error| Failure::Usage(format!("--new-key-file: it {error}")))?;
+    let mut tables = OwnTables::open(&env.store_path()?, env.clock.now())?;
+    let done = tables.reseal(&|connection, refresh, access| {
+        let again = |what, sealed: &[u8]| resealed(&old, &new, connection, what, sealed);
+        let access = access.map(|sealed| again(What::Access, sealed)).transpose()?;
+        Ok((again(What::Refresh, refresh)?, access))
+    })?;
+    let done = done.map_err(|error: VaultError| config(error.to_string()))?;
+    table::print(&format!(
+        "{} sealed with the key {}. Put that key in the place of the old one ({}) before the next pass:\n\
+         the credential tink-sync.token-key, or the file that store.token_key_file names.\n",
+        table::count(usize::try_from(done).unwrap_or(usize::MAX), "connection"),
+        new.key_id(),
+        old.key_id()
+    ))?;
+    Ok(Exit::Success)
+}
+
+/// What was resealed before an interruption is left as it is.
+fn resealed(
+    old: &Vault,
+    new: &Vault,
+    connection: &str,
+    what: What,
+    sealed: &[u8],
+) -> Result<Vec<u8>, VaultError> {
+    let token = match old.open(connection, what, sealed) {
+        Err(error @ VaultError::OtherKey { .. }) => new.open(connection, what, sealed).map_err(|_| error)?,
+        other => other?,
+    };
+    new.seal(connection, what, &token)
+}
+
+fn new_key(file: &Path) -> Result<SecretString, String> {
+    if file.as_os_str() != "-" {
+        return secrets::read(file).map_err(|error| format!("--new-key-file: {} {error}", file.display()));
+    }
+    let mut text = String::new();
+    let read = std::io::stdin().take(1024).read_to_string(&mut text);
+    read.map_err(|error| format!("--new-key-file: standard input cannot be read: {error}"))?;
+    Ok(SecretString::from(text))
+}

@@ -1,0 +1,168 @@
+//! Sealed tokens of older links in SQLite. Every change of a token's state is one statement that names the
+//! state it expects, so that nobody can present a token twice. Sees no token in the clear.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
+
+use super::codec::{self, Millis};
+use super::own::Reseal;
+use super::thread::Context;
+use crate::domain::connection::SourceRow;
+use crate::store::types::{Asking, Lease, Renewal, SealedTokens, TokenState};
+
+/// Takes a seed over, once for each version of it.
+pub fn seed(db: &Connection, row: &SourceRow) -> rusqlite::Result<()> {
+    let Some(seed) = &row.seed else { return Ok(()) };
+    db.prepare_cached(
+        "INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until)
+         SELECT key, :version, 'ready', :refresh, :access, :until FROM ts_connections WHERE connection_id = :id
+         ON CONFLICT (connection) DO UPDATE SET version = excluded.version, state = 'ready',
+            refresh = excluded.refresh, access = excluded.access, access_until = excluded.access_until,
+            asked_run = NULL, asking = asking + 1
+         WHERE version <> excluded.version",
+    )?
+    .execute(named_params! {
+        ":id": row.connection_id.as_str(), ":version": seed.version, ":refresh": seed.refresh,
+        ":access": seed.access, ":until": seed.access_until.map(Millis),
+    })?;
+    db.prepare_cached(
+        "UPDATE ts_connections SET mode = 'refresh' WHERE connection_id = ?1 AND mode <> 'refresh'",
+    )?
+    .execute([row.connection_id.as_str()])?;
+    Ok(())
+}
+
+/// The tokens of a connection, if it has any. A rehearsal sees those of the file.
+pub fn load(db: &Connection, connection: i64) -> rusqlite::Result<Option<SealedTokens>> {
+    let read = |table: &str| {
+        db.query_row(
+            &format!("SELECT state, refresh, access, access_until FROM {table} WHERE connection = ?1"),
+            [connection],
+            |row| {
+                let state: String = row.get("state")?;
+                Ok(SealedTokens {
+                    state: match state.as_str() {
+                        "ready" => TokenState::Ready,
+                        "asked" => TokenState::Asked,
+                        _ => TokenState::Lost,
+                    },
+                    refresh: row.get("refresh")?,
+                    access: row.get("access")?,
+                    access_until: codec::millis(row, "access_until")?,
+                })
+            },
+        )
+        .optional()
+    };
+    match read("ts_tokens")? {
+        Some(found) => Ok(Some(found)),
+        None => read("main.ts_tokens"),
+    }
+}
+
+/// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal.
+pub fn ask(db: &Connection, context: &Context, lease: &Lease) -> rusqlite::Result<Option<Asking>> {
+    if context.rehearsal {
+        return Ok(None);
+    }
+    db.prepare_cached(
+        "UPDATE ts_tokens SET state = 'asked', asked_run = ?2, asking = asking + 1
+         WHERE connection = ?1 AND state = 'ready' RETURNING asking",
+    )?
+    .query_row(params![lease.connection, lease.run], |row| {
+        Ok(Asking {
+            connection: lease.connection,
+            connection_id: lease.connection_id.clone(),
+            number: row.get(0)?,
+        })
+    })
+    .optional()
+}
+
+/// Writes what came of asking; nothing if somebody else has settled it meanwhile.
+pub fn renewed(
+    db: &Connection,
+    asking: &Asking,
+    renewal: &Renewal,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let (state, refresh, access, until) = match renewal {
+        Renewal::Renewed { refresh, access, until } => ("ready", refresh.as_ref(), Some(access), *until),
+        Renewal::NotAsked => ("ready", None, None, None),
+        Renewal::Lost(_) => ("lost", None, None, None),
+    };
+    let changed = db
+        .prepare_cached(
+            "UPDATE ts_tokens SET state = :state, refresh = coalesce(:refresh, refresh), access = :access,
+                                  access_until = :until, asked_run = NULL
+             WHERE connection = :connection AND state = 'asked' AND asking = :number",
+        )?
+        .execute(named_params! {
+            ":connection": asking.connection, ":number": asking.number, ":state": state,
+            ":refresh": refresh, ":access": access, ":until": until.map(Millis),
+        })?;
+    match renewal {
+        Renewal::NotAsked => {}
+        Renewal::Renewed { .. } if changed > 0 => {
+            audit(db, asking.connection, "token.refreshed", "ok", now)?;
+        }
+        Renewal::Renewed { .. } => {
+            audit(db, asking.connection, "token.refresh_failed", "the answer came too late", now)?;
+        }
+        Renewal::Lost(why) => audit(db, asking.connection, "token.refresh_failed", why, now)?,
+    }
+    Ok(changed > 0)
+}
+
+/// Gives up what runs that have ended asked for and never heard of: it may have been used up.
+pub fn give_up(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let mut abandoned = db.prepare_cached(
+        "UPDATE ts_tokens SET state = 'lost', access = NULL, asked_run = NULL
+         WHERE state = 'asked' AND asked_run IN (SELECT key FROM ts_runs WHERE finished_at IS NOT NULL)
+         RETURNING connection",
+    )?;
+    let keys: Vec<i64> = abandoned.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    keys.into_iter().try_for_each(|key| {
+        audit(db, key, "token.refresh_failed", "a run ended before it knew what came of it", now)
+    })
+}
+
+fn audit(
+    db: &Connection,
+    connection: i64,
+    action: &str,
+    result: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO ts_audit (at, action, connection_id, user_id, result)
+         SELECT ?2, ?3, connection_id, user_id, ?4 FROM ts_connections WHERE key = ?1",
+    )?
+    .execute(params![connection, Millis(now), action, result])
+    .map(drop)
+}
+
+/// Every sealed token, with its connection, to be sealed anew; `seal` gives refresh and access token back.
+///
+/// # Errors
+/// As SQLite reports it; what `seal` refuses comes back as the inner error, and nothing is changed.
+pub fn reseal<E>(db: &Connection, seal: &Reseal<'_, E>) -> rusqlite::Result<Result<u64, E>> {
+    let mut all = db.prepare(
+        "SELECT t.connection, c.connection_id, t.refresh, t.access
+         FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection",
+    )?;
+    let mut rows = all.query([])?;
+    let mut done = 0;
+    while let Some(row) = rows.next()? {
+        let (key, id): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (refresh, access): (Vec<u8>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
+        let (refresh, access) = match seal(&id, &refresh, access.as_deref()) {
+            Ok(sealed) => sealed,
+            Err(error) => return Ok(Err(error)),
+        };
+        db.prepare_cached("UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1")?
+            .execute(params![key, refresh, access])?;
+        done += 1;
+    }
+    Ok(Ok(done))
+}

@@ -1,0 +1,169 @@
+//! Seals the tokens of older links for the store, and opens them again: XChaCha20-Poly1305, bound to the
+//! connection and to what is sealed, with the id of the key in front. Keeps no token and knows no file.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+const KEY: usize = 32;
+const KEY_ID: usize = 8;
+const NONCE: usize = 24;
+
+/// What is sealed; a refresh token cannot be put in the place of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The token that is used up by renewing.
+    Refresh,
+    /// The token of the calls.
+    Access,
+}
+
+/// Why something cannot be sealed or opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// The key is not one.
+    #[error("must hold 32 bytes in base64; make a key with: head -c 32 /dev/urandom | base64")]
+    BadKey,
+    /// It was sealed with another key.
+    #[error(
+        "sealed with another key (id {found}, this one is {mine}); put that key back, or run tink-sync rekey with it"
+    )]
+    OtherKey {
+        /// The key it was sealed with.
+        found: String,
+        /// The key at hand.
+        mine: String,
+    },
+    /// It is not what was sealed, or not for this connection.
+    #[error("the sealed token is damaged, or belongs to another connection")]
+    Damaged,
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    NoRandomness(String),
+}
+
+/// A key, ready to seal and open.
+#[derive(Clone)]
+pub struct Vault {
+    cipher: XChaCha20Poly1305,
+    id: [u8; KEY_ID],
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").field("key_id", &self.key_id()).finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// The vault of a key of 32 bytes in base64.
+    ///
+    /// # Errors
+    /// [`VaultError::BadKey`].
+    pub fn new(key: &SecretString) -> Result<Self, VaultError> {
+        let bytes = STANDARD.decode(key.expose_secret().trim()).map_err(|_| VaultError::BadKey)?;
+        let bytes: [u8; KEY] = bytes.try_into().map_err(|_| VaultError::BadKey)?;
+        let digest = Sha256::new().chain_update(b"tink-sync key id").chain_update(bytes).finalize();
+        let mut id = [0; KEY_ID];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Ok(Self { cipher: XChaCha20Poly1305::new(&bytes.into()), id })
+    }
+
+    /// The key's id, which says nothing about the key.
+    pub fn key_id(&self) -> String {
+        hex(&self.id)
+    }
+
+    /// Seals a token of this connection.
+    ///
+    /// # Errors
+    /// [`VaultError::NoRandomness`].
+    pub fn seal(&self, connection: &str, what: What, token: &SecretString) -> Result<Vec<u8>, VaultError> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|error| VaultError::NoRandomness(error.to_string()))?;
+        let aad = bound_to(connection, what);
+        let payload = Payload { msg: token.expose_secret().as_bytes(), aad: &aad };
+        // Fails only for texts of gigabytes.
+        let text = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Damaged)?;
+        Ok([&self.id[..], &nonce, &text].concat())
+    }
+
+    /// Opens what [`Self::seal`] made for the same connection.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherKey`] or [`VaultError::Damaged`].
+    pub fn open(&self, connection: &str, what: What, sealed: &[u8]) -> Result<SecretString, VaultError> {
+        let (id, rest) = sealed.split_at_checked(KEY_ID).ok_or(VaultError::Damaged)?;
+        if id != self.id {
+            return Err(VaultError::OtherKey { found: hex(id), mine: self.key_id() });
+        }
+        let (nonce, text) = rest.split_at_checked(NONCE).ok_or(VaultError::Damaged)?;
+        let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Damaged)?;
+        let aad = bound_to(connection, what);
+        let payload = Payload { msg: text, aad: &aad };
+        let plain = self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Damaged)?;
+        String::from_utf8(plain).map(SecretString::from).map_err(|_| VaultError::Damaged)
+    }
+}
+
+fn bound_to(connection: &str, what: What) -> Vec<u8> {
+    let what = match what {
+        What::Refresh => "refresh",
+        What::Access => "access",
+    };
+    format!("tink-sync 1 {what} {connection}").into_bytes()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(byte: u8) -> Vault {
+        Vault::new(&STANDARD.encode([byte; KEY]).into()).unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_is_opened_by_the_same_key_for_the_same_connection_only() {
+        let (mine, other, token) = (vault(1), vault(2), SecretString::from("t-öken"));
+        let sealed = mine.seal("c-1", What::Refresh, &token).unwrap();
+        assert_eq!(mine.open("c-1", What::Refresh, &sealed).unwrap().expose_secret(), "t-öken");
+        assert_eq!(mine.open("c-2", What::Refresh, &sealed).unwrap_err(), VaultError::Damaged);
+        assert_eq!(mine.open("c-1", What::Access, &sealed).unwrap_err(), VaultError::Damaged);
+        let found = mine.key_id();
+        let mine_id = other.key_id();
+        let refused = other.open("c-1", What::Refresh, &sealed).unwrap_err();
+        assert_eq!(refused, VaultError::OtherKey { found, mine: mine_id });
+        // The same token never looks the same twice, and never like itself.
+        assert_ne!(sealed, mine.seal("c-1", What::Refresh, &token).unwrap());
+        assert!(!sealed.windows(4).any(|part| part == b"t-\xc3\xb6"));
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let vault = vault(7);
+        let sealed = vault.seal("c", What::Access, &"token".into()).unwrap();
+        for index in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[index] ^= 1;
+            assert!(vault.open("c", What::Access, &changed).is_err(), "{index}");
+            assert!(vault.open("c", What::Access, &sealed[..index]).is_err(), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_32_bytes_in_base64() {
+        for text in ["", "abc", "not base64!", &STANDARD.encode([1; 31]), &STANDARD.encode([1; 33])] {
+            assert_eq!(Vault::new(&text.into()).unwrap_err(), VaultError::BadKey, "{text}");
+        }
+        let spaced = format!(" {}\n", STANDARD.encode([1; 32]));
+        assert_eq!(Vault::new(&spaced.into()).unwrap().key_id(), vault(1).key_id());
+        assert!(!format!("{:?}", vault(1)).contains(&STANDARD.encode([1; 32])));
+    }
+}
