@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 32] = [
+pub const STEPS: [&str; 33] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -23,6 +23,7 @@ pub const STEPS: [&str; 32] = [
     "claim connections",
     "claim connections again",
     "renew leases",
+    "note what the bank is asked",
     "note the use of a token",
     "write new tokens",
     "write accounts",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Environment, Failure};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Refresh};
 use crate::tink::{Client, Options, RetryOptions};
 
 /// Builds the client.
@@ -25,6 +25,7 @@ pub fn client(env: &Environment) -> Result<Client, Failure> {
         concurrency: tink.concurrency,
         retry: RetryOptions { attempts: retry.attempts, base: retry.base, max: retry.max },
         keep_raw: env.settings.sync.keep_raw.is_some(),
+        refresh: tink.refresh != Refresh::Never,
     };
     Client::new(options, Arc::clone(&env.clock), fastrand::u64(..))
         .map_err(|error| ConfigError::key(&env.settings.file, "tink.api_url", error.to_string()).into())

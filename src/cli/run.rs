@@ -23,6 +23,7 @@ use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::source::{self, OWN_VIEW};
 use crate::store::{NewRun, Run, Selection, Store};
 use crate::sync::connection::{Context, Options};
+use crate::sync::freshen::Freshen;
 use crate::sync::pass::{Pass, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
@@ -36,6 +37,8 @@ const BATCH: usize = 500;
 const GRACE: Duration = Duration::from_secs(10);
 /// A start that the timer asked for may wait that long for the network.
 const LATE_START: SignedDuration = SignedDuration::from_mins(5);
+/// The first look whether the bank has answered comes after so many of `retry.base` (5 s as shipped).
+const LOOKS_APART: u32 = 5;
 /// What a pass needs at most besides its deadline and its patience: databases that are slow to open, the
 /// last connections, the end of the run.
 const MARGIN: Duration = Duration::from_mins(15);
@@ -127,11 +130,6 @@ impl<'a> Command<'a> {
         let is_pass = self.selection.is_all() && self.args.instance.is_none();
         if !self.env.settings.enabled && is_pass && !self.args.force {
             return Ok(self.switched_off(&tell));
-        }
-        if self.env.settings.tink.refresh != Refresh::Never {
-            tracing::warn!(
-                "tink.refresh: this release asks Tink for no refresh; data is taken as Tink has it"
-            );
         }
         let client = client::client(self.env)?;
         let signals = Signals::watch()?;
@@ -370,6 +368,14 @@ impl<'a> Command<'a> {
             quota: settings.quota.syncs_per_day.saturating_sub(reserved),
             consent_warn: settings.consent.warn.clone(),
             keep_raw: settings.sync.keep_raw.map(signed),
+            freshen: match settings.tink.refresh {
+                Refresh::Never => None,
+                Refresh::Stale(age) => Some(Freshen {
+                    age: signed(age),
+                    pause: settings.retry.base * LOOKS_APART,
+                    longest_pause: settings.retry.max,
+                }),
+            },
         };
         let renewals = self.renewals.clone();
         Context { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }

@@ -8,10 +8,11 @@ pub mod types;
 
 use std::future::Future;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::event::Finished;
+use crate::domain::ids::CredentialsId;
 pub use error::StoreError;
 pub use types::*;
 
@@ -112,6 +113,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Writes the outcome and releases the lease; returns what the run record now says. Without the lease
     /// only the run record is written: it is this run's own.
     fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Finished>> + Send;
+
+    /// Whether the bank of a consent may be asked for its data now, which it was not for `rest`; notes it.
+    fn may_ask_bank(
+        &self,
+        lease: &Lease,
+        consent: &CredentialsId,
+        now: Timestamp,
+        rest: SignedDuration,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// The sealed tokens of a connection, if it has any.
     fn tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<SealedTokens>>> + Send;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::freshen::{Freshen, freshen};
 use super::policy::{self, Hint};
 use super::rotation::Renewals;
 use super::walk::Walk;
@@ -51,6 +52,8 @@ pub struct Options {
     pub consent_warn: Vec<i64>,
     /// Original JSON is kept this long; none is never.
     pub keep_raw: Option<SignedDuration>,
+    /// Whether and when Tink is asked to fetch from the bank.
+    pub freshen: Option<Freshen>,
 }
 
 /// What the connections of one pass share.
@@ -189,7 +192,10 @@ impl<S: Store> Story<'_, S> {
     }
 
     async fn tell_it(&self) -> Result<Ending, Trouble> {
-        let consents = self.session.consents().await?;
+        let mut consents = self.session.consents().await?;
+        if let Some(rules) = &self.ctx.options.freshen {
+            consents = freshen(self, consents, rules).await?;
+        }
         if let Some(reason) = self.needs_user_for_all(&consents) {
             // Nothing to read until a person acts; asking for the consents is how a renewal is noticed.
             self.keep_consents(consents).await?;

@@ -5,6 +5,7 @@
 pub mod accounts;
 mod attempt;
 pub mod connection;
+pub mod freshen;
 pub mod pass;
 pub mod policy;
 pub mod reconcile;

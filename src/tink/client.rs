@@ -31,7 +31,7 @@ impl Client {
     /// [`Config`](super::ErrorKind::Config) if no client can work with the options.
     pub fn new(options: Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
         let transport = Transport::new(&options, clock, seed)?;
-        let tokens = Tokens::new(options.client_id, options.client_secret);
+        let tokens = Tokens::new(options.client_id, options.client_secret, options.refresh);
         Ok(Self(Arc::new(Inner { transport, tokens, keep_raw: options.keep_raw })))
     }
 

@@ -115,6 +115,8 @@ pub enum Endpoint {
     TokenRefresh,
     /// The list of consents (tink-api.md 8.1).
     ProviderConsents,
+    /// Asks Tink to fetch from the bank (tink-api.md 7).
+    CredentialsRefresh,
     /// The list of accounts (tink-api.md 3.1).
     Accounts,
     /// The list of transactions (tink-api.md 4.1).
@@ -131,6 +133,7 @@ impl Endpoint {
             Self::CodeExchange => "code_exchange",
             Self::TokenRefresh => "token_refresh",
             Self::ProviderConsents => "provider_consents",
+            Self::CredentialsRefresh => "credentials_refresh",
             Self::Accounts => "accounts",
             Self::Transactions => "transactions",
         }
@@ -142,6 +145,7 @@ impl Endpoint {
             Self::ClientToken | Self::CodeExchange | Self::TokenRefresh => "/api/v1/oauth/token",
             Self::AuthorizationGrant => "/api/v1/oauth/authorization-grant",
             Self::ProviderConsents => "/api/v1/provider-consents",
+            Self::CredentialsRefresh => "/api/v1/credentials/{id}/refresh",
             Self::Accounts => "/data/v2/accounts",
             Self::Transactions => "/data/v2/transactions",
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
@@ -25,8 +26,10 @@ const ERROR_BODY: u64 = 16 * 1024;
 pub(super) struct Request<'a> {
     pub endpoint: Endpoint,
     pub query: &'a [(&'static str, String)],
-    /// The fields of a form; none makes it a GET.
+    /// The fields of a form; none makes it a GET, unless there is a body.
     pub form: &'a [(&'static str, &'a str)],
+    /// What stands for `{id}` in the path, and the JSON that is posted there.
+    pub posted: Option<(&'a str, &'static str)>,
     pub bearer: Option<&'a SecretString>,
     /// Tries in all.
     pub tries: u32,
@@ -182,9 +185,15 @@ impl Transport {
     }
 
     fn build(&self, request: &Request<'_>) -> RequestBuilder {
-        let url = format!("{}{}", self.base, request.endpoint.path());
-        let mut builder =
-            if request.form.is_empty() { self.http.get(url) } else { self.http.post(url).form(request.form) };
+        let path = request.endpoint.path();
+        let mut builder = match request.posted {
+            Some((id, json)) => {
+                let url = format!("{}{}", self.base, path.replace("{id}", id));
+                self.http.post(url).header(CONTENT_TYPE, "application/json").body(json)
+            }
+            None if request.form.is_empty() => self.http.get(format!("{}{path}", self.base)),
+            None => self.http.post(format!("{}{path}", self.base)).form(request.form),
+        };
         if !request.query.is_empty() {
             builder = builder.query(request.query);
         }

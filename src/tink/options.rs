@@ -32,6 +32,8 @@ pub struct Options {
     pub retry: RetryOptions,
     /// Keep the JSON of every transaction beside it.
     pub keep_raw: bool,
+    /// User tokens may ask Tink to fetch from the bank.
+    pub refresh: bool,
 }
 
 /// How failures are repeated: full jitter between zero and `min(max, base · 2^n)`.

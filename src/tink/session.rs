@@ -20,8 +20,12 @@ use super::wire;
 use crate::domain::account::Account;
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::Window;
+
+/// Claiming that somebody is there would start a login that nobody answers.
+const NOBODY_THERE: &str =
+    r#"{"userAvailability":{"userPresent":false,"userAvailableForInteraction":false}}"#;
 
 /// Query parameters.
 pub(super) type Query = Vec<(&'static str, String)>;
@@ -66,6 +70,31 @@ impl Session {
     /// The call's error after all repetitions.
     pub async fn consents(&self) -> Result<Vec<Consent>, Error> {
         self.call(Endpoint::ProviderConsents, &Query::new(), wire::consents).await
+    }
+
+    /// Asks Tink to fetch the data of a consent from its bank (tink-api.md 7); nobody is there to help, and
+    /// Tink is told so. That it was accepted is not that it is done.
+    ///
+    /// # Errors
+    /// The call's error; it is not repeated, since it may have been accepted.
+    pub async fn refresh(&self, consent: &CredentialsId) -> Result<(), Error> {
+        let id = consent.as_str();
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            let detail = "the consent's id cannot stand in an address";
+            return Err(Error::new(ErrorKind::Malformed, Endpoint::CredentialsRefresh, detail));
+        }
+        let effort = self.client.effort(&self.tally);
+        let token = self.token(effort, None).await?;
+        let request = Request {
+            endpoint: Endpoint::CredentialsRefresh,
+            query: &[],
+            form: &[],
+            posted: Some((id, NOBODY_THERE)),
+            bearer: Some(&token.secret),
+            tries: 1,
+            repeated: false,
+        };
+        effort.transport.call(&request, effort.tally, |_| Ok(())).await.map(drop)
     }
 
     /// All accounts of the user, over all pages (tink-api.md 3.1). The same id twice is one account,
@@ -141,6 +170,7 @@ impl Session {
             endpoint,
             query,
             form: &[],
+            posted: None,
             bearer: Some(&token.secret),
             tries: effort.tries,
             repeated: effort.repeated,

@@ -31,6 +31,7 @@ fn options(fake: &Fake) -> Options {
         concurrency: 4,
         retry: RetryOptions { attempts: 4, base: Duration::from_millis(1), max: Duration::from_millis(2) },
         keep_raw: false,
+        refresh: false,
     }
 }
 

@@ -21,6 +21,8 @@ const CLIENT_SCOPE: &str = "authorization:grant";
 /// The scopes of a user token.
 const USER_SCOPES: [&str; 4] =
     ["accounts:read", "balances:read", "transactions:read", "provider-consents:read"];
+/// The scope of a user token that may ask the bank.
+const REFRESH_SCOPE: &str = "credentials:refresh";
 /// Tries of a call that repeats an earlier one with something new.
 const SECOND_TRIES: u32 = 2;
 /// Life of a token without `expires_in`.
@@ -87,6 +89,8 @@ pub enum RenewError {
 pub(super) struct Tokens {
     client_id: String,
     client_secret: SecretString,
+    /// The scopes of a user token.
+    scopes: Vec<&'static str>,
     cache: Mutex<Cache>,
     failures: AtomicU64,
 }
@@ -114,8 +118,9 @@ impl Effort<'_> {
 }
 
 impl Tokens {
-    pub(super) fn new(client_id: String, client_secret: SecretString) -> Self {
-        Self { client_id, client_secret, cache: Mutex::default(), failures: AtomicU64::new(0) }
+    pub(super) fn new(client_id: String, client_secret: SecretString, refresh: bool) -> Self {
+        let scopes = USER_SCOPES.into_iter().chain(refresh.then_some(REFRESH_SCOPE)).collect();
+        Self { client_id, client_secret, scopes, cache: Mutex::default(), failures: AtomicU64::new(0) }
     }
 
     /// The client token of the process, another one than `stale`. One caller fetches it; those who
@@ -214,7 +219,7 @@ impl Tokens {
         let asked = Instant::now();
         let fields = [("grant_type", "authorization_code"), ("code", code.expose_secret())];
         let answer = self.token(effort, Endpoint::CodeExchange, fields).await?;
-        let missing: Vec<_> = USER_SCOPES.into_iter().filter(|scope| !answer.value.has(scope)).collect();
+        let missing: Vec<_> = self.scopes.iter().copied().filter(|scope| !answer.value.has(scope)).collect();
         if missing.is_empty() {
             return Ok(Bearer::new(answer.value, asked));
         }
@@ -263,11 +268,12 @@ impl Tokens {
             TinkUser::External(id) => ("external_user_id", id),
             TinkUser::Tink(id) => ("user_id", id),
         };
-        let scopes = USER_SCOPES.join(",");
+        let scopes = self.scopes.join(",");
         let request = Request {
             endpoint: Endpoint::AuthorizationGrant,
             query: &[],
             form: &[(name, id), ("scope", &scopes)],
+            posted: None,
             bearer: Some(&client.secret),
             tries: effort.tries,
             repeated: effort.repeated,
@@ -293,6 +299,7 @@ impl Tokens {
             endpoint,
             query: &[],
             form: &form,
+            posted: None,
             bearer: None,
             tries: effort.tries,
             repeated: effort.repeated,

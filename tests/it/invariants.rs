@@ -218,6 +218,7 @@ async fn pass(
         concurrency: 4,
         retry: RetryOptions { attempts: 2, base: Duration::from_millis(1), max: Duration::from_millis(2) },
         keep_raw: false,
+        refresh: false,
     };
     let options = Options {
         min_interval: Duration::ZERO,
@@ -234,6 +235,7 @@ async fn pass(
         quota: 100,
         consent_warn: vec![14],
         keep_raw: None,
+        freshen: None,
     };
     let client = Client::new(client, Arc::<ManualClock>::clone(&clock), 1).unwrap();
     let context = Context {

@@ -15,6 +15,7 @@ mod consents;
 mod days;
 mod dry_run;
 mod faults;
+mod freshen;
 mod generated;
 mod harness;
 mod invariants;

@@ -10,7 +10,7 @@ use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
 use crate::domain::consent::Consent;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::PENDING_LIMIT_DAYS;
 use crate::store::types::{ConsentStep, Identity, Overview, OverviewSaved, StoredAccount};
 
@@ -112,6 +112,27 @@ pub fn save(
 }
 
 /// What of the accounts a reader would notice; that Tink looked again is not news.
+/// Whether a consent's bank was not asked for its data within `rest`; then notes that it is asked now. A consent
+/// that is not stored yet is new, and so is its data.
+pub fn may_ask_bank(
+    db: &Connection,
+    connection: i64,
+    consent: &CredentialsId,
+    now: Timestamp,
+    rest: SignedDuration,
+) -> rusqlite::Result<bool> {
+    let before = now.saturating_sub(rest).unwrap_or(Timestamp::MIN);
+    // A time in the future is that of a clock which was wrong.
+    let noted = db
+        .prepare_cached(
+            "UPDATE ts_consents SET asked_at = ?3
+             WHERE connection = ?1 AND credentials_id = ?2
+               AND (asked_at IS NULL OR asked_at <= ?4 OR asked_at > ?3)",
+        )?
+        .execute(params![connection, consent.as_str(), Millis(now), Millis(before)])?;
+    Ok(noted > 0)
+}
+
 fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
     accounts.iter().map(|a| (Account { last_refreshed: None, ..a.account.clone() }, a.closed)).collect()
 }

@@ -21,7 +21,7 @@ mod tokens;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
 use super::types::{
@@ -32,6 +32,7 @@ use super::types::{
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::event::Finished;
+use crate::domain::ids::CredentialsId;
 use crate::failpoint;
 use thread::{Db, Worker};
 
@@ -375,6 +376,23 @@ impl Store for SqliteStore {
             .write("record the outcome", move |tx, db| {
                 let ours = runs::held(tx, &lease).is_ok();
                 Ok(runs::record(tx, db, &lease, &record, ours)?)
+            })
+            .await
+    }
+
+    async fn may_ask_bank(
+        &self,
+        lease: &Lease,
+        consent: &CredentialsId,
+        now: Timestamp,
+        rest: SignedDuration,
+    ) -> Result<bool> {
+        let (lease, consent) = (lease.clone(), consent.clone());
+        self.worker
+            .write("note what the bank is asked", move |tx, db| {
+                runs::held(tx, &lease)?;
+                // A rehearsal asks nobody.
+                Ok(!db.rehearsal && accounts::may_ask_bank(tx, lease.connection, &consent, now, rest)?)
             })
             .await
     }

@@ -21,11 +21,13 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 8] = [
     "renew leases",
     "add connections",
     "change the connection",
     "change the user",
+    // only with tink.refresh: tests/it/freshen.rs
+    "note what the bank is asked",
     // of older links: tests/it/refresh.rs
     "note the use of a token",
     "write new tokens",

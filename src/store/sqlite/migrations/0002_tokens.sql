@@ -11,3 +11,6 @@ CREATE TABLE ts_tokens (
     asked_run    INTEGER,
     asking       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- When the bank of a consent was last asked for its data.
+ALTER TABLE ts_consents ADD COLUMN asked_at INTEGER;

@@ -1,0 +1,115 @@
+//! Asks Tink to fetch from the bank when its data is old, and waits a while for the end of it (tink-api.md
+//! 8.4). Nobody is at the keyboard, and Tink is told so. Whatever comes of it, the connection is then read.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::connection::{Story, Trouble};
+use crate::domain::consent::{Consent, Health};
+use crate::domain::ids::CredentialsId;
+use crate::store::Store;
+
+/// A bank may take a consent away that is asked too often, so nobody asks again sooner.
+const REST: SignedDuration = SignedDuration::from_hours(6);
+/// Longer than this no fetching takes.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+/// When to ask, and how to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshen {
+    /// Data of this age is old.
+    pub age: SignedDuration,
+    /// The first pause between two looks.
+    pub pause: Duration,
+    /// The longest.
+    pub longest_pause: Duration,
+}
+
+/// The consents as they are after what was old has been asked for.
+pub(super) async fn freshen<S: Store>(
+    story: &Story<'_, S>,
+    consents: Vec<Consent>,
+    rules: &Freshen,
+) -> Result<Vec<Consent>, Trouble> {
+    let mut asked = HashMap::new();
+    for consent in consents.iter().filter(|consent| is_old(consent, rules.age, story.now())) {
+        let id = &consent.credentials_id;
+        if !story.ctx.store.may_ask_bank(&story.claim.lease, id, story.now(), REST).await? {
+            continue;
+        }
+        match story.session.refresh(id).await {
+            Ok(()) => drop(asked.insert(id.clone(), consent.status_updated)),
+            // Too often, or another fetching runs, or the token may not: what Tink has is read all the same.
+            Err(error) => tracing::debug!("consent {id} was not refreshed: {error}"),
+        }
+    }
+    if asked.is_empty() { Ok(consents) } else { wait(story, consents, asked, rules).await }
+}
+
+/// Fetching is only worth while for a consent that works or that the bank was too busy for: to the others a
+/// person has to see, or an operation is under way, however long.
+fn is_old(consent: &Consent, age: SignedDuration, now: Timestamp) -> bool {
+    let works = consent.health(now) == Health::Healthy || consent.status == "TEMPORARY_ERROR";
+    works && consent.status_updated.is_some_and(|updated| now.duration_since(updated) > age)
+}
+
+async fn wait<S: Store>(
+    story: &Story<'_, S>,
+    before: Vec<Consent>,
+    asked: HashMap<CredentialsId, Option<Timestamp>>,
+    rules: &Freshen,
+) -> Result<Vec<Consent>, Trouble> {
+    // The other half of the connection's time is for reading.
+    let end = Instant::now() + (story.ctx.options.connection_timeout / 2).min(LONGEST_WAIT);
+    let (mut consents, mut pause) = (before, rules.pause);
+    while Instant::now() + pause < end {
+        tokio::time::sleep(pause).await;
+        consents = story.session.consents().await?;
+        let is_done = |consent: &Consent| match asked.get(&consent.credentials_id) {
+            Some(updated) => consent.status_updated > *updated && consent.health(story.now()) != Health::Busy,
+            None => true,
+        };
+        if consents.iter().all(is_done) {
+            return Ok(consents);
+        }
+        pause = (pause * 2).min(rules.longest_pause);
+    }
+    tracing::debug!("connection {}: the bank has not answered yet", story.claim.lease.connection_id);
+    Ok(consents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_working_consent_with_old_data_is_asked_for() {
+        let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
+        let age = SignedDuration::from_hours(12);
+        for (status, hours, expires, old) in [
+            ("UPDATED", 13, 24, true),
+            ("UPDATED", 12, 24, false),
+            ("UPDATED", 13, -1, false),
+            ("TEMPORARY_ERROR", 13, 24, true),
+            ("UPDATING", 13, 24, false),
+            ("SESSION_EXPIRED", 13, 24, false),
+            ("AUTHENTICATION_ERROR", 13, 24, false),
+        ] {
+            let consent = Consent {
+                credentials_id: "c".into(),
+                provider: None,
+                account_ids: Vec::new(),
+                status: status.to_owned(),
+                status_updated: Some(now - SignedDuration::from_hours(hours)),
+                expires_at: Some(now + SignedDuration::from_hours(expires)),
+                extendable: None,
+                error_type: None,
+                error_reason: None,
+            };
+            assert_eq!(is_old(&consent, age, now), old, "{status} {hours} {expires}");
+        }
+    }
+}
