@@ -96,6 +96,11 @@ impl Running {
         self.end()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(self) {
         drop(self);

@@ -32,6 +32,7 @@ mod refresh;
 mod removal;
 mod rows;
 mod scripted;
+mod secrets;
 mod shipped;
 mod source;
 #[cfg(debug_assertions)]
