@@ -35,6 +35,7 @@ mod scripted;
 mod secrets;
 mod shipped;
 mod source;
+mod store_faults;
 #[cfg(debug_assertions)]
 mod storm;
 mod values;

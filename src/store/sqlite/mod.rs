@@ -34,7 +34,7 @@ use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::event::Finished;
 use crate::domain::ids::CredentialsId;
 use crate::failpoint;
-use thread::{Db, Worker};
+use thread::{Db, FileId, Worker};
 
 /// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,6 +75,7 @@ impl SqliteStore {
                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
             )
         })?;
+        db.file = FileId::of(path);
         refuse_newer(&db)?;
         db.retry_busy("prepare the store", |conn| schema::migrate(conn, now.as_millisecond()))?;
         Ok(Self { worker: Worker::start(db) })

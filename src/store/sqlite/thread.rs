@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,17 @@ use crate::store::{Result, StoreError};
 
 /// How long to wait between two tries while the file is locked.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Device and number of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId(u64, u64);
+
+impl FileId {
+    /// The file that lies at the path now, if there is one.
+    pub fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
+    }
+}
 
 /// The connection and what belongs to it.
 #[derive(Debug)]
@@ -33,6 +45,8 @@ pub(crate) struct Context {
     pub path: PathBuf,
     /// Writes go to temporary tables laid over ours.
     pub rehearsal: bool,
+    /// Which file that is, for a store that is written.
+    pub file: Option<FileId>,
     /// The runs of this process by id, with the lock files it holds; a rehearsal holds none.
     pub run_locks: RefCell<HashMap<String, Option<File>>>,
     patience: Duration,
@@ -53,8 +67,13 @@ impl std::ops::DerefMut for Db {
 
 impl Db {
     pub fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
-        let context =
-            Context { path: path.to_owned(), rehearsal: false, run_locks: RefCell::default(), patience };
+        let context = Context {
+            path: path.to_owned(),
+            rehearsal: false,
+            file: None,
+            run_locks: RefCell::default(),
+            patience,
+        };
         Self { conn, context }
     }
 
@@ -85,6 +104,14 @@ impl Db {
         self.retry_busy(what, |conn| conn.execute_batch("BEGIN IMMEDIATE"))?;
         let commit = || failpoint::around(what, || self.conn.execute_batch("COMMIT"));
         let done = work(&self.conn, &self.context).and_then(|value| Ok(commit().map(|()| value)?));
+        // SQLite goes on writing to a file that has no name any more; nobody would ever read it.
+        if self.context.file.is_some_and(|file| FileId::of(&self.context.path) != Some(file)) {
+            return Err(StoreError::Unusable {
+                what,
+                path: self.context.path.display().to_string(),
+                detail: "the file was deleted, moved or replaced while this run was on, and what it wrote since then is lost; put the store back, or let the next run begin a new one".to_owned(),
+            });
+        }
         done.map_err(|fail| {
             // After some errors SQLite has rolled back already; then there is nothing left to do.
             let _ = self.conn.execute_batch("ROLLBACK");

@@ -1,0 +1,178 @@
+//! Databases in trouble: full, read-only, locked, gone, replaced, damaged, too new. Each is told with the file and
+//! what to do, nothing is half-written, and the next pass heals what can be healed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rusqlite::Connection;
+use tink_sandbox::{Action, Endpoint, Fault};
+
+use crate::harness::{World, quoted, small, until};
+
+/// A small file system of its own for the store; none where this machine does not allow one.
+struct Disk(PathBuf);
+
+impl Disk {
+    #[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
+    fn mount(place: &Path, kilobytes: u32) -> Option<Self> {
+        fs::create_dir(place).unwrap();
+        let size = format!("size={kilobytes}k");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "disk"]).arg(place).output();
+        if !mount.is_ok_and(|ran| ran.status.success()) {
+            println!("skipped: no file system can be mounted here");
+            return None;
+        }
+        Some(Self(place.to_owned()))
+    }
+
+    fn remount(&self, option: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily, since a failed test may still have files open.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A world whose store lies on a disk of this size.
+fn on_disk(users: u32, kilobytes: u32) -> Option<(World, Disk)> {
+    let world = World::new(small(users));
+    let disk = Disk::mount(&world.path("disk"), kilobytes)?;
+    let url = format!("sqlite:{}", world.path("disk/store.db").display());
+    Some((world.set("store.url", &quoted(&url)), disk))
+}
+
+fn is_sound(file: &Path) -> bool {
+    let db = Connection::open(file).unwrap();
+    db.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap() == "ok"
+}
+
+fn count(file: &Path, sql: &str) -> i64 {
+    Connection::open(file).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_was_complete_stays() {
+    let Some((world, disk)) = on_disk(40, 700) else { return };
+    let ran = world.run(&[]).expect(74);
+    assert!(ran.stderr.contains("store.db") && ran.stderr.contains("the disk is full"), "{}", ran.stderr);
+    let file = world.path("disk/store.db");
+    // More room, and the next pass does the rest.
+    disk.remount("size=64m");
+    assert!(is_sound(&file));
+    let walked = "SELECT count(*) FROM accounts_v1 WHERE complete_through IS NOT NULL";
+    let counted = "SELECT count(DISTINCT account_key) FROM transactions_v1";
+    assert!(count(&file, walked) <= count(&file, counted), "a watermark without its rows");
+    world.run(&[]).expect(0);
+    assert_eq!(count(&file, "SELECT count(*) FROM connections_v1 WHERE state = 'ok'"), 40);
+    assert!(is_sound(&file));
+}
+
+#[test]
+fn a_file_system_that_became_read_only_is_told_and_can_be_looked_at() {
+    let Some((world, disk)) = on_disk(3, 20_000) else { return };
+    world.run(&[]).expect(0);
+    disk.remount("ro");
+    let ran = world.run(&[]).expect(74);
+    assert!(ran.stderr.contains("store.db"), "{}", ran.stderr);
+    world.cli(&["status"]).expect(0);
+    assert_eq!(world.run(&["--dry-run"]).expect(0).total("unchanged"), 3);
+    disk.remount("rw");
+    world.run(&[]).expect(0);
+}
+
+#[test]
+fn a_store_that_is_deleted_or_replaced_during_a_run_is_no_success() {
+    for replaced in [false, true] {
+        let world = World::new(small(2));
+        world.run(&[]).expect(0);
+        world.sandbox.set_day(1);
+        world
+            .sandbox
+            .fault(Fault::new(Action::Delay(std::time::Duration::from_millis(400))).at(Endpoint::Consents));
+        let running = world.start(&[]);
+        until(|| world.sandbox.requests_to(Endpoint::Consents) > 2);
+        fs::rename(world.path("store.db"), world.path("moved.db")).unwrap();
+        if replaced {
+            fs::write(world.path("store.db"), "").unwrap();
+        }
+        let ran = running.end();
+        assert_eq!(ran.code, 74, "{replaced}: {ran:?}");
+        assert!(ran.stderr.contains("store.db"), "{}", ran.stderr);
+        let _ = fs::remove_file(world.path("store.db"));
+        // Without its file the store begins anew, complete.
+        for beside in ["store.db-wal", "store.db-shm"] {
+            let _ = fs::remove_file(world.path(beside));
+        }
+        world.run(&[]).expect(0);
+        world.assert_all_exact();
+    }
+}
+
+#[test]
+fn a_damaged_store_is_told_and_nothing_is_written_to_it() {
+    let world = World::new(small(5));
+    world.run(&[]).expect(0);
+    let file = world.path("store.db");
+    let mut bytes = fs::read(&file).unwrap();
+    for page in bytes.chunks_mut(4096).skip(1) {
+        page.fill(0xA5);
+    }
+    fs::write(&file, &bytes).unwrap();
+    let ran = world.run(&[]).expect(74);
+    assert!(ran.stderr.contains("damaged") && ran.stderr.contains("backup"), "{}", ran.stderr);
+    fs::write(&file, "this is no database, however long it may be made to look like one").unwrap();
+    let ran = world.run(&[]).expect(74);
+    assert!(ran.stderr.contains("not an SQLite database"), "{}", ran.stderr);
+    world.cli(&["check", "--offline"]).expect(74);
+    // Moved out of the way, the store is read anew.
+    fs::remove_file(&file).unwrap();
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
+}
+
+#[test]
+fn a_store_of_a_newer_release_is_left_as_it_is() {
+    let world = World::new(small(2));
+    world.run(&[]).expect(0);
+    let db = Connection::open(world.path("store.db")).unwrap();
+    db.execute("INSERT INTO ts_schema (version, applied_at) VALUES (99, 0)", []).unwrap();
+    db.pragma_update(None, "journal_mode", "delete").unwrap();
+    drop(db);
+    let before = fs::read(world.path("store.db")).unwrap();
+    for command in
+        [&["run"][..], &["run", "--dry-run"], &["status"], &["why", "c-0"], &["check", "--offline"]]
+    {
+        let ran = world.cli(command).expect(74);
+        assert!((ran.stderr + &ran.stdout).contains("upgrade tink-sync"), "{command:?}");
+    }
+    let db = Connection::open(world.path("store.db")).unwrap();
+    assert_eq!(count(&world.path("store.db"), "SELECT max(version) FROM ts_schema"), 99);
+    drop(db);
+    assert_eq!(fs::read(world.path("store.db")).unwrap().len(), before.len());
+}
+
+#[test]
+fn a_database_that_somebody_locks_is_waited_for() {
+    let world = World::new(small(2)).set("sync.outage_patience", "\"1m\"");
+    world.run(&[]).expect(0);
+    for file in ["store.db", "app.db"] {
+        let db = Connection::open(world.path(file)).unwrap();
+        db.pragma_update(None, "journal_mode", "delete").unwrap();
+        db.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let running = world.start(&[]);
+        // It holds its own lock file as soon as it is there, whatever else it waits for.
+        let began = |world: &World| world.files().iter().any(|name| name.contains("-run-"));
+        if file == "app.db" {
+            until(|| began(&world));
+        }
+        db.execute_batch("ROLLBACK").unwrap();
+        drop(db);
+        assert_eq!(running.end().code, 0, "{file}");
+    }
+}
