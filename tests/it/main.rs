@@ -11,6 +11,7 @@
 
 mod accounts;
 mod architecture;
+mod clock;
 mod consents;
 mod days;
 mod dry_run;

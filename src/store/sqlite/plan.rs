@@ -29,7 +29,7 @@ const REASON: &str = "CASE
     WHEN NOT :named AND c.last_success_began > :rest AND c.last_success_began <= :now
          AND c.failures = 0 AND c.needs_user IS NULL THEN 'recent'
     WHEN (SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
-          WHERE q.user_id = c.user_id AND q.started_at > :day_ago) >= :quota THEN 'quota'
+          WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon) >= :quota THEN 'quota'
     END";
 
 /// Whether connection `c` is selected: all, or by its id or its user's.
