@@ -25,6 +25,7 @@ mod limits;
 mod mass;
 mod matrix;
 mod metrics;
+mod mistakes;
 mod outage;
 mod permissions;
 mod quarantine;
