@@ -72,6 +72,16 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
     validate::settings(path, merged)
 }
 
+/// As [`load`], from the text of a file and without an environment; for tests that throw anything at it.
+///
+/// # Errors
+/// As [`load`].
+#[doc(hidden)]
+pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigError> {
+    let merged = merge::merge(path, shape::parse(path, text)?, &|_| None, Credentials::None)?;
+    validate::settings(path, merged)
+}
+
 /// Looks a variable up in the environment of this process; what `main` passes to [`load`].
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the process environment")]
 pub fn process_env(name: &str) -> Option<OsString> {

@@ -12,6 +12,8 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod head;
+#[doc(hidden)]
+pub mod hostile;
 mod http;
 mod options;
 mod pace;

@@ -19,6 +19,7 @@ mod faults;
 mod freshen;
 mod generated;
 mod harness;
+mod hostile;
 mod invariants;
 mod isolation;
 mod limits;

@@ -1,0 +1,54 @@
+//! The readers of Tink's answers, for tests that throw anything at them. Not part of what the library offers.
+
+use super::wire;
+use crate::domain::amount::Money;
+use crate::domain::ids::AccountId;
+
+/// Which answer the bytes are taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A page of accounts.
+    Accounts,
+    /// The list of consents.
+    Consents,
+    /// A page of transactions.
+    Transactions,
+    /// A token.
+    Token,
+    /// The code of a grant.
+    Code,
+}
+
+impl Answer {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Accounts, Self::Consents, Self::Transactions, Self::Token, Self::Code];
+
+    /// Reads the bytes; the reason of a refusal, or every amount that was accepted.
+    ///
+    /// # Errors
+    /// The reason, which must hold no value of the answer.
+    pub fn read(self, bytes: &[u8]) -> Result<Vec<Money>, String> {
+        match self {
+            Self::Accounts => {
+                let page = wire::accounts(bytes)?;
+                Ok(page
+                    .rows
+                    .into_iter()
+                    .flat_map(|account| [account.booked, account.available])
+                    .flatten()
+                    .collect())
+            }
+            Self::Consents => wire::consents(bytes).map(|_| Vec::new()),
+            Self::Transactions => {
+                let page = wire::transactions(bytes, &AccountId::from("a".to_owned()), true)?;
+                let rows = page.rows.into_iter().filter_map(|record| match record {
+                    wire::Record::Row { transaction, .. } => Some(transaction.money),
+                    wire::Record::Unreadable { .. } => None,
+                });
+                Ok(rows.collect())
+            }
+            Self::Token => wire::granted(bytes).map(|_| Vec::new()),
+            Self::Code => wire::code(bytes).map(|_| Vec::new()),
+        }
+    }
+}

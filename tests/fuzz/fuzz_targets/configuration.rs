@@ -1,0 +1,10 @@
+//! Anything as the configuration. Must neither panic nor quote what it was given.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let _ = tink_sync::config::read(Path::new("/tink-sync.toml"), text);
+});

@@ -1,0 +1,182 @@
+//! Anything at all from outside: answers, configuration, the rows of the view. Nothing panics, nothing hangs, what is
+//! accepted is exact, and no message quotes what it was given. The corpus is that of the fuzz targets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rusqlite::types::Value as Sql;
+use serde_json::{Value, json};
+use tink_sync::clock::{Clock as _, SystemClock};
+use tink_sync::store::sqlite::source;
+use tink_sync::tink::hostile::Answer;
+
+use crate::harness::{World, small};
+use crate::scripted::{Sam, at, booked, many};
+
+const FOLDERS: [(&str, Answer); 5] = [
+    ("accounts", Answer::Accounts),
+    ("consents", Answer::Consents),
+    ("transactions", Answer::Transactions),
+    ("token", Answer::Token),
+    ("code", Answer::Code),
+];
+
+/// The texts of a folder of the corpus.
+fn corpus(folder: &str) -> Vec<String> {
+    let place: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(folder);
+    let files = fs::read_dir(place).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let files: Vec<String> = files.collect();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Replaces the nth value inside a JSON document.
+fn replaced(document: &mut Value, left: &mut usize, by: &Value) {
+    let inner: Vec<&mut Value> = match document {
+        Value::Object(fields) => fields.values_mut().collect(),
+        Value::Array(items) => items.iter_mut().collect(),
+        _ => Vec::new(),
+    };
+    for value in inner {
+        if *left == 0 {
+            *value = by.clone();
+            *left = usize::MAX;
+            return;
+        }
+        *left -= 1;
+        replaced(value, left, by);
+        if *left == usize::MAX {
+            return;
+        }
+    }
+}
+
+fn odd_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!(true)),
+        Just(json!([])),
+        Just(json!({})),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|number| json!(number)),
+        ".{0,40}".prop_map(Value::from),
+        Just(Value::from("9".repeat(5000))),
+        (1usize..300).prop_map(|depth| (0..depth).fold(json!(1), |inner, _| json!([inner]))),
+    ]
+}
+
+fn assert_exact(answer: Answer, bytes: &[u8]) {
+    let Ok(amounts) = answer.read(bytes) else { return };
+    for money in amounts {
+        let text = money.amount.to_string();
+        assert!(!text.contains(['e', 'E']) && text != "-0" && !text.is_empty(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn answers_with_odd_values_are_read_or_refused(
+        which in 0..FOLDERS.len(), nth in 0usize..60, odd in odd_value()
+    ) {
+        let (folder, answer) = FOLDERS[which];
+        for text in corpus(folder) {
+            let mut document: Value = serde_json::from_str(&text).unwrap();
+            replaced(&mut document, &mut nth.clone(), &odd);
+            assert_exact(answer, document.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn damaged_answers_are_read_or_refused(
+        which in 0..FOLDERS.len(), cut in any::<prop::sample::Index>(), byte in any::<u8>(), at in any::<prop::sample::Index>()
+    ) {
+        let (folder, answer) = FOLDERS[which];
+        for text in corpus(folder) {
+            let mut bytes = text.into_bytes();
+            let place = at.index(bytes.len());
+            bytes[place] = byte;
+            assert_exact(answer, &bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            assert_exact(answer, &bytes);
+        }
+    }
+
+    #[test]
+    fn a_damaged_configuration_is_understood_or_refused_without_a_quote(
+        line in any::<prop::sample::Index>(), odd in "[ -~]{0,30}"
+    ) {
+        let mark = "m4rk3dv4lue";
+        for text in corpus("configuration") {
+            let mut lines: Vec<String> = text.lines().map(|line| line.trim_start_matches("# ").to_owned()).collect();
+            let place = line.index(lines.len());
+            let key = lines[place].split(" = ").next().unwrap_or_default().to_owned();
+            lines[place] = format!("{key} = '{mark}{}'", odd.replace('\'', ""));
+            if let Err(error) = tink_sync::config::read(Path::new("/c.toml"), &lines.join("\n")) {
+                prop_assert!(!error.to_string().contains(mark), "{error}");
+            }
+            let _ = tink_sync::config::read(Path::new("/c.toml"), &odd);
+        }
+    }
+}
+
+fn sql_value() -> impl Strategy<Value = Sql> {
+    prop_oneof![
+        Just(Sql::Null),
+        any::<i64>().prop_map(Sql::Integer),
+        any::<f64>().prop_filter("SQLite has no such number", |n| !n.is_nan()).prop_map(Sql::Real),
+        ".{0,30}".prop_map(Sql::Text),
+        vec(any::<u8>(), 0..30).prop_map(Sql::Blob),
+        Just(Sql::Text("2026-01-01 00:00:00".to_owned())),
+        Just(Sql::Text("true".to_owned())),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn rows_of_the_view_may_hold_anything(rows in vec(vec(sql_value(), 9..10), 1..6)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.db");
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch(
+            "CREATE TABLE v (connection_id, user_id, enabled, entitled, entitled_until, external_user_id, market, priority, refresh_token)",
+        ).unwrap();
+        for row in &rows {
+            db.execute("INSERT INTO v VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", rusqlite::params_from_iter(row)).unwrap();
+        }
+        drop(db);
+        let read = source::read_view(&path, "v", None, SystemClock.now(), std::time::Duration::ZERO).unwrap();
+        prop_assert_eq!(read.len(), rows.len());
+        for row in read {
+            let usable = !row.connection_id.as_str().is_empty() && !row.user_id.as_str().is_empty() && row.tink_user.is_some();
+            prop_assert_eq!(row.problem.is_none(), usable);
+        }
+    }
+}
+
+#[test]
+fn an_answer_nested_beyond_reason_is_refused() {
+    for answer in Answer::ALL {
+        let deep = format!("{{\"x\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(answer.read(deep.as_bytes()).is_err());
+    }
+}
+
+#[test]
+fn what_is_far_too_long_harms_nobody_else() {
+    let world = World::with_users(small(0), vec!["long".to_owned(), "well".to_owned()]);
+    let id = "i".repeat(1 << 20);
+    let text = "x".repeat(2 << 20);
+    world.sandbox.script("long", at(1, [booked(&id, -2, "-100", "one"), booked("t-2", -2, "-200", &text)]));
+    world.sandbox.script("well", at(1, many("w", 5, -2)));
+    world.run(&[]).expect(0);
+    assert_eq!(world.live(1).len(), 5);
+    let kept = "SELECT max(length(description_original)) FROM transactions_v1";
+    assert_eq!(world.text(kept).unwrap(), text.len().to_string(), "a text is stored as sent, however long");
+    // Unless the answer as a whole is too long.
+    let sam = Sam::new().set("tink.max_response", "\"64 KiB\"");
+    let ran = sam.pass(at(1, [booked("t", -2, "-1", &text)])).expect(10);
+    assert_eq!(ran.ended("c-0").1.as_deref(), Some("too_large"));
+}
