@@ -58,6 +58,19 @@ impl Summary {
     }
 }
 
+/// What many connections of one bank have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BankTrouble {
+    /// The bank.
+    pub provider: String,
+    /// Why they failed.
+    pub reason: Reason,
+    /// How many.
+    pub connections: u64,
+    /// Of so many that this run worked on.
+    pub of: u64,
+}
+
 /// Something worth telling, in the order it happens.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -102,6 +115,8 @@ pub enum Event {
         /// Whole days left; 0 or less is expired.
         days_left: i64,
     },
+    /// Many connections of one bank failed alike: the bank has trouble, not they.
+    BankTroubled(BankTrouble),
     /// A connection newly needs its user.
     NeedsUser {
         /// The connection.

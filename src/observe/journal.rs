@@ -17,6 +17,7 @@ const NEEDS_USER: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a06";
 const QUARANTINED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a07";
 const UNREACHABLE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08";
 const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
+const BANK_TROUBLED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0b";
 const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
 
 /// One record at a level chosen at run time; tracing wants it fixed at each place.
@@ -105,6 +106,18 @@ pub fn write(run_id: &str, event: &Event) {
             tink.reason = reason.as_str(),
             "connection {connection_id} was not synced: {}",
             skip_text(*reason)
+        ),
+        Event::BankTroubled(trouble) => tracing::warn!(
+            message_id = BANK_TROUBLED,
+            tink.run_id = run_id,
+            tink.provider = trouble.provider.as_str(),
+            tink.reason = trouble.reason.as_str(),
+            tink.connections = trouble.connections,
+            "{} of {} connections of {} failed alike ({}): the bank has trouble, the next pass tries again",
+            trouble.connections,
+            trouble.of,
+            trouble.provider,
+            trouble.reason
         ),
         Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
             of_connection(event);

@@ -11,7 +11,7 @@ use std::future::Future;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::domain::event::Finished;
+use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::CredentialsId;
 pub use error::StoreError;
 pub use types::*;
@@ -136,6 +136,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         renewal: Renewal,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Banks of which at least half of this run's connections, and at least `least`, failed for one reason.
+    fn troubled_banks(&self, run: &Run, least: u64) -> impl Future<Output = Result<Vec<BankTrouble>>> + Send;
 
     /// A user whose connection worked before, to probe Tink with.
     fn probe_user(&self) -> impl Future<Output = Result<Option<TinkUser>>> + Send;

@@ -29,6 +29,8 @@ const SUSPICIONS: u32 = 3;
 const PROBES: u32 = 3;
 /// So many distinct users refused before any was accepted mean that the client is refused.
 const REFUSED_USERS: usize = 3;
+/// So many connections of one bank that fail alike are told of as one.
+const ALIKE: u64 = 3;
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 
@@ -365,6 +367,11 @@ impl<S: Store> Pass<S> {
         if let Some(kept) = self.ctx.options.keep_raw {
             let before = self.ctx.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
             self.ctx.store.drop_raw(before).await?;
+        }
+        if let Stop::Done | Stop::Deadline = self.stop {
+            for trouble in self.ctx.store.troubled_banks(&self.task.run, ALIKE).await? {
+                self.tell(&Event::BankTroubled(trouble));
+            }
         }
         let left = self.ctx.store.left_over().await?;
         let totals = self.ctx.store.totals(&self.task.run).await?;

@@ -272,3 +272,27 @@ fn three_refused_users_at_the_head_of_the_plan_do_not_stop_the_others() {
     assert_eq!((ran.total("failed"), ran.total("synced")), (3, 27));
     (3..30).for_each(|n| world.assert_exact(n));
 }
+
+#[test]
+fn many_connections_of_one_bank_that_fail_alike_are_told_of_as_one() {
+    let world = World::new(small(40));
+    world.run(&[]).expect(0);
+    let banks = "SELECT provider FROM consents_v1 WHERE ?1 <> '' GROUP BY 1 ORDER BY count(*) DESC";
+    let bank = world.texts(banks, "-")[0][0].clone().unwrap();
+    let of_bank = world.texts("SELECT connection_id FROM consents_v1 WHERE provider = ?1", &bank);
+    assert!(of_bank.len() >= 4, "a bank with some connections");
+    let failing = of_bank.len() / 2 + 1;
+    world.sandbox.set_day(1);
+    for row in of_bank.iter().take(failing) {
+        let n = row[0].as_deref().unwrap().strip_prefix("c-").unwrap().parse().unwrap();
+        for_one(&world, n, Action::status(500), Endpoint::Accounts);
+    }
+    let ran = world.run(&[]).expect(10);
+    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("failed alike")).collect();
+    let said = format!("{failing} of {} connections of {bank} failed alike (http_5xx)", of_bank.len());
+    assert!(matches!(&told[..], [only] if only.contains(&said)), "{told:?}");
+    // Two are no pattern, and neither are a few of many.
+    world.sandbox.clear_faults();
+    for_one(&world, 0, Action::status(500), Endpoint::Accounts);
+    assert!(!world.run(&[]).expect(10).stderr.contains("failed alike"));
+}

@@ -31,7 +31,7 @@ use super::types::{
 };
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::domain::event::Finished;
+use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::CredentialsId;
 use crate::failpoint;
 use thread::{Db, FileId, Worker};
@@ -417,6 +417,11 @@ impl Store for SqliteStore {
         self.worker
             .write("write new tokens", move |tx, _| Ok(tokens::renewed(tx, &asking, &renewal, now)?))
             .await
+    }
+
+    async fn troubled_banks(&self, run: &Run, least: u64) -> Result<Vec<BankTrouble>> {
+        let run = run.key;
+        self.worker.read("look for banks in trouble", move |db| runs::troubled_banks(db, run, least)).await
     }
 
     async fn probe_user(&self) -> Result<Option<TinkUser>> {

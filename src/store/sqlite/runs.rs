@@ -12,7 +12,7 @@ use super::thread::Context;
 use super::tokens;
 use super::{Fail, accounts};
 use crate::domain::connection::TinkUser;
-use crate::domain::event::Finished;
+use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::failpoint;
 use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
@@ -71,6 +71,29 @@ fn is_dead(context: &Context, run_id: &str) -> bool {
         Ok(()) => true,
         Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
     }
+}
+
+/// Banks of which at least half of the run's connections, and at least `least`, failed for one reason.
+pub fn troubled_banks(db: &Connection, run: i64, least: u64) -> rusqlite::Result<Vec<BankTrouble>> {
+    let mut banks = db.prepare(
+        "WITH worked AS (
+             SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial'), x.reason, NULL) AS reason
+             FROM ts_run_connections x JOIN ts_consents s ON s.connection = x.connection
+             WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL)
+         SELECT provider, reason, count(*) AS failed,
+                (SELECT count(*) FROM worked w WHERE w.provider = worked.provider) AS all_of_it
+         FROM worked WHERE reason IS NOT NULL
+         GROUP BY provider, reason HAVING failed >= ?2 AND failed * 2 >= all_of_it
+         ORDER BY failed DESC, provider",
+    )?;
+    let rows = banks.query_map(params![run, least.cast_signed()], |row| {
+        let reason: String = row.get("reason")?;
+        let (provider, connections, of) = (row.get("provider")?, row.get("failed")?, row.get("all_of_it")?);
+        let trouble =
+            |reason| BankTrouble { provider, reason, connections: unsigned(connections), of: unsigned(of) };
+        Ok(Reason::parse(&reason).map(trouble))
+    })?;
+    rows.filter_map(Result::transpose).collect()
 }
 
 /// Ends runs whose process is gone and releases their leases; returns whether there was one.
