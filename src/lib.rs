@@ -23,6 +23,7 @@
 //! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
+//! `identity` settles who the process is; `vault` seals tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours.
 //! `tests/it/architecture.rs` reads the sources and fails on anything else.
 //!

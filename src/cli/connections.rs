@@ -182,14 +182,14 @@ fn switch(env: &Environment, id: &str, enabled: bool) -> Result<String, Failure>
         return Err(unknown());
     }
     let mut tables = OwnTables::open(&path, now)?;
-    if !tables.set_enabled(id, enabled)? {
-        return Err(unknown());
-    }
     let rows = source_rows(env)?;
     let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
     let actor = Actor::of(env);
-    tables.audit(&AuditRow { connection_id: Some(id), user_id: user, ..actor.row(now, action) })?;
+    let audit = AuditRow { connection_id: Some(id), user_id: user, ..actor.row(now, action) };
+    if !tables.set_enabled(id, enabled, &audit)? {
+        return Err(unknown());
+    }
     Ok(if enabled {
         format!("Enabled connection {id}.\n{}", next_step(id))
     } else {

@@ -10,7 +10,7 @@ use super::Environment;
 use crate::clock::{Clock as _, ManualClock};
 use crate::config;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::sqlite::own::{OwnConnection, OwnTables};
+use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
 use crate::store::sqlite::{SqliteStore, reads, source};
 use crate::store::{NewRun, PlanRules, Record, Run, Selection, Skipped, Store as _};
 
@@ -73,7 +73,7 @@ impl Fixture {
             priority: 0,
         };
         let new: Vec<_> = ids.iter().map(new).collect();
-        assert!(self.tables().add(&new).unwrap().is_empty());
+        assert!(self.tables().add(&new, &[]).unwrap().is_empty());
     }
 
     pub fn tables(&self) -> OwnTables {
@@ -166,4 +166,18 @@ impl Fixture {
 
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// An act of nobody's, for the audit log.
+pub fn act() -> AuditRow<'static> {
+    AuditRow {
+        at: Timestamp::UNIX_EPOCH,
+        actor: None,
+        ip: None,
+        action: "test",
+        connection_id: None,
+        user_id: None,
+        result: "ok",
+        details: None,
+    }
 }

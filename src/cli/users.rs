@@ -131,13 +131,13 @@ fn set(env: &Environment, id: &str, entitled: bool, until: Option<Timestamp>) ->
     let (path, now) = (env.store_path()?, env.clock.now());
     let mut tables = OwnTables::open(&path, now)?;
     let written = until.map(|until| until.to_string());
-    tables.set_user(id, entitled, written.as_deref())?;
     let details = match &written {
         Some(until) => format!("entitled until {until}"),
         None => if entitled { "entitled" } else { "not entitled" }.to_owned(),
     };
     let actor = Actor::of(env);
-    tables.audit(&AuditRow { user_id: Some(id), details: Some(&details), ..actor.row(now, "users.set") })?;
+    let audit = AuditRow { user_id: Some(id), details: Some(&details), ..actor.row(now, "users.set") };
+    tables.set_user(id, entitled, written.as_deref(), &audit)?;
     let connections =
         own::users(&path)?.iter().find(|user| user.user_id == id).map_or(0, |user| user.connections);
     Ok(result(id, entitled, until, now, connections))

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::cli::fixture::Fixture;
+use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::Outcome;
 
 /// The exit code and everything that is told.
@@ -75,7 +75,7 @@ fn a_store_is_judged_without_touching_it() {
 fn connections_are_counted_by_kind() {
     let fixture = Fixture::new();
     fixture.add(&["a", "b", "c", "d"]);
-    fixture.tables().set_enabled("a", false).unwrap();
+    fixture.tables().set_enabled("a", false, &fixture::act()).unwrap();
     fixture.pass(&[("b", Outcome::Synced, None)], 0);
     fixture.later(1);
     let (findings, someone) = local::source(&fixture.env());

@@ -48,18 +48,19 @@ pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
     };
     let (path, now) = (env.store_path()?, env.clock.now());
     let mut tables = OwnTables::open(&path, now)?;
-    let known = tables.add(&new)?;
-    if !known.is_empty() {
-        let ids = naming(known.iter().map(String::as_str));
-        return Err(Failure::Usage(format!("already there: {ids}; nothing was added")));
-    }
     let actor = Actor::of(env);
-    for connection in &new {
-        tables.audit(&AuditRow {
+    let audit: Vec<AuditRow<'_>> = new
+        .iter()
+        .map(|connection| AuditRow {
             connection_id: Some(&connection.connection_id),
             user_id: Some(&connection.user_id),
             ..actor.row(now, "connection.created")
-        })?;
+        })
+        .collect();
+    let known = tables.add(&new, &audit)?;
+    if !known.is_empty() {
+        let ids = naming(known.iter().map(String::as_str));
+        return Err(Failure::Usage(format!("already there: {ids}; nothing was added")));
     }
     added(env, &new)
 }

@@ -2,7 +2,7 @@
 
 use super::add::{Args as AddArgs, add, read_file};
 use super::*;
-use crate::cli::fixture::Fixture;
+use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::Outcome;
 
 fn file(fixture: &Fixture, text: &str) -> AddArgs {
@@ -86,7 +86,7 @@ fn all_lines_are_added_or_none() {
 #[test]
 fn a_user_without_entitlement_is_pointed_out() {
     let fixture = Fixture::new();
-    fixture.tables().set_user("u", false, None).unwrap();
+    fixture.tables().set_user("u", false, None, &fixture::act()).unwrap();
     assert!(add(&fixture.env(), one("c-1")).unwrap().contains("Not entitled, so not synced: user u."));
 }
 

@@ -1,7 +1,7 @@
 //! The status of a real store after real passes.
 
 use super::*;
-use crate::cli::fixture::Fixture;
+use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::{Outcome, Reason};
 
 const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
@@ -19,7 +19,7 @@ fn args() -> Args {
 fn mixed() -> Fixture {
     let fixture = Fixture::new();
     fixture.add(&["well", "part", "slow", "dead", "user", "off"]);
-    fixture.tables().set_enabled("off", false).unwrap();
+    fixture.tables().set_enabled("off", false, &fixture::act()).unwrap();
     fixture.pass(&ENDS, 10);
     fixture.add(&["young"]);
     fixture.later(1);

@@ -1,7 +1,7 @@
 //! The story of connections in a real store, and the verdict against the plan itself.
 
 use super::*;
-use crate::cli::fixture::Fixture;
+use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::Outcome;
 
 fn human(fixture: &Fixture, id: &str) -> String {
@@ -23,8 +23,8 @@ fn the_verdict_is_that_of_the_plan() {
     let fixture = Fixture::with("[quota]\nsyncs_per_day = 3\nreserved_for_manual = 1\n");
     fixture.add(&ids);
     let mut tables = fixture.tables();
-    tables.set_enabled("off", false).unwrap();
-    tables.set_user("u-poor", true, Some("2026-06-01T12:30:00Z")).unwrap();
+    tables.set_enabled("off", false, &fixture::act()).unwrap();
+    tables.set_user("u-poor", true, Some("2026-06-01T12:30:00Z"), &fixture::act()).unwrap();
     compare(&fixture, &ids);
     let ends = [
         ("dead", Outcome::Failed, Some(Reason::Network)),
@@ -52,8 +52,8 @@ fn the_answer_names_the_remedy() {
         human(&fixture, "c")
     );
     assert!(human(&fixture, "c").contains("no run has seen it yet"));
-    fixture.tables().set_enabled("c", false).unwrap();
-    fixture.tables().set_user("u-p", false, None).unwrap();
+    fixture.tables().set_enabled("c", false, &fixture::act()).unwrap();
+    fixture.tables().set_user("u-p", false, None, &fixture::act()).unwrap();
     assert!(human(&fixture, "c").contains("tink-sync connections enable c"));
     assert!(human(&fixture, "p").contains("tink-sync users set u-p --entitled yes"));
 }

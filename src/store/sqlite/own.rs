@@ -70,11 +70,11 @@ impl OwnTables {
     }
 
     /// Adds connections, all or none, and entitled users they belong to; returns the ids that exist already
-    /// (then nothing was added).
+    /// (then nothing was added). What was added is audited with it.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
-    pub fn add(&mut self, new: &[OwnConnection]) -> Result<Vec<String>> {
+    pub fn add(&mut self, new: &[OwnConnection], audit: &[AuditRow<'_>]) -> Result<Vec<String>> {
         self.run("add connections", |db| {
             let mut exists = db.prepare("SELECT 1 FROM ts_own_connections WHERE connection_id = ?1")?;
             let mut known = Vec::new();
@@ -85,37 +85,47 @@ impl OwnTables {
             }
             if known.is_empty() {
                 new.iter().try_for_each(|c| insert(db, c))?;
+                audit.iter().try_for_each(|row| note(db, row))?;
             }
             Ok(known)
         })
     }
 
-    /// Enables or disables a connection; `false` if there is none of this id.
+    /// Enables or disables a connection, and audits it; `false` if there is none of this id.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
-    pub fn set_enabled(&mut self, connection_id: &str, enabled: bool) -> Result<bool> {
+    pub fn set_enabled(&mut self, connection_id: &str, enabled: bool, audit: &AuditRow<'_>) -> Result<bool> {
         self.run("change the connection", |db| {
-            db.execute(
+            let changed = db.execute(
                 "UPDATE ts_own_connections SET enabled = ?2 WHERE connection_id = ?1",
                 params![connection_id, enabled],
-            )
-            .map(|changed| changed > 0)
+            )?;
+            if changed > 0 {
+                note(db, audit)?;
+            }
+            Ok(changed > 0)
         })
     }
 
-    /// Sets a user's entitlement, creating the user if needed.
+    /// Sets a user's entitlement, creating the user if needed, and audits it.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
-    pub fn set_user(&mut self, user_id: &str, entitled: bool, until: Option<&str>) -> Result<()> {
+    pub fn set_user(
+        &mut self,
+        user_id: &str,
+        entitled: bool,
+        until: Option<&str>,
+        audit: &AuditRow<'_>,
+    ) -> Result<()> {
         self.run("change the user", |db| {
             db.execute(
                 "INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES (?1, ?2, ?3)
                  ON CONFLICT (user_id) DO UPDATE SET entitled = excluded.entitled, entitled_until = excluded.entitled_until",
                 params![user_id, entitled, until],
-            )
-            .map(drop)
+            )?;
+            note(db, audit)
         })
     }
 
@@ -132,24 +142,26 @@ impl OwnTables {
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub fn audit(&mut self, row: &AuditRow<'_>) -> Result<()> {
-        self.run("write the audit log", |db| {
-            db.execute(
-                "INSERT INTO ts_audit (at, actor, ip, action, connection_id, user_id, result, details)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    row.at.as_millisecond(),
-                    row.actor,
-                    row.ip,
-                    row.action,
-                    row.connection_id,
-                    row.user_id,
-                    row.result,
-                    row.details
-                ],
-            )
-            .map(drop)
-        })
+        self.run("write the audit log", |db| note(db, row))
     }
+}
+
+fn note(db: &Connection, row: &AuditRow<'_>) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO ts_audit (at, actor, ip, action, connection_id, user_id, result, details)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            row.at.as_millisecond(),
+            row.actor,
+            row.ip,
+            row.action,
+            row.connection_id,
+            row.user_id,
+            row.result,
+            row.details
+        ],
+    )
+    .map(drop)
 }
 
 /// Refresh and access token of a connection in, the same sealed anew out.
