@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
-use tink_sandbox::{Action, Endpoint, Fault};
+use tink_sandbox::{Action, Endpoint, Fault, ScriptRow};
 
 use crate::harness::{Ran, World, plain, small};
+use crate::scripted::{A1, Sam, at};
 
 const YEAR: i64 = 365 * 24 * 3600 * 1000;
 
@@ -115,4 +116,19 @@ fn the_time_zone_of_the_machine_changes_nothing() {
     for zone in ["America/St_Johns", "Pacific/Kiritimati", "Pacific/Niue", "Asia/Kathmandu", "Not/A-Zone"] {
         assert_eq!(read(Some(zone)), without, "{zone}");
     }
+}
+
+#[test]
+fn days_that_are_odd_in_the_calendar_are_stored_as_they_are() {
+    // A leap day, the days of summer time in Europe and America, the turn of a year.
+    let dates = ["2024-02-29", "2026-03-29", "2026-10-25", "2026-03-08", "2025-12-31", "2026-01-01"];
+    let row = |(n, date): (usize, &&str)| {
+        ScriptRow::booked(&format!("t-{n}"), A1, date.parse().unwrap(), &format!("-{}", 100 + n), "2", "x")
+    };
+    let rows: Vec<ScriptRow> = dates.iter().enumerate().map(row).collect();
+    let sam = Sam::with(at(1, rows.clone()));
+    for (n, date) in dates.iter().enumerate() {
+        assert_eq!(sam.row(&format!("t-{n}"), "booked_date"), *date);
+    }
+    assert_eq!(sam.pass(at(1, rows)).expect(0).total("unchanged"), 1);
 }

@@ -176,3 +176,34 @@ fn a_database_that_somebody_locks_is_waited_for() {
         assert_eq!(running.end().code, 0, "{file}");
     }
 }
+
+#[test]
+fn a_database_that_stays_locked_ends_the_run_with_75_and_changes_nothing() {
+    let world = World::new(small(2));
+    world.run(&[]).expect(0);
+    // Both at once, so that SQLite's thirty seconds pass only once for this test.
+    let other = World::new(small(2));
+    other.run(&[]).expect(0);
+    let lock = |world: &World, file: &str| {
+        let db = Connection::open(world.path(file)).unwrap();
+        db.pragma_update(None, "journal_mode", "delete").unwrap();
+        db.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        db
+    };
+    let (store, app) = (lock(&world, "store.db"), lock(&other, "app.db"));
+    let (one, two) = (world.start(&[]), other.start(&[]));
+    for (ran, file) in [(one.end(), "store.db"), (two.end(), "app.db")] {
+        assert_eq!(ran.code, 75, "{ran:?}");
+        assert!(
+            ran.stderr.contains("locked by another program") && ran.stderr.contains(file),
+            "{}",
+            ran.stderr
+        );
+    }
+    drop((store, app));
+    for world in [world, other] {
+        world.run(&[]).expect(0);
+        world.assert_all_exact();
+        world.assert_at_rest();
+    }
+}
