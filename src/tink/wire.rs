@@ -118,10 +118,14 @@ fn soft_text(raw: Option<Raw<'_>>) -> Option<String> {
     text(raw, "").ok().flatten()
 }
 
+/// No id and no token is as long as this; texts are kept at any length.
+const LONGEST_ID: usize = 16 * 1024;
+
 /// An id: a JSON string that is not empty.
 fn id(raw: Option<Raw<'_>>, name: &str) -> Result<String, String> {
     let id = raw.and_then(string).filter(|id| !id.is_empty());
-    id.map(Cow::into_owned).ok_or_else(|| format!("{name} is missing or not a text"))
+    let id = id.map(Cow::into_owned).ok_or_else(|| format!("{name} is missing or not a text"))?;
+    if id.len() > LONGEST_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
 }
 
 /// An integer of any size, written as JSON string or number.

@@ -172,7 +172,9 @@ fn what_is_far_too_long_harms_nobody_else() {
     world.sandbox.script("long", at(1, [booked(&id, -2, "-100", "one"), booked("t-2", -2, "-200", &text)]));
     world.sandbox.script("well", at(1, many("w", 5, -2)));
     world.run(&[]).expect(0);
-    assert_eq!(world.live(1).len(), 5);
+    assert_eq!((world.live(0).len(), world.live(1).len()), (1, 5));
+    let told = "SELECT count(*) FROM quarantine_v1 WHERE reason LIKE '%far too long%'";
+    assert_eq!(world.text(told).unwrap(), "1", "an id of a megabyte is none");
     let kept = "SELECT max(length(description_original)) FROM transactions_v1";
     assert_eq!(world.text(kept).unwrap(), text.len().to_string(), "a text is stored as sent, however long");
     // Unless the answer as a whole is too long.
