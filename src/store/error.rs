@@ -2,7 +2,8 @@
 
 use crate::domain::ids::ConnectionId;
 
-/// A failure of the store. All but [`StoreError::LeaseLost`] stop the run.
+/// A failure of the store. A lost lease ends its connection only, and so does a refused statement of one
+/// connection; all else stops the run.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database stayed locked by someone else (exit 75).
@@ -54,7 +55,8 @@ pub enum StoreError {
     /// Another run took the connection over; nothing of this commit was kept.
     #[error("another run took over connection {0}")]
     LeaseLost(ConnectionId),
-    /// An SQL statement failed in a way that is a bug or a damaged file (exit 74).
+    /// A statement was refused, or a value could not be read, in a database that works: a bug, or somebody
+    /// changed it (exit 74 where it is no single connection's).
     #[error("{what}: {detail}")]
     Sql {
         /// What was being done.

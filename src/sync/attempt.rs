@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Context, Ending, Story, Tally};
+use super::connection::{Context, Ending, Story, Tally, Trouble};
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use crate::domain::event::Finished;
@@ -69,7 +69,8 @@ pub async fn attempt<S: Store>(
                 counts.requests = session.requests();
                 counts.retries = session.retries();
             });
-            rotation.and_then(|rotation| rotation.trouble()).map_or(told, Err)
+            let trouble = rotation.and_then(|rotation| rotation.trouble());
+            trouble.map_or(told, |error| Trouble::Store(error).ending())
         }
         Some(problem) => Ok(untold(Ending::because(Outcome::Failed, Reason::SourceRow, problem))),
     };

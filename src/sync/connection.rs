@@ -115,6 +115,28 @@ impl From<StoreError> for Trouble {
     }
 }
 
+impl Trouble {
+    /// How a story ends that meets this; an error is what no connection can be blamed for.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the lease was lost, or the store as a whole is in trouble.
+    pub fn ending(self) -> Result<Ending, StoreError> {
+        match self {
+            Self::Tink(error) => Ok(Ending::of(&error)),
+            // The database works but not with this one's data. Should it be broken after all, the record of
+            // this ending cannot be written either, and that ends the run.
+            Self::Store(error @ StoreError::Sql { .. }) => {
+                let text = format!(
+                    "the store failed for this connection alone, nothing of that step was kept: {error}"
+                );
+                let ending = Ending::because(Outcome::Failed, Reason::Store, text);
+                Ok(Ending { hint: Hint::Nothing, ..ending })
+            }
+            Self::Store(error) => Err(error),
+        }
+    }
+}
+
 /// How a story ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -179,16 +201,12 @@ impl<S> fmt::Debug for Story<'_, S> {
 }
 
 impl<S: Store> Story<'_, S> {
-    /// Tells the story; only a failing store or a lost lease is an error.
+    /// Tells the story; only a broken store or a lost lease is an error.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn run(&self) -> Result<Ending, StoreError> {
-        match self.tell_it().await {
-            Ok(ending) => Ok(ending),
-            Err(Trouble::Tink(error)) => Ok(Ending::of(&error)),
-            Err(Trouble::Store(error)) => Err(error),
-        }
+        self.tell_it().await.or_else(Trouble::ending)
     }
 
     async fn tell_it(&self) -> Result<Ending, Trouble> {
@@ -329,14 +347,14 @@ impl<S: Store> Story<'_, S> {
                 Err(Trouble::Tink(error)) if self.is_explained(&error, consents, account) => {
                     walked.explained += 1;
                 }
-                Err(Trouble::Tink(error)) => {
-                    let stop = error.kind == tink::ErrorKind::RateLimited;
-                    walked.keep_worst(Ending::of(&error));
+                Err(trouble) => {
+                    let ending = trouble.ending()?;
+                    let stop = ending.outcome == Outcome::RateLimited;
+                    walked.keep_worst(ending);
                     if stop {
                         break;
                     }
                 }
-                Err(trouble) => return Err(trouble),
             }
         }
         Ok(walked)

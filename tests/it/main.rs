@@ -39,6 +39,7 @@ mod secrets;
 mod shipped;
 mod source;
 mod store_faults;
+mod store_refusals;
 #[cfg(debug_assertions)]
 mod storm;
 mod values;

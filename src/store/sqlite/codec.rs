@@ -128,13 +128,15 @@ pub fn money(row: &Row<'_>, amount: &str, currency: &str) -> rusqlite::Result<Op
     let (Some(text), Some(currency)) = (row.get::<_, Option<String>>(amount)?, row.get(currency)?) else {
         return Ok(None);
     };
-    let amount = Amount::from_decimal(&text).map_err(|e| corrupt(e.to_string()))?;
+    let amount =
+        Amount::from_decimal(&text).map_err(|_| corrupt(format!("{amount} is no decimal number")))?;
     Ok(Some(Money { amount, currency }))
 }
 
-/// The error for a column whose text is not what we write.
+/// The error for a value that is not what we write there, in a file that SQLite finds in order: it is its
+/// row's trouble, not the store's.
 pub fn corrupt(detail: String) -> rusqlite::Error {
-    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
     rusqlite::Error::SqliteFailure(failure, Some(detail))
 }
 

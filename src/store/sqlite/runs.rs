@@ -73,11 +73,15 @@ fn is_dead(context: &Context, run_id: &str) -> bool {
     }
 }
 
+/// Failures that no bank can be blamed for, however many connections of one meet them.
+const NOT_THE_BANKS: &str =
+    "'store', 'panic', 'lease_lost', 'source_row', 'tink_user_unknown', 'scope_missing', 'refresh_lost'";
+
 /// Banks of which at least half of the run's connections, and at least `least`, failed for one reason.
 pub fn troubled_banks(db: &Connection, run: i64, least: u64) -> rusqlite::Result<Vec<BankTrouble>> {
-    let mut banks = db.prepare(
+    let mut banks = db.prepare(&format!(
         "WITH worked AS (
-             SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial'), x.reason, NULL) AS reason
+             SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial') AND x.reason NOT IN ({NOT_THE_BANKS}), x.reason, NULL) AS reason
              FROM ts_run_connections x JOIN ts_consents s ON s.connection = x.connection
              WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL)
          SELECT provider, reason, count(*) AS failed,
@@ -85,7 +89,7 @@ pub fn troubled_banks(db: &Connection, run: i64, least: u64) -> rusqlite::Result
          FROM worked WHERE reason IS NOT NULL
          GROUP BY provider, reason HAVING failed >= ?2 AND failed * 2 >= all_of_it
          ORDER BY failed DESC, provider",
-    )?;
+    ))?;
     let rows = banks.query_map(params![run, least.cast_signed()], |row| {
         let reason: String = row.get("reason")?;
         let (provider, connections, of) = (row.get("provider")?, row.get("failed")?, row.get("all_of_it")?);
