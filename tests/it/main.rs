@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod application;
 mod architecture;
 mod clock;
 mod consents;

@@ -99,7 +99,10 @@ impl ToSql for Millis {
 
 impl FromSql for Millis {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Timestamp::from_millisecond(value.as_i64()?).map(Self).map_err(FromSqlError::other)
+        // One beyond the calendar, which `Timestamp::MAX` in milliseconds is, must not end a pass.
+        let known = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_second() * 1000;
+        let millis = value.as_i64()?.clamp(*known.start(), *known.end());
+        Timestamp::from_millisecond(millis).map(Self).map_err(FromSqlError::other)
     }
 }
 
@@ -193,6 +196,20 @@ pub fn stored_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_read_as_its_end() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        for (time, read) in [
+            (Timestamp::MAX.as_millisecond(), "9999-12-30T22:00:00Z"),
+            (i64::MAX, "9999-12-30T22:00:00Z"),
+            (i64::MIN, "-009999-01-02T01:59:59Z"),
+            (1_000, "1970-01-01T00:00:01Z"),
+        ] {
+            let back: Millis = db.query_row("SELECT ?1", [time], |row| row.get(0)).unwrap();
+            assert_eq!(back.0.to_string(), read);
+        }
+    }
 
     #[test]
     fn ids_of_any_form_survive_the_compact_column() {

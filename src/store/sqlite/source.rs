@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, date};
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -20,6 +21,12 @@ use crate::vault::{Vault, What};
 
 /// Name of the view over our own tables, used when the application brings none.
 pub const OWN_VIEW: &str = "tink_sync_source_v1";
+
+/// Where the calendar ends for a [`Timestamp`]. Databases write `9999-12-31` for "without end", and a user
+/// who has paid for ever must not be paused because that day is two hours too late.
+const LAST_DAY: Date = date(9999, 12, 30);
+/// The last moment that can also be kept in whole milliseconds.
+const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 const REQUIRED: [&str; 4] = ["connection_id", "user_id", "enabled", "entitled"];
 const OPTIONAL: [&str; 9] = [
@@ -244,13 +251,16 @@ fn as_time(value: ValueRef<'_>) -> Option<Timestamp> {
 
 /// Parses the text forms of a time that the source view may use.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
-    if let Ok(time) = text.parse() {
-        return Some(time);
-    }
-    if let Ok(civil) = text.parse::<DateTime>() {
-        return TimeZone::UTC.to_timestamp(civil).ok();
-    }
-    Timestamp::from_second(text.parse().ok()?).ok()
+    let time = if let Ok(time) = text.parse() {
+        time
+    } else if Pieces::parse(text).is_ok_and(|pieces| pieces.date() >= LAST_DAY) {
+        NEVER
+    } else if let Ok(civil) = text.parse::<DateTime>() {
+        TimeZone::UTC.to_timestamp(civil).ok()?
+    } else {
+        Timestamp::from_second(text.parse().ok()?).ok()?
+    };
+    Some(time.min(NEVER))
 }
 
 fn as_integer(value: ValueRef<'_>) -> Option<i64> {
@@ -294,8 +304,16 @@ mod tests {
             assert_eq!(parse_time(text), Some(expected), "{text}");
         }
         assert_eq!(as_time(ValueRef::Integer(1_770_091_506)), Some(expected));
-        for text in ["", "soon", "2026-13-01"] {
+        for text in ["", "soon", "2026-13-01", "9999-12-31 25:00:00", "9999-12-31 or so"] {
             assert_eq!(parse_time(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_end_of_the_calendar_is_never() {
+        for text in ["9999-12-31", "9999-12-31 23:59:59", "9999-12-31T00:00:00Z", "9999-12-30T22:00:00.9Z"] {
+            assert_eq!(parse_time(text), Some(NEVER), "{text}");
+        }
+        assert_eq!(Timestamp::from_millisecond(NEVER.as_millisecond()).unwrap(), NEVER);
     }
 }
