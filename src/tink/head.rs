@@ -64,7 +64,8 @@ impl Head {
         if (300..400).contains(&status) {
             return self.error(ErrorKind::Client4xx, "the answer is a redirect, and none is followed");
         }
-        self.error(ErrorKind::of_status(status, body), &describe(body))
+        let concerns_a_user = self.endpoint != Endpoint::ClientToken;
+        self.error(ErrorKind::of_status(status, body), &describe(body, concerns_a_user))
     }
 
     pub(super) fn transport(&self, error: reqwest::Error) -> Error {

@@ -1,4 +1,4 @@
-//! Makes what Tink says in an error fit for people: short, and without what may be a token or an
+//! Makes what Tink says in an error fit for people: short, and without what may be a name, a token or an
 //! account number. Must not decide anything by an error's text.
 
 use serde_json::{Map, Value};
@@ -10,9 +10,15 @@ const SECRET_CHARS: usize = 12;
 /// This many digits in groups may be an account number.
 const NUMBER_DIGITS: usize = 9;
 
-/// What an error body says: code and message if it is one of the known JSON shapes (tink-api.md 11.2). Of
-/// anything else only the kind is told: what it holds may be somebody's.
-pub(super) fn describe(body: &[u8]) -> String {
+/// The longest error code.
+const CODE_CHARS: usize = 80;
+/// More digits in a row are no code but somebody's number.
+const CODE_DIGITS: usize = 6;
+
+/// What an error body says of a call: its code, if it is one of the known JSON shapes (tink-api.md 11.2).
+/// The message beside it may name a person, and is told only where no user has a part in the call. Of
+/// anything else only the kind is told.
+pub(super) fn describe(body: &[u8], concerns_a_user: bool) -> String {
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
         let kind = match body.trim_ascii().first() {
             None => "",
@@ -21,20 +27,27 @@ pub(super) fn describe(body: &[u8]) -> String {
         };
         return kind.to_owned();
     };
-    let message = first(&fields, &["errorMessage", "message", "error_description", "error"]);
-    let code = first(&fields, &["errorCode", "code", "detailCode"]);
-    match (code, message) {
+    let code = ["errorCode", "code", "detailCode", "error"].iter().find_map(|name| code(fields.get(*name)?));
+    let messages = ["errorMessage", "message", "error_description"];
+    let message = messages.iter().find_map(|name| fields.get(*name)?.as_str());
+    match (code, message.filter(|text| !concerns_a_user && !text.is_empty())) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
-        (code, message) => code.or(message).unwrap_or_default(),
+        (code, message) => code.or(message.map(str::to_owned)).unwrap_or_default(),
     }
 }
 
-fn first(fields: &Map<String, Value>, names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| match fields.get(*name)? {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    })
+/// A value that a machine would take for a code: a word without spaces, or a short number.
+fn code(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let is_member = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+    let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or_default();
+    let is_code =
+        (1..=CODE_CHARS).contains(&text.len()) && text.chars().all(is_member) && digits <= CODE_DIGITS;
+    is_code.then_some(text)
 }
 
 /// Takes out what may be a token or an account number, and control characters; cuts at 300.
@@ -73,20 +86,38 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn known_error_bodies_give_code_and_message() {
+    fn known_error_bodies_give_code_and_message_where_no_user_has_a_part() {
         for (body, expected) in [
             (r#"{"errorCode":"oauth.x","errorMessage":"no"}"#, "oauth.x: no"),
             (r#"{"code":3,"message":"bad token","details":[]}"#, "3: bad token"),
             (r#"{"detailCode":8,"message":null}"#, "8"),
-            (r#"{"error":"invalid_grant","error_description":"used"}"#, "used"),
+            (r#"{"error":"invalid_grant","error_description":"used"}"#, "invalid_grant: used"),
             (r#"{"error":"invalid_grant"}"#, "invalid_grant"),
+            (r#"{"message":"only a text"}"#, "only a text"),
             ("{}", ""),
             ("", ""),
             (" <html>Bad gateway</html>\n", "the body is a page for people"),
             ("Jane Doe owes 3 euros", "the body is not JSON"),
         ] {
-            assert_eq!(describe(body.as_bytes()), expected);
+            assert_eq!(describe(body.as_bytes(), false), expected);
         }
+    }
+
+    #[test]
+    fn of_a_call_that_concerns_a_user_only_the_code_is_told() {
+        for (body, expected) in [
+            (r#"{"errorCode":"oauth.x","errorMessage":"Jane Doe is unknown"}"#, "oauth.x"),
+            (r#"{"errorCode":"","code":"permission-denied:consents"}"#, "permission-denied:consents"),
+            (r#"{"errorCode":"Jane Doe","code":7}"#, "7"),
+            (r#"{"code":"DE89370400440532013000","error":"x"}"#, "x"),
+            (r#"{"code":1234567,"detailCode":"a1234567"}"#, ""),
+            (r#"{"error":"Müller"}"#, ""),
+            (r#"{"error":["Jane"],"message":"Jane"}"#, ""),
+            (r#"{"error":{"code":"Jane"}}"#, ""),
+        ] {
+            assert_eq!(describe(body.as_bytes(), true), expected, "{body}");
+        }
+        assert_eq!(describe(format!(r#"{{"code":"{}"}}"#, "x".repeat(81)).as_bytes(), true), "");
     }
 
     #[test]

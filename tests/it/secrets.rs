@@ -165,16 +165,8 @@ fn no_failure_quotes_what_it_was_answered() {
         format!("{TEXT} {NAME} {SECRET} {}", AMOUNTS[0]),
         format!("{{\"access_token\": \"{SECRET}\", \"name\": \"{NAME}\""),
     ];
-    let places = [
-        Endpoint::ClientToken,
-        Endpoint::Grant,
-        Endpoint::CodeExchange,
-        Endpoint::Consents,
-        Endpoint::Accounts,
-        Endpoint::Transactions,
-    ];
     let world = marked();
-    for place in places {
+    for place in [Endpoint::ClientToken].into_iter().chain(OF_A_USER) {
         for (n, body) in quoting.iter().enumerate() {
             let code = [400, 401, 403, 404, 500][n];
             let status = Action::Status {
@@ -194,6 +186,48 @@ fn no_failure_quotes_what_it_was_answered() {
     }
     assert_nothing_shown("why, after all of it", &world.cli(&["why", "c-0"]));
     assert_nothing_shown("status, after all of it", &world.cli(&["status"]));
+    assert_nothing_kept(&world);
+}
+
+/// The calls that concern a user.
+const OF_A_USER: [Endpoint; 5] =
+    [Endpoint::Grant, Endpoint::CodeExchange, Endpoint::Consents, Endpoint::Accounts, Endpoint::Transactions];
+
+#[test]
+fn of_an_error_that_names_a_person_only_the_code_is_told() {
+    let named = format!("user {NAME} may not see {TEXT} of {}", AMOUNTS[0]);
+    let bodies = [
+        json!({"errorCode": "accounts.refused", "errorMessage": named}),
+        json!({"code": 16, "message": named, "details": [{"name": NAME}]}),
+        json!({"error": "refused-by-bank", "error_description": named}),
+        json!({"errorCode": NAME, "code": named, "error": named, "detailCode": IBAN}),
+    ];
+    let told = ["accounts.refused", "16", "refused-by-bank", ""];
+    let world = marked();
+    for place in OF_A_USER {
+        for (n, body) in bodies.iter().enumerate() {
+            let code = [400, 401, 403, 500][n];
+            let refusal = Action::Status { code, headers: Vec::new(), body: body.to_string() };
+            world.sandbox.fault(Fault::new(refusal).at(place).times(Times::Forever));
+            // As a person sees it, and as a program does.
+            assert_nothing_shown("a run", &world.cli(&["run", "--connection", "c-0", "--force"]));
+            let ran = world.run(&["--verbose", "--connection", "c-0", "--force"]).expect(10);
+            assert_nothing_shown(&format!("{place:?} {body}"), &ran);
+            let error = ran.connections()["c-0"]["error"].as_str().unwrap().to_owned();
+            assert!(error.ends_with(told[n]), "{place:?}: {error}");
+            world.sandbox.clear_faults();
+            // What the last failure left is all that these know.
+            let commands = [
+                &["why", "c-0"][..],
+                &["why", "c-0", "--format", "json"],
+                &["status"],
+                &["status", "--format", "json"],
+            ];
+            for command in &commands[..if n == 1 { commands.len() } else { 1 }] {
+                assert_nothing_shown(&format!("{command:?} after {place:?} {body}"), &world.cli(command));
+            }
+        }
+    }
     assert_nothing_kept(&world);
 }
 
