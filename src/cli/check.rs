@@ -12,7 +12,7 @@ use crate::exit::Exit;
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 when nothing says FAIL, else that of the first FAIL: 78 configuration, secrets, view or\nclock, 74 store, 69 Tink out of reach, 77 Tink refuses."
+    after_help = "Examples:\n  sudo tink-sync check              as the service sees it\n  tink-sync check --offline         without asking Tink\n  sudo tink-sync --quiet check      only what needs a person\n\nExit status: 0 when nothing says FAIL, else that of the first FAIL: 78 for\nconfiguration, secrets, view or clock, 74 or 75 for a database, 69 if Tink is\nout of reach, 77 if Tink refuses."
 )]
 pub struct Args {
     /// Leave Tink out

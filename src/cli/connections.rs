@@ -12,6 +12,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::remedy;
 use super::table::{self, Line, Tone, age};
 use super::{Environment, Failure};
 use crate::domain::connection::{SourceRow, TinkUser};
@@ -28,6 +29,9 @@ pub(super) const NAMED: usize = 20;
 
 /// Arguments of `connections`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync connections list\n  tink-sync connections add my-bank --user me --external-user-id user-123\n  tink-sync connections disable my-bank"
+)]
 pub struct Args {
     /// What to do
     #[command(subcommand)]
@@ -38,6 +42,9 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
     /// List every connection with its user and state
+    #[command(
+        after_help = "Examples:\n  tink-sync connections list\n  tink-sync connections list --format json"
+    )]
     List {
         /// Form of the output
         #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -46,11 +53,13 @@ pub enum Action {
     /// Add connections of users that Tink knows already
     Add(add::Args),
     /// Let runs work on a connection again
+    #[command(after_help = "Examples:\n  tink-sync connections enable my-bank")]
     Enable {
         /// The connection
         id: String,
     },
     /// Keep runs away from a connection; its data stays
+    #[command(after_help = "Examples:\n  tink-sync connections disable my-bank")]
     Disable {
         /// The connection
         id: String,
@@ -111,6 +120,7 @@ pub(super) fn json(connection: &KnownConnection, now: Timestamp) -> Value {
         "next_attempt_at": connection.next_attempt(now).map(table::rfc3339),
         "last_error": connection.last_error,
         "problem": connection.problem,
+        "remedy": remedy::of_connection(connection, now),
         "consent_expires_at": connection.consent_ends.map(table::rfc3339),
         "consent_days_left": connection.consent_ends.map(|end| days_left(end, now)),
     })

@@ -7,9 +7,12 @@ pub mod connections;
 #[cfg(test)]
 mod fixture;
 pub mod generate;
+#[cfg(test)]
+mod help;
 mod identity;
 mod instance;
 pub mod rekey;
+mod remedy;
 pub mod report_failure;
 pub mod run;
 pub mod status;
@@ -33,11 +36,14 @@ pub use crate::failure::Failure;
 use crate::observe::log;
 use crate::vault::Vault;
 
+/// Heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Keep bank data fresh for every connected user of an application that uses Tink.
 #[derive(Debug, Parser)]
 #[command(name = "tink-sync", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Examples:\n  tink-sync check            is everything set up?\n  tink-sync run --dry-run    what would a pass do?\n  tink-sync run              one full pass\n  tink-sync status           how fresh is every connection?\n\nExit status: 0 all well, 10 some connections failed, 11 some need their user, 69 Tink is away,\n74/75 store, 77 client refused, 78 configuration; the README has the whole table."
+    after_help = "Examples:\n  tink-sync check            is everything set up?\n  tink-sync run --dry-run    what would a pass do?\n  tink-sync run              one full pass\n  tink-sync status           how fresh is every connection?\n\nExit status: 0 all well, 10 some connections failed, 11 some need their user,\n69 Tink is away, 74 or 75 a database, 77 Tink refuses the client, 78 the\nconfiguration; tink-sync(1) has the whole table."
 )]
 pub struct Cli {
     /// Configuration file
@@ -45,17 +51,18 @@ pub struct Cli {
         long,
         global = true,
         value_name = "FILE",
+        help_heading = EVERYWHERE,
         help = "Configuration file [default: $TINK_SYNC_CONFIG, else /etc/tink-sync/tink-sync.toml]"
     )]
     pub config: Option<PathBuf>,
     /// Tell more (requests, retries, skipped connections)
-    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Tell only what went wrong
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
-    /// Colour in messages and tables
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    /// Colour in messages and tables: auto, always or never
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Color::Auto, value_name = "WHEN", hide_possible_values = true)]
     pub color: Color,
     /// What to do
     #[command(subcommand)]

@@ -15,7 +15,7 @@ use crate::vault::{Vault, VaultError, What};
 /// Arguments of `rekey`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  head -c 32 /dev/urandom | base64 | sudo install -m 600 /dev/stdin /root/new.key\n  sudo sh -c 'tink-sync rekey --new-key-file - < /root/new.key'\n\nStop the timer before it, and start it again when the new key is in the place of the old one."
+    after_help = "Examples:\n  head -c 32 /dev/urandom | base64 | sudo install -m 600 /dev/stdin /root/newkey\n  sudo sh -c 'tink-sync rekey --new-key-file - < /root/newkey'\n\nStop the timer before it, and start it again when the new key is in the place of the old one."
 )]
 pub struct Args {
     /// File with the new key, 32 bytes in base64; - reads it from standard input

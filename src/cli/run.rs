@@ -46,7 +46,7 @@ const MARGIN: Duration = Duration::from_mins(15);
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync run --dry-run                     rehearse, change nothing\n  tink-sync run --connection c-17 --force     this one now, whatever its back-off\n  tink-sync run --format json | jq .outcome   for machines"
+    after_help = "Examples:\n  tink-sync run --dry-run                     rehearse, change nothing\n  tink-sync run --connection c-17 --force     this one now, back-off or not\n  tink-sync run --format json | jq .outcome   for machines"
 )]
 pub struct Args {
     /// Rehearse: read everything, change nothing

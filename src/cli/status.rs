@@ -23,7 +23,7 @@ const RUNS: u32 = 5;
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync status                              what needs attention, and the last runs\n  tink-sync status --max-age 26h                exit 10 if a connection is older: a monitor's check\n  tink-sync status --format json | jq '.connections[] | select(.state != \"ok\")'"
+    after_help = "Examples:\n  tink-sync status                    what needs attention, and the last runs\n  tink-sync status --connection c-17  this one, with its last outcomes\n  tink-sync status --max-age 26h      exits 10 if one is older: for a monitor\n  tink-sync status --format json | jq '.connections[] | select(.state != \"ok\")'"
 )]
 pub struct Args {
     /// Exit 10 if the last success of an entitled, enabled connection is older than this (such as 26h)

@@ -17,6 +17,9 @@ use crate::store::sqlite::source::parse_time;
 
 /// Arguments of `users`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync users list\n  tink-sync users set u-1 --entitled no          pause this user's connections"
+)]
 pub struct Args {
     /// What to do
     #[command(subcommand)]
@@ -27,6 +30,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
     /// List every user with the entitlement
+    #[command(after_help = "Examples:\n  tink-sync users list\n  tink-sync users list --format json")]
     List {
         /// Form of the output
         #[arg(long, value_enum, default_value_t = Format::Human)]

@@ -18,6 +18,9 @@ pub(super) use verdict::{Rules, why_not};
 
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync why c-17                             in sentences, the answer first\n  tink-sync why c-17 --format json | jq .next_run"
+)]
 pub struct Args {
     /// The connection
     pub id: String,
@@ -150,11 +153,16 @@ impl Story {
         let attempts = self.detail.attempts.iter().map(|attempt| {
             json!({
                 "run_id": attempt.run_id,
+                "trigger": attempt.trigger,
                 "started_at": rfc3339(attempt.started_at),
                 "outcome": attempt.outcome,
                 "reason": attempt.reason,
                 "error": attempt.error,
                 "request_id": attempt.request_id,
+                "duration_ms": attempt.duration_ms,
+                "added": attempt.added,
+                "updated": attempt.updated,
+                "removed": attempt.removed,
             })
         });
         attempts.collect()

@@ -12,7 +12,7 @@ use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
 /// Arguments of `connections add`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync connections add c-1 --user u-1 --external-user-id u-1\n  tink-sync connections add --file connections.jsonl\n\nA line of the file:\n  {\"connection_id\": \"c-1\", \"user_id\": \"u-1\", \"external_user_id\": \"u-1\"}\nwith tink_user_id instead of external_user_id if that is what you have; market and priority as you like."
+    after_help = "Examples:\n  tink-sync connections add c-1 --user u-1 --external-user-id u-1\n  tink-sync connections add --file connections.jsonl\n\nA line of the file:\n  {\"connection_id\": \"c-1\", \"user_id\": \"u-1\", \"external_user_id\": \"u-1\"}\nwith tink_user_id instead of external_user_id if that is what you have;\nmarket and priority as you like."
 )]
 #[group(skip)]
 pub struct Args {

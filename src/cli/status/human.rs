@@ -5,12 +5,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Report;
 use crate::cli::connections::days_left;
+use crate::cli::remedy;
 use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
 use crate::exit;
 use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
 
 /// More healthy connections than this are only counted.
 const MANY: usize = 40;
+
+/// Two lines for a problem; `why` tells the rest.
+const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
 
 /// The whole text.
 pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
@@ -67,7 +71,10 @@ fn line(report: &Report, connection: &KnownConnection) -> Line {
             consent,
             next(connection, now),
         ],
-        notes: problem(connection, state, now).into_iter().collect(),
+        notes: [problem(connection, state, now), remedy::of_connection(connection, now)]
+            .into_iter()
+            .flatten()
+            .collect(),
         tone: match state {
             State::Failing => Tone::Bad,
             State::NeedsUser | State::RateLimited => Tone::Warning,
@@ -89,7 +96,7 @@ fn next(connection: &KnownConnection, now: Timestamp) -> String {
     }
 }
 
-/// What is wrong, in one line.
+/// What is wrong, in two lines at most.
 fn problem(connection: &KnownConnection, state: State, now: Timestamp) -> Option<String> {
     let unwell = matches!(state, State::NeedsUser | State::Failing | State::RateLimited);
     let said = connection.problem.as_deref().or(connection.last_error.as_deref().filter(|_| unwell));
@@ -102,7 +109,7 @@ fn problem(connection: &KnownConnection, state: State, now: Timestamp) -> Option
     if connection.failures > 1 {
         text = format!("{} times in a row, {text}", connection.failures);
     }
-    Some(shorten(&text, table::WIDTH - 2))
+    Some(shorten(&text, LONGEST_NOTE))
 }
 
 fn runs(runs: &[RunRow], color: bool) -> String {

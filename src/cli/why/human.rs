@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Story;
 use crate::cli::connections::days_left;
+use crate::cli::remedy;
 use crate::cli::table::{age, count, exact, minute, span, wrap};
 use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
@@ -18,12 +19,15 @@ pub(super) fn text(story: &Story) -> String {
     {
         text.push_str(&wrap(&paragraph, 0));
     }
-    for more in [problem(story), lease(story), view_problem(story), quarantine(story)].into_iter().flatten() {
+    for more in [remedy(story), problem(story), lease(story), view_problem(story), quarantine(story)]
+        .into_iter()
+        .flatten()
+    {
         text.push_str(&wrap(&more, 0));
     }
     section(&mut text, "Consents", story.detail.consents.iter().map(|c| consent(c, story.now)));
     section(&mut text, "Accounts", story.detail.accounts.iter().map(|a| account(a, story.now)));
-    section(&mut text, "Last attempts (UTC)", story.detail.attempts.iter().map(attempt));
+    section(&mut text, "Last attempts (UTC)", story.detail.attempts.iter().map(|a| attempt(a, story.now)));
     text
 }
 
@@ -197,6 +201,10 @@ fn backoff(story: &Story) -> String {
     }
 }
 
+fn remedy(story: &Story) -> Option<String> {
+    Some(format!("What to do: {}.", remedy::of_connection(&story.connection, story.now)?))
+}
+
 fn problem(story: &Story) -> Option<String> {
     story
         .connection
@@ -257,9 +265,16 @@ fn account(account: &KnownAccount, now: Timestamp) -> String {
     format!("{} ({}): {complete}, {refreshed}{closed}", account.account_id, account.kind)
 }
 
-fn attempt(attempt: &PastAttempt) -> String {
+fn attempt(attempt: &PastAttempt, now: Timestamp) -> String {
     let outcome = attempt.outcome.as_deref().unwrap_or("at work");
     let reason = attempt.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    let (added, updated, removed) = (attempt.added, attempt.updated, attempt.removed);
+    let rows = if added + updated + removed > 0 {
+        format!(": {added} new, {updated} changed, {removed} removed")
+    } else {
+        String::new()
+    };
     let error = attempt.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-    format!("{} {outcome}{reason}{error}", minute(attempt.started_at))
+    let when = moment(attempt.started_at, now).replace(" UTC", "");
+    format!("{when} {}: {outcome}{reason}{rows}{error}", attempt.trigger)
 }

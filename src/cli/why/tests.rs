@@ -72,7 +72,7 @@ fn the_story_tells_quota_backoff_and_attempts() {
         "left: 79 for automatic runs, 99",
         "Back-off: not before",
         "Consents: none yet.",
-        "2026-06-01 12:00 failed, http_5xx: the words for http_5xx",
+        "2026-06-01 12:00 (0s ago) timer: failed, http_5xx: the words for http_5xx",
     ] {
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(words), "{words}\n{text}");
@@ -86,6 +86,17 @@ fn the_story_tells_quota_backoff_and_attempts() {
         (&json["quota"]["left_for_automatic"], &json["attempts"][0]["outcome"]),
         (&79.into(), &"failed".into())
     );
+}
+
+#[test]
+fn whatever_needs_its_user_names_the_command_for_it() {
+    let fixture = Fixture::new();
+    fixture.add(&["c"]);
+    fixture.pass(&[("c", Outcome::NeedsUser, Some(Reason::LoginRequired))], 11);
+    let text = human(&fixture, "c");
+    assert!(text.contains("What to do: its user logs in to the bank again: tink-sync renew c.\n"), "{text}");
+    let json = Story::read(&fixture.env(), "c").unwrap().json();
+    assert!(json["connection"]["remedy"].as_str().unwrap().ends_with("tink-sync renew c"), "{json}");
 }
 
 #[test]

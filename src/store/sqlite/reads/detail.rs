@@ -49,6 +49,8 @@ pub struct KnownAccount {
 pub struct PastAttempt {
     /// The run.
     pub run_id: String,
+    /// What started it: `timer`, `manual` or `app`.
+    pub trigger: String,
     /// When the attempt began.
     pub started_at: Timestamp,
     /// How it ended; none while it runs.
@@ -59,6 +61,14 @@ pub struct PastAttempt {
     pub error: Option<String>,
     /// Tink's id of the failed request.
     pub request_id: Option<String>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// Rows new in the store.
+    pub added: i64,
+    /// Rows changed or revived.
+    pub updated: i64,
+    /// Rows marked removed.
+    pub removed: i64,
 }
 
 /// What is kept about one connection beyond its own row.
@@ -126,17 +136,22 @@ fn accounts(db: &Connection, key: i64) -> rusqlite::Result<Vec<KnownAccount>> {
 
 fn attempts(db: &Connection, key: i64) -> rusqlite::Result<Vec<PastAttempt>> {
     let mut rows = db.prepare(
-        "SELECT x.*, r.run_id FROM ts_run_connections x JOIN ts_runs r ON r.key = x.run
+        "SELECT x.*, r.run_id, r.trigger FROM ts_run_connections x JOIN ts_runs r ON r.key = x.run
          WHERE x.connection = ?1 ORDER BY x.started_at DESC LIMIT 5",
     )?;
     let attempt = |row: &Row<'_>| {
         Ok(PastAttempt {
             run_id: row.get("run_id")?,
+            trigger: row.get("trigger")?,
             started_at: row.get::<_, Millis>("started_at")?.0,
             outcome: row.get("outcome")?,
             reason: row.get("reason")?,
             error: row.get("error")?,
             request_id: row.get("request_id")?,
+            duration_ms: row.get("duration_ms")?,
+            added: row.get("added")?,
+            updated: row.get("updated")?,
+            removed: row.get("removed")?,
         })
     };
     rows.query_map([key], attempt)?.collect()
