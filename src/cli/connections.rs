@@ -1,7 +1,6 @@
 //! `tink-sync connections`: lists the connections, and edits those of the stand-alone store. Where an
 //! application gives its own view, it alone decides, and nothing is edited here.
 
-pub(super) mod actor;
 mod add;
 mod lines;
 
@@ -12,6 +11,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::actor::{Actor, ActorArgs};
 use super::remedy;
 use super::table::{self, Line, Tone, age};
 use super::{Environment, Failure};
@@ -22,7 +22,6 @@ use crate::store::StoreError;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::reads::{self, KnownConnection, State};
 use crate::store::sqlite::source;
-use actor::Actor;
 
 /// So many ids are named in a message.
 pub(super) const NAMED: usize = 20;
@@ -57,12 +56,18 @@ pub enum Action {
     Enable {
         /// The connection
         id: String,
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
     },
     /// Keep runs away from a connection; its data stays
     #[command(after_help = "Examples:\n  tink-sync connections disable my-bank")]
     Disable {
         /// The connection
         id: String,
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
     },
 }
 
@@ -74,8 +79,8 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         Action::List { format } => list(env, format)?,
         Action::Add(args) => table::print(&add::add(env, args)?)?,
-        Action::Enable { id } => table::print(&switch(env, &id, true)?)?,
-        Action::Disable { id } => table::print(&switch(env, &id, false)?)?,
+        Action::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
+        Action::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
     }
     Ok(Exit::Success)
 }
@@ -183,7 +188,7 @@ pub(super) fn only_stand_alone(env: &Environment) -> Result<(), Failure> {
     )))
 }
 
-fn switch(env: &Environment, id: &str, enabled: bool) -> Result<String, Failure> {
+fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result<String, Failure> {
     only_stand_alone(env)?;
     let (path, now) = (env.store_path()?, env.clock.now());
     let unknown =
@@ -195,7 +200,7 @@ fn switch(env: &Environment, id: &str, enabled: bool) -> Result<String, Failure>
     let rows = source_rows(env)?;
     let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
-    let actor = Actor::of(env);
+    let actor = Actor::of(env, who);
     let audit = AuditRow { connection_id: Some(id), user_id: user, ..actor.row(now, action) };
     if !tables.set_enabled(id, enabled, &audit)? {
         return Err(unknown());

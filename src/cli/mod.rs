@@ -1,6 +1,8 @@
 //! The command line: one file per command. Wires settings, store, client and output together; decides
 //! nothing about data.
 
+pub mod actor;
+pub mod audit;
 pub mod check;
 mod client;
 pub mod connections;
@@ -111,6 +113,8 @@ pub enum ServiceCommand {
     Connections(connections::Args),
     /// List users of the stand-alone store and set their entitlement
     Users(users::Args),
+    /// Show who did what to connections and users
+    Audit(audit::Args),
     /// Seal the tokens of older links with another key
     Rekey(rekey::Args),
 }
@@ -242,6 +246,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Why(args) => why::run(&env, &args),
         ServiceCommand::Connections(args) => connections::run(&env, args),
         ServiceCommand::Users(args) => users::run(&env, args),
+        ServiceCommand::Audit(args) => audit::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::actor::{Actor, ActorArgs};
 use super::{Environment, Failure, client, instance, status};
 use crate::config::Refresh;
 use crate::domain::connection::SourceRow;
@@ -67,12 +68,9 @@ pub struct Args {
     /// Form of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
-    /// Who asked for it, for the audit log
-    #[arg(long, value_name = "WHO")]
-    pub actor: Option<String>,
-    /// The address that person came from, for the audit log
-    #[arg(long, value_name = "ADDR", requires = "actor")]
-    pub ip: Option<std::net::IpAddr>,
+    /// On whose behalf.
+    #[command(flatten)]
+    pub who: ActorArgs,
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub outage_patience: Option<Duration>,
@@ -112,7 +110,7 @@ impl<'a> Command<'a> {
         };
         let told = (env.variable)("TRIGGER_TIMER_REALTIME_USEC").and_then(|time| time.into_string().ok());
         let by_timer = told.is_some_and(|time| is_recent(&time, env.started));
-        let trigger = match (&args.actor, by_timer) {
+        let trigger = match (&args.who.actor, by_timer) {
             (Some(_), _) => "app",
             (None, true) => "timer",
             (None, false) => "manual",
@@ -323,9 +321,8 @@ impl<'a> Command<'a> {
 
     /// User-initiated syncs are audited, one row per connection or user asked for.
     fn audit(&self, path: &Path) -> Result<(), Failure> {
-        let Some(actor) = self.args.actor.as_deref().filter(|_| !self.args.dry_run) else { return Ok(()) };
+        let Some(actor) = Actor::told(&self.args.who).filter(|_| !self.args.dry_run) else { return Ok(()) };
         let now = self.env.clock.now();
-        let ip = self.args.ip.map(|ip| ip.to_string());
         let mut tables = OwnTables::open(path, now)?;
         let asked = self.args.connection.iter().map(|id| (Some(id.as_str()), None));
         let asked = asked.chain(self.args.user.iter().map(|id| (None, Some(id.as_str()))));
@@ -335,14 +332,10 @@ impl<'a> Command<'a> {
         }
         for (connection_id, user_id) in asked {
             tables.audit(&AuditRow {
-                at: now,
-                actor: Some(actor),
-                ip: ip.as_deref(),
-                action: "sync.requested",
                 connection_id,
                 user_id,
-                result: "ok",
                 details: Some(self.run_id.as_str()),
+                ..actor.row(now, "sync.requested")
             })?;
         }
         Ok(())

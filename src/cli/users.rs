@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::connections::actor::Actor;
+use super::actor::{Actor, ActorArgs};
 use super::connections::only_stand_alone;
 use super::table::{self, Line, Tone};
 use super::{Environment, Failure};
@@ -49,6 +49,9 @@ pub enum Action {
         /// Until when: 2027-01-01 (the first moment of that day, UTC) or 2027-01-01T12:00:00+01:00
         #[arg(long, value_name = "WHEN", value_parser = time)]
         entitled_until: Option<Timestamp>,
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
     },
 }
 
@@ -68,8 +71,8 @@ pub enum YesNo {
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         Action::List { format } => list(env, format)?,
-        Action::Set { id, entitled, entitled_until } => {
-            table::print(&set(env, &id, entitled == YesNo::Yes, entitled_until)?)?;
+        Action::Set { id, entitled, entitled_until, who } => {
+            table::print(&set(env, &id, entitled == YesNo::Yes, entitled_until, &who)?)?;
         }
     }
     Ok(Exit::Success)
@@ -124,7 +127,13 @@ fn is_entitled(user: &OwnUser, now: Timestamp) -> bool {
     user.entitled && until.is_none_or(|until| until.is_some_and(|until| until > now))
 }
 
-fn set(env: &Environment, id: &str, entitled: bool, until: Option<Timestamp>) -> Result<String, Failure> {
+fn set(
+    env: &Environment,
+    id: &str,
+    entitled: bool,
+    until: Option<Timestamp>,
+    who: &ActorArgs,
+) -> Result<String, Failure> {
     only_stand_alone(env)?;
     if id.is_empty() || id.contains(char::is_control) {
         return Err(Failure::Usage("the user's id must be text on one line".to_owned()));
@@ -139,7 +148,7 @@ fn set(env: &Environment, id: &str, entitled: bool, until: Option<Timestamp>) ->
         Some(until) => format!("entitled until {until}"),
         None => if entitled { "entitled" } else { "not entitled" }.to_owned(),
     };
-    let actor = Actor::of(env);
+    let actor = Actor::of(env, who);
     let audit = AuditRow { user_id: Some(id), details: Some(&details), ..actor.row(now, "users.set") };
     tables.set_user(id, entitled, written.as_deref(), &audit)?;
     let connections =
@@ -179,14 +188,14 @@ mod tests {
         let fixture = Fixture::new();
         let env = fixture.env();
         let until = Some("2027-01-01T00:00:00Z".parse().unwrap());
-        let said = set(&env, "u-1", true, until).unwrap();
+        let said = set(&env, "u-1", true, until, &ActorArgs::default()).unwrap();
         assert!(
             said.starts_with(
                 "User u-1 is entitled until 2027-01-01T00:00:00Z.\nThe user has no connections yet"
             ),
             "{said}"
         );
-        set(&env, "u-2", false, None).unwrap();
+        set(&env, "u-2", false, None, &ActorArgs::default()).unwrap();
         let users = own::users(&env.store_path().unwrap()).unwrap();
         let text = listing(&users, env.clock.now(), false);
         assert_eq!(
@@ -203,15 +212,18 @@ mod tests {
     fn an_entitlement_in_the_past_is_none() {
         let fixture = Fixture::new();
         let past = Some("2020-01-01T00:00:00Z".parse().unwrap());
-        assert!(set(&fixture.env(), "u", true, past).unwrap().contains("in the past"));
-        assert!(matches!(set(&fixture.env(), "u", false, past), Err(Failure::Usage(_))));
+        assert!(set(&fixture.env(), "u", true, past, &ActorArgs::default()).unwrap().contains("in the past"));
+        assert!(matches!(
+            set(&fixture.env(), "u", false, past, &ActorArgs::default()),
+            Err(Failure::Usage(_))
+        ));
     }
 
     #[test]
     fn where_the_application_decides_nothing_is_set() {
         let fixture = Fixture::with("[source]\nview = \"app_view\"\n");
         assert!(
-            matches!(set(&fixture.env(), "u", true, None), Err(Failure::Usage(text)) if text.contains("app_view"))
+            matches!(set(&fixture.env(), "u", true, None, &ActorArgs::default()), Err(Failure::Usage(text)) if text.contains("app_view"))
         );
         assert!(!fixture.env().store_path().unwrap().exists());
     }

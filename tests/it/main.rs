@@ -12,6 +12,7 @@
 mod accounts;
 mod application;
 mod architecture;
+mod audit;
 mod clock;
 mod consents;
 mod days;

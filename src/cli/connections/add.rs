@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::io::Read as _;
 
-use super::actor::Actor;
 use super::{lines, naming, next_step, only_stand_alone, source_rows};
+use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, table};
 use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
 
@@ -37,18 +37,22 @@ pub struct Args {
     /// Add every connection of this file of JSON lines (- is standard input), all or none
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "user", "tink", "market", "priority"])]
     pub file: Option<String>,
+    /// On whose behalf.
+    #[command(flatten)]
+    pub who: ActorArgs,
 }
 
 /// Adds connections and says what to do next.
 pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
     only_stand_alone(env)?;
+    let who = args.who.clone();
     let new = match &args.file {
         Some(file) => lines::parse(&read_file(file)?, file)?,
         None => vec![one(args)?],
     };
     let (path, now) = (env.store_path()?, env.clock.now());
     let mut tables = OwnTables::open(&path, now)?;
-    let actor = Actor::of(env);
+    let actor = Actor::of(env, &who);
     let audit: Vec<AuditRow<'_>> = new
         .iter()
         .map(|connection| AuditRow {

@@ -17,6 +17,7 @@ fn file(fixture: &Fixture, text: &str) -> AddArgs {
         market: None,
         priority: 0,
         file,
+        who: ActorArgs::default(),
     }
 }
 
@@ -30,6 +31,7 @@ fn one(id: &str) -> AddArgs {
         market: None,
         priority: 0,
         file: None,
+        who: ActorArgs::default(),
     }
 }
 
@@ -56,9 +58,9 @@ fn a_disabled_connection_shows_at_once() {
     fixture.add(&["c-1"]);
     fixture.pass(&[("c-1", Outcome::Synced, None)], 0);
     assert!(shown(&fixture).contains(" ok "));
-    switch(&fixture.env(), "c-1", false).unwrap();
+    switch(&fixture.env(), "c-1", false, &ActorArgs::default()).unwrap();
     assert!(shown(&fixture).contains(" disabled "), "{}", shown(&fixture));
-    switch(&fixture.env(), "c-1", true).unwrap();
+    switch(&fixture.env(), "c-1", true, &ActorArgs::default()).unwrap();
     assert!(shown(&fixture).contains(" ok "));
     assert_eq!(fixture.audited(), ["connection.disabled c-1 u-c-1", "connection.enabled c-1 u-c-1"]);
 }
@@ -94,7 +96,11 @@ fn a_user_without_entitlement_is_pointed_out() {
 fn where_the_application_decides_nothing_is_edited() {
     let fixture = Fixture::with("[source]\nview = \"app_view\"\n");
     let env = fixture.env();
-    for refused in [add(&env, one("c")), switch(&env, "c", true), switch(&env, "c", false)] {
+    for refused in [
+        add(&env, one("c")),
+        switch(&env, "c", true, &ActorArgs::default()),
+        switch(&env, "c", false, &ActorArgs::default()),
+    ] {
         assert!(matches!(refused, Err(Failure::Usage(text)) if text.contains("app_view")));
     }
     assert!(!env.store_path().unwrap().exists());
@@ -103,10 +109,12 @@ fn where_the_application_decides_nothing_is_edited() {
 #[test]
 fn unknown_connections_are_named_and_make_no_store() {
     let fixture = Fixture::new();
-    assert!(matches!(switch(&fixture.env(), "c", true), Err(Failure::Usage(text)) if text.contains('c')));
+    assert!(
+        matches!(switch(&fixture.env(), "c", true, &ActorArgs::default()), Err(Failure::Usage(text)) if text.contains('c'))
+    );
     assert!(!fixture.env().store_path().unwrap().exists());
     fixture.add(&["other"]);
-    assert!(matches!(switch(&fixture.env(), "c", true), Err(Failure::Usage(_))));
+    assert!(matches!(switch(&fixture.env(), "c", true, &ActorArgs::default()), Err(Failure::Usage(_))));
 }
 
 #[test]

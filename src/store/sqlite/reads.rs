@@ -1,6 +1,7 @@
 //! Reading for people: what `status`, `why`, `check` and `connections` show. Opens the store read-only
 //! for every question. Must not write, and does not decide who is due.
 
+mod audit;
 mod detail;
 mod known;
 
@@ -14,6 +15,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::codec::{self, Millis};
 use super::read;
 use crate::store::Result;
+pub use audit::{AuditQuery, Audited, audit, audited_actions};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
 pub use known::{Holder, KnownConnection, State, overlay};
 

@@ -1,0 +1,189 @@
+//! `tink-sync audit`: who did what to connections and users, newest first. Reads only.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::table::{self, Line};
+use super::{Environment, Failure};
+use crate::exit::Exit;
+use crate::observe::report::Format;
+use crate::store::StoreError;
+use crate::store::sqlite::reads::{self, AuditQuery, Audited};
+use crate::store::sqlite::source::parse_time;
+
+/// So many rows are shown to people unless they say otherwise.
+const SHOWN: u32 = 50;
+
+/// Arguments of `audit`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync audit                                   the last 50 acts\n  tink-sync audit --connection c-17 --since 30d\n  tink-sync audit --user u-17 --since 2026-01-01 --until 2026-02-01\n  tink-sync audit --action connection.forgotten --format json\n\nSyncs that nobody asked for are not acts: tink-sync status and why tell of them."
+)]
+pub struct Args {
+    /// Only acts on this user
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// Only acts on this connection
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// Not before: 7d (ago), 2026-01-01 or 2026-01-01T12:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Before: 7d (ago), 2026-01-01 (the first moment of that day, UTC) or a time
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub until: Option<Moment>,
+    /// Only this kind of act, such as connection.forgotten
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// At most so many, the newest [default: 50; as JSON all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// A time, or so long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// This very time.
+    At(Timestamp),
+    /// So long ago.
+    Ago(SignedDuration),
+}
+
+impl Moment {
+    fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(duration) => now.saturating_sub(duration).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
+    ago.map(Moment::Ago).or_else(|| parse_time(text.trim()).map(Moment::At)).ok_or_else(|| {
+        "expected a duration such as 7d, a date such as 2026-01-01 or a time such as 2026-01-01T12:00:00Z"
+            .to_owned()
+    })
+}
+
+/// Shows the audit log.
+///
+/// # Errors
+/// [`Failure`] if the store cannot be read.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let now = env.clock.now();
+    let since = args.since.map(|moment| moment.before(now));
+    let until = args.until.map(|moment| moment.before(now));
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        return Err(Failure::Usage(format!("--since {since} is not before --until {until}")));
+    }
+    let limit = args.limit.or((args.format == Format::Human).then_some(SHOWN));
+    let query = AuditQuery {
+        user_id: args.user.clone(),
+        connection_id: args.connection.clone(),
+        since,
+        until,
+        action: args.action.clone(),
+        // One more shows that there is more.
+        limit: limit.map(|limit| limit.saturating_add(1)),
+    };
+    let path = env.store_path()?;
+    let mut rows = match reads::audit(&path, &query) {
+        Err(StoreError::Missing { .. }) => Vec::new(),
+        other => other?,
+    };
+    let is_cut = limit.is_some_and(|limit| rows.len() > limit as usize);
+    rows.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+    match args.format {
+        Format::Human if rows.is_empty() => table::print(&nothing(env, args)?)?,
+        Format::Human => table::print(&listing(&rows, is_cut, env.color))?,
+        Format::Json => rows.iter().try_for_each(|row| table::print_json(&serde_json::json!(row)))?,
+    }
+    Ok(Exit::Success)
+}
+
+fn nothing(env: &Environment, args: &Args) -> Result<String, Failure> {
+    let actions = match reads::audited_actions(&env.store_path()?) {
+        Err(StoreError::Missing { .. }) => Vec::new(),
+        other => other?,
+    };
+    Ok(match (&args.action, actions.is_empty()) {
+        (_, true) => "The audit log is empty: nobody has asked for anything yet.\n".to_owned(),
+        (Some(action), false) if !actions.contains(action) => {
+            format!("There is no act {action} in the audit log; there is: {}\n", actions.join(", "))
+        }
+        _ => "No act matches.\n".to_owned(),
+    })
+}
+
+fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let line = |row: &Audited| {
+        let from = row.ip.as_ref().map(|ip| format!("from {ip}"));
+        let result = (row.result != "ok").then(|| row.result.clone());
+        let notes = [from, result, row.details.clone()].into_iter().flatten();
+        let notes = notes.collect::<Vec<_>>().join("; ");
+        Line {
+            cells: vec![
+                row.at.get(..16).unwrap_or(&row.at).replace('T', " "),
+                row.action.clone(),
+                or_dash(&row.connection_id),
+                or_dash(&row.user_id),
+                or_dash(&row.actor),
+            ],
+            notes: if notes.is_empty() { Vec::new() } else { vec![notes] },
+            ..Line::default()
+        }
+    };
+    let lines: Vec<Line> = rows.iter().map(line).collect();
+    let mut text = table::table(&["AT (UTC)", "ACTION", "CONNECTION", "USER", "WHO"], &lines, color);
+    if is_cut {
+        text.push_str("There are older ones: --limit shows more.\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_a_date_or_so_long_ago() {
+        let now: Timestamp = "2026-06-08T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("7d", "2026-06-01T12:00:00Z"),
+            ("90m", "2026-06-08T10:30:00Z"),
+            ("2026-01-02", "2026-01-02T00:00:00Z"),
+            ("2026-01-02T12:00:00+01:00", "2026-01-02T11:00:00Z"),
+        ] {
+            assert_eq!(moment(text).unwrap().before(now).to_string(), expected, "{text}");
+        }
+        assert!(moment("").is_err() && moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_line_tells_who_and_from_where_and_fits_a_terminal() {
+        let row = Audited {
+            at: "2026-06-01T12:00:00.000Z".to_owned(),
+            actor: Some("jane@example.com".to_owned()),
+            ip: Some("203.0.113.7".to_owned()),
+            action: "sync.requested".to_owned(),
+            connection_id: Some("c-17".to_owned()),
+            user_id: None,
+            result: "ok".to_owned(),
+            details: Some("20260601T120000Z-00000001".to_owned()),
+        };
+        let text = listing(&[row], true, false);
+        assert_eq!(
+            text,
+            "AT (UTC)          ACTION          CONNECTION  USER  WHO\n\
+             2026-06-01 12:00  sync.requested  c-17        -     jane@example.com\n  \
+             from 203.0.113.7; 20260601T120000Z-00000001\n\
+             There are older ones: --limit shows more.\n"
+        );
+    }
+}

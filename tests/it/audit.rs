@@ -1,0 +1,134 @@
+//! The audit log: who did what and from where, and that syncs which nobody asked for are not in it.
+
+use serde_json::Value;
+
+use crate::harness::{Ran, World, small};
+
+/// A store without an application.
+fn alone() -> World {
+    World::new(small(1)).unset("source.view").unset("source.database")
+}
+
+const ADD: [&str; 7] = ["connections", "add", "c-0", "--user", "u-0", "--external-user-id", "user-0"];
+
+/// Who did what and from where, oldest first.
+fn acts(world: &World) -> Vec<String> {
+    let sql =
+        "SELECT action || ' ' || coalesce(connection_id, '-') || ' ' || coalesce(user_id, '-') || ' by '
+                      || coalesce(actor, '-') || ' from ' || coalesce(ip, '-') FROM audit_v1 WHERE ?1 = ?1";
+    world.texts(sql, "").into_iter().map(|row| row[0].clone().unwrap()).collect()
+}
+
+#[test]
+fn every_act_names_who_asked_and_from_where() {
+    let world = alone();
+    let by = |args: &[&str]| {
+        let all = [args, &["--actor", "jane@example.com", "--ip", "203.0.113.7"]].concat();
+        world.cli(&all).expect(0);
+    };
+    by(&ADD);
+    by(&["connections", "disable", "c-0"]);
+    by(&["connections", "enable", "c-0"]);
+    by(&["users", "set", "u-0", "--entitled", "yes"]);
+    by(&["run", "--connection", "c-0"]);
+    let jane = "by jane@example.com from 203.0.113.7";
+    let expected = [
+        format!("connection.created c-0 u-0 {jane}"),
+        format!("connection.disabled c-0 u-0 {jane}"),
+        format!("connection.enabled c-0 u-0 {jane}"),
+        format!("users.set - u-0 {jane}"),
+        format!("sync.requested c-0 - {jane}"),
+    ];
+    assert_eq!(acts(&world), expected);
+}
+
+#[test]
+fn by_hand_it_is_who_called_sudo_or_came_over_ssh() {
+    let world = alone();
+    let by = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = world.command(args);
+        Ran::of(command.envs(variables.iter().copied()).output().unwrap()).expect(0);
+    };
+    by(&ADD, &[("SUDO_USER", "ann"), ("USER", "root")]);
+    by(
+        &["connections", "disable", "c-0"],
+        &[("USER", "bob"), ("SSH_CONNECTION", "2001:db8::7 5 2001:db8::1 22")],
+    );
+    by(&["connections", "enable", "c-0"], &[]);
+    let expected = [
+        "connection.created c-0 u-0 by ann from -",
+        "connection.disabled c-0 u-0 by bob from 2001:db8::7",
+        "connection.enabled c-0 u-0 by - from -",
+    ];
+    assert_eq!(acts(&world), expected);
+}
+
+#[test]
+fn syncs_that_nobody_asked_for_and_rehearsals_are_not_audited() {
+    let world = World::new(small(2));
+    world.run_by_timer().expect(0);
+    world.run(&[]).expect(0);
+    world.run(&["--connection", "c-1"]).expect(0);
+    world.run(&["--dry-run", "--actor", "jane"]).expect(0);
+    assert_eq!(acts(&world), [""; 0]);
+    world.run(&["--actor", "jane"]).expect(0);
+    assert_eq!(acts(&world), ["sync.requested - - by jane from -"]);
+}
+
+#[test]
+fn the_rows_come_newest_first_and_can_be_narrowed_down() {
+    let world = World::new(small(1));
+    world.cli(&["audit"]).expect(0);
+    world.run(&[]).expect(0);
+    assert!(world.cli(&["audit"]).expect(0).stdout.contains("empty"));
+    world.tamper(
+        "INSERT INTO ts_audit (at, actor, action, connection_id, user_id, result) VALUES
+            (1767225600000, 'ann', 'connection.created', 'c-1', 'u-1', 'ok'),
+            (1769904000000, 'ann', 'connection.disabled', 'c-1', 'u-1', 'ok'),
+            (1769904000000, 'bob', 'connection.created', 'c-2', 'u-2', 'ok'),
+            (1772323200000, 'bob', 'users.set', NULL, 'u-1', 'ok')",
+    );
+    let seen = |args: &[&str]| -> Vec<String> {
+        let ran = world.cli(&[&["audit", "--format", "json"], args].concat()).expect(0);
+        let row =
+            |row: &Value| format!("{} {}", row["action"].as_str().unwrap(), row["user_id"].as_str().unwrap());
+        ran.lines.iter().map(row).collect()
+    };
+    let all =
+        ["users.set u-1", "connection.created u-2", "connection.disabled u-1", "connection.created u-1"];
+    assert_eq!(seen(&[]), all);
+    assert_eq!(seen(&["--limit", "2"]), all[..2]);
+    assert_eq!(seen(&["--user", "u-1"]), [all[0], all[2], all[3]]);
+    assert_eq!(seen(&["--connection", "c-1", "--action", "connection.created"]), all[3..]);
+    assert_eq!(seen(&["--since", "2026-02-01", "--until", "2026-03-01"]), all[1..3]);
+    assert_eq!(seen(&["--user", "nobody"]), [""; 0]);
+    let text = world.cli(&["audit", "--limit", "1"]).expect(0).stdout;
+    assert!(text.contains("2026-03-01 00:00  users.set") && text.contains("--limit"), "{text}");
+    let unknown = world.cli(&["audit", "--action", "connection.deleted"]).expect(0).stdout;
+    assert!(unknown.contains("connection.created, connection.disabled, users.set"), "{unknown}");
+    world.cli(&["audit", "--since", "2026-03-01", "--until", "2026-02-01"]).expect(2);
+    world.cli(&["audit", "--since", "tomorrow"]).expect(2);
+}
+
+#[test]
+fn a_json_row_has_the_columns_of_the_view() {
+    let world = alone();
+    world.cli(&[&ADD[..], &["--actor", "jane", "--ip", "::1"]].concat()).expect(0);
+    let ran = world.cli(&["audit", "--format", "json"]).expect(0);
+    let fields: Vec<&String> = ran.lines[0].as_object().unwrap().keys().collect();
+    let store = world.store();
+    let view = store.prepare("SELECT * FROM audit_v1").unwrap();
+    let mut columns: Vec<&str> = view.column_names().collect();
+    columns.sort_unstable();
+    assert_eq!(fields, columns);
+    assert_eq!((&ran.lines[0]["actor"], &ran.lines[0]["ip"]), (&"jane".into(), &"::1".into()));
+}
+
+#[test]
+fn an_address_without_a_name_and_a_name_of_two_lines_are_refused() {
+    let world = alone();
+    world.cli(&[&ADD[..], &["--ip", "::1"]].concat()).expect(2);
+    world.cli(&[&ADD[..], &["--actor", "a\nb"]].concat()).expect(2);
+    world.cli(&[&ADD[..], &["--actor", "ann", "--ip", "here"]].concat()).expect(2);
+    world.cli(&ADD).expect(0);
+}
