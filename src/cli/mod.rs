@@ -17,6 +17,7 @@ pub mod rekey;
 mod remedy;
 pub mod report_failure;
 pub mod run;
+mod schedule;
 pub mod status;
 mod table;
 pub mod timer;

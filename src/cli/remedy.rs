@@ -9,9 +9,9 @@ use crate::store::sqlite::reads::{KnownConnection, State};
 fn of(reason: Reason, id: &str) -> Option<String> {
     let renew = |why: &str| Some(format!("{why}: tink-sync renew {id}"));
     match reason {
-        Reason::ConsentExpired | Reason::ConsentRevoked => renew("its user renews the consent"),
-        Reason::LoginRequired => renew("its user logs in to the bank again"),
-        Reason::NoAccounts | Reason::RefreshLost => renew("its user connects the bank again"),
+        Reason::ConsentExpired | Reason::ConsentRevoked => renew("let its user renew the consent"),
+        Reason::LoginRequired => renew("let its user log in to the bank again"),
+        Reason::NoAccounts | Reason::RefreshLost => renew("let its user connect the bank again"),
         Reason::TinkUserUnknown => {
             Some("compare its external_user_id or tink_user_id with the users of this app at Tink".to_owned())
         }

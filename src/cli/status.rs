@@ -5,17 +5,21 @@ mod human;
 pub(super) mod prometheus;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
-use super::table::{self, age};
+use super::schedule::Schedule;
+use super::table::{self, age, rfc3339};
+use super::timer::state::Timer;
+use super::why::{self, Rules};
 use super::{Environment, Failure};
 use crate::exit::Exit;
-use crate::store::sqlite::reads::{self, KnownConnection, RunRow, State};
+use crate::store::sqlite::reads::{self, KnownConnection, PastAttempt, RunRow, State, Used};
 
 /// So many runs are shown.
 const RUNS: u32 = 5;
@@ -58,6 +62,14 @@ struct Report {
     /// What needs attention first.
     connections: Vec<KnownConnection>,
     runs: Vec<RunRow>,
+    schedule: Schedule,
+    rules: Rules,
+    /// What is used of the quota, by user.
+    used: HashMap<String, Used>,
+    /// The last attempts of the connections that were asked for by name.
+    attempts: HashMap<String, Vec<PastAttempt>>,
+    /// The application's view; none stand-alone.
+    view: Option<String>,
     /// A consent that ends in so many days is worth a look.
     warn_days: i64,
     max_age: Option<Duration>,
@@ -70,7 +82,7 @@ struct Report {
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let report = Report::read(env, args)?;
+    let report = Report::read(env, args, Timer::ask().ok())?;
     match args.format {
         Format::Human => table::print(&human::text(&report, args.all, env.color))?,
         Format::Json => table::print_json(&report.json())?,
@@ -112,13 +124,19 @@ fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<Stri
 }
 
 impl Report {
-    fn read(env: &Environment, args: &Args) -> Result<Self, Failure> {
-        let now = env.clock.now();
+    /// `timer` is what systemd says of it.
+    fn read(env: &Environment, args: &Args, timer: Option<Timer>) -> Result<Self, Failure> {
+        let (path, now) = (env.store_path()?, env.clock.now());
         let connections = chosen(connections::known(env)?, &args.connection)?;
         let is_overdue = |c: &&KnownConnection| args.max_age.is_some_and(|most| overdue(c, now, most));
         let mut report = Self {
             now,
-            runs: reads::runs(&env.store_path()?, RUNS)?,
+            runs: reads::runs(&path, RUNS)?,
+            schedule: Schedule::with(env, timer)?,
+            rules: Rules::of(&env.settings),
+            used: reads::used_by_user(&path, now - SignedDuration::from_hours(24))?,
+            attempts: attempts(&path, &connections, &args.connection)?,
+            view: env.settings.source.view.clone(),
             warn_days: env.settings.consent.warn.iter().copied().max().unwrap_or_default(),
             max_age: args.max_age,
             overdue: connections.iter().filter(is_overdue).map(|c| c.connection_id.clone()).collect(),
@@ -165,16 +183,41 @@ impl Report {
         late.sort_by_key(|c| {
             Reverse(c.last_success_at.map_or(SignedDuration::MAX, |at| self.now.duration_since(at)))
         });
-        let named =
-            late.iter().map(|c| format!("{} ({})", c.connection_id, age(c.last_success_at, self.now)));
+        let named: Vec<String> = late
+            .iter()
+            .map(|c| format!("{} ({})", c.connection_id, age(c.last_success_at, self.now)))
+            .collect();
         let limit = self.max_age.map(table::exact).unwrap_or_default();
         let number = table::count(late.len(), "connection");
-        format!("{number} without success in the last {limit}: {}", named.collect::<Vec<_>>().join(", "))
+        format!(
+            "{number} without success in the last {limit}: {}",
+            connections::naming(named.iter().map(String::as_str))
+        )
+    }
+
+    fn used(&self, connection: &KnownConnection) -> u32 {
+        self.used.get(&connection.user_id).map_or(0, |used| used.attempts)
+    }
+
+    fn connection_json(&self, connection: &KnownConnection) -> Value {
+        let mut json = connections::json(connection, self.now);
+        if let Some(fields) = json.as_object_mut() {
+            fields.insert("quota".to_owned(), self.rules.quota_json(self.used(connection)));
+            let attempts = self.attempts.get(&connection.connection_id);
+            fields.extend(attempts.map(|attempts| ("attempts".to_owned(), why::attempts_json(attempts))));
+        }
+        json
     }
 
     fn json(&self) -> Value {
-        let connections: Vec<_> = self.connections.iter().map(|c| connections::json(c, self.now)).collect();
-        let mut report = json!({ "schema": 1, "connections": connections, "runs": self.runs });
+        let connections: Vec<_> = self.connections.iter().map(|c| self.connection_json(c)).collect();
+        let mut report = json!({
+            "schema": 1,
+            "at": rfc3339(self.now),
+            "schedule": self.schedule.json(self.now),
+            "connections": connections,
+            "runs": self.runs,
+        });
         if let (Some(most), Some(fields)) = (self.max_age, report.as_object_mut()) {
             let overdue =
                 self.connections.iter().map(|c| &c.connection_id).filter(|id| self.overdue.contains(*id));
@@ -183,6 +226,17 @@ impl Report {
         }
         report
     }
+}
+
+/// The last attempts of the connections with these ids.
+fn attempts(
+    path: &Path,
+    connections: &[KnownConnection],
+    ids: &[String],
+) -> Result<HashMap<String, Vec<PastAttempt>>, Failure> {
+    let named = connections.iter().filter(|c| ids.contains(&c.connection_id));
+    let keys = named.filter_map(|c| Some((c.connection_id.clone(), c.key?)));
+    keys.map(|(id, key)| Ok((id, reads::detail(path, key)?.attempts))).collect()
 }
 
 fn chosen(all: Vec<KnownConnection>, ids: &[String]) -> Result<Vec<KnownConnection>, Failure> {

@@ -13,6 +13,9 @@ use super::Failure;
 /// Everything is readable in so many columns.
 pub(super) const WIDTH: usize = 80;
 
+/// A UUID is the longest id that stands within a table.
+const LONGEST_ID: usize = 36;
+
 /// How a line is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -51,13 +54,17 @@ pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&format!("{value}\n"))
 }
 
-/// A table without borders; one line of text per line, its notes indented below it.
+/// A table without borders; one line of text per line, its notes indented below it. A first cell that would
+/// make the table too wide stands on a line of its own.
 pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
+    let long = |line: &Line| line.cells.first().filter(|cell| cell.chars().count() > LONGEST_ID).cloned();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     for line in lines {
-        table.add_row(line.cells.iter().map(|cell| clean(cell)));
+        let alone = usize::from(long(line).is_some());
+        let cells = std::iter::repeat_n("", alone).chain(line.cells.iter().skip(alone).map(String::as_str));
+        table.add_row(cells.map(clean));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -67,6 +74,10 @@ pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
     text.push_str(rendered.next().unwrap_or_default().trim_end());
     text.push('\n');
     for (row, line) in rendered.zip(lines) {
+        if let Some(id) = long(line) {
+            text.push_str(&paint(&clean(&id), line.tone, color));
+            text.push('\n');
+        }
         text.push_str(&paint(row.trim_end(), line.tone, color));
         text.push('\n');
         for note in &line.notes {
@@ -206,6 +217,16 @@ mod tests {
             "ID       STATE\nc-1      x\n  broken\nlong id  x\n"
         );
         assert!(table(&["ID", "STATE"], &lines, true).contains("\u{1b}[31mc-1      x\u{1b}[0m\n"));
+    }
+
+    #[test]
+    fn a_long_id_stands_alone_and_is_whole() {
+        let long = "x".repeat(60);
+        let line = |id: &str| Line { cells: vec![id.to_owned(), "ok".to_owned()], ..Line::default() };
+        assert_eq!(
+            table(&["ID", "STATE"], &[line(&long), line("c-1")], false),
+            format!("ID   STATE\n{long}\n     ok\nc-1  ok\n")
+        );
     }
 
     #[test]

@@ -2,18 +2,21 @@
 //! Reads only: the store, and the source view as it is now, since a run begins by mirroring it.
 
 mod human;
+mod lines;
 mod verdict;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
+use super::schedule::Schedule;
 use super::table::{self, rfc3339};
+use super::timer::state::Timer;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::sqlite::reads::{self, Detail, KnownConnection, Used};
+use crate::store::sqlite::reads::{self, Detail, KnownConnection, PastAttempt, Used};
 pub(super) use verdict::{Rules, why_not};
 
 /// Arguments of `why`.
@@ -37,6 +40,7 @@ struct Story {
     detail: Detail,
     used: Used,
     rules: Rules,
+    schedule: Schedule,
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// The application's view; none stand-alone.
@@ -50,7 +54,7 @@ struct Story {
 /// # Errors
 /// [`Failure`] if there is no readable store, or the connection is unknown.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let story = Story::read(env, &args.id)?;
+    let story = Story::read(env, &args.id, Timer::ask().ok())?;
     match args.format {
         Format::Human => table::print(&human::text(&story))?,
         Format::Json => table::print_json(&story.json())?,
@@ -59,7 +63,8 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 }
 
 impl Story {
-    fn read(env: &Environment, id: &str) -> Result<Self, Failure> {
+    /// `timer` is what systemd says of it.
+    fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
         let (path, now) = (env.store_path()?, env.clock.now());
         let known = reads::connections(&path)?;
         let (all, view_problem) = match connections::source_rows(env) {
@@ -80,6 +85,7 @@ impl Story {
             detail: connection.key.map(|key| reads::detail(&path, key)).transpose()?.unwrap_or_default(),
             used: reads::used(&path, &connection.user_id, now - SignedDuration::from_hours(24))?,
             rules: Rules::of(&env.settings),
+            schedule: Schedule::with(env, timer)?,
             switched_off: !env.settings.enabled,
             view: env.settings.source.view.clone(),
             view_problem,
@@ -92,6 +98,12 @@ impl Story {
         why_not(&self.connection, &self.rules, self.used.attempts, self.now)
     }
 
+    /// When the pass begins that syncs it, if that is known.
+    fn next_pass(&self) -> Option<Timestamp> {
+        let active = self.connection.is_active(self.now);
+        active.then(|| self.schedule.pass_for(self.connection.next_attempt(self.now), self.now)).flatten()
+    }
+
     fn json(&self) -> Value {
         let reason = self.why_not();
         json!({
@@ -102,19 +114,15 @@ impl Story {
                 "switched_off": self.switched_off,
                 "reason": reason.map(Reason::as_str),
                 "explanation": human::next_run(self),
+                "at": self.next_pass().map(rfc3339),
             },
             "lease": self.connection.held_by(self.now).map(|holder| json!({
                 "run_id": holder.run_id, "until": rfc3339(holder.until),
             })),
-            "quota": {
-                "used": self.used.attempts,
-                "syncs_per_day": self.rules.syncs_per_day,
-                "left_for_automatic": self.rules.automatic().saturating_sub(self.used.attempts),
-                "left_for_manual": self.rules.syncs_per_day.saturating_sub(self.used.attempts),
-            },
+            "quota": self.rules.quota_json(self.used.attempts),
             "consents": self.consents(),
             "accounts": self.accounts(),
-            "attempts": self.attempts(),
+            "attempts": attempts_json(&self.detail.attempts),
             "quarantined": self.detail.quarantined,
             "source_problem": self.view_problem,
         })
@@ -148,25 +156,26 @@ impl Story {
         });
         accounts.collect()
     }
+}
 
-    fn attempts(&self) -> Value {
-        let attempts = self.detail.attempts.iter().map(|attempt| {
-            json!({
-                "run_id": attempt.run_id,
-                "trigger": attempt.trigger,
-                "started_at": rfc3339(attempt.started_at),
-                "outcome": attempt.outcome,
-                "reason": attempt.reason,
-                "error": attempt.error,
-                "request_id": attempt.request_id,
-                "duration_ms": attempt.duration_ms,
-                "added": attempt.added,
-                "updated": attempt.updated,
-                "removed": attempt.removed,
-            })
-        });
-        attempts.collect()
-    }
+/// Attempts for machines.
+pub(super) fn attempts_json(attempts: &[PastAttempt]) -> Value {
+    let attempts = attempts.iter().map(|attempt| {
+        json!({
+            "run_id": attempt.run_id,
+            "trigger": attempt.trigger,
+            "started_at": rfc3339(attempt.started_at),
+            "outcome": attempt.outcome,
+            "reason": attempt.reason,
+            "error": attempt.error,
+            "request_id": attempt.request_id,
+            "duration_ms": attempt.duration_ms,
+            "added": attempt.added,
+            "updated": attempt.updated,
+            "removed": attempt.removed,
+        })
+    });
+    attempts.collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::cli::connections::days_left;
 use crate::cli::remedy;
 use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
 use crate::exit;
-use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
+use crate::store::sqlite::reads::{KnownConnection, PastAttempt, RunRow, State};
 
 /// More healthy connections than this are only counted.
 const MANY: usize = 40;
@@ -16,38 +16,54 @@ const MANY: usize = 40;
 /// Two lines for a problem; `why` tells the rest.
 const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
 
-/// The whole text.
+/// The whole text: what is wrong with all of it, then the connections, then the runs.
 pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
+    let troubles = report.schedule.troubles(report.now);
+    let mut text: String = troubles.iter().map(|trouble| trouble.show(color)).collect();
+    if !report.overdue.is_empty() {
+        let sentence = table::wrap(&report.overdue_sentence(), 0);
+        text.push_str(&table::paint(sentence.trim_end(), Tone::Bad, color));
+        text.push('\n');
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&connections(report, all, color));
+    if let Some(words) = report.schedule.words(report.now) {
+        text.push_str(&table::wrap(&format!("Next pass: {words}."), 0));
+    }
+    text.push('\n');
+    text.push_str(&runs(&report.runs, color));
+    text
+}
+
+fn connections(report: &Report, all: bool, color: bool) -> String {
     if report.connections.is_empty() {
-        return format!(
-            "No connections yet: a run takes them from the source view.\n\n{}",
-            runs(&report.runs, color)
-        );
+        return match &report.view {
+            Some(view) => format!("No connections yet: the next run takes them from the view {view}.\n"),
+            None => "No connections yet. Next: tink-sync connections add --help\n".to_owned(),
+        };
     }
     let (attention, rest): (Vec<_>, Vec<_>) =
         report.connections.iter().partition(|c| report.needs_attention(c));
-    let hide = !all && rest.len() > MANY;
-    let shown = attention.iter().chain(rest.iter().filter(|_| !hide));
+    let most = |many: &[&KnownConnection]| if all || many.len() <= MANY { many.len() } else { 0 };
+    // Of those that need attention the first are shown in any case.
+    let (first, rest_shown) = (if all { attention.len() } else { MANY }, most(&rest));
+    let shown = attention.iter().take(first).chain(rest.iter().take(rest_shown));
     let lines: Vec<Line> = shown.map(|c| line(report, c)).collect();
     let mut text = String::new();
     if !lines.is_empty() {
         text.push_str(&table::table(&["CONNECTION", "STATE", "AGE", "CONSENT", "NEXT"], &lines, color));
         text.push('\n');
     }
-    let and = if attention.is_empty() { "" } else { "and " };
-    let sums = if hide {
-        format!("{and}{} (--all lists them)", tally(report, &rest))
-    } else {
+    let hidden: Vec<_> = attention.iter().skip(first).chain(rest.iter().skip(rest_shown)).copied().collect();
+    let sums = if hidden.is_empty() {
         tally(report, &report.connections.iter().collect::<Vec<_>>())
+    } else {
+        let and = if lines.is_empty() { "" } else { "and " };
+        format!("{and}{} (--all lists them)", tally(report, &hidden))
     };
     text.push_str(&table::wrap(&sums, 0));
-    if !report.overdue.is_empty() {
-        let sentence = table::wrap(&report.overdue_sentence(), 0);
-        text.push_str(&table::paint(sentence.trim_end(), Tone::Bad, color));
-        text.push('\n');
-    }
-    text.push('\n');
-    text.push_str(&runs(&report.runs, color));
     text
 }
 
@@ -69,12 +85,9 @@ fn line(report: &Report, connection: &KnownConnection) -> Line {
             state.as_str().to_owned(),
             age(connection.last_success_at, now),
             consent,
-            next(connection, now),
+            next(report, connection),
         ],
-        notes: [problem(connection, state, now), remedy::of_connection(connection, now)]
-            .into_iter()
-            .flatten()
-            .collect(),
+        notes: notes(report, connection, state),
         tone: match state {
             State::Failing => Tone::Bad,
             State::NeedsUser | State::RateLimited => Tone::Warning,
@@ -86,13 +99,42 @@ fn line(report: &Report, connection: &KnownConnection) -> Line {
     }
 }
 
-/// When it is due: `due`, in `3h`, or `-` for never.
-fn next(connection: &KnownConnection, now: Timestamp) -> String {
-    match connection.next_attempt(now) {
+/// What stands below a connection.
+fn notes(report: &Report, connection: &KnownConnection, state: State) -> Vec<String> {
+    let now = report.now;
+    let used = report.used(connection);
+    let quota = (connection.is_active(now) && used >= report.rules.automatic()).then(|| {
+        format!(
+            "{} of its user in 24 hours: passes wait until the quota has room",
+            table::count(used as usize, "sync")
+        )
+    });
+    let attempts = report.attempts.get(&connection.connection_id).map(|attempts| last(attempts, now));
+    let notes = [problem(connection, state, now), remedy::of_connection(connection, now), quota, attempts];
+    notes.into_iter().flatten().collect()
+}
+
+/// The last outcomes, the newest first: `last: failed 2h ago (network), synced 8h ago`.
+fn last(attempts: &[PastAttempt], now: Timestamp) -> String {
+    let told = attempts.iter().map(|attempt| {
+        let outcome = attempt.outcome.as_deref().unwrap_or("at work");
+        let reason = attempt.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("{outcome} {} ago{reason}", age(Some(attempt.started_at), now))
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { "never attempted".to_owned() } else { format!("last: {}", told.join(", ")) }
+}
+
+/// When it is worked on: `now`, in `3h`, `due` with the next pass whenever that is, or `-` for never.
+fn next(report: &Report, connection: &KnownConnection) -> String {
+    let now = report.now;
+    let due = connection.next_attempt(now);
+    let at = report.schedule.pass_for(due, now).or(due.filter(|at| *at > now));
+    match at {
         _ if !connection.is_active(now) => "-".to_owned(),
         _ if connection.held_by(now).is_some() => "now".to_owned(),
-        Some(at) if at > now => span(at.duration_since(now)),
-        Some(_) | None => "due".to_owned(),
+        Some(at) => span(at.duration_since(now)),
+        None => "due".to_owned(),
     }
 }
 
@@ -145,12 +187,13 @@ fn run_line(run: &RunRow) -> Line {
     }
 }
 
-fn run_notes(run: &RunRow) -> Vec<String> {
+pub(super) fn run_notes(run: &RunRow) -> Vec<String> {
     let ended = match (run.exit_code, &run.finished_at) {
         (Some(0), _) => return Vec::new(),
         (Some(code), _) => exit::describe(code).unwrap_or("an exit code of another release").to_owned(),
         (None, Some(_)) => "died before its end; the run after it took over".to_owned(),
-        (None, None) => "still at work (or killed, then the next run takes over)".to_owned(),
+        (None, None) if run.at_work => "at work".to_owned(),
+        (None, None) => "died before its end; the next run takes over".to_owned(),
     };
     let unwell = ["failed", "partial", "needs_user", "rate_limited", "interrupted"];
     let counts = unwell

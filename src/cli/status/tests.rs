@@ -32,13 +32,13 @@ fn ids(report: &Report) -> Vec<&str> {
 
 #[test]
 fn what_needs_attention_comes_first() {
-    let report = Report::read(&mixed().env(), &args()).unwrap();
+    let report = Report::read(&mixed().env(), &args(), None).unwrap();
     assert_eq!(ids(&report), ["user", "dead", "slow", "part", "young", "well", "off"]);
 }
 
 #[test]
 fn the_text_fits_80_columns_and_explains_problems() {
-    let report = Report::read(&mixed().env(), &args()).unwrap();
+    let report = Report::read(&mixed().env(), &args(), None).unwrap();
     let text = human::text(&report, false, false);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(
@@ -57,7 +57,7 @@ fn only_entitled_and_enabled_connections_can_be_too_old() {
     let fixture = mixed();
     fixture.later(30);
     let with = Args { max_age: Some(Duration::from_hours(26)), ..args() };
-    let report = Report::read(&fixture.env(), &with).unwrap();
+    let report = Report::read(&fixture.env(), &with, None).unwrap();
     let mut late: Vec<_> = report.overdue.iter().map(String::as_str).collect();
     late.sort_unstable();
     assert_eq!(late, ["dead", "part", "slow", "user", "well", "young"]);
@@ -65,7 +65,7 @@ fn only_entitled_and_enabled_connections_can_be_too_old() {
     assert!(report.overdue_sentence().ends_with(", well (31h)"), "{}", report.overdue_sentence());
     assert_eq!(report.json()["overdue"].as_array().unwrap().len(), 6);
     let off = Args { connection: vec!["off".to_owned()], ..with };
-    assert!(Report::read(&fixture.env(), &off).unwrap().overdue.is_empty());
+    assert!(Report::read(&fixture.env(), &off, None).unwrap().overdue.is_empty());
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn many_healthy_connections_are_counted_only() {
     let mut ends: Vec<_> = ids.iter().map(|id| (*id, Outcome::Synced, None)).collect();
     ends[7] = (ids[7], Outcome::NeedsUser, Some(Reason::LoginRequired));
     fixture.pass(&ends, 11);
-    let report = Report::read(&fixture.env(), &args()).unwrap();
+    let report = Report::read(&fixture.env(), &args(), None).unwrap();
     let text = human::text(&report, false, false);
     assert!(
         text.contains("c-7 ") && !text.contains("c-8 ") && text.contains("and 44 connections: 44 ok (--all"),
@@ -95,7 +95,7 @@ fn an_unknown_connection_is_wrong_usage() {
 
 #[test]
 fn the_json_has_the_names_of_the_views() {
-    let json = Report::read(&mixed().env(), &args()).unwrap().json();
+    let json = Report::read(&mixed().env(), &args(), None).unwrap().json();
     assert_eq!((&json["schema"], &json["runs"][0]["exit_code"]), (&1.into(), &10.into()));
     let dead = &json["connections"][1];
     assert_eq!(
@@ -109,7 +109,7 @@ fn the_json_has_the_names_of_the_views() {
 #[test]
 fn the_metrics_have_help_type_and_no_ids() {
     let fixture = mixed();
-    let report = Report::read(&fixture.env(), &args()).unwrap();
+    let report = Report::read(&fixture.env(), &args(), None).unwrap();
     let text = metrics(&fixture.env(), &args(), &report).unwrap();
     for line in [
         "# HELP tink_sync_connections Connections by state.",
@@ -137,4 +137,98 @@ fn the_metrics_have_help_type_and_no_ids() {
     }
     let with = Args { connection: vec!["well".to_owned()], ..args() };
     assert!(matches!(metrics(&fixture.env(), &with, &report), Err(Failure::Usage(_))));
+}
+
+fn text_of(fixture: &Fixture, args: &Args) -> String {
+    human::text(&Report::read(&fixture.env(), args, None).unwrap(), args.all, false)
+}
+
+#[test]
+fn passes_that_do_not_come_any_more_are_told_first_of_all() {
+    let fixture = mixed();
+    assert!(text_of(&fixture, &args()).starts_with("CONNECTION"));
+    fixture.later(12);
+    let text = text_of(&fixture, &args());
+    assert!(
+        text.starts_with("No pass has begun for 13h, and one is due every 6h.\n  look at what starts"),
+        "{text}"
+    );
+    let json = Report::read(&fixture.env(), &args(), None).unwrap().json();
+    assert_eq!(json["schedule"]["troubles"][0]["kind"], "no_pass");
+    assert_eq!(json["schedule"]["last_pass_at"], "2026-06-01T12:00:00.000Z");
+}
+
+#[test]
+fn a_switch_that_is_off_is_told_first_of_all() {
+    let fixture = Fixture::with("");
+    fixture.add(&["c"]);
+    let mut env = fixture.env();
+    env.settings.enabled = false;
+    let text = human::text(&Report::read(&env, &args(), None).unwrap(), false, false);
+    assert!(
+        text.starts_with("Passes are switched off: nothing is kept fresh.\n  remove enabled = false"),
+        "{text}"
+    );
+}
+
+#[test]
+fn with_a_timer_the_next_attempt_is_that_of_a_pass() {
+    let timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
+        TimersCalendar={ OnCalendar=*-*-* 00/6:00:00 UTC ; next_elapse=x }\n\
+        NextElapseUSecRealtime=Mon 2026-06-01 18:00:00 UTC\n";
+    let report = Report::read(&mixed().env(), &args(), Some(Timer::read(timer))).unwrap();
+    let text = human::text(&report, false, false);
+    assert!(text.contains("dead        failing       never  -        5h\n"), "{text}");
+    assert!(text.contains("Next pass: 2026-06-01 18:00 UTC (in 5h), a pass every 6h.\n"), "{text}");
+}
+
+#[test]
+fn a_connection_asked_for_by_name_comes_with_its_last_outcomes_and_quota() {
+    let fixture = mixed();
+    fixture.pass(&ENDS, 10);
+    fixture.later(1);
+    let with = Args { connection: vec!["dead".to_owned()], ..args() };
+    let text = text_of(&fixture, &with);
+    assert!(text.contains("  last: failed 1h ago (http_5xx), failed 2h ago (http_5xx)\n"), "{text}");
+    let json = Report::read(&fixture.env(), &with, None).unwrap().json();
+    let dead = &json["connections"][0];
+    assert_eq!((&dead["quota"]["used"], &dead["quota"]["left_for_automatic"]), (&2.into(), &78.into()));
+    assert_eq!(dead["attempts"].as_array().unwrap().len(), 2);
+    let all = Report::read(&fixture.env(), &args(), None).unwrap().json();
+    assert_eq!(all["connections"][0].get("attempts"), None);
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told() {
+    let fixture = Fixture::with("[quota]\nsyncs_per_day = 3\nreserved_for_manual = 2\n");
+    fixture.add(&["c"]);
+    fixture.pass(&[("c", Outcome::Synced, None)], 0);
+    let text = text_of(&fixture, &args());
+    assert!(text.contains("  1 sync of its user in 24 hours: passes wait"), "{text}");
+}
+
+#[test]
+fn many_broken_connections_are_counted_too() {
+    let fixture = Fixture::new();
+    let ids: Vec<String> = (0..60).map(|number| format!("c-{number:02}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    fixture.add(&ids);
+    let ends: Vec<_> = ids.iter().map(|id| (*id, Outcome::Failed, Some(Reason::Network))).collect();
+    fixture.pass(&ends, 10);
+    let text = text_of(&fixture, &args());
+    assert!(text.contains("c-39 ") && !text.contains("c-40 "), "{text}");
+    assert!(text.contains("and 20 connections: 20 failing (--all lists them)\n"), "{text}");
+    assert!(text_of(&fixture, &Args { all: true, ..args() }).contains("c-59 "));
+    let late = Args { max_age: Some(Duration::from_hours(1)), ..args() };
+    assert!(text_of(&fixture, &late).contains("and 40 more"));
+}
+
+#[test]
+fn a_run_that_died_is_told_from_one_at_work() {
+    let fixture = mixed();
+    let mut run = Report::read(&fixture.env(), &args(), None).unwrap().runs.remove(0);
+    (run.exit_code, run.finished_at) = (None, None);
+    assert_eq!(human::run_notes(&run), ["died before its end; the next run takes over"]);
+    run.at_work = true;
+    assert_eq!(human::run_notes(&run), ["at work"]);
 }

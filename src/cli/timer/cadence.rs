@@ -60,7 +60,8 @@ impl Cadence {
         (self.distance() / 6).min(LONGEST_SPREAD)
     }
 
-    fn distance(self) -> Duration {
+    /// The time from one slot to the next.
+    pub(in crate::cli) fn distance(self) -> Duration {
         Duration::from_secs(self.0 * 60)
     }
 

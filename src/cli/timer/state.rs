@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 use super::cadence::Cadence;
 
 /// The unit.
@@ -12,8 +16,11 @@ const PROPERTIES: &str =
 
 /// The timer as systemd knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent answers of systemd's")]
 pub(in crate::cli) struct Timer {
     pub installed: bool,
+    /// Forbidden as a whole.
+    pub masked: bool,
     pub running: bool,
     pub enabled: bool,
     /// The calendar expressions in force.
@@ -51,7 +58,8 @@ impl Timer {
         });
         let is = |name: &str, known: &[&str]| value(name).is_some_and(|word| known.contains(&word.as_str()));
         Self {
-            installed: is("LoadState", &["loaded"]),
+            installed: is("LoadState", &["loaded", "masked"]),
+            masked: is("LoadState", &["masked"]) || is("UnitFileState", &["masked", "masked-runtime"]),
             running: is("ActiveState", &["active"]),
             enabled: is("UnitFileState", &["enabled", "enabled-runtime", "static", "linked"]),
             calendar: calendar.collect(),
@@ -61,6 +69,11 @@ impl Timer {
                 .map(|paths| paths.split_whitespace().map(str::to_owned).collect())
                 .unwrap_or_default(),
         }
+    }
+
+    /// The time of [`Self::next`].
+    pub(in crate::cli) fn next_at(&self) -> Option<Timestamp> {
+        time(self.next.as_deref()?)
     }
 
     /// The cadence, if it is one of ours.
@@ -81,12 +94,24 @@ impl Timer {
     }
 }
 
-/// Runs `systemctl`; returns what it says.
+/// A time as systemctl shows it in UTC: `Wed 2026-07-01 06:12:13 UTC`.
+fn time(text: &str) -> Option<Timestamp> {
+    let (_, rest) = text.split_once(' ')?;
+    let civil: DateTime = rest.strip_suffix(" UTC")?.parse().ok()?;
+    TimeZone::UTC.to_timestamp(civil).ok()
+}
+
+/// Runs `systemctl`; returns what it says, with times in UTC as everywhere.
 ///
 /// # Errors
 /// Its own words, or why it cannot be run.
 pub(super) fn systemctl(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("systemctl").args(args).env("LC_ALL", "C").stdin(Stdio::null()).output();
+    let output = Command::new("systemctl")
+        .args(args)
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .stdin(Stdio::null())
+        .output();
     let output = output.map_err(|error| format!("systemctl cannot be run: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -108,9 +133,16 @@ mod tests {
         assert!(timer.installed && timer.running && timer.enabled);
         assert_eq!(timer.rhythm(), "a pass every 4h");
         assert_eq!(timer.next.as_deref(), Some("Tue 2026-11-24 16:12:13 UTC"));
+        assert_eq!(timer.next_at(), Some("2026-11-24T16:12:13Z".parse().unwrap()));
         assert_eq!(timer.last, None);
         assert_eq!(timer.drop_ins, ["/etc/a.conf", "/etc/b.conf"]);
         assert_eq!(Timer::read(""), Timer::default());
+    }
+
+    #[test]
+    fn a_masked_timer_is_there_and_does_not_run() {
+        let timer = Timer::read("LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n");
+        assert!(timer.installed && timer.masked && !timer.running && !timer.enabled);
     }
 
     #[test]

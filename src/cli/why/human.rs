@@ -4,26 +4,33 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Story;
-use crate::cli::connections::days_left;
+use super::lines::{account, attempt, consent};
 use crate::cli::remedy;
-use crate::cli::table::{age, count, exact, minute, span, wrap};
+use crate::cli::table::{count, exact, minute, span, wrap};
 use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
-use crate::store::sqlite::reads::{KnownAccount, KnownConsent, PastAttempt, State};
+use crate::store::sqlite::reads::State;
 
 /// The whole text.
 pub(super) fn text(story: &Story) -> String {
     let mut text = String::new();
-    for paragraph in
-        [identity(story), condition(story), next_run(story), entitlement(story), quota(story), backoff(story)]
-    {
+    let paragraphs = [
+        Some(identity(story)),
+        Some(condition(story)),
+        remedy(story),
+        Some(next_run(story)),
+        next_attempt(story),
+        trouble(story),
+        Some(entitlement(story)),
+        Some(quota(story)),
+        Some(backoff(story)),
+        problem(story),
+        lease(story),
+        view_problem(story),
+        quarantine(story),
+    ];
+    for paragraph in paragraphs.into_iter().flatten() {
         text.push_str(&wrap(&paragraph, 0));
-    }
-    for more in [remedy(story), problem(story), lease(story), view_problem(story), quarantine(story)]
-        .into_iter()
-        .flatten()
-    {
-        text.push_str(&wrap(&more, 0));
     }
     section(&mut text, "Consents", story.detail.consents.iter().map(|c| consent(c, story.now)));
     section(&mut text, "Accounts", story.detail.accounts.iter().map(|a| account(a, story.now)));
@@ -43,7 +50,7 @@ fn section(text: &mut String, title: &str, lines: impl ExactSizeIterator<Item = 
 }
 
 /// A time as an operator reads it: the moment, and how far it is.
-fn moment(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
     let distance = at.duration_since(now);
     if distance.is_positive() {
         format!("{} UTC (in {})", minute(at), span(distance))
@@ -92,6 +99,27 @@ pub(super) fn next_run(story: &Story) -> String {
     } else {
         format!("Next run: {verdict}")
     }
+}
+
+/// When that will be; none if never, or if a run has it right now.
+fn next_attempt(story: &Story) -> Option<String> {
+    let (c, now) = (&story.connection, story.now);
+    if story.switched_off || !c.is_active(now) || c.held_by(now).is_some() {
+        return None;
+    }
+    let due = c.next_attempt(now).filter(|due| *due > now);
+    Some(match (story.next_pass(), due) {
+        (Some(pass), _) => format!("Next attempt: with the pass of {}.", moment(pass, now)),
+        (None, Some(due)) => format!("Next attempt: with the first pass after {}.", moment(due, now)),
+        (None, None) => "Next attempt: with the next pass.".to_owned(),
+    })
+}
+
+/// Why no pass comes at all; that they are switched off is told with the next run.
+fn trouble(story: &Story) -> Option<String> {
+    let troubles = story.schedule.troubles(story.now);
+    let trouble = troubles.into_iter().find(|_| !story.switched_off)?;
+    Some(format!("{} What to do: {}", trouble.text, trouble.remedy))
 }
 
 fn due(story: &Story) -> String {
@@ -216,7 +244,7 @@ fn problem(story: &Story) -> Option<String> {
 fn lease(story: &Story) -> Option<String> {
     let holder = story.connection.held_by(story.now)?;
     Some(format!(
-        "Lease: run {} has it until {}, and prolongs that while it lives.",
+        "Lease: run {} works on it now and has it until {}; it prolongs that while it lives.",
         holder.run_id,
         moment(holder.until, story.now)
     ))
@@ -235,46 +263,4 @@ fn quarantine(story: &Story) -> Option<String> {
             count(number as usize, "record")
         )
     })
-}
-
-fn consent(consent: &KnownConsent, now: Timestamp) -> String {
-    let bank = consent.provider.as_deref().unwrap_or("unknown bank");
-    let left = match consent.expires_at.map(|end| (end, days_left(end, now))) {
-        Some((end, left)) if left >= 0 => {
-            format!("{} left, until {}", count(usize::try_from(left).unwrap_or_default(), "day"), minute(end))
-        }
-        Some((end, _)) => format!("past its date, {}", minute(end)),
-        None => "no end date".to_owned(),
-    };
-    let error = [&consent.error_type, &consent.error_reason];
-    let error: Vec<&str> = error.into_iter().flatten().map(String::as_str).collect();
-    let error = if error.is_empty() { String::new() } else { format!("; error: {}", error.join(", ")) };
-    format!("{bank} ({}): {}, {left}{error}", consent.credentials_id, consent.status)
-}
-
-fn account(account: &KnownAccount, now: Timestamp) -> String {
-    let complete = account
-        .complete_through
-        .as_deref()
-        .map_or_else(|| "not complete yet".to_owned(), |date| format!("complete through {date}"));
-    let refreshed = match account.last_refreshed_at {
-        Some(at) => format!("refreshed by Tink {} ago", age(Some(at), now)),
-        None => "never refreshed by Tink".to_owned(),
-    };
-    let closed = account.closed_at.map(|at| format!(", closed {}", minute(at))).unwrap_or_default();
-    format!("{} ({}): {complete}, {refreshed}{closed}", account.account_id, account.kind)
-}
-
-fn attempt(attempt: &PastAttempt, now: Timestamp) -> String {
-    let outcome = attempt.outcome.as_deref().unwrap_or("at work");
-    let reason = attempt.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
-    let (added, updated, removed) = (attempt.added, attempt.updated, attempt.removed);
-    let rows = if added + updated + removed > 0 {
-        format!(": {added} new, {updated} changed, {removed} removed")
-    } else {
-        String::new()
-    };
-    let error = attempt.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-    let when = moment(attempt.started_at, now).replace(" UTC", "");
-    format!("{when} {}: {outcome}{reason}{rows}{error}", attempt.trigger)
 }

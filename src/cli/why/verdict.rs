@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use crate::config::Settings;
 use crate::domain::outcome::Reason;
@@ -36,6 +37,16 @@ impl Rules {
     /// Syncs of one user in 24 hours that the timer may make.
     pub(in crate::cli) fn automatic(&self) -> u32 {
         self.syncs_per_day.saturating_sub(self.reserved)
+    }
+
+    /// What is used and left of a user's quota, for machines.
+    pub(in crate::cli) fn quota_json(&self, used: u32) -> Value {
+        json!({
+            "used": used,
+            "syncs_per_day": self.syncs_per_day,
+            "left_for_automatic": self.automatic().saturating_sub(used),
+            "left_for_manual": self.syncs_per_day.saturating_sub(used),
+        })
     }
 
     /// When the connection stops being recent.

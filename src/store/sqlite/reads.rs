@@ -5,7 +5,7 @@ mod audit;
 mod detail;
 mod known;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -13,13 +13,13 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::codec::{self, Millis};
-use super::read;
+use super::{read, runs};
 use crate::store::Result;
 pub use audit::{AuditQuery, Audited, audit, audited_actions};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
 pub use known::{Holder, KnownConnection, State, overlay};
 
-/// Every mirrored connection, by id.
+/// Every mirrored connection, by id. Whoever is held by a run that died is free.
 ///
 /// # Errors
 /// As [`super::open_reader`].
@@ -30,8 +30,23 @@ pub fn connections(path: &Path) -> Result<Vec<KnownConnection>> {
                     (SELECT min(expires_at) FROM ts_consents s WHERE s.connection = c.key) AS consent_ends
              FROM ts_connections c ORDER BY connection_id",
         )?;
-        rows.query_map([], known_connection)?.collect()
+        let mut dead = HashMap::new();
+        let connections = rows.query_map([], known_connection)?;
+        let freed = connections.map(|connection| {
+            let connection = connection?;
+            let held = connection.holder.as_ref().is_some_and(|holder| {
+                !*dead.entry(holder.run_id.clone()).or_insert_with(|| has_died(path, &holder.run_id))
+            });
+            Ok(KnownConnection { holder: connection.holder.filter(|_| held), ..connection })
+        });
+        freed.collect()
     })
+}
+
+/// Whether the process of a run is gone, so that its leases hold nobody up.
+fn has_died(path: &Path, run_id: &str) -> bool {
+    // Its lock lies beside the file under its canonical name.
+    runs::has_died(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), run_id)
 }
 
 fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {
@@ -83,6 +98,9 @@ pub struct RunRow {
     pub exit_code: Option<u8>,
     /// How long it took.
     pub duration_ms: Option<i64>,
+    /// Whether it is at work: it has not ended, and its process lives.
+    #[serde(skip)]
+    pub at_work: bool,
     /// The totals; none where the run wrote none.
     #[serde(flatten)]
     pub totals: BTreeMap<String, Option<i64>>,
@@ -102,7 +120,25 @@ impl RunRow {
 pub fn runs(path: &Path, limit: u32) -> Result<Vec<RunRow>> {
     read(path, "read the runs", |db| {
         let mut rows = db.prepare("SELECT * FROM runs_v1 ORDER BY started_at DESC LIMIT ?1")?;
-        rows.query_map([limit], run_row)?.collect()
+        let at_work = |run: &RunRow| run.finished_at.is_none() && !has_died(path, &run.run_id);
+        let rows = rows.query_map([limit], run_row)?;
+        rows.map(|run| run.map(|run| RunRow { at_work: at_work(&run), ..run })).collect()
+    })
+}
+
+/// When the last passes began, newest first. A run of one connection among many is no pass.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn passes(path: &Path, limit: u32) -> Result<Vec<Timestamp>> {
+    read(path, "read the passes", |db| {
+        let mut rows = db.prepare(
+            "SELECT started_at FROM ts_runs
+             WHERE trigger = 'timer' OR finished_at IS NULL
+                OR totals ->> 'connections' >= min(2, (SELECT count(*) FROM ts_connections))
+             ORDER BY started_at DESC LIMIT ?1",
+        )?;
+        rows.query_map([limit], |row| Ok(row.get::<_, Millis>(0)?.0))?.collect()
     })
 }
 
@@ -138,6 +174,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         finished_at: row.get("finished_at")?,
         exit_code: row.get("exit_code")?,
         duration_ms: row.get("duration_ms")?,
+        at_work: false,
         totals: BTreeMap::new(),
     };
     let columns = row.as_ref();
@@ -186,6 +223,26 @@ pub fn used(path: &Path, user_id: &str, since: Timestamp) -> Result<Used> {
         db.query_row(sql, params![user_id, Millis(since)], |row| {
             Ok(Used { attempts: row.get(0)?, oldest: row.get::<_, Option<Millis>>(1)?.map(|at| at.0) })
         })
+    })
+}
+
+/// As [`used`], for every user who had an attempt.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn used_by_user(path: &Path, since: Timestamp) -> Result<HashMap<String, Used>> {
+    read(path, "read the quotas", |db| {
+        // No run lasts longer than a week (sync.deadline), so that only the last ones have to be looked through.
+        let mut rows = db.prepare(
+            "SELECT user_id, sum(attempts), min(started_at) FROM ts_run_connections
+             WHERE run IN (SELECT key FROM ts_runs WHERE started_at > ?1 - 8 * 86400000) AND started_at > ?1
+             GROUP BY user_id",
+        )?;
+        let used = |row: &Row<'_>| {
+            let oldest = row.get::<_, Option<Millis>>(2)?.map(|at| at.0);
+            Ok((row.get(0)?, Used { attempts: row.get(1)?, oldest }))
+        };
+        rows.query_map([Millis(since)], used)?.collect()
     })
 }
 

@@ -2,7 +2,7 @@
 //! lives, so a dead run's leases are dead at once, whatever the clock says.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -21,7 +21,7 @@ use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
     failpoint::around("lock the run", || hold(context, id))
-        .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(context, id).display())))?;
+        .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(&context.path, id).display())))?;
     sweep(db, context, new.started_at)?;
     tokens::give_up(db, new.started_at)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
@@ -44,14 +44,14 @@ fn cannot_write(detail: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(detail))
 }
 
-fn lock_path(context: &Context, run_id: &str) -> PathBuf {
-    let mut name = context.path.as_os_str().to_owned();
+fn lock_path(store: &Path, run_id: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
     name.push(format!("-run-{run_id}.lock"));
     PathBuf::from(name)
 }
 
 fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
-    let file = if context.rehearsal { None } else { Some(File::create(lock_path(context, run_id))?) };
+    let file = if context.rehearsal { None } else { Some(File::create(lock_path(&context.path, run_id))?) };
     file.as_ref().map_or(Ok(()), File::lock)?;
     context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
     Ok(())
@@ -59,11 +59,13 @@ fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
 
 /// Whether the process of a run is gone: its lock file is missing or not locked any more.
 fn is_dead(context: &Context, run_id: &str) -> bool {
-    if context.run_locks.borrow().contains_key(run_id) {
-        return false;
-    }
+    !context.run_locks.borrow().contains_key(run_id) && has_died(&context.path, run_id)
+}
+
+/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use.
+pub fn has_died(store: &Path, run_id: &str) -> bool {
     // What cannot be looked at is taken for alive; its leases end by themselves.
-    let file = match File::open(lock_path(context, run_id)) {
+    let file = match File::open(lock_path(store, run_id)) {
         Ok(file) => file,
         Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
     };
@@ -120,7 +122,7 @@ pub fn sweep(db: &Connection, context: &Context, now: Timestamp) -> rusqlite::Re
         db.execute("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", params![key, Millis(now)])?;
         if !context.rehearsal {
             // Left behind at worst: an unlocked file says the same as a missing one.
-            let _ = std::fs::remove_file(lock_path(context, &run_id));
+            let _ = std::fs::remove_file(lock_path(&context.path, &run_id));
         }
     }
     Ok(found)
@@ -305,7 +307,7 @@ pub fn finish(
     db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", [run.key])?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a file left behind is swept by nobody but harms nobody.
-        let path = lock_path(context, run.id.as_str());
+        let path = lock_path(&context.path, run.id.as_str());
         let _ = failpoint::around("unlock the run", || std::fs::remove_file(path));
         drop(lock);
     }

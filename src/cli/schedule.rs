@@ -1,0 +1,227 @@
+//! When passes start, as far as it can be known: from systemd's timer, else from the passes that there were.
+//! Tells what keeps them from starting. Starts nothing, and asks nobody beyond systemd and the store.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::table::{self, exact, minute, rfc3339, span};
+use super::timer::cadence::SHIPPED;
+use super::timer::state::{Timer, UNIT};
+use super::{Environment, Failure};
+use crate::store::sqlite::reads;
+
+/// So many passes tell the rhythm.
+const PASSES: u32 = 10;
+/// After so many passes that did not come, none is expected any more.
+const MISSED: i32 = 2;
+
+/// What is known about the passes of this installation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Schedule {
+    /// The timer; none where no systemd runs.
+    timer: Option<Timer>,
+    /// When the last passes began, newest first.
+    passes: Vec<Timestamp>,
+    /// Passes are switched off as a whole.
+    switched_off: bool,
+}
+
+/// What keeps passes from starting, with what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// A word for machines.
+    pub kind: &'static str,
+    /// A sentence.
+    pub text: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Schedule {
+    /// What the store says, and systemd of its timer.
+    ///
+    /// # Errors
+    /// [`Failure`] if the store cannot be read.
+    pub(super) fn with(env: &Environment, timer: Option<Timer>) -> Result<Self, Failure> {
+        let timer = timer.filter(|timer| timer.installed);
+        let passes = reads::passes(&env.store_path()?, PASSES)?;
+        Ok(Self { timer, passes, switched_off: !env.settings.enabled })
+    }
+
+    /// The distance between two passes: that of the timer, else the usual one so far, and at least the shipped
+    /// one, since a pass by hand between two others says nothing.
+    pub(super) fn every(&self) -> SignedDuration {
+        let of_timer = self.timer.as_ref().and_then(Timer::cadence);
+        let shipped = signed(SHIPPED.distance());
+        if let Some(cadence) = of_timer {
+            return signed(cadence.distance());
+        }
+        let mut gaps: Vec<_> = self
+            .passes
+            .iter()
+            .zip(self.passes.iter().skip(1))
+            .map(|(later, earlier)| later.duration_since(*earlier))
+            .collect();
+        gaps.sort_unstable();
+        gaps.get(gaps.len() / 2).copied().unwrap_or(shipped).max(shipped)
+    }
+
+    /// When the timer starts the next pass, if that is known.
+    pub(super) fn next_pass(&self, now: Timestamp) -> Option<Timestamp> {
+        self.timer.as_ref()?.next_at().filter(|next| *next >= now && !self.switched_off)
+    }
+
+    /// When the pass begins that takes what is due at `due`, if that is known.
+    pub(super) fn pass_for(&self, due: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let next = self.next_pass(now)?;
+        let later = due.unwrap_or(next).duration_since(next);
+        if !later.is_positive() {
+            return Some(next);
+        }
+        let every = self.timer.as_ref()?.cadence().map(|cadence| signed(cadence.distance()))?.as_secs();
+        let slots = (later.as_secs() + every - 1) / every;
+        next.checked_add(SignedDuration::from_secs(slots.saturating_mul(every))).ok()
+    }
+
+    /// The next pass in words; none if nobody knows when it starts.
+    pub(super) fn words(&self, now: Timestamp) -> Option<String> {
+        let next = self.next_pass(now)?;
+        let rhythm = self.timer.as_ref()?.rhythm();
+        Some(format!("{} UTC (in {}), {rhythm}", minute(next), span(next.duration_since(now))))
+    }
+
+    /// What keeps passes from starting.
+    pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
+        if self.switched_off {
+            return vec![Trouble {
+                kind: "switched_off",
+                text: "Passes are switched off: nothing is kept fresh.".to_owned(),
+                remedy: "remove enabled = false from the configuration, or TINK_SYNC_ENABLED".to_owned(),
+            }];
+        }
+        self.timer.as_ref().and_then(stopped).or_else(|| self.missed(now)).into_iter().collect()
+    }
+
+    /// No pass has begun for too long, whatever the timer says.
+    fn missed(&self, now: Timestamp) -> Option<Trouble> {
+        let (since, every) = (now.duration_since(*self.passes.first()?), self.every());
+        if since <= every.checked_mul(MISSED)? {
+            return None;
+        }
+        let every = exact(every.unsigned_abs());
+        let remedy = match self.timer {
+            Some(_) => format!("systemctl status {UNIT} tink-sync.service"),
+            None => "look at what starts tink-sync run on this machine".to_owned(),
+        };
+        Some(Trouble {
+            kind: "no_pass",
+            text: format!("No pass has begun for {}, and one is due every {every}.", span(since)),
+            remedy,
+        })
+    }
+
+    /// For machines.
+    pub(super) fn json(&self, now: Timestamp) -> Value {
+        json!({
+            "every_seconds": self.every().as_secs(),
+            "last_pass_at": self.passes.first().copied().map(rfc3339),
+            "next_pass_at": self.next_pass(now).map(rfc3339),
+            "troubles": self.troubles(now).iter().map(Trouble::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Trouble {
+    fn json(&self) -> Value {
+        json!({ "kind": self.kind, "text": self.text, "remedy": self.remedy })
+    }
+
+    /// For people, the remedy on a line of its own.
+    pub(super) fn show(&self, color: bool) -> String {
+        let text = table::wrap(&self.text, 0);
+        format!("{}\n  {}\n", table::paint(text.trim_end(), table::Tone::Bad, color), self.remedy)
+    }
+}
+
+/// Why a timer that is there starts nothing.
+fn stopped(timer: &Timer) -> Option<Trouble> {
+    if timer.running {
+        return None;
+    }
+    let text = format!("{UNIT} does not run: no pass will be started.");
+    let remedy = if timer.masked {
+        format!("systemctl unmask {UNIT} && systemctl enable --now {UNIT}")
+    } else {
+        format!("systemctl enable --now {UNIT}")
+    };
+    Some(Trouble { kind: "timer_stopped", text, remedy })
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY_4H: &str = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
+        TimersCalendar={ OnCalendar=*-*-* 00/4:00:00 UTC ; next_elapse=x }\n\
+        NextElapseUSecRealtime=Mon 2026-06-01 14:00:00 UTC\n";
+
+    fn now() -> Timestamp {
+        "2026-06-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn hours(hours: i64) -> SignedDuration {
+        SignedDuration::from_hours(hours)
+    }
+
+    /// With passes that began so many hours ago.
+    fn schedule(timer: &str, ago: &[i64]) -> Schedule {
+        let timer = Some(Timer::read(timer)).filter(|timer| timer.installed);
+        Schedule { timer, passes: ago.iter().map(|ago| now() - hours(*ago)).collect(), switched_off: false }
+    }
+
+    fn kinds(schedule: &Schedule) -> Vec<&'static str> {
+        schedule.troubles(now()).iter().map(|trouble| trouble.kind).collect()
+    }
+
+    #[test]
+    fn what_is_due_later_is_taken_by_a_later_pass() {
+        let schedule = schedule(EVERY_4H, &[2]);
+        let at = |due: Option<i64>| {
+            let pass = schedule.pass_for(due.map(|due| now() + hours(due)), now());
+            pass.map(|pass| pass.duration_since(now()).as_hours())
+        };
+        assert_eq!([at(None), at(Some(-5)), at(Some(2))], [Some(2); 3]);
+        assert_eq!([at(Some(3)), at(Some(6)), at(Some(7))], [Some(6), Some(6), Some(10)]);
+        assert_eq!(schedule.words(now()).unwrap(), "2026-06-01 14:00 UTC (in 2h), a pass every 4h");
+        assert_eq!(Schedule::default().pass_for(None, now()), None, "nobody knows");
+    }
+
+    #[test]
+    fn passes_that_do_not_come_any_more_are_missed_after_two() {
+        assert_eq!(kinds(&schedule(EVERY_4H, &[8])), [""; 0]);
+        assert_eq!(kinds(&schedule(EVERY_4H, &[9])), ["no_pass"]);
+        // Nobody knows the rhythm of what starts them here, so the usual one counts, and at least six hours.
+        assert_eq!(kinds(&schedule("", &[12, 13, 14])), [""; 0]);
+        assert_eq!(kinds(&schedule("", &[13, 14, 15])), ["no_pass"]);
+        assert_eq!(kinds(&schedule("", &[40, 64, 65, 88, 112])), [""; 0], "one a day");
+        assert_eq!(kinds(&schedule("", &[49, 73, 97])), ["no_pass"]);
+        assert_eq!(kinds(&schedule("", &[])), [""; 0], "none was ever made");
+    }
+
+    #[test]
+    fn a_timer_that_does_not_run_is_told_with_the_command_that_starts_it() {
+        let stopped = schedule(&EVERY_4H.replace("ActiveState=active", "ActiveState=inactive"), &[1]);
+        assert_eq!(kinds(&stopped), ["timer_stopped"]);
+        assert_eq!(stopped.troubles(now())[0].remedy, "systemctl enable --now tink-sync.timer");
+        let masked = schedule("LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n", &[1]);
+        assert!(masked.troubles(now())[0].remedy.starts_with("systemctl unmask "));
+        let off = Schedule { switched_off: true, ..stopped };
+        assert_eq!((kinds(&off), off.next_pass(now())), (vec!["switched_off"], None));
+    }
+}
