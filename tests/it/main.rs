@@ -19,6 +19,7 @@ mod days;
 mod dry_run;
 mod faults;
 mod freshen;
+mod gate;
 mod generated;
 mod harness;
 mod hostile;
@@ -44,5 +45,6 @@ mod store_faults;
 mod store_refusals;
 #[cfg(debug_assertions)]
 mod storm;
+mod tls;
 mod values;
 mod window;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use tink_sandbox::{Action, Config, Endpoint, Fault as Struck, Times};
+use tink_sandbox::{Action, Config, Endpoint, Fault as Struck, RefreshOutcome, Times};
 
 use super::faults::{Address, Fault, Limits};
+use crate::gate::Gate;
 use crate::harness::{Ran, World, plain, quoted};
 
 /// Outcomes and reasons.
@@ -68,9 +69,9 @@ pub struct Victims {
 
 impl Victims {
     /// All of them synced on day 0, and then it is day 3.
-    pub fn new(call: Endpoint, cells: usize) -> Self {
+    pub fn new(call: Endpoint, cells: usize, addresses: usize) -> Self {
         let day0 = Config::default().day0.saturating_sub(jiff::ToSpan::days(16));
-        let users = u32::try_from(1 + cells * Self::per_cell(call)).unwrap();
+        let users = u32::try_from(2 + cells * Self::per_cell(call) + 2 * addresses).unwrap();
         let config = Config {
             day0,
             history_days: 8,
@@ -83,6 +84,12 @@ impl Victims {
         world.run(&[]).expect(0);
         // Far enough for each of them to have new rows, and pending ones that went.
         world.sandbox.set_day(3);
+        let world = match call {
+            Endpoint::CredentialsRefresh => {
+                world.set("tink.refresh", "\"stale:12h\"").set("sync.connection_timeout", "\"8s\"")
+            }
+            _ => world,
+        };
         Self { world, call, next: 1 }
     }
 
@@ -106,24 +113,45 @@ impl Victims {
         (self, cell)
     }
 
-    /// Lets the next two connections look for Tink at another address.
+    /// Lets the address of all calls fail for the next two connections, from the struck call on.
     pub fn misled(mut self, address: Address) -> (Self, Cell) {
         let n = self.next;
         self.next += 2;
         let here = self.world.sandbox.address();
-        let url = match address {
-            // Nobody listens at the first port of all, and no test is given it.
-            Address::Closed => "http://127.0.0.1:1".to_owned(),
-            Address::Nowhere => "https://name.invalid".to_owned(),
-            Address::NotTls => format!("https://{here}"),
+        let turn = Some(self.call).filter(|call| *call != Endpoint::ClientToken);
+        let gate = match address {
+            Address::Nowhere => None,
+            Address::Turns(fate) => Some(Gate::open(here, self.world.dir.path(), turn, fate)),
         };
+        let url = gate.as_ref().map_or("https://name.invalid".to_owned(), Gate::url);
         self.world = self.world.set("tink.api_url", &quoted(&url));
         let before = (rows(&self.world, n), watermark(&self.world, n));
-        let ran = self.world.run(&["--connection", &format!("c-{n}"), &format!("c-{}", n + 1)]);
+        let mut pass = self.world.pass(&["--connection", &format!("c-{n}"), &format!("c-{}", n + 1)]);
+        if let Some(gate) = &gate {
+            pass.env("SSL_CERT_FILE", &gate.authority);
+        }
+        let ran = Ran::of(pass.output().unwrap());
         self.world = self.world.set("tink.api_url", &quoted(&format!("http://{here}")));
         let cell = self.look(n, &ran, &before, together(&ran), None);
-        assert_sound(&url, &cell);
+        assert_sound(&format!("{address:?}"), &cell);
         (self, cell)
+    }
+
+    /// Lets the bank of the next connection accept a refresh that never ends.
+    pub fn wait_for_nothing(self) -> (Self, Cell) {
+        let n = self.next;
+        let user = format!("user-{n}");
+        self.world.sandbox.plan(&user, |plan| plan.refresh = RefreshOutcome::NeverEnds);
+        self.world.sandbox.reset_counters();
+        let before = (rows(&self.world, n), watermark(&self.world, n));
+        let ran = self.world.run(&["--connection", &format!("c-{n}"), "c-0"]);
+        let ended = self.alone(&ran, n, self.world.sandbox.day());
+        let calls = self.world.sandbox.requests_to(self.call);
+        let cell = self.look(n, &ran, &before, ended, Some(calls));
+        assert_sound("endless", &cell);
+        // The bank comes back to it in the end.
+        self.world.sandbox.plan(&user, |plan| plan.consent.clear());
+        (Self { next: n + 1, ..self }, cell)
     }
 
     fn strike(&self, n: usize, action: &Action, times: Times) -> Cell {
@@ -192,9 +220,10 @@ impl Victims {
         self.world.run(&[]).expect(0);
         // Who was told to wait has waited, and that is no failure.
         let sql = "SELECT group_concat(connection_id, ' ') FROM connections_v1 WHERE not_before IS NOT NULL";
-        let waiting = self.world.text(sql).expect("an hour is not over");
-        let args: Vec<&str> = ["--force", "--connection"].into_iter().chain(waiting.split(' ')).collect();
-        self.world.run(&args).expect(0);
+        if let Some(waiting) = self.world.text(sql) {
+            let args: Vec<&str> = ["--force", "--connection"].into_iter().chain(waiting.split(' ')).collect();
+            self.world.run(&args).expect(0);
+        }
         self.world.assert_all_exact();
         self.world.assert_at_rest();
     }

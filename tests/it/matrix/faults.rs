@@ -7,12 +7,15 @@ use jiff::SignedDuration;
 use tink_sandbox::{Action, Edit, Endpoint};
 use tink_sync::clock::{Clock as _, SystemClock};
 
+use crate::gate::Fate;
+
 /// The calls of a pass, in their order, and their titles.
-pub const CALLS: [(Endpoint, &str); 6] = [
+pub const CALLS: [(Endpoint, &str); 7] = [
     (Endpoint::ClientToken, "client token"),
     (Endpoint::Grant, "authorization grant"),
     (Endpoint::CodeExchange, "user token"),
     (Endpoint::Consents, "consents"),
+    (Endpoint::CredentialsRefresh, "refresh at the bank"),
     (Endpoint::Accounts, "accounts, balances"),
     (Endpoint::Transactions, "transactions"),
 ];
@@ -61,22 +64,33 @@ fn date(seconds: i64) -> String {
     httpdate::fmt_http_date(SystemTime::try_from(then).unwrap())
 }
 
-/// The ways in which the address of all calls can fail.
-pub const ADDRESSES: [(&str, Address); 3] = [
-    ("connection refused", Address::Closed),
+/// Only of the call that asks a bank: it is accepted, and nothing ever comes of it.
+pub const ENDLESS: &str = "204, and the refresh never ends";
+
+/// The ways in which the address of all calls can fail, from one call on.
+pub const ADDRESSES: [(&str, Address); 6] = [
+    ("connection refused", Address::Turns(Fate::Closed)),
     ("DNS failure", Address::Nowhere),
-    ("TLS failure", Address::NotTls),
+    ("TLS: not spoken there", Address::Turns(Fate::Plain)),
+    ("TLS: self-signed certificate", Address::Turns(Fate::SelfSigned)),
+    ("TLS: certificate of another name", Address::Turns(Fate::OtherName)),
+    ("TLS: certificate out of date", Address::Turns(Fate::Expired)),
 ];
 
 /// An address at which Tink cannot be reached.
 #[derive(Clone, Copy, Debug)]
 pub enum Address {
-    /// A port at which nobody listens.
-    Closed,
     /// A name that nobody has.
     Nowhere,
-    /// A port at which nobody speaks TLS.
-    NotTls,
+    /// An address that was well, and is not any more.
+    Turns(Fate),
+}
+
+impl Address {
+    /// Whether it can fail as late as this call: a name is looked up before all of them.
+    pub fn strikes(self, call: Endpoint) -> bool {
+        matches!(self, Self::Turns(_)) || call == Endpoint::ClientToken
+    }
 }
 
 /// Every fault that one call can meet.

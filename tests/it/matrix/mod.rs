@@ -13,7 +13,7 @@ use std::thread;
 use tink_sandbox::{Endpoint, Times};
 
 use cell::Victims;
-use faults::{ADDRESSES, ALL, CALLS, Fault};
+use faults::{ADDRESSES, ALL, CALLS, ENDLESS, Fault};
 
 /// The cells of one call by fault: for good, and once.
 type Column = BTreeMap<&'static str, [String; 2]>;
@@ -33,20 +33,24 @@ fn faults(call: Endpoint) -> Vec<&'static Fault> {
 
 fn column(call: Endpoint) -> Column {
     let faults = faults(call);
-    let mut victims = Victims::new(call, 2 * faults.len() + ADDRESSES.len());
+    let addresses = ADDRESSES.iter().filter(|(_, address)| address.strikes(call));
+    let mut victims = Victims::new(call, 2 * faults.len(), addresses.clone().count());
     let mut column = Column::new();
-    if call == Endpoint::ClientToken {
-        for (name, address) in ADDRESSES {
-            let (next, stays) = victims.misled(address);
-            victims = next;
-            column.insert(name, [stays.to_string(), "–".to_owned()]);
-        }
+    for (name, address) in addresses {
+        let (next, stays) = victims.misled(*address);
+        victims = next;
+        column.insert(name, [stays.to_string(), "–".to_owned()]);
     }
     for fault in faults {
         let (next, once) = victims.meet(fault, Times::Once);
         let (next, forever) = next.meet(fault, Times::Forever);
         victims = next;
         column.insert(fault.name, [forever.to_string(), once.to_string()]);
+    }
+    if call == Endpoint::CredentialsRefresh {
+        let (next, stays) = victims.wait_for_nothing();
+        victims = next;
+        column.insert(ENDLESS, [stays.to_string(), "–".to_owned()]);
     }
     victims.heal();
     column
@@ -55,7 +59,8 @@ fn column(call: Endpoint) -> Column {
 fn table(columns: &[Column], which: usize) -> String {
     let titles = CALLS.map(|(_, title)| title);
     let mut table = format!("| fault | {} |\n|---{}|\n", titles.join(" | "), "|---".repeat(titles.len()));
-    for name in ADDRESSES.iter().map(|(name, _)| *name).chain(ALL.iter().map(|fault| fault.name)) {
+    let names = ADDRESSES.iter().map(|(name, _)| *name).chain(ALL.iter().map(|fault| fault.name));
+    for name in names.chain([ENDLESS]) {
         let cell = |column: &Column| column.get(name).map_or("–".to_owned(), |cell| cell[which].clone());
         let cells: Vec<String> = columns.iter().map(cell).collect();
         if cells.iter().any(|cell| cell != "–") {
