@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 33] = [
+pub const STEPS: [&str; 36] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -37,6 +37,9 @@ pub const STEPS: [&str; 33] = [
     "drop old raw JSON",
     "finish the run",
     "unlock the run",
+    "write an event",
+    "spool an event",
+    "forget events",
     "write the metrics",
     "replace the metrics",
     "add connections",

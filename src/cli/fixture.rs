@@ -12,7 +12,7 @@ use crate::config;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
 use crate::store::sqlite::{SqliteStore, reads, source};
-use crate::store::{NewRun, PlanRules, Record, Run, Selection, Skipped, Store as _};
+use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped, Store as _};
 
 /// How a run ended for one connection.
 pub(super) type End<'a> = (&'a str, Outcome, Option<Reason>);
@@ -97,10 +97,8 @@ impl Fixture {
                 }
             }
             let totals = serde_json::json!({"due": ends.len(), "synced": ends.len(), "unchanged": 0, "added": 3, "failed": 0});
-            store
-                .finish_run(&run, totals.to_string(), exit_code, self.now() + SignedDuration::from_secs(90))
-                .await
-                .unwrap();
+            let at = self.now() + SignedDuration::from_secs(90);
+            store.finish_run(&run, end(&totals.to_string(), exit_code, at)).await.unwrap();
         });
     }
 
@@ -109,7 +107,7 @@ impl Fixture {
         block_on(async {
             let (store, run) = self.begin().await;
             let skipped = store.skipped(&run, self.rules(false), None, 1000).await.unwrap();
-            store.finish_run(&run, "{}".to_owned(), 0, self.now()).await.unwrap();
+            store.finish_run(&run, end("{}", 0, self.now())).await.unwrap();
             skipped
         })
     }
@@ -162,6 +160,10 @@ impl Fixture {
             again: false,
         }
     }
+}
+
+fn end(totals: &str, exit_code: u8, at: Timestamp) -> RunEnd {
+    RunEnd { totals: totals.to_owned(), exit_code, pass_failed: false, at }
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {

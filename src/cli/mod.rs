@@ -11,6 +11,7 @@ mod fixture;
 pub mod generate;
 #[cfg(test)]
 mod help;
+pub mod hook;
 mod identity;
 mod instance;
 pub mod rekey;
@@ -94,6 +95,9 @@ pub enum Command {
     /// Write man pages or shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
+    /// Run a hook for each event that waits for it, for the units of hooks
+    #[command(hide = true)]
+    Hook(hook::Args),
     /// Tell how a unit failed, for the failure unit
     #[command(hide = true)]
     ReportFailure(report_failure::Args),
@@ -223,6 +227,8 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         // Stays root: it changes a unit.
         Command::Timer(args) => return timer::run(&config::load(&path, &config::process_env)?, &args),
         Command::Generate(args) => return generate::run(&args),
+        // Knows neither configuration nor store: no secret comes near a hook.
+        Command::Hook(args) => return hook::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
     let credentials = identity::settle(&config::process_env)?;

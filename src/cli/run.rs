@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, client, instance, status};
+use super::{Environment, Failure, client, hook, instance, status};
 use crate::config::Refresh;
 use crate::domain::connection::SourceRow;
 use crate::domain::event::{Event, Summary};
@@ -22,7 +22,7 @@ use crate::observe::{journal, notify, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::source::{self, OWN_VIEW};
-use crate::store::{NewRun, Run, Selection, Store};
+use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::connection::{Context, Options};
 use crate::sync::freshen::Freshen;
 use crate::sync::pass::{Pass, Task};
@@ -125,8 +125,7 @@ impl<'a> Command<'a> {
 
     async fn run(self) -> Result<Exit, Failure> {
         let tell = self.tell();
-        let is_pass = self.selection.is_all() && self.args.instance.is_none();
-        if !self.env.settings.enabled && is_pass && !self.args.force {
+        if !self.env.settings.enabled && self.is_pass() && !self.args.force {
             return Ok(self.switched_off(&tell));
         }
         let client = client::client(self.env)?;
@@ -148,15 +147,18 @@ impl<'a> Command<'a> {
             open(&path, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, &store, dry_run).await;
         let run = store.begin_run(self.new_run()).await?;
+        // What a run that was killed left behind.
+        outbox.deliver().await;
         let ended = self.pass(&store, &run, client, signals, tell).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
-            let code = Exit::from(failure).code();
             // Should that fail too, the first failure is the one to tell, and the next run ends this one.
-            let _ = store.finish_run(&run, "{}".to_owned(), code, self.env.clock.now()).await;
+            let _ = store.finish_run(&run, self.end(failure.into(), "{}".to_owned())).await;
         }
+        outbox.deliver().await;
         // A token that is being renewed must not get lost: Tink has given it, or is about to.
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
@@ -188,13 +190,29 @@ impl<'a> Command<'a> {
         let context = self.context(store.clone(), client.clone(), Arc::clone(tell));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         let exit = Exit::of_pass(&end, signals.exit());
-        let finished_at = self.env.clock.now();
         let sent = client.totals();
         let totals = report::stored_totals(&end.summary, sent.errors, sent.token_failures);
-        store.finish_run(run, totals, exit.code(), finished_at).await?;
+        let run_end = self.end(exit, totals);
+        let finished_at = run_end.at;
+        store.finish_run(run, run_end).await?;
         self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
+    }
+
+    fn end(&self, exit: Exit, totals: String) -> RunEnd {
+        RunEnd {
+            totals,
+            exit_code: exit.code(),
+            // Whoever asks for single connections, or asks in wrong words, is told at once.
+            pass_failed: self.is_pass() && !exit.is_unit_success() && exit != Exit::Usage,
+            at: self.env.clock.now(),
+        }
+    }
+
+    /// Whether it is about all connections.
+    fn is_pass(&self) -> bool {
+        self.selection.is_all() && self.args.instance.is_none()
     }
 
     /// What was asked for, once the store knows the source view.

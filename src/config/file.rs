@@ -19,6 +19,7 @@ pub(super) struct File {
     pub retry: RetryTable,
     pub consent: ConsentTable,
     pub report: ReportTable,
+    pub hooks: HooksTable,
 }
 
 /// `[tink]`
@@ -100,4 +101,12 @@ pub(super) struct ConsentTable {
 pub(super) struct ReportTable {
     pub metrics_file: Option<String>,
     pub history: Option<Written<Days>>,
+}
+
+/// `[hooks]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HooksTable {
+    pub directory: Option<String>,
+    pub spool: Option<String>,
 }

@@ -36,9 +36,11 @@ pub const KEYS: &[&str] = &[
     "consent.warn",
     "report.metrics_file",
     "report.history",
+    "hooks.directory",
+    "hooks.spool",
 ];
 
-const TABLES: &[&str] = &["tink", "store", "source", "sync", "quota", "retry", "consent", "report"];
+const TABLES: &[&str] = &["tink", "store", "source", "sync", "quota", "retry", "consent", "report", "hooks"];
 
 /// What to tell the operator about the unknown key `name` (dotted).
 pub(super) fn unknown(name: &str) -> String {

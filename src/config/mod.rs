@@ -26,12 +26,16 @@ pub use credentials::Credentials;
 pub use error::ConfigError;
 pub use keys::KEYS;
 pub use settings::{
-    ConsentSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings, SourceSettings,
-    StoreSettings, StoreUrl, SyncSettings, TinkSettings,
+    ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
+    SourceSettings, StoreSettings, StoreUrl, SyncSettings, TinkSettings,
 };
 
 /// Where the configuration lies unless `--config` or [`PATH_VARIABLE`] says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/tink-sync/tink-sync.toml";
+/// Where hooks lie unless the configuration says otherwise.
+pub const HOOKS_DIRECTORY: &str = "/etc/tink-sync/hooks";
+/// Where events wait for them unless the configuration says otherwise.
+pub const HOOKS_SPOOL: &str = "/var/lib/tink-sync/hooks";
 /// Environment: the path of the configuration file.
 pub const PATH_VARIABLE: &str = "TINK_SYNC_CONFIG";
 /// Environment: the client id, over `tink.client_id`.

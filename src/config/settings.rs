@@ -31,6 +31,8 @@ pub struct Settings {
     pub consent: ConsentSettings,
     /// What is written about runs, and for how long it is kept.
     pub report: ReportSettings,
+    /// Where programs that are told of events lie, and what they are to be told.
+    pub hooks: HooksSettings,
     /// The file they were read from.
     pub file: PathBuf,
     /// The secrets of the service that systemd keeps.
@@ -284,5 +286,20 @@ pub struct ReportSettings {
 impl Default for ReportSettings {
     fn default() -> Self {
         Self { metrics_file: None, history: Duration::from_hours(400 * 24) }
+    }
+}
+
+/// `[hooks]`: programs of the operator's that are told of events. The units know the same places.
+#[derive(Clone, Debug)]
+pub struct HooksSettings {
+    /// One program per kind of event, of its name.
+    pub directory: PathBuf,
+    /// What they are to be told, one directory per kind.
+    pub spool: PathBuf,
+}
+
+impl Default for HooksSettings {
+    fn default() -> Self {
+        Self { directory: PathBuf::from(super::HOOKS_DIRECTORY), spool: PathBuf::from(super::HOOKS_SPOOL) }
     }
 }

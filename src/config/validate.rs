@@ -11,13 +11,14 @@ use super::bounds::{
 use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::file::{
-    ConsentTable, File, QuotaTable, ReportTable, RetryTable, SourceTable, StoreTable, SyncTable, TinkTable,
+    ConsentTable, File, HooksTable, QuotaTable, ReportTable, RetryTable, SourceTable, StoreTable, SyncTable,
+    TinkTable,
 };
 use super::merge::{Merged, Secret};
 use super::secrets;
 use super::settings::{
-    ConsentSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings, SourceSettings,
-    StoreSettings, SyncSettings, TinkSettings,
+    ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
+    SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
 use super::store_url::store_url;
 use super::value::{Days, Size, Span};
@@ -40,7 +41,7 @@ pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigEr
 }
 
 fn all_tables(path: &Path, file: File, secret: Secret, credentials: Credentials) -> Checked<Settings> {
-    let File { enabled, tink, store, source, sync, quota, retry, consent, report } = file;
+    let File { enabled, tink, store, source, sync, quota, retry, consent, report, hooks } = file;
     Ok(Settings {
         enabled: enabled.unwrap_or(true),
         tink: TinkSettings { config_file: path.to_owned(), ..self::tink(tink, secret)? },
@@ -51,6 +52,7 @@ fn all_tables(path: &Path, file: File, secret: Secret, credentials: Credentials)
         retry: self::retry(retry)?,
         consent: self::consent(consent)?,
         report: self::report(report)?,
+        hooks: self::hooks(hooks)?,
         file: path.to_owned(),
         credentials,
         warnings: Vec::new(),
@@ -249,6 +251,15 @@ fn report(table: ReportTable) -> Checked<ReportSettings> {
     };
     let metrics_file = table.metrics_file.map(|name| absolute("report.metrics_file", &name)).transpose()?;
     Ok(ReportSettings { metrics_file, history })
+}
+
+fn hooks(table: HooksTable) -> Checked<HooksSettings> {
+    let default = HooksSettings::default();
+    let place = |key, name: Option<String>, default| name.map_or(Ok(default), |name| absolute(key, &name));
+    Ok(HooksSettings {
+        directory: place("hooks.directory", table.directory, default.directory)?,
+        spool: place("hooks.spool", table.spool, default.spool)?,
+    })
 }
 
 /// What is allowed but most likely not meant.

@@ -5,6 +5,7 @@ pub mod amount;
 pub mod connection;
 pub mod consent;
 pub mod event;
+pub mod hook;
 pub mod ids;
 pub mod outcome;
 pub mod transaction;

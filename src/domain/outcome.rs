@@ -1,7 +1,6 @@
 //! How a connection ended, why, and what was counted on the way. Texts are the contract's; they are
 //! added to, never renamed.
 
-use std::fmt;
 use std::ops::AddAssign;
 
 macro_rules! text_enum {
@@ -27,13 +26,15 @@ macro_rules! text_enum {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
     };
 }
+
+pub(super) use text_enum;
 
 text_enum!(
     /// How the work on one connection ended.

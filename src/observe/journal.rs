@@ -19,6 +19,7 @@ const UNREACHABLE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08";
 const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
 const BANK_TROUBLED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0b";
 const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
+const HOOK_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0c";
 
 /// One record at a level chosen at run time; tracing wants it fixed at each place.
 macro_rules! record {
@@ -79,6 +80,17 @@ pub fn unit_failed(failure: &UnitFailure, text: &str) {
         tink.exit_code = exit_code,
         tink.invocation_id = invocation_id,
         "{text}"
+    );
+}
+
+/// Tells that a hook did not take an event, and what becomes of the event.
+pub fn hook_failed(event: &str, id: &str, problem: &str, next: &str) {
+    tracing::warn!(
+        message_id = HOOK_FAILED,
+        tink.event = event,
+        tink.event_id = id,
+        tink.problem = problem,
+        "hook {event}: {problem} ({id}); {next}"
     );
 }
 

@@ -6,4 +6,5 @@ pub mod log;
 pub mod notify;
 pub mod progress;
 pub mod report;
+pub mod spool;
 pub mod textfile;

@@ -99,6 +99,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         lease: &Lease,
         steps: Vec<ConsentStep>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<ConsentStep>>> + Send;
 
     /// Rows of one account of the leased connection.
@@ -146,14 +147,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Sums over the run so far.
     fn totals(&self, run: &Run) -> impl Future<Output = Result<RunTotals>> + Send;
 
-    /// Ends the run; `totals` is the summary as JSON.
-    fn finish_run(
-        &self,
-        run: &Run,
-        totals: String,
-        exit_code: u8,
-        at: Timestamp,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// Ends the run.
+    fn finish_run(&self, run: &Run, end: RunEnd) -> impl Future<Output = Result<()>> + Send;
 
     /// Drops original JSON stored before `before`.
     fn drop_raw(&self, before: Timestamp) -> impl Future<Output = Result<()>> + Send;

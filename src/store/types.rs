@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use crate::domain::account::Account;
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
+use crate::domain::hook::HookEvent;
 use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, TransactionId, UserId};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::domain::transaction::{Status, Transaction};
@@ -395,6 +396,30 @@ pub struct ConsentStep {
     pub credentials_id: CredentialsId,
     /// The step that was reached, in days; 0 is expired.
     pub days: i64,
+    /// Whole days left; less than 0 is past.
+    pub days_left: i64,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug)]
+pub struct RunEnd {
+    /// The summary as JSON.
+    pub totals: String,
+    /// The process's exit code.
+    pub exit_code: u8,
+    /// A pass that failed as a whole: worth an event.
+    pub pass_failed: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An event on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its key in the store.
+    pub key: i64,
+    /// What to tell; none if it turned out to be no news.
+    pub event: Option<HookEvent>,
 }
 
 /// The numbers of a whole run.

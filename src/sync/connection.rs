@@ -298,13 +298,14 @@ impl<S: Store> Story<'_, S> {
         let steps: Vec<ConsentStep> = left
             .iter()
             .filter_map(|(id, (days, _))| {
-                Some(ConsentStep { credentials_id: id.clone(), days: step(*days)? })
+                Some(ConsentStep { credentials_id: id.clone(), days: step(*days)?, days_left: *days })
             })
             .collect();
         if steps.is_empty() {
             return Ok(());
         }
-        for ConsentStep { credentials_id, .. } in self.ctx.store.warned(&self.claim.lease, steps).await? {
+        let new = self.ctx.store.warned(&self.claim.lease, steps, self.now()).await?;
+        for ConsentStep { credentials_id, .. } in new {
             let Some((days_left, consent)) = left.get(&credentials_id) else { continue };
             (self.ctx.tell)(&Event::ConsentEnds {
                 connection_id: self.claim.lease.connection_id.clone(),

@@ -202,6 +202,8 @@ impl World {
     fn defaults(self) -> Self {
         let (url, id) = (self.sandbox.url(), self.sandbox.config().client_id.clone());
         let secret = self.path("secret").display().to_string();
+        let hooks = self.path("hooks").display().to_string();
+        let spool = self.path("spool").display().to_string();
         let (store, app) = (
             format!("sqlite:{}", self.path("store.db").display()),
             self.path("app.db").display().to_string(),
@@ -217,6 +219,8 @@ impl World {
             .set("sync.outage_patience", &quoted("0s"))
             .set("retry.base", &quoted("1ms"))
             .set("retry.max", &quoted("5ms"))
+            .set("hooks.directory", &quoted(&hooks))
+            .set("hooks.spool", &quoted(&spool))
     }
 
     /// The same world with a setting, given as TOML.

@@ -22,6 +22,8 @@ mod freshen;
 mod gate;
 mod generated;
 mod harness;
+mod hook_program;
+mod hooks;
 mod hostile;
 mod invariants;
 mod isolation;

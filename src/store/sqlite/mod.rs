@@ -7,6 +7,7 @@
 
 mod accounts;
 mod codec;
+mod events;
 mod mirror;
 pub mod own;
 mod plan;
@@ -25,13 +26,14 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
 use super::types::{
-    Asking, Claims, ConsentStep, Lease, LeftOver, LiveQuery, LiveRow, NewRun, Overview, OverviewSaved,
-    PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunTotals, SealedTokens, Selection,
-    Skipped, StoredAccount, StoredRow,
+    Asking, Claims, ConsentStep, Lease, LeftOver, LiveQuery, LiveRow, NewRun, Outgoing, Overview,
+    OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunEnd, RunTotals,
+    SealedTokens, Selection, Skipped, StoredAccount, StoredRow,
 };
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::event::{BankTrouble, Finished};
+use crate::domain::hook::HookKind;
 use crate::domain::ids::CredentialsId;
 use crate::failpoint;
 use thread::{Db, FileId, Worker};
@@ -84,6 +86,27 @@ impl SqliteStore {
     /// Closes the file once all that was asked for is done, so that nothing is left beside it.
     pub async fn close(self) {
         self.worker.close().await;
+    }
+
+    /// From now on events of these kinds are written down, as somebody listens; a rehearsal tells nobody.
+    pub async fn listen(&self, kinds: Vec<HookKind>) {
+        self.worker.configure(move |db| db.listened.replace(kinds)).await;
+    }
+
+    /// The next events of runs that have ended, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be read.
+    pub async fn outgoing(&self, limit: u32) -> Result<Vec<Outgoing>> {
+        self.worker.read("read events", move |db| events::outgoing(db, limit)).await
+    }
+
+    /// Forgets events that are out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be written.
+    pub async fn forget_events(&self, keys: Vec<i64>) -> Result<()> {
+        self.worker.write("forget events", move |tx, _| Ok(events::forget(tx, &keys)?)).await
     }
 
     /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.
@@ -300,7 +323,7 @@ impl Store for SqliteStore {
 
     async fn settle(&self, run: &Run) -> Result<Vec<Finished>> {
         let run = run.key;
-        self.worker.write("settle the run", move |tx, _| Ok(runs::settle(tx, run)?)).await
+        self.worker.write("settle the run", move |tx, db| Ok(runs::settle(tx, db, run)?)).await
     }
 
     async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
@@ -342,12 +365,21 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn warned(&self, lease: &Lease, steps: Vec<ConsentStep>) -> Result<Vec<ConsentStep>> {
+    async fn warned(
+        &self,
+        lease: &Lease,
+        steps: Vec<ConsentStep>,
+        now: Timestamp,
+    ) -> Result<Vec<ConsentStep>> {
         let lease = lease.clone();
         self.worker
-            .write("remember consent warnings", move |tx, _| {
+            .write("remember consent warnings", move |tx, db| {
                 runs::held(tx, &lease)?;
-                Ok(accounts::warned(tx, lease.connection, steps)?)
+                let new = accounts::warned(tx, lease.connection, steps)?;
+                for step in &new {
+                    events::consent_ends(tx, db, &lease, step, now)?;
+                }
+                Ok(new)
             })
             .await
     }
@@ -364,9 +396,11 @@ impl Store for SqliteStore {
         let lease = lease.clone();
         let what = if commit.seal.is_some() { "write the end of a walk" } else { "write transactions" };
         self.worker
-            .write(what, move |tx, _| {
+            .write(what, move |tx, db| {
                 runs::held(tx, &lease)?;
-                Ok(rows::commit(tx, lease.run, &commit)?)
+                let quarantined = rows::commit(tx, lease.run, &commit)?;
+                events::committed(tx, db, &lease, &commit)?;
+                Ok(quarantined)
             })
             .await
     }
@@ -433,11 +467,9 @@ impl Store for SqliteStore {
         self.worker.read("add up the run", move |db| runs::totals(db, run)).await
     }
 
-    async fn finish_run(&self, run: &Run, totals: String, exit_code: u8, at: Timestamp) -> Result<()> {
+    async fn finish_run(&self, run: &Run, end: RunEnd) -> Result<()> {
         let run = run.clone();
-        self.worker
-            .write("finish the run", move |tx, db| Ok(runs::finish(tx, db, &run, &totals, exit_code, at)?))
-            .await
+        self.worker.write("finish the run", move |tx, db| Ok(runs::finish(tx, db, &run, &end)?)).await
     }
 
     async fn drop_raw(&self, before: Timestamp) -> Result<()> {

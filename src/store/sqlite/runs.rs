@@ -10,12 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::codec::{self, Millis};
 use super::thread::Context;
 use super::tokens;
-use super::{Fail, accounts};
+use super::{Fail, accounts, events};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::failpoint;
-use crate::store::types::{Lease, NewRun, Record, Run, RunTotals};
+use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
 
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
@@ -24,6 +24,7 @@ pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fa
         .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(&context.path, id).display())))?;
     sweep(db, context, new.started_at)?;
     tokens::give_up(db, new.started_at)?;
+    events::tidy(db)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
     // A dead run (ended without an exit code) is not part of it: its connections are free.
     let oldest: Option<Millis> = db.query_row(
@@ -176,7 +177,9 @@ pub fn record(
         ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
     })?;
     if ours {
+        let before = events::Before::of(db, lease.connection)?;
         update_connection(db, lease, record)?;
+        events::recorded(db, context, lease, record, &before)?;
     }
     let finished = db
         .prepare_cached(&format!("{FINISHED} WHERE x.run = ?1 AND x.connection = ?2"))?
@@ -253,7 +256,8 @@ pub(super) fn unsigned(number: i64) -> u64 {
 }
 
 /// Connections that were to be tried again in this run and were not: their first outcome stands.
-pub fn settle(db: &Connection, run: i64) -> rusqlite::Result<Vec<Finished>> {
+pub fn settle(db: &Connection, context: &Context, run: i64) -> rusqlite::Result<Vec<Finished>> {
+    events::settled(db, context, run)?;
     let mut left = db.prepare(&format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0"))?;
     let left = left.query_map([run], finished)?.collect::<Result<_, _>>()?;
     db.execute("UPDATE ts_run_connections SET again = 0 WHERE run = ?1 AND again <> 0", [run])?;
@@ -262,14 +266,14 @@ pub fn settle(db: &Connection, run: i64) -> rusqlite::Result<Vec<Finished>> {
 
 /// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
 pub fn forgive(db: &Connection, run: i64) -> rusqlite::Result<()> {
-    db.execute(
+    let met = "SELECT connection FROM ts_run_connections
+         WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large')";
+    let forgive = format!(
         "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
-         WHERE last_attempt_run = ?1 AND key IN (
-             SELECT connection FROM ts_run_connections
-             WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large'))",
-        [run],
-    )?;
-    Ok(())
+         WHERE last_attempt_run = ?1 AND key IN ({met})"
+    );
+    db.execute(&forgive, [run])?;
+    events::forgiven(db, run, met)
 }
 
 /// Sums over the run by outcome.
@@ -292,18 +296,14 @@ pub fn totals(db: &Connection, run: i64) -> rusqlite::Result<RunTotals> {
 }
 
 /// Writes the end of the run and lets go of its lock.
-pub fn finish(
-    db: &Connection,
-    context: &Context,
-    run: &Run,
-    totals: &str,
-    exit_code: u8,
-    at: Timestamp,
-) -> rusqlite::Result<()> {
+pub fn finish(db: &Connection, context: &Context, run: &Run, end: &RunEnd) -> rusqlite::Result<()> {
     db.execute(
         "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1",
-        params![run.key, Millis(at), exit_code, totals],
+        params![run.key, Millis(end.at), end.exit_code, end.totals],
     )?;
+    if end.pass_failed {
+        events::pass_failed(db, context, run.key, end.exit_code, end.at)?;
+    }
     db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", [run.key])?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a file left behind is swept by nobody but harms nobody.

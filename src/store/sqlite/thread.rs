@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{BUSY_TIMEOUT, Fail};
+use crate::domain::hook::HookKind;
 use crate::failpoint;
 use crate::store::{Result, StoreError};
 
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub file: Option<FileId>,
     /// The runs of this process by id, with the lock files it holds; a rehearsal holds none.
     pub run_locks: RefCell<HashMap<String, Option<File>>>,
+    /// The kinds of events that are written down.
+    pub listened: RefCell<Vec<HookKind>>,
     patience: Duration,
 }
 
@@ -72,6 +75,7 @@ impl Db {
             rehearsal: false,
             file: None,
             run_locks: RefCell::default(),
+            listened: RefCell::default(),
             patience,
         };
         Self { conn, context }
@@ -154,6 +158,12 @@ impl Worker {
         if self.jobs.send(Box::new(|_| ControlFlow::Break(reply))).is_ok() {
             let _ = closed.await;
         }
+    }
+
+    /// Changes what the thread knows besides the file.
+    pub async fn configure<T: Send + 'static>(&self, change: impl FnOnce(&Context) -> T + Send + 'static) {
+        // A thread that has ended tells so at the next statement.
+        let _ = self.call("configure", move |db| Ok(change(db))).await;
     }
 
     /// Runs one transaction on the thread.

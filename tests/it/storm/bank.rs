@@ -7,6 +7,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use tink_sandbox::{Action, Config, Endpoint, Expiry, Fault, Rates, Script, ScriptRow, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
+use tink_sync::domain::hook::HookKind;
 use tink_sync::failpoint;
 
 use crate::harness::{World, plain, was_killed};
@@ -49,6 +50,10 @@ impl Bank {
     /// The defaults where the harness has none, and everything that writes switched on.
     fn installed(world: World) -> World {
         let metrics = format!("\"{}\"", world.path("tink_sync.prom").display());
+        std::fs::create_dir(world.path("hooks")).unwrap();
+        for kind in HookKind::ALL {
+            std::fs::write(world.path("hooks").join(kind.as_str()), "").unwrap();
+        }
         let world = world.unset("sync.min_interval");
         world.set("sync.keep_raw", "\"3d\"").set("report.metrics_file", &metrics)
     }

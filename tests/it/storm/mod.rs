@@ -18,7 +18,7 @@ use tink_sync::store::{NewRun, Store as _};
 
 use crate::harness::{World, small, was_killed};
 use bank::{Bank, died};
-use proof::{Proof, Reader, assert_misses_nothing};
+use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
 const ELSEWHERE: [&str; 8] = [
@@ -107,6 +107,7 @@ impl Storm {
         }
         self.proof.check(world, &mut self.reader);
         assert_misses_nothing(&self.reader, world);
+        assert_told(world);
         if self.bank.is_over() {
             self.bank = Bank::new(self.rng.u64(..));
             self.reader = Reader::default();

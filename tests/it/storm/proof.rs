@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, Row};
+use serde_json::Value;
 use tink_sync::clock::{Clock as _, SystemClock};
+use tink_sync::domain::hook::HookKind;
 
 use super::bank::{Bank, LONG};
 use crate::harness::World;
@@ -185,6 +187,42 @@ pub fn assert_misses_nothing(reader: &Reader, world: &World) {
     assert_eq!(all.len(), reader.rows.len(), "rows a reader knows");
     let missed: Vec<_> = all.iter().filter(|(key, row)| reader.rows.get(key) != Some(row)).take(3).collect();
     assert!(missed.is_empty(), "a reader missed {missed:#?}");
+}
+
+/// Fails unless every row was told of in the run that brought it, unless it only took another's place; and
+/// unless a connection's failures and recoveries were told in turn.
+pub fn assert_told(world: &World) {
+    let db = world.store();
+    assert_eq!(number(&db, "SELECT count(*) FROM ts_events"), 0, "events left in the store");
+    let events = |kind: HookKind| {
+        let Ok(files) = std::fs::read_dir(world.path("spool").join(kind.as_str())) else { return Vec::new() };
+        let read = |file: std::fs::DirEntry| std::fs::read(file.path()).unwrap();
+        files.map(|file| serde_json::from_slice::<Value>(&read(file.unwrap())).unwrap()).collect()
+    };
+    let part = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+    let mut told: BTreeMap<(String, String), i64> = events(HookKind::NewTransactions)
+        .iter()
+        .map(|event| {
+            ((part(event, "run_id"), part(event, "connection_id")), event["added"].as_i64().unwrap())
+        })
+        .collect();
+    let rows = "SELECT first_seen_run, connection_id, count(*),
+                       sum(NOT EXISTS (SELECT 1 FROM transactions_v1 o WHERE o.account_key = t.account_key
+                                       AND o.replaced_by = t.transaction_id))
+                FROM transactions_v1 t GROUP BY 1, 2";
+    each(&db, rows, |row| {
+        let (added, unmatched): (i64, i64) = (row.get(2).unwrap(), row.get(3).unwrap());
+        match told.remove(&(text(row, 0), text(row, 1))) {
+            Some(number) => assert_eq!(number, added, "{} in {}", text(row, 1), text(row, 0)),
+            None => assert_eq!(unmatched, 0, "{} in {} was not told", text(row, 1), text(row, 0)),
+        }
+    });
+    assert_eq!(told, BTreeMap::new(), "told of rows that are not there");
+    let failing = number(&db, "SELECT count(*) FROM ts_connections WHERE failing_run IS NOT NULL");
+    let (failed, needed) = (events(HookKind::FirstFailure).len(), events(HookKind::NeedsUser).len());
+    let needing = number(&db, "SELECT count(*) FROM ts_connections WHERE needs_user IS NOT NULL");
+    let back = i64::try_from(failed + needed).unwrap() - failing - needing;
+    assert_eq!(i64::try_from(events(HookKind::Recovered).len()).unwrap(), back, "recoveries");
 }
 
 /// The store, if there is one with tables in it.

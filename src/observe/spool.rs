@@ -1,0 +1,260 @@
+//! The spool of hooks: one file per event in a directory per kind, there as a whole or not at all. What is
+//! in it has left the store and waits for a program of the operator's; no program is started here.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::hook::{HookEvent, HookKind};
+use crate::failpoint;
+
+/// So many events of one kind are kept, in the queue and of those given up.
+pub const MOST: usize = 10_000;
+/// Directory of the events that were given up.
+const FAILED: &str = "failed";
+/// Held while events are written, so that no two runs write the same one.
+const LOCK: &str = ".lock";
+/// An event that is not written yet. Outside of all queues, so that it starts nothing.
+const NEXT: &str = ".next";
+/// Version of the form of an event.
+const SCHEMA: u8 = 1;
+
+/// A spool.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    root: PathBuf,
+}
+
+/// The right to write events, until it is dropped.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+
+impl Spool {
+    /// The spool in this directory.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Waits for its turn to write; makes the directory if there is none.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn turn(&self) -> io::Result<Turn> {
+        make(&self.root)?;
+        let lock = File::create(self.root.join(LOCK))?;
+        lock.lock()?;
+        Ok(Turn(lock))
+    }
+
+    /// Writes events, so that they outlast a power cut; returns how many older ones had to go for them. An
+    /// event that is there already is written anew.
+    ///
+    /// # Errors
+    /// As the file system reports it; the events before the one that failed are there.
+    pub fn put(&self, _turn: &Turn, events: &[HookEvent]) -> io::Result<usize> {
+        let kinds: BTreeSet<HookKind> = events.iter().map(|event| event.kind).collect();
+        let mut gone = 0;
+        for kind in &kinds {
+            let queue = self.queue(*kind);
+            make(&queue)?;
+            let new = events.iter().filter(|event| event.kind == *kind).count();
+            gone += thin(&queue, MOST.saturating_sub(new))?;
+        }
+        for event in events {
+            let next = self.root.join(NEXT);
+            failpoint::around("write an event", || write(&next, &text(event)))?;
+            let place = self.queue(event.kind).join(format!("{}.json", event.id));
+            failpoint::around("spool an event", || fs::rename(&next, &place))?;
+        }
+        for kind in kinds {
+            File::open(self.queue(kind))?.sync_all()?;
+        }
+        Ok(gone)
+    }
+
+    /// What waits of one kind, oldest first.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn waiting(&self, kind: HookKind) -> io::Result<Vec<PathBuf>> {
+        list(&self.queue(kind))
+    }
+
+    /// How many of one kind were given up; none if nobody may look.
+    pub fn given_up(&self, kind: HookKind) -> usize {
+        list(&self.failed(kind)).map_or(0, |files| files.len())
+    }
+
+    /// Takes an event that was told out of the queue.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn told(&self, file: &Path) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(file))
+    }
+
+    /// Puts whatever lies in a queue aside for good; returns where to.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn give_up(&self, kind: HookKind, file: &Path) -> io::Result<PathBuf> {
+        let aside = self.failed(kind);
+        make(&aside)?;
+        thin(&aside, MOST - 1)?;
+        let place = aside.join(file.file_name().unwrap_or_default());
+        gone_is_fine(fs::rename(file, &place))?;
+        Ok(place)
+    }
+
+    /// Where events of one kind wait.
+    pub fn queue(&self, kind: HookKind) -> PathBuf {
+        self.root.join(kind.as_str())
+    }
+
+    /// Where those lie that were given up. No queue: nothing there starts a program.
+    pub fn failed(&self, kind: HookKind) -> PathBuf {
+        self.root.join(FAILED).join(kind.as_str())
+    }
+}
+
+/// An event as hooks get it: one line of JSON.
+pub fn text(event: &HookEvent) -> String {
+    // Written by the store itself; what cannot be read says nothing.
+    let details: Map<String, Value> = serde_json::from_str(&event.details).unwrap_or_default();
+    let mut told = json!({
+        "schema": SCHEMA, "event": event.kind.as_str(), "id": event.id, "at": event.at.to_string(),
+        "run_id": event.run_id.as_str(),
+    });
+    if let Some(told) = told.as_object_mut() {
+        if let (Some(connection), Some(user)) = (&event.connection_id, &event.user_id) {
+            told.insert("connection_id".to_owned(), connection.as_str().into());
+            told.insert("user_id".to_owned(), user.as_str().into());
+        }
+        told.extend(details);
+    }
+    format!("{told}\n")
+}
+
+/// For its owner only, unless the package has made it: then the user of the hooks may use it too.
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// The group is that of the hooks in a spool of the package's, else that of the owner, whom nothing but a
+/// closed directory protects from it.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o640))?;
+    file.sync_all()
+}
+
+/// Everything in a directory that systemd counts, in the order of names; nothing if there is none.
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Removes the oldest files until at most `most` are left; returns how many went.
+fn thin(directory: &Path, most: usize) -> io::Result<usize> {
+    let files = list(directory)?;
+    let surplus = files.len().saturating_sub(most);
+    for file in files.iter().take(surplus) {
+        match fs::remove_file(file) {
+            // Not ours; it must not keep the rest from being told.
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {}
+            done => gone_is_fine(done)?,
+        }
+    }
+    Ok(surplus)
+}
+
+/// Another process may have been faster.
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: HookKind, number: u32) -> HookEvent {
+        HookEvent {
+            kind,
+            id: format!("run-{number:010}"),
+            at: "2026-06-01T12:00:00Z".parse().unwrap(),
+            run_id: "run".into(),
+            connection_id: Some("c-1".into()),
+            user_id: Some("u-1".into()),
+            details: "{\"reason\":\"consent_expired\"}".to_owned(),
+        }
+    }
+
+    fn names(files: &[PathBuf]) -> Vec<&str> {
+        files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_json() {
+        let told = text(&event(HookKind::NeedsUser, 7));
+        assert!(told.ends_with("}\n") && told.lines().count() == 1);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let expected = json!({
+            "schema": 1, "event": "needs-user", "id": "run-0000000007", "at": "2026-06-01T12:00:00Z",
+            "run_id": "run", "connection_id": "c-1", "user_id": "u-1", "reason": "consent_expired",
+        });
+        assert_eq!(told, expected);
+        let pass = HookEvent { connection_id: None, user_id: None, ..event(HookKind::PassFailed, 1) };
+        assert!(!text(&pass).contains("user_id"));
+    }
+
+    #[test]
+    fn events_wait_in_order_until_they_are_told_or_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(&dir.path().join("hooks"));
+        let kind = HookKind::Recovered;
+        assert_eq!(spool.waiting(kind).unwrap(), Vec::<PathBuf>::new());
+        let turn = spool.turn().unwrap();
+        spool.put(&turn, &[event(kind, 2), event(kind, 1), event(HookKind::NeedsUser, 3)]).unwrap();
+        spool.put(&turn, &[event(kind, 1)]).unwrap();
+        let waiting = spool.waiting(kind).unwrap();
+        assert_eq!(names(&waiting), ["run-0000000001.json", "run-0000000002.json"]);
+        assert_eq!(fs::metadata(&waiting[0]).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::metadata(spool.queue(kind)).unwrap().permissions().mode() & 0o077, 0);
+        spool.told(&waiting[0]).unwrap();
+        spool.told(&waiting[0]).unwrap();
+        spool.give_up(kind, &waiting[1]).unwrap();
+        assert_eq!((spool.waiting(kind).unwrap().len(), spool.given_up(kind)), (0, 1));
+        assert_eq!(spool.waiting(HookKind::NeedsUser).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_go_when_too_many_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..9 {
+            fs::write(dir.path().join(format!("{n}")), "").unwrap();
+        }
+        fs::write(dir.path().join(".hidden"), "").unwrap();
+        assert_eq!(thin(dir.path(), 3).unwrap(), 6);
+        assert_eq!(names(&list(dir.path()).unwrap()), ["6", "7", "8"]);
+        assert_eq!(thin(dir.path(), 3).unwrap(), 0);
+    }
+}
