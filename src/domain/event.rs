@@ -29,6 +29,10 @@ pub struct Finished {
     pub duration_ms: u64,
     /// What was counted.
     pub counts: Counts,
+    /// Failures in a row that the connection has behind it now, this one included; a success sets it to 0.
+    pub failures: u64,
+    /// It is not tried again before then.
+    pub not_before: Option<Timestamp>,
 }
 
 /// The totals of a run (contract section 6).

@@ -207,6 +207,8 @@ fn connection_done(run_id: &str, finished: &Finished) {
         tink.outcome = finished.outcome.as_str(),
         tink.reason = finished.reason.map(Reason::as_str),
         tink.request_id = finished.request_id.as_deref(),
+        tink.consecutive_failures = Some(finished.failures).filter(|failures| *failures > 0),
+        tink.not_before = finished.not_before.map(|time| time.to_string()),
         tink.accounts = counts.accounts,
         tink.fetched = counts.fetched,
         tink.added = counts.added,
@@ -226,7 +228,7 @@ pub fn sentence(finished: &Finished) -> String {
     let id = &finished.connection_id;
     let why = finished.error.clone().or_else(|| finished.reason.map(|reason| reason.to_string()));
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
-    let counts = &finished.counts;
+    let (counts, again) = (&finished.counts, again(finished));
     match finished.outcome {
         Outcome::Synced => {
             format!(
@@ -235,13 +237,22 @@ pub fn sentence(finished: &Finished) -> String {
             )
         }
         Outcome::Unchanged => format!("connection {id} has nothing new"),
-        Outcome::Partial => format!("connection {id} was read in part{why}"),
-        Outcome::Failed => format!("connection {id} failed{why}"),
+        Outcome::Partial => format!("connection {id} was read in part{again}{why}"),
+        Outcome::Failed => format!("connection {id} failed{again}{why}"),
         Outcome::NeedsUser => format!("connection {id} needs its user{why}"),
-        Outcome::RateLimited => format!("connection {id} was rate limited{why}"),
+        Outcome::RateLimited => format!("connection {id} was rate limited{again}{why}"),
         Outcome::Interrupted => format!("connection {id} was interrupted; the next pass goes on"),
         Outcome::Skipped => format!("connection {id} was not synced{why}"),
     }
+}
+
+/// What tells a failure that is known already from a new one, and when the connection's turn is again.
+fn again(finished: &Finished) -> String {
+    let known = (finished.failures > 1).then(|| format!("failure {} in a row", finished.failures));
+    let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%MZ");
+    let rests = finished.not_before.map(|at| format!("not tried again before {}", time(at)));
+    let told: Vec<String> = [known, rests].into_iter().flatten().collect();
+    if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
 }
 
 fn skip_text(reason: Reason) -> &'static str {

@@ -13,6 +13,7 @@ mod accounts;
 mod application;
 mod architecture;
 mod audit;
+mod backoff;
 mod clock;
 mod consents;
 mod days;

@@ -72,13 +72,41 @@ fn finished(outcome: Outcome) -> Finished {
         started_at: jiff::Timestamp::UNIX_EPOCH,
         duration_ms: 5,
         counts: Counts::default(),
+        failures: 0,
+        not_before: None,
     }
 }
 
 #[test]
+fn a_failure_that_is_known_says_so_and_when_the_next_attempt_is() {
+    let at = "2026-06-01T12:00:30Z".parse().unwrap();
+    for (failures, not_before, told, fields) in [
+        (1, None, "connection c-1 failed: the line is dead", "TINK_CONSECUTIVE_FAILURES"),
+        (
+            5,
+            None,
+            "connection c-1 failed (failure 5 in a row): the line is dead",
+            "TINK_CONSECUTIVE_FAILURES",
+        ),
+        (
+            6,
+            Some(at),
+            "connection c-1 failed (failure 6 in a row, not tried again before 2026-06-01T12:00Z): the line is dead",
+            "TINK_CONSECUTIVE_FAILURES TINK_NOT_BEFORE",
+        ),
+    ] {
+        let seen = one(&Event::Finished(Finished { failures, not_before, ..finished(Outcome::Failed) }));
+        assert_eq!(seen.fields["MESSAGE"], told);
+        check(&seen, "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a02", "ERROR", &format!("{OF_A_CONNECTION} {fields}"));
+    }
+}
+
+const OF_A_CONNECTION: &str = "TINK_RUN_ID TINK_CONNECTION_ID TINK_USER_ID TINK_OUTCOME TINK_REASON TINK_REQUEST_ID
+    TINK_ACCOUNTS TINK_FETCHED TINK_ADDED TINK_UPDATED TINK_REMOVED TINK_QUARANTINED TINK_REQUESTS TINK_RETRIES
+    TINK_DURATION_MS";
+
+#[test]
 fn a_connection_is_told_of_at_the_priority_of_its_outcome() {
-    let fields = "TINK_RUN_ID TINK_CONNECTION_ID TINK_USER_ID TINK_OUTCOME TINK_REASON TINK_REQUEST_ID TINK_ACCOUNTS
-        TINK_FETCHED TINK_ADDED TINK_UPDATED TINK_REMOVED TINK_QUARANTINED TINK_REQUESTS TINK_RETRIES TINK_DURATION_MS";
     for (outcome, level) in [
         (Outcome::Synced, "INFO"),
         (Outcome::Unchanged, "INFO"),
@@ -89,7 +117,7 @@ fn a_connection_is_told_of_at_the_priority_of_its_outcome() {
         (Outcome::Failed, "ERROR"),
     ] {
         let seen = one(&Event::Finished(finished(outcome)));
-        check(&seen, "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a02", level, fields);
+        check(&seen, "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a02", level, OF_A_CONNECTION);
     }
 }
 

@@ -218,8 +218,7 @@ fn update_connection(db: &Connection, lease: &Lease, record: &Record) -> rusqlit
     Ok(())
 }
 
-const FINISHED: &str =
-    "SELECT x.*, c.connection_id FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";
+const FINISHED: &str = "SELECT x.*, c.connection_id, c.failures, c.not_before FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";
 
 fn finished(row: &Row<'_>) -> rusqlite::Result<Finished> {
     let reason: Option<String> = row.get("reason")?;
@@ -234,6 +233,8 @@ fn finished(row: &Row<'_>) -> rusqlite::Result<Finished> {
         started_at: row.get::<_, Millis>("started_at")?.0,
         duration_ms: unsigned(row.get::<_, Option<i64>>("duration_ms")?.unwrap_or_default()),
         counts: counts(row)?,
+        failures: unsigned(row.get("failures")?),
+        not_before: codec::millis(row, "not_before")?,
     })
 }
 
