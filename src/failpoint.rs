@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 36] = [
+pub const STEPS: [&str; 38] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -46,6 +46,8 @@ pub const STEPS: [&str; 36] = [
     "change the connection",
     "change the user",
     "seal tokens anew",
+    "write the export",
+    "replace the export",
 ];
 
 /// The two sides of a step.

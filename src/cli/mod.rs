@@ -6,6 +6,7 @@ pub mod audit;
 pub mod check;
 mod client;
 pub mod connections;
+pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod generate;
@@ -120,6 +121,8 @@ pub enum ServiceCommand {
     Users(users::Args),
     /// Show who did what to connections and users
     Audit(audit::Args),
+    /// Write the transactions as CSV, JSON lines or a journal
+    Export(export::Args),
     /// Seal the tokens of older links with another key
     Rekey(rekey::Args),
 }
@@ -254,6 +257,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Connections(args) => connections::run(&env, args),
         ServiceCommand::Users(args) => users::run(&env, args),
         ServiceCommand::Audit(args) => audit::run(&env, &args),
+        ServiceCommand::Export(args) => export::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),
     }
 }

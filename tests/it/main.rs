@@ -18,6 +18,7 @@ mod clock;
 mod consents;
 mod days;
 mod dry_run;
+mod export;
 mod faults;
 mod freshen;
 mod gate;

@@ -8,6 +8,7 @@
 mod accounts;
 mod codec;
 mod events;
+pub mod export;
 mod mirror;
 pub mod own;
 mod plan;

@@ -21,7 +21,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 10] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -32,6 +32,9 @@ const ELSEWHERE: [&str; 8] = [
     "note the use of a token",
     "write new tokens",
     "seal tokens anew",
+    // of the command: tests/it/export.rs
+    "write the export",
+    "replace the export",
 ];
 /// Steps that a pass takes once per connection or account.
 const REPEATED: [&str; 5] = [

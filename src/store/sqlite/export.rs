@@ -1,0 +1,273 @@
+//! Rows for an export: one snapshot of `transactions_v1`, in an order that stays, one row in memory at a
+//! time. Reads only, and knows no form of output.
+
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, ToSql};
+use serde::{Serialize, Serializer};
+
+use super::codec::{self, DateColumn, json_list};
+use super::{open_reader, plan, thread};
+use crate::domain::ids::{ConnectionId, UserId};
+use crate::store::{Result, Selection, StoreError};
+
+/// Which rows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of which connections and users.
+    pub selection: Selection,
+    /// From this day on.
+    pub since: Option<Date>,
+    /// Up to this day.
+    pub until: Option<Date>,
+    /// Pending ones as well.
+    pub pending: bool,
+    /// Tombstones as well.
+    pub removed: bool,
+}
+
+/// The day of row `v`: its booked date, else the nearest thing to it. A row without any date has the day on
+/// which it was first seen, so that it has its place everywhere.
+const DAY: &str = "coalesce(v.booked_date, v.value_date, v.transaction_date, substr(v.booked_at, 1, 10),
+    (SELECT substr(r.started_at, 1, 10) FROM runs_v1 r WHERE r.run_id = v.first_seen_run), '1970-01-01')";
+
+/// Whether row `v` is asked for, but for its day.
+const WANTED: &str = "(:all OR v.connection_id IN (SELECT value FROM json_each(:connections))
+        OR v.user_id IN (SELECT value FROM json_each(:users)))
+    AND (:pending OR v.status <> 'pending') AND (:removed OR v.removed_at IS NULL)";
+
+const IN_TIME: &str = "(:since IS NULL OR day >= :since) AND (:until IS NULL OR day <= :until)";
+
+/// A value of the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A number of ours, never money.
+    Number(i64),
+    /// A text, an exact amount or a date.
+    Text(String),
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// A row of `transactions_v1`.
+#[derive(Clone, Debug)]
+pub struct ExportRow<'a> {
+    /// The view's columns.
+    pub columns: &'a [String],
+    /// Their values.
+    pub cells: Vec<Cell>,
+    /// The day it stands at, `YYYY-MM-DD`.
+    pub day: String,
+}
+
+impl ExportRow<'_> {
+    /// The text of a column; none if it is NULL.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        match self.cell(column)? {
+            Cell::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number of a column.
+    pub fn number(&self, column: &str) -> Option<i64> {
+        match self.cell(column)? {
+            Cell::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn cell(&self, column: &str) -> Option<&Cell> {
+        self.cells.get(self.columns.iter().position(|name| name == column)?)
+    }
+}
+
+/// An account that has rows in the export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportAccount {
+    /// Its stable key.
+    pub key: i64,
+    /// Its connection.
+    pub connection_id: String,
+    /// The bank's name of it.
+    pub name: String,
+    /// Tink's type.
+    pub kind: String,
+    /// IBAN as sent.
+    pub iban: Option<String>,
+    /// Masked card number.
+    pub masked_pan: Option<String>,
+    /// The currency of some of its rows; an account comes once for each.
+    pub currency: String,
+    /// The day of the first of them.
+    pub first_day: String,
+}
+
+/// The store as it is at one moment, whatever is written meanwhile.
+#[derive(Debug)]
+pub struct Snapshot {
+    db: Connection,
+    path: PathBuf,
+    filter: Filter,
+    columns: Vec<String>,
+}
+
+impl Snapshot {
+    /// Opens the store for reading and holds it still.
+    ///
+    /// # Errors
+    /// As [`open_reader`].
+    pub fn open(path: &Path, filter: Filter) -> Result<Self> {
+        let db = open_reader(path)?;
+        let explain = |e: rusqlite::Error| thread::explain("begin the export", path, &e);
+        db.execute_batch("BEGIN").map_err(explain)?;
+        let columns = {
+            let view = db.prepare("SELECT * FROM transactions_v1").map_err(explain)?;
+            view.column_names().map(str::to_owned).collect()
+        };
+        Ok(Self { db, path: path.to_owned(), filter, columns })
+    }
+
+    /// The columns of the rows.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// What was asked for and does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError`] as SQLite reports it.
+    pub fn unknown(&self) -> Result<Vec<String>> {
+        plan::unknown(&self.db, &self.filter.selection).map_err(|e| self.explain(&e))
+    }
+
+    /// The accounts of the rows, by key and currency.
+    ///
+    /// # Errors
+    /// [`StoreError`] as SQLite reports it.
+    pub fn accounts(&self) -> Result<Vec<ExportAccount>> {
+        let sql = format!(
+            "SELECT a.*, x.currency AS row_currency, x.first_day
+             FROM (SELECT account_key, currency, min(day) AS first_day
+                   FROM (SELECT v.account_key, v.currency, {DAY} AS day FROM transactions_v1 v WHERE {WANTED})
+                   WHERE {IN_TIME} GROUP BY account_key, currency) x
+             JOIN accounts_v1 a ON a.account_key = x.account_key ORDER BY a.account_key, x.currency"
+        );
+        let read = || -> rusqlite::Result<Vec<ExportAccount>> {
+            let params = Params::new(&self.filter);
+            let mut statement = self.db.prepare(&sql)?;
+            statement.query_map(params.bind().as_slice(), account)?.collect()
+        };
+        read().map_err(|e| self.explain(&e))
+    }
+
+    /// Hands over every row: by day, connection, account and id.
+    ///
+    /// # Errors
+    /// [`StoreError`] as SQLite reports it, or what `take` returns.
+    pub fn each<E: From<StoreError>>(
+        &self,
+        mut take: impl FnMut(&ExportRow<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<u64, E> {
+        let explain = |e: rusqlite::Error| E::from(self.explain(&e));
+        // Only the places are sorted; each change number belongs to one row.
+        let order = format!(
+            "SELECT change_seq, day
+             FROM (SELECT v.change_seq, {DAY} AS day, v.connection_id, v.account_key, v.transaction_id
+                   FROM transactions_v1 v WHERE {WANTED})
+             WHERE {IN_TIME} ORDER BY day, connection_id, account_key, transaction_id"
+        );
+        let params = Params::new(&self.filter);
+        let mut order = self.db.prepare(&order).map_err(explain)?;
+        let mut one =
+            self.db.prepare("SELECT * FROM transactions_v1 WHERE change_seq = ?1").map_err(explain)?;
+        let mut places = order.query(params.bind().as_slice()).map_err(explain)?;
+        let mut count = 0;
+        while let Some(place) = places.next().map_err(explain)? {
+            let (seq, day): (i64, String) =
+                place.get(0).and_then(|seq| Ok((seq, place.get(1)?))).map_err(explain)?;
+            let cells = one.query_row([seq], |row| self.cells(row)).map_err(explain)?;
+            take(&ExportRow { columns: &self.columns, cells, day })?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn cells(&self, row: &Row<'_>) -> rusqlite::Result<Vec<Cell>> {
+        let cell = |index| match row.get_ref(index)? {
+            ValueRef::Null => Ok(Cell::Null),
+            ValueRef::Integer(number) => Ok(Cell::Number(number)),
+            ValueRef::Text(text) => Ok(Cell::Text(String::from_utf8_lossy(text).into_owned())),
+            ValueRef::Real(_) | ValueRef::Blob(_) => {
+                Err(codec::corrupt("a column of transactions_v1 is neither text nor an integer".to_owned()))
+            }
+        };
+        (0..self.columns.len()).map(cell).collect()
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> StoreError {
+        thread::explain("export transactions", &self.path, error)
+    }
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<ExportAccount> {
+    Ok(ExportAccount {
+        key: row.get("account_key")?,
+        connection_id: row.get("connection_id")?,
+        name: row.get("name")?,
+        kind: row.get("type")?,
+        iban: row.get("iban")?,
+        masked_pan: row.get("masked_pan")?,
+        currency: row.get("row_currency")?,
+        first_day: row.get("first_day")?,
+    })
+}
+
+/// The filter in the form the statements take.
+struct Params {
+    all: bool,
+    connections: String,
+    users: String,
+    pending: bool,
+    removed: bool,
+    since: Option<DateColumn>,
+    until: Option<DateColumn>,
+}
+
+impl Params {
+    fn new(filter: &Filter) -> Self {
+        Self {
+            all: filter.selection.is_all(),
+            connections: json_list(filter.selection.connections.iter().map(ConnectionId::as_str)),
+            users: json_list(filter.selection.users.iter().map(UserId::as_str)),
+            pending: filter.pending,
+            removed: filter.removed,
+            since: filter.since.map(DateColumn),
+            until: filter.until.map(DateColumn),
+        }
+    }
+
+    fn bind(&self) -> [(&str, &dyn ToSql); 7] {
+        [
+            (":all", &self.all),
+            (":connections", &self.connections),
+            (":users", &self.users),
+            (":pending", &self.pending),
+            (":removed", &self.removed),
+            (":since", &self.since),
+            (":until", &self.until),
+        ]
+    }
+}
