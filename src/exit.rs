@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::store::StoreError;
 use crate::store::sqlite::source::SourceError;
 use crate::sync::pass::{PassEnd, Stop};
+use crate::tink::{self, ErrorKind};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,12 +179,30 @@ impl From<&StoreError> for Exit {
     }
 }
 
+impl From<&tink::Error> for Exit {
+    fn from(error: &tink::Error) -> Self {
+        use ErrorKind::{
+            BadRequest, Client4xx, ClientRefused, Config, Forbidden, GrantRefused, Malformed, Network,
+            NotFound, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost, TokenSealed, TooLarge,
+            Unauthorized, UserUnknown,
+        };
+        match error.kind {
+            ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
+            Network | Timeout | Server | Malformed | TooLarge => Self::TinkUnavailable,
+            Config => Self::Configuration,
+            BadRequest | Client4xx | Forbidden | NotFound | PageLoop | RateLimited | TokenLost
+            | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,
+        }
+    }
+}
+
 impl From<&Failure> for Exit {
     fn from(failure: &Failure) -> Self {
         match failure {
             Failure::Config(error) => error.into(),
             Failure::Store(error) | Failure::Source(SourceError::Store(error)) => error.into(),
             Failure::Source(SourceError::View { .. }) => Self::Configuration,
+            Failure::Tink(error) => error.into(),
             Failure::Usage(_) => Self::Usage,
             Failure::Io(_) => Self::Internal,
         }

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 38] = [
+pub const STEPS: [&str; 41] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -45,6 +45,9 @@ pub const STEPS: [&str; 38] = [
     "add connections",
     "change the connection",
     "change the user",
+    "forget the connection",
+    "rewrite the store",
+    "empty the log",
     "seal tokens anew",
     "write the export",
     "replace the export",

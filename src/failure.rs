@@ -4,6 +4,7 @@
 use crate::config::ConfigError;
 use crate::store::StoreError;
 use crate::store::sqlite::source::SourceError;
+use crate::tink;
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum Failure {
     /// The application's view is wrong or cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Tink did not do what was needed.
+    #[error(transparent)]
+    Tink(#[from] tink::Error),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),

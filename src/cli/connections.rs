@@ -2,6 +2,7 @@
 //! application gives its own view, it alone decides, and nothing is edited here.
 
 mod add;
+mod forget;
 mod lines;
 
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub enum Action {
     },
     /// Add connections of users that Tink knows already
     Add(add::Args),
+    /// Erase everything about connections here, and at Tink if that is asked for
+    Forget(forget::Args),
     /// Let runs work on a connection again
     #[command(after_help = "Examples:\n  tink-sync connections enable my-bank")]
     Enable {
@@ -79,6 +82,7 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         Action::List { format } => list(env, format)?,
         Action::Add(args) => table::print(&add::add(env, args)?)?,
+        Action::Forget(args) => forget::forget(env, &args)?,
         Action::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
         Action::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
     }

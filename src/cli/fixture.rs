@@ -126,7 +126,7 @@ impl Fixture {
         };
         let run = store.begin_run(new).await.unwrap();
         let rows = source::read_view(&path, source::OWN_VIEW, None, now, std::time::Duration::ZERO).unwrap();
-        store.mirror(rows).await.unwrap();
+        store.mirror(&run, rows).await.unwrap();
         store.mirror_done().await.unwrap();
         (store, run)
     }

@@ -115,7 +115,7 @@ pub enum ServiceCommand {
     Status(status::Args),
     /// Explain why a connection did or did not get data
     Why(why::Args),
-    /// List, add, enable and disable connections of the stand-alone store
+    /// List, add, switch and forget connections
     Connections(connections::Args),
     /// List users of the stand-alone store and set their entitlement
     Users(users::Args),

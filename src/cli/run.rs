@@ -175,7 +175,7 @@ impl<'a> Command<'a> {
         signals: &Signals,
         tell: &Tell,
     ) -> Result<Exit, Failure> {
-        self.mirror(store).await?;
+        self.mirror(store, run).await?;
         let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
         let task = Task {
@@ -297,7 +297,7 @@ impl<'a> Command<'a> {
     }
 
     /// Copies the source view into the store, in batches, once it has been read and closed.
-    async fn mirror(&self, store: &SqliteStore) -> Result<(), Failure> {
+    async fn mirror(&self, store: &SqliteStore, run: &Run) -> Result<(), Failure> {
         let (path, view) = self.env.source()?;
         if view == OWN_VIEW && self.env.settings.source.database.is_none() && !path.exists() {
             // A rehearsal before the first run: there is no store yet, so there are no connections.
@@ -319,7 +319,7 @@ impl<'a> Command<'a> {
             if batch.is_empty() {
                 return Ok(store.mirror_done().await?);
             }
-            store.mirror(batch).await?;
+            store.mirror(run, batch).await?;
         }
     }
 

@@ -25,8 +25,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Registers a run, after giving up the leases of runs that died.
     fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<Run>> + Send;
 
-    /// Mirrors a batch of the source view.
-    fn mirror(&self, rows: Vec<SourceRow>) -> impl Future<Output = Result<()>> + Send;
+    /// Mirrors a batch of the source view, which was read after the run began; connections forgotten since then
+    /// are left out.
+    fn mirror(&self, run: &Run, rows: Vec<SourceRow>) -> impl Future<Output = Result<()>> + Send;
 
     /// Ends the mirroring: connections the view no longer has are disabled.
     fn mirror_done(&self) -> impl Future<Output = Result<()>> + Send;
@@ -112,8 +113,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn commit(&self, lease: &Lease, commit: RowCommit) -> impl Future<Output = Result<u64>> + Send;
 
     /// Writes the outcome and releases the lease; returns what the run record now says. Without the lease
-    /// only the run record is written: it is this run's own.
-    fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Finished>> + Send;
+    /// only the run record is written: it is this run's own. None if the connection was forgotten meanwhile.
+    fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Option<Finished>>> + Send;
 
     /// Whether the bank of a consent may be asked for its data now, which it was not for `rest`; notes it.
     fn may_ask_bank(

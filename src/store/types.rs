@@ -41,6 +41,9 @@ pub struct Run {
     pub id: RunId,
     /// When the oldest run that overlaps this one began: what was attempted since is not attempted again.
     pub cohort: Timestamp,
+    /// Key of the newest row of the audit log when it began: what was forgotten later may still stand in the
+    /// source view as this run reads it.
+    pub audited: i64,
 }
 
 /// Which connections a run may look at.

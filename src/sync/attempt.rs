@@ -15,7 +15,7 @@ use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use crate::domain::event::Finished;
 use crate::domain::ids::UserId;
-use crate::domain::outcome::{Outcome, Reason};
+use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::{Claim, Record, Result, Store, StoreError};
 use crate::tink::OwnTokens;
 
@@ -171,14 +171,36 @@ async fn settle<S: Store>(
         next_due: if succeeded { began.saturating_add(rest).unwrap_or(Timestamp::MAX) } else { ended },
         again,
     };
+    let (finished, again) = match ctx.store.record(&claim.lease, record).await {
+        Ok(Some(finished)) => (Ok(finished), again),
+        Ok(None) => (Ok(forgotten(&claim, began, ended)), false),
+        Err(error) => (Err(error), again),
+    };
     let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
     Done {
-        finished: ctx.store.record(&claim.lease, record).await,
+        finished,
         user_id: claim.user_id,
         again,
         hint: ending.hint,
         needs_user: ending.reason.filter(|_| is_news && ending.outcome == Outcome::NeedsUser),
         retry_after: ending.retry_after,
         refused: ending.error,
+    }
+}
+
+/// How it ends for a connection that was forgotten while this run was at work on it.
+fn forgotten(claim: &Claim, began: Timestamp, ended: Timestamp) -> Finished {
+    Finished {
+        connection_id: claim.lease.connection_id.clone(),
+        user_id: claim.user_id.clone(),
+        outcome: Outcome::Skipped,
+        reason: Some(Reason::Disabled),
+        error: Some("it was forgotten while this run was at work on it; nothing of it was kept".to_owned()),
+        request_id: None,
+        started_at: began,
+        duration_ms: u64::try_from(ended.duration_since(began).as_millis()).unwrap_or_default(),
+        counts: Counts::default(),
+        failures: 0,
+        not_before: None,
     }
 }

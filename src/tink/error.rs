@@ -113,6 +113,8 @@ pub enum Endpoint {
     CodeExchange,
     /// New tokens for a refresh token of an older link (tink-api.md 2.4).
     TokenRefresh,
+    /// Deletes a user (tink-api.md 2.9).
+    UserDelete,
     /// The list of consents (tink-api.md 8.1).
     ProviderConsents,
     /// Asks Tink to fetch from the bank (tink-api.md 7).
@@ -132,6 +134,7 @@ impl Endpoint {
             Self::AuthorizationGrant => "authorization_grant",
             Self::CodeExchange => "code_exchange",
             Self::TokenRefresh => "token_refresh",
+            Self::UserDelete => "user_delete",
             Self::ProviderConsents => "provider_consents",
             Self::CredentialsRefresh => "credentials_refresh",
             Self::Accounts => "accounts",
@@ -144,6 +147,7 @@ impl Endpoint {
             Self::Setup => "",
             Self::ClientToken | Self::CodeExchange | Self::TokenRefresh => "/api/v1/oauth/token",
             Self::AuthorizationGrant => "/api/v1/oauth/authorization-grant",
+            Self::UserDelete => "/api/v1/user/delete",
             Self::ProviderConsents => "/api/v1/provider-consents",
             Self::CredentialsRefresh => "/api/v1/credentials/{id}/refresh",
             Self::Accounts => "/data/v2/accounts",

@@ -8,6 +8,7 @@
 //! Every call already repeats what is worth repeating; an [`Error`] that comes out is final.
 
 mod client;
+mod erase;
 mod error;
 #[cfg(test)]
 mod fake;
@@ -27,6 +28,7 @@ mod token;
 mod wire;
 
 pub use client::Client;
+pub use erase::Deletion;
 pub use error::{Endpoint, Error, ErrorKind};
 pub use options::{Examination, Options, RetryOptions, Totals};
 pub use pages::TransactionPages;

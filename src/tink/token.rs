@@ -189,11 +189,21 @@ impl Tokens {
     /// A token for `user`: grant, then exchange. A refused code is replaced once, since a code whose
     /// answer was lost is used up.
     pub(super) async fn user(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
+        self.minted(effort, user, &self.scopes).await
+    }
+
+    /// The same with these scopes.
+    pub(super) async fn minted(
+        &self,
+        effort: Effort<'_>,
+        user: &TinkUser,
+        scopes: &[&str],
+    ) -> Result<Arc<Bearer>, Error> {
         let refused = |error: &Error| {
             error.endpoint == Endpoint::CodeExchange && matches!(error.status, Some(400 | 401))
         };
-        let result = match self.mint(effort, user).await {
-            Err(error) if refused(&error) => self.mint(effort.second(), user).await,
+        let result = match self.mint(effort, user, scopes).await {
+            Err(error) if refused(&error) => self.mint(effort.second(), user, scopes).await,
             other => other,
         };
         result.map_err(|error| {
@@ -207,19 +217,19 @@ impl Tokens {
         })
     }
 
-    async fn mint(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
+    async fn mint(&self, effort: Effort<'_>, user: &TinkUser, scopes: &[&str]) -> Result<Arc<Bearer>, Error> {
         let client = self.client(effort, None).await?;
-        let code = match self.grant(effort, &client, user).await {
+        let code = match self.grant(effort, &client, user, scopes).await {
             Err(error) if error.status == Some(401) => {
                 let client = self.client(effort.second(), Some(&client)).await?;
-                self.grant(effort.second(), &client, user).await?
+                self.grant(effort.second(), &client, user, scopes).await?
             }
             other => other?,
         };
         let asked = Instant::now();
         let fields = [("grant_type", "authorization_code"), ("code", code.expose_secret())];
         let answer = self.token(effort, Endpoint::CodeExchange, fields).await?;
-        let missing: Vec<_> = self.scopes.iter().copied().filter(|scope| !answer.value.has(scope)).collect();
+        let missing: Vec<_> = scopes.iter().copied().filter(|scope| !answer.value.has(scope)).collect();
         if missing.is_empty() {
             return Ok(Bearer::new(answer.value, asked));
         }
@@ -263,12 +273,13 @@ impl Tokens {
         effort: Effort<'_>,
         client: &Bearer,
         user: &TinkUser,
+        scopes: &[&str],
     ) -> Result<SecretString, Error> {
         let (name, id) = match user {
             TinkUser::External(id) => ("external_user_id", id),
             TinkUser::Tink(id) => ("user_id", id),
         };
-        let scopes = self.scopes.join(",");
+        let scopes = scopes.join(",");
         let request = Request {
             endpoint: Endpoint::AuthorizationGrant,
             query: &[],
@@ -317,7 +328,7 @@ impl Tokens {
         let asked = Instant::now();
         let client = Bearer::new(self.fetch(effort).await?.value, asked);
         match user {
-            Some(user) => self.grant(effort, &client, user).await.map(|_code| ()),
+            Some(user) => self.grant(effort, &client, user, &self.scopes).await.map(|_code| ()),
             None => Ok(()),
         }
     }

@@ -71,7 +71,7 @@ async fn begin(store: &SqliteStore, id: &str, at: Timestamp) -> Run {
 async fn claimed(dir: &tempfile::TempDir) -> (SqliteStore, Run, Claim) {
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, now()).unwrap();
     let run = begin(&store, "run-1", now()).await;
-    store.mirror(vec![source_row(0)]).await.unwrap();
+    store.mirror(&run, vec![source_row(0)]).await.unwrap();
     store.mirror_done().await.unwrap();
     store.plan(&run, rules(now())).await.unwrap();
     let until = now() + SignedDuration::from_mins(4);
@@ -205,7 +205,7 @@ async fn pass(
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
-    store.mirror((0..sandbox.config().users).map(source_row).collect()).await.unwrap();
+    store.mirror(&run, (0..sandbox.config().users).map(source_row).collect()).await.unwrap();
     store.mirror_done().await.unwrap();
     let client = tink_sync::tink::Options {
         api_url: sandbox.url(),

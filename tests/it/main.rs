@@ -20,6 +20,7 @@ mod days;
 mod dry_run;
 mod export;
 mod faults;
+mod forget;
 mod freshen;
 mod gate;
 mod generated;

@@ -172,7 +172,10 @@ fn save_consents(db: &Connection, connection: i64, consents: &[Consent]) -> rusq
 
 fn insert(db: &Connection, connection: i64, account: &Account) -> rusqlite::Result<i64> {
     db.prepare_cached(
-        "INSERT INTO ts_accounts (connection, account_id, name, type) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO ts_accounts (key, connection, account_id, name, type)
+         VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_accounts), 0),
+                             coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_accounts'), 0)) + 1),
+                 ?1, ?2, ?3, ?4)",
     )?
     .execute(params![connection, account.id.as_str(), account.name, account.kind])?;
     Ok(db.last_insert_rowid())

@@ -143,6 +143,12 @@ pub fn corrupt(detail: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(failure, Some(detail))
 }
 
+/// The error for a file that somebody else holds.
+pub fn busy(detail: &str) -> rusqlite::Error {
+    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    rusqlite::Error::SqliteFailure(failure, Some(detail.to_owned()))
+}
+
 /// The two columns of a Tink user: (external id, Tink's id).
 pub fn tink_user_columns(user: Option<&TinkUser>) -> (Option<&str>, Option<&str>) {
     match user {

@@ -1,20 +1,25 @@
 //! The mirror of the source view: what the application says of its connections, copied before each run.
 //! Says nothing of who is due.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, named_params, params};
 
 use super::codec::{Millis, tink_user_columns};
-use super::tokens;
+use super::{forget, tokens};
 use crate::domain::connection::SourceRow;
+use crate::store::types::Run;
 
-/// Mirrors a batch of the source view; a connection that comes twice fails alone.
-pub fn batch(db: &Connection, rows: &[SourceRow]) -> rusqlite::Result<()> {
+/// Mirrors a batch of the source view; a connection that comes twice fails alone, and one that was forgotten
+/// since the run began stays forgotten.
+pub fn batch(db: &Connection, run: &Run, rows: &[SourceRow]) -> rusqlite::Result<()> {
     db.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS ts_seen (connection_id TEXT PRIMARY KEY) WITHOUT ROWID",
     )?;
     for row in rows {
         let id = row.connection_id.as_str();
         let first = db.prepare_cached("INSERT OR IGNORE INTO temp.ts_seen VALUES (?1)")?.execute([id])? == 1;
+        if forgotten_since(db, run, id)? {
+            continue;
+        }
         if first {
             upsert(db, row)?;
             tokens::seed(db, row)?;
@@ -26,13 +31,20 @@ pub fn batch(db: &Connection, rows: &[SourceRow]) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn forgotten_since(db: &Connection, run: &Run, id: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM ts_audit WHERE key > ?1 AND action = ?2 AND connection_id = ?3)";
+    db.prepare_cached(sql)?.query_row(params![run.audited, forget::ACTION, id], |row| row.get(0))
+}
+
 fn upsert(db: &Connection, row: &SourceRow) -> rusqlite::Result<()> {
     let (external, tink) = tink_user_columns(row.tink_user.as_ref());
     // Another Tink user is another connection in all but name: old failures say nothing about it.
     db.prepare_cached(
-        "INSERT INTO ts_connections (connection_id, user_id, external_user_id, tink_user_id, enabled, entitled,
+        "INSERT INTO ts_connections (key, connection_id, user_id, external_user_id, tink_user_id, enabled, entitled,
                                      entitled_until, market, priority, problem)
-         VALUES (:id, :user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem)
+         VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_connections), 0),
+                             coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_connections'), 0)) + 1),
+                 :id, :user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem)
          ON CONFLICT (connection_id) DO UPDATE SET
             user_id = excluded.user_id, external_user_id = excluded.external_user_id,
             tink_user_id = excluded.tink_user_id, enabled = excluded.enabled, entitled = excluded.entitled,

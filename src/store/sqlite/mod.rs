@@ -9,6 +9,7 @@ mod accounts;
 mod codec;
 mod events;
 pub mod export;
+pub mod forget;
 mod mirror;
 pub mod own;
 mod plan;
@@ -41,6 +42,9 @@ use thread::{Db, FileId, Worker};
 
 /// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is deleted is overwritten: pages that come free must not keep anybody's money data.
+const ERASING: &str = "PRAGMA secure_delete = ON";
 
 /// A store in one SQLite file.
 #[derive(Clone, Debug)]
@@ -76,7 +80,8 @@ impl SqliteStore {
             failpoint::around("open the store", || conn.pragma_update(None, "journal_mode", "wal"))?;
             conn.execute_batch(
                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
-            )
+            )?;
+            conn.execute_batch(ERASING)
         })?;
         db.file = FileId::of(path);
         refuse_newer(&db)?;
@@ -262,8 +267,9 @@ impl Store for SqliteStore {
         self.worker.write("begin the run", move |tx, db| runs::begin(tx, db, &run)).await
     }
 
-    async fn mirror(&self, rows: Vec<SourceRow>) -> Result<()> {
-        self.worker.write("mirror the source view", move |tx, _| Ok(mirror::batch(tx, &rows)?)).await
+    async fn mirror(&self, run: &Run, rows: Vec<SourceRow>) -> Result<()> {
+        let run = run.clone();
+        self.worker.write("mirror the source view", move |tx, _| Ok(mirror::batch(tx, &run, &rows)?)).await
     }
 
     async fn mirror_done(&self) -> Result<()> {
@@ -406,7 +412,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn record(&self, lease: &Lease, record: Record) -> Result<Finished> {
+    async fn record(&self, lease: &Lease, record: Record) -> Result<Option<Finished>> {
         let lease = lease.clone();
         self.worker
             .write("record the outcome", move |tx, db| {

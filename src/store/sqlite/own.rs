@@ -46,7 +46,7 @@ pub struct OwnUser {
 /// The stand-alone tables, open for editing.
 #[derive(Debug)]
 pub struct OwnTables {
-    db: Db,
+    pub(super) db: Db,
 }
 
 impl OwnTables {
@@ -57,10 +57,15 @@ impl OwnTables {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
         drop(SqliteStore::open(path, Duration::ZERO, now)?);
         let conn = super::connect(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.execute_batch(super::ERASING).map_err(|e| explain("open the store", path, &e))?;
         Ok(Self { db: Db::new(conn, path, Duration::ZERO) })
     }
 
-    fn run<T>(&mut self, what: &'static str, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn run<T>(
+        &mut self,
+        what: &'static str,
+        work: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         self.db.retry_busy(what, |conn| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
@@ -146,7 +151,7 @@ impl OwnTables {
     }
 }
 
-fn note(db: &Connection, row: &AuditRow<'_>) -> rusqlite::Result<()> {
+pub(super) fn note(db: &Connection, row: &AuditRow<'_>) -> rusqlite::Result<()> {
     db.execute(
         "INSERT INTO ts_audit (at, actor, ip, action, connection_id, user_id, result, details)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",

@@ -213,11 +213,12 @@ pub fn claim(
     for (pos, connection, attempted) in next {
         let planned = Planned { connection, round: Round::First(attempted) };
         let (state, reason) = match claim_one(db, run, rules, &planned, lease_until)? {
-            Ok(claim) => {
+            None => (2, Some(Reason::Disabled.as_str())),
+            Some(Ok(claim)) => {
                 claims.claims.push(claim);
                 (1, None)
             }
-            Err(skipped) => {
+            Some(Err(skipped)) => {
                 let reason = skipped.reason;
                 claims.skipped.push(skipped);
                 (2, Some(reason.as_str()))
@@ -251,8 +252,8 @@ pub fn claim_again(
     let mut claims = Claims { exhausted: again.is_empty(), ..Claims::default() };
     for connection in again {
         match claim_one(db, run, rules, &Planned { connection, round: Round::Second }, lease_until)? {
-            Ok(claim) => claims.claims.push(claim),
-            Err(_) => {
+            Some(Ok(claim)) => claims.claims.push(claim),
+            None | Some(Err(_)) => {
                 db.prepare_cached(
                     "UPDATE ts_run_connections SET again = 2 WHERE run = ?1 AND connection = ?2",
                 )?
@@ -288,14 +289,16 @@ enum Round {
     Second,
 }
 
+/// The claim, or why not; none if the connection was forgotten since it was planned.
 fn claim_one(
     db: &Connection,
     run: &Run,
     rules: &PlanRules,
     planned: &Planned,
     lease_until: Timestamp,
-) -> rusqlite::Result<Result<Claim, Skipped>> {
-    if let Some(reason) = why_not(db, run, rules, planned)? {
+) -> rusqlite::Result<Option<Result<Claim, Skipped>>> {
+    let Some(reason) = why_not(db, run, rules, planned).optional()? else { return Ok(None) };
+    if let Some(reason) = reason {
         let mut names =
             db.prepare_cached("SELECT connection_id, user_id FROM ts_connections WHERE key = ?1")?;
         let skipped = names.query_row([planned.connection], |row| {
@@ -305,9 +308,9 @@ fn claim_one(
                 reason,
             })
         })?;
-        return Ok(Err(skipped));
+        return Ok(Some(Err(skipped)));
     }
-    lease(db, run, rules, planned.connection, lease_until).map(Ok)
+    lease(db, run, rules, planned.connection, lease_until).map(|claim| Some(Ok(claim)))
 }
 
 /// Why a connection cannot be claimed now, also because somebody attempted it since it was planned.
@@ -381,6 +384,12 @@ pub fn postpone(db: &Connection, run: i64, until: Timestamp) -> rusqlite::Result
     )?;
     let left = db.execute("UPDATE temp.ts_plan SET state = 2, reason = 'not_before' WHERE state = 0", [])?;
     Ok(left as u64)
+}
+
+/// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
+pub fn drop_out(db: &Connection, connection: i64) -> rusqlite::Result<()> {
+    db.execute("UPDATE temp.ts_plan SET state = 2, reason = 'disabled' WHERE connection = ?1", [connection])?;
+    Ok(())
 }
 
 /// What became of the plan: connections nobody has claimed, and those found not due any more.

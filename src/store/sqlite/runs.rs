@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::codec::{self, Millis};
 use super::thread::Context;
 use super::tokens;
-use super::{Fail, accounts, events};
+use super::{Fail, accounts, events, plan};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::outcome::{Counts, Outcome, Reason};
@@ -38,7 +38,9 @@ pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fa
         "INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![id, new.trigger, new.host, new.version, Millis(new.started_at)],
     )?;
-    Ok(Run { key: db.last_insert_rowid(), id: new.run_id.clone(), cohort })
+    let key = db.last_insert_rowid();
+    let audited = db.query_row("SELECT coalesce(max(key), 0) FROM ts_audit", [], |row| row.get(0))?;
+    Ok(Run { key, id: new.run_id.clone(), cohort, audited })
 }
 
 fn cannot_write(detail: String) -> rusqlite::Error {
@@ -150,14 +152,14 @@ pub fn renew(db: &Connection, run: i64, until: Timestamp) -> rusqlite::Result<()
 }
 
 /// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the
-/// release of the lease.
+/// release of the lease. None if the connection was forgotten meanwhile: then it counts as skipped.
 pub fn record(
     db: &Connection,
     context: &Context,
     lease: &Lease,
     record: &Record,
     ours: bool,
-) -> rusqlite::Result<Finished> {
+) -> rusqlite::Result<Option<Finished>> {
     db.prepare_cached(
         "UPDATE ts_run_connections SET
             outcome = :outcome, reason = :reason, error = :error, request_id = :request_id, again = :again,
@@ -183,7 +185,11 @@ pub fn record(
     }
     let finished = db
         .prepare_cached(&format!("{FINISHED} WHERE x.run = ?1 AND x.connection = ?2"))?
-        .query_row([lease.run, lease.connection], finished)?;
+        .query_row([lease.run, lease.connection], finished)
+        .optional()?;
+    if finished.is_none() {
+        plan::drop_out(db, lease.connection)?;
+    }
     if context.rehearsal {
         accounts::unshadow(db, lease.connection)?;
     }

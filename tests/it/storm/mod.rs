@@ -21,13 +21,17 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 13] = [
     "renew leases",
     "add connections",
     "change the connection",
     "change the user",
     // only with tink.refresh: tests/it/freshen.rs
     "note what the bank is asked",
+    // tests/it/forget.rs
+    "forget the connection",
+    "rewrite the store",
+    "empty the log",
     // of older links: tests/it/refresh.rs
     "note the use of a token",
     "write new tokens",

@@ -1,0 +1,267 @@
+//! `tink-sync connections forget`: erases connections here, and with `--at-tink` their users at Tink. Asks
+//! first. Tink comes first: as long as anything of it may be left there, who it is stays known here.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use super::{naming, source_rows};
+use crate::cli::actor::{Actor, ActorArgs};
+use crate::cli::{Environment, Failure, client, table};
+use crate::domain::connection::TinkUser;
+use crate::store::StoreError;
+use crate::store::sqlite::forget::{self, Held};
+use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::tink::Deletion;
+
+/// Arguments of `connections forget`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync connections forget c-17 --dry-run     what would go?\n  tink-sync connections forget c-17               asks first\n  tink-sync connections forget c-17 --at-tink     and the user at Tink\n  tink-sync connections forget c-17 --yes --actor jane --ip 203.0.113.7\n\nWhat goes: transactions, accounts, consents, original JSON, quarantine, tokens,\nrun history. What stays: the audit log, which holds ids only, and the journal."
+)]
+#[group(skip)]
+pub struct Args {
+    /// The connections
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
+    /// Delete the users at Tink too, with everything Tink holds of them
+    #[arg(long)]
+    pub at_tink: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// On whose behalf.
+    #[command(flatten)]
+    pub who: ActorArgs,
+}
+
+/// A connection that is to go.
+struct Doomed {
+    id: String,
+    held: Held,
+}
+
+/// Erases what was asked for, once it was said yes to.
+pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
+    let path = env.store_path()?;
+    let (doomed, gone) = look(&path, &args.ids)?;
+    refuse_listed(env, &doomed)?;
+    if args.at_tink {
+        refuse_shared(&doomed)?;
+    }
+    if args.dry_run {
+        return table::print(&format!(
+            "{}Nothing was erased: this is a rehearsal.\n",
+            lines("Connection", &doomed, &gone)
+        ));
+    }
+    if !doomed.is_empty() && !args.yes && !agreed(&doomed, args.at_tink)? {
+        return table::print("Nothing was erased.\n");
+    }
+    let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
+    let mut tables = OwnTables::open(&path, env.clock.now())?;
+    let actor = Actor::of(env, &args.who);
+    for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
+        let details = details.get(place).copied();
+        let row = actor.row(env.clock.now(), "connection.forgotten");
+        tables.forget(id, &AuditRow { connection_id: Some(id), details, ..row })?;
+    }
+    table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
+    tables.wipe().map_err(|error| {
+        let ids = naming(args.ids.iter().map(String::as_str));
+        tracing::warn!("the rows are erased, but remains of them may lie in {} until this command is repeated: tink-sync connections forget {ids}", path.display());
+        error.into()
+    })
+}
+
+/// What is here of the connections, and which of them were forgotten before.
+fn look(path: &Path, ids: &[String]) -> Result<(Vec<Doomed>, Vec<String>), Failure> {
+    let (mut doomed, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for id in ids {
+        let found = match forget::held(path, id) {
+            Err(StoreError::Missing { .. }) => None,
+            other => other?,
+        };
+        match found {
+            Some(_) if doomed.iter().any(|other: &Doomed| other.id == *id) => {}
+            Some(held) => doomed.push(Doomed { id: id.clone(), held }),
+            None if path.exists() && forget::forgotten_at(path, id)?.is_some() => gone.push(id.clone()),
+            None => unknown.push(id.as_str()),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok((doomed, gone));
+    }
+    let unknown = naming(unknown.into_iter());
+    Err(Failure::Usage(format!(
+        "unknown connection: {unknown}; `tink-sync connections list` shows all; nothing was erased"
+    )))
+}
+
+/// What the application still lists would come back with the next pass.
+fn refuse_listed(env: &Environment, doomed: &[Doomed]) -> Result<(), Failure> {
+    let Some(view) = &env.settings.source.view else { return Ok(()) };
+    let rows = source_rows(env)?;
+    let is_listed = |id: &&str| rows.iter().any(|row| row.enabled && row.connection_id.as_str() == *id);
+    let listed: Vec<&str> = doomed.iter().map(|doomed| doomed.id.as_str()).filter(is_listed).collect();
+    if listed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "the application's view {view} lists it as enabled, so the next pass would fetch everything anew: {}; \
+         disconnect it in the application first, then repeat this; nothing was erased",
+        naming(listed.into_iter())
+    )))
+}
+
+/// A user at Tink goes as a whole, so nobody else may hang on it.
+fn refuse_shared(doomed: &[Doomed]) -> Result<(), Failure> {
+    for Doomed { id, held } in doomed {
+        if held.tink_user.is_none() {
+            return Err(Failure::Usage(format!(
+                "connection {id} has no Tink user that could be deleted from here (it lives from a refresh token): \
+                 delete the user in Tink Console, and repeat this without --at-tink; nothing was erased"
+            )));
+        }
+        let others = held.same_tink_user.iter().map(String::as_str);
+        let others: Vec<&str> = others.filter(|other| !doomed.iter().any(|d| d.id == *other)).collect();
+        if !others.is_empty() {
+            return Err(Failure::Usage(format!(
+                "the Tink user of connection {id} is also that of {}: name all of them, or leave --at-tink out; \
+                 nothing was erased",
+                naming(others.into_iter())
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the users at Tink; one that Tink does not know any more is as good. Says for each what became of it.
+fn at_tink(env: &Environment, doomed: &[Doomed]) -> Result<Vec<&'static str>, Failure> {
+    let client = client::client(env)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut said = Vec::new();
+    for Doomed { id, held } in doomed {
+        let Some(user) = &held.tink_user else { continue };
+        match runtime.block_on(client.delete_user(user)) {
+            Ok(Deletion::Deleted) => said.push("deleted at Tink"),
+            Ok(Deletion::Unknown) => said.push("not known at Tink"),
+            Err(error) => {
+                tracing::warn!(
+                    "the user of connection {id} could not be deleted at Tink, so nothing was erased here either: \
+                     repeat this, or leave --at-tink out"
+                );
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(said)
+}
+
+fn agreed(doomed: &[Doomed], at_tink: bool) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "this asks before it erases, and there is no terminal to ask on: look with --dry-run, then repeat \
+             it with --yes; nothing was erased"
+                .to_owned(),
+        ));
+    }
+    let question = |text: &str| -> Result<bool, Failure> { Ok(ask(text, &mut io::stdin().lock())?) };
+    table::print(&lines("Connection", doomed, &[]))?;
+    let users = doomed.iter().filter_map(|doomed| doomed.held.tink_user.as_ref()).map(called);
+    let users: Vec<&str> = users.collect();
+    let users = naming(users.into_iter());
+    if !at_tink {
+        table::print(&table::wrap(
+            &format!("Tink keeps its own copy of user {users}; --at-tink deletes that too."),
+            0,
+        ))?;
+    }
+    if !question("Erase it here?")? {
+        return Ok(false);
+    }
+    if !at_tink {
+        return Ok(true);
+    }
+    table::print(&table::wrap(
+        &format!(
+            "At Tink user {users} goes with all banks; they would have to be connected anew. This cannot be undone."
+        ),
+        0,
+    ))?;
+    question("Delete it at Tink?")
+}
+
+/// Yes or no; anything unclear is no.
+fn ask(question: &str, answers: &mut impl BufRead) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    answers.read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+fn called(user: &TinkUser) -> &str {
+    match user {
+        TinkUser::External(id) | TinkUser::Tink(id) => id,
+    }
+}
+
+/// One line for each connection.
+fn lines(beginning: &str, doomed: &[Doomed], gone: &[String]) -> String {
+    let mut text = String::new();
+    for Doomed { id, held } in doomed {
+        let user = if held.user_goes { ", and the user, who has no other one" } else { "" };
+        let quarantine = match held.quarantined {
+            0 => String::new(),
+            number => format!(", {number} in quarantine"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{beginning} {id} of user {}: {}, {}{quarantine}{user}.",
+            held.user_id,
+            number(held.accounts, "account"),
+            number(held.transactions, "transaction"),
+        );
+    }
+    for id in gone {
+        let _ = writeln!(text, "Connection {id} was forgotten before; nothing of it is here.");
+    }
+    text
+}
+
+fn number(number: u64, thing: &str) -> String {
+    table::count(usize::try_from(number).unwrap_or(usize::MAX), thing)
+}
+
+/// What was done, and what is left elsewhere.
+fn done(env: &Environment, doomed: &[Doomed], gone: &[String], at_tink: bool) -> Result<String, Failure> {
+    let mut text = lines("Forgot connection", doomed, gone);
+    for Doomed { id, held } in doomed {
+        let Some(user) = held.tink_user.as_ref().filter(|_| !at_tink) else { continue };
+        // Nobody here knows it any more.
+        let said = format!(
+            "Tink still holds the data of its user {} (connection {id}): delete the user there too if it is to go.",
+            called(user)
+        );
+        text.push_str(&table::wrap(&said, 0));
+    }
+    if env.settings.source.view.is_some() {
+        let rows = source_rows(env)?;
+        let is_listed = |id: &&str| rows.iter().any(|row| row.connection_id.as_str() == *id);
+        let listed: Vec<&str> = doomed.iter().map(|doomed| doomed.id.as_str()).filter(is_listed).collect();
+        if !listed.is_empty() {
+            let said = format!(
+                "The application's view still lists {} as disabled, so the ids (nothing else) come back with the next pass: take the row out of the view.",
+                naming(listed.into_iter())
+            );
+            text.push_str(&table::wrap(&said, 0));
+        }
+    }
+    Ok(text)
+}

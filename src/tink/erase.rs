@@ -1,0 +1,82 @@
+//! Deletes a user at Tink, with every credential, account and transaction (tink-api.md 2.9). The token for it
+//! can do nothing else, is minted for this one call and kept nowhere.
+
+use std::sync::Arc;
+
+use super::client::Client;
+use super::error::{Endpoint, Error, ErrorKind};
+use super::http::Request;
+use super::options::Tally;
+use super::token::{Bearer, Effort};
+use crate::domain::connection::TinkUser;
+
+/// The scope that only deleting needs.
+const DELETE_SCOPE: &str = "user:delete";
+
+/// What became of a user at Tink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It was deleted now.
+    Deleted,
+    /// Tink does not know it (any more).
+    Unknown,
+}
+
+impl Client {
+    /// Deletes a user at Tink. It can be repeated: one that is gone is [`Deletion::Unknown`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::ScopeMissing`] if the app may not delete users; else the call's error after all repetitions.
+    pub async fn delete_user(&self, user: &TinkUser) -> Result<Deletion, Error> {
+        let tally = Tally::default();
+        let effort = self.effort(&tally);
+        let token = match self.token_to_delete(effort, user).await {
+            Err(error) if error.kind == ErrorKind::UserUnknown => return Ok(Deletion::Unknown),
+            other => other?,
+        };
+        let error = match ask_to_delete(effort, &token).await {
+            Err(error) if matches!(error.status, Some(401 | 404)) => error,
+            other => return other.map(|()| Deletion::Deleted),
+        };
+        // Its answer may have got lost: then the token went with the user.
+        match self.token_to_delete(effort.second(), user).await {
+            Err(again) if again.kind == ErrorKind::UserUnknown => Ok(Deletion::Deleted),
+            _ => Err(error),
+        }
+    }
+
+    /// A user token that can delete. If it is refused while an ordinary one is granted, it is for the scope.
+    async fn token_to_delete(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
+        match self.tokens().minted(effort, user, &[DELETE_SCOPE]).await {
+            Err(error) if error.kind == ErrorKind::ScopeMissing => Err(missing(error)),
+            Err(error) if matches!(error.kind, ErrorKind::GrantRefused | ErrorKind::BadRequest) => {
+                match self.tokens().user(effort.second(), user).await {
+                    Ok(_) => Err(missing(error)),
+                    Err(other) => Err(other),
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+fn missing(error: Error) -> Error {
+    let detail = format!("the app is not granted the scope {DELETE_SCOPE}: add it in Tink Console");
+    Error { detail, ..error.with_kind(ErrorKind::ScopeMissing) }
+}
+
+async fn ask_to_delete(effort: Effort<'_>, token: &Bearer) -> Result<(), Error> {
+    let request = Request {
+        endpoint: Endpoint::UserDelete,
+        query: &[],
+        form: &[],
+        posted: Some(("", "")),
+        bearer: Some(&token.secret),
+        tries: effort.tries,
+        repeated: effort.repeated,
+    };
+    match effort.transport.call(&request, effort.tally, |_| Ok(())).await {
+        Err(error) if error.status == Some(403) => Err(missing(error)),
+        other => other.map(drop),
+    }
+}
