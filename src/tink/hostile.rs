@@ -1,7 +1,7 @@
 //! The readers of Tink's answers, for tests that throw anything at them. Not part of what the library offers.
 
 use super::wire;
-use crate::domain::amount::Money;
+use crate::domain::amount::{Amount, Money};
 use crate::domain::ids::AccountId;
 
 /// Which answer the bytes are taken for.
@@ -22,6 +22,18 @@ pub enum Answer {
 impl Answer {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Accounts, Self::Consents, Self::Transactions, Self::Token, Self::Code];
+
+    /// Reads the bytes and fails if an amount was accepted that is not an exact decimal number.
+    ///
+    /// # Panics
+    /// That is the finding.
+    pub fn challenge(self, bytes: &[u8]) {
+        for money in self.read(bytes).unwrap_or_default() {
+            let text = money.amount.as_str();
+            assert_eq!(Amount::from_decimal(text).as_ref(), Ok(&money.amount), "{text}");
+            assert!(!text.contains(['e', 'E', '+', ' ']) && text != "-0" && !text.is_empty(), "{text}");
+        }
+    }
 
     /// Reads the bytes; the reason of a refusal, or every amount that was accepted.
     ///

@@ -2,6 +2,8 @@
 //! closed after one query. Understands the view's lenient types (contract section 4) and nothing else
 //! of the application.
 
+pub mod hostile;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,6 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, date};
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use secrecy::SecretString;
 
@@ -102,7 +103,9 @@ fn read_once(
     let columns = columns(&db, path, view)?;
     let mut statement =
         db.prepare(&format!("SELECT {} FROM {}", columns.join(", "), quoted(view))).map_err(sql)?;
-    let rows = statement.query_map([], |row| Ok(source_row(row, &columns, vault, now))).map_err(sql)?;
+    let rows = statement
+        .query_map([], |row| Ok(source_row(&columns, |index| row.get_ref(index).ok(), vault, now)))
+        .map_err(sql)?;
     rows.collect::<rusqlite::Result<_>>().map_err(sql)
 }
 
@@ -143,10 +146,15 @@ fn columns(
     Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
 }
 
-fn source_row(row: &Row<'_>, columns: &[&str], vault: Option<&Vault>, now: Timestamp) -> SourceRow {
+fn source_row<'a>(
+    columns: &[&str],
+    value_at: impl Fn(usize) -> Option<ValueRef<'a>>,
+    vault: Option<&Vault>,
+    now: Timestamp,
+) -> SourceRow {
     let value = |name: &str| {
         let index = columns.iter().position(|column| *column == name)?;
-        row.get_ref(index).ok().filter(|v| !matches!(v, ValueRef::Null))
+        value_at(index).filter(|v| !matches!(v, ValueRef::Null))
     };
     let text = |name: &str| value(name).and_then(as_text).filter(|text| !text.is_empty());
     let until = value("entitled_until").map(as_time);

@@ -1,4 +1,4 @@
-//! Anything as the configuration. Must neither panic nor quote what it was given.
+//! Anything as the configuration. Must neither panic nor hang.
 #![no_main]
 
 use std::path::Path;

@@ -1,0 +1,7 @@
+//! Anything as the code of a grant. Must neither panic nor hang, and let no inexact amount in.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tink_sync::tink::hostile::Answer;
+
+fuzz_target!(|bytes: &[u8]| Answer::Code.challenge(bytes));
