@@ -19,11 +19,15 @@ use crate::store::{
     ChangeSet, FetchedRow, LiveQuery, LiveRow, RowCommit, RowQuery, Seal, Store, StoredAccount, StoredRow,
     Unreadable,
 };
-use crate::tink::{ErrorKind, Record};
+use crate::tink::{self, Endpoint, ErrorKind, Record};
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
 const CHUNK: usize = 250;
+
+/// What a walk after a re-consent may hold, in bytes of JSON: some 200,000 rows, which are about as large
+/// when they are read.
+const WHOLE: usize = 160 * 1024 * 1024;
 
 /// One account to walk.
 pub struct Walk<'a, S> {
@@ -49,14 +53,17 @@ struct Gathered {
     /// A record was a transaction.
     readable: bool,
     rows_read: u64,
+    /// Bytes of the rows not yet written.
+    size: usize,
 }
 
 impl Gathered {
     fn take(&mut self, records: Vec<Record>) {
         for record in records {
             match record {
-                Record::Row { transaction, raw } => {
+                Record::Row { transaction, raw, size } => {
                     self.readable = true;
+                    self.size += size;
                     if self.ids.insert(transaction.id.clone()) {
                         self.rows_read += 1;
                     } else {
@@ -80,6 +87,15 @@ impl Gathered {
 impl Gathered {
     fn is_chunk(&self) -> bool {
         self.rows.len() + self.unreadable.len() > CHUNK
+    }
+
+    /// Whether what is held until the end of the walk still fits in memory.
+    fn fits(&self) -> Result<(), tink::Error> {
+        if self.size <= WHOLE {
+            return Ok(());
+        }
+        let detail = "a re-consent's walk has more rows than fit in memory: sync.history makes it shorter";
+        Err(tink::Error::new(ErrorKind::TooLarge, Endpoint::Transactions, detail))
     }
 
     /// The oldest date among the rows not yet written.
@@ -129,7 +145,9 @@ impl<S: Store> Walk<'_, S> {
                 Err(error) => return Err(self.give_up(&gathered, error.into())),
             }
             // After a re-consent old and new rows are paired in one commit, so that none shows twice.
-            if gathered.is_chunk() && !self.account.repairing {
+            if self.account.repairing {
+                gathered.fits().map_err(|error| self.give_up(&gathered, error.into()))?;
+            } else if gathered.is_chunk() {
                 self.flush(&mut gathered).await?;
             }
         }
@@ -189,6 +207,7 @@ impl<S: Store> Walk<'_, S> {
     /// old generation go as soon as their successors come, also those that Tink imports later.
     async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), Trouble> {
         let oldest = gathered.oldest();
+        gathered.size = 0;
         let rows = mem::take(&mut gathered.rows);
         let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
         let stored = self.stored(RowQuery::Ids(ids.clone())).await?;
@@ -351,5 +370,18 @@ impl<S: Store> Walk<'_, S> {
             suspect,
             settled,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_that_holds_all_its_rows_has_a_limit() {
+        let mut gathered = Gathered { size: WHOLE, ..Gathered::default() };
+        assert_eq!(gathered.fits(), Ok(()));
+        gathered.size += 1;
+        assert_eq!(gathered.fits().unwrap_err().kind, ErrorKind::TooLarge);
     }
 }

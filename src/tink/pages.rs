@@ -14,6 +14,11 @@ use crate::domain::window::Window;
 pub(super) const PAGE_SIZE: u32 = 100;
 /// No list of one account is longer than this many pages.
 const MAX_PAGES: u32 = 100_000;
+/// What may be kept of the records of one walk, in bytes: the id of each, and as much again beside it. About
+/// a million records with ids of the usual length.
+const MAX_KEPT: usize = 96 * 1024 * 1024;
+/// What is kept beside an id.
+const BESIDE_ID: usize = 64;
 
 /// Where a walk stands. Tokens already seen are kept as hashes, so that a long walk stays small.
 #[derive(Debug, Default)]
@@ -75,12 +80,13 @@ pub struct TransactionPages<'a> {
     account: AccountId,
     window: Window,
     walk: Walk,
+    kept: usize,
     failure: Option<Error>,
 }
 
 impl<'a> TransactionPages<'a> {
     pub(super) fn new(session: &'a Session, account: AccountId, window: Window) -> Self {
-        Self { session, account, window, walk: Walk::default(), failure: None }
+        Self { session, account, window, walk: Walk::default(), kept: 0, failure: None }
     }
 
     /// The records of the next page, which may be none; `None` only after the last page, when the
@@ -108,8 +114,15 @@ impl<'a> TransactionPages<'a> {
             Err(error) if self.walk.restart(&error) => self.page().await?,
             other => other?,
         };
-        // A loop fails the next call, so that this page's rows are not lost.
-        self.failure = self.walk.advance(page.next, Endpoint::Transactions).err();
+        self.kept = page.rows.iter().fold(self.kept, |kept, record| {
+            kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
+        });
+        // A loop fails the next call, so that this page's rows are not lost; so do too many records.
+        let too_many = (self.kept > MAX_KEPT).then(|| {
+            let detail = "the account has far more records than fit in memory: sync.history makes a first walk shorter";
+            Error::new(ErrorKind::TooLarge, Endpoint::Transactions, detail)
+        });
+        self.failure = self.walk.advance(page.next, Endpoint::Transactions).err().or(too_many);
         Ok(Some(page.rows))
     }
 

@@ -23,6 +23,8 @@ use crate::domain::consent::Consent;
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::Window;
 
+/// Nobody has more accounts; they are held in memory together.
+const MAX_ACCOUNTS: usize = 2_000;
 /// Claiming that somebody is there would start a login that nobody answers.
 const NOBODY_THERE: &str =
     r#"{"userAvailability":{"userPresent":false,"userAvailableForInteraction":false}}"#;
@@ -112,6 +114,10 @@ impl Session {
             match self.call(Endpoint::Accounts, &query, wire::accounts).await {
                 Ok(page) => {
                     merge(&mut accounts, page.rows);
+                    if accounts.len() > MAX_ACCOUNTS {
+                        let detail = format!("more than {MAX_ACCOUNTS} accounts");
+                        return Err(Error::new(ErrorKind::TooLarge, Endpoint::Accounts, &detail));
+                    }
                     walk.advance(page.next, Endpoint::Accounts)?;
                 }
                 Err(error) if walk.restart(&error) => accounts.clear(),

@@ -86,9 +86,17 @@ fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Result<T, String> {
     })
 }
 
+/// No answer lists more than this: a page has a hundred elements, and nobody has as many consents.
+const LONGEST_LIST: usize = 10_000;
+
 /// A list that must be there.
 fn required<T>(list: Option<Vec<T>>, name: &str) -> Result<Vec<T>, String> {
-    list.ok_or_else(|| format!("{name} is missing"))
+    limited(list.ok_or_else(|| format!("{name} is missing"))?, name)
+}
+
+/// A list that is not longer than any honest one: what is made of its elements must fit in memory.
+fn limited<T>(list: Vec<T>, name: &str) -> Result<Vec<T>, String> {
+    if list.len() > LONGEST_LIST { Err(format!("{name} has far too many elements")) } else { Ok(list) }
 }
 
 /// The content of a JSON string, byte for byte; none for any other type.
@@ -113,12 +121,15 @@ fn text(raw: Option<Raw<'_>>, name: &str) -> Result<Option<String>, String> {
     text.map(|text| Some(text.into_owned())).ok_or_else(|| format!("{name} is not a text"))
 }
 
-/// An optional text that is only for explanation: of a wrong type it is as if absent.
-fn soft_text(raw: Option<Raw<'_>>) -> Option<String> {
-    text(raw, "").ok().flatten()
+/// No word of Tink's own (a status, a provider, the kind of an error) is as long as this.
+const LONGEST_WORD: usize = 256;
+
+/// An optional word that is only for explanation: of a wrong type, or too long, it is as if absent.
+fn soft_word(raw: Option<Raw<'_>>) -> Option<String> {
+    text(raw, "").ok().flatten().filter(|word| word.len() <= LONGEST_WORD)
 }
 
-/// No id and no token is as long as this; texts are kept at any length.
+/// No id and no page token is as long as this; texts are kept at any length.
 const LONGEST_ID: usize = 16 * 1024;
 
 /// An id: a JSON string that is not empty.
@@ -136,7 +147,9 @@ fn integer<'a>(raw: Option<Raw<'a>>, name: &str) -> Result<Cow<'a, str>, String>
 
 /// The page token: empty, null and absent all mean the end (tink-api.md 4.3).
 fn page_token(raw: Option<Raw<'_>>) -> Result<Option<String>, String> {
-    Ok(text(raw, "nextPageToken")?.filter(|token| !token.is_empty()))
+    let token = text(raw, "nextPageToken")?.filter(|token| !token.is_empty());
+    let is_long = token.as_ref().is_some_and(|token| token.len() > LONGEST_ID);
+    if is_long { Err("nextPageToken is far too long".to_owned()) } else { Ok(token) }
 }
 
 impl WireMoney<'_> {

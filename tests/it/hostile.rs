@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rusqlite::types::Value as Sql;
 use serde_json::{Value, json};
+use tink_sandbox::{Action, Endpoint, Fault, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
 use tink_sync::store::sqlite::source;
 use tink_sync::tink::hostile::Answer;
@@ -204,4 +205,30 @@ fn what_is_far_too_long_harms_nobody_else() {
     let sam = Sam::new().set("tink.max_response", "\"64 KiB\"");
     let ran = sam.pass(at(1, [booked("t", -2, "-1", &text)])).expect(10);
     assert_eq!(ran.ended("c-0").1.as_deref(), Some("too_large"));
+}
+
+#[test]
+fn a_list_longer_than_any_fails_its_connection_alone() {
+    let world = World::new(small(4));
+    let places = [
+        (Endpoint::Consents, "providerConsents"),
+        (Endpoint::Accounts, "accounts"),
+        (Endpoint::Transactions, "transactions"),
+    ];
+    for (n, (place, list)) in places.into_iter().enumerate() {
+        let body = format!("{{\"{list}\":[{}]}}", vec!["{}"; 10_001].join(","));
+        let fault = Fault::new(Action::Garbage(body.into_bytes())).at(place).user(&format!("user-{n}"));
+        world.sandbox.fault(fault.times(Times::Forever));
+    }
+    let ran = world.run(&[]).expect(10);
+    for (n, (_, list)) in places.into_iter().enumerate() {
+        let id = format!("c-{n}");
+        assert_eq!(ran.ended(&id), ("failed".to_owned(), Some("malformed".to_owned())));
+        let error = ran.connections()[&id]["error"].to_string();
+        assert!(error.contains(&format!("{list} has far too many elements")), "{error}");
+    }
+    world.assert_exact(3);
+    world.sandbox.clear_faults();
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
 }

@@ -64,3 +64,43 @@ async fn a_refused_page_token_starts_the_walk_again_once() {
     assert_eq!(pages.next().await.unwrap_err().kind, ErrorKind::BadRequest);
     assert_eq!(fake.count("transactions"), 4);
 }
+
+/// Limits as users have them.
+fn roomy(fake: &Fake) -> Options {
+    Options { max_response: 16 << 20, ..options(fake) }
+}
+
+#[tokio::test]
+async fn a_walk_over_more_records_than_fit_in_memory_ends_after_the_page_that_is_too_much() {
+    let fake = Fake::start().await;
+    let id = "i".repeat(16 * 1024 - 8);
+    let page = |n: usize| {
+        let records: Vec<String> =
+            (0..900).map(|k| format!(r#"{{"id":"{id}{:08}"}}"#, n * 900 + k)).collect();
+        Reply::new(200, format!(r#"{{"transactions":[{}],"nextPageToken":"{n}"}}"#, records.join(",")))
+    };
+    // 6,120 ids of 16 KiB are the limit, and the seventh page goes beyond.
+    fake.on("transactions", (0..8).map(page));
+    let session = client_with(roomy(&fake)).session(user());
+    let mut pages = session.transactions(&"acc".into(), &Window { from: None, to: date(2026, 8, 31) });
+    for _ in 0..7 {
+        assert_eq!(pages.next().await.unwrap().map(|rows| rows.len()), Some(900));
+    }
+    let error = pages.next().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooLarge);
+    assert!(error.detail.contains("sync.history"), "{error}");
+    assert_eq!(fake.count("transactions"), 7);
+}
+
+#[tokio::test]
+async fn nobody_has_as_many_accounts() {
+    let fake = Fake::start().await;
+    let page = |n: usize| {
+        let accounts: Vec<String> = (0..500).map(|k| format!(r#"{{"id":"{}"}}"#, n * 500 + k)).collect();
+        Reply::new(200, format!(r#"{{"accounts":[{}],"nextPageToken":"{n}"}}"#, accounts.join(",")))
+    };
+    fake.on("accounts", (0..6).map(page));
+    let error = client_with(roomy(&fake)).session(user()).accounts().await.unwrap_err();
+    assert_eq!((error.kind, error.detail.as_str()), (ErrorKind::TooLarge, "more than 2000 accounts"));
+    assert_eq!(fake.count("accounts"), 5);
+}

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Raw, body, id, integer, json_object, object, required, soft_text, text};
+use super::{LONGEST_WORD, Raw, body, id, integer, json_object, limited, object, required, soft_word, text};
 use crate::domain::consent::Consent;
 use crate::domain::ids::AccountId;
 
@@ -46,22 +46,25 @@ pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<Vec<Consent>, String> {
 
 fn consent(raw: Raw<'_>) -> Result<Consent, String> {
     let wire: WireConsent<'_> = object(raw)?;
-    let account_ids = wire.account_ids.unwrap_or_default().into_iter();
+    let account_ids = limited(wire.account_ids.unwrap_or_default(), "accountIds")?.into_iter();
     let account_ids: Result<Vec<AccountId>, String> =
         account_ids.map(|raw| id(Some(raw), "accountIds").map(AccountId::from)).collect();
     let status = text(wire.status, "status")?.unwrap_or_default();
+    if status.len() > LONGEST_WORD {
+        return Err("status is far too long".to_owned());
+    }
     let error: Option<WireError<'_>> = wire.detailed_error.and_then(|raw| object(raw).ok());
     let details = error.as_ref().and_then(|error| error.details.as_ref());
     Ok(Consent {
         credentials_id: id(wire.credentials_id, "credentialsId")?.into(),
-        provider: soft_text(wire.provider_name),
+        provider: soft_word(wire.provider_name),
         account_ids: account_ids?,
         status: status.strip_prefix("STATUS_").unwrap_or(&status).to_owned(),
         status_updated: time(wire.status_updated),
         expires_at: time(wire.session_expiry_date),
         extendable: wire.session_extendable.and_then(|raw| serde_json::from_str(raw.get()).ok()),
-        error_type: error.as_ref().and_then(|error| soft_text(error.r#type)),
-        error_reason: details.and_then(|details| soft_text(details.reason)),
+        error_type: error.as_ref().and_then(|error| soft_word(error.r#type)),
+        error_reason: details.and_then(|details| soft_word(details.reason)),
     })
 }
 
@@ -126,5 +129,22 @@ mod tests {
             assert!(consents(json.as_bytes()).is_err(), "{json}");
         }
         assert_eq!(consents(br#"{"providerConsents":[]}"#), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn words_and_lists_beyond_reason_are_left_out_or_refused() {
+        let long = "x".repeat(257);
+        let soft = format!(
+            r#","providerName":"{long}","detailedError":{{"type":"{long}","details":{{"reason":"{long}"}}}}"#
+        );
+        let consent = one(&soft).unwrap();
+        assert_eq!((consent.provider, consent.error_type, consent.error_reason), (None, None, None));
+        assert_eq!(one(&format!(r#","status":"{long}""#)).unwrap_err(), "consent 0: status is far too long");
+        let ids = vec!["\"a\""; 10_001].join(",");
+        let reason = one(&format!(r#","accountIds":[{ids}]"#)).unwrap_err();
+        assert_eq!(reason, "consent 0: accountIds has far too many elements");
+        let many = vec![r#"{"credentialsId":"c"}"#; 10_001].join(",");
+        let reason = consents(format!(r#"{{"providerConsents":[{many}]}}"#).as_bytes()).unwrap_err();
+        assert_eq!(reason, "providerConsents has far too many elements");
     }
 }

@@ -23,6 +23,8 @@ pub enum Record {
         transaction: Transaction,
         /// Its JSON as sent, if `Options::keep_raw` is set.
         raw: Option<Box<str>>,
+        /// Bytes of its JSON.
+        size: usize,
     },
     /// A record that is no transaction one could store.
     Unreadable {
@@ -33,6 +35,16 @@ pub enum Record {
         /// Its JSON as sent, at most 64 KiB.
         raw: String,
     },
+}
+
+impl Record {
+    /// Its id, if that could be read.
+    pub(in crate::tink) fn id(&self) -> Option<&TransactionId> {
+        match self {
+            Self::Row { transaction, .. } => Some(&transaction.id),
+            Self::Unreadable { id, .. } => id.as_ref(),
+        }
+    }
 }
 
 impl fmt::Debug for Record {
@@ -147,7 +159,9 @@ pub(in crate::tink) fn transactions(
 
 fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool) -> Record {
     match transaction(raw, account) {
-        Ok(transaction) => Record::Row { transaction, raw: keep_raw.then(|| raw.get().into()) },
+        Ok(transaction) => {
+            Record::Row { transaction, raw: keep_raw.then(|| raw.get().into()), size: raw.get().len() }
+        }
         Err(reason) => {
             let found = object::<OnlyId<'_>>(raw).ok().and_then(|only| id(only.id, "id").ok());
             let end = raw.get().floor_char_boundary(MAX_RAW);

@@ -172,3 +172,19 @@ proptest! {
         prop_assert!(transactions(cut, &"a".into(), true).is_err());
     }
 }
+
+#[test]
+fn a_page_longer_than_any_is_refused_and_one_of_odd_length_is_not() {
+    for (count, is_read) in [(101, true), (10_000, true), (10_001, false)] {
+        let records = vec!["{}"; count].join(",");
+        let page = transactions(format!(r#"{{"transactions":[{records}]}}"#).as_bytes(), &"a".into(), false);
+        assert_eq!(page.map(|page| page.rows.len()).ok(), is_read.then_some(count));
+    }
+    let token = "t".repeat(16 * 1024 + 1);
+    let page = transactions(
+        format!(r#"{{"transactions":[],"nextPageToken":"{token}"}}"#).as_bytes(),
+        &"a".into(),
+        false,
+    );
+    assert_eq!(page.err().as_deref(), Some("nextPageToken is far too long"));
+}
