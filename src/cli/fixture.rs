@@ -158,6 +158,7 @@ impl Fixture {
             not_before: failed.then(|| now + SignedDuration::from_hours(2)),
             next_due: if succeeded { now + SignedDuration::from_hours(5) } else { now },
             again: false,
+            judged: Vec::new(),
         }
     }
 }

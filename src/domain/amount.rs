@@ -66,7 +66,7 @@ impl fmt::Display for Amount {
 }
 
 /// Splits an integer text into its sign and its digits without leading zeros (none left for zero).
-fn integer(text: &str) -> Result<(bool, &str), AmountError> {
+pub(super) fn integer(text: &str) -> Result<(bool, &str), AmountError> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -78,7 +78,7 @@ fn integer(text: &str) -> Result<(bool, &str), AmountError> {
 }
 
 /// Writes `digits × 10^(−scale)`; `digits` is not empty and has no leading zero.
-fn place_point(negative: bool, digits: &str, scale: i32) -> String {
+pub(super) fn place_point(negative: bool, digits: &str, scale: i32) -> String {
     let places = scale.unsigned_abs() as usize;
     let mut text = String::with_capacity(digits.len() + places + 3);
     if negative {

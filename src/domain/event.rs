@@ -139,6 +139,15 @@ pub enum Event {
         /// How many.
         records: u64,
     },
+    /// The balances of accounts have newly come to differ from what their rows explain.
+    BalanceDiffers {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// Its user.
+        user_id: UserId,
+        /// How many of its accounts.
+        accounts: u64,
+    },
     /// Tink as a whole does not answer; claiming waits.
     Waiting(String),
     /// Tink as a whole answers again.

@@ -2,11 +2,13 @@
 
 pub mod account;
 pub mod amount;
+pub mod balance;
 pub mod connection;
 pub mod consent;
 pub mod event;
 pub mod hook;
 pub mod ids;
 pub mod outcome;
+pub mod total;
 pub mod transaction;
 pub mod window;

@@ -18,6 +18,7 @@ const QUARANTINED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a07";
 const UNREACHABLE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08";
 const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
 const BANK_TROUBLED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0b";
+const BALANCE_DIFFERS: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0d";
 const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
 const HOOK_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0c";
 
@@ -134,6 +135,16 @@ pub fn write(run_id: &str, event: &Event) {
         Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
             of_connection(event);
         }
+        Event::BalanceDiffers { connection_id, user_id, accounts } => record!(
+            Severity::Notice,
+            message_id = BALANCE_DIFFERS,
+            tink.run_id = run_id,
+            tink.connection_id = connection_id.as_str(),
+            tink.user_id = user_id.as_str(),
+            tink.accounts = accounts,
+            "the balance of {accounts} account(s) of connection {connection_id} moved by something else than the \
+             booked rows; tink-sync why {connection_id} says by how much"
+        ),
         Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),
         Event::Resumed => tracing::info!(target: NOTICE, "Tink answers again, the pass goes on"),
         Event::Unreachable { error, reason } => tracing::error!(

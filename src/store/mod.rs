@@ -112,6 +112,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Writes rows of one account, all or nothing; returns how many records are new in the quarantine.
     fn commit(&self, lease: &Lease, commit: RowCommit) -> impl Future<Output = Result<u64>> + Send;
 
+    /// What there is to judge of the balances of these accounts, after complete walks of them.
+    fn ledgers(&self, accounts: Vec<i64>) -> impl Future<Output = Result<Vec<Ledger>>> + Send;
+
     /// Writes the outcome and releases the lease; returns what the run record now says. Without the lease
     /// only the run record is written: it is this run's own. None if the connection was forgotten meanwhile.
     fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Option<Finished>>> + Send;

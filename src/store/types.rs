@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::domain::account::Account;
+use crate::domain::balance::{Books, Proof};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::hook::HookEvent;
@@ -390,6 +391,30 @@ pub struct Record {
     pub next_due: Timestamp,
     /// To be tried again in the second round of this run.
     pub again: bool,
+    /// What was judged of its accounts' balances.
+    pub judged: Vec<Judgement>,
+}
+
+/// What there is to judge of one account's balance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Key of the account.
+    pub account: i64,
+    /// Tink's id of it.
+    pub account_id: AccountId,
+    /// What balance and rows say now.
+    pub books: Books,
+    /// What was judged before.
+    pub proof: Proof,
+}
+
+/// A new judgement, to be written with the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it is made of.
+    pub ledger: Ledger,
+    /// What is judged now.
+    pub after: Proof,
 }
 
 /// A consent warning that is due.

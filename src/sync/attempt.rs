@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::balance;
 use super::connection::{Context, Ending, Story, Tally, Trouble};
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
@@ -170,13 +171,18 @@ async fn settle<S: Store>(
         not_before: policy::not_before(ending.outcome, failures, ending.retry_after, ended),
         next_due: if succeeded { began.saturating_add(rest).unwrap_or(Timestamp::MAX) } else { ended },
         again,
+        judged: ending.judged,
     };
+    let opened = balance::opened(&record.judged);
     let (finished, again) = match ctx.store.record(&claim.lease, record).await {
         Ok(Some(finished)) => (Ok(finished), again),
         Ok(None) => (Ok(forgotten(&claim, began, ended)), false),
         Err(error) => (Err(error), again),
     };
     let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
+    if finished.is_ok() {
+        balance::tell(ctx, &claim, opened);
+    }
     Done {
         finished,
         user_id: claim.user_id,

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::balance;
 use super::freshen::{Freshen, freshen};
 use super::policy::{self, Hint};
 use super::rotation::Renewals;
-use super::walk::Walk;
+use super::walk::{End, Walk};
 use super::{accounts, policy::Verdict};
 use crate::clock::Clock;
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::{Claim, ConsentStep, OverviewSaved, Store, StoreError, StoredAccount};
+use crate::store::{Claim, ConsentStep, Judgement, OverviewSaved, Store, StoreError, StoredAccount};
 use crate::tink::{self, Client, Session};
 
 /// The settings of the sync that every connection shares.
@@ -154,13 +155,24 @@ pub struct Ending {
     pub transient: bool,
     /// What it says about Tink as a whole.
     pub hint: Hint,
+    /// What was judged of the accounts' balances.
+    pub judged: Vec<Judgement>,
 }
 
 impl Ending {
     /// An ending without an error.
     pub fn new(outcome: Outcome, reason: Option<Reason>) -> Self {
         let hint = Hint::Answers;
-        Self { outcome, reason, error: None, request_id: None, retry_after: None, transient: false, hint }
+        Self {
+            outcome,
+            reason,
+            error: None,
+            request_id: None,
+            retry_after: None,
+            transient: false,
+            hint,
+            judged: Vec::new(),
+        }
     }
 
     /// An ending with a sentence.
@@ -178,6 +190,7 @@ impl Ending {
             retry_after: error.retry_after,
             transient,
             hint: policy::hint(error),
+            judged: Vec::new(),
         }
     }
 }
@@ -236,8 +249,9 @@ impl<S: Store> Story<'_, S> {
         }
         self.tally.add(|counts| counts.accounts = listed.len() as u64);
         let saved = self.keep_overview(&stored, listed, &consents).await?;
-        let walked = self.walk_all(&stored, &saved, &consents).await?;
-        Ok(self.conclude(walked, &consents, saved.changed))
+        let mut walked = self.walk_all(&stored, &saved, &consents).await?;
+        let judged = balance::judge(self, std::mem::take(&mut walked.sealed)).await?;
+        Ok(Ending { judged, ..self.conclude(walked, &consents, saved.changed) })
     }
 
     /// The current time.
@@ -340,10 +354,11 @@ impl<S: Store> Story<'_, S> {
                 continue;
             }
             match walk.run().await {
-                Ok(reason) => {
+                Ok(End { sealed, note }) => {
                     walked.done += 1;
-                    walked.suspect |= reason == Some(Reason::MassVanish);
-                    walked.note = walked.note.or(reason);
+                    walked.sealed.extend(sealed.then_some(account.key));
+                    walked.suspect |= note == Some(Reason::MassVanish);
+                    walked.note = walked.note.or(note);
                 }
                 Err(Trouble::Tink(error)) if self.is_explained(&error, consents, account) => {
                     walked.explained += 1;
@@ -395,6 +410,8 @@ impl<S: Store> Story<'_, S> {
 #[derive(Default)]
 struct Walked {
     done: usize,
+    /// Accounts whose rows are complete as of the account list.
+    sealed: Vec<i64>,
     explained: usize,
     suspect: bool,
     entitlement_over: bool,

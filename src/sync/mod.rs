@@ -4,6 +4,7 @@
 
 pub mod accounts;
 mod attempt;
+mod balance;
 pub mod connection;
 pub mod freshen;
 pub mod pass;

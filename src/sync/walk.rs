@@ -41,6 +41,15 @@ pub struct Walk<'a, S> {
     pub healthy: bool,
 }
 
+/// How a walk ended that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// It was complete, and the account healthy: the rows are Tink's as of the refresh in the account list.
+    pub sealed: bool,
+    /// A reason that is worth telling although it went well.
+    pub note: Option<Reason>,
+}
+
 /// What has been read and not yet written.
 #[derive(Default)]
 struct Gathered {
@@ -127,8 +136,8 @@ impl<S: Store> Walk<'_, S> {
             || self.account.complete_through.is_none()
     }
 
-    /// Reads all pages and commits; returns a reason that is worth telling although it went well.
-    pub async fn run(&self) -> Result<Option<Reason>, Trouble> {
+    /// Reads all pages and commits.
+    pub async fn run(&self) -> Result<End, Trouble> {
         let window = self.window();
         let mut gathered = Gathered::default();
         let mut pages = self.story.session.transactions(&self.account.account.id, &window);
@@ -252,12 +261,12 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
-    async fn seal(&self, window: &Window, mut gathered: Gathered) -> Result<Option<Reason>, Trouble> {
+    async fn seal(&self, window: &Window, mut gathered: Gathered) -> Result<End, Trouble> {
         let oldest = gathered.oldest();
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
         if !self.healthy || gathered.is_illegible() {
             self.commit(commit).await?;
-            return Ok(None);
+            return Ok(End { sealed: false, note: None });
         }
         let live = self.live_rows(window, &commit.changes).await?;
         let (suspect, settled) = if gathered.is_conclusive() {
@@ -270,10 +279,11 @@ impl<S: Store> Walk<'_, S> {
         let unmatched = self.account.repairing && self.has_unmatched(&live, &commit.changes, oldest);
         commit.seal = Some(self.proof(window, suspect, settled));
         self.commit(commit).await?;
-        match suspect {
-            Some(_) => Ok(Some(Reason::MassVanish)),
-            None => Ok(unmatched.then_some(Reason::ReconsentUnmatched)),
-        }
+        let note = match suspect {
+            Some(_) => Some(Reason::MassVanish),
+            None => unmatched.then_some(Reason::ReconsentUnmatched),
+        };
+        Ok(End { sealed: true, note })
     }
 
     /// Removes what is absent if nothing forbids it. Returns since which refresh too much is missing,

@@ -14,6 +14,7 @@ mod application;
 mod architecture;
 mod audit;
 mod backoff;
+mod balance;
 mod clock;
 mod consents;
 mod days;

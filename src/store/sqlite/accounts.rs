@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, named_params, params};
 
+use super::balances;
 use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
@@ -178,7 +179,9 @@ fn insert(db: &Connection, connection: i64, account: &Account) -> rusqlite::Resu
                  ?1, ?2, ?3, ?4)",
     )?
     .execute(params![connection, account.id.as_str(), account.name, account.kind])?;
-    Ok(db.last_insert_rowid())
+    let key = db.last_insert_rowid();
+    balances::open(db, key)?;
+    Ok(key)
 }
 
 fn remember_id(db: &Connection, connection: i64, key: i64, id: &AccountId) -> rusqlite::Result<()> {
@@ -244,7 +247,9 @@ const OF_CONNECTION: [(&str, &str); 3] = [
     ("ts_account_ids", "connection = ?1"),
     ("ts_accounts", "connection = ?1"),
 ];
-const OF_ACCOUNT: [(&str, &str); 2] = [
+const OF_ACCOUNT: [(&str, &str); 4] = [
+    ("ts_sums", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
+    ("ts_balances", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
     ("ts_transactions", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
     ("ts_quarantine", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
 ];

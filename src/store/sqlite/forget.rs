@@ -18,13 +18,15 @@ pub(super) const ACTION: &str = "connection.forgotten";
 const ACCOUNTS: &str = "(SELECT key FROM ts_accounts WHERE connection = :key)";
 
 /// What goes with a connection, in this order: the table, and which of its rows.
-fn erased() -> [(&'static str, String); 12] {
+fn erased() -> [(&'static str, String); 14] {
     let of_account = format!("account IN {ACCOUNTS}");
     let of_transaction = format!("transaction_key IN (SELECT key FROM ts_transactions WHERE {of_account})");
     let of_connection = || "connection = :key".to_owned();
     [
         ("ts_raw", of_transaction),
         ("ts_transactions", of_account.clone()),
+        ("ts_sums", of_account.clone()),
+        ("ts_balances", of_account.clone()),
         ("ts_quarantine", of_account),
         ("ts_account_ids", of_connection()),
         ("ts_accounts", of_connection()),

@@ -6,6 +6,7 @@
 //! and nothing of the file changes.
 
 mod accounts;
+mod balances;
 mod codec;
 mod events;
 pub mod export;
@@ -28,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 
 use super::types::{
-    Asking, Claims, ConsentStep, Lease, LeftOver, LiveQuery, LiveRow, NewRun, Outgoing, Overview,
+    Asking, Claims, ConsentStep, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, Outgoing, Overview,
     OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunEnd, RunTotals,
     SealedTokens, Selection, Skipped, StoredAccount, StoredRow,
 };
@@ -410,6 +411,10 @@ impl Store for SqliteStore {
                 Ok(quarantined)
             })
             .await
+    }
+
+    async fn ledgers(&self, accounts: Vec<i64>) -> Result<Vec<Ledger>> {
+        self.worker.read("read balances", move |db| balances::ledgers(db, &accounts)).await
     }
 
     async fn record(&self, lease: &Lease, record: Record) -> Result<Option<Finished>> {

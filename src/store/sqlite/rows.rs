@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, Statement, ToSql, named_params, params};
 
+use super::balances::{self, Changes};
 use super::codec::{self, DateColumn, IdColumn, Millis, TimeColumn};
 use super::runs::unsigned;
 use crate::domain::ids::TransactionId;
@@ -86,10 +87,12 @@ pub fn live(db: &Connection, query: &LiveQuery) -> rusqlite::Result<Vec<LiveRow>
 pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result<u64> {
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
-    let mut writer = Writer { db, run, commit, next: reserve(db, numbered)? };
+    let sums = if numbered > 0 { Changes::begin(db, commit.account)? } else { None };
+    let mut writer = Writer { db, run, commit, next: reserve(db, numbered)?, sums };
     writer.insert()?;
     writer.update()?;
     writer.remove()?;
+    writer.sums.map_or(Ok(()), |sums| sums.end(db))?;
     for key in &changes.touch {
         db.prepare_cached("UPDATE ts_transactions SET generation = ?2, missed = 0 WHERE key = ?1")?
             .execute([*key, commit.generation])?;
@@ -105,6 +108,7 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
     }
     if let Some(proof) = &commit.seal {
         seal(db, commit.account, proof)?;
+        balances::catch_up(db, commit.account)?;
     }
     Ok(new)
 }
@@ -148,12 +152,25 @@ struct Writer<'a> {
     run: i64,
     commit: &'a RowCommit,
     next: i64,
+    /// What it does to the sums of the account's rows.
+    sums: Option<Changes>,
 }
 
 impl Writer<'_> {
     fn seq(&mut self) -> i64 {
         self.next += 1;
         self.next - 1
+    }
+
+    fn count(&mut self, row: &Transaction) {
+        if let Some(sums) = &mut self.sums {
+            sums.add(row);
+        }
+    }
+
+    /// To be called before the row changes.
+    fn discount(&mut self, key: i64) -> rusqlite::Result<()> {
+        self.sums.as_mut().map_or(Ok(()), |sums| sums.take(self.db, key))
     }
 
     fn insert(&mut self) -> rusqlite::Result<()> {
@@ -165,6 +182,7 @@ impl Writer<'_> {
             self.bind(&mut statement, &row.transaction, seq)?;
             statement.raw_execute()?;
             self.keep_raw(self.db.last_insert_rowid(), row)?;
+            self.count(&row.transaction);
         }
         Ok(())
     }
@@ -173,10 +191,12 @@ impl Writer<'_> {
         let mut statement = self.db.prepare_cached(UPDATE)?;
         for (key, row) in &self.commit.changes.update {
             let seq = self.seq();
+            self.discount(*key)?;
             statement.raw_bind_parameter(":key", key)?;
             self.bind(&mut statement, &row.transaction, seq)?;
             statement.raw_execute()?;
             self.keep_raw(*key, row)?;
+            self.count(&row.transaction);
         }
         Ok(())
     }
@@ -220,6 +240,7 @@ impl Writer<'_> {
                 Removal::Replaced { by, rule } => ("replaced", Some(IdColumn(by.clone())), Some(*rule)),
             };
             let seq = self.seq();
+            self.discount(*key)?;
             self.db
                 .prepare_cached(
                     "UPDATE ts_transactions SET removed_at = :at, removed_reason = :reason, replaced_by = :by,

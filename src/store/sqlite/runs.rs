@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::codec::{self, Millis};
 use super::thread::Context;
 use super::tokens;
-use super::{Fail, accounts, events, plan};
+use super::{Fail, accounts, balances, events, plan};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::outcome::{Counts, Outcome, Reason};
@@ -181,6 +181,7 @@ pub fn record(
     if ours {
         let before = events::Before::of(db, lease.connection)?;
         update_connection(db, lease, record)?;
+        balances::save(db, lease.run, &record.judged)?;
         events::recorded(db, context, lease, record, &before)?;
     }
     let finished = db

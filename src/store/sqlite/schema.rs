@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_initial", include_str!("migrations/0001_initial.sql")),
     ("0002_tokens", include_str!("migrations/0002_tokens.sql")),
     ("0003_events", include_str!("migrations/0003_events.sql")),
+    ("0004_balances", include_str!("migrations/0004_balances.sql")),
 ];
 
 /// The schema version this binary knows.

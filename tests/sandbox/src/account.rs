@@ -2,9 +2,10 @@
 //!
 //! Whether it exists on a day is `world`'s business, its names and JSON are `banking`'s.
 
+use crate::detail;
 use crate::hash::{Dice, Id, mix};
 use crate::money::Money;
-use crate::row::{self, Row};
+use crate::row::{self, Row, Status};
 use crate::world::View;
 
 /// A currency and its decimals.
@@ -32,6 +33,9 @@ const CURRENCIES: [Currency; 10] = [
     currency("JPY", 0),
     currency("KWD", 3),
 ];
+
+/// What one unit of any other currency is worth.
+const RATE: i128 = 4;
 
 /// One account of a user on a day.
 #[derive(Debug)]
@@ -67,16 +71,51 @@ impl<'a> Account<'a> {
         if drawn.code == self.currency.code { currency("CHF", 2) } else { drawn }
     }
 
-    /// Its booked balance on the day.
+    /// Its booked balance on the day: what it opened with and every booked row since. Rows in another currency count
+    /// at a rate that nobody is told; rows of undefined status count, too.
     pub fn balance(&self) -> Money {
-        let mut dice = Dice::new(mix(self.key, u64::from(self.view.day)), 3);
+        let mut dice = Dice::new(self.key, 3);
         let Currency { code, decimals } = self.currency;
-        let unscaled = i128::from(dice.below(2_000_000)) - 200_000;
-        let money = Money { unscaled, scale: decimals, currency: code };
-        match dice.below(8) {
-            0 => money.rescaled(),
-            1 => Money { unscaled: i128::from(dice.below(200)), scale: -3, ..money },
-            _ => money,
+        let opening =
+            Money { unscaled: i128::from(dice.below(2_000_000)) - 200_000, scale: decimals, currency: code };
+        let rows = self.rows();
+        let booked = rows.iter().filter(|row| row.status != Status::Pending);
+        let balance = booked.fold(opening, |sum, row| {
+            let money = detail::money_of(row, self);
+            let rate = if money.currency == code { 1 } else { RATE };
+            sum.plus(money.unscaled * rate, money.scale)
+        });
+        let mut today = Dice::new(mix(self.key, u64::from(self.view.day)), 3);
+        if today.below(8) == 0 { balance.rescaled() } else { balance }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{Config, Rates};
+    use crate::world::{UserKey, World};
+
+    #[test]
+    fn the_balance_moves_by_the_booked_rows_of_the_day() {
+        let world = World::new(&Config { rates: Rates::none(), ..Config::default() });
+        let plan = world.seeded_plan(UserKey(1));
+        let refreshes = BTreeMap::new();
+        let mut last: Option<(Money, Money)> = None;
+        for day in 0..5 {
+            let view = View::new(&world, UserKey(1), &plan, day, &refreshes);
+            let account = Account::new(&view, 0);
+            let nothing = Money { unscaled: 0, scale: 0, currency: account.currency.code };
+            let booked = account.rows().into_iter().filter(|row| row.status == Status::Booked);
+            let rows = booked.map(|row| detail::money_of(&row, &account));
+            let sum = rows.fold(nothing, |sum, money| sum.plus(money.unscaled, money.scale));
+            let opening = account.balance().plus(-sum.unscaled, sum.scale);
+            assert!(
+                last.is_none_or(|(before, rows)| before.canonical() == opening.canonical() && rows != sum)
+            );
+            last = Some((opening, sum));
         }
     }
 }

@@ -94,6 +94,11 @@ fn provider_id(row: &Row, generation: u64, dice: &mut Dice) -> Option<String> {
     })
 }
 
+/// The amount of `row` alone; it is the first thing that is drawn.
+pub fn money_of(row: &Row, account: &Account<'_>) -> Money {
+    money(row, account, &mut Dice::new(row.key, 10))
+}
+
 fn money(row: &Row, account: &Account<'_>, dice: &mut Dice) -> Money {
     let rates = &account.view.world.rates;
     let currency =

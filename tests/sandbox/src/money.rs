@@ -20,6 +20,17 @@ impl Money {
         decimal(sign, &self.unscaled.unsigned_abs().to_string(), self.scale)
     }
 
+    /// This and `unscaled` × 10^(−`scale`) of the same currency.
+    pub fn plus(self, unscaled: i128, scale: i32) -> Self {
+        let common = self.scale.max(scale);
+        let at_common = |unscaled: i128, scale: i32| unscaled * 10_i128.pow(common.abs_diff(scale));
+        Self {
+            unscaled: at_common(self.unscaled, self.scale) + at_common(unscaled, scale),
+            scale: common,
+            ..self
+        }
+    }
+
     /// The same value with one digit more behind the point.
     pub fn rescaled(self) -> Self {
         Self { unscaled: self.unscaled * 10, scale: self.scale + 1, ..self }
@@ -82,6 +93,13 @@ mod tests {
         {
             assert_eq!(canonical(unscaled, scale), None);
         }
+    }
+
+    #[test]
+    fn sums_are_exact_at_any_two_scales() {
+        let money = Money { unscaled: -2308, scale: 2, currency: "EUR" };
+        assert_eq!(money.plus(19, -3).canonical(), "18976.92");
+        assert_eq!(money.plus(5, 3).canonical(), "-23.075");
     }
 
     #[test]

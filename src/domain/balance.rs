@@ -1,0 +1,304 @@
+//! The balance proof: what a bank says an account holds must move by exactly the booked rows that came or
+//! went meanwhile. Pure: numbers and times in, a judgement out; when to judge, and that balance and rows
+//! are of one refresh, is the caller's business.
+//!
+//! The booked balance less the sum of all booked rows is what the account held before the first of them, its
+//! *opening*. It is kept once (the anchor) and must come out the same after every complete walk, whatever rows
+//! were added, corrected or removed in between. If it does not, the difference is kept, with since when, and
+//! ends only when the numbers agree again or a person accepts it; the anchor does not move meanwhile.
+//!
+//! What cannot be known is not guessed:
+//!
+//! * Rows dated before the account's first day (its oldest row when it was first anchored) are history that
+//!   came later and mean nothing to the balance, or bookings that came late and count: both are tried.
+//! * Rows in another currency and rows of undefined status move the balance by an unknown amount, if at all.
+//!   While they change, nothing is proven, and the anchor starts anew; so it does when records leave a quarantine
+//!   in which they were when it was set.
+//! * An open difference is carried over such a new start, for nothing has explained it.
+//!
+//! Pending rows never count. It does not see two faults that cancel out, or what was wrong before the anchor.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::amount::Money;
+use super::total::Total;
+use super::transaction::Status;
+
+/// How a live row counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Booked, and dated on the account's first day or later, or not at all.
+    Booked,
+    /// Booked, and dated before the account's first day.
+    Earlier,
+    /// Neither booked nor pending.
+    Undefined,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Booked, Self::Earlier, Self::Undefined];
+
+    /// The text of the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Booked => "booked",
+            Self::Earlier => "earlier",
+            Self::Undefined => "undefined",
+        }
+    }
+
+    /// How a row counts; none if it does not.
+    pub fn of(status: Status, booked_date: Option<Date>, first_day: Option<Date>) -> Option<Self> {
+        match status {
+            Status::Booked if booked_date.zip(first_day).is_some_and(|(date, first)| date < first) => {
+                Some(Self::Earlier)
+            }
+            Status::Booked => Some(Self::Booked),
+            Status::Undefined => Some(Self::Undefined),
+            Status::Pending => None,
+        }
+    }
+}
+
+/// Rows of one part and currency, added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Their exact sum.
+    pub total: Total,
+    /// How many they are; less than none in a change.
+    pub rows: i64,
+}
+
+impl Sum {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 && self.total.is_zero()
+    }
+}
+
+/// The rows of one account, added up by part and currency.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums(pub BTreeMap<(Part, String), Sum>);
+
+impl Sums {
+    /// Counts one more row.
+    pub fn add(&mut self, part: Part, money: &Money) {
+        let sum = self.entry(part, &money.currency);
+        sum.total += &Total::from(&money.amount);
+        sum.rows += 1;
+    }
+
+    /// Counts one row less.
+    pub fn take(&mut self, part: Part, money: &Money) {
+        let sum = self.entry(part, &money.currency);
+        sum.total -= &Total::from(&money.amount);
+        sum.rows -= 1;
+    }
+
+    fn entry(&mut self, part: Part, currency: &str) -> &mut Sum {
+        self.0.entry((part, currency.to_owned())).or_default()
+    }
+
+    fn total(&self, part: Part, currency: &str) -> Total {
+        self.0.get(&(part, currency.to_owned())).map(|sum| sum.total.clone()).unwrap_or_default()
+    }
+
+    /// What nobody knows the part of in a balance of this currency, as a text that changes when it changes.
+    fn unclear(&self, currency: &str) -> String {
+        let mut text = String::new();
+        for ((part, other), sum) in &self.0 {
+            let known = *part == Part::Earlier || (*part == Part::Booked && other == currency);
+            if !known && !sum.is_empty() {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{} {other} {} {};", part.as_str(), sum.rows, sum.total);
+            }
+        }
+        text
+    }
+}
+
+/// What an account's balance and rows say after a complete walk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Books {
+    /// The booked balance, read before the walk.
+    pub balance: Option<Money>,
+    /// `lastRefreshed`, read with it.
+    pub refresh: Option<Timestamp>,
+    /// The live rows, added up.
+    pub sums: Sums,
+    /// Records of the account that wait in quarantine.
+    pub quarantined: u32,
+}
+
+/// The state that later ones are compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The currency of the balance.
+    pub currency: String,
+    /// The balance less the booked rows.
+    pub opening: Total,
+    /// Rows dated before the account's first day.
+    pub earlier: Total,
+    /// Rows whose part in the balance nobody knows.
+    pub unclear: String,
+    /// Records in quarantine.
+    pub quarantined: u32,
+    /// Since when the proof holds without a break.
+    pub since: Timestamp,
+}
+
+/// What the balance holds more (or, negative, less) than the rows explain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// How much; never nothing.
+    pub amount: Total,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// When it came to be this much.
+    pub changed: Timestamp,
+}
+
+/// Why a walk proved nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Tink does not say when it last looked.
+    NoRefresh,
+    /// Tink shows no booked balance.
+    NoBalance,
+    /// The balance is in another currency than before.
+    CurrencyChanged,
+    /// Rows in another currency or of undefined status came, changed or went.
+    UnclearRows,
+    /// Records that were in quarantine when the proof began have left it.
+    Quarantine,
+}
+
+impl Doubt {
+    const ALL: [Self; 5] =
+        [Self::NoRefresh, Self::NoBalance, Self::CurrencyChanged, Self::UnclearRows, Self::Quarantine];
+
+    /// The text of the store and the view.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRefresh => "no_refresh",
+            Self::NoBalance => "no_balance",
+            Self::CurrencyChanged => "currency_changed",
+            Self::UnclearRows => "unclear_rows",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
+    /// Reads the store's text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|doubt| doubt.as_str() == text)
+    }
+}
+
+/// How far the balance of an account is explained by its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// What is compared with; none until the first judgement.
+    pub anchor: Option<Anchor>,
+    /// The refresh that was last judged.
+    pub judged: Option<Timestamp>,
+    /// The last refresh at which all added up.
+    pub proven: Option<Timestamp>,
+    /// What does not add up.
+    pub difference: Option<Difference>,
+    /// Why the last walk proved nothing.
+    pub doubt: Option<Doubt>,
+}
+
+impl Proof {
+    /// Whether this judgement, which followed `before`, stands only if balance and rows are of one refresh
+    /// beyond doubt. That numbers agree is proof of it.
+    pub fn is_delicate(&self, before: &Self) -> bool {
+        let agrees = before.anchor.is_some() && self.proven == self.judged && self.doubt.is_none();
+        !agrees && (self.anchor != before.anchor || self.difference != before.difference)
+    }
+
+    /// Whether a difference is open that was not before.
+    pub fn opens(&self, before: &Self) -> bool {
+        self.difference.is_some() && before.difference.is_none()
+    }
+
+    /// Takes an open difference as it is: the proof starts anew from here. Says whether there was one.
+    pub fn accept(&mut self, now: Timestamp) -> bool {
+        let (Some(anchor), Some(difference)) = (&mut self.anchor, self.difference.take()) else {
+            return false;
+        };
+        anchor.opening += &difference.amount;
+        anchor.since = now;
+        (self.proven, self.doubt) = (self.judged, None);
+        true
+    }
+}
+
+/// Judges the state after a complete walk.
+pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
+    let nothing = |doubt| Proof { doubt: Some(doubt), ..before.clone() };
+    let Some(refresh) = books.refresh else { return nothing(Doubt::NoRefresh) };
+    let Some(balance) = &books.balance else { return nothing(Doubt::NoBalance) };
+    let seen = measure(books, balance, now);
+    let after = Proof { judged: Some(refresh), doubt: None, ..before.clone() };
+    let Some(anchor) = &before.anchor else {
+        return Proof { anchor: Some(seen), proven: Some(refresh), ..after };
+    };
+    if anchor.currency != seen.currency {
+        let doubt = Some(Doubt::CurrencyChanged);
+        return Proof { anchor: Some(seen), difference: None, doubt, ..after };
+    }
+    let gap = seen.opening.minus(&anchor.opening);
+    if gap.is_zero() || gap == seen.earlier.minus(&anchor.earlier) {
+        let anchor = Anchor { since: anchor.since, ..seen };
+        return Proof { anchor: Some(anchor), proven: Some(refresh), difference: None, ..after };
+    }
+    if let Some(doubt) = doubt(anchor, &seen) {
+        return Proof { anchor: Some(carried(seen, before)), doubt: Some(doubt), ..after };
+    }
+    let (since, changed) = match &before.difference {
+        Some(open) if open.amount == gap => (open.since, open.changed),
+        Some(open) => (open.since, now),
+        None => (now, now),
+    };
+    Proof { difference: Some(Difference { amount: gap, since, changed }), ..after }
+}
+
+fn measure(books: &Books, balance: &Money, now: Timestamp) -> Anchor {
+    let currency = &balance.currency;
+    Anchor {
+        opening: Total::from(&balance.amount).minus(&books.sums.total(Part::Booked, currency)),
+        earlier: books.sums.total(Part::Earlier, currency),
+        unclear: books.sums.unclear(currency),
+        currency: currency.clone(),
+        quarantined: books.quarantined,
+        since: now,
+    }
+}
+
+/// What else than a fault may explain that the numbers do not agree.
+fn doubt(anchor: &Anchor, seen: &Anchor) -> Option<Doubt> {
+    if anchor.unclear != seen.unclear {
+        Some(Doubt::UnclearRows)
+    } else if seen.quarantined < anchor.quarantined {
+        Some(Doubt::Quarantine)
+    } else {
+        None
+    }
+}
+
+/// A new start that leaves an open difference open.
+fn carried(mut seen: Anchor, before: &Proof) -> Anchor {
+    if let Some(open) = &before.difference {
+        seen.opening -= &open.amount;
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! The proof over made-up accounts: honest ones are never accused, and each kind of fault is seen to the cent.
+
+use jiff::SignedDuration;
+use jiff::civil::date;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::amount::Amount;
+
+fn money(cents: i64, currency: &str) -> Money {
+    let amount = Amount::from_parts(&cents.to_string(), "2").unwrap();
+    Money { amount, currency: currency.to_owned() }
+}
+
+fn at(n: u32) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(6 * i64::from(n))
+}
+
+/// An account at a bank and its copy here.
+struct Account {
+    balance: i64,
+    /// Rows here: amount in cents, currency, status, day of June.
+    rows: Vec<(i64, &'static str, Status, i8)>,
+    first_day: Option<Date>,
+    quarantined: u32,
+    n: u32,
+    proof: Proof,
+}
+
+impl Account {
+    fn new(balance: i64, rows: &[i64]) -> Self {
+        let rows = rows.iter().map(|cents| (*cents, "EUR", Status::Booked, 10)).collect();
+        let mut account =
+            Self { balance, rows, first_day: None, quarantined: 0, n: 0, proof: Proof::default() };
+        account.judge();
+        account.first_day = Some(date(2026, 6, 10));
+        account
+    }
+
+    fn books(&self) -> Books {
+        let mut sums = Sums::default();
+        for (cents, currency, status, day) in &self.rows {
+            let day = (*day > 0).then(|| date(2026, 6, *day));
+            if let Some(part) = Part::of(*status, day, self.first_day) {
+                sums.add(part, &money(*cents, currency));
+            }
+        }
+        let balance = Some(money(self.balance, "EUR"));
+        Books { balance, refresh: Some(at(self.n)), sums, quarantined: self.quarantined }
+    }
+
+    /// A refresh later.
+    fn judge(&mut self) -> &Proof {
+        self.n += 1;
+        self.proof = prove(&self.proof, &self.books(), at(self.n));
+        &self.proof
+    }
+
+    /// A booking that is seen on both sides.
+    fn book(&mut self, cents: i64, day: i8) {
+        self.balance += cents;
+        self.rows.push((cents, "EUR", Status::Booked, day));
+    }
+
+    fn difference(&self) -> Option<String> {
+        self.proof.difference.as_ref().map(|difference| difference.amount.to_string())
+    }
+
+    fn assert_proven(&mut self) {
+        let refresh = at(self.n + 1);
+        let proof = self.judge();
+        assert_eq!((&proof.difference, proof.doubt, proof.proven), (&None, None, Some(refresh)));
+    }
+}
+
+#[test]
+fn each_fault_is_seen_to_the_cent_and_ends_when_it_is_mended() {
+    type Fault = fn(&mut Account);
+    let faults: [(&str, Fault, Fault, &str); 5] = [
+        ("a lost row", |a| a.balance -= 1250, |a| a.rows.push((-1250, "EUR", Status::Booked, 12)), "-12.5"),
+        (
+            "a doubled row",
+            |a| a.rows.push(a.rows[0]),
+            |a| {
+                a.rows.remove(3);
+            },
+            "5",
+        ),
+        ("a flipped sign", |a| a.rows[1].0 = 700, |a| a.rows[1].0 = -700, "-14"),
+        (
+            "a lost page",
+            |a| drop(a.rows.drain(..2)),
+            |a| a.rows.extend([(-500, "EUR", Status::Booked, 10), (-700, "EUR", Status::Booked, 10)]),
+            "-12",
+        ),
+        (
+            "a row removed by mistake",
+            |a| {
+                a.rows.remove(0);
+            },
+            |a| a.rows.push((-500, "EUR", Status::Booked, 10)),
+            "-5",
+        ),
+    ];
+    for (name, make, mend, difference) in faults {
+        let mut account = Account::new(100_000, &[-500, -700, 30]);
+        account.assert_proven();
+        make(&mut account);
+        account.judge();
+        assert_eq!(account.difference().as_deref(), Some(difference), "{name}");
+        let (since, proven) = (at(account.n), at(account.n - 1));
+        account.book(-99, 13);
+        account.judge();
+        let open = account.proof.difference.clone().unwrap();
+        assert_eq!((open.amount.to_string().as_str(), open.since, open.changed), (difference, since, since));
+        assert_eq!((account.proof.proven, account.proof.judged), (Some(proven), Some(at(account.n))));
+        mend(&mut account);
+        account.assert_proven();
+    }
+}
+
+#[test]
+fn a_difference_that_grows_keeps_its_beginning() {
+    let mut account = Account::new(0, &[]);
+    account.balance += 100;
+    account.judge();
+    account.balance += 50;
+    account.judge();
+    let open = account.proof.difference.clone().unwrap();
+    assert_eq!((open.amount.to_string().as_str(), open.since, open.changed), ("1.5", at(2), at(3)));
+}
+
+#[test]
+fn history_that_comes_later_is_no_booking_and_a_late_booking_is_one() {
+    let mut account = Account::new(100_000, &[-500]);
+    account.rows.extend([(-70_000, "EUR", Status::Booked, 2), (90, "EUR", Status::Booked, 9)]);
+    account.book(-42, 11);
+    account.assert_proven();
+    account.book(-33, 8);
+    account.assert_proven();
+    account.book(-1, 0);
+    account.assert_proven();
+    account.rows.retain(|row| row.3 != 2);
+    account.assert_proven();
+}
+
+#[test]
+fn pending_rows_never_count_until_they_are_booked() {
+    let mut account = Account::new(100_000, &[]);
+    account.rows.push((-500, "EUR", Status::Pending, 12));
+    account.assert_proven();
+    account.rows[0].2 = Status::Booked;
+    account.balance -= 500;
+    account.assert_proven();
+}
+
+#[test]
+fn rows_of_unknown_weight_prove_nothing_and_accuse_nobody() {
+    for row in [(-500, "SEK", Status::Booked, 12), (-500, "EUR", Status::Undefined, 12)] {
+        let mut account = Account::new(100_000, &[-1]);
+        let proven = account.proof.proven;
+        account.rows.push(row);
+        account.balance -= 47;
+        account.judge();
+        let proof = &account.proof;
+        assert_eq!((proof.doubt, proof.proven, &proof.difference), (Some(Doubt::UnclearRows), proven, &None));
+        account.book(-2, 13);
+        account.assert_proven();
+        // Where the bank does not count them, there is no doubt.
+        account.rows.push(row);
+        account.assert_proven();
+    }
+}
+
+#[test]
+fn a_doubt_does_not_hide_an_open_difference() {
+    let mut account = Account::new(100_000, &[-1]);
+    account.balance -= 1000;
+    account.judge();
+    account.rows.push((-500, "SEK", Status::Booked, 12));
+    account.balance -= 47;
+    account.judge();
+    assert_eq!(
+        (account.proof.doubt, account.difference().as_deref()),
+        (Some(Doubt::UnclearRows), Some("-10"))
+    );
+    account.judge();
+    assert_eq!((account.proof.doubt, account.difference().as_deref()), (None, Some("-10")));
+    account.rows.push((-1000, "EUR", Status::Booked, 12));
+    account.assert_proven();
+}
+
+#[test]
+fn what_leaves_the_quarantine_is_weighed_by_when_it_went_in() {
+    let mut account = Account::new(100_000, &[-1]);
+    account.quarantined = 1;
+    account.balance -= 500;
+    account.judge();
+    assert_eq!(account.difference().as_deref(), Some("-5"));
+    account.quarantined = 0;
+    account.rows.push((-500, "EUR", Status::Booked, 12));
+    account.assert_proven();
+
+    // Here the balance had it from the beginning.
+    account.proof = Proof::default();
+    account.quarantined = 1;
+    account.judge();
+    account.quarantined = 0;
+    account.rows.push((-500, "EUR", Status::Booked, 12));
+    account.judge();
+    assert_eq!((account.proof.doubt, account.difference()), (Some(Doubt::Quarantine), None));
+    account.assert_proven();
+}
+
+#[test]
+fn without_balance_or_refresh_nothing_is_proven_and_the_anchor_stays() {
+    let mut account = Account::new(100_000, &[-1]);
+    let without = |change: fn(&mut Books)| {
+        let mut books = account.books();
+        change(&mut books);
+        prove(&account.proof, &books, at(9))
+    };
+    let none = without(|books| books.balance = None);
+    assert_eq!(none, Proof { doubt: Some(Doubt::NoBalance), ..account.proof.clone() });
+    let none = without(|books| books.refresh = None);
+    assert_eq!(none, Proof { doubt: Some(Doubt::NoRefresh), ..account.proof.clone() });
+    let other = without(|books| books.balance = Some(money(5, "SEK")));
+    assert_eq!((other.doubt, other.anchor.unwrap().currency.as_str()), (Some(Doubt::CurrencyChanged), "SEK"));
+    account.assert_proven();
+}
+
+#[test]
+fn only_what_may_come_of_two_refreshes_is_delicate() {
+    let mut account = Account::new(100_000, &[-1]);
+    let step = |account: &mut Account| {
+        let before = account.proof.clone();
+        let after = account.judge().clone();
+        (after.is_delicate(&before), after.opens(&before))
+    };
+    assert!(account.proof.is_delicate(&Proof::default()), "the first anchor");
+    assert_eq!(step(&mut account), (false, false), "agreement");
+    account.balance += 5;
+    assert_eq!(step(&mut account), (true, true), "a new difference");
+    assert_eq!(step(&mut account), (false, false), "the same difference");
+    account.balance += 5;
+    assert_eq!(step(&mut account), (true, false), "another difference");
+    account.balance -= 10;
+    assert_eq!(step(&mut account), (false, false), "agreement again");
+    account.rows.push((-500, "SEK", Status::Booked, 12));
+    account.balance -= 47;
+    assert_eq!(step(&mut account), (true, false), "a new start");
+}
+
+#[test]
+fn an_accepted_difference_is_the_new_beginning() {
+    let mut account = Account::new(100_000, &[-1]);
+    assert!(!account.proof.accept(at(1)));
+    account.balance += 5;
+    account.judge();
+    assert!(account.proof.accept(at(7)));
+    assert_eq!((account.difference(), account.proof.anchor.as_ref().unwrap().since), (None, at(7)));
+    account.book(-3, 14);
+    account.assert_proven();
+}
+
+#[test]
+fn words_of_the_store_read_back() {
+    for doubt in Doubt::ALL {
+        assert_eq!(Doubt::parse(doubt.as_str()), Some(doubt));
+    }
+}
+
+/// What happens at the bank and here between two refreshes.
+#[derive(Clone, Debug)]
+enum Act {
+    Book(i64, i8),
+    Change(usize, i64),
+    Remove(usize),
+    History(i64),
+    Judge,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let cents = -1_000_000i64..1_000_000;
+    let act = prop_oneof![
+        (cents.clone(), 10i8..28).prop_map(|(cents, day)| Act::Book(cents, day)),
+        (any::<usize>(), cents.clone()).prop_map(|(row, cents)| Act::Change(row, cents)),
+        any::<usize>().prop_map(Act::Remove),
+        cents.prop_map(Act::History),
+        Just(Act::Judge),
+    ];
+    prop::collection::vec(act, 0..60)
+}
+
+impl Account {
+    fn act(&mut self, act: &Act) {
+        let current: Vec<usize> = (0..self.rows.len()).filter(|n| self.rows[*n].3 >= 10).collect();
+        let pick = |n: usize| current.get(n % current.len().max(1)).copied();
+        match act {
+            Act::Book(cents, day) => self.book(*cents, *day),
+            Act::Change(n, cents) => {
+                if let Some(n) = pick(*n) {
+                    self.balance += cents - self.rows[n].0;
+                    self.rows[n].0 = *cents;
+                }
+            }
+            Act::Remove(n) => {
+                if let Some(n) = pick(*n) {
+                    self.balance -= self.rows.remove(n).0;
+                }
+            }
+            Act::History(cents) => self.rows.push((*cents, "EUR", Status::Booked, 3)),
+            Act::Judge => drop(self.judge().clone()),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn honest_books_are_never_accused(opening in any::<i32>(), acts in acts()) {
+        let mut account = Account::new(i64::from(opening), &[]);
+        for act in acts {
+            account.act(&act);
+            prop_assert_eq!((&account.proof.difference, account.proof.doubt), (&None, None));
+        }
+        account.assert_proven();
+    }
+
+    #[test]
+    fn one_fault_is_seen_however_much_happens_around_it(
+        before in acts(), after in acts(), fault in 1i64..1_000_000,
+    ) {
+        let mut account = Account::new(7, &[-5]);
+        for act in before {
+            account.act(&act);
+        }
+        account.assert_proven();
+        account.balance += fault;
+        let honest = |act: &&Act| !matches!(act, Act::History(_));
+        for act in after.iter().filter(honest) {
+            account.act(act);
+        }
+        account.judge();
+        let amount = money(fault, "EUR").amount.to_string();
+        prop_assert_eq!(account.difference(), Some(amount));
+    }
+
+    #[test]
+    fn sums_of_changes_are_the_sums_of_what_is_there(rows in prop::collection::vec((any::<i64>(), 0u8..3), 1..40), gone in any::<usize>()) {
+        let row = |(cents, part): &(i64, u8)| (Part::ALL[usize::from(*part)], money(*cents, "EUR"));
+        let (mut all, mut left) = (Sums::default(), Sums::default());
+        for (n, told) in rows.iter().enumerate() {
+            let (part, money) = row(told);
+            all.add(part, &money);
+            if n != gone % rows.len() {
+                left.add(part, &money);
+            }
+        }
+        let (part, money) = row(&rows[gone % rows.len()]);
+        all.take(part, &money);
+        all.0.retain(|_, sum| !sum.is_empty());
+        left.0.retain(|_, sum| !sum.is_empty());
+        prop_assert_eq!(all, left);
+    }
+}

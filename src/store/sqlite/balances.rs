@@ -1,0 +1,255 @@
+//! Balance proofs in SQLite: the sums of an account's live rows, kept in step with them in the same
+//! transaction, and what was judged. Judges nothing itself; amounts are never added up by SQL, which would make
+//! floats of them.
+
+use jiff::civil::Date;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::codec::{self, DateColumn, Millis, TimeColumn};
+use crate::domain::amount::Money;
+use crate::domain::balance::{Anchor, Books, Difference, Doubt, Part, Proof, Sum, Sums};
+use crate::domain::ids::AccountId;
+use crate::domain::total::Total;
+use crate::domain::transaction::{Status, Transaction};
+use crate::store::types::{Judgement, Ledger};
+
+/// How the sums of one account change in one commit.
+pub struct Changes {
+    account: i64,
+    first_day: Option<Date>,
+    sums: Sums,
+}
+
+impl Changes {
+    /// Begins a commit; none where the rows of the account are not added up yet.
+    pub fn begin(db: &Connection, account: i64) -> rusqlite::Result<Option<Self>> {
+        let kept = db
+            .prepare_cached("SELECT first_day FROM ts_balances WHERE account = ?1")?
+            .query_row([account], |row| codec::date(row, "first_day"))
+            .optional()?;
+        Ok(kept.map(|first_day| Self { account, first_day, sums: Sums::default() }))
+    }
+
+    /// Counts a row that is written now.
+    pub fn add(&mut self, row: &Transaction) {
+        if let Some(part) = Part::of(row.status, row.booked_date, self.first_day) {
+            self.sums.add(part, &row.money);
+        }
+    }
+
+    /// Takes away what the row of this key counts as it is stored, before it is changed or removed.
+    pub fn take(&mut self, db: &Connection, key: i64) -> rusqlite::Result<()> {
+        let mut stored = db.prepare_cached(
+            "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL",
+        )?;
+        let stored = stored.query_row([key], |row| counted(row, self.first_day)).optional()?;
+        if let Some((Some(part), money)) = stored {
+            self.sums.take(part, &money);
+        }
+        Ok(())
+    }
+
+    /// Writes the new sums.
+    pub fn end(self, db: &Connection) -> rusqlite::Result<()> {
+        for ((part, currency), change) in self.sums.0.iter().filter(|(_, change)| !change.is_empty()) {
+            let mut sum = one_sum(db, self.account, *part, currency)?;
+            sum.total += &change.total;
+            sum.rows += change.rows;
+            write_sum(db, self.account, *part, currency, &sum)?;
+        }
+        Ok(())
+    }
+}
+
+fn counted(row: &Row<'_>, first_day: Option<Date>) -> rusqlite::Result<(Option<Part>, Money)> {
+    let money = codec::money(row, "amount", "currency")?
+        .ok_or_else(|| codec::corrupt("amount is NULL".to_owned()))?;
+    let status = Status::parse(&row.get::<_, String>("status")?);
+    Ok((Part::of(status, codec::date(row, "booked_date")?, first_day), money))
+}
+
+fn one_sum(db: &Connection, account: i64, part: Part, currency: &str) -> rusqlite::Result<Sum> {
+    let stored = db
+        .prepare_cached("SELECT total, rows FROM ts_sums WHERE account = ?1 AND part = ?2 AND currency = ?3")?
+        .query_row(params![account, part.as_str(), currency], sum)
+        .optional()?;
+    Ok(stored.unwrap_or_default())
+}
+
+fn sum(row: &Row<'_>) -> rusqlite::Result<Sum> {
+    let total = total(row, "total")?.unwrap_or_default();
+    Ok(Sum { total, rows: row.get("rows")? })
+}
+
+fn write_sum(db: &Connection, account: i64, part: Part, currency: &str, sum: &Sum) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO ts_sums (account, part, currency, total, rows) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![account, part.as_str(), currency, sum.total.to_string(), sum.rows])?;
+    Ok(())
+}
+
+fn total(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Total>> {
+    let text = row.get::<_, Option<String>>(column)?;
+    text.map(|text| Total::parse(&text)).transpose().map_err(|e| codec::corrupt(e.to_string()))
+}
+
+/// The rows of a new account are added up from the first one on.
+pub fn open(db: &Connection, account: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO ts_balances (account) VALUES (?1)")?.execute([account])?;
+    Ok(())
+}
+
+/// Adds up the rows of an account that is older than the proof, once, row by row.
+pub fn catch_up(db: &Connection, account: i64) -> rusqlite::Result<()> {
+    let mut kept = db.prepare_cached("SELECT 1 FROM ts_balances WHERE account = ?1")?;
+    if kept.exists([account])? {
+        return Ok(());
+    }
+    let mut sums = Sums::default();
+    let mut rows = db.prepare(
+        "SELECT status, amount, currency, booked_date FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending'",
+    )?;
+    let mut rows = rows.query([account])?;
+    while let Some(row) = rows.next()? {
+        if let (Some(part), money) = counted(row, None)? {
+            sums.add(part, &money);
+        }
+    }
+    db.execute("DELETE FROM ts_sums WHERE account = ?1", [account])?;
+    for ((part, currency), sum) in &sums.0 {
+        write_sum(db, account, *part, currency, sum)?;
+    }
+    open(db, account)
+}
+
+/// What there is to judge of these accounts; those whose rows are not added up are left out.
+pub fn ledgers(db: &Connection, accounts: &[i64]) -> rusqlite::Result<Vec<Ledger>> {
+    let mut one = db.prepare_cached(
+        "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
+                (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
+         FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1",
+    )?;
+    let mut found = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let sums = sums(db, *account)?;
+        let ledger = one.query_row([account], |row| {
+            Ok(Ledger {
+                account: *account,
+                account_id: AccountId::from(row.get::<_, String>("account_id")?),
+                books: Books {
+                    balance: codec::money(row, "booked_balance", "booked_currency")?,
+                    refresh: codec::time(row, "last_refreshed")?,
+                    quarantined: row.get("waiting")?,
+                    sums,
+                },
+                proof: proof(row)?,
+            })
+        });
+        found.extend(ledger.optional()?);
+    }
+    Ok(found)
+}
+
+fn sums(db: &Connection, account: i64) -> rusqlite::Result<Sums> {
+    let mut statement =
+        db.prepare_cached("SELECT part, currency, total, rows FROM ts_sums WHERE account = ?1")?;
+    let mut rows = statement.query([account])?;
+    let mut sums = Sums::default();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get("part")?;
+        let part = Part::ALL.into_iter().find(|part| part.as_str() == name);
+        let part = part.ok_or_else(|| codec::corrupt(format!("ts_sums.part is {name:?}")))?;
+        sums.0.insert((part, row.get("currency")?), sum(row)?);
+    }
+    Ok(sums)
+}
+
+/// Reads what was judged from a row of `ts_balances`.
+pub fn proof(row: &Row<'_>) -> rusqlite::Result<Proof> {
+    let anchor = match (total(row, "opening")?, codec::millis(row, "anchored_at")?) {
+        (Some(opening), Some(since)) => Some(Anchor {
+            currency: row.get("currency")?,
+            opening,
+            earlier: total(row, "earlier")?.unwrap_or_default(),
+            unclear: row.get("unclear")?,
+            quarantined: row.get("quarantined")?,
+            since,
+        }),
+        _ => None,
+    };
+    let times = (codec::millis(row, "since_at")?, codec::millis(row, "changed_at")?);
+    let difference = match (total(row, "difference")?, times) {
+        (Some(amount), (Some(since), Some(changed))) => Some(Difference { amount, since, changed }),
+        _ => None,
+    };
+    Ok(Proof {
+        anchor,
+        judged: codec::time(row, "judged_refresh")?,
+        proven: codec::time(row, "proven_refresh")?,
+        difference,
+        doubt: row.get::<_, Option<String>>("doubt")?.and_then(|text| Doubt::parse(&text)),
+    })
+}
+
+/// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
+/// accepted a difference meanwhile) is dropped.
+pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result<()> {
+    for Judgement { ledger, after } in judged {
+        let first_day = match (&ledger.proof.anchor, &after.anchor) {
+            (None, Some(_)) => Some(first_day(db, ledger)?),
+            _ => None,
+        };
+        let before = ledger.proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        write(db, ledger.account, Some(run), before.as_deref(), after)?;
+        if let Some(day) = first_day {
+            db.prepare_cached(
+                "UPDATE ts_balances SET first_day = ?2 WHERE account = ?1 AND first_day IS NULL",
+            )?
+            .execute(params![ledger.account, day.map(DateColumn)])?;
+        }
+    }
+    Ok(())
+}
+
+/// The day of the account's oldest row; what is dated before is history. Of an account without rows, the day it
+/// was refreshed.
+fn first_day(db: &Connection, ledger: &Ledger) -> rusqlite::Result<Option<Date>> {
+    let oldest: Option<DateColumn> = db
+        .prepare_cached(
+            "SELECT min(booked_date) FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL",
+        )?
+        .query_row([ledger.account], |row| row.get(0))?;
+    let refreshed = ledger.books.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
+    Ok(oldest.map(|date| date.0).or(refreshed))
+}
+
+fn write(
+    db: &Connection,
+    account: i64,
+    run: Option<i64>,
+    before: Option<&str>,
+    proof: &Proof,
+) -> rusqlite::Result<()> {
+    let (anchor, open) = (proof.anchor.as_ref(), proof.difference.as_ref());
+    db.prepare_cached(
+        "UPDATE ts_balances SET
+            currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
+            quarantined = :quarantined, anchored_at = :anchored,
+            judged_refresh = :judged, proven_refresh = :proven,
+            since_run = CASE WHEN :difference IS NULL THEN NULL WHEN difference IS NULL THEN :run ELSE since_run END,
+            difference = :difference, since_at = :since, changed_at = :changed, doubt = :doubt
+         WHERE account = :account AND opening IS :before",
+    )?
+    .execute(named_params! {
+        ":account": account, ":run": run, ":before": before,
+        ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),
+        ":earlier": anchor.map(|a| a.earlier.to_string()), ":unclear": anchor.map(|a| &a.unclear),
+        ":quarantined": anchor.map(|a| a.quarantined), ":anchored": anchor.map(|a| Millis(a.since)),
+        ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
+        ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
+        ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
+    })?;
+    Ok(())
+}
