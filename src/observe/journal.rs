@@ -132,19 +132,10 @@ pub fn write(run_id: &str, event: &Event) {
             trouble.provider,
             trouble.reason
         ),
-        Event::ConsentEnds { .. } | Event::NeedsUser { .. } | Event::Quarantined { .. } => {
-            of_connection(event);
-        }
-        Event::BalanceDiffers { connection_id, user_id, accounts } => record!(
-            Severity::Notice,
-            message_id = BALANCE_DIFFERS,
-            tink.run_id = run_id,
-            tink.connection_id = connection_id.as_str(),
-            tink.user_id = user_id.as_str(),
-            tink.accounts = accounts,
-            "the balance of {accounts} account(s) of connection {connection_id} moved by something else than the \
-             booked rows; tink-sync why {connection_id} says by how much"
-        ),
+        Event::ConsentEnds { .. }
+        | Event::NeedsUser { .. }
+        | Event::Quarantined { .. }
+        | Event::BalanceDiffers { .. } => of_connection(event),
         Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),
         Event::Resumed => tracing::info!(target: NOTICE, "Tink answers again, the pass goes on"),
         Event::Unreachable { error, reason } => tracing::error!(
@@ -197,6 +188,15 @@ fn of_connection(event: &Event) {
             tink.connection_id = connection_id.as_str(),
             tink.reason = reason.as_str(),
             "{records} record(s) of connection {connection_id} could not be read and are in quarantine: {reason}"
+        ),
+        Event::BalanceDiffers { connection_id, user_id, accounts } => record!(
+            Severity::Notice,
+            message_id = BALANCE_DIFFERS,
+            tink.connection_id = connection_id.as_str(),
+            tink.user_id = user_id.as_str(),
+            tink.accounts = accounts,
+            "the balance of {accounts} account(s) of connection {connection_id} moved by something else than the \
+             booked rows; tink-sync why {connection_id} says by how much"
         ),
         _ => {}
     }

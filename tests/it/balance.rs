@@ -9,15 +9,9 @@ use tink_sandbox::{Action, Config, Endpoint, Fault, Rates, Script, ScriptRow, Ti
 use tink_sync::domain::total::Total;
 
 use crate::harness::{World, plain};
-use crate::scripted::{A1, SAM, Sam, at, booked, consent_with, day, many, pending, refresh};
+use crate::scripted::{A1, SAM, Sam, at, booked, consent_with, day, holding, many, pending, refresh};
 
 const PROVEN: &str = "SELECT count(*) FROM balance_proofs_v1 WHERE state = 'proven'";
-
-/// The same script with this booked balance.
-fn holding(mut script: Script, cents: i64) -> Script {
-    script.accounts[0]["balances"]["booked"]["amount"]["value"]["unscaledValue"] = cents.to_string().into();
-    script
-}
 
 /// State, reason and difference of `a1`.
 fn judged(sam: &Sam) -> [Option<String>; 3] {

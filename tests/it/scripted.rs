@@ -55,6 +55,12 @@ pub fn at(n: u32, rows: impl Into<Vec<ScriptRow>>) -> Script {
     Script::simple(A1, &refresh(n), rows.into())
 }
 
+/// The same script whose first account holds so many cents.
+pub fn holding(mut script: Script, cents: i64) -> Script {
+    script.accounts[0]["balances"]["booked"]["amount"]["value"]["unscaledValue"] = cents.to_string().into();
+    script
+}
+
 /// The same script with one field of its first consent set.
 pub fn consent_with(mut script: Script, field: &str, value: impl Into<Value>) -> Script {
     script.consents[0][field] = value.into();

@@ -172,6 +172,9 @@ fn what_needs_a_person_is_a_warning_with_its_own_id() {
         Event::Quarantined { connection_id: "c-1".into(), reason: "no amount".to_owned(), records: 1 };
     let fields = "TINK_CONNECTION_ID TINK_REASON";
     check(&one(&quarantined), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a07", "WARN", fields);
+    let differs = Event::BalanceDiffers { connection_id: "c-1".into(), user_id: "u-1".into(), accounts: 2 };
+    let fields = "TINK_CONNECTION_ID TINK_USER_ID TINK_ACCOUNTS";
+    check(&one(&differs), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0d", "NOTICE", fields);
 }
 
 #[test]

@@ -34,10 +34,10 @@ pub fn transaction(json: &mut Json, row: &Row, account: &Account<'_>) {
     out.json.close('}');
 }
 
-/// Appends an amount object; v2 writes its numbers as strings, some replies as numbers.
+/// Appends an amount object; v2 writes its numbers as strings, some replies as numbers if they are not too long.
 pub fn amount(json: &mut Json, money: Money, integers: bool) {
     json.open('{').key("currencyCode").quoted(money.currency).key("value").open('{');
-    if integers {
+    if integers && i64::try_from(money.unscaled).is_ok() {
         json.key("scale").plain(money.scale).key("unscaledValue").plain(money.unscaled);
     } else {
         json.key("scale").quoted(money.scale).key("unscaledValue").quoted(money.unscaled);
