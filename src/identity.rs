@@ -15,6 +15,11 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// Whether this process runs as the user of this number.
+pub fn is_me(uid: u32) -> bool {
+    geteuid().as_raw() == uid
+}
+
 /// The user of this name, if the system knows one that is not root.
 ///
 /// # Errors

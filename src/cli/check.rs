@@ -1,6 +1,7 @@
 //! `tink-sync check`: everything an operator would otherwise learn at 3 am, one line per check with the
 //! remedy. Changes nothing, and creates no file.
 
+mod hooks;
 mod local;
 mod timer;
 mod tink;
@@ -145,6 +146,7 @@ fn check<'a>(env: &Environment, offline: bool, tell: &'a mut Tell<'a>) -> Result
         checks.add(tink::findings(env, user)?)?;
     }
     checks.add(timer::findings(&env.settings))?;
+    checks.add(hooks::findings(&env.settings.hooks))?;
     if !env.quiet {
         let closing = checks.closing();
         (checks.tell)(&closing)?;

@@ -117,11 +117,12 @@ impl Queue<'_> {
         let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = match std::fs::read(file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),
-            Err(error) if error.kind() == ErrorKind::IsADirectory => {
-                self.put_aside(file, &id, "it is no event")?;
+            // A directory, or of somebody else: it must not start the unit again and again.
+            Err(error) => {
+                self.put_aside(file, &id, &format!("it cannot be read: {error}"))?;
                 return Ok(patient);
             }
-            text => text?,
+            Ok(text) => text,
         };
         let mut pauses = self.args.retry.iter().filter(|_| patient);
         loop {
@@ -161,4 +162,27 @@ fn unusable(path: &Path, error: &std::io::Error) -> Failure {
         path.display()
     );
     Failure::Io(std::io::Error::other(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_unit_leaves_room_for_the_program_s_own_limits() {
+        use clap::Parser as _;
+        let args = Line::try_parse_from(["hook", "--event", "needs-user", "--timeout", "5m"]).unwrap().args;
+        let attempts = u32::try_from(args.retry.len()).unwrap() + 1;
+        let one = args.timeout * attempts + args.retry.iter().sum::<Duration>();
+        let unit = include_str!("../../systemd/tink-sync-hook@.service");
+        let written = unit.lines().find_map(|line| line.strip_prefix("TimeoutStartSec=")).unwrap();
+        assert!(LONGEST + one < humantime::parse_duration(written).unwrap());
+        assert!(Line::try_parse_from(["hook", "--event", "needs-user", "--timeout", "6m"]).is_err());
+    }
 }

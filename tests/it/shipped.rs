@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Parser as _;
 use serde_json::Value;
 use tink_sync::cli::Cli;
+use tink_sync::domain::hook::HookKind;
 use tink_sync::domain::outcome::{Outcome, Reason};
 use tink_sync::exit::Exit;
 
@@ -114,6 +115,21 @@ fn the_catalog_explains_every_outcome_reason_and_exit_code() {
     let either = words(&format!("{}\n{}", entry("2a04"), entry("2a0a")));
     for exit in Exit::ALL {
         assert!(either.contains(&exit.code().to_string()), "{exit:?}");
+    }
+}
+
+#[test]
+fn every_kind_of_event_has_its_places_and_is_described() {
+    let places = include_str!("../../systemd/tmpfiles.conf");
+    let manual = include_str!("../../README.md");
+    let example = include_str!("../../tink-sync.toml.example");
+    for kind in HookKind::ALL {
+        for place in ["hooks", "hooks/failed"] {
+            let line = format!("d /var/lib/tink-sync/{place}/{kind} 2770 tink-sync tink-sync-hook - -\n");
+            assert!(places.contains(&line), "no place: {line}");
+        }
+        assert!(manual.contains(&format!("\n| `{kind}` | ")), "{kind} is not in the README");
+        assert!(example.contains(kind.as_str()), "{kind} is not in the example");
     }
 }
 

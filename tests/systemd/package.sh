@@ -10,6 +10,7 @@ owner_and_mode() { stat -c '%U:%G %a' "$1"; }
 install() { DEBIAN_FRONTEND=noninteractive dpkg -i "$1" >/t/dpkg 2>&1 || { cat /t/dpkg; return 1; }; }
 enabled() { systemctl is-enabled tink-sync.timer; }
 active() { systemctl is-active tink-sync.timer; }
+listens() { systemctl is-active tink-sync-hook@pass-failed.path; }
 
 check 'it installs' install "$older"
 check 'nothing is enabled' is disabled enabled
@@ -26,7 +27,7 @@ for file in /usr/share/man/man1/tink-sync.1.gz /usr/share/man/man1/tink-sync-run
     /usr/share/doc/tink-sync/copyright; do
     check "$file" test -s "$file"
 done
-units=(/usr/lib/systemd/system/tink-sync{,@,-failure@}.service /usr/lib/systemd/system/tink-sync.timer)
+units=(/usr/lib/systemd/system/tink-sync{,@,-failure@,-hook@}.service /usr/lib/systemd/system/tink-sync{.timer,-hook@.path})
 check 'systemd finds no fault in the units' is '' systemd-analyze verify --man=no --recursive-errors=no "${units[@]}"
 check 'the check says what is missing' exits 78 tink-sync check
 
@@ -37,6 +38,7 @@ credential
 check 'the first pass' start
 check 'the store is closed to others' is 'tink-sync:tink-sync 600' owner_and_mode $STORE
 check 'the timer is enabled on request' systemctl enable --now --quiet tink-sync.timer
+check 'a hook is enabled on request' systemctl enable --now --quiet tink-sync-hook@pass-failed.path
 rows=$(sql 'SELECT count(*) FROM transactions_v1')
 
 # An upgrade in the middle of a pass.
@@ -48,6 +50,7 @@ check 'it upgrades' install "$newer"
 check 'the pass went on' is "$before" systemctl show -P InvocationID tink-sync.service
 check 'the timer runs again' is active active
 check 'and is still enabled' is enabled enabled
+check 'the hook listens on' is active listens
 control latency '{"ms":0}'
 until_true is inactive systemctl is-active tink-sync.service
 check 'the pass ended well' is success last_result
@@ -59,15 +62,18 @@ tink-sync timer --every 4h >/t/timer 2>&1
 check 'a pass in the way of a removal' systemctl start --no-block tink-sync.service
 check 'it is removed' dpkg -r tink-sync
 check 'nothing runs any more' is inactive active
+check 'no hook listens' is inactive listens
 check 'the program is gone' not test -e /usr/bin/tink-sync
 check 'the configuration stays' test -s $CONFIG
 check 'the data stay' is "$rows" sql 'SELECT count(*) FROM transactions_v1'
 check 'it comes back' install "$newer"
 check 'with the choice of before' is enabled enabled
+check 'also about the hook' is active listens
 check 'and a pass works again' start
 
 check 'it is purged' dpkg -P tink-sync
 for gone in /var/lib/tink-sync /etc/tink-sync /var/lib/systemd/timers/stamp-tink-sync.timer \
+    /etc/systemd/system/paths.target.wants/tink-sync-hook@pass-failed.path \
     /etc/systemd/system/timers.target.wants/tink-sync.timer /etc/systemd/system/tink-sync.timer.d; do
     check "$gone is gone" not test -e "$gone"
 done

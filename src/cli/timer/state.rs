@@ -39,7 +39,7 @@ impl Timer {
     /// # Errors
     /// Why there is no answer.
     pub(in crate::cli) fn ask() -> Result<Self, String> {
-        if !Path::new("/run/systemd/system").is_dir() {
+        if !is_systemd() {
             return Err("no systemd runs here, so something else has to start tink-sync run".to_owned());
         }
         systemctl(&["show", UNIT, "--property", PROPERTIES]).map(|answer| Self::read(&answer))
@@ -101,11 +101,16 @@ fn time(text: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(civil).ok()
 }
 
+/// Whether this machine was started by systemd.
+pub(in crate::cli) fn is_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 /// Runs `systemctl`; returns what it says, with times in UTC as everywhere.
 ///
 /// # Errors
 /// Its own words, or why it cannot be run.
-pub(super) fn systemctl(args: &[&str]) -> Result<String, String> {
+pub(in crate::cli) fn systemctl(args: &[&str]) -> Result<String, String> {
     let output = Command::new("systemctl")
         .args(args)
         .env("LC_ALL", "C")
