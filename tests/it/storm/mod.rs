@@ -4,6 +4,7 @@
 //! A longer storm: `TINK_SYNC_STORM_KILLS=20000 TINK_SYNC_STORM_SEED=7 cargo test --test it storm -- --ignored`
 
 mod bank;
+mod power;
 mod proof;
 
 use std::process::{Command, Stdio};
