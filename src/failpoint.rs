@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 41] = [
+pub const STEPS: [&str; 42] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -48,6 +48,7 @@ pub const STEPS: [&str; 41] = [
     "forget the connection",
     "rewrite the store",
     "empty the log",
+    "retry the quarantine",
     "seal tokens anew",
     "write the export",
     "replace the export",

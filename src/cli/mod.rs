@@ -15,6 +15,7 @@ mod help;
 pub mod hook;
 mod identity;
 mod instance;
+pub mod quarantine;
 pub mod rekey;
 mod remedy;
 pub mod report_failure;
@@ -119,6 +120,8 @@ pub enum ServiceCommand {
     Connections(connections::Args),
     /// List users of the stand-alone store and set their entitlement
     Users(users::Args),
+    /// List records that could not be read, and read them once more
+    Quarantine(quarantine::Args),
     /// Show who did what to connections and users
     Audit(audit::Args),
     /// Write the transactions as CSV, JSON lines or a journal
@@ -256,6 +259,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Why(args) => why::run(&env, &args),
         ServiceCommand::Connections(args) => connections::run(&env, args),
         ServiceCommand::Users(args) => users::run(&env, args),
+        ServiceCommand::Quarantine(args) => quarantine::run(&env, args),
         ServiceCommand::Audit(args) => audit::run(&env, &args),
         ServiceCommand::Export(args) => export::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),

@@ -37,6 +37,22 @@ pub fn upserts(stored: &[StoredRow], fetched: Vec<FetchedRow>, generation: i64) 
     changes
 }
 
+/// What to write of rows that come outside of a walk: nothing is missing, and those that are new take the place
+/// of their counterparts among the live rows of older generations, as in a walk.
+pub fn latecomers(
+    stored: &[StoredRow],
+    fetched: Vec<FetchedRow>,
+    older: &[StoredRow],
+    generation: i64,
+) -> ChangeSet {
+    let oldest = fetched.iter().filter_map(|row| row.transaction.booked_date).min();
+    let mut changes = upserts(stored, fetched, generation);
+    let same = |row: &&StoredRow| stored.iter().any(|stored| stored.key == row.key);
+    let older: Vec<StoredRow> = older.iter().filter(|row| !same(row)).cloned().collect();
+    changes.remove = pair_generations(&older, &arrivals(stored, &changes), oldest);
+    changes
+}
+
 /// The rows of a change set that were not live before: inserted ones and tombstones that came back.
 pub fn arrivals<'a>(stored: &[StoredRow], changes: &'a ChangeSet) -> Vec<&'a Transaction> {
     let tombstones: HashSet<i64> = stored.iter().filter(|row| row.removed).map(|row| row.key).collect();

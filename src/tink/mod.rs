@@ -34,4 +34,4 @@ pub use options::{Examination, Options, RetryOptions, Totals};
 pub use pages::TransactionPages;
 pub use session::{GivenToken, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
-pub use wire::Record;
+pub use wire::{Record, reread};

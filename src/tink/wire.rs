@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 pub(super) use accounts::accounts;
 pub(super) use consents::consents;
 pub(super) use tokens::{Granted, code, granted};
-pub use transactions::Record;
 pub(super) use transactions::transactions;
+pub use transactions::{Record, reread};
 
 use crate::domain::amount::{Amount, Money};
 

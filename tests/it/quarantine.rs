@@ -1,10 +1,11 @@
 //! Records that cannot be read: kept, told of once, harmless to all others.
 
 use serde_json::json;
-use tink_sandbox::{PageShape, ScriptRow};
+use tink_sandbox::{Action, Endpoint, Fault, PageShape, Script, ScriptRow};
+use tink_sync::failpoint::{self, Side};
 
-use crate::harness::Ran;
-use crate::scripted::{A1, Fate, SAM, Sam, at, booked, day, ended, many};
+use crate::harness::{Ran, until, was_killed};
+use crate::scripted::{A1, Fate, SAM, Sam, at, booked, day, ended, many, refresh};
 
 /// The row without its amount.
 fn broken(row: ScriptRow) -> ScriptRow {
@@ -158,4 +159,172 @@ fn whatever_is_not_money_a_date_or_ours_goes_to_quarantine() {
     let ran = ended(sam.pass(at(1, rows)), 0, "synced", None);
     assert_eq!((ran.total("added"), ran.total("quarantined"), warnings(&ran)), (1, 7, 1));
     assert_eq!(sam.live(), ["good"]);
+}
+
+/// What was kept of a record becomes this one, as if this release could read what an older one could not.
+fn mend(sam: &Sam, id: &str, row: &ScriptRow) {
+    sam.0.tamper(&format!(
+        "UPDATE ts_quarantine SET raw = '{}' WHERE transaction_id = '{id}'",
+        row.json.replace('\'', "''")
+    ));
+}
+
+fn retry(sam: &Sam) -> Ran {
+    sam.0.cli(&["quarantine", "retry"])
+}
+
+#[test]
+fn what_can_be_read_now_is_stored_and_the_next_pass_finds_it_so() {
+    let (row, other) = (booked("t", -1, "-100", "TRAM"), booked("u", -1, "-200", "FEE"));
+    let sam = Sam::with(at(1, [broken(row.clone()), broken(other), booked("v", -1, "-300", "TAX")]));
+    let (seq, requests) = (sam.seq("v"), sam.0.sandbox.requests());
+    mend(&sam, "t", &row);
+    let said = sam.0.cli(&["quarantine", "retry", "--connection", "c-0", "--actor", "jane"]).expect(0).stdout;
+    assert_eq!(said, "Connection c-0: 1 record can be read now: 1 added, 1 still unreadable.\n");
+    assert_eq!((sam.live(), in_quarantine(&sam)), (vec!["t".to_owned(), "v".to_owned()], 1));
+    assert!(sam.seq("t") > seq);
+    assert_eq!(sam.row("t", "amount, first_seen_run IS NOT NULL, changed_run = first_seen_run"), "-1|1|1");
+    assert_eq!(sam.0.sandbox.requests(), requests, "Tink is not asked");
+    let audited = "SELECT concat_ws(' ', action, connection_id, user_id, actor, details) FROM audit_v1";
+    assert_eq!(sam.0.text(audited).unwrap(), "quarantine.retried c-0 u-0 jane 1 read, 0 obsolete, 1 left");
+    ended(
+        sam.pass(at(2, [row, booked("u", -1, "-200", "FEE"), booked("v", -1, "-300", "TAX")])),
+        0,
+        "synced",
+        None,
+    );
+    assert_eq!((sam.live().len(), in_quarantine(&sam)), (3, 0));
+    sam.0.assert_exact(0);
+    assert!(retry(&sam).expect(0).stdout.contains("empty"));
+}
+
+#[test]
+fn what_tink_does_not_have_any_more_goes_with_the_next_walk() {
+    let (row, other) = (booked("t", -2, "-100", "TRAM"), booked("v", -2, "-300", "TAX"));
+    let sam = Sam::with(at(1, [broken(row.clone()), other.clone()]));
+    sam.pass(at(2, [other.clone()])).expect(0);
+    mend(&sam, "t", &row);
+    retry(&sam).expect(0);
+    assert_eq!(sam.live().len(), 2);
+    sam.pass(at(3, [other])).expect(0);
+    assert_eq!(sam.fate("t"), Fate::vanished());
+}
+
+#[test]
+fn a_newer_state_of_a_row_is_stored_and_an_older_one_is_obsolete() {
+    let (old, new) = (booked("t", -2, "-100", "TRAM"), booked("t", -2, "-150", "TRAM TAX"));
+    let other = booked("v", -2, "-300", "TAX");
+    let sam = Sam::with(at(1, [old.clone(), other.clone()]));
+    sam.pass(at(2, [broken(new.clone()), other.clone()])).expect(0);
+    mend(&sam, "t", &new);
+    assert!(retry(&sam).expect(0).stdout.contains("1 updated"));
+    assert_eq!(sam.row("t", "amount"), "-1.5");
+    // Quarantined again, and then gone at Tink: the tombstone is newer.
+    sam.pass(at(3, [broken(old.clone()), other.clone()])).expect(0);
+    assert_eq!(in_quarantine(&sam), 1);
+    sam.pass(at(4, [other])).expect(0);
+    assert_eq!(sam.fate("t"), Fate::vanished());
+    mend(&sam, "t", &old);
+    assert!(retry(&sam).expect(0).stdout.contains("1 obsolete"));
+    assert_eq!((sam.fate("t"), in_quarantine(&sam)), (Fate::vanished(), 0));
+}
+
+#[test]
+fn a_record_is_kept_with_what_is_wrong_with_it_now() {
+    let row = booked("t", -1, "-100", "TRAM");
+    let sam = Sam::with(at(1, [broken(row.clone())]));
+    mend(&sam, "t", &row.but(|element| element["dates"]["booked"] = json!("yesterday")));
+    retry(&sam).expect(0);
+    assert_eq!(sam.0.text("SELECT reason FROM quarantine_v1").unwrap(), "dates.booked is not a date");
+    sam.0.tamper("UPDATE ts_quarantine SET raw = '{\"id\": \"t\"'");
+    retry(&sam).expect(0);
+    assert_eq!(in_quarantine(&sam), 1);
+}
+
+#[test]
+fn the_list_shows_nobodys_data_unless_asked() {
+    let sam = Sam::with(at(1, [broken(booked("t", -1, "-100", "TRAM OF SAM")), nameless(-1)]));
+    let list = |args: &[&str]| sam.0.cli(&[&["quarantine", "list"], args].concat()).expect(0);
+    let text = list(&[]).stdout;
+    assert!(
+        text.contains("c-0") && text.contains("amount is missing") && text.contains("(t, account a1)"),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(!text.contains("TRAM") && !list(&["--format", "json"]).stdout.contains("TRAM"));
+    assert!(list(&["--raw"]).stdout.contains("TRAM OF SAM"));
+    let json = list(&["--raw", "--format", "json", "--connection", "c-0"]);
+    assert_eq!(json.lines.len(), 2);
+    let named = json.lines.iter().find(|line| line["transaction_id"] == "t").unwrap();
+    assert!(named["raw"].as_str().unwrap().contains("TRAM OF SAM") && named["run_id"].is_string());
+    let unknown = sam.0.cli(&["quarantine", "list", "--connection", "c-0", "nobody"]).expect(2).stderr;
+    assert!(unknown.contains("unknown connection: nobody"), "{unknown}");
+    sam.0.cli(&["quarantine", "retry", "--connection", "nobody"]).expect(2);
+}
+
+#[test]
+fn a_run_that_is_at_work_is_not_disturbed() {
+    let row = booked("t", -1, "-100", "TRAM");
+    let sam = Sam::with(at(1, [broken(row.clone())])).set("tink.request_timeout", "\"10m\"");
+    mend(&sam, "t", &row);
+    sam.0.sandbox.reset_counters();
+    sam.0.sandbox.fault(Fault::new(Action::Hang).at(Endpoint::Consents));
+    let running = sam.0.start(&[]);
+    until(|| sam.0.sandbox.requests_to(Endpoint::Consents) > 0);
+    let said = retry(&sam).expect(10).stdout;
+    assert!(said.contains("a run is at work on it"), "{said}");
+    assert_eq!((sam.live().len(), in_quarantine(&sam)), (0, 1));
+    // A dead run holds nothing.
+    running.kill();
+    retry(&sam).expect(0);
+    assert_eq!((sam.live().len(), in_quarantine(&sam)), (1, 0));
+}
+
+/// Sam's account under this id.
+fn link(n: u32, account: &str, rows: Vec<ScriptRow>) -> Script {
+    Script::simple(account, &refresh(n), rows)
+}
+
+fn of(account: &str, id: &str, cents: &str) -> ScriptRow {
+    ScriptRow::booked(id, account, day(-2), cents, "2", "TRAM")
+}
+
+#[test]
+fn after_a_reconsent_a_late_row_takes_the_place_of_the_old_one_and_an_old_record_stays() {
+    let late = of("new", "y1", "-100");
+    let sam = Sam::with(link(1, "old", vec![of("old", "x1", "-100"), broken(of("old", "x2", "-200"))]));
+    sam.0.tamper("UPDATE ts_accounts SET iban = 'PL1'");
+    let iban = |mut script: Script| {
+        script.accounts[0]["identifiers"]["iban"]["iban"] = "PL1".into();
+        script
+    };
+    sam.pass(iban(link(2, "old", vec![of("old", "x1", "-100"), broken(of("old", "x2", "-200"))]))).expect(0);
+    sam.pass(iban(link(3, "new", vec![broken(late.clone()), of("new", "y2", "-200")])));
+    assert_eq!(sam.live(), ["x1", "y2"]);
+    mend(&sam, "y1", &late);
+    mend(&sam, "x2", &of("old", "x2", "-200"));
+    let said = retry(&sam).expect(0).stdout.replace('\n', " ");
+    assert!(said.contains("1 added, 1 took the place of older rows, 1 still unreadable"), "{said}");
+    assert_eq!((sam.live(), in_quarantine(&sam)), (vec!["y1".to_owned(), "y2".to_owned()], 1));
+    assert_eq!(sam.fate("x1").by.as_deref(), Some("y1"));
+    sam.pass(iban(link(4, "new", vec![late, of("new", "y2", "-200")]))).expect(0);
+    assert_eq!(sam.live(), ["y1", "y2"]);
+}
+
+#[test]
+fn a_death_in_between_has_stored_all_or_nothing() {
+    for side in Side::BOTH {
+        let row = booked("t", -1, "-100", "TRAM");
+        let sam = Sam::with(at(1, [broken(row.clone())]));
+        mend(&sam, "t", &row);
+        let point = format!("retry the quarantine:{}", side.as_str());
+        let mut command = sam.0.command(&["quarantine", "retry"]);
+        let ended = command.env(failpoint::VARIABLE, &point).output().unwrap();
+        assert!(was_killed(ended.status), "{ended:?}");
+        let expected = if side == Side::After { (1, 0) } else { (0, 1) };
+        assert_eq!((sam.live().len(), in_quarantine(&sam)), expected);
+        assert_eq!(sam.0.number("SELECT count(*) FROM audit_v1"), i64::try_from(expected.0).unwrap());
+        retry(&sam).expect(0);
+        assert_eq!((sam.live().len(), in_quarantine(&sam)), (1, 0));
+    }
 }

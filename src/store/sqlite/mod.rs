@@ -14,6 +14,7 @@ pub mod forget;
 mod mirror;
 pub mod own;
 mod plan;
+pub mod quarantine;
 pub mod reads;
 mod rows;
 mod runs;

@@ -4,6 +4,7 @@
 mod audit;
 mod detail;
 mod known;
+mod quarantine;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -18,6 +19,7 @@ use crate::store::Result;
 pub use audit::{AuditQuery, Audited, audit, audited_actions};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
 pub use known::{Holder, KnownConnection, State, overlay};
+pub use quarantine::{Quarantined, quarantine, user_of};
 
 /// Every mirrored connection, by id. Whoever is held by a run that died is free.
 ///

@@ -100,7 +100,7 @@ impl Db {
     }
 
     /// Runs `work` in one immediate transaction; only the beginning can meet a lock, and is repeated.
-    fn write<T>(
+    pub fn write<T>(
         &mut self,
         what: &'static str,
         work: impl FnOnce(&Connection, &Context) -> std::result::Result<T, Fail>,

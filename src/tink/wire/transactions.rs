@@ -145,6 +145,12 @@ json_object!(
     }
 );
 
+json_object!(
+    OnlyOwner<'a> {
+        account_id: Raw<'a>,
+    }
+);
+
 /// Reads one page of the transactions of `account`.
 pub(in crate::tink) fn transactions(
     bytes: &[u8],
@@ -155,6 +161,27 @@ pub(in crate::tink) fn transactions(
     let list = required(page.transactions, "transactions")?;
     let rows = list.into_iter().map(|raw| record(raw, account, keep_raw)).collect();
     Ok(Page { rows, next: page_token(page.next_page_token)? })
+}
+
+/// Reads one record of `account` again, as it was kept in quarantine, with its JSON if that is to be kept.
+/// `strict` if it must say that it is that account's.
+///
+/// # Errors
+/// What is wrong with it, without values.
+pub fn reread(
+    kept: &str,
+    account: &AccountId,
+    strict: bool,
+    keep_raw: bool,
+) -> Result<(Transaction, Option<Box<str>>), String> {
+    if kept.len() + 3 >= MAX_RAW {
+        return Err("too long to be kept as a whole".to_owned());
+    }
+    let raw: Raw<'_> = serde_json::from_str(kept).map_err(|_| "not JSON".to_owned())?;
+    if strict && object::<OnlyOwner<'_>>(raw)?.account_id.is_none() {
+        return Err("it may be of an older link: it does not name its account".to_owned());
+    }
+    Ok((transaction(raw, account)?, keep_raw.then(|| raw.get().into())))
 }
 
 fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool) -> Record {

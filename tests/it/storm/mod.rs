@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 14] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -33,6 +33,8 @@ const ELSEWHERE: [&str; 13] = [
     "forget the connection",
     "rewrite the store",
     "empty the log",
+    // tests/it/quarantine.rs
+    "retry the quarantine",
     // of older links: tests/it/refresh.rs
     "note the use of a token",
     "write new tokens",

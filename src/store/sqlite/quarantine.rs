@@ -1,0 +1,247 @@
+//! Reading records of the quarantine once more, each connection in one transaction in which no run can hold
+//! it. How a record is read and what follows from it comes from outside.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::codec::{IdColumn, Millis};
+use super::own::{AuditRow, OwnTables, note};
+use super::thread::Context;
+use super::{Fail, rows, runs};
+use crate::domain::ids::{AccountId, TransactionId};
+use crate::store::Result;
+use crate::store::types::{ChangeSet, FetchedRow, RowCommit, RowQuery, StoredRow};
+
+/// So many records are read at once.
+const CHUNK: u32 = 250;
+
+/// How records are read, and what to write of them.
+pub struct Rereading<'a> {
+    /// Reads one record of an account; `strict` if the record must say that it is that account's.
+    pub read: &'a dyn Fn(&str, &AccountId, bool) -> std::result::Result<FetchedRow, String>,
+    /// What to write, given what is stored under these ids, and the live rows of older generations.
+    pub changes: fn(&[StoredRow], Vec<FetchedRow>, &[StoredRow], i64) -> ChangeSet,
+}
+
+impl std::fmt::Debug for Rereading<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rereading").finish_non_exhaustive()
+    }
+}
+
+/// What came of reading the records of one connection once more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reread {
+    /// Records that can be read now.
+    pub readable: u64,
+    /// Of these, rows that are new.
+    pub added: u64,
+    /// Rows that changed, or came back.
+    pub updated: u64,
+    /// Rows of an older link whose place they took.
+    pub replaced: u64,
+    /// Records that left because the row has changed since then.
+    pub obsolete: u64,
+    /// Records that still cannot be read.
+    pub unreadable: u64,
+    /// Records of accounts whose re-consent a pass has to finish first.
+    pub waiting: u64,
+}
+
+/// An account that has records in quarantine.
+struct Owner {
+    key: i64,
+    id: AccountId,
+    generation: i64,
+    repairing: bool,
+}
+
+/// A record of the quarantine.
+struct Kept {
+    key: i64,
+    id: Option<TransactionId>,
+    raw: String,
+}
+
+impl OwnTables {
+    /// Reads the records of a connection once more and stores what can be read now; what cannot stays. None
+    /// if a run is at work on the connection. Audited if there was a record.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written; then nothing has changed.
+    pub fn reread(
+        &mut self,
+        connection_id: &str,
+        how: &Rereading<'_>,
+        audit: &AuditRow<'_>,
+    ) -> Result<Option<Reread>> {
+        self.db.write("retry the quarantine", |db, context| {
+            let sql = "SELECT key FROM ts_connections WHERE connection_id = ?1";
+            let key = db.query_row(sql, [connection_id], |row| row.get(0)).optional()?;
+            let Some(key) = key else { return Ok(Some(Reread::default())) };
+            if is_held(db, context, key, audit.at)? {
+                return Ok(None);
+            }
+            let mut sum = Reread::default();
+            for owner in owners(db, key)? {
+                account(db, &owner, how, audit.at, &mut sum)?;
+            }
+            if sum != Reread::default() {
+                let details = format!(
+                    "{} read, {} obsolete, {} left",
+                    sum.readable,
+                    sum.obsolete,
+                    sum.unreadable + sum.waiting
+                );
+                note(db, &AuditRow { details: Some(&details), ..*audit })?;
+            }
+            Ok(Some(sum))
+        })
+    }
+}
+
+/// Whether a run that lives is at work on it.
+fn is_held(
+    db: &Connection,
+    context: &Context,
+    connection: i64,
+    now: Timestamp,
+) -> std::result::Result<bool, Fail> {
+    runs::sweep(db, context, now)?;
+    let sql = "SELECT lease_token IS NOT NULL AND lease_until > ?2 FROM ts_connections WHERE key = ?1";
+    let held: Option<bool> = db.query_row(sql, params![connection, Millis(now)], |row| row.get(0))?;
+    Ok(held.unwrap_or_default())
+}
+
+fn owners(db: &Connection, connection: i64) -> rusqlite::Result<Vec<Owner>> {
+    let mut owners = db.prepare(
+        "SELECT key, account_id, generation, repairing FROM ts_accounts a
+         WHERE connection = ?1 AND EXISTS (SELECT 1 FROM ts_quarantine q WHERE q.account = a.key) ORDER BY key",
+    )?;
+    let owner = |row: &Row<'_>| {
+        let id = row.get::<_, String>(1)?.into();
+        Ok(Owner { key: row.get(0)?, id, generation: row.get(2)?, repairing: row.get(3)? })
+    };
+    owners.query_map([connection], owner)?.collect()
+}
+
+/// Reads the records of one account, those of each run together: they are what that run has fetched.
+fn account(
+    db: &Connection,
+    owner: &Owner,
+    how: &Rereading<'_>,
+    now: Timestamp,
+    sum: &mut Reread,
+) -> rusqlite::Result<()> {
+    if owner.repairing {
+        // Its next walk is a full one, which pairs old and new rows in one go.
+        let sql = "SELECT count(*) FROM ts_quarantine WHERE account = ?1";
+        sum.waiting += runs::unsigned(db.query_row(sql, [owner.key], |row| row.get(0))?);
+        return Ok(());
+    }
+    let mut runs = db.prepare("SELECT DISTINCT run FROM ts_quarantine WHERE account = ?1 ORDER BY run")?;
+    let runs: Vec<i64> = runs.query_map([owner.key], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for run in runs {
+        let mut last = 0;
+        loop {
+            let kept = chunk(db, owner.key, run, last)?;
+            let Some(end) = kept.last() else { break };
+            last = end.key;
+            reread(db, owner, run, kept, how, now, sum)?;
+        }
+    }
+    Ok(())
+}
+
+fn chunk(db: &Connection, account: i64, run: i64, after: i64) -> rusqlite::Result<Vec<Kept>> {
+    let mut chunk = db.prepare_cached(
+        "SELECT key, transaction_id, raw FROM ts_quarantine
+         WHERE account = ?1 AND run = ?2 AND key > ?3 ORDER BY key LIMIT ?4",
+    )?;
+    let kept = |row: &Row<'_>| {
+        let id: Option<String> = row.get(1)?;
+        Ok(Kept { key: row.get(0)?, id: id.map(TransactionId::from), raw: row.get(2)? })
+    };
+    chunk.query_map(params![account, run, after, CHUNK], kept)?.collect()
+}
+
+fn reread(
+    db: &Connection,
+    owner: &Owner,
+    run: i64,
+    kept: Vec<Kept>,
+    how: &Rereading<'_>,
+    now: Timestamp,
+    sum: &mut Reread,
+) -> rusqlite::Result<()> {
+    let mut rows = Vec::new();
+    for record in kept {
+        if let Some(id) = &record.id
+            && has_changed_since(db, owner.key, id, run)?
+        {
+            sum.obsolete += 1;
+            leave(db, record.key)?;
+            continue;
+        }
+        match (how.read)(&record.raw, &owner.id, owner.generation > 1) {
+            Ok(row) => {
+                sum.readable += 1;
+                leave(db, record.key)?;
+                rows.push(row);
+            }
+            Err(reason) => {
+                sum.unreadable += 1;
+                db.prepare_cached("UPDATE ts_quarantine SET reason = ?2 WHERE key = ?1 AND reason <> ?2")?
+                    .execute(params![record.key, reason])?;
+            }
+        }
+    }
+    if rows.is_empty() { Ok(()) } else { store(db, owner, run, rows, how, now, sum) }
+}
+
+/// Whether a later run has changed the row, tombstones included: then that is the newer state.
+fn has_changed_since(db: &Connection, account: i64, id: &TransactionId, run: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM ts_transactions
+                              WHERE account = ?1 AND transaction_id = ?2 AND changed_run > ?3)";
+    db.prepare_cached(sql)?.query_row(params![account, IdColumn(id.clone()), run], |row| row.get(0))
+}
+
+fn leave(db: &Connection, key: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM ts_quarantine WHERE key = ?1")?.execute([key]).map(drop)
+}
+
+/// Writes rows as the run that fetched them would have.
+fn store(
+    db: &Connection,
+    owner: &Owner,
+    run: i64,
+    fetched: Vec<FetchedRow>,
+    how: &Rereading<'_>,
+    now: Timestamp,
+    sum: &mut Reread,
+) -> rusqlite::Result<()> {
+    let ids: Vec<TransactionId> = fetched.iter().map(|row| row.transaction.id.clone()).collect();
+    let stored = rows::load(db, owner.key, &RowQuery::Ids(ids.clone()))?;
+    let oldest = fetched.iter().filter_map(|row| row.transaction.booked_date).min();
+    let older = match owner.generation {
+        1 => Vec::new(),
+        _ => rows::load(db, owner.key, &RowQuery::OlderGeneration(oldest))?,
+    };
+    let changes = (how.changes)(&stored, fetched, &older, owner.generation);
+    let counts = changes.counts();
+    sum.added += counts.added;
+    sum.updated += counts.updated;
+    sum.replaced += counts.removed;
+    let commit = RowCommit {
+        account: owner.key,
+        generation: owner.generation,
+        changes,
+        unreadable: Vec::new(),
+        readable: ids,
+        seal: None,
+        now,
+    };
+    rows::commit(db, run, &commit)?;
+    // Nobody knows whether Tink still has them: the next pass reads deeply and tells.
+    db.execute("UPDATE ts_accounts SET deep_walked_at = NULL WHERE key = ?1", [owner.key]).map(drop)
+}

@@ -1,0 +1,68 @@
+//! Reading the quarantine. The records themselves, which hold people's data, only if they are asked for.
+
+use std::path::Path;
+
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use crate::store::Result;
+use crate::store::sqlite::codec::json_list;
+use crate::store::sqlite::read;
+
+/// A record that could not be read, with the columns of `quarantine_v1`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Quarantined {
+    /// Its connection.
+    pub connection_id: String,
+    /// Tink's id of the account.
+    pub account_id: String,
+    /// Tink's id of it, if that could be read.
+    pub transaction_id: Option<String>,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Since when it is here.
+    pub first_seen_at: String,
+    /// The run that found it; none if that is no longer known.
+    pub run_id: Option<String>,
+    /// The record as Tink sent it; only if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+}
+
+/// The records of these connections (of all, if none is named), by connection, oldest first.
+///
+/// # Errors
+/// As [`crate::store::sqlite::open_reader`].
+pub fn quarantine(path: &Path, connections: &[String], with_raw: bool) -> Result<Vec<Quarantined>> {
+    read(path, "read the quarantine", |db| {
+        let mut rows = db.prepare(
+            "SELECT connection_id, account_id, transaction_id, reason, first_seen_at, run_id, iif(?3, raw, NULL) AS raw
+             FROM quarantine_v1 WHERE ?1 OR connection_id IN (SELECT value FROM json_each(?2))
+             ORDER BY connection_id, first_seen_at, account_id, transaction_id",
+        )?;
+        let named = json_list(connections.iter().map(String::as_str));
+        rows.query_map(params![connections.is_empty(), named, with_raw], quarantined)?.collect()
+    })
+}
+
+fn quarantined(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
+    Ok(Quarantined {
+        connection_id: row.get("connection_id")?,
+        account_id: row.get("account_id")?,
+        transaction_id: row.get("transaction_id")?,
+        reason: row.get("reason")?,
+        first_seen_at: row.get("first_seen_at")?,
+        run_id: row.get("run_id")?,
+        raw: row.get("raw")?,
+    })
+}
+
+/// The user of a connection.
+///
+/// # Errors
+/// As [`crate::store::sqlite::open_reader`].
+pub fn user_of(path: &Path, connection_id: &str) -> Result<Option<String>> {
+    read(path, "read the connection", |db| {
+        let sql = "SELECT user_id FROM ts_connections WHERE connection_id = ?1";
+        db.query_row(sql, [connection_id], |row| row.get(0)).optional()
+    })
+}
