@@ -15,6 +15,7 @@ mod help;
 pub mod hook;
 mod identity;
 mod instance;
+pub mod prune;
 pub mod quarantine;
 pub mod rekey;
 mod remedy;
@@ -122,6 +123,8 @@ pub enum ServiceCommand {
     Users(users::Args),
     /// List records that could not be read, and read them once more
     Quarantine(quarantine::Args),
+    /// Delete run history, audit rows and original JSON past their retention
+    Prune(prune::Args),
     /// Show who did what to connections and users
     Audit(audit::Args),
     /// Write the transactions as CSV, JSON lines or a journal
@@ -260,6 +263,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Connections(args) => connections::run(&env, args),
         ServiceCommand::Users(args) => users::run(&env, args),
         ServiceCommand::Quarantine(args) => quarantine::run(&env, args),
+        ServiceCommand::Prune(args) => prune::run(&env, &args),
         ServiceCommand::Audit(args) => audit::run(&env, &args),
         ServiceCommand::Export(args) => export::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, client, hook, instance, status};
+use super::{Environment, Failure, client, hook, instance, prune, status};
 use crate::config::Refresh;
 use crate::domain::connection::SourceRow;
 use crate::domain::event::{Event, Summary};
@@ -197,6 +197,9 @@ impl<'a> Command<'a> {
         store.finish_run(run, run_end).await?;
         self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
+        if self.is_pass() && !self.args.dry_run && !signals.token.is_cancelled() {
+            prune::after_pass(self.env, store).await;
+        }
         Ok(exit)
     }
 
@@ -378,7 +381,6 @@ impl<'a> Command<'a> {
             probe_base: settings.retry.base,
             quota: settings.quota.syncs_per_day.saturating_sub(reserved),
             consent_warn: settings.consent.warn.clone(),
-            keep_raw: settings.sync.keep_raw.map(signed),
             freshen: match settings.tink.refresh {
                 Refresh::Never => None,
                 Refresh::Stale(age) => Some(Freshen {

@@ -153,7 +153,4 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Ends the run.
     fn finish_run(&self, run: &Run, end: RunEnd) -> impl Future<Output = Result<()>> + Send;
-
-    /// Drops original JSON stored before `before`.
-    fn drop_raw(&self, before: Timestamp) -> impl Future<Output = Result<()>> + Send;
 }

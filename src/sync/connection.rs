@@ -51,8 +51,6 @@ pub struct Options {
     pub quota: u32,
     /// Days before a consent's end at which to warn.
     pub consent_warn: Vec<i64>,
-    /// Original JSON is kept this long; none is never.
-    pub keep_raw: Option<SignedDuration>,
     /// Whether and when Tink is asked to fetch from the bank.
     pub freshen: Option<Freshen>,
 }

@@ -364,10 +364,6 @@ impl<S: Store> Pass<S> {
         for finished in self.ctx.store.settle(&self.task.run).await? {
             self.tell(&Event::Finished(finished));
         }
-        if let Some(kept) = self.ctx.options.keep_raw {
-            let before = self.ctx.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
-            self.ctx.store.drop_raw(before).await?;
-        }
         if let Stop::Done | Stop::Deadline = self.stop {
             for trouble in self.ctx.store.troubled_banks(&self.task.run, ALIKE).await? {
                 self.tell(&Event::BankTroubled(trouble));

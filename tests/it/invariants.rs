@@ -234,7 +234,6 @@ async fn pass(
         probe_base: Duration::from_millis(1),
         quota: 100,
         consent_warn: vec![14],
-        keep_raw: None,
         freshen: None,
     };
     let client = Client::new(client, Arc::<ManualClock>::clone(&clock), 1).unwrap();

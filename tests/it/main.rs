@@ -38,6 +38,7 @@ mod metrics;
 mod mistakes;
 mod outage;
 mod permissions;
+mod prune;
 mod quarantine;
 mod reconsent;
 mod refresh;

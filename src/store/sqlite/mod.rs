@@ -14,6 +14,7 @@ pub mod forget;
 mod mirror;
 pub mod own;
 mod plan;
+pub mod prune;
 pub mod quarantine;
 pub mod reads;
 mod rows;
@@ -483,14 +484,5 @@ impl Store for SqliteStore {
     async fn finish_run(&self, run: &Run, end: RunEnd) -> Result<()> {
         let run = run.clone();
         self.worker.write("finish the run", move |tx, db| Ok(runs::finish(tx, db, &run, &end)?)).await
-    }
-
-    async fn drop_raw(&self, before: Timestamp) -> Result<()> {
-        self.worker
-            .write("drop old raw JSON", move |tx, _| {
-                tx.execute("DELETE FROM ts_raw WHERE stored_at < ?1", [codec::Millis(before)])?;
-                Ok(())
-            })
-            .await
     }
 }

@@ -1,0 +1,112 @@
+//! `tink-sync prune`: deletes what is past its retention, as every pass does at its end. Decides nothing:
+//! `report.history` and `sync.keep_raw` do.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::table;
+use super::{Environment, Failure};
+use crate::exit::Exit;
+use crate::store::StoreError;
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::own::OwnTables;
+use crate::store::sqlite::prune::{self, Pruned, Retention};
+
+/// A pass spends no more time on it; the next one goes on.
+const TIME_IN_A_PASS: Duration = Duration::from_secs(10);
+/// Between two steps others get their turn.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// Arguments of `prune`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync prune --dry-run    what would go?\n  tink-sync prune\n\nEvery pass does the same at its end. It is of use after report.history or\nsync.keep_raw was lowered. Transactions are never pruned."
+)]
+pub struct Args {
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Prunes, or says what that would do.
+///
+/// # Errors
+/// [`Failure`] if the store cannot be used.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let (path, retention) = (env.store_path()?, retention(env));
+    if args.dry_run || !path.exists() {
+        let pruned = match prune::prunable(&path, &retention) {
+            Err(StoreError::Missing { .. }) => Pruned::default(),
+            other => other?,
+        };
+        table::print(&told(env, "Would go", pruned))?;
+        return Ok(Exit::Success);
+    }
+    let mut tables = OwnTables::open(&path, env.clock.now())?;
+    let mut sum = Pruned::default();
+    loop {
+        let pruned = tables.prune(&retention)?;
+        if pruned == Pruned::default() {
+            break;
+        }
+        sum += pruned;
+        std::thread::sleep(BREATH);
+    }
+    table::print(&told(env, "Gone", sum))?;
+    Ok(Exit::Success)
+}
+
+/// The same at the end of a pass, for a bounded time. A pass is not worse if it fails.
+pub(super) async fn after_pass(env: &Environment, store: &SqliteStore) {
+    let (retention, began) = (retention(env), Instant::now());
+    let mut sum = Pruned::default();
+    while began.elapsed() < TIME_IN_A_PASS {
+        match store.prune(retention).await {
+            Ok(pruned) if pruned == Pruned::default() => break,
+            Ok(pruned) => sum += pruned,
+            Err(error) => return tracing::warn!("what is past its retention was not pruned: {error}"),
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+    tracing::debug!(
+        runs = sum.runs,
+        run_connections = sum.run_connections,
+        audit = sum.audit,
+        raw = sum.raw,
+        "pruned what is past its retention"
+    );
+}
+
+fn retention(env: &Environment) -> Retention {
+    let now = env.clock.now();
+    let before = |kept: Duration| {
+        let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::MAX);
+        now.saturating_sub(kept).unwrap_or(Timestamp::MIN)
+    };
+    // Nothing to be kept is nothing, also of what is a moment old.
+    let raw = env.settings.sync.keep_raw.map_or(Timestamp::MAX, before);
+    Retention { history: before(env.settings.report.history), raw }
+}
+
+fn told(env: &Environment, beginning: &str, pruned: Pruned) -> String {
+    let settings = &env.settings;
+    let history = table::exact(settings.report.history);
+    let raw = settings.sync.keep_raw.map_or_else(|| "0".to_owned(), table::exact);
+    if pruned == Pruned::default() {
+        return format!("Nothing is past its retention (report.history {history}, sync.keep_raw {raw}).\n");
+    }
+    let count = |number: u64, thing: &str| table::count(usize::try_from(number).unwrap_or(usize::MAX), thing);
+    let parts = [
+        (pruned.runs, count(pruned.runs, "run")),
+        (pruned.run_connections, count(pruned.run_connections, "outcome") + " of connections in runs"),
+        (pruned.audit, count(pruned.audit, "row") + " of the audit log"),
+        (pruned.raw, "original JSON of ".to_owned() + &count(pruned.raw, "transaction")),
+    ];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, part)| part);
+    let text = format!(
+        "{beginning}: {}. (report.history {history}, sync.keep_raw {raw})",
+        parts.collect::<Vec<_>>().join(", ")
+    );
+    table::wrap(&text, 0)
+}

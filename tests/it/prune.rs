@@ -1,0 +1,112 @@
+//! What is past its retention goes, by command and at the end of every pass, and nothing else.
+
+use crate::harness::{World, small};
+
+/// Twenty runs of 500 days ago with their outcomes, an act of that time and original JSON.
+const OLD: &str = "
+    WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
+    INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at, finished_at, exit_code)
+        SELECT -n, 'old-' || n, 'timer', 'h', '1', old, old + 1000, 0
+        FROM n, (SELECT (unixepoch() - 500 * 86400) * 1000 AS old);
+    INSERT INTO ts_run_connections (run, connection, user_id, outcome, started_at)
+        SELECT r.key, c.key, c.user_id, 'synced', r.started_at FROM ts_runs r, ts_connections c WHERE r.key < 0;
+    INSERT INTO ts_audit (at, action, result) SELECT started_at, 'test', 'ok' FROM ts_runs WHERE key = -1;
+    UPDATE ts_transactions SET first_seen_run = -1;
+    INSERT INTO ts_raw (transaction_key, raw, stored_at)
+        SELECT t.key, '{}', r.started_at FROM ts_transactions t, ts_runs r WHERE r.key = -1;";
+
+fn counts(world: &World) -> [i64; 4] {
+    ["ts_runs", "ts_run_connections", "ts_audit", "ts_raw"]
+        .map(|table| world.number(&format!("SELECT count(*) FROM {table}")))
+}
+
+/// A world with a synced past and an old one.
+fn aged() -> World {
+    let world = World::new(small(2)).set("sync.keep_raw", "\"90d\"");
+    for _ in 0..12 {
+        world.run(&["--connection", "c-0"]).expect(0);
+    }
+    world.run(&["--actor", "ann"]).expect(0);
+    world.tamper("DELETE FROM ts_raw");
+    world.tamper(OLD);
+    world
+}
+
+#[test]
+fn what_is_old_goes_and_the_rehearsal_says_what() {
+    let world = aged();
+    let before = counts(&world);
+    let (live, raw) = (world.live(0), before[3]);
+    let rehearsed = world.cli(&["prune", "--dry-run"]).expect(0).stdout.replace('\n', " ");
+    let expected = format!(
+        "20 runs, 40 outcomes of connections in runs, 1 row of the audit log, original JSON of {raw} transactions."
+    );
+    assert!(rehearsed.starts_with(&format!("Would go: {expected}")), "{rehearsed}");
+    assert_eq!(counts(&world), before);
+    let done = world.cli(&["prune"]).expect(0).stdout.replace('\n', " ");
+    assert!(done.starts_with(&format!("Gone: {expected}")), "{done}");
+    assert_eq!(counts(&world), [13, 14, 1, 0]);
+    let again = world.cli(&["prune"]).expect(0).stdout;
+    assert!(
+        again.starts_with("Nothing is past its retention (report.history 400d, sync.keep_raw 90d)"),
+        "{again}"
+    );
+    // The rows are as they were; the run that first saw them is not known any more.
+    assert_eq!(world.live(0), live);
+    assert_eq!(world.number("SELECT count(first_seen_run) FROM transactions_v1"), 0);
+    world.assert_all_exact();
+    assert_eq!(world.run(&[]).expect(0).total("unchanged"), 2);
+}
+
+#[test]
+fn a_pass_does_it_at_its_end_and_a_single_sync_or_a_rehearsal_does_not() {
+    let world = aged();
+    let before = counts(&world);
+    world.run(&["--dry-run"]).expect(0);
+    assert_eq!(counts(&world), before);
+    world.run(&["--connection", "c-1"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_runs WHERE run_id LIKE 'old-%'"), 20);
+    world.run(&[]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_runs WHERE run_id LIKE 'old-%'"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_audit"), 1);
+}
+
+#[test]
+fn what_commands_and_the_quota_need_survives_whatever_the_retention() {
+    let world = World::new(small(1)).set("report.history", "\"7d\"").set("quota.syncs_per_day", "3");
+    let world = world.set("quota.reserved_for_manual", "0");
+    for _ in 0..3 {
+        world.run(&[]).expect(0);
+    }
+    assert_eq!(world.run(&[]).expect(0).skipped("quota"), 1);
+    world.cli(&["prune"]).expect(0);
+    assert_eq!(world.run(&[]).expect(0).skipped("quota"), 1);
+    // A machine that was off for a year still tells how the last pass went.
+    world.tamper(
+        "UPDATE ts_runs SET started_at = started_at - 31536000000, finished_at = finished_at - 31536000000",
+    );
+    world.tamper("UPDATE ts_run_connections SET started_at = started_at - 31536000000");
+    world.cli(&["prune"]).expect(0);
+    let status = world.cli(&["status", "--format", "json"]).expect(0);
+    assert_eq!(status.lines[0]["runs"].as_array().unwrap().len(), 5);
+    let metrics = world.cli(&["status", "--format", "prometheus"]).expect(0).stdout;
+    assert!(metrics.contains("tink_sync_last_success_timestamp_seconds 1"), "{metrics}");
+}
+
+#[test]
+fn original_json_goes_when_none_is_to_be_kept_any_more() {
+    let world = World::new(small(1)).set("sync.keep_raw", "\"90d\"");
+    world.run(&[]).expect(0);
+    assert!(world.number("SELECT count(*) FROM ts_raw") > 0);
+    let world = world.unset("sync.keep_raw");
+    world.cli(&["prune"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), 0);
+}
+
+#[test]
+fn without_a_store_there_is_nothing_to_prune() {
+    let world = World::new(small(1));
+    assert!(world.cli(&["prune"]).expect(0).stdout.contains("Nothing"));
+    assert!(!world.path("store.db").exists());
+}
