@@ -110,6 +110,30 @@ impl Spool {
         Ok(place)
     }
 
+    /// Removes every event of a connection that `erase` erases from the store, waiting or given up. The turn is
+    /// taken first, so that no run brings another one meanwhile.
+    ///
+    /// # Errors
+    /// That of `erase`, or as the file system reports it.
+    pub fn forget<T, E: From<io::Error>>(
+        &self,
+        connection_id: &str,
+        erase: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let turn = if self.root.is_dir() { Some(self.turn()?) } else { None };
+        let erased = erase()?;
+        if turn.is_some() {
+            for kind in HookKind::ALL {
+                for file in list(&self.queue(*kind))?.into_iter().chain(list(&self.failed(*kind))?) {
+                    if is_of(&file, connection_id) {
+                        gone_is_fine(fs::remove_file(&file))?;
+                    }
+                }
+            }
+        }
+        Ok(erased)
+    }
+
     /// Where events of one kind wait.
     pub fn queue(&self, kind: HookKind) -> PathBuf {
         self.root.join(kind.as_str())
@@ -137,6 +161,12 @@ pub fn text(event: &HookEvent) -> String {
         told.extend(details);
     }
     format!("{told}\n")
+}
+
+/// Whether a file is an event of this connection. What cannot be read as one is none of ours.
+fn is_of(file: &Path, connection_id: &str) -> bool {
+    let event = fs::read(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    event.and_then(|event| Some(event.get("connection_id")? == connection_id)) == Some(true)
 }
 
 /// For its owner only, unless the package has made it: then the user of the hooks may use it too.
@@ -193,68 +223,4 @@ fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(kind: HookKind, number: u32) -> HookEvent {
-        HookEvent {
-            kind,
-            id: format!("run-{number:010}"),
-            at: "2026-06-01T12:00:00Z".parse().unwrap(),
-            run_id: "run".into(),
-            connection_id: Some("c-1".into()),
-            user_id: Some("u-1".into()),
-            details: "{\"reason\":\"consent_expired\"}".to_owned(),
-        }
-    }
-
-    fn names(files: &[PathBuf]) -> Vec<&str> {
-        files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect()
-    }
-
-    #[test]
-    fn an_event_is_one_line_of_json() {
-        let told = text(&event(HookKind::NeedsUser, 7));
-        assert!(told.ends_with("}\n") && told.lines().count() == 1);
-        let told: Value = serde_json::from_str(&told).unwrap();
-        let expected = json!({
-            "schema": 1, "event": "needs-user", "id": "run-0000000007", "at": "2026-06-01T12:00:00Z",
-            "run_id": "run", "connection_id": "c-1", "user_id": "u-1", "reason": "consent_expired",
-        });
-        assert_eq!(told, expected);
-        let pass = HookEvent { connection_id: None, user_id: None, ..event(HookKind::PassFailed, 1) };
-        assert!(!text(&pass).contains("user_id"));
-    }
-
-    #[test]
-    fn events_wait_in_order_until_they_are_told_or_given_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::new(&dir.path().join("hooks"));
-        let kind = HookKind::Recovered;
-        assert_eq!(spool.waiting(kind).unwrap(), Vec::<PathBuf>::new());
-        let turn = spool.turn().unwrap();
-        spool.put(&turn, &[event(kind, 2), event(kind, 1), event(HookKind::NeedsUser, 3)]).unwrap();
-        spool.put(&turn, &[event(kind, 1)]).unwrap();
-        let waiting = spool.waiting(kind).unwrap();
-        assert_eq!(names(&waiting), ["run-0000000001.json", "run-0000000002.json"]);
-        assert_eq!(fs::metadata(&waiting[0]).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::metadata(spool.queue(kind)).unwrap().permissions().mode() & 0o077, 0);
-        spool.told(&waiting[0]).unwrap();
-        spool.told(&waiting[0]).unwrap();
-        spool.give_up(kind, &waiting[1]).unwrap();
-        assert_eq!((spool.waiting(kind).unwrap().len(), spool.given_up(kind)), (0, 1));
-        assert_eq!(spool.waiting(HookKind::NeedsUser).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn the_oldest_go_when_too_many_wait() {
-        let dir = tempfile::tempdir().unwrap();
-        for n in 0..9 {
-            fs::write(dir.path().join(format!("{n}")), "").unwrap();
-        }
-        fs::write(dir.path().join(".hidden"), "").unwrap();
-        assert_eq!(thin(dir.path(), 3).unwrap(), 6);
-        assert_eq!(names(&list(dir.path()).unwrap()), ["6", "7", "8"]);
-        assert_eq!(thin(dir.path(), 3).unwrap(), 0);
-    }
-}
+mod tests;

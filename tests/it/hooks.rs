@@ -285,6 +285,16 @@ fn a_rehearsal_tells_nobody() {
 }
 
 #[test]
+fn a_connection_that_is_forgotten_leaves_no_event() {
+    let world = listening(World::new(small(2)), &[HookKind::NewTransactions]);
+    world.run(&[]).expect(0);
+    assert_eq!(events(&world).len(), 2);
+    world.app("DELETE FROM app_connections WHERE id = 'c-1'");
+    world.cli(&["connections", "forget", "c-1", "--yes"]).expect(0);
+    assert_eq!(only(&world, HookKind::NewTransactions)["connection_id"], "c-0");
+}
+
+#[test]
 fn a_spool_that_cannot_be_written_costs_no_pass_and_no_event() {
     let sam = sam();
     fs::write(sam.0.path("file"), "").unwrap();

@@ -9,6 +9,7 @@ use super::{naming, source_rows};
 use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, client, table};
 use crate::domain::connection::TinkUser;
+use crate::observe::spool::Spool;
 use crate::store::StoreError;
 use crate::store::sqlite::forget::{self, Held};
 use crate::store::sqlite::own::{AuditRow, OwnTables};
@@ -17,7 +18,7 @@ use crate::tink::Deletion;
 /// Arguments of `connections forget`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync connections forget c-17 --dry-run     what would go?\n  tink-sync connections forget c-17               asks first\n  tink-sync connections forget c-17 --at-tink     and the user at Tink\n  tink-sync connections forget c-17 --yes --actor jane --ip 203.0.113.7\n\nWhat goes: transactions, accounts, consents, original JSON, quarantine, tokens,\nrun history. What stays: the audit log, which holds ids only, and the journal."
+    after_help = "Examples:\n  tink-sync connections forget c-17 --dry-run     what would go?\n  tink-sync connections forget c-17               asks first\n  tink-sync connections forget c-17 --at-tink     and the user at Tink\n  tink-sync connections forget c-17 --yes --actor jane --ip 203.0.113.7\n\nWhat goes: transactions, accounts, consents, original JSON, quarantine, tokens,\nrun history, events for hooks. What stays: the audit log, which holds ids only,\nand the journal."
 )]
 #[group(skip)]
 pub struct Args {
@@ -63,11 +64,12 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
     let mut tables = OwnTables::open(&path, env.clock.now())?;
-    let actor = Actor::of(env, &args.who);
+    let (actor, spool) = (Actor::of(env, &args.who), Spool::new(&env.settings.hooks.spool));
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
         let details = details.get(place).copied();
         let row = actor.row(env.clock.now(), "connection.forgotten");
-        tables.forget(id, &AuditRow { connection_id: Some(id), details, ..row })?;
+        let row = AuditRow { connection_id: Some(id), details, ..row };
+        spool.forget(id, || tables.forget(id, &row).map_err(Failure::from))?;
     }
     table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
     tables.wipe().map_err(|error| {

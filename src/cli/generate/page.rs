@@ -22,7 +22,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("NO_COLOR", "If set and not empty, nothing is coloured."),
 ];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     (config::DEFAULT_PATH, "The configuration; see tink-sync.toml(5)."),
     (
         "/var/lib/tink-sync/tink-sync.db",
@@ -36,6 +36,14 @@ const FILES: [(&str, &str); 6] = [
     (
         "tink-sync.service, tink-sync.timer, tink-sync@.service",
         "A pass, when passes are due, and the sync of one connection: systemctl start tink-sync@ID.",
+    ),
+    (
+        "/etc/tink-sync/hooks/KIND",
+        "A program that is told of events of this kind, as JSON on standard input; the README names the kinds.",
+    ),
+    (
+        "tink-sync-hook@.path, tink-sync-hook@.service",
+        "What runs it: systemctl enable --now tink-sync-hook@KIND.path.",
     ),
     ("tink-sync-failure@.service", "What happens when a pass failed; change it with systemctl edit."),
 ];
