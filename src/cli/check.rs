@@ -2,23 +2,39 @@
 //! remedy. Changes nothing, and creates no file.
 
 mod hooks;
-mod local;
+mod settings;
+mod source;
+mod space;
+mod store;
 mod timer;
 mod tink;
+mod unit;
 
+use serde_json::{Value, json};
+
+use super::schedule::Schedule;
 use super::table::{self, Tone};
+use super::timer::state::Timer;
 use super::{Environment, Failure};
+use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::observe::report::Format;
+
+/// Texts begin behind the grade.
+const INDENT: usize = 6;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  sudo tink-sync check              as the service sees it\n  tink-sync check --offline         without asking Tink\n  sudo tink-sync --quiet check      only what needs a person\n\nExit status: 0 when nothing says FAIL, else that of the first FAIL: 78 for\nconfiguration, secrets, view or clock, 74 or 75 for a database, 69 if Tink is\nout of reach, 77 if Tink refuses."
+    after_help = "Examples:\n  sudo tink-sync check              as the service sees it\n  tink-sync check --offline         without asking Tink\n  sudo tink-sync --quiet check      only what needs a person\n  tink-sync check --format json | jq '.findings[] | select(.grade != \"ok\")'\n\nExit status: 0 when nothing says FAIL, else that of the first FAIL: 78 for\nconfiguration, secrets, view or clock, 74 or 75 for a database, 69 if Tink is\nout of reach, 77 if Tink refuses."
 )]
 pub struct Args {
     /// Leave Tink out
     #[arg(long)]
     pub offline: bool,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
 }
 
 /// How one check ended.
@@ -62,7 +78,7 @@ impl Finding {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
-    /// The finding on one line, wrapped, its remedy indented below.
+    /// The finding, wrapped, and its remedy on a line of its own, as it is to be typed.
     fn show(&self, color: bool) -> String {
         let (word, tone) = match self.grade {
             Grade::Ok => ("ok  ", Tone::Good),
@@ -71,8 +87,19 @@ impl Finding {
             Grade::Fail(_) => ("FAIL", Tone::Bad),
         };
         let word = table::paint(word, tone, color);
-        let remedy = self.remedy.as_deref().map(|remedy| format!("      {}\n", table::clean(remedy)));
-        format!("{word}  {}: {}\n{}", self.what, table::clean(&self.text), remedy.unwrap_or_default())
+        let text = table::wrap(&format!("{}: {}", self.what, self.text), INDENT);
+        let remedy = self.remedy.as_deref().map(|remedy| format!("{:INDENT$}{}\n", "", table::clean(remedy)));
+        format!("{word}  {}{}", text.trim_start(), remedy.unwrap_or_default())
+    }
+
+    fn json(&self) -> Value {
+        let grade = match self.grade {
+            Grade::Ok => "ok",
+            Grade::Skip => "skip",
+            Grade::Warn => "warn",
+            Grade::Fail(_) => "fail",
+        };
+        json!({ "check": self.what, "grade": grade, "text": self.text, "remedy": self.remedy })
     }
 }
 
@@ -83,20 +110,39 @@ type Tell<'a> = dyn FnMut(&str) -> Result<(), Failure> + 'a;
 struct Checks<'a> {
     color: bool,
     quiet: bool,
+    format: Format,
     findings: Vec<Finding>,
     tell: &'a mut Tell<'a>,
 }
 
-impl Checks<'_> {
+impl<'a> Checks<'a> {
+    fn new(color: bool, quiet: bool, format: Format, tell: &'a mut Tell<'a>) -> Self {
+        Self { color, quiet, format, findings: Vec::new(), tell }
+    }
+
     fn add(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result<(), Failure> {
         for finding in findings {
             let notable = matches!(finding.grade, Grade::Warn | Grade::Fail(_));
-            if notable || !self.quiet {
+            if self.format == Format::Human && (notable || !self.quiet) {
                 (self.tell)(&finding.show(self.color))?;
             }
             self.findings.push(finding);
         }
         Ok(())
+    }
+
+    /// Tells what there is at the end; returns how the program ends.
+    fn close(self) -> Result<Exit, Failure> {
+        let exit = self.exit();
+        if self.format == Format::Json {
+            let findings: Vec<Value> = self.findings.iter().map(Finding::json).collect();
+            let all = json!({ "schema": 1, "exit_code": exit.code(), "findings": findings });
+            (self.tell)(&format!("{all}\n"))?;
+        } else if !self.quiet {
+            let closing = self.closing();
+            (self.tell)(&closing)?;
+        }
+        Ok(exit)
     }
 
     fn exit(&self) -> Exit {
@@ -130,28 +176,48 @@ impl Checks<'_> {
 /// # Errors
 /// [`Failure`] only if the findings cannot be shown.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    check(env, args.offline, &mut table::print)
+    check(env, args, &mut table::print)
 }
 
-fn check<'a>(env: &Environment, offline: bool, tell: &'a mut Tell<'a>) -> Result<Exit, Failure> {
-    let mut checks = Checks { color: env.color, quiet: env.quiet, findings: Vec::new(), tell };
-    checks.add(local::configuration(env))?;
-    checks.add(local::secrets(env, offline))?;
-    checks.add([local::store(env)])?;
-    let (findings, user) = local::source(env);
+/// What there is to say if the configuration cannot be read: nothing else can be checked then.
+///
+/// # Errors
+/// [`Failure`] only if the findings cannot be shown.
+pub fn without_configuration(
+    error: &ConfigError,
+    args: &Args,
+    color: bool,
+    quiet: bool,
+) -> Result<Exit, Failure> {
+    let mut tell = table::print;
+    let mut checks = Checks::new(color, quiet, args.format, &mut tell);
+    checks.add([settings::refused(error)])?;
+    checks.close()
+}
+
+fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<Exit, Failure> {
+    let mut checks = Checks::new(env.color, env.quiet, args.format, tell);
+    checks.add(settings::configuration(env))?;
+    checks.add(settings::secrets(env, args.offline))?;
+    let store = store::findings(env);
+    // A store that fails is not touched again: SQLite might leave files beside it.
+    let sound = !store.iter().any(|finding| matches!(finding.grade, Grade::Fail(_)));
+    checks.add(store)?;
+    checks.add(store::metrics(env))?;
+    let (findings, user) = source::findings(env, sound);
     checks.add(findings)?;
-    if offline {
+    if args.offline {
         checks.add([Finding::skip("Tink", "left out (--offline)")])?;
     } else {
         checks.add(tink::findings(env, user)?)?;
     }
-    checks.add(timer::findings(&env.settings))?;
+    let timer = Timer::ask();
+    let schedule = Some(timer.as_ref().ok().cloned()).filter(|_| sound);
+    let schedule = schedule.and_then(|timer| Schedule::with(env, timer).ok());
+    checks.add(timer::findings(timer, schedule.as_ref(), env))?;
+    checks.add(unit::findings(&env.settings))?;
     checks.add(hooks::findings(&env.settings.hooks))?;
-    if !env.quiet {
-        let closing = checks.closing();
-        (checks.tell)(&closing)?;
-    }
-    Ok(checks.exit())
+    checks.close()
 }
 
 #[cfg(test)]

@@ -241,7 +241,12 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
     let credentials = identity::settle(&config::process_env)?;
-    let settings = config::load_with(&path, &config::process_env, credentials)?;
+    let settings = match (config::load_with(&path, &config::process_env, credentials), &command) {
+        (Err(error), ServiceCommand::Check(args)) => {
+            return check::without_configuration(&error, args, color, cli.quiet);
+        }
+        (loaded, _) => loaded?,
+    };
     // `check` lists them itself.
     for warning in settings.warnings.iter().filter(|_| !matches!(command, ServiceCommand::Check(_))) {
         tracing::warn!("{warning}");

@@ -42,7 +42,10 @@ pub(super) fn merge(
     }
     let mut warnings = Vec::new();
     let secret = match named_secret(path, &file, &credentials)? {
-        Some(secret) => secret,
+        Some(secret) => {
+            warnings.extend(passed_over(&file, env, &credentials));
+            secret
+        }
         None => variable_secret(env, &mut warnings)?,
     };
     Ok(Merged { file, secret, credentials, warnings })
@@ -64,6 +67,24 @@ fn named_secret(path: &Path, file: &File, credentials: &Credentials) -> Result<O
         let path = credentials.path(secrets::CLIENT_SECRET);
         found(value, path, "the systemd credential `tink-sync.client-secret`")
     }))
+}
+
+/// A second place that has a client secret too, and does not count.
+fn passed_over(file: &File, env: &Env<'_>, credentials: &Credentials) -> Option<String> {
+    let named = file.tink.client_secret_file.is_some();
+    let first = if named { "the file of tink.client_secret_file" } else { "the systemd credential" };
+    if env(CLIENT_SECRET_VARIABLE).is_some_and(|value| !value.is_empty()) {
+        Some(format!(
+            "there are two client secrets: {first} counts, {CLIENT_SECRET_VARIABLE} does not; unset {CLIENT_SECRET_VARIABLE}"
+        ))
+    } else if named && let Some(other) = credentials.path(secrets::CLIENT_SECRET) {
+        Some(format!(
+            "there are two client secrets: {first} counts, {} does not; remove tink.client_secret_file from the configuration, or that credential",
+            other.display()
+        ))
+    } else {
+        None
+    }
 }
 
 fn found(value: Result<SecretString, String>, file: Option<PathBuf>, what: &str) -> Secret {

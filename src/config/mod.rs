@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod keys;
 mod merge;
+mod odd;
 pub mod secrets;
 mod settings;
 mod shape;

@@ -103,6 +103,25 @@ pub(super) fn one_line(text: String) -> Result<SecretString, SecretError> {
     }
 }
 
+/// What looks like a mistake in a secret that was pasted or typed; fits behind "the client secret ".
+pub fn oddity(secret: &SecretString, client_id: Option<&str>) -> Option<&'static str> {
+    let text = secret.expose_secret();
+    let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    if text.trim() != text {
+        Some("begins or ends with a blank")
+    } else if quoted('"') || quoted('\'') {
+        Some("stands in quotes, which would be part of it")
+    } else if !text.is_ascii() {
+        Some("has letters that no secret of Tink's has")
+    } else if text.to_ascii_lowercase().contains("client_secret") {
+        Some("looks like a whole line of a configuration and not like the secret alone")
+    } else if client_id == Some(text) {
+        Some("is the client id")
+    } else {
+        None
+    }
+}
+
 /// What is wrong with the permissions of a file that holds a secret, with the line that mends it;
 /// none if they are right or the file cannot be looked at.
 pub fn permission_problem(path: &Path) -> Option<String> {
@@ -173,6 +192,25 @@ mod tests {
         assert!(matches!(read(guard.path()), Err(SecretError::NotAFile)));
         assert!(matches!(read(&path.join("below")), Err(SecretError::Missing)));
         assert!(matches!(read(Path::new("/nowhere/at/all")), Err(SecretError::Missing)));
+    }
+
+    #[test]
+    fn what_was_pasted_wrongly_is_noticed() {
+        let odd = |text: &str| oddity(&SecretString::from(text), Some("the-id"));
+        assert_eq!(odd("0c5f2b7e9a1d4c3e8f6a5b4c3d2e1f0a"), None);
+        for text in [
+            " a",
+            "a ",
+            "a\u{a0}",
+            "\"a\"",
+            "'a'",
+            "\u{feff}a",
+            "TINK_CLIENT_SECRET=a",
+            "client_secret: a",
+            "the-id",
+        ] {
+            assert!(odd(text).is_some(), "{text:?}");
+        }
     }
 
     #[test]

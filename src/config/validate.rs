@@ -15,6 +15,7 @@ use super::file::{
     TinkTable,
 };
 use super::merge::{Merged, Secret};
+use super::odd;
 use super::secrets;
 use super::settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
@@ -35,7 +36,7 @@ pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigEr
     let checked = all_tables(path, file, secret, credentials);
     let mut settings = checked.map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))?;
     settings.warnings = warnings;
-    let found = further_warnings(&settings);
+    let found = odd::warnings(&settings);
     settings.warnings.extend(found);
     Ok(settings)
 }
@@ -260,21 +261,4 @@ fn hooks(table: HooksTable) -> Checked<HooksSettings> {
         directory: place("hooks.directory", table.directory, default.directory)?,
         spool: place("hooks.spool", table.spool, default.spool)?,
     })
-}
-
-/// What is allowed but most likely not meant.
-fn further_warnings(settings: &Settings) -> Vec<String> {
-    let mut warnings = settings.permission_problems();
-    let metrics = settings.report.metrics_file.as_ref();
-    if metrics.is_some_and(|path| path.extension().is_none_or(|end| end != "prom")) {
-        warnings
-            .push("report.metrics_file: node_exporter reads only files whose name ends in .prom".to_owned());
-    }
-    if settings.quota.reserved_for_manual == settings.quota.syncs_per_day {
-        warnings.push(
-            "quota.reserved_for_manual: the whole quota is reserved, so that no pass will sync anyone"
-                .to_owned(),
-        );
-    }
-    warnings
 }

@@ -72,6 +72,14 @@ impl Client {
         Ok(Examination { scopes: answer.value.scopes, skew: answer.head.skew })
     }
 
+    /// The scopes of a user token that Tink does not grant to the app, asked for without a user (tink-api.md 2.1).
+    ///
+    /// # Errors
+    /// When Tink does not say.
+    pub async fn withheld_scopes(&self) -> Result<Vec<&'static str>, Error> {
+        self.tokens().withheld(self.effort(&Tally::default())).await
+    }
+
     /// Time the process was paused by `Retry-After` so far, a running pause up to now included.
     pub fn paused_total(&self) -> Duration {
         self.0.transport.pacer.paused_total()

@@ -162,6 +162,19 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Why no connection can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The name has no address.
+    Name,
+    /// Nobody listens there.
+    Refused,
+    /// The certificate is not one that this system trusts for this name.
+    Certificate,
+    /// What listens there speaks no TLS.
+    NoTls,
+}
+
 /// A call that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -186,6 +199,25 @@ impl Error {
     pub fn new(kind: ErrorKind, endpoint: Endpoint, detail: &str) -> Self {
         let detail = scrub(detail);
         Self { kind, endpoint, status: None, request_id: None, detail, retry_after: None, unsent: false }
+    }
+
+    /// What stands between us and the server, as far as the words of the libraries below tell; none if they do
+    /// not, or if it is something else.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let says = |words: &str| self.detail.contains(words);
+        if !self.unsent {
+            None
+        } else if says("dns error") {
+            Some(Obstacle::Name)
+        } else if says("certificate") {
+            Some(Obstacle::Certificate)
+        } else if says("Connection refused") {
+            Some(Obstacle::Refused)
+        } else if says("corrupt message") {
+            Some(Obstacle::NoTls)
+        } else {
+            None
+        }
     }
 
     pub(super) fn with_kind(self, kind: ErrorKind) -> Self {

@@ -29,7 +29,7 @@ mod wire;
 
 pub use client::Client;
 pub use erase::Deletion;
-pub use error::{Endpoint, Error, ErrorKind};
+pub use error::{Endpoint, Error, ErrorKind, Obstacle};
 pub use options::{Examination, Options, RetryOptions, Totals};
 pub use pages::TransactionPages;
 pub use session::{GivenToken, OwnTokens, Session};

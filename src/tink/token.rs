@@ -182,7 +182,25 @@ impl Tokens {
     }
 
     async fn ask(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        let fields = [("grant_type", "client_credentials"), ("scope", CLIENT_SCOPE)];
+        self.ask_for(effort, CLIENT_SCOPE).await
+    }
+
+    /// Which scopes of a user token the app may not have. A token with one of them is asked for and thrown away.
+    pub(super) async fn withheld(&self, effort: Effort<'_>) -> Result<Vec<&'static str>, Error> {
+        let mut withheld = Vec::new();
+        for scope in &self.scopes {
+            match self.ask_for(effort, scope).await {
+                Ok(answer) if answer.value.has(scope) => {}
+                Ok(_) => withheld.push(*scope),
+                Err(error) if matches!(error.status, Some(400 | 401 | 403)) => withheld.push(*scope),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(withheld)
+    }
+
+    async fn ask_for(&self, effort: Effort<'_>, scope: &str) -> Result<Answer<Granted>, Error> {
+        let fields = [("grant_type", "client_credentials"), ("scope", scope)];
         self.token(effort, Endpoint::ClientToken, fields).await
     }
 

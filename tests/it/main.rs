@@ -15,6 +15,7 @@ mod architecture;
 mod audit;
 mod backoff;
 mod balance;
+mod broken;
 mod clock;
 mod consents;
 mod days;

@@ -11,11 +11,16 @@ use rusqlite::Connection;
 use crate::harness::{Ran, World, quoted, small};
 
 /// A pass as somebody whom file permissions bind; none if this machine cannot do that.
-#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
 fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
+    bound(world, &[&["run", "--format", "json"], args].concat())
+}
+
+/// A command as somebody whom file permissions bind; none if this machine cannot do that.
+#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
+pub fn bound(world: &World, args: &[&str]) -> Option<Ran> {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !is_root {
-        return Some(world.run(args));
+        return Some(world.cli(args));
     }
     let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let program = env!("CARGO_BIN_EXE_tink-sync");
@@ -31,7 +36,7 @@ fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
     chown(world.dir.path(), Some(65534), Some(65534)).unwrap();
     let mut command = Command::new("setpriv");
     let config = world.path("tink-sync.toml").display().to_string();
-    command.env_clear().args(nobody).args([program, "--config", &config, "run", "--format", "json"]);
+    command.env_clear().args(nobody).args([program, "--config", &config]);
     Some(Ran::of(command.args(args).output().unwrap()))
 }
 

@@ -11,11 +11,11 @@ use tink_sandbox::{Action, Endpoint, Fault};
 use crate::harness::{World, quoted, small, until};
 
 /// A small file system of its own for the store; none where this machine does not allow one.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
     #[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
-    fn mount(place: &Path, kilobytes: u32) -> Option<Self> {
+    pub fn mount(place: &Path, kilobytes: u32) -> Option<Self> {
         fs::create_dir(place).unwrap();
         let size = format!("size={kilobytes}k");
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "disk"]).arg(place).output();

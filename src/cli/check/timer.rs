@@ -1,15 +1,70 @@
-//! Whether systemd will start the next pass, and whether the cadence goes with the configuration.
+//! Whether systemd will start the next pass, whether passes come and end well, and whether the cadence goes with
+//! the configuration.
 
 use super::Finding;
+use crate::cli::Environment;
+use crate::cli::schedule::Schedule;
+use crate::cli::table::span;
+use crate::cli::timer::cadence::{Cadence, SHIPPED};
 use crate::cli::timer::state::{Timer, UNIT};
 use crate::config::Settings;
+use crate::exit::Exit;
+use crate::store::sqlite::reads::{self, RunRow};
 
-/// The state of the timer; skipped where no systemd runs.
-pub(super) fn findings(settings: &Settings) -> Vec<Finding> {
-    match Timer::ask() {
-        Ok(timer) => judge(&timer, settings),
-        Err(reason) => vec![Finding::skip("timer", reason)],
+/// The timer, the last pass, and what does not go with the cadence. Without a store that can be read there is no
+/// schedule.
+pub(super) fn findings(
+    timer: Result<Timer, String>,
+    schedule: Option<&Schedule>,
+    env: &Environment,
+) -> Vec<Finding> {
+    let mut findings = match timer {
+        Ok(timer) => judge(&timer, &env.settings),
+        Err(reason) => {
+            let mut findings = vec![Finding::skip("timer", reason)];
+            // Passes come as they did, or as with the timer that is shipped.
+            let every =
+                schedule.map_or(SHIPPED, |schedule| Cadence::nearest(schedule.every().unsigned_abs()));
+            findings.extend(conflicts(every, &env.settings));
+            findings
+        }
+    };
+    if let Some((schedule, path)) = schedule.zip(env.store_path().ok()) {
+        let last = reads::runs(&path, 1).unwrap_or_default().pop();
+        findings.extend(last_pass(last.as_ref(), schedule, env));
     }
+    findings
+}
+
+/// How the last run ended, and whether passes still come. A store without any has nothing to tell.
+fn last_pass(last: Option<&RunRow>, schedule: &Schedule, env: &Environment) -> Vec<Finding> {
+    let (what, now) = ("last pass", env.clock.now());
+    let Some(run) = last else {
+        let text = "none yet: systemctl start tink-sync.service, or tink-sync run, makes the first";
+        return vec![Finding::skip(what, text)];
+    };
+    let mut findings = Vec::new();
+    // A timer that does not run has its own finding, and so has the switch.
+    let missed = schedule.troubles(now).into_iter().find(|trouble| trouble.kind == "no_pass");
+    findings.extend(missed.map(|trouble| Finding::warn(what, trouble.text, trouble.remedy)));
+    let ago =
+        run.started_at.parse().map_or_else(|_| run.started_at.clone(), |at| span(now.duration_since(at)));
+    let exit = run.exit_code.and_then(Exit::from_code);
+    findings.push(match (run.exit_code, exit) {
+        (None, _) if run.at_work => Finding::ok(what, format!("a run that began {ago} ago is at work")),
+        (None, _) => Finding::warn(
+            what,
+            format!("the last run, {ago} ago, died before its end"),
+            "journalctl -u tink-sync -n 50; the next run takes over where it stopped",
+        ),
+        (Some(code), Some(exit)) if !exit.is_unit_success() => Finding::warn(
+            what,
+            format!("the last run, {ago} ago, ended with {code}: {}", exit.meaning()),
+            "tink-sync status tells which connections and why",
+        ),
+        (Some(code), _) => Finding::ok(what, format!("the last run began {ago} ago and ended with {code}")),
+    });
+    findings
 }
 
 fn judge(timer: &Timer, settings: &Settings) -> Vec<Finding> {
@@ -17,6 +72,10 @@ fn judge(timer: &Timer, settings: &Settings) -> Vec<Finding> {
     if !timer.installed {
         let remedy = format!("install the package, or copy the units; then: {enable}");
         return vec![Finding::warn("timer", format!("{UNIT} is not installed"), remedy)];
+    }
+    if timer.masked {
+        let text = format!("{UNIT} is masked: no pass will be started");
+        return vec![Finding::warn("timer", text, format!("systemctl unmask {UNIT} && {enable}"))];
     }
     if !timer.running {
         return vec![Finding::warn("timer", format!("{UNIT} does not run: no pass will be started"), enable)];
@@ -35,9 +94,14 @@ fn judge(timer: &Timer, settings: &Settings) -> Vec<Finding> {
             enable,
         ));
     }
-    let conflicts = timer.cadence().map(|cadence| cadence.conflicts(settings)).unwrap_or_default();
-    findings.extend(conflicts.into_iter().map(|(text, remedy)| Finding::warn("cadence", text, remedy)));
+    findings.extend(timer.cadence().map(|every| conflicts(every, settings)).unwrap_or_default());
     findings
+}
+
+/// What of the configuration does not go with passes that come this often.
+fn conflicts(every: Cadence, settings: &Settings) -> Vec<Finding> {
+    let found = every.conflicts(settings).into_iter();
+    found.map(|(text, remedy)| Finding::warn("cadence", text, remedy)).collect()
 }
 
 #[cfg(test)]
@@ -62,10 +126,39 @@ mod tests {
             ("loaded", "active", "disabled", Grade::Warn),
             ("loaded", "inactive", "enabled", Grade::Warn),
             ("not-found", "inactive", "", Grade::Warn),
+            ("masked", "inactive", "masked", Grade::Warn),
         ] {
             let findings = judged(load, active, file);
             assert!(matches!(&findings[..], [only] if only.grade == grade), "{findings:?}");
         }
+        let masked = judged("masked", "inactive", "masked").remove(0);
+        assert!(masked.remedy.unwrap().starts_with("systemctl unmask tink-sync.timer && "));
+    }
+
+    #[test]
+    fn a_last_pass_that_ended_badly_or_not_at_all_is_told() {
+        let (fixture, schedule) = (Fixture::new(), Schedule::default());
+        let grade = |exit_code: Option<u8>, at_work: bool| {
+            let started_at = "2026-06-01T11:00:00Z".to_owned();
+            let run = RunRow { started_at, exit_code, at_work, ..RunRow::default() };
+            last_pass(Some(&run), &schedule, &fixture.env()).remove(0).grade
+        };
+        assert_eq!([grade(Some(0), false), grade(Some(11), false), grade(None, true)], [Grade::Ok; 3]);
+        assert_eq!([grade(Some(10), false), grade(Some(69), false), grade(None, false)], [Grade::Warn; 3]);
+        assert_eq!(last_pass(None, &schedule, &fixture.env())[0].grade, Grade::Skip);
+    }
+
+    #[test]
+    fn passes_that_stay_away_are_told_whatever_the_timer_says() {
+        let fixture = Fixture::new();
+        fixture.add(&["c"]);
+        fixture.pass(&[("c", crate::domain::outcome::Outcome::Synced, None)], 0);
+        fixture.later(13);
+        let env = fixture.env();
+        let found = findings(Err("none".to_owned()), Some(&Schedule::with(&env, None).unwrap()), &env);
+        let told: Vec<_> = found.iter().map(|finding| (finding.what, finding.grade)).collect();
+        assert_eq!(told, [("timer", Grade::Skip), ("last pass", Grade::Warn), ("last pass", Grade::Ok)]);
+        assert!(found[1].text.starts_with("No pass has begun for 13h"), "{found:?}");
     }
 
     #[test]

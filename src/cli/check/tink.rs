@@ -7,7 +7,7 @@ use super::{Finding, Grade};
 use crate::cli::{Environment, Failure, client};
 use crate::domain::connection::TinkUser;
 use crate::exit::Exit;
-use crate::tink::{Client, Error, ErrorKind, Examination};
+use crate::tink::{Client, Error, ErrorKind, Examination, Obstacle};
 
 /// The scope that the client token must have.
 const SCOPE: &str = "authorization:grant";
@@ -39,24 +39,67 @@ async fn ask(client: &Client, url: &str, user: Option<(String, TinkUser)>) -> Ve
         return findings;
     }
     findings.push(match user {
-        None => Finding::skip("one user", "nobody to try yet: no connection is enabled and entitled"),
-        Some((connection, user)) => {
-            let answer = client.session(user).consents().await;
-            tried(&connection, answer.map(|consents| consents.len()))
-        }
+        None => before_the_first_user(client.withheld_scopes().await),
+        Some((connection, user)) => one_user(client, &connection, user).await,
     });
     findings
 }
 
+/// Tries one user. A refused grant may be the app's fault: then the app lacks a scope without any user, too.
+async fn one_user(client: &Client, connection: &str, user: TinkUser) -> Finding {
+    let answer = client.session(user).consents().await.map(|consents| consents.len());
+    if answer
+        .as_ref()
+        .is_err_and(|error| matches!(error.kind, ErrorKind::GrantRefused | ErrorKind::BadRequest))
+        && let Ok(scopes) = client.withheld_scopes().await
+        && !scopes.is_empty()
+    {
+        let text = format!("connection {connection} is refused, and the app lacks {}", scopes.join(", "));
+        return Finding::fail(Exit::Refused, "one user", text)
+            .remedy("have the app granted what it lacks in Tink Console, or by Tink's support");
+    }
+    tried(connection, answer)
+}
+
 /// Why there is no client token.
 fn refusal(error: &Error, url: &str) -> Finding {
-    match error.kind {
-        ErrorKind::ClientRefused => Finding::fail(Exit::Refused, "Tink", error.to_string()).remedy(
-            "compare tink.client_id and the secret with Tink Console; a secret may have been replaced there",
-        ),
-        _ => Finding::fail(Exit::TinkUnavailable, "Tink", format!("{url}: {error}"))
-            .remedy("check network, DNS, proxy and tink.api_url; if they are right, Tink is away: runs wait and go on"),
+    if error.kind == ErrorKind::ClientRefused {
+        let finding = Finding::fail(Exit::Refused, "Tink", error.to_string());
+        return match error.status {
+            // Whatever knows no token endpoint is not Tink.
+            Some(300..=399 | 404 | 405 | 410) => {
+                finding.remedy(format!("{url} does not answer as Tink does: correct tink.api_url (https://api.tink.com)"))
+            }
+            // Words of Tink's own, which may change: then the other remedy leads there too.
+            _ if error.detail.contains("scope") => finding.remedy(format!(
+                "have the app granted {SCOPE} in Tink Console, or by Tink's support"
+            )),
+            _ => finding.remedy(
+                "compare tink.client_id and the secret with Tink Console; a secret may have been replaced there",
+            ),
+        };
     }
+    let remedy = match error.obstacle() {
+        Some(Obstacle::Name) => {
+            "the name has no address: correct tink.api_url, or mend the name service (resolvectl status)"
+        }
+        Some(Obstacle::Refused) => {
+            "nobody listens there: correct tink.api_url, or look at firewall and proxy"
+        }
+        Some(Obstacle::Certificate) => {
+            "correct tink.api_url; else look for a proxy that opens TLS, and at ca-certificates and the clock"
+        }
+        Some(Obstacle::NoTls) => {
+            "what listens there speaks no TLS: correct tink.api_url and its port, or look at the proxy"
+        }
+        None if error.kind == ErrorKind::Malformed => {
+            "something else answers for Tink: look at tink.api_url, and for a proxy or a log-in page of the network"
+        }
+        None => {
+            "check network, DNS, proxy and tink.api_url; if they are right, Tink is away: runs wait and go on"
+        }
+    };
+    Finding::fail(Exit::TinkUnavailable, "Tink", format!("{url}: {error}")).remedy(remedy)
 }
 
 fn examined(examination: &Examination, url: &str) -> Vec<Finding> {
@@ -86,6 +129,24 @@ fn skew(skew: Option<SignedDuration>) -> Finding {
         Finding::warn("clock", text, remedy)
     } else {
         Finding::ok("clock", "agrees with Tink's")
+    }
+}
+
+/// Without a user the app itself is asked for the scopes of its users. Tink may see that differently once there
+/// is one, so this is no more than a warning.
+fn before_the_first_user(withheld: Result<Vec<&'static str>, Error>) -> Finding {
+    let what = "user scopes";
+    match withheld {
+        Ok(scopes) if scopes.is_empty() => Finding::ok(
+            what,
+            "granted to the app; nobody to try yet, since no connection is enabled and entitled",
+        ),
+        Ok(scopes) => Finding::warn(
+            what,
+            format!("the app seems to lack {}", scopes.join(", ")),
+            "have them granted in Tink Console before the first user connects",
+        ),
+        Err(error) => Finding::skip(what, format!("nobody to try yet, and not told otherwise: {error}")),
     }
 }
 
@@ -158,6 +219,9 @@ mod tests {
             refusal(&Error::new(ErrorKind::ClientRefused, Endpoint::ClientToken, ""), "u").grade,
             Grade::Fail(Exit::Refused)
         );
+        let other =
+            Error { status: Some(404), ..Error::new(ErrorKind::ClientRefused, Endpoint::ClientToken, "") };
+        assert!(refusal(&other, "u").remedy.unwrap().contains("tink.api_url"));
         assert_eq!(
             refusal(&Error::new(ErrorKind::Network, Endpoint::ClientToken, ""), "u").grade,
             Grade::Fail(Exit::TinkUnavailable)

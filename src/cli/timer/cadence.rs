@@ -40,6 +40,12 @@ impl Cadence {
         })
     }
 
+    /// The one that comes nearest to this distance.
+    pub(in crate::cli) fn nearest(every: Duration) -> Self {
+        let far = |minutes: &u64| Duration::from_secs(minutes * 60).abs_diff(every);
+        MINUTES.into_iter().min_by_key(far).map_or(SHIPPED, Self)
+    }
+
     /// The cadence that this expression means; none for any that is not written by [`Self::calendar`].
     pub(in crate::cli) fn of_calendar(expression: &str) -> Option<Self> {
         MINUTES.into_iter().map(Self).find(|cadence| cadence.calendar() == expression)
@@ -158,6 +164,13 @@ mod tests {
                 text.ends_with("one of 5m, 10m, 15m, 20m, 30m, 1h, 2h, 3h, 4h, 6h, 8h, 12h, 24h"),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn the_nearest_cadence_is_found() {
+        for (minutes, nearest) in [(0, 5), (361, 360), (23 * 60, 1440), (9 * 1440, 1440), (500, 480)] {
+            assert_eq!(Cadence::nearest(Duration::from_secs(minutes * 60)), Cadence(nearest));
         }
     }
 

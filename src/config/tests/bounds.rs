@@ -150,3 +150,25 @@ fn the_metrics_file_is_absolute_and_ends_as_the_collector_wants() {
         assert!(message(&format!("report.metrics_file = '{name}'")).contains("expected the absolute path"));
     }
 }
+
+#[test]
+fn what_is_odd_together_is_warned_of_with_what_to_do() {
+    for (text, key) in [
+        ("quota.syncs_per_day = 5\nquota.reserved_for_manual = 5", "quota.reserved_for_manual: "),
+        ("consent.warn = []", "consent.warn: "),
+        ("sync.rewalk = '8d'", "sync.rewalk (8days) "),
+        ("tink.request_timeout = '6m'", "tink.request_timeout (6m) "),
+        ("sync.deadline = '4m'", "sync.connection_timeout (5m) "),
+        ("sync.history = '10d'", "sync.history (10d) "),
+        ("sync.keep_raw = '500d'", "sync.keep_raw (500d) "),
+    ] {
+        let warned = settings(text).warnings;
+        assert!(
+            matches!(&warned[..], [only] if only.starts_with(key) && only.contains("; ")),
+            "{text}: {warned:?}"
+        );
+    }
+    assert!(
+        settings("sync.history = '14d'\nsync.keep_raw = '400d'\nsync.deadline = '5m'").warnings.is_empty()
+    );
+}

@@ -29,12 +29,14 @@ fn the_secret_comes_from_the_first_place_that_has_one() {
     let first = case.load().unwrap();
     assert_eq!(secret(&first.tink), "from-file");
     assert_eq!(first.tink.client_secret_file, Some(case.path("named")));
-    assert!(first.warnings.is_empty(), "{:?}", first.warnings);
+    let told = |settings: &crate::config::Settings, text: &str| matches!(&settings.warnings[..], [only] if only.contains("two client secrets") && only.ends_with(text));
+    assert!(told(&first, "unset TINK_CLIENT_SECRET"), "{:?}", first.warnings);
 
     std::fs::write(case.path("tink-sync.toml"), "").unwrap();
     let second = case.load().unwrap();
     assert_eq!(secret(&second.tink), "from-credential");
     assert_eq!(second.tink.client_secret_file, Some(case.path(CREDENTIAL)));
+    assert!(told(&second, "unset TINK_CLIENT_SECRET"), "{:?}", second.warnings);
 
     std::fs::remove_dir_all(case.path("credentials")).unwrap();
     let third = case.load().unwrap();
@@ -154,18 +156,20 @@ fn the_settings_do_not_show_the_secret() {
 
 #[test]
 fn secret_files_open_to_others_are_warned_about() {
-    let case = everywhere();
+    let mut case = everywhere();
+    case.env.retain(|(name, _)| name != "TINK_CLIENT_SECRET");
+    std::fs::remove_file(case.path(CREDENTIAL)).unwrap();
     case.file("credentials/tink-sync.token-key", "key");
     case.file("credentials/tink-sync.pgpass", "pass");
     let open = Permissions::from_mode(0o644);
-    for name in ["named", CREDENTIAL, "credentials/tink-sync.token-key", "credentials/tink-sync.pgpass"] {
+    for name in ["named", "credentials/tink-sync.token-key", "credentials/tink-sync.pgpass"] {
         set_permissions(case.path(name), open.clone()).unwrap();
     }
     let settings = case.load().unwrap();
     assert_eq!(settings.secret_files().len(), 3);
     assert_eq!(settings.store.token_key_file, Some(case.path("credentials/tink-sync.token-key")));
     assert_eq!(settings.store.pgpass_file, Some(case.path("credentials/tink-sync.pgpass")));
-    // the three below $CREDENTIALS_DIRECTORY are systemd's own affair
+    // the two below $CREDENTIALS_DIRECTORY are systemd's own affair
     let [warning] = &settings.warnings[..] else { panic!("{:?}", settings.warnings) };
     assert_eq!(settings.permission_problems(), settings.warnings);
     assert!(warning.starts_with("tink.client_secret_file: ") && warning.contains("(mode 0644)"), "{warning}");

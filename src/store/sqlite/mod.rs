@@ -155,13 +155,20 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     }
     let tidy = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok().filter(|conn| {
         let writable = conn.is_readonly("main").is_ok_and(|read_only| !read_only);
-        writable && conn.pragma_update(None, "query_only", true).is_ok() && schema::version(conn).is_ok()
+        // A damaged file is one either way, and only a writer leaves nothing beside it.
+        let is_read = schema::version(conn).map_or_else(|error| is_damage(&error), |_| true);
+        writable && conn.pragma_update(None, "query_only", true).is_ok() && is_read
     });
     let conn = tidy.map_or_else(|| connect_read_only(path), Ok)?;
     let db = Db::new(conn, path, Duration::ZERO);
     refuse_newer(&db)?;
     refuse_older(&db)?;
     Ok(db.conn)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// Runs `read` on a connection of [`open_reader`], naming the step and the file if it fails.

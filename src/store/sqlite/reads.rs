@@ -205,6 +205,23 @@ pub fn consent_ends(path: &Path) -> Result<Vec<Timestamp>> {
     })
 }
 
+/// A larger file takes too long to be looked through.
+const LARGEST_LOOKED_THROUGH: u64 = 256 << 20;
+
+/// What SQLite finds damaged in the file, in its words; none if it is sound, or too large to be looked through.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn damage(path: &Path) -> Result<Option<String>> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > LARGEST_LOOKED_THROUGH) {
+        return Ok(None);
+    }
+    read(path, "look for damage", |db| {
+        let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok(Some(found).filter(|found| found != "ok"))
+    })
+}
+
 /// Attempts that count against a user's quota.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {

@@ -1,0 +1,108 @@
+//! The checks of who is to be synced: the source view, its rows, how many there are of each kind. Only reads.
+
+use jiff::Timestamp;
+
+use super::Finding;
+use super::store::failed;
+use crate::cli::connections::{self, naming};
+use crate::cli::table::count;
+use crate::cli::why::{Rules, why_not};
+use crate::cli::{Environment, Failure};
+use crate::domain::connection::TinkUser;
+use crate::store::sqlite::reads::{self, KnownConnection, State};
+
+/// The source view and what is in it, beside a store that is `sound`; also a user to try Tink with, by the id of the connection.
+pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<(String, TinkUser)>) {
+    let stand_alone = env.settings.source.view.is_none();
+    let Ok(path) = env.store_path() else {
+        return (vec![Finding::skip("source view", "not looked at, because of the store")], None);
+    };
+    if stand_alone && !sound {
+        return (vec![Finding::skip("connections", "not counted, because of the store")], None);
+    }
+    if stand_alone && !path.exists() {
+        let text = "none yet; connections come from tink-sync connections add";
+        return (vec![Finding::ok("connections", text)], None);
+    }
+    let rows = match connections::source_rows(env) {
+        Ok(rows) => rows,
+        Err(failure) => return (vec![unreadable(&failure, env)], None),
+    };
+    let mut findings = Vec::new();
+    if let Some(view) = &env.settings.source.view {
+        findings.push(Finding::ok("source view", format!("{view} is readable and has the columns needed")));
+    }
+    // Beside a store that cannot be read everything counts as never synced.
+    let known = if sound { reads::connections(&path).unwrap_or_default() } else { Vec::new() };
+    let all = reads::overlay(known, rows);
+    findings.extend(counts(&all, &Rules::of(&env.settings), env.clock.now(), stand_alone));
+    (findings, someone(&all, env.clock.now()))
+}
+
+/// Why the view cannot be read.
+fn unreadable(failure: &Failure, env: &Environment) -> Finding {
+    let finding = failed("source view", failure);
+    if finding.remedy.is_some() {
+        return finding;
+    }
+    let place = env.settings.source.database.as_ref().map_or("store.url", |_| "source.database");
+    finding.remedy(format!(
+        "compare source.view and {place} with the application, README: \"Connect your application\""
+    ))
+}
+
+fn counts(all: &[KnownConnection], rules: &Rules, now: Timestamp, stand_alone: bool) -> Vec<Finding> {
+    if all.is_empty() {
+        let remedy = if stand_alone {
+            "tink-sync connections add --help"
+        } else {
+            "add them in the application; its view gives no row"
+        };
+        return vec![Finding::warn("connections", "none", remedy)];
+    }
+    let number = |is: &dyn Fn(&KnownConnection) -> bool| all.iter().filter(|c| is(c)).count();
+    let active = number(&|c| c.is_active(now));
+    let others = [
+        (number(&|c| c.state(now) == State::NeedsUser), "waiting for their user"),
+        (number(&|c| c.state(now) == State::Paused), "not entitled"),
+        (number(&|c| !c.enabled), "disabled"),
+    ];
+    let others = others.iter().filter(|(number, _)| *number > 0);
+    let others: Vec<String> = others.map(|(number, kind)| format!(", {number} {kind}")).collect();
+    let due = number(&|c| why_not(c, rules, 0, now).is_none());
+    let text = format!(
+        "{} in all: {active} enabled and entitled{}; about {due} due now",
+        all.len(),
+        others.concat()
+    );
+    let mut findings = vec![if active > 0 {
+        Finding::ok("connections", text)
+    } else if stand_alone {
+        Finding::warn(
+            "connections",
+            text,
+            "nobody will be synced: tink-sync users set ID --entitled yes, tink-sync connections enable ID",
+        )
+    } else {
+        Finding::warn(
+            "connections",
+            text,
+            "nobody will be synced: look at the columns enabled and entitled of the view; true is 1, true, t or yes",
+        )
+    }];
+    let bad: Vec<&KnownConnection> = all.iter().filter(|c| c.problem.is_some()).collect();
+    if let Some(first) = bad.first() {
+        let ids: Vec<&str> = bad.iter().map(|c| c.connection_id.as_str()).collect();
+        let problem = first.problem.as_deref().unwrap_or_default();
+        let text = format!("{} of the source view cannot be used", count(bad.len(), "row"));
+        findings.push(Finding::warn("connections", text, format!("{}: {problem}", naming(ids.into_iter()))));
+    }
+    findings
+}
+
+/// A user to try Tink with, best one that worked before.
+fn someone(all: &[KnownConnection], now: Timestamp) -> Option<(String, TinkUser)> {
+    let usable = all.iter().filter(|c| c.is_active(now) && c.problem.is_none() && c.tink_user.is_some());
+    let best = usable.max_by_key(|c| (c.needs_user.is_none(), c.last_success_at))?;
+    Some((best.connection_id.clone(), best.tink_user.clone()?))
+}

@@ -1,0 +1,166 @@
+//! The checks of what is written on this machine: the store, its directory, room on the disk, the metrics file.
+//! Opens everything for reading only, and makes nothing.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
+
+use super::{Finding, space};
+use crate::cli::{Environment, Failure};
+use crate::config::SERVICE_USER;
+use crate::exit::Exit;
+use crate::store::StoreError;
+use crate::store::sqlite::{open_reader, reads};
+
+/// Made by systemd before each pass, and by the package.
+const STATE_DIRECTORY: &str = "/var/lib/tink-sync";
+/// Reading for everybody else.
+const OTHERS_READ: u32 = 0o004;
+/// Looking into a directory for everybody else.
+const OTHERS_ENTER: u32 = 0o001;
+
+/// The store: there and of this release, or possible to create; who may read it; room for more.
+pub(super) fn findings(env: &Environment) -> Vec<Finding> {
+    let path = match env.store_path() {
+        Ok(path) => path,
+        Err(failure) => return vec![failed("store", &failure)],
+    };
+    let directory = directory_of(&path);
+    if !directory.is_dir() {
+        return vec![no_directory(directory)];
+    }
+    if let Some(finding) = cannot_write(directory, &path) {
+        return vec![finding];
+    }
+    let mut findings = vec![opened(&path)];
+    findings.extend(open_to_others(directory, &path));
+    findings.extend(space::finding(directory, &path));
+    findings
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}
+
+fn no_directory(directory: &Path) -> Finding {
+    let shown = directory.display();
+    let text = format!("its directory {shown} does not exist");
+    let by_hand = format!("install -d -m 700 -o {SERVICE_USER} -g {SERVICE_USER} {shown}");
+    if directory == Path::new(STATE_DIRECTORY) {
+        return Finding::warn(
+            "store",
+            text,
+            format!("the first pass by systemd makes it; by hand: {by_hand}"),
+        );
+    }
+    Finding::fail(Exit::Database, "store", text).remedy(format!("create it, or change store.url: {by_hand}"))
+}
+
+/// What a pass has to write and this user may not.
+fn cannot_write(directory: &Path, path: &Path) -> Option<Finding> {
+    let beside = ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix));
+    let places = [directory.to_owned()].into_iter().chain(beside);
+    let place = places.into_iter().find(|place| place.exists() && !may_write(place))?;
+    let shown = place.display();
+    let whose = fs::metadata(&place).map_or_else(|error| error.to_string(), |file| described(&file));
+    let text = format!("{shown} is not writable for this user ({whose})");
+    let me = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
+    let remedy = match me.as_deref() {
+        Some("root") => format!("mount -o remount,rw the file system of {shown}, or lsattr -d {shown}"),
+        Some(SERVICE_USER) => format!("chown {SERVICE_USER}: {shown} && chmod u+rw {shown}"),
+        Some(_) | None => {
+            format!("look as the service user: sudo tink-sync check; or: chown {SERVICE_USER}: {shown}")
+        }
+    };
+    Some(Finding::fail(Exit::Database, "store", text).remedy(remedy))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Asks the system itself, which knows of access lists and read-only file systems.
+fn may_write(path: &Path) -> bool {
+    access(path, AccessFlags::W_OK).is_ok()
+}
+
+/// `owner root, mode 0600`
+fn described(file: &Metadata) -> String {
+    let owner = User::from_uid(Uid::from_raw(file.uid())).ok().flatten();
+    let owner = owner.map_or_else(|| file.uid().to_string(), |user| user.name);
+    format!("owner {owner}, mode {:04o}", file.permissions().mode() & 0o7777)
+}
+
+fn opened(path: &Path) -> Finding {
+    let shown = path.display();
+    if !path.exists() {
+        return Finding::ok("store", format!("{shown} will be created by the first run"));
+    }
+    match open_reader(path).and_then(|_| reads::damage(path)) {
+        Ok(None) => Finding::ok("store", format!("{shown} is there, of this release, and writable")),
+        Ok(Some(damage)) => Finding::fail(Exit::Database, "store", format!("{shown} is damaged: {damage}"))
+            .remedy(format!(
+                "put a backup in its place, or rescue what can be read: sqlite3 {shown} .recover"
+            )),
+        // The next run does it by itself.
+        Err(error @ StoreError::Older { .. }) => Finding::ok("store", error.to_string()),
+        Err(error @ StoreError::Newer { .. }) => Finding::fail(Exit::Database, "store", error.to_string())
+            .remedy("install the newer release again, or put back the copy that was made before the upgrade"),
+        Err(error) => {
+            let finding = failed("store", &error.into());
+            if finding.remedy.is_some() {
+                return finding;
+            }
+            finding.remedy(format!("find out who holds or changed it: fuser {shown}"))
+        }
+    }
+}
+
+/// Money data that other users of the machine could read.
+fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    let open = mode(directory) & OTHERS_ENTER != 0 && mode(path) & OTHERS_READ != 0;
+    open.then(|| {
+        let shown = path.display();
+        let text = format!("every user of this machine may read {shown} (mode {:04o})", mode(path) & 0o7777);
+        Finding::warn("store", text, format!("chmod o= {shown} {}", directory.display()))
+    })
+}
+
+/// Where the metrics go, if they go anywhere.
+pub(super) fn metrics(env: &Environment) -> Option<Finding> {
+    let (what, path) = ("metrics file", env.settings.report.metrics_file.as_ref()?);
+    let directory = directory_of(path);
+    let shown = directory.display();
+    if !directory.is_dir() {
+        let remedy =
+            format!("install -d -o {SERVICE_USER} -g {SERVICE_USER} {shown}, or change report.metrics_file");
+        return Some(Finding::warn(what, format!("its directory {shown} does not exist"), remedy));
+    }
+    if !may_write(directory) {
+        let remedy = format!("let the service write there: setfacl -m u:{SERVICE_USER}:rwx {shown}");
+        return Some(Finding::warn(
+            what,
+            format!("its directory {shown} is not writable for this user"),
+            remedy,
+        ));
+    }
+    Some(Finding::ok(what, format!("{} can be written", path.display())))
+}
+
+/// A failure as a finding; its message says what to do.
+pub(super) fn failed(what: &'static str, failure: &Failure) -> Finding {
+    let text = failure.to_string();
+    match text.split_once("; ") {
+        Some((text, remedy)) => Finding::fail(failure.into(), what, text).remedy(remedy),
+        None => Finding::fail(failure.into(), what, text),
+    }
+}

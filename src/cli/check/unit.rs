@@ -1,0 +1,141 @@
+//! Whether the sandbox of the unit lets a pass reach what the configuration names. By hand everything may work
+//! that the unit forbids. Asks systemd, and judges by what it says.
+
+use std::path::{Path, PathBuf};
+
+use super::Finding;
+use crate::cli::timer::state::systemctl;
+use crate::config::{Settings, StoreUrl};
+use crate::exit::Exit;
+
+const UNIT: &str = "tink-sync.service";
+const PROPERTIES: &str =
+    "LoadState,ProtectSystem,ProtectHome,StateDirectory,ReadWritePaths,BindPaths,BindReadOnlyPaths";
+
+/// What the unit may reach; nothing to say where no systemd runs or the unit is not installed.
+pub(super) fn findings(settings: &Settings) -> Vec<Finding> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Vec::new();
+    }
+    systemctl(&["show", UNIT, "--property", PROPERTIES])
+        .map_or_else(|_| Vec::new(), |answer| judge(&answer, settings))
+}
+
+fn judge(answer: &str, settings: &Settings) -> Vec<Finding> {
+    let value = |name: &str| {
+        answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+    };
+    if value("LoadState") != "loaded" {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    if value("ProtectSystem") == "strict" {
+        let writable = writable(value("StateDirectory"), value("ReadWritePaths"), value("BindPaths"));
+        findings.extend(
+            written(settings).into_iter().filter(|(_, path)| !below(path, &writable)).map(not_writable),
+        );
+    }
+    if matches!(value("ProtectHome"), "yes" | "tmpfs") {
+        let bound = format!("{} {}", value("BindPaths"), value("BindReadOnlyPaths"));
+        let hidden = |path: &&PathBuf| {
+            let homes = ["/home", "/root", "/run/user"].map(PathBuf::from);
+            below(path, &homes) && !below(path, &paths(&bound))
+        };
+        findings.extend(settings.source.database.as_ref().filter(hidden).map(|path| not_visible(path)));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("unit", format!("{UNIT} reaches what the configuration names")));
+    }
+    findings
+}
+
+/// What a pass writes, with the key that names it: directories, since files are made and replaced there.
+fn written(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+    let store = match &settings.store.url {
+        StoreUrl::Sqlite(path) => Some(("store.url", path)),
+        StoreUrl::Postgres(_) => None,
+    };
+    let metrics = settings.report.metrics_file.as_ref().map(|path| ("report.metrics_file", path));
+    let all = [store, metrics].into_iter().flatten();
+    all.filter_map(|(key, path)| Some((key, path.parent()?.to_owned()))).collect()
+}
+
+fn writable(state: &str, paths_of_unit: &str, bound: &str) -> Vec<PathBuf> {
+    let state = state.split_whitespace().map(|name| Path::new("/var/lib").join(name));
+    state.chain(paths(paths_of_unit)).chain(paths(bound)).collect()
+}
+
+/// The paths of a list as systemd shows it; a bound one is `there:here:options`.
+fn paths(list: &str) -> Vec<PathBuf> {
+    let place = |entry: &str| {
+        let mut parts = entry.split(':');
+        let first = parts.next().unwrap_or_default();
+        PathBuf::from(parts.next().unwrap_or(first).trim_start_matches(['-', '+']))
+    };
+    list.split_whitespace().map(place).collect()
+}
+
+fn below(path: &Path, places: &[PathBuf]) -> bool {
+    places.iter().any(|place| path.starts_with(place))
+}
+
+fn not_writable((key, path): (&'static str, PathBuf)) -> Finding {
+    let shown = path.display();
+    let text = format!("{UNIT} may not write to {shown} ({key}), although it works by hand");
+    let remedy = format!("systemctl edit {UNIT}, and there: [Service] ReadWritePaths={shown}");
+    if key == "store.url" {
+        Finding::fail(Exit::Database, "unit", text).remedy(remedy)
+    } else {
+        Finding::warn("unit", text, remedy)
+    }
+}
+
+fn not_visible(path: &Path) -> Finding {
+    let directory = path.parent().unwrap_or(path).display();
+    let text = format!("{UNIT} does not see {} (source.database), although it works by hand", path.display());
+    let remedy = format!(
+        "systemctl edit {UNIT}, and there: [Service] ProtectHome=tmpfs and BindReadOnlyPaths={directory}"
+    );
+    Finding::fail(Exit::Database, "unit", text).remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::Grade;
+    use crate::cli::fixture::Fixture;
+
+    /// As the shipped unit is shown.
+    const SHIPPED: &str = "LoadState=loaded\nProtectSystem=strict\nProtectHome=yes\nStateDirectory=tink-sync\nReadWritePaths=\nBindPaths=\nBindReadOnlyPaths=\n";
+
+    fn grades(answer: &str, store: &str, metrics: &str, source: &str) -> Vec<Grade> {
+        let mut settings = Fixture::new().env().settings;
+        settings.store.url = StoreUrl::Sqlite(store.into());
+        settings.report.metrics_file = Some(metrics).filter(|path| !path.is_empty()).map(PathBuf::from);
+        settings.source.database = Some(source).filter(|path| !path.is_empty()).map(PathBuf::from);
+        judge(answer, &settings).iter().map(|finding| finding.grade).collect()
+    }
+
+    #[test]
+    fn what_the_unit_may_not_write_is_told_before_a_pass_finds_out() {
+        let (store, metrics) = ("/var/lib/tink-sync/tink-sync.db", "/var/lib/node_exporter/tink_sync.prom");
+        assert_eq!(grades(SHIPPED, store, "", ""), [Grade::Ok]);
+        assert_eq!(grades(SHIPPED, "/srv/bank.db", "", ""), [Grade::Fail(Exit::Database)]);
+        assert_eq!(grades(SHIPPED, "/var/lib/tink-sync-2/a.db", "", ""), [Grade::Fail(Exit::Database)]);
+        assert_eq!(grades(SHIPPED, store, metrics, ""), [Grade::Warn]);
+        let edited = SHIPPED.replace("ReadWritePaths=", "ReadWritePaths=/srv -/var/lib/node_exporter");
+        assert_eq!(grades(&edited, "/srv/bank.db", metrics, ""), [Grade::Ok]);
+        assert!(grades("LoadState=not-found\n", "/srv/bank.db", "", "").is_empty());
+    }
+
+    #[test]
+    fn what_the_unit_does_not_see_is_told() {
+        let (store, app) = ("/var/lib/tink-sync/tink-sync.db", "/home/app/app.db");
+        assert_eq!(grades(SHIPPED, store, "", app), [Grade::Fail(Exit::Database)]);
+        assert_eq!(grades(SHIPPED, store, "", "/srv/app.db"), [Grade::Ok]);
+        let edited = SHIPPED
+            .replace("ProtectHome=yes", "ProtectHome=tmpfs")
+            .replace("BindReadOnlyPaths=", "BindReadOnlyPaths=/home/app:/home/app:rbind");
+        assert_eq!(grades(&edited, store, "", app), [Grade::Ok]);
+    }
+}
