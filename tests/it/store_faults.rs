@@ -207,3 +207,53 @@ fn a_database_that_stays_locked_ends_the_run_with_75_and_changes_nothing() {
         world.assert_at_rest();
     }
 }
+
+#[test]
+fn one_damaged_page_or_header_is_told_and_a_backup_heals() {
+    let world = World::new(small(12));
+    world.run(&[]).expect(0);
+    let file = world.path("store.db");
+    let good = fs::read(&file).unwrap();
+    let roots = "SELECT rootpage FROM sqlite_master WHERE name IN ('ts_transactions', 'ts_connections', 'ts_runs') ORDER BY 1";
+    let pages: Vec<usize> = Connection::open(&file)
+        .unwrap()
+        .prepare(roots)
+        .unwrap()
+        .query_map([], |row| row.get::<_, i64>(0))
+        .unwrap()
+        .map(|page| usize::try_from(page.unwrap()).unwrap())
+        .collect();
+    assert_eq!(pages.len(), 3);
+    let damages =
+        pages.into_iter().map(|page| ((page - 1) * 4096, "damaged")).chain([(0, "not an SQLite database")]);
+    world.sandbox.set_day(1);
+    for (place, told) in damages {
+        let mut bytes = good.clone();
+        bytes[place..place + 64].fill(0xA5);
+        fs::write(&file, &bytes).unwrap();
+        let ran = world.run(&[]).expect(74);
+        assert!(ran.stderr.contains("store.db") && ran.stderr.contains(told), "{place}: {}", ran.stderr);
+        for beside in ["store.db-wal", "store.db-shm"] {
+            let _ = fs::remove_file(world.path(beside));
+        }
+        // The backup of yesterday, and the next pass.
+        fs::write(&file, &good).unwrap();
+        world.run(&[]).expect(0);
+        world.assert_all_exact();
+        assert!(is_sound(&file));
+        fs::write(&file, &good).unwrap();
+    }
+}
+
+#[test]
+fn a_log_of_garbage_beside_the_store_is_no_part_of_it() {
+    let world = World::new(small(3));
+    world.run(&[]).expect(0);
+    for garbage in [vec![0xA5; 100_000], b"no log".to_vec(), Vec::new()] {
+        fs::write(world.path("store.db-wal"), garbage).unwrap();
+        world.sandbox.set_day(world.sandbox.day() + 1);
+        world.run(&[]).expect(0);
+        world.assert_all_exact();
+        assert!(is_sound(&world.path("store.db")));
+    }
+}
