@@ -55,6 +55,27 @@ fn what_a_clock_that_was_wrong_has_left_behind_holds_nobody_up() {
 }
 
 #[test]
+fn a_clock_that_jumped_in_mid_pass_and_was_put_right_holds_nobody_up() {
+    for hours in [10, 72, -10] {
+        let world = World::new(small(4));
+        world.run(&[]).expect(0);
+        // Half of the pass came before the jump; its end, and what came after it, bear the other time.
+        let jump = format!("+ {hours} * 3600000");
+        world.tamper(&format!(
+            "UPDATE ts_runs SET finished_at = finished_at {jump};
+             UPDATE ts_connections SET last_attempt_at = last_attempt_at {jump}, last_success_at = last_success_at {jump},
+                    last_success_began = last_success_began {jump}, next_due = next_due {jump} WHERE key % 2 = 0;
+             UPDATE ts_run_connections SET started_at = started_at {jump} WHERE connection % 2 = 0;
+             UPDATE ts_accounts SET walked_at = walked_at {jump}, deep_walked_at = deep_walked_at {jump} WHERE connection % 2 = 0"
+        ));
+        world.sandbox.set_day(1);
+        let ran = world.run(&[]).expect(0);
+        assert_eq!((ran.total("due"), ran.total("synced"), ran.skipped("leased")), (4, 4, 0), "{hours}");
+        world.assert_all_exact();
+    }
+}
+
+#[test]
 fn a_back_off_of_a_clock_that_was_wrong_is_not_obeyed() {
     let world = World::new(small(1));
     world.run(&[]).expect(0);

@@ -17,6 +17,9 @@ use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::failpoint;
 use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
 
+/// The longest from the start of a process to its run's registration: it may wait for the store that long.
+const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
+
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
@@ -26,11 +29,13 @@ pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fa
     tokens::give_up(db, new.started_at)?;
     events::tidy(db)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
-    // A dead run (ended without an exit code) is not part of it: its connections are free.
+    // A dead run (ended without an exit code) is not part of it: its connections are free. Nor is one that ends
+    // long after now: its clock jumped, and nobody would wait for that time to come.
+    let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
     let oldest: Option<Millis> = db.query_row(
         "SELECT min(started_at) FROM ts_runs
-         WHERE finished_at IS NULL OR (exit_code IS NOT NULL AND finished_at > ?1)",
-        [Millis(new.process_started)],
+         WHERE finished_at IS NULL OR (exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)",
+        [Millis(new.process_started), Millis(latest)],
         |row| row.get(0),
     )?;
     let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
