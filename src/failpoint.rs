@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 42] = [
+pub const STEPS: [&str; 43] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -45,6 +45,7 @@ pub const STEPS: [&str; 42] = [
     "add connections",
     "change the connection",
     "change the user",
+    "accept balances",
     "forget the connection",
     "rewrite the store",
     "empty the log",

@@ -47,6 +47,7 @@
 //! 10. A dry run opens the store read-only and never rotates anything.
 //! 11. Money never passes through a binary float; two scales of one value are equal.
 //! 12. The plan of a dry run equals the result of the run that follows on the same data.
+//! 13. The sums kept for the balance proof are those of the live rows, exact, after every commit.
 
 pub mod cli;
 pub mod clock;

@@ -54,6 +54,17 @@ pub enum Action {
     Add(add::Args),
     /// Erase everything about connections here, and at Tink if that is asked for
     Forget(forget::Args),
+    /// Take the balance differences of a connection as they are: the proof starts anew
+    #[command(
+        after_help = "Examples:\n  tink-sync why my-bank                              by how much, and since when\n  tink-sync connections accept-balance my-bank"
+    )]
+    AcceptBalance {
+        /// The connection
+        id: String,
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
+    },
     /// Let runs work on a connection again
     #[command(after_help = "Examples:\n  tink-sync connections enable my-bank")]
     Enable {
@@ -83,6 +94,7 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
         Action::List { format } => list(env, format)?,
         Action::Add(args) => table::print(&add::add(env, args)?)?,
         Action::Forget(args) => forget::forget(env, &args)?,
+        Action::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
         Action::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
         Action::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
     }
@@ -215,6 +227,30 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
         format!(
             "Disabled connection {id}: runs leave it alone, its data stays.\nBack again: tink-sync connections enable {id}\n"
         )
+    })
+}
+
+/// What an operator has looked at and found right is not told any more, also where an application decides
+/// who is connected.
+fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
+    let (path, now) = (env.store_path()?, env.clock.now());
+    let connection = reads::connections(&path)?.into_iter().find(|known| known.connection_id == id);
+    let connection = connection.ok_or_else(|| {
+        Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
+    })?;
+    let actor = Actor::of(env, who);
+    let audit = AuditRow {
+        connection_id: Some(id),
+        user_id: Some(&connection.user_id),
+        ..actor.row(now, "balance.accepted")
+    };
+    let accepted = OwnTables::open(&path, now)?.accept_balances(id, &audit)?;
+    Ok(match usize::try_from(accepted).unwrap_or(usize::MAX) {
+        0 => format!("No balance of connection {id} differs from what its rows explain.\n"),
+        accounts => format!(
+            "Accepted the balance of {} of connection {id}: from now on it must move by the rows again.\n",
+            table::count(accounts, "account")
+        ),
     })
 }
 

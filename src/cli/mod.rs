@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod audit;
+mod balance;
 pub mod check;
 mod client;
 pub mod connections;

@@ -19,7 +19,7 @@ use super::timer::state::Timer;
 use super::why::{self, Rules};
 use super::{Environment, Failure};
 use crate::exit::Exit;
-use crate::store::sqlite::reads::{self, KnownConnection, PastAttempt, RunRow, State, Used};
+use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
 
 /// So many runs are shown.
 const RUNS: u32 = 5;
@@ -68,6 +68,8 @@ struct Report {
     used: HashMap<String, Used>,
     /// The last attempts of the connections that were asked for by name.
     attempts: HashMap<String, Vec<PastAttempt>>,
+    /// Accounts whose balance differs, by connection.
+    differences: HashMap<String, Vec<AccountProof>>,
     /// The application's view; none stand-alone.
     view: Option<String>,
     /// A consent that ends in so many days is worth a look.
@@ -120,6 +122,7 @@ fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<Stri
         consent_ends: &reads::consent_ends(&path)?,
         last_run: reads::last_finished_run(&path)?.as_ref(),
         last_good_end: reads::last_end(&path, good)?,
+        balance_differences: reads::balance_differences(&path)?.len(),
     }))
 }
 
@@ -136,6 +139,7 @@ impl Report {
             rules: Rules::of(&env.settings),
             used: reads::used_by_user(&path, now - SignedDuration::from_hours(24))?,
             attempts: attempts(&path, &connections, &args.connection)?,
+            differences: differences(&path)?,
             view: env.settings.source.view.clone(),
             warn_days: env.settings.consent.warn.iter().copied().max().unwrap_or_default(),
             max_age: args.max_age,
@@ -160,7 +164,7 @@ impl Report {
             State::Failing => 1,
             State::RateLimited => 2,
             State::New | State::Ok if self.overdue.contains(&connection.connection_id) => 4,
-            State::New | State::Ok if self.consent_ends_soon(connection) => 5,
+            State::New | State::Ok if self.consent_ends_soon(connection) || self.differs(connection) => 5,
             State::New => 6,
             State::Ok => 7,
             State::Paused => 8,
@@ -170,6 +174,10 @@ impl Report {
 
     fn needs_attention(&self, connection: &KnownConnection) -> bool {
         self.rank(connection) <= 5 || connection.problem.is_some()
+    }
+
+    fn differs(&self, connection: &KnownConnection) -> bool {
+        self.differences.contains_key(&connection.connection_id)
     }
 
     fn consent_ends_soon(&self, connection: &KnownConnection) -> bool {
@@ -203,6 +211,8 @@ impl Report {
         let mut json = connections::json(connection, self.now);
         if let Some(fields) = json.as_object_mut() {
             fields.insert("quota".to_owned(), self.rules.quota_json(self.used(connection)));
+            let differing = self.differences.get(&connection.connection_id);
+            fields.insert("balance_differences".to_owned(), json!(differing.map_or(&[][..], Vec::as_slice)));
             let attempts = self.attempts.get(&connection.connection_id);
             fields.extend(attempts.map(|attempts| ("attempts".to_owned(), why::attempts_json(attempts))));
         }
@@ -237,6 +247,15 @@ fn attempts(
     let named = connections.iter().filter(|c| ids.contains(&c.connection_id));
     let keys = named.filter_map(|c| Some((c.connection_id.clone(), c.key?)));
     keys.map(|(id, key)| Ok((id, reads::detail(path, key)?.attempts))).collect()
+}
+
+/// The accounts whose balance differs, by connection.
+fn differences(path: &Path) -> Result<HashMap<String, Vec<AccountProof>>, Failure> {
+    let mut differences: HashMap<String, Vec<AccountProof>> = HashMap::new();
+    for proof in reads::balance_differences(path)? {
+        differences.entry(proof.connection_id.clone()).or_default().push(proof);
+    }
+    Ok(differences)
 }
 
 fn chosen(all: Vec<KnownConnection>, ids: &[String]) -> Result<Vec<KnownConnection>, Failure> {

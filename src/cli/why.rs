@@ -16,7 +16,7 @@ use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::sqlite::reads::{self, Detail, KnownConnection, PastAttempt, Used};
+use crate::store::sqlite::reads::{self, AccountProof, Detail, KnownConnection, PastAttempt, Used};
 pub(super) use verdict::{Rules, why_not};
 
 /// Arguments of `why`.
@@ -41,6 +41,8 @@ struct Story {
     used: Used,
     rules: Rules,
     schedule: Schedule,
+    /// What its accounts' balances say.
+    proofs: Vec<AccountProof>,
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// The application's view; none stand-alone.
@@ -86,6 +88,7 @@ impl Story {
             used: reads::used(&path, &connection.user_id, now - SignedDuration::from_hours(24))?,
             rules: Rules::of(&env.settings),
             schedule: Schedule::with(env, timer)?,
+            proofs: reads::balance_proofs(&path, &connection.connection_id)?,
             switched_off: !env.settings.enabled,
             view: env.settings.source.view.clone(),
             view_problem,
@@ -123,6 +126,7 @@ impl Story {
             "consents": self.consents(),
             "accounts": self.accounts(),
             "attempts": attempts_json(&self.detail.attempts),
+            "balances": self.proofs,
             "quarantined": self.detail.quarantined,
             "source_problem": self.view_problem,
         })

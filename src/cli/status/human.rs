@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Report;
+use crate::cli::balance::sentence;
 use crate::cli::connections::days_left;
 use crate::cli::remedy;
 use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
@@ -111,7 +112,9 @@ fn notes(report: &Report, connection: &KnownConnection, state: State) -> Vec<Str
     });
     let attempts = report.attempts.get(&connection.connection_id).map(|attempts| last(attempts, now));
     let notes = [problem(connection, state, now), remedy::of_connection(connection, now), quota, attempts];
-    notes.into_iter().flatten().collect()
+    let differing = report.differences.get(&connection.connection_id).into_iter().flatten();
+    let balances = differing.map(|proof| format!("balance of {}: {}", proof.account_id, sentence(proof)));
+    notes.into_iter().flatten().chain(balances).collect()
 }
 
 /// The last outcomes, the newest first: `last: failed 2h ago (network), synced 8h ago`.

@@ -20,6 +20,8 @@ pub(crate) struct Snapshot<'a> {
     pub last_run: Option<&'a RunRow>,
     /// The end of the last run that ended well.
     pub last_good_end: Option<Timestamp>,
+    /// Accounts whose balance differs from what their rows explain.
+    pub balance_differences: usize,
 }
 
 /// The whole text.
@@ -28,6 +30,11 @@ pub(crate) fn text(snapshot: &Snapshot<'_>) -> String {
     last_run(&mut text, snapshot);
     connections(&mut text, snapshot);
     consents(&mut text, snapshot);
+    text.single(
+        "balance_differences",
+        "Accounts whose balance moved by something else than their booked rows.",
+        Some(float(snapshot.balance_differences)),
+    );
     text.family("build_info", "The program that wrote this.", [(version(), 1.0)]);
     text.0
 }

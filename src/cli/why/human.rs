@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Story;
 use super::lines::{account, attempt, consent};
+use crate::cli::balance::sentence;
 use crate::cli::remedy;
 use crate::cli::table::{count, exact, minute, span, wrap};
 use crate::domain::connection::TinkUser;
@@ -34,6 +35,10 @@ pub(super) fn text(story: &Story) -> String {
     }
     section(&mut text, "Consents", story.detail.consents.iter().map(|c| consent(c, story.now)));
     section(&mut text, "Accounts", story.detail.accounts.iter().map(|a| account(a, story.now)));
+    if !story.proofs.is_empty() {
+        let balances = story.proofs.iter().map(|proof| format!("{}: {}", proof.account_id, sentence(proof)));
+        section(&mut text, "Balances", balances);
+    }
     section(&mut text, "Last attempts (UTC)", story.detail.attempts.iter().map(|a| attempt(a, story.now)));
     text
 }

@@ -2,6 +2,7 @@
 //! transaction, and what was judged. Judges nothing itself; amounts are never added up by SQL, which would make
 //! floats of them.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -252,4 +253,23 @@ fn write(
         ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
     })?;
     Ok(())
+}
+
+/// Takes the open differences of a connection's accounts as they are; says of how many accounts.
+pub fn accept(db: &Connection, connection_id: &str, now: Timestamp) -> rusqlite::Result<u64> {
+    let mut open = db.prepare(
+        "SELECT b.* FROM ts_balances b JOIN ts_accounts a ON a.key = b.account
+         JOIN ts_connections c ON c.key = a.connection
+         WHERE b.difference IS NOT NULL AND c.connection_id = ?1",
+    )?;
+    let open = open.query_map([connection_id], |row| Ok((row.get("account")?, proof(row)?)))?;
+    let mut accepted = 0;
+    for (account, mut proof) in open.collect::<rusqlite::Result<Vec<(i64, Proof)>>>()? {
+        let before = proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        if proof.accept(now) {
+            write(db, account, None, before.as_deref(), &proof)?;
+            accepted += 1;
+        }
+    }
+    Ok(accepted)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::balances;
 use super::thread::{Db, explain};
 use super::tokens;
 use super::{SqliteStore, open_reader};
@@ -112,6 +113,22 @@ impl OwnTables {
                 note(db, audit)?;
             }
             Ok(changed > 0)
+        })
+    }
+
+    /// Takes the open balance differences of a connection as they are, and audits it if there are any; says of
+    /// how many accounts.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn accept_balances(&mut self, connection_id: &str, audit: &AuditRow<'_>) -> Result<u64> {
+        self.run("accept balances", |db| {
+            let accepted = balances::accept(db, connection_id, audit.at)?;
+            if accepted > 0 {
+                let details = format!("accounts: {accepted}");
+                note(db, &AuditRow { details: Some(&details), ..*audit })?;
+            }
+            Ok(accepted)
         })
     }
 

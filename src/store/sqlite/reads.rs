@@ -2,6 +2,7 @@
 //! for every question. Must not write, and does not decide who is due.
 
 mod audit;
+mod balances;
 mod detail;
 mod known;
 mod quarantine;
@@ -17,6 +18,7 @@ use super::codec::{self, Millis};
 use super::{read, runs};
 use crate::store::Result;
 pub use audit::{AuditQuery, Audited, audit, audited_actions};
+pub use balances::{AccountProof, balance_differences, balance_proofs};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
 pub use known::{Holder, KnownConnection, State, overlay};
 pub use quarantine::{Quarantined, quarantine, user_of};

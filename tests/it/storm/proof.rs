@@ -9,6 +9,7 @@ use tink_sync::clock::{Clock as _, SystemClock};
 use tink_sync::domain::hook::HookKind;
 
 use super::bank::{Bank, LONG};
+use crate::balance::assert_stored_sums_are_those_of_the_rows;
 use crate::harness::World;
 
 /// Live rows by id: status, amount, date, text.
@@ -127,6 +128,10 @@ impl Proof {
     pub fn check(&self, world: &World, reader: &mut Reader) {
         let Some(db) = open(world) else { return };
         sound(&db);
+        // Each migration is a step of its own.
+        if number(&db, "SELECT count(*) FROM sqlite_master WHERE name = 'ts_balances'") == 1 {
+            assert_stored_sums_are_those_of_the_rows(world);
+        }
         let stored = Stored::read(&db);
         let mut done = BTreeSet::new();
         for (key, account) in &stored.accounts {

@@ -1,0 +1,106 @@
+//! What a balance proof says, in words. Must not read anything; the proof is given.
+
+use jiff::Timestamp;
+
+use super::table::{count, minute};
+use crate::store::sqlite::reads::AccountProof;
+
+/// One account's balance in a sentence.
+pub(super) fn sentence(proof: &AccountProof) -> String {
+    let mut text = match proof.difference.as_deref() {
+        Some(difference) => differs(proof, difference),
+        None if proof.state == "proven" => format!(
+            "proven from {} through the refresh of {}",
+            moment(proof.anchored_at.as_deref()),
+            moment(proof.proven_refresh_at.as_deref())
+        ),
+        None => "not proven".to_owned(),
+    };
+    if let Some(reason) = &proof.reason {
+        text = format!("{text}; the last walk proved nothing ({reason}): {}", why_not(reason));
+    }
+    if proof.quarantined > 0 && proof.state != "proven" {
+        let waiting = count(proof.quarantined as usize, "record");
+        text = format!("{text}; {waiting} of it in quarantine may explain that");
+    }
+    text
+}
+
+fn differs(proof: &AccountProof, difference: &str) -> String {
+    let (amount, more) = match difference.strip_prefix('-') {
+        Some(amount) => (amount, "less"),
+        None => (difference, "more"),
+    };
+    let changed = match &proof.changed_at {
+        Some(changed) if Some(changed) != proof.since_at.as_ref() => {
+            format!(", so much since {}", moment(Some(changed)))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "the bank holds {amount} {} {more} than the rows explain since {}{changed}; all added up at the refresh of {}",
+        proof.currency.as_deref().unwrap_or_default(),
+        moment(proof.since_at.as_deref()),
+        moment(proof.proven_refresh_at.as_deref()),
+    )
+}
+
+fn why_not(reason: &str) -> &'static str {
+    match reason {
+        "not_walked" => "it was not read to its end yet in one refresh, or its consent is not healthy",
+        "no_balance" => "Tink shows no booked balance",
+        "no_refresh" => "Tink does not say when it last looked at the bank",
+        "currency_changed" => "the balance came in another currency",
+        "unclear_rows" => "rows in another currency or of undefined status came or went",
+        "quarantine" => "records came out of the quarantine that the balance held from the beginning",
+        _ => "see the README",
+    }
+}
+
+fn moment(at: Option<&str>) -> String {
+    let time = at.and_then(|at| at.parse::<Timestamp>().ok());
+    time.map_or_else(|| "an unknown time".to_owned(), |at| format!("{} UTC", minute(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_with_its_direction_and_times() {
+        let text = |text: &str| Some(text.to_owned());
+        let mut proof = AccountProof {
+            state: "differs".to_owned(),
+            currency: text("EUR"),
+            difference: text("-12.34"),
+            since_at: text("2026-06-01T10:00:00.000Z"),
+            changed_at: text("2026-06-01T10:00:00.000Z"),
+            proven_refresh_at: text("2026-06-01T04:00:00Z"),
+            ..AccountProof::default()
+        };
+        assert_eq!(
+            sentence(&proof),
+            "the bank holds 12.34 EUR less than the rows explain since 2026-06-01 10:00 UTC; \
+             all added up at the refresh of 2026-06-01 04:00 UTC"
+        );
+        (proof.difference, proof.changed_at, proof.quarantined) =
+            (text("5"), text("2026-06-02T10:00:00.000Z"), 1);
+        let told = sentence(&proof);
+        assert!(told.contains("5 EUR more") && told.contains("so much since 2026-06-02 10:00"), "{told}");
+        assert!(told.ends_with("1 record of it in quarantine may explain that"), "{told}");
+    }
+
+    #[test]
+    fn every_reason_has_words() {
+        use crate::domain::balance::Doubt;
+        let doubts = [
+            Doubt::NoRefresh,
+            Doubt::NoBalance,
+            Doubt::CurrencyChanged,
+            Doubt::UnclearRows,
+            Doubt::Quarantine,
+        ];
+        let reasons = doubts.into_iter().map(Doubt::as_str).chain(["not_walked"]);
+        assert!(reasons.map(why_not).all(|words| words != "see the README"));
+    }
+}
