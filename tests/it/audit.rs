@@ -64,6 +64,25 @@ fn by_hand_it_is_who_called_sudo_or_came_over_ssh() {
 }
 
 #[test]
+fn root_that_becomes_the_service_user_still_knows_who_called_it() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return println!("skipped: only root can become somebody else");
+    }
+    let world = alone();
+    let nobody = Some(65534);
+    for name in ["tink-sync.toml", "secret"] {
+        chown(world.path(name), nobody, nobody).unwrap();
+    }
+    chown(world.dir.path(), nobody, nobody).unwrap();
+    let mut command = world.command(&ADD);
+    command.env("TINK_SYNC_USER", "nobody").env("SUDO_USER", "ann").env("USER", "root");
+    Ran::of(command.output().unwrap()).expect(0);
+    assert_eq!(std::fs::metadata(world.path("store.db")).unwrap().uid(), 65534);
+    assert_eq!(acts(&world), ["connection.created c-0 u-0 by ann from -"]);
+}
+
+#[test]
 fn syncs_that_nobody_asked_for_and_rehearsals_are_not_audited() {
     let world = World::new(small(2));
     world.run_by_timer().expect(0);

@@ -126,6 +126,8 @@ fn what_the_application_still_lists_is_not_forgotten() {
     world.run(&[]).expect(0);
     let refused = forget(&world, &["c-1"]).expect(2).stderr;
     assert!(refused.contains("lists it as enabled") && refused.contains("c-1"), "{refused}");
+    let rehearsed = world.cli(&["connections", "forget", "c-1", "--dry-run"]).expect(2);
+    assert!(rehearsed.stdout.starts_with("Connection c-1 of user u-1: 1 account"), "{}", rehearsed.stdout);
     assert!(is_here(&world, "c-1"));
     // Switched off but still listed: the ids come back with the next pass, and nothing else.
     world.app("UPDATE app_connections SET enabled = 0 WHERE id = 'c-1'");
@@ -188,6 +190,8 @@ fn it_asks_on_a_terminal_only_and_can_be_repeated() {
     forget(&world, &["c-0", "c-1", "c-1"]).expect(0);
     let again = forget(&world, &["c-0"]).expect(0).stdout;
     assert!(again.contains("c-0 was forgotten before"), "{again}");
+    let at_tink = forget(&world, &["c-0", "--at-tink"]).expect(0).stdout;
+    assert!(at_tink.contains("is not known here any more"), "{at_tink}");
     let empty = World::new(small(0));
     forget(&empty, &["c-0"]).expect(2);
     assert!(!empty.path("store.db").exists());

@@ -49,15 +49,15 @@ struct Doomed {
 pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     let path = env.store_path()?;
     let (doomed, gone) = look(&path, &args.ids)?;
+    if args.dry_run {
+        table::print(&lines("Connection", &doomed, &gone))?;
+    }
     refuse_listed(env, &doomed)?;
     if args.at_tink {
         refuse_shared(&doomed)?;
     }
     if args.dry_run {
-        return table::print(&format!(
-            "{}Nothing was erased: this is a rehearsal.\n",
-            lines("Connection", &doomed, &gone)
-        ));
+        return table::print("Nothing was erased: this is a rehearsal.\n");
     }
     if !doomed.is_empty() && !args.yes && !agreed(&doomed, args.at_tink)? {
         return table::print("Nothing was erased.\n");
@@ -244,6 +244,9 @@ fn number(number: u64, thing: &str) -> String {
 /// What was done, and what is left elsewhere.
 fn done(env: &Environment, doomed: &[Doomed], gone: &[String], at_tink: bool) -> Result<String, Failure> {
     let mut text = lines("Forgot connection", doomed, gone);
+    if at_tink && !gone.is_empty() {
+        text.push_str("Which user that was at Tink is not known here any more: look in Tink Console.\n");
+    }
     for Doomed { id, held } in doomed {
         let Some(user) = held.tink_user.as_ref().filter(|_| !at_tink) else { continue };
         // Nobody here knows it any more.
