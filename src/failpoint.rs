@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 43] = [
+pub const STEPS: [&str; 45] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -50,6 +50,8 @@ pub const STEPS: [&str; 43] = [
     "rewrite the store",
     "empty the log",
     "retry the quarantine",
+    "begin the link",
+    "end the link",
     "seal tokens anew",
     "write the export",
     "replace the export",

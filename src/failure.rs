@@ -19,7 +19,7 @@ pub enum Failure {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// Tink did not do what was needed.
-    #[error(transparent)]
+    #[error("{0}{remedy}", remedy = remedy(.0))]
     Tink(#[from] tink::Error),
     /// What was asked for makes no sense.
     #[error("{0}")]
@@ -27,4 +27,17 @@ pub enum Failure {
     /// Input or output failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+/// What to do about a refusal that only the operator can mend.
+fn remedy(error: &tink::Error) -> &'static str {
+    match error.kind {
+        tink::ErrorKind::ClientRefused => {
+            "; compare tink.client_id and the secret with Tink Console, where the app must have the scope authorization:grant"
+        }
+        tink::ErrorKind::ScopeMissing | tink::ErrorKind::GrantRefused => {
+            "; have the app granted it in Tink Console, or by Tink's support"
+        }
+        _ => "",
+    }
 }

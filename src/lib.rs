@@ -22,6 +22,7 @@
 //!
 //! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
+//! `link` knows `domain`: the visit of a browser at Tink Link, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
 //! `identity` settles who the process is; `vault` seals tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours.
@@ -58,6 +59,7 @@ pub mod failpoint;
 pub mod failure;
 pub mod identity;
 pub mod lifecycle;
+pub mod link;
 pub mod observe;
 pub mod store;
 pub mod sync;

@@ -6,6 +6,7 @@ pub mod audit;
 mod balance;
 pub mod check;
 mod client;
+pub mod connect;
 pub mod connections;
 pub mod export;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod prune;
 pub mod quarantine;
 pub mod rekey;
 mod remedy;
+pub mod renew;
 pub mod report_failure;
 pub mod run;
 mod schedule;
@@ -27,6 +29,7 @@ pub mod status;
 mod table;
 pub mod timer;
 pub mod users;
+pub mod visit;
 pub mod why;
 
 use std::io::{self, IsTerminal as _};
@@ -118,6 +121,10 @@ pub enum ServiceCommand {
     Status(status::Args),
     /// Explain why a connection did or did not get data
     Why(why::Args),
+    /// Link a bank in the browser and fetch its first data
+    Connect(Box<connect::Args>),
+    /// Renew a consent that has expired or soon will
+    Renew(Box<renew::Args>),
     /// List, add, switch and forget connections
     Connections(connections::Args),
     /// List users of the stand-alone store and set their entitlement
@@ -266,6 +273,8 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Check(args) => check::run(&env, &args),
         ServiceCommand::Status(args) => status::run(&env, &args),
         ServiceCommand::Why(args) => why::run(&env, &args),
+        ServiceCommand::Connect(args) => connect::run(&env, &args),
+        ServiceCommand::Renew(args) => renew::run(&env, &args),
         ServiceCommand::Connections(args) => connections::run(&env, args),
         ServiceCommand::Users(args) => users::run(&env, args),
         ServiceCommand::Quarantine(args) => quarantine::run(&env, args),

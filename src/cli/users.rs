@@ -122,7 +122,7 @@ fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
 }
 
 /// A time that is over or cannot be read ends the entitlement.
-fn is_entitled(user: &OwnUser, now: Timestamp) -> bool {
+pub(super) fn is_entitled(user: &OwnUser, now: Timestamp) -> bool {
     let until = user.entitled_until.as_deref().map(parse_time);
     user.entitled && until.is_none_or(|until| until.is_some_and(|until| until > now))
 }

@@ -115,6 +115,10 @@ pub enum Endpoint {
     TokenRefresh,
     /// Deletes a user (tink-api.md 2.9).
     UserDelete,
+    /// A new user (tink-api.md 2.9).
+    UserCreate,
+    /// A code for Tink Link (tink-api.md 2.7).
+    Delegate,
     /// The list of consents (tink-api.md 8.1).
     ProviderConsents,
     /// Asks Tink to fetch from the bank (tink-api.md 7).
@@ -135,6 +139,8 @@ impl Endpoint {
             Self::CodeExchange => "code_exchange",
             Self::TokenRefresh => "token_refresh",
             Self::UserDelete => "user_delete",
+            Self::UserCreate => "user_create",
+            Self::Delegate => "authorization_delegate",
             Self::ProviderConsents => "provider_consents",
             Self::CredentialsRefresh => "credentials_refresh",
             Self::Accounts => "accounts",
@@ -148,6 +154,8 @@ impl Endpoint {
             Self::ClientToken | Self::CodeExchange | Self::TokenRefresh => "/api/v1/oauth/token",
             Self::AuthorizationGrant => "/api/v1/oauth/authorization-grant",
             Self::UserDelete => "/api/v1/user/delete",
+            Self::UserCreate => "/api/v1/user/create",
+            Self::Delegate => "/api/v1/oauth/authorization-grant/delegate",
             Self::ProviderConsents => "/api/v1/provider-consents",
             Self::CredentialsRefresh => "/api/v1/credentials/{id}/refresh",
             Self::Accounts => "/data/v2/accounts",

@@ -29,7 +29,7 @@ pub(super) struct Request<'a> {
     /// The fields of a form; none makes it a GET, unless there is a body.
     pub form: &'a [(&'static str, &'a str)],
     /// What stands for `{id}` in the path, and the JSON that is posted there.
-    pub posted: Option<(&'a str, &'static str)>,
+    pub posted: Option<(&'a str, &'a str)>,
     pub bearer: Option<&'a SecretString>,
     /// Tries in all.
     pub tries: u32,
@@ -189,7 +189,7 @@ impl Transport {
         let mut builder = match request.posted {
             Some((id, json)) => {
                 let url = format!("{}{}", self.base, path.replace("{id}", id));
-                self.http.post(url).header(CONTENT_TYPE, "application/json").body(json)
+                self.http.post(url).header(CONTENT_TYPE, "application/json").body(json.to_owned())
             }
             None if request.form.is_empty() => self.http.get(format!("{}{path}", self.base)),
             None => self.http.post(format!("{}{path}", self.base)).form(request.form),

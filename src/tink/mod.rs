@@ -25,6 +25,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod token;
+mod users;
 mod wire;
 
 pub use client::Client;
@@ -34,4 +35,5 @@ pub use options::{Examination, Options, RetryOptions, Totals};
 pub use pages::TransactionPages;
 pub use session::{GivenToken, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
+pub use users::NewUser;
 pub use wire::{Record, reread};

@@ -125,7 +125,11 @@ impl Tokens {
 
     /// The client token of the process, another one than `stale`. One caller fetches it; those who
     /// wait meanwhile share the result, a failure too.
-    async fn client(&self, effort: Effort<'_>, stale: Option<&Arc<Bearer>>) -> Result<Arc<Bearer>, Error> {
+    pub(super) async fn client(
+        &self,
+        effort: Effort<'_>,
+        stale: Option<&Arc<Bearer>>,
+    ) -> Result<Arc<Bearer>, Error> {
         let failures = self.failures.load(Ordering::Acquire);
         let mut cache = self.cache.lock().await;
         if let Some(bearer) = &cache.bearer
@@ -170,10 +174,10 @@ impl Tokens {
     pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
         // Whatever refuses this call refuses the client: no user has a part in it.
         let refused = |error: &Error| matches!(error.status, Some(300..=407 | 409..=428 | 430..=499));
-        let result = match self.ask(effort).await {
+        let result = match self.ask(effort, CLIENT_SCOPE).await {
             Err(error) if refused(&error) && effort.tries > 1 => {
                 sleep(effort.transport.retry.backoff(0)).await;
-                self.ask(effort.second()).await
+                self.ask(effort.second(), CLIENT_SCOPE).await
             }
             other => other,
         };
@@ -181,15 +185,11 @@ impl Tokens {
             .map_err(|error| if refused(&error) { error.with_kind(ErrorKind::ClientRefused) } else { error })
     }
 
-    async fn ask(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        self.ask_for(effort, CLIENT_SCOPE).await
-    }
-
     /// Which scopes of a user token the app may not have. A token with one of them is asked for and thrown away.
     pub(super) async fn withheld(&self, effort: Effort<'_>) -> Result<Vec<&'static str>, Error> {
         let mut withheld = Vec::new();
         for scope in &self.scopes {
-            match self.ask_for(effort, scope).await {
+            match self.ask(effort, scope).await {
                 Ok(answer) if answer.value.has(scope) => {}
                 Ok(_) => withheld.push(*scope),
                 Err(error) if matches!(error.status, Some(400 | 401 | 403)) => withheld.push(*scope),
@@ -199,7 +199,8 @@ impl Tokens {
         Ok(withheld)
     }
 
-    async fn ask_for(&self, effort: Effort<'_>, scope: &str) -> Result<Answer<Granted>, Error> {
+    /// A client token with one scope.
+    pub(super) async fn ask(&self, effort: Effort<'_>, scope: &str) -> Result<Answer<Granted>, Error> {
         let fields = [("grant_type", "client_credentials"), ("scope", scope)];
         self.token(effort, Endpoint::ClientToken, fields).await
     }

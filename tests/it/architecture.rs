@@ -58,6 +58,18 @@ fn modules_use_only_what_is_below_them() {
                 "crate::tink",
             ][..],
         ),
+        (
+            "link",
+            &[
+                "crate::cli",
+                "crate::clock",
+                "crate::config",
+                "crate::observe",
+                "crate::store",
+                "crate::sync",
+                "crate::tink",
+            ],
+        ),
         ("tink", &["crate::cli", "crate::config", "crate::observe", "crate::store", "crate::sync"]),
         (
             "store",
@@ -73,7 +85,9 @@ fn modules_use_only_what_is_below_them() {
 
 #[test]
 fn each_outside_crate_has_one_place() {
-    for (name, home) in [("reqwest::", "tink"), ("rusqlite::", "store"), ("tracing_journald", "observe")] {
+    for (name, home) in
+        [("reqwest::", "tink"), ("hyper::", "link"), ("rusqlite::", "store"), ("tracing_journald", "observe")]
+    {
         let strays: Vec<String> = sources()
             .into_iter()
             .filter(|(path, text)| !path.starts_with(home) && text.contains(name))
@@ -93,6 +107,7 @@ fn invariant_04_what_runs_inside_a_transaction_cannot_wait_for_the_network() {
         "runs.rs",
         "own.rs",
         "events.rs",
+        "links.rs",
         "schema.rs",
         "source.rs",
         "reads.rs",

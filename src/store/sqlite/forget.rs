@@ -18,7 +18,7 @@ pub(super) const ACTION: &str = "connection.forgotten";
 const ACCOUNTS: &str = "(SELECT key FROM ts_accounts WHERE connection = :key)";
 
 /// What goes with a connection, in this order: the table, and which of its rows.
-fn erased() -> [(&'static str, String); 14] {
+fn erased() -> [(&'static str, String); 15] {
     let of_account = format!("account IN {ACCOUNTS}");
     let of_transaction = format!("transaction_key IN (SELECT key FROM ts_transactions WHERE {of_account})");
     let of_connection = || "connection = :key".to_owned();
@@ -36,6 +36,7 @@ fn erased() -> [(&'static str, String); 14] {
         ("ts_run_connections", of_connection()),
         ("ts_connections", "key = :key".to_owned()),
         ("ts_own_connections", "connection_id = :id".to_owned()),
+        ("ts_links", "connection_id = :id".to_owned()),
         // A user without connections is of no use here.
         (
             "ts_own_users",

@@ -77,6 +77,15 @@ impl OwnTables {
         })
     }
 
+    /// Reads, also while somebody else writes.
+    pub(super) fn look<T>(
+        &mut self,
+        what: &'static str,
+        work: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.db.retry_busy(what, |conn| work(conn))
+    }
+
     /// Adds connections, all or none, and entitled users they belong to; returns the ids that exist already
     /// (then nothing was added). What was added is audited with it.
     ///
@@ -213,7 +222,7 @@ pub struct AuditRow<'a> {
     pub details: Option<&'a str>,
 }
 
-fn insert(db: &Connection, c: &OwnConnection) -> rusqlite::Result<()> {
+pub(super) fn insert(db: &Connection, c: &OwnConnection) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO ts_own_connections (connection_id, user_id, external_user_id, tink_user_id, market, priority)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

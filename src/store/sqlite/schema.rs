@@ -11,6 +11,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_tokens", include_str!("migrations/0002_tokens.sql")),
     ("0003_events", include_str!("migrations/0003_events.sql")),
     ("0004_balances", include_str!("migrations/0004_balances.sql")),
+    ("0005_links", include_str!("migrations/0005_links.sql")),
 ];
 
 /// The schema version this binary knows.

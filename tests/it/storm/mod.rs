@@ -22,13 +22,16 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 15] = [
+const ELSEWHERE: [&str; 17] = [
     "renew leases",
     "add connections",
     "change the connection",
     "change the user",
     // of the command: tests/it/balance.rs
     "accept balances",
+    // of connect: tests/it/connect.rs
+    "begin the link",
+    "end the link",
     // only with tink.refresh: tests/it/freshen.rs
     "note what the bank is asked",
     // tests/it/forget.rs

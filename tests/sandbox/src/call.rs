@@ -7,6 +7,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, header};
 use serde::{Deserialize, Serialize};
 
+use crate::link;
 use crate::reply::{Family, Reply};
 
 /// What can be called. The token endpoint counts as three, by grant.
@@ -43,13 +44,17 @@ pub enum Endpoint {
     Account,
     /// List of transactions.
     Transactions,
+    /// A page of Tink Link's; the id is what it is for.
+    Link,
+    /// What was chosen on such a page.
+    LinkChoice,
     /// Anything else.
     Unknown,
 }
 
 impl Endpoint {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientToken,
         Self::CodeExchange,
         Self::RefreshToken,
@@ -65,6 +70,8 @@ impl Endpoint {
         Self::Accounts,
         Self::Account,
         Self::Transactions,
+        Self::Link,
+        Self::LinkChoice,
         Self::Unknown,
     ];
 }
@@ -171,6 +178,10 @@ fn route<'a>(method: &Method, path: &'a str, form: Option<&Params>) -> (Endpoint
         ("GET", "/api/v1/provider-consents") => Endpoint::Consents,
         ("GET", "/data/v2/accounts") => Endpoint::Accounts,
         ("GET", "/data/v2/transactions") => Endpoint::Transactions,
+        ("POST", link::CHOOSE) => Endpoint::LinkChoice,
+        ("GET", _) if path.starts_with("/1.0/transactions/") => {
+            return (Endpoint::Link, tail("/1.0/transactions/"));
+        }
         ("GET", _) if path.starts_with("/data/v2/accounts/") => {
             return (Endpoint::Account, tail("/data/v2/accounts/"));
         }

@@ -39,6 +39,8 @@ pub struct Config {
     pub client_id: String,
     /// The application's secret.
     pub client_secret: String,
+    /// Where Tink Link may send browsers back to, letter by letter.
+    pub redirect_uris: Vec<String>,
     /// What the application may ask for.
     pub app_scopes: Vec<String>,
     /// `expires_in` of client tokens, in seconds.
@@ -75,6 +77,7 @@ impl Default for Config {
             rates: Rates::lively(),
             client_id: "sandbox-client".to_owned(),
             client_secret: "sandbox-secret".to_owned(),
+            redirect_uris: vec!["http://localhost:8765/callback".to_owned()],
             app_scopes: SCOPES.iter().map(|&scope| scope.to_owned()).collect(),
             client_expires_in: 1800,
             user_expires_in: 7200,

@@ -35,6 +35,7 @@ pub fn consents(shared: &Shared, call: &Call) -> Result<Reply, Reply> {
         }),
     }
     json.close(']').close('}');
+    shared.users.consents_read(user, &state);
     Ok(Reply::json(json.finish()))
 }
 

@@ -5,7 +5,7 @@
 //! what happens to a user, [`Sandbox::script`] replaces a user's data, [`Sandbox::fault`] makes calls go wrong.
 //!
 //! ```text
-//! server ─► call ─► faults ─► oauth │ listing │ credentials ─► body
+//! server ─► call ─► faults ─► oauth │ listing │ credentials │ link ─► body
 //!                                        │
 //!                       users (plan, script) · world ─► row ─► detail ─► render │ truth
 //! ```
@@ -37,9 +37,11 @@ mod edit;
 mod fault;
 mod hash;
 mod json;
+mod link;
 mod listing;
 mod meter;
 mod money;
+mod newbank;
 mod oauth;
 mod plan;
 mod render;

@@ -57,6 +57,9 @@ struct Options {
     /// Client secret of the application
     #[arg(long, default_value = "sandbox-secret")]
     client_secret: String,
+    /// Where Tink Link may send browsers back to
+    #[arg(long, value_name = "URL", default_value = "http://localhost:8765/callback")]
+    redirect_uri: Vec<String>,
     /// `expires_in` of user tokens, in seconds
     #[arg(long, default_value_t = 7200)]
     user_expires_in: u64,
@@ -89,6 +92,7 @@ impl Options {
             threads: self.threads,
             client_id: self.client_id,
             client_secret: self.client_secret,
+            redirect_uris: self.redirect_uri,
             user_expires_in: self.user_expires_in,
             enforce_expiry: self.enforce_expiry,
             refresh: if self.refresh_tokens { RefreshMode::Rotating } else { RefreshMode::Off },

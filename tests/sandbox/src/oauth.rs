@@ -99,7 +99,7 @@ pub fn grant(shared: &Shared, call: &Call) -> Result<Reply, Reply> {
     if form.first("id_hint").is_none() || form.first("actor_client_id").is_none() {
         return Err(call.refuse(400, "oauth.delegate", "id_hint and actor_client_id are required"));
     }
-    Ok(Reply::value(&json!({"code": shared.tokens.foreign_code()})))
+    Ok(Reply::value(&json!({"code": shared.tokens.link_code(Grant { user: Some(user), scopes })})))
 }
 
 /// Ends all access tokens of a user.

@@ -208,6 +208,11 @@ impl Sandbox {
         self.shared.tokens.refresh_token(self.grant(user, scopes))
     }
 
+    /// Lets Tink Link send browsers back to one more address.
+    pub fn register_redirect(&self, redirect_uri: &str) {
+        self.shared.link.register(redirect_uri);
+    }
+
     /// Calls by endpoint.
     pub fn requests(&self) -> BTreeMap<Endpoint, u64> {
         self.shared.meter.counts()

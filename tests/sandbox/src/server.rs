@@ -31,7 +31,7 @@ use crate::hash::Id;
 use crate::meter::Logged;
 use crate::reply::Reply;
 use crate::state::Shared;
-use crate::{credentials, listing, oauth};
+use crate::{credentials, link, listing, oauth};
 
 /// Connections that may wait to be accepted; thousands may come at once.
 const BACKLOG: u32 = 4096;
@@ -216,6 +216,8 @@ fn dispatch(shared: &Shared, call: &Call) -> Reply {
         Endpoint::Accounts => listing::accounts(shared, call),
         Endpoint::Account => listing::account(shared, call),
         Endpoint::Transactions => listing::transactions(shared, call),
+        Endpoint::Link => link::page(shared, call),
+        Endpoint::LinkChoice => link::choose(shared, call),
         Endpoint::Unknown => Err(call.refuse(404, "request.not_found", "no such call")),
     };
     answer.unwrap_or_else(|refusal| refusal)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::call::Call;
 use crate::config::Config;
 use crate::fault::Faults;
+use crate::link::Link;
 use crate::meter::Meter;
 use crate::reply::Reply;
 use crate::scope::Scopes;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub users: Users,
     /// Its tokens.
     pub tokens: Tokens,
+    /// Tink Link.
+    pub link: Link,
     /// What shall go wrong.
     pub faults: Faults,
     /// What was asked.
@@ -47,6 +50,7 @@ impl Shared {
             world: World::new(&config),
             users: Users::default(),
             tokens: Tokens::new(config.seed, config.token_length),
+            link: Link::new(config.redirect_uris.clone()),
             faults: Faults::default(),
             meter: Meter::new(config.count_per_user, config.log),
             day: AtomicU32::new(config.day),
@@ -80,6 +84,11 @@ impl Shared {
     /// The clock that tokens age by, in milliseconds.
     pub fn clock_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64 + self.skipped_ms.load(Relaxed)
+    }
+
+    /// The sandbox's day at noon, in epoch milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.world.calendar.second(self.day() as i32, 43_200) * 1000
     }
 
     /// Puts the clock of the tokens forward.

@@ -43,6 +43,7 @@ pub struct Tokens {
     serial: AtomicU64,
     length: usize,
     codes: Mutex<Unspent>,
+    link: Mutex<Unspent>,
     refresh: Mutex<Unspent>,
 }
 
@@ -54,6 +55,7 @@ impl Tokens {
             serial: AtomicU64::new(0),
             length,
             codes: Mutex::default(),
+            link: Mutex::default(),
             refresh: Mutex::default(),
         }
     }
@@ -92,9 +94,19 @@ impl Tokens {
         lock(&self.codes).add(self.unique(1), grant)
     }
 
-    /// A code that opens nothing here, as the one for Tink Link.
-    pub fn foreign_code(&self) -> String {
-        self.unique(3)
+    /// Makes a code for one visit at Tink Link; it opens nothing else.
+    pub fn link_code(&self, grant: Grant) -> String {
+        lock(&self.link).add(self.unique(3), grant)
+    }
+
+    /// Uses a code for Tink Link.
+    pub fn spend_link_code(&self, code: &str) -> Option<Grant> {
+        lock(&self.link).grants.remove(code)
+    }
+
+    /// An id that nobody can guess from another.
+    pub fn random_id(&self) -> String {
+        self.unique(4)
     }
 
     /// What a code allows, without using it.
@@ -175,6 +187,8 @@ mod tests {
         assert_eq!(tokens.peek_code(&code), Some(GRANT));
         assert_eq!((tokens.spend_code(&code), tokens.spend_code(&code)), (Some(GRANT), None));
         assert_eq!((tokens.spend_refresh(&refresh), tokens.spend_refresh(&refresh)), (Some(GRANT), None));
-        assert_eq!(tokens.spend_code(&tokens.foreign_code()), None);
+        let link = tokens.link_code(GRANT);
+        assert_eq!(tokens.spend_code(&link), None);
+        assert_eq!((tokens.spend_link_code(&link), tokens.spend_link_code(&link)), (Some(GRANT), None));
     }
 }

@@ -19,6 +19,8 @@ pub struct UserState {
     pub script: Option<Arc<Script>>,
     /// Scripts that replace the data once so many more transactions pages have been served.
     pub on_page: Vec<(u32, Arc<Script>)>,
+    /// A script that replaces the data once the consents have been read so many more times.
+    pub on_consents: Option<(u32, Arc<Script>)>,
     /// Finished refreshes by consent.
     pub refreshes: BTreeMap<usize, u32>,
     /// Tink does not know the user any more.
@@ -102,6 +104,17 @@ impl Users {
     /// Changes a user. Answers that are being written go on with what they had.
     pub fn change<T>(&self, user: UserKey, change: impl FnOnce(&mut UserState) -> T) -> T {
         change(Arc::make_mut(write(&self.states).entry(user).or_default()))
+    }
+
+    /// Counts a reading of the consents and applies the script that waited for it.
+    pub fn consents_read(&self, user: UserKey, state: &UserState) {
+        if state.on_consents.is_none() {
+            return;
+        }
+        self.change(user, |state| match &mut state.on_consents {
+            Some((looks, _)) if *looks > 1 => *looks -= 1,
+            waiting => state.script = waiting.take().map(|(_, script)| script).or(state.script.take()),
+        });
     }
 
     /// Counts a transactions page that was served and applies the scripts that waited for it.

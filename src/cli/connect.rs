@@ -1,0 +1,253 @@
+//! `tink-sync connect`: links a bank, from a user at Tink to the first data. What must survive a crash is
+//! written before Tink is asked for it; whoever begins again goes on where it was cut short.
+
+mod choice;
+
+use clap::builder::PossibleValuesParser;
+use tokio::runtime::Runtime;
+
+use super::actor::{Actor, ActorArgs};
+use super::connections::source_rows;
+use super::visit::data::{self, Fresh};
+use super::visit::{Came, Visit, Way};
+use super::{Environment, Failure, client, table, users};
+use crate::domain::connection::TinkUser;
+use crate::domain::consent::Health;
+use crate::domain::ids::CredentialsId;
+use crate::exit::Exit;
+use crate::lifecycle::Signals;
+use crate::link::url::{Purpose, id_hint};
+use crate::store::sqlite::own::{self, AuditRow, OwnTables};
+use crate::tink::{Client, Endpoint, ErrorKind, NewUser};
+use choice::{Asked, Chosen};
+
+/// Languages of Tink Link (tink-api.md 9).
+const LOCALES: [&str; 17] = [
+    "cs_CZ", "da_DK", "de_DE", "en_GB", "en_US", "es_ES", "et_EE", "fi_FI", "fr_FR", "it_IT", "lt_LT",
+    "lv_LV", "nl_NL", "no_NO", "pl_PL", "pt_PT", "sv_SE",
+];
+/// Tink Link's own choice, where nobody else chooses.
+const MARKET: &str = "SE";
+
+/// Arguments of `connect`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync connect --user me --test           a demo bank, to try it out\n  tink-sync connect --user me --market DE      a bank of yours\n  tink-sync connect --user me --paste          no browser on this machine\n  tink-sync connect --user me --redirect-uri https://app.example/tink\n\nThe redirect URI must be one of those that the app has in Tink Console, letter by letter. At one of this\nmachine (http://localhost:PORT/PATH) tink-sync waits for the browser itself; for any other you paste the\naddress on which the browser landed, or have your web server forward it (--listen).\n\nA user who has a connection here already gets the bank as a second one of it. Where an application gives\nits own view, the connection must be in the view already; nothing is written there.\n\nExit status: 0 linked and synced, 10 not linked (nobody came back in time, the bank or Tink has trouble),\n11 the user cancelled or could not log in, 130 given up with Ctrl-C; else as of every command."
+)]
+pub struct Args {
+    /// Your id of the user
+    #[arg(long, value_name = "ID")]
+    pub user: String,
+    /// Your id of the connection [default: the one the user has, else the user's id]
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// Country of the bank, such as SE or DE [default: the connection's, else SE]
+    #[arg(long, value_name = "CC", value_parser = market)]
+    pub market: Option<String>,
+    /// Language of Tink's pages
+    #[arg(long, value_name = "LOCALE", default_value = "en_US", hide_possible_values = true, value_parser = PossibleValuesParser::new(LOCALES))]
+    pub locale: String,
+    /// Offer demo banks
+    #[arg(long)]
+    pub test: bool,
+    /// The external user id, if your app made the Tink user already [default: a random one]
+    #[arg(long, value_name = "ID", value_parser = external_id)]
+    pub external_user_id: Option<String>,
+    /// How the browser comes back.
+    #[command(flatten)]
+    pub way: Way,
+    /// On whose behalf.
+    #[command(flatten)]
+    pub who: ActorArgs,
+}
+
+fn market(text: &str) -> Result<String, String> {
+    let market = text.to_ascii_uppercase();
+    match market.as_str() {
+        "UK" => Err("the United Kingdom is GB".to_owned()),
+        _ if market.len() == 2 && market.bytes().all(|b| b.is_ascii_uppercase()) => Ok(market),
+        _ => Err("expected a country of two letters, such as SE or DE".to_owned()),
+    }
+}
+
+fn external_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("expected 1 to 128 letters, digits and signs without blanks".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Links a bank and syncs it.
+///
+/// # Errors
+/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let client = client::client(env)?;
+    let chosen = choose(env, args)?;
+    table::print(&chosen.words())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::watch() })?;
+    let command = Command { env, args, client, runtime, signals };
+    let exit = command.run(chosen);
+    command.runtime.shutdown_background();
+    exit
+}
+
+/// The command with what it needs throughout.
+struct Command<'a> {
+    env: &'a Environment,
+    args: &'a Args,
+    client: Client,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Command<'_> {
+    fn run(&self, chosen: Chosen) -> Result<Exit, Failure> {
+        let (env, args) = (self.env, self.args);
+        let mut visit = self.runtime.block_on(Visit::begin(env, &args.way, &self.signals, false))?;
+        // Before Tink hears of it: a link that is cut short goes on with this very user.
+        let chosen = match chosen {
+            Chosen::New { link, resumed } => {
+                let now = env.clock.now();
+                Chosen::New {
+                    link: OwnTables::open(&env.store_path()?, now)?.begin_link(&link, now)?,
+                    resumed,
+                }
+            }
+            known @ Chosen::Known { .. } => known,
+        };
+        let user = chosen.tink_user();
+        let credentials_id = match self.runtime.block_on(self.link(&mut visit, &chosen, &user))? {
+            Came::Linked(id) => id,
+            Came::Nothing(exit) => return Ok(exit),
+        };
+        let id = chosen.connection_id();
+        self.store(&chosen, credentials_id.as_ref())?;
+        table::print(&format!("The bank is linked: connection {id} of user {}.\n", args.user))?;
+        let fresh = Fresh { connection_id: id, user: &user, consent: credentials_id.as_ref() };
+        data::sync(env, &self.client, (&self.runtime, &self.signals), &args.way, &fresh)
+    }
+
+    /// From the user at Tink to the end of the visit.
+    async fn link(&self, visit: &mut Visit<'_>, chosen: &Chosen, user: &TinkUser) -> Result<Came, Failure> {
+        let market = self.args.market.as_deref().or(chosen.market()).unwrap_or(MARKET);
+        if let Chosen::New { resumed, .. } = chosen {
+            self.create(user, market).await?;
+            if *resumed && let Some(id) = self.linked_before(user).await? {
+                table::print(
+                    "An earlier connect was cut short after the bank was linked: it goes on from there.\n",
+                )?;
+                return Ok(Came::Linked(Some(id)));
+            }
+        }
+        let hint = id_hint(&self.args.user);
+        let code = match self.client.delegate(user, &hint).await {
+            // Tink forgets users who never linked a bank.
+            Err(error) if error.kind == ErrorKind::UserUnknown && matches!(user, TinkUser::External(_)) => {
+                self.create(user, market).await?;
+                self.client.delegate(user, &hint).await?
+            }
+            other => other?,
+        };
+        let purpose = Purpose::Connect {
+            market: market.to_owned(),
+            locale: self.args.locale.clone(),
+            test: self.args.test,
+        };
+        visit.go(&code, &purpose, &self.args.user).await
+    }
+
+    async fn create(&self, user: &TinkUser, market: &str) -> Result<(), Failure> {
+        let TinkUser::External(external_user_id) = user else { return Ok(()) };
+        let locale = &self.args.locale;
+        let made = self.client.create_user(&NewUser { external_user_id, market, locale }).await;
+        made.map_err(|error| match (error.kind, error.endpoint) {
+            (ErrorKind::BadRequest, Endpoint::UserCreate) => {
+                Failure::Usage(format!("Tink does not accept market {market} with locale {locale}: {error}"))
+            }
+            _ => error.into(),
+        })
+    }
+
+    /// The consent that an earlier, interrupted `connect` of this very Tink user has led to.
+    async fn linked_before(&self, user: &TinkUser) -> Result<Option<CredentialsId>, Failure> {
+        let consents = self.client.session(user.clone()).consents().await?;
+        let now = self.env.clock.now();
+        let healthy = consents.into_iter().find(|consent| consent.health(now) == Health::Healthy);
+        Ok(healthy.map(|consent| consent.credentials_id))
+    }
+
+    /// Stores the connection, or notes that it has another bank.
+    fn store(&self, chosen: &Chosen, consent: Option<&CredentialsId>) -> Result<(), Failure> {
+        let now = self.env.clock.now();
+        let actor = Actor::of(self.env, &self.args.who);
+        let details = consent.map(|id| format!("consent {id}"));
+        let action = if chosen.is_new() { "connection.created" } else { "connection.linked" };
+        let audit = AuditRow {
+            connection_id: Some(chosen.connection_id()),
+            user_id: Some(&self.args.user),
+            details: details.as_deref(),
+            ..actor.row(now, action)
+        };
+        let mut tables = OwnTables::open(&self.env.store_path()?, now)?;
+        match chosen {
+            Chosen::New { link, .. } => tables.end_link(link, &audit).map(drop)?,
+            Chosen::Known { .. } => tables.audit(&audit)?,
+        }
+        Ok(())
+    }
+}
+
+/// Which connection it is for.
+fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
+    let view = env.settings.source.view.as_deref();
+    let now = env.clock.now();
+    let mut begun = Vec::new();
+    if view.is_none() {
+        let path = env.store_path()?;
+        begun = OwnTables::open(&path, now)?.begun_links(&args.user)?;
+        let users = own::users(&path)?;
+        if users.iter().any(|user| user.user_id == args.user && !users::is_entitled(user, now)) {
+            return Err(Failure::Usage(choice::not_entitled(&args.user, None)));
+        }
+    }
+    let asked = Asked {
+        user: &args.user,
+        connection: args.connection.as_deref(),
+        external_user_id: args.external_user_id.as_deref(),
+        market: args.market.as_deref(),
+    };
+    let new_id = random_id()?;
+    choice::choose(&asked, &source_rows(env)?, &begun, view, now, new_id).map_err(Failure::Usage)
+}
+
+/// An external user id that says nothing about the user.
+fn random_id() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
+    Ok(format!("ts-{:032x}", u128::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markets_are_countries_of_two_letters() {
+        assert_eq!(market("se").as_deref(), Ok("SE"));
+        assert!(market("uk").unwrap_err().contains("GB"));
+        for text in ["", "S", "SWE", "S3", "Ö"] {
+            assert!(market(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_ours_says_nothing_and_is_never_the_same() {
+        let (one, two) = (random_id().unwrap(), random_id().unwrap());
+        assert_ne!(one, two);
+        assert!(
+            one.len() == 35 && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        );
+    }
+}

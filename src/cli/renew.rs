@@ -1,0 +1,124 @@
+//! `tink-sync renew`: sends the user of a connection to Tink Link to prolong a consent or to log in anew.
+//! Never links anything a second time: a repair of a consent is a visit for that consent.
+
+mod choice;
+
+use clap::ArgGroup;
+use jiff::SignedDuration;
+
+use super::actor::{Actor, ActorArgs};
+use super::connections::source_rows;
+use super::visit::data::{self, Fresh};
+use super::visit::{Came, Visit, Way};
+use super::{Environment, Failure, client, table};
+use crate::domain::connection::TinkUser;
+use crate::exit::Exit;
+use crate::lifecycle::Signals;
+use crate::link::url::{Purpose, id_hint};
+use crate::store::sqlite::own::{AuditRow, OwnTables};
+use choice::{How, Picked};
+
+/// Arguments of `renew`.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("how"))]
+#[command(
+    after_help = "Examples:\n  tink-sync renew c-17                       what has expired or soon will\n  tink-sync renew c-17 --credentials 4f2c…   this one, if there are several\n  tink-sync renew c-17 --update              with a new login in any case\n\ntink-sync why ID shows the consents of a connection. The redirect URI must be one of those that the app has\nin Tink Console; see tink-sync connect --help.\n\nExit status: 0 renewed and synced, or nothing to renew; 10 not renewed (nobody came back in time, the bank or\nTink has trouble), 11 the user cancelled or could not log in, 130 given up with Ctrl-C; else as of every command."
+)]
+pub struct Args {
+    /// The connection
+    pub id: String,
+    /// The consent, if more than one needs it or none does yet
+    #[arg(long, value_name = "ID")]
+    pub credentials: Option<String>,
+    /// Prolong the consent, although Tink does not say that its bank allows that
+    #[arg(long, group = "how")]
+    pub extend: bool,
+    /// Log in anew, although the consent could be prolonged
+    #[arg(long, group = "how")]
+    pub update: bool,
+    /// How the browser comes back.
+    #[command(flatten)]
+    pub way: Way,
+    /// On whose behalf.
+    #[command(flatten)]
+    pub who: ActorArgs,
+}
+
+/// Renews a consent and syncs its connection.
+///
+/// # Errors
+/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let client = client::client(env)?;
+    let (user_id, user) = find(env, &args.id)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::watch() })?;
+    let consents = runtime.block_on(client.session(user.clone()).consents())?;
+    let how = match (args.extend, args.update) {
+        (true, _) => How::Extend,
+        (_, true) => How::Update,
+        _ => How::AsItFits,
+    };
+    let days = env.settings.consent.warn.iter().max().copied().unwrap_or_default();
+    let soon = SignedDuration::from_hours(days.saturating_mul(24));
+    let picked = choice::pick(&args.id, consents, args.credentials.as_deref(), how, (env.clock.now(), soon));
+    let (consent, purpose) = match picked.map_err(Failure::Usage)? {
+        Picked::Nothing(words) => {
+            table::print(&words)?;
+            return Ok(Exit::Success);
+        }
+        Picked::One(consent, purpose) => (consent, purpose),
+    };
+    let mut visit = runtime.block_on(Visit::begin(env, &args.way, &signals, true))?;
+    let came = runtime.block_on(async {
+        let code = client.delegate(&user, &id_hint(&user_id)).await?;
+        visit.go(&code, &purpose, &user_id).await
+    })?;
+    if let Came::Nothing(exit) = came {
+        return Ok(exit);
+    }
+    store(env, args, &user_id, &purpose)?;
+    table::print(&format!(
+        "The consent is renewed: {} of connection {}.\n",
+        choice::name(&consent),
+        args.id
+    ))?;
+    let fresh = Fresh { connection_id: &args.id, user: &user, consent: Some(&consent.credentials_id) };
+    let exit = data::sync(env, &client, (&runtime, &signals), &args.way, &fresh);
+    drop(visit);
+    runtime.shutdown_background();
+    exit
+}
+
+/// The user of the connection, here and at Tink.
+fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
+    let unknown =
+        || Failure::Usage(format!("unknown connection: {id}; tink-sync connections list shows all"));
+    let (path, _) = env.source()?;
+    if env.settings.source.database.is_none() && !path.exists() {
+        return Err(unknown());
+    }
+    let row =
+        source_rows(env)?.into_iter().find(|row| row.connection_id.as_str() == id).ok_or_else(unknown)?;
+    let user = row.tink_user.ok_or_else(|| {
+        Failure::Usage(format!("connection {id} names no user at Tink, so nobody can be sent there for it"))
+    })?;
+    Ok((row.user_id.as_str().to_owned(), user))
+}
+
+fn store(env: &Environment, args: &Args, user_id: &str, purpose: &Purpose) -> Result<(), Failure> {
+    let now = env.clock.now();
+    let actor = Actor::of(env, &args.who);
+    let details = match purpose {
+        Purpose::Extend(id) => format!("consent {id} extended"),
+        Purpose::Update(id) => format!("consent {id} updated"),
+        Purpose::Connect { .. } => String::new(),
+    };
+    let audit = AuditRow {
+        connection_id: Some(&args.id),
+        user_id: Some(user_id),
+        details: Some(&details),
+        ..actor.row(now, "connection.renewed")
+    };
+    Ok(OwnTables::open(&env.store_path()?, now)?.audit(&audit)?)
+}

@@ -1,0 +1,235 @@
+//! One visit of a browser at Tink Link, as `connect` and `renew` have it: says where to go, waits for it to
+//! come back, and tells how it went. Must not decide whom or what it is for.
+
+pub(super) mod data;
+mod paste;
+mod words;
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+
+use super::{Environment, Failure, table};
+use crate::domain::ids::CredentialsId;
+use crate::exit::Exit;
+use crate::lifecycle::Signals;
+use crate::link::listener::{Choose, Listener, Waiting};
+use crate::link::reception::Reception;
+use crate::link::redirect::{self, Answer, Refusal};
+use crate::link::state::States;
+use crate::link::url::{Link, Purpose, RedirectUri};
+use paste::Lines;
+
+/// A link is good for no longer.
+const LONGEST: Duration = Duration::from_mins(15);
+
+/// How the browser comes back.
+#[derive(Debug, clap::Args)]
+pub struct Way {
+    /// Where Tink sends the browser back to; must be one of the app's redirect URIs in Tink Console, letter by letter
+    #[arg(long, value_name = "URL", default_value = "http://localhost:8765/callback", value_parser = RedirectUri::parse)]
+    pub redirect_uri: RedirectUri,
+    /// Listen here for what a web server of yours forwards from the redirect URI
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "paste")]
+    pub listen: Option<SocketAddr>,
+    /// Listen nowhere: paste the address that the browser landed on
+    #[arg(long)]
+    pub paste: bool,
+    /// Open the link in this machine's browser too
+    #[arg(long)]
+    pub open: bool,
+    /// Wait so long for the browser to come back, at most 15m
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = patience)]
+    pub timeout: Duration,
+    /// Leave the data to the next pass
+    #[arg(long)]
+    pub no_sync: bool,
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time.is_zero() || time > LONGEST {
+        return Err("expected a time above 0 and of at most 15m".to_owned());
+    }
+    Ok(time)
+}
+
+/// How a visit ended.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// The user is through; the consent, if it was named.
+    Linked(Option<CredentialsId>),
+    /// It came to nothing, and that was told.
+    Nothing(Exit),
+}
+
+/// A visit that is waited for.
+pub(super) struct Visit<'a> {
+    env: &'a Environment,
+    way: &'a Way,
+    signals: &'a Signals,
+    reception: Arc<Mutex<Reception>>,
+    state: String,
+    repair: bool,
+    door: Door,
+}
+
+/// Where the answer comes in. A listener goes on answering until the program ends: people load pages again.
+enum Door {
+    Listener(Waiting<Answer>),
+    Paste,
+}
+
+impl<'a> Visit<'a> {
+    /// Opens the door; `repair` is a visit for a consent that exists.
+    pub(super) async fn begin(
+        env: &'a Environment,
+        way: &'a Way,
+        signals: &'a Signals,
+        repair: bool,
+    ) -> Result<Self, Failure> {
+        let (mut key, mut nonce) = ([0; 32], [0; 16]);
+        for bytes in [&mut key[..], &mut nonce[..]] {
+            getrandom::fill(bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
+        }
+        let states = States::new(key);
+        let until = env.clock.now() + SignedDuration::try_from(way.timeout).unwrap_or(SignedDuration::MAX);
+        let state = states.issue(nonce, until);
+        let reception = Arc::new(Mutex::new(Reception::new(states, repair)));
+        let door = door(env, way, &reception).await?;
+        Ok(Self { env, way, signals, reception, state, repair, door })
+    }
+
+    /// Says where to go and waits for the answer. `user_id` is for the words only.
+    pub(super) async fn go(
+        &mut self,
+        code: &SecretString,
+        purpose: &Purpose,
+        user_id: &str,
+    ) -> Result<Came, Failure> {
+        let tink = &self.env.settings.tink;
+        let link = Link {
+            base: &tink.link_url,
+            client_id: tink.credentials()?.0,
+            redirect_uri: &self.way.redirect_uri,
+            code,
+            state: &self.state,
+            purpose,
+        };
+        let address = link.address();
+        let listens = matches!(self.door, Door::Listener(_));
+        table::print(&words::invitation(&address, self.way, purpose, user_id, listens))?;
+        if self.way.open {
+            open(&address);
+        }
+        let (signals, timeout) = (self.signals, self.way.timeout);
+        let answer = tokio::select! {
+            biased;
+            answer = self.answer() => answer?,
+            () = signals.token.cancelled() => {
+                table::print(words::STOPPED)?;
+                return Ok(Came::Nothing(signals.exit()));
+            }
+            () = tokio::time::sleep(timeout) => {
+                table::print(&words::late(timeout))?;
+                return Ok(Came::Nothing(Exit::Incomplete));
+            }
+        };
+        match answer {
+            Answer::Linked(credentials_id) => Ok(Came::Linked(credentials_id)),
+            Answer::Refused(refusal) => self.refused(&refusal),
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Result<Came, Failure> {
+        let explanation = redirect::explain(refusal, self.repair);
+        tracing::debug!(error = refusal.error, tracking_id = refusal.tracking_id, "Tink Link refused");
+        table::print(&words::refused(refusal, &explanation))?;
+        let exit = if explanation.class.is_the_users() { Exit::NeedsUser } else { Exit::Incomplete };
+        Ok(Came::Nothing(exit))
+    }
+
+    async fn answer(&mut self) -> Result<Answer, Failure> {
+        match &mut self.door {
+            Door::Listener(waiting) => waiting.next().await.ok_or_else(|| {
+                Failure::Io(std::io::Error::other("the listener for the browser's answer ended"))
+            }),
+            Door::Paste => self.pasted().await,
+        }
+    }
+
+    /// Takes lines until one is the answer.
+    async fn pasted(&self) -> Result<Answer, Failure> {
+        let mut lines = Lines::of_stdin();
+        loop {
+            let Some(line) = lines.next().await else {
+                return Err(Failure::Usage(words::NOTHING_PASTED.to_owned()));
+            };
+            let problem = match redirect::query_of(&line) {
+                _ if line.trim().is_empty() => continue,
+                None => words::NO_ANSWER_IN_IT.to_owned(),
+                Some(query) => {
+                    let now = self.env.clock.now();
+                    let received = lock(&self.reception).receive(query, now);
+                    match received.answer {
+                        Ok(answer) => return Ok(answer),
+                        Err(_) => words::pasted_in_vain(&received.notice),
+                    }
+                }
+            };
+            table::print(&problem)?;
+        }
+    }
+}
+
+async fn door(env: &Environment, way: &Way, reception: &Arc<Mutex<Reception>>) -> Result<Door, Failure> {
+    let sockets = match way.listen {
+        Some(address) => vec![address],
+        None => way.redirect_uri.sockets().to_vec(),
+    };
+    if way.paste || sockets.is_empty() {
+        return Ok(Door::Paste);
+    }
+    let listener = Listener::bind(&sockets).await;
+    let listener = listener.map_err(|error| Failure::Usage(words::cannot_listen(&error)))?;
+    let (reception, clock) = (Arc::clone(reception), Arc::clone(&env.clock));
+    let choose: Arc<Choose<Answer>> = Arc::new(move |query| {
+        let received = lock(&reception).receive(query, clock.now());
+        if let Err(error) = received.answer {
+            tracing::warn!("a redirect was turned away: {}", words::turned_away(error));
+        }
+        (received.notice, received.answer.ok())
+    });
+    Ok(Door::Listener(listener.serve(way.redirect_uri.path(), choose)))
+}
+
+fn lock(reception: &Mutex<Reception>) -> std::sync::MutexGuard<'_, Reception> {
+    reception.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands the link to the desktop. Nothing depends on it: the link was printed.
+fn open(address: &str) {
+    let mut command = Command::new("xdg-open");
+    command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(error) = command.spawn() {
+        tracing::warn!("--open: cannot start xdg-open: {error}; open the link yourself");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_limited() {
+        assert_eq!(patience("15m"), Ok(LONGEST));
+        assert_eq!(patience("30s"), Ok(Duration::from_secs(30)));
+        for text in ["16m", "0s", "soon", ""] {
+            assert!(patience(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! After the visit: waits until Tink has fetched from the bank, and syncs the connection. What is not there
+//! in time is the next pass's.
+
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::Way;
+use crate::cli::actor::ActorArgs;
+use crate::cli::{Environment, Failure, run, table};
+use crate::domain::connection::TinkUser;
+use crate::domain::consent::{Consent, Health};
+use crate::domain::ids::CredentialsId;
+use crate::exit::Exit;
+use crate::lifecycle::Signals;
+use crate::observe::report::Format;
+use crate::tink::Client;
+
+/// Looks at the consent, about three minutes as shipped: 1, 2, 4, 8 and then 10 s apart.
+const LOOKS: u32 = 20;
+/// The longest pause between them, in `retry.base`.
+const LONGEST: u32 = 10;
+
+/// Whose data are waited for.
+#[derive(Debug)]
+pub(in crate::cli) struct Fresh<'a> {
+    pub connection_id: &'a str,
+    pub user: &'a TinkUser,
+    /// The consent, if the redirect named it.
+    pub consent: Option<&'a CredentialsId>,
+}
+
+/// Waits for the data and syncs them.
+pub(in crate::cli) fn sync(
+    env: &Environment,
+    client: &Client,
+    (runtime, signals): (&Runtime, &Signals),
+    way: &Way,
+    fresh: &Fresh<'_>,
+) -> Result<Exit, Failure> {
+    let id = fresh.connection_id;
+    if way.no_sync {
+        table::print(&format!("The next pass fetches the data, or now: tink-sync run --connection {id}\n"))?;
+        return Ok(Exit::Success);
+    }
+    let there = runtime.block_on(async {
+        tokio::select! {
+            there = wait(env, client, fresh) => there.map(Some),
+            () = signals.token.cancelled() => Ok(None),
+        }
+    })?;
+    if there.is_none() {
+        table::print(&format!("Stopped. The bank is linked; the next pass fetches the data of {id}.\n"))?;
+        return Ok(signals.exit());
+    }
+    let exit = run::run(env, of_one(id))?;
+    if there == Some(false) {
+        table::print(&format!(
+            "Tink was still fetching from the bank. The next pass takes the rest, or in some minutes: tink-sync run --connection {id}\n"
+        ))?;
+    }
+    Ok(exit)
+}
+
+/// Whether Tink has the data; `false` if it took too long.
+async fn wait(env: &Environment, client: &Client, fresh: &Fresh<'_>) -> Result<bool, Failure> {
+    let session = client.session(fresh.user.clone());
+    let base = env.settings.retry.base;
+    let mut pause = base;
+    for look in 0..LOOKS {
+        match session.consents().await {
+            Ok(consents) if is_there(&consents, fresh.consent, env) => return Ok(true),
+            Ok(_) => {}
+            // The sync will meet it too, and has the words for it.
+            Err(error) => {
+                tracing::debug!("the consents cannot be read: {error}");
+                return Ok(true);
+            }
+        }
+        if look == 0 {
+            table::print("Tink is fetching from the bank; that takes seconds to some minutes …\n")?;
+        }
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(base.saturating_mul(LONGEST)).max(Duration::from_millis(1));
+    }
+    Ok(false)
+}
+
+/// Whether the consent is through: healthy and with accounts, or in trouble that waiting does not mend.
+fn is_there(consents: &[Consent], wanted: Option<&CredentialsId>, env: &Environment) -> bool {
+    let now = env.clock.now();
+    let mut of_it = consents.iter().filter(|consent| wanted.is_none_or(|id| *id == consent.credentials_id));
+    let is_through = |consent: &Consent| match consent.health(now) {
+        Health::Healthy => !consent.account_ids.is_empty(),
+        Health::Unavailable => true,
+        Health::Busy | Health::PastDate | Health::NeedsUser(_) => false,
+    };
+    of_it.clone().next().is_some() && of_it.all(is_through)
+}
+
+/// The arguments of a run for one connection, whatever its back-off: its user is here.
+fn of_one(id: &str) -> run::Args {
+    run::Args {
+        dry_run: false,
+        connection: vec![id.to_owned()],
+        user: Vec::new(),
+        instance: None,
+        force: true,
+        format: Format::Human,
+        who: ActorArgs::default(),
+        outage_patience: Some(Duration::ZERO),
+    }
+}

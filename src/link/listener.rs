@@ -1,0 +1,178 @@
+//! Waits on this machine for the browser's redirect. Small on purpose: one path, one method, little patience.
+//! Must not judge what comes: it asks, sends the page, and then tells.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::page::{Notice, content_security_policy};
+
+/// Largest head of a request.
+const HEAD: usize = 16 * 1024;
+/// A head must be there in that time.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// And the page must be fetched in that.
+const WHOLE_TIME: Duration = Duration::from_secs(30);
+/// Connections at one time; browsers open some in advance.
+const CONNECTIONS: usize = 32;
+
+/// Chooses the page for the query of a redirect, and what to tell about it.
+pub type Choose<T> = dyn Fn(&str) -> (Notice, Option<T>) + Send + Sync;
+
+/// Sockets that wait.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+}
+
+impl Listener {
+    /// Opens the sockets. Of two addresses the second may be one that this machine does not have.
+    ///
+    /// # Errors
+    /// As the system reports it, with the address.
+    pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        let mut sockets: Vec<TcpListener> = Vec::new();
+        for address in addresses {
+            match TcpListener::bind(address).await {
+                Ok(socket) => sockets.push(socket),
+                // A machine without IPv6 has no such address, and its browser will not try it.
+                Err(error) if !sockets.is_empty() && error.kind() != io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
+            }
+        }
+        Ok(Self { sockets })
+    }
+
+    /// Serves `path` until what is returned is dropped. What is told comes once its page was sent.
+    pub fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Waiting<T> {
+        let (told, hear) = unbounded_channel();
+        let place =
+            Arc::new(Place { path: path.to_owned(), choose, told, slots: Semaphore::new(CONNECTIONS) });
+        let mut tasks = JoinSet::new();
+        for socket in self.sockets {
+            tasks.spawn(accept(socket, Arc::clone(&place)));
+        }
+        Waiting { hear, _tasks: tasks }
+    }
+}
+
+/// A listener at work; it ends when dropped.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    hear: UnboundedReceiver<T>,
+    _tasks: JoinSet<Infallible>,
+}
+
+impl<T> Waiting<T> {
+    /// The next thing to tell; waits for ever if nothing comes.
+    pub async fn next(&mut self) -> Option<T> {
+        self.hear.recv().await
+    }
+}
+
+struct Place<T> {
+    path: String,
+    choose: Arc<Choose<T>>,
+    told: UnboundedSender<T>,
+    slots: Semaphore,
+}
+
+async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<Place<T>>) -> Infallible {
+    let mut connections = JoinSet::new();
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(connection(stream, Arc::clone(&place)));
+            }
+            // Out of file handles, most likely: those in use will be given back.
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// One request, one answer.
+async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) {
+    let Ok(_slot) = place.slots.try_acquire() else { return };
+    let news = Mutex::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (notice, tell) = judge(&request, &place);
+        if tell.is_some() {
+            *news.lock().unwrap_or_else(PoisonError::into_inner) = tell;
+        }
+        async move { Ok::<_, Infallible>(response(&notice)) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // However it ended: a browser that went away before it saw the page has still come.
+    let _ = timeout(WHOLE_TIME, serving).await;
+    if let Some(tell) = news.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        // Nobody waits any more: then it was told before.
+        let _ = place.told.send(tell);
+    }
+}
+
+fn judge<T>(request: &Request<Incoming>, place: &Place<T>) -> (Notice, Option<T>) {
+    if request.uri().path() != place.path {
+        (Notice::not_found(), None)
+    } else if request.method() != Method::GET {
+        (Notice::not_allowed(), None)
+    } else if is_ahead_of_time(request) {
+        (Notice::not_ahead_of_time(), None)
+    } else {
+        (place.choose)(request.uri().query().unwrap_or_default())
+    }
+}
+
+/// Browsers that fetch a page in advance say so; what they fetch may never be shown.
+fn is_ahead_of_time(request: &Request<Incoming>) -> bool {
+    let names = ["sec-purpose", "purpose", "x-moz"];
+    names.iter().filter_map(|name| request.headers().get(*name)).any(|value| {
+        value.to_str().is_ok_and(|value| value.contains("prefetch") || value.contains("preview"))
+    })
+}
+
+fn response(notice: &Notice) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(notice.html())));
+    *response.status_mut() = StatusCode::from_u16(notice.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    let fixed: [(HeaderName, &'static str); 5] = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = HeaderValue::try_from(content_security_policy()) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    if notice.status == StatusCode::METHOD_NOT_ALLOWED.as_u16() {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

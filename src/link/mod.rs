@@ -1,0 +1,16 @@
+//! Tink Link, seen from our side (tink-api.md 9): the address the browser is sent to, and what it brings
+//! back. Everything is pure but the [`listener`], which only carries. Must not know Tink's API, the store or
+//! the clock: codes, keys and the time are given.
+//!
+//! ```text
+//! url ─► browser ─► Tink Link and the bank ─► listener (or a pasted address) ─► reception ─► page
+//!                                                                                  │
+//!                                                              state · redirect ◄──┘
+//! ```
+
+pub mod listener;
+pub mod page;
+pub mod reception;
+pub mod redirect;
+pub mod state;
+pub mod url;

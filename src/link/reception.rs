@@ -1,0 +1,97 @@
+//! Receives what the browser brings back: reads it, checks its state, chooses the page. Pure; the time is
+//! given. Must not act on what came without its state being good.
+
+use jiff::Timestamp;
+
+use super::page::Notice;
+use super::redirect::{Answer, Redirect, explain};
+use super::state::{StateError, States};
+
+/// Waits for one visit.
+#[derive(Debug)]
+pub struct Reception {
+    states: States,
+    repair: bool,
+}
+
+/// What came, and what to show for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The page.
+    pub notice: Notice,
+    /// How the visit ended, or why that is not to be believed.
+    pub answer: Result<Answer, StateError>,
+}
+
+impl Reception {
+    /// A reception that accepts these states; `repair` is a visit for a consent that exists.
+    pub fn new(states: States, repair: bool) -> Self {
+        Self { states, repair }
+    }
+
+    /// Receives the query of a redirect. Its state is used up with the first one that is good.
+    pub fn receive(&mut self, query: &str, now: Timestamp) -> Received {
+        let Redirect { state, answer } = Redirect::parse(query);
+        if let Err(error) = self.states.spend(state.as_deref(), now) {
+            return Received { notice: Notice::bad_state(error), answer: Err(error) };
+        }
+        let notice = match &answer {
+            Answer::Linked(_) if self.repair => Notice::renewed(),
+            Answer::Linked(_) => Notice::linked(),
+            Answer::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
+        };
+        Received { notice, answer: Ok(answer) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn reception() -> (Reception, String, Timestamp) {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let states = States::new([7; 32]);
+        let state = states.issue([1; 16], Timestamp::from_second(1_800_000_900).unwrap());
+        (Reception::new(states, false), state, now)
+    }
+
+    #[test]
+    fn the_first_answer_with_the_state_counts() {
+        let (mut reception, state, now) = reception();
+        let wrong = reception.receive("state=wrong&credentials_id=c", now);
+        assert_eq!((wrong.answer, wrong.notice.status), (Err(StateError::Wrong), 400));
+        let linked = reception.receive(&format!("credentials_id=c&state={state}"), now);
+        assert_eq!((linked.answer, linked.notice), (Ok(Answer::Linked(Some("c".into()))), Notice::linked()));
+        let again = reception.receive(&format!("credentials_id=c&state={state}"), now);
+        assert_eq!((again.answer, again.notice.status), (Err(StateError::Used), 409));
+    }
+
+    #[test]
+    fn an_error_needs_the_state_too() {
+        let (mut reception, state, now) = reception();
+        assert!(reception.receive("error=USER_CANCELLED", now).answer.is_err());
+        let refused = reception.receive(&format!("error=USER_CANCELLED&state={state}"), now);
+        assert!(matches!(refused.answer, Ok(Answer::Refused(_))));
+        assert_eq!(refused.notice.title, "Cancelled");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_believed_without_the_state(query in "(\\PC|[a-z_=&%0-9A-Z+]|state=|credentials_id=){0,60}") {
+            let (mut reception, _, now) = reception();
+            prop_assert!(reception.receive(&query, now).answer.is_err());
+        }
+
+        #[test]
+        fn a_changed_query_is_believed_only_with_the_very_state(cut in 0usize..140, byte in 0u8..128) {
+            let (mut reception, state, now) = reception();
+            let mut bytes = format!("credentials_id=c1&state={state}&x=1").into_bytes();
+            let place = cut % bytes.len();
+            bytes[place] = byte;
+            let query = String::from_utf8(bytes).unwrap();
+            let intact = Redirect::parse(&query).state.as_deref() == Some(&state);
+            prop_assert_eq!(reception.receive(&query, now).answer.is_ok(), intact);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Links that were begun: what must be durable before Tink makes a user, and how it becomes a connection of
+//! the stand-alone tables. Knows nothing of Tink.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::codec::Millis;
+use super::own::{self, AuditRow, OwnConnection, OwnTables};
+use crate::store::Result;
+
+/// A link that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BegunLink {
+    /// The connection that it will be.
+    pub connection_id: String,
+    /// Its user.
+    pub user_id: String,
+    /// The id of the Tink user.
+    pub external_user_id: String,
+    /// Market, if one was chosen.
+    pub market: Option<String>,
+}
+
+impl OwnTables {
+    /// The links of a user that were begun and not ended.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be read.
+    pub fn begun_links(&mut self, user_id: &str) -> Result<Vec<BegunLink>> {
+        self.look("read the links", |db| {
+            let mut rows = db.prepare("SELECT * FROM ts_links WHERE user_id = ?1 ORDER BY begun_at")?;
+            rows.query_map([user_id], begun)?.collect()
+        })
+    }
+
+    /// Notes, durably, that a link is begun. If one of this connection is begun already, that one goes on, and
+    /// is returned.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn begin_link(&mut self, link: &BegunLink, now: Timestamp) -> Result<BegunLink> {
+        self.run("begin the link", |db| {
+            db.execute(
+                "INSERT INTO ts_links (connection_id, user_id, external_user_id, market, begun_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (connection_id) DO UPDATE SET market = coalesce(excluded.market, market)",
+                params![link.connection_id, link.user_id, link.external_user_id, link.market, Millis(now)],
+            )?;
+            db.query_row("SELECT * FROM ts_links WHERE connection_id = ?1", [&link.connection_id], begun)
+        })
+    }
+
+    /// Makes a link that was begun a connection, with its audit row; `false` if it is one already.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn end_link(&mut self, link: &BegunLink, audit: &AuditRow<'_>) -> Result<bool> {
+        let connection = OwnConnection {
+            connection_id: link.connection_id.clone(),
+            user_id: link.user_id.clone(),
+            external_user_id: Some(link.external_user_id.clone()),
+            tink_user_id: None,
+            market: link.market.clone(),
+            priority: 0,
+        };
+        self.run("end the link", |db| {
+            db.execute("DELETE FROM ts_links WHERE connection_id = ?1", [&link.connection_id])?;
+            if exists(db, &link.connection_id)? {
+                return Ok(false);
+            }
+            own::insert(db, &connection)?;
+            own::note(db, audit)?;
+            Ok(true)
+        })
+    }
+}
+
+fn exists(db: &Connection, connection_id: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM ts_own_connections WHERE connection_id = ?1";
+    Ok(db.query_row(sql, [connection_id], |_| Ok(())).optional()?.is_some())
+}
+
+fn begun(row: &Row<'_>) -> rusqlite::Result<BegunLink> {
+    Ok(BegunLink {
+        connection_id: row.get("connection_id")?,
+        user_id: row.get("user_id")?,
+        external_user_id: row.get("external_user_id")?,
+        market: row.get("market")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::reads;
+
+    fn link(connection: &str, external: &str) -> BegunLink {
+        BegunLink {
+            connection_id: connection.to_owned(),
+            user_id: "u".to_owned(),
+            external_user_id: external.to_owned(),
+            market: None,
+        }
+    }
+
+    fn created<'a>() -> AuditRow<'a> {
+        AuditRow {
+            at: Timestamp::UNIX_EPOCH,
+            actor: None,
+            ip: None,
+            action: "connection.created",
+            connection_id: Some("c"),
+            user_id: Some("u"),
+            result: "ok",
+            details: None,
+        }
+    }
+
+    #[test]
+    fn a_link_goes_on_with_the_id_it_began_with_and_ends_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let now = Timestamp::UNIX_EPOCH;
+        let mut tables = OwnTables::open(&path, now).unwrap();
+        assert_eq!(tables.begin_link(&link("c", "ext-1"), now).unwrap(), link("c", "ext-1"));
+        // The program is cut short; the next one would have made another id.
+        drop(tables);
+        let mut tables = OwnTables::open(&path, now).unwrap();
+        let chosen = BegunLink { market: Some("DE".to_owned()), ..link("c", "ext-2") };
+        let begun = tables.begin_link(&chosen, now).unwrap();
+        assert_eq!((begun.external_user_id.as_str(), begun.market.as_deref()), ("ext-1", Some("DE")));
+        assert_eq!(tables.begun_links("u").unwrap(), std::slice::from_ref(&begun));
+        assert!(tables.begun_links("other").unwrap().is_empty());
+
+        assert!(tables.end_link(&begun, &created()).unwrap());
+        assert!(!tables.end_link(&begun, &created()).unwrap());
+        assert!(tables.begun_links("u").unwrap().is_empty());
+        assert_eq!(reads::audited(&path), ["connection.created c u"]);
+        assert_eq!(own::users(&path).unwrap()[0].connections, 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! What it takes to link a bank: a user at Tink, and a code that lets Tink Link work for that user
+//! (tink-api.md 2.7, 2.9). Must not keep the code, nor exchange it: it is for Tink Link alone.
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::client::Client;
+use super::error::{Endpoint, Error, ErrorKind};
+use super::http::Request;
+use super::options::Tally;
+use super::token::Effort;
+use super::wire;
+use crate::domain::connection::TinkUser;
+
+/// The scope that only making users needs.
+const CREATE_SCOPE: &str = "user:create";
+/// Tink Link itself: the same for everybody.
+const LINK: &str = "df05e4b379934cd09963197cc855bfe9";
+/// What Tink Link does for the user.
+const LINK_SCOPES: &str = "authorization:read,authorization:grant,credentials:refresh,credentials:read,credentials:write,providers:read,user:read";
+
+/// A user to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewUser<'a> {
+    /// The id by which this app will know the user.
+    pub external_user_id: &'a str,
+    /// Country, as `SE`.
+    pub market: &'a str,
+    /// Language, as `en_US`.
+    pub locale: &'a str,
+}
+
+impl Client {
+    /// Makes a user at Tink. One of that id that is there already is as good, so this can be repeated.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ScopeMissing`] if the app may not make users, [`ErrorKind::BadRequest`] if Tink does not
+    /// accept market or language; else the call's error after all repetitions.
+    pub async fn create_user(&self, user: &NewUser<'_>) -> Result<(), Error> {
+        let tally = Tally::default();
+        let effort = self.effort(&tally);
+        let token = self.token_to_create(effort).await?;
+        let body = json!({
+            "external_user_id": user.external_user_id,
+            "market": user.market,
+            "locale": user.locale,
+        });
+        let body = body.to_string();
+        let request = Request {
+            endpoint: Endpoint::UserCreate,
+            query: &[],
+            form: &[],
+            posted: Some(("", &body)),
+            bearer: Some(&token),
+            tries: effort.tries,
+            repeated: false,
+        };
+        match effort.transport.call(&request, effort.tally, |_| Ok(())).await {
+            Err(error) if error.status == Some(409) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// A client token that may make users. The ordinary one comes first: once that is granted, a refusal of
+    /// this one is the scope's and not the client's.
+    async fn token_to_create(&self, effort: Effort<'_>) -> Result<SecretString, Error> {
+        self.tokens().client(effort, None).await?;
+        let missing = |error: Error| {
+            let detail = format!("the app is not granted the scope {CREATE_SCOPE}");
+            Error { detail, ..error.with_kind(ErrorKind::ScopeMissing) }
+        };
+        match self.tokens().ask(effort, CREATE_SCOPE).await {
+            Ok(answer) if answer.value.has(CREATE_SCOPE) => Ok(answer.value.secret),
+            Ok(answer) => Err(missing(answer.head.error(ErrorKind::ScopeMissing, ""))),
+            Err(error) if matches!(error.status, Some(400 | 401 | 403)) => Err(missing(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A code with which Tink Link works for `user`, once and soon. `id_hint` is shown to whoever opens the
+    /// link, and must be of ISO-8859-1 characters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UserUnknown`] if Tink has no such user, [`ErrorKind::GrantRefused`] if the app may not;
+    /// else the call's error after all repetitions.
+    pub async fn delegate(&self, user: &TinkUser, id_hint: &str) -> Result<SecretString, Error> {
+        let tally = Tally::default();
+        let effort = self.effort(&tally);
+        let client = self.tokens().client(effort, None).await?;
+        let result = match self.ask_to_delegate(effort, &client.secret, user, id_hint).await {
+            Err(error) if error.status == Some(401) => {
+                let client = self.tokens().client(effort.second(), Some(&client)).await?;
+                self.ask_to_delegate(effort.second(), &client.secret, user, id_hint).await
+            }
+            other => other,
+        };
+        result.map_err(|error| match error.status {
+            Some(401 | 403) => {
+                let detail = format!("the app needs the scopes {LINK_SCOPES} for Tink Link");
+                Error { detail, ..error.with_kind(ErrorKind::GrantRefused) }
+            }
+            Some(404) => error.with_kind(ErrorKind::UserUnknown),
+            _ => error,
+        })
+    }
+
+    async fn ask_to_delegate(
+        &self,
+        effort: Effort<'_>,
+        client: &SecretString,
+        user: &TinkUser,
+        id_hint: &str,
+    ) -> Result<SecretString, Error> {
+        let (name, id) = match user {
+            TinkUser::External(id) => ("external_user_id", id.as_str()),
+            TinkUser::Tink(id) => ("user_id", id.as_str()),
+        };
+        let request = Request {
+            endpoint: Endpoint::Delegate,
+            query: &[],
+            form: &[(name, id), ("id_hint", id_hint), ("actor_client_id", LINK), ("scope", LINK_SCOPES)],
+            posted: None,
+            bearer: Some(client),
+            tries: effort.tries,
+            repeated: effort.repeated,
+        };
+        Ok(effort.transport.call(&request, effort.tally, wire::code).await?.value)
+    }
+}

@@ -1,0 +1,382 @@
+//! `connect`: from nothing to a user's rows, and every way in which that can go wrong.
+
+use tink_sandbox::{Action, Config, Endpoint, Fault, SCOPES, Times};
+
+use crate::harness::{World, plain, small};
+use crate::visitor::{Browser, Waiting, alone, redirect_uri, visit, with_link};
+
+const ME: [&str; 4] = ["connect", "--user", "me", "--test"];
+
+fn audited(world: &World) -> Vec<Vec<Option<String>>> {
+    let sql = "SELECT action, connection_id, user_id, actor, details FROM audit_v1 WHERE coalesce(?1, 1)";
+    world.texts(sql, "1")
+}
+
+/// The external id of the link that was begun, or of the connection.
+fn external_id(world: &World) -> String {
+    let sql =
+        "SELECT external_user_id FROM ts_links UNION ALL SELECT external_user_id FROM ts_own_connections";
+    world.text(sql).unwrap()
+}
+
+#[test]
+fn a_bank_is_linked_from_nothing_to_its_rows() {
+    let world = alone();
+    let mut waiting =
+        Waiting::start(&world, &["connect", "--user", "me", "--test", "--market", "de", "--locale", "de_DE"]);
+    let link = waiting.link();
+    for part in
+        ["/1.0/transactions/connect-accounts?client_id=sandbox-client&", "&market=DE&locale=de_DE&test=true"]
+    {
+        assert!(link.contains(part), "{part} is not in {link}");
+    }
+    let page = Browser::new().visit(&link, "demo-bank");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("<h1>The bank is linked</h1>"), "{}", page.body);
+    let ran = waiting.end().expect(0);
+    assert!(ran.stdout.contains("The bank is linked: connection me of user me."), "{}", ran.stdout);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE connection_id = 'me'"), 30);
+    let id = external_id(&world);
+    assert!(id.len() == 35 && id.starts_with("ts-") && !id.contains("me"), "{id}");
+    assert_eq!(world.text("SELECT state FROM connections_v1").as_deref(), Some("ok"));
+    assert_eq!(
+        world.text("SELECT provider FROM consents_v1").as_deref(),
+        Some("de-demobank-open-banking-redirect")
+    );
+    assert_eq!(world.number("SELECT count(*) FROM ts_links"), 0);
+    let audit = audited(&world);
+    assert_eq!(audit.len(), 1);
+    assert_eq!(audit[0][..3], ["connection.created", "me", "me"].map(|text| Some(text.to_owned())));
+    assert_eq!(world.sandbox.truth(&id).transactions.len(), 30);
+    assert_eq!(world.sandbox.requests_to(Endpoint::UserCreate), 1);
+}
+
+#[test]
+fn every_error_is_explained_on_the_page_and_in_the_terminal() {
+    for (choice, code, title, tracking) in [
+        ("cancel", 11, "Cancelled", "t-cancel"),
+        ("decline", 11, "The permission was not given", "t-decline"),
+        ("wrong-login", 11, "The login did not work", "t-login"),
+        ("bank-down", 10, "The bank cannot be reached", "t-down"),
+        ("tink-down", 10, "Tink has trouble", "t-internal"),
+        ("too-often", 10, "The bank was asked too often", "t-often"),
+        ("news", 10, "It did not work", ""),
+    ] {
+        let world = alone();
+        let (page, ran) = visit(&world, &ME, choice);
+        assert_eq!((page.status, ran.code), (200, code), "{choice}: {ran:?}");
+        assert!(page.body.contains(&format!("<h1>{title}</h1>")), "{choice}: {}", page.body);
+        for said in [&page.body, &ran.stdout] {
+            assert!(said.contains(title) && said.contains(tracking), "{choice}: {said}");
+            for never in ["Jane", "SE455", "<script"] {
+                assert!(!said.contains(never), "{choice} shows {never}: {said}");
+            }
+        }
+        assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+        assert!(audited(&world).is_empty());
+    }
+}
+
+#[test]
+fn a_second_try_goes_on_with_the_same_user() {
+    let world = alone();
+    visit(&world, &ME, "cancel").1.expect(11);
+    let id = external_id(&world);
+    let (_, ran) = visit(&world, &ME, "demo-bank-camel");
+    let ran = ran.expect(0);
+    assert!(ran.stdout.contains("goes on, with the same user at Tink"), "{}", ran.stdout);
+    assert_eq!(external_id(&world), id);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+}
+
+#[test]
+fn a_redirect_that_is_not_ours_is_turned_away_and_the_waiting_goes_on() {
+    let world = alone();
+    let mut waiting = Waiting::start(&world, &ME);
+    let (browser, link, uri) = (Browser::new(), waiting.link(), waiting.uri.clone());
+    let page = browser.open(&format!("{uri}?credentials_id=c&state=made-up"));
+    assert_eq!(page.status, 400);
+    assert!(page.body.contains("This address is not accepted"), "{}", page.body);
+    assert_eq!(browser.open(&uri).status, 400);
+    assert_eq!(browser.open(&format!("{uri}?error=USER_CANCELLED")).status, 400);
+    assert_eq!(browser.open(&uri.replace("/callback", "/favicon.ico")).status, 404);
+    let good = browser.choose(&link, "demo-bank");
+    let (head, state) = good.split_once("state=").unwrap();
+    let mut changed = state.to_owned();
+    changed.replace_range(10..11, if &state[10..11] == "A" { "B" } else { "A" });
+    assert_eq!(browser.open(&format!("{head}state={changed}")).status, 400);
+    assert_eq!(browser.head(&good).status, 405, "to look is not to come");
+    assert_eq!(browser.open(&good).status, 200);
+    let ran = waiting.end().expect(0);
+    assert_eq!(ran.stderr.matches("a redirect was turned away").count(), 4, "{}", ran.stderr);
+    assert!(ran.stdout.contains("The bank is linked"));
+}
+
+#[test]
+fn the_state_of_another_process_is_not_accepted() {
+    let world = alone();
+    let mut one = Waiting::start(&world, &ME);
+    let browser = Browser::new();
+    let answer = browser.choose(&one.link(), "demo-bank");
+    let mut two = Waiting::start(&world, &["connect", "--user", "you", "--test"]);
+    two.link();
+    let theirs = answer.replace(&one.uri, &two.uri);
+    assert_eq!(browser.open(&theirs).status, 400);
+    assert_eq!(browser.open(&answer).status, 200);
+    one.end().expect(0);
+}
+
+#[test]
+fn data_that_take_their_time_are_waited_for() {
+    let world = alone();
+    let (_, ran) = visit(&world, &ME, "slow-bank");
+    let ran = ran.expect(0);
+    assert!(ran.stdout.contains("Tink is fetching from the bank"), "{}", ran.stdout);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+    assert_eq!(world.number("SELECT count(*) FROM runs_v1"), 1);
+}
+
+#[test]
+fn a_second_bank_belongs_to_the_same_connection_and_user() {
+    let world = alone();
+    visit(&world, &ME, "demo-bank").1.expect(0);
+    let id = external_id(&world);
+    let (_, ran) = visit(&world, &ME, "demo-bank");
+    let ran = ran.expect(0);
+    assert!(
+        ran.stdout.contains("Connection me is there already: the bank becomes another one"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(external_id(&world), id);
+    assert_eq!(world.number("SELECT count(*) FROM consents_v1 WHERE connection_id = 'me'"), 2);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE removed_at IS NULL"), 60);
+    let actions: Vec<_> = audited(&world).into_iter().map(|row| row[0].clone().unwrap()).collect();
+    assert_eq!(actions, ["connection.created", "connection.linked"]);
+}
+
+#[test]
+fn where_the_application_decides_its_user_gets_the_bank_and_its_tables_stay_as_they_are() {
+    let world = with_link(World::new(small(1)));
+    let before = std::fs::read(world.path("app.db")).unwrap();
+    let (_, ran) = visit(&world, &["connect", "--user", "u-0", "--test"], "demo-bank");
+    ran.expect(0);
+    world.assert_exact(0);
+    assert_eq!(world.number("SELECT count(*) FROM accounts_v1"), 2);
+    assert_eq!(std::fs::read(world.path("app.db")).unwrap(), before);
+    assert_eq!(audited(&world)[0][0].as_deref(), Some("connection.linked"));
+    let ran = world.cli(&["connect", "--user", "u-9"]).expect(2);
+    assert!(ran.stderr.contains("the application makes connections"), "{}", ran.stderr);
+    assert_eq!(world.sandbox.requests_to(Endpoint::UserCreate), 0);
+}
+
+#[test]
+fn a_user_of_the_application_whom_tink_does_not_know_is_made() {
+    let world = with_link(World::with_users(small(0), vec!["fresh-1".to_owned()]));
+    visit(&world, &["connect", "--user", "u-0", "--test"], "demo-bank").1.expect(0);
+    assert_eq!(world.sandbox.requests_to(Endpoint::UserCreate), 1);
+    world.assert_exact(0);
+}
+
+#[test]
+fn on_a_machine_without_a_browser_the_address_is_pasted() {
+    let world = alone();
+    let mut waiting = Waiting::start(&world, &["connect", "--user", "me", "--test", "--paste"]);
+    let link = waiting.link();
+    let answer = Browser::new().choose(&link, "demo-bank");
+    for line in ["", "nothing of the kind", "http://localhost/callback?state=x"] {
+        waiting.paste(line);
+    }
+    waiting.paste(&format!("  {answer}  "));
+    let ran = waiting.end().expect(0);
+    assert!(
+        ran.stdout.contains("That holds no answer") && ran.stdout.contains("This address is not accepted")
+    );
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+}
+
+#[test]
+fn an_address_of_a_server_is_pasted_too_or_forwarded() {
+    let world = alone();
+    let uri = "https://app.example/tink";
+    world.sandbox.register_redirect(uri);
+    let mut waiting =
+        Waiting::of(world.command(&["connect", "--user", "me", "--test", "--redirect-uri", uri]));
+    let answer = Browser::new().choose(&waiting.link(), "cancel");
+    assert!(answer.starts_with("https://app.example/tink?error=USER_CANCELLED"));
+    waiting.paste(&answer);
+    waiting.end().expect(11);
+
+    let own = redirect_uri(&world);
+    let listen =
+        own.trim_start_matches("http://").trim_end_matches("/callback").replace("localhost", "127.0.0.1");
+    let args = ["connect", "--user", "me", "--test", "--redirect-uri", uri, "--listen", &listen];
+    let mut waiting = Waiting::of(world.command(&args));
+    let answer = Browser::new().choose(&waiting.link(), "demo-bank");
+    let page = Browser::new().open(&answer.replace("https://app.example", &format!("http://{listen}")));
+    assert_eq!(page.status, 200);
+    waiting.end().expect(0);
+}
+
+#[test]
+fn an_input_that_ends_is_said_so() {
+    let world = alone();
+    let mut command = world.command(&["connect", "--user", "me", "--paste"]);
+    let ran = crate::harness::Ran::of(command.stdin(std::process::Stdio::null()).output().unwrap()).expect(2);
+    assert!(ran.stderr.contains("before the address was pasted"), "{}", ran.stderr);
+}
+
+#[test]
+fn who_does_not_come_and_who_gives_up_lose_nothing() {
+    let world = alone();
+    let ran = Waiting::start(&world, &["connect", "--user", "me", "--timeout", "20ms"]).end().expect(10);
+    assert!(ran.stdout.contains("Nobody came back within 20ms."), "{}", ran.stdout);
+    let id = external_id(&world);
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut waiting = Waiting::start(&world, &ME);
+        waiting.link();
+        waiting.signal(signal);
+        let ran = waiting.end().expect(code);
+        assert!(ran.stdout.contains("Stopped. Nothing is lost"), "{}", ran.stdout);
+    }
+    assert_eq!(external_id(&world), id);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn wherever_it_dies_the_next_one_goes_on_with_the_same_user() {
+    for (point, linked_before) in [
+        ("begin the link:before", false),
+        ("begin the link:after", false),
+        ("end the link:before", true),
+        ("end the link:after", true),
+    ] {
+        let world = alone();
+        let uri = redirect_uri(&world);
+        let args = ["connect", "--user", "me", "--test", "--redirect-uri", &uri];
+        let mut command = world.command(&args);
+        let mut waiting = Waiting::of({
+            command.env("TINK_SYNC_FAILPOINT", point);
+            command
+        });
+        if linked_before {
+            // The page of a browser that was served before it died is of no interest here.
+            let answer = Browser::new().choose(&waiting.link(), "demo-bank");
+            assert_eq!(Browser::new().open(&answer).status, 200);
+        }
+        waiting.die();
+        let begun = (point != "begin the link:before").then(|| external_id(&world));
+        if point == "end the link:before" {
+            // Tink has the bank: nobody is sent there again.
+            let ran = world.cli(&args).expect(0);
+            assert!(ran.stdout.contains("cut short after the bank was linked"), "{}", ran.stdout);
+        } else if point == "end the link:after" {
+            world.cli(&["run", "--connection", "me"]).expect(0);
+        } else {
+            visit(&world, &ME, "demo-bank").1.expect(0);
+        }
+        assert!(begun.is_none_or(|id| id == external_id(&world)), "{point}");
+        assert_eq!(world.number("SELECT count(*) FROM consents_v1"), 1, "{point}");
+        assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30, "{point}");
+        assert_eq!(audited(&world).len(), 1, "{point}");
+    }
+}
+
+#[test]
+fn what_tink_refuses_has_its_exit_code_and_names_what_is_missing() {
+    let without = |scope: &str| {
+        let scopes =
+            SCOPES.iter().filter(|known| **known != scope).map(|known| (*known).to_owned()).collect();
+        let config = Config { app_scopes: scopes, ..plain(0) };
+        with_link(World::with_users(config, Vec::new())).unset("source.view").unset("source.database")
+    };
+    for scope in ["user:create", "authorization:grant", "credentials:write"] {
+        let world = without(scope);
+        let ran = Waiting::start(&world, &ME).end().expect(77);
+        assert!(ran.stderr.contains(scope), "{scope}: {}", ran.stderr);
+    }
+    let world = alone().set("tink.client_id", "\"nobody\"");
+    Waiting::start(&world, &ME).end().expect(77);
+    let world = alone();
+    world.sandbox.fault(Fault::new(Action::status(503)).at(Endpoint::Delegate).times(Times::Forever));
+    Waiting::start(&world, &ME).end().expect(69);
+    world.sandbox.clear_faults();
+    world.sandbox.fault(Fault::new(Action::status(400)).at(Endpoint::UserCreate).times(Times::Forever));
+    let ran = Waiting::start(&world, &ME).end().expect(2);
+    assert!(ran.stderr.contains("does not accept market SE with locale en_US"), "{}", ran.stderr);
+    let world = alone().unset("tink.client_id");
+    Waiting::start(&world, &ME).end().expect(78);
+}
+
+#[test]
+fn a_lost_reply_makes_no_second_user() {
+    let world = alone();
+    world.sandbox.fault(Fault::new(Action::LoseReply).at(Endpoint::UserCreate));
+    world.sandbox.fault(Fault::new(Action::LoseReply).at(Endpoint::Delegate));
+    visit(&world, &ME, "demo-bank").1.expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+}
+
+#[test]
+fn obvious_mistakes_are_caught_before_anything_happens() {
+    let world = alone();
+    for (args, words) in [
+        (&["connect"][..], "--user"),
+        (&["connect", "--user", "me", "--market", "UK"], "the United Kingdom is GB"),
+        (&["connect", "--user", "me", "--market", "Sweden"], "a country of two letters"),
+        (&["connect", "--user", "me", "--locale", "english"], "sv_SE"),
+        (&["connect", "--user", "me", "--redirect-uri", "http://app.example/"], "https is needed"),
+        (&["connect", "--user", "me", "--timeout", "2h"], "at most 15m"),
+        (&["connect", "--user", "me", "--external-user-id", "a b"], "without blanks"),
+        (&["connect", "--user", ""], "text on one line"),
+        (&["renew"], "<ID>"),
+        (&["renew", "nobody"], "unknown connection: nobody"),
+        (&["renew", "me", "--extend", "--update"], "cannot be used with"),
+    ] {
+        let ran = world.cli(args).expect(2);
+        assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(world.sandbox.requests().values().sum::<u64>(), 0);
+    let uri = redirect_uri(&world);
+    let port = uri.rsplit(':').next().unwrap().trim_end_matches("/callback");
+    let _taken = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    let ran = world.cli(&["connect", "--user", "me", "--redirect-uri", &uri]).expect(2);
+    assert!(ran.stderr.contains("another program has this port"), "{}", ran.stderr);
+    world.cli(&["users", "set", "me", "--entitled", "no"]).expect(0);
+    let ran = Waiting::start(&world, &ME).end().expect(2);
+    assert!(ran.stderr.contains("tink-sync users set me --entitled yes"), "{}", ran.stderr);
+    assert_eq!(world.sandbox.requests_to(Endpoint::UserCreate), 0);
+}
+
+#[test]
+fn without_a_sync_the_data_wait_for_the_next_pass() {
+    let world = alone();
+    let (_, ran) = visit(&world, &["connect", "--user", "me", "--test", "--no-sync"], "demo-bank");
+    assert!(ran.expect(0).stdout.contains("tink-sync run --connection me"));
+    world.cli(&["run"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+}
+
+#[test]
+fn the_code_of_a_link_is_printed_once_and_kept_nowhere() {
+    let world = alone();
+    let mut waiting = Waiting::start(&world, &["connect", "--user", "me", "--test", "--verbose"]);
+    let link = waiting.link();
+    let code = link.split("authorization_code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let state = link.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    Browser::new().visit(&link, "demo-bank");
+    let ran = waiting.end().expect(0);
+    for secret in [&code, &state, &world.sandbox.config().client_secret] {
+        assert!(!ran.stderr.contains(secret.as_str()), "{}", ran.stderr);
+        for file in world.files().into_iter().filter(|name| name.starts_with("store.db")) {
+            let bytes = std::fs::read(world.path(&file)).unwrap();
+            assert!(
+                !bytes.windows(secret.len()).any(|part| part == secret.as_bytes()),
+                "{file} holds {secret}"
+            );
+        }
+    }
+    assert_eq!(ran.stdout.matches(code.as_str()).count(), 1);
+    let hint = world.sandbox.requests_to(Endpoint::Delegate);
+    assert_eq!(hint, 1);
+}
