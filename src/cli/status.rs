@@ -27,7 +27,7 @@ const RUNS: u32 = 5;
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync status                    what needs attention, and the last runs\n  tink-sync status --connection c-17  this one, with its last outcomes\n  tink-sync status --max-age 26h      exits 10 if one is older: for a monitor\n  tink-sync status --format json | jq '.connections[] | select(.state != \"ok\")'"
+    after_help = "Examples:\n  tink-sync status                    what needs attention, and the last runs\n  tink-sync status --connection c-17  this one, with its last outcomes\n  tink-sync status --max-age 26h      exits 10 if one is older: for a monitor\n  tink-sync status --format json | jq '.connections[] | select(.state != \"ok\")'\n\nExit status: 0, or with --max-age 10 if an entitled and enabled connection is older;\n74 or 75 if the store cannot be read, 78 if the configuration is wrong."
 )]
 pub struct Args {
     /// Exit 10 if the last success of an entitled, enabled connection is older than this (such as 26h)

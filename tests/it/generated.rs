@@ -59,6 +59,16 @@ fn every_command_has_a_man_page_that_the_first_page_names() {
     for key in tink_sync::config::KEYS {
         assert!(settings.contains(&format!("\\fB{key} = ")), "{key}");
     }
+    for (file, text) in &pages {
+        assert!(text.is_ascii(), "{file} needs an encoding");
+        let own: &[&str] = if file.ends_with(".5") { &[] } else { &["EXAMPLES", "\"EXIT STATUS\""] };
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"SEE ALSO\""].iter().chain(own) {
+            assert!(text.contains(&format!("\n.SH {section}\n")), "{file} has no {section}");
+        }
+    }
+    let forget = page("tink-sync-connections-enable.1").replace("\\-", "-");
+    assert!(forget.contains("\n\\fBtink-sync connections enable\\fR "), "{forget}");
+    assert!(forget.contains("tink-sync-connections(1), tink-sync(1)"), "{forget}");
     assert_eq!(pages, generated("man"), "the same program makes the same pages");
 }
 

@@ -1,9 +1,9 @@
 //! The man page of a command: what the command line knows of it, and for the whole program what cannot be
 //! read from there. Holds no second list of anything that is in the code.
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_mangen::Man;
-use roff::{Roff, bold, roman};
+use roff::{Inline, Roff, bold, italic, roman};
 
 use crate::config;
 use crate::exit::Exit;
@@ -60,6 +60,8 @@ const JOURNAL: [(&str, &str); 6] = [
     ("journalctl -u 'tink-sync-failure@*'", "The alerts of failed passes."),
 ];
 
+const USUAL_STATUS: &str = "0 if it was done, 2 for wrong usage, 74 or 75 if a database cannot be used, 78 if the configuration is wrong; tink-sync(1) has the whole table.";
+
 /// The title line. It has no date, so that the same program always makes the same page.
 pub(super) fn title(name: &str, section: u8) -> String {
     let version = env!("CARGO_PKG_VERSION");
@@ -71,15 +73,62 @@ pub(super) fn of_command(name: &str, command: &Command, whole: bool) -> String {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
     // Writing to memory cannot fail.
-    let _ = man
-        .render_name_section(&mut page)
-        .and_then(|()| man.render_synopsis_section(&mut page))
-        .and_then(|()| man.render_description_section(&mut page))
-        .and_then(|()| man.render_options_section(&mut page));
-    let mut text = title(&name.to_uppercase(), 1);
-    text.push_str(&String::from_utf8_lossy(&page));
-    text.push_str(&sections(name, command, whole).to_roff());
-    text
+    let _ = man.render_name_section(&mut page);
+    let _ = man.render_options_section(&mut page);
+    let rendered = String::from_utf8_lossy(&page);
+    let (named, options) = rendered.split_at(rendered.find(".SH OPTIONS").unwrap_or(rendered.len()));
+    let head = [title(&name.to_uppercase(), 1), named.to_owned(), synopsis(name, command).to_roff()];
+    ascii(&(head.concat() + options + &sections(name, command, whole).to_roff()))
+}
+
+/// Other letters as every roff reads them, whatever encoding it expects.
+pub(super) fn ascii(text: &str) -> String {
+    let letter = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) };
+    text.chars().map(letter).collect()
+}
+
+/// How the command is called, without the options that every command takes, and what it does.
+fn synopsis(name: &str, command: &Command) -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", ["SYNOPSIS"]);
+    let mut call = vec![bold(command.get_bin_name().unwrap_or(name).to_owned())];
+    let own = command.get_arguments().filter(|argument| {
+        !argument.is_hide_set()
+            && !argument.is_global_set()
+            && !["help", "version"].contains(&argument.get_id().as_str())
+    });
+    let (placed, named): (Vec<&Arg>, Vec<&Arg>) = own.partition(|argument| argument.is_positional());
+    for argument in named.into_iter().chain(placed) {
+        call.push(roman(" "));
+        call.extend(called(argument));
+    }
+    if command.has_subcommands() {
+        call.extend([roman(" "), italic("COMMAND")]);
+    }
+    page.text(call);
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    page.control("SH", ["DESCRIPTION"]).text([roman(format!("{about}."))]);
+    page
+}
+
+/// `[--format FORMAT]`, or without brackets what must be there.
+fn called(argument: &Arg) -> Vec<Inline> {
+    let mut parts = Vec::new();
+    if let Some(long) = argument.get_long() {
+        parts.push(bold(format!("--{long}")));
+    }
+    if argument.get_action().takes_values() {
+        let value = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+        let many = argument.get_num_args().is_some_and(|range| range.max_values() > 1);
+        parts.extend((!parts.is_empty()).then(|| roman(" ")));
+        parts.push(italic(value.unwrap_or_else(|| argument.get_id().as_str().to_uppercase())));
+        parts.extend(many.then(|| roman("...")));
+    }
+    if !argument.is_required_set() {
+        parts.insert(0, roman("["));
+        parts.push(roman("]"));
+    }
+    parts
 }
 
 fn sections(name: &str, command: &Command, whole: bool) -> Roff {
@@ -105,9 +154,12 @@ fn sections(name: &str, command: &Command, whole: bool) -> Roff {
     }
     more.control("SH", ["SEE ALSO"]);
     let pages = if whole {
-        "tink-sync.toml(5), systemctl(1), journalctl(1), systemd-creds(1), systemd.timer(5)"
+        "tink-sync.toml(5), systemctl(1), journalctl(1), systemd-creds(1), systemd.timer(5)".to_owned()
     } else {
-        "tink-sync(1), tink-sync.toml(5)"
+        // The page above it first, if that is not the first page.
+        let above = name.rsplit_once('-').map(|(above, _)| above).filter(|above| *above != "tink-sync");
+        let above = above.filter(|_| command.get_bin_name().is_some_and(|call| call.split(' ').count() > 2));
+        above.map(|above| format!("{above}(1), ")).unwrap_or_default() + "tink-sync(1), tink-sync.toml(5)"
     };
     more.text([roman(pages)]);
     more
@@ -123,7 +175,11 @@ fn list(page: &mut Roff, title: &str, rows: impl Iterator<Item = (String, String
 
 /// The paragraphs below the help text: examples as they stand, anything else as text.
 fn after(page: &mut Roff, command: &Command, whole: bool) {
-    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    if !whole && !text.contains("Exit status:") {
+        text.push_str("\n\nExit status:");
+        text.push_str(USUAL_STATUS);
+    }
     for paragraph in text.split("\n\n") {
         if let Some(examples) = paragraph.strip_prefix("Examples:\n") {
             page.control("SH", ["EXAMPLES"]).control("nf", []);
@@ -137,8 +193,28 @@ fn after(page: &mut Roff, command: &Command, whole: bool) {
                 page.control("SH", ["EXIT STATUS"]).text([roman(joined(status))]);
             }
         } else if !paragraph.trim().is_empty() {
-            page.control("SH", ["NOTES"]).text([roman(joined(paragraph))]);
+            page.control("SH", ["NOTES"]);
+            notes(page, paragraph);
         }
+    }
+}
+
+/// Text, in which indented lines stand as they are.
+fn notes(page: &mut Roff, paragraph: &str) {
+    let mut words: Vec<&str> = Vec::new();
+    for line in paragraph.lines() {
+        if line.starts_with("  ") {
+            if !words.is_empty() {
+                page.text([roman(joined(&words.join(" ")))]);
+                words.clear();
+            }
+            page.control("nf", []).text([roman(line)]).control("fi", []);
+        } else {
+            words.push(line);
+        }
+    }
+    if !words.is_empty() {
+        page.text([roman(joined(&words.join(" ")))]);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn page(example: &str) -> String {
         page.control("TP", []).text([bold(format!("{name} = {value}"))]).text([roman(text)]);
     }
     section(&mut page, "SEE ALSO", "tink-sync(1), systemd-creds(1)");
-    super::page::title("TINK-SYNC.TOML", 5) + &page.to_roff()
+    super::page::ascii(&(super::page::title("TINK-SYNC.TOML", 5) + &page.to_roff()))
 }
 
 fn section(page: &mut Roff, title: &str, text: &str) {
