@@ -8,6 +8,8 @@
 //!                                                              state · redirect ◄──┘
 //! ```
 
+#[doc(hidden)]
+pub mod hostile;
 pub mod listener;
 pub mod page;
 pub mod reception;

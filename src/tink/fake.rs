@@ -160,6 +160,8 @@ fn route(target: &str, body: &str) -> &'static str {
         "/api/v1/oauth/token" if body.contains("client_credentials") => "client",
         "/api/v1/oauth/token" => "exchange",
         "/api/v1/oauth/authorization-grant" => "grant",
+        "/api/v1/oauth/authorization-grant/delegate" => "delegate",
+        "/api/v1/user/create" => "create",
         "/api/v1/provider-consents" => "consents",
         "/data/v2/accounts" => "accounts",
         "/data/v2/transactions" => "transactions",

@@ -2,6 +2,7 @@
 
 mod calls;
 mod tokens;
+mod users;
 mod walks;
 
 use std::sync::Arc;

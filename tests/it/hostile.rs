@@ -102,6 +102,21 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_redirect_is_never_believed(
+        cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), odd in "\\PC{0,20}"
+    ) {
+        for text in corpus("redirect") {
+            let whole: Vec<char> = text.chars().collect();
+            let (head, tail) = whole.split_at(at.index(whole.len()));
+            let damaged: String = head.iter().copied().chain(odd.chars()).chain(tail.iter().skip(1).copied()).collect();
+            tink_sync::link::hostile::challenge(&damaged);
+            let cut: String = damaged.chars().take(cut.index(whole.len())).collect();
+            tink_sync::link::hostile::challenge(&cut);
+            tink_sync::link::hostile::challenge(&odd);
+        }
+    }
+
+    #[test]
     fn a_damaged_configuration_is_understood_or_refused_without_a_quote(
         line in any::<prop::sample::Index>(), odd in "[ -~]{0,30}"
     ) {

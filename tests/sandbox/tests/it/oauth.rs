@@ -71,6 +71,38 @@ fn a_code_for_link_cannot_be_exchanged() {
 }
 
 #[test]
+fn link_opens_once_and_sends_nobody_to_an_address_it_does_not_know() {
+    let sandbox = sandbox();
+    let mut client = Client::new(&sandbox);
+    let token = client.client_token();
+    let fields = [
+        ("external_user_id", "user-1"),
+        ("id_hint", "J"),
+        ("actor_client_id", "df05"),
+        ("scope", "user:read"),
+    ];
+    let code = client.post(Some(&token), "/api/v1/oauth/authorization-grant/delegate", &fields).text("code");
+    let mut open = |client_id: &str, uri: &str| {
+        let path = "/1.0/transactions/connect-accounts";
+        let target =
+            format!("{path}?client_id={client_id}&redirect_uri={uri}&authorization_code={code}&state=s%2B1");
+        client.send("GET", &target, None, "text/plain", "");
+        let answer = client.receive().unwrap();
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    let known = "http://localhost:8765/callback";
+    for (client_id, uri) in
+        [("nobody", known), ("sandbox-client", "http://localhost:8765/"), ("sandbox-client", "")]
+    {
+        let (status, page) = open(client_id, uri);
+        assert!(status == 400 && !page.contains("localhost"), "{page}");
+    }
+    assert!(open("sandbox-client", known).1.contains("Choose your bank"));
+    let (_, page) = open("sandbox-client", known);
+    assert!(page.contains("REQUEST_FAILED_FETCH_EXISTING_USER&amp;state=s%2B1"), "{page}");
+}
+
+#[test]
 fn scopes_are_checked_per_endpoint() {
     let sandbox = sandbox();
     let mut client = Client::new(&sandbox);
