@@ -124,9 +124,14 @@ fn text(raw: Option<Raw<'_>>, name: &str) -> Result<Option<String>, String> {
 /// No word of Tink's own (a status, a provider, the kind of an error) is as long as this.
 const LONGEST_WORD: usize = 256;
 
-/// An optional word that is only for explanation: of a wrong type, or too long, it is as if absent.
+/// Whether this can be a word of Tink's own. Words are shown, so one that moves a terminal's cursor is none.
+fn is_word(text: &str) -> bool {
+    text.len() <= LONGEST_WORD && !text.contains(char::is_control)
+}
+
+/// An optional word that is only for explanation: of a wrong type, or no word, it is as if absent.
 fn soft_word(raw: Option<Raw<'_>>) -> Option<String> {
-    text(raw, "").ok().flatten().filter(|word| word.len() <= LONGEST_WORD)
+    text(raw, "").ok().flatten().filter(|word| is_word(word))
 }
 
 /// No id and no page token is as long as this; texts are kept at any length.

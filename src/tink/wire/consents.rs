@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{LONGEST_WORD, Raw, body, id, integer, json_object, limited, object, required, soft_word, text};
+use super::{Raw, body, id, integer, is_word, json_object, limited, object, required, soft_word, text};
 use crate::domain::consent::Consent;
 use crate::domain::ids::AccountId;
 
@@ -50,8 +50,8 @@ fn consent(raw: Raw<'_>) -> Result<Consent, String> {
     let account_ids: Result<Vec<AccountId>, String> =
         account_ids.map(|raw| id(Some(raw), "accountIds").map(AccountId::from)).collect();
     let status = text(wire.status, "status")?.unwrap_or_default();
-    if status.len() > LONGEST_WORD {
-        return Err("status is far too long".to_owned());
+    if !is_word(&status) {
+        return Err("status is no word".to_owned());
     }
     let error: Option<WireError<'_>> = wire.detailed_error.and_then(|raw| object(raw).ok());
     let details = error.as_ref().and_then(|error| error.details.as_ref());
@@ -139,7 +139,12 @@ mod tests {
         );
         let consent = one(&soft).unwrap();
         assert_eq!((consent.provider, consent.error_type, consent.error_reason), (None, None, None));
-        assert_eq!(one(&format!(r#","status":"{long}""#)).unwrap_err(), "consent 0: status is far too long");
+        let moving = one(r#","providerName":"bank\u001b[2J""#).unwrap();
+        assert_eq!(moving.provider, None, "it would clear the terminal");
+        for status in [long.as_str(), "UPDATED\\n"] {
+            let reason = one(&format!(r#","status":"{status}""#)).unwrap_err();
+            assert_eq!(reason, "consent 0: status is no word");
+        }
         let ids = vec!["\"a\""; 10_001].join(",");
         let reason = one(&format!(r#","accountIds":[{ids}]"#)).unwrap_err();
         assert_eq!(reason, "consent 0: accountIds has far too many elements");
