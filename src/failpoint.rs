@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 45] = [
+pub const STEPS: [&str; 46] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -55,6 +55,7 @@ pub const STEPS: [&str; 45] = [
     "seal tokens anew",
     "write the export",
     "replace the export",
+    "take over rows",
 ];
 
 /// The two sides of a step.

@@ -58,6 +58,11 @@ impl Actor {
         Self { name: first(&["SUDO_USER", "DOAS_USER", "USER", "LOGNAME"]), ip }
     }
 
+    /// Name and address, for acts that are written down elsewhere.
+    pub(in crate::cli) fn into_parts(self) -> (Option<String>, Option<String>) {
+        (self.name, self.ip)
+    }
+
     /// A row of the audit log, to be filled in.
     pub(in crate::cli) fn row<'a>(&'a self, at: Timestamp, action: &'a str) -> AuditRow<'a> {
         AuditRow {

@@ -16,7 +16,9 @@ pub mod generate;
 mod help;
 pub mod hook;
 mod identity;
+pub mod import;
 mod instance;
+mod mirror;
 pub mod prune;
 pub mod quarantine;
 pub mod rekey;
@@ -137,6 +139,8 @@ pub enum ServiceCommand {
     Audit(audit::Args),
     /// Write the transactions as CSV, JSON lines or a journal
     Export(export::Args),
+    /// Take over the rows an application has kept, once, before the first pass
+    Import(import::Args),
     /// Seal the tokens of older links with another key
     Rekey(rekey::Args),
 }
@@ -281,6 +285,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         ServiceCommand::Prune(args) => prune::run(&env, &args),
         ServiceCommand::Audit(args) => audit::run(&env, &args),
         ServiceCommand::Export(args) => export::run(&env, &args),
+        ServiceCommand::Import(args) => import::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),
     }
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, client, hook, instance, prune, status};
+use super::{Environment, Failure, client, hook, instance, mirror, prune, status};
 use crate::config::Refresh;
-use crate::domain::connection::SourceRow;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
@@ -21,7 +20,6 @@ use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
-use crate::store::sqlite::source::{self, OWN_VIEW};
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::connection::{Context, Options};
 use crate::sync::freshen::Freshen;
@@ -32,8 +30,6 @@ use crate::tink::Client;
 /// How long to wait for Tink as a whole, unless configured, when nobody watches.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// Rows of the source view in one transaction of the mirror.
-const BATCH: usize = 500;
 /// Once a signal has come, a pass that cannot end because a database is locked is left to itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// A start that the timer asked for may wait that long for the network.
@@ -118,9 +114,8 @@ impl<'a> Command<'a> {
         let watched = io::stderr().is_terminal();
         let default = if watched { Duration::ZERO } else { PATIENCE };
         let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
-        let id = format!("{}-{:08x}", env.started.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..));
         let renewals = Renewals { vault: env.vault()?.map(Arc::new), ..Renewals::default() };
-        Ok(Self { env, args, run_id: id.into(), trigger, selection, patience, renewals })
+        Ok(Self { env, args, run_id: new_id(env.started), trigger, selection, patience, renewals })
     }
 
     async fn run(self) -> Result<Exit, Failure> {
@@ -175,7 +170,7 @@ impl<'a> Command<'a> {
         signals: &Signals,
         tell: &Tell,
     ) -> Result<Exit, Failure> {
-        self.mirror(store, run).await?;
+        mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
         let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
         let task = Task {
@@ -299,33 +294,6 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Copies the source view into the store, in batches, once it has been read and closed.
-    async fn mirror(&self, store: &SqliteStore, run: &Run) -> Result<(), Failure> {
-        let (path, view) = self.env.source()?;
-        if view == OWN_VIEW && self.env.settings.source.database.is_none() && !path.exists() {
-            // A rehearsal before the first run: there is no store yet, so there are no connections.
-            return Ok(());
-        }
-        let (now, patience) = (self.env.clock.now(), self.patience);
-        let vault = self.renewals.vault.clone();
-        let read = move || source::read_view(&path, &view, vault.as_deref(), now, patience);
-        let rows = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-        if let Some(row) = rows.iter().find(|row| row.unsealed) {
-            tracing::warn!(
-                "the source view gives refresh tokens (connection {} for one), and there is no key to seal them with: they are passed over; set store.token_key_file, or take the column away",
-                row.connection_id
-            );
-        }
-        let mut rows = rows.into_iter();
-        loop {
-            let batch: Vec<SourceRow> = rows.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(store.mirror_done().await?);
-            }
-            store.mirror(run, batch).await?;
-        }
-    }
-
     /// A run is not worse for metrics that could not be written.
     fn write_metrics(&self) {
         let Some(path) = self.env.settings.report.metrics_file.as_ref().filter(|_| !self.args.dry_run) else {
@@ -402,8 +370,13 @@ fn is_recent(time: &str, started: Timestamp) -> bool {
     fired.is_some_and(|fired| started.duration_since(fired).abs() < LATE_START)
 }
 
+/// The id of a run that starts now, like no other's.
+pub(super) fn new_id(started: Timestamp) -> RunId {
+    format!("{}-{:08x}", started.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..)).into()
+}
+
 /// The name of this machine; a system that does not tell it must not stop a pass.
-fn host() -> String {
+pub(super) fn host() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |names| names.nodename().to_string_lossy().into_owned())
 }

@@ -16,6 +16,7 @@ mod head;
 #[doc(hidden)]
 pub mod hostile;
 mod http;
+pub mod kept;
 mod options;
 mod pace;
 mod pages;

@@ -31,6 +31,7 @@ mod harness;
 mod hook_program;
 mod hooks;
 mod hostile;
+mod import;
 mod invariants;
 mod isolation;
 mod limits;

@@ -172,19 +172,34 @@ fn save_consents(db: &Connection, connection: i64, consents: &[Consent]) -> rusq
 }
 
 fn insert(db: &Connection, connection: i64, account: &Account) -> rusqlite::Result<i64> {
+    make(db, connection, &account.id, [&account.name, &account.kind])
+}
+
+/// A new account with its name and type, under a key that no account had before.
+pub(super) fn make(
+    db: &Connection,
+    connection: i64,
+    id: &AccountId,
+    [name, kind]: [&str; 2],
+) -> rusqlite::Result<i64> {
     db.prepare_cached(
         "INSERT INTO ts_accounts (key, connection, account_id, name, type)
          VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_accounts), 0),
                              coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_accounts'), 0)) + 1),
                  ?1, ?2, ?3, ?4)",
     )?
-    .execute(params![connection, account.id.as_str(), account.name, account.kind])?;
+    .execute(params![connection, id.as_str(), name, kind])?;
     let key = db.last_insert_rowid();
     balances::open(db, key)?;
     Ok(key)
 }
 
-fn remember_id(db: &Connection, connection: i64, key: i64, id: &AccountId) -> rusqlite::Result<()> {
+pub(super) fn remember_id(
+    db: &Connection,
+    connection: i64,
+    key: i64,
+    id: &AccountId,
+) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO ts_account_ids (connection, account_id, account) VALUES (?1, ?2, ?3)
          ON CONFLICT (connection, account_id) DO UPDATE SET account = excluded.account

@@ -11,6 +11,7 @@ mod codec;
 mod events;
 pub mod export;
 pub mod forget;
+pub mod import;
 pub mod links;
 mod mirror;
 pub mod own;

@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 17] = [
+const ELSEWHERE: [&str; 18] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -44,9 +44,10 @@ const ELSEWHERE: [&str; 17] = [
     "note the use of a token",
     "write new tokens",
     "seal tokens anew",
-    // of the command: tests/it/export.rs
+    // of commands: tests/it/export.rs, tests/it/import.rs
     "write the export",
     "replace the export",
+    "take over rows",
 ];
 /// Steps that a pass takes once per connection or account.
 const REPEATED: [&str; 5] = [

@@ -1,0 +1,213 @@
+//! `tink-sync import`: takes over the rows an application has kept, once, so that the first pass doubles none
+//! of them. Wires input, store and report; which row is new is decided in the store, what pairs in the pass.
+
+mod input;
+mod line;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::actor::{Actor, ActorArgs};
+use super::table::{self, Line, Tone, count};
+use super::{Environment, Failure, mirror};
+use crate::domain::event::Summary;
+use crate::exit::Exit;
+use crate::observe::report::{self, Format};
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::import::{self, Import, Imported};
+use crate::store::{NewRun, Run, RunEnd, Store as _};
+use input::Lines;
+
+/// Arguments of `import`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tink-sync import rows.jsonl --dry-run    what would be taken over?\n  tink-sync import rows.jsonl              all rows, or none\n  sqlite3 app.db < rows.sql | tink-sync import -\n\nOne JSON object per line, with Tink's JSON of the transaction as it came:\n  {\"connection_id\": \"c-17\", \"account_id\": \"…\", \"transaction_id\": \"…\", \"raw\": {…}}\nor, without raw, with amount, currency, booked_date, description, status and\nwhat else transactions_v1 has. account_id may be left out if raw has it; if both\nare there, account_id counts: give the one that Tink uses today.\n\nThe first pass then adds no row that is there under the same id, replaces one by\none what Tink gives under a new id, and keeps what it does not give any more."
+)]
+pub struct Args {
+    /// File with the rows; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only rows of this connection; all others are passed over
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// Read everything, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on without lines that cannot be taken over
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would be taken for the command's help")]
+    pub who: ActorArgs,
+}
+
+/// Takes over rows.
+///
+/// # Errors
+/// [`Failure::Usage`] if a line cannot be taken over; then nothing was written. Others if the input cannot be
+/// read or the store cannot be written.
+pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let imported = runtime.block_on(take_over(env, args))?;
+    match args.format {
+        Format::Human => table::print(&human(&imported, args.dry_run, env.color))?,
+        Format::Json => table::print_json(&json(&imported, args.dry_run))?,
+    }
+    if !imported.kept {
+        let lines = count(usize::try_from(imported.bad).unwrap_or(usize::MAX), "line");
+        return Err(Failure::Usage(format!(
+            "nothing was taken over: {lines} cannot be; mend them, or use --skip-bad"
+        )));
+    }
+    Ok(exit_of(&imported))
+}
+
+fn exit_of(imported: &Imported) -> Exit {
+    match (imported.kept, imported.bad) {
+        (false, _) => Exit::Usage,
+        (true, 0) => Exit::Success,
+        (true, _) => Exit::Incomplete,
+    }
+}
+
+async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> {
+    let path = env.store_path()?;
+    let lines = Lines::open(&args.file, &path)?;
+    let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
+    let open = if args.dry_run { SqliteStore::open_dry } else { SqliteStore::open };
+    let store = open(&path, patience, env.started)?;
+    let run = store.begin_run(new_run(env)).await?;
+    let done = import_lines(env, args, &store, &run, lines).await;
+    let (exit, summary) = match &done {
+        Ok(imported) => (exit_of(imported), summary(imported)),
+        Err(failure) => (failure.into(), Summary::default()),
+    };
+    let totals = report::stored_totals(&summary, 0, 0);
+    let end = RunEnd { totals, exit_code: exit.code(), pass_failed: false, at: env.clock.now() };
+    // Should that fail as well, the first failure is the one to tell.
+    let ended = store.finish_run(&run, end).await;
+    store.close().await;
+    let imported = done?;
+    ended?;
+    Ok(imported)
+}
+
+async fn import_lines(
+    env: &Environment,
+    args: &Args,
+    store: &SqliteStore,
+    run: &Run,
+    lines: Lines,
+) -> Result<Imported, Failure> {
+    let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
+    mirror::mirror(env, store, run, env.vault()?.map(Into::into), patience).await?;
+    let keep_raw = env.settings.sync.keep_raw.is_some();
+    let only = args.connection.clone();
+    let parsed = lines.map(move |line| {
+        line.map(|(number, text)| (number, text.and_then(|text| line::read(&text, keep_raw))))
+    });
+    let wanted = parsed.filter(move |line: &io::Result<import::Line>| match (line, &only) {
+        (Ok((_, Ok(row))), Some(only)) => row.connection.as_str() == only,
+        _ => true,
+    });
+    let import = Import {
+        lines: Box::new(wanted),
+        skip_bad: args.skip_bad,
+        actor: Actor::of(env, &args.who).into_parts(),
+        now: env.clock.now(),
+    };
+    Ok(store.import(run, import).await??)
+}
+
+fn new_run(env: &Environment) -> NewRun {
+    NewRun {
+        run_id: super::run::new_id(env.started),
+        trigger: "manual",
+        host: super::run::host(),
+        version: env!("CARGO_PKG_VERSION"),
+        process_started: env.started,
+        started_at: env.started,
+    }
+}
+
+/// What the run is remembered by.
+fn summary(imported: &Imported) -> Summary {
+    let mut summary = Summary::default();
+    if imported.kept {
+        summary.connections = imported.connections.len() as u64;
+        summary.counts.accounts = imported.connections.values().map(|taken| taken.accounts).sum();
+        summary.counts.added = imported.connections.values().map(|taken| taken.added).sum();
+    }
+    summary
+}
+
+/// Rows read, added and known, over all connections.
+fn totals(imported: &Imported) -> (u64, u64, u64) {
+    imported.connections.values().fold((0, 0, 0), |(read, added, known), taken| {
+        (read + taken.read, added + taken.added, known + taken.known)
+    })
+}
+
+fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
+    let (read, added, known) = totals(imported);
+    let rows = count(usize::try_from(read).unwrap_or(usize::MAX), "row");
+    let done = if dry_run || !imported.kept { "to be taken over" } else { "taken over" };
+    let mut text = format!("{rows} read: {added} {done}, {known} there already.\n");
+    let line = |(id, taken): (&String, &import::Taken)| Line {
+        cells: vec![
+            id.clone(),
+            taken.read.to_string(),
+            taken.added.to_string(),
+            taken.known.to_string(),
+            taken.accounts.to_string(),
+        ],
+        notes: Vec::new(),
+        tone: Tone::Plain,
+    };
+    let lines: Vec<Line> = imported.connections.iter().map(line).collect();
+    if !lines.is_empty() {
+        text.push_str(&table::table(&["CONNECTION", "ROWS", "NEW", "THERE", "NEW ACCOUNTS"], &lines, color));
+    }
+    for (number, problem) in &imported.problems {
+        text.push_str(&table::wrap(&format!("line {number}: {problem}"), 0));
+    }
+    let told = imported.problems.len() as u64;
+    if imported.bad > told {
+        let more = format!("and {} more lines that cannot be taken over", imported.bad - told);
+        text.push_str(&table::wrap(&more, 0));
+    }
+    if imported.kept && added > 0 {
+        text.push_str(if dry_run {
+            "Nothing was changed. The same without --dry-run takes them over.\n"
+        } else {
+            "Next: tink-sync run --dry-run tells what the first pass makes of them.\n"
+        });
+    }
+    text
+}
+
+fn json(imported: &Imported, dry_run: bool) -> Value {
+    let (read, added, known) = totals(imported);
+    let connections: Vec<Value> = imported
+        .connections
+        .iter()
+        .map(|(id, taken)| {
+            json!({
+                "connection_id": id, "user_id": taken.user_id, "read": taken.read, "added": taken.added,
+                "known": taken.known, "new_accounts": taken.accounts,
+            })
+        })
+        .collect();
+    let problems: Vec<Value> =
+        imported.problems.iter().map(|(line, problem)| json!({ "line": line, "problem": problem })).collect();
+    json!({
+        "schema": 1, "dry_run": dry_run, "kept": imported.kept && !dry_run, "read": read, "added": added,
+        "known": known, "bad": imported.bad, "connections": connections, "problems": problems,
+    })
+}

@@ -1,0 +1,125 @@
+//! The lines of an import, one in memory at a time. What comes through a pipe is put into a file without a
+//! name first: nobody waits for a writer while the store is locked. Knows nothing of what lines hold.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Seek as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use crate::cli::Failure;
+
+/// No row is as long as this.
+const LONGEST: u64 = 1024 * 1024;
+
+/// A line that can be read, or why not.
+pub(super) type Text = Result<String, String>;
+
+/// The lines with their numbers, blank ones left out.
+pub(super) struct Lines {
+    input: BufReader<File>,
+    number: u64,
+}
+
+impl Lines {
+    /// Opens the file, or standard input for `-`; `beside` is the store.
+    pub(super) fn open(file: &Path, beside: &Path) -> Result<Self, Failure> {
+        let input = if file.as_os_str() == "-" {
+            standard_input(beside)?
+        } else {
+            File::open(file).map_err(|error| cannot_read(file, &error))?
+        };
+        if !input.metadata()?.is_file() {
+            let text = format!("{} is not a regular file; tink-sync import - reads a pipe", file.display());
+            return Err(Failure::Usage(text));
+        }
+        Ok(Self { input: BufReader::new(input), number: 0 })
+    }
+
+    fn line(&mut self) -> io::Result<Option<Text>> {
+        let mut bytes = Vec::new();
+        if (&mut self.input).take(LONGEST).read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if !bytes.ends_with(b"\n") && bytes.len() as u64 == LONGEST {
+            self.input.skip_until(b'\n')?;
+            return Ok(Some(Err("longer than a megabyte".to_owned())));
+        }
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+        Ok(Some(match str::from_utf8(bytes.trim_ascii()) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err("not UTF-8".to_owned()),
+        }))
+    }
+}
+
+impl Iterator for Lines {
+    type Item = io::Result<(u64, Text)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.line().transpose()? {
+                Ok(Ok(text)) if text.is_empty() => {}
+                line => return Some(line.map(|text| (self.number, text))),
+            }
+        }
+    }
+}
+
+fn standard_input(beside: &Path) -> Result<File, Failure> {
+    let mut stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        return Err(Failure::Usage("give a file, or rows through a pipe".to_owned()));
+    }
+    let own = File::from(stdin.as_fd().try_clone_to_owned()?);
+    if own.metadata()?.is_file() {
+        return Ok(own);
+    }
+    let mut name = beside.as_os_str().to_owned();
+    name.push(format!("-import-{}", std::process::id()));
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&name)?;
+    fs::remove_file(&name)?;
+    io::copy(&mut stdin, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn cannot_read(file: &Path, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the command runs as the service user: let your shell read it (… import - < FILE)"
+        }
+        _ => "",
+    };
+    Failure::Usage(format!("cannot read {}: {error}{hint}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Vec<(u64, Text)> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        Lines::open(file.path(), Path::new("/nowhere")).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn lines_are_numbered_as_an_editor_does() {
+        let text = |text: &str| Ok(text.to_owned());
+        assert_eq!(
+            lines("\u{feff}{}\r\n\n  \n {\"a\":1} \n\"\u{e9}\"".as_bytes()),
+            [(1, text("{}")), (4, text("{\"a\":1}")), (5, text("\"\u{e9}\""))]
+        );
+        assert_eq!(lines(b""), []);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_one_harms_no_other() {
+        let long = vec![b'x'; 3 * 1024 * 1024];
+        let all = lines(&[b"a\n", &long[..], b"\n\xff\nb\n"].concat());
+        let seen: Vec<_> = all.iter().map(|(number, line)| (*number, line.is_ok())).collect();
+        assert_eq!(seen, [(1, true), (2, false), (3, false), (4, true)]);
+    }
+}
