@@ -20,6 +20,7 @@ mod clock;
 mod connect;
 mod consents;
 mod days;
+mod documents;
 mod dry_run;
 mod export;
 mod faults;

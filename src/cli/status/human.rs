@@ -146,8 +146,14 @@ fn problem(connection: &KnownConnection, state: State, now: Timestamp) -> Option
     let unwell = matches!(state, State::NeedsUser | State::Failing | State::RateLimited);
     let said = connection.problem.as_deref().or(connection.last_error.as_deref().filter(|_| unwell));
     let reason = connection.reason(now).filter(|_| unwell);
+    // What it needs its user for stays true while a later pass meets another trouble.
+    let later =
+        connection.last_reason.as_deref().filter(|later| reason.is_some_and(|reason| reason != *later));
     let mut text = match (reason, said) {
-        (Some(reason), Some(said)) => format!("{reason}: {said}"),
+        (Some(reason), Some(said)) => match later {
+            Some(later) => format!("{reason}; since then {later}: {said}"),
+            None => format!("{reason}: {said}"),
+        },
         (Some(text), None) | (None, Some(text)) => text.to_owned(),
         (None, None) => return None,
     };

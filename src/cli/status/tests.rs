@@ -53,6 +53,15 @@ fn the_text_fits_80_columns_and_explains_problems() {
 }
 
 #[test]
+fn why_a_user_is_needed_is_not_mixed_with_a_later_trouble() {
+    let fixture = mixed();
+    fixture.pass(&[("user", Outcome::Failed, Some(Reason::Network))], 10);
+    let report = Report::read(&fixture.env(), &args(), None).unwrap();
+    let text = human::text(&report, false, false);
+    assert!(text.contains("consent_expired; since then network: the words for network"), "{text}");
+}
+
+#[test]
 fn only_entitled_and_enabled_connections_can_be_too_old() {
     let fixture = mixed();
     fixture.later(30);
