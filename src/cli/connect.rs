@@ -110,10 +110,11 @@ impl Command<'_> {
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
                 let now = env.clock.now();
-                Chosen::New {
-                    link: OwnTables::open(&env.store_path()?, now)?.begin_link(&link, now)?,
-                    resumed,
+                let link = OwnTables::open(&env.store_path()?, now)?.begin_link(&link, now)?;
+                if link.user_id != args.user {
+                    return Err(Failure::Usage(choice::begun_by_another(&link)));
                 }
+                Chosen::New { link, resumed }
             }
             known @ Chosen::Known { .. } => known,
         };
@@ -192,10 +193,12 @@ impl Command<'_> {
         };
         let mut tables = OwnTables::open(&self.env.store_path()?, now)?;
         match chosen {
-            Chosen::New { link, .. } => tables.end_link(link, &audit).map(drop)?,
-            Chosen::Known { .. } => tables.audit(&audit)?,
+            Chosen::New { link, .. } if !tables.end_link(link, &audit)? => {
+                Err(Failure::Usage(choice::forgotten_meanwhile(link)))
+            }
+            Chosen::New { .. } => Ok(()),
+            Chosen::Known { .. } => Ok(tables.audit(&audit)?),
         }
-        Ok(())
     }
 }
 

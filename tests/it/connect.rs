@@ -90,6 +90,42 @@ fn a_second_try_goes_on_with_the_same_user() {
 }
 
 #[test]
+fn a_link_that_another_user_has_begun_is_never_taken_over() {
+    let world = alone();
+    visit(&world, &["connect", "--user", "jane", "--connection", "john", "--test"], "cancel").1.expect(11);
+    let hers = external_id(&world);
+    let ran = Waiting::start(&world, &["connect", "--user", "john", "--test"]).end().expect(2);
+    assert!(ran.stderr.contains("john was begun for user jane"), "{}", ran.stderr);
+    // Taken back, with what Tink was told of it.
+    let forget = ["connections", "forget", "john", "--yes", "--at-tink"];
+    let said = world.cli(&forget).expect(0).stdout;
+    assert!(said.contains("john of user jane: 0 accounts"), "{said}");
+    assert_eq!(world.number("SELECT count(*) FROM ts_links"), 0);
+    assert_eq!(audited(&world)[0][4].as_deref(), Some("0 accounts, 0 transactions; deleted at Tink"));
+    visit(&world, &["connect", "--user", "john", "--test"], "demo-bank").1.expect(0);
+    assert_ne!(external_id(&world), hers);
+    assert_eq!(world.text("SELECT user_id FROM connections_v1").as_deref(), Some("john"));
+}
+
+#[test]
+fn what_is_forgotten_while_it_is_linked_is_not_stored() {
+    let world = alone();
+    let mut waiting = Waiting::start(&world, &ME);
+    let link = waiting.link();
+    let id = external_id(&world);
+    world.cli(&["connections", "forget", "me", "--yes"]).expect(0);
+    Browser::new().visit(&link, "demo-bank");
+    let ran = waiting.end().expect(2);
+    let remedy = format!("tink-sync connections add NEW-ID --user me --external-user-id {id}");
+    assert!(ran.stderr.contains("was forgotten here") && ran.stderr.contains(&remedy), "{}", ran.stderr);
+    assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+    // As it says.
+    world.cli(&["connections", "add", "new", "--user", "me", "--external-user-id", &id]).expect(0);
+    world.run(&[]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+}
+
+#[test]
 fn a_redirect_that_is_not_ours_is_turned_away_and_the_waiting_goes_on() {
     let world = alone();
     let mut waiting = Waiting::start(&world, &ME);

@@ -187,6 +187,22 @@ pub(super) fn not_entitled(user: &str, view: Option<&str>) -> String {
     }
 }
 
+/// Two people must never get one user at Tink.
+pub(super) fn begun_by_another(link: &BegunLink) -> String {
+    let BegunLink { connection_id: id, user_id, .. } = link;
+    format!(
+        "a connection {id} was begun for user {user_id} and is not linked yet: give yours a name with --connection, or take the other one back with tink-sync connections forget {id}"
+    )
+}
+
+/// The bank is linked at Tink, and nothing here is for it.
+pub(super) fn forgotten_meanwhile(link: &BegunLink) -> String {
+    let BegunLink { connection_id: id, user_id, external_user_id, .. } = link;
+    format!(
+        "connection {id} was forgotten here, or added with another user at Tink, while this waited, so nothing was stored; Tink has linked the bank to its user {external_user_id}: delete that user there, or keep it with tink-sync connections add NEW-ID --user {user_id} --external-user-id {external_user_id}"
+    )
+}
+
 fn blank(id: &str) -> bool {
     id.is_empty() || id.contains(char::is_control)
 }

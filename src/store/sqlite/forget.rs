@@ -96,7 +96,9 @@ pub fn forgotten_at(path: &Path, id: &str) -> Result<Option<jiff::Timestamp>> {
 fn held_in(db: &Connection, id: &str) -> rusqlite::Result<Option<Held>> {
     let known = "SELECT user_id, external_user_id, tink_user_id FROM ts_connections WHERE connection_id = ?1
                  UNION ALL
-                 SELECT user_id, external_user_id, tink_user_id FROM ts_own_connections WHERE connection_id = ?1";
+                 SELECT user_id, external_user_id, tink_user_id FROM ts_own_connections WHERE connection_id = ?1
+                 UNION ALL
+                 SELECT user_id, external_user_id, NULL FROM ts_links WHERE connection_id = ?1";
     let known = db.query_row(known, [id], |row| Ok((row.get::<_, String>(0)?, codec::tink_user(row)?)));
     let Some((user_id, tink_user)) = known.optional()? else { return Ok(None) };
     let count = |table: &str| -> rusqlite::Result<u64> {
@@ -130,6 +132,8 @@ fn others(db: &Connection, id: &str, user: &TinkUser) -> rusqlite::Result<Vec<St
         "SELECT connection_id FROM ts_connections WHERE connection_id <> ?1 AND (external_user_id = ?2 OR tink_user_id = ?3)
          UNION
          SELECT connection_id FROM ts_own_connections WHERE connection_id <> ?1 AND (external_user_id = ?2 OR tink_user_id = ?3)
+         UNION
+         SELECT connection_id FROM ts_links WHERE connection_id <> ?1 AND external_user_id = ?2
          ORDER BY 1",
     )?;
     others.query_map(params![id, external, tink], |row| row.get(0))?.collect()

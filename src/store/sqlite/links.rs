@@ -34,7 +34,7 @@ impl OwnTables {
     }
 
     /// Notes, durably, that a link is begun. If one of this connection is begun already, that one goes on, and
-    /// is returned.
+    /// is returned: unchanged, and not to be used, where it is another user's.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -43,14 +43,16 @@ impl OwnTables {
             db.execute(
                 "INSERT INTO ts_links (connection_id, user_id, external_user_id, market, begun_at)
                  VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (connection_id) DO UPDATE SET market = coalesce(excluded.market, market)",
+                 ON CONFLICT (connection_id) DO UPDATE SET market = coalesce(excluded.market, market)
+                 WHERE user_id = excluded.user_id",
                 params![link.connection_id, link.user_id, link.external_user_id, link.market, Millis(now)],
             )?;
             db.query_row("SELECT * FROM ts_links WHERE connection_id = ?1", [&link.connection_id], begun)
         })
     }
 
-    /// Makes a link that was begun a connection, with its audit row; `false` if it is one already.
+    /// Makes a link that was begun a connection, with its audit row, unless it is one already. `false`, and nothing
+    /// is stored, if it was forgotten meanwhile, or if a connection of its id has another user at Tink.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -64,8 +66,10 @@ impl OwnTables {
             priority: 0,
         };
         self.run("end the link", |db| {
-            db.execute("DELETE FROM ts_links WHERE connection_id = ?1", [&link.connection_id])?;
-            if exists(db, &link.connection_id)? {
+            if let Some(is_it) = is_of_user(db, link)? {
+                return Ok(is_it);
+            }
+            if db.execute("DELETE FROM ts_links WHERE connection_id = ?1", [&link.connection_id])? == 0 {
                 return Ok(false);
             }
             own::insert(db, &connection)?;
@@ -75,9 +79,10 @@ impl OwnTables {
     }
 }
 
-fn exists(db: &Connection, connection_id: &str) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM ts_own_connections WHERE connection_id = ?1";
-    Ok(db.query_row(sql, [connection_id], |_| Ok(())).optional()?.is_some())
+/// Whether the connection that is there has this user at Tink; none if there is no connection.
+fn is_of_user(db: &Connection, link: &BegunLink) -> rusqlite::Result<Option<bool>> {
+    let sql = "SELECT external_user_id IS ?2 FROM ts_own_connections WHERE connection_id = ?1";
+    db.query_row(sql, [&link.connection_id, &link.external_user_id], |row| row.get(0)).optional()
 }
 
 fn begun(row: &Row<'_>) -> rusqlite::Result<BegunLink> {
@@ -133,9 +138,37 @@ mod tests {
         assert!(tables.begun_links("other").unwrap().is_empty());
 
         assert!(tables.end_link(&begun, &created()).unwrap());
-        assert!(!tables.end_link(&begun, &created()).unwrap());
+        assert!(tables.end_link(&begun, &created()).unwrap(), "another process was faster");
         assert!(tables.begun_links("u").unwrap().is_empty());
         assert_eq!(reads::audited(&path), ["connection.created c u"]);
         assert_eq!(own::users(&path).unwrap()[0].connections, 1);
+    }
+    #[test]
+    fn a_link_of_another_user_or_one_that_was_forgotten_becomes_no_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let now = Timestamp::UNIX_EPOCH;
+        let mut tables = OwnTables::open(&path, now).unwrap();
+        tables.begin_link(&link("c", "ext-1"), now).unwrap();
+        let theirs =
+            BegunLink { user_id: "other".to_owned(), market: Some("DE".to_owned()), ..link("c", "ext-2") };
+        assert_eq!(tables.begin_link(&theirs, now).unwrap(), link("c", "ext-1"));
+        let forgotten =
+            tables.forget("c", &AuditRow { action: "connection.forgotten", ..created() }).unwrap();
+        assert_eq!(forgotten, super::super::forget::Forgotten::Now(1));
+        assert!(!tables.end_link(&link("c", "ext-1"), &created()).unwrap());
+        assert!(own::users(&path).unwrap().is_empty());
+        // Meanwhile somebody has added one of this id.
+        tables.begin_link(&link("c", "ext-1"), now).unwrap();
+        let added = OwnConnection {
+            connection_id: "c".to_owned(),
+            user_id: "u".to_owned(),
+            external_user_id: Some("ext-3".to_owned()),
+            tink_user_id: None,
+            market: None,
+            priority: 0,
+        };
+        assert!(tables.add(&[added], &[]).unwrap().is_empty());
+        assert!(!tables.end_link(&link("c", "ext-1"), &created()).unwrap());
     }
 }
