@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use serde_json::{Map, Value, json};
 
 use crate::domain::hook::{HookEvent, HookKind};
@@ -14,6 +15,8 @@ use crate::failpoint;
 
 /// So many events of one kind are kept, in the queue and of those given up.
 pub const MOST: usize = 10_000;
+/// No event of ours is longer; ids are as long as the application made them.
+const LARGEST: u64 = 1024 * 1024;
 /// Directory of the events that were given up.
 const FAILED: &str = "failed";
 /// Held while events are written, so that no two runs write the same one.
@@ -163,10 +166,21 @@ pub fn text(event: &HookEvent) -> String {
     format!("{told}\n")
 }
 
-/// Whether a file is an event of this connection. What cannot be read as one is none of ours.
+/// Whether a file is an event of this connection. What cannot be read as one is none of ours: the user of the
+/// hooks may write there too, so that it may be anything, also a pipe that never ends or a link to elsewhere.
 fn is_of(file: &Path, connection_id: &str) -> bool {
-    let event = fs::read(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let event = read_event(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     event.and_then(|event| Some(event.get("connection_id")? == connection_id)) == Some(true)
+}
+
+fn read_event(file: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits()).open(file)?;
+    let mut text = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(LARGEST).read_to_end(&mut text)?;
+    }
+    Ok(text)
 }
 
 /// For its owner only, unless the package has made it: then the user of the hooks may use it too.

@@ -53,6 +53,25 @@ fn events_wait_in_order_until_they_are_told_or_given_up() {
 }
 
 #[test]
+fn whatever_a_hook_leaves_in_a_queue_holds_up_nobody_who_forgets() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::new(dir.path());
+    let kind = HookKind::NeedsUser;
+    spool.put(&spool.turn().unwrap(), &[event(kind, 1)]).unwrap();
+    let queue = spool.queue(kind);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::write(&elsewhere, text(&event(kind, 2))).unwrap();
+    // Nobody writes into the pipe, ever.
+    nix::unistd::mkfifo(&queue.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, queue.join("link")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", queue.join("endless")).unwrap();
+    fs::create_dir(queue.join("directory")).unwrap();
+    spool.forget("c-1", || Ok::<_, io::Error>(())).unwrap();
+    assert_eq!(names(&spool.waiting(kind).unwrap()), ["directory", "endless", "link", "pipe"]);
+    assert!(elsewhere.exists());
+}
+
+#[test]
 fn a_connection_that_is_forgotten_leaves_no_event() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::new(&dir.path().join("hooks"));
