@@ -1,5 +1,8 @@
 //! What goes in and out of the store, shaped by the pass. Plain data; no SQL, no logic.
 
+mod rows;
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,10 +14,11 @@ use crate::domain::balance::{Books, Proof};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::hook::HookEvent;
-use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, TransactionId, UserId};
+use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, UserId};
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::domain::transaction::{Status, Transaction};
-use crate::domain::window::Window;
+
+pub use rows::*;
+pub use tokens::*;
 
 /// What is written down when a run begins.
 #[derive(Clone, Debug)]
@@ -222,152 +226,6 @@ pub struct OverviewSaved {
     pub changed: bool,
 }
 
-/// A row as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRow {
-    /// Its key.
-    pub key: i64,
-    /// Its data.
-    pub transaction: Transaction,
-    /// Which generation of its account it was last seen in.
-    pub generation: i64,
-    /// Complete walks that missed it in a row.
-    pub missed: u32,
-    /// Whether it is a tombstone.
-    pub removed: bool,
-}
-
-/// The little that is needed to see which live rows a walk did not return.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveRow {
-    /// Its key.
-    pub key: i64,
-    /// Tink's id.
-    pub id: TransactionId,
-    /// Its status.
-    pub status: Status,
-    /// Its booked date.
-    pub booked_date: Option<Date>,
-    /// Which generation of its account it was last seen in.
-    pub generation: i64,
-}
-
-/// Which rows of an account to load.
-#[derive(Clone, Debug)]
-pub enum RowQuery {
-    /// Those with these ids, tombstones included.
-    Ids(Vec<TransactionId>),
-    /// Those with these keys.
-    Keys(Vec<i64>),
-    /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
-    /// replaced no other row yet.
-    Unsealed,
-    /// Live rows of an older generation, dated from this day on or not at all.
-    OlderGeneration(Option<Date>),
-}
-
-/// A row to be written, with its original JSON if that is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchedRow {
-    /// Its data.
-    pub transaction: Transaction,
-    /// The JSON as Tink sent it.
-    pub raw: Option<Box<str>>,
-}
-
-/// Why a row is marked removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
-    /// Tink no longer returns it.
-    Vanished,
-    /// Another row of the account took its place.
-    Replaced {
-        /// Tink's id of the successor.
-        by: TransactionId,
-        /// The rule that matched.
-        rule: &'static str,
-    },
-}
-
-/// The difference between what is stored and what was fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChangeSet {
-    /// Rows new in the store.
-    pub insert: Vec<FetchedRow>,
-    /// Rows whose data changed, or that came back.
-    pub update: Vec<(i64, FetchedRow)>,
-    /// Rows seen unchanged whose bookkeeping must be renewed (not a change for readers).
-    pub touch: Vec<i64>,
-    /// Rows to be marked removed.
-    pub remove: Vec<(i64, Removal)>,
-    /// Rows missing once more, not removed yet.
-    pub missed: Vec<i64>,
-}
-
-impl ChangeSet {
-    /// Whether nothing is to be written.
-    pub fn is_empty(&self) -> bool {
-        self == &Self::default()
-    }
-
-    /// Rows added, updated and removed, as counts.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            added: self.insert.len() as u64,
-            updated: self.update.len() as u64,
-            removed: self.remove.len() as u64,
-            ..Counts::default()
-        }
-    }
-}
-
-/// A record that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Tink's id, if that much could be read.
-    pub id: Option<TransactionId>,
-    /// What is wrong with it.
-    pub reason: String,
-    /// The record as sent.
-    pub raw: String,
-}
-
-/// What a complete walk proves; committed with the last rows of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seal {
-    /// Through which date the history is now complete.
-    pub watermark: Option<Date>,
-    /// `lastRefreshed` as read before the walk.
-    pub refresh: Option<Timestamp>,
-    /// When.
-    pub at: Timestamp,
-    /// The walk covered 90 days or everything.
-    pub deep: bool,
-    /// Too many rows were missing: nothing was removed at this refresh.
-    pub suspect: Option<Timestamp>,
-    /// No missing row is left to be judged by a later walk, for which this one's arrivals would matter.
-    pub settled: bool,
-}
-
-/// One commit of an account's rows.
-#[derive(Clone, Debug)]
-pub struct RowCommit {
-    /// Key of the account.
-    pub account: i64,
-    /// Its generation.
-    pub generation: i64,
-    /// Rows to write.
-    pub changes: ChangeSet,
-    /// Records for the quarantine.
-    pub unreadable: Vec<Unreadable>,
-    /// Ids that were read well and leave the quarantine.
-    pub readable: Vec<TransactionId>,
-    /// The end of a complete walk.
-    pub seal: Option<Seal>,
-    /// Now.
-    pub now: Timestamp,
-}
-
 /// How the work on a connection ended, to be written with the release of its lease.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -457,66 +315,4 @@ pub struct RunTotals {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Sums over all connections.
     pub counts: Counts,
-}
-
-/// The live rows to compare a walk with.
-#[derive(Clone, Copy, Debug)]
-pub struct LiveQuery {
-    /// Key of the account.
-    pub account: i64,
-    /// The dates of the walk; rows without a date always count.
-    pub window: Window,
-}
-
-/// How it stands with the tokens of an older link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenState {
-    /// They can be used.
-    Ready,
-    /// A run is asking for new ones, and nobody else may.
-    Asked,
-    /// They were used up or refused.
-    Lost,
-}
-
-/// The tokens of an older link, sealed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedTokens {
-    /// How it stands with them.
-    pub state: TokenState,
-    /// The token that renews.
-    pub refresh: Vec<u8>,
-    /// The token it last gave.
-    pub access: Option<Vec<u8>>,
-    /// When that one ends; none is not known.
-    pub access_until: Option<Timestamp>,
-}
-
-/// The right to present a refresh token once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asking {
-    /// Key of the connection.
-    pub connection: i64,
-    /// Its id.
-    pub connection_id: ConnectionId,
-    /// Which asking it is.
-    pub number: i64,
-}
-
-/// What came of presenting a refresh token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Renewal {
-    /// New tokens, sealed.
-    Renewed {
-        /// Another token that renews; none if the old one stays good.
-        refresh: Option<Vec<u8>>,
-        /// The new token of the calls.
-        access: Vec<u8>,
-        /// When that one ends.
-        until: Option<Timestamp>,
-    },
-    /// The request never left: the token is as good as before.
-    NotAsked,
-    /// It was refused, or nobody knows what came of it; in words.
-    Lost(String),
 }

@@ -1,0 +1,164 @@
+//! Rows of transactions on their way in and out of the store. Plain data; no SQL, no logic.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::domain::ids::TransactionId;
+use crate::domain::outcome::Counts;
+use crate::domain::transaction::{Status, Transaction};
+use crate::domain::window::Window;
+
+/// A row as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Its key.
+    pub key: i64,
+    /// Its data.
+    pub transaction: Transaction,
+    /// Which generation of its account it was last seen in.
+    pub generation: i64,
+    /// Complete walks that missed it in a row.
+    pub missed: u32,
+    /// Whether it is a tombstone.
+    pub removed: bool,
+}
+
+/// The little that is needed to see which live rows a walk did not return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveRow {
+    /// Its key.
+    pub key: i64,
+    /// Tink's id.
+    pub id: TransactionId,
+    /// Its status.
+    pub status: Status,
+    /// Its booked date.
+    pub booked_date: Option<Date>,
+    /// Which generation of its account it was last seen in.
+    pub generation: i64,
+}
+
+/// Which rows of an account to load.
+#[derive(Clone, Debug)]
+pub enum RowQuery {
+    /// Those with these ids, tombstones included.
+    Ids(Vec<TransactionId>),
+    /// Those with these keys.
+    Keys(Vec<i64>),
+    /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
+    /// replaced no other row yet.
+    Unsealed,
+    /// Live rows of an older generation, dated from this day on or not at all.
+    OlderGeneration(Option<Date>),
+}
+
+/// A row to be written, with its original JSON if that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedRow {
+    /// Its data.
+    pub transaction: Transaction,
+    /// The JSON as Tink sent it.
+    pub raw: Option<Box<str>>,
+}
+
+/// Why a row is marked removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Tink no longer returns it.
+    Vanished,
+    /// Another row of the account took its place.
+    Replaced {
+        /// Tink's id of the successor.
+        by: TransactionId,
+        /// The rule that matched.
+        rule: &'static str,
+    },
+}
+
+/// The difference between what is stored and what was fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Rows new in the store.
+    pub insert: Vec<FetchedRow>,
+    /// Rows whose data changed, or that came back.
+    pub update: Vec<(i64, FetchedRow)>,
+    /// Rows seen unchanged whose bookkeeping must be renewed (not a change for readers).
+    pub touch: Vec<i64>,
+    /// Rows to be marked removed.
+    pub remove: Vec<(i64, Removal)>,
+    /// Rows missing once more, not removed yet.
+    pub missed: Vec<i64>,
+}
+
+impl ChangeSet {
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+
+    /// Rows added, updated and removed, as counts.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            added: self.insert.len() as u64,
+            updated: self.update.len() as u64,
+            removed: self.remove.len() as u64,
+            ..Counts::default()
+        }
+    }
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Tink's id, if that much could be read.
+    pub id: Option<TransactionId>,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The record as sent.
+    pub raw: String,
+}
+
+/// What a complete walk proves; committed with the last rows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Through which date the history is now complete.
+    pub watermark: Option<Date>,
+    /// `lastRefreshed` as read before the walk.
+    pub refresh: Option<Timestamp>,
+    /// When.
+    pub at: Timestamp,
+    /// The walk covered 90 days or everything.
+    pub deep: bool,
+    /// Too many rows were missing: nothing was removed at this refresh.
+    pub suspect: Option<Timestamp>,
+    /// No missing row is left to be judged by a later walk, for which this one's arrivals would matter.
+    pub settled: bool,
+}
+
+/// One commit of an account's rows.
+#[derive(Clone, Debug)]
+pub struct RowCommit {
+    /// Key of the account.
+    pub account: i64,
+    /// Its generation.
+    pub generation: i64,
+    /// Rows to write.
+    pub changes: ChangeSet,
+    /// Records for the quarantine.
+    pub unreadable: Vec<Unreadable>,
+    /// Ids that were read well and leave the quarantine.
+    pub readable: Vec<TransactionId>,
+    /// The end of a complete walk.
+    pub seal: Option<Seal>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The live rows to compare a walk with.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveQuery {
+    /// Key of the account.
+    pub account: i64,
+    /// The dates of the walk; rows without a date always count.
+    pub window: Window,
+}
