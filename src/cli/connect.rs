@@ -12,7 +12,7 @@ use super::visit::data::{self, Fresh};
 use super::visit::{Came, Visit, Way};
 use super::{Environment, Failure, client, table, users};
 use crate::domain::connection::TinkUser;
-use crate::domain::consent::Health;
+use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
@@ -171,12 +171,17 @@ impl Command<'_> {
         })
     }
 
-    /// The consent that an earlier, interrupted `connect` of this very Tink user has led to.
+    /// The consent that an earlier, interrupted `connect` of this very Tink user has led to. Tink may still be
+    /// fetching for it: then its user is through all the same, and would link the bank a second time.
     async fn linked_before(&self, user: &TinkUser) -> Result<Option<CredentialsId>, Failure> {
         let consents = self.client.session(user.clone()).consents().await?;
         let now = self.env.clock.now();
-        let healthy = consents.into_iter().find(|consent| consent.health(now) == Health::Healthy);
-        Ok(healthy.map(|consent| consent.credentials_id))
+        let is_through = |consent: &Consent| match consent.health(now) {
+            Health::Healthy => true,
+            Health::Busy => consent.status == "UPDATING",
+            Health::PastDate | Health::NeedsUser(_) | Health::Unavailable => false,
+        };
+        Ok(consents.into_iter().find(is_through).map(|consent| consent.credentials_id))
     }
 
     /// Stores the connection, or notes that it has another bank.
