@@ -48,6 +48,13 @@ impl Actor {
         Some(Self { name: Some(name), ip: args.ip.map(|ip| ip.to_string()) })
     }
 
+    /// The person at whose hand a sync of one connection is, if `sudo` or SSH tells of one: no unit has either.
+    pub(in crate::cli) fn at_hand(env: &Environment) -> Option<Self> {
+        let is_told = |name: &&str| (env.variable)(name).is_some_and(|text| !text.is_empty());
+        let found = ["SUDO_USER", "DOAS_USER", "SSH_CONNECTION", "SSH_CLIENT"].iter().any(is_told);
+        found.then(|| Self::of(env, &ActorArgs::default()))
+    }
+
     // The variables survive when root becomes the user of the service.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&str]| {

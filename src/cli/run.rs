@@ -67,6 +67,9 @@ pub struct Args {
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
+    /// Part of an act that has its row in the audit log already
+    #[arg(skip)]
+    pub audited: bool,
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub outage_patience: Option<Duration>,
@@ -310,7 +313,11 @@ impl<'a> Command<'a> {
 
     /// User-initiated syncs are audited, one row per connection or user asked for.
     fn audit(&self, path: &Path) -> Result<(), Failure> {
-        let Some(actor) = Actor::told(&self.args.who).filter(|_| !self.args.dry_run) else { return Ok(()) };
+        // A pass is nobody's act, unless somebody is named for it.
+        let is_act = !self.is_pass() && !self.args.audited;
+        let at_hand = || if is_act { Actor::at_hand(self.env) } else { None };
+        let actor = Actor::told(&self.args.who).or_else(at_hand).filter(|_| !self.args.dry_run);
+        let Some(actor) = actor else { return Ok(()) };
         let now = self.env.clock.now();
         let mut tables = OwnTables::open(path, now)?;
         let asked = self.args.connection.iter().map(|id| (Some(id.as_str()), None));

@@ -55,10 +55,17 @@ fn by_hand_it_is_who_called_sudo_or_came_over_ssh() {
         &[("USER", "bob"), ("SSH_CONNECTION", "2001:db8::7 5 2001:db8::1 22")],
     );
     by(&["connections", "enable", "c-0"], &[]);
+    by(&["run", "--connection", "c-0"], &[("SUDO_USER", "ann"), ("USER", "root")]);
+    by(&["run", "--user", "u-0"], &[("USER", "bob"), ("SSH_CONNECTION", "2001:db8::7 5 2001:db8::1 22")]);
+    // A pass is nobody's act, and a rehearsal no act at all.
+    by(&["run"], &[("SUDO_USER", "ann")]);
+    by(&["run", "--connection", "c-0", "--dry-run"], &[("SUDO_USER", "ann")]);
     let expected = [
         "connection.created c-0 u-0 by ann from -",
         "connection.disabled c-0 u-0 by bob from 2001:db8::7",
         "connection.enabled c-0 u-0 by - from -",
+        "sync.requested c-0 - by ann from -",
+        "sync.requested - u-0 by bob from 2001:db8::7",
     ];
     assert_eq!(acts(&world), expected);
 }

@@ -388,6 +388,26 @@ fn obvious_mistakes_are_caught_before_anything_happens() {
 }
 
 #[test]
+fn a_bank_beyond_the_quota_is_linked_and_its_data_wait() {
+    let world = alone().set("quota.syncs_per_day", "1").set("quota.reserved_for_manual", "0");
+    visit(&world, &ME, "demo-bank").1.expect(0);
+    let mut command = world.command(&[&ME[..], &["--redirect-uri", &redirect_uri(&world)]].concat());
+    command.env("SUDO_USER", "ann");
+    let mut waiting = Waiting::of(command);
+    Browser::new().visit(&waiting.link(), "demo-bank");
+    let ran = waiting.end().expect(10);
+    assert!(ran.stdout.contains("The bank is linked"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("of the last 24 hours are used up"), "{}", ran.stderr);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+    // One act is one row.
+    let acts: Vec<_> =
+        audited(&world).into_iter().map(|row| (row[0].clone().unwrap(), row[3].clone())).collect();
+    let ann = Some("ann".to_owned());
+    assert_eq!(acts.last(), Some(&("connection.linked".to_owned(), ann)));
+    assert_eq!(acts.len(), 2);
+}
+
+#[test]
 fn without_a_sync_the_data_wait_for_the_next_pass() {
     let world = alone();
     let (_, ran) = visit(&world, &["connect", "--user", "me", "--test", "--no-sync"], "demo-bank");

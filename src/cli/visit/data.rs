@@ -108,6 +108,7 @@ fn of_one(id: &str) -> run::Args {
         force: true,
         format: Format::Human,
         who: ActorArgs::default(),
+        audited: true,
         outage_patience: Some(Duration::ZERO),
     }
 }
