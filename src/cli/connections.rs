@@ -166,12 +166,17 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     table::print(&listing(env, &connections, env.color))
 }
 
+/// That there is no connection, and where one comes from.
+pub(super) fn none_yet(view: Option<&str>) -> String {
+    match view {
+        Some(view) => format!("No connections yet: the next run takes them from the view {view}.\n"),
+        None => "No connections yet. Next: tink-sync connect --user ID\n".to_owned(),
+    }
+}
+
 fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> String {
     if connections.is_empty() {
-        return match &env.settings.source.view {
-            Some(view) => format!("No connections yet: the next run takes them from the view {view}.\n"),
-            None => "No connections yet. Next: tink-sync connections add --help\n".to_owned(),
-        };
+        return none_yet(env.settings.source.view.as_deref());
     }
     let now = env.clock.now();
     let line = |connection: &KnownConnection| {

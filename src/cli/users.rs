@@ -1,6 +1,8 @@
 //! `tink-sync users`: who of the stand-alone store may be synced. Where an application gives its own
 //! view, entitlement is its decision, and nothing is edited here.
 
+use std::fmt::Write as _;
+
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::json;
@@ -166,7 +168,8 @@ fn result(id: &str, entitled: bool, until: Option<Timestamp>, now: Timestamp, co
         None => format!("User {id} is entitled.\n"),
     };
     if connections == 0 {
-        text.push_str("The user has no connections yet: tink-sync connections add --help\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "The user has no connections yet: tink-sync connect --user {id}");
     }
     text
 }

@@ -54,7 +54,7 @@ fn unreadable(failure: &Failure, env: &Environment) -> Finding {
 fn counts(all: &[KnownConnection], rules: &Rules, now: Timestamp, stand_alone: bool) -> Vec<Finding> {
     if all.is_empty() {
         let remedy = if stand_alone {
-            "tink-sync connections add --help"
+            "tink-sync connect --user ID links a bank; a user who is at Tink already: tink-sync connections add --help"
         } else {
             "add them in the application; its view gives no row"
         };

@@ -145,6 +145,18 @@ fn new(asked: &Asked<'_>, rows: &[SourceRow], begun: &[BegunLink], new_id: Strin
             "there is a connection {id} of another user already: give yours a name with --connection"
         ));
     }
+    let is_given = |row: &&SourceRow| {
+        asked
+            .external_user_id
+            .is_some_and(|given| row.tink_user == Some(TinkUser::External(given.to_owned())))
+    };
+    let mut others = rows.iter().filter(|row| row.user_id.as_str() != asked.user);
+    if let Some(row) = others.find(is_given) {
+        return Err(format!(
+            "the user at Tink that --external-user-id names is that of connection {} of user {}, who would get this bank too: leave it out, or correct it",
+            row.connection_id, row.user_id
+        ));
+    }
     let link = BegunLink {
         connection_id: id.to_owned(),
         user_id: asked.user.to_owned(),

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Report;
 use crate::cli::balance::sentence;
-use crate::cli::connections::days_left;
+use crate::cli::connections::{days_left, none_yet};
 use crate::cli::remedy;
 use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
 use crate::exit;
@@ -40,10 +40,7 @@ pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
 
 fn connections(report: &Report, all: bool, color: bool) -> String {
     if report.connections.is_empty() {
-        return match &report.view {
-            Some(view) => format!("No connections yet: the next run takes them from the view {view}.\n"),
-            None => "No connections yet. Next: tink-sync connections add --help\n".to_owned(),
-        };
+        return none_yet(report.view.as_deref());
     }
     let (attention, rest): (Vec<_>, Vec<_>) =
         report.connections.iter().partition(|c| report.needs_attention(c));

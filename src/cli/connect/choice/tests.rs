@@ -112,6 +112,7 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         (me(None), &theirs, Some("v"), "has no connection of user me"),
         (me(Some("c-9")), &row("c-1", "me"), Some("v"), "has no connection c-9"),
         (Asked { external_user_id: Some("x"), ..me(None) }, &row("c-1", "me"), None, "another user at Tink"),
+        (Asked { external_user_id: Some("ext-c-2"), ..me(None) }, &row("c-2", "you"), None, "of user you"),
         (Asked { user: "a\nb", ..me(None) }, &off, None, "one line"),
     ] {
         let refused = chosen(&asked, std::slice::from_ref(row), &[], view).unwrap_err();
