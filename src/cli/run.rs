@@ -20,6 +20,7 @@ use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::reads;
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::connection::{Context, Options};
 use crate::sync::freshen::Freshen;
@@ -320,16 +321,18 @@ impl<'a> Command<'a> {
         let Some(actor) = actor else { return Ok(()) };
         let now = self.env.clock.now();
         let mut tables = OwnTables::open(path, now)?;
-        let asked = self.args.connection.iter().map(|id| (Some(id.as_str()), None));
-        let asked = asked.chain(self.args.user.iter().map(|id| (None, Some(id.as_str()))));
-        let mut asked: Vec<(Option<&str>, Option<&str>)> = asked.collect();
+        let mut asked: Vec<(Option<&str>, Option<String>)> = Vec::new();
+        for id in &self.args.connection {
+            asked.push((Some(id), reads::user_of(path, id)?));
+        }
+        asked.extend(self.args.user.iter().map(|id| (None, Some(id.clone()))));
         if asked.is_empty() {
             asked.push((None, None));
         }
         for (connection_id, user_id) in asked {
             tables.audit(&AuditRow {
                 connection_id,
-                user_id,
+                user_id: user_id.as_deref(),
                 details: Some(self.run_id.as_str()),
                 ..actor.row(now, "sync.requested")
             })?;

@@ -107,7 +107,7 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
 
 fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
     if users.is_empty() {
-        return "No users yet: `tink-sync connections add` makes the user of a connection.\n".to_owned();
+        return "No users yet: tink-sync connect --user ID links a bank and makes the user.\n".to_owned();
     }
     let line = |user: &OwnUser| Line {
         cells: vec![

@@ -37,7 +37,7 @@ fn every_act_names_who_asked_and_from_where() {
         format!("connection.disabled c-0 u-0 {jane}"),
         format!("connection.enabled c-0 u-0 {jane}"),
         format!("users.set - u-0 {jane}"),
-        format!("sync.requested c-0 - {jane}"),
+        format!("sync.requested c-0 u-0 {jane}"),
     ];
     assert_eq!(acts(&world), expected);
 }
@@ -64,7 +64,7 @@ fn by_hand_it_is_who_called_sudo_or_came_over_ssh() {
         "connection.created c-0 u-0 by ann from -",
         "connection.disabled c-0 u-0 by bob from 2001:db8::7",
         "connection.enabled c-0 u-0 by - from -",
-        "sync.requested c-0 - by ann from -",
+        "sync.requested c-0 u-0 by ann from -",
         "sync.requested - u-0 by bob from 2001:db8::7",
     ];
     assert_eq!(acts(&world), expected);
