@@ -44,6 +44,16 @@ pub struct Args {
     pub who: ActorArgs,
 }
 
+impl Args {
+    fn how(&self) -> How {
+        match (self.extend, self.update) {
+            (true, _) => How::Extend,
+            (_, true) => How::Update,
+            _ => How::AsItFits,
+        }
+    }
+}
+
 /// Renews a consent and syncs its connection.
 ///
 /// # Errors
@@ -54,14 +64,10 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::watch() })?;
     let consents = runtime.block_on(client.session(user.clone()).consents())?;
-    let how = match (args.extend, args.update) {
-        (true, _) => How::Extend,
-        (_, true) => How::Update,
-        _ => How::AsItFits,
-    };
     let days = env.settings.consent.warn.iter().max().copied().unwrap_or_default();
     let soon = SignedDuration::from_hours(days.saturating_mul(24));
-    let picked = choice::pick(&args.id, consents, args.credentials.as_deref(), how, (env.clock.now(), soon));
+    let picked =
+        choice::pick(&args.id, consents, args.credentials.as_deref(), args.how(), (env.clock.now(), soon));
     let (consent, purpose) = match picked.map_err(Failure::Usage)? {
         Picked::Nothing(words) => {
             table::print(&words)?;
