@@ -177,7 +177,7 @@ impl<'a> Visit<'a> {
                     let received = lock(&self.reception).receive(query, now);
                     match received.answer {
                         Ok(answer) => return Ok(answer),
-                        Err(_) => words::pasted_in_vain(&received.notice),
+                        Err(error) => words::pasted_in_vain(&received.notice, error),
                     }
                 }
             };

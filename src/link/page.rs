@@ -118,6 +118,15 @@ impl Notice {
                     "Start again with the same command; it makes a new link.",
                 ],
             ),
+            StateError::NotSent => Self::new(
+                400,
+                Mood::Bad,
+                "That is the link itself",
+                &[
+                    "Open it in a browser as it stands in the terminal: it leads to Tink, and Tink sends the browser back here.",
+                    "tink-sync goes on waiting for it.",
+                ],
+            ),
             StateError::Missing | StateError::Wrong => Self::new(
                 400,
                 Mood::Bad,
@@ -207,7 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all() -> Vec<Notice> {
-        use StateError::{Expired, Missing, Used, Wrong};
+        use StateError::{Expired, Missing, NotSent, Used, Wrong};
         let mut all = vec![
             Notice::linked(),
             Notice::renewed(),
@@ -215,7 +224,7 @@ mod tests {
             Notice::not_allowed(),
             Notice::not_ahead_of_time(),
         ];
-        all.extend([Expired, Missing, Used, Wrong].map(Notice::bad_state));
+        all.extend([Expired, Missing, NotSent, Used, Wrong].map(Notice::bad_state));
         let refusal = Refusal { error: Some("USER_CANCELLED".to_owned()), ..Refusal::default() };
         all.push(Notice::refused(&refusal, &super::super::redirect::explain(&refusal, false)));
         all

@@ -29,10 +29,12 @@ impl Reception {
         Self { states, repair }
     }
 
-    /// Receives the query of a redirect. Its state is used up with the first one that is good.
+    /// Receives the query of a redirect. Its state is used up with the first one that is good; the link itself
+    /// is none.
     pub fn receive(&mut self, query: &str, now: Timestamp) -> Received {
-        let Redirect { state, answer } = Redirect::parse(query);
-        if let Err(error) = self.states.spend(state.as_deref(), now) {
+        let Redirect { state, is_link, answer } = Redirect::parse(query);
+        let spent = if is_link { Err(StateError::NotSent) } else { self.states.spend(state.as_deref(), now) };
+        if let Err(error) = spent {
             return Received { notice: Notice::bad_state(error), answer: Err(error) };
         }
         let notice = match &answer {
@@ -65,6 +67,16 @@ mod tests {
         assert_eq!((linked.answer, linked.notice), (Ok(Answer::Linked(Some("c".into()))), Notice::linked()));
         let again = reception.receive(&format!("credentials_id=c&state={state}"), now);
         assert_eq!((again.answer, again.notice.status), (Err(StateError::Used), 409));
+    }
+
+    #[test]
+    fn the_link_itself_is_no_answer_and_uses_nothing_up() {
+        let (mut reception, state, now) = reception();
+        for query in ["client_id=c&state=", "authorization_code=x&credentials_id=c&state="] {
+            let link = reception.receive(&format!("{query}{state}"), now);
+            assert_eq!((link.answer, link.notice.status), (Err(StateError::NotSent), 400));
+        }
+        assert!(reception.receive(&format!("credentials_id=c&state={state}"), now).answer.is_ok());
     }
 
     #[test]

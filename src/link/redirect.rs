@@ -16,6 +16,8 @@ const LONGEST: usize = 128;
 pub struct Redirect {
     /// The state, if there is exactly one.
     pub state: Option<String>,
+    /// Whether it is the link that leads to Tink, and not what Tink sends back.
+    pub is_link: bool,
     /// How the visit ended.
     pub answer: Answer,
 }
@@ -62,6 +64,7 @@ impl Redirect {
         let credentials_id = first(&["credentials_id", "credentialsId", "credentials"], is_id);
         let credentials_id = credentials_id.map(CredentialsId::from);
         let has = |name: &&str| all(&fields, name).next().is_some();
+        let is_link = ["client_id", "authorization_code"].iter().any(has);
         let is_error = ["error", "error_reason", "error_type"].iter().any(has);
         let answer = if is_error {
             Answer::Refused(Refusal {
@@ -75,7 +78,7 @@ impl Redirect {
         } else {
             Answer::Linked(credentials_id)
         };
-        Self { state, answer }
+        Self { state, is_link, answer }
     }
 }
 

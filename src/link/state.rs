@@ -32,6 +32,8 @@ pub enum StateError {
     Expired,
     /// It has been used.
     Used,
+    /// It came with the link itself: nobody has been at Tink with it yet.
+    NotSent,
 }
 
 /// Makes and checks states.

@@ -232,6 +232,27 @@ fn on_a_machine_without_a_browser_the_address_is_pasted() {
 }
 
 #[test]
+fn the_link_itself_is_no_answer() {
+    let world = alone();
+    let mut waiting = Waiting::start(&world, &["connect", "--user", "me", "--test", "--paste"]);
+    let link = waiting.link();
+    waiting.paste(&link);
+    waiting.paste(&Browser::new().choose(&link, "demo-bank"));
+    let ran = waiting.end().expect(0);
+    let said = "That is the link itself: open it in a browser, and paste the address where the browser lands";
+    assert_eq!(ran.stdout.matches(said).count(), 1, "{}", ran.stdout);
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
+
+    let mut waiting = Waiting::start(&world, &ME);
+    let (browser, link) = (Browser::new(), waiting.link());
+    let page = browser.open(&format!("{}?{}", waiting.uri, link.split_once('?').unwrap().1));
+    assert_eq!(page.status, 400);
+    assert!(page.body.contains("<h1>That is the link itself</h1>"), "{}", page.body);
+    assert_eq!(browser.visit(&link, "demo-bank").status, 200);
+    waiting.end().expect(0);
+}
+
+#[test]
 fn an_address_of_a_server_is_pasted_too_or_forwarded() {
     let world = alone();
     let uri = "https://app.example/tink";

@@ -94,7 +94,11 @@ pub(super) fn refused(refusal: &Refusal, explanation: &Explanation) -> String {
 }
 
 /// What was pasted is not the answer to this link.
-pub(super) fn pasted_in_vain(notice: &Notice) -> String {
+pub(super) fn pasted_in_vain(notice: &Notice, error: StateError) -> String {
+    if error == StateError::NotSent {
+        return "That is the link itself: open it in a browser, and paste the address where the browser lands:\n"
+            .to_owned();
+    }
     let what = notice.paragraphs.first().map(String::as_str).unwrap_or_default();
     format!("{}. {what}\nPaste the address that the link above led to:\n", notice.title)
 }
@@ -106,6 +110,7 @@ pub(super) fn turned_away(error: StateError) -> &'static str {
         StateError::Wrong => "its state is not of the link above",
         StateError::Expired => "its link is too old",
         StateError::Used => "it was here before",
+        StateError::NotSent => "it is the link itself",
     }
 }
 
