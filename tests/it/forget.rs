@@ -301,12 +301,14 @@ fn at_tink_the_user_goes_first_and_it_can_be_repeated() {
     let world = alone();
     let text = forget(&world, &["c-0", "--at-tink"]).expect(0).stdout;
     assert!(!text.contains("Tink still holds"), "{text}");
+    assert!(text.contains("Deleted Tink's user user-0 with all its banks.\n"), "{text}");
     assert_eq!(world.sandbox.requests_to(Endpoint::UserDelete), 1);
     let details = "SELECT details FROM audit_v1 WHERE action = 'connection.forgotten'";
     assert!(world.text(details).unwrap().ends_with("transactions; deleted at Tink"));
     // Gone there before, as after a crash in between.
     world.sandbox.forget("user-1");
-    forget(&world, &["c-1", "--at-tink"]).expect(0);
+    let text = forget(&world, &["c-1", "--at-tink"]).expect(0).stdout;
+    assert!(text.contains("Tink does not know user user-1 (any more)"), "{text}");
     assert_eq!(world.sandbox.requests_to(Endpoint::UserDelete), 1);
     assert!(!is_here(&world, "c-1"));
 }

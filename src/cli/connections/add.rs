@@ -90,22 +90,23 @@ fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
     let ours: HashSet<&str> = new.iter().map(|connection| connection.connection_id.as_str()).collect();
     let paused = rows.iter().filter(|row| !row.entitled && ours.contains(row.connection_id.as_str()));
     let paused: BTreeSet<&str> = paused.map(|row| row.user_id.as_str()).collect();
+    let waits = new.iter().all(|connection| paused.contains(connection.user_id.as_str()));
     let mut text = match new {
-        [one] => {
-            let id = &one.connection_id;
-            format!("Added connection {id} of user {}.\n{}", one.user_id, next_step(id))
-        }
-        _ => format!(
-            "Added {}.\nNext: tink-sync run fetches their data; without it the next pass does.\n",
-            table::count(new.len(), "connection")
-        ),
+        [one] => format!("Added connection {} of user {}.\n", one.connection_id, one.user_id),
+        _ => format!("Added {}.\n", table::count(new.len(), "connection")),
     };
-    if !paused.is_empty() {
-        let users = naming(paused.into_iter());
+    // What nobody may sync yet has another next step.
+    text.push_str(&match new {
+        _ if waits => String::new(),
+        [one] => next_step(&one.connection_id),
+        _ => "Next: tink-sync run fetches their data; without it the next pass does.\n".to_owned(),
+    });
+    if let Some(first) = paused.first() {
+        let users = naming(paused.iter().copied());
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "Not entitled, so not synced: user {users}. Change it with: tink-sync users set ID --entitled yes"
+            "Not entitled, so not synced: user {users}. Change it with: tink-sync users set {first} --entitled yes"
         );
     }
     Ok(text)

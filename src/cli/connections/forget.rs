@@ -1,6 +1,7 @@
 //! `tink-sync connections forget`: erases connections here, and with `--at-tink` their users at Tink. Asks
 //! first. Tink comes first: as long as anything of it may be left there, who it is stays known here.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -14,6 +15,9 @@ use crate::store::StoreError;
 use crate::store::sqlite::forget::{self, Held};
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::tink::Deletion;
+
+/// What the audit log says of a user that was deleted at Tink.
+const DELETED: &str = "deleted at Tink";
 
 /// Arguments of `connections forget`.
 #[derive(Debug, clap::Args)]
@@ -63,6 +67,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
         return table::print("Nothing was erased.\n");
     }
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
+    table::print(&gone_at_tink(&doomed, &details))?;
     let mut tables = OwnTables::open(&path, env.clock.now())?;
     let (actor, spool) = (Actor::of(env, &args.who), Spool::new(&env.settings.hooks.spool));
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
@@ -149,7 +154,7 @@ fn at_tink(env: &Environment, doomed: &[Doomed]) -> Result<Vec<&'static str>, Fa
     for Doomed { id, held } in doomed {
         let Some(user) = &held.tink_user else { continue };
         match runtime.block_on(client.delete_user(user)) {
-            Ok(Deletion::Deleted) => said.push("deleted at Tink"),
+            Ok(Deletion::Deleted) => said.push(DELETED),
             Ok(Deletion::Unknown) => said.push("not known at Tink"),
             Err(error) => {
                 tracing::warn!(
@@ -211,6 +216,24 @@ fn called(user: &TinkUser) -> &str {
     match user {
         TinkUser::External(id) | TinkUser::Tink(id) => id,
     }
+}
+
+/// What became of each user at Tink. Connections of one user are deleted with the first of them.
+fn gone_at_tink(doomed: &[Doomed], details: &[&str]) -> String {
+    let mut text = String::new();
+    let mut told = HashSet::new();
+    for (Doomed { held, .. }, became) in doomed.iter().zip(details) {
+        let Some(user) = held.tink_user.as_ref().map(called).filter(|user| told.insert(*user)) else {
+            continue;
+        };
+        // Writing to a String cannot fail.
+        let _ = if *became == DELETED {
+            writeln!(text, "Deleted Tink's user {user} with all its banks.")
+        } else {
+            writeln!(text, "Tink does not know user {user} (any more): there was nothing to delete there.")
+        };
+    }
+    text
 }
 
 /// One line for each connection.

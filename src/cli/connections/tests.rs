@@ -89,7 +89,11 @@ fn all_lines_are_added_or_none() {
 fn a_user_without_entitlement_is_pointed_out() {
     let fixture = Fixture::new();
     fixture.tables().set_user("u", false, None, &fixture::act()).unwrap();
-    assert!(add(&fixture.env(), one("c-1")).unwrap().contains("Not entitled, so not synced: user u."));
+    let said = add(&fixture.env(), one("c-1")).unwrap();
+    assert_eq!(
+        said,
+        "Added connection c-1 of user u.\nNot entitled, so not synced: user u. Change it with: tink-sync users set u --entitled yes\n"
+    );
 }
 
 #[test]
