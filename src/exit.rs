@@ -104,6 +104,15 @@ impl Exit {
         }
     }
 
+    /// The same of a pass, which stores nothing in a rehearsal.
+    pub const fn meaning_of_pass(self, dry_run: bool) -> &'static str {
+        match self {
+            Self::Interrupted if dry_run => "ended by SIGINT; a rehearsal stores nothing",
+            Self::Terminated if dry_run => "ended by SIGTERM; a rehearsal stores nothing",
+            _ => self.meaning(),
+        }
+    }
+
     /// Whether systemd is told to count it as success (`SuccessExitStatus=` of the units).
     pub const fn is_unit_success(self) -> bool {
         match self {

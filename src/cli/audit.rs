@@ -13,6 +13,23 @@ use crate::store::sqlite::source::parse_time;
 /// So many rows are shown to people unless they say otherwise.
 const SHOWN: u32 = 50;
 
+/// The acts that this release writes.
+const ACTIONS: [&str; 13] = [
+    "balance.accepted",
+    "connection.created",
+    "connection.disabled",
+    "connection.enabled",
+    "connection.forgotten",
+    "connection.imported",
+    "connection.linked",
+    "connection.renewed",
+    "quarantine.retried",
+    "sync.requested",
+    "token.refresh_failed",
+    "token.refreshed",
+    "users.set",
+];
+
 /// Arguments of `audit`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -107,17 +124,27 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn nothing(env: &Environment, args: &Args) -> Result<String, Failure> {
-    let actions = match reads::audited_actions(&env.store_path()?) {
-        Err(StoreError::Missing { .. }) => Vec::new(),
-        other => other?,
+    let path = env.store_path()?;
+    let (actions, mut text) = match reads::audited_actions(&path) {
+        Err(StoreError::Missing { .. }) => (Vec::new(), table::no_store(&path)),
+        other => (other?, String::new()),
     };
-    Ok(match (&args.action, actions.is_empty()) {
-        (_, true) => "The audit log is empty: nobody has asked for anything yet.\n".to_owned(),
-        (Some(action), false) if !actions.contains(action) => {
-            format!("There is no act {action} in the audit log; there is: {}\n", actions.join(", "))
+    match &args.action {
+        Some(action) if !actions.contains(action) => {
+            let here = if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") };
+            let known = ACTIONS.join(", ");
+            text.push_str(&table::wrap(
+                &format!("There is no act {action} in the audit log; there is: {here}. Known acts: {known}."),
+                0,
+            ));
         }
-        _ => "No act matches.\n".to_owned(),
-    })
+        _ if !text.is_empty() => {}
+        _ if actions.is_empty() => {
+            text.push_str("The audit log is empty: nobody has asked for anything yet.\n");
+        }
+        _ => text.push_str("No act matches.\n"),
+    }
+    Ok(text)
 }
 
 fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {
@@ -163,6 +190,37 @@ mod tests {
             assert_eq!(moment(text).unwrap().before(now).to_string(), expected, "{text}");
         }
         assert!(moment("").is_err() && moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn every_known_act_is_written_somewhere_and_every_written_one_is_known() {
+        let mut sources = String::new();
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("cli/audit.rs") {
+                    sources.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        for action in ACTIONS {
+            assert!(sources.contains(&format!("\"{action}\"")), "{action}");
+        }
+        let writes =
+            |line: &&str| ["audit(db,", ".row(", "action = ", "action: \""].iter().any(|w| line.contains(w));
+        for line in sources.lines().filter(writes) {
+            for text in line.split('"').skip(1).step_by(2) {
+                let is_act = text.split_once('.').is_some_and(|(of, what)| {
+                    [of, what]
+                        .iter()
+                        .all(|w| w.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !w.is_empty())
+                });
+                assert!(!is_act || ACTIONS.contains(&text), "{line}");
+            }
+        }
     }
 
     #[test]

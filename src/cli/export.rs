@@ -156,6 +156,11 @@ impl Args {
 
     fn form(&self) -> Result<Box<dyn Form>, Failure> {
         let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && until < since
+        {
+            return usage(&format!("--until {until} is before --since {since}"));
+        }
         if self.removed && self.format.is_journal() {
             return usage(
                 "--removed goes with csv and jsonl: in a journal a removed row would count as money",
@@ -175,5 +180,12 @@ impl Args {
 }
 
 fn day(text: &str) -> Result<Date, String> {
-    text.parse().map_err(|_| "a date is written as YYYY-MM-DD".to_owned())
+    text.parse().map_err(|_| {
+        let is_date = text.len() == 10
+            && text.bytes().enumerate().all(|(place, byte)| match place {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        if is_date { "there is no such day" } else { "a date is written as YYYY-MM-DD" }.to_owned()
+    })
 }

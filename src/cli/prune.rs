@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::table;
 use super::{Environment, Failure};
 use crate::exit::Exit;
-use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::OwnTables;
 use crate::store::sqlite::prune::{self, Pruned, Retention};
@@ -35,11 +34,12 @@ pub struct Args {
 /// [`Failure`] if the store cannot be used.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let (path, retention) = (env.store_path()?, retention(env));
-    if args.dry_run || !path.exists() {
-        let pruned = match prune::prunable(&path, &retention) {
-            Err(StoreError::Missing { .. }) => Pruned::default(),
-            other => other?,
-        };
+    if !path.exists() {
+        table::print(&table::no_store(&path))?;
+        return Ok(Exit::Success);
+    }
+    if args.dry_run {
+        let pruned = prune::prunable(&path, &retention)?;
         table::print(&told(env, "Would go", pruned))?;
         return Ok(Exit::Success);
     }

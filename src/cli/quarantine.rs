@@ -68,6 +68,9 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
         Action::List { connection, raw, format } => {
             let records = records(env, &connection, raw)?;
             match format {
+                Format::Human if !env.store_path()?.exists() => {
+                    table::print(&table::no_store(&env.store_path()?))?;
+                }
                 Format::Human => table::print(&listing(&records, env.color))?,
                 Format::Json => records.iter().try_for_each(|record| table::print_json(&json!(record)))?,
             }
@@ -123,6 +126,10 @@ fn listing(records: &[Quarantined], color: bool) -> String {
 
 fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<Exit, Failure> {
     let records = records(env, connections, false)?;
+    if !env.store_path()?.exists() {
+        table::print(&table::no_store(&env.store_path()?))?;
+        return Ok(Exit::Success);
+    }
     let mut ids: Vec<&str> = records.iter().map(|record| record.connection_id.as_str()).collect();
     ids.dedup();
     if ids.is_empty() {

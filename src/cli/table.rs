@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -166,6 +167,11 @@ pub(super) fn minute(at: Timestamp) -> String {
 /// A time as the views write it.
 pub(super) fn rfc3339(at: Timestamp) -> String {
     format!("{at:.3}")
+}
+
+/// What there is to say of a store that is not there.
+pub(super) fn no_store(path: &Path) -> String {
+    format!("{} does not exist yet: no run was made.\n", clean(&path.display().to_string()))
 }
 
 /// A number of things: `1 connection`, `2 connections`.

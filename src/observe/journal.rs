@@ -289,7 +289,7 @@ fn user_text(reason: Reason) -> &'static str {
 }
 
 fn ended(event: &Event) {
-    let Event::Ended { run_id, trigger, started_at, finished_at, exit_code, summary, .. } = event else {
+    let Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } = event else {
         return;
     };
     let exit = Exit::from_code(*exit_code).unwrap_or(Exit::Internal);
@@ -332,7 +332,7 @@ fn ended(event: &Event) {
         tink.requests = counts.requests,
         tink.retries = counts.retries,
         "pass {run_id} finished with {exit_code} ({}): {}",
-        exit.meaning(),
+        exit.meaning_of_pass(*dry_run),
         totals(summary)
     );
 }

@@ -153,7 +153,7 @@ impl<W: Write> Reporter<W> {
         }
         match Exit::from_code(exit_code) {
             Some(exit) if exit != Exit::Success => {
-                writeln!(self.out, "exit status {exit_code}: {}", exit.meaning())
+                writeln!(self.out, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run))
             }
             _ => Ok(()),
         }

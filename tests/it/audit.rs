@@ -104,9 +104,10 @@ fn syncs_that_nobody_asked_for_and_rehearsals_are_not_audited() {
 #[test]
 fn the_rows_come_newest_first_and_can_be_narrowed_down() {
     let world = World::new(small(1));
-    world.cli(&["audit"]).expect(0);
     world.run(&[]).expect(0);
     assert!(world.cli(&["audit"]).expect(0).stdout.contains("empty"));
+    let unknown = world.cli(&["audit", "--action", "foo"]).expect(0).stdout;
+    assert!(unknown.contains("no act foo") && unknown.contains("users.set"), "{unknown}");
     world.tamper(
         "INSERT INTO ts_audit (at, actor, action, connection_id, user_id, result) VALUES
             (1767225600000, 'ann', 'connection.created', 'c-1', 'u-1', 'ok'),
@@ -131,9 +132,37 @@ fn the_rows_come_newest_first_and_can_be_narrowed_down() {
     let text = world.cli(&["audit", "--limit", "1"]).expect(0).stdout;
     assert!(text.contains("2026-03-01 00:00  users.set") && text.contains("--limit"), "{text}");
     let unknown = world.cli(&["audit", "--action", "connection.deleted"]).expect(0).stdout;
-    assert!(unknown.contains("connection.created, connection.disabled, users.set"), "{unknown}");
+    assert!(unknown.contains("there is:\nconnection.created, connection.disabled, users.set."), "{unknown}");
     world.cli(&["audit", "--since", "2026-03-01", "--until", "2026-02-01"]).expect(2);
     world.cli(&["audit", "--since", "tomorrow"]).expect(2);
+}
+
+#[test]
+fn a_store_that_is_not_there_yet_is_not_taken_for_an_empty_one() {
+    let world = World::new(small(1));
+    let store = format!("{} does not exist yet: no run was made.\n", world.path("store.db").display());
+    for args in [
+        &["audit"][..],
+        &["quarantine", "list"],
+        &["quarantine", "retry"],
+        &["prune"],
+        &["prune", "--dry-run"],
+    ] {
+        assert_eq!(world.cli(args).expect(0).stdout, store, "{args:?}");
+    }
+    let unknown = world.cli(&["audit", "--action", "foo"]).expect(0).stdout;
+    assert!(unknown.starts_with(&store) && unknown.contains("token.refreshed"), "{unknown}");
+    assert_eq!(world.cli(&["audit", "--format", "json"]).expect(0).stdout, "");
+}
+
+#[test]
+fn a_directory_in_place_of_the_store_is_called_one() {
+    let world = World::new(small(1));
+    std::fs::create_dir(world.path("store.db")).unwrap();
+    for args in [&["status"][..], &["audit"], &["run"]] {
+        let ran = world.cli(args).expect(74);
+        assert!(ran.stderr.contains("irectory") && !ran.stderr.contains("kernel"), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -229,6 +229,23 @@ fn a_file_appears_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_place_that_is_not_there_and_days_that_make_no_sense_are_wrong_usage() {
+    let sam = Sam::with(at(1, [booked("b", -2, "-100", "x")]));
+    let refused = |args: &[&str], why: &str| {
+        let ran = sam.0.cli(&[&["export"], args].concat()).expect(2);
+        assert!(ran.stderr.contains(why) && ran.stdout.is_empty(), "{args:?}: {}", ran.stderr);
+    };
+    refused(&["--output", "/nonexistent/x"], "the directory /nonexistent does not exist");
+    refused(
+        &["--since", "2026-11-20", "--until", "2026-11-01"],
+        "--until 2026-11-01 is before --since 2026-11-20",
+    );
+    refused(&["--since", "2026-02-30"], "there is no such day");
+    refused(&["--since", "20.11.2026"], "YYYY-MM-DD");
+    export(&sam.0, &["--since", "2026-11-20", "--until", "2026-11-20"]);
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let sam = Sam::with(at(1, many("m", 900, -2)));
     let mut child = sam.0.command(&["export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

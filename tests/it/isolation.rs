@@ -141,6 +141,20 @@ fn sigint_ends_a_run_soon_and_cleanly() {
 }
 
 #[test]
+fn a_signal_in_a_rehearsal_is_not_said_to_have_stored_anything() {
+    let world = World::new(small(1));
+    world.sandbox.fault(Fault::new(Action::Hang).at(Endpoint::Accounts).times(Times::Forever));
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let before = world.sandbox.requests_to(Endpoint::Accounts);
+        let running = world.start(&["--dry-run", "--verbose"]);
+        until(|| world.sandbox.requests_to(Endpoint::Accounts) > before);
+        let ran = running.stop(signal).expect(code);
+        let said = format!("ended by SIG{signal}; a rehearsal stores nothing");
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_signal_ends_a_pause_that_tink_asked_for() {
     let world = World::new(small(3));
     world.sandbox.fault(Fault::new(Action::too_many("60")).user("user-0").at(Endpoint::Accounts));

@@ -39,7 +39,7 @@ impl Target {
         temporary.push(format!(".{}.part", std::process::id()));
         let temporary = PathBuf::from(temporary);
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
-        let out = BufWriter::new(opened.map_err(|error| cannot_write(&path, &error))?);
+        let out = BufWriter::new(opened.map_err(|error| cannot_open(&path, &error))?);
         Ok(Self::File { out, temporary, path, done: false })
     }
 
@@ -106,15 +106,23 @@ fn refuse(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; the command runs as the service user: let your shell write the file (… export > FILE)"
-        }
-        io::ErrorKind::NotFound => "; its directory does not exist",
-        _ => "",
+/// Why a file cannot be begun: whoever named it can name another one.
+fn cannot_open(path: &Path, error: &io::Error) -> Failure {
+    let directory = path.parent().unwrap_or(path).display();
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => format!("the directory {directory} does not exist"),
+        io::ErrorKind::NotADirectory => format!("{directory} is not a directory"),
+        io::ErrorKind::PermissionDenied => format!(
+            "this user may not write to the directory {directory}; the command runs as the service user: let your shell write the file (… export > FILE)"
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => format!("the directory {directory} is read-only"),
+        _ => return cannot_write(path, error),
     };
-    io::Error::new(error.kind(), format!("--output: cannot write {}: {error}{hint}", path.display())).into()
+    Failure::Usage(format!("--output: cannot write {}: {why}", path.display()))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    io::Error::new(error.kind(), format!("--output: cannot write {}: {error}", path.display())).into()
 }
 
 #[cfg(test)]
@@ -169,8 +177,18 @@ mod tests {
         for path in [store.as_path(), Path::new("/dev/null"), directory.path()] {
             assert!(matches!(write(path, "x"), Err(Failure::Usage(_))), "{}", path.display());
         }
-        let nowhere = directory.path().join("no/where.csv");
-        let Err(Failure::Io(error)) = write(&nowhere, "x") else { panic!("written") };
-        assert!(error.to_string().contains("its directory does not exist"), "{error}");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_to_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        for (name, why) in [("no/where.csv", "no does not exist"), ("file/x.csv", "file is not a directory")]
+        {
+            let Err(Failure::Usage(text)) = write(&directory.path().join(name), "x") else {
+                panic!("written")
+            };
+            assert!(text.ends_with(&format!("{}/{why}", directory.path().display())), "{text}");
+        }
     }
 }

@@ -75,14 +75,12 @@ fn tally(report: &Report, connections: &[&KnownConnection]) -> String {
 
 fn line(report: &Report, connection: &KnownConnection) -> Line {
     let (now, state) = (report.now, connection.state(report.now));
-    let consent =
-        connection.consent_ends.map_or_else(|| "-".to_owned(), |end| format!("{}d", days_left(end, now)));
     Line {
         cells: vec![
             connection.connection_id.clone(),
             state.as_str().to_owned(),
             age(connection.last_success_at, now),
-            consent,
+            consent(connection, now),
             next(report, connection),
         ],
         notes: notes(report, connection, state),
@@ -94,6 +92,16 @@ fn line(report: &Report, connection: &KnownConnection) -> Line {
             State::New => Tone::Plain,
             State::Ok => Tone::Good,
         },
+    }
+}
+
+/// How long its consents last, or that one of them has ended: by its date, or before it.
+fn consent(connection: &KnownConnection, now: Timestamp) -> String {
+    match connection.consent_ends {
+        _ if connection.consent_expired => "expired".to_owned(),
+        Some(end) if end <= now => "expired".to_owned(),
+        Some(end) => format!("{}d", days_left(end, now)),
+        None => "-".to_owned(),
     }
 }
 

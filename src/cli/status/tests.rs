@@ -96,6 +96,24 @@ fn many_healthy_connections_are_counted_only() {
 }
 
 #[test]
+fn a_consent_that_has_ended_is_told_in_words() {
+    let mut report = Report::read(&mixed().env(), &args(), None).unwrap();
+    let now = report.now;
+    for (connection, (days, expired)) in
+        report.connections.iter_mut().zip([(136, true), (-7, false), (0, false), (3, false)])
+    {
+        connection.consent_ends = Some(now + SignedDuration::from_hours(24 * days));
+        connection.consent_expired = expired;
+    }
+    let text = human::text(&report, false, false);
+    let told = ["user", "dead", "slow", "part"].map(|id| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap();
+        line.split_whitespace().nth(3).unwrap()
+    });
+    assert_eq!(told, ["expired", "expired", "expired", "3d"], "{text}");
+}
+
+#[test]
 fn an_unknown_connection_is_wrong_usage() {
     let with = Args { connection: vec!["well".to_owned(), "nope".to_owned()], ..args() };
     let failure = run(&mixed().env(), &with).unwrap_err();

@@ -31,7 +31,9 @@ pub fn connections(path: &Path) -> Result<Vec<KnownConnection>> {
     read(path, "read the connections", |db| {
         let mut rows = db.prepare(
             "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
-                    (SELECT min(expires_at) FROM ts_consents s WHERE s.connection = c.key) AS consent_ends
+                    (SELECT min(expires_at) FROM ts_consents s WHERE s.connection = c.key) AS consent_ends,
+                    EXISTS (SELECT 1 FROM ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
+                        AS consent_expired
              FROM ts_connections c ORDER BY connection_id",
         )?;
         let mut dead = HashMap::new();
@@ -80,6 +82,7 @@ fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {
         needs_user: row.get("needs_user")?,
         holder,
         consent_ends: codec::time(row, "consent_ends")?,
+        consent_expired: row.get("consent_expired")?,
     })
 }
 

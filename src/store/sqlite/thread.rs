@@ -208,6 +208,11 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 /// Sorts an SQLite error by what the operator has to do about it.
 pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) -> StoreError {
     let path = file.display().to_string();
+    if file.is_dir() {
+        // SQLite calls it a disk error.
+        let detail = "this is a directory; store.url and source.database each name a file".to_owned();
+        return StoreError::Unusable { what, path, detail };
+    }
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return StoreError::Busy { what, path },
         Some(ErrorCode::DiskFull) => {

@@ -106,6 +106,8 @@ pub struct KnownConnection {
     pub holder: Option<Holder>,
     /// The earliest end of its consents.
     pub consent_ends: Option<Timestamp>,
+    /// The bank has ended one of them, whatever its date.
+    pub consent_expired: bool,
 }
 
 impl KnownConnection {
