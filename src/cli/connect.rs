@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::actor::{Actor, ActorArgs};
 use super::connections::source_rows;
 use super::visit::data::{self, Fresh};
-use super::visit::{Came, Visit, Way};
+use super::visit::{Came, Visit, Way, proof};
 use super::{Environment, Failure, client, table, users};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::{Consent, Health};
@@ -32,7 +32,7 @@ const MARKET: &str = "SE";
 /// Arguments of `connect`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync connect --user me --test           a demo bank, to try it out\n  tink-sync connect --user me --market DE      a bank of yours\n  tink-sync connect --user me --paste          no browser on this machine\n  tink-sync connect --user me --redirect-uri https://app.example/tink\n\nThe redirect URI must be one of those that the app has in Tink Console, letter by letter. At one of this\nmachine (http://localhost:PORT/PATH) tink-sync waits for the browser itself; for any other you paste the\naddress on which the browser landed, or have your web server forward it (--listen).\n\nA user who has a connection here already gets the bank as a second one of it. Where an application gives\nits own view, the connection must be in the view already; nothing is written there.\n\nExit status: 0 linked and synced, 10 not linked (nobody came back in time, the bank or Tink has trouble),\n11 the user cancelled or could not log in, 130 given up with Ctrl-C; else as of every command."
+    after_help = "Examples:\n  tink-sync connect --user me --test           a demo bank, to try it out\n  tink-sync connect --user me --market DE      a bank of yours\n  tink-sync connect --user me --paste          no browser on this machine\n  tink-sync connect --user me --redirect-uri https://app.example/tink\n\nThe redirect URI must be one of those that the app has in Tink Console, letter by letter. At one of this\nmachine (http://localhost:PORT/PATH) tink-sync waits for the browser itself; for any other you paste the\naddress on which the browser landed, or have your web server forward it (--listen).\n\nA user who has a connection here already gets the bank as a second one of it. Where an application gives\nits own view, the connection must be in the view already; nothing is written there.\n\nExit status: 0 linked and synced, 10 not linked (nobody came back in time, Tink lists no new\nbank, the bank or Tink has trouble), 11 the user cancelled or could not log in, 130 given up\nwith Ctrl-C; else as of every command."
 )]
 pub struct Args {
     /// Your id of the user
@@ -156,7 +156,17 @@ impl Command<'_> {
             locale: self.args.locale.clone(),
             test: self.args.test,
         };
-        visit.go(&code, &purpose, &self.args.user).await
+        let before = self.client.session(user.clone()).consents().await?;
+        let came = visit.go(&code, &purpose, &self.args.user).await?;
+        let Came::Linked(None) = came else { return Ok(came) };
+        // No bank is named, so it is Tink who says whether there is one.
+        let new = if before.is_empty() { "" } else { "new " };
+        let otherwise = format!(
+            "Tink lists no {new}bank for this user; nothing was linked. The same command goes on, with a new link.\n"
+        );
+        let linked = |after: &[Consent]| proof::linked(&before, after, self.env.clock.now());
+        let proved = visit.prove((&self.client, user), &otherwise, linked).await?;
+        Ok(proved.map_or_else(Came::Nothing, |id| Came::Linked(Some(id))))
     }
 
     async fn create(&self, user: &TinkUser, market: &str) -> Result<(), Failure> {

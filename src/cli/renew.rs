@@ -9,20 +9,22 @@ use jiff::SignedDuration;
 use super::actor::{Actor, ActorArgs};
 use super::connections::source_rows;
 use super::visit::data::{self, Fresh};
-use super::visit::{Came, Visit, Way};
+use super::visit::{Came, Visit, Way, proof};
 use super::{Environment, Failure, client, table};
 use crate::domain::connection::TinkUser;
+use crate::domain::consent::Consent;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
 use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::tink::Client;
 use choice::{How, Picked};
 
 /// Arguments of `renew`.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("how"))]
 #[command(
-    after_help = "Examples:\n  tink-sync renew c-17                       what has expired or soon will\n  tink-sync renew c-17 --credentials 4f2c…   this one, if there are several\n  tink-sync renew c-17 --update              with a new login in any case\n\ntink-sync why ID shows the consents of a connection. The redirect URI must be one of those that the app has\nin Tink Console; see tink-sync connect --help.\n\nExit status: 0 renewed and synced, or nothing to renew; 10 not renewed (nobody came back in time, the bank or\nTink has trouble), 11 the user cancelled or could not log in, 130 given up with Ctrl-C; else as of every command."
+    after_help = "Examples:\n  tink-sync renew c-17                       what has expired or soon will\n  tink-sync renew c-17 --credentials 4f2c…   this one, if there are several\n  tink-sync renew c-17 --update              with a new login in any case\n\ntink-sync why ID shows the consents of a connection. The redirect URI must be one of those that the app has\nin Tink Console; see tink-sync connect --help.\n\nExit status: 0 renewed and synced, or nothing to renew; 10 not renewed (nobody came back in time, Tink does\nnot show it, the bank or Tink has trouble), 11 the user cancelled or could not log in, 130 given up\nwith Ctrl-C; else as of every command."
 )]
 pub struct Args {
     /// The connection
@@ -76,11 +78,8 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         Picked::One(consent, purpose) => (consent, purpose),
     };
     let mut visit = runtime.block_on(Visit::begin(env, &args.way, &signals, true))?;
-    let came = runtime.block_on(async {
-        let code = client.delegate(&user, &id_hint(&user_id)).await?;
-        visit.go(&code, &purpose, &user_id).await
-    })?;
-    if let Came::Nothing(exit) = came {
+    let asked = (&*consent, &purpose);
+    if let Some(exit) = runtime.block_on(go(env, &mut visit, &client, (&user_id, &user), asked))? {
         return Ok(exit);
     }
     store(env, args, &user_id, &purpose)?;
@@ -94,6 +93,27 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     drop(visit);
     runtime.shutdown_background();
     exit
+}
+
+/// The visit; an exit code if Tink does not show that it renewed the consent.
+async fn go(
+    env: &Environment,
+    visit: &mut Visit<'_>,
+    client: &Client,
+    (user_id, user): (&str, &TinkUser),
+    (consent, purpose): (&Consent, &Purpose),
+) -> Result<Option<Exit>, Failure> {
+    let code = client.delegate(user, &id_hint(user_id)).await?;
+    let named = match visit.go(&code, purpose, user_id).await? {
+        Came::Linked(id) => id.as_ref() == Some(&consent.credentials_id),
+        Came::Nothing(exit) => return Ok(Some(exit)),
+    };
+    let otherwise = format!(
+        "Tink does not show that consent {} is renewed. The same command makes a new link: open it, and go through to the end.\n",
+        choice::name(consent)
+    );
+    let renewed = |after: &[Consent]| proof::is_renewed(consent, after, named, env.clock.now()).then_some(());
+    Ok(visit.prove((client, user), &otherwise, renewed).await?.err())
 }
 
 /// The user of the connection, here and at Tink.

@@ -3,6 +3,7 @@
 
 pub(super) mod data;
 mod paste;
+pub(super) mod proof;
 mod words;
 
 use std::net::SocketAddr;

@@ -70,6 +70,19 @@ impl Notice {
         )
     }
 
+    /// The redirect says neither that it worked nor that it did not.
+    pub fn back() -> Self {
+        Self::new(
+            200,
+            Mood::Plain,
+            "You are back from Tink",
+            &[
+                "This address does not say which bank it is about, so tink-sync asks Tink.",
+                "You can close this page. The terminal where you began shows how it went.",
+            ],
+        )
+    }
+
     /// The consent is good again.
     pub fn renewed() -> Self {
         Self::new(
@@ -220,6 +233,7 @@ mod tests {
         let mut all = vec![
             Notice::linked(),
             Notice::renewed(),
+            Notice::back(),
             Notice::not_found(),
             Notice::not_allowed(),
             Notice::not_ahead_of_time(),

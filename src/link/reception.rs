@@ -38,6 +38,7 @@ impl Reception {
             return Received { notice: Notice::bad_state(error), answer: Err(error) };
         }
         let notice = match &answer {
+            Answer::Linked(None) => Notice::back(),
             Answer::Linked(_) if self.repair => Notice::renewed(),
             Answer::Linked(_) => Notice::linked(),
             Answer::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
@@ -77,6 +78,12 @@ mod tests {
             assert_eq!((link.answer, link.notice.status), (Err(StateError::NotSent), 400));
         }
         assert!(reception.receive(&format!("credentials_id=c&state={state}"), now).answer.is_ok());
+    }
+
+    #[test]
+    fn where_no_bank_is_named_the_page_promises_nothing() {
+        let (mut reception, state, now) = reception();
+        assert_eq!(reception.receive(&format!("state={state}"), now).notice, Notice::back());
     }
 
     #[test]

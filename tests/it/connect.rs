@@ -3,7 +3,7 @@
 use tink_sandbox::{Action, Config, Endpoint, Fault, SCOPES, Times};
 
 use crate::harness::{World, plain, small};
-use crate::visitor::{Browser, Waiting, alone, redirect_uri, visit, with_link};
+use crate::visitor::{Browser, Waiting, alone, only_state, redirect_uri, visit, with_link};
 
 const ME: [&str; 4] = ["connect", "--user", "me", "--test"];
 
@@ -250,6 +250,38 @@ fn the_link_itself_is_no_answer() {
     assert!(page.body.contains("<h1>That is the link itself</h1>"), "{}", page.body);
     assert_eq!(browser.visit(&link, "demo-bank").status, 200);
     waiting.end().expect(0);
+}
+
+#[test]
+fn where_no_bank_is_named_tink_has_the_word() {
+    let world = alone();
+    // Nobody was there: nothing is linked, and a later one goes on.
+    let mut waiting = Waiting::start(&world, &["connect", "--user", "me", "--test", "--paste"]);
+    let link = waiting.link();
+    waiting.paste(&only_state(&waiting.uri.clone(), &link));
+    let ran = waiting.end().expect(10);
+    let said = "Tink lists no bank for this user; nothing was linked.";
+    assert!(ran.stdout.contains(said) && !ran.stdout.contains("The bank is linked"), "{}", ran.stdout);
+    assert!(audited(&world).is_empty());
+    assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+    let id = external_id(&world);
+    // Somebody was.
+    let mut waiting = Waiting::start(&world, &ME);
+    let (browser, link) = (Browser::new(), waiting.link());
+    browser.choose(&link, "demo-bank");
+    let page = browser.open(&only_state(&waiting.uri, &link));
+    assert!(page.body.contains("<h1>You are back from Tink</h1>"), "{}", page.body);
+    assert!(waiting.end().expect(0).stdout.contains("The bank is linked"));
+    assert_eq!(external_id(&world), id);
+    let consent = world.text("SELECT credentials_id FROM consents_v1").unwrap();
+    assert_eq!(audited(&world)[0][4], Some(format!("consent {consent}")));
+    // The bank that is there is no new one.
+    let mut waiting = Waiting::start(&world, &ME);
+    let link = waiting.link();
+    browser.open(&only_state(&waiting.uri, &link));
+    let ran = waiting.end().expect(10);
+    assert!(ran.stdout.contains("Tink lists no new bank for this user"), "{}", ran.stdout);
+    assert_eq!(audited(&world).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tink_sandbox::{Config, Endpoint, Expiry};
 
 use crate::harness::{World, small};
-use crate::visitor::{Browser, Waiting, visit, with_link};
+use crate::visitor::{Browser, Waiting, only_state, visit, with_link};
 
 /// A world on the day after its data began, whose one consent ends so many days after day 0 and may be extended or not.
 fn ending(day: i32, extendable: Option<bool>) -> World {
@@ -94,6 +94,22 @@ fn of_several_consents_one_is_named() {
     ran.expect(11);
     let left = world.cli(&["renew", "c-0", "--no-sync", "--timeout", "1ms"]).expect(10);
     assert!(left.stdout.contains(&ids[0]), "{}", left.stdout);
+}
+
+#[test]
+fn what_tink_does_not_show_is_no_renewal() {
+    for (world, named) in [(expired(), ""), (expired(), "&credentials_id="), (ending(10, None), "")] {
+        let id = world.sandbox.credentials_ids("user-0").remove(0);
+        let mut waiting = Waiting::start(&world, &["renew", "c-0"]);
+        let link = waiting.link();
+        let named = if named.is_empty() { String::new() } else { format!("{named}{id}") };
+        Browser::new().open(&(only_state(&waiting.uri, &link) + &named));
+        let ran = waiting.end().expect(10);
+        let said = format!("Tink does not show that consent {id}");
+        assert!(ran.stdout.contains(&said) && ran.stdout.contains("The same command"), "{}", ran.stdout);
+        assert!(!ran.stdout.contains("The consent is renewed"), "{}", ran.stdout);
+        assert!(!world.path("store.db").exists() || world.number("SELECT count(*) FROM audit_v1") == 0);
+    }
 }
 
 #[test]

@@ -185,6 +185,12 @@ impl Browser {
     }
 }
 
+/// The landing address with the link's state and nothing else: what somebody may type, or a Tink that names no bank.
+pub fn only_state(uri: &str, link: &str) -> String {
+    let state = link.split("state=").nth(1).unwrap().split('&').next().unwrap();
+    format!("{uri}?state={state}")
+}
+
 /// A whole visit.
 pub fn visit(world: &World, args: &[&str], choice: &str) -> (Page, Ran) {
     let mut waiting = Waiting::start(world, args);

@@ -20,6 +20,7 @@ use crate::tink::Client;
 const LOOKS: u32 = 20;
 /// The longest pause between them, in `retry.base`.
 const LONGEST: u32 = 10;
+const FETCHING: &str = "Tink is fetching from the bank; that takes seconds to some minutes …\n";
 
 /// Whose data are waited for.
 #[derive(Debug)]
@@ -64,26 +65,39 @@ pub(in crate::cli) fn sync(
 
 /// Whether Tink has the data; `false` if it took too long.
 async fn wait(env: &Environment, client: &Client, fresh: &Fresh<'_>) -> Result<bool, Failure> {
-    let session = client.session(fresh.user.clone());
+    let there = |consents: &[Consent]| is_there(consents, fresh.consent, env).then_some(());
+    match look(env, client, fresh.user, FETCHING, there).await {
+        // The sync will meet it too, and has the words for it.
+        Err(Failure::Tink(error)) => {
+            tracing::debug!("the consents cannot be read: {error}");
+            Ok(true)
+        }
+        other => Ok(other?.is_some()),
+    }
+}
+
+/// Looks at a user's consents until they show it; says `meanwhile` if they do not at once. None if they do not in time.
+pub(super) async fn look<T>(
+    env: &Environment,
+    client: &Client,
+    user: &TinkUser,
+    meanwhile: &str,
+    shows: impl Fn(&[Consent]) -> Option<T>,
+) -> Result<Option<T>, Failure> {
+    let session = client.session(user.clone());
     let base = env.settings.retry.base;
     let mut pause = base;
     for look in 0..LOOKS {
-        match session.consents().await {
-            Ok(consents) if is_there(&consents, fresh.consent, env) => return Ok(true),
-            Ok(_) => {}
-            // The sync will meet it too, and has the words for it.
-            Err(error) => {
-                tracing::debug!("the consents cannot be read: {error}");
-                return Ok(true);
-            }
+        if let Some(shown) = shows(&session.consents().await?) {
+            return Ok(Some(shown));
         }
         if look == 0 {
-            table::print("Tink is fetching from the bank; that takes seconds to some minutes …\n")?;
+            table::print(meanwhile)?;
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(base.saturating_mul(LONGEST)).max(Duration::from_millis(1));
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Whether the consent is through: healthy and with accounts, or in trouble that waiting does not mend.

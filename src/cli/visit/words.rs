@@ -12,6 +12,7 @@ use crate::link::url::Purpose;
 
 pub(super) const STOPPED: &str =
     "\nStopped. Nothing is lost: the same command goes on from here, with a new link.\n";
+pub(super) const ASKING: &str = "Back from Tink Link. Asking Tink what it led to …\n";
 pub(super) const NOTHING_PASTED: &str =
     "the input ended before the address was pasted; nothing was linked. The same command makes a new link";
 pub(super) const NO_ANSWER_IN_IT: &str =

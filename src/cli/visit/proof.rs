@@ -1,0 +1,128 @@
+//! What Tink itself shows of a visit. Nobody is told that a bank is linked or a consent renewed on the word of
+//! an address alone, which anybody can type or cut short. Must not store anything.
+
+use jiff::Timestamp;
+
+use super::{Visit, data, words};
+use crate::cli::{Failure, table};
+use crate::domain::connection::TinkUser;
+use crate::domain::consent::{Consent, Health};
+use crate::domain::ids::CredentialsId;
+use crate::exit::Exit;
+use crate::tink::Client;
+
+impl Visit<'_> {
+    /// Looks until Tink shows it, about as long as for data. An exit code if it does not, which `otherwise` tells,
+    /// or if it is stopped.
+    pub(in crate::cli) async fn prove<T>(
+        &self,
+        (client, user): (&Client, &TinkUser),
+        otherwise: &str,
+        shows: impl Fn(&[Consent]) -> Option<T>,
+    ) -> Result<Result<T, Exit>, Failure> {
+        let found = tokio::select! {
+            biased;
+            () = self.signals.token.cancelled() => {
+                table::print(words::STOPPED)?;
+                return Ok(Err(self.signals.exit()));
+            }
+            found = data::look(self.env, client, user, words::ASKING, shows) => found?,
+        };
+        if found.is_none() {
+            table::print(otherwise)?;
+        }
+        Ok(found.ok_or(Exit::Incomplete))
+    }
+}
+
+/// The consent that a visit has led to: one that was not there before, or has changed since.
+pub(in crate::cli) fn linked(before: &[Consent], after: &[Consent], now: Timestamp) -> Option<CredentialsId> {
+    let is_new = |consent: &&Consent| {
+        is_through(consent, now) && before.iter().all(|old| !is_same(old, consent) || has_moved(old, consent))
+    };
+    after.iter().find(is_new).map(|consent| consent.credentials_id.clone())
+}
+
+/// Whether the consent was renewed: it has changed, or it is healthy and the redirect has `named` it.
+pub(in crate::cli) fn is_renewed(before: &Consent, after: &[Consent], named: bool, now: Timestamp) -> bool {
+    after.iter().filter(|consent| is_same(before, consent)).any(|consent| {
+        let is_healthy = consent.health(now) == Health::Healthy;
+        is_through(consent, now) && (has_moved(before, consent) || named && is_healthy)
+    })
+}
+
+fn is_same(one: &Consent, other: &Consent) -> bool {
+    one.credentials_id == other.credentials_id
+}
+
+fn has_moved(before: &Consent, after: &Consent) -> bool {
+    before.status_updated != after.status_updated || before.expires_at != after.expires_at
+}
+
+/// Whether nobody is needed for it any more; Tink may still be fetching.
+fn is_through(consent: &Consent, now: Timestamp) -> bool {
+    match consent.health(now) {
+        Health::Healthy | Health::PastDate | Health::Unavailable => true,
+        Health::Busy => consent.status == "UPDATING",
+        Health::NeedsUser(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    fn consent(id: &str, status: &str, age: i64) -> Consent {
+        Consent {
+            credentials_id: id.into(),
+            provider: None,
+            account_ids: Vec::new(),
+            status: status.to_owned(),
+            status_updated: Some(Timestamp::from_second(1_800_000_000 - age).unwrap()),
+            expires_at: None,
+            extendable: None,
+            error_type: None,
+            error_reason: None,
+        }
+    }
+
+    #[test]
+    fn a_bank_is_linked_once_tink_lists_what_it_did_not() {
+        let old = [consent("a", "UPDATED", 90)];
+        let with = |consent: Consent| linked(&old, &[old[0].clone(), consent], now());
+        assert_eq!(linked(&old, &old, now()), None);
+        assert_eq!(linked(&old, &[], now()), None);
+        for (status, counts) in [
+            ("UPDATED", true),
+            ("UPDATING", true),
+            ("TEMPORARY_ERROR", true),
+            ("CREATED", false),
+            ("AUTHENTICATION_ERROR", false),
+        ] {
+            assert_eq!(with(consent("b", status, 1)).is_some(), counts, "{status}");
+        }
+        assert_eq!(linked(&old, &[consent("a", "UPDATED", 1)], now()), Some("a".into()));
+    }
+
+    #[test]
+    fn a_consent_is_renewed_once_tink_shows_it() {
+        let expired = consent("a", "SESSION_EXPIRED", 90);
+        for (after, named, counts) in [
+            (expired.clone(), true, false),
+            (consent("a", "SESSION_EXPIRED", 1), true, false),
+            (consent("a", "UPDATED", 1), false, true),
+            (consent("b", "UPDATED", 1), true, false),
+        ] {
+            assert_eq!(is_renewed(&expired, std::slice::from_ref(&after), named, now()), counts, "{after:?}");
+        }
+        let soon = consent("a", "UPDATED", 90);
+        assert!(!is_renewed(&soon, std::slice::from_ref(&soon), false, now()));
+        assert!(is_renewed(&soon, std::slice::from_ref(&soon), true, now()));
+        let longer = Consent { expires_at: Some("2030-01-01T00:00:00Z".parse().unwrap()), ..soon.clone() };
+        assert!(is_renewed(&soon, &[longer], false, now()));
+    }
+}
