@@ -33,7 +33,7 @@ fn show() -> Result<()> {
     let dir = std::env::temp_dir().join(format!("tink-sync-demo-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     prepare(&dir, &sandbox)?;
-    title("The set-up: 25 connections; three users do not pay, one bank is broken, one user must act");
+    title("The set-up: 25 connections; three users do not pay, one bank is broken,\n   one user must act");
     sandbox.fault(
         Fault::new(Action::status(500)).user("user-3").at(Endpoint::Transactions).times(Times::Forever),
     );
@@ -50,11 +50,26 @@ fn show() -> Result<()> {
     step(&dir, "How fresh is everything?", &["status"])?;
     step(&dir, "Why did c-3 get no data?", &["why", "c-3"])?;
     rows(&dir)?;
-    title("Look around");
-    say(&format!("  the store          {}", dir.join("store.db").display()));
-    say(&format!("  the configuration  {}", dir.join("tink-sync.toml").display()));
-    say("  e.g. sqlite3 STORE 'SELECT * FROM transactions_v1 WHERE removed_at IS NOT NULL LIMIT 5'");
+    look_around(&dir);
     Ok(())
+}
+
+/// What can be tried now, to be copied as it stands.
+fn look_around(dir: &Path) {
+    title("Look around");
+    let (store, configuration) = (dir.join("store.db"), dir.join("tink-sync.toml"));
+    say(&format!("  the store          {}", store.display()));
+    say(&format!("  the configuration  {}", configuration.display()));
+    // Root's commands become the service user, where there is one, and the files are root's.
+    let is_root = std::fs::metadata(dir).is_ok_and(|made| std::os::unix::fs::MetadataExt::uid(&made) == 0);
+    let by = if is_root { "TINK_SYNC_USER=root " } else { "" };
+    say("\nThese work from here:");
+    for command in ["status", "why c-3", "export --removed"] {
+        say(&format!("  {by}cargo run -q -- \\\n    --config {} {command}", configuration.display()));
+    }
+    say(&format!("  sqlite3 {} \\\n    'SELECT * FROM transactions_v1 LIMIT 5'", store.display()));
+    say("\nThe fake Tink has ended with this demo: what asks Tink (run, connect, renew)");
+    say("fails now.");
 }
 
 /// The application's database with its one view, the secret and the configuration.
@@ -115,9 +130,9 @@ fn step(dir: &Path, text: &str, args: &[&str]) -> Result<()> {
 /// A few rows by SQL, as an application would read them.
 fn rows(dir: &Path) -> Result<()> {
     title("The rows, by SQL");
-    let sql = "SELECT connection_id, booked_date, amount, currency, status, coalesce(removed_reason, ''), substr(description_original, 1, 30)
+    let sql = "SELECT connection_id, booked_date, amount, currency, status, coalesce(removed_reason, ''), substr(description_original, 1, 25)
                FROM transactions_v1 WHERE booked_date IS NOT NULL ORDER BY change_seq DESC LIMIT 8";
-    say("$ sqlite3 store.db \"SELECT … FROM transactions_v1 ORDER BY change_seq DESC LIMIT 8\"");
+    say("$ sqlite3 store.db \\\n    \"SELECT … FROM transactions_v1 ORDER BY change_seq DESC LIMIT 8\"");
     let store = Connection::open(dir.join("store.db"))?;
     let mut statement = store.prepare(sql)?;
     let mut rows = statement.query([])?;

@@ -2,6 +2,7 @@
 //! Holds no secret, no IBAN, no name, no amount and no body.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -149,7 +150,12 @@ pub enum Event {
         accounts: u64,
     },
     /// Tink as a whole does not answer; claiming waits.
-    Waiting(String),
+    Waiting {
+        /// How the last probe failed.
+        error: String,
+        /// How long it waits at most.
+        patience: Duration,
+    },
     /// Tink as a whole answers again.
     Resumed,
     /// Tink as a whole stayed away.

@@ -136,7 +136,10 @@ pub fn write(run_id: &str, event: &Event) {
         | Event::NeedsUser { .. }
         | Event::Quarantined { .. }
         | Event::BalanceDiffers { .. } => of_connection(event),
-        Event::Waiting(error) => tracing::warn!("Tink as a whole does not answer, waiting for it: {error}"),
+        Event::Waiting { error, patience } => tracing::warn!(
+            "Tink as a whole does not answer, waiting for it for up to {} (sync.outage_patience): {error}",
+            humantime::format_duration(*patience)
+        ),
         Event::Resumed => tracing::info!(target: NOTICE, "Tink answers again, the pass goes on"),
         Event::Unreachable { error, reason } => tracing::error!(
             message_id = UNREACHABLE,

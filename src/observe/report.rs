@@ -173,7 +173,7 @@ impl<W: Write> Reporter<W> {
                     notify::status(&format!("syncing {}/{} connections", self.ended, self.due));
                 }
             }
-            Event::Waiting(_) => {
+            Event::Waiting { .. } => {
                 progress::note("Tink does not answer, waiting".to_owned());
                 notify::status("Tink does not answer, waiting");
             }

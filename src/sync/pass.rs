@@ -330,7 +330,9 @@ impl<S: Store> Pass<S> {
             let patience = self.ctx.options.outage_patience;
             if failed >= PROBES {
                 let since = *waiting_since.get_or_insert_with(|| {
-                    (self.ctx.tell)(&Event::Waiting(error.clone()));
+                    if !patience.is_zero() {
+                        (self.ctx.tell)(&Event::Waiting { error: error.clone(), patience });
+                    }
                     Instant::now()
                 });
                 if since.elapsed() >= patience || Instant::now() >= self.deadline {

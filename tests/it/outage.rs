@@ -156,7 +156,8 @@ fn a_pass_waits_until_tink_is_back() {
     for_everybody(&world, Action::status(503), None);
     let mut running = world.start(&[]);
     let mut told = BufReader::new(running.stderr()).lines();
-    assert!(told.any(|line| line.unwrap().contains("waiting for it")), "it said that it waits");
+    let waits = "waiting for it for up to 30s (sync.outage_patience)";
+    assert!(told.any(|line| line.unwrap().contains(waits)), "it said that it waits");
     world.sandbox.clear_faults();
     let ran = running.end().expect(0);
     assert_eq!(ran.total("synced"), 30);
