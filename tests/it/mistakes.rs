@@ -127,7 +127,8 @@ fn mistake_08_a_refresh_whose_answer_got_lost_is_not_repeated() {
 #[test]
 fn mistake_09_a_stop_in_the_middle_of_a_refresh_loses_no_token() {
     let (world, _) = old_link();
-    world.sandbox.fault(Fault::new(Action::Delay(Duration::from_millis(300))).at(Endpoint::RefreshToken));
+    // Long enough for the signal to come before the answer on a busy machine, too.
+    world.sandbox.fault(Fault::new(Action::Delay(Duration::from_secs(3))).at(Endpoint::RefreshToken));
     let running = world.start(&[]);
     crate::harness::until(|| world.sandbox.requests_to(Endpoint::RefreshToken) == 1);
     assert_eq!(running.stop("TERM").code, 143);

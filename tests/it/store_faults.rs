@@ -94,7 +94,7 @@ fn a_store_that_is_deleted_or_replaced_during_a_run_is_no_success() {
         world.sandbox.set_day(1);
         world
             .sandbox
-            .fault(Fault::new(Action::Delay(std::time::Duration::from_millis(400))).at(Endpoint::Consents));
+            .fault(Fault::new(Action::Delay(std::time::Duration::from_millis(1500))).at(Endpoint::Consents));
         let running = world.start(&[]);
         until(|| world.sandbox.requests_to(Endpoint::Consents) > 2);
         fs::rename(world.path("store.db"), world.path("moved.db")).unwrap();
