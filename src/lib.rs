@@ -33,8 +33,8 @@
 //! Each has a test that bears its number (`invariant_01_…` and so on).
 //!
 //! 1. A watermark and the rows it covers commit in one transaction.
-//! 2. Only a complete, error-free walk over all pages of a window, of an account with healthy consents,
-//!    marks rows as removed or moves a watermark.
+//! 2. Only a complete, error-free walk over all pages of a window moves a watermark, and only of an account with a
+//!    healthy consent, looked at twice, does it remove booked rows that have no successor.
 //! 3. Every commit presents the lease's fencing token; a lost lease means rollback.
 //! 4. No network call while a write transaction is open.
 //! 5. `reconcile` is pure and idempotent: applying its result twice changes nothing the second time.

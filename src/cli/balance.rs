@@ -47,12 +47,13 @@ fn differs(proof: &AccountProof, difference: &str) -> String {
 
 fn why_not(reason: &str) -> &'static str {
     match reason {
-        "not_walked" => "it was not read to its end yet in one refresh, or its consent is not healthy",
+        "not_walked" => "it was not read to its end yet in one refresh, or rows are still to be judged",
         "no_balance" => "Tink shows no booked balance",
         "no_refresh" => "Tink does not say when it last looked at the bank",
         "currency_changed" => "the balance came in another currency",
         "unclear_rows" => "rows in another currency or of undefined status came or went",
         "quarantine" => "records came out of the quarantine that the balance held from the beginning",
+        "balance_still" => "the balance has never moved although rows did",
         _ => "see the README",
     }
 }
@@ -99,6 +100,7 @@ mod tests {
             Doubt::CurrencyChanged,
             Doubt::UnclearRows,
             Doubt::Quarantine,
+            Doubt::BalanceStill,
         ];
         let reasons = doubts.into_iter().map(Doubt::as_str).chain(["not_walked"]);
         assert!(reasons.map(why_not).all(|words| words != "see the README"));

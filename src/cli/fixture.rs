@@ -159,6 +159,7 @@ impl Fixture {
             next_due: if succeeded { now + SignedDuration::from_hours(5) } else { now },
             again: false,
             judged: Vec::new(),
+            hung: Vec::new(),
         }
     }
 }

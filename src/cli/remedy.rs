@@ -22,6 +22,10 @@ fn of(reason: Reason, id: &str) -> Option<String> {
             "if it happens again: raise tink.request_timeout, or sync.connection_timeout for a long history"
                 .to_owned(),
         ),
+        Reason::ReconsentUnmatched | Reason::ReconsentAmbiguous => Some(format!(
+            "compare the account's rows of before and after the renewal; if they are right as they are: \
+             tink-sync connections accept-unmatched {id}"
+        )),
         Reason::Panic => Some("this is a bug: report it with the journal of that run".to_owned()),
         Reason::Store => Some("tink-sync check looks at the store".to_owned()),
         // The next pass, or a later refresh of Tink's, does what there is to do.
@@ -33,7 +37,7 @@ fn of(reason: Reason, id: &str) -> Option<String> {
         | Reason::RateLimited
         | Reason::BankUnavailable
         | Reason::MassVanish
-        | Reason::ReconsentUnmatched
+        | Reason::IdsReissued
         | Reason::LeaseLost
         | Reason::Deadline
         | Reason::Disabled

@@ -218,7 +218,7 @@ impl Default for SyncSettings {
             min_interval: Duration::from_hours(5),
             history_days: None,
             overlap_days: 14,
-            lookahead_days: 45,
+            lookahead_days: 400,
             rewalk: Duration::from_hours(24),
             deep_rewalk: Duration::from_hours(7 * 24),
             connection_timeout: Duration::from_mins(5),

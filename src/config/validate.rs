@@ -187,7 +187,7 @@ fn sync(table: SyncTable) -> Checked<SyncSettings> {
             // rows nearer to the lower bound are never removed, so a smaller window could not see a removal
             whole_days("sync.overlap", table.overlap, default.overlap_days, REMOVAL_MARGIN_DAYS..=365)?
         },
-        lookahead_days: whole_days("sync.lookahead", table.lookahead, default.lookahead_days, 0..=365)?,
+        lookahead_days: whole_days("sync.lookahead", table.lookahead, default.lookahead_days, 0..=3650)?,
         rewalk: span("sync.rewalk", table.rewalk, default.rewalk, ZERO..=days(365))?,
         deep_rewalk: span("sync.deep_rewalk", table.deep_rewalk, default.deep_rewalk, ZERO..=days(365))?,
         connection_timeout: {

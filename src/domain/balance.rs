@@ -16,7 +16,10 @@
 //!   in which they were when it was set.
 //! * An open difference is carried over such a new start, for nothing has explained it.
 //!
-//! Pending rows never count. It does not see two faults that cancel out, or what was wrong before the anchor.
+//! * A balance that has never moved while rows did (a card that always shows 0.00) proves nothing. One that moves
+//!   by just the opposite of its rows states a debt as a positive number; that is recognised once and kept.
+//!
+//! Pending rows never count, and rows dated after the day of the refresh do not count yet. It does not see two faults that cancel out, or what was wrong before the anchor.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -122,6 +125,38 @@ impl Sums {
     }
 }
 
+/// How a bank states what an account holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// Money that comes in raises the balance.
+    Usual,
+    /// A debt is a positive number: money that goes out raises the balance (some cards).
+    DebtPositive,
+}
+
+impl Convention {
+    /// The text of the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::DebtPositive => "debt_positive",
+        }
+    }
+
+    /// Reads the store's text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Usual, Self::DebtPositive].into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// A sum of rows as it moves the balance.
+    fn of(self, rows: &Total) -> Total {
+        match self {
+            Self::Usual => rows.clone(),
+            Self::DebtPositive => Total::default().minus(rows),
+        }
+    }
+}
+
 /// What an account's balance and rows say after a complete walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Books {
@@ -131,6 +166,8 @@ pub struct Books {
     pub refresh: Option<Timestamp>,
     /// The live rows, added up.
     pub sums: Sums,
+    /// Of these, booked rows dated after the day of the refresh: they do not count yet.
+    pub ahead: Sums,
     /// Records of the account that wait in quarantine.
     pub quarantined: u32,
 }
@@ -142,6 +179,8 @@ pub struct Anchor {
     pub currency: String,
     /// The balance less the booked rows.
     pub opening: Total,
+    /// The balance itself; `None` where it was not kept.
+    pub balance: Option<Total>,
     /// Rows dated before the account's first day.
     pub earlier: Total,
     /// Rows whose part in the balance nobody knows.
@@ -176,11 +215,19 @@ pub enum Doubt {
     UnclearRows,
     /// Records that were in quarantine when the proof began have left it.
     Quarantine,
+    /// The balance has never moved, though rows did.
+    BalanceStill,
 }
 
 impl Doubt {
-    const ALL: [Self; 5] =
-        [Self::NoRefresh, Self::NoBalance, Self::CurrencyChanged, Self::UnclearRows, Self::Quarantine];
+    const ALL: [Self; 6] = [
+        Self::NoRefresh,
+        Self::NoBalance,
+        Self::CurrencyChanged,
+        Self::UnclearRows,
+        Self::Quarantine,
+        Self::BalanceStill,
+    ];
 
     /// The text of the store and the view.
     pub fn as_str(self) -> &'static str {
@@ -190,6 +237,7 @@ impl Doubt {
             Self::CurrencyChanged => "currency_changed",
             Self::UnclearRows => "unclear_rows",
             Self::Quarantine => "quarantine",
+            Self::BalanceStill => "balance_still",
         }
     }
 
@@ -212,6 +260,8 @@ pub struct Proof {
     pub difference: Option<Difference>,
     /// Why the last walk proved nothing.
     pub doubt: Option<Doubt>,
+    /// How the balance moves with the rows; `None` until it has.
+    pub convention: Option<Convention>,
 }
 
 impl Proof {
@@ -219,7 +269,8 @@ impl Proof {
     /// beyond doubt. That numbers agree is proof of it.
     pub fn is_delicate(&self, before: &Self) -> bool {
         let agrees = before.anchor.is_some() && self.proven == self.judged && self.doubt.is_none();
-        !agrees && (self.anchor != before.anchor || self.difference != before.difference)
+        let stood_still = self.doubt == Some(Doubt::BalanceStill) && self.doubt != before.doubt;
+        !agrees && (self.anchor != before.anchor || self.difference != before.difference || stood_still)
     }
 
     /// Whether a difference is open that was not before.
@@ -244,22 +295,43 @@ pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
     let nothing = |doubt| Proof { doubt: Some(doubt), ..before.clone() };
     let Some(refresh) = books.refresh else { return nothing(Doubt::NoRefresh) };
     let Some(balance) = &books.balance else { return nothing(Doubt::NoBalance) };
-    let seen = measure(books, balance, now);
+    let convention = before.convention.unwrap_or(Convention::Usual);
+    let seen = measure(books, balance, convention, now);
     let after = Proof { judged: Some(refresh), doubt: None, ..before.clone() };
     let Some(anchor) = &before.anchor else {
         return Proof { anchor: Some(seen), proven: Some(refresh), ..after };
     };
     if anchor.currency != seen.currency {
         let doubt = Some(Doubt::CurrencyChanged);
-        return Proof { anchor: Some(seen), difference: None, doubt, ..after };
+        return Proof { anchor: Some(seen), difference: None, doubt, convention: None, ..after };
     }
     let gap = seen.opening.minus(&anchor.opening);
+    let moved = Movement::between(anchor, &seen, convention);
     if gap.is_zero() || gap == seen.earlier.minus(&anchor.earlier) {
+        let convention =
+            before.convention.or(moved.is_some_and(|m| !m.balance.is_zero()).then_some(convention));
         let anchor = Anchor { since: anchor.since, ..seen };
+        return Proof { anchor: Some(anchor), proven: Some(refresh), difference: None, convention, ..after };
+    }
+    // Some banks count a booking of the future at once.
+    if gap == convention.of(&books.ahead.total(Part::Booked, &seen.currency)) {
+        let anchor = Anchor { since: anchor.since, opening: anchor.opening.clone(), ..seen };
         return Proof { anchor: Some(anchor), proven: Some(refresh), difference: None, ..after };
     }
     if let Some(doubt) = doubt(anchor, &seen) {
         return Proof { anchor: Some(carried(seen, before)), doubt: Some(doubt), ..after };
+    }
+    if let Some(moved) = moved.filter(|_| before.convention.is_none()) {
+        // Nothing is known yet of how this balance moves.
+        if moved.balance.is_zero() && before.difference.is_none() {
+            return Proof { doubt: Some(Doubt::BalanceStill), ..after };
+        }
+        if moved.is_opposite() {
+            let convention = Convention::DebtPositive;
+            let seen = Anchor { since: anchor.since, ..measure(books, balance, convention, now) };
+            let (anchor, convention) = (Some(seen), Some(convention));
+            return Proof { anchor, proven: Some(refresh), difference: None, convention, ..after };
+        }
     }
     let (since, changed) = match &before.difference {
         Some(open) if open.amount == gap => (open.since, open.changed),
@@ -269,15 +341,112 @@ pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
     Proof { difference: Some(Difference { amount: gap, since, changed }), ..after }
 }
 
-fn measure(books: &Books, balance: &Money, now: Timestamp) -> Anchor {
+fn measure(books: &Books, balance: &Money, convention: Convention, now: Timestamp) -> Anchor {
     let currency = &balance.currency;
+    let stated = Total::from(&balance.amount);
+    let rows = books.sums.total(Part::Booked, currency).minus(&books.ahead.total(Part::Booked, currency));
     Anchor {
-        opening: Total::from(&balance.amount).minus(&books.sums.total(Part::Booked, currency)),
-        earlier: books.sums.total(Part::Earlier, currency),
+        opening: stated.minus(&convention.of(&rows)),
+        balance: Some(stated),
+        earlier: convention.of(&books.sums.total(Part::Earlier, currency)),
         unclear: books.sums.unclear(currency),
         currency: currency.clone(),
         quarantined: books.quarantined,
         since: now,
+    }
+}
+
+/// By how much the balance and the rows have moved between two states.
+struct Movement {
+    balance: Total,
+    rows: Total,
+}
+
+impl Movement {
+    /// Returns `None` if the balance of the first state was not kept.
+    fn between(before: &Anchor, seen: &Anchor, convention: Convention) -> Option<Self> {
+        let balance = seen.balance.as_ref()?.minus(before.balance.as_ref()?);
+        let gap = seen.opening.minus(&before.opening);
+        Some(Self { rows: convention.of(&balance.minus(&gap)), balance })
+    }
+
+    /// Whether the balance rose by just what the rows took away.
+    fn is_opposite(&self) -> bool {
+        let mut both = self.balance.clone();
+        both += &self.rows;
+        both.is_zero() && !self.rows.is_zero()
+    }
+}
+
+/// What a balance says of rows that are about to be removed since Tink no longer lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// It has moved by just their sum: they are gone.
+    Proves,
+    /// It has moved as if they were still there, or not at all.
+    Contradicts,
+    /// Nothing.
+    Silent,
+}
+
+/// A balance and the booked rows that went with it at the last complete walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The booked balance.
+    pub balance: Money,
+    /// The booked rows in its currency.
+    pub rows: Total,
+}
+
+impl Books {
+    /// The balance and the booked rows in its currency.
+    pub fn stand(&self) -> Option<Stand> {
+        let balance = self.balance.clone()?;
+        let mut rows = self.sums.total(Part::Booked, &balance.currency);
+        rows += &self.sums.total(Part::Earlier, &balance.currency);
+        rows -= &self.ahead.total(Part::Booked, &balance.currency);
+        Some(Stand { balance, rows })
+    }
+
+    /// What the balance says of booked rows that would go; `self` counts them as still there.
+    pub fn evidence<'a>(
+        &self,
+        proof: &Proof,
+        before: Option<&Stand>,
+        going: impl Iterator<Item = &'a Money>,
+    ) -> Evidence {
+        let Some(now) = self.stand() else { return Evidence::Silent };
+        let currency = &now.balance.currency;
+        let mut gone = Total::default();
+        going
+            .filter(|money| money.currency == *currency)
+            .for_each(|money| gone += &Total::from(&money.amount));
+        if gone.is_zero() || proof.doubt == Some(Doubt::BalanceStill) {
+            return Evidence::Silent;
+        }
+        let convention = proof.convention.unwrap_or(Convention::Usual);
+        let gone = convention.of(&gone);
+        let mut said = Vec::new();
+        if let Some(anchor) = proof.anchor.as_ref().filter(|anchor| anchor.currency == *currency) {
+            let seen = measure(self, &now.balance, convention, anchor.since);
+            // Without the rows the opening would be higher by their sum.
+            let gap = anchor.opening.minus(&seen.opening);
+            said.push((gap == gone, gap.is_zero()));
+        }
+        if let Some(before) = before.filter(|before| before.balance.currency == *currency) {
+            let stated = |stand: &Stand| Total::from(&stand.balance.amount);
+            let balance = stated(&now).minus(&stated(before));
+            let rows = convention.of(&now.rows.minus(&before.rows));
+            let stands_still = balance.is_zero() && rows != gone;
+            said.push((rows.minus(&balance) == gone, rows == balance || stands_still));
+        }
+        if said.iter().any(|(proves, _)| *proves) {
+            Evidence::Proves
+        } else if said.iter().any(|(_, contradicts)| *contradicts) {
+            Evidence::Contradicts
+        } else {
+            Evidence::Silent
+        }
     }
 }
 

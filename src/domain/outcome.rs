@@ -95,6 +95,10 @@ text_enum!(
         MassVanish = "mass_vanish",
         /// Rows of a re-consent without a counterpart were kept.
         ReconsentUnmatched = "reconsent_unmatched",
+        /// Two accounts may be one, and nothing tells: both are kept.
+        ReconsentAmbiguous = "reconsent_ambiguous",
+        /// The bank gave its bookings new ids; the rows went on under them.
+        IdsReissued = "ids_reissued",
         /// A refresh token was lost.
         RefreshLost = "refresh_lost",
         /// The row of the source view is unusable.

@@ -4,10 +4,12 @@
 use jiff::civil::Date;
 use jiff::{Span, ToSpan};
 
-/// Pending rows older than this no longer hold the window open.
+/// Pending rows older than this at the last complete walk no longer hold an ordinary window open.
 pub const PENDING_LIMIT_DAYS: i64 = 90;
-/// A deep walk reads this many days again.
+/// A deep walk reads this many days again, counted back from the last deep one.
 pub const DEEP_DAYS: i64 = 90;
+/// A deep walk looks at pending rows of this age too, counted back from the last deep one.
+pub const OLD_PENDING_DAYS: i64 = 400;
 /// Rows nearer to the lower bound than this are never removed.
 pub const REMOVAL_MARGIN_DAYS: i64 = 7;
 
@@ -20,23 +22,35 @@ pub struct Window {
     pub to: Date,
 }
 
-/// What the window of a walk is computed from.
+/// What the window of a walk is computed from. Limits count back from what was read, not from today: after a
+/// gap of months the first walk still covers what could have changed since the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowInput {
     /// Today in UTC.
     pub today: Date,
-    /// Through which date the history is known to be complete.
+    /// Through which date the history is known to be complete; `None` reads everything.
     pub watermark: Option<Date>,
-    /// Booked date of the oldest live pending row.
+    /// Booked date of the oldest live pending row that was not older than 90 days at the watermark.
     pub oldest_pending: Option<Date>,
+    /// Oldest booked date of rows that were missing and are still to be judged.
+    pub absent_from: Option<Date>,
     /// How far back a first walk goes; none is everything.
     pub history_days: Option<i64>,
     /// Days read again below the watermark.
     pub overlap_days: i64,
     /// Days read beyond today.
     pub lookahead_days: i64,
-    /// Read the last 90 days as well.
-    pub deep: bool,
+    /// The last 90 days are to be read as well.
+    pub deep: Option<Deep>,
+}
+
+/// What the depth of a deep walk is computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Deep {
+    /// Through which date the last deep walk had read.
+    pub behind: Date,
+    /// Booked date of the oldest live pending row of any age.
+    pub oldest_pending: Option<Date>,
 }
 
 impl Window {
@@ -44,17 +58,34 @@ impl Window {
     pub fn plan(input: &WindowInput) -> Self {
         let to = shift(input.today, input.lookahead_days);
         let Some(watermark) = input.watermark else {
-            return Self { from: input.history_days.map(|days| shift(input.today, -days)), to };
+            return Self::all(input.today, input.history_days, input.lookahead_days);
         };
-        let limit = shift(input.today, -PENDING_LIMIT_DAYS);
+        let limit = shift(watermark, -PENDING_LIMIT_DAYS);
         let oldest = input.oldest_pending.filter(|date| *date >= limit).unwrap_or(watermark);
         let mut from = shift(watermark.min(oldest), -input.overlap_days);
-        if input.deep {
+        if let Some(absent) = input.absent_from {
+            from = from.min(shift(absent, -REMOVAL_MARGIN_DAYS));
+        }
+        if let Some(deep) = input.deep {
             // Never further back than a first walk was allowed to go.
             let days = input.history_days.map_or(DEEP_DAYS, |days| days.min(DEEP_DAYS));
-            from = from.min(shift(input.today, -days));
+            from = from.min(shift(deep.behind, -days));
+            let limit = shift(deep.behind, -OLD_PENDING_DAYS);
+            let pending = deep.oldest_pending.map(|date| date.max(limit));
+            from = pending.map_or(from, |date| from.min(shift(date, -input.overlap_days)));
         }
         Self { from: Some(from), to }
+    }
+
+    /// All that a first walk reads.
+    pub fn all(today: Date, history_days: Option<i64>, lookahead_days: i64) -> Self {
+        let from = history_days.map(|days| shift(today, -days));
+        Self { from, to: shift(today, lookahead_days) }
+    }
+
+    /// Whether the walk reads all rows dated from `date` on, and rows there may be said to be missing.
+    pub fn covers(&self, date: Date) -> bool {
+        self.is_well_inside(date) || date > self.to
     }
 
     /// Whether a row of this date lies so far inside that its absence means something.
@@ -81,11 +112,16 @@ mod tests {
             today: date(2026, 6, 15),
             watermark: Some(date(2026, 6, 14)),
             oldest_pending: None,
+            absent_from: None,
             history_days: None,
             overlap_days: 14,
             lookahead_days: 45,
-            deep: false,
+            deep: None,
         }
+    }
+
+    fn behind(day: Date) -> Deep {
+        Deep { behind: day, oldest_pending: None }
     }
 
     #[test]
@@ -101,18 +137,46 @@ mod tests {
         assert_eq!(Window::plan(&input()).from, Some(date(2026, 5, 31)));
         let held = WindowInput { oldest_pending: Some(date(2026, 5, 1)), ..input() };
         assert_eq!(Window::plan(&held).from, Some(date(2026, 4, 17)));
-        let stale = WindowInput { oldest_pending: Some(date(2026, 3, 1)), ..input() };
+        let stale = WindowInput { oldest_pending: Some(date(2026, 3, 15)), ..input() };
         assert_eq!(Window::plan(&stale).from, Some(date(2026, 5, 31)));
         let future = WindowInput { oldest_pending: Some(date(2026, 7, 1)), ..input() };
         assert_eq!(Window::plan(&future).from, Some(date(2026, 5, 31)));
     }
 
     #[test]
+    fn limits_count_back_from_what_was_read_and_not_from_today() {
+        let away = WindowInput { today: date(2027, 1, 1), ..input() };
+        assert_eq!(Window::plan(&away).from, Some(date(2026, 5, 31)));
+        let held = WindowInput { oldest_pending: Some(date(2026, 4, 1)), ..away };
+        assert_eq!(Window::plan(&held).from, Some(date(2026, 3, 18)));
+        let deep = WindowInput { deep: Some(behind(date(2026, 6, 10))), ..away };
+        assert_eq!(Window::plan(&deep).from, Some(date(2026, 3, 12)));
+    }
+
+    #[test]
     fn a_deep_walk_reads_ninety_days() {
-        let deep = WindowInput { deep: true, ..input() };
+        let deep = WindowInput { deep: Some(behind(date(2026, 6, 15))), ..input() };
         assert_eq!(Window::plan(&deep).from, Some(date(2026, 3, 17)));
         let limited = WindowInput { history_days: Some(30), ..deep };
         assert_eq!(Window::plan(&limited).from, Some(date(2026, 5, 16)));
+    }
+
+    #[test]
+    fn a_deep_walk_reaches_the_oldest_pending() {
+        let with = |day| {
+            let deep = Some(Deep { behind: date(2026, 6, 15), oldest_pending: Some(day) });
+            Window::plan(&WindowInput { deep, ..input() }).from
+        };
+        assert_eq!(with(date(2026, 2, 1)), Some(date(2026, 1, 18)));
+        assert_eq!(with(date(2020, 1, 1)), Some(shift(date(2026, 6, 15), -414)), "not for ever");
+        assert_eq!(with(date(2026, 6, 30)), Some(date(2026, 3, 17)));
+    }
+
+    #[test]
+    fn rows_that_are_still_to_be_judged_lie_well_inside() {
+        let window = Window::plan(&WindowInput { absent_from: Some(date(2026, 4, 1)), ..input() });
+        assert!(window.is_well_inside(date(2026, 4, 1)) && window.covers(date(2026, 4, 1)));
+        assert!(!window.covers(date(2026, 3, 31)));
     }
 
     #[test]
@@ -127,22 +191,23 @@ mod tests {
     proptest! {
         #[test]
         fn the_window_never_leaves_a_gap_behind_the_watermark(
-            back in 0i64..4000, pending in proptest::option::of(-90i64..40), overlap in 0i64..60, deep: bool
+            back in 0i64..4000, pending in proptest::option::of(-90i64..40), overlap in 0i64..60,
+            deep in proptest::option::of(0i64..4000)
         ) {
             let today = date(2026, 6, 15);
             let watermark = shift(today, -back);
             let window = Window::plan(&WindowInput {
                 watermark: Some(watermark),
-                oldest_pending: pending.map(|days| shift(today, days)),
+                oldest_pending: pending.map(|days| shift(watermark, days)),
                 overlap_days: overlap,
-                deep,
+                deep: deep.map(|days| behind(shift(today, -days))),
                 ..input()
             });
             let from = window.from.unwrap();
             prop_assert!(from <= shift(watermark, -overlap));
             prop_assert!(window.to > today);
             if let Some(days) = pending {
-                prop_assert!(from <= shift(today, days));
+                prop_assert!(from <= shift(watermark, days));
             }
         }
     }

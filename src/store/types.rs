@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::domain::account::Account;
-use crate::domain::balance::{Books, Proof};
+use crate::domain::balance::{Books, Proof, Stand};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::hook::HookEvent;
@@ -161,6 +161,7 @@ pub struct Claims {
 }
 
 /// An account as stored, with what is known of its history.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the account's own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAccount {
     /// Stable key.
@@ -183,14 +184,36 @@ pub struct StoredAccount {
     pub walked_at: Option<Timestamp>,
     /// When 90 days were last walked.
     pub deep_walked_at: Option<Timestamp>,
-    /// `lastRefreshed` at which too many rows were missing at once.
+    /// Through which date that walk had read.
+    pub deep_through: Option<Date>,
+    /// `lastRefreshed` at which rows were missing in a way that was not believed.
     pub suspect_refresh: Option<Timestamp>,
+    /// Oldest booked date of rows that were missing and are still to be judged.
+    pub absent_from: Option<Date>,
+    /// `lastRefreshed` at the last walk that could judge what it missed.
+    pub judged_refresh: Option<Timestamp>,
+    /// Its history was rewritten: all of it is to be walked once.
+    pub full_due: bool,
+    /// That its ids are re-issued was told, and has been so at every refresh since.
+    pub reissued: bool,
+    /// From this date on, rows from before a re-consent are looked for a counterpart.
+    pub unmatched_from: Option<Date>,
+    /// Of these, booked rows that are live without one.
+    pub unmatched: u64,
+    /// Balance and booked rows at the last complete walk.
+    pub stand: Option<Stand>,
+    /// When it last used up its share of the connection's time; `None` if it did not in its last walk.
+    pub hung_at: Option<Timestamp>,
+    /// It was served beside another account of the same number by one consent: they are two.
+    pub separate: bool,
     /// Newest refresh of the connection when the account was first missing.
     pub missing_refresh: Option<Timestamp>,
     /// Whether it is closed.
     pub closed: bool,
-    /// Booked date of the oldest live pending row of the last 90 days.
+    /// Booked date of the oldest live pending row that was not older than 90 days at the last complete walk.
     pub oldest_pending: Option<Date>,
+    /// Booked date of the oldest live pending row of any age.
+    pub oldest_any_pending: Option<Date>,
 }
 
 /// What a listed account turned out to be.
@@ -202,6 +225,19 @@ pub enum Identity {
     Alias(i64),
     /// Not seen before.
     New,
+    /// An older id of the stored account of this key, which goes on under another: nothing is stored of it.
+    Superseded(i64),
+}
+
+/// Two stored accounts that turned out to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// Key under which it goes on: the older one.
+    pub keep: i64,
+    /// Key of the other, whose rows it takes over.
+    pub drop: i64,
+    /// Whether the id that is still served is that of `drop`.
+    pub adopts_id: bool,
 }
 
 /// Consents and accounts of one connection, to be written before any walk.
@@ -215,6 +251,14 @@ pub struct Overview {
     pub missing: Vec<(i64, Timestamp)>,
     /// Stored accounts missing for the second time.
     pub closed: Vec<i64>,
+    /// Stored accounts that turned out to be one, to be joined before anything else.
+    pub merged: Vec<Merge>,
+    /// Stored accounts that one consent serves beside others of the same number.
+    pub separate: Vec<i64>,
+    /// Two accounts may be one, and nothing tells.
+    pub ambiguous: bool,
+    /// Consents whose accounts a healthy one serves.
+    pub superseded: Vec<CredentialsId>,
 }
 
 /// What writing an overview changed.
@@ -224,6 +268,8 @@ pub struct OverviewSaved {
     pub accounts: Vec<StoredAccount>,
     /// Whether something of the accounts changed that a reader would notice.
     pub changed: bool,
+    /// Rows removed since their account is closed.
+    pub removed: u64,
 }
 
 /// How the work on a connection ended, to be written with the release of its lease.
@@ -251,6 +297,8 @@ pub struct Record {
     pub again: bool,
     /// What was judged of its accounts' balances.
     pub judged: Vec<Judgement>,
+    /// Accounts that used up their share of the time, and others that did not.
+    pub hung: Vec<(i64, bool)>,
 }
 
 /// What there is to judge of one account's balance.
@@ -262,6 +310,8 @@ pub struct Ledger {
     pub account_id: AccountId,
     /// What balance and rows say now.
     pub books: Books,
+    /// The account's first day; what is dated before is history.
+    pub first_day: Option<Date>,
     /// What was judged before.
     pub proof: Proof,
 }

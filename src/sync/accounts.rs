@@ -1,4 +1,5 @@
-//! Which listed account is which stored one, what is missing, and whose consents are healthy. Pure.
+//! Which listed account is which stored one, which two stored ones are one, what is missing, and whose
+//! consents are healthy. Pure. Never guesses: what could be two ways stays as it is and is told.
 
 use std::collections::HashSet;
 
@@ -6,91 +7,317 @@ use jiff::Timestamp;
 
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
-use crate::domain::ids::AccountId;
-use crate::store::types::{Identity, Overview, StoredAccount};
+use crate::domain::ids::{AccountId, CredentialsId};
+use crate::store::types::{Identity, Merge, Overview, StoredAccount};
 
-/// Decides the identity of every listed account and the fate of those not listed.
-///
-/// Two ids that are present at once are never merged; a new id continues a known account only if the
-/// old id is gone everywhere and there is exactly one candidate on each side (design section 8, rule 7).
+/// Decides the identity of every listed account and the fate of those not listed (design section 8, rules 4
+/// and 7).
 pub fn overview(
     stored: &[StoredAccount],
     listed: Vec<Account>,
     consents: Vec<Consent>,
     now: Timestamp,
 ) -> Overview {
-    let present: HashSet<&AccountId> =
-        listed.iter().map(|a| &a.id).chain(consents.iter().flat_map(|c| &c.account_ids)).collect();
-    let gone: Vec<&StoredAccount> = stored.iter().filter(|s| !present.contains(&s.account.id)).collect();
-    let fresh: Vec<&Account> = listed.iter().filter(|a| current(stored, &a.id).is_none()).collect();
-    let identities: Vec<Identity> = listed
-        .iter()
-        .map(|account| match current(stored, &account.id) {
-            Some(known) => Identity::Known(known.key),
-            None => continued(account, &gone, &fresh).map_or(Identity::New, |old| Identity::Alias(old.key)),
-        })
-        .collect();
+    let scene = Scene::new(stored, &listed, &consents, now);
+    let merged = scene.merges();
+    let identities: Vec<Identity> = listed.iter().map(|account| scene.identity(account, &merged)).collect();
     let continued: HashSet<i64> = identities
         .iter()
         .filter_map(|i| if let Identity::Alias(key) = i { Some(*key) } else { None })
+        .chain(merged.iter().flat_map(|merge| [merge.keep, merge.drop]))
         .collect();
+    let ambiguous = scene.is_ambiguous(&identities, &merged);
+    let separate = scene.separate();
+    let superseded = superseded(stored, &listed, &identities, &consents, &merged, now);
     let newest = listed.iter().filter_map(|a| a.last_refreshed).max();
     // A decaying consent hides accounts: only a list of healthy ones says that an account is gone.
+    let counts = |c: &&Consent| !superseded.contains(&c.credentials_id);
     let trusted = !listed.is_empty()
-        && !consents.is_empty()
-        && consents.iter().all(|c| c.health(now) == Health::Healthy);
-    let lost = gone.iter().filter(|s| trusted && !s.closed && !continued.contains(&s.key));
+        && consents.iter().any(|c| counts(&c))
+        && consents.iter().filter(counts).all(|c| c.health(now) == Health::Healthy);
+    let is_lost = |s: &&StoredAccount| {
+        trusted && !s.closed && !continued.contains(&s.key) && !scene.is_shown(&s.account.id)
+    };
     let (mut missing, mut closed) = (Vec::new(), Vec::new());
-    for account in lost {
+    for account in stored.iter().filter(is_lost) {
         match (account.missing_refresh, newest) {
             (None, Some(newest)) => missing.push((account.key, newest)),
             (Some(first), Some(newest)) if newest > first => closed.push(account.key),
             _ => {}
         }
     }
-    Overview { consents, accounts: listed.into_iter().zip(identities).collect(), missing, closed }
+    let accounts = listed.into_iter().zip(identities).collect();
+    Overview { consents, accounts, missing, closed, merged, separate, ambiguous, superseded }
 }
 
-fn current<'a>(stored: &'a [StoredAccount], id: &AccountId) -> Option<&'a StoredAccount> {
-    stored.iter().find(|s| s.account.id == *id)
+/// What is stored and what is shown.
+struct Scene<'a> {
+    stored: &'a [StoredAccount],
+    listed: &'a [Account],
+    consents: &'a [Consent],
+    /// Ids that a consent names which has not ended, or that are listed and named by no ended one.
+    alive: HashSet<&'a AccountId>,
+    /// Listed accounts whose id no stored one has now.
+    fresh: Vec<&'a Account>,
+    /// Stored accounts whose id is not alive.
+    gone: Vec<&'a StoredAccount>,
 }
 
-/// The stored account that a new id continues, if there is exactly one on each side.
-fn continued<'a>(
-    account: &Account,
-    gone: &[&'a StoredAccount],
-    fresh: &[&Account],
-) -> Option<&'a StoredAccount> {
-    let returned = |s: &StoredAccount| fresh.iter().filter(|a| s.known_ids.contains(&a.id)).count();
-    if let Some(known) = gone.iter().find(|s| s.known_ids.contains(&account.id)) {
-        return (returned(known) == 1).then_some(*known);
+impl<'a> Scene<'a> {
+    fn new(
+        stored: &'a [StoredAccount],
+        listed: &'a [Account],
+        consents: &'a [Consent],
+        now: Timestamp,
+    ) -> Self {
+        let is_dead = |c: &&Consent| matches!(c.health(now), Health::NeedsUser(_));
+        let named = |dead: bool| -> HashSet<&'a AccountId> {
+            consents.iter().filter(|c| is_dead(c) == dead).flat_map(|c| &c.account_ids).collect()
+        };
+        let (mut alive, dead) = (named(false), named(true));
+        alive.extend(listed.iter().map(|account| &account.id).filter(|id| !dead.contains(id)));
+        let is_current = |id: &AccountId| stored.iter().any(|s| s.account.id == *id);
+        let fresh = listed.iter().filter(|account| !is_current(&account.id)).collect();
+        let gone = stored.iter().filter(|s| !alive.contains(&s.account.id)).collect();
+        Self { stored, listed, consents, alive, fresh, gone }
     }
-    let mut candidates = gone.iter().filter(|s| same_account(&s.account, account) && returned(s) == 0);
-    let only = candidates.next().filter(|_| candidates.next().is_none())?;
-    let rivals = fresh.iter().filter(|other| same_account(&only.account, other)).count();
-    (rivals == 1).then_some(*only)
+
+    /// Whether an id is shown anywhere, be it by an ended consent.
+    fn is_shown(&self, id: &AccountId) -> bool {
+        self.listed.iter().any(|account| account.id == *id)
+            || self.consents.iter().any(|consent| consent.account_ids.contains(id))
+    }
+
+    fn current(&self, id: &AccountId) -> Option<&'a StoredAccount> {
+        self.stored.iter().find(|s| s.account.id == *id)
+    }
+
+    fn identity(&self, account: &Account, merged: &[Merge]) -> Identity {
+        if let Some(known) = self.current(&account.id) {
+            return match merged.iter().find(|merge| merge.keep == known.key || merge.drop == known.key) {
+                None => Identity::Known(known.key),
+                Some(merge) if merge.adopts_id == (merge.drop == known.key) => Identity::Known(merge.keep),
+                Some(merge) => Identity::Superseded(merge.keep),
+            };
+        }
+        // An older id of an account that goes on under another one.
+        let owner = self.stored.iter().find(|s| s.known_ids.contains(&account.id));
+        if let Some(owner) = owner.filter(|owner| self.is_served(owner)) {
+            return Identity::Superseded(owner.key);
+        }
+        self.continued(account, merged).map_or(Identity::New, |old| Identity::Alias(old.key))
+    }
+
+    /// Whether a stored account is listed under its current id.
+    fn is_served(&self, stored: &StoredAccount) -> bool {
+        self.alive.contains(&stored.account.id)
+            && self.listed.iter().any(|account| account.id == stored.account.id)
+    }
+
+    /// The stored account that a new id continues, if there is exactly one on each side.
+    fn continued(&self, account: &Account, merged: &[Merge]) -> Option<&'a StoredAccount> {
+        let returned = |s: &StoredAccount| self.fresh.iter().filter(|a| s.known_ids.contains(&a.id)).count();
+        let is_merged = |s: &StoredAccount| merged.iter().any(|m| m.keep == s.key || m.drop == s.key);
+        if let Some(known) = self.gone.iter().find(|s| s.known_ids.contains(&account.id)) {
+            return (returned(known) == 1).then_some(*known);
+        }
+        let old: Vec<&'a StoredAccount> =
+            self.gone.iter().filter(|s| returned(s) == 0 && !is_merged(s)).copied().collect();
+        let news = |a: &&&Account| self.gone.iter().all(|s| !s.known_ids.contains(&a.id));
+        let new: Vec<&Account> = self.fresh.iter().filter(news).copied().collect();
+        RULES.iter().find_map(|same| {
+            let mut candidates = old.iter().filter(|s| same(&s.account, account));
+            let only = candidates.next().filter(|_| candidates.next().is_none())?;
+            let rivals = new.iter().filter(|other| same(&only.account, other)).count();
+            (rivals == 1).then_some(*only)
+        })
+    }
+
+    /// Pairs of stored accounts with one IBAN, of which one is served and the other is gone or only named by ended
+    /// consents. Accounts in several currencies may share an IBAN, and are several.
+    fn merges(&self) -> Vec<Merge> {
+        let mut merges = Vec::new();
+        for served in self.stored.iter().filter(|s| self.is_served(s) && !s.separate) {
+            let same = |a: &Account, b: &Account| same_iban(a, b) && !differs(a.currency(), b.currency());
+            // One whose older id is listed again goes on under that.
+            let returns = |s: &StoredAccount| self.fresh.iter().any(|a| s.known_ids.contains(&a.id));
+            let mut gone =
+                self.gone.iter().filter(|s| !s.separate && !returns(s) && same(&s.account, &served.account));
+            let Some(old) = gone.next().filter(|_| gone.next().is_none()) else { continue };
+            let is_rival =
+                |a: &Account| a.id != served.account.id && a.id != old.account.id && same(a, &old.account);
+            let rivals = self.listed.iter().any(is_rival)
+                || self.stored.iter().any(|s| self.is_served(s) && is_rival(&s.account));
+            if !rivals {
+                let (keep, drop) = (served.key.min(old.key), served.key.max(old.key));
+                merges.push(Merge { keep, drop, adopts_id: drop == served.key });
+            }
+        }
+        merges
+    }
+
+    /// Whether two accounts may be one and nothing tells: served at once with one IBAN and currency by different
+    /// consents, or a new one that several could continue.
+    fn is_ambiguous(&self, identities: &[Identity], merged: &[Merge]) -> bool {
+        let shown: Vec<(&Account, &Identity)> = self
+            .listed
+            .iter()
+            .zip(identities)
+            .filter(|(account, _)| self.alive.contains(&account.id))
+            .collect();
+        let is_separate = |account: &Account| self.current(&account.id).is_some_and(|s| s.separate);
+        let beside = |a: &Account, b: &Account| {
+            same_iban(a, b)
+                && a.currency() == b.currency()
+                && !self.are_named_together(&a.id, &b.id)
+                && !(is_separate(a) && is_separate(b))
+        };
+        let twins =
+            shown.iter().enumerate().any(|(n, (a, _))| shown.iter().skip(n + 1).any(|(b, _)| beside(a, b)));
+        let undecided = shown.iter().any(|(account, identity)| {
+            let key = match identity {
+                Identity::New => None,
+                Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key) => Some(*key),
+            };
+            self.gone.iter().any(|old| {
+                let is_merged = merged.iter().any(|merge| merge.keep == old.key || merge.drop == old.key);
+                let goes_on = identities.contains(&Identity::Alias(old.key));
+                let one_iban =
+                    same_iban(&old.account, account) && !differs(old.account.currency(), account.currency());
+                let may_be_one = one_iban || may_share_number(&old.account, account);
+                Some(old.key) != key
+                    && !is_merged
+                    && !goes_on
+                    && !old.separate
+                    && !is_separate(account)
+                    && may_be_one
+            })
+        });
+        twins || undecided
+    }
+
+    /// Stored accounts of one IBAN and currency that one consent names together: they are several.
+    fn separate(&self) -> Vec<i64> {
+        let is_one_of_several = |s: &&StoredAccount| {
+            !s.separate
+                && self.listed.iter().any(|other| {
+                    other.id != s.account.id
+                        && same_iban(&s.account, other)
+                        && self.are_named_together(&s.account.id, &other.id)
+                })
+        };
+        self.stored.iter().filter(is_one_of_several).map(|s| s.key).collect()
+    }
+
+    fn are_named_together(&self, a: &AccountId, b: &AccountId) -> bool {
+        self.consents.iter().any(|c| c.account_ids.contains(a) && c.account_ids.contains(b))
+    }
 }
 
-/// Whether the bank's own numbers say that two accounts are one.
-fn same_account(a: &Account, b: &Account) -> bool {
-    let equal = |x: Option<String>, y: Option<String>| x.is_some() && x == y;
-    let numbers = equal(a.iban.as_deref().map(plain), b.iban.as_deref().map(plain))
-        || (equal(a.financial_institution_id.clone(), b.financial_institution_id.clone())
-            && equal(a.account_number.as_deref().map(plain), b.account_number.as_deref().map(plain)));
-    numbers && a.kind == b.kind && a.currency() == b.currency()
+/// When an account under a new id is one that is gone, from the strongest evidence to the weakest; each needs
+/// exactly one candidate on each side.
+const RULES: [fn(&Account, &Account) -> bool; 4] = [
+    same_iban,
+    // Type and currency tell apart accounts that share an IBAN.
+    |a, b| same_iban(a, b) && is_alike(a, b),
+    |a, b| has_no_iban(a, b) && same_number(a, b) && same_bank(a, b) && is_alike(a, b),
+    |a, b| has_no_iban(a, b) && same_mask(a, b) && same_bank(a, b) && is_alike(a, b),
+];
+
+fn same_iban(a: &Account, b: &Account) -> bool {
+    equal(a.iban.as_deref(), b.iban.as_deref())
+}
+
+/// An IBAN on both sides decides alone: where they differ, no other number makes them one.
+fn has_no_iban(a: &Account, b: &Account) -> bool {
+    a.iban.is_none() || b.iban.is_none()
+}
+
+fn same_number(a: &Account, b: &Account) -> bool {
+    equal(a.account_number.as_deref(), b.account_number.as_deref())
+}
+
+fn same_mask(a: &Account, b: &Account) -> bool {
+    equal(a.masked_pan.as_deref(), b.masked_pan.as_deref())
+        && !differs(a.account_number.as_deref(), b.account_number.as_deref())
+}
+
+/// Numbers agree but nothing says whether the bank is the same.
+fn may_share_number(a: &Account, b: &Account) -> bool {
+    has_no_iban(a, b)
+        && (same_number(a, b) || same_mask(a, b))
+        && is_alike(a, b)
+        && !differs(a.financial_institution_id.as_deref(), b.financial_institution_id.as_deref())
+}
+
+/// The bank is known on both sides or on neither: a number alone is not the whole world's.
+fn same_bank(a: &Account, b: &Account) -> bool {
+    a.financial_institution_id == b.financial_institution_id
+}
+
+/// Whether type and currency agree as far as they are known.
+fn is_alike(a: &Account, b: &Account) -> bool {
+    !differs(known_kind(a), known_kind(b)) && !differs(a.currency(), b.currency())
+}
+
+fn known_kind(account: &Account) -> Option<&str> {
+    Some(account.kind.as_str()).filter(|kind| !kind.is_empty() && *kind != "UNDEFINED")
+}
+
+fn differs(a: Option<&str>, b: Option<&str>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| plain(a) != plain(b))
+}
+
+fn equal(a: Option<&str>, b: Option<&str>) -> bool {
+    let known = |text: &str| Some(plain(text)).filter(|text| !text.is_empty());
+    a.and_then(known).zip(b.and_then(known)).is_some_and(|(a, b)| a == b)
 }
 
 fn plain(number: &str) -> String {
-    number.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect()
+    number.chars().filter(|c| c.is_alphanumeric() || *c == '*').flat_map(char::to_uppercase).collect()
 }
 
-/// Whether every consent holding the account is healthy; if none names it, every consent must be, and
+/// Ended consents all of whose accounts a healthy one serves, under the same id or the one they go on under.
+fn superseded(
+    stored: &[StoredAccount],
+    listed: &[Account],
+    identities: &[Identity],
+    consents: &[Consent],
+    merged: &[Merge],
+    now: Timestamp,
+) -> Vec<CredentialsId> {
+    let kept = |key: i64| merged.iter().find(|merge| merge.drop == key).map_or(key, |merge| merge.keep);
+    let key_of = |id: &AccountId| {
+        let shown = listed.iter().zip(identities).find(|(account, _)| account.id == *id);
+        match shown.map(|(_, identity)| identity) {
+            Some(Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key)) => Some(*key),
+            Some(Identity::New) => None,
+            None => stored.iter().find(|s| s.known_ids.contains(id)).map(|s| kept(s.key)),
+        }
+    };
+    let is_served = |id: &AccountId, by: &Consent| {
+        let key = key_of(id);
+        by.account_ids.iter().any(|other| other == id || (key.is_some() && key_of(other) == key))
+    };
+    let is_superseded = |consent: &&Consent| {
+        let others = || consents.iter().filter(|other| other.credentials_id != consent.credentials_id);
+        matches!(consent.health(now), Health::NeedsUser(_) | Health::PastDate)
+            && !consent.account_ids.is_empty()
+            && consent
+                .account_ids
+                .iter()
+                .all(|id| others().any(|other| other.health(now) == Health::Healthy && is_served(id, other)))
+    };
+    consents.iter().filter(is_superseded).map(|consent| consent.credentials_id.clone()).collect()
+}
+
+/// Whether at least one consent holding the account is healthy; if none names it, every consent must be, and
 /// there must be one.
 pub fn is_healthy(consents: &[Consent], account: &AccountId, now: Timestamp) -> bool {
     let holds = |consent: &&Consent| consent.account_ids.contains(account);
     let healthy = |consent: &Consent| consent.health(now) == Health::Healthy;
     if consents.iter().any(|c| holds(&c)) {
-        consents.iter().filter(holds).all(healthy)
+        consents.iter().filter(holds).any(healthy)
     } else {
         !consents.is_empty() && consents.iter().all(healthy)
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance;
-use super::connection::{Context, Ending, Story, Tally, Trouble};
+use super::connection::{Context, Deadline, Ending, Story, Tally, Trouble};
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use crate::domain::event::Finished;
@@ -64,7 +64,8 @@ pub async fn attempt<S: Store>(
         None => {
             let own = rotation.clone().map(|rotation| rotation as Arc<dyn OwnTokens>);
             let session = ctx.client.session_of_link(claim.tink_user.clone(), own);
-            let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally };
+            let deadline = Deadline::begin(&ctx.client);
+            let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally, deadline };
             let told = bounded(&story, &cancel).await;
             tally.add(|counts| {
                 counts.requests = session.requests();
@@ -131,14 +132,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Ending {
     untold(Ending::because(Outcome::Failed, Reason::Panic, text))
 }
 
-/// Ends when the connection's time is used up; waiting because Tink said so does not count.
+/// Ends when the connection's time is used up.
 async fn timeout<S: Store>(story: &Story<'_, S>) {
-    let client = &story.ctx.client;
-    let began = Instant::now();
-    let paused_before = client.paused_total();
     loop {
-        let paused = client.paused_total().saturating_sub(paused_before);
-        let end = began + story.ctx.options.connection_timeout + paused;
+        let end = story.deadline.end(&story.ctx.client, story.ctx.options.connection_timeout);
         if Instant::now() >= end {
             return;
         }
@@ -172,6 +169,7 @@ async fn settle<S: Store>(
         next_due: if succeeded { began.saturating_add(rest).unwrap_or(Timestamp::MAX) } else { ended },
         again,
         judged: ending.judged,
+        hung: ending.hung,
     };
     let opened = balance::opened(&record.judged);
     let (finished, again) = match ctx.store.record(&claim.lease, record).await {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::balance;
 use super::freshen::{Freshen, freshen};
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
+use crate::domain::ids::CredentialsId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::{Claim, ConsentStep, Judgement, OverviewSaved, Store, StoreError, StoredAccount};
 use crate::tink::{self, Client, Session};
@@ -155,6 +157,8 @@ pub struct Ending {
     pub hint: Hint,
     /// What was judged of the accounts' balances.
     pub judged: Vec<Judgement>,
+    /// Accounts that used up their share of the time, and those that no longer do.
+    pub hung: Vec<(i64, bool)>,
 }
 
 impl Ending {
@@ -170,6 +174,7 @@ impl Ending {
             transient: false,
             hint,
             judged: Vec::new(),
+            hung: Vec::new(),
         }
     }
 
@@ -189,7 +194,32 @@ impl Ending {
             transient,
             hint: policy::hint(error),
             judged: Vec::new(),
+            hung: Vec::new(),
         }
+    }
+}
+
+/// The end of a connection's time; waiting because Tink said so does not count.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    began: Instant,
+    paused_before: Duration,
+}
+
+impl Deadline {
+    /// A time that begins now.
+    pub fn begin(client: &Client) -> Self {
+        Self { began: Instant::now(), paused_before: client.paused_total() }
+    }
+
+    /// When a time of this length is used up, as it stands now.
+    pub fn end(&self, client: &Client, time: Duration) -> Instant {
+        self.began + time + client.paused_total().saturating_sub(self.paused_before)
+    }
+
+    /// What is left of it.
+    pub fn left(&self, client: &Client, time: Duration) -> Duration {
+        self.end(client, time).saturating_duration_since(Instant::now())
     }
 }
 
@@ -203,6 +233,8 @@ pub struct Story<'a, S> {
     pub session: &'a Session,
     /// Its counts.
     pub tally: &'a Tally,
+    /// When its time is used up.
+    pub deadline: Deadline,
 }
 
 impl<S> fmt::Debug for Story<'_, S> {
@@ -245,11 +277,15 @@ impl<S: Store> Story<'_, S> {
             self.keep_consents(consents).await?;
             return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
-        self.tally.add(|counts| counts.accounts = listed.len() as u64);
-        let saved = self.keep_overview(&stored, listed, &consents).await?;
+        let (saved, overview) = self.keep_overview(&stored, listed, &consents).await?;
+        self.tally.add(|counts| {
+            counts.accounts = saved.accounts.len() as u64;
+            counts.removed += saved.removed;
+        });
         let mut walked = self.walk_all(&stored, &saved, &consents).await?;
-        let judged = balance::judge(self, std::mem::take(&mut walked.sealed)).await?;
-        Ok(Ending { judged, ..self.conclude(walked, &consents, saved.changed) })
+        let judged = balance::judge(self, std::mem::take(&mut walked.exact)).await?;
+        let hung = std::mem::take(&mut walked.shares);
+        Ok(Ending { judged, hung, ..self.conclude(walked, &consents, &overview) })
     }
 
     /// The current time.
@@ -287,11 +323,15 @@ impl<S: Store> Story<'_, S> {
         stored: &[StoredAccount],
         listed: Vec<Account>,
         consents: &[Consent],
-    ) -> Result<OverviewSaved, Trouble> {
+    ) -> Result<(OverviewSaved, Saved), Trouble> {
         let overview = accounts::overview(stored, listed, consents.to_vec(), self.now());
-        let saved = self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
-        self.warn_of_consents(consents).await?;
-        Ok(saved)
+        let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
+        let stored = self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
+        let live: Vec<Consent> =
+            consents.iter().filter(|c| !superseded.contains(&c.credentials_id)).cloned().collect();
+        self.warn_of_consents(&live).await?;
+        let saved = Saved { changed: stored.changed || stored.removed > 0, ambiguous, superseded };
+        Ok((stored, saved))
     }
 
     /// Warns once per step of `consent.warn`, and once when a consent has expired.
@@ -330,7 +370,8 @@ impl<S: Store> Story<'_, S> {
         Ok(())
     }
 
-    /// Walks every account that is due; one account's failure does not keep the others from being read.
+    /// Walks every account that is due: the one completed longest ago first, those that used up their share of the
+    /// time in their last walk last. One account's failure does not end the others' turn.
     async fn walk_all(
         &self,
         stored: &[StoredAccount],
@@ -338,7 +379,10 @@ impl<S: Store> Story<'_, S> {
         consents: &[Consent],
     ) -> Result<Walked, Trouble> {
         let mut walked = Walked::default();
-        for account in &saved.accounts {
+        let mut accounts: Vec<&StoredAccount> = saved.accounts.iter().collect();
+        accounts.sort_by_key(|account| (account.hung_at, account.walked_at));
+        let mut left = accounts.len();
+        for account in accounts {
             if self.claim.entitled_until.is_some_and(|until| until <= self.now()) {
                 walked.entitlement_over = true;
                 break;
@@ -346,32 +390,29 @@ impl<S: Store> Story<'_, S> {
             let before = stored.iter().find(|before| before.key == account.key);
             let healthy = accounts::is_healthy(consents, &account.account.id, self.now());
             let walk = Walk { story: self, before, account, healthy };
-            if !walk.is_due() {
-                walked.done += 1;
-                walked.suspect |= account.suspect_refresh.is_some();
-                continue;
-            }
-            match walk.run().await {
-                Ok(End { sealed, note }) => {
-                    walked.done += 1;
-                    walked.sealed.extend(sealed.then_some(account.key));
-                    walked.suspect |= note == Some(Reason::MassVanish);
-                    walked.note = walked.note.or(note);
-                }
-                Err(Trouble::Tink(error)) if self.is_explained(&error, consents, account) => {
-                    walked.explained += 1;
-                }
-                Err(trouble) => {
-                    let ending = trouble.ending()?;
-                    let stop = ending.outcome == Outcome::RateLimited;
-                    walked.keep_worst(ending);
-                    if stop {
-                        break;
+            if walk.is_due() {
+                match tokio::time::timeout(self.share(left), walk.run()).await {
+                    Ok(Err(Trouble::Tink(error))) if self.is_explained(&error, consents, account) => {
+                        walked.explained += 1;
                     }
+                    Ok(Err(trouble)) => walked.keep_worst(trouble.ending()?),
+                    Ok(Ok(end)) => walked.end(account, end),
+                    Err(_) => walked.hung(account),
                 }
+            } else {
+                walked.end(account, walk.at_rest());
             }
+            left -= 1;
         }
         Ok(walked)
+    }
+
+    /// The time that one of `left` accounts may take, so that a slow one leaves the others theirs.
+    fn share(&self, left: usize) -> Duration {
+        let all = self.deadline.left(&self.ctx.client, self.ctx.options.connection_timeout);
+        let left = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+        // The connection's end is recorded in its time too.
+        all / left * SHARE.0 / SHARE.1
     }
 
     /// Whether a refusal is what the account's consent lets expect.
@@ -379,29 +420,46 @@ impl<S: Store> Story<'_, S> {
         policy::is_refusal(error) && !accounts::is_healthy(consents, &account.account.id, self.now())
     }
 
-    fn conclude(&self, walked: Walked, consents: &[Consent], accounts_changed: bool) -> Ending {
+    fn conclude(&self, walked: Walked, consents: &[Consent], saved: &Saved) -> Ending {
         if let Some(worst) = walked.worst {
-            let partial = walked.done > 0 && worst.outcome == Outcome::Failed;
+            let partial = walked.done > 0 && matches!(worst.outcome, Outcome::Failed | Outcome::RateLimited);
             // What an endless list did show was stored.
             let partial = partial || worst.reason == Some(Reason::PageLoop);
-            return Ending { outcome: if partial { Outcome::Partial } else { worst.outcome }, ..worst };
+            let limited = worst.outcome == Outcome::RateLimited;
+            return Ending {
+                outcome: if partial && !limited { Outcome::Partial } else { worst.outcome },
+                ..worst
+            };
         }
         if walked.suspect {
             let reason = Reason::MassVanish;
             return Ending::because(Outcome::Partial, reason, sentence(reason));
         }
-        if let Some(reason) = needs_user_for_some(consents, walked.explained > 0, self.now()) {
+        let consents: Vec<&Consent> =
+            consents.iter().filter(|consent| !saved.superseded.contains(&consent.credentials_id)).collect();
+        if let Some(reason) = needs_user_for_some(&consents, walked.explained > 0, self.now()) {
             return Ending::because(Outcome::NeedsUser, reason, sentence(reason));
         }
         if walked.entitlement_over {
             return Ending::new(Outcome::Skipped, Some(Reason::NotEntitled));
         }
         let counts = self.tally.counts();
-        let changed = accounts_changed || counts.added + counts.updated + counts.removed > 0;
+        let changed = saved.changed || counts.added + counts.updated + counts.removed > 0;
         let unavailable = consents.iter().any(|consent| consent.health(self.now()) == Health::Unavailable);
-        let note = walked.note.or(unavailable.then_some(Reason::BankUnavailable));
+        let ambiguous = saved.ambiguous.then_some(Reason::ReconsentAmbiguous);
+        let note = walked.note.or(ambiguous).or(unavailable.then_some(Reason::BankUnavailable));
         Ending::new(if changed { Outcome::Synced } else { Outcome::Unchanged }, note)
     }
+}
+
+/// An account's share of the time that is left; the rest is for the end of the connection.
+const SHARE: (u32, u32) = (19, 20);
+
+/// What became of the overview.
+struct Saved {
+    changed: bool,
+    ambiguous: bool,
+    superseded: Vec<CredentialsId>,
 }
 
 /// What became of the accounts.
@@ -409,7 +467,9 @@ impl<S: Store> Story<'_, S> {
 struct Walked {
     done: usize,
     /// Accounts whose rows are complete as of the account list.
-    sealed: Vec<i64>,
+    exact: Vec<i64>,
+    /// Accounts that used up their share of the time, and those that did not.
+    shares: Vec<(i64, bool)>,
     explained: usize,
     suspect: bool,
     entitlement_over: bool,
@@ -418,6 +478,24 @@ struct Walked {
 }
 
 impl Walked {
+    fn end(&mut self, account: &StoredAccount, end: End) {
+        self.done += 1;
+        self.exact.extend(end.exact.then_some(account.key));
+        self.suspect |= end.suspect;
+        self.note = self.note.or(end.note);
+        if account.hung_at.is_some() {
+            self.shares.push((account.key, false));
+        }
+    }
+
+    fn hung(&mut self, account: &StoredAccount) {
+        self.shares.push((account.key, true));
+        let text = "an account took longer than its share of sync.connection_timeout; what was read of the others is \
+                    kept, and the next pass goes on";
+        let ending = Ending::because(Outcome::Failed, Reason::Timeout, text);
+        self.keep_worst(Ending { hint: Hint::MayBeAway, ..ending });
+    }
+
     /// A rate limit outweighs any other failure; else the first one is told.
     fn keep_worst(&mut self, ending: Ending) {
         let limited = |ending: &Ending| ending.outcome == Outcome::RateLimited;
@@ -427,7 +505,7 @@ impl Walked {
     }
 }
 
-fn needs_user_for_some(consents: &[Consent], refused: bool, now: Timestamp) -> Option<Reason> {
+fn needs_user_for_some(consents: &[&Consent], refused: bool, now: Timestamp) -> Option<Reason> {
     consents.iter().find_map(|consent| match consent.health(now) {
         Health::NeedsUser(reason) => Some(reason),
         Health::PastDate if refused => Some(Reason::ConsentExpired),
@@ -445,7 +523,7 @@ fn sentence(reason: Reason) -> &'static str {
             "Tink shows no accounts where there were some: nothing was removed; the user may have to connect again"
         }
         Reason::MassVanish => {
-            "far more rows are missing than a bank takes back: none was removed until a newer refresh agrees"
+            "rows are missing and the balance or their number speaks against it: none is removed until a newer refresh agrees"
         }
         _ => "see the reason",
     }

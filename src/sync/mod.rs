@@ -7,8 +7,13 @@ mod attempt;
 mod balance;
 pub mod connection;
 pub mod freshen;
+mod judgement;
+#[cfg(test)]
+mod made_up;
+mod pairing;
 pub mod pass;
 pub mod policy;
 pub mod reconcile;
 pub mod rotation;
 mod walk;
+mod words;

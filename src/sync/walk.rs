@@ -1,22 +1,25 @@
-//! One account's transactions, from the first page to the commit that seals the walk. Only a complete
-//! walk of an account with healthy consents removes rows or moves the watermark, and it does so in the
-//! same commit as the last rows (design section 8).
+//! One account's transactions, from the first page to the commit that seals the walk. Only a complete walk
+//! moves the watermark, in the same commit as the last rows; only one of an account with a healthy consent
+//! removes rows that have no successor (design section 8).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::connection::{Story, Trouble};
-use super::reconcile;
+use super::judgement::{self, Judged};
+use super::pairing::{self, ProviderIds, Sides};
+use super::reconcile::{self, Rewritten};
+use super::words::CommonWords;
 use crate::domain::account::Account;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
-use crate::domain::transaction::Status;
-use crate::domain::window::{Window, WindowInput};
+use crate::domain::transaction::{Status, Transaction};
+use crate::domain::window::{Deep, Window, WindowInput};
 use crate::store::{
-    ChangeSet, FetchedRow, LiveQuery, LiveRow, RowCommit, RowQuery, Seal, Store, StoredAccount, StoredRow,
+    FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store, StoredAccount, StoredRow,
     Unreadable,
 };
 use crate::tink::{self, Endpoint, ErrorKind, Record};
@@ -29,6 +32,12 @@ const CHUNK: usize = 250;
 /// when they are read.
 const WHOLE: usize = 160 * 1024 * 1024;
 
+/// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
+const WITHOUT_LIMIT: i64 = 3650;
+
+/// So many rows show which words of an account say nothing.
+const TEXTS: u32 = 400;
+
 /// One account to walk.
 pub struct Walk<'a, S> {
     /// The story it is part of.
@@ -37,15 +46,18 @@ pub struct Walk<'a, S> {
     pub before: Option<&'a StoredAccount>,
     /// The account as stored now.
     pub account: &'a StoredAccount,
-    /// All its consents are healthy.
+    /// At least one of its consents is healthy.
     pub healthy: bool,
 }
 
 /// How a walk ended that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// It was complete, and the account healthy: the rows are Tink's as of the refresh in the account list.
-    pub sealed: bool,
+    /// It was complete, and no missing row is left unjudged: the rows are Tink's as of the refresh in the
+    /// account list.
+    pub exact: bool,
+    /// Rows are missing in a way that was not believed.
+    pub suspect: bool,
     /// A reason that is worth telling although it went well.
     pub note: Option<Reason>,
 }
@@ -55,35 +67,32 @@ pub struct End {
 struct Gathered {
     rows: Vec<FetchedRow>,
     unreadable: Vec<Unreadable>,
-    /// Every id read in this walk, in quarantine or not.
-    ids: HashSet<TransactionId>,
+    /// Every id read in this walk, in quarantine or not, and whether it was booked.
+    ids: HashMap<TransactionId, bool>,
+    /// The bank's own ids, where stored rows may have to be told apart by them.
+    provider_ids: Option<ProviderIds>,
     /// A record's id could not be read, so no row can be said to be missing.
     unnamed: bool,
     /// A record was a transaction.
     readable: bool,
+    /// Distinct rows read.
     rows_read: u64,
+    /// Oldest and newest booked date read.
+    dates: Option<(Date, Date)>,
     /// Bytes of the rows not yet written.
     size: usize,
+    /// What the walk changed of old rows.
+    rewritten: Rewritten,
 }
 
 impl Gathered {
     fn take(&mut self, records: Vec<Record>) {
         for record in records {
             match record {
-                Record::Row { transaction, raw, size } => {
-                    self.readable = true;
-                    self.size += size;
-                    if self.ids.insert(transaction.id.clone()) {
-                        self.rows_read += 1;
-                    } else {
-                        // The later page wins, also over one on which the record could not be read.
-                        self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
-                    }
-                    self.rows.push(FetchedRow { transaction, raw });
-                }
+                Record::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
                 Record::Unreadable { id, reason, raw } => {
                     match &id {
-                        Some(id) => drop(self.ids.insert(id.clone())),
+                        Some(id) => drop(self.ids.entry(id.clone()).or_default()),
                         None => self.unnamed = true,
                     }
                     self.unreadable.push(Unreadable { id, reason, raw });
@@ -91,9 +100,33 @@ impl Gathered {
             }
         }
     }
-}
 
-impl Gathered {
+    fn take_row(&mut self, transaction: Transaction, raw: Option<Box<str>>, size: usize) {
+        self.readable = true;
+        let is_booked = transaction.status == Status::Booked;
+        match self.ids.get_mut(&transaction.id) {
+            // One id, booked and pending in one walk: a booking never becomes a reservation.
+            Some(true) if !is_booked => return,
+            Some(known) => {
+                *known |= is_booked;
+                // The later page wins, also over one on which the record could not be read.
+                self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
+            }
+            None => {
+                self.ids.insert(transaction.id.clone(), is_booked);
+                self.rows_read += 1;
+                if let Some(ids) = &mut self.provider_ids {
+                    ids.add(&transaction);
+                }
+            }
+        }
+        if let Some(date) = transaction.booked_date {
+            self.dates = Some(self.dates.map_or((date, date), |(a, b)| (a.min(date), b.max(date))));
+        }
+        self.size += size;
+        self.rows.push(FetchedRow { transaction, raw });
+    }
+
     fn is_chunk(&self) -> bool {
         self.rows.len() + self.unreadable.len() > CHUNK
     }
@@ -107,11 +140,6 @@ impl Gathered {
         Err(tink::Error::new(ErrorKind::TooLarge, Endpoint::Transactions, detail))
     }
 
-    /// The oldest date among the rows not yet written.
-    fn oldest(&self) -> Option<Date> {
-        self.rows.iter().filter_map(|row| row.transaction.booked_date).min()
-    }
-
     /// Records came, and none of them could be read: such a walk has seen nothing of its window.
     fn is_illegible(&self) -> bool {
         !self.readable && (self.unnamed || !self.ids.is_empty())
@@ -123,24 +151,81 @@ impl Gathered {
     }
 }
 
+/// What a complete walk has found out, beside what it writes.
+struct Found {
+    /// Booked rows of the window that are live and have no successor.
+    booked: usize,
+    gathered: Gathered,
+    /// Stored rows as they were before the changes of this walk that are not committed yet.
+    stored: Vec<StoredRow>,
+}
+
 impl<S: Store> Walk<'_, S> {
     /// Whether the account has to be read at all: one that has not moved is left alone until
     /// `rewalk` or `deep_rewalk` is over.
     pub fn is_due(&self) -> bool {
         let rewalk = self.is_older(self.account.walked_at, self.story.ctx.options.rewalk);
         let unmoved = self.refresh().is_some() && self.refresh() == self.account.walked_refresh;
+        let waits = self.healthy && self.account.absent_from.is_some() && self.has_moved();
         !unmoved
             || rewalk
+            || waits
             || self.is_deep()
-            || self.account.repairing
+            || self.is_full()
             || self.account.complete_through.is_none()
+    }
+
+    /// What an account that is not due has to be told of all the same.
+    pub fn at_rest(&self) -> End {
+        let note = (self.account.unmatched > 0).then_some(Reason::ReconsentUnmatched);
+        End { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
     }
 
     /// Reads all pages and commits.
     pub async fn run(&self) -> Result<End, Trouble> {
         let window = self.window();
-        let mut gathered = Gathered::default();
-        let mut pages = self.story.session.transactions(&self.account.account.id, &window);
+        let mut gathered = self.read(&window, Gathered::default()).await?;
+        let (mut commit, stored) = self.upserts(&mut gathered).await?;
+        if gathered.is_illegible() {
+            self.commit(commit).await?;
+            return Ok(self.at_rest());
+        }
+        let live = self.live_rows(&window).await?;
+        let missing = reconcile::not_returned(&live, &gathered.ids);
+        if missing.is_empty() || !gathered.is_conclusive() {
+            // What shows nothing ends no suspicion and settles nothing.
+            let conclusive = gathered.is_conclusive();
+            let judged = if conclusive { Judged::nothing_missing() } else { self.unjudged() };
+            return self.seal(&window, &gathered, commit, judged, &[], 0).await;
+        }
+        let keys = missing.iter().map(|row| row.key).collect();
+        let mut missing = self.stored(RowQuery::Keys(keys)).await?;
+        let pairs = self.pair(&missing, &commit, &gathered, &stored).await?;
+        let paired: HashMap<i64, bool> =
+            pairs.iter().map(|(key, removal)| (*key, is_reissue(removal))).collect();
+        // Ids of reservations change at many banks; those of bookings should not.
+        let is_news = |row: &StoredRow| reconcile::is_settled(row.transaction.status);
+        let reissued = missing.iter().any(|row| paired.get(&row.key) == Some(&true) && is_news(row));
+        let rematched =
+            missing.iter().filter(|row| self.is_unmatched(row) && paired.contains_key(&row.key)).count();
+        let looked_for = missing.clone();
+        missing.retain(|row| !paired.contains_key(&row.key));
+        commit.changes.remove.extend(pairs);
+        let booked =
+            live.iter().filter(|row| reconcile::is_settled(row.status) && !paired.contains_key(&row.key));
+        let mut candidates: Vec<StoredRow> = missing.clone();
+        candidates.retain(|row| reconcile::is_missing(row, &window, self.account.generation));
+        let mut found = Found { booked: booked.count(), gathered, stored: [stored, looked_for].concat() };
+        let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
+        let (judged, gathered) = (Judged { reissued, ..judged }, found.gathered);
+        self.seal(&window, &gathered, commit, judged, &missing, rematched).await
+    }
+
+    /// Reads all pages of a window, writing what does not have to wait for the end.
+    async fn read(&self, window: &Window, mut gathered: Gathered) -> Result<Gathered, Trouble> {
+        let has_rows = self.account.complete_through.is_some() || self.account.generation > 1;
+        gathered.provider_ids = has_rows.then(ProviderIds::default);
+        let mut pages = self.story.session.transactions(&self.account.account.id, window);
         let mut looped = None;
         loop {
             match pages.next().await {
@@ -163,10 +248,10 @@ impl<S: Store> Walk<'_, S> {
         self.story.tally.add(|counts| counts.fetched += gathered.rows_read);
         match looped {
             Some(error) => {
-                self.flush(&mut gathered).await?;
+                self.keep_loop(&mut gathered).await?;
                 Err(error.into())
             }
-            None => self.seal(&window, gathered).await,
+            None => Ok(gathered),
         }
     }
 
@@ -183,6 +268,11 @@ impl<S: Store> Walk<'_, S> {
         self.is_older(self.account.deep_walked_at, self.story.ctx.options.deep_rewalk)
     }
 
+    /// All of the account is to be read: after a re-consent rows are paired with all there were.
+    fn is_full(&self) -> bool {
+        self.account.repairing || self.account.full_due
+    }
+
     fn is_older(&self, at: Option<Timestamp>, than: jiff::SignedDuration) -> bool {
         // A time ahead of now comes from a clock that was wrong; it does not hold a walk up.
         at.is_none_or(|at| {
@@ -193,16 +283,19 @@ impl<S: Store> Walk<'_, S> {
 
     fn window(&self) -> Window {
         let options = &self.story.ctx.options;
-        // A re-consent's walk is full: rows are paired with all there were.
-        let watermark = self.account.complete_through.filter(|_| !self.account.repairing);
+        let account = self.account;
+        let behind = account.deep_through.or_else(|| account.deep_walked_at.map(day_of));
+        let deep = self.is_deep().then(|| behind.or(account.complete_through)).flatten();
         Window::plan(&WindowInput {
             today: self.story.ctx.clock.today(),
-            watermark,
-            oldest_pending: self.account.oldest_pending,
+            watermark: account.complete_through.filter(|_| !self.is_full()),
+            oldest_pending: account.oldest_pending,
+            // Under an unhealthy consent nothing is judged: reading it again and again would show nothing new.
+            absent_from: account.absent_from.filter(|_| self.healthy && self.refresh().is_some()),
             history_days: options.history_days,
             overlap_days: options.overlap_days,
             lookahead_days: options.lookahead_days,
-            deep: self.is_deep(),
+            deep: deep.map(|behind| Deep { behind, oldest_pending: account.oldest_any_pending }),
         })
     }
 
@@ -212,21 +305,31 @@ impl<S: Store> Walk<'_, S> {
         self.commit(commit).await
     }
 
-    /// What to write of the rows read so far, and what was stored of them. After a re-consent rows of the
-    /// old generation go as soon as their successors come, also those that Tink imports later.
+    /// Writes what an endless list did show. After a re-consent it takes the place of its counterparts, so that
+    /// none shows twice.
+    async fn keep_loop(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
+        let (mut commit, stored) = self.upserts(gathered).await?;
+        if self.account.repairing {
+            let oldest = gathered.dates.map(|(oldest, _)| oldest);
+            let mut old = self.stored(RowQuery::OlderGeneration(oldest)).await?;
+            old.retain(|row| !gathered.ids.contains_key(&row.transaction.id));
+            commit.changes.remove = self.pair(&old, &commit, gathered, &stored).await?;
+        }
+        self.commit(commit).await
+    }
+
+    /// What to write of the rows read so far, and what was stored of them.
     async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), Trouble> {
-        let oldest = gathered.oldest();
         gathered.size = 0;
         let rows = mem::take(&mut gathered.rows);
         let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
         let stored = self.stored(RowQuery::Ids(ids.clone())).await?;
-        let mut changes = reconcile::upserts(&stored, rows, self.account.generation);
-        let arrivals = reconcile::arrivals(&stored, &changes);
-        if self.account.generation > 1 && !arrivals.is_empty() {
-            let mut old = self.stored(RowQuery::OlderGeneration(oldest)).await?;
-            old.retain(|row| !gathered.ids.contains(&row.transaction.id));
-            changes.remove = reconcile::pair_generations(&old, &arrivals, oldest);
-        }
+        let changes = reconcile::upserts(&stored, rows, self.account.generation);
+        let ordinary = self
+            .account
+            .complete_through
+            .map(|date| crate::domain::window::shift(date, -self.story.ctx.options.overlap_days));
+        gathered.rewritten.count(&stored, &changes, ordinary);
         let commit = RowCommit {
             account: self.account.key,
             generation: self.account.generation,
@@ -260,88 +363,150 @@ impl<S: Store> Walk<'_, S> {
         Ok(())
     }
 
-    /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
-    async fn seal(&self, window: &Window, mut gathered: Gathered) -> Result<End, Trouble> {
-        let oldest = gathered.oldest();
-        let (mut commit, stored) = self.upserts(&mut gathered).await?;
-        if !self.healthy || gathered.is_illegible() {
-            self.commit(commit).await?;
-            return Ok(End { sealed: false, note: None });
-        }
-        let live = self.live_rows(window, &commit.changes).await?;
-        let (suspect, settled) = if gathered.is_conclusive() {
-            let absent = reconcile::absent(&live, &gathered.ids, window, self.account.generation);
-            self.judge(&absent, &live, &stored, &mut commit.changes).await?
-        } else {
-            // What shows nothing ends no suspicion either.
-            (self.account.suspect_refresh, false)
-        };
-        let unmatched = self.account.repairing && self.has_unmatched(&live, &commit.changes, oldest);
-        commit.seal = Some(self.proof(window, suspect, settled));
-        self.commit(commit).await?;
-        let note = match suspect {
-            Some(_) => Some(Reason::MassVanish),
-            None => unmatched.then_some(Reason::ReconsentUnmatched),
-        };
-        Ok(End { sealed: true, note })
+    /// The live rows of the window.
+    async fn live_rows(&self, window: &Window) -> Result<Vec<LiveRow>, Trouble> {
+        let query = LiveQuery { account: self.account.key, window: *window };
+        Ok(self.story.ctx.store.live_rows(query).await?)
     }
 
-    /// Removes what is absent if nothing forbids it. Returns since which refresh too much is missing,
-    /// and whether no absent row is left to be judged by a later walk.
+    /// Successors of missing rows among those that are new in this walk or arrived since the last one that was
+    /// judged. A successor proves itself: this needs no healthy consent and no second look.
+    async fn pair(
+        &self,
+        missing: &[StoredRow],
+        commit: &RowCommit,
+        gathered: &Gathered,
+        stored: &[StoredRow],
+    ) -> Result<Vec<(i64, Removal)>, Trouble> {
+        let reach = gathered.dates.map(|(oldest, _)| oldest);
+        let in_reach = |row: &&StoredRow| {
+            let date = row.transaction.booked_date;
+            row.generation == self.account.generation || date.is_none_or(|date| Some(date) >= reach)
+        };
+        let old: Vec<StoredRow> = missing.iter().filter(in_reach).cloned().collect();
+        let unsealed = self.stored(RowQuery::Unsealed).await?;
+        let taken = reconcile::successors_of(&commit.changes.remove);
+        let still_missing: HashSet<&TransactionId> = old.iter().map(|row| &row.transaction.id).collect();
+        let mut new = reconcile::arrivals(stored, &commit.changes);
+        new.extend(unsealed.iter().map(|row| &row.transaction));
+        new.retain(|row| !taken.contains(&row.id) && !still_missing.contains(&row.id));
+        if old.is_empty() || new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let common = self.common_words(&old, &new).await?;
+        let none = ProviderIds::default();
+        let ids = gathered.provider_ids.as_ref().unwrap_or(&none);
+        Ok(pairing::pair(&Sides {
+            old: &old,
+            new: &new,
+            generation: self.account.generation,
+            ids,
+            common: &common,
+        }))
+    }
+
+    /// The words that say nothing in this account; looked for only where a reservation may have been booked.
+    async fn common_words(&self, old: &[StoredRow], new: &[&Transaction]) -> Result<CommonWords, Trouble> {
+        let amounts: HashSet<&str> = new.iter().map(|row| row.money.amount.as_str()).collect();
+        let may_be_booked = |row: &StoredRow| {
+            row.transaction.status == Status::Pending
+                && amounts.contains(row.transaction.money.amount.as_str())
+        };
+        if !old.iter().any(may_be_booked) {
+            return Ok(CommonWords::default());
+        }
+        let newest = self.stored(RowQuery::Newest(TEXTS)).await?;
+        let texts = newest.iter().map(|row| row.transaction.text()).chain(new.iter().map(|row| row.text()));
+        Ok(CommonWords::of(texts))
+    }
+
+    /// Removes what is missing without a successor if nothing forbids it.
     async fn judge(
         &self,
-        absent: &[&LiveRow],
-        live: &[LiveRow],
-        stored: &[StoredRow],
-        changes: &mut ChangeSet,
-    ) -> Result<(Option<Timestamp>, bool), Trouble> {
-        if absent.is_empty() {
-            return Ok((None, true));
+        missing: &mut Vec<StoredRow>,
+        commit: &mut RowCommit,
+        found: &mut Found,
+    ) -> Result<Judged, Trouble> {
+        if missing.is_empty() {
+            return Ok(Judged::nothing_missing());
         }
-        let too_many = reconcile::too_many(absent, live);
-        if too_many && !self.is_second_look() {
-            return Ok((self.refresh(), false));
+        if !self.healthy || !self.has_moved() {
+            return Ok(Judged::waits(missing, self.unjudged()));
         }
-        if !self.has_moved() || !self.stands_still().await? {
-            return Ok((self.account.suspect_refresh.filter(|_| too_many), false));
+        if missing.iter().any(|row| reconcile::is_settled(row.transaction.status)) {
+            let conclusive = self.look_again(missing, commit, found).await?;
+            if missing.is_empty() {
+                return Ok(Judged::nothing_missing());
+            }
+            if !conclusive {
+                return Ok(Judged::waits(missing, self.unjudged()));
+            }
         }
-        let keys = absent.iter().map(|row| row.key).collect();
-        self.remove(changes, self.stored(RowQuery::Keys(keys)).await?, stored).await?;
-        Ok((None, changes.missed.is_empty()))
+        let refresh = self.refresh();
+        let mut ledgers = self.story.ctx.store.ledgers(vec![self.account.key]).await?;
+        for ledger in &mut ledgers {
+            judgement::count(ledger, &commit.changes, &found.stored);
+        }
+        let look = judgement::Look {
+            booked: found.booked,
+            ledger: ledgers.first(),
+            stand: self.account.stand.as_ref(),
+            suspected: self.account.suspect_refresh.is_some_and(|at| refresh.is_some_and(|now| now > at)),
+        };
+        if look.is_suspicious(missing) {
+            commit.changes.missed.extend(missing.iter().map(|row| row.key));
+            return Ok(Judged::suspicious(missing, refresh));
+        }
+        if !self.stands_still().await? {
+            return Ok(Judged::waits(missing, self.unjudged()));
+        }
+        for row in &*missing {
+            if reconcile::is_ripe(row) {
+                commit.changes.remove.push((row.key, Removal::Vanished));
+            } else {
+                commit.changes.missed.push(row.key);
+            }
+        }
+        Ok(Judged::nothing_missing())
     }
 
-    /// The live rows of the window, less those this commit already replaces.
-    async fn live_rows(&self, window: &Window, changes: &ChangeSet) -> Result<Vec<LiveRow>, Trouble> {
-        let query = LiveQuery { account: self.account.key, window: *window };
-        let mut live = self.story.ctx.store.live_rows(query).await?;
-        let replaced: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
-        live.retain(|row| !replaced.contains(&row.key));
-        Ok(live)
-    }
-
-    async fn remove(
+    /// Walks the account once more, without date limits, before a booked row is said to be gone: it may have
+    /// moved to another date, or between two pages. Leaves in `missing` what that walk does not show either, and
+    /// says whether it can tell.
+    async fn look_again(
         &self,
-        changes: &mut ChangeSet,
-        absent: Vec<StoredRow>,
-        stored: &[StoredRow],
-    ) -> Result<(), Trouble> {
-        let mut arrivals = Vec::new();
-        if absent.iter().any(|row| row.transaction.status == Status::Pending) {
-            arrivals =
-                self.stored(RowQuery::Unsealed).await?.into_iter().map(|row| row.transaction).collect();
-            let taken = reconcile::successors_of(&changes.remove);
-            let new = reconcile::arrivals(stored, changes).into_iter();
-            arrivals.extend(new.filter(|row| !taken.contains(&row.id)).cloned());
+        missing: &mut Vec<StoredRow>,
+        commit: &mut RowCommit,
+        found: &mut Found,
+    ) -> Result<bool, Trouble> {
+        let options = &self.story.ctx.options;
+        let ahead = options.lookahead_days.max(WITHOUT_LIMIT);
+        let window = Window::all(self.story.ctx.clock.today(), options.history_days, ahead);
+        let mut again = self.read(&window, Gathered::default()).await?;
+        // Counted once, whichever walk read it.
+        let twice = again.ids.keys().filter(|id| found.gathered.ids.contains_key(*id)).count() as u64;
+        self.story.tally.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
+        let (more, stored) = self.upserts(&mut again).await?;
+        found.stored.extend(stored);
+        commit.changes.supersede(more.changes, |id| again.ids.contains_key(id));
+        commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains_key(id)));
+        commit.unreadable.extend(more.unreadable);
+        commit.readable.extend(more.readable);
+        if again.is_illegible() || !again.is_conclusive() {
+            return Ok(false);
         }
-        let removals = reconcile::removals(&absent, &arrivals);
-        changes.remove.extend(removals.remove);
-        changes.missed.extend(removals.missed);
-        Ok(())
+        missing.retain(|row| !again.ids.contains_key(&row.transaction.id));
+        let pairs = self.pair(missing, commit, &again, &found.stored).await?;
+        let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
+        missing.retain(|row| !paired.contains(&row.key));
+        commit.changes.remove.extend(pairs);
+        Ok(true)
     }
 
-    /// Whether Tink has looked at the bank again since the stored rows were known to be complete.
+    /// Whether Tink has looked at the bank again since missing rows were judged.
     fn has_moved(&self) -> bool {
-        let before = self.account.walked_refresh.or_else(|| self.before?.account.last_refreshed);
+        let judged = self.account.judged_refresh.or(self.account.walked_refresh);
+        let before = judged.or_else(|| self.before?.account.last_refreshed);
         matches!((before, self.refresh()), (Some(before), Some(now)) if now > before)
     }
 
@@ -352,35 +517,88 @@ impl<S: Store> Walk<'_, S> {
         Ok(ours.is_some_and(|account| account.last_refreshed == self.refresh()))
     }
 
-    /// Whether rows were missing in masses before, at an older refresh.
-    fn is_second_look(&self) -> bool {
-        matches!((self.account.suspect_refresh, self.refresh()), (Some(first), Some(now)) if now > first)
+    /// A walk that could not judge leaves open what was open.
+    fn unjudged(&self) -> Judged {
+        Judged::open(self.account.suspect_refresh, self.account.absent_from)
     }
 
-    fn has_unmatched(&self, live: &[LiveRow], changes: &ChangeSet, oldest: Option<Date>) -> bool {
-        let removed: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
-        let touched: HashSet<i64> =
-            changes.touch.iter().copied().chain(changes.update.iter().map(|(key, _)| *key)).collect();
-        live.iter().any(|row| {
-            row.generation < self.account.generation
-                && !removed.contains(&row.key)
-                && !touched.contains(&row.key)
-                && row.booked_date.is_some_and(|date| oldest.is_some_and(|oldest| date >= oldest))
+    /// Whether it is a booked row from before a re-consent whose counterpart is looked for.
+    fn is_unmatched(&self, row: &StoredRow) -> bool {
+        row.generation < self.account.generation
+            && reconcile::is_settled(row.transaction.status)
+            && row
+                .transaction
+                .booked_date
+                .zip(self.account.unmatched_from)
+                .is_some_and(|(date, from)| date >= from)
+    }
+
+    /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
+    async fn seal(
+        &self,
+        window: &Window,
+        gathered: &Gathered,
+        mut commit: RowCommit,
+        judged: Judged,
+        missing: &[StoredRow],
+        rematched: usize,
+    ) -> Result<End, Trouble> {
+        let account = self.account;
+        let oldest = gathered.dates.map(|(oldest, _)| oldest);
+        let (unmatched_from, unmatched) = if account.repairing {
+            let left = |row: &&StoredRow| {
+                row.generation < account.generation
+                    && reconcile::is_settled(row.transaction.status)
+                    && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
+            };
+            let left = missing.iter().filter(left).count() as u64;
+            (oldest.filter(|_| left > 0), left)
+        } else {
+            let left = account.unmatched.saturating_sub(rematched as u64);
+            (account.unmatched_from.filter(|_| left > 0), left)
+        };
+        let covers = account.absent_from.is_none_or(|date| window.covers(date));
+        let judged = if covers { judged } else { judged.and(self.unjudged()) };
+        let watermark = self.watermark(gathered);
+        let is_deep = window.from.is_none() || self.is_deep() || self.is_full();
+        let rewritten = self.is_deep() && !self.is_full() && gathered.rewritten.is_history_rewritten();
+        commit.seal = Some(Seal {
+            watermark,
+            refresh: self.refresh(),
+            at: self.story.now(),
+            deep: watermark.or(account.complete_through).filter(|_| is_deep),
+            suspect: judged.suspect,
+            absent_from: judged.absent_from,
+            judged: judged.complete,
+            full_due: rewritten || (gathered.rewritten.currency && !self.is_full()),
+            reissued: judged.reissued || (account.reissued && !self.has_moved()),
+            unmatched_from,
+            settled: gathered.is_conclusive(),
+        });
+        self.commit(commit).await?;
+        let told = judged.reissued && !account.reissued;
+        let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
+        Ok(End {
+            exact: judged.suspect.is_none() && judged.absent_from.is_none(),
+            suspect: judged.suspect.is_some(),
+            note: note.or(told.then_some(Reason::IdsReissued)),
         })
     }
 
-    fn proof(&self, window: &Window, suspect: Option<Timestamp>, settled: bool) -> Seal {
+    /// Through which date the history is complete: as of the refresh, else as of the newest booking.
+    fn watermark(&self, gathered: &Gathered) -> Option<Date> {
         let today = self.story.ctx.clock.today();
-        let refreshed = self.refresh().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
-        Seal {
-            watermark: refreshed.map(|date| date.min(today)),
-            refresh: self.refresh(),
-            at: self.story.now(),
-            deep: window.from.is_none() || self.is_deep(),
-            suspect,
-            settled,
-        }
+        let newest = || gathered.dates.map(|(_, newest)| newest);
+        self.refresh().map(day_of).or_else(newest).map(|date| date.min(today))
     }
+}
+
+fn day_of(at: Timestamp) -> Date {
+    at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
+}
+
+fn is_reissue(removal: &Removal) -> bool {
+    matches!(removal, Removal::Replaced { rule: "reissued", .. })
 }
 
 #[cfg(test)]

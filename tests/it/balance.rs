@@ -171,11 +171,13 @@ fn history_that_grows_is_no_difference() {
 
 #[test]
 fn rows_missing_in_masses_are_no_difference_while_none_is_removed() {
-    let sam = Sam::with(holding(at(1, many("r", 60, -2)), 100_000));
-    sam.pass(holding(at(2, many("r", 9, -2)), 100_000)).expect(10);
+    let rows = |count: u32| [many("r", count, -2), vec![booked("today", 0, "-5", "TRAM")]].concat();
+    let sam = Sam::with(holding(at(1, many("r", 60, -2)), 100_005));
+    sam.pass(holding(at(2, rows(60)), 100_000)).expect(0);
+    sam.pass(holding(at(3, rows(9)), 100_000)).expect(10);
     assert_proven(&sam);
     // Removed because a second refresh agrees: the balance does not.
-    sam.pass(holding(at(3, many("r", 9, -2)), 100_000)).expect(0);
+    sam.pass(holding(at(4, rows(9)), 100_000)).expect(0);
     let gone: i64 = (9..60).map(|n| 1000 + n).sum();
     assert_eq!(judged(&sam), words("differs", None, Some(&format!("-{}.{:02}", gone / 100, gone % 100))));
 }
@@ -266,8 +268,7 @@ fn what_cannot_be_proven_says_why() {
         assert_proven(&sam);
     }
     let sick = consent_with(at(1, many("r", 3, -2)), "status", "TEMPORARY_ERROR");
-    let sam = Sam::with(sick);
-    assert_eq!(judged(&sam), words("unprovable", Some("not_walked"), None));
+    assert_proven(&Sam::with(sick));
 }
 
 #[test]

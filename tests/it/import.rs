@@ -108,14 +108,14 @@ fn ids_that_have_changed_since_are_replaced_one_by_one() {
 }
 
 #[test]
-fn a_row_that_tink_does_not_give_is_kept_and_told_of_once() {
+fn a_row_that_tink_does_not_give_is_kept_and_told_of_until_it_is_resolved() {
     let sam = Sam::new();
     let mut old = three("x");
     old.push(booked("lonely", -2, "-700", "RENT"));
     import(&sam, &old);
     ended(sam.pass(at(1, three("x"))), 0, "synced", Some("reconsent_unmatched"));
     for n in 2..5 {
-        ended(sam.pass(at(n, three("x"))), 0, "unchanged", None);
+        ended(sam.pass(at(n, three("x"))), 0, "unchanged", Some("reconsent_unmatched"));
     }
     assert_eq!(sam.fate("lonely"), Fate::live());
 }

@@ -110,7 +110,12 @@ fn commit(account: i64) -> RowCommit {
         watermark: Some("2026-06-01".parse().unwrap()),
         refresh: Some(now()),
         at: now(),
-        deep: true,
+        deep: Some("2026-06-01".parse().unwrap()),
+        absent_from: None,
+        judged: true,
+        full_due: false,
+        reissued: false,
+        unmatched_from: None,
         suspect: None,
         settled: true,
     };

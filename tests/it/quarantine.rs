@@ -5,7 +5,7 @@ use tink_sandbox::{Action, Endpoint, Fault, PageShape, Script, ScriptRow};
 use tink_sync::failpoint::{self, Side};
 
 use crate::harness::{Ran, until, was_killed};
-use crate::scripted::{A1, Fate, SAM, Sam, at, booked, day, ended, many, refresh};
+use crate::scripted::{A1, Fate, SAM, Sam, at, booked, day, ended, many, refresh, still};
 
 /// The row without its amount.
 fn broken(row: ScriptRow) -> ScriptRow {
@@ -126,13 +126,13 @@ fn an_unreadable_record_with_an_id_blocks_no_removal() {
 
 #[test]
 fn an_unreadable_id_ends_no_suspicion() {
-    let sam = Sam::with(at(1, many("r", 60, -2)));
-    ended(sam.pass(at(2, many("r", 5, -2))), 10, "partial", Some("mass_vanish"));
+    let sam = Sam::with(still(1, many("r", 60, -2)));
+    ended(sam.pass(still(2, many("r", 5, -2))), 10, "partial", Some("mass_vanish"));
     let mut rows = many("r", 5, -2);
     rows.push(nameless(-2));
-    ended(sam.pass(at(3, rows)), 10, "partial", Some("mass_vanish"));
+    ended(sam.pass(still(3, rows)), 10, "partial", Some("mass_vanish"));
     assert_eq!(sam.live().len(), 60);
-    ended(sam.pass(at(4, many("r", 5, -2))), 0, "synced", None);
+    ended(sam.pass(still(4, many("r", 5, -2))), 0, "synced", None);
     assert_eq!(sam.live().len(), 5);
 }
 

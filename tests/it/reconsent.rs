@@ -97,7 +97,10 @@ fn a_booked_row_without_a_counterpart_is_kept_and_told_of() {
     let sam = Sam::with(one(1, "old", rows));
     ended(sam.pass(one(2, "new", three("y", "new"))), 0, "synced", Some("reconsent_unmatched"));
     assert_eq!(sam.fate("lonely"), Fate::live());
-    ended(sam.pass(one(3, "new", three("y", "new"))), 0, "unchanged", None);
+    ended(sam.pass(one(3, "new", three("y", "new"))), 0, "unchanged", Some("reconsent_unmatched"));
+    // Also where the account has not moved and is not read.
+    ended(sam.again(), 0, "unchanged", Some("reconsent_unmatched"));
+    assert!(sam.asked("/transactions?").is_empty());
     assert_eq!(sam.fate("lonely"), Fate::live());
 }
 
@@ -177,12 +180,26 @@ fn two_ids_present_at_once_are_never_merged() {
 }
 
 #[test]
-fn another_type_currency_or_number_is_another_account() {
-    let changes: [fn(&mut Value); 3] = [
+fn an_iban_that_is_unique_on_both_sides_decides_alone() {
+    let changes: [fn(&mut Value); 5] = [
         |account| account["type"] = "SAVINGS".into(),
+        |account| account["type"] = "UNDEFINED".into(),
+        |account| account["type"] = Value::Null,
+        |account| account["balances"] = Value::Null,
         |account| account["balances"]["booked"]["amount"]["currencyCode"] = "USD".into(),
-        |account| account["identifiers"]["iban"]["iban"] = "PL00".into(),
     ];
+    for change in changes {
+        let sam = Sam::with(one(1, "old", three("x", "old")));
+        let mut script = one(2, "new", three("y", "new"));
+        change(&mut script.accounts[0]);
+        sam.pass(script).expect(0);
+        assert_eq!((keys(&sam), sam.live()), (1, vec!["y1".to_owned(), "y2".to_owned(), "y3".to_owned()]));
+    }
+}
+
+#[test]
+fn another_number_is_another_account() {
+    let changes: [fn(&mut Value); 1] = [|account| account["identifiers"]["iban"]["iban"] = "PL00".into()];
     for change in changes {
         let sam = Sam::with(one(1, "old", three("x", "old")));
         let mut script = one(2, "new", three("y", "new"));

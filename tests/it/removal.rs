@@ -4,7 +4,7 @@ use tink_sandbox::script::consent;
 use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow, Times};
 
 use crate::scripted::{
-    Fate, SAM, Sam, at, booked, consent_with, day, ended, holding, many, millis, pending, undated,
+    Fate, SAM, Sam, at, booked, consent_with, day, ended, many, millis, pending, still, undated,
 };
 
 /// A row that stays and one that goes.
@@ -32,15 +32,15 @@ fn the_account_list_is_read_again_only_if_something_would_go() {
     sam.pass(at(2, before())).expect(0);
     assert_eq!(sam.asked("/accounts?").len(), 1);
     // The fee is paid back: the balance agrees, so nothing else is a reason to look again.
-    sam.pass(holding(after(3), 100_200)).expect(0);
-    assert_eq!(sam.asked("/accounts?").len(), 2);
+    sam.pass(after(3)).expect(0);
+    assert_eq!((sam.asked("/accounts?").len(), sam.asked("/transactions?").len()), (2, 2));
 }
 
 #[test]
 fn nothing_is_removed_while_the_refresh_has_not_moved() {
     let sam = Sam::new().set("sync.rewalk", "\"0s\"");
     sam.pass(at(1, before())).expect(0);
-    ended(sam.pass(after(1)), 0, "unchanged", None);
+    ended(sam.pass(after(1)), 0, "synced", None);
     assert_eq!(sam.asked("/transactions?").len(), 1);
     assert_eq!(sam.fate("goes"), Fate::live());
     sam.pass(after(2)).expect(0);
@@ -70,20 +70,19 @@ fn nothing_is_removed_if_the_account_says_no_refresh() {
 fn nothing_is_removed_if_the_account_was_refreshed_during_the_walk() {
     let sam = Sam::with(at(1, before()));
     sam.0.sandbox.on_page(SAM, 1, after(3));
-    ended(sam.pass(after(2)), 0, "unchanged", None);
+    ended(sam.pass(after(2)), 0, "synced", None);
     assert_eq!(sam.fate("goes"), Fate::live());
     ended(sam.again(), 0, "synced", None);
     assert_eq!(sam.fate("goes"), Fate::vanished());
 }
 
 #[test]
-fn a_successor_is_remembered_if_the_account_was_refreshed_during_the_walk() {
+fn a_successor_proves_itself_though_the_account_was_refreshed_during_the_walk() {
     let sam = Sam::with(at(1, [pending("p", 1, "-250", "COFFEE")]));
     let booked = [booked("b", 0, "-250", "COFFEE")];
     sam.0.sandbox.on_page(SAM, 1, at(3, booked.clone()));
     sam.pass(at(2, booked)).expect(0);
-    assert_eq!(sam.live(), ["b", "p"]);
-    sam.again().expect(0);
+    assert_eq!(sam.live(), ["b"]);
     assert_eq!(sam.fate("p"), Fate::replaced("b", "pending_booked:amount+date+same_text"));
 }
 
@@ -112,26 +111,29 @@ fn invariant_02_nothing_is_removed_under_a_consent_that_is_not_updated() {
 fn nothing_is_removed_under_a_consent_that_is_past_its_date() {
     let sam = Sam::with(at(1, before()));
     let late = consent_with(after(2), "sessionExpiryDate", millis(-1));
-    ended(sam.pass(late), 0, "unchanged", None);
+    ended(sam.pass(late), 0, "synced", None);
     assert_eq!(sam.fate("goes"), Fate::live());
     sam.pass(consent_with(after(3), "sessionExpiryDate", millis(90))).expect(0);
     assert_eq!(sam.fate("goes"), Fate::vanished());
 }
 
 #[test]
-fn nothing_is_removed_if_one_of_two_consents_of_the_account_is_unwell() {
-    let two = |mut script: Script, status: &str| {
+fn an_account_is_as_well_as_its_best_consent() {
+    let two = |mut script: Script, first: &str, second: &str| {
         script.consents.push(consent("second", &["a1"]));
-        script.consents[1]["status"] = status.into();
+        script.consents[0]["status"] = first.into();
+        script.consents[1]["status"] = second.into();
         script
     };
-    let sam = Sam::with(two(at(1, before()), "UPDATED"));
+    let sam = Sam::with(two(at(1, before()), "UPDATED", "UPDATED"));
     assert_eq!(sam.account("a1", "json_array_length(credentials_ids)").as_deref(), Some("2"));
-    sam.pass(two(after(2), "TEMPORARY_ERROR")).expect(0);
+    sam.pass(two(after(2), "TEMPORARY_ERROR", "TEMPORARY_ERROR")).expect(0);
     assert_eq!(sam.fate("goes"), Fate::live());
-    sam.pass(two(after(3), "UPDATED")).expect(0);
-    assert_eq!(sam.fate("goes"), Fate::vanished());
-    assert_eq!(sam.live(), ["stays"]);
+    for (n, unwell) in [(3, "SESSION_EXPIRED"), (4, "TEMPORARY_ERROR")] {
+        let sam = Sam::with(two(at(1, before()), "UPDATED", "UPDATED"));
+        sam.pass(two(after(n), unwell, "UPDATED")).expect(0);
+        assert_eq!(sam.fate("goes"), Fate::vanished(), "{unwell}");
+    }
 }
 
 #[test]
@@ -189,7 +191,7 @@ fn a_row_without_a_date_goes_after_two_complete_walks_with_newer_refreshes() {
     let sam = Sam::new().set("sync.rewalk", "\"0s\"");
     let stays = booked("stays", -1, "-100", "TRAM");
     sam.pass(at(1, [stays.clone(), undated("goes", "BOOKED", "-200", "FEE")])).expect(0);
-    ended(sam.pass(after(2)), 0, "unchanged", None);
+    ended(sam.pass(after(2)), 0, "synced", None);
     assert_eq!(sam.fate("goes"), Fate::live());
     sam.pass(after(2)).expect(0);
     assert_eq!(sam.fate("goes"), Fate::live(), "the same refresh says nothing new");
@@ -235,12 +237,77 @@ fn a_successor_is_not_given_twice_over_several_passes() {
 
 #[test]
 fn an_empty_list_never_removes_anything() {
-    let sam = Sam::with(at(1, before()));
+    let sam = Sam::with(still(1, before()));
     for n in 2..5 {
-        ended(sam.pass(at(n, [])), 0, "unchanged", None);
+        ended(sam.pass(still(n, [])), 0, "unchanged", None);
     }
     assert_eq!(sam.live(), ["goes", "stays"]);
     assert_eq!(sam.account("a1", "complete_through"), Some(day(0).to_string()));
     sam.pass(after(5)).expect(0);
     assert_eq!(sam.fate("goes"), Fate::vanished());
+}
+
+#[test]
+fn a_row_that_moved_to_another_date_is_no_missing_row() {
+    // Tink's own filters do not find it by its old date any more.
+    let stays = booked("stays", -1, "-100", "TRAM");
+    let rows = |near: i64, far: i64| {
+        [stays.clone(), booked("late", far, "-200", "RENT"), booked("back", near, "-300", "FEE")]
+    };
+    let sam = Sam::with(at(1, rows(-5, 40)));
+    let seq = sam.seq("late");
+    let ran = ended(sam.pass(at(2, rows(-60, 460))), 0, "synced", None);
+    assert_eq!((ran.total("removed"), ran.total("updated")), (0, 2));
+    assert_eq!(
+        (sam.row("late", "booked_date"), sam.row("back", "booked_date")),
+        (day(460).to_string(), day(-60).to_string())
+    );
+    assert!(sam.seq("late") > seq);
+    assert_eq!(sam.live(), ["back", "late", "stays"]);
+    let asked = sam.asked("/transactions?");
+    assert_eq!(asked.len(), 2);
+    assert!(!asked[1].contains("bookedDateGte"), "the second walk has no lower limit: {}", asked[1]);
+    // Looking twice is for bookings that would go; an ordinary day costs no more than before.
+    sam.pass(at(3, rows(-60, 460))).expect(0);
+    assert_eq!(sam.asked("/transactions?").len(), 1);
+}
+
+#[test]
+fn reservations_go_without_a_second_walk() {
+    let sam = Sam::with(at(1, [booked("stays", -1, "-100", "TRAM"), pending("p", 1, "-250", "COFFEE")]));
+    ended(sam.pass(after(2)), 0, "synced", None);
+    assert_eq!((sam.fate("p"), sam.asked("/transactions?").len()), (Fate::vanished(), 1));
+}
+
+#[test]
+fn a_second_walk_that_fails_removes_nothing_and_moves_nothing() {
+    let sam = Sam::with(at(1, before()));
+    sam.0
+        .sandbox
+        .fault(Fault::new(Action::status(500)).at(Endpoint::Transactions).nth(2).times(Times::Forever));
+    sam.pass(after(2)).expect(10);
+    assert_eq!(sam.fate("goes"), Fate::live());
+    sam.0.sandbox.clear_faults();
+    ended(sam.again(), 0, "synced", None);
+    assert_eq!(sam.fate("goes"), Fate::vanished());
+}
+
+#[test]
+fn pendings_pair_with_their_bookings_under_any_consent() {
+    let unwell: [fn(Script) -> Script; 4] = [
+        |script| consent_with(script, "status", "TEMPORARY_ERROR"),
+        |script| consent_with(script, "sessionExpiryDate", millis(-1)),
+        |script| Script { consents: Vec::new(), ..script },
+        |mut script| {
+            script.accounts[0].as_object_mut().unwrap().remove("dates");
+            script
+        },
+    ];
+    for (n, change) in unwell.into_iter().enumerate() {
+        let stays = || booked("stays", -1, "-100", "TRAM");
+        let sam = Sam::with(change(at(1, [stays(), pending("p", 1, "-250", "COFFEE")])));
+        sam.pass(change(at(2, [stays(), booked("b", 0, "-250", "COFFEE")]))).expect(0);
+        assert_eq!(sam.fate("p").by.as_deref(), Some("b"), "{n}");
+        assert_eq!(sam.live(), ["b", "stays"], "{n}");
+    }
 }

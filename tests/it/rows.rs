@@ -148,7 +148,7 @@ fn a_pending_that_is_issued_anew_is_replaced_by_the_new_one() {
 #[test]
 fn a_booked_successor_is_preferred_to_a_pending_one() {
     let sam = Sam::with(at(1, [pending("p", 1, "-250", "COFFEE")]));
-    sam.pass(at(2, [pending("q", 1, "-250", "COFFEE"), booked("b", -1, "-250", "COFFEE")])).expect(0);
+    sam.pass(at(2, [pending("q", 2, "-250", "COFFEE"), booked("b", 0, "-250", "COFFEE")])).expect(0);
     assert_eq!(sam.fate("p").by.as_deref(), Some("b"));
 }
 

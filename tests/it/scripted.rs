@@ -50,9 +50,22 @@ pub fn many(name: &str, count: u32, offset: i64) -> Vec<ScriptRow> {
     (0..count).map(row).collect()
 }
 
-/// Sam's one account as of the nth refresh.
+/// Sam's one account as of the nth refresh; its balance moves with the booked rows, as at a bank.
 pub fn at(n: u32, rows: impl Into<Vec<ScriptRow>>) -> Script {
+    let rows = rows.into();
+    let cents = rows.iter().filter(|row| row.status == "BOOKED").filter_map(cents).sum::<i64>();
+    holding(Script::simple(A1, &refresh(n), rows), 100_000 + cents)
+}
+
+/// The same of a bank whose balance does not move.
+pub fn still(n: u32, rows: impl Into<Vec<ScriptRow>>) -> Script {
     Script::simple(A1, &refresh(n), rows.into())
+}
+
+/// The amount of a row of two decimals.
+fn cents(row: &ScriptRow) -> Option<i64> {
+    let element: Value = serde_json::from_str(&row.json).ok()?;
+    element["amount"]["value"]["unscaledValue"].as_str()?.parse().ok()
 }
 
 /// The same script whose first account holds so many cents.

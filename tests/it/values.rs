@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tink_sandbox::ScriptRow;
 
-use crate::scripted::{A1, Fate, Sam, at, booked, day, ended};
+use crate::scripted::{A1, Fate, Sam, at, booked, day, ended, still};
 
 fn amount(id: &str, unscaled: &str, scale: &str, currency: &str) -> ScriptRow {
     ScriptRow::with(id, A1, Some(day(-1)), "BOOKED", [unscaled, scale, currency], id)
@@ -45,10 +45,10 @@ fn amounts_of_every_scale_and_size_are_exact() {
 
 #[test]
 fn the_same_amount_at_another_scale_is_no_change() {
-    let sam = Sam::with(at(1, [amount("t", "2308", "0", "EUR"), amount("zero", "0", "0", "EUR")]));
+    let sam = Sam::with(still(1, [amount("t", "2308", "0", "EUR"), amount("zero", "0", "0", "EUR")]));
     let before = (sam.seq("t"), sam.seq("zero"), sam.row("t", "changed_run"));
     let rows = [amount("t", "23080", "1", "EUR"), amount("zero", "-000", "2", "EUR")];
-    let ran = ended(sam.pass(at(2, rows)), 0, "unchanged", None);
+    let ran = ended(sam.pass(still(2, rows)), 0, "unchanged", None);
     assert_eq!((ran.total("updated"), ran.total("added"), ran.total("removed")), (0, 0, 0));
     assert_eq!((sam.seq("t"), sam.seq("zero"), sam.row("t", "changed_run")), before);
 }

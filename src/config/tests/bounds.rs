@@ -35,7 +35,7 @@ fn durations_have_bounds() {
 fn days_have_bounds() {
     bounded("sync.history", ["'1d'", "'36500d'"], &["'0s'", "'36501d'"]);
     bounded("sync.overlap", ["'7d'", "'365d'"], &["'6d'", "'366d'"]);
-    bounded("sync.lookahead", ["'0d'", "'365d'"], &["'366d'"]);
+    bounded("sync.lookahead", ["'0d'", "'3650d'"], &["'3651d'"]);
     bounded("report.history", ["'7d'", "'36500d'"], &["'6d'", "'36501d'"]);
     assert_eq!(
         message("consent.warn = ['1d', '366d']"),

@@ -23,7 +23,7 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(store.url, StoreUrl::Sqlite("/var/lib/tink-sync/tink-sync.db".into()));
     assert!(source.view.is_none() && source.database.is_none());
     assert_eq!((sync.min_interval, sync.deadline), (Duration::from_hours(5), Duration::from_hours(5)));
-    assert_eq!((sync.history_days, sync.overlap_days, sync.lookahead_days), (None, 14, 45));
+    assert_eq!((sync.history_days, sync.overlap_days, sync.lookahead_days), (None, 14, 400));
     assert_eq!((sync.rewalk, sync.deep_rewalk), (Duration::from_hours(24), Duration::from_hours(168)));
     assert_eq!(
         (sync.connection_timeout, sync.outage_patience, sync.keep_raw),

@@ -46,7 +46,13 @@ impl Account {
             }
         }
         let balance = Some(money(self.balance, "EUR"));
-        Books { balance, refresh: Some(at(self.n)), sums, quarantined: self.quarantined }
+        Books {
+            balance,
+            refresh: Some(at(self.n)),
+            sums,
+            ahead: Sums::default(),
+            quarantined: self.quarantined,
+        }
     }
 
     /// A refresh later.
@@ -82,7 +88,7 @@ fn each_fault_is_seen_to_the_cent_and_ends_when_it_is_mended() {
             "a doubled row",
             |a| a.rows.push(a.rows[0]),
             |a| {
-                a.rows.remove(3);
+                a.rows.remove(4);
             },
             "5",
         ),
@@ -104,6 +110,7 @@ fn each_fault_is_seen_to_the_cent_and_ends_when_it_is_mended() {
     ];
     for (name, make, mend, difference) in faults {
         let mut account = Account::new(100_000, &[-500, -700, 30]);
+        account.book(-20, 11);
         account.assert_proven();
         make(&mut account);
         account.judge();
@@ -268,6 +275,106 @@ fn words_of_the_store_read_back() {
     for doubt in Doubt::ALL {
         assert_eq!(Doubt::parse(doubt.as_str()), Some(doubt));
     }
+    for convention in [Convention::Usual, Convention::DebtPositive] {
+        assert_eq!(Convention::parse(convention.as_str()), Some(convention));
+    }
+    assert_eq!((Doubt::parse("x"), Convention::parse("x")), (None, None));
+}
+
+#[test]
+fn a_debt_that_is_stated_as_a_positive_number_is_recognised_and_kept() {
+    let mut account = Account::new(5000, &[-5000]);
+    let spend = |account: &mut Account, cents: i64| {
+        account.balance += cents;
+        account.rows.push((-cents, "EUR", Status::Booked, 12));
+    };
+    spend(&mut account, 750);
+    account.assert_proven();
+    assert_eq!(account.proof.convention, Some(Convention::DebtPositive));
+    spend(&mut account, 20);
+    account.assert_proven();
+    // A purchase that is missing here is a difference like any other.
+    account.balance += 300;
+    account.judge();
+    assert_eq!(account.difference().as_deref(), Some("3"));
+    account.rows.push((-300, "EUR", Status::Booked, 12));
+    account.assert_proven();
+}
+
+#[test]
+fn a_balance_that_never_moves_proves_nothing_and_accuses_nobody() {
+    let mut account = Account::new(0, &[-500]);
+    for _ in 0..3 {
+        account.rows.push((-700, "EUR", Status::Booked, 12));
+        account.judge();
+        assert_eq!((account.proof.doubt, account.difference()), (Some(Doubt::BalanceStill), None));
+    }
+    // Once it moves, it is a balance after all, and all that came since the anchor counts.
+    account.balance -= 2100;
+    account.assert_proven();
+    account.rows.push((-700, "EUR", Status::Booked, 12));
+    account.judge();
+    assert_eq!(account.difference().as_deref(), Some("7"));
+}
+
+#[test]
+fn rows_dated_after_the_day_of_the_refresh_do_not_count_yet() {
+    let mut account = Account::new(100_000, &[-500]);
+    account.rows.push((-700, "EUR", Status::Booked, 25));
+    let mut books = account.books();
+    books.ahead.add(Part::Booked, &money(-700, "EUR"));
+    let proof = prove(&account.proof, &books, at(5));
+    assert_eq!((proof.difference, proof.doubt), (None, None));
+    account.balance -= 700;
+    account.assert_proven();
+}
+
+/// What the balance says of rows of these cents, which are among the account's.
+fn evidence(account: &Account, before: Option<(i64, i64)>, going: &[i64]) -> Evidence {
+    let going: Vec<Money> = going.iter().map(|cents| money(*cents, "EUR")).collect();
+    let stand = before.map(|(balance, rows)| Stand {
+        balance: money(balance, "EUR"),
+        rows: Total::from(&money(rows, "EUR").amount),
+    });
+    account.books().evidence(&account.proof, stand.as_ref(), going.iter())
+}
+
+#[test]
+fn a_balance_speaks_for_or_against_rows_that_would_go() {
+    let rows = [-500, -700, -900];
+    let mut account = Account::new(100_000, &rows);
+    let before = Some((100_000, -2100));
+    assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it did not move");
+    assert_eq!(evidence(&account, before, &[-700, 700]), Evidence::Silent, "they sum to nothing");
+    assert_eq!(evidence(&account, before, &[]), Evidence::Silent);
+    account.balance += 700;
+    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
+    assert_eq!(evidence(&account, before, &[-500]), Evidence::Silent, "it moved by something else");
+    // New rows came meanwhile.
+    account.book(-60, 12);
+    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
+    account.balance -= 700;
+    assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it moved by the new rows alone");
+    account.proof = Proof::default();
+    assert_eq!(evidence(&account, None, &[-700]), Evidence::Silent, "nothing is known of before");
+}
+
+#[test]
+fn a_difference_that_the_removal_would_close_is_proof() {
+    let mut account = Account::new(100_000, &[-500, -700]);
+    account.balance += 700;
+    account.judge();
+    // At the last walk the balance had moved already, and the row was still listed.
+    assert_eq!(evidence(&account, Some((100_700, -1200)), &[-700]), Evidence::Proves);
+}
+
+#[test]
+fn a_balance_that_never_moves_contradicts_nothing() {
+    let mut account = Account::new(0, &[-500]);
+    account.rows.push((-700, "EUR", Status::Booked, 12));
+    account.judge();
+    assert_eq!(account.proof.doubt, Some(Doubt::BalanceStill));
+    assert_eq!(evidence(&account, Some((0, -1200)), &[-700]), Evidence::Silent);
 }
 
 /// What happens at the bank and here between two refreshes.
@@ -334,6 +441,7 @@ proptest! {
         for act in before {
             account.act(&act);
         }
+        account.book(1, 10);
         account.assert_proven();
         account.balance += fault;
         let honest = |act: &&Act| !matches!(act, Act::History(_));

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, named_params, params};
 
-use super::balances;
 use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
+use super::runs::unsigned;
+use super::{balances, merge, rows};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{AccountId, CredentialsId};
-use crate::domain::window::PENDING_LIMIT_DAYS;
+use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS};
 use crate::store::types::{ConsentStep, Identity, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, closed ones included.
@@ -24,16 +25,27 @@ pub fn load(db: &Connection, connection: i64, now: Timestamp) -> rusqlite::Resul
     while let Some(row) = ids.next()? {
         known.entry(row.get(0)?).or_default().push(row.get::<_, String>(1)?.into());
     }
-    let limit =
-        now.saturating_sub(SignedDuration::from_hours(24 * PENDING_LIMIT_DAYS)).unwrap_or(Timestamp::MIN);
-    let oldest_kept = limit.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut rows = db.prepare_cached(
-        "SELECT a.*, (SELECT min(booked_date) FROM ts_transactions t
-                      WHERE t.account = a.key AND t.removed_at IS NULL AND t.booked_date >= ?2
-                        AND t.status = 'pending' AND t.generation = a.generation) AS oldest_pending
-         FROM ts_accounts a WHERE connection = ?1 ORDER BY key",
+        "SELECT a.*,
+                (SELECT min(booked_date) FROM ts_transactions t
+                 WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
+                   AND t.generation = a.generation
+                   AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)) AS oldest_pending,
+                (SELECT min(booked_date) FROM ts_transactions t
+                 WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
+                   AND t.generation = a.generation) AS oldest_any_pending,
+                iif(a.unmatched_from IS NULL, 0,
+                    (SELECT count(*) FROM ts_transactions t
+                     WHERE t.account = a.key AND t.removed_at IS NULL AND t.status <> 'pending'
+                       AND t.generation < a.generation
+                       AND t.booked_date >= max(a.unmatched_from, date(coalesce(a.complete_through, ?2), ?4)))
+                ) AS unmatched
+         FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key",
     )?;
-    let rows = rows.query_map(params![connection, DateColumn(oldest_kept)], |row| {
+    let back = |days: i64| format!("-{days} days");
+    let limits = params![connection, DateColumn(today), back(PENDING_LIMIT_DAYS), back(DEEP_DAYS)];
+    let rows = rows.query_map(limits, |row| {
         let mut account = stored(row)?;
         account.known_ids = known.remove(&account.key).unwrap_or_default();
         Ok(account)
@@ -64,22 +76,38 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAccount> {
         walked_refresh: codec::time(row, "walked_refresh")?,
         walked_at: codec::millis(row, "walked_at")?,
         deep_walked_at: codec::millis(row, "deep_walked_at")?,
+        deep_through: codec::date(row, "deep_through")?,
         suspect_refresh: codec::time(row, "suspect_refresh")?,
+        absent_from: codec::date(row, "absent_from")?,
+        judged_refresh: codec::time(row, "judged_refresh")?,
+        full_due: row.get("full_due")?,
+        reissued: row.get("reissued")?,
+        unmatched_from: codec::date(row, "unmatched_from")?,
+        unmatched: unsigned(row.get("unmatched")?),
+        stand: balances::stand(row)?,
+        hung_at: codec::millis(row, "hung_at")?,
+        separate: row.get("separate")?,
         missing_refresh: codec::time(row, "missing_refresh")?,
         closed: row.get::<_, Option<i64>>("closed_at")?.is_some(),
         oldest_pending: codec::date(row, "oldest_pending")?,
+        oldest_any_pending: codec::date(row, "oldest_any_pending")?,
     })
 }
 
-/// Writes consents and accounts as listed, and what is missing or closed.
+/// Writes consents and accounts as listed, joins what turned out to be one, and notes what is missing or closed.
 pub fn save(
     db: &Connection,
+    run: i64,
     connection: i64,
     overview: &Overview,
     now: Timestamp,
 ) -> rusqlite::Result<OverviewSaved> {
     save_consents(db, connection, &overview.consents)?;
+    supersede(db, connection, overview)?;
     let before = load(db, connection, now)?;
+    for merge in &overview.merged {
+        merge::join(db, run, connection, merge, now)?;
+    }
     let mut keys = Vec::with_capacity(overview.accounts.len());
     for (account, identity) in &overview.accounts {
         let key = match identity {
@@ -92,6 +120,10 @@ pub fn save(
                 )?;
                 *key
             }
+            Identity::Superseded(key) => {
+                remember_id(db, connection, *key, &account.id)?;
+                continue;
+            }
         };
         remember_id(db, connection, key, &account.id)?;
         update(db, key, account)?;
@@ -103,13 +135,29 @@ pub fn save(
             params![key, TimeColumn(*refresh)],
         )?;
     }
+    for key in &overview.separate {
+        db.execute("UPDATE ts_accounts SET separate = 1 WHERE key = ?1", [key])?;
+    }
+    let mut removed = 0;
     for key in &overview.closed {
         db.execute("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", params![key, Millis(now)])?;
+        removed += rows::close(db, run, *key, now)?;
     }
     let after = load(db, connection, now)?;
     let changed = !overview.closed.is_empty() || visible(&before) != visible(&after);
     let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
-    Ok(OverviewSaved { accounts, changed })
+    Ok(OverviewSaved { accounts, changed, removed })
+}
+
+/// Notes which consents count for nothing, since a healthy one serves their accounts.
+fn supersede(db: &Connection, connection: i64, overview: &Overview) -> rusqlite::Result<()> {
+    let ids = json_list(overview.superseded.iter().map(CredentialsId::as_str));
+    db.prepare_cached(
+        "UPDATE ts_consents SET superseded = NOT superseded
+         WHERE connection = ?1 AND superseded <> (credentials_id IN (SELECT value FROM json_each(?2)))",
+    )?
+    .execute(params![connection, ids])?;
+    Ok(())
 }
 
 /// What of the accounts a reader would notice; that Tink looked again is not news.
@@ -218,7 +266,10 @@ fn update(db: &Connection, key: i64, account: &Account) -> rusqlite::Result<()> 
             masked_pan = :pan, financial_institution_id = :institution,
             booked_balance = :booked, booked_currency = :booked_currency,
             available_balance = :available, available_currency = :available_currency,
-            last_refreshed = :refreshed, missing_refresh = NULL, closed_at = NULL
+            last_refreshed = :refreshed, missing_refresh = NULL, closed_at = NULL,
+            -- What was booked in another currency before has to be read again.
+            full_due = full_due OR (coalesce(booked_currency, available_currency)
+                                    <> coalesce(:booked_currency, :available_currency)) IS TRUE
          WHERE key = :key
            AND (name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance, booked_currency,
                 available_balance, available_currency, last_refreshed, missing_refresh, closed_at)

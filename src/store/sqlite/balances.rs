@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::codec::{self, DateColumn, Millis, TimeColumn};
 use crate::domain::amount::Money;
-use crate::domain::balance::{Anchor, Books, Difference, Doubt, Part, Proof, Sum, Sums};
+use crate::domain::balance::{Anchor, Books, Convention, Difference, Doubt, Part, Proof, Stand, Sum, Sums};
 use crate::domain::ids::AccountId;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
@@ -143,8 +143,10 @@ pub fn ledgers(db: &Connection, accounts: &[i64]) -> rusqlite::Result<Vec<Ledger
                     balance: codec::money(row, "booked_balance", "booked_currency")?,
                     refresh: codec::time(row, "last_refreshed")?,
                     quarantined: row.get("waiting")?,
+                    ahead: ahead(db, *account, codec::time(row, "last_refreshed")?)?,
                     sums,
                 },
+                first_day: codec::date(row, "first_day")?,
                 proof: proof(row)?,
             })
         });
@@ -167,12 +169,54 @@ fn sums(db: &Connection, account: i64) -> rusqlite::Result<Sums> {
     Ok(sums)
 }
 
+/// Booked rows dated after the day of a refresh: the balance does not hold them yet.
+fn ahead(db: &Connection, account: i64, refresh: Option<Timestamp>) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::default();
+    let Some(refresh) = refresh else { return Ok(sums) };
+    let mut rows = db.prepare_cached(
+        "SELECT status, amount, currency, booked_date FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND booked_date > ?2 AND status = 'booked'",
+    )?;
+    let day = refresh.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let mut rows = rows.query(params![account, DateColumn(day)])?;
+    while let Some(row) = rows.next()? {
+        if let (Some(part), money) = counted(row, None)? {
+            sums.add(part, &money);
+        }
+    }
+    Ok(sums)
+}
+
+/// Keeps balance and booked rows as a complete walk leaves them.
+pub fn keep_stand(db: &Connection, account: i64) -> rusqlite::Result<()> {
+    let ledgers = ledgers(db, &[account])?;
+    let Some(stand) = ledgers.first().and_then(|ledger| ledger.books.stand()) else { return Ok(()) };
+    db.prepare_cached(
+        "UPDATE ts_accounts SET stand_balance = ?2, stand_currency = ?3, stand_rows = ?4
+         WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS NOT (?2, ?3, ?4)",
+    )?
+    .execute(params![
+        account,
+        stand.balance.amount.as_str(),
+        stand.balance.currency,
+        stand.rows.to_string()
+    ])?;
+    Ok(())
+}
+
+/// Reads what [`keep_stand`] wrote from a row of `ts_accounts`.
+pub fn stand(row: &Row<'_>) -> rusqlite::Result<Option<Stand>> {
+    let balance = codec::money(row, "stand_balance", "stand_currency")?;
+    Ok(balance.zip(total(row, "stand_rows")?).map(|(balance, rows)| Stand { balance, rows }))
+}
+
 /// Reads what was judged from a row of `ts_balances`.
 pub fn proof(row: &Row<'_>) -> rusqlite::Result<Proof> {
     let anchor = match (total(row, "opening")?, codec::millis(row, "anchored_at")?) {
         (Some(opening), Some(since)) => Some(Anchor {
             currency: row.get("currency")?,
             opening,
+            balance: total(row, "anchor_balance")?,
             earlier: total(row, "earlier")?.unwrap_or_default(),
             unclear: row.get("unclear")?,
             quarantined: row.get("quarantined")?,
@@ -191,6 +235,7 @@ pub fn proof(row: &Row<'_>) -> rusqlite::Result<Proof> {
         proven: codec::time(row, "proven_refresh")?,
         difference,
         doubt: row.get::<_, Option<String>>("doubt")?.and_then(|text| Doubt::parse(&text)),
+        convention: row.get::<_, Option<String>>("convention")?.and_then(|text| Convention::parse(&text)),
     })
 }
 
@@ -214,16 +259,17 @@ pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result
     Ok(())
 }
 
-/// The day of the account's oldest row; what is dated before is history. Of an account without rows, the day it
-/// was refreshed.
+/// The day of the account's oldest booking, or the day it was refreshed if that is earlier; what is dated before
+/// is history.
 fn first_day(db: &Connection, ledger: &Ledger) -> rusqlite::Result<Option<Date>> {
     let oldest: Option<DateColumn> = db
         .prepare_cached(
-            "SELECT min(booked_date) FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL",
+            "SELECT min(booked_date) FROM ts_transactions
+             WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending'",
         )?
         .query_row([ledger.account], |row| row.get(0))?;
     let refreshed = ledger.books.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
-    Ok(oldest.map(|date| date.0).or(refreshed))
+    Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
 }
 
 fn write(
@@ -237,7 +283,7 @@ fn write(
     db.prepare_cached(
         "UPDATE ts_balances SET
             currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
-            quarantined = :quarantined, anchored_at = :anchored,
+            quarantined = :quarantined, anchored_at = :anchored, anchor_balance = :balance, convention = :convention,
             judged_refresh = :judged, proven_refresh = :proven,
             since_run = CASE WHEN :difference IS NULL THEN NULL WHEN difference IS NULL THEN :run ELSE since_run END,
             difference = :difference, since_at = :since, changed_at = :changed, doubt = :doubt
@@ -251,6 +297,8 @@ fn write(
         ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
         ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
         ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
+        ":balance": anchor.and_then(|a| a.balance.as_ref()).map(ToString::to_string),
+        ":convention": proof.convention.map(Convention::as_str),
     })?;
     Ok(())
 }

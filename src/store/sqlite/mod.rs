@@ -13,6 +13,7 @@ pub mod export;
 pub mod forget;
 pub mod import;
 pub mod links;
+mod merge;
 mod mirror;
 pub mod own;
 mod plan;
@@ -379,7 +380,7 @@ impl Store for SqliteStore {
         self.worker
             .write("write accounts", move |tx, _| {
                 runs::held(tx, &lease)?;
-                Ok(accounts::save(tx, lease.connection, &overview, now)?)
+                Ok(accounts::save(tx, lease.run, lease.connection, &overview, now)?)
             })
             .await
     }

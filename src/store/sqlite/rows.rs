@@ -1,6 +1,7 @@
 //! Transactions in SQLite: loading what a walk is compared with, and writing change sets. Every row
 //! written, changed or removed gets the next change number in the same transaction.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Statement, ToSql, named_params, params};
 
 use super::balances::{self, Changes};
@@ -28,11 +29,18 @@ pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result
             db,
             "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
              WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk > a.walks
-               AND t.transaction_id NOT IN (SELECT replaced_by FROM ts_transactions
-                                            WHERE account = ?1 AND replaced_by IS NOT NULL)
+               AND NOT EXISTS (SELECT 1 FROM ts_transactions r
+                               WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)
              ORDER BY t.key",
             account,
         ),
+        RowQuery::Newest(limit) => {
+            let mut statement = db.prepare_cached(
+                "SELECT * FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL
+                 ORDER BY booked_date DESC LIMIT ?2",
+            )?;
+            statement.query_map(params![account, limit], codec::stored_row)?.collect()
+        }
         RowQuery::OlderGeneration(from) => {
             let mut statement = db.prepare_cached(
                 "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
@@ -63,12 +71,15 @@ fn all(db: &Connection, sql: &str, account: i64) -> rusqlite::Result<Vec<StoredR
     statement.query_map([account], codec::stored_row)?.collect()
 }
 
-/// The live rows a walk of this window should have returned.
+/// The live rows a walk of this window should have returned. Two ranges of one index: what lies outside of the
+/// window is not read.
 pub fn live(db: &Connection, query: &LiveQuery) -> rusqlite::Result<Vec<LiveRow>> {
     let mut statement = db.prepare_cached(
         "SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
-         WHERE account = ?1 AND removed_at IS NULL
-           AND (booked_date IS NULL OR (booked_date >= ?2 AND booked_date <= ?3))",
+         WHERE account = ?1 AND removed_at IS NULL AND booked_date IS NULL
+         UNION ALL
+         SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND booked_date >= ?2 AND booked_date <= ?3",
     )?;
     let from = query.window.from.map_or_else(String::new, |date| date.to_string());
     let rows = statement.query_map(params![query.account, from, DateColumn(query.window.to)], |row| {
@@ -81,6 +92,22 @@ pub fn live(db: &Connection, query: &LiveQuery) -> rusqlite::Result<Vec<LiveRow>
         })
     })?;
     rows.collect()
+}
+
+/// Removes the pending rows of an account that is closed; returns how many. They never count in sums.
+pub fn close(db: &Connection, run: i64, account: i64, now: Timestamp) -> rusqlite::Result<u64> {
+    let pending = "account = ?1 AND removed_at IS NULL AND status = 'pending'";
+    let mut keys = db.prepare(&format!("SELECT key FROM ts_transactions WHERE {pending} ORDER BY key"))?;
+    let keys: Vec<i64> = keys.query_map([account], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let first = reserve(db, keys.len())?;
+    for (seq, key) in (first..).zip(&keys) {
+        db.prepare_cached(
+            "UPDATE ts_transactions SET removed_at = ?2, removed_reason = 'account_closed', changed_run = ?3,
+                    change_seq = ?4, missed = 0 WHERE key = ?1",
+        )?
+        .execute(params![key, Millis(now), run, seq])?;
+    }
+    Ok(keys.len() as u64)
 }
 
 /// Writes one commit of rows; returns how many records are new in the quarantine.
@@ -109,12 +136,13 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
     if let Some(proof) = &commit.seal {
         seal(db, commit.account, proof)?;
         balances::catch_up(db, commit.account)?;
+        balances::keep_stand(db, commit.account)?;
     }
     Ok(new)
 }
 
 /// Takes `count` change numbers; returns the first.
-fn reserve(db: &Connection, count: usize) -> rusqlite::Result<i64> {
+pub(super) fn reserve(db: &Connection, count: usize) -> rusqlite::Result<i64> {
     if count == 0 {
         return Ok(0);
     }
@@ -314,13 +342,16 @@ fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
             walks = walks + :settled, repairing = 0, walked_refresh = :refresh, walked_at = :at,
-            deep_walked_at = iif(:deep, :at, deep_walked_at), suspect_refresh = :suspect
+            deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
+            suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
+            unmatched_from = :unmatched, judged_refresh = iif(:judged, :refresh, coalesce(judged_refresh, walked_refresh))
          WHERE key = :account",
     )?
     .execute(named_params! {
         ":account": account, ":watermark": seal.watermark.map(DateColumn), ":refresh": seal.refresh.map(TimeColumn),
-        ":at": Millis(seal.at), ":deep": seal.deep, ":suspect": seal.suspect.map(TimeColumn),
-        ":settled": seal.settled,
+        ":at": Millis(seal.at), ":deep": seal.deep.map(DateColumn), ":suspect": seal.suspect.map(TimeColumn),
+        ":settled": seal.settled, ":absent": seal.absent_from.map(DateColumn), ":full": seal.full_due,
+        ":judged": seal.judged, ":reissued": seal.reissued, ":unmatched": seal.unmatched_from.map(DateColumn),
     })?;
     Ok(())
 }

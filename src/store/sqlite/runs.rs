@@ -187,6 +187,10 @@ pub fn record(
         let before = events::Before::of(db, lease.connection)?;
         update_connection(db, lease, record)?;
         balances::save(db, lease.run, &record.judged)?;
+        for (account, hung) in &record.hung {
+            db.prepare_cached("UPDATE ts_accounts SET hung_at = iif(?2, ?3, NULL) WHERE key = ?1")?
+                .execute(params![account, hung, Millis(record.ended)])?;
+        }
         events::recorded(db, context, lease, record, &before)?;
     }
     let finished = db

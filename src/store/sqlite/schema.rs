@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_events", include_str!("migrations/0003_events.sql")),
     ("0004_balances", include_str!("migrations/0004_balances.sql")),
     ("0005_links", include_str!("migrations/0005_links.sql")),
+    ("0008_evidence", include_str!("migrations/0008_evidence.sql")),
 ];
 
 /// The schema version this binary knows.

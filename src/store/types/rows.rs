@@ -50,6 +50,8 @@ pub enum RowQuery {
     Unsealed,
     /// Live rows of an older generation, dated from this day on or not at all.
     OlderGeneration(Option<Date>),
+    /// The newest rows, at most so many: their texts show which words say nothing.
+    Newest(u32),
 }
 
 /// A row to be written, with its original JSON if that is kept.
@@ -96,6 +98,18 @@ impl ChangeSet {
         self == &Self::default()
     }
 
+    /// Takes in what a later reading of the same rows made of them; what that one did not show stays.
+    pub fn supersede(&mut self, later: Self, shows: impl Fn(&TransactionId) -> bool) {
+        self.insert.retain(|row| !shows(&row.transaction.id));
+        self.update.retain(|(_, row)| !shows(&row.transaction.id));
+        let touched: std::collections::HashSet<i64> =
+            later.touch.iter().copied().chain(later.update.iter().map(|(key, _)| *key)).collect();
+        self.touch.retain(|key| !touched.contains(key));
+        self.insert.extend(later.insert);
+        self.update.extend(later.update);
+        self.touch.extend(later.touch);
+    }
+
     /// Rows added, updated and removed, as counts.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -119,6 +133,7 @@ pub struct Unreadable {
 }
 
 /// What a complete walk proves; committed with the last rows of it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the account's own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// Through which date the history is now complete.
@@ -127,11 +142,21 @@ pub struct Seal {
     pub refresh: Option<Timestamp>,
     /// When.
     pub at: Timestamp,
-    /// The walk covered 90 days or everything.
-    pub deep: bool,
-    /// Too many rows were missing: nothing was removed at this refresh.
+    /// The walk reached 90 days behind the last deep one, or covered everything: through which date it read.
+    pub deep: Option<Date>,
+    /// Rows were missing in a way that was not believed: nothing was removed at this refresh.
     pub suspect: Option<Timestamp>,
-    /// No missing row is left to be judged by a later walk, for which this one's arrivals would matter.
+    /// Oldest booked date of missing rows that are still to be judged.
+    pub absent_from: Option<Date>,
+    /// No missing row waits for a consent, a refresh or another walk to be judged.
+    pub judged: bool,
+    /// All of the account is to be walked once.
+    pub full_due: bool,
+    /// The walk met re-issued ids.
+    pub reissued: bool,
+    /// From this date on, rows from before a re-consent are without a counterpart.
+    pub unmatched_from: Option<Date>,
+    /// Rows were compared, so what arrived in this walk is no candidate for a later one.
     pub settled: bool,
 }
 

@@ -45,10 +45,21 @@ fn stored(key: i64, account: Account) -> StoredAccount {
         walked_refresh: None,
         walked_at: None,
         deep_walked_at: None,
+        deep_through: None,
+        absent_from: None,
+        judged_refresh: None,
+        full_due: false,
+        reissued: false,
+        unmatched_from: None,
+        unmatched: 0,
+        stand: None,
+        hung_at: None,
+        separate: false,
         suspect_refresh: None,
         missing_refresh: None,
         closed: false,
         oldest_pending: None,
+        oldest_any_pending: None,
     }
 }
 
@@ -108,17 +119,42 @@ proptest! {
                     prop_assert!(all.iter().all(|s| s.account.id != account.id));
                     continue;
                 }
+                Identity::Superseded(key) => {
+                    prop_assert!(all.iter().any(|s| s.key == *key));
+                    continue;
+                }
                 Identity::Known(key) | Identity::Alias(key) => *key,
             };
             prop_assert!(keys.insert(key), "{} continues an account that another one continues", account.id);
             let before = all.iter().find(|s| s.key == key).unwrap();
+            let merged = overview.merged.iter().any(|merge| merge.keep == key);
             let is_known = before.account.id == account.id;
-            prop_assert_eq!(is_known, matches!(identity, Identity::Known(_)));
-            if !is_known {
+            prop_assert!(is_known == matches!(identity, Identity::Known(_)) || merged);
+            if !is_known && !merged {
                 prop_assert!(!named.contains(&before.account.id.as_str()));
                 prop_assert!(listed.iter().all(|other| other.id != before.account.id), "two ids at once");
-                prop_assert!(before.known_ids.contains(&account.id) || same_account(&before.account, account));
+                prop_assert!(before.known_ids.contains(&account.id) || same_iban(&before.account, account));
             }
+        }
+    }
+
+    #[test]
+    fn joined_accounts_are_one_that_is_served_and_one_that_is_not_of_one_number(
+        all in any_stored(), listed in any_list(), named in vec(select(&IDS[..]), 0..3), dead in vec(select(&IDS[..]), 0..3)
+    ) {
+        let consents = vec![consent("UPDATED", &named), Consent { credentials_id: "dead".into(), ..consent("SESSION_EXPIRED", &dead) }];
+        let overview = overview(&all, listed.clone(), consents, now());
+        let mut keys = HashSet::new();
+        for merge in &overview.merged {
+            prop_assert!(merge.keep < merge.drop);
+            prop_assert!(keys.insert(merge.keep) && keys.insert(merge.drop), "an account is joined twice");
+            let find = |key| all.iter().find(|s| s.key == key).unwrap();
+            let (keep, drop) = (find(merge.keep), find(merge.drop));
+            let (served, old) = if merge.adopts_id { (drop, keep) } else { (keep, drop) };
+            prop_assert!(same_iban(&served.account, &old.account));
+            prop_assert_eq!(served.account.currency(), old.account.currency());
+            prop_assert!(listed.iter().any(|a| a.id == served.account.id));
+            prop_assert!(!named.contains(&old.account.id.as_str()), "two ids are served at once");
         }
     }
 
@@ -131,7 +167,8 @@ proptest! {
         for s in &all {
             let gone = listed.iter().all(|a| a.id != s.account.id) && !named.contains(&s.account.id.as_str());
             let continued = overview.accounts.iter().any(|(_, i)| matches!(i, Identity::Alias(key) if *key == s.key));
-            let lost = gone && !continued && !s.closed && !listed.is_empty();
+            let joined = overview.merged.iter().any(|merge| merge.keep == s.key || merge.drop == s.key);
+            let lost = gone && !continued && !joined && !s.closed && !listed.is_empty();
             let first = s.missing_refresh;
             prop_assert_eq!(missing.contains(&s.key), lost && first.is_none());
             prop_assert_eq!(overview.closed.contains(&s.key), lost && first.is_some_and(|first| first < refreshed(0)));
@@ -170,15 +207,127 @@ fn accounts_without_numbers_are_never_the_same() {
     assert_eq!(overview.missing, [(1, refreshed(0))]);
 }
 
+/// Two consents, one under each name.
+fn two(first: (&str, &[&str]), second: (&str, &[&str])) -> Vec<Consent> {
+    vec![consent(first.0, first.1), Consent { credentials_id: "d".into(), ..consent(second.0, second.1) }]
+}
+
 #[test]
-fn an_account_is_healthy_if_all_that_hold_it_are() {
+fn an_iban_that_is_unique_on_both_sides_decides_alone() {
+    let all = [stored(1, account("old", Some("PL61"), "UNDEFINED", "EUR"))];
+    for (kind, currency) in [("CHECKING", Some("EUR")), ("SAVINGS", Some("USD")), ("", None)] {
+        let mut new = account("new", Some("PL61"), kind, currency.unwrap_or_default());
+        if currency.is_none() {
+            new.booked = None;
+        }
+        let overview = overview(&all, vec![new], vec![consent("UPDATED", &["new"])], now());
+        assert_eq!(overview.accounts[0].1, Identity::Alias(1), "{kind} {currency:?}");
+        assert!(!overview.ambiguous);
+    }
+}
+
+#[test]
+fn type_and_currency_tell_apart_accounts_that_share_an_iban() {
+    let all = [
+        stored(1, account("o1", Some("PL61"), "CHECKING", "EUR")),
+        stored(2, account("o2", Some("PL61"), "CHECKING", "USD")),
+    ];
+    let listed =
+        vec![account("n1", Some("PL61"), "CHECKING", "USD"), account("n2", Some("PL61"), "CHECKING", "EUR")];
+    let overview = overview(&all, listed, vec![consent("UPDATED", &["n1", "n2"])], now());
+    let identities: Vec<&Identity> = overview.accounts.iter().map(|(_, identity)| identity).collect();
+    assert_eq!(identities, [&Identity::Alias(2), &Identity::Alias(1)]);
+    assert!(!overview.ambiguous);
+}
+
+#[test]
+fn a_number_or_mask_decides_only_with_the_bank_and_if_it_is_unique() {
+    let card = |id: &str, mask: &str, bank: Option<&str>| Account {
+        masked_pan: Some(mask.to_owned()),
+        financial_institution_id: bank.map(str::to_owned),
+        ..account(id, None, "CREDIT_CARD", "EUR")
+    };
+    let mask = "4000 12** **** 9010";
+    for (old, new, alias, ambiguous) in [
+        (card("o", mask, Some("b")), card("n", mask, Some("b")), true, false),
+        (card("o", mask, None), card("n", mask, None), true, false),
+        (card("o", mask, None), card("n", mask, Some("b")), false, true),
+        (card("o", mask, Some("a")), card("n", mask, Some("b")), false, false),
+        (card("o", mask, Some("b")), card("n", "4000 12** **** 9011", Some("b")), false, false),
+    ] {
+        let overview =
+            overview(&[stored(1, old)], vec![new.clone()], vec![consent("UPDATED", &["n"])], now());
+        let expected = if alias { Identity::Alias(1) } else { Identity::New };
+        assert_eq!((&overview.accounts[0].1, overview.ambiguous), (&expected, ambiguous), "{new:?}");
+    }
+    let all = [stored(1, card("o1", mask, Some("b"))), stored(2, card("o2", mask, Some("b")))];
+    let overview = overview(&all, vec![card("n", mask, Some("b"))], vec![consent("UPDATED", &["n"])], now());
+    assert_eq!((&overview.accounts[0].1, overview.ambiguous), (&Identity::New, true));
+}
+
+#[test]
+fn two_that_are_served_at_once_are_joined_when_one_is_gone_or_only_ended_consents_name_it() {
+    let both =
+        || vec![account("a", Some("PL61"), "CHECKING", "EUR"), account("b", Some("PL61"), "CHECKING", "EUR")];
+    let all: Vec<StoredAccount> = (1..).zip(both()).map(|(key, account)| stored(key, account)).collect();
+    let healthy = two(("UPDATED", &["a"]), ("UPDATED", &["b"]));
+    let served = overview(&all, both(), healthy.clone(), now());
+    assert_eq!((served.merged.len(), served.ambiguous), (0, true));
+    // One consent that names both says that they are two.
+    let together = overview(&all, both(), vec![consent("UPDATED", &["a", "b"])], now());
+    assert_eq!((together.separate, together.ambiguous), (vec![1, 2], false));
+    for (gone, adopts_id) in [("a", true), ("b", false)] {
+        let listed: Vec<Account> = both().into_iter().filter(|a| a.id.as_str() != gone).collect();
+        let consents = healthy.iter().filter(|c| c.account_ids[0].as_str() != gone).cloned().collect();
+        let left = overview(&all, listed, consents, now());
+        assert_eq!(left.merged, [Merge { keep: 1, drop: 2, adopts_id }], "{gone} is gone");
+        assert_eq!((&left.accounts[0].1, left.ambiguous), (&Identity::Known(1), false));
+        assert!(left.missing.is_empty());
+    }
+    let dead = overview(&all, both(), two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["b"])), now());
+    assert_eq!(dead.merged, [Merge { keep: 1, drop: 2, adopts_id: true }]);
+    let identities: Vec<&Identity> = dead.accounts.iter().map(|(_, identity)| identity).collect();
+    assert_eq!(identities, [&Identity::Superseded(1), &Identity::Known(1)]);
+    assert_eq!(dead.superseded, [CredentialsId::from("c")]);
+}
+
+#[test]
+fn accounts_of_several_currencies_under_one_iban_are_never_joined() {
+    let all = [
+        stored(1, account("a", Some("PL61"), "CHECKING", "EUR")),
+        stored(2, account("b", Some("PL61"), "CHECKING", "USD")),
+    ];
+    let listed = vec![account("b", Some("PL61"), "CHECKING", "USD")];
+    let overview = overview(&all, listed, vec![consent("UPDATED", &["b"])], now());
+    assert_eq!((overview.merged.len(), overview.ambiguous), (0, false));
+}
+
+#[test]
+fn an_ended_consent_is_superseded_by_a_healthy_one_that_serves_all_its_accounts() {
+    let all = [stored(1, account("a", Some("1"), "", "EUR")), stored(2, account("b", Some("2"), "", "EUR"))];
+    let listed = || all.iter().map(|s| s.account.clone()).collect::<Vec<_>>();
+    for (first, second, expected) in [
+        (("SESSION_EXPIRED", &["a"][..]), ("UPDATED", &["a", "b"][..]), true),
+        (("SESSION_EXPIRED", &["a", "b"]), ("UPDATED", &["a"]), false),
+        (("SESSION_EXPIRED", &["a"]), ("TEMPORARY_ERROR", &["a"]), false),
+        (("SESSION_EXPIRED", &[]), ("UPDATED", &["a"]), false),
+        (("UPDATED", &["a"]), ("UPDATED", &["a"]), false),
+    ] {
+        let overview = overview(&all, listed(), two(first, second), now());
+        assert_eq!(overview.superseded.len(), usize::from(expected), "{first:?} {second:?}");
+    }
+}
+
+#[test]
+fn an_account_is_as_healthy_as_its_best_consent() {
     let well = consent("UPDATED", &["a", "b"]);
     let late = Consent { expires_at: Some(now()), ..consent("UPDATED", &["b"]) };
     let ill = consent("TEMPORARY_ERROR", &["c"]);
     for (consents, id, expected) in [
         (vec![well.clone()], "a", true),
         (vec![well.clone(), ill.clone()], "a", true),
-        (vec![well.clone(), late], "b", false),
+        (vec![well.clone(), late.clone()], "b", true),
+        (vec![late], "b", false),
         (vec![well.clone(), ill.clone()], "c", false),
         // Nobody says that he holds it: it may be anybody's.
         (vec![well.clone()], "x", true),

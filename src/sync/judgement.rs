@@ -1,0 +1,153 @@
+//! Whether missing rows are believed to be gone, and what a walk leaves to later ones. Pure: the rows, the
+//! balance and what was suspected before in, a judgement out. Removes nothing itself.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::reconcile;
+use crate::domain::balance::{Evidence, Part, Stand};
+use crate::domain::transaction::{Status, Transaction};
+use crate::store::types::{ChangeSet, Ledger, StoredRow};
+
+/// What is known when missing rows are judged.
+#[derive(Debug)]
+pub struct Look<'a> {
+    /// Booked rows of the window that are live and have no successor, the missing ones included.
+    pub booked: usize,
+    /// The balance and the rows as they are now, the missing ones included.
+    pub ledger: Option<&'a Ledger>,
+    /// The same at the last complete walk.
+    pub stand: Option<&'a Stand>,
+    /// At an older refresh rows were missing in a way that was not believed.
+    pub suspected: bool,
+}
+
+impl Look<'_> {
+    /// Whether the missing rows must be looked at once more, at a newer refresh, before any of them is removed.
+    /// Those that were missing at the older refresh too have been looked at twice.
+    pub fn is_suspicious(&self, missing: &[StoredRow]) -> bool {
+        let is_new = |row: &&StoredRow| !(self.suspected && row.missed > 0);
+        let going: Vec<&StoredRow> = missing
+            .iter()
+            .filter(|row| reconcile::is_settled(row.transaction.status))
+            .filter(is_new)
+            .filter(|row| reconcile::is_ripe(row))
+            .collect();
+        if going.is_empty() {
+            return false;
+        }
+        let evidence = self.ledger.map_or(Evidence::Silent, |ledger| self.evidence(ledger, missing));
+        match evidence {
+            Evidence::Proves => false,
+            Evidence::Contradicts => true,
+            Evidence::Silent => reconcile::too_many(going.len(), self.booked),
+        }
+    }
+
+    /// What the balance says of all booked rows that would go.
+    fn evidence(&self, ledger: &Ledger, missing: &[StoredRow]) -> Evidence {
+        let refreshed = ledger.books.refresh.map(day_of);
+        let counts = |row: &&StoredRow| {
+            let date = row.transaction.booked_date;
+            row.transaction.status == Status::Booked
+                && reconcile::is_ripe(row)
+                && date.zip(refreshed).is_none_or(|(date, refreshed)| date <= refreshed)
+        };
+        let going = missing.iter().filter(counts).map(|row| &row.transaction.money);
+        ledger.books.evidence(&ledger.proof, self.stand, going)
+    }
+}
+
+/// Counts changes that are not written yet among the rows of a ledger; `stored` are the rows they change.
+pub fn count(ledger: &mut Ledger, changes: &ChangeSet, stored: &[StoredRow]) {
+    let refreshed = ledger.books.refresh.map(day_of);
+    let first_day = ledger.first_day;
+    let books = &mut ledger.books;
+    let part = |row: &Transaction| Part::of(row.status, row.booked_date, first_day);
+    let is_ahead = |row: &Transaction| row.booked_date.zip(refreshed).is_some_and(|(date, day)| date > day);
+    let replaced: HashSet<i64> = changes
+        .update
+        .iter()
+        .map(|(key, _)| *key)
+        .chain(changes.remove.iter().map(|(key, _)| *key))
+        .collect();
+    let mut taken = HashSet::new();
+    for row in
+        stored.iter().filter(|row| !row.removed && replaced.contains(&row.key) && taken.insert(row.key))
+    {
+        if let Some(part) = part(&row.transaction) {
+            books.sums.take(part, &row.transaction.money);
+            if is_ahead(&row.transaction) {
+                books.ahead.take(part, &row.transaction.money);
+            }
+        }
+    }
+    let new = changes.insert.iter().chain(changes.update.iter().map(|(_, row)| row));
+    for row in new.map(|row| &row.transaction) {
+        if let Some(part) = part(row) {
+            books.sums.add(part, &row.money);
+            if is_ahead(row) {
+                books.ahead.add(part, &row.money);
+            }
+        }
+    }
+}
+
+fn day_of(at: Timestamp) -> Date {
+    at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
+}
+
+/// What a walk found out about missing rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// The refresh at which rows were missing in a way that was not believed.
+    pub suspect: Option<Timestamp>,
+    /// Oldest booked date of missing rows that are still to be judged.
+    pub absent_from: Option<Date>,
+    /// Rows went on under new ids.
+    pub reissued: bool,
+    /// Nothing waits for a consent, a refresh or another walk to be judged.
+    pub complete: bool,
+}
+
+impl Judged {
+    /// No missing row is left to be judged.
+    pub fn nothing_missing() -> Self {
+        Self { complete: true, ..Self::default() }
+    }
+
+    /// What was open stays open.
+    pub fn open(suspect: Option<Timestamp>, absent_from: Option<Date>) -> Self {
+        Self { suspect, absent_from, ..Self::default() }
+    }
+
+    /// Missing rows that this walk could not judge, beside what was open before.
+    pub fn waits(missing: &[StoredRow], before: Self) -> Self {
+        before.and(Self { absent_from: oldest(missing), ..Self::default() })
+    }
+
+    /// Missing rows that are not believed to be gone.
+    pub fn suspicious(missing: &[StoredRow], refresh: Option<Timestamp>) -> Self {
+        Self { suspect: refresh, absent_from: oldest(missing), complete: true, ..Self::default() }
+    }
+
+    /// Both: what is open in either is open.
+    pub fn and(self, other: Self) -> Self {
+        let dates = [self.absent_from, other.absent_from];
+        Self {
+            suspect: self.suspect.or(other.suspect),
+            absent_from: dates.into_iter().flatten().min(),
+            reissued: self.reissued || other.reissued,
+            complete: self.complete && other.complete,
+        }
+    }
+}
+
+fn oldest(missing: &[StoredRow]) -> Option<Date> {
+    missing.iter().filter_map(|row| row.transaction.booked_date).min()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Made-up rows and stores in which everything collides, for the laws of reconciling and pairing.
+
+use jiff::civil::date;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::domain::amount::{Amount, Money};
+use crate::domain::transaction::{Status, Transaction};
+use crate::store::types::{FetchedRow, StoredRow};
+
+pub fn row(id: &str, status: Status, cents: &str, day: Option<i8>, text: &str) -> Transaction {
+    Transaction {
+        id: id.into(),
+        status,
+        money: Money { amount: Amount::from_parts(cents, "2").unwrap(), currency: "EUR".to_owned() },
+        booked_date: day.map(|day| date(2026, 6, day)),
+        description_original: Some(text.to_owned()),
+        value_date: None,
+        transaction_date: None,
+        booked_at: None,
+        description: None,
+        description_detailed: None,
+        merchant_name: None,
+        merchant_category_code: None,
+        category_id: None,
+        kind: None,
+        reference: None,
+        provider_transaction_id: None,
+        mutability: None,
+        payer_name: None,
+        payee_name: None,
+    }
+}
+
+pub fn booked(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
+    row(id, Status::Booked, cents, Some(day), text)
+}
+
+pub fn pending(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
+    row(id, Status::Pending, cents, Some(day), text)
+}
+
+pub fn stored(key: i64, transaction: Transaction) -> StoredRow {
+    StoredRow { key, transaction, generation: 1, missed: 0, removed: false }
+}
+
+pub fn store(rows: Vec<Transaction>) -> Vec<StoredRow> {
+    (1..).zip(rows).map(|(key, row)| stored(key, row)).collect()
+}
+
+pub fn fetched(rows: &[Transaction]) -> Vec<FetchedRow> {
+    rows.iter().map(|row| FetchedRow { transaction: row.clone(), raw: None }).collect()
+}
+
+pub fn live(store: &[StoredRow]) -> Vec<Transaction> {
+    let mut rows: Vec<_> =
+        store.iter().filter(|row| !row.removed).map(|row| row.transaction.clone()).collect();
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    rows
+}
+
+pub fn any_row(ids: &'static [&'static str]) -> impl Strategy<Value = Transaction> {
+    let status = select(vec![Status::Booked, Status::Pending, Status::Undefined]);
+    let provider = select(vec![None, Some("NOTPROVIDED"), Some("p-1"), Some("p-2")]);
+    let day = prop_oneof![1 => Just(None), 6 => (1i8..28).prop_map(Some)];
+    let texts = select(vec!["COFFEE", "Coffee bar", "RENT", "", "Żabka"]);
+    (select(ids), status, select(vec!["-100", "-250", "0"]), day, texts, provider).prop_map(
+        |(id, status, cents, day, text, provider)| {
+            let provider_transaction_id = provider.map(str::to_owned);
+            Transaction { provider_transaction_id, ..row(id, status, cents, day, text) }
+        },
+    )
+}
+
+pub const OLD: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h"];
+pub const NEW: &[&str] = &["t", "u", "v", "w", "x", "y", "z"];
+
+pub fn rows(ids: &'static [&'static str]) -> impl Strategy<Value = Vec<Transaction>> {
+    vec(any_row(ids), 0..12).prop_map(|mut rows| {
+        let mut seen = std::collections::HashSet::new();
+        rows.retain(|row| seen.insert(row.id.clone()));
+        rows
+    })
+}
+
+prop_compose! {
+    pub fn any_store(ids: &'static [&'static str])
+        (rows in rows(ids), odds in vec((1i64..3, 0u32..3, any::<bool>()), 12)) -> Vec<StoredRow> {
+        let odd = |(row, (generation, missed, removed))| StoredRow { generation, missed, removed, ..row };
+        store(rows).into_iter().zip(odds).map(odd).collect()
+    }
+}

@@ -1,0 +1,351 @@
+//! Which row that a walk did not return goes on under which row that is new in it (design section 8, rule 5).
+//! Pure, one to one, and independent of the order in which either side is listed. Removes nothing and does not
+//! judge whether a row without a successor is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+
+use jiff::civil::Date;
+
+use super::words::{CommonWords, Text, folded};
+use crate::domain::ids::TransactionId;
+use crate::domain::transaction::{Status, Transaction};
+use crate::store::types::{Removal, StoredRow};
+
+/// A pending row and its successor lie at most this far apart.
+const NEAR_DAYS: i32 = 7;
+/// A booking is dated at most so many days before its reservation.
+const EARLIER_DAYS: i32 = 1;
+
+/// How often each id of the bank's occurs in what a walk returned, by their hashes: a walk may be long.
+#[derive(Debug, Default)]
+pub struct ProviderIds {
+    hasher: RandomState,
+    counts: HashMap<u64, u32>,
+}
+
+impl ProviderIds {
+    /// Counts the id of one fetched row.
+    pub fn add(&mut self, row: &Transaction) {
+        if let Some(id) = &row.provider_transaction_id {
+            *self.counts.entry(self.hasher.hash_one(id.as_str())).or_default() += 1;
+        }
+    }
+
+    fn occurs_once(&self, id: &str) -> bool {
+        // Rows that arrived in an earlier walk need not have been listed again.
+        self.counts.get(&self.hasher.hash_one(id)).is_none_or(|count| *count == 1)
+    }
+}
+
+/// The bank's own id of a row, unless it is one that banks put where they have none.
+fn telling_id(row: &Transaction) -> Option<&str> {
+    row.provider_transaction_id.as_deref().filter(|id| is_telling(id))
+}
+
+/// Whether a text that ought to identify something can do so.
+fn is_telling(text: &str) -> bool {
+    let plain: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let says_nothing = ["notprovided", "none", "null", "na", "nil", "unknown", "undefined", "notavailable"];
+    !plain.chars().all(|c| c == '0') && !says_nothing.contains(&plain.as_str())
+}
+
+/// What the pairing of one walk looks at.
+#[derive(Debug)]
+pub struct Sides<'a> {
+    /// Rows the walk did not return.
+    pub old: &'a [StoredRow],
+    /// Rows that are new in it, and those that arrived since the last walk that was judged.
+    pub new: &'a [&'a Transaction],
+    /// The account's generation; rows of an older one come from before a re-consent.
+    pub generation: i64,
+    /// The bank's ids in what the walk returned.
+    pub ids: &'a ProviderIds,
+    /// Words that tell nothing in this account.
+    pub common: &'a CommonWords,
+}
+
+/// Pairs old rows with their successors: the strongest rule first, each row once.
+pub fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
+    let mut pairing = Pairing::new(sides);
+    for rule in &RULES {
+        pairing.apply(rule);
+    }
+    pairing.pairs
+}
+
+/// Which statuses a rule pairs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Statuses {
+    /// Both have the same.
+    Equal,
+    /// A pending row and a booked one.
+    PendingToBooked,
+    /// Whatever they are.
+    Any,
+}
+
+impl Statuses {
+    fn allow(self, old: Status, new: Status) -> bool {
+        match self {
+            Self::Equal => old == new,
+            Self::PendingToBooked => old == Status::Pending && new == Status::Booked,
+            Self::Any => true,
+        }
+    }
+}
+
+/// When two rows are one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    /// An id of the bank's that occurs once on each side, and equal money.
+    ProviderId,
+    /// The same, whatever the money.
+    ProviderIdAlone,
+    /// An equal reference, day, money and text.
+    Reference,
+    /// Equal day, money and text.
+    Text,
+    /// Equal day, money and folded text.
+    FoldedText,
+    /// Equal money, a near day and telling words.
+    Words,
+    /// Equal day and money, once on each side.
+    DayAndMoney,
+}
+
+/// One way to tell that two rows are one.
+struct Rule {
+    evidence: Evidence,
+    statuses: Statuses,
+    /// Only for rows from before a re-consent.
+    renewal: bool,
+    /// The name for readers, for a row of this generation and for one from before a re-consent.
+    names: [&'static str; 2],
+}
+
+/// From the strongest evidence to the weakest. Equal statuses come first, so that a reservation never takes
+/// the successor of a booking.
+const RULES: [Rule; 12] = [
+    rule(Evidence::ProviderId, Statuses::Equal, false, ["reissued", "reconsent:provider_id"]),
+    rule(Evidence::Reference, Statuses::Equal, true, ["", "reconsent:reference"]),
+    rule(Evidence::Text, Statuses::Equal, false, ["reissued", "reconsent:date+amount+text"]),
+    rule(Evidence::FoldedText, Statuses::Equal, false, ["reissued", "reconsent:date+amount+folded_text"]),
+    rule(Evidence::ProviderId, Statuses::PendingToBooked, false, ["pending_booked:provider_id"; 2]),
+    rule(Evidence::Text, Statuses::PendingToBooked, false, ["pending_booked:amount+date+same_text"; 2]),
+    rule(Evidence::Words, Statuses::PendingToBooked, false, ["pending_booked:amount+date"; 2]),
+    rule(Evidence::Words, Statuses::Equal, false, ["pending_reissued:amount+date"; 2]),
+    rule(Evidence::ProviderIdAlone, Statuses::PendingToBooked, false, ["pending_booked:provider_id_only"; 2]),
+    rule(Evidence::FoldedText, Statuses::Any, true, ["", "reconsent:date+amount+other_status"]),
+    rule(Evidence::DayAndMoney, Statuses::Equal, true, ["", "reconsent:date+amount"]),
+    rule(Evidence::DayAndMoney, Statuses::PendingToBooked, true, ["", "reconsent:date+amount"]),
+];
+
+const fn rule(evidence: Evidence, statuses: Statuses, renewal: bool, names: [&'static str; 2]) -> Rule {
+    Rule { evidence, statuses, renewal, names }
+}
+
+struct Pairing<'a> {
+    sides: &'a Sides<'a>,
+    /// Not paired yet; those that the last complete walk saw come first.
+    old: Vec<&'a StoredRow>,
+    new: Vec<&'a Transaction>,
+    pairs: Vec<(i64, Removal)>,
+}
+
+impl<'a> Pairing<'a> {
+    fn new(sides: &'a Sides<'a>) -> Self {
+        let ids: HashSet<&TransactionId> = sides.new.iter().map(|row| &row.id).collect();
+        let mut old: Vec<&StoredRow> =
+            sides.old.iter().filter(|row| !row.removed && !ids.contains(&row.transaction.id)).collect();
+        old.sort_by_key(|row| (-row.generation, row.missed, row.key));
+        let mut new = sides.new.to_vec();
+        new.sort_by(|a, b| a.id.cmp(&b.id));
+        new.dedup_by(|a, b| a.id == b.id);
+        Self { sides, old, new, pairs: Vec::new() }
+    }
+
+    fn apply(&mut self, rule: &Rule) {
+        if self.old.is_empty() || self.new.is_empty() {
+            return;
+        }
+        match rule.evidence {
+            Evidence::Words => self.near(rule),
+            Evidence::ProviderId | Evidence::ProviderIdAlone | Evidence::DayAndMoney => self.unique(rule),
+            Evidence::Reference | Evidence::Text | Evidence::FoldedText => self.ordinal(rule),
+        }
+    }
+
+    /// The rows of each side that a rule looks at.
+    fn eligible(&self, rule: &Rule) -> Vec<&'a StoredRow> {
+        let before = |row: &&StoredRow| !rule.renewal || row.generation < self.sides.generation;
+        self.old.iter().filter(|row| before(row)).copied().collect()
+    }
+
+    /// Equal keys pair in order: the first with the first (honest twins are as many as they were).
+    fn ordinal(&mut self, rule: &Rule) {
+        let mut waiting: HashMap<String, Vec<&'a Transaction>> = HashMap::new();
+        for row in self.new.iter().rev() {
+            if let Some(key) = key(rule.evidence, row) {
+                waiting.entry(key).or_default().push(row);
+            }
+        }
+        let mut found = Vec::new();
+        for row in self.eligible(rule) {
+            let Some(same) = key(rule.evidence, &row.transaction).and_then(|key| waiting.get_mut(&key))
+            else {
+                continue;
+            };
+            let fits = |new: &&Transaction| rule.statuses.allow(row.transaction.status, new.status);
+            if let Some(at) = same.iter().rposition(fits) {
+                found.push((row, same.remove(at)));
+            }
+        }
+        self.take(rule, found);
+    }
+
+    /// A key pairs only if it occurs once on each side.
+    fn unique(&mut self, rule: &Rule) {
+        let (mut left, mut right) = (HashMap::new(), HashMap::new());
+        // An id must be told apart from all others of its side, whether or not those have found a successor.
+        let all = matches!(rule.evidence, Evidence::ProviderId | Evidence::ProviderIdAlone);
+        let everybody: Vec<&'a StoredRow> = self.sides.old.iter().filter(|row| !row.removed).collect();
+        for row in if all { &everybody } else { &self.old } {
+            count(&mut left, self.key_of(rule, &row.transaction));
+        }
+        for row in if all { self.sides.new } else { &self.new } {
+            count(&mut right, self.key_of(rule, row));
+        }
+        let places: HashMap<String, &'a Transaction> =
+            self.new.iter().filter_map(|row| Some((self.key_of(rule, row)?, *row))).collect();
+        let mut found = Vec::new();
+        for row in self.eligible(rule) {
+            let Some(key) = self.key_of(rule, &row.transaction) else { continue };
+            let once = left.get(&key) == Some(&1) && right.get(&key) == Some(&1);
+            let Some(new) = places.get(&key).filter(|_| once) else { continue };
+            let fits = rule.statuses.allow(row.transaction.status, new.status);
+            let pays = rule.evidence != Evidence::ProviderId || row.transaction.money == new.money;
+            if fits && pays {
+                found.push((row, *new));
+            }
+        }
+        self.take(rule, found);
+    }
+
+    fn key_of(&self, rule: &Rule, row: &Transaction) -> Option<String> {
+        match rule.evidence {
+            Evidence::ProviderId | Evidence::ProviderIdAlone => {
+                telling_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
+            }
+            // Which of the statuses it is to be unique among.
+            Evidence::DayAndMoney => {
+                let status = if rule.statuses == Statuses::Equal { row.status.as_str() } else { "" };
+                row.booked_date.map(|date| format!("{date} {} {status}", money(row)))
+            }
+            evidence => key(evidence, row),
+        }
+    }
+
+    /// Pairs pending rows with rows of equal money on a near day whose telling words agree, the most alike first.
+    fn near(&mut self, rule: &Rule) {
+        let mut by_money: HashMap<String, Vec<&'a Transaction>> = HashMap::new();
+        for row in &self.new {
+            by_money.entry(money(row)).or_default().push(row);
+        }
+        let mut all: Vec<(Likeness, usize, &'a StoredRow, &'a Transaction)> = Vec::new();
+        for (rank, row) in self.eligible(rule).into_iter().enumerate() {
+            if row.transaction.status != Status::Pending {
+                continue;
+            }
+            for new in by_money.get(&money(&row.transaction)).into_iter().flatten() {
+                let fits = rule.statuses.allow(Status::Pending, new.status);
+                let likeness = likeness(&row.transaction, new, self.sides.common).filter(|_| fits);
+                all.extend(likeness.map(|likeness| (likeness, rank, row, *new)));
+            }
+        }
+        all.sort_by_key(|(likeness, rank, _, new)| (*likeness, *rank, &new.id));
+        let (mut keys, mut taken, mut found) = (HashSet::new(), HashSet::new(), Vec::new());
+        for (likeness, _, row, new) in all {
+            if !keys.contains(&row.key) && !taken.contains(&new.id) {
+                keys.insert(row.key);
+                taken.insert(&new.id);
+                found.push((likeness.other_text, row, new));
+            }
+        }
+        let [same, other] =
+            NEAR_NAMES.get(usize::from(rule.statuses == Statuses::Equal)).copied().unwrap_or_default();
+        let name = |other_text| if other_text { other } else { same };
+        let named: Vec<_> = found.into_iter().map(|(text, row, new)| (name(text), row, new)).collect();
+        self.take_named(named);
+    }
+
+    fn take(&mut self, rule: &Rule, found: Vec<(&'a StoredRow, &'a Transaction)>) {
+        let [here, before] = rule.names;
+        let name = |row: &StoredRow| if row.generation < self.sides.generation { before } else { here };
+        let named = found.into_iter().map(|(row, new)| (name(row), row, new)).collect();
+        self.take_named(named);
+    }
+
+    fn take_named(&mut self, found: Vec<(&'static str, &'a StoredRow, &'a Transaction)>) {
+        let keys: HashSet<i64> = found.iter().map(|(_, row, _)| row.key).collect();
+        let ids: HashSet<&TransactionId> = found.iter().map(|(_, _, new)| &new.id).collect();
+        self.old.retain(|row| !keys.contains(&row.key));
+        self.new.retain(|row| !ids.contains(&row.id));
+        let pair = |(rule, row, new): (_, &StoredRow, &Transaction)| {
+            (row.key, Removal::Replaced { by: new.id.clone(), rule })
+        };
+        self.pairs.extend(found.into_iter().map(pair));
+    }
+}
+
+/// The names of what [`Evidence::Words`] pairs: booked or still pending, with the same text or another.
+const NEAR_NAMES: [[&str; 2]; 2] = [
+    ["pending_booked:amount+date+same_text", "pending_booked:amount+date+similar_text"],
+    ["pending_reissued:amount+date+same_text", "pending_reissued:amount+date+similar_text"],
+];
+
+fn count(counts: &mut HashMap<String, u32>, key: Option<String>) {
+    if let Some(key) = key {
+        *counts.entry(key).or_default() += 1;
+    }
+}
+
+fn key(evidence: Evidence, row: &Transaction) -> Option<String> {
+    let day = row.booked_date.map_or_else(String::new, |date| date.to_string());
+    let money = money(row);
+    match evidence {
+        Evidence::Reference => {
+            let reference = row.reference.as_deref().filter(|text| is_telling(text))?;
+            Some(format!("{day} {money} {reference}"))
+        }
+        Evidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),
+        _ => Some(format!("{day} {money} {}", row.text())),
+    }
+}
+
+fn money(row: &Transaction) -> String {
+    format!("{} {}", row.money.amount, row.money.currency)
+}
+
+/// How alike a pending row and a new one are; smaller is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Likeness {
+    other_text: bool,
+    days: i32,
+}
+
+fn likeness(old: &Transaction, new: &Transaction, common: &CommonWords) -> Option<Likeness> {
+    let days = days_after(old.booked_date, new.booked_date)?;
+    let (a, b) = (Text::of(old.text()), Text::of(new.text()));
+    let is_near = (-EARLIER_DAYS..=NEAR_DAYS).contains(&days);
+    (is_near && a.agrees(&b, common)).then_some(Likeness { other_text: !a.is_same(&b), days: days.abs() })
+}
+
+/// Days from one date to the other; a date that is missing may be any near one.
+fn days_after(from: Option<Date>, to: Option<Date>) -> Option<i32> {
+    let (Some(from), Some(to)) = (from, to) else { return Some(NEAR_DAYS) };
+    Some(from.until(to).ok()?.get_days())
+}
+
+#[cfg(test)]
+mod tests;
