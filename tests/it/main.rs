@@ -24,6 +24,7 @@ mod documents;
 mod dry_run;
 mod export;
 mod faults;
+mod feed;
 mod forget;
 mod freshen;
 mod gate;

@@ -221,3 +221,37 @@ fn ids_are_opaque_texts_of_any_form() {
     assert_eq!(sam.live(), expected);
     ended(sam.pass(at(2, rows)), 0, "unchanged", None);
 }
+
+#[test]
+fn amounts_are_filtered_as_numbers_and_added_up_exactly_as_documented() {
+    let sam = Sam::with(at(
+        1,
+        vec![
+            amount("small", "-99", "0", "EUR"),
+            amount("large", "-1000", "0", "EUR"),
+            amount("cents", "-10001", "2", "EUR"),
+            amount("huge", "123456789012345678", "2", "EUR"),
+            amount("tenth", "1", "1", "EUR"),
+            amount("fifth", "2", "1", "EUR"),
+        ],
+    ));
+    let text = include_str!("../../packaging/reading.md");
+    let recipes: Vec<&str> =
+        text.split("```sql\n").skip(1).filter_map(|text| text.split("```").next()).collect();
+    let recipe = |word: &str| *recipes.iter().find(|recipe| recipe.contains(word)).unwrap();
+    let store = sam.0.store();
+    let mut filtered = store.prepare(recipe("amount_number <")).unwrap();
+    let found: Vec<String> =
+        filtered.query_map([], |row| row.get(1)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(found, ["-1000", "-100.01"]);
+    let path = sam.0.path("store.db");
+    let sum =
+        std::process::Command::new("sqlite3").arg("-readonly").arg(path).arg(recipe("decimal_sum")).output();
+    match sum {
+        Ok(sum) => {
+            let said = String::from_utf8(sum.stdout).unwrap();
+            assert_eq!(said.trim(), "EUR|1234567890122258.07", "{}", String::from_utf8_lossy(&sum.stderr));
+        }
+        Err(error) => println!("skipped: no program sqlite3 here ({error})"),
+    }
+}

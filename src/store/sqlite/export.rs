@@ -33,6 +33,9 @@ pub struct Filter {
 const DAY: &str = "coalesce(v.booked_date, v.value_date, v.transaction_date, substr(v.booked_at, 1, 10),
     (SELECT substr(r.started_at, 1, 10) FROM runs_v1 r WHERE r.run_id = v.first_seen_run), '1970-01-01')";
 
+/// The column that is no exact amount; an export is exact.
+const INEXACT: &str = "amount_number";
+
 /// Whether row `v` is asked for, but for its day.
 const WANTED: &str = "(:all OR v.connection_id IN (SELECT value FROM json_each(:connections))
         OR v.user_id IN (SELECT value FROM json_each(:users)))
@@ -135,7 +138,7 @@ impl Snapshot {
         db.execute_batch("BEGIN").map_err(explain)?;
         let columns = {
             let view = db.prepare("SELECT * FROM transactions_v1").map_err(explain)?;
-            view.column_names().map(str::to_owned).collect()
+            view.column_names().into_iter().filter(|name| *name != INEXACT).map(str::to_owned).collect()
         };
         Ok(Self { db, path: path.to_owned(), filter, columns })
     }
@@ -191,8 +194,8 @@ impl Snapshot {
         );
         let params = Params::new(&self.filter);
         let mut order = self.db.prepare(&order).map_err(explain)?;
-        let mut one =
-            self.db.prepare("SELECT * FROM transactions_v1 WHERE change_seq = ?1").map_err(explain)?;
+        let one = format!("SELECT {} FROM transactions_v1 WHERE change_seq = ?1", self.columns.join(", "));
+        let mut one = self.db.prepare(&one).map_err(explain)?;
         let mut places = order.query(params.bind().as_slice()).map_err(explain)?;
         let mut count = 0;
         while let Some(place) = places.next().map_err(explain)? {

@@ -1,8 +1,9 @@
-//! Numbered migrations and the refusal of a newer schema. Each migration runs once, in its own
-//! transaction, and is never edited after a release.
+//! Numbered migrations and the refusal of a newer schema. Each migration runs once and is never edited after a
+//! release. What readers see is not made here, but by `feed` after the last one.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
+use super::feed;
 use crate::failpoint;
 
 /// The migrations in order; the schema version is their number.
@@ -12,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_events", include_str!("migrations/0003_events.sql")),
     ("0004_balances", include_str!("migrations/0004_balances.sql")),
     ("0005_links", include_str!("migrations/0005_links.sql")),
+    ("0007_feed", include_str!("migrations/0007_feed.sql")),
     ("0008_evidence", include_str!("migrations/0008_evidence.sql")),
 ];
 
@@ -37,19 +39,37 @@ pub fn pending(version: i64) -> Vec<String> {
     MIGRATIONS.iter().skip(from).map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// Applies what is missing. Several processes may do this at once: each step checks inside its transaction.
+/// Applies what is missing and makes the views anew, all in one transaction: a reader sees the old schema with its
+/// views or the new one. Several processes may do this at once; each looks again inside the transaction.
 pub fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> {
-    for (number, (_, sql)) in (1i64..).zip(MIGRATIONS) {
-        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        step.execute_batch(
-            "CREATE TABLE IF NOT EXISTS ts_schema (
-                version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
-        )?;
-        if version(&step)? < number {
-            step.execute_batch(sql)?;
-            step.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS ts_schema (
+            version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
+    )?;
+    let found = version(&tx)?;
+    if found < KNOWN || (found == KNOWN && !feed::is_published(&tx)?) {
+        feed::withdraw(&tx)?;
+        for (number, (_, sql)) in (1i64..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
+            tx.execute_batch(sql)?;
+            tx.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
         }
-        failpoint::around("prepare the store", || step.commit())?;
+        // Those of the migrations themselves are not of this release.
+        feed::withdraw(&tx)?;
+        feed::publish(&tx)?;
+    }
+    failpoint::around("prepare the store", || tx.commit())
+}
+
+/// As older releases did it, for the tests of what becomes of their stores.
+#[cfg(test)]
+pub fn migrate_to(db: &mut Connection, last: usize, now_ms: i64) -> rusqlite::Result<()> {
+    db.execute_batch(
+        "CREATE TABLE ts_schema (version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
+    )?;
+    for (number, (_, sql)) in (1i64..).zip(MIGRATIONS.iter().take(last)) {
+        db.execute_batch(sql)?;
+        db.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
     }
     Ok(())
 }

@@ -1,0 +1,105 @@
+//! What readers are promised: the views, and the numbers of what changes in them. Both are made anew, as a whole,
+//! after every migration; the statements are in `views.sql` and `feed.sql`. Must not touch a view that an
+//! application keeps in the same file.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+const VIEWS: &str = include_str!("views.sql");
+const FEED: &str = include_str!("feed.sql");
+
+/// Under this name the fingerprint of what was published stands among the sequences.
+const PUBLISHED: &str = "published";
+
+const CREATE_VIEW: &str = "CREATE VIEW ";
+/// The source view's; it is not ours alone.
+const CREATE_VIEW_IF: &str = "CREATE VIEW IF NOT EXISTS ";
+const CREATE_TRIGGER: &str = "CREATE TRIGGER ";
+
+/// Every row gets a new number: columns may have come, or mean something else for the rows that are there.
+const NUMBER: &str = "
+    UPDATE ts_accounts SET credentials_ids = (SELECT h.credentials_ids FROM ts_feed_held h WHERE h.key = ts_accounts.key);
+    UPDATE ts_connections SET data_as_of = (SELECT r.data_as_of FROM ts_feed_refreshed r WHERE r.key = ts_connections.key);
+    UPDATE ts_accounts SET change_seq = n.place + (SELECT value FROM ts_sequences WHERE name = 'change')
+    FROM (SELECT key, row_number() OVER (ORDER BY key) AS place FROM ts_accounts) n WHERE n.key = ts_accounts.key;
+    UPDATE ts_sequences SET value = value + (SELECT count(*) FROM ts_accounts) WHERE name = 'change';
+    UPDATE ts_connections SET change_seq = n.place + (SELECT value FROM ts_sequences WHERE name = 'change')
+    FROM (SELECT key, row_number() OVER (ORDER BY key) AS place FROM ts_connections) n WHERE n.key = ts_connections.key;
+    UPDATE ts_sequences SET value = value + (SELECT count(*) FROM ts_connections) WHERE name = 'change'";
+
+/// Whether the views and triggers of the file are those of this release.
+pub fn is_published(db: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT value FROM ts_sequences WHERE name = ?1";
+    let found: Option<i64> = db.query_row(sql, [PUBLISHED], |row| row.get(0)).optional()?;
+    Ok(found == Some(fingerprint()))
+}
+
+/// Drops what this or an older release has published, so that nothing of it stands in a migration's way.
+pub fn withdraw(db: &Connection) -> rusqlite::Result<()> {
+    let ours: Vec<&str> = names(VIEWS, CREATE_VIEW).collect();
+    let mut found = db.prepare(
+        "SELECT type, name FROM sqlite_master
+         WHERE type = 'view' OR (type = 'trigger' AND name LIKE 'ts\\_feed\\_%' ESCAPE '\\')",
+    )?;
+    let found: Vec<(String, String)> =
+        found.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    for (kind, name) in found {
+        if kind == "trigger" || name.starts_with("ts_feed_") || ours.contains(&name.as_str()) {
+            db.execute_batch(&format!("DROP {kind} {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes views and triggers, and gives every account and connection a new number.
+pub fn publish(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(VIEWS)?;
+    db.execute_batch(FEED)?;
+    db.execute_batch(NUMBER)?;
+    db.execute(
+        "INSERT INTO ts_sequences (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        rusqlite::params![PUBLISHED, fingerprint()],
+    )?;
+    Ok(())
+}
+
+/// Lays the same views and triggers over the temporary tables of a rehearsal. Not the source view: the file's may be
+/// the application's.
+pub fn lay(db: &Connection) -> rusqlite::Result<()> {
+    for sql in [VIEWS, FEED] {
+        let sql = sql.split_once(CREATE_VIEW_IF).map_or(sql.to_owned(), |(before, source)| {
+            let (_, after) = source.split_once(";\n").unwrap_or_default();
+            format!("{before}{after}")
+        });
+        let sql =
+            sql.replace(CREATE_VIEW, "CREATE TEMP VIEW ").replace(CREATE_TRIGGER, "CREATE TEMP TRIGGER ");
+        db.execute_batch(&sql)?;
+    }
+    Ok(())
+}
+
+/// Notes whose entitlement has ended since a run last looked, or lasts again: nobody writes when time passes, and
+/// their state changes all the same. By the clock of the views.
+pub fn note_lapses(db: &Connection) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE ts_connections SET lapsed = NOT lapsed
+         WHERE lapsed <> coalesce(entitled_until <= CAST(strftime('%s', 'now') AS INTEGER) * 1000, 0)",
+    )?
+    .execute([])
+    .map(drop)
+}
+
+/// The names of what a file creates with this phrase.
+fn names<'a>(sql: &'a str, create: &'a str) -> impl Iterator<Item = &'a str> {
+    let ours = sql.lines().filter(|line| !line.starts_with(CREATE_VIEW_IF));
+    ours.filter_map(move |line| line.strip_prefix(create)?.split_whitespace().next())
+}
+
+/// Tells one text of the statements from another (FNV-1a).
+fn fingerprint() -> i64 {
+    let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    VIEWS.bytes().chain(FEED.bytes()).fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()
+}
+
+#[cfg(test)]
+mod tests;
