@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tink_sandbox::{Action, Config, Endpoint, Fault, Rates, Sandbox, Times};
 
 /// Set in the environment of the processes this one starts: they are the command line itself.
@@ -67,7 +67,7 @@ fn look_around(dir: &Path) {
     for command in ["status", "why c-3", "export --removed"] {
         say(&format!("  {by}cargo run -q -- \\\n    --config {} {command}", configuration.display()));
     }
-    say(&format!("  sqlite3 {} \\\n    'SELECT * FROM transactions_v1 LIMIT 5'", store.display()));
+    say(&format!("  sqlite3 -readonly {} \\\n    'SELECT * FROM transactions_v1 LIMIT 5'", store.display()));
     say("\nThe fake Tink has ended with this demo: what asks Tink (run, connect, renew)");
     say("fails now.");
 }
@@ -132,8 +132,10 @@ fn rows(dir: &Path) -> Result<()> {
     title("The rows, by SQL");
     let sql = "SELECT connection_id, booked_date, amount, currency, status, coalesce(removed_reason, ''), substr(description_original, 1, 25)
                FROM transactions_v1 WHERE booked_date IS NOT NULL ORDER BY change_seq DESC LIMIT 8";
-    say("$ sqlite3 store.db \\\n    \"SELECT … FROM transactions_v1 ORDER BY change_seq DESC LIMIT 8\"");
-    let store = Connection::open(dir.join("store.db"))?;
+    say(
+        "$ sqlite3 -readonly store.db \\\n    \"SELECT … FROM transactions_v1 ORDER BY change_seq DESC LIMIT 8\"",
+    );
+    let store = Connection::open_with_flags(dir.join("store.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut statement = store.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

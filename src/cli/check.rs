@@ -1,7 +1,8 @@
 //! `tink-sync check`: everything an operator would otherwise learn at 3 am, one line per check with the
-//! remedy. Changes nothing, and creates no file.
+//! remedy. Changes nothing, and makes no file but those that SQLite keeps beside a store.
 
 mod hooks;
+mod reading;
 mod settings;
 mod source;
 mod space;

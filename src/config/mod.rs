@@ -51,6 +51,8 @@ pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 pub const USER_VARIABLE: &str = "TINK_SYNC_USER";
 /// The user that the units run as.
 pub const SERVICE_USER: &str = "tink-sync";
+/// The group whose members may read the store, as the package makes it.
+pub const READERS: &str = "tink-sync-read";
 
 /// How a variable of the environment is looked up; tests pass a closure over a list.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;

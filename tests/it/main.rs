@@ -45,6 +45,7 @@ mod outage;
 mod permissions;
 mod prune;
 mod quarantine;
+mod readers;
 mod reconsent;
 mod refresh;
 mod removal;

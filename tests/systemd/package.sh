@@ -36,7 +36,7 @@ application 5
 configure
 credential
 check 'the first pass' start
-check 'the store is closed to others' is 'tink-sync:tink-sync 600' owner_and_mode $STORE
+check 'the store is for the service and its readers' is 'tink-sync:tink-sync-read 640' owner_and_mode $STORE
 check 'the timer is enabled on request' systemctl enable --now --quiet tink-sync.timer
 check 'a hook is enabled on request' systemctl enable --now --quiet tink-sync-hook@pass-failed.path
 rows=$(sql 'SELECT count(*) FROM transactions_v1')
@@ -46,6 +46,10 @@ control latency '{"ms":500}'
 systemctl start --no-block tink-sync.service
 until_true is activating systemctl is-active tink-sync.service
 before=$(systemctl show -P InvocationID tink-sync.service)
+# The store as releases before have left it, for the service alone.
+chgrp tink-sync /var/lib/tink-sync $STORE $STORE-*
+chmod 700 /var/lib/tink-sync
+chmod 600 $STORE $STORE-*
 check 'it upgrades' install "$newer"
 check 'the pass went on' is "$before" systemctl show -P InvocationID tink-sync.service
 check 'the timer runs again' is active active
@@ -55,6 +59,8 @@ control latency '{"ms":0}'
 until_true is inactive systemctl is-active tink-sync.service
 check 'the pass ended well' is success last_result
 check 'the configuration was kept' grep -q sandbox-client $CONFIG
+check 'the store was opened to its readers' is 'tink-sync:tink-sync-read 640' owner_and_mode $STORE
+check 'its directory too' is 'tink-sync:tink-sync-read 2750' owner_and_mode /var/lib/tink-sync
 check 'the data were kept' is "$rows" sql 'SELECT count(*) FROM transactions_v1'
 check 'and a pass works' start
 

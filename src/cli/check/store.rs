@@ -1,22 +1,21 @@
 //! The checks of what is written on this machine: the store, its directory, room on the disk, the metrics file.
 //! Opens everything for reading only, and makes nothing.
 
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
-use super::{Finding, space};
+use super::{Finding, reading, space};
 use crate::cli::{Environment, Failure};
-use crate::config::SERVICE_USER;
+use crate::config::{READERS, SERVICE_USER};
 use crate::exit::Exit;
 use crate::store::StoreError;
-use crate::store::sqlite::{open_reader, reads};
+use crate::store::sqlite::{open_reader, reads, sharing};
 
 /// Made by systemd before each pass, and by the package.
-const STATE_DIRECTORY: &str = "/var/lib/tink-sync";
+pub(super) const STATE_DIRECTORY: &str = "/var/lib/tink-sync";
 /// Reading for everybody else.
 const OTHERS_READ: u32 = 0o004;
 /// Looking into a directory for everybody else.
@@ -37,6 +36,9 @@ pub(super) fn findings(env: &Environment) -> Vec<Finding> {
     }
     let mut findings = vec![opened(&path)];
     findings.extend(open_to_others(directory, &path));
+    if path.exists() {
+        findings.push(reading::finding(directory, &path));
+    }
     findings.extend(space::finding(directory, &path));
     findings
 }
@@ -51,7 +53,7 @@ fn directory_of(path: &Path) -> &Path {
 fn no_directory(directory: &Path) -> Finding {
     let shown = directory.display();
     let text = format!("its directory {shown} does not exist");
-    let by_hand = format!("install -d -m 700 -o {SERVICE_USER} -g {SERVICE_USER} {shown}");
+    let by_hand = format!("install -d -m 2750 -o {SERVICE_USER} -g {READERS} {shown}");
     if directory == Path::new(STATE_DIRECTORY) {
         return Finding::warn(
             "store",
@@ -64,8 +66,7 @@ fn no_directory(directory: &Path) -> Finding {
 
 /// What a pass has to write and this user may not.
 fn cannot_write(directory: &Path, path: &Path) -> Option<Finding> {
-    let beside = ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix));
-    let places = [directory.to_owned()].into_iter().chain(beside);
+    let places = [directory.to_owned()].into_iter().chain(sharing::family(path));
     let place = places.into_iter().find(|place| place.exists() && !may_write(place))?;
     let shown = place.display();
     let whose = fs::metadata(&place).map_or_else(|error| error.to_string(), |file| described(&file));
@@ -79,12 +80,6 @@ fn cannot_write(directory: &Path, path: &Path) -> Option<Finding> {
         }
     };
     Some(Finding::fail(Exit::Database, "store", text).remedy(remedy))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Asks the system itself, which knows of access lists and read-only file systems.

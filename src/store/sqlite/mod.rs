@@ -25,6 +25,7 @@ pub mod reads;
 mod rows;
 mod runs;
 mod schema;
+pub mod sharing;
 pub mod source;
 mod thread;
 mod tokens;
@@ -33,7 +34,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::types::{
     Asking, Claims, ConsentStep, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, Outgoing, Overview,
@@ -47,7 +48,7 @@ use crate::domain::hook::HookKind;
 use crate::domain::ids::CredentialsId;
 use crate::failpoint;
 pub(crate) use open::connect_read_only;
-use open::{connect, refuse_newer, refuse_older};
+use open::{connect_writer, refuse_newer, refuse_older};
 pub use open::{open_reader, read};
 use thread::{Db, FileId, Worker};
 
@@ -83,10 +84,10 @@ impl SqliteStore {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        failpoint::around("create the file", || open::create_private(path))?;
+        failpoint::around("create the file", || open::create(path))?;
         // Two spellings of one path must find each other's lock files.
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mut db = Db::new(connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path, patience);
+        let mut db = Db::new(connect_writer(path)?, path, patience);
         db.retry_busy("open the store", |conn| {
             failpoint::around("open the store", || conn.pragma_update(None, "journal_mode", "wal"))?;
             conn.execute_batch(
@@ -97,6 +98,8 @@ impl SqliteStore {
         db.file = FileId::of(path);
         refuse_newer(&db)?;
         db.retry_busy("prepare the store", |conn| schema::migrate(conn, now.as_millisecond()))?;
+        // SQLite has made the files beside it by now.
+        sharing::mend(path);
         Ok(Self { worker: Worker::start(db) })
     }
 

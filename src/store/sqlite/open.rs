@@ -1,40 +1,29 @@
 //! Opening the file of a store, for writing and for reading, and refusing one of another release. Makes the file, but
 //! nothing in it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use nix::unistd::{AccessFlags, access};
+use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::thread::{self, Db};
-use super::{BUSY_TIMEOUT, schema};
+use super::{BUSY_TIMEOUT, schema, sharing};
 use crate::store::{Result, StoreError};
 
-/// Opens an existing store for statements that only read. Where the user may write the file it is opened
-/// for writing all the same: only then does SQLite tidy up the files beside a WAL database at the end.
+/// Opens an existing store for statements that only read.
 ///
 /// # Errors
-/// [`StoreError::Missing`], [`StoreError::Older`], or as for [`SqliteStore::open`].
+/// [`StoreError::Missing`], [`StoreError::Older`], or as for [`super::SqliteStore::open`].
 pub fn open_reader(path: &Path) -> Result<Connection> {
     if !path.exists() {
         return Err(StoreError::Missing { path: path.display().to_string() });
     }
-    let tidy = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok().filter(|conn| {
-        let writable = conn.is_readonly("main").is_ok_and(|read_only| !read_only);
-        // A damaged file is one either way, and only a writer leaves nothing beside it.
-        let is_read = schema::version(conn).map_or_else(|error| is_damage(&error), |_| true);
-        writable && conn.pragma_update(None, "query_only", true).is_ok() && is_read
-    });
-    let conn = tidy.map_or_else(|| connect_read_only(path), Ok)?;
-    let db = Db::new(conn, path, Duration::ZERO);
+    let db = Db::new(connect_read_only(path)?, path, Duration::ZERO);
     refuse_newer(&db)?;
     refuse_older(&db)?;
     Ok(db.conn)
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// Runs `read` on a connection of [`open_reader`], naming the step and the file if it fails.
@@ -69,16 +58,22 @@ pub(super) fn refuse_older(db: &Db) -> Result<()> {
     Ok(())
 }
 
-/// Money data: a new file is readable by its owner only, whatever the umask.
-pub(super) fn create_private(path: &Path) -> Result<()> {
+/// Makes the file if there is none, readable by its owner only, whatever the umask: money data. Then lets those read it
+/// whom its directory names.
+///
+/// A file that is there is not opened: SQLite's locks are those of the process, and closing the file anywhere in it
+/// lets go of them.
+pub(super) fn create(path: &Path) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    opened.map(drop).map_err(|e| {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let usable = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => may_use(path),
+        made => made.map(drop),
+    };
+    usable.map_err(|e| {
         let hint = match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                "its directory does not exist: create it, or change store.url".to_owned()
-            }
-            std::io::ErrorKind::PermissionDenied => crate::identity::access_hint(),
+            ErrorKind::NotFound => "its directory does not exist: create it, or change store.url".to_owned(),
+            ErrorKind::PermissionDenied => crate::identity::access_hint(),
             _ => "see store.url".to_owned(),
         };
         StoreError::Unusable {
@@ -86,10 +81,27 @@ pub(super) fn create_private(path: &Path) -> Result<()> {
             path: path.display().to_string(),
             detail: format!("{e}; {hint}"),
         }
-    })
+    })?;
+    sharing::mend(path);
+    Ok(())
 }
 
-pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+fn may_use(path: &Path) -> std::io::Result<()> {
+    Ok(access(path, AccessFlags::R_OK | AccessFlags::W_OK)?)
+}
+
+/// Opens a store for writing. The files beside it stay when the last connection closes, the log emptied: SQLite cannot
+/// make them for somebody who may only read, and without them nobody could read between two passes.
+pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut keep = 1;
+    conn.file_control(Some("main"), FileControl::PersistWal(&mut keep))
+        .and_then(|()| conn.pragma_update(None, "journal_size_limit", 0))
+        .map_err(|e| thread::explain("open the store", path, &e))?;
+    Ok(conn)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let explain = |e: &rusqlite::Error| thread::explain("open the store", path, e);
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| explain(&e))?;

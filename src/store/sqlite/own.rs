@@ -59,7 +59,7 @@ impl OwnTables {
         drop(SqliteStore::open(path, Duration::ZERO, now)?);
         // Two spellings of one path must find each other's lock files.
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let conn = super::connect(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = super::open::connect_writer(path)?;
         conn.execute_batch(super::ERASING).map_err(|e| explain("open the store", path, &e))?;
         Ok(Self { db: Db::new(conn, path, Duration::ZERO) })
     }

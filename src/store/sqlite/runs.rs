@@ -59,10 +59,16 @@ fn lock_path(store: &Path, run_id: &str) -> PathBuf {
 }
 
 fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
-    let file = if context.rehearsal { None } else { Some(File::create(lock_path(&context.path, run_id))?) };
+    let file = if context.rehearsal { None } else { Some(lock_file(&lock_path(&context.path, run_id))?) };
     file.as_ref().map_or(Ok(()), File::lock)?;
     context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
     Ok(())
+}
+
+/// Nobody else's, whatever the umask and whoever may read the store beside it.
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Whether the process of a run is gone: its lock file is missing or not locked any more.

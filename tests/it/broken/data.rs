@@ -20,7 +20,7 @@ fn a_store_that_no_pass_can_use() {
                 let url = format!("sqlite:{}", world.path("no/where/store.db").display());
                 world.set("store.url", &quoted(&url))
             },
-            fails(74, "store", "does not exist", "install -d -m 700 -o tink-sync"),
+            fails(74, "store", "does not exist", "install -d -m 2750 -o tink-sync"),
         ),
         (
             "no database",
