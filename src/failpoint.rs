@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 46] = [
+pub const STEPS: [&str; 47] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -28,6 +28,7 @@ pub const STEPS: [&str; 46] = [
     "write new tokens",
     "write accounts",
     "remember consent warnings",
+    "note odd answers",
     "write transactions",
     "write the end of a walk",
     "record the outcome",

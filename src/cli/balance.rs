@@ -16,12 +16,14 @@ pub(super) fn sentence(proof: &AccountProof) -> String {
         ),
         None => "not proven".to_owned(),
     };
-    if let Some(reason) = &proof.reason {
+    let waits = proof.quarantined > 0 && proof.state != "proven";
+    if let Some(reason) = proof.reason.as_deref().filter(|reason| !(waits && *reason == "quarantine")) {
         text = format!("{text}; the last walk proved nothing ({reason}): {}", why_not(reason));
     }
-    if proof.quarantined > 0 && proof.state != "proven" {
+    if waits {
         let waiting = count(proof.quarantined as usize, "record");
-        text = format!("{text}; {waiting} of it in quarantine may explain that");
+        let what = if proof.difference.is_some() { "explain that" } else { "be money that moved" };
+        text = format!("{text}; {waiting} of it in quarantine may {what}");
     }
     text
 }
@@ -52,7 +54,9 @@ fn why_not(reason: &str) -> &'static str {
         "no_refresh" => "Tink does not say when it last looked at the bank",
         "currency_changed" => "the balance came in another currency",
         "unclear_rows" => "rows in another currency or of undefined status came or went",
-        "quarantine" => "records came out of the quarantine that the balance held from the beginning",
+        "quarantine" => {
+            "records are in quarantine, or came out of it that the balance held from the beginning"
+        }
         "balance_still" => "the balance has never moved although rows did",
         _ => "see the README",
     }
@@ -89,6 +93,14 @@ mod tests {
         let told = sentence(&proof);
         assert!(told.contains("5 EUR more") && told.contains("so much since 2026-06-02 10:00"), "{told}");
         assert!(told.ends_with("1 record of it in quarantine may explain that"), "{told}");
+        (proof.state, proof.difference, proof.reason) = ("unprovable".to_owned(), None, text("quarantine"));
+        assert_eq!(sentence(&proof), "not proven; 1 record of it in quarantine may be money that moved");
+        proof.quarantined = 0;
+        assert!(
+            sentence(&proof).contains("the last walk proved nothing (quarantine)"),
+            "{}",
+            sentence(&proof)
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! * Rows in another currency and rows of undefined status move the balance by an unknown amount, if at all.
 //!   While they change, nothing is proven, and the anchor starts anew; so it does when records leave a quarantine
 //!   in which they were when it was set.
+//! * A record in quarantine may be money that moved: while there is one nothing is proven, even where the numbers
+//!   agree.
 //! * An open difference is carried over such a new start, for nothing has explained it.
 //!
 //! * A balance that has never moved while rows did (a card that always shows 0.00) proves nothing. One that moves
@@ -213,7 +215,7 @@ pub enum Doubt {
     CurrencyChanged,
     /// Rows in another currency or of undefined status came, changed or went.
     UnclearRows,
-    /// Records that were in quarantine when the proof began have left it.
+    /// Records are in quarantine, or those that were when the proof began have left it.
     Quarantine,
     /// The balance has never moved, though rows did.
     BalanceStill,
@@ -297,9 +299,11 @@ pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
     let Some(balance) = &books.balance else { return nothing(Doubt::NoBalance) };
     let convention = before.convention.unwrap_or(Convention::Usual);
     let seen = measure(books, balance, convention, now);
-    let after = Proof { judged: Some(refresh), doubt: None, ..before.clone() };
+    let waits = books.quarantined > 0;
+    let after = Proof { judged: Some(refresh), doubt: waits.then_some(Doubt::Quarantine), ..before.clone() };
+    let proven = if waits { before.proven } else { Some(refresh) };
     let Some(anchor) = &before.anchor else {
-        return Proof { anchor: Some(seen), proven: Some(refresh), ..after };
+        return Proof { anchor: Some(seen), proven, ..after };
     };
     if anchor.currency != seen.currency {
         let doubt = Some(Doubt::CurrencyChanged);
@@ -311,12 +315,12 @@ pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
         let convention =
             before.convention.or(moved.is_some_and(|m| !m.balance.is_zero()).then_some(convention));
         let anchor = Anchor { since: anchor.since, ..seen };
-        return Proof { anchor: Some(anchor), proven: Some(refresh), difference: None, convention, ..after };
+        return Proof { anchor: Some(anchor), proven, difference: None, convention, ..after };
     }
     // Some banks count a booking of the future at once.
     if gap == convention.of(&books.ahead.total(Part::Booked, &seen.currency)) {
         let anchor = Anchor { since: anchor.since, opening: anchor.opening.clone(), ..seen };
-        return Proof { anchor: Some(anchor), proven: Some(refresh), difference: None, ..after };
+        return Proof { anchor: Some(anchor), proven, difference: None, ..after };
     }
     if let Some(doubt) = doubt(anchor, &seen) {
         return Proof { anchor: Some(carried(seen, before)), doubt: Some(doubt), ..after };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::anomaly::Anomaly;
 use super::ids::{ConnectionId, CredentialsId, RunId, UserId};
 use super::outcome::{Counts, Outcome, Reason};
 
@@ -139,6 +140,15 @@ pub enum Event {
         reason: String,
         /// How many.
         records: u64,
+    },
+    /// Answers of Tink's had another form than documented; everything else of them was used.
+    Anomaly {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// What was met.
+        anomaly: Anomaly,
+        /// How often.
+        times: u64,
     },
     /// The balances of accounts have newly come to differ from what their rows explain.
     BalanceDiffers {

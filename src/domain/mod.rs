@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod amount;
+pub mod anomaly;
 pub mod balance;
 pub mod connection;
 pub mod consent;

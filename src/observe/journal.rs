@@ -135,6 +135,7 @@ pub fn write(run_id: &str, event: &Event) {
         Event::ConsentEnds { .. }
         | Event::NeedsUser { .. }
         | Event::Quarantined { .. }
+        | Event::Anomaly { .. }
         | Event::BalanceDiffers { .. } => of_connection(event),
         Event::Waiting { error, patience } => tracing::warn!(
             "Tink as a whole does not answer, waiting for it for up to {} (sync.outage_patience): {error}",
@@ -191,6 +192,13 @@ fn of_connection(event: &Event) {
             tink.connection_id = connection_id.as_str(),
             tink.reason = reason.as_str(),
             "{records} record(s) of connection {connection_id} could not be read and are in quarantine: {reason}"
+        ),
+        // No message id: there is nothing to do about it, but for the bank.
+        Event::Anomaly { connection_id, anomaly, times } => tracing::warn!(
+            tink.connection_id = connection_id.as_str(),
+            tink.reason = anomaly.as_str(),
+            "connection {connection_id}: {}; told once a month for each account",
+            anomaly.sentence(*times)
         ),
         Event::BalanceDiffers { connection_id, user_id, accounts } => record!(
             Severity::Notice,

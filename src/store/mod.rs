@@ -103,6 +103,14 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<ConsentStep>>> + Send;
 
+    /// Which of these anomalies were not told yet, remembering them.
+    fn note_anomalies(
+        &self,
+        lease: &Lease,
+        met: Vec<NotedAnomaly>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<NotedAnomaly>>> + Send;
+
     /// Rows of one account of the leased connection.
     fn rows(&self, account: i64, query: RowQuery) -> impl Future<Output = Result<Vec<StoredRow>>> + Send;
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::domain::account::Account;
+use crate::domain::anomaly::Anomaly;
 use crate::domain::balance::{Books, Proof, Stand};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
@@ -334,6 +335,17 @@ pub struct ConsentStep {
     pub days: i64,
     /// Whole days left; less than 0 is past.
     pub days_left: i64,
+}
+
+/// Something of Tink's answers that had another form than documented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedAnomaly {
+    /// Tink's id of the account that it is about, if it is about one.
+    pub account: Option<AccountId>,
+    /// What it is.
+    pub anomaly: Anomaly,
+    /// How often it was met.
+    pub times: u64,
 }
 
 /// The end of a run.

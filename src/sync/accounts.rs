@@ -11,28 +11,30 @@ use crate::domain::ids::{AccountId, CredentialsId};
 use crate::store::types::{Identity, Merge, Overview, StoredAccount};
 
 /// Decides the identity of every listed account and the fate of those not listed (design section 8, rules 4
-/// and 7).
+/// and 7). Unless the lists are `certain` to be whole, nothing is concluded from what is not in them.
 pub fn overview(
     stored: &[StoredAccount],
     listed: Vec<Account>,
     consents: Vec<Consent>,
+    certain: bool,
     now: Timestamp,
 ) -> Overview {
     let scene = Scene::new(stored, &listed, &consents, now);
-    let merged = scene.merges();
+    let merged = if certain { scene.merges() } else { Vec::new() };
     let identities: Vec<Identity> = listed.iter().map(|account| scene.identity(account, &merged)).collect();
     let continued: HashSet<i64> = identities
         .iter()
         .filter_map(|i| if let Identity::Alias(key) = i { Some(*key) } else { None })
         .chain(merged.iter().flat_map(|merge| [merge.keep, merge.drop]))
         .collect();
-    let ambiguous = scene.is_ambiguous(&identities, &merged);
+    let ambiguous = certain && scene.is_ambiguous(&identities, &merged);
     let separate = scene.separate();
     let superseded = superseded(stored, &listed, &identities, &consents, &merged, now);
     let newest = listed.iter().filter_map(|a| a.last_refreshed).max();
     // A decaying consent hides accounts: only a list of healthy ones says that an account is gone.
     let counts = |c: &&Consent| !superseded.contains(&c.credentials_id);
-    let trusted = !listed.is_empty()
+    let trusted = certain
+        && !listed.is_empty()
         && consents.iter().any(|c| counts(&c))
         && consents.iter().filter(counts).all(|c| c.health(now) == Health::Healthy);
     let is_lost = |s: &&StoredAccount| {

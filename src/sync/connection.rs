@@ -14,7 +14,7 @@ use super::freshen::{Freshen, freshen};
 use super::policy::{self, Hint};
 use super::rotation::Renewals;
 use super::walk::{End, Walk};
-use super::{accounts, policy::Verdict};
+use super::{accounts, anomalies, incomplete, policy::Verdict};
 use crate::clock::Clock;
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
@@ -22,7 +22,7 @@ use crate::domain::event::Event;
 use crate::domain::ids::CredentialsId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::{Claim, ConsentStep, Judgement, OverviewSaved, Store, StoreError, StoredAccount};
-use crate::tink::{self, Client, Session};
+use crate::tink::{self, Client, Listed, Session};
 
 /// The settings of the sync that every connection shares.
 #[derive(Clone, Debug)]
@@ -249,11 +249,15 @@ impl<S: Store> Story<'_, S> {
     /// # Errors
     /// [`StoreError`].
     pub async fn run(&self) -> Result<Ending, StoreError> {
-        self.tell_it().await.or_else(Trouble::ending)
+        let ending = self.tell_it().await.or_else(Trouble::ending)?;
+        match anomalies::tell(self).await {
+            Ok(()) => Ok(ending),
+            Err(error) => Trouble::Store(error).ending(),
+        }
     }
 
     async fn tell_it(&self) -> Result<Ending, Trouble> {
-        let mut consents = self.session.consents().await?;
+        let Listed { items: mut consents, complete: all_consents } = self.session.consent_list().await?;
         if let Some(rules) = &self.ctx.options.freshen {
             consents = freshen(self, consents, rules).await?;
         }
@@ -263,7 +267,7 @@ impl<S: Store> Story<'_, S> {
             return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
         let stored = self.ctx.store.accounts(&self.claim.lease, self.now()).await?;
-        let listed = match self.session.accounts().await {
+        let listed = match self.session.account_list().await {
             Err(error) if policy::is_refusal(&error) && self.past_date(&consents) => {
                 self.keep_consents(consents).await?;
                 let reason = Reason::ConsentExpired;
@@ -272,12 +276,14 @@ impl<S: Store> Story<'_, S> {
             }
             listed => listed?,
         };
+        let certain = listed.complete && all_consents;
+        let listed = if certain { listed.items } else { incomplete::certain(&stored, listed.items) };
         if listed.is_empty() && stored.iter().any(|account| !account.closed) {
             let reason = if self.past_date(&consents) { Reason::ConsentExpired } else { Reason::NoAccounts };
             self.keep_consents(consents).await?;
             return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
-        let (saved, overview) = self.keep_overview(&stored, listed, &consents).await?;
+        let (saved, overview) = self.keep_overview(&stored, listed, &consents, certain).await?;
         self.tally.add(|counts| {
             counts.accounts = saved.accounts.len() as u64;
             counts.removed += saved.removed;
@@ -323,8 +329,9 @@ impl<S: Store> Story<'_, S> {
         stored: &[StoredAccount],
         listed: Vec<Account>,
         consents: &[Consent],
+        certain: bool,
     ) -> Result<(OverviewSaved, Saved), Trouble> {
-        let overview = accounts::overview(stored, listed, consents.to_vec(), self.now());
+        let overview = accounts::overview(stored, listed, consents.to_vec(), certain, self.now());
         let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
         let stored = self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
         let live: Vec<Consent> =

@@ -3,10 +3,12 @@
 //! many of them. No SQL, no HTTP client, no configuration file here.
 
 pub mod accounts;
+mod anomalies;
 mod attempt;
 mod balance;
 pub mod connection;
 pub mod freshen;
+mod incomplete;
 mod judgement;
 #[cfg(test)]
 mod made_up;

@@ -73,6 +73,8 @@ struct Gathered {
     provider_ids: Option<ProviderIds>,
     /// A record's id could not be read, so no row can be said to be missing.
     unnamed: bool,
+    /// A page came without its list of records, so the walk has not seen everything.
+    partial: bool,
     /// A record was a transaction.
     readable: bool,
     /// Distinct rows read.
@@ -186,7 +188,7 @@ impl<S: Store> Walk<'_, S> {
         let window = self.window();
         let mut gathered = self.read(&window, Gathered::default()).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
-        if gathered.is_illegible() {
+        if gathered.partial || gathered.is_illegible() {
             self.commit(commit).await?;
             return Ok(self.at_rest());
         }
@@ -205,7 +207,8 @@ impl<S: Store> Walk<'_, S> {
             pairs.iter().map(|(key, removal)| (*key, is_reissue(removal))).collect();
         // Ids of reservations change at many banks; those of bookings should not.
         let is_news = |row: &StoredRow| reconcile::is_settled(row.transaction.status);
-        let reissued = missing.iter().any(|row| paired.get(&row.key) == Some(&true) && is_news(row));
+        let renamed =
+            missing.iter().filter(|row| paired.get(&row.key) == Some(&true) && is_news(row)).count();
         let rematched =
             missing.iter().filter(|row| self.is_unmatched(row) && paired.contains_key(&row.key)).count();
         let looked_for = missing.clone();
@@ -215,6 +218,8 @@ impl<S: Store> Walk<'_, S> {
             live.iter().filter(|row| reconcile::is_settled(row.status) && !paired.contains_key(&row.key));
         let mut candidates: Vec<StoredRow> = missing.clone();
         candidates.retain(|row| reconcile::is_missing(row, &window, self.account.generation));
+        let reissued =
+            renamed > 0 && renamed * 2 >= live.iter().filter(|row| reconcile::is_settled(row.status)).count();
         let mut found = Found { booked: booked.count(), gathered, stored: [stored, looked_for].concat() };
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
         let (judged, gathered) = (Judged { reissued, ..judged }, found.gathered);
@@ -245,6 +250,7 @@ impl<S: Store> Walk<'_, S> {
                 self.flush(&mut gathered).await?;
             }
         }
+        gathered.partial = !pages.is_whole();
         self.story.tally.add(|counts| counts.fetched += gathered.rows_read);
         match looped {
             Some(error) => {
@@ -492,7 +498,7 @@ impl<S: Store> Walk<'_, S> {
         commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains_key(id)));
         commit.unreadable.extend(more.unreadable);
         commit.readable.extend(more.readable);
-        if again.is_illegible() || !again.is_conclusive() {
+        if again.partial || again.is_illegible() || !again.is_conclusive() {
             return Ok(false);
         }
         missing.retain(|row| !again.ids.contains_key(&row.transaction.id));

@@ -46,7 +46,7 @@ impl Answer {
                 Ok(page
                     .rows
                     .into_iter()
-                    .flat_map(|account| [account.booked, account.available])
+                    .flat_map(|(account, _)| [account.booked, account.available])
                     .flatten()
                     .collect())
             }

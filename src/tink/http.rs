@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
 
 use super::error::{Endpoint, Error, ErrorKind};
+use super::gzip::{self, Damage, Unpacker};
 use super::head::{Answer, Head, chain};
 use super::options::{Options, Tally, Totals};
-use super::pace::{BODY, Pacer, Reservation};
+use super::pace::{Pacer, Reservation};
 use super::retry::{Retry, Verdict};
 use crate::clock::Clock;
 
 const USER_AGENT: &str = concat!("tink-sync/", env!("CARGO_PKG_VERSION"));
+/// How much is unpacked at once.
+const PIECE: usize = 16 * 1024;
 /// How much of an error's body is read.
 const ERROR_BODY: u64 = 16 * 1024;
 
@@ -53,6 +56,7 @@ pub(super) struct Transport {
 enum Fault {
     TooLarge,
     Broken(reqwest::Error),
+    Damaged(Damage),
 }
 
 impl Transport {
@@ -63,8 +67,11 @@ impl Transport {
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
             return Err(config("api_url is not an http address"));
         }
+        // Unpacked here and not by the library, which reads only the first of several members.
+        let packed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
+            .default_headers(packed)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(options.connect_timeout)
@@ -168,7 +175,8 @@ impl Transport {
             self.pacer.slow_down();
         }
         let mut body = Vec::new();
-        let mut memory = self.pacer.reserve(response.content_length()).await;
+        let is_packed = response.headers().contains_key(CONTENT_ENCODING);
+        let mut memory = self.pacer.reserve(response.content_length().filter(|_| !is_packed)).await;
         if !status.is_success() {
             // Part of the explanation, or none, is better than losing the status.
             let _ = collect(&mut response, &mut memory, ERROR_BODY, &mut body).await;
@@ -177,6 +185,7 @@ impl Transport {
         match collect(&mut response, &mut memory, self.max_response, &mut body).await {
             Ok(()) => parse(&body).map_err(|reason| head.error(ErrorKind::Malformed, &reason)),
             Err(Fault::Broken(broken)) => Err(head.transport(broken)),
+            Err(Fault::Damaged(damage)) => Err(head.error(ErrorKind::Malformed, damage.as_str())),
             Err(Fault::TooLarge) => {
                 let detail = format!("more than {} bytes", self.max_response);
                 Err(head.error(ErrorKind::TooLarge, &detail))
@@ -218,26 +227,58 @@ impl Transport {
     }
 }
 
-/// Reads the rest of a body; what was read before a fault stays in `body`.
+/// Reads a body and unpacks it; what was read before a fault stays in `body`.
 async fn collect(
     response: &mut Response,
     memory: &mut Reservation<'_>,
     limit: u64,
     body: &mut Vec<u8>,
 ) -> Result<(), Fault> {
+    let mut sent = Vec::new();
+    let received = receive(response, memory, limit, &mut sent).await;
+    if !gzip::is_packed(&sent) {
+        *body = sent;
+        return received;
+    }
+    let mut unpacker = Unpacker::new(&sent, PIECE);
+    loop {
+        match unpacker.next() {
+            Ok([]) => return received,
+            Ok(piece) => append(body, piece, memory, limit).await?,
+            // That the rest did not come is the reason.
+            Err(damage) => return received.and(Err(Fault::Damaged(damage))),
+        }
+    }
+}
+
+/// Reads the rest of a body as it is sent.
+async fn receive(
+    response: &mut Response,
+    memory: &mut Reservation<'_>,
+    limit: u64,
+    sent: &mut Vec<u8>,
+) -> Result<(), Fault> {
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(Fault::TooLarge);
     }
     while let Some(chunk) = response.chunk().await.map_err(Fault::Broken)? {
-        let length = body.len().saturating_add(chunk.len());
-        if u64::try_from(length).is_ok_and(|length| length > limit) {
-            return Err(Fault::TooLarge);
-        }
-        if length > BODY {
-            memory.grow(length).await;
-        }
-        body.extend_from_slice(&chunk);
+        append(sent, &chunk, memory, limit).await?;
     }
+    Ok(())
+}
+
+async fn append(
+    body: &mut Vec<u8>,
+    piece: &[u8],
+    memory: &mut Reservation<'_>,
+    limit: u64,
+) -> Result<(), Fault> {
+    let length = body.len().saturating_add(piece.len());
+    if u64::try_from(length).is_ok_and(|length| length > limit) {
+        return Err(Fault::TooLarge);
+    }
+    memory.grow(length).await;
+    body.extend_from_slice(piece);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod erase;
 mod error;
 #[cfg(test)]
 mod fake;
+mod gzip;
 mod head;
 #[doc(hidden)]
 pub mod hostile;
@@ -34,7 +35,7 @@ pub use erase::Deletion;
 pub use error::{Endpoint, Error, ErrorKind, Obstacle};
 pub use options::{Examination, Options, RetryOptions, Totals};
 pub use pages::TransactionPages;
-pub use session::{GivenToken, OwnTokens, Session};
+pub use session::{GivenToken, Listed, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
 pub use users::NewUser;
 pub use wire::{Record, reread};

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 /// Memory for all bodies together, in bytes.
 const BODIES: usize = 32 * 1024 * 1024;
 /// What a body may grow to before it needs the permit for a large one.
-pub(super) const BODY: usize = 256 * 1024;
+const BODY: usize = 256 * 1024;
 /// A rate is halved at most once in this time.
 const HALVING: Duration = Duration::from_secs(1);
 /// Slack for the rounding of the bucket's level.

@@ -81,12 +81,13 @@ pub struct TransactionPages<'a> {
     window: Window,
     walk: Walk,
     kept: usize,
+    complete: bool,
     failure: Option<Error>,
 }
 
 impl<'a> TransactionPages<'a> {
     pub(super) fn new(session: &'a Session, account: AccountId, window: Window) -> Self {
-        Self { session, account, window, walk: Walk::default(), kept: 0, failure: None }
+        Self { session, account, window, walk: Walk::default(), kept: 0, complete: true, failure: None }
     }
 
     /// The records of the next page, which may be none; `None` only after the last page, when the
@@ -106,6 +107,12 @@ impl<'a> TransactionPages<'a> {
         result
     }
 
+    /// Whether every page so far came with its list of records, left out or null on none: else a record that
+    /// was not read may exist all the same.
+    pub fn is_whole(&self) -> bool {
+        self.complete
+    }
+
     async fn read(&mut self) -> Result<Option<Vec<Record>>, Error> {
         if !self.walk.has_more() {
             return Ok(None);
@@ -114,6 +121,8 @@ impl<'a> TransactionPages<'a> {
             Err(error) if self.walk.restart(&error) => self.page().await?,
             other => other?,
         };
+        self.session.note(Some(&self.account), page.anomalies);
+        self.complete &= page.complete;
         self.kept = page.rows.iter().fold(self.kept, |kept, record| {
             kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
         });

@@ -1,8 +1,9 @@
 //! The calls of one connection with that user's token, which lives in memory only.
 //! Must not decide what a failure means for the connection.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,6 +19,7 @@ use super::pages::{PAGE_SIZE, TransactionPages, Walk};
 use super::token::{Bearer, Effort};
 use super::wire;
 use crate::domain::account::Account;
+use crate::domain::anomaly::Anomalies;
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{AccountId, CredentialsId};
@@ -52,6 +54,18 @@ pub trait OwnTokens: Send + Sync {
     fn token(&self, refused: bool) -> BoxFuture<'_, Result<Option<GivenToken>, Error>>;
 }
 
+/// What a list call gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What could be read.
+    pub items: Vec<T>,
+    /// That is everything that was listed; else nothing may be concluded from what is not there.
+    pub complete: bool,
+}
+
+/// What of a connection's answers had another form than documented, by the account it is about.
+type Noted = BTreeMap<Option<AccountId>, Anomalies>;
+
 /// One connection's calls to Tink.
 pub struct Session {
     client: Client,
@@ -59,19 +73,37 @@ pub struct Session {
     own: Option<Arc<dyn OwnTokens>>,
     token: Mutex<Option<Arc<Bearer>>>,
     tally: Tally,
+    noted: std::sync::Mutex<Noted>,
 }
 
 impl Session {
     pub(super) fn new(client: Client, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Self {
-        Self { client, user, own, token: Mutex::new(None), tally: Tally::default() }
+        Self {
+            client,
+            user,
+            own,
+            token: Mutex::new(None),
+            tally: Tally::default(),
+            noted: std::sync::Mutex::default(),
+        }
     }
 
-    /// All consents of the user (tink-api.md 8.1; not paged).
+    /// All consents of the user that can be read (tink-api.md 8.1; not paged).
     ///
     /// # Errors
     /// The call's error after all repetitions.
     pub async fn consents(&self) -> Result<Vec<Consent>, Error> {
-        self.call(Endpoint::ProviderConsents, &Query::new(), wire::consents).await
+        Ok(self.consent_list().await?.items)
+    }
+
+    /// All consents of the user, and whether that is all of them.
+    ///
+    /// # Errors
+    /// As [`Self::consents`].
+    pub async fn consent_list(&self) -> Result<Listed<Consent>, Error> {
+        let list = self.call(Endpoint::ProviderConsents, &Query::new(), wire::consents).await?;
+        self.note(None, list.anomalies);
+        Ok(Listed { items: list.readable, complete: list.complete })
     }
 
     /// Asks Tink to fetch the data of a consent from its bank (tink-api.md 7); nobody is there to help, and
@@ -99,32 +131,60 @@ impl Session {
         effort.transport.call(&request, effort.tally, |_| Ok(())).await.map(drop)
     }
 
-    /// All accounts of the user, over all pages (tink-api.md 3.1). The same id twice is one account,
-    /// the later one.
+    /// All accounts of the user that can be read, over all pages (tink-api.md 3.1). The same id twice is one
+    /// account, the later one.
     ///
     /// # Errors
-    /// The call's error after all repetitions; an account that cannot be read makes the whole list
-    /// [`Malformed`](super::ErrorKind::Malformed).
+    /// The call's error after all repetitions.
     pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        Ok(self.account_list().await?.items)
+    }
+
+    /// All accounts of the user, and whether that is all of them.
+    ///
+    /// # Errors
+    /// As [`Self::accounts`]; a page on which no account can be read is
+    /// [`Malformed`](super::ErrorKind::Malformed).
+    pub async fn account_list(&self) -> Result<Listed<Account>, Error> {
         let mut walk = Walk::default();
-        let mut accounts: Vec<Account> = Vec::new();
+        let nothing = || Listed { items: Vec::new(), complete: true };
+        let mut list = nothing();
         while walk.has_more() {
             let mut query = vec![("pageSize", PAGE_SIZE.to_string())];
             query.extend(walk.token().map(|token| ("pageToken", token.to_owned())));
             match self.call(Endpoint::Accounts, &query, wire::accounts).await {
                 Ok(page) => {
-                    merge(&mut accounts, page.rows);
-                    if accounts.len() > MAX_ACCOUNTS {
+                    self.note(None, page.anomalies);
+                    list.complete &= page.complete;
+                    for (account, anomalies) in page.rows {
+                        self.note(Some(&account.id), anomalies);
+                        merge(&mut list.items, account);
+                    }
+                    if list.items.len() > MAX_ACCOUNTS {
                         let detail = format!("more than {MAX_ACCOUNTS} accounts");
                         return Err(Error::new(ErrorKind::TooLarge, Endpoint::Accounts, &detail));
                     }
                     walk.advance(page.next, Endpoint::Accounts)?;
                 }
-                Err(error) if walk.restart(&error) => accounts.clear(),
+                Err(error) if walk.restart(&error) => list = nothing(),
                 Err(error) => return Err(error),
             }
         }
-        Ok(accounts)
+        Ok(list)
+    }
+
+    /// What of the answers so far had another form than documented, by the account it is about; it is handed
+    /// over once.
+    pub fn take_anomalies(&self) -> Vec<(Option<AccountId>, Anomalies)> {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *noted).into_iter().collect()
+    }
+
+    pub(super) fn note(&self, account: Option<&AccountId>, anomalies: Anomalies) {
+        if !anomalies.is_empty() {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.entry(account.cloned()).or_default().merge(anomalies);
+        }
     }
 
     /// A walk over the transactions of one account in a window (tink-api.md 4.1).
@@ -214,11 +274,9 @@ impl fmt::Debug for Session {
     }
 }
 
-fn merge(accounts: &mut Vec<Account>, page: Vec<Account>) {
-    for account in page {
-        match accounts.iter_mut().find(|known| known.id == account.id) {
-            Some(known) => *known = account,
-            None => accounts.push(account),
-        }
+fn merge(accounts: &mut Vec<Account>, account: Account) {
+    match accounts.iter_mut().find(|known| known.id == account.id) {
+        Some(known) => *known = account,
+        None => accounts.push(account),
     }
 }

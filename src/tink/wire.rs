@@ -1,13 +1,18 @@
 //! Tink's JSON as sent, turned into the domain's types: tolerant of what is absent, null, unknown or
-//! of another type than documented (tink-api.md 1.4), strict where a mistake would be silent.
-//! Must not put values of an answer into a reason, only names and places.
+//! of another type than documented (tink-api.md 1.4), strict where a mistake would be silent. One odd field
+//! loses no more than itself: it counts as absent, and the anomaly is counted.
+//! Must not put values of an answer into a reason or an anomaly, only names and places.
 
 mod accounts;
 mod consents;
+mod date;
+mod lenient;
+mod shape;
 mod tokens;
 mod transactions;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -20,6 +25,8 @@ pub(super) use transactions::transactions;
 pub use transactions::{Record, reread};
 
 use crate::domain::amount::{Amount, Money};
+use crate::domain::anomaly::{Anomalies, Anomaly};
+use shape::{List, Object, Soft, json_object};
 
 /// A JSON value as its text, so that numbers of any size stay exact.
 type Raw<'a> = &'a RawValue;
@@ -28,84 +35,107 @@ type Raw<'a> = &'a RawValue;
 pub(super) struct Page<T> {
     pub rows: Vec<T>,
     pub next: Option<String>,
+    /// Everything that was listed is among the rows; else nothing may be concluded from what is not.
+    pub complete: bool,
+    /// What of the page as a whole had another form than documented.
+    pub anomalies: Anomalies,
 }
-
-/// Declares a JSON object of which every member may be absent or null.
-macro_rules! json_object {
-    ($(#[$doc:meta])* $name:ident<$lt:lifetime> { $($field:ident: $kind:ty,)+ }) => {
-        $(#[$doc])*
-        #[derive(Default, serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct $name<$lt> {
-            $(#[serde(borrow)] $field: Option<$kind>,)+
-        }
-    };
-}
-use json_object;
 
 json_object!(
     /// Money (tink-api.md 3.6).
     WireMoney<'a> {
-        currency_code: Raw<'a>,
-        value: WireValue<'a>,
+        currency_code: Raw<'a> = "amount.currencyCode",
+        value: Object<WireValue<'a>> = "amount.value",
     }
 );
 json_object!(
     WireValue<'a> {
-        unscaled_value: Raw<'a>,
-        scale: Raw<'a>,
+        unscaled_value: Raw<'a> = "amount.value.unscaledValue",
+        scale: Raw<'a> = "amount.value.scale",
     }
 );
 
-/// Reads a whole answer, which must be a JSON object.
-fn body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+/// Where the text of an answer is kept that is valid JSON only after it was cleaned.
+type Spare = OnceCell<String>;
+
+/// Reads a whole answer, which must be a JSON object. If it is no valid JSON it is cleaned, and read once more.
+fn body<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    spare: &'a Spare,
+    anomalies: &mut Anomalies,
+) -> Result<T, String> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err("the answer is not a JSON object".to_owned());
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        let problem = match error.classify() {
-            Category::Eof => "the answer ends early",
-            Category::Data => "the answer has another shape than documented",
-            Category::Syntax | Category::Io => "the answer is not JSON",
-        };
-        format!("{problem} (line {}, column {})", error.line(), error.column())
-    })
-}
-
-/// Reads one JSON object out of a list; the reason names the member that is wrong.
-fn object<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Result<T, String> {
-    if !raw.get().starts_with('{') {
-        return Err("not an object".to_owned());
+    let refused = match serde_json::from_slice(bytes) {
+        Ok(read) => return Ok(read),
+        Err(refused) => refused,
+    };
+    if refused.classify() == Category::Syntax
+        && let Some(cleaned) = lenient::clean(bytes, anomalies)
+    {
+        return serde_json::from_str(spare.get_or_init(|| cleaned)).map_err(|error| problem(&error));
     }
-    serde_json::from_str(raw.get()).or_else(|_| {
-        let mut input = serde_json::Deserializer::from_str(raw.get());
-        serde_path_to_error::deserialize(&mut input).map_err(|error| match error.path().to_string() {
-            path if path == "." => "not an object of the documented shape".to_owned(),
-            path => format!("{path} is not of the documented type"),
-        })
-    })
+    Err(problem(&refused))
 }
 
-/// No answer lists more than this: a page has a hundred elements, and nobody has as many consents.
-const LONGEST_LIST: usize = 10_000;
-
-/// A list that must be there.
-fn required<T>(list: Option<Vec<T>>, name: &str) -> Result<Vec<T>, String> {
-    limited(list.ok_or_else(|| format!("{name} is missing"))?, name)
+fn problem(error: &serde_json::Error) -> String {
+    let problem = match error.classify() {
+        Category::Eof => "the answer ends early",
+        Category::Data => "the answer has another shape than documented",
+        Category::Syntax | Category::Io => "the answer is not JSON",
+    };
+    format!("{problem} (line {}, column {})", error.line(), error.column())
 }
 
-/// A list that is not longer than any honest one: what is made of its elements must fit in memory.
-fn limited<T>(list: Vec<T>, name: &str) -> Result<Vec<T>, String> {
-    if list.len() > LONGEST_LIST { Err(format!("{name} has far too many elements")) } else { Ok(list) }
+/// Reads one JSON object out of a list: in one go, and if a member is odd, member by member.
+fn object<'a, T: Deserialize<'a> + Soft<'a>>(raw: Raw<'a>, anomalies: &mut Anomalies) -> Result<T, String> {
+    let not_one = || "not an object".to_owned();
+    if !raw.get().starts_with('{') {
+        return Err(not_one());
+    }
+    serde_json::from_str(raw.get()).or_else(|_| T::soft(raw, "", anomalies).ok_or_else(not_one))
 }
 
-/// The content of a JSON string, byte for byte; none for any other type.
+/// The elements of a list, and whether it was there: one that was left out or is null is empty and concludes
+/// nothing.
+fn listed<'a>(
+    list: Option<List<'a>>,
+    name: &'static str,
+    anomalies: &mut Anomalies,
+) -> Result<(Vec<Raw<'a>>, bool), String> {
+    let is_there = list.is_some();
+    if !is_there {
+        anomalies.note(Anomaly::NoList(name));
+    }
+    Ok((list.unwrap_or_default().items(name)?, is_there))
+}
+
+/// The content of a JSON string, byte for byte; `None` for any other type, and if it cannot be decoded.
 fn string(raw: Raw<'_>) -> Option<Cow<'_, str>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    let inner = inner(raw)?;
     if inner.contains('\\') {
         return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(inner))
+}
+
+/// What stands between the quotes of a JSON string.
+fn inner(raw: Raw<'_>) -> Option<&str> {
+    raw.get().strip_prefix('"')?.strip_suffix('"')
+}
+
+/// The content of a JSON string, with U+FFFD for what cannot be decoded or kept (U+0000 ends a text in many
+/// programs, and PostgreSQL takes none).
+fn decoded<'a>(raw: Raw<'a>, anomalies: &mut Anomalies) -> Option<Cow<'a, str>> {
+    let inner = inner(raw)?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    let (text, lost) = lenient::unescape(inner);
+    anomalies.add(Anomaly::Text, lost);
+    Some(Cow::Owned(text))
 }
 
 /// The text of a JSON number; none for any other type.
@@ -114,11 +144,43 @@ fn number(raw: Raw<'_>) -> Option<&str> {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then_some(text)
 }
 
-/// An optional text; a number counts as its text, any other type is an error.
-fn text(raw: Option<Raw<'_>>, name: &str) -> Result<Option<String>, String> {
+/// An optional text; a number counts as its text, anything else as absent.
+fn text(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
+    let raw = raw?;
+    let text = decoded(raw, anomalies).or_else(|| number(raw).map(Cow::Borrowed));
+    if text.is_none() {
+        anomalies.note(Anomaly::Field(place));
+    }
+    text.map(Cow::into_owned)
+}
+
+/// An optional value written as a text, such as a date; an empty text is absent, and so is one that `read` refuses.
+fn soft<T>(
+    raw: Option<Raw<'_>>,
+    place: &'static str,
+    anomalies: &mut Anomalies,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let text = string(raw?);
+    if text.as_ref().is_some_and(|text| text.is_empty()) {
+        return None;
+    }
+    let value = text.and_then(|text| read(&text));
+    if value.is_none() {
+        anomalies.note(Anomaly::Field(place));
+    }
+    value
+}
+
+/// An optional text on which something depends: a number counts as its text, any other type is an error.
+fn hard_text<'a>(
+    raw: Option<Raw<'a>>,
+    name: &str,
+    anomalies: &mut Anomalies,
+) -> Result<Option<Cow<'a, str>>, String> {
     let Some(raw) = raw else { return Ok(None) };
-    let text = string(raw).or_else(|| number(raw).map(Cow::Borrowed));
-    text.map(|text| Some(text.into_owned())).ok_or_else(|| format!("{name} is not a text"))
+    let text = decoded(raw, anomalies).or_else(|| number(raw).map(Cow::Borrowed));
+    text.map(Some).ok_or_else(|| format!("{name} is not a text"))
 }
 
 /// No word of Tink's own (a status, a provider, the kind of an error) is as long as this.
@@ -130,17 +192,26 @@ fn is_word(text: &str) -> bool {
 }
 
 /// An optional word that is only for explanation: of a wrong type, or no word, it is as if absent.
-fn soft_word(raw: Option<Raw<'_>>) -> Option<String> {
-    text(raw, "").ok().flatten().filter(|word| is_word(word))
+fn soft_word(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
+    let word = text(raw, place, anomalies)?;
+    let is_word = is_word(&word);
+    if !is_word {
+        anomalies.note(Anomaly::Field(place));
+    }
+    is_word.then_some(word)
 }
 
 /// No id and no page token is as long as this; texts are kept at any length.
 const LONGEST_ID: usize = 16 * 1024;
 
-/// An id: a JSON string that is not empty.
+/// An id: a JSON string that is not empty. One that cannot be decoded or kept as sent is none: with U+FFFD in it,
+/// it could be another's.
 fn id(raw: Option<Raw<'_>>, name: &str) -> Result<String, String> {
     let id = raw.and_then(string).filter(|id| !id.is_empty());
     let id = id.map(Cow::into_owned).ok_or_else(|| format!("{name} is missing or not a text"))?;
+    if id.contains(['\0', '\u{fffd}']) {
+        return Err(format!("{name} cannot be decoded"));
+    }
     if id.len() > LONGEST_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
 }
 
@@ -152,103 +223,26 @@ fn integer<'a>(raw: Option<Raw<'a>>, name: &str) -> Result<Cow<'a, str>, String>
 
 /// The page token: empty, null and absent all mean the end (tink-api.md 4.3).
 fn page_token(raw: Option<Raw<'_>>) -> Result<Option<String>, String> {
-    let token = text(raw, "nextPageToken")?.filter(|token| !token.is_empty());
-    let is_long = token.as_ref().is_some_and(|token| token.len() > LONGEST_ID);
-    if is_long { Err("nextPageToken is far too long".to_owned()) } else { Ok(token) }
+    let Some(raw) = raw else { return Ok(None) };
+    let token = string(raw).or_else(|| number(raw).map(Cow::Borrowed));
+    let token = token.ok_or("nextPageToken is not a text")?;
+    if token.len() > LONGEST_ID {
+        return Err("nextPageToken is far too long".to_owned());
+    }
+    Ok(Some(token.into_owned()).filter(|token| !token.is_empty()))
 }
 
 impl WireMoney<'_> {
     /// The exact money.
     fn read(&self) -> Result<Money, String> {
         let currency = id(self.currency_code, "amount.currencyCode")?;
-        let value = self.value.as_ref().ok_or("amount.value is missing")?;
-        let unscaled = integer(value.unscaled_value, "amount.value.unscaledValue")?;
-        let scale = integer(value.scale, "amount.value.scale")?;
+        let value = self.value.as_ref().ok_or("amount.value is missing or not an object")?;
+        let unscaled = integer(value.0.unscaled_value, "amount.value.unscaledValue")?;
+        let scale = integer(value.0.scale, "amount.value.scale")?;
         let amount = Amount::from_parts(&unscaled, &scale).map_err(|error| format!("amount: {error}"))?;
         Ok(Money { amount, currency })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn money(json: &str) -> Result<(String, String), String> {
-        let raw: &RawValue = serde_json::from_str(json).unwrap();
-        let money = object::<WireMoney<'_>>(raw)?.read()?;
-        Ok((money.amount.to_string(), money.currency))
-    }
-
-    #[test]
-    fn money_is_read_from_strings_and_integers_of_any_size() {
-        for (unscaled, scale, expected) in [
-            (r#""-1300""#, r#""1""#, "-130"),
-            ("1050", "2", "10.5"),
-            (r#""19""#, r#""-3""#, "19000"),
-            ("9007199254740993", "2", "90071992547409.93"),
-            ("123456789012345678901234567890", "0", "123456789012345678901234567890"),
-            ("-18446744073709551617", r#""0""#, "-18446744073709551617"),
-            (r#""\u0031""#, "0", "1"),
-        ] {
-            let json = format!(
-                r#"{{"new":[],"value":{{"scale":{scale},"unscaledValue":{unscaled}}},"currencyCode":"KWD"}}"#
-            );
-            assert_eq!(money(&json), Ok((expected.to_owned(), "KWD".to_owned())));
-        }
-    }
-
-    #[test]
-    fn what_is_not_exact_money_is_refused_without_its_value() {
-        for json in [
-            "{}",
-            "[]",
-            "null",
-            r#"{"currencyCode":"","value":{"scale":"0","unscaledValue":"77"}}"#,
-            r#"{"currencyCode":5,"value":{"scale":"0","unscaledValue":"77"}}"#,
-            r#"{"currencyCode":"EUR"}"#,
-            r#"{"currencyCode":"EUR","value":null}"#,
-            r#"{"currencyCode":"EUR","value":77}"#,
-            r#"{"currencyCode":"EUR","value":{"scale":"0"}}"#,
-            r#"{"currencyCode":"EUR","value":{"unscaledValue":"77"}}"#,
-            r#"{"currencyCode":"EUR","value":{"scale":"0","unscaledValue":77.5}}"#,
-            r#"{"currencyCode":"EUR","value":{"scale":"0","unscaledValue":77e2}}"#,
-            r#"{"currencyCode":"EUR","value":{"scale":true,"unscaledValue":77}}"#,
-            r#"{"currencyCode":"EUR","value":{"scale":"77","unscaledValue":"77"}}"#,
-        ] {
-            assert!(!money(json).unwrap_err().contains("77"), "{json}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_object_is_no_answer() {
-        for bytes in ["", "null", "[]", "<html>", "\"x\"", "{", "{\"amount\":{\"value\":7}}", "\u{feff}{}"] {
-            let result = body::<WireMoney<'_>>(bytes.as_bytes());
-            assert_eq!(result.is_err(), bytes != "{\"amount\":{\"value\":7}}", "{bytes}");
-        }
-        assert!(body::<WireMoney<'_>>(b"{\"value\":\"\xff\"}").is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn every_integer_comes_out_exact(value: i128, quoted: bool) {
-            let unscaled = if quoted { format!("\"{value}\"") } else { value.to_string() };
-            let json = format!(r#"{{"currencyCode":"X","value":{{"scale":0,"unscaledValue":{unscaled}}}}}"#);
-            prop_assert_eq!(money(&json).unwrap().0, value.to_string());
-        }
-
-        #[test]
-        fn every_string_comes_out_byte_for_byte(value: String) {
-            let json = serde_json::to_string(&value).unwrap();
-            let raw: &RawValue = serde_json::from_str(&json).unwrap();
-            prop_assert_eq!(text(Some(raw), ""), Ok(Some(value)));
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = body::<WireMoney<'_>>(&bytes);
-            let _ = transactions(&bytes, &"a".into(), true);
-            let _ = granted(&bytes);
-        }
-    }
-}
+mod tests;

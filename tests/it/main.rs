@@ -41,6 +41,7 @@ mod mass;
 mod matrix;
 mod metrics;
 mod mistakes;
+mod odd;
 mod outage;
 mod permissions;
 mod prune;

@@ -137,7 +137,7 @@ fn an_unreadable_id_ends_no_suspicion() {
 }
 
 #[test]
-fn whatever_is_not_money_a_date_or_ours_goes_to_quarantine() {
+fn whatever_is_not_money_a_status_or_ours_goes_to_quarantine() {
     let bad = |id: &str, field: &str, value: serde_json::Value| {
         booked(id, -1, "-100", "x").but(|element| element[field] = value)
     };
@@ -150,9 +150,9 @@ fn whatever_is_not_money_a_date_or_ours_goes_to_quarantine() {
             json!({"currencyCode": "EUR", "value": {"unscaledValue": 1.5, "scale": 0}}),
         ),
         bad("no-currency", "amount", json!({"value": {"unscaledValue": "1", "scale": "0"}})),
-        bad("odd-date", "dates", json!({"booked": "yesterday"})),
         bad("other-account", "accountId", json!("somebody-elses")),
-        bad("text", "descriptions", json!("text")),
+        bad("no-account", "accountId", json!([])),
+        bad("no-status", "status", json!({})),
         booked("good", -1, "-100", "TRAM"),
     ];
     let sam = Sam::new();
@@ -233,9 +233,9 @@ fn a_newer_state_of_a_row_is_stored_and_an_older_one_is_obsolete() {
 fn a_record_is_kept_with_what_is_wrong_with_it_now() {
     let row = booked("t", -1, "-100", "TRAM");
     let sam = Sam::with(at(1, [broken(row.clone())]));
-    mend(&sam, "t", &row.but(|element| element["dates"]["booked"] = json!("yesterday")));
+    mend(&sam, "t", &row.but(|element| element["status"] = json!(5)));
     retry(&sam).expect(0);
-    assert_eq!(sam.0.text("SELECT reason FROM quarantine_v1").unwrap(), "dates.booked is not a date");
+    assert_eq!(sam.0.text("SELECT reason FROM quarantine_v1").unwrap(), "status is not a text");
     sam.0.tamper("UPDATE ts_quarantine SET raw = '{\"id\": \"t\"'");
     retry(&sam).expect(0);
     assert_eq!(in_quarantine(&sam), 1);

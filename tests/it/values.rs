@@ -94,7 +94,9 @@ fn texts_are_stored_byte_for_byte() {
             "reference",
         ] {
             let sql = format!("SELECT {column} FROM transactions_v1 WHERE transaction_id = 't{n}'");
-            assert_eq!(sam.0.text(&sql).as_deref(), Some(*text), "{column} of {n}");
+            // U+0000 alone is not kept: it ends a text in many programs, and PostgreSQL takes none.
+            let stored = text.replace('\0', "\u{fffd}");
+            assert_eq!(sam.0.text(&sql), Some(stored), "{column} of {n}");
         }
     }
     ended(sam.pass(at(2, rows)), 0, "unchanged", None);

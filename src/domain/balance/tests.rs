@@ -198,12 +198,32 @@ fn a_doubt_does_not_hide_an_open_difference() {
 }
 
 #[test]
+fn nothing_is_proven_while_a_record_is_in_quarantine() {
+    let mut account = Account::new(100_000, &[-1]);
+    let before = account.proof.proven;
+    account.quarantined = 1;
+    account.judge();
+    assert_eq!((account.proof.doubt, account.difference()), (Some(Doubt::Quarantine), None));
+    assert_eq!(account.proof.proven, before, "the numbers agree, but that may be chance");
+    // It is not listed any more.
+    account.quarantined = 0;
+    account.assert_proven();
+
+    let mut account = Account { proof: Proof::default(), quarantined: 1, ..account };
+    account.judge();
+    assert_eq!((account.proof.doubt, account.proof.proven), (Some(Doubt::Quarantine), None));
+    account.quarantined = 0;
+    account.assert_proven();
+}
+
+#[test]
 fn what_leaves_the_quarantine_is_weighed_by_when_it_went_in() {
     let mut account = Account::new(100_000, &[-1]);
     account.quarantined = 1;
     account.balance -= 500;
     account.judge();
     assert_eq!(account.difference().as_deref(), Some("-5"));
+    assert_eq!(account.proof.doubt, Some(Doubt::Quarantine), "it says so");
     account.quarantined = 0;
     account.rows.push((-500, "EUR", Status::Booked, 12));
     account.assert_proven();

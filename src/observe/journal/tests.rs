@@ -9,6 +9,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 
 use super::*;
+use crate::domain::anomaly::Anomaly;
 use crate::domain::outcome::Counts;
 
 /// A record as the journal gets it: fields in capitals, dots as underscores.
@@ -172,6 +173,10 @@ fn what_needs_a_person_is_a_warning_with_its_own_id() {
         Event::Quarantined { connection_id: "c-1".into(), reason: "no amount".to_owned(), records: 1 };
     let fields = "TINK_CONNECTION_ID TINK_REASON";
     check(&one(&quarantined), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a07", "WARN", fields);
+    let (connection_id, anomaly) = ("c-1".into(), Anomaly::Field("dates.value"));
+    let odd = one(&Event::Anomaly { connection_id, anomaly, times: 3 });
+    assert_eq!(odd.fields.keys().collect::<Vec<_>>(), ["MESSAGE", "TINK_CONNECTION_ID", "TINK_REASON"]);
+    assert_eq!((odd.level.as_str(), odd.fields["TINK_REASON"].as_str()), ("WARN", "dates.value"));
     let differs = Event::BalanceDiffers { connection_id: "c-1".into(), user_id: "u-1".into(), accounts: 2 };
     let fields = "TINK_CONNECTION_ID TINK_USER_ID TINK_ACCOUNTS";
     check(&one(&differs), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0d", "NOTICE", fields);

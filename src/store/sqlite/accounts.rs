@@ -308,7 +308,8 @@ pub fn warned(
     Ok(new)
 }
 
-const OF_CONNECTION: [(&str, &str); 3] = [
+const OF_CONNECTION: [(&str, &str); 4] = [
+    ("ts_anomalies", "connection = ?1"),
     ("ts_consents", "connection = ?1"),
     ("ts_account_ids", "connection = ?1"),
     ("ts_accounts", "connection = ?1"),

@@ -138,7 +138,7 @@ impl Snapshot {
         db.execute_batch("BEGIN").map_err(explain)?;
         let columns = {
             let view = db.prepare("SELECT * FROM transactions_v1").map_err(explain)?;
-            view.column_names().into_iter().filter(|name| *name != INEXACT).map(str::to_owned).collect()
+            view.column_names().filter(|name| *name != INEXACT).map(str::to_owned).collect()
         };
         Ok(Self { db, path: path.to_owned(), filter, columns })
     }

@@ -18,7 +18,7 @@ pub(super) const ACTION: &str = "connection.forgotten";
 const ACCOUNTS: &str = "(SELECT key FROM ts_accounts WHERE connection = :key)";
 
 /// What goes with a connection, in this order: the table, and which of its rows.
-fn erased() -> [(&'static str, String); 15] {
+fn erased() -> [(&'static str, String); 16] {
     let of_account = format!("account IN {ACCOUNTS}");
     let of_transaction = format!("transaction_key IN (SELECT key FROM ts_transactions WHERE {of_account})");
     let of_connection = || "connection = :key".to_owned();
@@ -31,6 +31,7 @@ fn erased() -> [(&'static str, String); 15] {
         ("ts_account_ids", of_connection()),
         ("ts_accounts", of_connection()),
         ("ts_consents", of_connection()),
+        ("ts_anomalies", of_connection()),
         ("ts_tokens", of_connection()),
         ("ts_events", of_connection()),
         ("ts_run_connections", of_connection()),

@@ -6,6 +6,7 @@
 //! and nothing of the file changes.
 
 mod accounts;
+mod anomalies;
 mod balances;
 mod codec;
 mod events;
@@ -37,9 +38,9 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::types::{
-    Asking, Claims, ConsentStep, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, Outgoing, Overview,
-    OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunEnd, RunTotals,
-    SealedTokens, Selection, Skipped, StoredAccount, StoredRow,
+    Asking, Claims, ConsentStep, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, NotedAnomaly, Outgoing,
+    Overview, OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunEnd,
+    RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredRow,
 };
 use super::{Result, Store};
 use crate::domain::connection::{SourceRow, TinkUser};
@@ -286,6 +287,21 @@ impl Store for SqliteStore {
                     events::consent_ends(tx, db, &lease, step, now)?;
                 }
                 Ok(new)
+            })
+            .await
+    }
+
+    async fn note_anomalies(
+        &self,
+        lease: &Lease,
+        met: Vec<NotedAnomaly>,
+        now: Timestamp,
+    ) -> Result<Vec<NotedAnomaly>> {
+        let lease = lease.clone();
+        self.worker
+            .write("note odd answers", move |tx, _| {
+                runs::held(tx, &lease)?;
+                Ok(anomalies::note(tx, lease.connection, met, now)?)
             })
             .await
     }

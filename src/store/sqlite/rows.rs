@@ -336,15 +336,16 @@ fn quarantine(db: &Connection, run: i64, commit: &RowCommit, record: &Unreadable
     Ok(unsigned(1 - before))
 }
 
-/// Moves the watermark, never backward, and notes the complete walk.
+/// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh
+/// it is does not make that of an earlier one unknown.
 fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
-            walks = walks + :settled, repairing = 0, walked_refresh = :refresh, walked_at = :at,
+            walks = walks + :settled, repairing = 0, walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
-            unmatched_from = :unmatched, judged_refresh = iif(:judged, :refresh, coalesce(judged_refresh, walked_refresh))
+            unmatched_from = :unmatched, judged_refresh = coalesce(iif(:judged, :refresh, NULL), judged_refresh, walked_refresh)
          WHERE key = :account",
     )?
     .execute(named_params! {

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_links", include_str!("migrations/0005_links.sql")),
     ("0007_feed", include_str!("migrations/0007_feed.sql")),
     ("0008_evidence", include_str!("migrations/0008_evidence.sql")),
+    ("0009_odd_fields", include_str!("migrations/0009_odd_fields.sql")),
 ];
 
 /// The schema version this binary knows.

@@ -75,23 +75,29 @@ FROM ts_transactions t
 JOIN ts_accounts a ON a.key = t.account
 JOIN ts_connections c ON c.key = a.connection;
 
+-- A record in quarantine may be money that moved: its account is not proven, whatever the numbers say.
 CREATE VIEW balance_proofs_v1 AS
-SELECT c.connection_id, coalesce(a.merged_id, a.account_id) AS account_id, a.key AS account_key,
-       CASE WHEN b.difference IS NOT NULL THEN 'differs'
-            WHEN b.opening IS NULL OR b.doubt IS NOT NULL THEN 'unprovable'
+SELECT connection_id, account_id, account_key,
+       CASE WHEN difference IS NOT NULL THEN 'differs'
+            WHEN opening IS NULL OR doubt IS NOT NULL OR quarantined > 0 THEN 'unprovable'
             ELSE 'proven' END AS state,
-       coalesce(b.doubt, iif(b.opening IS NULL, 'not_walked', NULL)) AS reason,
-       coalesce(b.currency, a.booked_currency) AS currency, a.booked_balance, b.difference,
-       strftime('%Y-%m-%dT%H:%M:%fZ', b.since_at / 1000.0, 'unixepoch') AS since_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', b.changed_at / 1000.0, 'unixepoch') AS changed_at,
-       (SELECT run_id FROM ts_runs r WHERE r.key = b.since_run) AS run_id,
-       strftime('%Y-%m-%dT%H:%M:%fZ', b.anchored_at / 1000.0, 'unixepoch') AS anchored_at,
-       b.proven_refresh AS proven_refresh_at, b.judged_refresh AS judged_refresh_at,
-       (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS quarantined,
-       strftime('%Y-%m-%dT%H:%M:%fZ', a.closed_at / 1000.0, 'unixepoch') AS closed_at
-FROM ts_accounts a
-JOIN ts_connections c ON c.key = a.connection
-LEFT JOIN ts_balances b ON b.account = a.key;
+       coalesce(doubt, CASE WHEN opening IS NULL THEN 'not_walked' WHEN quarantined > 0 THEN 'quarantine' END) AS reason,
+       currency, booked_balance, difference, since_at, changed_at, run_id, anchored_at, proven_refresh_at,
+       judged_refresh_at, quarantined, closed_at
+FROM (
+    SELECT c.connection_id, coalesce(a.merged_id, a.account_id) AS account_id, a.key AS account_key, b.opening, b.doubt,
+           coalesce(b.currency, a.booked_currency) AS currency, a.booked_balance, b.difference,
+           strftime('%Y-%m-%dT%H:%M:%fZ', b.since_at / 1000.0, 'unixepoch') AS since_at,
+           strftime('%Y-%m-%dT%H:%M:%fZ', b.changed_at / 1000.0, 'unixepoch') AS changed_at,
+           (SELECT run_id FROM ts_runs r WHERE r.key = b.since_run) AS run_id,
+           strftime('%Y-%m-%dT%H:%M:%fZ', b.anchored_at / 1000.0, 'unixepoch') AS anchored_at,
+           b.proven_refresh AS proven_refresh_at, b.judged_refresh AS judged_refresh_at,
+           (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS quarantined,
+           strftime('%Y-%m-%dT%H:%M:%fZ', a.closed_at / 1000.0, 'unixepoch') AS closed_at
+    FROM ts_accounts a
+    JOIN ts_connections c ON c.key = a.connection
+    LEFT JOIN ts_balances b ON b.account = a.key
+);
 
 CREATE VIEW runs_v1 AS
 SELECT run_id, trigger, host, version,

@@ -110,7 +110,7 @@ proptest! {
         all in any_stored(), listed in any_list(), named in vec(select(&IDS[..]), 0..3)
     ) {
         let consents = vec![consent("UPDATED", &named)];
-        let overview = overview(&all, listed.clone(), consents, now());
+        let overview = overview(&all, listed.clone(), consents, true, now());
         prop_assert_eq!(overview.accounts.iter().map(|(a, _)| a.clone()).collect::<Vec<_>>(), listed.clone());
         let mut keys = HashSet::new();
         for (account, identity) in &overview.accounts {
@@ -143,7 +143,7 @@ proptest! {
         all in any_stored(), listed in any_list(), named in vec(select(&IDS[..]), 0..3), dead in vec(select(&IDS[..]), 0..3)
     ) {
         let consents = vec![consent("UPDATED", &named), Consent { credentials_id: "dead".into(), ..consent("SESSION_EXPIRED", &dead) }];
-        let overview = overview(&all, listed.clone(), consents, now());
+        let overview = overview(&all, listed.clone(), consents, true, now());
         let mut keys = HashSet::new();
         for merge in &overview.merged {
             prop_assert!(merge.keep < merge.drop);
@@ -162,7 +162,7 @@ proptest! {
     fn only_an_account_that_is_gone_everywhere_and_goes_on_nowhere_is_missing_or_closed(
         all in any_stored(), listed in any_list(), named in vec(select(&IDS[..]), 0..3)
     ) {
-        let overview = overview(&all, listed.clone(), vec![consent("UPDATED", &named)], now());
+        let overview = overview(&all, listed.clone(), vec![consent("UPDATED", &named)], true, now());
         let missing: Vec<i64> = overview.missing.iter().map(|(key, _)| *key).collect();
         for s in &all {
             let gone = listed.iter().all(|a| a.id != s.account.id) && !named.contains(&s.account.id.as_str());
@@ -178,10 +178,10 @@ proptest! {
     #[test]
     fn no_account_is_missing_without_healthy_consents_and_a_list(all in any_stored(), listed in any_list()) {
         for consents in [vec![], vec![consent("UPDATED", &[]), consent("TEMPORARY_ERROR", &[])]] {
-            let overview = overview(&all, listed.clone(), consents, now());
+            let overview = overview(&all, listed.clone(), consents, true, now());
             prop_assert!(overview.missing.is_empty() && overview.closed.is_empty());
         }
-        let overview = overview(&all, Vec::new(), vec![consent("UPDATED", &[])], now());
+        let overview = overview(&all, Vec::new(), vec![consent("UPDATED", &[])], true, now());
         prop_assert!(overview.missing.is_empty() && overview.closed.is_empty());
     }
 }
@@ -190,7 +190,7 @@ proptest! {
 fn numbers_are_compared_without_blanks_and_case() {
     let all = [stored(1, account("old", Some("PL 61 1090"), "CHECKING", "EUR"))];
     let listed = vec![account("new", Some("pl611090"), "CHECKING", "EUR")];
-    let overview = overview(&all, listed, vec![consent("UPDATED", &["new"])], now());
+    let overview = overview(&all, listed, vec![consent("UPDATED", &["new"])], true, now());
     assert_eq!(overview.accounts[0].1, Identity::Alias(1));
 }
 
@@ -201,6 +201,7 @@ fn accounts_without_numbers_are_never_the_same() {
         &all,
         vec![account("new", None, "CHECKING", "EUR")],
         vec![consent("UPDATED", &["new"])],
+        true,
         now(),
     );
     assert_eq!(overview.accounts[0].1, Identity::New);
@@ -220,7 +221,7 @@ fn an_iban_that_is_unique_on_both_sides_decides_alone() {
         if currency.is_none() {
             new.booked = None;
         }
-        let overview = overview(&all, vec![new], vec![consent("UPDATED", &["new"])], now());
+        let overview = overview(&all, vec![new], vec![consent("UPDATED", &["new"])], true, now());
         assert_eq!(overview.accounts[0].1, Identity::Alias(1), "{kind} {currency:?}");
         assert!(!overview.ambiguous);
     }
@@ -234,7 +235,7 @@ fn type_and_currency_tell_apart_accounts_that_share_an_iban() {
     ];
     let listed =
         vec![account("n1", Some("PL61"), "CHECKING", "USD"), account("n2", Some("PL61"), "CHECKING", "EUR")];
-    let overview = overview(&all, listed, vec![consent("UPDATED", &["n1", "n2"])], now());
+    let overview = overview(&all, listed, vec![consent("UPDATED", &["n1", "n2"])], true, now());
     let identities: Vec<&Identity> = overview.accounts.iter().map(|(_, identity)| identity).collect();
     assert_eq!(identities, [&Identity::Alias(2), &Identity::Alias(1)]);
     assert!(!overview.ambiguous);
@@ -256,12 +257,13 @@ fn a_number_or_mask_decides_only_with_the_bank_and_if_it_is_unique() {
         (card("o", mask, Some("b")), card("n", "4000 12** **** 9011", Some("b")), false, false),
     ] {
         let overview =
-            overview(&[stored(1, old)], vec![new.clone()], vec![consent("UPDATED", &["n"])], now());
+            overview(&[stored(1, old)], vec![new.clone()], vec![consent("UPDATED", &["n"])], true, now());
         let expected = if alias { Identity::Alias(1) } else { Identity::New };
         assert_eq!((&overview.accounts[0].1, overview.ambiguous), (&expected, ambiguous), "{new:?}");
     }
     let all = [stored(1, card("o1", mask, Some("b"))), stored(2, card("o2", mask, Some("b")))];
-    let overview = overview(&all, vec![card("n", mask, Some("b"))], vec![consent("UPDATED", &["n"])], now());
+    let overview =
+        overview(&all, vec![card("n", mask, Some("b"))], vec![consent("UPDATED", &["n"])], true, now());
     assert_eq!((&overview.accounts[0].1, overview.ambiguous), (&Identity::New, true));
 }
 
@@ -271,20 +273,20 @@ fn two_that_are_served_at_once_are_joined_when_one_is_gone_or_only_ended_consent
         || vec![account("a", Some("PL61"), "CHECKING", "EUR"), account("b", Some("PL61"), "CHECKING", "EUR")];
     let all: Vec<StoredAccount> = (1..).zip(both()).map(|(key, account)| stored(key, account)).collect();
     let healthy = two(("UPDATED", &["a"]), ("UPDATED", &["b"]));
-    let served = overview(&all, both(), healthy.clone(), now());
+    let served = overview(&all, both(), healthy.clone(), true, now());
     assert_eq!((served.merged.len(), served.ambiguous), (0, true));
     // One consent that names both says that they are two.
-    let together = overview(&all, both(), vec![consent("UPDATED", &["a", "b"])], now());
+    let together = overview(&all, both(), vec![consent("UPDATED", &["a", "b"])], true, now());
     assert_eq!((together.separate, together.ambiguous), (vec![1, 2], false));
     for (gone, adopts_id) in [("a", true), ("b", false)] {
         let listed: Vec<Account> = both().into_iter().filter(|a| a.id.as_str() != gone).collect();
         let consents = healthy.iter().filter(|c| c.account_ids[0].as_str() != gone).cloned().collect();
-        let left = overview(&all, listed, consents, now());
+        let left = overview(&all, listed, consents, true, now());
         assert_eq!(left.merged, [Merge { keep: 1, drop: 2, adopts_id }], "{gone} is gone");
         assert_eq!((&left.accounts[0].1, left.ambiguous), (&Identity::Known(1), false));
         assert!(left.missing.is_empty());
     }
-    let dead = overview(&all, both(), two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["b"])), now());
+    let dead = overview(&all, both(), two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["b"])), true, now());
     assert_eq!(dead.merged, [Merge { keep: 1, drop: 2, adopts_id: true }]);
     let identities: Vec<&Identity> = dead.accounts.iter().map(|(_, identity)| identity).collect();
     assert_eq!(identities, [&Identity::Superseded(1), &Identity::Known(1)]);
@@ -298,7 +300,7 @@ fn accounts_of_several_currencies_under_one_iban_are_never_joined() {
         stored(2, account("b", Some("PL61"), "CHECKING", "USD")),
     ];
     let listed = vec![account("b", Some("PL61"), "CHECKING", "USD")];
-    let overview = overview(&all, listed, vec![consent("UPDATED", &["b"])], now());
+    let overview = overview(&all, listed, vec![consent("UPDATED", &["b"])], true, now());
     assert_eq!((overview.merged.len(), overview.ambiguous), (0, false));
 }
 
@@ -313,9 +315,26 @@ fn an_ended_consent_is_superseded_by_a_healthy_one_that_serves_all_its_accounts(
         (("SESSION_EXPIRED", &[]), ("UPDATED", &["a"]), false),
         (("UPDATED", &["a"]), ("UPDATED", &["a"]), false),
     ] {
-        let overview = overview(&all, listed(), two(first, second), now());
+        let overview = overview(&all, listed(), two(first, second), true, now());
         assert_eq!(overview.superseded.len(), usize::from(expected), "{first:?} {second:?}");
     }
+}
+
+#[test]
+fn lists_that_are_not_whole_conclude_nothing() {
+    let all = [
+        stored(1, account("a", Some("PL61"), "CHECKING", "EUR")),
+        stored(2, account("b", Some("PL61"), "CHECKING", "EUR")),
+    ];
+    let gone = Some(refreshed(-1));
+    let all = all.map(|account| StoredAccount { missing_refresh: gone, ..account });
+    let whole = |certain| {
+        overview(&all, vec![all[1].account.clone()], vec![consent("UPDATED", &["b"])], certain, now())
+    };
+    assert_eq!(whole(true).merged.len(), 1);
+    let partial = whole(false);
+    assert!(partial.merged.is_empty() && partial.missing.is_empty() && partial.closed.is_empty());
+    assert_eq!(partial.accounts[0].1, Identity::Known(2));
 }
 
 #[test]

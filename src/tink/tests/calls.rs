@@ -9,7 +9,7 @@ async fn what_may_pass_is_tried_again() {
         Reply::new(200, r#"{"providerConsents":[]}"#).cut(),
         Reply::new(200, r#"{"providerConsents":["#),
         Reply::new(200, "<html>maintenance</html>"),
-        Reply::new(200, r#"{"providerConsents":null}"#),
+        Reply::new(200, r#"{"providerConsents":{}}"#),
         Reply::new(204, ""),
         Reply::new(500, "<html>"),
         Reply::new(408, ""),

@@ -1,125 +1,159 @@
-//! The list of accounts (tink-api.md 3.1). Must not leave an account out: one that cannot be read
-//! makes the list unreadable, since a missing account would look closed.
+//! The list of accounts (tink-api.md 3.1). Only its id makes an account unreadable; anything else of a wrong form
+//! is absent, and an anomaly. An account that cannot be read is left out, and the list says that it is not
+//! complete, since a missing account would look closed.
 
-use super::{Page, Raw, WireMoney, body, id, json_object, object, page_token, required, string, text};
+use super::{
+    List, Object, Page, Raw, Soft as _, Spare, WireMoney, body, id, json_object, listed, object, page_token,
+    soft, text,
+};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
+use crate::domain::anomaly::{Anomalies, Anomaly};
 
 json_object!(
     WireAccounts<'a> {
-        accounts: Vec<Raw<'a>>,
-        next_page_token: Raw<'a>,
+        accounts: List<'a> = "accounts",
+        next_page_token: Raw<'a> = "nextPageToken",
     }
 );
 json_object!(
     WireAccount<'a> {
-        id: Raw<'a>,
-        name: Raw<'a>,
-        r#type: Raw<'a>,
-        balances: Balances<'a>,
-        dates: Dates<'a>,
-        identifiers: Identifiers<'a>,
-        financial_institution_id: Raw<'a>,
+        id: Raw<'a> = "id",
+        name: Raw<'a> = "name",
+        r#type: Raw<'a> = "type",
+        balances: Object<Balances<'a>> = "balances",
+        dates: Object<Dates<'a>> = "dates",
+        identifiers: Object<Identifiers<'a>> = "identifiers",
+        financial_institution_id: Raw<'a> = "financialInstitutionId",
     }
 );
 json_object!(
     Balances<'a> {
-        booked: Balance<'a>,
-        available: Balance<'a>,
+        booked: Raw<'a> = "balances.booked",
+        available: Raw<'a> = "balances.available",
     }
 );
 json_object!(
     Balance<'a> {
-        amount: WireMoney<'a>,
+        amount: Object<WireMoney<'a>> = "amount",
     }
 );
 json_object!(
     Dates<'a> {
-        last_refreshed: Raw<'a>,
+        last_refreshed: Raw<'a> = "dates.lastRefreshed",
     }
 );
 json_object!(
     Identifiers<'a> {
-        iban: Iban<'a>,
-        financial_institution: Number<'a>,
-        sort_code: SortCode<'a>,
-        pan: Pan<'a>,
+        iban: Object<Iban<'a>> = "identifiers.iban",
+        financial_institution: Object<Number<'a>> = "identifiers.financialInstitution",
+        sort_code: Object<SortCode<'a>> = "identifiers.sortCode",
+        pan: Object<Pan<'a>> = "identifiers.pan",
     }
 );
 json_object!(
     Iban<'a> {
-        iban: Raw<'a>,
+        iban: Raw<'a> = "identifiers.iban.iban",
     }
 );
 json_object!(
     Number<'a> {
-        account_number: Raw<'a>,
+        account_number: Raw<'a> = "identifiers.financialInstitution.accountNumber",
     }
 );
 json_object!(
     SortCode<'a> {
-        code: Raw<'a>,
-        account_number: Raw<'a>,
+        code: Raw<'a> = "identifiers.sortCode.code",
+        account_number: Raw<'a> = "identifiers.sortCode.accountNumber",
     }
 );
 json_object!(
     Pan<'a> {
-        masked: Raw<'a>,
+        masked: Raw<'a> = "identifiers.pan.masked",
     }
 );
 
-/// Reads one page.
-pub(in crate::tink) fn accounts(bytes: &[u8]) -> Result<Page<Account>, String> {
-    let page: WireAccounts<'_> = body(bytes)?;
-    let list = required(page.accounts, "accounts")?;
-    let read = |(index, raw)| account(raw).map_err(|reason| format!("account {index}: {reason}"));
-    let rows: Result<Vec<Account>, String> = list.into_iter().enumerate().map(read).collect();
-    Ok(Page { rows: rows?, next: page_token(page.next_page_token)? })
+/// Reads one page: each account that can be read, with what was odd about it.
+pub(in crate::tink) fn accounts(bytes: &[u8]) -> Result<Page<(Account, Anomalies)>, String> {
+    let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
+    let page: WireAccounts<'_> = body(bytes, &spare, &mut anomalies)?;
+    let (list, is_there) = listed(page.accounts, "accounts", &mut anomalies)?;
+    let number = list.len();
+    let rows: Vec<_> = list.into_iter().filter_map(|raw| account(raw).ok()).collect();
+    let unreadable = number - rows.len();
+    if unreadable > 0 && rows.is_empty() {
+        return Err("no listed account has an id that can be read".to_owned());
+    }
+    anomalies.add(Anomaly::Account, unreadable as u64);
+    let complete = is_there && unreadable == 0;
+    Ok(Page { rows, next: page_token(page.next_page_token)?, complete, anomalies })
 }
 
-fn account(raw: Raw<'_>) -> Result<Account, String> {
-    let wire: WireAccount<'_> = object(raw)?;
-    let known = wire.identifiers.unwrap_or_default();
-    let iban = known.iban.unwrap_or_default().iban;
-    let masked = known.pan.unwrap_or_default().masked;
-    let own = known.financial_institution.unwrap_or_default().account_number;
-    let refreshed = wire.dates.unwrap_or_default().last_refreshed.and_then(string);
-    let balances = wire.balances.unwrap_or_default();
-    Ok(Account {
-        id: id(wire.id, "id")?.into(),
-        name: text(wire.name, "name")?.unwrap_or_default(),
-        kind: text(wire.r#type, "type")?.unwrap_or_default(),
-        iban: identifier(iban, "identifiers.iban.iban")?,
-        account_number: account_number(own, &known.sort_code.unwrap_or_default())?,
-        masked_pan: identifier(masked, "identifiers.pan.masked")?,
-        financial_institution_id: identifier(wire.financial_institution_id, "financialInstitutionId")?,
-        booked: balance(balances.booked, "balances.booked")?,
-        available: balance(balances.available, "balances.available")?,
-        last_refreshed: refreshed.and_then(|time| time.parse().ok()),
-    })
+fn account(raw: Raw<'_>) -> Result<(Account, Anomalies), String> {
+    let mut anomalies = Anomalies::default();
+    let wire: WireAccount<'_> = object(raw, &mut anomalies)?;
+    let account = Account { id: id(wire.id, "id")?.into(), ..fill(wire, &mut anomalies) };
+    Ok((account, anomalies))
+}
+
+/// Everything of an account that is optional.
+fn fill(wire: WireAccount<'_>, anomalies: &mut Anomalies) -> Account {
+    let known = wire.identifiers.unwrap_or_default().0;
+    let iban = known.iban.unwrap_or_default().0.iban;
+    let masked = known.pan.unwrap_or_default().0.masked;
+    let own = known.financial_institution.unwrap_or_default().0.account_number;
+    let refreshed = wire.dates.unwrap_or_default().0.last_refreshed;
+    let balances = wire.balances.unwrap_or_default().0;
+    Account {
+        id: String::new().into(),
+        name: text(wire.name, "name", anomalies).unwrap_or_default(),
+        kind: text(wire.r#type, "type", anomalies).unwrap_or_default(),
+        iban: identifier(iban, "identifiers.iban.iban", anomalies),
+        account_number: account_number(own, &known.sort_code.unwrap_or_default().0, anomalies),
+        masked_pan: identifier(masked, "identifiers.pan.masked", anomalies),
+        financial_institution_id: identifier(
+            wire.financial_institution_id,
+            "financialInstitutionId",
+            anomalies,
+        ),
+        booked: balance(balances.booked, "balances.booked", anomalies),
+        available: balance(balances.available, "balances.available", anomalies),
+        last_refreshed: soft(refreshed, "dates.lastRefreshed", anomalies, |time| time.parse().ok()),
+    }
 }
 
 /// A text that identifies something: an empty one identifies nothing.
-fn identifier(raw: Option<Raw<'_>>, name: &str) -> Result<Option<String>, String> {
-    Ok(text(raw, name)?.filter(|text| !text.is_empty()))
+fn identifier(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
+    text(raw, place, anomalies).filter(|text| !text.is_empty())
 }
 
 /// The bank's own number, else sort code and number.
-fn account_number(own: Option<Raw<'_>>, uk: &SortCode<'_>) -> Result<Option<String>, String> {
-    if let Some(own) = identifier(own, "identifiers.financialInstitution.accountNumber")? {
-        return Ok(Some(own));
+fn account_number(own: Option<Raw<'_>>, uk: &SortCode<'_>, anomalies: &mut Anomalies) -> Option<String> {
+    if let Some(own) = identifier(own, "identifiers.financialInstitution.accountNumber", anomalies) {
+        return Some(own);
     }
-    let code = identifier(uk.code, "identifiers.sortCode.code")?;
-    let number = identifier(uk.account_number, "identifiers.sortCode.accountNumber")?;
-    Ok(number.map(|number| match code {
+    let code = identifier(uk.code, "identifiers.sortCode.code", anomalies);
+    let number = identifier(uk.account_number, "identifiers.sortCode.accountNumber", anomalies);
+    number.map(|number| match code {
         Some(code) => format!("{code}-{number}"),
         None => number,
-    }))
+    })
 }
 
-fn balance(balance: Option<Balance<'_>>, name: &str) -> Result<Option<Money>, String> {
-    let Some(amount) = balance.and_then(|balance| balance.amount) else { return Ok(None) };
-    amount.read().map(Some).map_err(|reason| format!("{name}.{reason}"))
+/// A balance; one that is no exact money is absent.
+fn balance(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<Money> {
+    // What is wrong inside of it is told as this one anomaly.
+    let mut inside = Anomalies::default();
+    let balance = Balance::soft(raw?, place, &mut inside);
+    let is_absent = inside.is_empty() && balance.as_ref().is_some_and(|balance| balance.amount.is_none());
+    if is_absent {
+        return None;
+    }
+    let money = balance.and_then(|balance| balance.amount?.0.read().ok());
+    if money.is_none() {
+        anomalies.note(Anomaly::Field(place));
+    }
+    money
 }
 
 #[cfg(test)]
@@ -128,7 +162,7 @@ mod tests {
 
     fn one(members: &str) -> Result<Account, String> {
         let json = format!(r#"{{"accounts":[{{"id":"a"{members}}}],"nextPageToken":""}}"#);
-        accounts(json.as_bytes()).map(|mut page| page.rows.remove(0))
+        accounts(json.as_bytes()).map(|mut page| page.rows.remove(0).0)
     }
 
     #[test]
@@ -175,21 +209,69 @@ mod tests {
         }
     }
 
+    /// What was odd about the account with these members.
+    fn told(members: &str) -> Vec<&'static str> {
+        let json = format!(r#"{{"accounts":[{{"id":"a"{members}}}]}}"#);
+        let page = accounts(json.as_bytes()).ok().unwrap();
+        assert!(page.complete && page.anomalies.is_empty());
+        page.rows[0].1.iter().map(|(anomaly, _)| anomaly.as_str()).collect()
+    }
+
     #[test]
-    fn an_unreadable_account_spoils_the_list_and_is_named_by_its_place() {
+    fn a_member_of_another_type_is_absent_and_told() {
+        let bare = one("").unwrap();
         for (members, place) in [
-            (r#","name":{}"#, "account 0: name"),
+            (r#","name":{}"#, "name"),
+            (r#","type":[]"#, "type"),
+            (r#","identifiers":"""#, "identifiers"),
+            (r#","identifiers":[]"#, "identifiers"),
+            (r#","identifiers":{"iban":"PL61109010140000071219812874"}"#, "identifiers.iban"),
+            (r#","identifiers":{"iban":{"iban":[]}}"#, "identifiers.iban.iban"),
+            (r#","identifiers":{"pan":"4000"}"#, "identifiers.pan"),
+            (r#","identifiers":{"sortCode":7}"#, "identifiers.sortCode"),
+            (r#","identifiers":{"financialInstitution":[1]}"#, "identifiers.financialInstitution"),
+            (r#","financialInstitutionId":{}"#, "financialInstitutionId"),
+            (r#","dates":"2022-05-26""#, "dates"),
+            (r#","dates":{"lastRefreshed":"yesterday"}"#, "dates.lastRefreshed"),
+            (r#","dates":{"lastRefreshed":5}"#, "dates.lastRefreshed"),
+            (r#","balances":"""#, "balances"),
+            (r#","balances":{"booked":5}"#, "balances.booked"),
+            (r#","balances":{"booked":"12.50"}"#, "balances.booked"),
+            (r#","balances":{"booked":{"amount":"12.50"}}"#, "balances.booked"),
+            (r#","balances":{"booked":{"amount":{"currencyCode":"EUR"}}}"#, "balances.booked"),
             (
-                r#","balances":{"booked":{"amount":{"currencyCode":"EUR"}}}"#,
-                "account 0: balances.booked.amount",
+                r#","balances":{"booked":{"amount":{"currencyCode":"","value":{"scale":"2","unscaledValue":"1"}}}}"#,
+                "balances.booked",
             ),
-            (r#","balances":{"booked":5}"#, "account 0: balances.booked"),
-            (r#","identifiers":{"iban":{"iban":[]}}"#, "account 0: identifiers.iban"),
+            (
+                r#","balances":{"available":{"amount":{"currencyCode":"EUR","value":{"scale":"2","unscaledValue":""}}}}"#,
+                "balances.available",
+            ),
         ] {
-            let reason = one(members).unwrap_err();
-            assert!(reason.starts_with(place), "{reason}");
+            assert_eq!(one(members).unwrap(), bare, "{members}");
+            assert_eq!(told(members), [place]);
         }
-        for json in ["{}", r#"{"accounts":null}"#, r#"{"accounts":[{}]}"#, r#"{"accounts":[{"id":""}]}"#] {
+        let account = one(r#","type":5,"name":"a\ud800","balances":{"booked":7,"available":null},
+            "identifiers":{"iban":"PL61","pan":{"masked":"1"}}"#)
+        .unwrap();
+        assert_eq!((account.kind.as_str(), account.name.as_str()), ("5", "a\u{fffd}"));
+        assert_eq!((account.masked_pan.as_deref(), account.iban), (Some("1"), None));
+    }
+
+    #[test]
+    fn an_account_without_an_id_is_left_out_and_the_list_says_so() {
+        for lost in ["{}", r#"{"id":""}"#, r#"{"id":5}"#, r#"{"id":"\u0000"}"#, "null", "[]", r#""a""#] {
+            let json = format!(r#"{{"accounts":[{lost},{{"id":"b"}}]}}"#);
+            let page = accounts(json.as_bytes()).ok().unwrap();
+            assert_eq!((page.rows.len(), page.complete), (1, false), "{lost}");
+            assert!(page.anomalies.contains(Anomaly::Account));
+        }
+        assert!(accounts(br#"{"accounts":[{},{"id":7}]}"#).is_err(), "nothing was read at all");
+        for json in ["{}", r#"{"accounts":null,"nextPageToken":""}"#] {
+            let page = accounts(json.as_bytes()).ok().unwrap();
+            assert!(!page.complete && page.anomalies.contains(Anomaly::NoList("accounts")));
+        }
+        for json in [r#"{"accounts":{}}"#, r#"{"accounts":"a"}"#, r#"{"accounts":5}"#] {
             assert!(accounts(json.as_bytes()).is_err(), "{json}");
         }
     }

@@ -1,80 +1,157 @@
-//! The list of consents: v1 shape, times in epoch milliseconds (tink-api.md 8.1).
-//! Must not judge a consent.
+//! The list of consents: v1 shape, times in epoch milliseconds (tink-api.md 8.1). Only its id and its status make
+//! a consent unreadable: it is left out, and the list says that it is not complete. Must not judge a consent.
+
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{Raw, body, id, integer, is_word, json_object, limited, object, required, soft_word, text};
+use super::{
+    List, Raw, Soft, Spare, body, hard_text, id, integer, is_word, json_object, listed, object, soft_word,
+};
+use crate::domain::anomaly::{Anomalies, Anomaly};
 use crate::domain::consent::Consent;
 use crate::domain::ids::AccountId;
 
+/// Nobody has more accounts: all consents of one user together name no more than these.
+const MOST_ACCOUNTS: usize = 20_000;
+/// The member that names them.
+const ACCOUNT_IDS: &str = "accountIds";
+
 json_object!(
     WireConsents<'a> {
-        provider_consents: Vec<Raw<'a>>,
+        provider_consents: List<'a> = "providerConsents",
     }
 );
 json_object!(
     WireConsent<'a> {
-        credentials_id: Raw<'a>,
-        provider_name: Raw<'a>,
-        account_ids: Vec<Raw<'a>>,
-        status: Raw<'a>,
-        status_updated: Raw<'a>,
-        session_expiry_date: Raw<'a>,
-        session_extendable: Raw<'a>,
-        detailed_error: Raw<'a>,
+        credentials_id: Raw<'a> = "credentialsId",
+        provider_name: Raw<'a> = "providerName",
+        account_ids: Raw<'a> = "accountIds",
+        status: Raw<'a> = "status",
+        status_updated: Raw<'a> = "statusUpdated",
+        session_expiry_date: Raw<'a> = "sessionExpiryDate",
+        session_extendable: Raw<'a> = "sessionExtendable",
+        detailed_error: Raw<'a> = "detailedError",
     }
 );
 json_object!(
     WireError<'a> {
-        r#type: Raw<'a>,
-        details: WireDetails<'a>,
+        r#type: Raw<'a> = "detailedError.type",
+        details: Raw<'a> = "detailedError.details",
     }
 );
 json_object!(
     WireDetails<'a> {
-        reason: Raw<'a>,
+        reason: Raw<'a> = "detailedError.details.reason",
     }
 );
 
-/// Reads the list; one consent that cannot be read makes it unreadable.
-pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<Vec<Consent>, String> {
-    let list: WireConsents<'_> = body(bytes)?;
-    let list = required(list.provider_consents, "providerConsents")?;
-    let read = |(index, raw)| consent(raw).map_err(|reason| format!("consent {index}: {reason}"));
-    list.into_iter().enumerate().map(read).collect()
+/// What a list of consents says.
+pub(in crate::tink) struct Consents {
+    /// Those that could be read; of an id that comes twice the last one.
+    pub readable: Vec<Consent>,
+    /// Every listed consent is among them, with all its accounts; else nothing may be concluded from what is not.
+    pub complete: bool,
+    pub anomalies: Anomalies,
 }
 
-fn consent(raw: Raw<'_>) -> Result<Consent, String> {
-    let wire: WireConsent<'_> = object(raw)?;
-    let account_ids = limited(wire.account_ids.unwrap_or_default(), "accountIds")?.into_iter();
-    let account_ids: Result<Vec<AccountId>, String> =
-        account_ids.map(|raw| id(Some(raw), "accountIds").map(AccountId::from)).collect();
-    let status = text(wire.status, "status")?.unwrap_or_default();
-    if !is_word(&status) {
-        return Err("status is no word".to_owned());
+/// Reads the list.
+pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<Consents, String> {
+    let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
+    let list: WireConsents<'_> = body(bytes, &spare, &mut anomalies)?;
+    let (list, mut complete) = listed(list.provider_consents, "providerConsents", &mut anomalies)?;
+    let (mut consents, mut seen) = (Vec::<Consent>::new(), HashSet::new());
+    let mut room = MOST_ACCOUNTS;
+    for raw in list {
+        let Some(consent) = consent(raw, &mut room, &mut anomalies)? else {
+            anomalies.note(Anomaly::Consent);
+            continue;
+        };
+        if !seen.insert(consent.credentials_id.clone()) {
+            consents.retain(|known| known.credentials_id != consent.credentials_id);
+        }
+        consents.push(consent);
     }
-    let error: Option<WireError<'_>> = wire.detailed_error.and_then(|raw| object(raw).ok());
-    let details = error.as_ref().and_then(|error| error.details.as_ref());
-    Ok(Consent {
-        credentials_id: id(wire.credentials_id, "credentialsId")?.into(),
-        provider: soft_word(wire.provider_name),
-        account_ids: account_ids?,
+    complete &= !anomalies.contains(Anomaly::Consent) && !anomalies.contains(Anomaly::Field(ACCOUNT_IDS));
+    Ok(Consents { readable: consents, complete, anomalies })
+}
+
+/// Reads one consent; `None` if its id or its status cannot be read. There is `room` for so many account ids.
+fn consent(raw: Raw<'_>, room: &mut usize, anomalies: &mut Anomalies) -> Result<Option<Consent>, String> {
+    let mut own = Anomalies::default();
+    let Ok(wire) = object::<WireConsent<'_>>(raw, &mut own) else { return Ok(None) };
+    let status = hard_text(wire.status, "status", &mut own).map(Option::unwrap_or_default);
+    let (Ok(credentials_id), Ok(status)) = (id(wire.credentials_id, "credentialsId"), status) else {
+        return Ok(None);
+    };
+    if !is_word(&status) {
+        return Ok(None);
+    }
+    let account_ids = account_ids(wire.account_ids, room, &mut own)?;
+    let error: Option<WireError<'_>> = inner(wire.detailed_error, "detailedError", &mut own);
+    let (kind, details) = error.map_or((None, None), |error| (error.r#type, error.details));
+    let details: Option<WireDetails<'_>> = inner(details, "detailedError.details", &mut own);
+    let consent = Consent {
+        credentials_id: credentials_id.into(),
+        provider: soft_word(wire.provider_name, "providerName", &mut own),
+        account_ids,
         status: status.strip_prefix("STATUS_").unwrap_or(&status).to_owned(),
-        status_updated: time(wire.status_updated),
-        expires_at: time(wire.session_expiry_date),
-        extendable: wire.session_extendable.and_then(|raw| serde_json::from_str(raw.get()).ok()),
-        error_type: error.as_ref().and_then(|error| soft_word(error.r#type)),
-        error_reason: details.and_then(|details| soft_word(details.reason)),
-    })
+        status_updated: time(wire.status_updated, "statusUpdated", &mut own),
+        expires_at: time(wire.session_expiry_date, "sessionExpiryDate", &mut own),
+        extendable: flag(wire.session_extendable, "sessionExtendable", &mut own),
+        error_type: soft_word(kind, "detailedError.type", &mut own),
+        error_reason: soft_word(
+            details.and_then(|details| details.reason),
+            "detailedError.details.reason",
+            &mut own,
+        ),
+    };
+    anomalies.merge(own);
+    Ok(Some(consent))
+}
+
+fn inner<'a, T: Soft<'a>>(raw: Option<Raw<'a>>, place: &'static str, own: &mut Anomalies) -> Option<T> {
+    T::soft(raw?, place, own)
+}
+
+/// The accounts that a consent names; ids that cannot be read are left out.
+fn account_ids(
+    raw: Option<Raw<'_>>,
+    room: &mut usize,
+    anomalies: &mut Anomalies,
+) -> Result<Vec<AccountId>, String> {
+    let list: Option<List<'_>> = inner(raw, ACCOUNT_IDS, anomalies);
+    let list = list.unwrap_or_default().items(ACCOUNT_IDS)?;
+    *room = room.checked_sub(list.len()).ok_or("accountIds name far too many accounts")?;
+    let mut ids = Vec::with_capacity(list.len());
+    for raw in list {
+        match id(Some(raw), ACCOUNT_IDS) {
+            Ok(id) => ids.push(id.into()),
+            Err(_) => anomalies.note(Anomaly::Field(ACCOUNT_IDS)),
+        }
+    }
+    Ok(ids)
 }
 
 /// Epoch milliseconds; Tink sends 0 for "none" (tink-api.md 7.2), and what is no time is none.
-fn time(raw: Option<Raw<'_>>) -> Option<Timestamp> {
-    let millis: i64 = integer(raw, "").ok()?.parse().ok()?;
-    if millis <= 0 {
-        return None;
+fn time(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<Timestamp> {
+    let millis = integer(Some(raw?), place).ok().and_then(|text| text.parse::<i64>().ok());
+    match millis {
+        Some(..=0) => None,
+        Some(millis) if let Ok(time) = Timestamp::from_millisecond(millis) => Some(time),
+        _ => {
+            anomalies.note(Anomaly::Field(place));
+            None
+        }
     }
-    Timestamp::from_millisecond(millis).ok()
+}
+
+fn flag(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<bool> {
+    let flag = serde_json::from_str(raw?.get()).ok();
+    if flag.is_none() {
+        anomalies.note(Anomaly::Field(place));
+    }
+    flag
 }
 
 #[cfg(test)]
@@ -83,7 +160,7 @@ mod tests {
 
     fn one(members: &str) -> Result<Consent, String> {
         let json = format!(r#"{{"providerConsents":[{{"credentialsId":"c"{members}}}]}}"#);
-        consents(json.as_bytes()).map(|mut list| list.remove(0))
+        consents(json.as_bytes()).map(|mut list| list.readable.remove(0))
     }
 
     #[test]
@@ -115,20 +192,70 @@ mod tests {
         assert!(one(r#","detailedError":"text","sessionExtendable":"yes","providerName":{}"#).is_ok());
     }
 
+    /// The list, whether it is complete, and what was odd.
+    fn list(json: &str) -> (Vec<Consent>, bool, Vec<&'static str>) {
+        let list = consents(json.as_bytes()).ok().unwrap();
+        let told = list.anomalies.iter().map(|(anomaly, _)| anomaly.as_str()).collect();
+        (list.readable, list.complete, told)
+    }
+
     #[test]
-    fn a_list_that_cannot_be_trusted_is_refused() {
-        for json in [
-            "{}",
-            r#"{"providerConsents":null}"#,
-            r#"{"providerConsents":{}}"#,
-            r#"{"providerConsents":[null]}"#,
-            r#"{"providerConsents":[{}]}"#,
-            r#"{"providerConsents":[{"credentialsId":"c","accountIds":"a"}]}"#,
-            r#"{"providerConsents":[{"credentialsId":"c","accountIds":[1]}]}"#,
+    fn a_member_of_another_type_is_absent_and_told() {
+        let bare = one("").unwrap();
+        for (members, place) in [
+            (r#""statusUpdated":"soon""#, "statusUpdated"),
+            (r#""sessionExpiryDate":{}"#, "sessionExpiryDate"),
+            (r#""sessionExpiryDate":99999999999999999999"#, "sessionExpiryDate"),
+            (r#""sessionExtendable":"yes""#, "sessionExtendable"),
+            (r#""providerName":[]"#, "providerName"),
+            (r#""detailedError":"text""#, "detailedError"),
+            (r#""detailedError":{"type":{}}"#, "detailedError.type"),
+            (r#""detailedError":{"details":[]}"#, "detailedError.details"),
+            (r#""accountIds":"a""#, "accountIds"),
+            (r#""accountIds":{}"#, "accountIds"),
+            (r#""accountIds":[1]"#, "accountIds"),
         ] {
-            assert!(consents(json.as_bytes()).is_err(), "{json}");
+            let (read, complete, told) =
+                list(&format!(r#"{{"providerConsents":[{{"credentialsId":"c",{members}}}]}}"#));
+            assert_eq!((&read[..], &told[..]), (&[bare.clone()][..], &[place][..]), "{members}");
+            assert_eq!(
+                complete,
+                place != "accountIds",
+                "whose accounts are not known names more than it says"
+            );
         }
-        assert_eq!(consents(br#"{"providerConsents":[]}"#), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_consent_without_id_or_status_is_left_out_and_the_list_says_so() {
+        for lost in [
+            "null",
+            "[]",
+            "{}",
+            r#"{"credentialsId":""}"#,
+            r#"{"credentialsId":5}"#,
+            r#"{"credentialsId":"a","status":{}}"#,
+            r#"{"credentialsId":"a","status":["UPDATED"]}"#,
+            r#"{"credentialsId":"a","status":"UPDATED\n"}"#,
+        ] {
+            let json =
+                format!(r#"{{"providerConsents":[{lost},{{"credentialsId":"c","status":"UPDATED"}}]}}"#);
+            let (read, complete, told) = list(&json);
+            assert_eq!((read.len(), complete, &told[..]), (1, false, &["unreadable consent"][..]), "{lost}");
+        }
+        for json in ["{}", r#"{"providerConsents":null}"#] {
+            assert_eq!(list(json), (Vec::new(), false, vec!["consents left out"]));
+        }
+        assert_eq!(list(r#"{"providerConsents":[]}"#), (Vec::new(), true, Vec::new()));
+        assert!(consents(br#"{"providerConsents":{}}"#).is_err());
+    }
+
+    #[test]
+    fn of_an_id_that_comes_twice_the_last_one_counts() {
+        let both = r#"{"credentialsId":"c","status":"CREATED"},{"credentialsId":"d"},{"credentialsId":"c","status":"UPDATED"}"#;
+        let (read, ..) = list(&format!(r#"{{"providerConsents":[{both}]}}"#));
+        let read: Vec<_> = read.iter().map(|c| (c.credentials_id.as_str(), c.status.as_str())).collect();
+        assert_eq!(read, [("d", ""), ("c", "UPDATED")]);
     }
 
     #[test]
@@ -141,15 +268,18 @@ mod tests {
         assert_eq!((consent.provider, consent.error_type, consent.error_reason), (None, None, None));
         let moving = one(r#","providerName":"bank\u001b[2J""#).unwrap();
         assert_eq!(moving.provider, None, "it would clear the terminal");
-        for status in [long.as_str(), "UPDATED\\n"] {
-            let reason = one(&format!(r#","status":"{status}""#)).unwrap_err();
-            assert_eq!(reason, "consent 0: status is no word");
-        }
+        let json = format!(r#"{{"providerConsents":[{{"credentialsId":"c","status":"{long}"}}]}}"#);
+        assert_eq!(list(&json), (Vec::new(), false, vec!["unreadable consent"]));
         let ids = vec!["\"a\""; 10_001].join(",");
         let reason = one(&format!(r#","accountIds":[{ids}]"#)).unwrap_err();
-        assert_eq!(reason, "consent 0: accountIds has far too many elements");
+        assert_eq!(reason, "accountIds has far too many elements");
+        let ids = vec!["\"a\""; 7_000].join(",");
+        let one = format!(r#"{{"credentialsId":"c","accountIds":[{ids}]}}"#);
+        let many = vec![one; 3].join(",");
+        let reason = consents(format!(r#"{{"providerConsents":[{many}]}}"#).as_bytes()).err().unwrap();
+        assert_eq!(reason, "accountIds name far too many accounts");
         let many = vec![r#"{"credentialsId":"c"}"#; 10_001].join(",");
-        let reason = consents(format!(r#"{{"providerConsents":[{many}]}}"#).as_bytes()).unwrap_err();
+        let reason = consents(format!(r#"{{"providerConsents":[{many}]}}"#).as_bytes()).err().unwrap();
         assert_eq!(reason, "providerConsents has far too many elements");
     }
 }

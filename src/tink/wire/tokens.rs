@@ -4,7 +4,8 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Raw, body, id, integer, string};
+use super::{Raw, Spare, body, id, integer, string};
+use crate::domain::anomaly::Anomalies;
 
 #[derive(Deserialize)]
 struct WireToken<'a> {
@@ -44,7 +45,8 @@ impl Granted {
 
 /// Reads the answer of the token endpoint.
 pub(in crate::tink) fn granted(bytes: &[u8]) -> Result<Granted, String> {
-    let token: WireToken<'_> = body(bytes)?;
+    let spare = Spare::new();
+    let token: WireToken<'_> = body(bytes, &spare, &mut Anomalies::default())?;
     let secret = id(token.access_token, "access_token")?;
     // Anything else could not be sent in a header.
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
@@ -77,7 +79,8 @@ fn seconds(raw: Raw<'_>) -> Result<u64, String> {
 
 /// Reads the code of an authorization grant.
 pub(in crate::tink) fn code(bytes: &[u8]) -> Result<SecretString, String> {
-    let answer: WireCode<'_> = body(bytes)?;
+    let spare = Spare::new();
+    let answer: WireCode<'_> = body(bytes, &spare, &mut Anomalies::default())?;
     Ok(id(answer.code, "code")?.into())
 }
 

@@ -1,12 +1,16 @@
 //! The list of transactions (tink-api.md 4.1), record by record: one that cannot be read is handed
-//! on as such and harms no other. Must not repair texts or guess money.
+//! on as such and harms no other. Only id, account, amount and status make a record unreadable; any other
+//! field of a wrong form is absent, and an anomaly. Must not guess money.
 
 use std::fmt;
 
-use jiff::civil::Date;
-
-use super::{Page, Raw, WireMoney, body, id, json_object, object, page_token, required, string, text};
+use super::date::date;
+use super::{
+    List, Object, Page, Raw, Spare, WireMoney, body, decoded, hard_text, id, json_object, listed, object,
+    page_token, soft, text,
+};
 use crate::domain::amount::Money;
+use crate::domain::anomaly::Anomalies;
 use crate::domain::ids::{AccountId, TransactionId};
 use crate::domain::transaction::{Status, Transaction};
 
@@ -61,93 +65,82 @@ impl fmt::Debug for Record {
 
 json_object!(
     WireTransactions<'a> {
-        transactions: Vec<Raw<'a>>,
-        next_page_token: Raw<'a>,
+        transactions: List<'a> = "transactions",
+        next_page_token: Raw<'a> = "nextPageToken",
     }
 );
 json_object!(
     WireTransaction<'a> {
-        id: Raw<'a>,
-        account_id: Raw<'a>,
-        amount: WireMoney<'a>,
-        status: Raw<'a>,
-        dates: Dates<'a>,
-        booked_date_time: Raw<'a>,
-        descriptions: Descriptions<'a>,
-        merchant_information: Merchant<'a>,
-        categories: Categories<'a>,
-        types: Types<'a>,
-        reference: Raw<'a>,
-        identifiers: Identifiers<'a>,
-        provider_mutability: Raw<'a>,
-        counterparties: Counterparties<'a>,
+        id: Raw<'a> = "id",
+        account_id: Raw<'a> = "accountId",
+        amount: Object<WireMoney<'a>> = "amount",
+        status: Raw<'a> = "status",
+        dates: Object<Dates<'a>> = "dates",
+        booked_date_time: Raw<'a> = "bookedDateTime",
+        descriptions: Object<Descriptions<'a>> = "descriptions",
+        merchant_information: Object<Merchant<'a>> = "merchantInformation",
+        categories: Object<Categories<'a>> = "categories",
+        types: Object<Types<'a>> = "types",
+        reference: Raw<'a> = "reference",
+        identifiers: Object<Identifiers<'a>> = "identifiers",
+        provider_mutability: Raw<'a> = "providerMutability",
+        counterparties: Object<Counterparties<'a>> = "counterparties",
     }
 );
 json_object!(
     Dates<'a> {
-        booked: Raw<'a>,
-        value: Raw<'a>,
-        transaction: Raw<'a>,
+        booked: Raw<'a> = "dates.booked",
+        value: Raw<'a> = "dates.value",
+        transaction: Raw<'a> = "dates.transaction",
     }
 );
 json_object!(
     Descriptions<'a> {
-        display: Raw<'a>,
-        original: Raw<'a>,
-        detailed: Detailed<'a>,
+        display: Raw<'a> = "descriptions.display",
+        original: Raw<'a> = "descriptions.original",
+        detailed: Object<Detailed<'a>> = "descriptions.detailed",
     }
 );
 json_object!(
     Detailed<'a> {
-        unstructured: Raw<'a>,
+        unstructured: Raw<'a> = "descriptions.detailed.unstructured",
     }
 );
 json_object!(
     Merchant<'a> {
-        merchant_name: Raw<'a>,
-        merchant_category_code: Raw<'a>,
+        merchant_name: Raw<'a> = "merchantInformation.merchantName",
+        merchant_category_code: Raw<'a> = "merchantInformation.merchantCategoryCode",
     }
 );
 json_object!(
     Categories<'a> {
-        pfm: Category<'a>,
+        pfm: Object<Category<'a>> = "categories.pfm",
     }
 );
 json_object!(
     Category<'a> {
-        id: Raw<'a>,
+        id: Raw<'a> = "categories.pfm.id",
     }
 );
 json_object!(
     Types<'a> {
-        r#type: Raw<'a>,
+        r#type: Raw<'a> = "types.type",
     }
 );
 json_object!(
     Identifiers<'a> {
-        provider_transaction_id: Raw<'a>,
+        provider_transaction_id: Raw<'a> = "identifiers.providerTransactionId",
     }
 );
 json_object!(
     Counterparties<'a> {
-        payer: Party<'a>,
-        payee: Party<'a>,
+        payer: Object<Party<'a>> = "counterparties.payer",
+        payee: Object<Party<'a>> = "counterparties.payee",
     }
 );
 json_object!(
     Party<'a> {
-        name: Raw<'a>,
-    }
-);
-json_object!(
-    OnlyId<'a> {
-        id: Raw<'a>,
-    }
-);
-
-json_object!(
-    OnlyOwner<'a> {
-        account_id: Raw<'a>,
+        name: Raw<'a> = "counterparties.name",
     }
 );
 
@@ -157,10 +150,11 @@ pub(in crate::tink) fn transactions(
     account: &AccountId,
     keep_raw: bool,
 ) -> Result<Page<Record>, String> {
-    let page: WireTransactions<'_> = body(bytes)?;
-    let list = required(page.transactions, "transactions")?;
-    let rows = list.into_iter().map(|raw| record(raw, account, keep_raw)).collect();
-    Ok(Page { rows, next: page_token(page.next_page_token)? })
+    let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
+    let page: WireTransactions<'_> = body(bytes, &spare, &mut anomalies)?;
+    let (list, complete) = listed(page.transactions, "transactions", &mut anomalies)?;
+    let rows = list.into_iter().map(|raw| record(raw, account, keep_raw, &mut anomalies)).collect();
+    Ok(Page { rows, next: page_token(page.next_page_token)?, complete, anomalies })
 }
 
 /// Reads one record of `account` again, as it was kept in quarantine, with its JSON if that is to be kept.
@@ -178,19 +172,24 @@ pub fn reread(
         return Err("too long to be kept as a whole".to_owned());
     }
     let raw: Raw<'_> = serde_json::from_str(kept).map_err(|_| "not JSON".to_owned())?;
-    if strict && object::<OnlyOwner<'_>>(raw)?.account_id.is_none() {
+    let mut anomalies = Anomalies::default();
+    if strict && object::<WireTransaction<'_>>(raw, &mut anomalies)?.account_id.is_none() {
         return Err("it may be of an older link: it does not name its account".to_owned());
     }
-    Ok((transaction(raw, account)?, keep_raw.then(|| raw.get().into())))
+    Ok((transaction(raw, account, &mut anomalies)?, keep_raw.then(|| raw.get().into())))
 }
 
-fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool) -> Record {
-    match transaction(raw, account) {
+fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool, anomalies: &mut Anomalies) -> Record {
+    let mut own = Anomalies::default();
+    match transaction(raw, account, &mut own) {
         Ok(transaction) => {
+            anomalies.merge(own);
             Record::Row { transaction, raw: keep_raw.then(|| raw.get().into()), size: raw.get().len() }
         }
         Err(reason) => {
-            let found = object::<OnlyId<'_>>(raw).ok().and_then(|only| id(only.id, "id").ok());
+            // What else is odd about it is not stored, so it is not told either.
+            let found =
+                object::<WireTransaction<'_>>(raw, &mut own).ok().and_then(|wire| id(wire.id, "id").ok());
             let end = raw.get().floor_char_boundary(MAX_RAW);
             let raw = raw.get().get(..end).unwrap_or_default().to_owned();
             Record::Unreadable { id: found.map(TransactionId::from), reason, raw }
@@ -198,74 +197,71 @@ fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool) -> Record {
     }
 }
 
-fn transaction(raw: Raw<'_>, account: &AccountId) -> Result<Transaction, String> {
-    let wire: WireTransaction<'_> = object(raw)?;
+fn transaction(raw: Raw<'_>, account: &AccountId, anomalies: &mut Anomalies) -> Result<Transaction, String> {
+    let wire: WireTransaction<'_> = object(raw, anomalies)?;
     let id = id(wire.id, "id")?.into();
-    let owner = text(wire.account_id, "accountId")?.filter(|owner| !owner.is_empty());
+    let owner = hard_text(wire.account_id, "accountId", anomalies)?.filter(|owner| !owner.is_empty());
     if owner.is_some_and(|owner| owner != account.as_str()) {
         return Err("accountId is another account's".to_owned());
     }
-    let money = wire.amount.as_ref().ok_or("amount is missing")?.read()?;
-    fill(wire, id, money)
+    let money = wire.amount.as_ref().ok_or("amount is missing or not an object")?.0.read()?;
+    let status = status(wire.status, anomalies)?;
+    Ok(fill(wire, id, status, money, anomalies))
+}
+
+/// A status that is none of Tink's words is undefined; one that is no word at all says nothing about whether the
+/// money has moved.
+fn status(raw: Option<Raw<'_>>, anomalies: &mut Anomalies) -> Result<Status, String> {
+    let Some(raw) = raw else { return Ok(Status::Undefined) };
+    decoded(raw, anomalies)
+        .map(|status| Status::parse(&status))
+        .ok_or_else(|| "status is not a text".to_owned())
 }
 
 /// Everything of a transaction that is optional.
-fn fill(wire: WireTransaction<'_>, id: TransactionId, money: Money) -> Result<Transaction, String> {
-    let status = wire.status.and_then(string);
-    let dates = wire.dates.unwrap_or_default();
-    let texts = wire.descriptions.unwrap_or_default();
-    let detailed = texts.detailed.unwrap_or_default().unstructured;
-    let merchant = wire.merchant_information.unwrap_or_default();
+fn fill(
+    wire: WireTransaction<'_>,
+    id: TransactionId,
+    status: Status,
+    money: Money,
+    anomalies: &mut Anomalies,
+) -> Transaction {
+    let dates = wire.dates.unwrap_or_default().0;
+    let texts = wire.descriptions.unwrap_or_default().0;
+    let detailed = texts.detailed.unwrap_or_default().0.unstructured;
+    let merchant = wire.merchant_information.unwrap_or_default().0;
     let code = merchant.merchant_category_code;
-    let category = wire.categories.unwrap_or_default().pfm.unwrap_or_default();
-    let own_id = wire.identifiers.unwrap_or_default().provider_transaction_id;
-    let parties = wire.counterparties.unwrap_or_default();
-    Ok(Transaction {
+    let category = wire.categories.unwrap_or_default().0.pfm.unwrap_or_default().0;
+    let own_id = wire.identifiers.unwrap_or_default().0.provider_transaction_id;
+    let parties = wire.counterparties.unwrap_or_default().0;
+    let (from, to) = (parties.payer.unwrap_or_default().0, parties.payee.unwrap_or_default().0);
+    let mut day = |raw, place| soft(raw, place, anomalies, date);
+    let (booked_date, value_date) = (day(dates.booked, "dates.booked"), day(dates.value, "dates.value"));
+    let transaction_date = day(dates.transaction, "dates.transaction");
+    // Many banks give none, and some a word in its place (tink-api.md 4.1): that is as documented.
+    let booked_at = soft(wire.booked_date_time, "bookedDateTime", anomalies, |time| Some(time.parse().ok()));
+    let mut text = |raw, place| text(raw, place, anomalies);
+    Transaction {
         id,
-        status: status.map_or(Status::Undefined, |status| Status::parse(&status)),
+        status,
         money,
-        booked_date: booked_date(dates.booked)?,
-        value_date: soft_date(dates.value),
-        transaction_date: soft_date(dates.transaction),
-        booked_at: wire.booked_date_time.and_then(string).and_then(|time| time.parse().ok()),
-        description: text(texts.display, "descriptions.display")?,
-        description_original: text(texts.original, "descriptions.original")?,
-        description_detailed: text(detailed, "descriptions.detailed.unstructured")?,
-        merchant_name: text(merchant.merchant_name, "merchantInformation.merchantName")?,
-        merchant_category_code: text(code, "merchantInformation.merchantCategoryCode")?,
-        category_id: text(category.id, "categories.pfm.id")?,
-        kind: text(wire.types.unwrap_or_default().r#type, "types.type")?,
-        reference: text(wire.reference, "reference")?,
-        provider_transaction_id: text(own_id, "identifiers.providerTransactionId")?,
-        mutability: text(wire.provider_mutability, "providerMutability")?,
-        payer_name: text(parties.payer.unwrap_or_default().name, "counterparties.payer.name")?,
-        payee_name: text(parties.payee.unwrap_or_default().name, "counterparties.payee.name")?,
-    })
-}
-
-/// The booked date decides about windows, so one that cannot be read is an error; empty is absent.
-fn booked_date(raw: Option<Raw<'_>>) -> Result<Option<Date>, String> {
-    let Some(raw) = raw else { return Ok(None) };
-    let text = string(raw).ok_or("dates.booked is not a date")?;
-    if text.is_empty() {
-        return Ok(None);
+        booked_date,
+        value_date,
+        transaction_date,
+        booked_at: booked_at.flatten(),
+        description: text(texts.display, "descriptions.display"),
+        description_original: text(texts.original, "descriptions.original"),
+        description_detailed: text(detailed, "descriptions.detailed.unstructured"),
+        merchant_name: text(merchant.merchant_name, "merchantInformation.merchantName"),
+        merchant_category_code: text(code, "merchantInformation.merchantCategoryCode"),
+        category_id: text(category.id, "categories.pfm.id"),
+        kind: text(wire.types.unwrap_or_default().0.r#type, "types.type"),
+        reference: text(wire.reference, "reference"),
+        provider_transaction_id: text(own_id, "identifiers.providerTransactionId"),
+        mutability: text(wire.provider_mutability, "providerMutability"),
+        payer_name: text(from.name, "counterparties.payer.name"),
+        payee_name: text(to.name, "counterparties.payee.name"),
     }
-    date(&text).map(Some).ok_or_else(|| "dates.booked is not a date".to_owned())
-}
-
-fn soft_date(raw: Option<Raw<'_>>) -> Option<Date> {
-    raw.and_then(string).and_then(|text| date(&text))
-}
-
-/// `YYYY-MM-DD`, alone or before a time.
-fn date(text: &str) -> Option<Date> {
-    let (day, rest) = text.split_at_checked(10)?;
-    let has_shape = day.bytes().enumerate().all(|(at, b)| match at {
-        4 | 7 => b == b'-',
-        _ => b.is_ascii_digit(),
-    });
-    let is_alone = rest.is_empty() || rest.starts_with(['T', 't', ' ']);
-    if has_shape && is_alone { day.parse().ok() } else { None }
 }
 
 #[cfg(test)]

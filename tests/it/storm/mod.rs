@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 18] = [
+const ELSEWHERE: [&str; 19] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -34,6 +34,8 @@ const ELSEWHERE: [&str; 18] = [
     "end the link",
     // only with tink.refresh: tests/it/freshen.rs
     "note what the bank is asked",
+    // only when Tink answers oddly: tests/it/odd.rs
+    "note odd answers",
     // tests/it/forget.rs
     "forget the connection",
     "rewrite the store",

@@ -41,7 +41,7 @@ fn seen(db: &Connection) -> BTreeMap<(&'static str, i64), Seen> {
         ("a", "SELECT a.key, v.* FROM ts_accounts a JOIN accounts_v1 v ON v.account_key = a.key"),
     ] {
         let mut rows = db.prepare(sql).unwrap();
-        let names: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = rows.column_names().map(str::to_owned).collect();
         let mut rows = rows.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let quiet = ["key", "change_seq", "last_attempt_at", "last_success_at", "next_attempt_at"];

@@ -1,6 +1,7 @@
 //! Tests of reading transactions.
 
 use super::*;
+use crate::domain::anomaly::Anomaly;
 use jiff::civil::date as day;
 use proptest::prelude::*;
 
@@ -84,16 +85,22 @@ fn every_optional_member_may_be_absent_or_null() {
         r#""descriptions":{"detailed":null,"display":null}"#,
         r#""counterparties":{"payer":null,"payee":{}}"#,
         r#""categories":{"pfm":null}"#,
-        r#""bookedDateTime":"string","dates":{"value":"soon","transaction":7}"#,
+        r#""bookedDateTime":"string""#,
         r#""status":"SOMETHING_NEW""#,
-        r#""status":5"#,
     ] {
         assert_eq!(row(&with(&format!(",{nested}"))), bare, "{nested}");
     }
 }
 
+/// What of a page with this one record had another form than documented.
+fn anomalies(record: &str) -> Vec<&'static str> {
+    let json = format!(r#"{{"transactions":[{record}]}}"#);
+    let page = transactions(json.as_bytes(), &"a".into(), false).ok().unwrap();
+    page.anomalies.iter().map(|(anomaly, _)| anomaly.as_str()).collect()
+}
+
 #[test]
-fn a_record_without_id_amount_or_with_wrong_types_is_unreadable() {
+fn only_id_account_amount_and_status_make_a_record_unreadable() {
     let amount = r#""amount":{"currencyCode":"EUR","value":{"scale":"2","unscaledValue":"1"}}"#;
     for record in [
         "null",
@@ -103,20 +110,20 @@ fn a_record_without_id_amount_or_with_wrong_types_is_unreadable() {
         &format!("{{{amount}}}"),
         &format!(r#"{{"id":"",{amount}}}"#),
         &format!(r#"{{"id":7,{amount}}}"#),
+        &format!(r#"{{"id":"\ud800",{amount}}}"#),
+        &format!(r#"{{"id":"\u0000",{amount}}}"#),
     ] {
         assert_eq!(unreadable(record).0, None, "{record}");
+        assert!(anomalies(record).is_empty(), "its quarantine tells of it");
     }
     for (record, place) in [
         (r#"{"id":"t"}"#.to_owned(), "amount"),
         (r#"{"id":"t","amount":7}"#.to_owned(), "amount"),
+        (r#"{"id":"t","amount":[]}"#.to_owned(), "amount"),
         (with(r#","accountId":"b""#), "accountId"),
-        (with(r#","dates":{"booked":"15.12.2020"}"#), "dates.booked"),
-        (with(r#","dates":{"booked":20201215}"#), "dates.booked"),
-        (with(r#","dates":"2020-12-15""#), "dates"),
-        (with(r#","reference":{}"#), "reference"),
-        (with(r#","descriptions":{"display":true}"#), "descriptions.display"),
-        (with(r#","descriptions":{"original":"\ud800"}"#), "descriptions.original"),
-        (with(r#","types":[["DEFAULT"]]"#), "types"),
+        (with(r#","accountId":{}"#), "accountId"),
+        (with(r#","status":5"#), "status"),
+        (with(r#","status":{},"reference":[]"#), "status"),
     ] {
         let (id, reason) = unreadable(&record);
         assert_eq!(id, Some("t".into()), "{record}");
@@ -124,9 +131,102 @@ fn a_record_without_id_amount_or_with_wrong_types_is_unreadable() {
     }
 }
 
+/// Every member that is no part of id, account, amount and status, with its place in the answer.
+const SOFT: [&str; 26] = [
+    "dates",
+    "dates.booked",
+    "dates.value",
+    "dates.transaction",
+    "bookedDateTime",
+    "descriptions",
+    "descriptions.display",
+    "descriptions.original",
+    "descriptions.detailed",
+    "descriptions.detailed.unstructured",
+    "merchantInformation",
+    "merchantInformation.merchantName",
+    "merchantInformation.merchantCategoryCode",
+    "categories",
+    "categories.pfm",
+    "categories.pfm.id",
+    "types",
+    "types.type",
+    "reference",
+    "identifiers",
+    "identifiers.providerTransactionId",
+    "providerMutability",
+    "counterparties",
+    "counterparties.payer",
+    "counterparties.payer.name",
+    "counterparties.payee.name",
+];
+
+#[test]
+fn any_other_member_of_another_type_is_absent_and_told() {
+    let odd = ["[]", "{}", "true", "[[1]]", r#"[{"id":"x"}]"#, r#"["a","b","c"]"#, r#""""#, r#""text""#, "5"];
+    for place in SOFT {
+        for value in odd {
+            let mut record: serde_json::Value = serde_json::from_str(FULL).unwrap();
+            let path = format!("/{}", place.replace('.', "/"));
+            *record.pointer_mut(&path).unwrap() = serde_json::from_str(value).unwrap();
+            let read = row(&record.to_string());
+            *record.pointer_mut(&path).unwrap() = serde_json::Value::Null;
+            let absent = row(&record.to_string());
+            let told = anomalies(&FULL.replace("FULL", "")).is_empty();
+            assert!(told, "a full record has none");
+            let mut with_odd: serde_json::Value = serde_json::from_str(FULL).unwrap();
+            *with_odd.pointer_mut(&path).unwrap() = serde_json::from_str(value).unwrap();
+            let told = anomalies(&with_odd.to_string());
+            if told.is_empty() {
+                // An object without members we know, an empty date, or a value that counts as a text.
+                assert!(matches!(value, "{}" | r#""""# | r#""text""# | "5"), "{place} {value}");
+            } else {
+                assert_eq!(read, absent, "{place} {value}");
+                assert!(told.iter().all(|name| name.starts_with(place)), "{told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cases_that_were_reported_are_rows() {
+    let bare = row(&with(""));
+    for (members, told) in [
+        (r#","merchantInformation":[]"#, "merchantInformation"),
+        (r#","categories":"FOOD""#, "categories"),
+        (r#","identifiers":"""#, "identifiers"),
+        (r#","descriptions":"text""#, "descriptions"),
+        (r#","dates":"""#, "dates"),
+        (r#","dates":"2020-12-15""#, "dates"),
+        (r#","dates":{"booked":"15.12.2020"}"#, "dates.booked"),
+        (r#","dates":{"booked":20201215}"#, "dates.booked"),
+        (r#","dates":{"value":"soon"}"#, "dates.value"),
+        (r#","bookedDateTime":5"#, "bookedDateTime"),
+        (r#","counterparties":[{"name":"x"}]"#, "counterparties"),
+        (r#","types":[["DEFAULT"]]"#, "types"),
+        (r#","reference":{}"#, "reference"),
+    ] {
+        assert_eq!(row(&with(members)), bare, "{members}");
+        assert_eq!(anomalies(&with(members)), [told]);
+    }
+    let row = row(&with(r#","descriptions":{"original":"a\ud800b\u0000","display":true}"#));
+    assert_eq!((row.description_original.as_deref(), row.description), (Some("a\u{fffd}b\u{fffd}"), None));
+}
+
+#[test]
+fn a_day_that_does_not_exist_is_the_last_of_its_month_in_every_date() {
+    let dates =
+        r#","dates":{"booked":"2026-02-30","value":"2026-04-31","transaction":"2026-02-29T00:00:00Z"}"#;
+    let row = row(&with(dates));
+    assert_eq!(row.booked_date, Some(day(2026, 2, 28)));
+    assert_eq!(row.value_date, Some(day(2026, 4, 30)));
+    assert_eq!(row.transaction_date, Some(day(2026, 2, 28)));
+    assert!(anomalies(&with(dates)).is_empty());
+}
+
 #[test]
 fn an_unreadable_record_harms_no_other_and_its_json_is_kept() {
-    let long = with(&format!(r#","reference":["{}"]"#, "é".repeat(40_000)));
+    let long = with(&format!(r#","status":["{}"]"#, "é".repeat(40_000)));
     let records = page(&format!("{FULL},{long},{}", with("")));
     assert!(matches!(records[0], Record::Row { .. }) && matches!(records[2], Record::Row { .. }));
     let Record::Unreadable { raw, .. } = &records[1] else { panic!("was read") };
@@ -143,23 +243,24 @@ fn raw_json_is_kept_on_demand() {
 }
 
 #[test]
-fn a_page_without_its_list_is_refused() {
-    for json in ["{}", r#"{"transactions":null}"#, r#"{"transactions":{}}"#, r#"{"transactions":["#, "[]"] {
+fn a_list_that_was_left_out_is_empty_and_concludes_nothing() {
+    for (json, complete) in [
+        (r#"{"transactions":[],"nextPageToken":""}"#, true),
+        (r#"{"transactions":null,"nextPageToken":""}"#, false),
+        ("{}", false),
+    ] {
+        let page = transactions(json.as_bytes(), &"a".into(), false).ok().unwrap();
+        assert_eq!((page.rows.len(), page.complete), (0, complete), "{json}");
+        assert_eq!(page.anomalies.contains(Anomaly::NoList("transactions")), !complete);
+    }
+    for json in [r#"{"transactions":{}}"#, r#"{"transactions":"x"}"#, r#"{"transactions":["#, "[]"] {
         assert!(transactions(json.as_bytes(), &"a".into(), false).is_err(), "{json}");
     }
 }
 
-#[test]
-fn dates_have_one_shape() {
-    for text in ["2020-02-30", "2020-1-01", "20201215", "2020-12-15X", "2020-12-1é", "-2020-12-15", "é"] {
-        assert_eq!(date(text), None, "{text}");
-    }
-    assert_eq!(date("2024-02-29 10:00"), Some(day(2024, 2, 29)));
-}
-
 proptest! {
     #[test]
-    fn texts_survive_whatever_they_contain(text: String) {
+    fn texts_survive_whatever_they_contain(text in "[^\\x00]*") {
         let json = serde_json::to_string(&text).unwrap();
         let row = row(&with(&format!(r#","descriptions":{{"original":{json}}}"#)));
         prop_assert_eq!(row.description_original, Some(text));

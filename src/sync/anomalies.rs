@@ -1,0 +1,35 @@
+//! What of Tink's answers had another form than documented: told once for each kind and account, and again after a
+//! month, since a bank that sends such things sends them at every refresh. Decides nothing about rows.
+
+use super::connection::Story;
+use crate::domain::event::Event;
+use crate::store::{NotedAnomaly, Store, StoreError};
+
+/// So many kinds are told of one connection in one run at most; the next run goes on.
+const MOST: usize = 50;
+
+/// Remembers the anomalies met so far and tells those that are new.
+///
+/// # Errors
+/// [`StoreError`], as for any other write.
+pub async fn tell<S: Store>(story: &Story<'_, S>) -> Result<(), StoreError> {
+    let met: Vec<NotedAnomaly> = story
+        .session
+        .take_anomalies()
+        .into_iter()
+        .flat_map(|(account, anomalies)| {
+            let of = |(anomaly, times)| NotedAnomaly { account: account.clone(), anomaly, times };
+            anomalies.iter().map(of).collect::<Vec<_>>()
+        })
+        .take(MOST)
+        .collect();
+    if met.is_empty() {
+        return Ok(());
+    }
+    let lease = &story.claim.lease;
+    for NotedAnomaly { anomaly, times, .. } in story.ctx.store.note_anomalies(lease, met, story.now()).await?
+    {
+        (story.ctx.tell)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
+    }
+    Ok(())
+}

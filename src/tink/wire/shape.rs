@@ -1,0 +1,181 @@
+//! JSON objects and lists as they are taken off an answer: in one typed pass, and, only if that fails, once more
+//! member by member, so that one odd member counts as absent and harms no other. Must not know what they mean.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Raw, string};
+use crate::domain::anomaly::{Anomalies, Anomaly};
+
+/// No answer lists more than this: a page has a hundred elements, and nobody has as many consents.
+pub(super) const LONGEST_LIST: usize = 10_000;
+
+/// What can be read from a member of any type.
+pub(super) trait Soft<'a>: Sized {
+    /// Reads it; `None`, and an anomaly, if it is of another type.
+    fn soft(raw: Raw<'a>, place: &'static str, anomalies: &mut Anomalies) -> Option<Self>;
+}
+
+impl<'a> Soft<'a> for Raw<'a> {
+    fn soft(raw: Raw<'a>, _: &'static str, _: &mut Anomalies) -> Option<Self> {
+        Some(raw)
+    }
+}
+
+/// A member that is an object. The derived reader of a struct would take a list for it, too.
+#[derive(Default)]
+pub(super) struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+impl<'a, T: Soft<'a>> Soft<'a> for Object<T> {
+    fn soft(raw: Raw<'a>, place: &'static str, anomalies: &mut Anomalies) -> Option<Self> {
+        T::soft(raw, place, anomalies).map(Self)
+    }
+}
+
+/// The elements of a list, of which no more are kept than an honest one has.
+#[derive(Default)]
+pub(super) struct List<'a> {
+    items: Vec<Raw<'a>>,
+    is_overlong: bool,
+}
+
+impl<'a> List<'a> {
+    /// The elements, unless there are far too many.
+    pub(super) fn items(self, name: &str) -> Result<Vec<Raw<'a>>, String> {
+        if self.is_overlong { Err(format!("{name} has far too many elements")) } else { Ok(self.items) }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+
+        impl<'de> Visitor<'de> for Elements {
+            type Value = List<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+                let mut list = List::default();
+                while list.items.len() < LONGEST_LIST {
+                    let Some(element) = elements.next_element()? else { return Ok(list) };
+                    list.items.push(element);
+                }
+                while elements.next_element::<IgnoredAny>()?.is_some() {
+                    list.is_overlong = true;
+                }
+                Ok(list)
+            }
+        }
+
+        deserializer.deserialize_seq(Elements)
+    }
+}
+
+impl<'a> Soft<'a> for List<'a> {
+    fn soft(raw: Raw<'a>, place: &'static str, anomalies: &mut Anomalies) -> Option<Self> {
+        let list = serde_json::from_str(raw.get()).ok();
+        if list.is_none() {
+            anomalies.note(Anomaly::Field(place));
+        }
+        list
+    }
+}
+
+/// Hands every member of an object to `take`, null ones left out; says whether it is an object at all.
+pub(super) fn members<'a>(raw: Raw<'a>, mut take: impl FnMut(&str, Raw<'a>)) -> bool {
+    struct Each<F>(F);
+
+    impl<'de, F: FnMut(&str, Raw<'de>)> Visitor<'de> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            // A name that cannot be decoded is none that we know.
+            while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+                if let Some(name) = string(name).filter(|_| value.get() != "null") {
+                    (self.0)(&name, value);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    serde_json::Deserializer::from_str(raw.get()).deserialize_map(Each(&mut take)).is_ok()
+}
+
+/// The last part of a place such as `dates.booked`: the name of the member.
+pub(super) fn leaf(place: &str) -> &str {
+    place.rsplit('.').next().unwrap_or(place)
+}
+
+/// Declares a JSON object of which every member may be absent, null or odd. Each member is given with its place
+/// in the answer, which ends with its name there.
+macro_rules! json_object {
+    ($(#[$doc:meta])* $name:ident<$lt:lifetime> { $($field:ident: $kind:ty = $place:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Default, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct $name<$lt> {
+            $(#[serde(borrow)] $field: Option<$kind>,)+
+        }
+
+        impl<$lt> $crate::tink::wire::shape::Soft<$lt> for $name<$lt> {
+            fn soft(
+                raw: $crate::tink::wire::Raw<$lt>,
+                place: &'static str,
+                anomalies: &mut $crate::domain::anomaly::Anomalies,
+            ) -> Option<Self> {
+                use $crate::domain::anomaly::Anomaly;
+                use $crate::tink::wire::shape::{Soft, leaf, members};
+
+                let mut read = Self::default();
+                let is_object = members(raw, |name, value| {
+                    $(if name == leaf($place) {
+                        // Of a member that comes twice the last one counts, as everywhere.
+                        if read.$field.is_some() {
+                            anomalies.note(Anomaly::Field($place));
+                        }
+                        read.$field = Soft::soft(value, $place, anomalies);
+                    })+
+                });
+                if is_object {
+                    return Some(read);
+                }
+                anomalies.note(Anomaly::Field(place));
+                None
+            }
+        }
+    };
+}
+pub(super) use json_object;
