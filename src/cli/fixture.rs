@@ -160,6 +160,7 @@ impl Fixture {
             again: false,
             judged: Vec::new(),
             hung: Vec::new(),
+            without_data: false,
         }
     }
 }

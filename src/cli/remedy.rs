@@ -12,6 +12,7 @@ fn of(reason: Reason, id: &str) -> Option<String> {
         Reason::ConsentExpired | Reason::ConsentRevoked => renew("let its user renew the consent"),
         Reason::LoginRequired => renew("let its user log in to the bank again"),
         Reason::NoAccounts | Reason::RefreshLost => renew("let its user connect the bank again"),
+        Reason::NoBank => renew("let its user link a bank"),
         Reason::TinkUserUnknown => {
             Some("compare its external_user_id or tink_user_id with the users of this app at Tink".to_owned())
         }
@@ -38,6 +39,7 @@ fn of(reason: Reason, id: &str) -> Option<String> {
         | Reason::BankUnavailable
         | Reason::MassVanish
         | Reason::IdsReissued
+        | Reason::BankAtWork
         | Reason::LeaseLost
         | Reason::Deadline
         | Reason::Disabled

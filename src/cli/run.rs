@@ -74,6 +74,9 @@ pub struct Args {
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub outage_patience: Option<Duration>,
+    /// How long to wait for the bank of a new link that is still at work
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
 }
 
 /// Runs one pass.
@@ -356,6 +359,7 @@ impl<'a> Command<'a> {
             outage_patience: self.patience,
             // Some connections write or reconcile while others wait for Tink.
             slots: settings.tink.concurrency + settings.tink.concurrency / 2 + 1,
+            bank_wait: self.args.wait.unwrap_or_default(),
             probe_base: settings.retry.base,
             quota: settings.quota.syncs_per_day.saturating_sub(reserved),
             consent_warn: settings.consent.warn.clone(),

@@ -91,6 +91,10 @@ text_enum!(
         LoginRequired = "login_required",
         /// Tink shows no accounts where there were some.
         NoAccounts = "no_accounts",
+        /// The Tink user has no bank yet.
+        NoBank = "no_bank",
+        /// The bank of a new link is still at work.
+        BankAtWork = "bank_at_work",
         /// Too many rows vanished at once; none was removed.
         MassVanish = "mass_vanish",
         /// Rows of a re-consent without a counterpart were kept.

@@ -148,6 +148,10 @@ pub struct Claim {
     pub needed_user: Option<Reason>,
     /// Which attempt of this run it is, from 1.
     pub attempt: u32,
+    /// It never succeeded.
+    pub is_new: bool,
+    /// How often in a row it had no data yet.
+    pub looks: u32,
 }
 
 /// Claims and what could not be claimed.
@@ -300,6 +304,8 @@ pub struct Record {
     pub judged: Vec<Judgement>,
     /// Accounts that used up their share of the time, and others that did not.
     pub hung: Vec<(i64, bool)>,
+    /// It went well, but a new link has no data yet: that is no success.
+    pub without_data: bool,
 }
 
 /// What there is to judge of one account's balance.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::balance;
 use super::connection::{Context, Deadline, Ending, Story, Tally, Trouble};
+use super::fresh_link;
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use crate::domain::event::Finished;
@@ -154,7 +155,9 @@ async fn settle<S: Store>(
 ) -> Done {
     let ended = ctx.clock.now();
     let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
-    let succeeded = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged);
+    let succeeded = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged) && !ending.without_data;
+    let look = fresh_link::next_look(claim.looks).filter(|_| ending.without_data);
+    let rest = look.unwrap_or(rest);
     let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
     let again = round == Round::First && ending.transient;
     let record = Record {
@@ -166,10 +169,15 @@ async fn settle<S: Store>(
         began,
         ended,
         not_before: policy::not_before(ending.outcome, failures, ending.retry_after, ended),
-        next_due: if succeeded { began.saturating_add(rest).unwrap_or(Timestamp::MAX) } else { ended },
+        next_due: if succeeded || ending.without_data {
+            began.saturating_add(rest).unwrap_or(Timestamp::MAX)
+        } else {
+            ended
+        },
         again,
         judged: ending.judged,
         hung: ending.hung,
+        without_data: ending.without_data,
     };
     let opened = balance::opened(&record.judged);
     let (finished, again) = match ctx.store.record(&claim.lease, record).await {

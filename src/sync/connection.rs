@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::balance;
+use super::fresh_link;
 use super::freshen::{Freshen, freshen};
 use super::policy::{self, Hint};
 use super::rotation::Renewals;
@@ -49,6 +50,8 @@ pub struct Options {
     pub slots: usize,
     /// Base of the waits between probes.
     pub probe_base: Duration,
+    /// How long to wait for the bank of a new link that is still at work.
+    pub bank_wait: Duration,
     /// Attempts a user may have in 24 hours.
     pub quota: u32,
     /// Days before a consent's end at which to warn.
@@ -159,6 +162,8 @@ pub struct Ending {
     pub judged: Vec<Judgement>,
     /// Accounts that used up their share of the time, and those that no longer do.
     pub hung: Vec<(i64, bool)>,
+    /// It went well, and there is nothing yet: no success.
+    pub without_data: bool,
 }
 
 impl Ending {
@@ -175,6 +180,7 @@ impl Ending {
             hint,
             judged: Vec::new(),
             hung: Vec::new(),
+            without_data: false,
         }
     }
 
@@ -195,6 +201,7 @@ impl Ending {
             hint: policy::hint(error),
             judged: Vec::new(),
             hung: Vec::new(),
+            without_data: false,
         }
     }
 }
@@ -257,7 +264,8 @@ impl<S: Store> Story<'_, S> {
     }
 
     async fn tell_it(&self) -> Result<Ending, Trouble> {
-        let Listed { items: mut consents, complete: all_consents } = self.session.consent_list().await?;
+        let listed = fresh_link::wait(self, self.session.consent_list().await?).await?;
+        let Listed { items: mut consents, complete: all_consents } = listed;
         if let Some(rules) = &self.ctx.options.freshen {
             consents = freshen(self, consents, rules).await?;
         }
@@ -442,17 +450,23 @@ impl<S: Store> Story<'_, S> {
             let reason = Reason::MassVanish;
             return Ending::because(Outcome::Partial, reason, sentence(reason));
         }
-        let consents: Vec<&Consent> =
+        let live: Vec<&Consent> =
             consents.iter().filter(|consent| !saved.superseded.contains(&consent.credentials_id)).collect();
-        if let Some(reason) = needs_user_for_some(&consents, walked.explained > 0, self.now()) {
+        if let Some(reason) = needs_user_for_some(&live, walked.explained > 0, self.now()) {
             return Ending::because(Outcome::NeedsUser, reason, sentence(reason));
         }
         if walked.entitlement_over {
             return Ending::new(Outcome::Skipped, Some(Reason::NotEntitled));
         }
+        if let Some(reason) = fresh_link::nothing_yet(self, consents) {
+            return Ending {
+                without_data: true,
+                ..Ending::because(Outcome::Unchanged, reason, sentence(reason))
+            };
+        }
         let counts = self.tally.counts();
         let changed = saved.changed || counts.added + counts.updated + counts.removed > 0;
-        let unavailable = consents.iter().any(|consent| consent.health(self.now()) == Health::Unavailable);
+        let unavailable = live.iter().any(|consent| consent.health(self.now()) == Health::Unavailable);
         let ambiguous = saved.ambiguous.then_some(Reason::ReconsentAmbiguous);
         let note = walked.note.or(ambiguous).or(unavailable.then_some(Reason::BankUnavailable));
         Ending::new(if changed { Outcome::Synced } else { Outcome::Unchanged }, note)
@@ -532,6 +546,10 @@ fn sentence(reason: Reason) -> &'static str {
         Reason::MassVanish => {
             "rows are missing and the balance or their number speaks against it: none is removed until a newer refresh agrees"
         }
+        Reason::BankAtWork => {
+            "Tink is still fetching from the bank for the first time: look again in some minutes"
+        }
+        Reason::NoBank => "this Tink user has no bank yet: its user has to link one",
         _ => "see the reason",
     }
 }

@@ -236,6 +236,7 @@ async fn pass(
         deadline: Duration::from_mins(1),
         outage_patience: Duration::ZERO,
         slots: 4,
+        bank_wait: Duration::ZERO,
         probe_base: Duration::from_millis(1),
         quota: 100,
         consent_warn: vec![14],

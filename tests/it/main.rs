@@ -26,6 +26,7 @@ mod export;
 mod faults;
 mod feed;
 mod forget;
+mod fresh_link;
 mod freshen;
 mod gate;
 mod generated;

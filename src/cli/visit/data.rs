@@ -124,5 +124,6 @@ fn of_one(id: &str) -> run::Args {
         who: ActorArgs::default(),
         audited: true,
         outage_patience: Some(Duration::ZERO),
+        wait: None,
     }
 }

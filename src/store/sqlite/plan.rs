@@ -368,6 +368,8 @@ fn lease(
             entitled_until: codec::millis(row, "entitled_until")?,
             problem: row.get("problem")?,
             failures: row.get("failures")?,
+            is_new: row.get::<_, Option<i64>>("last_success_at")?.is_none(),
+            looks: row.get("looks")?,
             needed_user: needed_user.and_then(|text| Reason::parse(&text)),
             attempt,
         })

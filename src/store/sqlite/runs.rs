@@ -222,6 +222,7 @@ fn update_connection(db: &Connection, lease: &Lease, record: &Record) -> rusqlit
                             WHEN :failure THEN failures + (SELECT attempts = 1 FROM ts_run_connections
                                                            WHERE run = :run AND connection = :connection)
                             ELSE failures END,
+            looks = iif(:without_data, looks + 1, 0),
             needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
             not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
             next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
@@ -230,7 +231,8 @@ fn update_connection(db: &Connection, lease: &Lease, record: &Record) -> rusqlit
     )?
     .execute(named_params! {
         ":connection": lease.connection, ":run": lease.run,
-        ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged),
+        ":without_data": record.without_data,
+        ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged) && !record.without_data,
         ":needs_user": record.outcome == Outcome::NeedsUser,
         ":failure": matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited),
         ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),

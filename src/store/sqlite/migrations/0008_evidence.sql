@@ -15,6 +15,9 @@ ALTER TABLE ts_accounts ADD COLUMN merged_into INTEGER;
 ALTER TABLE ts_accounts ADD COLUMN merged_id TEXT;
 ALTER TABLE ts_accounts ADD COLUMN separate INTEGER NOT NULL DEFAULT 0;
 
+-- How often in a row a new link had no data yet.
+ALTER TABLE ts_connections ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
+
 -- A healthy consent serves all accounts of this one.
 ALTER TABLE ts_consents ADD COLUMN superseded INTEGER NOT NULL DEFAULT 0;
 

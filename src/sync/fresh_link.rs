@@ -1,0 +1,68 @@
+//! A link that has brought no data yet: why not, when to look again, and waiting for a bank that is still at work.
+//! Such a link is no success, and no failure either.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
+use super::connection::{Story, Trouble};
+use crate::domain::consent::{Consent, Health};
+use crate::domain::outcome::Reason;
+use crate::store::Store;
+use crate::tink::Listed;
+
+/// Minutes after which to look again; after the last of them the cadence of the passes is enough.
+const LOOKS: [i64; 4] = [1, 5, 15, 60];
+/// The longest pause between two looks while a run waits, in pauses of the first length.
+const LONGEST_PAUSE: u32 = 10;
+
+/// When to look again after so many looks without data; `None` leaves it to the cadence.
+pub fn next_look(looks: u32) -> Option<SignedDuration> {
+    let minutes = usize::try_from(looks).ok().and_then(|looks| LOOKS.get(looks))?;
+    Some(SignedDuration::from_mins(*minutes))
+}
+
+/// Why a link that never succeeded has no data yet; `None` if it has some, or if the bank has none to give.
+pub(super) fn nothing_yet<S: Store>(story: &Story<'_, S>, consents: &[Consent]) -> Option<Reason> {
+    let counts = story.tally.counts();
+    if !story.claim.is_new || counts.fetched > 0 {
+        return None;
+    }
+    if consents.is_empty() && counts.accounts == 0 {
+        return Some(Reason::NoBank);
+    }
+    is_at_work(story, consents).then_some(Reason::BankAtWork)
+}
+
+fn is_at_work<S: Store>(story: &Story<'_, S>, consents: &[Consent]) -> bool {
+    consents.iter().any(|consent| consent.health(story.now()) == Health::Busy)
+}
+
+/// The consents, once no bank of a new link is at work any more or the run has waited long enough.
+pub(super) async fn wait<S: Store>(
+    story: &Story<'_, S>,
+    mut listed: Listed<Consent>,
+) -> Result<Listed<Consent>, Trouble> {
+    let options = &story.ctx.options;
+    // Reading takes time too.
+    let end = Instant::now() + options.bank_wait.min(options.connection_timeout * 3 / 4);
+    let (mut pause, longest) = (options.probe_base, options.probe_base.saturating_mul(LONGEST_PAUSE));
+    while story.claim.is_new && is_at_work(story, &listed.items) && Instant::now() + pause < end {
+        tokio::time::sleep(pause).await;
+        listed = story.session.consent_list().await?;
+        pause = (pause * 2).min(longest).max(Duration::from_millis(1));
+    }
+    Ok(listed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_soon_at_first_and_then_left_to_the_cadence() {
+        let minutes = |looks| next_look(looks).map(|after| after.as_mins());
+        assert_eq!([0, 1, 2, 3, 4, 99].map(minutes), [Some(1), Some(5), Some(15), Some(60), None, None]);
+    }
+}
