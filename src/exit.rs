@@ -191,13 +191,13 @@ impl From<&StoreError> for Exit {
 impl From<&tink::Error> for Exit {
     fn from(error: &tink::Error) -> Self {
         use ErrorKind::{
-            BadRequest, Client4xx, ClientRefused, Config, Forbidden, GrantRefused, Malformed, Network,
-            NotFound, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost, TokenSealed, TooLarge,
-            Unauthorized, UserUnknown,
+            BadRequest, Client4xx, ClientRefused, Config, Forbidden, GrantRefused, Intercepted, Malformed,
+            Network, NotFound, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost, TokenSealed,
+            TooLarge, Unauthorized, UserUnknown,
         };
         match error.kind {
             ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
-            Network | Timeout | Server | Malformed | TooLarge => Self::TinkUnavailable,
+            Network | Timeout | Server | Malformed | TooLarge | Intercepted => Self::TinkUnavailable,
             Config => Self::Configuration,
             BadRequest | Client4xx | Forbidden | NotFound | PageLoop | RateLimited | TokenLost
             | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,

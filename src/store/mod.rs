@@ -153,8 +153,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Banks of which at least half of this run's connections, and at least `least`, failed for one reason.
     fn troubled_banks(&self, run: &Run, least: u64) -> impl Future<Output = Result<Vec<BankTrouble>>> + Send;
 
-    /// A user whose connection worked before, to probe Tink with.
-    fn probe_user(&self) -> impl Future<Output = Result<Option<TinkUser>>> + Send;
+    /// A user whose connection worked before, to probe Tink with, another one than `except`.
+    fn probe_user(&self, except: Option<TinkUser>) -> impl Future<Output = Result<Option<TinkUser>>> + Send;
 
     /// Sums over the run so far.
     fn totals(&self, run: &Run) -> impl Future<Output = Result<RunTotals>> + Send;

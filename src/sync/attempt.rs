@@ -15,11 +15,15 @@ use super::connection::{Context, Deadline, Ending, Story, Tally, Trouble};
 use super::fresh_link;
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
+use crate::domain::connection::TinkUser;
 use crate::domain::event::Finished;
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::{Claim, Record, Result, Store, StoreError};
 use crate::tink::OwnTokens;
+
+/// A rest up to this long may be over when the second round comes.
+const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// The rounds of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct Done {
     pub finished: Result<Finished>,
     /// The connection's user.
     pub user_id: UserId,
+    /// How Tink knows that user.
+    pub tink_user: Option<TinkUser>,
     /// To be tried once more in this pass.
     pub again: bool,
     /// What it says about Tink as a whole.
@@ -99,6 +105,7 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
     Done {
         finished: Err(error),
         user_id: claim.user_id,
+        tink_user: claim.tink_user,
         again: false,
         hint: Hint::Nothing,
         needs_user: None,
@@ -136,7 +143,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Ending {
 /// Ends when the connection's time is used up.
 async fn timeout<S: Store>(story: &Story<'_, S>) {
     loop {
-        let end = story.deadline.end(&story.ctx.client, story.ctx.options.connection_timeout);
+        let end = story.deadline.end(&story.ctx.client, story.session, story.ctx.options.connection_timeout);
         if Instant::now() >= end {
             return;
         }
@@ -159,7 +166,9 @@ async fn settle<S: Store>(
     let look = fresh_link::next_look(claim.looks).filter(|_| ending.without_data);
     let rest = look.unwrap_or(rest);
     let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
-    let again = round == Round::First && ending.transient;
+    // Who is told to come back much later is not tried again in this run.
+    let rests = ending.retry_after.is_some_and(|wait| wait > LONGEST_REST);
+    let again = round == Round::First && ending.transient && !rests;
     let record = Record {
         outcome: ending.outcome,
         reason: ending.reason,
@@ -192,6 +201,7 @@ async fn settle<S: Store>(
     Done {
         finished,
         user_id: claim.user_id,
+        tink_user: claim.tink_user,
         again,
         hint: ending.hint,
         needs_user: ending.reason.filter(|_| is_news && ending.outcome == Outcome::NeedsUser),

@@ -206,7 +206,7 @@ impl Ending {
     }
 }
 
-/// The end of a connection's time; waiting because Tink said so does not count.
+/// The end of a connection's time; waiting because Tink asked another connection to does not count.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     began: Instant,
@@ -219,14 +219,15 @@ impl Deadline {
         Self { began: Instant::now(), paused_before: client.paused_total() }
     }
 
-    /// When a time of this length is used up, as it stands now.
-    pub fn end(&self, client: &Client, time: Duration) -> Instant {
-        self.began + time + client.paused_total().saturating_sub(self.paused_before)
+    /// When a time of this length is used up, as it stands now. Pauses that the session made itself count.
+    pub fn end(&self, client: &Client, session: &Session, time: Duration) -> Instant {
+        let paused = client.paused_total().saturating_sub(self.paused_before);
+        self.began + time + paused.saturating_sub(session.own_pauses())
     }
 
     /// What is left of it.
-    pub fn left(&self, client: &Client, time: Duration) -> Duration {
-        self.end(client, time).saturating_duration_since(Instant::now())
+    pub fn left(&self, client: &Client, session: &Session, time: Duration) -> Duration {
+        self.end(client, session, time).saturating_duration_since(Instant::now())
     }
 }
 
@@ -424,7 +425,7 @@ impl<S: Store> Story<'_, S> {
 
     /// The time that one of `left` accounts may take, so that a slow one leaves the others theirs.
     fn share(&self, left: usize) -> Duration {
-        let all = self.deadline.left(&self.ctx.client, self.ctx.options.connection_timeout);
+        let all = self.deadline.left(&self.ctx.client, self.session, self.ctx.options.connection_timeout);
         let left = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
         // The connection's end is recorded in its time too.
         all / left * SHARE.0 / SHARE.1

@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Done, Round, attempt};
 use super::connection::Context;
 use super::policy::{self, Hint};
+use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, Store, StoreError};
+use crate::tink::ErrorKind;
 
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
@@ -248,6 +250,7 @@ impl<S: Store> Pass<S> {
     /// Takes in how an attempt ended and what it says about Tink as a whole.
     async fn digest(&mut self, done: Done) -> Result<()> {
         let finished = done.finished?;
+        let limited = finished.outcome == Outcome::RateLimited;
         if let (Some(reason), Outcome::NeedsUser) = (done.needs_user, finished.outcome) {
             let (connection_id, user_id) = (finished.connection_id.clone(), finished.user_id.clone());
             self.tell(&Event::NeedsUser { connection_id, user_id, reason });
@@ -255,9 +258,8 @@ impl<S: Store> Pass<S> {
         if !done.again {
             self.tell(&Event::Finished(finished));
         }
-        if let Some(until) = done.retry_after.filter(|_| self.is_open()).and_then(|wait| self.far_ahead(wait))
-        {
-            self.stop = Stop::Postponed(until);
+        if let Some(wait) = done.retry_after.filter(|_| limited && self.is_open()) {
+            self.postpone_if_all_are_limited(wait, done.tink_user.as_ref()).await?;
         }
         match done.hint {
             Hint::Nothing => {}
@@ -275,16 +277,47 @@ impl<S: Store> Pass<S> {
                 self.suspicion = 0;
                 self.refused.insert(done.user_id);
                 self.refusal = done.refused.unwrap_or_default();
+                if self.in_doubt() && self.is_open() {
+                    self.prove_refusal().await?;
+                }
             }
             Hint::ClientRefused => self.refuse(done.refused.unwrap_or_default()),
         }
         Ok(())
     }
 
-    /// Whether it may be the client that is refused: nothing more is claimed until those at work have
-    /// ended, and if none of them is accepted either, it is.
+    /// Whether it may be the client that is refused and no user ever worked: nothing more is claimed until those at
+    /// work have ended, and if none of them is accepted either, it is.
     fn in_doubt(&self) -> bool {
         !self.accepted && self.refused.len() >= REFUSED_USERS
+    }
+
+    /// Whether it is the client that is refused shows at a user whose connection worked before. If there is none,
+    /// the first users decide.
+    async fn prove_refusal(&mut self) -> Result<()> {
+        let Some(user) = self.ctx.store.probe_user(None).await? else { return Ok(()) };
+        match self.ctx.client.prove(&user).await {
+            Err(error) if policy::is_client_refused(&error) => self.refuse(error.to_string()),
+            Err(error) if policy::is_outage(&error) => self.prove().await?,
+            // Whatever befell that user, the client was accepted: those who were refused failed alone.
+            _ => self.accepted = true,
+        }
+        Ok(())
+    }
+
+    /// A 429 that lasts ends the claiming only if it is everybody's: the client's own token, or another user, must
+    /// meet the same.
+    async fn postpone_if_all_are_limited(&mut self, wait: Duration, user: Option<&TinkUser>) -> Result<()> {
+        if self.far_ahead(wait).is_none() {
+            return Ok(());
+        }
+        let other = self.ctx.store.probe_user(user.cloned()).await?;
+        if let Err(error) = self.ctx.client.probe(other.as_ref()).await
+            && error.kind == ErrorKind::RateLimited
+        {
+            self.stop = self.far_ahead(error.retry_after.unwrap_or(wait)).map_or(Stop::Done, Stop::Postponed);
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, error: String) {
@@ -304,7 +337,7 @@ impl<S: Store> Pass<S> {
     /// Then no connection is claimed until Tink is back or patience is over.
     async fn prove(&mut self) -> Result<()> {
         self.suspicion = 0;
-        let user = self.ctx.store.probe_user().await?;
+        let user = self.ctx.store.probe_user(None).await?;
         let mut failed = 0;
         let mut waiting_since: Option<Instant> = None;
         loop {

@@ -37,7 +37,7 @@ pub enum Hint {
     Answers,
     /// It may be an outage; only a probe can tell.
     MayBeAway,
-    /// This user was refused: seen on three users before any was accepted, it is the client that is refused.
+    /// This user was refused: it may be the client, and only a token for a user that worked before can tell.
     UserRefused,
     /// The client itself is refused.
     ClientRefused,
@@ -50,6 +50,8 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
         ErrorKind::Network => failed(Reason::Network, true, Hint::MayBeAway),
         ErrorKind::Timeout => failed(Reason::Timeout, true, Hint::MayBeAway),
         ErrorKind::Server => failed(Reason::Http5xx, true, Hint::MayBeAway),
+        // No trouble of anybody's bank: the network's.
+        ErrorKind::Intercepted => failed(Reason::Network, true, Hint::MayBeAway),
         ErrorKind::Malformed => failed(Reason::Malformed, true, Hint::Answers),
         ErrorKind::TooLarge => failed(Reason::TooLarge, false, Hint::Answers),
         ErrorKind::PageLoop => failed(Reason::PageLoop, false, Hint::Answers),
@@ -98,8 +100,19 @@ pub fn is_refusal(error: &Error) -> bool {
 
 /// Whether a failed probe means that Tink as a whole is away.
 pub fn is_outage(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server)
+    matches!(error.kind, ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server | ErrorKind::Intercepted)
         || is_unreadable_client_token(error)
+}
+
+/// Whether a token for a user that worked before shows that it is the client that is refused.
+pub fn is_client_refused(error: &Error) -> bool {
+    match error.kind {
+        ErrorKind::ClientRefused => true,
+        // A token that came and lacks a scope is Tink's word; a refusal must have Tink's own form.
+        ErrorKind::ScopeMissing => error.by_tink || error.status == Some(200),
+        ErrorKind::GrantRefused => error.by_tink,
+        _ => false,
+    }
 }
 
 /// When a connection with this many failures in a row may be tried again; none is at the next pass.
@@ -113,7 +126,8 @@ pub fn not_before(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let asked = retry_after.and_then(|d| SignedDuration::try_from(d).ok());
-    let rest = asked.filter(|_| outcome == Outcome::RateLimited);
+    // A 503 that names a time rests its own connection, as a 429 does.
+    let rest = asked.filter(|_| matches!(outcome, Outcome::RateLimited | Outcome::Failed | Outcome::Partial));
     let doublings = failures.checked_sub(FREE_FAILURES + 1);
     let backoff = doublings.map(|n| {
         let factor = 2i32.saturating_pow(n);

@@ -63,6 +63,17 @@ impl Client {
         self.tokens().probe(self.effort(&Tally::default()), user).await
     }
 
+    /// Gets a fresh client token and a token for `user`, each call once: tells whether Tink accepts the client for
+    /// a user that worked before.
+    ///
+    /// # Errors
+    /// As they come; [`ClientRefused`](super::ErrorKind::ClientRefused),
+    /// [`GrantRefused`](super::ErrorKind::GrantRefused) and [`ScopeMissing`](super::ErrorKind::ScopeMissing) mean
+    /// that it does not.
+    pub async fn prove(&self, user: &TinkUser) -> Result<(), Error> {
+        self.tokens().prove(self.effort(&Tally::default()), user).await
+    }
+
     /// Asks for a fresh client token and tells its scopes and the difference of the clocks.
     ///
     /// # Errors

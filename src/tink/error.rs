@@ -29,8 +29,11 @@ pub enum ErrorKind {
     Forbidden,
     /// 404 on a user's call.
     NotFound,
-    /// Any other status below 500 that is no success; redirects too, since none is followed.
+    /// Any other status below 500 that is no success.
     Client4xx,
+    /// Something between us and Tink answered: a redirect, a page for people, a status without Tink's own form
+    /// of error where it would matter.
+    Intercepted,
     /// A page token came twice, or the pages never ended.
     PageLoop,
     /// The user token lacks a scope.
@@ -69,6 +72,7 @@ impl ErrorKind {
             Self::Forbidden => "Tink forbade the call",
             Self::NotFound => "Tink does not know what was asked for",
             Self::Client4xx => "Tink refused the call",
+            Self::Intercepted => "something between here and Tink answered in its place (proxy, login page?)",
             Self::PageLoop => "Tink's pages do not end",
             Self::ScopeMissing => "the token lacks a scope",
             Self::UserUnknown => "Tink does not know the user",
@@ -83,6 +87,8 @@ impl ErrorKind {
     /// The kind of an answer that is no success (tink-api.md 11.1).
     pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
         match status {
+            300..400 | 407 | 511 => Self::Intercepted,
+            400..500 if is_page(body) => Self::Intercepted,
             400 => Self::BadRequest,
             401 => Self::Unauthorized,
             403 if mentions_scope(body) => Self::ScopeMissing,
@@ -94,6 +100,11 @@ impl ErrorKind {
             _ => Self::Client4xx,
         }
     }
+}
+
+/// Whether a body is a page for people, as no program sends it to another.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 fn mentions_scope(body: &[u8]) -> bool {
@@ -198,15 +209,26 @@ pub struct Error {
     pub detail: String,
     /// How long Tink asked to wait (429 and 503), at most 24 hours.
     pub retry_after: Option<Duration>,
-    /// The request never left: no connection could be made.
+    /// The request was not processed: no connection could be made, or the protocol says so.
     pub unsent: bool,
+    /// The answer has Tink's own form of error.
+    pub by_tink: bool,
 }
 
 impl Error {
     /// An error without an answer; the detail is scrubbed.
     pub fn new(kind: ErrorKind, endpoint: Endpoint, detail: &str) -> Self {
         let detail = scrub(detail);
-        Self { kind, endpoint, status: None, request_id: None, detail, retry_after: None, unsent: false }
+        Self {
+            kind,
+            endpoint,
+            status: None,
+            request_id: None,
+            detail,
+            retry_after: None,
+            unsent: false,
+            by_tink: false,
+        }
     }
 
     /// What stands between us and the server, as far as the words of the libraries below tell; none if they do
@@ -226,6 +248,14 @@ impl Error {
         } else {
             None
         }
+    }
+
+    /// Of an answer that would refuse more than one call: as this kind if it has Tink's own form, else as
+    /// something in between.
+    pub(super) fn refusal(self, kind: ErrorKind) -> Self {
+        let is_tinks = self.by_tink && matches!(self.status, Some(400 | 401 | 403));
+        let kind = if is_tinks { kind } else { ErrorKind::Intercepted };
+        Self { kind, ..self }
     }
 
     pub(super) fn with_kind(self, kind: ErrorKind) -> Self {
@@ -268,6 +298,8 @@ mod tests {
         assert_eq!(ErrorKind::of_status(403, b"Insufficient SCOPE"), ErrorKind::ScopeMissing);
         assert_eq!(ErrorKind::of_status(403, b""), ErrorKind::Forbidden);
         assert_eq!(ErrorKind::of_status(408, b""), ErrorKind::Timeout);
-        assert_eq!(ErrorKind::of_status(302, b""), ErrorKind::Client4xx);
+        assert_eq!(ErrorKind::of_status(302, b""), ErrorKind::Intercepted);
+        assert_eq!(ErrorKind::of_status(403, b" <html>scope</html>"), ErrorKind::Intercepted);
+        assert_eq!(ErrorKind::of_status(407, b""), ErrorKind::Intercepted);
     }
 }

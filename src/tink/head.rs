@@ -8,7 +8,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use super::error::{Endpoint, Error, ErrorKind};
 use super::retry::retry_after;
-use super::scrub::{describe, scrub};
+use super::scrub::{describe, is_tinks, scrub};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is kept.
@@ -57,15 +57,17 @@ impl Head {
             detail: scrub(detail),
             retry_after: self.retry_after,
             unsent: false,
+            by_tink: false,
         }
     }
 
     pub(super) fn refusal(&self, status: u16, body: &[u8]) -> Error {
         if (300..400).contains(&status) {
-            return self.error(ErrorKind::Client4xx, "the answer is a redirect, and none is followed");
+            return self.error(ErrorKind::Intercepted, "the answer is a redirect, and none is followed");
         }
         let concerns_a_user = self.endpoint != Endpoint::ClientToken;
-        self.error(ErrorKind::of_status(status, body), &describe(body, concerns_a_user))
+        let error = self.error(ErrorKind::of_status(status, body), &describe(body, concerns_a_user));
+        Error { by_tink: is_tinks(body), ..error }
     }
 
     pub(super) fn transport(&self, error: reqwest::Error) -> Error {
@@ -78,9 +80,26 @@ impl Head {
         } else {
             ErrorKind::Network
         };
-        let unsent = error.is_connect();
+        let unsent = error.is_connect() || was_not_processed(&error);
         Error { unsent, ..self.error(kind, &chain(error)) }
     }
+}
+
+/// Whether HTTP itself says that a request was not processed: refused streams, those above the last one that a
+/// GOAWAY names, and what was cancelled in our own queue (RFC 9113, sections 6.8 and 8.7).
+fn was_not_processed(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return h2.is_remote() && (refused || h2.is_go_away());
+        }
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// Whether the bytes came but do not decode (a broken compression).

@@ -43,6 +43,8 @@ pub(super) struct Request<'a> {
 /// Everything needed to send requests, shared by the process.
 pub(super) struct Transport {
     http: reqwest::Client,
+    /// For what may be sent only once: a connection of its own, so that none that died unseen costs it.
+    unpooled: reqwest::Client,
     base: String,
     max_response: u64,
     pub pacer: Pacer,
@@ -69,17 +71,20 @@ impl Transport {
         }
         // Unpacked here and not by the library, which reads only the first of several members.
         let packed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
-        let http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .default_headers(packed)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(options.connect_timeout)
-            .timeout(options.request_timeout)
-            .build()
-            .map_err(|e| config(&chain(e)))?;
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(USER_AGENT)
+                .default_headers(packed.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .connect_timeout(options.connect_timeout)
+                .timeout(options.request_timeout)
+        };
+        let http = builder().build().map_err(|e| config(&chain(e)))?;
+        let unpooled = builder().pool_max_idle_per_host(0).build().map_err(|e| config(&chain(e)))?;
         Ok(Self {
             http,
+            unpooled,
             base: options.api_url.trim_end_matches('/').to_owned(),
             max_response: options.max_response,
             pacer: Pacer::new(options.requests_per_second, options.concurrency),
@@ -122,6 +127,7 @@ impl Transport {
                 Verdict::Pause { pause, again } => {
                     log(&error, pause, "pausing all requests");
                     self.pacer.pause(pause);
+                    tally.count_pause(pause);
                     if !again {
                         return Err(error);
                     }
@@ -195,13 +201,14 @@ impl Transport {
 
     fn build(&self, request: &Request<'_>) -> RequestBuilder {
         let path = request.endpoint.path();
+        let http = if request.endpoint == Endpoint::TokenRefresh { &self.unpooled } else { &self.http };
         let mut builder = match request.posted {
             Some((id, json)) => {
                 let url = format!("{}{}", self.base, path.replace("{id}", id));
-                self.http.post(url).header(CONTENT_TYPE, "application/json").body(json.to_owned())
+                http.post(url).header(CONTENT_TYPE, "application/json").body(json.to_owned())
             }
-            None if request.form.is_empty() => self.http.get(format!("{}{path}", self.base)),
-            None => self.http.post(format!("{}{path}", self.base)).form(request.form),
+            None if request.form.is_empty() => http.get(format!("{}{path}", self.base)),
+            None => http.post(format!("{}{path}", self.base)).form(request.form),
         };
         if !request.query.is_empty() {
             builder = builder.query(request.query);

@@ -92,9 +92,20 @@ pub struct Examination {
 pub(super) struct Tally {
     requests: AtomicU64,
     retries: AtomicU64,
+    /// Milliseconds of pauses that its requests made for everybody.
+    paused: AtomicU64,
 }
 
 impl Tally {
+    pub(super) fn count_pause(&self, pause: Duration) {
+        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.paused.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    pub(super) fn paused(&self) -> Duration {
+        Duration::from_millis(self.paused.load(Ordering::Relaxed))
+    }
+
     pub(super) fn count(&self, repeated: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.retries.fetch_add(u64::from(repeated), Ordering::Relaxed);

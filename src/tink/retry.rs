@@ -47,6 +47,14 @@ impl Retry {
         let left = done < tries;
         match error.retry_after {
             Some(wait) if wait > LONGEST_PAUSE => Verdict::Fail,
+            // A 503 is one call's: it rests by itself, within its connection's time.
+            Some(wait) if error.status != Some(429) => {
+                if left {
+                    Verdict::Again(wait)
+                } else {
+                    Verdict::Fail
+                }
+            }
             Some(pause) => Verdict::Pause { pause, again: left },
             None if left && error.kind.is_transient() => Verdict::Again(self.backoff(done - 1)),
             None => Verdict::Fail,
@@ -63,17 +71,28 @@ impl Retry {
     }
 }
 
-/// Reads a `Retry-After`: seconds or an HTTP date (tink-api.md 1.3). What is not in the future or
-/// not readable counts as absent; anything is cut at 24 hours.
+/// Reads a `Retry-After`: seconds, a fraction rounded up, or an HTTP date (tink-api.md 1.3). What is not in
+/// the future or not readable counts as absent; anything is cut at 24 hours.
 pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
-    let wait = if !header.is_empty() && header.bytes().all(|b| b.is_ascii_digit()) {
-        Duration::from_secs(header.parse().unwrap_or(u64::MAX))
+    let wait = if let Some(seconds) = seconds(header) {
+        Duration::from_secs(seconds)
     } else {
         let date = httpdate::parse_http_date(header).ok()?;
         date.duration_since(SystemTime::try_from(now).ok()?).ok()?
     };
     (!wait.is_zero()).then_some(wait.min(LONGEST_WAIT))
+}
+
+/// Whole seconds, a fraction counting as one more; `None` for anything else.
+fn seconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let more = u64::from(fraction.bytes().any(|b| b != b'0'));
+    Some(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(more))
 }
 
 #[cfg(test)]
@@ -88,7 +107,8 @@ mod tests {
 
     fn error(kind: ErrorKind, seconds: Option<u64>) -> Error {
         let retry_after = seconds.map(Duration::from_secs);
-        Error { retry_after, ..Error::new(kind, Endpoint::Accounts, "") }
+        let status = Some(if kind == ErrorKind::RateLimited { 429 } else { 503 });
+        Error { retry_after, status, ..Error::new(kind, Endpoint::Accounts, "") }
     }
 
     #[test]
@@ -101,7 +121,13 @@ mod tests {
             ("99999999999999999999999999", Some(86_400)),
             ("0", None),
             ("-5", None),
-            ("1.5", None),
+            ("1.5", Some(2)),
+            ("0.2", Some(1)),
+            ("3.000", Some(3)),
+            ("0.0", None),
+            ("1.", None),
+            (".5", None),
+            ("1.5s", None),
             ("soon", None),
             ("", None),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),

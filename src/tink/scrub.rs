@@ -36,6 +36,13 @@ pub(super) fn describe(body: &[u8], concerns_a_user: bool) -> String {
     }
 }
 
+/// Whether an error body has one of the shapes that Tink's have (tink-api.md 11.2).
+pub(super) fn is_tinks(body: &[u8]) -> bool {
+    let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else { return false };
+    let is_said = |name: &str| fields.get(name).is_some_and(|value| value.is_string() || value.is_number());
+    ["errorCode", "errorMessage", "code", "detailCode", "error", "error_description"].into_iter().any(is_said)
+}
+
 /// A value that a machine would take for a code: a word without spaces, or a short number.
 fn code(value: &Value) -> Option<String> {
     let text = match value {

@@ -197,6 +197,11 @@ impl Session {
         self.tally.requests()
     }
 
+    /// Pauses that its own requests made for everybody (429).
+    pub fn own_pauses(&self) -> Duration {
+        self.tally.paused()
+    }
+
     /// Of these, repetitions.
     pub fn retries(&self) -> u64 {
         self.tally.retries()

@@ -20,6 +20,9 @@ use crate::domain::window::Window;
 /// Half a second before a full one, so that a date can be less than a second away.
 const NOW: &str = "2026-06-15T11:59:59.990Z";
 
+/// A refusal in Tink's own form.
+const REFUSAL: &str = r#"{"errorCode":"oauth.refused","errorMessage":"no"}"#;
+
 fn options(fake: &Fake) -> Options {
     Options {
         api_url: format!("{}/", fake.url),

@@ -172,7 +172,8 @@ impl Tokens {
 
     /// A new client token, whatever its scopes.
     pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        // Whatever refuses this call refuses the client: no user has a part in it.
+        // Whoever refuses this call in Tink's own words refuses the client: no user has a part in it. Anybody
+        // else who answers here is not Tink.
         let refused = |error: &Error| matches!(error.status, Some(300..=407 | 409..=428 | 430..=499));
         let result = match self.ask(effort, CLIENT_SCOPE).await {
             Err(error) if refused(&error) && effort.tries > 1 => {
@@ -181,8 +182,7 @@ impl Tokens {
             }
             other => other,
         };
-        result
-            .map_err(|error| if refused(&error) { error.with_kind(ErrorKind::ClientRefused) } else { error })
+        result.map_err(|error| if refused(&error) { error.refusal(ErrorKind::ClientRefused) } else { error })
     }
 
     /// Which scopes of a user token the app may not have. A token with one of them is asked for and thrown away.
@@ -245,6 +245,16 @@ impl Tokens {
             }
             other => other?,
         };
+        self.exchange(effort, &code, scopes).await
+    }
+
+    /// The token for a code; it must have all scopes.
+    async fn exchange(
+        &self,
+        effort: Effort<'_>,
+        code: &SecretString,
+        scopes: &[&str],
+    ) -> Result<Arc<Bearer>, Error> {
         let asked = Instant::now();
         let fields = [("grant_type", "authorization_code"), ("code", code.expose_secret())];
         let answer = self.token(effort, Endpoint::CodeExchange, fields).await?;
@@ -279,7 +289,8 @@ impl Tokens {
                 Err(match error.status {
                     _ if error.unsent => RenewError::NotSent(error),
                     Some(429) => RenewError::NotSent(error),
-                    Some(400..=407 | 409..=499) => RenewError::Refused(error),
+                    // Something in between says nothing about the token, and may have seen it.
+                    Some(400..=407 | 409..=499) if error.by_tink => RenewError::Refused(error),
                     _ => RenewError::Unknown(error),
                 })
             }
@@ -310,6 +321,7 @@ impl Tokens {
         };
         let result = effort.transport.call(&request, effort.tally, wire::code).await;
         result.map(|answer| answer.value).map_err(|error| match error.status {
+            _ if error.kind == ErrorKind::Intercepted => error,
             Some(401 | 403) => error.with_kind(ErrorKind::GrantRefused),
             Some(404) => error.with_kind(ErrorKind::UserUnknown),
             _ => error,
@@ -339,6 +351,16 @@ impl Tokens {
             let detail = error.detail.replace(secret, "…");
             Error { detail, ..error }
         })
+    }
+
+    /// A fresh client token and a whole token for a user, as a connection gets it, each call tried once; nothing
+    /// is kept. Tells whether the client is refused, or lacks a scope.
+    pub(super) async fn prove(&self, effort: Effort<'_>, user: &TinkUser) -> Result<(), Error> {
+        let effort = Effort { tries: 1, ..effort };
+        let asked = Instant::now();
+        let client = Bearer::new(self.fetch(effort).await?.value, asked);
+        let code = self.grant(effort, &client, user, &self.scopes).await?;
+        self.exchange(effort, &code, &self.scopes).await.map(drop)
     }
 
     /// One client token and, for a user, one code, each tried once; nothing is kept.

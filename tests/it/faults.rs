@@ -229,7 +229,7 @@ fn a_redirect_is_never_followed() {
     }
     let ran = world.run(&[]).expect(10);
     for n in 0..3 {
-        assert_eq!(ran.ended(&format!("c-{n}")), ended("failed", "http_4xx"));
+        assert_eq!(ran.ended(&format!("c-{n}")), ended("failed", "network"));
     }
     assert!(ran.stdout.contains("redirect"), "{}", ran.stdout);
     (3..6).for_each(|n| world.assert_exact(n));

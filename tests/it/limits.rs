@@ -15,28 +15,51 @@ fn limited(place: Endpoint) -> Fault {
 
 #[test]
 fn a_long_retry_after_stops_claiming_and_is_kept_by_the_next_run() {
-    let world = World::new(small(30));
+    let world = World::new(small(30)).set("tink.concurrency", "2");
     world.sandbox.fault(limited(Endpoint::Accounts).user("user-3"));
+    // It is the app's limit: another user's grant meets it too.
+    world.sandbox.fault(limited(Endpoint::Grant).nth(6).times(Times::Forever));
     let ran = world.run(&[]).expect(10);
-    assert_eq!(ran.ended("c-3"), ("rate_limited".to_owned(), Some("rate_limited".to_owned())));
-    assert_eq!(world.state(3).0, "rate_limited");
-    assert_eq!(world.sandbox.requests_of("user-3")[&Endpoint::Accounts], 1, "nobody insists");
-    let (synced, left) = (ran.total("synced"), ran.skipped("not_before"));
-    assert_eq!((synced + left, ran.total("rate_limited")), (29, 1));
-    assert!(left > 0, "claiming stopped");
-    assert_eq!(u64::try_from(world.number(WAITING)).unwrap(), left + 1, "whoever is not done waits");
+    world.sandbox.clear_faults();
+    let (synced, left, limited) = (ran.total("synced"), ran.skipped("not_before"), ran.total("rate_limited"));
+    assert_eq!(synced + left + limited, 30);
+    assert!(left > 0 && limited > 0, "claiming stopped");
+    assert_eq!(u64::try_from(world.number(WAITING)).unwrap(), left + limited, "whoever is not done waits");
     assert_eq!(u64::try_from(world.number(SUCCEEDED)).unwrap(), synced, "a limit is no success");
     world.assert_at_rest();
 
     world.sandbox.reset_counters();
     let next = world.run(&[]).expect(0);
-    assert_eq!((next.skipped("not_before"), next.total("due")), (left + 1, synced));
-    assert!(world.sandbox.requests_of("user-3").is_empty());
+    assert_eq!((next.skipped("not_before"), next.total("due")), (left + limited, synced));
 
     let forced = world.run(&["--force"]).expect(0);
     assert_eq!((forced.skipped("not_before"), forced.total("due")), (0, 30));
     world.assert_all_exact();
     assert_eq!(world.number(WAITING), 0, "a success ends the waiting");
+}
+
+#[test]
+fn one_users_long_retry_after_rests_that_user_alone() {
+    for action in [Action::too_many("3600"), busy("3600"), busy("86400")] {
+        let world = World::new(small(30));
+        world.run(&[]).expect(0);
+        world.sandbox.set_day(1);
+        world.sandbox.reset_counters();
+        world.sandbox.fault(Fault::new(action).at(Endpoint::Accounts).user("user-3").times(Times::Forever));
+        let ran = world.run(&[]).expect(10);
+        assert_eq!((ran.total("synced") + ran.total("unchanged"), ran.skipped("not_before")), (29, 0));
+        assert_eq!(world.sandbox.requests_of("user-3")[&Endpoint::Accounts], 1, "nobody insists");
+        assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE not_before IS NOT NULL"), 1);
+    }
+}
+
+/// A 503 that asks to come back later.
+fn busy(after: &str) -> Action {
+    Action::Status {
+        code: 503,
+        headers: vec![("Retry-After".to_owned(), after.to_owned())],
+        body: String::new(),
+    }
 }
 
 #[test]

@@ -247,6 +247,59 @@ fn tokens_that_lack_a_scope_are_the_clients_fault_only_if_all_do() {
 }
 
 #[test]
+fn refused_users_fail_alone_however_many_they_are() {
+    // GIVEN users who have worked, and more new ones whose grant or whose token is refused
+    let poor = br#"{"access_token":"x","token_type":"bearer","expires_in":7200,"scope":"accounts:read"}"#;
+    for (action, place) in
+        [(Action::status(403), Endpoint::Grant), (Action::Garbage(poor.to_vec()), Endpoint::CodeExchange)]
+    {
+        let world = World::new(small(24));
+        world.app(
+            "CREATE TABLE later AS SELECT * FROM app_connections WHERE CAST(substr(id, 3) AS INTEGER) >= 12;
+                   DELETE FROM app_connections WHERE CAST(substr(id, 3) AS INTEGER) >= 12;",
+        );
+        world.run(&[]).expect(0);
+        world.app("INSERT INTO app_connections SELECT * FROM later");
+        (12..24).for_each(|n| for_one(&world, n, action.clone(), place));
+        for day in 1..4 {
+            world.sandbox.set_day(day);
+            // WHEN they go first, THEN the others are synced all the same
+            let ran = world.run(&[]).expect(10);
+            assert_eq!((ran.total("synced") + ran.total("unchanged"), ran.total("failed")), (12, 12));
+            (0..12).for_each(|n| world.assert_exact(n));
+        }
+        // AND a client that is refused is still told from that
+        for_everybody(&world, action, Some(place));
+        world.run(&[]).expect(77);
+    }
+}
+
+#[test]
+fn whoever_answers_in_tinks_place_refuses_nobody() {
+    let redirect = Action::Status {
+        code: 302,
+        headers: vec![("Location".to_owned(), "https://login.invalid/".to_owned())],
+        body: String::new(),
+    };
+    let page = |code| Action::Status { code, headers: Vec::new(), body: "<html>sign in</html>".to_owned() };
+    for action in [redirect, page(401), page(403), page(404), page(405), page(407), page(451)] {
+        let world = World::new(small(4));
+        world.run(&[]).expect(0);
+        for_everybody(&world, action.clone(), None);
+        let ran = world.run(&[]).expect(69);
+        assert!(ran.stderr.contains("something between here and Tink"), "{action:?}: {}", ran.stderr);
+        assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0"), 0);
+        world.sandbox.clear_faults();
+        // On one user's calls they are no trouble of a bank, and the others go on.
+        for_one(&world, 1, action, Endpoint::Accounts);
+        world.sandbox.set_day(1);
+        let ran = world.run(&[]).expect(10);
+        assert_eq!(ran.ended("c-1"), ("failed".to_owned(), Some("network".to_owned())));
+        assert_eq!(ran.total("failed"), 1);
+    }
+}
+
+#[test]
 fn a_refused_user_fails_alone() {
     let world = World::new(small(10));
     for_one(&world, 0, Action::status(401), Endpoint::Accounts);

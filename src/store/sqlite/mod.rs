@@ -384,8 +384,8 @@ impl Store for SqliteStore {
         self.worker.read("look for banks in trouble", move |db| runs::troubled_banks(db, run, least)).await
     }
 
-    async fn probe_user(&self) -> Result<Option<TinkUser>> {
-        self.worker.read("find a user to probe with", runs::probe_user).await
+    async fn probe_user(&self, except: Option<TinkUser>) -> Result<Option<TinkUser>> {
+        self.worker.read("find a user to probe with", move |db| runs::probe_user(db, except.as_ref())).await
     }
 
     async fn totals(&self, run: &Run) -> Result<RunTotals> {

@@ -124,7 +124,7 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
     let order = format!(
         "INSERT INTO temp.ts_plan (connection, attempted)
          SELECT c.key, c.last_attempt_at FROM ts_connections c WHERE {SELECTED} AND {REASON} IS NULL
-         ORDER BY c.failures > 0, iif(c.failures > 0, coalesce(c.not_before, c.last_attempt_at), c.last_success_at) NULLS FIRST,
+         ORDER BY c.failures > 0, iif(c.failures > 0, coalesce(c.not_before, c.last_attempt_at), coalesce(c.last_success_at, c.last_attempt_at)) NULLS FIRST,
                   c.priority DESC, c.key"
     );
     let due = db.execute(&order, params.bind(&order).as_slice())?;

@@ -339,12 +339,14 @@ pub fn finish(db: &Connection, context: &Context, run: &Run, end: &RunEnd) -> ru
     Ok(())
 }
 
-/// The user whose connection worked most recently.
-pub fn probe_user(db: &Connection) -> rusqlite::Result<Option<TinkUser>> {
+/// The user whose connection worked most recently, another one than `except`.
+pub fn probe_user(db: &Connection, except: Option<&TinkUser>) -> rusqlite::Result<Option<TinkUser>> {
+    let (external, tink) = codec::tink_user_columns(except);
     db.query_row(
         "SELECT external_user_id, tink_user_id FROM ts_connections
-         WHERE last_success_at IS NOT NULL AND problem IS NULL ORDER BY last_success_at DESC LIMIT 1",
-        [],
+         WHERE last_success_at IS NOT NULL AND problem IS NULL AND (external_user_id, tink_user_id) IS NOT (?1, ?2)
+         ORDER BY last_success_at DESC LIMIT 1",
+        [external, tink],
         codec::tink_user,
     )
     .optional()

@@ -33,7 +33,7 @@ async fn what_may_pass_is_tried_again() {
 #[tokio::test]
 async fn what_will_not_change_is_not_tried_again() {
     for (status, kind) in [
-        (302, ErrorKind::Client4xx),
+        (302, ErrorKind::Intercepted),
         (400, ErrorKind::BadRequest),
         (403, ErrorKind::Forbidden),
         (404, ErrorKind::NotFound),
@@ -76,12 +76,27 @@ async fn a_body_beyond_its_reservation_is_read_whole() {
 async fn a_short_retry_after_pauses_everybody() {
     let fake = Fake::start().await;
     let soon = "retry-after: Mon, 15 Jun 2026 12:00:00 GMT";
-    fake.on("consents", [Reply::new(429, "").header(soon), Reply::new(503, "").header(soon)]);
+    fake.on("consents", [Reply::new(429, "").header(soon), Reply::new(429, "").header(soon)]);
     let client = client(&fake);
     let session = client.session(user());
     session.consents().await.unwrap();
     assert_eq!((session.requests(), session.retries()), (6, 2));
     assert_eq!(client.paused_total(), Duration::from_millis(20));
+    assert_eq!(
+        (session.own_pauses(), client.session(user()).own_pauses()),
+        (Duration::from_millis(20), Duration::ZERO)
+    );
+}
+
+#[tokio::test]
+async fn a_503_rests_its_own_call_and_pauses_nobody() {
+    let fake = Fake::start().await;
+    fake.on("consents", [Reply::new(503, "").header("retry-after: Mon, 15 Jun 2026 12:00:00 GMT")]);
+    let client = client(&fake);
+    let session = client.session(user());
+    session.consents().await.unwrap();
+    assert_eq!((session.requests(), session.retries()), (5, 1));
+    assert_eq!((client.paused_total(), session.own_pauses()), (Duration::ZERO, Duration::ZERO));
 }
 
 #[tokio::test]

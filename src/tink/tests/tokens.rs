@@ -70,7 +70,7 @@ async fn a_refused_user_token_is_replaced_once() {
     session.consents().await.unwrap();
     assert_eq!(fake.routes(), ["client", "grant", "exchange", "consents", "grant", "exchange", "consents"]);
     assert_eq!((session.requests(), session.retries()), (7, 1));
-    fake.on("consents", replies(401, "<html>", 9));
+    fake.on("consents", replies(401, "no", 9));
     assert_eq!(session.consents().await.unwrap_err().kind, ErrorKind::Unauthorized);
     assert_eq!(fake.count("consents"), 4);
 }
@@ -124,12 +124,42 @@ async fn a_code_spent_on_lost_answers_tells_what_befell_them() {
 
 #[tokio::test]
 async fn whatever_refuses_the_client_token_refuses_the_client() {
-    for status in [302, 400, 401, 403, 404, 409] {
+    for status in [400, 401, 403] {
         let fake = Fake::start().await;
-        fake.on("client", replies(status, "", 9));
+        fake.on("client", replies(status, REFUSAL, 9));
         let error = consents_error(&client(&fake)).await;
         assert_eq!((error.kind, fake.count("client")), (ErrorKind::ClientRefused, 2), "{status}");
     }
+}
+
+#[tokio::test]
+async fn whoever_refuses_the_client_token_without_tinks_own_form_is_not_tink() {
+    let others =
+        [(302, ""), (401, ""), (403, "<html>"), (404, "not here"), (405, "{}"), (407, REFUSAL), (451, "")];
+    for (status, body) in others {
+        let fake = Fake::start().await;
+        fake.on("client", replies(status, body, 9));
+        assert_eq!(consents_error(&client(&fake)).await.kind, ErrorKind::Intercepted, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn that_the_client_is_refused_is_proven_by_a_whole_token() {
+    let fake = Fake::start().await;
+    let client = client(&fake);
+    client.prove(&user()).await.unwrap();
+    assert_eq!(fake.routes(), ["client", "grant", "exchange"]);
+    let poor = r#"{"access_token":"t","scope":"accounts:read"}"#;
+    for (route, status, body, kind) in [
+        ("client", 401, REFUSAL, ErrorKind::ClientRefused),
+        ("grant", 403, REFUSAL, ErrorKind::GrantRefused),
+        ("exchange", 200, poor, ErrorKind::ScopeMissing),
+        ("grant", 302, "", ErrorKind::Intercepted),
+    ] {
+        fake.on(route, [Reply::new(status, body)]);
+        assert_eq!(client.prove(&user()).await.unwrap_err().kind, kind, "{route}");
+    }
+    assert_eq!(client.totals().retries, 0);
 }
 
 #[tokio::test]
@@ -170,7 +200,7 @@ async fn a_probe_asks_once_and_for_new_tokens() {
     assert_eq!(fake.routes()[4..], ["client", "client", "grant"]);
     fake.on("client", [Reply::new(500, "")]);
     assert_eq!(client.probe(None).await.unwrap_err().kind, ErrorKind::Server);
-    fake.on("client", [Reply::new(401, "")]);
+    fake.on("client", [Reply::new(401, REFUSAL)]);
     assert_eq!(client.probe(None).await.unwrap_err().kind, ErrorKind::ClientRefused);
     fake.on("grant", [Reply::new(401, "")]);
     assert_eq!(client.probe(Some(&user())).await.unwrap_err().kind, ErrorKind::GrantRefused);

@@ -23,7 +23,7 @@ async fn a_user_is_made_once_and_one_that_is_there_is_as_good() {
 
 #[tokio::test]
 async fn a_missing_scope_is_told_by_its_name_and_not_taken_for_a_wrong_secret() {
-    for refusal in [Reply::new(401, ""), Reply::new(403, ""), token("authorization:grant")] {
+    for refusal in [Reply::new(401, REFUSAL), Reply::new(403, REFUSAL), token("authorization:grant")] {
         let fake = Fake::start().await;
         fake.on("client", [token("authorization:grant"), refusal]);
         let error = client(&fake).create_user(&NEW).await.unwrap_err();
@@ -32,7 +32,7 @@ async fn a_missing_scope_is_told_by_its_name_and_not_taken_for_a_wrong_secret() 
         assert_eq!(fake.count("create"), 0);
     }
     let fake = Fake::start().await;
-    fake.on("client", [Reply::new(401, ""), Reply::new(401, "")]);
+    fake.on("client", [Reply::new(401, REFUSAL), Reply::new(401, REFUSAL)]);
     assert_eq!(client(&fake).create_user(&NEW).await.unwrap_err().kind, ErrorKind::ClientRefused);
 }
 

@@ -135,6 +135,12 @@ fn all() -> Vec<Fault> {
         ("429, `Retry-After: soon`", "soon".to_owned()),
         ("429, `Retry-After: -1`", "-1".to_owned()),
     ];
+    let busy = |name, after: &str| {
+        let headers = vec![("Retry-After".to_owned(), after.to_owned())];
+        usual(name, Action::Status { code: 503, headers, body: String::new() })
+    };
+    faults.push(busy("503, `Retry-After: 0.2`", "0.2"));
+    faults.push(busy("503, `Retry-After: 86400`", "86400"));
     let after = faults.iter().position(|fault| fault.name.starts_with("429")).unwrap() + 1;
     faults.splice(after..after, limits.map(|(name, header)| usual(name, Action::too_many(&header))));
     faults.extend([
