@@ -6,6 +6,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use jiff::ToSpan as _;
 use rusqlite::{Connection, OpenFlags};
 use tink_sandbox::{Action, Config, Endpoint, Fault, Rates, Sandbox, Times};
 
@@ -29,7 +30,10 @@ fn main() -> ExitCode {
 
 fn show() -> Result<()> {
     let rates = Rates { undated: 0, ..Rates::lively() };
-    let sandbox = Sandbox::try_start(Config { users: 25, rates, ..Config::default() })?;
+    let world = Config::default();
+    // Days later than usual, or its data would be so old that every connection says so.
+    let day0 = world.day0.saturating_add(2.days());
+    let sandbox = Sandbox::try_start(Config { users: 25, rates, day0, ..world })?;
     let dir = std::env::temp_dir().join(format!("tink-sync-demo-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     prepare(&dir, &sandbox)?;

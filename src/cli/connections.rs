@@ -137,6 +137,8 @@ pub(super) fn json(connection: &KnownConnection, now: Timestamp) -> Value {
         "consecutive_failures": connection.failures,
         "last_attempt_at": connection.last_attempt_at.map(table::rfc3339),
         "last_success_at": connection.last_success_at.map(table::rfc3339),
+        "data_as_of": connection.data_as_of.map(table::rfc3339),
+        "data_age_seconds": connection.data_age(now).map(|age| age.as_secs()),
         "not_before": connection.not_before.map(table::rfc3339),
         "next_attempt_at": connection.next_attempt(now).map(table::rfc3339),
         "last_error": connection.last_error,

@@ -161,6 +161,7 @@ impl Fixture {
             judged: Vec::new(),
             hung: Vec::new(),
             without_data: false,
+            stale: None,
         }
     }
 }

@@ -27,6 +27,10 @@ fn of(reason: Reason, id: &str) -> Option<String> {
             "compare the account's rows of before and after the renewal; if they are right as they are: \
              tink-sync connections accept-unmatched {id}"
         )),
+        Reason::DataStale => Some(
+            "tink.refresh = \"stale:24h\" has Tink ask the bank; if nothing comes, renew the consent or ask Tink's support"
+                .to_owned(),
+        ),
         Reason::Panic => Some("this is a bug: report it with the journal of that run".to_owned()),
         Reason::Store => Some("tink-sync check looks at the store".to_owned()),
         // The next pass, or a later refresh of Tink's, does what there is to do.
@@ -54,7 +58,10 @@ fn of(reason: Reason, id: &str) -> Option<String> {
 /// What to do about a connection that is not well. A reason of a newer release has no remedy here.
 pub(super) fn of_connection(connection: &KnownConnection, now: Timestamp) -> Option<String> {
     let unwell = matches!(connection.state(now), State::NeedsUser | State::Failing | State::RateLimited);
-    let reason = connection.reason(now).filter(|_| unwell).and_then(Reason::parse)?;
+    let reason = connection.reason(now).and_then(Reason::parse)?;
+    if !unwell && reason != Reason::DataStale {
+        return None;
+    }
     of(reason, &connection.connection_id)
 }
 

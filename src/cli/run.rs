@@ -354,6 +354,7 @@ impl<'a> Command<'a> {
             lookahead_days: settings.sync.lookahead_days,
             rewalk: signed(settings.sync.rewalk),
             deep_rewalk: signed(settings.sync.deep_rewalk),
+            stale_after: signed(settings.sync.stale_after),
             connection_timeout: settings.sync.connection_timeout,
             deadline: settings.sync.deadline,
             outage_patience: self.patience,

@@ -1,23 +1,25 @@
 //! `tink-sync status`: how fresh every connection is, what needs attention first, and the last runs.
-//! Reads only; with `--max-age` it is a monitor's check.
+//! Reads only; with `--max-age` or `--max-data-age` it is a monitor's check.
 
 mod human;
+mod late;
 pub(super) mod prometheus;
 
-use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use late::{Late, Of};
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
 use super::schedule::Schedule;
-use super::table::{self, age, rfc3339};
+use super::table::{self, rfc3339};
 use super::timer::state::Timer;
 use super::why::{self, Rules};
 use super::{Environment, Failure};
+use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
 
@@ -25,18 +27,21 @@ use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttem
 const RUNS: u32 = 5;
 
 /// Arguments of `status`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync status                    what needs attention, and the last runs\n  tink-sync status --connection c-17  this one, with its last outcomes\n  tink-sync status --max-age 26h      exits 10 if one is older: for a monitor\n  tink-sync status --format json | jq '.connections[] | select(.state != \"ok\")'\n\nExit status: 0, or with --max-age 10 if an entitled and enabled connection is older;\n74 or 75 if the store cannot be read, 78 if the configuration is wrong."
+    after_help = "Examples:\n  tink-sync status                    what needs attention, and the last runs\n  tink-sync status --connection c-17  this one, with its last outcomes\n  tink-sync status --max-age 26h      exits 10 if one is older: for a monitor\n  tink-sync status --max-data-age 4d  exits 10 if Tink's own data are older\n  tink-sync status --format json | jq '.connections[] | select(.state != \"ok\")'\n\nExit status: 0, or with --max-age and --max-data-age 10 if an entitled and enabled\nconnection is older that does not wait for its user (with --all: or does);\n74 or 75 if the store cannot be read, 78 if the configuration is wrong."
 )]
 pub struct Args {
     /// Exit 10 if the last success of an entitled, enabled connection is older than this (such as 26h)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub max_age: Option<Duration>,
+    /// Exit 10 if Tink's own data of one are older than this (such as 4d)
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub max_data_age: Option<Duration>,
     /// Only these connections
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub connection: Vec<String>,
-    /// List every connection, also when many are well
+    /// List every connection, also when many are well; the limits hold for those that wait for their user, too
     #[arg(long)]
     pub all: bool,
     /// Form of the output
@@ -74,9 +79,8 @@ struct Report {
     view: Option<String>,
     /// A consent that ends in so many days is worth a look.
     warn_days: i64,
-    max_age: Option<Duration>,
-    /// Ids of connections that are older than `max_age`.
-    overdue: HashSet<String>,
+    /// Connections without success for too long, and those of which Tink's data are too old.
+    late: [Late; 2],
 }
 
 /// Shows the state of every connection and the last runs.
@@ -90,14 +94,12 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         Format::Json => table::print_json(&report.json())?,
         Format::Prometheus => table::print(&metrics(env, args, &report)?)?,
     }
-    if report.overdue.is_empty() {
-        return Ok(Exit::Success);
-    }
+    let late = report.late_sentences();
     if args.format == Format::Prometheus {
         // The metrics name no connection, so this is said beside them.
-        tracing::warn!("{}", report.overdue_sentence());
+        late.iter().for_each(|sentence| tracing::warn!("{sentence}"));
     }
-    Ok(Exit::Incomplete)
+    Ok(if late.is_empty() { Exit::Success } else { Exit::Incomplete })
 }
 
 fn metrics(env: &Environment, args: &Args, report: &Report) -> Result<String, Failure> {
@@ -131,7 +133,7 @@ impl Report {
     fn read(env: &Environment, args: &Args, timer: Option<Timer>) -> Result<Self, Failure> {
         let (path, now) = (env.store_path()?, env.clock.now());
         let connections = chosen(connections::known(env)?, &args.connection)?;
-        let is_overdue = |c: &&KnownConnection| args.max_age.is_some_and(|most| overdue(c, now, most));
+        let limits = [(Of::Success, args.max_age), (Of::Data, args.max_data_age)];
         let mut report = Self {
             now,
             runs: reads::runs(&path, RUNS)?,
@@ -142,8 +144,7 @@ impl Report {
             differences: differences(&path)?,
             view: env.settings.source.view.clone(),
             warn_days: env.settings.consent.warn.iter().copied().max().unwrap_or_default(),
-            max_age: args.max_age,
-            overdue: connections.iter().filter(is_overdue).map(|c| c.connection_id.clone()).collect(),
+            late: limits.map(|(of, limit)| Late::among(&connections, of, limit, args.all, now)),
             connections,
         };
         report.sort();
@@ -163,8 +164,8 @@ impl Report {
             State::Failing if connection.last_outcome.as_deref() == Some("partial") => 3,
             State::Failing => 1,
             State::RateLimited => 2,
-            State::New | State::Ok if self.overdue.contains(&connection.connection_id) => 4,
-            State::New | State::Ok if self.consent_ends_soon(connection) || self.differs(connection) => 5,
+            State::New | State::Ok if self.is_late(connection) => 4,
+            State::New | State::Ok if self.is_worth_a_look(connection) => 5,
             State::New => 6,
             State::Ok => 7,
             State::Paused => 8,
@@ -176,31 +177,20 @@ impl Report {
         self.rank(connection) <= 5 || connection.problem.is_some()
     }
 
-    fn differs(&self, connection: &KnownConnection) -> bool {
-        self.differences.contains_key(&connection.connection_id)
+    fn is_late(&self, connection: &KnownConnection) -> bool {
+        self.late.iter().any(|late| late.ids.contains(&connection.connection_id))
     }
 
-    fn consent_ends_soon(&self, connection: &KnownConnection) -> bool {
-        connection.consent_ends.is_some_and(|end| days_left(end, self.now) < self.warn_days)
+    /// Its consent ends soon, its balance is not explained, or its data stand still.
+    fn is_worth_a_look(&self, connection: &KnownConnection) -> bool {
+        let ends_soon = connection.consent_ends.is_some_and(|end| days_left(end, self.now) < self.warn_days);
+        let differs = self.differences.contains_key(&connection.connection_id);
+        ends_soon || differs || connection.reason(self.now) == Some(Reason::DataStale.as_str())
     }
 
-    /// Names the connections that are too old, the oldest first.
-    fn overdue_sentence(&self) -> String {
-        let mut late: Vec<_> =
-            self.connections.iter().filter(|c| self.overdue.contains(&c.connection_id)).collect();
-        late.sort_by_key(|c| {
-            Reverse(c.last_success_at.map_or(SignedDuration::MAX, |at| self.now.duration_since(at)))
-        });
-        let named: Vec<String> = late
-            .iter()
-            .map(|c| format!("{} ({})", c.connection_id, age(c.last_success_at, self.now)))
-            .collect();
-        let limit = self.max_age.map(table::exact).unwrap_or_default();
-        let number = table::count(late.len(), "connection");
-        format!(
-            "{number} without success in the last {limit}: {}",
-            connections::naming(named.iter().map(String::as_str))
-        )
+    /// What is too old, a sentence for each limit.
+    fn late_sentences(&self) -> Vec<String> {
+        self.late.iter().filter_map(|late| late.sentence(&self.connections, self.now)).collect()
     }
 
     fn used(&self, connection: &KnownConnection) -> u32 {
@@ -228,11 +218,15 @@ impl Report {
             "connections": connections,
             "runs": self.runs,
         });
-        if let (Some(most), Some(fields)) = (self.max_age, report.as_object_mut()) {
-            let overdue =
-                self.connections.iter().map(|c| &c.connection_id).filter(|id| self.overdue.contains(*id));
-            fields.insert("max_age_seconds".to_owned(), json!(most.as_secs()));
-            fields.insert("overdue".to_owned(), overdue.map(String::as_str).collect());
+        for (late, (limit, ids)) in
+            self.late.iter().zip([("max_age_seconds", "overdue"), ("max_data_age_seconds", "data_overdue")])
+        {
+            if let (Some(most), Some(fields)) = (late.limit, report.as_object_mut()) {
+                let found =
+                    self.connections.iter().map(|c| &c.connection_id).filter(|id| late.ids.contains(*id));
+                fields.insert(limit.to_owned(), json!(most.as_secs()));
+                fields.insert(ids.to_owned(), found.map(String::as_str).collect());
+            }
         }
         report
     }
@@ -271,13 +265,6 @@ fn chosen(all: Vec<KnownConnection>, ids: &[String]) -> Result<Vec<KnownConnecti
         )));
     }
     Ok(all.into_iter().filter(|c| ids.contains(&c.connection_id)).collect())
-}
-
-/// Whether a connection that should have fresh data has none.
-fn overdue(connection: &KnownConnection, now: Timestamp, most: Duration) -> bool {
-    let most = SignedDuration::try_from(most).unwrap_or(SignedDuration::MAX);
-    let fresh = connection.last_success_at.is_some_and(|at| now.duration_since(at) <= most);
-    connection.is_active(now) && !fresh
 }
 
 #[cfg(test)]

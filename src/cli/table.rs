@@ -67,10 +67,11 @@ pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
         let cells = std::iter::repeat_n("", alone).chain(line.cells.iter().skip(alone).map(String::as_str));
         table.add_row(cells.map(clean));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let mut rendered = padded(&mut table, 2);
+    if rendered.iter().any(|line| line.trim_end().chars().count() > WIDTH) {
+        rendered = padded(&mut table, 1);
     }
-    let mut rendered = table.lines();
+    let mut rendered = rendered.into_iter();
     let mut text = String::new();
     text.push_str(rendered.next().unwrap_or_default().trim_end());
     text.push('\n');
@@ -86,6 +87,14 @@ pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
         }
     }
     text
+}
+
+/// The lines of the table with so many blanks between its columns.
+fn padded(table: &mut Table, blanks: u16) -> Vec<String> {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, blanks));
+    }
+    table.lines().collect()
 }
 
 /// The text in the colour of its tone.

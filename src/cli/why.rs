@@ -5,6 +5,8 @@ mod human;
 mod lines;
 mod verdict;
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -45,6 +47,8 @@ struct Story {
     proofs: Vec<AccountProof>,
     /// Passes are switched off as a whole.
     switched_off: bool,
+    /// Tink's data are told of when they are older.
+    stale_after: Duration,
     /// The application's view; none stand-alone.
     view: Option<String>,
     /// Why the source view could not be read now.
@@ -90,6 +94,7 @@ impl Story {
             schedule: Schedule::with(env, timer)?,
             proofs: reads::balance_proofs(&path, &connection.connection_id)?,
             switched_off: !env.settings.enabled,
+            stale_after: env.settings.sync.stale_after,
             view: env.settings.source.view.clone(),
             view_problem,
             connection,

@@ -63,6 +63,7 @@ pub(super) struct SyncTable {
     pub history: Option<Written<History>>,
     pub overlap: Option<Written<Days>>,
     pub lookahead: Option<Written<Days>>,
+    pub stale_after: Option<Written<Span>>,
     pub rewalk: Option<Written<Span>>,
     pub deep_rewalk: Option<Written<Span>>,
     pub connection_timeout: Option<Written<Span>>,

@@ -22,6 +22,7 @@ pub const KEYS: &[&str] = &[
     "sync.history",
     "sync.overlap",
     "sync.lookahead",
+    "sync.stale_after",
     "sync.rewalk",
     "sync.deep_rewalk",
     "sync.connection_timeout",

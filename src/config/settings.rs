@@ -198,6 +198,8 @@ pub struct SyncSettings {
     pub overlap_days: i64,
     /// Days read beyond today.
     pub lookahead_days: i64,
+    /// Tink's data of a healthy consent that are older than this are told of.
+    pub stale_after: Duration,
     /// An unmoved account is walked again after this.
     pub rewalk: Duration,
     /// An unmoved account is walked deeply after this.
@@ -219,6 +221,7 @@ impl Default for SyncSettings {
             history_days: None,
             overlap_days: 14,
             lookahead_days: 400,
+            stale_after: Duration::from_hours(72),
             rewalk: Duration::from_hours(24),
             deep_rewalk: Duration::from_hours(7 * 24),
             connection_timeout: Duration::from_mins(5),

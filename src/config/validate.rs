@@ -188,6 +188,7 @@ fn sync(table: SyncTable) -> Checked<SyncSettings> {
             whole_days("sync.overlap", table.overlap, default.overlap_days, REMOVAL_MARGIN_DAYS..=365)?
         },
         lookahead_days: whole_days("sync.lookahead", table.lookahead, default.lookahead_days, 0..=3650)?,
+        stale_after: span("sync.stale_after", table.stale_after, default.stale_after, hours(1)..=days(365))?,
         rewalk: span("sync.rewalk", table.rewalk, default.rewalk, ZERO..=days(365))?,
         deep_rewalk: span("sync.deep_rewalk", table.deep_rewalk, default.deep_rewalk, ZERO..=days(365))?,
         connection_timeout: {

@@ -159,6 +159,17 @@ pub enum Event {
         /// How many of its accounts.
         accounts: u64,
     },
+    /// Of accounts whose consent is healthy Tink has newly had nothing from the bank for too long.
+    DataStale {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// Its user.
+        user_id: UserId,
+        /// How many of its accounts.
+        accounts: u64,
+        /// When Tink last had the oldest of its standing data.
+        since: Timestamp,
+    },
     /// Tink as a whole does not answer; claiming waits.
     Waiting {
         /// How the last probe failed.

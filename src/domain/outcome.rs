@@ -95,6 +95,8 @@ text_enum!(
         NoBank = "no_bank",
         /// The bank of a new link is still at work.
         BankAtWork = "bank_at_work",
+        /// Tink has had nothing new from the bank for longer than `sync.stale_after`, though the consent is healthy.
+        DataStale = "data_stale",
         /// Too many rows vanished at once; none was removed.
         MassVanish = "mass_vanish",
         /// Rows of a re-consent without a counterpart were kept.

@@ -19,6 +19,7 @@ const UNREACHABLE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08";
 const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
 const BANK_TROUBLED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0b";
 const BALANCE_DIFFERS: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0d";
+const DATA_STALE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0e";
 const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
 const HOOK_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0c";
 
@@ -136,7 +137,8 @@ pub fn write(run_id: &str, event: &Event) {
         | Event::NeedsUser { .. }
         | Event::Quarantined { .. }
         | Event::Anomaly { .. }
-        | Event::BalanceDiffers { .. } => of_connection(event),
+        | Event::BalanceDiffers { .. }
+        | Event::DataStale { .. } => of_connection(event),
         Event::Waiting { error, patience } => tracing::warn!(
             "Tink as a whole does not answer, waiting for it for up to {} (sync.outage_patience): {error}",
             humantime::format_duration(*patience)
@@ -208,6 +210,16 @@ fn of_connection(event: &Event) {
             tink.accounts = accounts,
             "the balance of {accounts} account(s) of connection {connection_id} moved by something else than the \
              booked rows; tink-sync why {connection_id} says by how much"
+        ),
+        Event::DataStale { connection_id, user_id, accounts, since } => tracing::warn!(
+            message_id = DATA_STALE,
+            tink.connection_id = connection_id.as_str(),
+            tink.user_id = user_id.as_str(),
+            tink.accounts = accounts,
+            tink.data_as_of = since.to_string(),
+            "Tink has had nothing new for {accounts} account(s) of connection {connection_id} since {}, though the \
+             consent is healthy: everything here is as old as that; tink-sync why {connection_id}",
+            since.strftime("%Y-%m-%dT%H:%MZ")
         ),
         _ => {}
     }

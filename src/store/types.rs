@@ -219,6 +219,8 @@ pub struct StoredAccount {
     pub oldest_pending: Option<Date>,
     /// Booked date of the oldest live pending row of any age.
     pub oldest_any_pending: Option<Date>,
+    /// It was told that its data stand still.
+    pub stale: bool,
 }
 
 /// What a listed account turned out to be.
@@ -306,6 +308,8 @@ pub struct Record {
     pub hung: Vec<(i64, bool)>,
     /// It went well, but a new link has no data yet: that is no success.
     pub without_data: bool,
+    /// Keys of all its accounts whose data stand still; none if that was not judged.
+    pub stale: Option<Vec<i64>>,
 }
 
 /// What there is to judge of one account's balance.

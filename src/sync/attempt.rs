@@ -16,6 +16,7 @@ use super::fresh_link;
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use crate::domain::connection::TinkUser;
+use super::staleness;
 use crate::domain::event::Finished;
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
@@ -187,6 +188,7 @@ async fn settle<S: Store>(
         judged: ending.judged,
         hung: ending.hung,
         without_data: ending.without_data,
+        stale: ending.stale.as_ref().map(|still| still.accounts.clone()),
     };
     let opened = balance::opened(&record.judged);
     let (finished, again) = match ctx.store.record(&claim.lease, record).await {
@@ -197,6 +199,7 @@ async fn settle<S: Store>(
     let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
     if finished.is_ok() {
         balance::tell(ctx, &claim, opened);
+        staleness::tell(ctx, &claim, ending.stale.as_ref());
     }
     Done {
         finished,

@@ -14,6 +14,7 @@ use super::fresh_link;
 use super::freshen::{Freshen, freshen};
 use super::policy::{self, Hint};
 use super::rotation::Renewals;
+use super::staleness::{self, Standstill};
 use super::walk::{End, Walk};
 use super::{accounts, anomalies, incomplete, policy::Verdict};
 use crate::clock::Clock;
@@ -40,6 +41,8 @@ pub struct Options {
     pub rewalk: SignedDuration,
     /// The last 90 days of an account are walked again after this.
     pub deep_rewalk: SignedDuration,
+    /// Tink's data of a healthy consent that are older than this are told of.
+    pub stale_after: SignedDuration,
     /// Time for one connection, waiting for Tink's `Retry-After` not counted.
     pub connection_timeout: Duration,
     /// Time for the pass.
@@ -164,6 +167,8 @@ pub struct Ending {
     pub hung: Vec<(i64, bool)>,
     /// It went well, and there is nothing yet: no success.
     pub without_data: bool,
+    /// Accounts of which Tink has nothing new; none if they were not looked at.
+    pub stale: Option<Standstill>,
 }
 
 impl Ending {
@@ -181,6 +186,7 @@ impl Ending {
             judged: Vec::new(),
             hung: Vec::new(),
             without_data: false,
+            stale: None,
         }
     }
 
@@ -202,6 +208,7 @@ impl Ending {
             judged: Vec::new(),
             hung: Vec::new(),
             without_data: false,
+            stale: None,
         }
     }
 }
@@ -300,7 +307,8 @@ impl<S: Store> Story<'_, S> {
         let mut walked = self.walk_all(&stored, &saved, &consents).await?;
         let judged = balance::judge(self, std::mem::take(&mut walked.exact)).await?;
         let hung = std::mem::take(&mut walked.shares);
-        Ok(Ending { judged, hung, ..self.conclude(walked, &consents, &overview) })
+        let ending = Ending { judged, hung, ..self.conclude(walked, &consents, &overview) };
+        Ok(staleness::noted(self, &saved.accounts, &consents, ending))
     }
 
     /// The current time.

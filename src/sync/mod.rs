@@ -18,5 +18,6 @@ pub mod pass;
 pub mod policy;
 pub mod reconcile;
 pub mod rotation;
+mod staleness;
 mod walk;
 mod words;

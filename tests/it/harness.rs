@@ -217,6 +217,8 @@ impl World {
             .set("source.database", &quoted(&app))
             .set("sync.min_interval", &quoted("0s"))
             .set("sync.outage_patience", &quoted("0s"))
+            // The sandbox begins four days ago; tests/it/stale.rs has the limit as shipped.
+            .set("sync.stale_after", &quoted("365d"))
             .set("retry.base", &quoted("1ms"))
             .set("retry.max", &quoted("5ms"))
             .set("hooks.directory", &quoted(&hooks))

@@ -230,6 +230,7 @@ async fn pass(
         history_days: None,
         overlap_days: 14,
         lookahead_days: 45,
+        stale_after: SignedDuration::from_hours(72),
         rewalk: SignedDuration::from_hours(24),
         deep_rewalk: SignedDuration::from_hours(168),
         connection_timeout: Duration::from_mins(1),

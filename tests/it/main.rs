@@ -57,6 +57,7 @@ mod scripted;
 mod secrets;
 mod shipped;
 mod source;
+mod stale;
 mod store_faults;
 mod store_refusals;
 #[cfg(debug_assertions)]

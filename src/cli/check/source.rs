@@ -1,11 +1,14 @@
 //! The checks of who is to be synced: the source view, its rows, how many there are of each kind. Only reads.
 
-use jiff::Timestamp;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::Finding;
 use super::store::failed;
 use crate::cli::connections::{self, naming};
-use crate::cli::table::count;
+use crate::cli::table::{count, exact, span};
 use crate::cli::why::{Rules, why_not};
 use crate::cli::{Environment, Failure};
 use crate::domain::connection::TinkUser;
@@ -36,6 +39,7 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
     let known = if sound { reads::connections(&path).unwrap_or_default() } else { Vec::new() };
     let all = reads::overlay(known, rows);
     findings.extend(counts(&all, &Rules::of(&env.settings), env.clock.now(), stand_alone));
+    findings.extend(data(&all, env.settings.sync.stale_after, env.clock.now()));
     (findings, someone(&all, env.clock.now()))
 }
 
@@ -98,6 +102,25 @@ fn counts(all: &[KnownConnection], rules: &Rules, now: Timestamp, stand_alone: b
         findings.push(Finding::warn("connections", text, format!("{}: {problem}", naming(ids.into_iter()))));
     }
     findings
+}
+
+/// How old Tink's own data are of those that should be fresh.
+fn data(all: &[KnownConnection], limit: Duration, now: Timestamp) -> Option<Finding> {
+    let what = "Tink's data";
+    let known = all.iter().filter(|c| c.is_served(now)).filter_map(|c| Some((c.data_age(now)?, c)));
+    let (oldest, first) = known.clone().max_by_key(|(age, _)| *age)?;
+    let text = format!("the oldest came from its bank {} ago", span(oldest));
+    let limit_signed = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+    let mut old: Vec<(SignedDuration, &KnownConnection)> =
+        known.filter(|(age, _)| *age > limit_signed).collect();
+    if old.is_empty() {
+        return Some(Finding::ok(what, text));
+    }
+    old.sort_by_key(|(age, _)| Reverse(*age));
+    let named = naming(old.iter().map(|(_, c)| c.connection_id.as_str()));
+    let number = count(old.len(), "connection");
+    let text = format!("{text}; older than sync.stale_after ({}): {number}, {named}", exact(limit));
+    Some(Finding::warn(what, text, format!("tink-sync why {}", first.connection_id)))
 }
 
 /// A user to try Tink with, best one that worked before.

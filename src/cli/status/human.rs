@@ -8,6 +8,7 @@ use crate::cli::balance::sentence;
 use crate::cli::connections::{days_left, none_yet};
 use crate::cli::remedy;
 use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
+use crate::domain::outcome::Reason;
 use crate::exit;
 use crate::store::sqlite::reads::{KnownConnection, PastAttempt, RunRow, State};
 
@@ -21,8 +22,8 @@ const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
 pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
     let troubles = report.schedule.troubles(report.now);
     let mut text: String = troubles.iter().map(|trouble| trouble.show(color)).collect();
-    if !report.overdue.is_empty() {
-        let sentence = table::wrap(&report.overdue_sentence(), 0);
+    for sentence in report.late_sentences() {
+        let sentence = table::wrap(&sentence, 0);
         text.push_str(&table::paint(sentence.trim_end(), Tone::Bad, color));
         text.push('\n');
     }
@@ -51,7 +52,11 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     let lines: Vec<Line> = shown.map(|c| line(report, c)).collect();
     let mut text = String::new();
     if !lines.is_empty() {
-        text.push_str(&table::table(&["CONNECTION", "STATE", "AGE", "CONSENT", "NEXT"], &lines, color));
+        text.push_str(&table::table(
+            &["CONNECTION", "STATE", "AGE", "DATA", "CONSENT", "NEXT"],
+            &lines,
+            color,
+        ));
         text.push('\n');
     }
     let hidden: Vec<_> = attention.iter().skip(first).chain(rest.iter().skip(rest_shown)).copied().collect();
@@ -80,6 +85,7 @@ fn line(report: &Report, connection: &KnownConnection) -> Line {
             connection.connection_id.clone(),
             state.as_str().to_owned(),
             age(connection.last_success_at, now),
+            connection.data_age(now).map_or_else(|| "-".to_owned(), span),
             consent(connection, now),
             next(report, connection),
         ],
@@ -116,10 +122,22 @@ fn notes(report: &Report, connection: &KnownConnection, state: State) -> Vec<Str
         )
     });
     let attempts = report.attempts.get(&connection.connection_id).map(|attempts| last(attempts, now));
-    let notes = [problem(connection, state, now), remedy::of_connection(connection, now), quota, attempts];
+    let notes = [
+        problem(connection, state, now),
+        stale(connection, now),
+        remedy::of_connection(connection, now),
+        quota,
+        attempts,
+    ];
     let differing = report.differences.get(&connection.connection_id).into_iter().flatten();
     let balances = differing.map(|proof| format!("balance of {}: {}", proof.account_id, sentence(proof)));
     notes.into_iter().flatten().chain(balances).collect()
+}
+
+/// That a connection is well, and Tink has had nothing new of it for too long.
+fn stale(connection: &KnownConnection, now: Timestamp) -> Option<String> {
+    let reason = connection.reason(now).filter(|reason| *reason == Reason::DataStale.as_str())?;
+    Some(format!("{reason}: Tink last had its data from the bank {} ago", age(connection.data_as_of, now)))
 }
 
 /// The last outcomes, the newest first: `last: failed 2h ago (network), synced 8h ago`.

@@ -71,12 +71,17 @@ fn connections(text: &mut Text, snapshot: &Snapshot<'_>) {
     let number = |state| snapshot.connections.iter().filter(|c| c.state(snapshot.now) == state).count();
     let states = State::ALL.map(|state| (label("state", state.as_str()), float(number(state))));
     text.family("connections", "Connections by state.", states);
-    let active = snapshot.connections.iter().filter(|c| c.is_active(snapshot.now));
-    let oldest = active.filter_map(|c| c.last_success_at).min();
+    let served = || snapshot.connections.iter().filter(|c| c.is_served(snapshot.now));
+    let age = |at: Timestamp| snapshot.now.duration_since(at).as_secs_f64().max(0.0);
     text.single(
         "oldest_success_age_seconds",
-        "Age of the oldest last success of an enabled, entitled connection; one that never succeeded counts as new or failing instead.",
-        oldest.map(|at| snapshot.now.duration_since(at).as_secs_f64().max(0.0)),
+        "Age of the oldest last success of an enabled, entitled connection that does not wait for its user; one that never succeeded counts as new or failing instead.",
+        served().filter_map(|c| c.last_success_at).min().map(age),
+    );
+    text.single(
+        "oldest_data_age_seconds",
+        "Age of the oldest data that Tink has of such a connection: since when its bank has given Tink nothing new.",
+        served().filter_map(|c| c.data_as_of).min().map(age),
     );
 }
 

@@ -13,7 +13,7 @@ const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
 ];
 
 fn args() -> Args {
-    Args { max_age: None, connection: Vec::new(), all: false, format: Format::Human }
+    Args { max_age: None, max_data_age: None, connection: Vec::new(), all: false, format: Format::Human }
 }
 
 fn mixed() -> Fixture {
@@ -42,7 +42,9 @@ fn the_text_fits_80_columns_and_explains_problems() {
     let text = human::text(&report, false, false);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(
-        text.contains("dead        failing       never  -        1h\n  http_5xx: the words for http_5xx\n"),
+        text.contains(
+            "dead        failing       never  -     -        1h\n  http_5xx: the words for http_5xx\n"
+        ),
         "{text}"
     );
     assert!(
@@ -62,19 +64,68 @@ fn why_a_user_is_needed_is_not_mixed_with_a_later_trouble() {
 }
 
 #[test]
-fn only_entitled_and_enabled_connections_can_be_too_old() {
+fn only_connections_that_should_be_fresh_can_be_too_old() {
     let fixture = mixed();
     fixture.later(30);
     let with = Args { max_age: Some(Duration::from_hours(26)), ..args() };
+    let late = |args: &Args| {
+        let report = Report::read(&fixture.env(), args, None).unwrap();
+        let mut late: Vec<_> = report.late[0].ids.iter().cloned().collect();
+        late.sort_unstable();
+        (late, report)
+    };
+    let (ids, report) = late(&with);
+    assert_eq!(ids, ["dead", "part", "slow", "well", "young"]);
+    let sentence = report.late_sentences().remove(0);
+    assert!(sentence.starts_with("5 connections without success in the last 26h: "), "{sentence}");
+    assert!(sentence.ends_with(", well (31h)"), "{sentence}");
+    assert_eq!(report.json()["overdue"].as_array().unwrap().len(), 5);
+    // Who waits for the user counts only if all are asked for.
+    let (ids, _) = late(&Args { all: true, ..with.clone() });
+    assert_eq!(ids, ["dead", "part", "slow", "user", "well", "young"]);
+    let (ids, report) = late(&Args { connection: vec!["off".to_owned()], ..with });
+    assert!(ids.is_empty() && report.late_sentences().is_empty());
+}
+
+#[test]
+fn data_that_tink_has_not_renewed_are_told_by_age() {
+    let fixture = mixed();
+    let sql = "INSERT INTO ts_accounts (connection, account_id, name, type, last_refreshed)
+         SELECT key, 'a', '', '', CASE connection_id WHEN 'well' THEN '2026-05-28T12:00:00Z' ELSE '2026-06-01T06:00:00Z' END
+         FROM ts_connections WHERE connection_id IN ('well', 'part', 'user')";
+    rusqlite::Connection::open(fixture.path("store.db")).unwrap().execute_batch(sql).unwrap();
+    let with = Args { max_data_age: Some(Duration::from_hours(72)), ..args() };
     let report = Report::read(&fixture.env(), &with, None).unwrap();
-    let mut late: Vec<_> = report.overdue.iter().map(String::as_str).collect();
-    late.sort_unstable();
-    assert_eq!(late, ["dead", "part", "slow", "user", "well", "young"]);
-    assert!(report.overdue_sentence().starts_with("6 connections without success in the last 26h: "));
-    assert!(report.overdue_sentence().ends_with(", well (31h)"), "{}", report.overdue_sentence());
-    assert_eq!(report.json()["overdue"].as_array().unwrap().len(), 6);
-    let off = Args { connection: vec!["off".to_owned()], ..with };
-    assert!(Report::read(&fixture.env(), &off, None).unwrap().overdue.is_empty());
+    // Those that never had any data, and one that has old ones.
+    assert_eq!(
+        report.late_sentences(),
+        [
+            "4 connections whose data at Tink are older than 3d: dead (never), slow (never), young (never), well (4d)"
+        ]
+    );
+    let json = report.json();
+    assert_eq!((&json["max_data_age_seconds"], json.get("overdue")), (&259_200.into(), None));
+    assert!(json["data_overdue"].as_array().unwrap().contains(&"well".into()));
+    let well = json["connections"].as_array().unwrap().iter().find(|c| c["connection_id"] == "well").unwrap();
+    assert_eq!(well["data_as_of"], "2026-05-28T12:00:00.000Z");
+    assert_eq!(well["data_age_seconds"], 4 * 86_400 + 3600);
+    let text = human::text(&report, false, false);
+    assert!(text.contains("CONNECTION  STATE         AGE    DATA  CONSENT  NEXT\n"), "{text}");
+    assert!(text.contains("well        ok            1h     4d    -        4h\n"), "{text}");
+    let metrics = metrics(&fixture.env(), &args(), &report).unwrap();
+    assert!(metrics.contains("\ntink_sync_oldest_data_age_seconds 349200\n"), "{metrics}");
+}
+
+#[test]
+fn a_table_with_long_ids_and_states_fits_80_columns() {
+    let fixture = Fixture::new();
+    let id = "123e4567-e89b-12d3-a456-426614174000";
+    fixture.add(&[id]);
+    fixture.tables().set_user(&format!("u-{id}"), false, None, &fixture::act()).unwrap();
+    fixture.pass(&[], 0);
+    let text = text_of(&fixture, &args());
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains(&format!("\n{id} paused_not_entitled never ")), "{text}");
 }
 
 #[test]
@@ -108,7 +159,7 @@ fn a_consent_that_has_ended_is_told_in_words() {
     let text = human::text(&report, false, false);
     let told = ["user", "dead", "slow", "part"].map(|id| {
         let line = text.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap();
-        line.split_whitespace().nth(3).unwrap()
+        line.split_whitespace().nth(4).unwrap()
     });
     assert_eq!(told, ["expired", "expired", "expired", "3d"], "{text}");
 }
@@ -205,7 +256,7 @@ fn with_a_timer_the_next_attempt_is_that_of_a_pass() {
         NextElapseUSecRealtime=Mon 2026-06-01 18:00:00 UTC\n";
     let report = Report::read(&mixed().env(), &args(), Some(Timer::read(timer))).unwrap();
     let text = human::text(&report, false, false);
-    assert!(text.contains("dead        failing       never  -        5h\n"), "{text}");
+    assert!(text.contains("dead        failing       never  -     -        5h\n"), "{text}");
     assert!(text.contains("Next pass: 2026-06-01 18:00 UTC (in 5h), a pass every 6h.\n"), "{text}");
 }
 

@@ -18,6 +18,7 @@ pub(super) fn text(story: &Story) -> String {
     let paragraphs = [
         Some(identity(story)),
         Some(condition(story)),
+        data(story),
         remedy(story),
         Some(next_run(story)),
         next_attempt(story),
@@ -89,6 +90,15 @@ fn condition(story: &Story) -> String {
         None => "it was never attempted".to_owned(),
     };
     format!("State: {}{reason}; {success}; {attempt}.", state.as_str())
+}
+
+/// How old Tink's own data are; whatever passes do, what is here is as old as that.
+fn data(story: &Story) -> Option<String> {
+    let (at, now) = (story.connection.data_as_of?, story.now);
+    let old = story.connection.reason(now) == Some(Reason::DataStale.as_str());
+    let limit = exact(story.stale_after);
+    let old = if old { format!("; that is longer than sync.stale_after ({limit})") } else { String::new() };
+    Some(format!("Tink's data: of its oldest account from the bank {}{old}.", moment(at, now)))
 }
 
 /// What the next run will do with it, and why.

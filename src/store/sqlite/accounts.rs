@@ -91,6 +91,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAccount> {
         closed: row.get::<_, Option<i64>>("closed_at")?.is_some(),
         oldest_pending: codec::date(row, "oldest_pending")?,
         oldest_any_pending: codec::date(row, "oldest_any_pending")?,
+        stale: row.get("stale")?,
     })
 }
 

@@ -72,6 +72,7 @@ fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {
         problem: row.get("problem")?,
         last_attempt_at: codec::millis(row, "last_attempt_at")?,
         last_success_at: codec::millis(row, "last_success_at")?,
+        data_as_of: codec::time(row, "data_as_of")?,
         last_success_began: codec::millis(row, "last_success_began")?,
         next_due: codec::millis(row, "next_due")?,
         not_before: codec::millis(row, "not_before")?,

@@ -197,6 +197,7 @@ pub fn record(
             db.prepare_cached("UPDATE ts_accounts SET hung_at = iif(?2, ?3, NULL) WHERE key = ?1")?
                 .execute(params![account, hung, Millis(record.ended)])?;
         }
+        note_stale(db, lease.connection, record.stale.as_deref())?;
         events::recorded(db, context, lease, record, &before)?;
     }
     let finished = db
@@ -240,6 +241,18 @@ fn update_connection(db: &Connection, lease: &Lease, record: &Record) -> rusqlit
         ":next_due": Millis(record.next_due), ":not_before": record.not_before.map(Millis),
     })?;
     Ok(())
+}
+
+/// Notes which accounts of the connection stand still, so that each is told of once.
+fn note_stale(db: &Connection, connection: i64, stale: Option<&[i64]>) -> rusqlite::Result<()> {
+    let Some(stale) = stale else { return Ok(()) };
+    let stale = stale.iter().copied().collect::<serde_json::Value>().to_string();
+    db.prepare_cached(
+        "UPDATE ts_accounts SET stale = NOT stale
+         WHERE connection = ?1 AND stale <> (key IN (SELECT value FROM json_each(?2)))",
+    )?
+    .execute(params![connection, stale])
+    .map(drop)
 }
 
 const FINISHED: &str = "SELECT x.*, c.connection_id, c.failures, c.not_before FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";

@@ -60,6 +60,7 @@ fn stored(key: i64, account: Account) -> StoredAccount {
         closed: false,
         oldest_pending: None,
         oldest_any_pending: None,
+        stale: false,
     }
 }
 

@@ -9,6 +9,8 @@ ALTER TABLE ts_connections ADD COLUMN lapsed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE ts_accounts ADD COLUMN change_seq INTEGER NOT NULL DEFAULT 0;
 -- The consents that hold the account, a JSON array.
 ALTER TABLE ts_accounts ADD COLUMN credentials_ids TEXT NOT NULL DEFAULT '[]';
+-- It was told that Tink has had nothing new of the account from the bank for too long.
+ALTER TABLE ts_accounts ADD COLUMN stale INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX ts_accounts_change ON ts_accounts (change_seq);
 CREATE INDEX ts_connections_change ON ts_connections (change_seq);

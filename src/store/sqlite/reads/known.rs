@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::connection::{SourceRow, TinkUser};
 
@@ -86,6 +86,8 @@ pub struct KnownConnection {
     pub last_attempt_at: Option<Timestamp>,
     /// End of the last success.
     pub last_success_at: Option<Timestamp>,
+    /// When Tink last had the oldest of its open accounts from the bank.
+    pub data_as_of: Option<Timestamp>,
     /// Beginning of the last success.
     pub last_success_began: Option<Timestamp>,
     /// When it is due again after a success.
@@ -138,6 +140,16 @@ impl KnownConnection {
             State::NeedsUser => self.needs_user.as_deref(),
             _ => self.last_reason.as_deref(),
         }
+    }
+
+    /// Whether it should have fresh data: runs work on it, and it does not wait for its user.
+    pub fn is_served(&self, now: Timestamp) -> bool {
+        self.is_active(now) && self.state(now) != State::NeedsUser
+    }
+
+    /// The age of Tink's own data, if Tink has said how old they are.
+    pub fn data_age(&self, now: Timestamp) -> Option<SignedDuration> {
+        self.data_as_of.map(|at| now.duration_since(at))
     }
 
     /// Whether the user's plan includes bank sync at the time `now`.

@@ -1,0 +1,79 @@
+//! What is older than a monitor allows: the last success of a connection, or Tink's own data of it. Pure.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cli::connections::naming;
+use crate::cli::table;
+use crate::store::sqlite::reads::KnownConnection;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The last success: whether passes do their work.
+    Success,
+    /// Tink's data: whether Tink does.
+    Data,
+}
+
+/// The connections that are older than a limit.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    of: Of,
+    /// The limit; none if none was given.
+    pub limit: Option<Duration>,
+    /// Their ids.
+    pub ids: HashSet<String>,
+}
+
+impl Late {
+    /// Looks at every connection that should be fresh; those that wait for their user only if `all` is said.
+    pub(super) fn among(
+        connections: &[KnownConnection],
+        of: Of,
+        limit: Option<Duration>,
+        all: bool,
+        now: Timestamp,
+    ) -> Self {
+        let is_meant = |c: &&KnownConnection| if all { c.is_active(now) } else { c.is_served(now) };
+        let is_late = |c: &&KnownConnection| limit.is_some_and(|limit| of.is_late(c, now, limit));
+        let late = connections.iter().filter(is_meant).filter(is_late);
+        Self { of, limit, ids: late.map(|c| c.connection_id.clone()).collect() }
+    }
+
+    /// Names the connections that are too old, the oldest first; none if there are none.
+    pub(super) fn sentence(&self, connections: &[KnownConnection], now: Timestamp) -> Option<String> {
+        let mut late: Vec<_> = connections.iter().filter(|c| self.ids.contains(&c.connection_id)).collect();
+        late.sort_by_key(|c| Reverse(self.of.at(c).map_or(SignedDuration::MAX, |at| now.duration_since(at))));
+        let named = late.iter().map(|c| format!("{} ({})", c.connection_id, table::age(self.of.at(c), now)));
+        let named: Vec<String> = named.collect();
+        let limit = table::exact(self.limit?);
+        let number = table::count(named.len(), "connection");
+        let text = match self.of {
+            Of::Success => format!("{number} without success in the last {limit}"),
+            Of::Data => format!("{number} whose data at Tink are older than {limit}"),
+        };
+        (!named.is_empty()).then(|| format!("{text}: {}", naming(named.iter().map(String::as_str))))
+    }
+}
+
+impl Of {
+    fn at(self, connection: &KnownConnection) -> Option<Timestamp> {
+        match self {
+            Self::Success => connection.last_success_at,
+            Self::Data => connection.data_as_of,
+        }
+    }
+
+    fn is_late(self, connection: &KnownConnection, now: Timestamp, limit: Duration) -> bool {
+        let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+        match self.at(connection) {
+            Some(at) => now.duration_since(at) > limit,
+            // Banks of which Tink does not say how old the data are cannot be judged by it.
+            None => self == Self::Success || connection.last_success_at.is_none(),
+        }
+    }
+}

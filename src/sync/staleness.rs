@@ -1,0 +1,108 @@
+//! Data that stand still: an account of a healthy consent of which Tink has had nothing new from the bank for too
+//! long. Everything succeeds then, and nobody would notice. It is told once and fails nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::accounts;
+use super::connection::{Context, Ending, Story};
+use crate::domain::consent::Consent;
+use crate::domain::event::Event;
+use crate::domain::outcome::{Outcome, Reason};
+use crate::store::{Claim, Store, StoredAccount};
+
+/// Which accounts of a connection stand still.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standstill {
+    /// Their keys.
+    pub accounts: Vec<i64>,
+    /// Of how many of them that is news.
+    pub new: u64,
+    /// When Tink last had the oldest of them from the bank.
+    pub since: Option<Timestamp>,
+}
+
+/// What of an account is judged.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    key: i64,
+    refreshed: Option<Timestamp>,
+    /// Its consent is healthy. Of another one was told in its own words: the user is needed, or the bank has trouble.
+    healthy: bool,
+    /// It was told that it stands still.
+    told: bool,
+}
+
+fn judge(accounts: &[Seen], now: Timestamp, limit: SignedDuration) -> Standstill {
+    let is_old = |at: Timestamp| now.duration_since(at) > limit;
+    let still = || accounts.iter().filter(|account| account.healthy && account.refreshed.is_some_and(is_old));
+    Standstill {
+        accounts: still().map(|account| account.key).collect(),
+        new: still().filter(|account| !account.told).count() as u64,
+        since: still().filter_map(|account| account.refreshed).min(),
+    }
+}
+
+/// The ending of a story, with what stands still: a success says so, and stays one.
+pub fn noted<S: Store>(
+    story: &Story<'_, S>,
+    listed: &[StoredAccount],
+    consents: &[Consent],
+    mut ending: Ending,
+) -> Ending {
+    let seen = |account: &StoredAccount| Seen {
+        key: account.key,
+        refreshed: account.account.last_refreshed,
+        healthy: accounts::is_healthy(consents, &account.account.id, story.now()),
+        told: account.stale,
+    };
+    let seen: Vec<Seen> = listed.iter().map(seen).collect();
+    let still = judge(&seen, story.now(), story.ctx.options.stale_after);
+    let is_success = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged);
+    if is_success && !still.accounts.is_empty() {
+        ending.reason = ending.reason.or(Some(Reason::DataStale));
+    }
+    ending.stale = Some(still);
+    ending
+}
+
+/// Tells of accounts that newly stand still, if there are any.
+pub fn tell<S>(ctx: &Context<S>, claim: &Claim, still: Option<&Standstill>) {
+    if let Some(Standstill { new: accounts @ 1.., since: Some(since), .. }) = still {
+        (ctx.tell)(&Event::DataStale {
+            connection_id: claim.lease.connection_id.clone(),
+            user_id: claim.user_id.clone(),
+            accounts: *accounts,
+            since: *since,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_data_of_healthy_consents_stand_still() {
+        let now: Timestamp = "2026-06-10T12:00:00Z".parse().unwrap();
+        let seen = |key, hours: Option<i64>, healthy, told| Seen {
+            key,
+            refreshed: hours.map(|hours| now - SignedDuration::from_hours(hours)),
+            healthy,
+            told,
+        };
+        let accounts = [
+            seen(1, Some(72), true, false),
+            seen(2, Some(73), true, false),
+            seen(3, Some(500), true, true),
+            seen(4, Some(900), false, false),
+            seen(5, None, true, false),
+            // Of a clock that was wrong.
+            seen(6, Some(-500), true, false),
+        ];
+        let limit = SignedDuration::from_hours(72);
+        let still = judge(&accounts, now, limit);
+        assert_eq!((still.accounts, still.new), (vec![2, 3], 1));
+        assert_eq!(still.since, Some(now - SignedDuration::from_hours(500)));
+        assert_eq!(judge(&accounts[..1], now, limit), Standstill::default());
+    }
+}
