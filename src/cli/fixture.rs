@@ -119,6 +119,7 @@ impl Fixture {
         let new = NewRun {
             run_id: run_id.into(),
             trigger: "timer",
+            on_demand: false,
             host: "h".to_owned(),
             version: "1",
             process_started: now,

@@ -129,6 +129,7 @@ fn new_run(env: &Environment) -> NewRun {
     NewRun {
         run_id: super::run::new_id(env.started),
         trigger: "manual",
+        on_demand: true,
         host: super::run::host(),
         version: env!("CARGO_PKG_VERSION"),
         process_started: env.started,

@@ -1,5 +1,5 @@
 //! `tink-sync prune`: deletes what is past its retention, as every pass does at its end. Decides nothing:
-//! `report.history` and `sync.keep_raw` do.
+//! `report.history`, `report.history_on_demand` and `sync.keep_raw` do.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const BREATH: Duration = Duration::from_millis(2);
 /// Arguments of `prune`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync prune --dry-run    what would go?\n  tink-sync prune\n\nEvery pass does the same at its end. It is of use after report.history or\nsync.keep_raw was lowered. Transactions are never pruned."
+    after_help = "Examples:\n  tink-sync prune --dry-run    what would go?\n  tink-sync prune\n\nEvery pass does the same at its end. It is of use after report.history,\nreport.history_on_demand or sync.keep_raw was lowered. Transactions are never pruned."
 )]
 pub struct Args {
     /// Only say what would go
@@ -86,15 +86,23 @@ fn retention(env: &Environment) -> Retention {
     };
     // Nothing to be kept is nothing, also of what is a moment old.
     let raw = env.settings.sync.keep_raw.map_or(Timestamp::MAX, before);
-    Retention { history: before(env.settings.report.history), raw }
+    let report = &env.settings.report;
+    Retention {
+        history: before(report.history),
+        on_demand: before(report.history_on_demand.min(report.history)),
+        raw,
+    }
 }
 
 fn told(env: &Environment, beginning: &str, pruned: Pruned) -> String {
     let settings = &env.settings;
     let history = table::exact(settings.report.history);
+    let on_demand = table::exact(settings.report.history_on_demand);
     let raw = settings.sync.keep_raw.map_or_else(|| "0".to_owned(), table::exact);
     if pruned == Pruned::default() {
-        return format!("Nothing is past its retention (report.history {history}, sync.keep_raw {raw}).\n");
+        return format!(
+            "Nothing is past its retention (report.history {history}, report.history_on_demand {on_demand}, sync.keep_raw {raw}).\n"
+        );
     }
     let count = |number: u64, thing: &str| table::count(usize::try_from(number).unwrap_or(usize::MAX), thing);
     let parts = [
@@ -105,7 +113,7 @@ fn told(env: &Environment, beginning: &str, pruned: Pruned) -> String {
     ];
     let parts = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, part)| part);
     let text = format!(
-        "{beginning}: {}. (report.history {history}, sync.keep_raw {raw})",
+        "{beginning}: {}. (report.history {history}, report.history_on_demand {on_demand}, sync.keep_raw {raw})",
         parts.collect::<Vec<_>>().join(", ")
     );
     table::wrap(&text, 0)

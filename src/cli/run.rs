@@ -294,6 +294,7 @@ impl<'a> Command<'a> {
         NewRun {
             run_id: self.run_id.clone(),
             trigger: self.trigger,
+            on_demand: !self.is_pass(),
             host: host(),
             version: env!("CARGO_PKG_VERSION"),
             process_started: self.env.started,

@@ -117,13 +117,12 @@ pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
 
 fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<String, Failure> {
     let path = env.store_path()?;
-    let good = [Exit::Success.code(), Exit::NeedsUser.code()];
     Ok(prometheus::text(&prometheus::Snapshot {
         now: env.clock.now(),
         connections,
         consent_ends: &reads::consent_ends(&path)?,
         last_run: reads::last_finished_run(&path)?.as_ref(),
-        last_good_end: reads::last_end(&path, good)?,
+        last_good_end: reads::last_good_end(&path)?,
         balance_differences: reads::balance_differences(&path)?.len(),
     }))
 }

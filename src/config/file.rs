@@ -102,6 +102,7 @@ pub(super) struct ConsentTable {
 pub(super) struct ReportTable {
     pub metrics_file: Option<String>,
     pub history: Option<Written<Days>>,
+    pub history_on_demand: Option<Written<Days>>,
 }
 
 /// `[hooks]`

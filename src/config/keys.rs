@@ -37,6 +37,7 @@ pub const KEYS: &[&str] = &[
     "consent.warn",
     "report.metrics_file",
     "report.history",
+    "report.history_on_demand",
     "hooks.directory",
     "hooks.spool",
 ];

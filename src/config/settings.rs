@@ -284,11 +284,17 @@ pub struct ReportSettings {
     pub metrics_file: Option<PathBuf>,
     /// How long run history and audit rows are kept.
     pub history: Duration,
+    /// How long runs on demand are kept, if that is shorter.
+    pub history_on_demand: Duration,
 }
 
 impl Default for ReportSettings {
     fn default() -> Self {
-        Self { metrics_file: None, history: Duration::from_hours(400 * 24) }
+        Self {
+            metrics_file: None,
+            history: Duration::from_hours(400 * 24),
+            history_on_demand: Duration::from_hours(30 * 24),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::settings::{
     SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
 use super::store_url::store_url;
-use super::value::{Days, Size, Span};
+use super::value::{Days, Size, Span, Written};
 use crate::domain::window::REMOVAL_MARGIN_DAYS;
 
 /// PostgreSQL cuts longer names off.
@@ -243,16 +243,24 @@ fn consent(table: ConsentTable) -> Checked<ConsentSettings> {
 
 fn report(table: ReportTable) -> Checked<ReportSettings> {
     let default = ReportSettings::default();
-    let history = match table.history {
-        // the daily quota is counted from the history, which must reach over it
+    // the daily quota is counted from the history, which must reach over it
+    let kept = |key, written: Option<Written<Days>>, default| match written {
         Some(written) => {
-            let kept = within("report.history", written.0, Days(7)..=Days(MOST_DAYS))?;
-            days(kept.0.unsigned_abs()).0
+            let kept = within(key, written.0, Days(7)..=Days(MOST_DAYS))?;
+            Ok(days(kept.0.unsigned_abs()).0)
         }
-        None => default.history,
+        None => Ok(default),
     };
     let metrics_file = table.metrics_file.map(|name| absolute("report.metrics_file", &name)).transpose()?;
-    Ok(ReportSettings { metrics_file, history })
+    Ok(ReportSettings {
+        metrics_file,
+        history: kept("report.history", table.history, default.history)?,
+        history_on_demand: kept(
+            "report.history_on_demand",
+            table.history_on_demand,
+            default.history_on_demand,
+        )?,
+    })
 }
 
 fn hooks(table: HooksTable) -> Checked<HooksSettings> {

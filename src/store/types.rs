@@ -28,6 +28,8 @@ pub struct NewRun {
     pub run_id: RunId,
     /// `timer`, `manual` or `app`.
     pub trigger: &'static str,
+    /// It is about connections that were asked for, and no pass over all.
+    pub on_demand: bool,
     /// Name of this machine.
     pub host: String,
     /// This program's version.

@@ -59,6 +59,7 @@ async fn begin(store: &SqliteStore, id: &str, at: Timestamp) -> Run {
     let new = NewRun {
         run_id: id.into(),
         trigger: "manual",
+        on_demand: false,
         host: "here".to_owned(),
         version: "0",
         process_started: at,

@@ -24,7 +24,7 @@ fn counts(world: &World) -> [i64; 4] {
 fn aged() -> World {
     let world = World::new(small(2)).set("sync.keep_raw", "\"90d\"");
     for _ in 0..12 {
-        world.run(&["--connection", "c-0"]).expect(0);
+        world.run(&[]).expect(0);
     }
     world.run(&["--actor", "ann"]).expect(0);
     world.tamper("DELETE FROM ts_raw");
@@ -45,10 +45,10 @@ fn what_is_old_goes_and_the_rehearsal_says_what() {
     assert_eq!(counts(&world), before);
     let done = world.cli(&["prune"]).expect(0).stdout.replace('\n', " ");
     assert!(done.starts_with(&format!("Gone: {expected}")), "{done}");
-    assert_eq!(counts(&world), [13, 14, 1, 0]);
+    assert_eq!(counts(&world), [13, 26, 1, 0]);
     let again = world.cli(&["prune"]).expect(0).stdout;
     assert!(
-        again.starts_with("Nothing is past its retention (report.history 400d, sync.keep_raw 90d)"),
+        again.starts_with("Nothing is past its retention (report.history 400d, report.history_on_demand 30d, sync.keep_raw 90d)"),
         "{again}"
     );
     // The rows are as they were; the run that first saw them is not known any more.
@@ -92,6 +92,31 @@ fn what_commands_and_the_quota_need_survives_whatever_the_retention() {
     assert_eq!(status.lines[0]["runs"].as_array().unwrap().len(), 5);
     let metrics = world.cli(&["status", "--format", "prometheus"]).expect(0).stdout;
     assert!(metrics.contains("tink_sync_last_success_timestamp_seconds 1"), "{metrics}");
+}
+
+#[test]
+fn runs_on_demand_have_a_retention_of_their_own() {
+    let world = World::new(small(2)).set("report.history_on_demand", "\"10d\"");
+    for _ in 0..12 {
+        world.run(&[]).expect(0);
+        world.run(&["--connection", "c-0"]).expect(0);
+        world.run(&["--user", "u-1"]).expect(0);
+    }
+    let older = "UPDATE ts_runs SET started_at = started_at - 20 * 86400000, finished_at = finished_at - 20 * 86400000";
+    world.tamper(older);
+    world.run(&[]).expect(0);
+    // Of 24 on demand the last ten stay, and of the passes all.
+    let runs =
+        |on_demand| world.number(&format!("SELECT count(*) FROM ts_runs WHERE on_demand = {on_demand}"));
+    assert_eq!((runs(1), runs(0)), (10, 13));
+    let passes =
+        world.cli(&["status", "--format", "json"]).expect(0).lines[0]["schedule"]["last_pass_at"].clone();
+    let newest = world.text("SELECT started_at FROM runs_v1 ORDER BY started_at DESC LIMIT 1");
+    assert_eq!(passes.as_str().map(str::to_owned), newest);
+    // What one asks for by hand is no pass, however many connections there are.
+    world.run(&["--connection", "c-0", "c-1"]).expect(0);
+    let status = world.cli(&["status", "--format", "json"]).expect(0);
+    assert_eq!(status.lines[0]["schedule"]["last_pass_at"], passes);
 }
 
 #[test]

@@ -14,16 +14,24 @@ use crate::store::Result;
 /// At most so many rows of a kind go in one step.
 const STEP: u32 = 500;
 /// Runs at a time.
-const RUNS: u32 = 20;
+const RUNS: u32 = 250;
+/// So many of the last runs of a kind stay, however old.
+const LAST: u32 = 10;
 
-/// Runs that may go: ended before `?1`, and none of the last ten, the last that came to its end, the last that
-/// ended well (metrics), the newest key (keys are not given twice) or one that still asks for a token.
-const OLD_RUNS: &str = "FROM ts_runs WHERE started_at < ?1 AND finished_at IS NOT NULL
-    AND key < (SELECT max(key) FROM ts_runs)
-    AND key NOT IN (SELECT key FROM ts_runs ORDER BY started_at DESC LIMIT 10)
-    AND key NOT IN (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
-    AND key NOT IN (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1)
-    AND key NOT IN (SELECT asked_run FROM ts_tokens WHERE asked_run IS NOT NULL)";
+/// Runs of a kind, `?1`, that may go: begun before `?2`, ended, and none of `?3`. By an index, oldest first.
+const OLD_RUNS: &str = "FROM ts_runs WHERE on_demand = ?1 AND started_at < ?2 AND finished_at IS NOT NULL
+    AND key NOT IN (SELECT value FROM json_each(?3))";
+
+/// Runs that stay, however old: the newest key (keys are not given twice), the last passes and the last runs on demand,
+/// the last that came to its end and the last that ended well (metrics), and those that still ask for a token. Each is
+/// looked up, so that it costs the same however many runs there are.
+const KEPT: &str = "SELECT json_group_array(key) FROM (
+    SELECT max(key) AS key FROM ts_runs
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1)
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1)
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1)
+    UNION ALL SELECT asked_run FROM ts_tokens WHERE asked_run IS NOT NULL)";
 
 /// Rows of the audit log that may go. While a run is under way the newest stays: a run tells by its key what
 /// was forgotten since it began.
@@ -35,8 +43,10 @@ const OLD_RAW: &str = "FROM ts_raw WHERE stored_at < ?1";
 /// How long what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Runs that began, and acts that happened, before this time go.
+    /// Passes that began, and acts that happened, before this time go.
     pub history: Timestamp,
+    /// Runs on demand that began before this time go.
+    pub on_demand: Timestamp,
     /// Original JSON stored before this time goes.
     pub raw: Timestamp,
 }
@@ -73,14 +83,35 @@ pub fn prunable(path: &Path, retention: &Retention) -> Result<Pruned> {
             let sql = format!("SELECT count(*) {what}");
             db.query_row(&sql, [Millis(before)], |row| row.get(0)).map(runs::unsigned)
         };
-        let of_runs = format!("FROM ts_run_connections WHERE run IN (SELECT key {OLD_RUNS})");
-        Ok(Pruned {
-            runs: count(OLD_RUNS, retention.history)?,
-            run_connections: count(&of_runs, retention.history)?,
+        let mut pruned = Pruned {
             audit: count(OLD_ACTS, retention.history)?,
             raw: count(OLD_RAW, retention.raw)?,
-        })
+            ..Pruned::default()
+        };
+        let kept = kept(db)?;
+        let of_runs = format!("FROM ts_run_connections WHERE run IN (SELECT key {OLD_RUNS})");
+        for (on_demand, before) in retention.runs() {
+            let count = |what: &str| {
+                let sql = format!("SELECT count(*) {what}");
+                db.query_row(&sql, params![on_demand, Millis(before), kept], |row| row.get(0))
+                    .map(runs::unsigned)
+            };
+            pruned.runs += count(OLD_RUNS)?;
+            pruned.run_connections += count(&of_runs)?;
+        }
+        Ok(pruned)
     })
+}
+
+impl Retention {
+    /// Whether a run is on demand, and before which time such runs go.
+    fn runs(&self) -> [(bool, Timestamp); 2] {
+        [(false, self.history), (true, self.on_demand)]
+    }
+}
+
+fn kept(db: &Connection) -> rusqlite::Result<String> {
+    db.prepare_cached(KEPT)?.query_row([LAST], |row| row.get(0))
 }
 
 impl OwnTables {
@@ -103,8 +134,8 @@ impl SqliteStore {
     }
 }
 
-fn step(db: &Connection, retention: &Retention) -> rusqlite::Result<Pruned> {
-    let mut pruned = old_runs(db, retention.history)?;
+pub(super) fn step(db: &Connection, retention: &Retention) -> rusqlite::Result<Pruned> {
+    let mut pruned = old_runs(db, retention)?;
     let acts = format!("DELETE FROM ts_audit WHERE key IN (SELECT key {OLD_ACTS} ORDER BY at LIMIT ?2)");
     pruned.audit = db.execute(&acts, params![Millis(retention.history), STEP])? as u64;
     let raw = format!(
@@ -114,26 +145,37 @@ fn step(db: &Connection, retention: &Retention) -> rusqlite::Result<Pruned> {
     Ok(pruned)
 }
 
-fn old_runs(db: &Connection, before: Timestamp) -> rusqlite::Result<Pruned> {
-    let mut old = db.prepare(&format!("SELECT key {OLD_RUNS} ORDER BY key LIMIT ?2"))?;
-    let old: Vec<i64> =
-        old.query_map(params![Millis(before), RUNS], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+fn old_runs(db: &Connection, retention: &Retention) -> rusqlite::Result<Pruned> {
+    let kept = kept(db)?;
     let mut pruned = Pruned::default();
     let mut left = u64::from(STEP);
-    for run in old {
-        let gone = db.execute(
-            "DELETE FROM ts_run_connections WHERE run = ?1 AND connection IN (
-                 SELECT connection FROM ts_run_connections WHERE run = ?1 LIMIT ?2)",
-            params![run, left.cast_signed()],
-        )?;
-        pruned.run_connections += gone as u64;
-        left = left.saturating_sub(gone as u64);
-        if left == 0 {
-            break;
+    for (on_demand, before) in retention.runs() {
+        let mut old = db.prepare_cached(&format!("SELECT key {OLD_RUNS} ORDER BY started_at LIMIT ?4"))?;
+        let old = old.query_map(params![on_demand, Millis(before), kept, RUNS], |row| row.get(0))?;
+        for run in old.collect::<rusqlite::Result<Vec<i64>>>()? {
+            if left == 0 {
+                return Ok(pruned);
+            }
+            let gone = forget_outcomes(db, run, left)?;
+            pruned.run_connections += gone;
+            left -= gone;
+            if left > 0 {
+                pruned.runs +=
+                    db.prepare_cached("DELETE FROM ts_runs WHERE key = ?1")?.execute([run])? as u64;
+                left -= 1;
+            }
         }
-        pruned.runs += db.execute("DELETE FROM ts_runs WHERE key = ?1", [run])? as u64;
     }
     Ok(pruned)
+}
+
+/// Deletes what a run did for at most so many connections.
+fn forget_outcomes(db: &Connection, run: i64, most: u64) -> rusqlite::Result<u64> {
+    let mut some = db.prepare_cached(
+        "DELETE FROM ts_run_connections WHERE run = ?1 AND connection IN (
+             SELECT connection FROM ts_run_connections WHERE run = ?1 LIMIT ?2)",
+    )?;
+    Ok(some.execute(params![run, most.cast_signed()])? as u64)
 }
 
 #[cfg(test)]

@@ -127,24 +127,24 @@ impl RunRow {
 /// As [`super::open_reader`].
 pub fn runs(path: &Path, limit: u32) -> Result<Vec<RunRow>> {
     read(path, "read the runs", |db| {
-        let mut rows = db.prepare("SELECT * FROM runs_v1 ORDER BY started_at DESC LIMIT ?1")?;
+        let mut rows = db.prepare(
+            "SELECT v.* FROM (SELECT run_id, started_at FROM ts_runs ORDER BY started_at DESC LIMIT ?1) r
+             JOIN runs_v1 v ON v.run_id = r.run_id ORDER BY r.started_at DESC",
+        )?;
         let at_work = |run: &RunRow| run.finished_at.is_none() && !has_died(path, &run.run_id);
         let rows = rows.query_map([limit], run_row)?;
         rows.map(|run| run.map(|run| RunRow { at_work: at_work(&run), ..run })).collect()
     })
 }
 
-/// When the last passes began, newest first. A run of one connection among many is no pass.
+/// When the last passes began, newest first. A run on demand is no pass.
 ///
 /// # Errors
 /// As [`super::open_reader`].
 pub fn passes(path: &Path, limit: u32) -> Result<Vec<Timestamp>> {
     read(path, "read the passes", |db| {
         let mut rows = db.prepare(
-            "SELECT started_at FROM ts_runs
-             WHERE trigger = 'timer' OR finished_at IS NULL
-                OR totals ->> 'connections' >= min(2, (SELECT count(*) FROM ts_connections))
-             ORDER BY started_at DESC LIMIT ?1",
+            "SELECT started_at FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1",
         )?;
         rows.query_map([limit], |row| Ok(row.get::<_, Millis>(0)?.0))?.collect()
     })
@@ -156,19 +156,21 @@ pub fn passes(path: &Path, limit: u32) -> Result<Vec<Timestamp>> {
 /// As [`super::open_reader`].
 pub fn last_finished_run(path: &Path) -> Result<Option<RunRow>> {
     read(path, "read the last run", |db| {
-        let sql = "SELECT * FROM runs_v1 WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1";
+        let sql = "SELECT * FROM runs_v1 WHERE run_id = (
+                       SELECT run_id FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)";
         db.query_row(sql, [], run_row).optional()
     })
 }
 
-/// The end of the last run that ended with one of these exit codes.
+/// The end of the last run that did all it could.
 ///
 /// # Errors
 /// As [`super::open_reader`].
-pub fn last_end(path: &Path, exit_codes: [u8; 2]) -> Result<Option<Timestamp>> {
+pub fn last_good_end(path: &Path) -> Result<Option<Timestamp>> {
     read(path, "read the last run", |db| {
-        let sql = "SELECT max(finished_at) FROM ts_runs WHERE exit_code IN (?1, ?2)";
-        Ok(db.query_row(sql, exit_codes, |row| row.get::<_, Option<Millis>>(0))?.map(|end| end.0))
+        // In these words, by which the index of such runs is found.
+        let sql = "SELECT max(finished_at) FROM ts_runs WHERE exit_code IN (0, 11)";
+        Ok(db.query_row(sql, [], |row| row.get::<_, Option<Millis>>(0))?.map(|end| end.0))
     })
 }
 
@@ -257,17 +259,17 @@ pub fn used(path: &Path, user_id: &str, since: Timestamp) -> Result<Used> {
 /// As [`super::open_reader`].
 pub fn used_by_user(path: &Path, since: Timestamp) -> Result<HashMap<String, Used>> {
     read(path, "read the quotas", |db| {
-        // No run lasts longer than a week (sync.deadline), so that only the last ones have to be looked through.
+        // A cross join keeps its order: the last runs first, then what they did.
         let mut rows = db.prepare(
-            "SELECT user_id, sum(attempts), min(started_at) FROM ts_run_connections
-             WHERE run IN (SELECT key FROM ts_runs WHERE started_at > ?1 - 8 * 86400000) AND started_at > ?1
-             GROUP BY user_id",
+            "SELECT x.user_id, sum(x.attempts), min(x.started_at)
+             FROM ts_runs r CROSS JOIN ts_run_connections x ON x.run = r.key
+             WHERE r.started_at > ?1 - ?2 AND x.started_at > ?1 GROUP BY x.user_id",
         )?;
         let used = |row: &Row<'_>| {
             let oldest = row.get::<_, Option<Millis>>(2)?.map(|at| at.0);
             Ok((row.get(0)?, Used { attempts: row.get(1)?, oldest }))
         };
-        rows.query_map([Millis(since)], used)?.collect()
+        rows.query_map(params![Millis(since), runs::LONGEST_RUN_MS], used)?.collect()
     })
 }
 

@@ -20,6 +20,9 @@ use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
 /// The longest from the start of a process to its run's registration: it may wait for the store that long.
 const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
 
+/// No run lasts longer (`sync.deadline`), so that only the last ones have to be looked through for attempts.
+pub(super) const LONGEST_RUN_MS: i64 = 8 * 24 * 3_600_000;
+
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
@@ -33,15 +36,17 @@ pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fa
     // long after now: its clock jumped, and nobody would wait for that time to come.
     let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
     let oldest: Option<Millis> = db.query_row(
-        "SELECT min(started_at) FROM ts_runs
-         WHERE finished_at IS NULL OR (exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)",
+        "SELECT min(began) FROM (
+             SELECT min(started_at) AS began FROM ts_runs WHERE finished_at IS NULL
+             UNION ALL
+             SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)",
         [Millis(new.process_started), Millis(latest)],
         |row| row.get(0),
     )?;
     let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
     db.execute(
-        "INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![id, new.trigger, new.host, new.version, Millis(new.started_at)],
+        "INSERT INTO ts_runs (run_id, trigger, on_demand, host, version, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![id, new.trigger, new.on_demand, new.host, new.version, Millis(new.started_at)],
     )?;
     let key = db.last_insert_rowid();
     let audited = db.query_row("SELECT coalesce(max(key), 0) FROM ts_audit", [], |row| row.get(0))?;
@@ -368,7 +373,7 @@ pub fn probe_user(db: &Connection, except: Option<&TinkUser>) -> rusqlite::Resul
 
 /// Copies what all connections share into a rehearsal's temporary tables.
 pub fn shadow_shared(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections", "ts_runs"] {
+    for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections"] {
         db.execute_batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
     }
     accounts::reserve_keys(db)?;
@@ -376,8 +381,28 @@ pub fn shadow_shared(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let day_ago =
         now.saturating_sub(SignedDuration::from_hours(24)).map_err(|e| codec::corrupt(e.to_string()))?;
     db.execute(
-        "INSERT INTO temp.ts_run_connections SELECT * FROM main.ts_run_connections WHERE started_at > ?1",
-        [Millis(day_ago)],
+        "INSERT INTO temp.ts_run_connections
+         SELECT x.* FROM main.ts_runs r CROSS JOIN main.ts_run_connections x ON x.run = r.key
+         WHERE r.started_at > ?1 - ?2 AND x.started_at > ?1",
+        params![Millis(day_ago), LONGEST_RUN_MS],
     )?;
-    Ok(())
+    shadow_runs(db, day_ago)
 }
+
+/// Copies the runs that a run looks at: those that have not ended or may overlap with it, and each that a connection
+/// was last attempted by; also the newest, so that its key is not given again.
+fn shadow_runs(db: &Connection, since: Timestamp) -> rusqlite::Result<()> {
+    // UNION ALL: to merge them without doubles SQLite would walk through all runs by key.
+    db.execute(
+        "INSERT INTO temp.ts_runs SELECT * FROM main.ts_runs WHERE key IN (
+             SELECT key FROM main.ts_runs WHERE finished_at IS NULL
+             UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1
+             UNION ALL SELECT last_attempt_run FROM main.ts_connections
+             UNION ALL SELECT max(key) FROM main.ts_runs)",
+        [Millis(since)],
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod cost;

@@ -118,7 +118,8 @@ pub fn renewed(
 pub fn give_up(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let mut abandoned = db.prepare_cached(
         "UPDATE ts_tokens SET state = 'lost', access = NULL, asked_run = NULL
-         WHERE state = 'asked' AND asked_run IN (SELECT key FROM ts_runs WHERE finished_at IS NOT NULL)
+         WHERE state = 'asked'
+           AND EXISTS (SELECT 1 FROM ts_runs r WHERE r.key = asked_run AND r.finished_at IS NOT NULL)
          RETURNING connection",
     )?;
     let keys: Vec<i64> = abandoned.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;

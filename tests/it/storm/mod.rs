@@ -324,6 +324,7 @@ async fn child_that_renews_its_leases() {
     let new = NewRun {
         run_id: "run-1".into(),
         trigger: "manual",
+        on_demand: false,
         host: String::new(),
         version: "0",
         process_started: now,

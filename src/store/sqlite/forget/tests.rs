@@ -125,6 +125,7 @@ async fn begin(store: &SqliteStore, id: &str) -> Run {
     let new = NewRun {
         run_id: id.into(),
         trigger: "manual",
+        on_demand: false,
         host: String::new(),
         version: "1",
         process_started: now,

@@ -13,7 +13,7 @@ fn store() -> (tempfile::TempDir, std::path::PathBuf, OwnTables) {
 
 fn before(day: i64) -> Retention {
     let time = Timestamp::from_millisecond(day * DAY).unwrap();
-    Retention { history: time, raw: time }
+    Retention { history: time, on_demand: time, raw: time }
 }
 
 /// A run for each of these days, of one connection each.
@@ -115,4 +115,21 @@ fn a_run_that_still_asks_for_a_token_stays() {
     tables.db.conn.execute_batch(asks).unwrap();
     all(&mut tables, &before(10));
     assert!(days_left(&tables).contains(&2));
+}
+
+#[test]
+fn runs_on_demand_go_earlier_and_take_no_pass_with_them() {
+    let (_guard, path, mut tables) = store();
+    runs_of(&tables, 0..60, "0");
+    tables.db.conn.execute_batch("UPDATE ts_runs SET on_demand = key % 2").unwrap();
+    let retention = Retention { history: before(5).history, ..before(40) };
+    let expected = prunable(&path, &retention).unwrap();
+    assert_eq!(all(&mut tables, &retention), expected);
+    // Odd keys are runs on demand; of them the last ten stay, and whatever is younger than their own limit.
+    let left: Vec<i64> = (0..60).filter(|day| if day % 2 == 0 { *day >= 40 } else { *day >= 5 }).collect();
+    assert_eq!(days_left(&tables), left);
+    // However many of them came since: the last passes stay.
+    all(&mut tables, &before(1000));
+    let left: Vec<i64> = (40..60).collect();
+    assert_eq!(days_left(&tables), left);
 }
