@@ -78,7 +78,7 @@ fn columns(world: &World) -> Vec<String> {
     let store = world.store();
     let view = store.prepare("SELECT * FROM transactions_v1").unwrap();
     // An export is exact.
-    view.column_names().into_iter().filter(|name| *name != "amount_number").map(str::to_owned).collect()
+    view.column_names().filter(|name| *name != "amount_number").map(str::to_owned).collect()
 }
 
 fn ids(world: &World, args: &[&str]) -> Vec<String> {

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use tink_sandbox::script::{account, consent};
 use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow, Times};
+use tink_sync::config;
 
 use crate::harness::{World, plain};
 use crate::scripted::{day, refresh};
@@ -20,7 +21,7 @@ const QUIET: [&str; 3] = ["last_attempt_at", "last_success_at", "next_attempt_at
 
 fn rows(store: &Connection, sql: &str) -> Vec<Row> {
     let mut statement = store.prepare(sql).unwrap();
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let row = |row: &rusqlite::Row<'_>| {
         let value = |name: &String| Ok((name.clone(), row.get(name.as_str())?));
         names.iter().filter(|name| !QUIET.contains(&name.as_str())).map(value).collect()
@@ -56,7 +57,9 @@ impl Reader {
                 let Value::Integer(seq) = end["change_seq"] else { panic!("no number: {end:?}") };
                 from = seq;
                 last = last.max(seq);
-                new.into_iter().for_each(|row| self.take(view, row));
+                for row in new {
+                    self.take(view, row);
+                }
             }
         }
         self.seen = last;
@@ -235,10 +238,9 @@ fn history(seed: u64) {
 
 #[test]
 fn a_copy_by_change_number_is_what_the_views_show() {
-    let seeds = std::env::var("TINK_SYNC_FEED_SEED").map_or(0..8, |seed| {
-        let seed = seed.parse().unwrap();
-        seed..seed + 1
-    });
+    let given =
+        config::process_env("TINK_SYNC_FEED_SEED").and_then(|seed| seed.to_str()?.parse::<u64>().ok());
+    let seeds = given.map_or(0..8, |seed| seed..seed + 1);
     for seed in seeds {
         println!("seed {seed}; again with TINK_SYNC_FEED_SEED={seed}");
         history(seed);

@@ -22,11 +22,15 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("NO_COLOR", "If set and not empty, nothing is coloured."),
 ];
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     (config::DEFAULT_PATH, "The configuration; see tink-sync.toml(5)."),
     (
         "/var/lib/tink-sync/tink-sync.db",
-        "The store, an SQLite file; the views whose names end in _v1 are for reading.",
+        "The store, an SQLite file; the views whose names end in _v1 are for reading, by members of the group tink-sync-read, with SQLite 3.37 or later.",
+    ),
+    (
+        "/usr/share/doc/tink-sync/reading.md",
+        "For readers of the views: how to follow changes by change_seq, what a number promises and what not, exact sums.",
     ),
     (
         "/etc/credstore.encrypted/tink-sync.client-secret",
