@@ -262,8 +262,8 @@ pub struct Overview {
     pub closed: Vec<i64>,
     /// Stored accounts that turned out to be one, to be joined before anything else.
     pub merged: Vec<Merge>,
-    /// Stored accounts that one consent serves beside others of the same number.
-    pub separate: Vec<i64>,
+    /// Listed accounts that one consent serves beside others of the same number.
+    pub separate: Vec<AccountId>,
     /// Two accounts may be one, and nothing tells.
     pub ambiguous: bool,
     /// Consents whose accounts a healthy one serves.

@@ -198,17 +198,17 @@ impl<'a> Scene<'a> {
         twins || undecided
     }
 
-    /// Stored accounts of one IBAN and currency that one consent names together: they are several.
-    fn separate(&self) -> Vec<i64> {
-        let is_one_of_several = |s: &&StoredAccount| {
-            !s.separate
+    /// Listed accounts of one IBAN that one consent names together: they are several.
+    fn separate(&self) -> Vec<AccountId> {
+        let is_one_of_several = |account: &&Account| {
+            !self.current(&account.id).is_some_and(|s| s.separate)
                 && self.listed.iter().any(|other| {
-                    other.id != s.account.id
-                        && same_iban(&s.account, other)
-                        && self.are_named_together(&s.account.id, &other.id)
+                    other.id != account.id
+                        && same_iban(account, other)
+                        && self.are_named_together(&account.id, &other.id)
                 })
         };
-        self.stored.iter().filter(is_one_of_several).map(|s| s.key).collect()
+        self.listed.iter().filter(is_one_of_several).map(|account| account.id.clone()).collect()
     }
 
     fn are_named_together(&self, a: &AccountId, b: &AccountId) -> bool {

@@ -56,6 +56,7 @@ mod rows;
 mod scripted;
 mod secrets;
 mod shipped;
+mod side_by_side;
 mod source;
 mod stale;
 mod store_faults;

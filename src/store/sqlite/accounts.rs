@@ -136,8 +136,11 @@ pub fn save(
             params![key, TimeColumn(*refresh)],
         )?;
     }
-    for key in &overview.separate {
-        db.execute("UPDATE ts_accounts SET separate = 1 WHERE key = ?1", [key])?;
+    for id in &overview.separate {
+        db.execute(
+            "UPDATE ts_accounts SET separate = 1 WHERE connection = ?1 AND account_id = ?2",
+            params![connection, id.as_str()],
+        )?;
     }
     let mut removed = 0;
     for key in &overview.closed {

@@ -84,9 +84,10 @@ fn take_over_rows(db: &Connection, run: i64, merge: &Merge, now: Timestamp) -> r
     db.execute(
         &format!(
             "INSERT INTO ts_transactions (account, generation, first_walk, changed_run, change_seq, {CARRIED})
-             SELECT a.key, a.generation - :older, a.walks + 1, :run,
+             SELECT :keep, (SELECT generation FROM ts_accounts WHERE key = :keep) - :older,
+                    (SELECT walks + 1 FROM ts_accounts WHERE key = :keep), :run,
                     :first - 1 + row_number() OVER (ORDER BY t.key), {CARRIED}
-             FROM ts_transactions t JOIN ts_accounts a ON a.key = :keep
+             FROM ts_transactions t
              WHERE t.account = :drop AND t.removed_at IS NULL
                AND NOT EXISTS (SELECT 1 FROM ts_transactions k
                                WHERE k.account = :keep AND k.transaction_id = t.transaction_id)

@@ -1,0 +1,190 @@
+//! One account under several links at once: two as long as both are well, one as soon as only one is, whichever came
+//! first, and never the user's trouble where a healthy consent serves it.
+
+use tink_sandbox::script::{account, consent};
+use tink_sandbox::{Script, ScriptRow};
+
+use crate::scripted::{Fate, SAM, Sam, booked, consent_with, day, ended, millis, refresh};
+
+/// How a consent is shown.
+#[derive(Clone, Copy, PartialEq)]
+enum Link {
+    Well,
+    /// Ended, its account still in the list.
+    Ended,
+    /// Ended, its account only named.
+    Named,
+    Absent,
+}
+
+/// Three rows under ids that begin with `prefix`.
+fn three(prefix: &str, account: &str) -> Vec<ScriptRow> {
+    let rows = [(-3, "-100", "TRAM"), (-2, "-250", "COFFEE"), (-1, "-250", "COFFEE")];
+    let row = |(n, (offset, cents, text)): (usize, &(i64, &str, &str))| {
+        ScriptRow::booked(&format!("{prefix}{n}"), account, day(*offset), cents, "2", text)
+    };
+    rows.iter().enumerate().map(row).collect()
+}
+
+/// The account under the links `a` and `b`, in this order; each shows three rows, the well one one more if `more`.
+fn bank(n: u32, links: [(&str, Link); 2], more: bool) -> Script {
+    let mut script = Script::default();
+    for (id, link) in links {
+        if link == Link::Absent {
+            continue;
+        }
+        let mut named = consent(&format!("cred-{id}"), &[id]);
+        if link != Link::Well {
+            named["status"] = "SESSION_EXPIRED".into();
+        }
+        script.consents.push(named);
+        if link == Link::Named {
+            continue;
+        }
+        let time = if link == Link::Well { n } else { 1 };
+        let mut listed = account(id, &refresh(time), "100000", "2", "EUR");
+        listed["identifiers"]["iban"]["iban"] = "DE89 3704".into();
+        script.accounts.push(listed);
+        script.transactions.extend(three(id, id));
+        if more && link == Link::Well {
+            let row = ScriptRow::booked(&format!("{id}-new"), id, day(0), "-777", "2", "BOOKS");
+            script.transactions.push(row);
+        }
+    }
+    script
+}
+
+fn keys(sam: &Sam) -> Vec<Option<String>> {
+    let sql = "SELECT CAST(account_key AS TEXT) FROM accounts_v1 WHERE connection_id = ?1 AND closed_at IS NULL ORDER BY 1";
+    sam.0.texts(sql, "c-0").into_iter().map(|mut row| row.remove(0)).collect()
+}
+
+/// Ids of the live rows of one link and no other.
+fn assert_one(sam: &Sam, id: &str, key: Option<&String>) {
+    assert_eq!(sam.live(), [format!("{id}-new"), format!("{id}0"), format!("{id}1"), format!("{id}2")]);
+    assert_eq!(keys(sam), [key.cloned()], "it goes on under the older key");
+    assert_eq!(sam.account(id, "CAST(account_key AS TEXT)").as_ref(), key);
+}
+
+#[test]
+fn an_account_by_two_links_is_one_again_in_whatever_order_they_come_and_go() {
+    use Link::{Absent, Ended, Named, Well};
+    for goes in [Absent, Ended, Named] {
+        for old_stays in [false, true] {
+            for swapped in [false, true] {
+                let order = |links: [(&'static str, Link); 2]| {
+                    let [a, b] = links;
+                    if swapped { [b, a] } else { [a, b] }
+                };
+                let sam = Sam::with(bank(1, order([("a", Well), ("b", Absent)]), false));
+                let key = sam.account("a", "CAST(account_key AS TEXT)");
+                let both = bank(2, order([("a", Well), ("b", Well)]), false);
+                ended(sam.pass(both), 0, "synced", Some("reconsent_ambiguous"));
+                assert_eq!((keys(&sam).len(), sam.live().len()), (2, 6));
+                let (left, links) = if old_stays {
+                    ("a", [("a", Well), ("b", goes)])
+                } else {
+                    ("b", [("a", goes), ("b", Well)])
+                };
+                ended(sam.pass(bank(3, order(links), true)), 0, "synced", None);
+                assert_one(&sam, left, key.as_ref());
+                // And for ever, although the dead consent is never deleted.
+                ended(sam.pass(bank(4, order(links), true)), 0, "unchanged", None);
+                ended(sam.again(), 0, "unchanged", None);
+                assert_one(&sam, left, key.as_ref());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_ended_link_beside_a_new_one_needs_no_user() {
+    use Link::{Absent, Ended, Named, Well};
+    for goes in [Ended, Named] {
+        let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+        let key = sam.account("a", "CAST(account_key AS TEXT)");
+        ended(sam.pass(bank(2, [("a", goes), ("b", Well)], true)), 0, "synced", None);
+        assert_one(&sam, "b", key.as_ref());
+        assert_eq!(sam.0.text("SELECT state FROM connections_v1").as_deref(), Some("ok"));
+    }
+}
+
+#[test]
+fn a_reader_sees_every_row_that_goes_on_under_the_other_key() {
+    use Link::{Absent, Well};
+    let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+    sam.pass(bank(2, [("a", Well), ("b", Well)], false)).expect(0);
+    let seen = sam.0.number("SELECT max(change_seq) FROM transactions_v1");
+    sam.pass(bank(3, [("a", Absent), ("b", Well)], true)).expect(0);
+    let unseen = format!(
+        "SELECT count(*) FROM transactions_v1 WHERE change_seq <= {seen}
+           AND (removed_at IS NOT NULL OR transaction_id LIKE 'b%')"
+    );
+    assert_eq!(sam.0.number(&unseen), 0, "each row that went, moved or came has a new number");
+}
+
+#[test]
+fn a_store_that_was_written_doubled_is_healed() {
+    use Link::{Absent, Well};
+    let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+    let key = sam.account("a", "CAST(account_key AS TEXT)");
+    sam.pass(bank(2, [("a", Well), ("b", Well)], false)).expect(0);
+    // As earlier releases left it: the old one closed since long, its rows live beside the new one's.
+    sam.0.tamper(
+        "UPDATE ts_accounts SET closed_at = 1700000000000, missing_refresh = '2026-01-01T00:00:00Z'
+         WHERE account_id = 'a'",
+    );
+    ended(sam.pass(bank(3, [("a", Absent), ("b", Well)], true)), 0, "synced", None);
+    assert_one(&sam, "b", key.as_ref());
+}
+
+#[test]
+fn accounts_of_one_number_under_one_consent_are_never_joined() {
+    use Link::Well;
+    let together = |n: u32, gone: bool| {
+        let mut script = bank(n, [("a", Well), ("b", Well)], false);
+        script.consents = vec![consent("cred", if gone { &["a"] } else { &["a", "b"] })];
+        if gone {
+            script.accounts.remove(1);
+        }
+        script
+    };
+    let sam = Sam::with(together(1, false));
+    for n in 2..6 {
+        sam.pass(together(n, true)).expect(0);
+    }
+    assert_eq!(sam.live().len(), 6);
+}
+
+/// Sam's account by an expired and a healthy consent.
+fn shared(n: u32, rows: Vec<ScriptRow>, spoil: impl Fn(Script) -> Script) -> Script {
+    let mut script = spoil(crate::scripted::at(n, rows));
+    script.consents.push(consent("second", &["a1"]));
+    script
+}
+
+#[test]
+fn one_healthy_consent_makes_the_account_healthy() {
+    let ways: [fn(Script) -> Script; 4] = [
+        |script| consent_with(script, "sessionExpiryDate", millis(-3)),
+        |script| consent_with(script, "status", "SESSION_EXPIRED"),
+        |script| consent_with(script, "status", "AUTHENTICATION_ERROR"),
+        |script| consent_with(script, "status", "DELETED"),
+    ];
+    for (n, way) in ways.into_iter().enumerate() {
+        let both = vec![booked("stays", -1, "-100", "TRAM"), booked("goes", -2, "-200", "FEE")];
+        let sam = Sam::with(shared(1, both.clone(), way));
+        let ran = ended(sam.pass(shared(2, both[..1].to_vec(), way)), 0, "synced", None);
+        assert_eq!(sam.fate("goes"), Fate::vanished(), "{n}");
+        assert_eq!(sam.account("a1", "complete_through"), Some(day(0).to_string()), "{n}");
+        assert!(!ran.stderr.contains("consent"), "no warning of a superseded consent: {}", ran.stderr);
+        ended(sam.pass(shared(3, both[..1].to_vec(), way)), 0, "unchanged", None);
+        assert_eq!(sam.0.text("SELECT state FROM connections_v1").as_deref(), Some("ok"), "{n}");
+        // What only the ended consent has is still the user's trouble.
+        let mut alone = shared(4, both[..1].to_vec(), way);
+        alone.consents[0]["accountIds"] = serde_json::json!(["a1", "a2"]);
+        sam.0.sandbox.script(SAM, alone);
+        let code = if n == 0 { 0 } else { 11 };
+        sam.again().expect(code);
+    }
+}
