@@ -502,11 +502,29 @@ impl<S: Store> Walk<'_, S> {
             return Ok(false);
         }
         missing.retain(|row| !again.ids.contains_key(&row.transaction.id));
-        let pairs = self.pair(missing, commit, &again, &found.stored).await?;
+        let all = self.missing_from_all(commit, &again, &window).await?;
+        let pairs = self.pair(&all, commit, &again, &found.stored).await?;
+        let keys: HashSet<i64> = found.stored.iter().map(|row| row.key).collect();
+        found.stored.extend(all.into_iter().filter(|row| !keys.contains(&row.key)));
         let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
         missing.retain(|row| !paired.contains(&row.key));
         commit.changes.remove.extend(pairs);
         Ok(true)
+    }
+
+    /// All rows that a walk without date limits did not show, not only those of the first walk's window: ids may
+    /// have been re-issued all through the history, and each old row goes on under its new one.
+    async fn missing_from_all(
+        &self,
+        commit: &RowCommit,
+        again: &Gathered,
+        window: &Window,
+    ) -> Result<Vec<StoredRow>, Trouble> {
+        let replaced: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
+        let live = self.live_rows(window).await?;
+        let mut gone = reconcile::not_returned(&live, &again.ids);
+        gone.retain(|row| !replaced.contains(&row.key));
+        self.stored(RowQuery::Keys(gone.iter().map(|row| row.key).collect())).await
     }
 
     /// Whether Tink has looked at the bank again since missing rows were judged.

@@ -43,6 +43,7 @@ mod matrix;
 mod metrics;
 mod mistakes;
 mod odd;
+mod moved;
 mod outage;
 mod permissions;
 mod prune;
