@@ -12,4 +12,5 @@ pub mod ids;
 pub mod outcome;
 pub mod total;
 pub mod transaction;
+pub mod warning;
 pub mod window;

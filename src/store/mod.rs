@@ -95,13 +95,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<OverviewSaved>> + Send;
 
-    /// Which of these consent warnings are new, remembering them.
+    /// The consents of a connection as they were last shown.
+    fn consents(&self, lease: &Lease) -> impl Future<Output = Result<Vec<StoredConsent>>> + Send;
+
+    /// Remembers what is told of the end of consents.
     fn warned(
         &self,
         lease: &Lease,
-        steps: Vec<ConsentStep>,
+        warnings: Vec<ConsentWarning>,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<ConsentStep>>> + Send;
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Which of these anomalies were not told yet, remembering them.
     fn note_anomalies(

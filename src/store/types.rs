@@ -17,6 +17,7 @@ use crate::domain::consent::Consent;
 use crate::domain::hook::HookEvent;
 use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, UserId};
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::domain::warning::{Told, Warning};
 
 pub use rows::*;
 pub use tokens::*;
@@ -252,8 +253,10 @@ pub struct Merge {
 /// Consents and accounts of one connection, to be written before any walk.
 #[derive(Clone, Debug, Default)]
 pub struct Overview {
-    /// All consents; those not named are gone.
+    /// All consents as listed; those neither listed nor kept are gone.
     pub consents: Vec<Consent>,
+    /// What is kept of consents against the list.
+    pub kept: KeptConsents,
     /// All listed accounts.
     pub accounts: Vec<(Account, Identity)>,
     /// Stored accounts newly missing, with the refresh at which they were.
@@ -338,15 +341,41 @@ pub struct Judgement {
     pub after: Proof,
 }
 
-/// A consent warning that is due.
+/// A consent as it was last shown, with what was told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsentStep {
+pub struct StoredConsent {
+    /// As last shown.
+    pub consent: Consent,
+    /// What was told of its end.
+    pub told: Told,
+    /// The last date that was shown.
+    pub known_expiry: Option<Timestamp>,
+    /// The run whose complete list first lacked it.
+    pub missing_run: Option<i64>,
+    /// The run whose list first showed it without the date that it had.
+    pub undated_run: Option<i64>,
+}
+
+/// What of the consents is kept although the list does not show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptConsents {
+    /// Consents that are not listed and stay.
+    pub unlisted: Vec<CredentialsId>,
+    /// The list was complete: it is the first one without them.
+    pub complete: bool,
+    /// Listed consents whose date is not shown and stays.
+    pub undated: Vec<CredentialsId>,
+}
+
+/// What has been told of the end of a consent now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentWarning {
     /// The consent.
     pub credentials_id: CredentialsId,
-    /// The step that was reached, in days; 0 is expired.
-    pub days: i64,
-    /// Whole days left; less than 0 is past.
-    pub days_left: i64,
+    /// What has been told.
+    pub told: Told,
+    /// What is to be told for it, if anything.
+    pub due: Option<Warning>,
 }
 
 /// Something of Tink's answers that had another form than documented.

@@ -49,7 +49,17 @@ pub fn overview(
         }
     }
     let accounts = listed.into_iter().zip(identities).collect();
-    Overview { consents, accounts, missing, closed, merged, separate, ambiguous, superseded }
+    Overview {
+        consents,
+        accounts,
+        missing,
+        closed,
+        merged,
+        separate,
+        ambiguous,
+        superseded,
+        ..Overview::default()
+    }
 }
 
 /// What is stored and what is shown.

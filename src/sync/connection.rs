@@ -1,7 +1,6 @@
 //! The story of one connection, top to bottom: consents, accounts, transactions, verdict. It reads and
 //! commits; it neither claims nor records, and one account's trouble is not another's.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,21 +9,22 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::balance;
+use super::consents::Consents;
 use super::fresh_link;
-use super::freshen::{Freshen, freshen};
+use super::freshen::Freshen;
 use super::policy::{self, Hint};
 use super::rotation::Renewals;
 use super::staleness::{self, Standstill};
 use super::walk::{End, Walk};
-use super::{accounts, anomalies, incomplete, policy::Verdict};
+use super::{accounts, anomalies, consents, incomplete, policy::Verdict};
 use crate::clock::Clock;
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
 use crate::domain::ids::CredentialsId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::{Claim, ConsentStep, Judgement, OverviewSaved, Store, StoreError, StoredAccount};
-use crate::tink::{self, Client, Listed, Session};
+use crate::store::{Claim, Judgement, Overview, OverviewSaved, Store, StoreError, StoredAccount};
+use crate::tink::{self, Client, Session};
 
 /// The settings of the sync that every connection shares.
 #[derive(Clone, Debug)]
@@ -272,43 +272,40 @@ impl<S: Store> Story<'_, S> {
     }
 
     async fn tell_it(&self) -> Result<Ending, Trouble> {
-        let listed = fresh_link::wait(self, self.session.consent_list().await?).await?;
-        let Listed { items: mut consents, complete: all_consents } = listed;
-        if let Some(rules) = &self.ctx.options.freshen {
-            consents = freshen(self, consents, rules).await?;
-        }
-        if let Some(reason) = self.needs_user_for_all(&consents) {
+        let known = consents::read(self).await?;
+        let consents = known.all.as_slice();
+        if let Some(reason) = self.needs_user_for_all(consents) {
             // Nothing to read until a person acts; asking for the consents is how a renewal is noticed.
-            self.keep_consents(consents).await?;
+            self.keep_consents(&known).await?;
             return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
         let stored = self.ctx.store.accounts(&self.claim.lease, self.now()).await?;
         let listed = match self.session.account_list().await {
-            Err(error) if policy::is_refusal(&error) && self.past_date(&consents) => {
-                self.keep_consents(consents).await?;
+            Err(error) if policy::is_refusal(&error) && self.past_date(consents) => {
+                self.keep_consents(&known).await?;
                 let reason = Reason::ConsentExpired;
                 let ending = Ending::because(Outcome::NeedsUser, reason, sentence(reason));
                 return Ok(Ending { request_id: error.request_id, ..ending });
             }
             listed => listed?,
         };
-        let certain = listed.complete && all_consents;
+        let certain = listed.complete && known.complete;
         let listed = if certain { listed.items } else { incomplete::certain(&stored, listed.items) };
         if listed.is_empty() && stored.iter().any(|account| !account.closed) {
-            let reason = if self.past_date(&consents) { Reason::ConsentExpired } else { Reason::NoAccounts };
-            self.keep_consents(consents).await?;
+            let reason = if self.past_date(consents) { Reason::ConsentExpired } else { Reason::NoAccounts };
+            self.keep_consents(&known).await?;
             return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
-        let (saved, overview) = self.keep_overview(&stored, listed, &consents, certain).await?;
+        let (saved, overview) = self.keep_overview(&stored, listed, &known, certain).await?;
         self.tally.add(|counts| {
             counts.accounts = saved.accounts.len() as u64;
             counts.removed += saved.removed;
         });
-        let mut walked = self.walk_all(&stored, &saved, &consents).await?;
+        let mut walked = self.walk_all(&stored, &saved, consents).await?;
         let judged = balance::judge(self, std::mem::take(&mut walked.exact)).await?;
         let hung = std::mem::take(&mut walked.shares);
-        let ending = Ending { judged, hung, ..self.conclude(walked, &consents, &overview) };
-        Ok(staleness::noted(self, &saved.accounts, &consents, ending))
+        let ending = Ending { judged, hung, ..self.conclude(walked, consents, &overview) };
+        Ok(staleness::noted(self, &saved.accounts, consents, ending))
     }
 
     /// The current time.
@@ -335,63 +332,27 @@ impl<S: Store> Story<'_, S> {
         consents.iter().any(|consent| consent.health(self.now()) == Health::PastDate)
     }
 
-    async fn keep_consents(&self, consents: Vec<Consent>) -> Result<(), Trouble> {
-        let overview = crate::store::Overview { consents: consents.clone(), ..Default::default() };
+    async fn keep_consents(&self, known: &Consents) -> Result<(), Trouble> {
+        let mut overview = Overview::default();
+        known.fill(&mut overview);
         self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
-        self.warn_of_consents(&consents).await
+        consents::warn(self, known, &[]).await
     }
 
     async fn keep_overview(
         &self,
         stored: &[StoredAccount],
         listed: Vec<Account>,
-        consents: &[Consent],
+        known: &Consents,
         certain: bool,
     ) -> Result<(OverviewSaved, Saved), Trouble> {
-        let overview = accounts::overview(stored, listed, consents.to_vec(), certain, self.now());
+        let mut overview = accounts::overview(stored, listed, known.listed.clone(), certain, self.now());
+        known.fill(&mut overview);
         let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
         let stored = self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
-        let live: Vec<Consent> =
-            consents.iter().filter(|c| !superseded.contains(&c.credentials_id)).cloned().collect();
-        self.warn_of_consents(&live).await?;
+        consents::warn(self, known, &superseded).await?;
         let saved = Saved { changed: stored.changed || stored.removed > 0, ambiguous, superseded };
         Ok((stored, saved))
-    }
-
-    /// Warns once per step of `consent.warn`, and once when a consent has expired.
-    async fn warn_of_consents(&self, consents: &[Consent]) -> Result<(), Trouble> {
-        let mut left = HashMap::new();
-        for consent in consents {
-            if let Some(end) = consent.expires_at {
-                let days = end.duration_since(self.now()).as_hours().div_euclid(24);
-                left.insert(consent.credentials_id.clone(), (days, consent));
-            }
-        }
-        let step = |days: i64| match days {
-            ..0 => Some(0),
-            _ => self.ctx.options.consent_warn.iter().copied().filter(|step| days < *step).min(),
-        };
-        let steps: Vec<ConsentStep> = left
-            .iter()
-            .filter_map(|(id, (days, _))| {
-                Some(ConsentStep { credentials_id: id.clone(), days: step(*days)?, days_left: *days })
-            })
-            .collect();
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let new = self.ctx.store.warned(&self.claim.lease, steps, self.now()).await?;
-        for ConsentStep { credentials_id, .. } in new {
-            let Some((days_left, consent)) = left.get(&credentials_id) else { continue };
-            (self.ctx.tell)(&Event::ConsentEnds {
-                connection_id: self.claim.lease.connection_id.clone(),
-                user_id: self.claim.user_id.clone(),
-                provider: consent.provider.clone(),
-                days_left: *days_left,
-                credentials_id,
-            });
-        }
-        Ok(())
     }
 
     /// Walks every account that is due: the one completed longest ago first, those that used up their share of the

@@ -11,6 +11,7 @@ use super::connection::{Story, Trouble};
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
 use crate::store::Store;
+use crate::tink::Listed;
 
 /// A bank may take a consent away that is asked too often, so nobody asks again sooner.
 const REST: SignedDuration = SignedDuration::from_hours(6);
@@ -31,11 +32,11 @@ pub struct Freshen {
 /// The consents as they are after what was old has been asked for.
 pub(super) async fn freshen<S: Store>(
     story: &Story<'_, S>,
-    consents: Vec<Consent>,
+    list: Listed<Consent>,
     rules: &Freshen,
-) -> Result<Vec<Consent>, Trouble> {
+) -> Result<Listed<Consent>, Trouble> {
     let mut asked = HashMap::new();
-    for consent in consents.iter().filter(|consent| is_old(consent, rules.age, story.now())) {
+    for consent in list.items.iter().filter(|consent| is_old(consent, rules.age, story.now())) {
         let id = &consent.credentials_id;
         if !story.ctx.store.may_ask_bank(&story.claim.lease, id, story.now(), REST).await? {
             continue;
@@ -46,7 +47,7 @@ pub(super) async fn freshen<S: Store>(
             Err(error) => tracing::debug!("consent {id} was not refreshed: {error}"),
         }
     }
-    if asked.is_empty() { Ok(consents) } else { wait(story, consents, asked, rules).await }
+    if asked.is_empty() { Ok(list) } else { wait(story, list, asked, rules).await }
 }
 
 /// Fetching is only worth while for a consent that works or that the bank was too busy for: to the others a
@@ -58,27 +59,27 @@ fn is_old(consent: &Consent, age: SignedDuration, now: Timestamp) -> bool {
 
 async fn wait<S: Store>(
     story: &Story<'_, S>,
-    before: Vec<Consent>,
+    before: Listed<Consent>,
     asked: HashMap<CredentialsId, Option<Timestamp>>,
     rules: &Freshen,
-) -> Result<Vec<Consent>, Trouble> {
+) -> Result<Listed<Consent>, Trouble> {
     // The other half of the connection's time is for reading.
     let end = Instant::now() + (story.ctx.options.connection_timeout / 2).min(LONGEST_WAIT);
-    let (mut consents, mut pause) = (before, rules.pause);
+    let (mut list, mut pause) = (before, rules.pause);
     while Instant::now() + pause < end {
         tokio::time::sleep(pause).await;
-        consents = story.session.consents().await?;
+        list = story.session.consent_list().await?;
         let is_done = |consent: &Consent| match asked.get(&consent.credentials_id) {
             Some(updated) => consent.status_updated > *updated && consent.health(story.now()) != Health::Busy,
             None => true,
         };
-        if consents.iter().all(is_done) {
-            return Ok(consents);
+        if list.items.iter().all(is_done) {
+            return Ok(list);
         }
         pause = (pause * 2).min(rules.longest_pause);
     }
     tracing::debug!("connection {}: the bank has not answered yet", story.claim.lease.connection_id);
-    Ok(consents)
+    Ok(list)
 }
 
 #[cfg(test)]

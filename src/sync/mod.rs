@@ -7,6 +7,7 @@ mod anomalies;
 mod attempt;
 mod balance;
 pub mod connection;
+mod consents;
 mod fresh_link;
 pub mod freshen;
 mod incomplete;

@@ -2,7 +2,9 @@
 
 use tink_sandbox::script::{account, consent};
 use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow, Times};
+use tink_sync::domain::hook::HookKind;
 
+use crate::harness::Ran;
 use crate::scripted::{Fate, SAM, Sam, at, booked, consent_with, day, ended, millis, refresh};
 
 fn tram(n: u32) -> Script {
@@ -156,4 +158,139 @@ fn an_explanation_of_an_error_says_nothing_about_a_healthy_consent() {
     assert_eq!(sam.0.text("SELECT error_type FROM consents_v1").as_deref(), Some("PROVIDER_ERROR"));
     sam.pass(at(2, [booked("other", -1, "-1", "x")])).expect(0);
     assert_eq!(sam.fate("t"), Fate::vanished());
+}
+
+/// The same script with a list of consents that is empty.
+fn unlisted(script: Script) -> Script {
+    Script { consents: Vec::new(), ..script }
+}
+
+/// How many consents are known.
+fn known(sam: &Sam) -> i64 {
+    sam.0.number("SELECT count(*) FROM consents_v1")
+}
+
+/// Warnings of the end of a consent in a run.
+fn ends(ran: &Ran) -> usize {
+    ran.stderr.lines().filter(|line| line.contains("the consent for")).count()
+}
+
+#[test]
+fn an_expired_consent_is_not_well_because_one_list_lacks_it() {
+    let sam = Sam::with(tram(1));
+    let hooks = sam.0.path("hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    for kind in HookKind::ALL {
+        std::fs::write(hooks.join(kind.as_str()), "").unwrap();
+    }
+    let expired = |n| consent_with(tram(n), "status", "SESSION_EXPIRED");
+    ended(sam.pass(expired(2)), 11, "needs_user", Some("consent_expired"));
+    let told = |sam: &Sam| {
+        let spooled = |kind: &HookKind| std::fs::read_dir(sam.0.path("spool").join(kind.as_str()));
+        HookKind::ALL.iter().filter_map(|kind| spooled(kind).ok()).map(Iterator::count).sum::<usize>()
+    };
+    let before = told(&sam);
+    assert!(before > 0);
+    for n in 3..8 {
+        // Each second list is empty.
+        let script = if n % 2 == 1 { unlisted(tram(n)) } else { expired(n) };
+        ended(sam.pass(script), 11, "needs_user", Some("consent_expired"));
+        assert_eq!((sam.0.state(0).0.as_str(), known(&sam)), ("needs_user", 1), "pass {n}");
+    }
+    assert_eq!(told(&sam), before, "nobody recovered, and nobody is needed anew");
+    // Two lists without it, and it is gone.
+    sam.pass(expired(8)).expect(11);
+    sam.pass(unlisted(tram(9))).expect(11);
+    sam.pass(unlisted(tram(10))).expect(0);
+    assert_eq!(known(&sam), 0);
+    assert_eq!(sam.fate("t"), Fate::live());
+}
+
+#[test]
+fn a_rehearsal_and_a_second_round_are_no_second_list() {
+    let sam = Sam::with(tram(1));
+    sam.pass(unlisted(tram(2))).expect(0);
+    assert_eq!(known(&sam), 1);
+    sam.0.run(&["--dry-run"]).expect(0);
+    assert_eq!(known(&sam), 1);
+    sam.pass(tram(3)).expect(0);
+    // A failure that passes within the run: its list is read twice.
+    sam.0.sandbox.fault(Fault::new(Action::status(500)).at(Endpoint::Accounts).times(Times::N(4)));
+    sam.pass(unlisted(tram(4))).expect(0);
+    assert_eq!((known(&sam), sam.asked("provider-consents").len()), (1, 2));
+}
+
+#[test]
+fn rows_are_not_removed_under_a_consent_that_is_not_listed() {
+    let rows = [booked("t", -1, "-100", "TRAM"), booked("u", -1, "-200", "FEE")];
+    let sam = Sam::with(at(1, rows.clone()));
+    let one = || vec![rows[0].clone()];
+    ended(sam.pass(unlisted(at(2, one()))), 0, "unchanged", None);
+    assert_eq!(sam.fate("u"), Fate::live());
+    ended(sam.pass(at(3, one())), 0, "synced", None);
+    assert_eq!(sam.fate("u"), Fate::vanished());
+}
+
+#[test]
+fn one_of_two_consents_that_is_left_out_once_changes_nothing() {
+    let both = |n| two_banks(n, "SESSION_EXPIRED", &[("i1", "ill"), ("w1", "well")]);
+    let sam = Sam::with(two_banks(1, "UPDATED", &[("i1", "ill"), ("w1", "well")]));
+    ended(sam.pass(both(2)), 11, "needs_user", Some("consent_expired"));
+    for n in 3..7 {
+        let mut script = both(n);
+        if n % 2 == 1 {
+            script.consents.remove(0);
+        }
+        ended(sam.pass(script), 11, "needs_user", Some("consent_expired"));
+        assert_eq!(known(&sam), 2);
+    }
+    assert_eq!(sam.live(), ["i1", "w1"]);
+    // Withdrawn for good.
+    for n in [7, 8] {
+        let mut script = both(n);
+        script.consents.remove(0);
+        sam.pass(script);
+    }
+    assert_eq!(known(&sam), 1);
+}
+
+#[test]
+fn a_gap_in_the_list_or_in_the_date_tells_no_step_twice() {
+    let soon = |n| consent_with(tram(n), "sessionExpiryDate", millis(5));
+    let sam = Sam::new();
+    assert_eq!(ends(&sam.pass(soon(1)).expect(0)), 1);
+    for n in 2..10 {
+        let script = match n % 4 {
+            0 => unlisted(tram(n)),
+            2 => tram(n),
+            _ => soon(n),
+        };
+        assert_eq!(ends(&sam.pass(script).expect(0)), 0, "pass {n}");
+        let end = sam.0.text("SELECT expires_at FROM consents_v1");
+        assert!(end.is_some(), "pass {n}: one list without the date says nothing");
+    }
+    sam.pass(tram(11)).expect(0);
+    sam.pass(tram(12)).expect(0);
+    assert_eq!(sam.0.text("SELECT expires_at FROM consents_v1"), None, "two lists agree that there is none");
+    assert_eq!(ends(&sam.pass(soon(13)).expect(0)), 0, "the same date again is no news");
+}
+
+#[test]
+fn a_date_that_moves_a_little_is_told_once_per_step_and_a_renewal_anew() {
+    let sam = Sam::new();
+    let ending = |n, days: i64, more: i64| consent_with(tram(n), "sessionExpiryDate", millis(days) + more);
+    assert_eq!(ends(&sam.pass(ending(1, 10, 0)).expect(0)), 1);
+    for n in 2..6 {
+        // Six hours pass; the date is ten days from then.
+        sam.0.tamper(
+            "UPDATE ts_consents SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', expires_at, '-6 hours'),
+                known_expiry = strftime('%Y-%m-%dT%H:%M:%fZ', known_expiry, '-6 hours'),
+                warned_expiry = strftime('%Y-%m-%dT%H:%M:%fZ', warned_expiry, '-6 hours')",
+        );
+        assert_eq!(ends(&sam.pass(ending(n, 10, 0)).expect(0)), 0, "pass {n}");
+    }
+    for (n, days, told) in [(6, 6, 1), (7, 6, 0), (8, 2, 1), (9, 90, 0), (10, 6, 1), (11, -1, 1), (12, -1, 0)]
+    {
+        assert_eq!(ends(&sam.pass(ending(n, days, 1000 * i64::from(n))).expect(0)), told, "pass {n}");
+    }
 }

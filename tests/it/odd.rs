@@ -160,6 +160,7 @@ fn a_list_that_is_left_out_concludes_nothing() {
             }
             assert_eq!(sam.live(), ["t", "u"], "{place:?}");
             assert_eq!(sam.account(A1, "closed_at"), None);
+            assert_eq!(sam.0.number("SELECT count(*) FROM consents_v1"), 1, "{place:?}");
             // And nothing is in the way of what follows.
             ended(sam.pass(at(6, rows[..1].to_vec())), 0, "synced", None);
             assert_eq!((sam.fate("t"), sam.fate("u")), (Fate::live(), Fate::vanished()), "{place:?}");
@@ -394,6 +395,7 @@ fn a_consent_that_cannot_be_read_is_left_out_and_the_others_are_used() {
         let ran = sam.pass(script).expect(0);
         assert_eq!((ran.total("removed"), warned(&ran).len()), (0, usize::from(n == 2)), "{}", ran.stderr);
     }
+    assert_eq!(sam.0.number("SELECT count(*) FROM consents_v1"), 2);
     assert_eq!(sam.live(), ["o", "t"]);
 }
 

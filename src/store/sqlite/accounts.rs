@@ -1,9 +1,9 @@
-//! Consents and accounts in SQLite, with the ids an account was ever known by. Decides nothing: which
+//! Accounts in SQLite, with the ids an account was ever known by. Decides nothing: which
 //! listed account is which stored one comes from outside.
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params, params};
 
 use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
@@ -11,10 +11,9 @@ use super::runs::unsigned;
 use super::{balances, merge, rows};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
-use crate::domain::consent::Consent;
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS};
-use crate::store::types::{ConsentStep, Identity, Overview, OverviewSaved, StoredAccount};
+use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, closed ones included.
 pub fn load(db: &Connection, connection: i64, now: Timestamp) -> rusqlite::Result<Vec<StoredAccount>> {
@@ -95,7 +94,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAccount> {
     })
 }
 
-/// Writes consents and accounts as listed, joins what turned out to be one, and notes what is missing or closed.
+/// Writes accounts as listed, joins what turned out to be one, and notes what is missing or closed.
 pub fn save(
     db: &Connection,
     run: i64,
@@ -103,7 +102,6 @@ pub fn save(
     overview: &Overview,
     now: Timestamp,
 ) -> rusqlite::Result<OverviewSaved> {
-    save_consents(db, connection, &overview.consents)?;
     supersede(db, connection, overview)?;
     let before = load(db, connection, now)?;
     for merge in &overview.merged {
@@ -165,62 +163,8 @@ fn supersede(db: &Connection, connection: i64, overview: &Overview) -> rusqlite:
 }
 
 /// What of the accounts a reader would notice; that Tink looked again is not news.
-/// Whether a consent's bank was not asked for its data within `rest`; then notes that it is asked now. A consent
-/// that is not stored yet is new, and so is its data.
-pub fn may_ask_bank(
-    db: &Connection,
-    connection: i64,
-    consent: &CredentialsId,
-    now: Timestamp,
-    rest: SignedDuration,
-) -> rusqlite::Result<bool> {
-    let before = now.saturating_sub(rest).unwrap_or(Timestamp::MIN);
-    // A time in the future is that of a clock which was wrong.
-    let noted = db
-        .prepare_cached(
-            "UPDATE ts_consents SET asked_at = ?3
-             WHERE connection = ?1 AND credentials_id = ?2
-               AND (asked_at IS NULL OR asked_at <= ?4 OR asked_at > ?3)",
-        )?
-        .execute(params![connection, consent.as_str(), Millis(now), Millis(before)])?;
-    Ok(noted > 0)
-}
-
 fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
     accounts.iter().map(|a| (Account { last_refreshed: None, ..a.account.clone() }, a.closed)).collect()
-}
-
-fn save_consents(db: &Connection, connection: i64, consents: &[Consent]) -> rusqlite::Result<()> {
-    let ids = |consent: &Consent| json_list(consent.account_ids.iter().map(AccountId::as_str));
-    for consent in consents {
-        // A new date starts the warnings anew.
-        db.prepare_cached(
-            "INSERT INTO ts_consents (connection, credentials_id, provider, status, status_updated, expires_at,
-                                      extendable, error_type, error_reason, account_ids)
-             VALUES (:connection, :id, :provider, :status, :updated, :expires, :extendable, :type, :reason, :accounts)
-             ON CONFLICT (connection, credentials_id) DO UPDATE SET
-                provider = excluded.provider, status = excluded.status, status_updated = excluded.status_updated,
-                warned_days = iif(expires_at IS excluded.expires_at, warned_days, NULL),
-                expires_at = excluded.expires_at, extendable = excluded.extendable,
-                error_type = excluded.error_type, error_reason = excluded.error_reason,
-                account_ids = excluded.account_ids
-             WHERE (provider, status, status_updated, expires_at, extendable, error_type, error_reason, account_ids)
-                IS NOT (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
-                        excluded.extendable, excluded.error_type, excluded.error_reason, excluded.account_ids)",
-        )?
-        .execute(named_params! {
-            ":connection": connection, ":id": consent.credentials_id.as_str(), ":provider": consent.provider,
-            ":status": consent.status, ":updated": consent.status_updated.map(TimeColumn),
-            ":expires": consent.expires_at.map(TimeColumn), ":extendable": consent.extendable,
-            ":type": consent.error_type, ":reason": consent.error_reason, ":accounts": ids(consent),
-        })?;
-    }
-    let named = json_list(consents.iter().map(|c| c.credentials_id.as_str()));
-    db.prepare_cached(
-        "DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))",
-    )?
-    .execute(params![connection, named])?;
-    Ok(())
 }
 
 fn insert(db: &Connection, connection: i64, account: &Account) -> rusqlite::Result<i64> {
@@ -289,27 +233,6 @@ fn update(db: &Connection, key: i64, account: &Account) -> rusqlite::Result<()> 
         ":refreshed": account.last_refreshed.map(TimeColumn),
     })?;
     Ok(())
-}
-
-/// Which of the steps were not warned of yet, remembering them. A consent's steps only go down.
-pub fn warned(
-    db: &Connection,
-    connection: i64,
-    steps: Vec<ConsentStep>,
-) -> rusqlite::Result<Vec<ConsentStep>> {
-    let mut new = Vec::new();
-    for step in steps {
-        let changed = db
-            .prepare_cached(
-                "UPDATE ts_consents SET warned_days = ?3
-                 WHERE connection = ?1 AND credentials_id = ?2 AND (warned_days IS NULL OR warned_days > ?3)",
-            )?
-            .execute(params![connection, step.credentials_id.as_str(), step.days])?;
-        if changed > 0 {
-            new.push(step);
-        }
-    }
-    Ok(new)
 }
 
 const OF_CONNECTION: [(&str, &str); 4] = [

@@ -10,7 +10,7 @@ use super::thread::Context;
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::domain::ids::{ConnectionId, RunId, UserId};
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::types::{ConsentStep, Lease, Outgoing, Record, Removal, RowCommit};
+use crate::store::types::{ConsentWarning, Lease, Outgoing, Record, Removal, RowCommit};
 
 /// So many events of one kind wait at most.
 const MOST: i64 = 10_000;
@@ -101,22 +101,23 @@ fn replaced(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result<i
     Ok(replaced)
 }
 
-/// A consent came to a step of the warnings.
+/// A consent came to a step of the warnings, if it did.
 pub fn consent_ends(
     db: &Connection,
     context: &Context,
     lease: &Lease,
-    step: &ConsentStep,
+    warning: &ConsentWarning,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
+    let Some(due) = warning.due else { return Ok(()) };
     let mut provider =
         db.prepare_cached("SELECT provider FROM ts_consents WHERE connection = ?1 AND credentials_id = ?2")?;
     let provider: Option<String> = provider
-        .query_row(params![lease.connection, step.credentials_id.as_str()], |row| row.get(0))
+        .query_row(params![lease.connection, warning.credentials_id.as_str()], |row| row.get(0))
         .optional()?
         .flatten();
     let details = json!({
-        "credentials_id": step.credentials_id.as_str(), "provider": provider, "days_left": step.days_left,
+        "credentials_id": warning.credentials_id.as_str(), "provider": provider, "days_left": due.days_left,
     });
     note(db, context, HookKind::ConsentSoon, of(lease), at, &details)
 }

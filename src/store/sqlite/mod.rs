@@ -9,6 +9,7 @@ mod accounts;
 mod anomalies;
 mod balances;
 mod codec;
+mod consents;
 mod events;
 pub mod export;
 mod feed;
@@ -38,9 +39,9 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::types::{
-    Asking, Claims, ConsentStep, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, NotedAnomaly, Outgoing,
-    Overview, OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run, RunEnd,
-    RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredRow,
+    Asking, Claims, ConsentWarning, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, NotedAnomaly,
+    Outgoing, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run,
+    RunEnd, RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredConsent, StoredRow,
 };
 use super::{Result, Store};
 use crate::domain::connection::{SourceRow, TinkUser};
@@ -267,26 +268,24 @@ impl Store for SqliteStore {
         self.worker
             .write("write accounts", move |tx, _| {
                 runs::held(tx, &lease)?;
+                consents::save(tx, &lease, &overview)?;
                 Ok(accounts::save(tx, lease.run, lease.connection, &overview, now)?)
             })
             .await
     }
 
-    async fn warned(
-        &self,
-        lease: &Lease,
-        steps: Vec<ConsentStep>,
-        now: Timestamp,
-    ) -> Result<Vec<ConsentStep>> {
+    async fn consents(&self, lease: &Lease) -> Result<Vec<StoredConsent>> {
+        let connection = lease.connection;
+        self.worker.read("read consents", move |db| consents::load(db, connection)).await
+    }
+
+    async fn warned(&self, lease: &Lease, warnings: Vec<ConsentWarning>, now: Timestamp) -> Result<()> {
         let lease = lease.clone();
         self.worker
             .write("remember consent warnings", move |tx, db| {
                 runs::held(tx, &lease)?;
-                let new = accounts::warned(tx, lease.connection, steps)?;
-                for step in &new {
-                    events::consent_ends(tx, db, &lease, step, now)?;
-                }
-                Ok(new)
+                consents::warned(tx, lease.connection, &warnings)?;
+                Ok(warnings.iter().try_for_each(|new| events::consent_ends(tx, db, &lease, new, now))?)
             })
             .await
     }
@@ -353,7 +352,7 @@ impl Store for SqliteStore {
             .write("note what the bank is asked", move |tx, db| {
                 runs::held(tx, &lease)?;
                 // A rehearsal asks nobody.
-                Ok(!db.rehearsal && accounts::may_ask_bank(tx, lease.connection, &consent, now, rest)?)
+                Ok(!db.rehearsal && consents::may_ask_bank(tx, lease.connection, &consent, now, rest)?)
             })
             .await
     }

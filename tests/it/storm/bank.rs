@@ -71,7 +71,7 @@ impl Bank {
             });
         }
         // Days to its end that ask for a warning.
-        sandbox.plan("user-6", |plan| plan.consent(0).expiry = Expiry::Day(i32::try_from(LAST).unwrap() + 6));
+        sandbox.plan("user-6", |plan| plan.consent(0).expiry = Expiry::Day(ends_soon()));
     }
 
     /// Whether this world has no further day.
@@ -178,6 +178,14 @@ impl Bank {
             "postpone connections" => {
                 fault(Fault::new(Action::too_many("3600")).user("user-0").at(Endpoint::Accounts));
             }
+            // A consent that is renewed, or soon ends, is news.
+            "remember consent warnings" => {
+                let (soon, late) = (Expiry::Day(ends_soon()), Expiry::Day(ends_soon() + 60));
+                self.world.sandbox.plan("user-6", |plan| {
+                    let consent = plan.consent(0);
+                    consent.expiry = if consent.expiry == soon { late } else { soon };
+                });
+            }
             "forgive failures" => fault(Fault::new(Action::status(503))),
             "write the audit log" => args = &["--actor", "somebody"],
             _ => {}
@@ -189,6 +197,11 @@ impl Bank {
         }
         died(&ended)
     }
+}
+
+/// A day, as the bank counts them, that lies six days ahead of now.
+fn ends_soon() -> i32 {
+    i32::try_from(LAST).unwrap() + 6
 }
 
 /// Whether a process was killed; if it was not, it must have ended as a pass does.

@@ -7,3 +7,11 @@ CREATE TABLE ts_anomalies (
     told_at    INTEGER NOT NULL,
     PRIMARY KEY (connection, account, kind)
 ) STRICT, WITHOUT ROWID;
+
+-- A consent goes, and so does its date, only after the lists of two runs without it; and what was told of its end is
+-- told again only when the date moves far.
+ALTER TABLE ts_consents ADD COLUMN missing_run INTEGER;
+ALTER TABLE ts_consents ADD COLUMN undated_run INTEGER;
+ALTER TABLE ts_consents ADD COLUMN known_expiry TEXT;
+ALTER TABLE ts_consents ADD COLUMN warned_expiry TEXT;
+UPDATE ts_consents SET known_expiry = expires_at, warned_expiry = iif(warned_days IS NULL, NULL, expires_at);

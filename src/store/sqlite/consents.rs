@@ -1,0 +1,133 @@
+//! Consents in SQLite, with what was told of each. Decides nothing: which consent is gone, and what is to be told,
+//! comes from outside.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, Row, named_params, params};
+
+use super::codec::{self, Millis, TimeColumn, json_list};
+use crate::domain::consent::Consent;
+use crate::domain::ids::{AccountId, CredentialsId};
+use crate::domain::warning::Told;
+use crate::store::types::{ConsentWarning, KeptConsents, Lease, Overview, StoredConsent};
+
+/// All consents of a connection as they were last shown.
+pub fn load(db: &Connection, connection: i64) -> rusqlite::Result<Vec<StoredConsent>> {
+    let mut rows =
+        db.prepare_cached("SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY credentials_id")?;
+    rows.query_map([connection], stored)?.collect()
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<StoredConsent> {
+    let ids: String = row.get("account_ids")?;
+    let ids: Vec<String> =
+        serde_json::from_str(&ids).map_err(|_| codec::corrupt("account_ids is no list".to_owned()))?;
+    let consent = Consent {
+        credentials_id: row.get::<_, String>("credentials_id")?.into(),
+        provider: row.get("provider")?,
+        account_ids: ids.into_iter().map(AccountId::from).collect(),
+        status: row.get("status")?,
+        status_updated: codec::time(row, "status_updated")?,
+        expires_at: codec::time(row, "expires_at")?,
+        extendable: row.get("extendable")?,
+        error_type: row.get("error_type")?,
+        error_reason: row.get("error_reason")?,
+    };
+    Ok(StoredConsent {
+        consent,
+        told: Told { step: row.get("warned_days")?, date: codec::time(row, "warned_expiry")? },
+        known_expiry: codec::time(row, "known_expiry")?,
+        missing_run: row.get("missing_run")?,
+        undated_run: row.get("undated_run")?,
+    })
+}
+
+/// Writes the consents as listed; of the others those that are kept stay, and the rest goes.
+pub fn save(db: &Connection, lease: &Lease, overview: &Overview) -> rusqlite::Result<()> {
+    let Overview { consents, kept, .. } = overview;
+    for consent in consents {
+        write(db, lease, consent, kept)?;
+    }
+    let listed = consents.iter().map(|consent| &consent.credentials_id);
+    let stays = json_list(listed.chain(&kept.unlisted).map(CredentialsId::as_str));
+    db.prepare_cached(
+        "DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))",
+    )?
+    .execute(params![lease.connection, stays])?;
+    if kept.complete {
+        let mut note = db.prepare_cached(
+            "UPDATE ts_consents SET missing_run = ?3
+             WHERE connection = ?1 AND credentials_id = ?2 AND missing_run IS NULL",
+        )?;
+        for id in &kept.unlisted {
+            note.execute(params![lease.connection, id.as_str(), lease.run])?;
+        }
+    }
+    Ok(())
+}
+
+fn write(db: &Connection, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> rusqlite::Result<()> {
+    let undated = kept.undated.contains(&consent.credentials_id).then_some(lease.run);
+    db.prepare_cached(
+        "INSERT INTO ts_consents (connection, credentials_id, provider, status, status_updated, expires_at,
+                                  extendable, error_type, error_reason, account_ids, known_expiry, undated_run)
+         VALUES (:connection, :id, :provider, :status, :updated, :expires, :extendable, :type, :reason, :accounts,
+                 :expires, :undated)
+         ON CONFLICT (connection, credentials_id) DO UPDATE SET
+            provider = excluded.provider, status = excluded.status, status_updated = excluded.status_updated,
+            expires_at = excluded.expires_at, extendable = excluded.extendable,
+            error_type = excluded.error_type, error_reason = excluded.error_reason,
+            account_ids = excluded.account_ids, missing_run = NULL,
+            known_expiry = coalesce(excluded.expires_at, known_expiry),
+            undated_run = iif(excluded.undated_run IS NULL, NULL, coalesce(undated_run, excluded.undated_run))
+         WHERE (provider, status, status_updated, expires_at, extendable, error_type, error_reason, account_ids,
+                missing_run, undated_run IS NULL)
+            IS NOT (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
+                    excluded.extendable, excluded.error_type, excluded.error_reason, excluded.account_ids,
+                    NULL, excluded.undated_run IS NULL)",
+    )?
+    .execute(named_params! {
+        ":connection": lease.connection, ":id": consent.credentials_id.as_str(), ":provider": consent.provider,
+        ":status": consent.status, ":updated": consent.status_updated.map(TimeColumn),
+        ":expires": consent.expires_at.map(TimeColumn), ":extendable": consent.extendable,
+        ":type": consent.error_type, ":reason": consent.error_reason, ":undated": undated,
+        ":accounts": json_list(consent.account_ids.iter().map(AccountId::as_str)),
+    })?;
+    Ok(())
+}
+
+/// Remembers what has been told of these consents.
+pub fn warned(db: &Connection, connection: i64, warnings: &[ConsentWarning]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(
+        "UPDATE ts_consents SET warned_days = ?3, warned_expiry = ?4 WHERE connection = ?1 AND credentials_id = ?2",
+    )?;
+    for ConsentWarning { credentials_id, told, .. } in warnings {
+        statement.execute(params![
+            connection,
+            credentials_id.as_str(),
+            told.step,
+            told.date.map(TimeColumn)
+        ])?;
+    }
+    Ok(())
+}
+
+/// Whether a consent's bank was not asked for its data within `rest`; then notes that it is asked now. A consent
+/// that is not stored yet is new, and so is its data.
+pub fn may_ask_bank(
+    db: &Connection,
+    connection: i64,
+    consent: &CredentialsId,
+    now: Timestamp,
+    rest: SignedDuration,
+) -> rusqlite::Result<bool> {
+    let before = now.saturating_sub(rest).unwrap_or(Timestamp::MIN);
+    // A time in the future is that of a clock which was wrong.
+    let noted = db
+        .prepare_cached(
+            "UPDATE ts_consents SET asked_at = ?3
+             WHERE connection = ?1 AND credentials_id = ?2
+               AND (asked_at IS NULL OR asked_at <= ?4 OR asked_at > ?3)",
+        )?
+        .execute(params![connection, consent.as_str(), Millis(now), Millis(before)])?;
+    Ok(noted > 0)
+}

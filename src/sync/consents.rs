@@ -1,0 +1,147 @@
+//! The consents of a pass: as listed, and as far as they are not listed, as known. Nothing is concluded from one list:
+//! a consent goes only after two lists without it, its date only after two that show none, and a list that is not
+//! complete says nothing about what is not there. And the warnings of their end.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::connection::{Story, Trouble};
+use super::fresh_link;
+use super::freshen::freshen;
+use crate::domain::consent::{Consent, Health};
+use crate::domain::event::Event;
+use crate::domain::ids::CredentialsId;
+use crate::store::{ConsentWarning, KeptConsents, Overview, Store, StoredConsent};
+use crate::tink::Listed;
+
+/// A status that Tink does not have: not listed, for the first time.
+const UNLISTED: &str = "UNLISTED";
+
+/// The consents of a connection in this pass.
+#[derive(Debug)]
+pub struct Consents {
+    /// Those to judge by: as listed, and those that are kept although they are not.
+    pub all: Vec<Consent>,
+    /// Those that are listed: which accounts there are is judged by both lists as they are.
+    pub listed: Vec<Consent>,
+    /// The list was complete.
+    pub complete: bool,
+    kept: KeptConsents,
+    stored: Vec<StoredConsent>,
+}
+
+/// Reads the list, after Tink was asked for what is old, and compares it with what is known.
+///
+/// # Errors
+/// [`Trouble`]: the call failed, or the store.
+pub async fn read<S: Store>(story: &Story<'_, S>) -> Result<Consents, Trouble> {
+    let mut list = fresh_link::wait(story, story.session.consent_list().await?).await?;
+    if let Some(rules) = &story.ctx.options.freshen {
+        list = freshen(story, list, rules).await?;
+    }
+    let lease = &story.claim.lease;
+    let stored = story.ctx.store.consents(lease).await?;
+    Ok(Consents::of(list, stored, lease.run, story.now()))
+}
+
+impl Consents {
+    /// What follows from a list in the run of this key.
+    fn of(list: Listed<Consent>, stored: Vec<StoredConsent>, run: i64, now: Timestamp) -> Self {
+        let Listed { items: mut listed, complete } = list;
+        let first = |before: Option<i64>| before.is_none_or(|before| before == run);
+        let mut kept = KeptConsents { complete, ..KeptConsents::default() };
+        for consent in listed.iter_mut().filter(|consent| consent.expires_at.is_none()) {
+            let known = stored.iter().find(|known| known.consent.credentials_id == consent.credentials_id);
+            if let Some(known) =
+                known.filter(|known| known.consent.expires_at.is_some() && first(known.undated_run))
+            {
+                consent.expires_at = known.consent.expires_at;
+                kept.undated.push(consent.credentials_id.clone());
+            }
+        }
+        let mut all = listed.clone();
+        let ids: HashSet<&CredentialsId> = listed.iter().map(|consent| &consent.credentials_id).collect();
+        let is_known = |id: &CredentialsId| stored.iter().any(|known| known.consent.credentials_id == *id);
+        // The user has connected the bank anew: that is more than a list with a gap.
+        let is_replaced = |gone: &Consent| {
+            let new = listed.iter().filter(|consent| !is_known(&consent.credentials_id));
+            let mut healthy = new.filter(|consent| consent.health(now) == Health::Healthy);
+            gone.provider.is_some() && healthy.any(|consent| consent.provider == gone.provider)
+        };
+        for known in stored.iter().filter(|known| !ids.contains(&known.consent.credentials_id)) {
+            let is_gone = !first(known.missing_run) || is_replaced(&known.consent);
+            if !complete || !is_gone {
+                kept.unlisted.push(known.consent.credentials_id.clone());
+                all.push(doubted(known.consent.clone(), now));
+            }
+        }
+        Self { all, listed, complete, kept, stored }
+    }
+
+    /// Puts them into what is written before any walk.
+    pub fn fill(&self, overview: &mut Overview) {
+        overview.consents.clone_from(&self.listed);
+        overview.kept = self.kept.clone();
+    }
+
+    /// The warnings that are due, and what has been told after them.
+    fn warnings(&self, now: Timestamp, steps: &[i64]) -> Vec<ConsentWarning> {
+        let is_shown = |consent: &&Consent| !self.kept.undated.contains(&consent.credentials_id);
+        let mut warnings = Vec::new();
+        for consent in self.listed.iter().filter(is_shown) {
+            let Some(end) = consent.expires_at else { continue };
+            let known =
+                self.stored.iter().find(|known| known.consent.credentials_id == consent.credentials_id);
+            let before = known.map(|known| known.told).unwrap_or_default();
+            let (told, due) = before.next(end, known.and_then(|known| known.known_expiry), now, steps);
+            if told != before {
+                warnings.push(ConsentWarning { credentials_id: consent.credentials_id.clone(), told, due });
+            }
+        }
+        warnings
+    }
+}
+
+/// A consent that is not listed, for the first time: what was told of it stands, but it is no proof that its accounts
+/// are well.
+fn doubted(consent: Consent, now: Timestamp) -> Consent {
+    if consent.health(now) != Health::Healthy {
+        return consent;
+    }
+    Consent { status: UNLISTED.to_owned(), status_updated: Some(now), ..consent }
+}
+
+/// Warns once for each step of `consent.warn`, and once when a consent has expired; not of those whose accounts a
+/// healthy one serves.
+///
+/// # Errors
+/// [`Trouble`]: the store failed.
+pub async fn warn<S: Store>(
+    story: &Story<'_, S>,
+    consents: &Consents,
+    superseded: &[CredentialsId],
+) -> Result<(), Trouble> {
+    let (ctx, claim) = (story.ctx, story.claim);
+    let mut warnings = consents.warnings(story.now(), &ctx.options.consent_warn);
+    warnings.retain(|warning| !superseded.contains(&warning.credentials_id));
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    ctx.store.warned(&claim.lease, warnings.clone(), story.now()).await?;
+    for ConsentWarning { credentials_id, due, .. } in warnings {
+        let Some(due) = due else { continue };
+        let consent = consents.listed.iter().find(|consent| consent.credentials_id == credentials_id);
+        (ctx.tell)(&Event::ConsentEnds {
+            connection_id: claim.lease.connection_id.clone(),
+            user_id: claim.user_id.clone(),
+            provider: consent.and_then(|consent| consent.provider.clone()),
+            days_left: due.days_left,
+            credentials_id,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
