@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 47] = [
+pub const STEPS: [&str; 48] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -51,6 +51,7 @@ pub const STEPS: [&str; 47] = [
     "rewrite the store",
     "empty the log",
     "retry the quarantine",
+    "drop from the quarantine",
     "begin the link",
     "end the link",
     "seal tokens anew",

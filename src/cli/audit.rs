@@ -14,7 +14,7 @@ use crate::store::sqlite::source::parse_time;
 const SHOWN: u32 = 50;
 
 /// The acts that this release writes.
-const ACTIONS: [&str; 13] = [
+const ACTIONS: [&str; 14] = [
     "balance.accepted",
     "connection.created",
     "connection.disabled",
@@ -23,6 +23,7 @@ const ACTIONS: [&str; 13] = [
     "connection.imported",
     "connection.linked",
     "connection.renewed",
+    "quarantine.dropped",
     "quarantine.retried",
     "sync.requested",
     "token.refresh_failed",

@@ -1,4 +1,4 @@
-//! `tink-sync quarantine`: records that could not be read, and reading them once more with this release.
+//! `tink-sync quarantine`: records that could not be read, reading them once more with this release, dropping them.
 //! Shows nobody's data unless that is asked for, and asks nobody at Tink.
 
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::quarantine::{Reread, Rereading};
-use crate::store::sqlite::reads::{self, Quarantined};
+use crate::store::sqlite::reads::{self, NotKept, Quarantined};
 use crate::store::{FetchedRow, StoreError};
 use crate::sync::reconcile;
 use crate::tink;
@@ -19,7 +19,7 @@ use crate::tink;
 /// Arguments of `quarantine`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync quarantine list\n  tink-sync quarantine retry          after an upgrade that can read more"
+    after_help = "Examples:\n  tink-sync quarantine list\n  tink-sync quarantine retry                      after an upgrade that can read more\n  tink-sync quarantine drop --connection c-17     what nobody can use"
 )]
 pub struct Args {
     /// What to do
@@ -57,9 +57,28 @@ pub enum Action {
         #[command(flatten)]
         who: ActorArgs,
     },
+    /// Drop records that nobody will ever read
+    #[command(
+        group = clap::ArgGroup::new("which").required(true),
+        after_help = "Examples:\n  tink-sync quarantine list --raw --connection c-17    look first: dropped is gone\n  tink-sync quarantine drop --connection c-17\n  tink-sync quarantine drop --connection c-17 --transaction 4f2a…\n  tink-sync quarantine drop --all --actor jane --ip 203.0.113.7\n\nWhat Tink still lists comes back with the next pass that reads its date. A\nconnection on which a run is at work is left alone (10)."
+    )]
+    Drop {
+        /// Those of these connections
+        #[arg(long, value_name = "ID", num_args = 1.., group = "which")]
+        connection: Vec<String>,
+        /// Those of all connections
+        #[arg(long, group = "which")]
+        all: bool,
+        /// Of these only the ones with these ids of Tink's
+        #[arg(long, value_name = "ID", num_args = 1.., requires = "connection")]
+        transaction: Vec<String>,
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
+    },
 }
 
-/// Lists the quarantine or reads it once more.
+/// Lists the quarantine, reads it once more or drops of it.
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
@@ -71,13 +90,28 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
                 Format::Human if !env.store_path()?.exists() => {
                     table::print(&table::no_store(&env.store_path()?))?;
                 }
-                Format::Human => table::print(&listing(&records, env.color))?,
-                Format::Json => records.iter().try_for_each(|record| table::print_json(&json!(record)))?,
+                Format::Human => {
+                    let rest = reads::not_kept(&env.store_path()?, &connection)?;
+                    table::print(&listing(&records, &rest, env.color))?;
+                }
+                Format::Json => list_json(env, &records, &connection)?,
             }
             Ok(Exit::Success)
         }
         Action::Retry { connection, who } => retry(env, &connection, &who),
+        Action::Drop { connection, all: _, transaction, who } => {
+            drop_of(env, &connection, &transaction, &who)
+        }
     }
+}
+
+fn list_json(env: &Environment, records: &[Quarantined], connections: &[String]) -> Result<(), Failure> {
+    records.iter().try_for_each(|record| table::print_json(&json!(record)))?;
+    if !env.store_path()?.exists() {
+        return Ok(());
+    }
+    let rest = reads::not_kept(&env.store_path()?, connections)?;
+    rest.iter().try_for_each(|rest| table::print_json(&json!(rest)))
 }
 
 /// The records of these connections, all of which must be known.
@@ -98,7 +132,7 @@ fn records(env: &Environment, connections: &[String], raw: bool) -> Result<Vec<Q
     if known.is_empty() { Ok(Vec::new()) } else { Ok(reads::quarantine(&path, connections, raw)?) }
 }
 
-fn listing(records: &[Quarantined], color: bool) -> String {
+fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
     if records.is_empty() {
         return "The quarantine is empty: every record could be read.\n".to_owned();
     }
@@ -116,6 +150,11 @@ fn listing(records: &[Quarantined], color: bool) -> String {
     };
     let lines: Vec<Line> = records.iter().map(line).collect();
     let mut text = table::table(&["CONNECTION", "SINCE (UTC)", "RUN"], &lines, color);
+    for NotKept { connection_id, account_id, not_kept } in rest {
+        let more =
+            format!("{not_kept} more of connection {connection_id}, account {account_id}, are only counted.");
+        text.push_str(&table::wrap(&more, 0));
+    }
     // As they are, each on a line of its own: to be copied.
     for raw in records.iter().filter_map(|record| record.raw.as_deref()) {
         text.push_str(&table::clean(raw));
@@ -124,16 +163,24 @@ fn listing(records: &[Quarantined], color: bool) -> String {
     text
 }
 
-fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<Exit, Failure> {
+/// The connections that have records, of those named or of all; if there are none, that is told.
+fn concerned(env: &Environment, connections: &[String], otherwise: &str) -> Result<Vec<String>, Failure> {
     let records = records(env, connections, false)?;
     if !env.store_path()?.exists() {
         table::print(&table::no_store(&env.store_path()?))?;
-        return Ok(Exit::Success);
+        return Ok(Vec::new());
     }
-    let mut ids: Vec<&str> = records.iter().map(|record| record.connection_id.as_str()).collect();
+    let mut ids: Vec<String> = records.into_iter().map(|record| record.connection_id).collect();
     ids.dedup();
     if ids.is_empty() {
-        table::print("The quarantine is empty: there is nothing to read once more.\n")?;
+        table::print(&format!("The quarantine is empty: {otherwise}.\n"))?;
+    }
+    Ok(ids)
+}
+
+fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<Exit, Failure> {
+    let ids = concerned(env, connections, "there is nothing to read once more")?;
+    if ids.is_empty() {
         return Ok(Exit::Success);
     }
     let keep_raw = env.settings.sync.keep_raw.is_some();
@@ -146,7 +193,7 @@ fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<E
     };
     let mut tables = OwnTables::open(&env.store_path()?, env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
-    for id in ids {
+    for id in &ids {
         let user = reads::user_of(&env.store_path()?, id)?;
         let row = actor.row(env.clock.now(), "quarantine.retried");
         let audit = AuditRow { connection_id: Some(id), user_id: user.as_deref(), ..row };
@@ -154,15 +201,45 @@ fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<E
         if reread.is_none() {
             exit = Exit::Incomplete;
         }
-        table::print(&told(id, reread))?;
+        table::print(&reread.map_or_else(|| at_work(id), |reread| told(id, reread)))?;
     }
     Ok(exit)
 }
 
-fn told(id: &str, reread: Option<Reread>) -> String {
-    let Some(reread) = reread else {
-        return format!("Connection {id}: a run is at work on it; repeat this when it has ended.\n");
-    };
+fn drop_of(
+    env: &Environment,
+    connections: &[String],
+    transactions: &[String],
+    who: &ActorArgs,
+) -> Result<Exit, Failure> {
+    let ids = concerned(env, connections, "there is nothing to drop")?;
+    if ids.is_empty() {
+        return Ok(Exit::Success);
+    }
+    let mut tables = OwnTables::open(&env.store_path()?, env.clock.now())?;
+    let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
+    for id in &ids {
+        let user = reads::user_of(&env.store_path()?, id)?;
+        let row = actor.row(env.clock.now(), "quarantine.dropped");
+        let audit = AuditRow { connection_id: Some(id), user_id: user.as_deref(), ..row };
+        let dropped = tables.drop_quarantined(id, transactions, &audit)?;
+        if dropped.is_none() {
+            exit = Exit::Incomplete;
+        }
+        let done = |records: u64| {
+            let records = table::count(usize::try_from(records).unwrap_or(usize::MAX), "record");
+            format!("Connection {id}: {records} dropped.\n")
+        };
+        table::print(&dropped.map_or_else(|| at_work(id), done))?;
+    }
+    Ok(exit)
+}
+
+fn at_work(id: &str) -> String {
+    format!("Connection {id}: a run is at work on it; repeat this when it has ended.\n")
+}
+
+fn told(id: &str, reread: Reread) -> String {
     let parts = [
         (reread.added, "added"),
         (reread.updated, "updated"),

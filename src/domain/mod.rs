@@ -12,5 +12,6 @@ pub mod ids;
 pub mod outcome;
 pub mod total;
 pub mod transaction;
+pub mod unreadable;
 pub mod warning;
 pub mod window;

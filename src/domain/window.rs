@@ -95,6 +95,13 @@ impl Window {
     }
 }
 
+impl Window {
+    /// The first date that lies well inside; none is the beginning.
+    pub fn well_inside_from(&self) -> Option<Date> {
+        self.from.map(|from| shift(from, REMOVAL_MARGIN_DAYS))
+    }
+}
+
 /// `date` moved by `days`, held at the ends of the calendar.
 pub fn shift(date: Date, days: i64) -> Date {
     let span: Span = days.clamp(-4_000_000, 4_000_000).days();

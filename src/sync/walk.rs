@@ -17,10 +17,11 @@ use crate::domain::account::Account;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
 use crate::domain::transaction::{Status, Transaction};
+use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Deep, Window, WindowInput};
 use crate::store::{
-    FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store, StoredAccount, StoredRow,
-    Unreadable,
+    Covered, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store, StoredAccount,
+    StoredRow,
 };
 use crate::tink::{self, Endpoint, ErrorKind, Record};
 
@@ -92,12 +93,12 @@ impl Gathered {
         for record in records {
             match record {
                 Record::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
-                Record::Unreadable { id, reason, raw } => {
-                    match &id {
+                Record::Unreadable(record) => {
+                    match &record.id {
                         Some(id) => drop(self.ids.entry(id.clone()).or_default()),
                         None => self.unnamed = true,
                     }
-                    self.unreadable.push(Unreadable { id, reason, raw });
+                    self.unreadable.push(record);
                 }
             }
         }
@@ -188,6 +189,7 @@ impl<S: Store> Walk<'_, S> {
         let window = self.window();
         let mut gathered = self.read(&window, Gathered::default()).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
+        commit.covered = self.covered(&window, &gathered);
         if gathered.partial || gathered.is_illegible() {
             self.commit(commit).await?;
             return Ok(self.at_rest());
@@ -342,6 +344,7 @@ impl<S: Store> Walk<'_, S> {
             changes,
             unreadable: mem::take(&mut gathered.unreadable),
             readable: ids,
+            covered: None,
             seal: None,
             now: self.story.now(),
         };
@@ -353,7 +356,8 @@ impl<S: Store> Walk<'_, S> {
     }
 
     async fn commit(&self, commit: RowCommit) -> Result<(), Trouble> {
-        if commit.changes.is_empty() && commit.unreadable.is_empty() && commit.seal.is_none() {
+        let is_end = commit.seal.is_some() || commit.covered.is_some();
+        if commit.changes.is_empty() && commit.unreadable.is_empty() && !is_end {
             return Ok(());
         }
         let changed = commit.changes.counts();
@@ -367,6 +371,23 @@ impl<S: Store> Walk<'_, S> {
             self.story.quarantined(reason, quarantined);
         }
         Ok(())
+    }
+
+    /// The dates of which a record in quarantine that was not listed is gone. After a re-consent nothing is said
+    /// about what is older than all that was listed.
+    fn covered(&self, window: &Window, gathered: &Gathered) -> Option<Covered> {
+        let oldest = gathered.dates.map(|(oldest, _)| oldest);
+        let is_empty = gathered.ids.is_empty() && !gathered.unnamed;
+        if !self.healthy || gathered.partial || is_empty {
+            return None;
+        }
+        let from = window.well_inside_from();
+        let from = match oldest {
+            _ if !self.account.repairing => from,
+            None => return None,
+            Some(oldest) => from.max(Some(oldest)),
+        };
+        Some(Covered { from, to: window.to })
     }
 
     /// The live rows of the window.

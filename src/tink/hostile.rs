@@ -55,7 +55,7 @@ impl Answer {
                 let page = wire::transactions(bytes, &AccountId::from("a".to_owned()), true)?;
                 let rows = page.rows.into_iter().filter_map(|record| match record {
                     wire::Record::Row { transaction, .. } => Some(transaction.money),
-                    wire::Record::Unreadable { .. } => None,
+                    wire::Record::Unreadable(_) => None,
                 });
                 Ok(rows.collect())
             }

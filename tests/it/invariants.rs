@@ -126,6 +126,7 @@ fn commit(account: i64) -> RowCommit {
         changes: ChangeSet { insert: vec![row("t-1"), row("t-2")], ..ChangeSet::default() },
         unreadable: Vec::new(),
         readable: Vec::new(),
+        covered: None,
         seal: Some(seal),
         now: now(),
     }

@@ -22,6 +22,7 @@ mod consents;
 mod days;
 mod documents;
 mod dry_run;
+mod emptying;
 mod export;
 mod faults;
 mod feed;

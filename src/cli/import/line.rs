@@ -72,7 +72,7 @@ pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let (account, record) =
         kept::transaction(&raw, account.as_ref(), keep_raw).map_err(|problem| format!("raw: {problem}"))?;
     match record {
-        Record::Unreadable { reason, .. } => Err(format!("raw: {reason}")),
+        Record::Unreadable(record) => Err(format!("raw: {}", record.reason)),
         Record::Row { transaction, raw, .. } => {
             let id = fields.text("transaction_id")?;
             if id.is_some_and(|id| id != transaction.id.as_str()) {

@@ -338,6 +338,7 @@ impl<'a> Importer<'a> {
             changes: ChangeSet { insert: rows, ..ChangeSet::default() },
             unreadable: Vec::new(),
             readable: Vec::new(),
+            covered: None,
             seal: None,
             now: self.now,
         };

@@ -1,16 +1,20 @@
-//! Reading records of the quarantine once more, each connection in one transaction in which no run can hold
-//! it. How a record is read and what follows from it comes from outside.
+//! The quarantine at an operator's hand: reading its records once more, or dropping them, each connection in one
+//! transaction in which no run can hold it. How a record is read and what follows from it comes from outside.
+
+mod pass;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::codec::{IdColumn, Millis};
+use super::codec::{IdColumn, Millis, json_list};
 use super::own::{AuditRow, OwnTables, note};
 use super::thread::Context;
 use super::{Fail, rows, runs};
 use crate::domain::ids::{AccountId, TransactionId};
 use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, RowQuery, StoredRow};
+
+pub(super) use pass::apply;
 
 /// So many records are read at once.
 const CHUNK: u32 = 250;
@@ -76,9 +80,7 @@ impl OwnTables {
         audit: &AuditRow<'_>,
     ) -> Result<Option<Reread>> {
         self.db.write("retry the quarantine", |db, context| {
-            let sql = "SELECT key FROM ts_connections WHERE connection_id = ?1";
-            let key = db.query_row(sql, [connection_id], |row| row.get(0)).optional()?;
-            let Some(key) = key else { return Ok(Some(Reread::default())) };
+            let Some(key) = key_of(db, connection_id)? else { return Ok(Some(Reread::default())) };
             if is_held(db, context, key, audit.at)? {
                 return Ok(None);
             }
@@ -98,6 +100,40 @@ impl OwnTables {
             Ok(Some(sum))
         })
     }
+
+    /// Drops the records of a connection: all of them, or those with these ids of Tink's. Returns how many; `None` if
+    /// a run is at work on the connection. Audited if there was one.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written; then nothing has changed.
+    pub fn drop_quarantined(
+        &mut self,
+        connection_id: &str,
+        transactions: &[String],
+        audit: &AuditRow<'_>,
+    ) -> Result<Option<u64>> {
+        self.db.write("drop from the quarantine", |db, context| {
+            let Some(key) = key_of(db, connection_id)? else { return Ok(Some(0)) };
+            if is_held(db, context, key, audit.at)? {
+                return Ok(None);
+            }
+            let ids = json_list(transactions.iter().map(String::as_str));
+            let dropped = db.execute(
+                "DELETE FROM ts_quarantine WHERE account IN (SELECT key FROM ts_accounts WHERE connection = ?1)
+                    AND (?2 OR transaction_id IN (SELECT value FROM json_each(?3)))",
+                params![key, transactions.is_empty(), ids],
+            )?;
+            if dropped > 0 {
+                note(db, &AuditRow { details: Some(&format!("{dropped} dropped")), ..*audit })?;
+            }
+            Ok(Some(dropped as u64))
+        })
+    }
+}
+
+fn key_of(db: &Connection, connection_id: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT key FROM ts_connections WHERE connection_id = ?1";
+    db.query_row(sql, [connection_id], |row| row.get(0)).optional()
 }
 
 /// Whether a run that lives is at work on it.
@@ -139,7 +175,9 @@ fn account(
         sum.waiting += runs::unsigned(db.query_row(sql, [owner.key], |row| row.get(0))?);
         return Ok(());
     }
-    let mut runs = db.prepare("SELECT DISTINCT run FROM ts_quarantine WHERE account = ?1 ORDER BY run")?;
+    let mut runs = db.prepare(
+        "SELECT DISTINCT coalesce(seen_run, run) FROM ts_quarantine WHERE account = ?1 AND raw <> '' ORDER BY 1",
+    )?;
     let runs: Vec<i64> = runs.query_map([owner.key], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     for run in runs {
         let mut last = 0;
@@ -156,7 +194,7 @@ fn account(
 fn chunk(db: &Connection, account: i64, run: i64, after: i64) -> rusqlite::Result<Vec<Kept>> {
     let mut chunk = db.prepare_cached(
         "SELECT key, transaction_id, raw FROM ts_quarantine
-         WHERE account = ?1 AND run = ?2 AND key > ?3 ORDER BY key LIMIT ?4",
+         WHERE account = ?1 AND coalesce(seen_run, run) = ?2 AND raw <> '' AND key > ?3 ORDER BY key LIMIT ?4",
     )?;
     let kept = |row: &Row<'_>| {
         let id: Option<String> = row.get(1)?;
@@ -238,6 +276,7 @@ fn store(
         changes,
         unreadable: Vec::new(),
         readable: ids,
+        covered: None,
         seal: None,
         now,
     };

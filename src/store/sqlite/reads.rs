@@ -21,7 +21,7 @@ pub use audit::{AuditQuery, Audited, audit, audited_actions};
 pub use balances::{AccountProof, balance_differences, balance_proofs};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
 pub use known::{Holder, KnownConnection, State, overlay};
-pub use quarantine::{Quarantined, quarantine, user_of};
+pub use quarantine::{NotKept, Quarantined, not_kept, quarantine, user_of};
 
 /// Every mirrored connection, by id. Whoever is held by a run that died is free.
 ///

@@ -6,12 +6,9 @@ use rusqlite::{Connection, Statement, ToSql, named_params, params};
 
 use super::balances::{self, Changes};
 use super::codec::{self, DateColumn, IdColumn, Millis, TimeColumn};
-use super::runs::unsigned;
-use crate::domain::ids::TransactionId;
+use super::quarantine;
 use crate::domain::transaction::{Status, Transaction};
-use crate::store::types::{
-    FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, StoredRow, Unreadable,
-};
+use crate::store::types::{FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, StoredRow};
 
 /// Loads whole rows of one account.
 pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result<Vec<StoredRow>> {
@@ -128,11 +125,7 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
         db.prepare_cached("UPDATE ts_transactions SET missed = missed + 1 WHERE key = ?1")?
             .execute([*key])?;
     }
-    release(db, commit.account, &commit.readable)?;
-    let mut new = 0;
-    for record in &commit.unreadable {
-        new += quarantine(db, run, commit, record)?;
-    }
+    let new = quarantine::apply(db, run, commit)?;
     if let Some(proof) = &commit.seal {
         seal(db, commit.account, proof)?;
         balances::catch_up(db, commit.account)?;
@@ -291,49 +284,6 @@ impl Writer<'_> {
             .execute(params![key, raw.as_ref(), Millis(self.commit.now)])?;
         Ok(())
     }
-}
-
-/// Takes records out of quarantine that were read well this time.
-fn release(db: &Connection, account: i64, ids: &[TransactionId]) -> rusqlite::Result<()> {
-    let any: i64 = db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM ts_quarantine WHERE account = ?1)")?
-        .query_row([account], |row| row.get(0))?;
-    if any == 0 {
-        return Ok(());
-    }
-    for id in ids {
-        db.prepare_cached("DELETE FROM ts_quarantine WHERE account = ?1 AND fingerprint = ?2")?
-            .execute(params![account, fingerprint_of_id(id)])?;
-    }
-    Ok(())
-}
-
-fn fingerprint_of_id(id: &TransactionId) -> String {
-    format!("id:{id}")
-}
-
-/// Puts a record into quarantine; returns 1 if it was not there.
-fn quarantine(db: &Connection, run: i64, commit: &RowCommit, record: &Unreadable) -> rusqlite::Result<u64> {
-    let fingerprint = record.id.as_ref().map_or_else(|| format!("raw:{}", record.raw), fingerprint_of_id);
-    let before: i64 = db
-        .prepare_cached("SELECT count(*) FROM ts_quarantine WHERE account = ?1 AND fingerprint = ?2")?
-        .query_row(params![commit.account, fingerprint], |row| row.get(0))?;
-    db.prepare_cached(
-        "INSERT INTO ts_quarantine (account, fingerprint, transaction_id, reason, raw, first_seen_at, run)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (account, fingerprint) DO UPDATE SET reason = excluded.reason, raw = excluded.raw
-         WHERE (reason, raw) IS NOT (excluded.reason, excluded.raw)",
-    )?
-    .execute(params![
-        commit.account,
-        fingerprint,
-        record.id.as_ref().map(TransactionId::as_str),
-        record.reason,
-        record.raw,
-        Millis(commit.now),
-        run
-    ])?;
-    Ok(unsigned(1 - before))
 }
 
 /// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh

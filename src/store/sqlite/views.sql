@@ -139,7 +139,8 @@ SELECT c.connection_id, coalesce(a.merged_id, a.account_id) AS account_id, q.tra
 FROM ts_quarantine q
 JOIN ts_accounts a ON a.key = q.account
 JOIN ts_connections c ON c.key = a.connection
-LEFT JOIN ts_runs r ON r.key = q.run;
+LEFT JOIN ts_runs r ON r.key = q.run
+WHERE q.raw <> '';
 
 CREATE VIEW audit_v1 AS
 SELECT strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at, actor, ip, action,

@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Counts;
 use crate::domain::transaction::{Status, Transaction};
+use crate::domain::unreadable::Unreadable;
 use crate::domain::window::Window;
 
 /// A row as stored.
@@ -121,15 +122,13 @@ impl ChangeSet {
     }
 }
 
-/// A record that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Tink's id, if that much could be read.
-    pub id: Option<TransactionId>,
-    /// What is wrong with it.
-    pub reason: String,
-    /// The record as sent.
-    pub raw: String,
+/// The dates that a complete walk has covered: a record in quarantine of such a date that it did not list is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// The first; none is the beginning.
+    pub from: Option<Date>,
+    /// The last.
+    pub to: Date,
 }
 
 /// What a complete walk proves; committed with the last rows of it.
@@ -173,6 +172,8 @@ pub struct RowCommit {
     pub unreadable: Vec<Unreadable>,
     /// Ids that were read well and leave the quarantine.
     pub readable: Vec<TransactionId>,
+    /// At the end of a complete walk: which dates leave the quarantine if they were not listed.
+    pub covered: Option<Covered>,
     /// The end of a complete walk.
     pub seal: Option<Seal>,
     /// Now.

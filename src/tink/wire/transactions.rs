@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
+
 use super::date::date;
 use super::{
     List, Object, Page, Raw, Spare, WireMoney, body, decoded, hard_text, id, json_object, listed, object,
@@ -13,6 +16,7 @@ use crate::domain::amount::Money;
 use crate::domain::anomaly::Anomalies;
 use crate::domain::ids::{AccountId, TransactionId};
 use crate::domain::transaction::{Status, Transaction};
+use crate::domain::unreadable::Unreadable;
 
 /// How much of an unreadable record is kept, in bytes.
 const MAX_RAW: usize = 64 * 1024;
@@ -31,14 +35,7 @@ pub enum Record {
         size: usize,
     },
     /// A record that is no transaction one could store.
-    Unreadable {
-        /// Its id, if that could be read.
-        id: Option<TransactionId>,
-        /// What is wrong with it, without values.
-        reason: String,
-        /// Its JSON as sent, at most 64 KiB.
-        raw: String,
-    },
+    Unreadable(Unreadable),
 }
 
 impl Record {
@@ -46,7 +43,7 @@ impl Record {
     pub(in crate::tink) fn id(&self) -> Option<&TransactionId> {
         match self {
             Self::Row { transaction, .. } => Some(&transaction.id),
-            Self::Unreadable { id, .. } => id.as_ref(),
+            Self::Unreadable(record) => record.id.as_ref(),
         }
     }
 }
@@ -56,9 +53,7 @@ impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row { transaction, .. } => f.debug_tuple("Row").field(&transaction.id).finish(),
-            Self::Unreadable { id, reason, .. } => {
-                f.debug_tuple("Unreadable").field(id).field(reason).finish()
-            }
+            Self::Unreadable(record) => record.fmt(f),
         }
     }
 }
@@ -186,15 +181,41 @@ fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool, anomalies: &mut Ano
             anomalies.merge(own);
             Record::Row { transaction, raw: keep_raw.then(|| raw.get().into()), size: raw.get().len() }
         }
-        Err(reason) => {
-            // What else is odd about it is not stored, so it is not told either.
-            let found =
-                object::<WireTransaction<'_>>(raw, &mut own).ok().and_then(|wire| id(wire.id, "id").ok());
-            let end = raw.get().floor_char_boundary(MAX_RAW);
-            let raw = raw.get().get(..end).unwrap_or_default().to_owned();
-            Record::Unreadable { id: found.map(TransactionId::from), reason, raw }
-        }
+        Err(reason) => Record::Unreadable(unreadable(raw, reason)),
     }
+}
+
+/// What is kept of a record that cannot be read. What else is odd about it is not stored, so it is not told either.
+fn unreadable(raw: Raw<'_>, reason: String) -> Unreadable {
+    let untold = &mut Anomalies::default();
+    let wire = object::<WireTransaction<'_>>(raw, untold).unwrap_or_default();
+    let booked = wire.dates.as_ref().and_then(|dates| dates.0.booked);
+    let booked_date = soft(booked, "", untold, date);
+    let end = raw.get().floor_char_boundary(MAX_RAW);
+    Unreadable {
+        id: id(wire.id, "id").ok().map(TransactionId::from),
+        reason,
+        raw: raw.get().get(..end).unwrap_or_default().to_owned(),
+        booked_date,
+        likeness: likeness(&wire, booked_date),
+    }
+}
+
+/// What tells a record from others although its id and whatever a bank writes anew have changed: its amount and its
+/// day, and if it has neither, its texts.
+fn likeness(wire: &WireTransaction<'_>, booked_date: Option<Date>) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let money = wire.amount.as_ref().and_then(|amount| amount.0.read().ok());
+    parts.extend(money.map(|money| format!("{} {}", money.amount, money.currency)));
+    parts.extend(booked_date.map(|date| date.to_string()));
+    if parts.is_empty() {
+        let texts = wire.descriptions.as_ref().map(|texts| [texts.0.original, texts.0.display]);
+        let own_id = wire.identifiers.as_ref().and_then(|ids| ids.0.provider_transaction_id);
+        let told = texts.unwrap_or_default().into_iter().chain([own_id, wire.reference]).flatten();
+        parts.extend(told.map(|raw| raw.get().to_owned()));
+    }
+    let digest = Sha256::digest(parts.join("\n"));
+    format!("{digest:x}").get(..32).unwrap_or_default().to_owned()
 }
 
 fn transaction(raw: Raw<'_>, account: &AccountId, anomalies: &mut Anomalies) -> Result<Transaction, String> {

@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 19] = [
+const ELSEWHERE: [&str; 20] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -42,6 +42,7 @@ const ELSEWHERE: [&str; 19] = [
     "empty the log",
     // tests/it/quarantine.rs
     "retry the quarantine",
+    "drop from the quarantine",
     // of older links: tests/it/refresh.rs
     "note the use of a token",
     "write new tokens",

@@ -15,3 +15,13 @@ ALTER TABLE ts_consents ADD COLUMN undated_run INTEGER;
 ALTER TABLE ts_consents ADD COLUMN known_expiry TEXT;
 ALTER TABLE ts_consents ADD COLUMN warned_expiry TEXT;
 UPDATE ts_consents SET known_expiry = expires_at, warned_expiry = iif(warned_days IS NULL, NULL, expires_at);
+
+-- A record in quarantine is known again by its like (what of it seldom changes), leaves when a complete walk that
+-- covers its date does not list it, and is only counted (without its JSON) beyond the first hundred of its account.
+ALTER TABLE ts_quarantine ADD COLUMN booked_date TEXT;
+ALTER TABLE ts_quarantine ADD COLUMN likeness TEXT;
+ALTER TABLE ts_quarantine ADD COLUMN seen_run INTEGER;
+ALTER TABLE ts_quarantine ADD COLUMN missed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX ts_quarantine_like ON ts_quarantine (account, likeness);
+UPDATE ts_quarantine SET booked_date = raw ->> '$.dates.booked'
+WHERE json_valid(raw) AND date(raw ->> '$.dates.booked') = raw ->> '$.dates.booked';

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use crate::store::Result;
 use crate::store::sqlite::codec::json_list;
 use crate::store::sqlite::read;
+use crate::store::sqlite::runs::unsigned;
 
 /// A record that could not be read, with the columns of `quarantine_v1`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -53,6 +54,38 @@ fn quarantined(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
         first_seen_at: row.get("first_seen_at")?,
         run_id: row.get("run_id")?,
         raw: row.get("raw")?,
+    })
+}
+
+/// Records of one account of which only the number is kept.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NotKept {
+    /// Its connection.
+    pub connection_id: String,
+    /// Tink's id of the account.
+    pub account_id: String,
+    /// How many.
+    pub not_kept: u64,
+}
+
+/// What is only counted of the records of these connections (of all, if none is named).
+///
+/// # Errors
+/// As [`crate::store::sqlite::open_reader`].
+pub fn not_kept(path: &Path, connections: &[String]) -> Result<Vec<NotKept>> {
+    read(path, "read the quarantine", |db| {
+        let mut rows = db.prepare(
+            "SELECT c.connection_id, a.account_id, count(*) FROM ts_quarantine q
+             JOIN ts_accounts a ON a.key = q.account JOIN ts_connections c ON c.key = a.connection
+             WHERE q.raw = '' AND (?1 OR c.connection_id IN (SELECT value FROM json_each(?2)))
+             GROUP BY a.key ORDER BY 1, 2",
+        )?;
+        let named = json_list(connections.iter().map(String::as_str));
+        let row = |row: &Row<'_>| {
+            let not_kept = row.get::<_, i64>(2).map(unsigned)?;
+            Ok(NotKept { connection_id: row.get(0)?, account_id: row.get(1)?, not_kept })
+        };
+        rows.query_map(params![connections.is_empty(), named], row)?.collect()
     })
 }
 

@@ -28,13 +28,13 @@ fn with(members: &str) -> String {
 fn row(record: &str) -> Transaction {
     match page(record).remove(0) {
         Record::Row { transaction, .. } => transaction,
-        other @ Record::Unreadable { .. } => panic!("{other:?}"),
+        other @ Record::Unreadable(_) => panic!("{other:?}"),
     }
 }
 
 fn unreadable(record: &str) -> (Option<TransactionId>, String) {
     match page(record).remove(0) {
-        Record::Unreadable { id, reason, .. } => (id, reason),
+        Record::Unreadable(record) => (record.id, record.reason),
         Record::Row { .. } => panic!("was read: {record}"),
     }
 }
@@ -229,7 +229,7 @@ fn an_unreadable_record_harms_no_other_and_its_json_is_kept() {
     let long = with(&format!(r#","status":["{}"]"#, "é".repeat(40_000)));
     let records = page(&format!("{FULL},{long},{}", with("")));
     assert!(matches!(records[0], Record::Row { .. }) && matches!(records[2], Record::Row { .. }));
-    let Record::Unreadable { raw, .. } = &records[1] else { panic!("was read") };
+    let Record::Unreadable(Unreadable { raw, .. }) = &records[1] else { panic!("was read") };
     assert!(raw.len() <= MAX_RAW && raw.len() > MAX_RAW - 4 && long.starts_with(raw.as_str()));
 }
 
