@@ -202,6 +202,14 @@ fn of_connection(event: &Event) {
             "connection {connection_id}: {}; told once a month for each account",
             anomaly.sentence(*times)
         ),
+        Event::BalanceDiffers { .. } | Event::DataStale { .. } => of_accounts(event),
+        _ => {}
+    }
+}
+
+/// Events about the accounts of one connection.
+fn of_accounts(event: &Event) {
+    match event {
         Event::BalanceDiffers { connection_id, user_id, accounts } => record!(
             Severity::Notice,
             message_id = BALANCE_DIFFERS,

@@ -47,11 +47,10 @@ pub enum Hint {
 pub fn verdict(kind: ErrorKind) -> Verdict {
     let failed = |reason, transient, hint| Verdict { outcome: Outcome::Failed, reason, transient, hint };
     match kind {
-        ErrorKind::Network => failed(Reason::Network, true, Hint::MayBeAway),
+        // Something in between that answers is no trouble of anybody's bank: it is the network's.
+        ErrorKind::Network | ErrorKind::Intercepted => failed(Reason::Network, true, Hint::MayBeAway),
         ErrorKind::Timeout => failed(Reason::Timeout, true, Hint::MayBeAway),
         ErrorKind::Server => failed(Reason::Http5xx, true, Hint::MayBeAway),
-        // No trouble of anybody's bank: the network's.
-        ErrorKind::Intercepted => failed(Reason::Network, true, Hint::MayBeAway),
         ErrorKind::Malformed => failed(Reason::Malformed, true, Hint::Answers),
         ErrorKind::TooLarge => failed(Reason::TooLarge, false, Hint::Answers),
         ErrorKind::PageLoop => failed(Reason::PageLoop, false, Hint::Answers),

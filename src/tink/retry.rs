@@ -108,7 +108,7 @@ mod tests {
     fn error(kind: ErrorKind, seconds: Option<u64>) -> Error {
         let retry_after = seconds.map(Duration::from_secs);
         let status = Some(if kind == ErrorKind::RateLimited { 429 } else { 503 });
-        Error { retry_after, status, ..Error::new(kind, Endpoint::Accounts, "") }
+        Error { status, retry_after, ..Error::new(kind, Endpoint::Accounts, "") }
     }
 
     #[test]
