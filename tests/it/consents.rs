@@ -64,7 +64,7 @@ fn an_expired_session_costs_only_the_token_and_the_consents() {
     // The date of the permission is still to come.
     let status = sam.0.cli(&["status"]).expect(0).stdout;
     let line = status.lines().nth(1).unwrap();
-    assert_eq!(line.split_whitespace().nth(3), Some("expired"), "{status}");
+    assert_eq!(line.split_whitespace().nth(4), Some("expired"), "{status}");
     assert_eq!(sam.fate("t"), Fate::live());
 }
 
