@@ -133,12 +133,11 @@ pub fn write(run_id: &str, event: &Event) {
             trouble.provider,
             trouble.reason
         ),
-        Event::ConsentEnds { .. }
-        | Event::NeedsUser { .. }
-        | Event::Quarantined { .. }
+        Event::ConsentEnds { .. } | Event::NeedsUser { .. } => of_user(event),
+        Event::Quarantined { .. }
         | Event::Anomaly { .. }
         | Event::BalanceDiffers { .. }
-        | Event::DataStale { .. } => of_connection(event),
+        | Event::DataStale { .. } => of_data(event),
         Event::Waiting { error, patience } => tracing::warn!(
             "Tink as a whole does not answer, waiting for it for up to {} (sync.outage_patience): {error}",
             humantime::format_duration(*patience)
@@ -158,8 +157,8 @@ pub fn write(run_id: &str, event: &Event) {
     }
 }
 
-/// Events of one connection that need a person, now or soon.
-fn of_connection(event: &Event) {
+/// Events of one connection that need its user, now or soon.
+fn of_user(event: &Event) {
     match event {
         Event::ConsentEnds { connection_id, user_id, credentials_id, provider, days_left } => {
             let bank = provider.as_deref().unwrap_or("the bank");
@@ -189,6 +188,13 @@ fn of_connection(event: &Event) {
             "connection {connection_id} needs its user: {}",
             user_text(*reason)
         ),
+        _ => {}
+    }
+}
+
+/// Events about the data of one connection.
+fn of_data(event: &Event) {
+    match event {
         Event::Quarantined { connection_id, reason, records } => tracing::warn!(
             message_id = QUARANTINED,
             tink.connection_id = connection_id.as_str(),
