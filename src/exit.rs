@@ -20,7 +20,7 @@ pub enum Exit {
     Internal,
     /// 2: wrong usage.
     Usage,
-    /// 10: at least one connection could not be brought up to date.
+    /// 10: at least one connection could not be brought up to date, or far fewer are entitled than before.
     Incomplete,
     /// 11: all done, but at least one connection needs its user.
     NeedsUser,
@@ -89,7 +89,7 @@ impl Exit {
             Self::Internal => "internal error: a bug in tink-sync",
             Self::Usage => "wrong usage of the command line",
             Self::Incomplete => {
-                "at least one connection ended partial, failed or rate limited, or work was left over"
+                "at least one connection ended partial, failed or rate limited, or work was left over, or far fewer connections are entitled than before"
             }
             Self::NeedsUser => "all done, but at least one connection needs its user",
             Self::TinkUnavailable => "Tink as a whole could not be reached; nothing is lost",
@@ -153,6 +153,19 @@ impl From<&ConfigError> for Exit {
 }
 
 impl Exit {
+    /// Whether a pass that ends so came to its end, and Tink took its client for what it is.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Success | Self::Incomplete | Self::NeedsUser)
+    }
+
+    /// The same for a pass that met far fewer connections than before, which nobody has confirmed.
+    pub fn of_a_fall(self) -> Self {
+        match self {
+            Self::Success | Self::NeedsUser => Self::Incomplete,
+            worse => worse,
+        }
+    }
+
     /// How a pass ends the program; `signal` is the code of the signal that stopped it, if one did.
     pub fn of_pass(end: &PassEnd, signal: Self) -> Self {
         let any = |outcome| end.summary.outcome(outcome) > 0;
@@ -183,6 +196,8 @@ impl From<&StoreError> for Exit {
             | StoreError::Older { .. }
             | StoreError::Missing { .. }
             | StoreError::LeaseLost(_)
+            | StoreError::OtherOwner(_)
+            | StoreError::TookOver
             | StoreError::Sql { .. } => Self::Database,
         }
     }
@@ -211,6 +226,7 @@ impl From<&Failure> for Exit {
             Failure::Config(error) => error.into(),
             Failure::Store(error) | Failure::Source(SourceError::Store(error)) => error.into(),
             Failure::Source(SourceError::View { .. }) => Self::Configuration,
+            Failure::Source(SourceError::Missing { .. }) => Self::DatabaseBusy,
             Failure::Tink(error) => error.into(),
             Failure::Usage(_) => Self::Usage,
             Failure::Io(_) => Self::Internal,

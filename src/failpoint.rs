@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 48] = [
+pub const STEPS: [&str; 52] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -17,7 +17,8 @@ pub const STEPS: [&str; 48] = [
     "lock the run",
     "begin the run",
     "mirror the source view",
-    "end the mirroring",
+    "remember the app",
+    "name the user anew",
     "write the audit log",
     "plan the run",
     "claim connections",
@@ -47,6 +48,9 @@ pub const STEPS: [&str; 48] = [
     "change the connection",
     "change the user",
     "accept balances",
+    "accept users",
+    "accept the change",
+    "accept the app",
     "forget the connection",
     "rewrite the store",
     "empty the log",

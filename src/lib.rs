@@ -49,6 +49,8 @@
 //! 11. Money never passes through a binary float; two scales of one value are equal.
 //! 12. The plan of a dry run equals the result of the run that follows on the same data.
 //! 13. The sums kept for the balance proof are those of the live rows, exact, after every commit.
+//! 14. No row of one Tink user is ever visible under another `user_id`, whatever the application's view does
+//!     over time.
 
 pub mod cli;
 pub mod clock;

@@ -14,8 +14,10 @@ use crate::store::sqlite::source::parse_time;
 const SHOWN: u32 = 50;
 
 /// The acts that this release writes.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 17] = [
+    "app.accepted",
     "balance.accepted",
+    "change.accepted",
     "connection.created",
     "connection.disabled",
     "connection.enabled",
@@ -23,6 +25,7 @@ const ACTIONS: [&str; 14] = [
     "connection.imported",
     "connection.linked",
     "connection.renewed",
+    "connection.user_accepted",
     "quarantine.dropped",
     "quarantine.retried",
     "sync.requested",

@@ -205,6 +205,7 @@ fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<E
     let sound = !store.iter().any(|finding| matches!(finding.grade, Grade::Fail(_)));
     checks.add(store)?;
     checks.add(store::metrics(env))?;
+    checks.add(store::app(env, sound))?;
     let (findings, user) = source::findings(env, sound);
     checks.add(findings)?;
     if args.offline {

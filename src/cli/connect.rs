@@ -7,11 +7,11 @@ use clap::builder::PossibleValuesParser;
 use tokio::runtime::Runtime;
 
 use super::actor::{Actor, ActorArgs};
-use super::connections::source_rows;
+use super::connections;
 use super::visit::data::{self, Fresh};
 use super::visit::{Came, Visit, Way, proof};
-use super::{Environment, Failure, client, table, users};
-use crate::domain::connection::TinkUser;
+use super::{Environment, Failure, app, client, table, users};
+use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
@@ -83,6 +83,7 @@ fn external_id(text: &str) -> Result<String, String> {
 /// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
+    app::ours(env)?;
     let chosen = choose(env, args)?;
     table::print(&chosen.words())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -237,7 +238,17 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
         market: args.market.as_deref(),
     };
     let new_id = random_id()?;
-    choice::choose(&asked, &source_rows(env)?, &begun, view, now, new_id).map_err(Failure::Usage)
+    let chosen = choice::choose(&asked, &connections::judged_rows(env)?, &begun, view, now, new_id);
+    let chosen = chosen.map_err(Failure::Usage)?;
+    if chosen.is_new() {
+        // The bank must not come to a user at Tink who is somebody else's.
+        let id = chosen.connection_id();
+        let row = SourceRow::asking(id, &args.user, Some(chosen.tink_user()));
+        if let Some((_, text)) = connections::refused(env, vec![row], |refused| refused == id)?.pop() {
+            return Err(Failure::Usage(format!("connection {id} cannot be made: {text}")));
+        }
+    }
+    Ok(chosen)
 }
 
 /// An external user id that says nothing about the user.

@@ -1,28 +1,31 @@
 //! `tink-sync connections`: lists the connections, and edits those of the stand-alone store. Where an
 //! application gives its own view, it alone decides, and nothing is edited here.
 
+mod accept;
 mod add;
 mod forget;
 mod lines;
 
-use std::time::Duration;
-
+use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::actor::{Actor, ActorArgs};
+use super::mirror::Reading;
 use super::remedy;
 use super::table::{self, Line, Tone, age};
 use super::{Environment, Failure};
-use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::connection::{SourceRow, TinkUser, Viewed};
+use crate::domain::ids::shown;
+use crate::domain::population::Remembered;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::StoreError;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
-use crate::store::sqlite::reads::{self, KnownConnection, State};
-use crate::store::sqlite::source;
+use crate::store::sqlite::reads::{self, KnownConnection, Overlaid, State};
 
 /// So many ids are named in a message.
 pub(super) const NAMED: usize = 20;
@@ -65,6 +68,26 @@ pub enum Action {
         #[command(flatten)]
         who: ActorArgs,
     },
+    /// Go on with a connection whose user was linked anew, or renumbered by the application
+    AcceptUser(accept::UserArgs),
+    /// Go on with the Tink app that is configured in place of the one whose data are here
+    #[command(
+        after_help = "Examples:\n  tink-sync connections accept-app\n\nThe store remembers the client id of the app that fed it first; with another one every run\nends with 78 before it changes anything. An app that goes live should get a store of its own."
+    )]
+    AcceptApp {
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
+    },
+    /// Confirm that far fewer connections are enabled or entitled than before
+    #[command(
+        after_help = "Examples:\n  tink-sync check                              what was there, and what is\n  tink-sync connections accept-change\n\nA fall by more than a third (and more than five) against the last week, or to none, makes\nevery pass end with 10 until it is confirmed here or the number recovers. Until then nobody is\ndisabled because his row is missing, and whoever was entitled is synced for three days more."
+    )]
+    AcceptChange {
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
+    },
     /// Let runs work on a connection again
     #[command(after_help = "Examples:\n  tink-sync connections enable my-bank")]
     Enable {
@@ -95,6 +118,9 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
         Action::Add(args) => table::print(&add::add(env, args)?)?,
         Action::Forget(args) => forget::forget(env, &args)?,
         Action::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
+        Action::AcceptUser(args) => table::print(&accept::user(env, &args)?)?,
+        Action::AcceptApp { who } => table::print(&accept::tink_app(env, &who)?)?,
+        Action::AcceptChange { who } => table::print(&accept::change(env, &who)?)?,
         Action::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
         Action::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
     }
@@ -103,17 +129,80 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
 
 /// The connections as known here; stand-alone, with what was added or switched since the last run.
 pub(super) fn known(env: &Environment) -> Result<Vec<KnownConnection>, Failure> {
-    let known = reads::connections(&env.store_path()?)?;
-    if env.settings.source.view.is_some() {
-        return Ok(known);
+    if env.settings.source.view.is_none() {
+        // Before anything is laid over it there must be a store.
+        reads::connections(&env.store_path()?)?;
+        return Ok(overlaid(env)?.connections);
     }
-    Ok(reads::overlay(known, source_rows(env)?))
+    Ok(reads::connections(&env.store_path()?)?)
 }
 
 /// The source view as it is now.
-pub(super) fn source_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
-    let (path, view) = env.source()?;
-    Ok(source::read_view(&path, &view, env.vault()?.as_ref(), env.clock.now(), Duration::ZERO)?)
+pub(super) fn viewed(env: &Environment) -> Result<Viewed, Failure> {
+    let last = if_there(reads::last_view(&env.store_path()?))?.flatten();
+    Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, last)?.read()
+}
+
+/// The connections as the next run will see them: the source view as it is now, laid over those known here.
+pub(super) fn overlaid(env: &Environment) -> Result<Overlaid, Failure> {
+    let viewed = viewed(env)?;
+    let path = env.store_path()?;
+    let known = if_there(reads::connections(&path))?.unwrap_or_default();
+    let remembered = if_there(reads::remembered(&path))?.unwrap_or_default();
+    Ok(reads::overlay(known, viewed, remembered))
+}
+
+/// The same without what is known here.
+pub(super) fn as_if_new(env: &Environment) -> Result<Overlaid, Failure> {
+    let viewed = Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, None)?.read()?;
+    Ok(reads::overlay(Vec::new(), viewed, Remembered::default()))
+}
+
+/// The rows of the source view, each with what keeps it from being synced.
+pub(super) fn judged_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
+    let viewed = viewed(env)?;
+    let path = env.store_path()?;
+    let known = if_there(reads::connections(&path))?.unwrap_or_default();
+    let mut rows = viewed.rows.clone();
+    let overlaid = reads::overlay(known, viewed, Remembered::default()).connections;
+    let problems: HashMap<String, String> =
+        overlaid.into_iter().filter_map(|c| Some((c.connection_id, c.problem?))).collect();
+    for row in &mut rows {
+        row.problem = problems.get(row.connection_id.as_str()).cloned();
+    }
+    Ok(rows)
+}
+
+/// What keeps connections from being synced: of those in the view and `more`, the refused ones that are `wanted`, with
+/// the reasons.
+pub(super) fn refused(
+    env: &Environment,
+    more: Vec<SourceRow>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, Failure> {
+    let path = env.store_path()?;
+    let mut viewed = match env.settings.source.view {
+        None if !path.exists() => Viewed::default(),
+        _ => viewed(env)?,
+    };
+    // What is there already is told apart.
+    let new = more
+        .into_iter()
+        .filter(|row| viewed.rows.iter().all(|known| known.connection_id != row.connection_id));
+    let new: Vec<SourceRow> = new.collect();
+    viewed.rows.extend(new);
+    let known = if_there(reads::connections(&path))?.unwrap_or_default();
+    let overlaid = reads::overlay(known, viewed, Remembered::default());
+    let refused = overlaid.connections.into_iter().filter(|connection| wanted(&connection.connection_id));
+    Ok(refused.filter_map(|connection| Some((connection.connection_id, connection.problem?))).collect())
+}
+
+/// What a store says; `None` for one that the next run will make, or bring up to this release.
+fn if_there<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 /// A connection with the fields of `connections_v1`, and what else is worth knowing.
@@ -220,7 +309,7 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
         return Err(unknown());
     }
     let mut tables = OwnTables::open(&path, now)?;
-    let rows = source_rows(env)?;
+    let rows = viewed(env)?.rows;
     let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
     let actor = Actor::of(env, who);
@@ -268,7 +357,7 @@ fn next_step(id: &str) -> String {
 /// Names a few of many ids.
 pub(super) fn naming<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = ids.len().saturating_sub(NAMED);
-    let named = ids.take(NAMED).collect::<Vec<_>>().join(", ");
+    let named = ids.take(NAMED).map(shown).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{named} and {more} more") } else { named }
 }
 

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Environment;
 use crate::clock::{Clock as _, ManualClock};
 use crate::config;
+use crate::domain::connection::Viewed;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
 use crate::store::sqlite::{SqliteStore, reads, source};
@@ -127,8 +128,8 @@ impl Fixture {
         };
         let run = store.begin_run(new).await.unwrap();
         let rows = source::read_view(&path, source::OWN_VIEW, None, now, std::time::Duration::ZERO).unwrap();
-        store.mirror(&run, rows).await.unwrap();
-        store.mirror_done().await.unwrap();
+        let viewed = Viewed { rows, source: "own".to_owned(), stand_alone: true, at: now };
+        store.mirror(&run, viewed).await.unwrap();
         (store, run)
     }
 

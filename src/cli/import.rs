@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, Line, Tone, count};
-use super::{Environment, Failure, mirror};
+use super::{Environment, Failure, app, mirror};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
 use crate::observe::report::{self, Format};
@@ -106,6 +106,7 @@ async fn import_lines(
     lines: Lines,
 ) -> Result<Imported, Failure> {
     let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
+    app::ours(env)?;
     mirror::mirror(env, store, run, env.vault()?.map(Into::into), patience).await?;
     let keep_raw = env.settings.sync.keep_raw.is_some();
     let only = args.connection.clone();

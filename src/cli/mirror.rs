@@ -1,48 +1,81 @@
-//! Copies the source view into the store, as every command does that must know all connections. Decides
-//! nothing about them.
+//! Reads the source view, and copies it into the store as every command does that must know all connections.
+//! Decides nothing about them.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Environment, Failure};
-use crate::domain::connection::SourceRow;
+use crate::domain::connection::Viewed;
 use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::population::LastView;
 use crate::store::sqlite::source::{self, OWN_VIEW};
-use crate::store::{Run, Store as _};
+use crate::store::{Mirrored, Run, Store as _};
 use crate::vault::Vault;
 
-/// Rows of the source view in one transaction of the mirror.
-const BATCH: usize = 500;
+/// The source view and how it is read.
+pub(super) struct Reading {
+    path: PathBuf,
+    view: String,
+    vault: Option<Arc<Vault>>,
+    patience: Duration,
+    last: Option<LastView>,
+    stand_alone: bool,
+    at: Timestamp,
+}
 
-/// Copies the source view into the store, in batches, once it has been read and closed.
+impl Reading {
+    /// Tokens are sealed with `vault`, a locked database is waited for as long as `patience`, and so is a view that
+    /// was there when it was read `last`.
+    pub(super) fn of(
+        env: &Environment,
+        vault: Option<Arc<Vault>>,
+        patience: Duration,
+        last: Option<LastView>,
+    ) -> Result<Self, Failure> {
+        let (path, view) = env.source()?;
+        let stand_alone = env.settings.source.view.is_none();
+        Ok(Self { path, view, vault, patience, last, stand_alone, at: env.clock.now() })
+    }
+
+    /// Reads the view, and closes its database again.
+    pub(super) fn read(self) -> Result<Viewed, Failure> {
+        let source = format!("{}: {}", self.path.display(), self.view);
+        let is_known = self.last.is_some_and(|last| last.source == source);
+        let read = if is_known { source::read_known_view } else { source::read_view };
+        let rows = read(&self.path, &self.view, self.vault.as_deref(), self.at, self.patience)?;
+        Ok(Viewed { rows, source, stand_alone: self.stand_alone, at: self.at })
+    }
+}
+
+/// Copies the source view into the store, once it has been read and closed.
 pub(super) async fn mirror(
     env: &Environment,
     store: &SqliteStore,
     run: &Run,
     vault: Option<Arc<Vault>>,
     patience: Duration,
-) -> Result<(), Failure> {
-    let (path, view) = env.source()?;
-    if view == OWN_VIEW && env.settings.source.database.is_none() && !path.exists() {
+) -> Result<Mirrored, Failure> {
+    let reading = Reading::of(env, vault, patience, store.last_view().await?)?;
+    if reading.view == OWN_VIEW && env.settings.source.database.is_none() && !reading.path.exists() {
         // A rehearsal before the first run: there is no store yet, so there are no connections.
-        return Ok(());
+        return Ok(Mirrored::default());
     }
-    let now = env.clock.now();
-    let read = move || source::read_view(&path, &view, vault.as_deref(), now, patience);
-    let rows = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-    if let Some(row) = rows.iter().find(|row| row.unsealed) {
+    let viewed = tokio::task::spawn_blocking(|| reading.read()).await.map_err(io::Error::other)??;
+    if let Some(row) = viewed.rows.iter().find(|row| row.unsealed) {
         tracing::warn!(
             "the source view gives refresh tokens (connection {} for one), and there is no key to seal them with: they are passed over; set store.token_key_file, or take the column away",
             row.connection_id
         );
     }
-    let mut rows = rows.into_iter();
-    loop {
-        let batch: Vec<SourceRow> = rows.by_ref().take(BATCH).collect();
-        if batch.is_empty() {
-            return Ok(store.mirror_done().await?);
-        }
-        store.mirror(run, batch).await?;
+    let mirrored = store.mirror(run, viewed).await?;
+    for (from, to) in &mirrored.took_over {
+        tracing::info!(
+            "connection {to} goes on with the data of connection {from}, which has the same user and Tink user and is not enabled any more"
+        );
     }
+    Ok(mirrored)
 }

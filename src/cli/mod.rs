@@ -2,6 +2,7 @@
 //! nothing about data.
 
 pub mod actor;
+mod app;
 pub mod audit;
 mod balance;
 pub mod check;

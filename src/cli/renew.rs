@@ -7,10 +7,10 @@ use clap::ArgGroup;
 use jiff::SignedDuration;
 
 use super::actor::{Actor, ActorArgs};
-use super::connections::source_rows;
+use super::connections::judged_rows;
 use super::visit::data::{self, Fresh};
 use super::visit::{Came, Visit, Way, proof};
-use super::{Environment, Failure, client, table};
+use super::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::exit::Exit;
@@ -62,6 +62,7 @@ impl Args {
 /// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
+    app::ours(env)?;
     let (user_id, user) = find(env, &args.id)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::watch() })?;
@@ -125,7 +126,10 @@ fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
         return Err(unknown());
     }
     let row =
-        source_rows(env)?.into_iter().find(|row| row.connection_id.as_str() == id).ok_or_else(unknown)?;
+        judged_rows(env)?.into_iter().find(|row| row.connection_id.as_str() == id).ok_or_else(unknown)?;
+    if let Some(problem) = &row.problem {
+        return Err(Failure::Usage(format!("connection {id} cannot be used: {problem}")));
+    }
     let user = row.tink_user.ok_or_else(|| {
         Failure::Usage(format!("connection {id} names no user at Tink, so nobody can be sent there for it"))
     })?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, client, hook, instance, mirror, prune, status};
+use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status};
 use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
@@ -177,7 +177,18 @@ impl<'a> Command<'a> {
         signals: &Signals,
         tell: &Tell,
     ) -> Result<Exit, Failure> {
-        mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
+        // Before anything of the view is taken in: it may be that of another installation.
+        let remembered = store.app().await?;
+        if let Some(other) = remembered.as_ref().filter(|other| app::is_other(self.env, other)) {
+            return Err(app::refused(self.env, other));
+        }
+        store.feed_from(self.env.settings.tink.credentials()?.0.to_owned()).await;
+        let mirrored =
+            mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
+        let fall = mirrored.fall.filter(|_| self.is_pass());
+        if let Some(fall) = fall {
+            tell(&Event::Fell(fall));
+        }
         let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
         let task = Task {
@@ -192,6 +203,10 @@ impl<'a> Command<'a> {
         let context = self.context(store.clone(), client.clone(), Arc::clone(tell));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         let exit = Exit::of_pass(&end, signals.exit());
+        let exit = if fall.is_some() { exit.of_a_fall() } else { exit };
+        if remembered.is_none() && exit.is_whole() {
+            store.remember_app(self.env.clock.now()).await?;
+        }
         let sent = client.totals();
         let totals = report::stored_totals(&end.summary, sent.errors, sent.token_failures);
         let run_end = self.end(exit, totals);

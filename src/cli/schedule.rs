@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::table::{self, exact, minute, rfc3339, span};
 use super::timer::cadence::SHIPPED;
 use super::timer::state::{Timer, UNIT};
-use super::{Environment, Failure};
+use super::{Environment, Failure, app};
 use crate::store::sqlite::reads;
 
 /// So many passes tell the rhythm.
@@ -26,6 +26,8 @@ pub(super) struct Schedule {
     passes: Vec<Timestamp>,
     /// Passes are switched off as a whole.
     switched_off: bool,
+    /// What keeps them from doing any good.
+    obstacles: Vec<Trouble>,
 }
 
 /// What keeps passes from starting, with what to do.
@@ -47,7 +49,7 @@ impl Schedule {
     pub(super) fn with(env: &Environment, timer: Option<Timer>) -> Result<Self, Failure> {
         let timer = timer.filter(|timer| timer.installed);
         let passes = reads::passes(&env.store_path()?, PASSES)?;
-        Ok(Self { timer, passes, switched_off: !env.settings.enabled })
+        Ok(Self { timer, passes, switched_off: !env.settings.enabled, obstacles: obstacles(env)? })
     }
 
     /// The distance between two passes: that of the timer, else the usual one so far, and at least the shipped
@@ -101,7 +103,8 @@ impl Schedule {
                 remedy: "remove enabled = false from the configuration, or TINK_SYNC_ENABLED".to_owned(),
             }];
         }
-        self.timer.as_ref().and_then(stopped).or_else(|| self.missed(now)).into_iter().collect()
+        let of_timer = self.timer.as_ref().and_then(stopped).or_else(|| self.missed(now));
+        of_timer.into_iter().chain(self.obstacles.iter().cloned()).collect()
     }
 
     /// No pass has begun for too long, whatever the timer says.
@@ -145,6 +148,29 @@ impl Trouble {
     }
 }
 
+/// What makes passes fail as a whole, or do far less than before.
+fn obstacles(env: &Environment) -> Result<Vec<Trouble>, Failure> {
+    let other = app::other(env)?.map(|other| {
+        let text = app::sentence(env, &other);
+        let (text, remedy) = text.split_once("; ").unwrap_or((&text, app::ACCEPT));
+        Trouble {
+            kind: "other_app",
+            text: format!("Every pass ends with 78: {text}."),
+            remedy: remedy.to_owned(),
+        }
+    });
+    let last = reads::last_view(&env.store_path()?)?;
+    let fallen = last.and_then(|last| Some((last.numbers, last.fallen?))).map(|(now, (since, before))| Trouble {
+        kind: "fall",
+        text: format!(
+            "Since {} UTC the source view has given far fewer connections than before: {} entitled (before: {}), {} enabled (before: {}).",
+            minute(since), now.entitled, before.entitled, now.enabled, before.enabled
+        ),
+        remedy: "mend the view, or, if that is right: tink-sync connections accept-change".to_owned(),
+    });
+    Ok(other.into_iter().chain(fallen).collect())
+}
+
 /// Why a timer that is there starts nothing.
 fn stopped(timer: &Timer) -> Option<Trouble> {
     if timer.running {
@@ -182,7 +208,12 @@ mod tests {
     /// With passes that began so many hours ago.
     fn schedule(timer: &str, ago: &[i64]) -> Schedule {
         let timer = Some(Timer::read(timer)).filter(|timer| timer.installed);
-        Schedule { timer, passes: ago.iter().map(|ago| now() - hours(*ago)).collect(), switched_off: false }
+        Schedule {
+            timer,
+            passes: ago.iter().map(|ago| now() - hours(*ago)).collect(),
+            switched_off: false,
+            obstacles: Vec::new(),
+        }
     }
 
     fn kinds(schedule: &Schedule) -> Vec<&'static str> {

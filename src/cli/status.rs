@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use late::{Late, Of};
+use late::{Late, Of, Whom};
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
@@ -126,6 +126,7 @@ fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<Stri
         last_run: reads::last_finished_run(&path)?.as_ref(),
         last_good_end: reads::last_good_end(&path)?,
         balance_differences: reads::balance_differences(&path)?.len(),
+        view: reads::last_view(&path)?,
     }))
 }
 
@@ -135,6 +136,8 @@ impl Report {
         let (path, now) = (env.store_path()?, env.clock.now());
         let connections = chosen(connections::known(env)?, &args.connection)?;
         let limits = [(Of::Success, args.max_age), (Of::Data, args.max_data_age)];
+        let fallen = reads::last_view(&path)?.is_some_and(|last| last.fallen.is_some());
+        let whom = Whom { all: args.all, lapsed: fallen };
         let mut report = Self {
             now,
             runs: reads::runs(&path, RUNS)?,
@@ -145,7 +148,7 @@ impl Report {
             differences: differences(&path)?,
             view: env.settings.source.view.clone(),
             warn_days: env.settings.consent.warn.iter().copied().max().unwrap_or_default(),
-            late: limits.map(|(of, limit)| Late::among(&connections, of, limit, args.all, now)),
+            late: limits.map(|(of, limit)| Late::among(&connections, of, limit, whom, now)),
             connections,
         };
         report.sort();

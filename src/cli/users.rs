@@ -11,6 +11,7 @@ use super::actor::{Actor, ActorArgs};
 use super::connections::only_stand_alone;
 use super::table::{self, Line, Tone};
 use super::{Environment, Failure};
+use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::StoreError;
@@ -137,8 +138,8 @@ fn set(
     who: &ActorArgs,
 ) -> Result<String, Failure> {
     only_stand_alone(env)?;
-    if id.is_empty() || id.contains(char::is_control) {
-        return Err(Failure::Usage("the user's id must be text on one line".to_owned()));
+    if !is_usable(id) {
+        return Err(Failure::Usage(format!("the user's id must be {USABLE}")));
     }
     if !entitled && until.is_some() {
         return Err(Failure::Usage("--entitled-until goes with --entitled yes only".to_owned()));

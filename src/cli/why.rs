@@ -73,8 +73,8 @@ impl Story {
     fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
         let (path, now) = (env.store_path()?, env.clock.now());
         let known = reads::connections(&path)?;
-        let (all, view_problem) = match connections::source_rows(env) {
-            Ok(rows) => (reads::overlay(known, rows), None),
+        let (all, view_problem) = match connections::overlaid(env) {
+            Ok(overlaid) => (overlaid.connections, None),
             Err(failure) => (known, Some(failure.to_string())),
         };
         let connection =

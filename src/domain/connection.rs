@@ -15,6 +15,7 @@ pub enum TinkUser {
 }
 
 /// One row of the source view that could be read.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column, or what is odd about one")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRow {
     /// The application's id of the connection.
@@ -23,10 +24,14 @@ pub struct SourceRow {
     pub user_id: UserId,
     /// Whom to ask Tink for; none makes the row fail alone.
     pub tink_user: Option<TinkUser>,
+    /// Another name of that user, where the row gives two.
+    pub also: Option<TinkUser>,
     /// The user has not disconnected.
     pub enabled: bool,
     /// The user's plan includes bank sync.
     pub entitled: bool,
+    /// It does not say whether it is enabled, or whether entitled (NULL): that counts as no.
+    pub unsaid: bool,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
     /// Market, for links.
@@ -39,6 +44,52 @@ pub struct SourceRow {
     pub seed: Option<Seed>,
     /// It brings tokens, and there is no key to seal them with: they are passed over.
     pub unsealed: bool,
+}
+
+impl TinkUser {
+    /// Whether both are ids of one kind: then two that differ are two users.
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl SourceRow {
+    /// A row that asks for its connection to be synced, and says nothing else.
+    pub fn asking(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
+        Self {
+            connection_id: connection_id.into(),
+            user_id: user_id.into(),
+            tink_user,
+            also: None,
+            enabled: true,
+            entitled: true,
+            unsaid: false,
+            entitled_until: None,
+            market: None,
+            priority: 0,
+            problem: None,
+            seed: None,
+            unsealed: false,
+        }
+    }
+
+    /// The names that the row gives the user at Tink, the one to ask for first.
+    pub fn names(&self) -> impl Iterator<Item = &TinkUser> {
+        self.tink_user.iter().chain(&self.also)
+    }
+}
+
+/// The source view as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Viewed {
+    /// Its rows, in its order.
+    pub rows: Vec<SourceRow>,
+    /// Where it lies and what it is called.
+    pub source: String,
+    /// It is the view over our own tables: what is in it was typed by an operator.
+    pub stand_alone: bool,
+    /// When it was read.
+    pub at: Timestamp,
 }
 
 /// Tokens of an older link as the application gives them, sealed at once.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::anomaly::Anomaly;
 use super::ids::{ConnectionId, CredentialsId, RunId, UserId};
 use super::outcome::{Counts, Outcome, Reason};
+use super::population::Fall;
 
 /// How the work on one connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +189,8 @@ pub enum Event {
     },
     /// Tink refuses the client itself; the pass ends.
     Refused(String),
+    /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
+    Fell(Fall),
     /// The pass is over.
     Ended {
         /// The run.

@@ -3,6 +3,28 @@
 
 use std::fmt;
 
+/// The longest id of a connection or a user that is taken, in bytes.
+pub const LONGEST: usize = 16 * 1024;
+
+/// What ids of connections and users must be, for messages.
+pub const USABLE: &str = "text of at most 16 KiB without control characters";
+
+/// Whether an id can be used: see [`USABLE`].
+pub fn is_usable(id: &str) -> bool {
+    !id.is_empty() && id.len() <= LONGEST && !id.contains(char::is_control)
+}
+
+/// The id as it stands in messages, without the middle of one that nobody would read.
+pub fn shown(id: &str) -> String {
+    const MOST: usize = 100;
+    let mut text: String =
+        id.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if id.chars().nth(MOST).is_some() {
+        text = format!("{text}… ({} bytes)", id.len());
+    }
+    text
+}
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

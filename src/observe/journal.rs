@@ -3,6 +3,7 @@
 
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Outcome, Reason};
+use crate::domain::population::Fall;
 use crate::exit::Exit;
 
 use super::log::NOTICE;
@@ -20,6 +21,7 @@ const SWITCHED_OFF: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09";
 const BANK_TROUBLED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0b";
 const BALANCE_DIFFERS: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0d";
 const DATA_STALE: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0e";
+const FELL: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a10";
 const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
 const HOOK_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0c";
 
@@ -153,8 +155,23 @@ pub fn write(run_id: &str, event: &Event) {
             tink.run_id = run_id,
             "Tink refuses this client, pass given up: check client id, secret and the app's scopes (tink-sync check): {error}"
         ),
+        Event::Fell(fall) => fell(run_id, fall),
         Event::Ended { .. } => ended(event),
     }
+}
+
+/// Far fewer connections are enabled or entitled than before.
+fn fell(run_id: &str, fall: &Fall) {
+    tracing::warn!(
+        message_id = FELL,
+        tink.run_id = run_id,
+        tink.entitled = fall.now.entitled,
+        tink.entitled_before = fall.before.entitled,
+        tink.enabled = fall.now.enabled,
+        tink.enabled_before = fall.before.enabled,
+        "{}; mend the view, or, if that is right: tink-sync connections accept-change",
+        fall.sentence()
+    );
 }
 
 /// Events of one connection that need its user, now or soon.

@@ -169,16 +169,18 @@ pub fn text(event: &HookEvent) -> String {
 /// Whether a file is an event of this connection. What cannot be read as one is none of ours: the user of the
 /// hooks may write there too, so that it may be anything, also a pipe that never ends or a link to elsewhere.
 fn is_of(file: &Path, connection_id: &str) -> bool {
-    let event = read_event(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    // Its id stands in it, however long that is.
+    let most = LARGEST.saturating_add(6 * connection_id.len() as u64);
+    let event = read_event(file, most).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     event.and_then(|event| Some(event.get("connection_id")? == connection_id)) == Some(true)
 }
 
-fn read_event(file: &Path) -> io::Result<Vec<u8>> {
+fn read_event(file: &Path, most: u64) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits()).open(file)?;
     let mut text = Vec::new();
     if file.metadata()?.is_file() {
-        file.take(LARGEST).read_to_end(&mut text)?;
+        file.take(most).read_to_end(&mut text)?;
     }
     Ok(text)
 }

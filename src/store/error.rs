@@ -55,6 +55,13 @@ pub enum StoreError {
     /// Another run took the connection over; nothing of this commit was kept.
     #[error("another run took over connection {0}")]
     LeaseLost(ConnectionId),
+    /// What was to be written belongs to another connection; nothing of this commit was kept.
+    #[error("{0}")]
+    OtherOwner(String),
+    /// What was to be written belongs to a connection that is not enabled any more; this one has taken it over, and goes on
+    /// with it when it is tried again.
+    #[error("it takes over the data of the same user's former connection")]
+    TookOver,
     /// A statement was refused, or a value could not be read, in a database that works: a bug, or somebody
     /// changed it (exit 74 where it is no single connection's).
     #[error("{what}: {detail}")]

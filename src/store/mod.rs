@@ -10,9 +10,9 @@ use std::future::Future;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
-use crate::domain::ids::CredentialsId;
+use crate::domain::ids::{AccountId, CredentialsId};
 pub use error::StoreError;
 pub use types::*;
 
@@ -25,12 +25,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Registers a run, after giving up the leases of runs that died.
     fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<Run>> + Send;
 
-    /// Mirrors a batch of the source view, which was read after the run began; connections forgotten since then
-    /// are left out.
-    fn mirror(&self, run: &Run, rows: Vec<SourceRow>) -> impl Future<Output = Result<()>> + Send;
-
-    /// Ends the mirroring: connections the view no longer has are disabled.
-    fn mirror_done(&self) -> impl Future<Output = Result<()>> + Send;
+    /// Mirrors the source view, which was read after the run began; connections forgotten since then are left
+    /// out. Those the view no longer has are disabled, unless it has far fewer than before.
+    fn mirror(&self, run: &Run, viewed: Viewed) -> impl Future<Output = Result<Mirrored>> + Send;
 
     /// Names in the selection that the store does not know.
     fn unknown(&self, selection: Selection) -> impl Future<Output = Result<Vec<String>>> + Send;
@@ -94,6 +91,15 @@ pub trait Store: Clone + Send + Sync + 'static {
         overview: Overview,
         now: Timestamp,
     ) -> impl Future<Output = Result<OverviewSaved>> + Send;
+
+    /// Whether what Tink shows of `user` is what the connection holds; then the connection goes on under that name.
+    fn adopt(
+        &self,
+        lease: &Lease,
+        user: TinkUser,
+        consents: Vec<CredentialsId>,
+        accounts: Vec<AccountId>,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// The consents of a connection as they were last shown.
     fn consents(&self, lease: &Lease) -> impl Future<Output = Result<Vec<StoredConsent>>> + Send;

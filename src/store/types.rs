@@ -17,6 +17,7 @@ use crate::domain::consent::Consent;
 use crate::domain::hook::HookEvent;
 use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, UserId};
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::domain::population::Fall;
 use crate::domain::warning::{Told, Warning};
 
 pub use rows::*;
@@ -53,6 +54,15 @@ pub struct Run {
     /// Key of the newest row of the audit log when it began: what was forgotten later may still stand in the
     /// source view as this run reads it.
     pub audited: i64,
+}
+
+/// What a run found when it mirrored the source view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mirrored {
+    /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
+    pub fall: Option<Fall>,
+    /// Connections whose data another took over, each with the one that did.
+    pub took_over: Vec<(ConnectionId, ConnectionId)>,
 }
 
 /// Which connections a run may look at.
@@ -139,6 +149,8 @@ pub struct Claim {
     pub user_id: UserId,
     /// Whom to ask Tink for.
     pub tink_user: Option<TinkUser>,
+    /// How the source view names that user now; to be proven before anything is stored.
+    pub moved: Option<TinkUser>,
     /// Whether it has tokens of its own, of an older link.
     pub has_tokens: bool,
     /// When the entitlement ends.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::balance;
 use super::connection::{Context, Deadline, Ending, Story, Tally, Trouble};
 use super::fresh_link;
+use super::moved;
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use super::staleness;
@@ -66,12 +67,13 @@ pub async fn attempt<S: Store>(
     let began = ctx.clock.now();
     let tally = Tally::default();
     let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
-    let no_user = claim.tink_user.is_none() && rotation.is_none();
+    let no_user = claim.tink_user.is_none() && claim.moved.is_none() && rotation.is_none();
     let no_user = no_user.then(|| "the source view names no Tink user".to_owned());
     let ended = match claim.problem.clone().or(no_user) {
         None => {
             let own = rotation.clone().map(|rotation| rotation as Arc<dyn OwnTokens>);
-            let session = ctx.client.session_of_link(claim.tink_user.clone(), own);
+            let user = claim.moved.clone().or_else(|| claim.tink_user.clone());
+            let session = ctx.client.session_of_link(user, own);
             let deadline = Deadline::begin(&ctx.client);
             let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally, deadline };
             let told = bounded(&story, &cancel).await;
@@ -90,6 +92,13 @@ pub async fn attempt<S: Store>(
             let text =
                 format!("another run took over connection {id}; what this run had not committed was dropped");
             untold(Ending::because(Outcome::Failed, Reason::LeaseLost, text))
+        }
+        Err(StoreError::OtherOwner(text)) => {
+            untold(Ending::because(Outcome::Failed, Reason::SourceRow, text))
+        }
+        Err(error @ StoreError::TookOver) => {
+            let ending = Ending::because(Outcome::Partial, Reason::SourceRow, error.to_string());
+            Ending { transient: true, ..untold(ending) }
         }
         Err(error) => return failed_store(claim, error),
     };
@@ -118,7 +127,7 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
 /// Tells the story within its time, until the pass is stopped, and turns a panic into an ending.
 async fn bounded<S: Store>(story: &Story<'_, S>, cancel: &CancellationToken) -> Result<Ending> {
     tokio::select! {
-        told = AssertUnwindSafe(story.run()).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
+        told = AssertUnwindSafe(moved::told(story)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
         () = cancel.cancelled() => Ok(untold(Ending::new(Outcome::Interrupted, None))),
         () = timeout(story) => {
             let committed = story.tally.counts().added > 0;

@@ -14,6 +14,7 @@ mod incomplete;
 mod judgement;
 #[cfg(test)]
 mod made_up;
+mod moved;
 mod pairing;
 pub mod pass;
 pub mod policy;

@@ -420,7 +420,7 @@ fn obvious_mistakes_are_caught_before_anything_happens() {
         (&["connect", "--user", "me", "--redirect-uri", "http://app.example/"], "https is needed"),
         (&["connect", "--user", "me", "--timeout", "2h"], "at most 15m"),
         (&["connect", "--user", "me", "--external-user-id", "a b"], "without blanks"),
-        (&["connect", "--user", ""], "text on one line"),
+        (&["connect", "--user", ""], "without control characters"),
         (&["renew"], "<ID>"),
         (&["renew", "nobody"], "unknown connection: nobody"),
         (&["renew", "me", "--extend", "--update"], "cannot be used with"),

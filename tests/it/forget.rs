@@ -139,7 +139,7 @@ fn what_the_application_still_lists_is_not_forgotten() {
     assert_eq!(world.number("SELECT count(*) FROM accounts_v1 WHERE connection_id = 'c-1'"), 0);
     // Nobody knows whether it is listed if the view cannot be read.
     world.app("DROP VIEW tink_sync_source_v1");
-    forget(&world, &["c-0"]).expect(78);
+    forget(&world, &["c-0"]).expect(75);
     assert!(is_here(&world, "c-0"));
 }
 
@@ -368,7 +368,8 @@ fn an_app_that_may_not_delete_users_is_told_the_scope() {
 fn a_user_at_tink_that_another_connection_needs_is_not_deleted() {
     let world = World::new(small(1));
     world.app("INSERT INTO app_connections VALUES ('c-1', 'u-0', 1, 1, NULL, 'user-0')");
-    world.run(&[]).expect(0);
+    // Only one of them gets the data, and both hang on the user.
+    world.run(&[]).expect(10);
     world.app("DELETE FROM app_connections WHERE id = 'c-0'");
     let refused = forget(&world, &["c-0", "--at-tink"]).expect(2).stderr;
     assert!(refused.contains("is also that of c-1"), "{refused}");

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use tink_sandbox::{Config, Expiry, Rates, Sandbox};
 use tink_sync::clock::{Clock, ManualClock, SystemClock};
 use tink_sync::domain::amount::{Amount, Money};
-use tink_sync::domain::connection::{SourceRow, TinkUser};
+use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::event::Event;
 use tink_sync::domain::outcome::Outcome;
 use tink_sync::domain::transaction::{Status, Transaction};
@@ -30,19 +30,13 @@ fn now() -> Timestamp {
 }
 
 fn source_row(n: u32) -> SourceRow {
-    SourceRow {
-        connection_id: format!("c-{n}").into(),
-        user_id: format!("u-{n}").into(),
-        tink_user: Some(TinkUser::External(format!("user-{n}"))),
-        enabled: true,
-        entitled: true,
-        entitled_until: None,
-        market: None,
-        priority: 0,
-        problem: None,
-        seed: None,
-        unsealed: false,
-    }
+    let user = TinkUser::External(format!("user-{n}"));
+    SourceRow::asking(&format!("c-{n}"), &format!("u-{n}"), Some(user))
+}
+
+/// A view of so many connections.
+fn viewed(users: u32) -> Viewed {
+    Viewed { rows: (0..users).map(source_row).collect(), at: now(), ..Viewed::default() }
 }
 
 fn rules(at: Timestamp) -> PlanRules {
@@ -72,15 +66,15 @@ async fn begin(store: &SqliteStore, id: &str, at: Timestamp) -> Run {
 async fn claimed(dir: &tempfile::TempDir) -> (SqliteStore, Run, Claim) {
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, now()).unwrap();
     let run = begin(&store, "run-1", now()).await;
-    store.mirror(&run, vec![source_row(0)]).await.unwrap();
-    store.mirror_done().await.unwrap();
+    store.mirror(&run, viewed(1)).await.unwrap();
     store.plan(&run, rules(now())).await.unwrap();
     let until = now() + SignedDuration::from_mins(4);
     let claim = store.claim(&run, rules(now()), 1, until).await.unwrap().claims.pop().unwrap();
     (store, run, claim)
 }
 
-fn row(id: &str) -> FetchedRow {
+/// A booked row.
+pub fn row(id: &str) -> FetchedRow {
     let money = Money { amount: Amount::from_parts("-1300", "1").unwrap(), currency: "EUR".to_owned() };
     let transaction = Transaction {
         id: id.into(),
@@ -106,7 +100,8 @@ fn row(id: &str) -> FetchedRow {
     FetchedRow { transaction, raw: None }
 }
 
-fn commit(account: i64) -> RowCommit {
+/// The end of a walk of an account, with one row.
+pub fn commit(account: i64) -> RowCommit {
     let seal = Seal {
         watermark: Some("2026-06-01".parse().unwrap()),
         refresh: Some(now()),
@@ -212,8 +207,7 @@ async fn pass(
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
-    store.mirror(&run, (0..sandbox.config().users).map(source_row).collect()).await.unwrap();
-    store.mirror_done().await.unwrap();
+    store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
     let client = tink_sync::tink::Options {
         api_url: sandbox.url(),
         client_id: sandbox.config().client_id.clone(),

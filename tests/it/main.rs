@@ -46,6 +46,8 @@ mod mistakes;
 mod moved;
 mod odd;
 mod outage;
+mod owners;
+mod ownership;
 mod permissions;
 mod prune;
 mod quarantine;

@@ -1,6 +1,7 @@
 //! The checks of who is to be synced: the source view, its rows, how many there are of each kind. Only reads.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,11 @@ use crate::cli::table::{count, exact, span};
 use crate::cli::why::{Rules, why_not};
 use crate::cli::{Environment, Failure};
 use crate::domain::connection::TinkUser;
-use crate::store::sqlite::reads::{self, KnownConnection, State};
+use crate::domain::population::Fall;
+use crate::store::sqlite::reads::{KnownConnection, Overlaid, State};
+
+/// So many troubles with rows are told one by one.
+const TOLD: usize = 10;
 
 /// The source view and what is in it, beside a store that is `sound`; also a user to try Tink with, by the id of the connection.
 pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<(String, TinkUser)>) {
@@ -27,20 +32,26 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
         let text = "none yet; connections come from tink-sync connections add";
         return (vec![Finding::ok("connections", text)], None);
     }
-    let rows = match connections::source_rows(env) {
-        Ok(rows) => rows,
+    // Beside a store that cannot be read everything counts as never synced.
+    let overlaid = if sound { connections::overlaid(env) } else { connections::as_if_new(env) };
+    let Overlaid { connections: all, fall, .. } = match overlaid {
+        Ok(overlaid) => overlaid,
         Err(failure) => return (vec![unreadable(&failure, env)], None),
     };
     let mut findings = Vec::new();
     if let Some(view) = &env.settings.source.view {
         findings.push(Finding::ok("source view", format!("{view} is readable and has the columns needed")));
     }
-    // Beside a store that cannot be read everything counts as never synced.
-    let known = if sound { reads::connections(&path).unwrap_or_default() } else { Vec::new() };
-    let all = reads::overlay(known, rows);
+    findings.extend(fall.as_ref().map(fallen));
     findings.extend(counts(&all, &Rules::of(&env.settings), env.clock.now(), stand_alone));
     findings.extend(data(&all, env.settings.sync.stale_after, env.clock.now()));
     (findings, someone(&all, env.clock.now()))
+}
+
+/// Far fewer connections than before.
+fn fallen(fall: &Fall) -> Finding {
+    let remedy = "mend the view; if that is right: tink-sync connections accept-change";
+    Finding::warn("connections", fall.sentence(), remedy)
 }
 
 /// Why the view cannot be read.
@@ -94,12 +105,31 @@ fn counts(all: &[KnownConnection], rules: &Rules, now: Timestamp, stand_alone: b
             "nobody will be synced: look at the columns enabled and entitled of the view; true is 1, true, t or yes",
         )
     }];
-    let bad: Vec<&KnownConnection> = all.iter().filter(|c| c.problem.is_some()).collect();
-    if let Some(first) = bad.first() {
-        let ids: Vec<&str> = bad.iter().map(|c| c.connection_id.as_str()).collect();
-        let problem = first.problem.as_deref().unwrap_or_default();
-        let text = format!("{} of the source view cannot be used", count(bad.len(), "row"));
-        findings.push(Finding::warn("connections", text, format!("{}: {problem}", naming(ids.into_iter()))));
+    findings.extend(unusable(all));
+    findings
+}
+
+/// The rows that cannot be used, those of one trouble together.
+fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
+    let mut troubles: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for connection in all {
+        if let Some(problem) = &connection.problem {
+            troubles.entry(problem).or_default().push(&connection.connection_id);
+        }
+    }
+    let more = troubles.len().saturating_sub(TOLD);
+    let finding = |(problem, ids): (&str, Vec<&str>)| {
+        let text = format!("{} of the source view cannot be used", count(ids.len(), "row"));
+        Finding::warn("connections", text, format!("{}: {problem}", naming(ids.into_iter())))
+    };
+    let mut findings: Vec<Finding> = troubles.into_iter().take(TOLD).map(finding).collect();
+    if more > 0 {
+        let text = format!("{more} more rows of the source view cannot be used");
+        findings.push(Finding::warn(
+            "connections",
+            text,
+            "tink-sync status lists the connections with their problems",
+        ));
     }
     findings
 }

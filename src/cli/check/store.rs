@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
 use super::{Finding, reading, space};
-use crate::cli::{Environment, Failure};
+use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER};
 use crate::exit::Exit;
 use crate::store::StoreError;
@@ -149,6 +149,14 @@ pub(super) fn metrics(env: &Environment) -> Option<Finding> {
         ));
     }
     Some(Finding::ok(what, format!("{} can be written", path.display())))
+}
+
+/// Whether the data of a store that is `sound` are those of the Tink app that is configured.
+pub(super) fn app(env: &Environment, sound: bool) -> Option<Finding> {
+    let other = if sound { app::other(env).ok()?? } else { return None };
+    let text = app::sentence(env, &other);
+    let (text, remedy) = text.split_once("; ").unwrap_or((&text, app::ACCEPT));
+    Some(Finding::fail(Exit::Configuration, "Tink app", text).remedy(remedy))
 }
 
 /// A failure as a finding; its message says what to do.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::ids::{USABLE, is_usable};
 use crate::store::sqlite::links::BegunLink;
 
 /// What was asked for.
@@ -83,8 +84,8 @@ pub(super) fn choose(
     now: Timestamp,
     new_id: String,
 ) -> Result<Chosen, String> {
-    if blank(asked.user) || asked.connection.is_some_and(blank) {
-        return Err("ids of users and connections must be text on one line".to_owned());
+    if !is_usable(asked.user) || asked.connection.is_some_and(|id| !is_usable(id)) {
+        return Err(format!("ids of users and connections must be {USABLE}"));
     }
     let named = asked.connection.and_then(|id| rows.iter().find(|row| row.connection_id.as_str() == id));
     if let Some(row) = named {
@@ -213,10 +214,6 @@ pub(super) fn forgotten_meanwhile(link: &BegunLink) -> String {
     format!(
         "connection {id} was forgotten here, or added with another user at Tink, while this waited, so nothing was stored; Tink has linked the bank to its user {external_user_id}: delete that user there, or keep it with tink-sync connections add NEW-ID --user {user_id} --external-user-id {external_user_id}"
     )
-}
-
-fn blank(id: &str) -> bool {
-    id.is_empty() || id.contains(char::is_control)
 }
 
 #[cfg(test)]

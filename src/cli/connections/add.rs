@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::io::Read as _;
 
-use super::{lines, naming, next_step, only_stand_alone, source_rows};
+use super::{NAMED, lines, naming, next_step, only_stand_alone, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
-use crate::cli::{Environment, Failure, table};
+use crate::cli::{Environment, Failure, app, table};
+use crate::domain::connection::{SourceRow, TinkUser};
 use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
 
 /// Arguments of `connections add`.
@@ -50,6 +51,8 @@ pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
         Some(file) => lines::parse(&read_file(file)?, file)?,
         None => vec![one(args)?],
     };
+    app::ours(env)?;
+    refuse_anothers(env, &new)?;
     let (path, now) = (env.store_path()?, env.clock.now());
     let mut tables = OwnTables::open(&path, now)?;
     let actor = Actor::of(env, &who);
@@ -84,9 +87,38 @@ fn one(args: Args) -> Result<OwnConnection, Failure> {
     }
 }
 
+/// Nobody gets a Tink user, or an id, under which somebody's data are here.
+fn refuse_anothers(env: &Environment, new: &[OwnConnection]) -> Result<(), Failure> {
+    if !env.store_path()?.exists() && new.len() == 1 {
+        return Ok(());
+    }
+    let rows: Vec<SourceRow> = new.iter().map(row).collect();
+    let ours: HashSet<String> = new.iter().map(|connection| connection.connection_id.clone()).collect();
+    let refused = super::refused(env, rows, |id| ours.contains(id))?;
+    let told: Vec<String> = refused.iter().take(NAMED).map(|(id, text)| format!("  {id}: {text}")).collect();
+    match refused.len() {
+        0 => Ok(()),
+        number => {
+            let more = if number > told.len() {
+                format!("\n  and {} more", number - told.len())
+            } else {
+                String::new()
+            };
+            Err(Failure::Usage(format!("nothing was added:\n{}{more}", told.join("\n"))))
+        }
+    }
+}
+
+/// A connection as the view will give it.
+fn row(connection: &OwnConnection) -> SourceRow {
+    let external = connection.external_user_id.clone().filter(|id| !id.is_empty()).map(TinkUser::External);
+    let tink_user = external.or_else(|| connection.tink_user_id.clone().map(TinkUser::Tink));
+    SourceRow::asking(&connection.connection_id, &connection.user_id, tink_user)
+}
+
 /// What was done and what to do next.
 fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
-    let rows = source_rows(env)?;
+    let rows = viewed(env)?.rows;
     let ours: HashSet<&str> = new.iter().map(|connection| connection.connection_id.as_str()).collect();
     let paused = rows.iter().filter(|row| !row.entitled && ours.contains(row.connection_id.as_str()));
     let paused: BTreeSet<&str> = paused.map(|row| row.user_id.as_str()).collect();

@@ -6,14 +6,17 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use super::{naming, source_rows};
+use super::{naming, overlaid, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
-use crate::cli::{Environment, Failure, client, table};
+use crate::cli::connections::add::read_file;
+use crate::cli::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
+use crate::domain::ids::shown;
 use crate::observe::spool::Spool;
 use crate::store::StoreError;
 use crate::store::sqlite::forget::{self, Held};
 use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::reads::KnownConnection;
 use crate::tink::Deletion;
 
 /// What the audit log says of a user that was deleted at Tink.
@@ -22,13 +25,16 @@ const DELETED: &str = "deleted at Tink";
 /// Arguments of `connections forget`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync connections forget c-17 --dry-run     what would go?\n  tink-sync connections forget c-17               asks first\n  tink-sync connections forget c-17 --at-tink     and the user at Tink\n  tink-sync connections forget c-17 --yes --actor jane --ip 203.0.113.7\n\nWhat goes: transactions, accounts, consents, original JSON, quarantine, tokens,\nrun history, events for hooks. What stays: the audit log, which holds ids only,\nand the journal."
+    after_help = "Examples:\n  tink-sync connections forget c-17 --dry-run     what would go?\n  tink-sync connections forget c-17               asks first\n  tink-sync connections forget c-17 --at-tink     and the user at Tink\n  tink-sync connections forget c-17 --yes --actor jane --ip 203.0.113.7\n  tink-sync connections forget --file ids.txt --yes   ids that cannot be typed\n\nWhat goes: transactions, accounts, consents, original JSON, quarantine, tokens,\nrun history, events for hooks. What stays: the audit log, which holds ids only,\nand the journal."
 )]
 #[group(skip)]
 pub struct Args {
     /// The connections
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "file")]
     pub ids: Vec<String>,
+    /// And those whose ids stand in this file, one a line, as they are or as JSON texts (- is standard input)
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<String>,
     /// Delete the users at Tink too, with everything Tink holds of them
     #[arg(long)]
     pub at_tink: bool,
@@ -52,7 +58,11 @@ struct Doomed {
 /// Erases what was asked for, once it was said yes to.
 pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     let path = env.store_path()?;
-    let (doomed, gone) = look(&path, &args.ids)?;
+    if args.at_tink {
+        app::ours(env)?;
+    }
+    let ids = ids(args)?;
+    let (doomed, gone) = look(&path, &ids)?;
     if args.dry_run {
         table::print(&lines("Connection", &doomed, &gone))?;
     }
@@ -78,10 +88,29 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
     tables.wipe().map_err(|error| {
-        let ids = naming(args.ids.iter().map(String::as_str));
+        let ids = naming(ids.iter().map(String::as_str));
         tracing::warn!("the rows are erased, but remains of them may lie in {} until this command is repeated: tink-sync connections forget {ids}", path.display());
         error.into()
     })
+}
+
+/// The ids that are named, here and in the file. An id that an older release has taken may be too long for a
+/// command line, or hold what cannot be typed.
+fn ids(args: &Args) -> Result<Vec<String>, Failure> {
+    let mut ids = args.ids.clone();
+    let Some(file) = &args.file else { return Ok(ids) };
+    for (number, line) in (1..).zip(read_file(file)?.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        ids.push(if line.starts_with('"') {
+            let wrong = |error| Failure::Usage(format!("{file}: line {number}: {error}; nothing was erased"));
+            serde_json::from_str(line.trim_end()).map_err(wrong)?
+        } else {
+            line.to_owned()
+        });
+    }
+    if ids.is_empty() {
+        return Err(Failure::Usage(format!("{file}: there is no id in it")));
+    }
+    Ok(ids)
 }
 
 /// What is here of the connections, and which of them were forgotten before.
@@ -111,8 +140,10 @@ fn look(path: &Path, ids: &[String]) -> Result<(Vec<Doomed>, Vec<String>), Failu
 /// What the application still lists would come back with the next pass.
 fn refuse_listed(env: &Environment, doomed: &[Doomed]) -> Result<(), Failure> {
     let Some(view) = &env.settings.source.view else { return Ok(()) };
-    let rows = source_rows(env)?;
-    let is_listed = |id: &&str| rows.iter().any(|row| row.enabled && row.connection_id.as_str() == *id);
+    let connections = overlaid(env)?.connections;
+    // A row that is not this connection's brings nothing of it back, nor does one that is missing.
+    let lists = |known: &KnownConnection| known.enabled && known.refused.is_none() && known.gone_at.is_none();
+    let is_listed = |id: &&str| connections.iter().any(|known| lists(known) && known.connection_id == *id);
     let listed: Vec<&str> = doomed.iter().map(|doomed| doomed.id.as_str()).filter(is_listed).collect();
     if listed.is_empty() {
         return Ok(());
@@ -228,8 +259,9 @@ fn gone_at_tink(doomed: &[Doomed], details: &[&str]) -> String {
         };
         // Writing to a String cannot fail.
         let _ = if *became == DELETED {
-            writeln!(text, "Deleted Tink's user {user} with all its banks.")
+            writeln!(text, "Deleted Tink's user {} with all its banks.", shown(user))
         } else {
+            let user = shown(user);
             writeln!(text, "Tink does not know user {user} (any more): there was nothing to delete there.")
         };
     }
@@ -248,14 +280,15 @@ fn lines(beginning: &str, doomed: &[Doomed], gone: &[String]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{beginning} {id} of user {}: {}, {}{quarantine}{user}.",
-            held.user_id,
+            "{beginning} {} of user {}: {}, {}{quarantine}{user}.",
+            shown(id),
+            shown(&held.user_id),
             number(held.accounts, "account"),
             number(held.transactions, "transaction"),
         );
     }
     for id in gone {
-        let _ = writeln!(text, "Connection {id} was forgotten before; nothing of it is here.");
+        let _ = writeln!(text, "Connection {} was forgotten before; nothing of it is here.", shown(id));
     }
     text
 }
@@ -274,14 +307,15 @@ fn done(env: &Environment, doomed: &[Doomed], gone: &[String], at_tink: bool) ->
         let Some(user) = held.tink_user.as_ref().filter(|_| !at_tink) else { continue };
         // Nobody here knows it any more.
         let said = format!(
-            "Tink still holds the data of its user {} (connection {id}): delete the user there too if it is to go.",
-            called(user)
+            "Tink still holds the data of its user {} (connection {}): delete the user there too if it is to go.",
+            shown(called(user)),
+            shown(id)
         );
         text.push_str(&table::wrap(&said, 0));
     }
     if env.settings.source.view.is_some() {
-        let rows = source_rows(env)?;
-        let is_listed = |id: &&str| rows.iter().any(|row| row.connection_id.as_str() == *id);
+        let rows = viewed(env)?.rows;
+        let is_listed = |id: &&str| rows.iter().any(|row| !row.enabled && row.connection_id.as_str() == *id);
         let listed: Vec<&str> = doomed.iter().map(|doomed| doomed.id.as_str()).filter(is_listed).collect();
         if !listed.is_empty() {
             let said = format!(

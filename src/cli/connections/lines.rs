@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::NAMED;
 use crate::cli::Failure;
+use crate::domain::ids::is_usable;
 use crate::store::sqlite::own::OwnConnection;
 
 #[derive(Deserialize)]
@@ -90,11 +91,15 @@ fn without_line(error: &serde_json::Error) -> String {
 /// What is wrong with a connection that is to be added.
 pub(super) fn problem(connection: &OwnConnection) -> Option<&'static str> {
     let given = |id: &Option<String>| id.as_ref().is_some_and(|id| !id.is_empty());
-    let blank = |id: &str| id.is_empty() || id.contains(char::is_control);
-    if blank(&connection.connection_id) {
-        Some("connection_id must be text on one line")
-    } else if blank(&connection.user_id) {
-        Some("user_id must be text on one line")
+    let unusable = |id: &Option<String>| given(id) && !id.as_deref().is_some_and(is_usable);
+    if !is_usable(&connection.connection_id) {
+        Some("connection_id must be text of at most 16 KiB on one line, without control characters")
+    } else if !is_usable(&connection.user_id) {
+        Some("user_id must be text of at most 16 KiB on one line, without control characters")
+    } else if unusable(&connection.external_user_id) || unusable(&connection.tink_user_id) {
+        Some(
+            "external_user_id and tink_user_id must be text of at most 16 KiB on one line, without control characters",
+        )
     } else if given(&connection.external_user_id) == given(&connection.tink_user_id) {
         Some("exactly one of external_user_id and tink_user_id is needed")
     } else {

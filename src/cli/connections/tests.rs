@@ -68,8 +68,9 @@ fn a_disabled_connection_shows_at_once() {
 #[test]
 fn all_lines_are_added_or_none() {
     let fixture = Fixture::new();
-    let line =
-        |id: &str| format!("{{\"connection_id\":\"{id}\",\"user_id\":\"u\",\"external_user_id\":\"x\"}}\n");
+    let line = |id: &str| {
+        format!("{{\"connection_id\":\"{id}\",\"user_id\":\"u\",\"external_user_id\":\"x-{id}\"}}\n")
+    };
     assert!(
         add(&fixture.env(), file(&fixture, &(line("a") + &line("b"))))
             .unwrap()

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use serde_json::value::RawValue;
 
 use crate::domain::amount::{Amount, Money};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, USABLE, is_usable};
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::FetchedRow;
 use crate::store::sqlite::import::ImportRow;
@@ -55,11 +55,12 @@ const KNOWN: [&str; 32] = [
 /// Reads one line.
 pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let fields = Fields::of(line)?;
-    let connection = fields.required("connection_id")?.into();
+    let connection = usable("connection_id", fields.required("connection_id")?)?.into();
     if fields.text("removed_at")?.is_some() {
         return Err("the row is removed (removed_at): leave such rows out".to_owned());
     }
-    let account = fields.text("account_id")?.filter(|id| !id.is_empty()).map(AccountId::from);
+    let account = fields.text("account_id")?.filter(|id| !id.is_empty());
+    let account = account.map(|id| usable("account_id", id)).transpose()?.map(AccountId::from);
     let raw = match fields.0.get("raw").filter(|raw| raw.get() != "null") {
         None => None,
         Some(raw) => Some(json_of(raw)?),
@@ -81,6 +82,10 @@ pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
             Ok(ImportRow { connection, account, row: FetchedRow { transaction, raw } })
         }
     }
+}
+
+fn usable(name: &str, id: String) -> Result<String, String> {
+    if is_usable(&id) { Ok(id) } else { Err(format!("{name} is not {USABLE}")) }
 }
 
 /// Tink's JSON, as JSON or as a text that holds it, which is how databases give it.

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::connections::naming;
 use crate::cli::table;
+use crate::domain::population::RECENT;
 use crate::store::sqlite::reads::KnownConnection;
 
 /// What is looked at.
@@ -29,16 +30,29 @@ pub(super) struct Late {
     pub ids: HashSet<String>,
 }
 
+/// Who should be fresh besides those who are served now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Whom {
+    /// Those who wait for their user.
+    pub all: bool,
+    /// Those who were entitled in the last days: the number has fallen, and nobody has confirmed that.
+    pub lapsed: bool,
+}
+
 impl Late {
-    /// Looks at every connection that should be fresh; those that wait for their user only if `all` is said.
+    /// Looks at every connection that should be fresh.
     pub(super) fn among(
         connections: &[KnownConnection],
         of: Of,
         limit: Option<Duration>,
-        all: bool,
+        whom: Whom,
         now: Timestamp,
     ) -> Self {
-        let is_meant = |c: &&KnownConnection| if all { c.is_active(now) } else { c.is_served(now) };
+        let lapsed = |c: &KnownConnection| c.lapsed_at.is_some_and(|at| now.duration_since(at) <= RECENT);
+        let is_meant = |c: &&KnownConnection| {
+            let served = if whom.all { c.is_active(now) } else { c.is_served(now) };
+            served || (whom.lapsed && lapsed(c))
+        };
         let is_late = |c: &&KnownConnection| limit.is_some_and(|limit| of.is_late(c, now, limit));
         let late = connections.iter().filter(is_meant).filter(is_late);
         Self { of, limit, ids: late.map(|c| c.connection_id.clone()).collect() }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::store::sqlite::population::LastView;
 use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
 
 /// What the metrics are made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Snapshot<'a> {
     /// Now.
     pub now: Timestamp,
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot<'a> {
     pub last_good_end: Option<Timestamp>,
     /// Accounts whose balance differs from what their rows explain.
     pub balance_differences: usize,
+    /// The source view as it was read last.
+    pub view: Option<LastView>,
 }
 
 /// The whole text.
@@ -73,6 +76,23 @@ fn connections(text: &mut Text, snapshot: &Snapshot<'_>) {
     text.family("connections", "Connections by state.", states);
     let served = || snapshot.connections.iter().filter(|c| c.is_served(snapshot.now));
     let age = |at: Timestamp| snapshot.now.duration_since(at).as_secs_f64().max(0.0);
+    let active =
+        |snapshot: &Snapshot<'_>| snapshot.connections.iter().filter(|c| c.is_active(snapshot.now)).count();
+    let entitled = snapshot
+        .view
+        .as_ref()
+        .map_or_else(|| float(active(snapshot)), |view| float_of(view.numbers.entitled));
+    text.single(
+        "connections_entitled",
+        "Connections that the source view gave as enabled and entitled when it was read last.",
+        Some(entitled),
+    );
+    let fallen = snapshot.view.as_ref().is_some_and(|view| view.fallen.is_some());
+    text.single(
+        "connections_change_unconfirmed",
+        "1 while far fewer connections are enabled or entitled than in the week before, and nobody has confirmed that.",
+        Some(if fallen { 1.0 } else { 0.0 }),
+    );
     text.single(
         "oldest_success_age_seconds",
         "Age of the oldest last success of an enabled, entitled connection that does not wait for its user; one that never succeeded counts as new or failing instead.",
@@ -139,6 +159,10 @@ fn version() -> String {
 
 fn seconds(at: Timestamp) -> f64 {
     at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
+}
+
+fn float_of(number: u64) -> f64 {
+    exact(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn float(number: usize) -> f64 {

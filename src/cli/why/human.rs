@@ -139,7 +139,9 @@ fn trouble(story: &Story) -> Option<String> {
 
 fn due(story: &Story) -> String {
     let c = &story.connection;
-    if c.problem.is_some() {
+    if c.moved.is_some() {
+        "asks Tink whether the user that the source view names now is the one whose data are here, and syncs it if so.".to_owned()
+    } else if c.problem.is_some() {
         "fails it at once (source_row), until its row in the source view is mended.".to_owned()
     } else if c.needs_user.is_some() {
         "looks whether the user has renewed the consent; there is no new data until then.".to_owned()
@@ -157,9 +159,10 @@ fn skipped(story: &Story, reason: Reason) -> String {
     let id = &c.connection_id;
     match reason {
         Reason::Disabled => match &story.view {
-            Some(view) => format!(
-                "skips it (disabled): enabled is false in the view {view}, or the view no longer has it."
-            ),
+            Some(view) if c.gone_at.is_some() => {
+                format!("skips it (disabled): the view {view} no longer has it.")
+            }
+            Some(view) => format!("skips it (disabled): enabled is false in the view {view}."),
             None => format!("skips it (disabled); tink-sync connections enable {id} changes that."),
         },
         Reason::NotEntitled => match &story.view {

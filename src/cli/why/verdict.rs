@@ -66,12 +66,15 @@ pub(in crate::cli) fn why_not(
 ) -> Option<Reason> {
     let horizon = now.saturating_add(HORIZON).unwrap_or(Timestamp::MAX);
     let is_recent = |began: Timestamp| began <= now && rules.rested(began) > now;
-    if !c.enabled {
+    let own = c.refused.is_none();
+    if c.refused == Some(false) || (own && !c.enabled) {
         Some(Reason::Disabled)
-    } else if !c.is_entitled(now) {
+    } else if own && !c.is_entitled(now) {
         Some(Reason::NotEntitled)
     } else if c.held_by(now).is_some() {
         Some(Reason::Leased)
+    } else if c.problem.is_some() && c.moved.is_none() {
+        None
     } else if c.not_before.is_some_and(|at| at > now && at < horizon) {
         Some(Reason::NotBefore)
     } else if c.failures == 0 && c.needs_user.is_none() && c.last_success_began.is_some_and(is_recent) {

@@ -9,6 +9,7 @@ use super::codec::{self, Millis};
 use super::own::{AuditRow, OwnTables, note};
 use super::read;
 use crate::domain::connection::TinkUser;
+use crate::domain::ids::{LONGEST, shown};
 use crate::failpoint;
 use crate::store::Result;
 
@@ -18,7 +19,7 @@ pub(super) const ACTION: &str = "connection.forgotten";
 const ACCOUNTS: &str = "(SELECT key FROM ts_accounts WHERE connection = :key)";
 
 /// What goes with a connection, in this order: the table, and which of its rows.
-fn erased() -> [(&'static str, String); 16] {
+fn erased() -> [(&'static str, String); 17] {
     let of_account = format!("account IN {ACCOUNTS}");
     let of_transaction = format!("transaction_key IN (SELECT key FROM ts_transactions WHERE {of_account})");
     let of_connection = || "connection = :key".to_owned();
@@ -32,6 +33,7 @@ fn erased() -> [(&'static str, String); 16] {
         ("ts_accounts", of_connection()),
         ("ts_consents", of_connection()),
         ("ts_anomalies", of_connection()),
+        ("ts_former_users", of_connection()),
         ("ts_tokens", of_connection()),
         ("ts_events", of_connection()),
         ("ts_run_connections", of_connection()),
@@ -162,7 +164,15 @@ impl OwnTables {
             }
             let erased = format!("{} accounts, {} transactions", held.accounts, held.transactions);
             let details = audit.details.map_or_else(|| erased.clone(), |more| format!("{erased}; {more}"));
-            note(db, &AuditRow { user_id: Some(&held.user_id), details: Some(&details), ..*audit })?;
+            // The log holds ids, but not megabytes of them.
+            let (connection, user) = (audited(id), audited(&held.user_id));
+            let row = AuditRow {
+                connection_id: Some(&connection),
+                user_id: Some(&user),
+                details: Some(&details),
+                ..*audit
+            };
+            note(db, &row)?;
             Ok(Forgotten::Now(gone))
         })
     }
@@ -179,6 +189,11 @@ impl OwnTables {
         let empty = "empty the log";
         self.db.retry_busy(empty, |conn| failpoint::around(empty, || truncate(conn)))
     }
+}
+
+/// An id as the audit log keeps it.
+fn audited(id: &str) -> String {
+    if id.len() > LONGEST { shown(id) } else { id.to_owned() }
 }
 
 fn truncate(conn: &Connection) -> rusqlite::Result<()> {

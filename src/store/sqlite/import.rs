@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::codec::{self, IdColumn, Millis};
 use super::own::{self, AuditRow};
 use super::thread::Context;
-use super::{SqliteStore, accounts, rows};
+use super::{SqliteStore, accounts, mirror, rows};
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
 use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
@@ -226,22 +226,26 @@ impl<'a> Importer<'a> {
     }
 
     fn find_owner(&mut self, id: &ConnectionId) -> rusqlite::Result<std::result::Result<Owner, String>> {
-        let sql = "SELECT key, user_id, lease_token IS NOT NULL AND lease_until > ?2
+        let sql = "SELECT key, user_id, lease_token IS NOT NULL AND lease_until > ?2, problem
                    FROM ts_connections WHERE connection_id = ?1";
-        let found: Option<(i64, String, bool)> = self
+        let found: Option<(i64, String, bool, Option<String>)> = self
             .db
             .query_row(sql, params![id.as_str(), Millis(self.now)], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })
             .optional()?;
-        let Some((key, user_id, leased)) = found else {
+        let Some((key, user_id, leased, problem)) = found else {
             return Ok(Err(format!("unknown connection: {id}; tink-sync connections list shows all")));
         };
+        // The rows may be somebody else's than what is here.
+        if let Some(problem) = problem {
+            return Ok(Err(format!("connection {id} cannot be used: {problem}")));
+        }
         if leased {
             return Ok(Err(format!("a run is working on connection {id}; import again when it has ended")));
         }
         if self.context.rehearsal {
-            accounts::shadow(self.db, key)?;
+            mirror::shadow(self.db, key)?;
         }
         // Rows of an account's own generation were seen by a walk.
         let synced = self.db.query_row(

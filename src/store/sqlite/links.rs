@@ -34,12 +34,19 @@ impl OwnTables {
     }
 
     /// Notes, durably, that a link is begun. If one of this connection is begun already, that one goes on, and
-    /// is returned: unchanged, and not to be used, where it is another user's.
+    /// is returned: unchanged, and not to be used, where it is another user's. The same for one of another user that
+    /// was begun with this user at Tink.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub fn begin_link(&mut self, link: &BegunLink, now: Timestamp) -> Result<BegunLink> {
         self.run("begin the link", |db| {
+            let anothers = "SELECT * FROM ts_links WHERE external_user_id = ?1 AND user_id <> ?2 LIMIT 1";
+            let anothers =
+                db.query_row(anothers, [&link.external_user_id, &link.user_id], begun).optional()?;
+            if let Some(anothers) = anothers {
+                return Ok(anothers);
+            }
             db.execute(
                 "INSERT INTO ts_links (connection_id, user_id, external_user_id, market, begun_at)
                  VALUES (?1, ?2, ?3, ?4, ?5)

@@ -5,8 +5,10 @@
 //! A rehearsal opens the file read-only and lays temporary tables over ours; the same statements run,
 //! and nothing of the file changes.
 
+pub mod accept;
 mod accounts;
 mod anomalies;
+pub mod app;
 mod balances;
 mod codec;
 mod consents;
@@ -19,11 +21,15 @@ pub mod links;
 mod merge;
 mod mirror;
 mod open;
+mod outbox;
 pub mod own;
+mod owners;
 mod plan;
+pub mod population;
 pub mod prune;
 pub mod quarantine;
 pub mod reads;
+mod regular;
 mod rows;
 mod runs;
 mod schema;
@@ -39,19 +45,19 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::types::{
-    Asking, Claims, ConsentWarning, Lease, Ledger, LeftOver, LiveQuery, LiveRow, NewRun, NotedAnomaly,
-    Outgoing, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run,
+    Asking, Claims, ConsentWarning, Lease, Ledger, LeftOver, LiveQuery, LiveRow, Mirrored, NewRun,
+    NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run,
     RunEnd, RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredConsent, StoredRow,
 };
-use super::{Result, Store};
-use crate::domain::connection::{SourceRow, TinkUser};
+use super::{Result, Store, StoreError};
+use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
-use crate::domain::hook::HookKind;
-use crate::domain::ids::CredentialsId;
+use crate::domain::ids::{AccountId, CredentialsId};
 use crate::failpoint;
 pub(crate) use open::connect_read_only;
 use open::{connect_writer, refuse_newer, refuse_older};
 pub use open::{open_reader, read};
+use regular::refuse_odd;
 use thread::{Db, FileId, Worker};
 
 /// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
@@ -71,6 +77,7 @@ pub struct SqliteStore {
 pub(crate) enum Fail {
     Sql(rusqlite::Error),
     LeaseLost(Lease),
+    OtherOwner(String),
 }
 
 impl From<rusqlite::Error> for Fail {
@@ -86,6 +93,7 @@ impl SqliteStore {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
+        refuse_odd(path)?;
         failpoint::around("create the file", || open::create(path))?;
         // Two spellings of one path must find each other's lock files.
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -108,27 +116,6 @@ impl SqliteStore {
     /// Closes the file once all that was asked for is done, so that nothing is left beside it.
     pub async fn close(self) {
         self.worker.close().await;
-    }
-
-    /// From now on events of these kinds are written down, as somebody listens; a rehearsal tells nobody.
-    pub async fn listen(&self, kinds: Vec<HookKind>) {
-        self.worker.configure(move |db| db.listened.replace(kinds)).await;
-    }
-
-    /// The next events of runs that have ended, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the file cannot be read.
-    pub async fn outgoing(&self, limit: u32) -> Result<Vec<Outgoing>> {
-        self.worker.read("read events", move |db| events::outgoing(db, limit)).await
-    }
-
-    /// Forgets events that are out.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the file cannot be written.
-    pub async fn forget_events(&self, keys: Vec<i64>) -> Result<()> {
-        self.worker.write("forget events", move |tx, _| Ok(events::forget(tx, &keys)?)).await
     }
 
     /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.
@@ -163,16 +150,13 @@ impl Store for SqliteStore {
         self.worker.write("begin the run", move |tx, db| runs::begin(tx, db, &run)).await
     }
 
-    async fn mirror(&self, run: &Run, rows: Vec<SourceRow>) -> Result<()> {
+    async fn mirror(&self, run: &Run, viewed: Viewed) -> Result<Mirrored> {
         let run = run.clone();
-        self.worker.write("mirror the source view", move |tx, _| Ok(mirror::batch(tx, &run, &rows)?)).await
-    }
-
-    async fn mirror_done(&self) -> Result<()> {
         self.worker
-            .write("end the mirroring", |tx, _| {
-                mirror::done(tx)?;
-                Ok(feed::note_lapses(tx)?)
+            .write("mirror the source view", move |tx, db| {
+                let mirrored = mirror::all(tx, db, &run, viewed)?;
+                feed::note_lapses(tx)?;
+                Ok(mirrored)
             })
             .await
     }
@@ -266,10 +250,36 @@ impl Store for SqliteStore {
     ) -> Result<OverviewSaved> {
         let lease = lease.clone();
         self.worker
-            .write("write accounts", move |tx, _| {
+            .write("write accounts", move |tx, db| {
                 runs::held(tx, &lease)?;
+                match owners::anothers(tx, &lease, &overview)? {
+                    None => {}
+                    Some(owners::Anothers::Refused(text)) => return Err(Fail::OtherOwner(text)),
+                    Some(owners::Anothers::Left(from)) => {
+                        mirror::take_over(tx, db, from, lease.connection)?;
+                        return Ok(None);
+                    }
+                }
+                app::remember(tx, db, now)?;
                 consents::save(tx, &lease, &overview)?;
-                Ok(accounts::save(tx, lease.run, lease.connection, &overview, now)?)
+                Ok(Some(accounts::save(tx, lease.run, lease.connection, &overview, now)?))
+            })
+            .await?
+            .ok_or(StoreError::TookOver)
+    }
+
+    async fn adopt(
+        &self,
+        lease: &Lease,
+        user: TinkUser,
+        consents: Vec<CredentialsId>,
+        accounts: Vec<AccountId>,
+    ) -> Result<bool> {
+        let lease = lease.clone();
+        self.worker
+            .write("name the user anew", move |tx, _| {
+                runs::held(tx, &lease)?;
+                Ok(owners::adopt(tx, &lease, &user, &consents, &accounts)?)
             })
             .await
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::codec::{self, Millis, json_list};
 use super::runs::{self, unsigned};
 use super::thread::Context;
-use super::{Fail, accounts};
+use super::{Fail, mirror, owners};
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::outcome::Reason;
 use crate::store::types::{Claim, Claims, Lease, LeftOver, PlanCounts, PlanRules, Run, Selection, Skipped};
@@ -15,26 +15,31 @@ use crate::store::types::{Claim, Claims, Lease, LeftOver, PlanCounts, PlanRules,
 /// A back-off or a rest can lie this far ahead at most; anything beyond comes from a clock that was wrong.
 const HORIZON: SignedDuration = SignedDuration::from_hours(25);
 
-/// Why connection `c` is not due; NULL if it is. Parameters: see [`Params`].
+/// Why connection `c` is not due; NULL if it is. Parameters: see [`Params`]. What is wrong with a row of the source
+/// view is told in every pass: finding it out asks nobody for anything.
 const REASON: &str = "CASE
-    WHEN c.enabled = 0 AND NOT (:force AND :named) THEN 'disabled'
-    WHEN c.entitled = 0 OR c.entitled_until <= :now THEN 'not_entitled'
+    WHEN c.refused = 0 THEN 'disabled'
+    WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN 'disabled'
+    WHEN c.refused IS NULL AND (c.entitled = 0 OR c.entitled_until <= :now) THEN 'not_entitled'
     WHEN c.lease_token IS NOT NULL AND c.lease_until > :now THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'
     WHEN NOT :named AND c.last_attempt_at BETWEEN :cohort AND :now AND c.last_attempt_run <> :run
          AND c.last_outcome IS NOT 'interrupted'
          AND EXISTS (SELECT 1 FROM ts_runs r WHERE r.key = c.last_attempt_run AND
                      (r.finished_at IS NULL OR r.exit_code IS NOT NULL)) THEN 'leased'
+    WHEN c.problem IS NOT NULL THEN NULL
     WHEN NOT :force AND NOT :again AND c.not_before > :now AND c.not_before < :horizon THEN 'not_before'
     WHEN NOT :named AND c.last_success_began > :rest AND c.last_success_began <= :now
          AND c.failures = 0 AND c.needs_user IS NULL THEN 'recent'
     WHEN (SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
-          WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon) >= :quota THEN 'quota'
+          WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
+            AND q.reason IS NOT 'source_row') >= :quota THEN 'quota'
     END";
 
 /// Whether connection `c` is selected: all, or by its id or its user's.
 const SELECTED: &str = "(NOT :named OR c.connection_id IN (SELECT value FROM json_each(:connections))
-    OR c.user_id IN (SELECT value FROM json_each(:users)))";
+    OR c.user_id IN (SELECT value FROM json_each(:users))
+    OR c.refused_user IN (SELECT value FROM json_each(:users)))";
 
 /// The parameters of [`REASON`] and [`SELECTED`].
 struct Params {
@@ -95,18 +100,18 @@ impl Params {
 /// Ids and users of the selection that no connection has.
 pub fn unknown(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<String>> {
     let mut unknown = Vec::new();
-    let mut find = |column: &str, id: &str| -> rusqlite::Result<()> {
-        let sql = format!("SELECT 1 FROM ts_connections WHERE {column} = ?1 LIMIT 1");
+    let mut find = |which: &str, id: &str| -> rusqlite::Result<()> {
+        let sql = format!("SELECT 1 FROM ts_connections WHERE {which} LIMIT 1");
         if db.prepare_cached(&sql)?.query_row([id], |_| Ok(())).optional()?.is_none() {
             unknown.push(id.to_owned());
         }
         Ok(())
     };
     for id in &selection.connections {
-        find("connection_id", id.as_str())?;
+        find("connection_id = ?1", id.as_str())?;
     }
     for id in &selection.users {
-        find("user_id", id.as_str())?;
+        find("user_id = ?1 OR refused_user = ?1", id.as_str())?;
     }
     Ok(unknown)
 }
@@ -268,7 +273,7 @@ pub fn claim_again(
 fn shadow_claimed(db: &Connection, context: &Context, claims: &Claims) -> rusqlite::Result<()> {
     if context.rehearsal {
         for claim in &claims.claims {
-            accounts::shadow(db, claim.lease.connection)?;
+            mirror::shadow(db, claim.lease.connection)?;
         }
     }
     Ok(())
@@ -364,6 +369,7 @@ fn lease(
             lease: Lease { connection, connection_id: connection_id.into(), run: run.key, token },
             user_id: row.get::<_, String>("user_id")?.into(),
             tink_user: codec::tink_user(row)?,
+            moved: owners::moved(row)?,
             has_tokens: row.get::<_, String>("mode")? == "refresh",
             entitled_until: codec::millis(row, "entitled_until")?,
             problem: row.get("problem")?,

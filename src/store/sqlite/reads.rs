@@ -15,12 +15,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::codec::{self, Millis};
-use super::{read, runs};
+use super::owners::{self, HAS_DATA};
+use super::population::{self, LastView};
+use super::{app, read, runs};
+use crate::domain::population::Remembered;
 use crate::store::Result;
 pub use audit::{AuditQuery, Audited, audit, audited_actions};
 pub use balances::{AccountProof, balance_differences, balance_proofs};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
-pub use known::{Holder, KnownConnection, State, overlay};
+pub use known::{Holder, KnownConnection, Overlaid, State, overlay};
 pub use quarantine::{NotKept, Quarantined, not_kept, quarantine, user_of};
 
 /// Every mirrored connection, by id. Whoever is held by a run that died is free.
@@ -29,24 +32,51 @@ pub use quarantine::{NotKept, Quarantined, not_kept, quarantine, user_of};
 /// As [`super::open_reader`].
 pub fn connections(path: &Path) -> Result<Vec<KnownConnection>> {
     read(path, "read the connections", |db| {
-        let mut rows = db.prepare(
+        let mut rows = db.prepare(&format!(
             "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
                     (SELECT min(expires_at) FROM ts_consents s WHERE s.connection = c.key) AS consent_ends,
                     EXISTS (SELECT 1 FROM ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
-                        AS consent_expired
-             FROM ts_connections c ORDER BY connection_id",
-        )?;
+                        AS consent_expired,
+                    {HAS_DATA} AS has_data
+             FROM ts_connections c ORDER BY connection_id"
+        ))?;
         let mut dead = HashMap::new();
+        let mut former = owners::former(db)?;
         let connections = rows.query_map([], known_connection)?;
         let freed = connections.map(|connection| {
             let connection = connection?;
             let held = connection.holder.as_ref().is_some_and(|holder| {
                 !*dead.entry(holder.run_id.clone()).or_insert_with(|| has_died(path, &holder.run_id))
             });
-            Ok(KnownConnection { holder: connection.holder.filter(|_| held), ..connection })
+            let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
+            Ok(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection })
         });
         freed.collect()
     })
+}
+
+/// What is remembered for the next look at the source view.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn remembered(path: &Path) -> Result<Remembered> {
+    read(path, "read what is remembered of the source view", population::remembered)
+}
+
+/// The source view as it was read last; `None` if it never was.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn last_view(path: &Path) -> Result<Option<LastView>> {
+    read(path, "read what is remembered of the source view", population::last)
+}
+
+/// The client id of the Tink app whose data are here; `None` if none is remembered yet.
+///
+/// # Errors
+/// As [`super::open_reader`].
+pub fn app(path: &Path) -> Result<Option<String>> {
+    read(path, "read the app", app::remembered)
 }
 
 /// Whether the process of a run is gone, so that its leases hold nobody up.
@@ -70,6 +100,13 @@ fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {
         entitled: row.get("entitled")?,
         entitled_until: codec::millis(row, "entitled_until")?,
         problem: row.get("problem")?,
+        refused: row.get("refused")?,
+        refused_user: row.get("refused_user")?,
+        moved: owners::moved(row)?,
+        former: Vec::new(),
+        has_data: row.get("has_data")?,
+        gone_at: codec::millis(row, "gone_at")?,
+        lapsed_at: codec::millis(row, "lapsed_at")?,
         last_attempt_at: codec::millis(row, "last_attempt_at")?,
         last_success_at: codec::millis(row, "last_success_at")?,
         data_as_of: codec::time(row, "data_as_of")?,
@@ -246,7 +283,7 @@ pub struct Used {
 pub fn used(path: &Path, user_id: &str, since: Timestamp) -> Result<Used> {
     read(path, "read the quota", |db| {
         let sql = "SELECT coalesce(sum(attempts), 0), min(started_at) FROM ts_run_connections
-                   WHERE user_id = ?1 AND started_at > ?2";
+                   WHERE user_id = ?1 AND started_at > ?2 AND reason IS NOT 'source_row'";
         db.query_row(sql, params![user_id, Millis(since)], |row| {
             Ok(Used { attempts: row.get(0)?, oldest: row.get::<_, Option<Millis>>(1)?.map(|at| at.0) })
         })
@@ -263,7 +300,8 @@ pub fn used_by_user(path: &Path, since: Timestamp) -> Result<HashMap<String, Use
         let mut rows = db.prepare(
             "SELECT x.user_id, sum(x.attempts), min(x.started_at)
              FROM ts_runs r CROSS JOIN ts_run_connections x ON x.run = r.key
-             WHERE r.started_at > ?1 - ?2 AND x.started_at > ?1 GROUP BY x.user_id",
+             WHERE r.started_at > ?1 - ?2 AND x.started_at > ?1 AND x.reason IS NOT 'source_row'
+             GROUP BY x.user_id",
         )?;
         let used = |row: &Row<'_>| {
             let oldest = row.get::<_, Option<Millis>>(2)?.map(|at| at.0);

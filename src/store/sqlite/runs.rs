@@ -94,6 +94,13 @@ pub fn has_died(store: &Path, run_id: &str) -> bool {
     }
 }
 
+/// The id of a run that is at work on this store now, if there is one.
+pub fn at_work(db: &Connection, store: &Path) -> rusqlite::Result<Option<String>> {
+    let mut open = db.prepare("SELECT run_id FROM ts_runs WHERE finished_at IS NULL ORDER BY key")?;
+    let open: Vec<String> = open.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(open.into_iter().find(|run_id| !has_died(store, run_id)))
+}
+
 /// Failures that no bank can be blamed for, however many connections of one meet them.
 const NOT_THE_BANKS: &str =
     "'store', 'panic', 'lease_lost', 'source_row', 'tink_user_unknown', 'scope_missing', 'refresh_lost'";

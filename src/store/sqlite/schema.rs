@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_events", include_str!("migrations/0003_events.sql")),
     ("0004_balances", include_str!("migrations/0004_balances.sql")),
     ("0005_links", include_str!("migrations/0005_links.sql")),
+    ("0006_owners", include_str!("migrations/0006_owners.sql")),
     ("0007_feed", include_str!("migrations/0007_feed.sql")),
     ("0008_evidence", include_str!("migrations/0008_evidence.sql")),
     ("0009_odd_fields", include_str!("migrations/0009_odd_fields.sql")),

@@ -52,6 +52,8 @@ pub(crate) struct Context {
     pub run_locks: RefCell<HashMap<String, Option<File>>>,
     /// The kinds of events that are written down.
     pub listened: RefCell<Vec<HookKind>>,
+    /// The Tink app that the data of this run come from.
+    pub client_id: RefCell<Option<String>>,
     patience: Duration,
 }
 
@@ -76,6 +78,7 @@ impl Db {
             file: None,
             run_locks: RefCell::default(),
             listened: RefCell::default(),
+            client_id: RefCell::default(),
             patience,
         };
         Self { conn, context }
@@ -122,6 +125,7 @@ impl Db {
             match fail {
                 Fail::Sql(e) => explain(what, &self.context.path, &e),
                 Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
+                Fail::OtherOwner(text) => StoreError::OtherOwner(text),
             }
         })
     }

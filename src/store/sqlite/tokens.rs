@@ -7,28 +7,27 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::codec::{self, Millis};
 use super::own::Reseal;
 use super::thread::Context;
-use crate::domain::connection::SourceRow;
+use crate::domain::connection::Seed;
 use crate::store::types::{Asking, Lease, Renewal, SealedTokens, TokenState};
 
 /// Takes a seed over, once for each version of it.
-pub fn seed(db: &Connection, row: &SourceRow) -> rusqlite::Result<()> {
-    let Some(seed) = &row.seed else { return Ok(()) };
+pub fn seed(db: &Connection, connection: i64, seed: &Seed) -> rusqlite::Result<()> {
+    // The numbers of askings begin anywhere: an answer to one of a former owner of the connection must not be taken
+    // for one of the next.
     db.prepare_cached(
-        "INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until)
-         SELECT key, :version, 'ready', :refresh, :access, :until FROM ts_connections WHERE connection_id = :id
+        "INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until, asking)
+         VALUES (:key, :version, 'ready', :refresh, :access, :until, abs(random() % 1000000000000))
          ON CONFLICT (connection) DO UPDATE SET version = excluded.version, state = 'ready',
             refresh = excluded.refresh, access = excluded.access, access_until = excluded.access_until,
             asked_run = NULL, asking = asking + 1
          WHERE version <> excluded.version",
     )?
     .execute(named_params! {
-        ":id": row.connection_id.as_str(), ":version": seed.version, ":refresh": seed.refresh,
+        ":key": connection, ":version": seed.version, ":refresh": seed.refresh,
         ":access": seed.access, ":until": seed.access_until.map(Millis),
     })?;
-    db.prepare_cached(
-        "UPDATE ts_connections SET mode = 'refresh' WHERE connection_id = ?1 AND mode <> 'refresh'",
-    )?
-    .execute([row.connection_id.as_str()])?;
+    db.prepare_cached("UPDATE ts_connections SET mode = 'refresh' WHERE key = ?1 AND mode <> 'refresh'")?
+        .execute([connection])?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 20] = [
+const ELSEWHERE: [&str; 25] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -32,6 +32,12 @@ const ELSEWHERE: [&str; 20] = [
     // of connect: tests/it/connect.rs
     "begin the link",
     "end the link",
+    // of commands, of older stores and of users who are named in another way: tests/it/owners.rs
+    "accept users",
+    "accept the change",
+    "accept the app",
+    "remember the app",
+    "name the user anew",
     // only with tink.refresh: tests/it/freshen.rs
     "note what the bank is asked",
     // only when Tink answers oddly: tests/it/odd.rs
@@ -280,8 +286,8 @@ fn what_the_operator_changes_is_there_or_not() {
     for side in Side::BOTH {
         let done = i64::from(side == Side::After);
         let point = |step: &str| format!("{step}:{}", side.as_str());
-        let id = format!("c-{}", side.as_str());
-        let add = ["connections", "add", &id, "--user", "u-0", "--external-user-id", "user-0"];
+        let (id, tink) = (format!("c-{}", side.as_str()), format!("user-{}", side.as_str()));
+        let add = ["connections", "add", &id, "--user", "u-0", "--external-user-id", &tink];
         run(&add, &point("add connections"));
         is(&format!("SELECT count(*) FROM ts_own_connections WHERE connection_id = '{id}'"), done);
         if done == 0 {

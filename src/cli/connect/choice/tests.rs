@@ -3,19 +3,8 @@
 use super::*;
 
 fn row(connection: &str, user: &str) -> SourceRow {
-    SourceRow {
-        connection_id: connection.into(),
-        user_id: user.into(),
-        tink_user: Some(TinkUser::External(format!("ext-{connection}"))),
-        enabled: true,
-        entitled: true,
-        entitled_until: None,
-        market: Some("DE".to_owned()),
-        priority: 0,
-        problem: None,
-        seed: None,
-        unsealed: false,
-    }
+    let tink_user = TinkUser::External(format!("ext-{connection}"));
+    SourceRow { market: Some("DE".to_owned()), ..SourceRow::asking(connection, user, Some(tink_user)) }
 }
 
 fn begun(connection: &str) -> BegunLink {
@@ -113,7 +102,7 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         (me(Some("c-9")), &row("c-1", "me"), Some("v"), "has no connection c-9"),
         (Asked { external_user_id: Some("x"), ..me(None) }, &row("c-1", "me"), None, "another user at Tink"),
         (Asked { external_user_id: Some("ext-c-2"), ..me(None) }, &row("c-2", "you"), None, "of user you"),
-        (Asked { user: "a\nb", ..me(None) }, &off, None, "one line"),
+        (Asked { user: "a\nb", ..me(None) }, &off, None, "without control characters"),
     ] {
         let refused = chosen(&asked, std::slice::from_ref(row), &[], view).unwrap_err();
         assert!(refused.contains(words), "{words}: {refused}");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::domain::connection::SourceRow;
+use crate::domain::connection::{SourceRow, Viewed};
 use crate::store::sqlite::{SqliteStore, connect_read_only, reads};
 use crate::store::{NewRun, Run, Store as _};
 
@@ -15,10 +15,13 @@ const SEED: &str = "
     INSERT INTO ts_own_connections (connection_id, user_id, external_user_id) VALUES ('a', 'u', 'x'), ('c', 'u', 'x');";
 
 /// Tables that keep what they have, and why.
-const KEPT: [(&str, &str); 4] = [
+const KEPT: [(&str, &str); 7] = [
     ("ts_schema", "versions of the schema"),
     ("ts_sequences", "counters, and keys that are never given again"),
     ("ts_runs", "numbers of a whole run"),
+    ("ts_app", "the Tink app, which is nobody's"),
+    ("ts_view", "numbers of a whole view"),
+    ("ts_population", "numbers of whole views"),
     ("ts_audit", "ids only: the proof of who asked for what, the forgetting included"),
 ];
 
@@ -105,19 +108,7 @@ fn keys_that_were_given_once_are_remembered() {
 }
 
 fn listed(id: &str) -> SourceRow {
-    SourceRow {
-        connection_id: id.into(),
-        user_id: "u".into(),
-        tink_user: Some(TinkUser::External("x".to_owned())),
-        enabled: true,
-        entitled: true,
-        entitled_until: None,
-        market: None,
-        priority: 0,
-        problem: None,
-        seed: None,
-        unsealed: false,
-    }
+    SourceRow::asking(id, "u", Some(TinkUser::External(if id == "a" { "x" } else { "y" }.to_owned())))
 }
 
 async fn begin(store: &SqliteStore, id: &str) -> Run {
@@ -136,8 +127,8 @@ async fn begin(store: &SqliteStore, id: &str) -> Run {
 
 /// The connections that are known once a run has mirrored the view, which lists `a` and `b`.
 async fn mirrored(store: &SqliteStore, run: &Run, path: &Path) -> Vec<String> {
-    store.mirror(run, vec![listed("a"), listed("b")]).await.unwrap();
-    store.mirror_done().await.unwrap();
+    let viewed = Viewed { rows: vec![listed("a"), listed("b")], ..Viewed::default() };
+    store.mirror(run, viewed).await.unwrap();
     reads::connections(path).unwrap().into_iter().map(|known| known.connection_id).collect()
 }
 

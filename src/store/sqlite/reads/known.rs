@@ -1,11 +1,13 @@
 //! A connection as it is known here, and as the next run will see it once it has mirrored the source
 //! view. Pure: no statement is run and no clock is read.
 
-use std::collections::{HashMap, HashSet};
-
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::connection::{TinkUser, Viewed};
+use crate::domain::mirroring::{self, Change, Stored};
+use crate::domain::outcome::Reason;
+use crate::domain::owner::Held;
+use crate::domain::population::{Fall, Numbers, Remembered};
 
 /// The state of a connection, in the words of `connections_v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +64,7 @@ pub struct Holder {
 }
 
 /// A connection with everything that is kept about it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column, or found out by one")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownConnection {
     /// Key in the store; none until a run has mirrored it.
@@ -82,6 +85,20 @@ pub struct KnownConnection {
     pub entitled_until: Option<Timestamp>,
     /// What is wrong with its row in the source view.
     pub problem: Option<String>,
+    /// Its row is not that of this connection: whether it asks to be synced.
+    pub refused: Option<bool>,
+    /// The user of that row.
+    pub refused_user: Option<String>,
+    /// How its row names the Tink user, who may be the same.
+    pub moved: Option<TinkUser>,
+    /// Tink users whose data it holds besides those of the present one.
+    pub former: Vec<TinkUser>,
+    /// Whether anything is kept of its user.
+    pub has_data: bool,
+    /// Since when it has no row.
+    pub gone_at: Option<Timestamp>,
+    /// Since when it is not enabled and entitled any more.
+    pub lapsed_at: Option<Timestamp>,
     /// Last attempt.
     pub last_attempt_at: Option<Timestamp>,
     /// End of the last success.
@@ -167,86 +184,136 @@ impl KnownConnection {
         self.next_due.max(self.not_before).filter(|_| self.is_active(now))
     }
 
+    /// Another connection goes on with its data; returns when those were last brought up to date.
+    fn hand_over(&mut self) -> Option<Timestamp> {
+        (self.has_data, self.failures, self.needs_user) = (false, 0, None);
+        self.last_success_at.take()
+    }
+
     /// Who holds it at the time `now`.
     pub fn held_by(&self, now: Timestamp) -> Option<&Holder> {
         self.holder.as_ref().filter(|holder| holder.until > now)
     }
 
-    fn mirror(&mut self, row: SourceRow) {
-        if self.tink_user != row.tink_user {
-            // Another Tink user is another connection in all but name.
+    /// As it is stored, for `domain::mirroring`.
+    fn stored(&self) -> Stored {
+        let held = Held {
+            connection_id: self.connection_id.clone(),
+            user_id: self.user_id.clone(),
+            tink_user: self.tink_user.clone(),
+            former: self.former.clone(),
+            has_data: self.has_data,
+        };
+        let state = mirroring::State {
+            user_id: self.user_id.clone(),
+            tink_user: self.tink_user.clone(),
+            enabled: self.enabled,
+            entitled: self.entitled,
+            entitled_until: self.entitled_until,
+            problem: self.problem.clone(),
+            refused: self.refused,
+            refused_user: self.refused_user.clone(),
+            moved: self.moved.clone(),
+            gone_at: self.gone_at,
+            lapsed_at: self.lapsed_at,
+            ..mirroring::State::default()
+        };
+        Stored { held, state }
+    }
+
+    /// As it is once the view is mirrored.
+    fn mirror(&mut self, change: Change) {
+        if change.other_owner {
             (self.failures, self.not_before, self.needs_user) = (0, None, None);
+            (self.last_success_began, self.last_outcome, self.last_reason) = (None, None, None);
+            (self.last_error, self.next_due, self.holder) = (None, None, None);
+            "mint".clone_into(&mut self.mode);
         }
-        row.connection_id.as_str().clone_into(&mut self.connection_id);
-        row.user_id.as_str().clone_into(&mut self.user_id);
-        self.tink_user = row.tink_user;
-        self.enabled = row.enabled;
-        self.entitled = row.entitled;
-        self.entitled_until = row.entitled_until;
-        self.problem = row.problem;
+        let state = change.state;
+        self.connection_id = change.connection_id;
+        self.user_id = state.user_id;
+        self.tink_user = state.tink_user;
+        self.enabled = state.enabled;
+        self.entitled = state.entitled;
+        self.entitled_until = state.entitled_until;
+        // What Tink did not show in the last run it is asked for again: until then that is what is wrong.
+        let unproven = self.last_error.clone().filter(|_| {
+            state.moved.is_some() && self.last_reason.as_deref() == Some(Reason::SourceRow.as_str())
+        });
+        self.problem = state.problem.or(unproven);
+        self.refused = state.refused;
+        self.refused_user = state.refused_user;
+        self.moved = state.moved;
+        self.gone_at = state.gone_at;
+        self.lapsed_at = state.lapsed_at;
     }
 }
 
-/// Lays the rows of the source view over the known connections, as a run does at its beginning: new ones
-/// appear, those the view no longer has are disabled, and one that comes twice has a problem.
-pub fn overlay(known: Vec<KnownConnection>, source: Vec<SourceRow>) -> Vec<KnownConnection> {
-    let mut all = known;
-    let places: Vec<_> = all.iter().enumerate().map(|(place, c)| (c.connection_id.clone(), place)).collect();
-    let mut places: HashMap<String, usize> = places.into_iter().collect();
-    let mut seen = HashSet::new();
-    for row in source {
-        let id = row.connection_id.as_str().to_owned();
-        let place = *places.entry(id.clone()).or_insert(all.len());
-        if place == all.len() {
-            all.push(KnownConnection { mode: "mint".to_owned(), ..KnownConnection::default() });
+/// The connections as the next run will see them.
+#[derive(Clone, Debug, Default)]
+pub struct Overlaid {
+    /// All of them, by id.
+    pub connections: Vec<KnownConnection>,
+    /// How many the view gives.
+    pub numbers: Numbers,
+    /// Far fewer are enabled or entitled than before, and nobody has confirmed that.
+    pub fall: Option<Fall>,
+}
+
+/// Lays the source view over the known connections, as a run does at its beginning.
+pub fn overlay(mut known: Vec<KnownConnection>, viewed: Viewed, remembered: Remembered) -> Overlaid {
+    known.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.connection_id.cmp(&b.connection_id)));
+    let stored: Vec<Stored> = known.iter().map(KnownConnection::stored).collect();
+    let mirrored = mirroring::mirror(&stored, viewed, remembered);
+    for change in mirrored.changes {
+        let taken =
+            change.takes_over.and_then(|place| known.get_mut(place)).and_then(KnownConnection::hand_over);
+        let place = change.place.unwrap_or(known.len());
+        if place == known.len() {
+            known.push(KnownConnection { mode: "mint".to_owned(), ..KnownConnection::default() });
         }
-        let Some(connection) = all.get_mut(place) else { continue };
-        if seen.insert(id) {
-            connection.mirror(row);
-        } else {
-            connection.problem = Some("the source view has this connection_id more than once".to_owned());
-        }
+        let Some(connection) = known.get_mut(place) else { continue };
+        connection.last_success_at = taken.or(connection.last_success_at);
+        connection.mirror(change);
     }
-    for connection in all.iter_mut().filter(|c| !seen.contains(&c.connection_id)) {
-        (connection.enabled, connection.entitled, connection.problem) = (false, false, None);
-    }
-    all.sort_by(|a, b| a.connection_id.cmp(&b.connection_id));
-    all
+    known.sort_by(|a, b| a.connection_id.cmp(&b.connection_id));
+    Overlaid { connections: known, numbers: mirrored.numbers, fall: mirrored.fall }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::connection::SourceRow;
+
+    fn view(rows: Vec<SourceRow>) -> Viewed {
+        Viewed { rows, ..Viewed::default() }
+    }
 
     fn row(id: &str, user: &str) -> SourceRow {
-        SourceRow {
-            connection_id: id.into(),
-            user_id: "u".into(),
-            tink_user: Some(TinkUser::External(user.to_owned())),
-            enabled: true,
-            entitled: true,
-            entitled_until: None,
-            market: None,
-            priority: 0,
-            problem: None,
-            seed: None,
-            unsealed: false,
-        }
+        SourceRow::asking(id, "u", Some(TinkUser::External(user.to_owned())))
     }
 
     fn known(id: &str, user: &str) -> KnownConnection {
-        let mut known = KnownConnection { key: Some(1), failures: 3, ..KnownConnection::default() };
-        known.mirror(row(id, user));
-        known.failures = 3;
-        known
+        KnownConnection {
+            key: Some(1),
+            connection_id: id.to_owned(),
+            user_id: "u".to_owned(),
+            tink_user: Some(TinkUser::External(user.to_owned())),
+            enabled: true,
+            entitled: true,
+            failures: 3,
+            ..KnownConnection::default()
+        }
     }
 
     #[test]
     fn the_view_adds_replaces_and_disables() {
         let all = overlay(
-            vec![known("a", "x"), known("b", "x"), known("c", "x")],
-            vec![row("a", "x"), row("b", "other"), row("d", "x"), row("d", "x")],
-        );
+            vec![known("a", "x"), known("b", "x-b"), known("c", "x-c")],
+            view(vec![row("a", "x"), row("b", "other"), row("d", "x-d"), row("d", "x-d")]),
+            Remembered::default(),
+        )
+        .connections;
         let seen: Vec<_> =
             all.iter().map(|c| (c.connection_id.as_str(), c.key.is_some(), c.enabled, c.failures)).collect();
         assert_eq!(

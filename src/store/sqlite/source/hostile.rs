@@ -4,7 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::{Value, ValueRef};
 
-use super::{OPTIONAL, REQUIRED, source_row};
+use super::row::source_row;
+use super::{OPTIONAL, REQUIRED};
 use crate::domain::connection::SourceRow;
 use crate::vault::Vault;
 

@@ -1,0 +1,59 @@
+//! Whether the Tink app that is configured is the one whose data the store holds. Another app's users are others,
+//! whatever they are called: nothing is mirrored, fetched, linked or deleted under it. Changes nothing.
+
+use super::{Environment, Failure};
+use crate::config::ConfigError;
+use crate::domain::ids::shown;
+use crate::store::StoreError;
+use crate::store::sqlite::reads;
+
+/// What an operator may do who has replaced the app for good.
+pub(super) const ACCEPT: &str = "tink-sync connections accept-app";
+
+/// The app that the store remembers, if it is another one than is configured.
+pub(super) fn other(env: &Environment) -> Result<Option<String>, Failure> {
+    let path = env.store_path()?;
+    if !path.exists() {
+        return Ok(None);
+    }
+    match reads::app(&path) {
+        // Older releases remembered none.
+        Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
+        remembered => Ok(remembered?.filter(|app| is_other(env, app))),
+    }
+}
+
+/// Whether another app than this one is configured.
+pub(super) fn is_other(env: &Environment, remembered: &str) -> bool {
+    env.settings.tink.client_id.as_deref().is_some_and(|configured| configured != remembered)
+}
+
+/// Fails if the store holds another app's data.
+///
+/// # Errors
+/// [`Failure::Config`] with what to do.
+pub(super) fn ours(env: &Environment) -> Result<(), Failure> {
+    match other(env)? {
+        None => Ok(()),
+        Some(remembered) => Err(refused(env, &remembered)),
+    }
+}
+
+/// Why nothing is done under the app that is configured.
+pub(super) fn refused(env: &Environment, remembered: &str) -> Failure {
+    let file = &env.settings.file;
+    ConfigError::key(file, "tink.client_id", sentence(env, remembered)).into()
+}
+
+/// What is wrong, and what to do.
+pub(super) fn sentence(env: &Environment, remembered: &str) -> String {
+    let configured = env.settings.tink.client_id.as_deref().unwrap_or_default();
+    let store = env.store_path().map_or_else(|_| String::new(), |path| format!(" {}", path.display()));
+    format!(
+        "the store{store} holds the data of another Tink app (client id {}, not {}), so nothing was changed; \
+         correct tink.client_id or store.url, give an app that goes live a store of its own, \
+         or, if it has replaced the other for good: {ACCEPT}",
+        shown(remembered),
+        shown(configured)
+    )
+}

@@ -1,0 +1,259 @@
+//! What a source view makes of the connections that are stored: what a run writes at its beginning, and what
+//! `check`, `why` and `connections` show before it. Pure: what is stored and the view in, every connection as it
+//! is from now on out.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::connection::{Seed, SourceRow, TinkUser, Viewed};
+use super::owner::{self, Held, Judged, Verdict};
+use super::population::{Fall, Numbers, Remembered};
+
+/// A connection as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Whose it is.
+    pub held: Held,
+    /// What else the view said of it.
+    pub state: State,
+}
+
+/// What the view says of a connection, as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Its user.
+    pub user_id: String,
+    /// Its user at Tink.
+    pub tink_user: Option<TinkUser>,
+    /// The user has not disconnected.
+    pub enabled: bool,
+    /// The user's plan includes bank sync.
+    pub entitled: bool,
+    /// Until when it does.
+    pub entitled_until: Option<Timestamp>,
+    /// Market, for links.
+    pub market: Option<String>,
+    /// Higher goes first.
+    pub priority: i64,
+    /// Why nothing is synced.
+    pub problem: Option<String>,
+    /// Its row is not that of this connection: whether it asks to be synced. All else is as before.
+    pub refused: Option<bool>,
+    /// Of that row.
+    pub refused_user: Option<String>,
+    /// How the row names the Tink user, who may be the same.
+    pub moved: Option<TinkUser>,
+    /// Since when it has no row.
+    pub gone_at: Option<Timestamp>,
+    /// Since when it is not enabled and entitled any more.
+    pub lapsed_at: Option<Timestamp>,
+}
+
+/// A connection after the view was read.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Place among those stored; `None` for a new one.
+    pub place: Option<usize>,
+    /// Its id.
+    pub connection_id: String,
+    /// As it is from now on.
+    pub state: State,
+    /// It has another user or Tink user than before, of whom nothing is kept.
+    pub other_owner: bool,
+    /// Place of the connection whose data it takes over.
+    pub takes_over: Option<usize>,
+    /// Tokens of an older link.
+    pub seed: Option<Seed>,
+}
+
+/// What the view makes of the connections.
+#[derive(Clone, Debug)]
+pub struct Mirroring {
+    /// Every connection: those with a row in the order of the view, then those without.
+    pub changes: Vec<Change>,
+    /// How many the view gives.
+    pub numbers: Numbers,
+    /// Far fewer are enabled or entitled than before.
+    pub fall: Option<Fall>,
+}
+
+/// Works out what the view makes of the stored connections, which are in the order in which they came here.
+pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
+    let held: Vec<Held> = stored.iter().map(|stored| stored.held.clone()).collect();
+    let judged = owner::judge(&held, viewed.rows);
+    let mut listed: HashSet<usize> = judged.iter().filter_map(|one| one.held).collect();
+    let taken: HashSet<usize> = judged.iter().filter_map(Judged::takes_over).collect();
+    let numbers = numbers(&judged);
+    let is_gone = |(place, stored): &(usize, &Stored)| {
+        !listed.contains(place) && !taken.contains(place) && stored.state.was_wanted(viewed.at)
+    };
+    let gone = stored.iter().enumerate().filter(is_gone).count() as u64;
+    // What is in our own tables was typed by an operator.
+    let wanted = |place: usize| stored.get(place).is_some_and(|stored| stored.state.was_wanted(viewed.at));
+    let silent = judged.iter().any(|one| one.row.unsaid && one.held.is_some_and(wanted));
+    let fall = Fall::of(remembered, numbers, gone, silent, viewed.at).filter(|_| !viewed.stand_alone);
+    let keeps = fall.is_some_and(|fall| fall.keeps(viewed.at));
+    let after = After { stored, taken: &taken, at: viewed.at, fallen: fall.is_some(), keeps };
+    let mut changes: Vec<Change> = judged.into_iter().map(|one| after.listed(one)).collect();
+    for place in 0..stored.len() {
+        if listed.insert(place) {
+            changes.extend(after.missing(place));
+        }
+    }
+    Mirroring { changes, numbers, fall }
+}
+
+fn numbers(judged: &[Judged]) -> Numbers {
+    let named = judged.iter().filter(|one| !one.row.connection_id.as_str().is_empty() && one.row.enabled);
+    let (mut enabled, mut entitled) = (0, 0);
+    for one in named {
+        enabled += 1;
+        entitled += u64::from(one.row.entitled);
+    }
+    Numbers { enabled, entitled }
+}
+
+impl State {
+    fn is_active(&self, at: Timestamp) -> bool {
+        self.enabled && self.entitled && self.entitled_until.is_none_or(|until| until > at)
+    }
+
+    /// Whether it was to be synced when its row was there last.
+    fn was_wanted(&self, at: Timestamp) -> bool {
+        let lapsed_since = self.gone_at.is_some() && self.lapsed_at >= self.gone_at;
+        self.is_active(at) || (self.enabled && lapsed_since)
+    }
+}
+
+/// What is needed to say how a connection is from now on.
+struct After<'a> {
+    stored: &'a [Stored],
+    /// Places of those whose data another takes over.
+    taken: &'a HashSet<usize>,
+    at: Timestamp,
+    /// Far fewer have a row than before, so that nobody is disabled for having none.
+    fallen: bool,
+    /// Those of whom the view says nothing are kept as they were.
+    keeps: bool,
+}
+
+impl After<'_> {
+    /// A connection that has a row.
+    fn listed(&self, one: Judged) -> Change {
+        let before = one.held.and_then(|place| self.stored.get(place));
+        let takes_over = one.takes_over();
+        let problem = one.problem().map(str::to_owned);
+        let Judged { row, held: place, verdict } = one;
+        let refusal = match &verdict {
+            Verdict::Refused(refusal) => Some(refusal.kind),
+            _ => None,
+        };
+        let mut state = match (before, refusal) {
+            (Some(before), Some(kind)) if kind.is_foreign() => State {
+                refused: Some(row.enabled && row.entitled),
+                refused_user: Some(row.user_id.as_str().to_owned()),
+                moved: None,
+                gone_at: None,
+                ..before.state.clone()
+            },
+            _ => self.own(&row, &verdict, before),
+        };
+        state.problem = problem;
+        let taken = place.is_some_and(|place| self.taken.contains(&place));
+        self.close(before, &mut state, taken);
+        let usable = state.problem.is_none();
+        Change {
+            place,
+            connection_id: row.connection_id.as_str().to_owned(),
+            other_owner: before.is_some_and(|before| !before.held.has_data && before.is_others(&state)),
+            state,
+            takes_over,
+            seed: row.seed.filter(|_| usable),
+        }
+    }
+
+    /// The state by the connection's own row.
+    fn own(&self, row: &SourceRow, verdict: &Verdict, before: Option<&Stored>) -> State {
+        let kept = before.filter(|before| before.held.has_data);
+        let stays = kept.and_then(|kept| kept.held.tink_user.clone());
+        let (tink_user, moved) = match verdict {
+            Verdict::Own { tink_user, .. } => (tink_user.clone(), None),
+            Verdict::Moved(user) => (stays, Some(user.clone())),
+            Verdict::Refused(_) if kept.is_some() => (stays, None),
+            Verdict::Refused(_) => (row.tink_user.clone(), None),
+        };
+        let unnamed = before.filter(|_| row.user_id.as_str().is_empty());
+        let as_before = kept.filter(|_| self.keeps && row.unsaid).map(|kept| &kept.state);
+        State {
+            user_id: unnamed
+                .map_or_else(|| row.user_id.as_str().to_owned(), |before| before.state.user_id.clone()),
+            tink_user,
+            enabled: as_before.map_or(row.enabled, |state| state.enabled),
+            entitled: as_before.map_or(row.entitled, |state| state.entitled),
+            entitled_until: as_before.map_or(row.entitled_until, |state| state.entitled_until),
+            market: row.market.clone(),
+            priority: row.priority,
+            moved,
+            lapsed_at: before.and_then(|before| before.state.lapsed_at),
+            ..State::default()
+        }
+    }
+
+    /// A connection without a row.
+    fn missing(&self, place: usize) -> Option<Change> {
+        let before = self.stored.get(place)?;
+        let mut state = State {
+            problem: None,
+            refused: None,
+            refused_user: None,
+            moved: None,
+            gone_at: before.state.gone_at.or(Some(self.at)),
+            ..before.state.clone()
+        };
+        let taken = self.taken.contains(&place);
+        state.entitled &= self.keeps;
+        // Where nothing is kept nothing can be lost, and the next who comes may have this Tink user.
+        if taken || !self.fallen || !before.held.has_data {
+            (state.enabled, state.entitled) = (false, false);
+        }
+        self.close(Some(before), &mut state, taken);
+        let connection_id = before.held.connection_id.clone();
+        Some(Change {
+            place: Some(place),
+            connection_id,
+            state,
+            other_owner: false,
+            takes_over: None,
+            seed: None,
+        })
+    }
+
+    fn close(&self, before: Option<&Stored>, state: &mut State, taken: bool) {
+        state.enabled &= !taken;
+        let was_active = before.is_some_and(|before| before.state.enabled && before.state.entitled);
+        state.lapsed_at = match state.lapsed_at {
+            _ if state.is_active(self.at) => None,
+            None if was_active => Some(self.at),
+            lapsed => lapsed,
+        };
+    }
+}
+
+impl Stored {
+    fn is_others(&self, state: &State) -> bool {
+        self.state.user_id != state.user_id || self.state.tink_user != state.tink_user
+    }
+}
+
+impl Judged {
+    fn takes_over(&self) -> Option<usize> {
+        match &self.verdict {
+            Verdict::Own { takes_over, .. } => *takes_over,
+            Verdict::Moved(_) | Verdict::Refused(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! Whose data a connection may hold: it is its id, its application's user and its Tink user. Says of every row
+//! of the source view whether the stored connection goes on with it, takes another's data over, or is refused.
+//! Pure: what is stored and the rows in, a verdict for each row out. Reads nothing and writes nothing.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::connection::{SourceRow, TinkUser};
+use super::ids::{USABLE, shown};
+
+pub mod accept;
+
+/// A connection as it is stored, as far as it matters whose it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Its id.
+    pub connection_id: String,
+    /// Its user.
+    pub user_id: String,
+    /// Its user at Tink; `None` if it lives from a refresh token alone.
+    pub tink_user: Option<TinkUser>,
+    /// Other users or names at Tink whose data it holds.
+    pub former: Vec<TinkUser>,
+    /// Whether anything of theirs is kept.
+    pub has_data: bool,
+}
+
+impl Held {
+    fn names(&self) -> impl Iterator<Item = &TinkUser> {
+        self.tink_user.iter().chain(&self.former)
+    }
+}
+
+/// A row of the source view and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The row; its `problem` says what is wrong with the row itself.
+    pub row: SourceRow,
+    /// Place of the stored connection of its id.
+    pub held: Option<usize>,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The connection goes on under this Tink user.
+    Own {
+        /// Its user at Tink.
+        tink_user: Option<TinkUser>,
+        /// Place of a stored connection that is not enabled any more, whose data it takes over.
+        takes_over: Option<usize>,
+    },
+    /// The row names the Tink user in another way: Tink has to show that it is the same.
+    Moved(TinkUser),
+    /// Nothing is synced.
+    Refused(Refusal),
+}
+
+/// Why a row is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind.
+    pub kind: RefusalKind,
+    /// A sentence for people, with what to do.
+    pub text: String,
+    /// Place of the stored connection that has its Tink user.
+    pub other: Option<usize>,
+}
+
+/// The kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// It brings another user.
+    OtherUser {
+        /// The Tink user is the same.
+        same_tink_user: bool,
+    },
+    /// It brings another Tink user.
+    OtherTinkUser,
+    /// Its Tink user is that of another connection.
+    Shared {
+        /// That connection is enabled.
+        enabled: bool,
+        /// It has the same user.
+        same_user: bool,
+    },
+}
+
+impl RefusalKind {
+    /// Whether the row is not that of the stored connection.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::OtherUser { .. } | Self::OtherTinkUser)
+    }
+}
+
+/// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
+pub fn judge(held: &[Held], rows: Vec<SourceRow>) -> Vec<Judged> {
+    let places: HashMap<&str, usize> =
+        held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
+    let mut judged: Vec<Judged> = single(rows)
+        .into_iter()
+        .map(|row| {
+            let place = places.get(row.connection_id.as_str()).copied();
+            let verdict = identity(&row, place.and_then(|place| held.get(place)));
+            Judged { row, held: place, verdict }
+        })
+        .collect();
+    Claims::of(held, &judged).settle(held, &mut judged);
+    judged
+}
+
+/// One row for each id; an id that comes twice, or cannot be used, is the row's problem.
+fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut single: Vec<SourceRow> = Vec::with_capacity(rows.len());
+    let mut unusable = 0_u64;
+    for row in rows {
+        let nameless = row.connection_id.as_str().is_empty();
+        unusable += u64::from(nameless);
+        match places.entry(row.connection_id.as_str().to_owned()) {
+            Entry::Vacant(place) => {
+                place.insert(single.len());
+                single.push(row);
+            }
+            Entry::Occupied(place) => {
+                let Some(first) = single.get_mut(*place.get()) else { continue };
+                first.enabled |= row.enabled;
+                first.entitled |= row.entitled;
+                first.problem = Some("the source view has this connection_id more than once".to_owned());
+            }
+        }
+    }
+    if let Some(first) = single.iter_mut().find(|row| row.connection_id.as_str().is_empty()) {
+        first.problem = Some(match unusable {
+            1 => format!("a row of the source view has a connection_id that is not {USABLE}"),
+            rows => format!("{rows} rows of the source view have a connection_id that is not {USABLE}"),
+        });
+    }
+    single
+}
+
+/// Whether a row is that of the connection that is stored under its id.
+fn identity(row: &SourceRow, held: Option<&Held>) -> Verdict {
+    let own = |tink_user| Verdict::Own { tink_user, takes_over: None };
+    // Without data there is nothing that could be shown to another.
+    let Some(held) = held.filter(|held| held.has_data) else { return own(row.tink_user.clone()) };
+    let user = row.user_id.as_str();
+    if user != held.user_id {
+        let unnamed = user.is_empty() && row.problem.is_some();
+        return if unnamed { own(held.tink_user.clone()) } else { other_user(row, held) };
+    }
+    let Some(named) = row.tink_user.as_ref() else { return own(held.tink_user.clone()) };
+    let Some(present) = held.tink_user.as_ref() else { return Verdict::Moved(named.clone()) };
+    if row.names().any(|name| name == present) {
+        return own(Some(present.clone()));
+    }
+    if let Some(former) = row.names().find(|name| held.former.contains(name)) {
+        return own(Some(former.clone()));
+    }
+    if row.names().any(|name| name.is_like(present)) {
+        let id = shown(&held.connection_id);
+        let text = format!(
+            "the source view gives it another Tink user: forget it first (tink-sync connections forget {id}), or give it a new id; \
+             if the same person linked anew: tink-sync connections accept-user {id}"
+        );
+        return Verdict::Refused(Refusal { kind: RefusalKind::OtherTinkUser, text, other: None });
+    }
+    Verdict::Moved(named.clone())
+}
+
+fn other_user(row: &SourceRow, held: &Held) -> Verdict {
+    let same_tink_user = row.names().any(|name| held.names().any(|known| known == name));
+    let (id, new, old) = (shown(&held.connection_id), shown(row.user_id.as_str()), shown(&held.user_id));
+    let text = if same_tink_user {
+        format!(
+            "the source view gives it to another user ({new}, so far {old}): forget it first (tink-sync connections forget {id}), or give it a new id; \
+             if the application has renumbered its users: tink-sync connections accept-user --same-tink-user {id}"
+        )
+    } else {
+        format!(
+            "the source view gives it to another user ({new}, so far {old}) with another Tink user: \
+             forget it first (tink-sync connections forget {id}), or give it a new id"
+        )
+    };
+    Verdict::Refused(Refusal { kind: RefusalKind::OtherUser { same_tink_user }, text, other: None })
+}
+
+/// Somebody who has, or wants, a Tink user.
+struct Claim {
+    /// Of a row of the view, if it has one that counts.
+    row: Option<usize>,
+    /// Of a stored connection.
+    held: Option<usize>,
+    connection_id: String,
+    user_id: String,
+    names: Vec<TinkUser>,
+    has_data: bool,
+    /// It was stored under this user and Tink user before.
+    known: bool,
+    /// The view says that it is enabled, or its row is broken and says nothing.
+    enabled: bool,
+}
+
+/// Everybody who has, or wants, a Tink user: those who had it first come first.
+struct Claims(Vec<Claim>);
+
+impl Claims {
+    fn of(held: &[Held], judged: &[Judged]) -> Self {
+        let mut claims = Vec::new();
+        let mut rows: HashMap<usize, &Judged> = HashMap::new();
+        for (place, one) in judged.iter().enumerate() {
+            rows.extend(one.held.map(|held| (held, one)));
+            claims.extend(Claim::of_row(place, one, one.held.and_then(|place| held.get(place))));
+        }
+        for (place, held) in held.iter().enumerate().filter(|(_, held)| held.has_data) {
+            let row = rows.get(&place);
+            let counts = row.is_some_and(|one| one.is_claim());
+            // A row that cannot be read says nothing of whether the connection is still there.
+            let broken = row.is_some_and(|one| one.row.problem.is_some());
+            if !counts {
+                claims.push(Claim::of_held(place, held, broken));
+            }
+        }
+        claims.sort_by_key(|claim| {
+            (!claim.has_data, !claim.known, claim.held.unwrap_or(usize::MAX), claim.row)
+        });
+        Self(claims)
+    }
+
+    /// Refuses those who want what another has, and lets those who follow one that is gone take over.
+    fn settle(self, held: &[Held], judged: &mut [Judged]) {
+        let mut owners: HashMap<TinkUser, usize> = HashMap::new();
+        for (number, claim) in self.0.iter().enumerate() {
+            let mut others: Vec<usize> =
+                claim.names.iter().filter_map(|name| owners.get(name).copied()).collect();
+            others.dedup();
+            let others: Vec<&Claim> = others.into_iter().filter_map(|number| self.0.get(number)).collect();
+            let stands = claim
+                .row
+                .and_then(|row| judged.get_mut(row))
+                .is_none_or(|one| settle_one(one, claim, &others));
+            for name in claim.names.iter().filter(|_| stands) {
+                // Who is not enabled any more makes room.
+                let room =
+                    owners.get(name).and_then(|owner| self.0.get(*owner)).is_none_or(|owner| !owner.enabled);
+                if room && (claim.enabled || !owners.contains_key(name)) {
+                    owners.insert(name.clone(), number);
+                }
+            }
+        }
+        debug_assert!(judged.iter().all(|one| one.held.is_none_or(|place| place < held.len())));
+    }
+}
+
+/// Settles the claim of a row against those who came first; `false` if it is refused.
+fn settle_one(one: &mut Judged, claim: &Claim, others: &[&Claim]) -> bool {
+    let refused = others.iter().find(|other| other.enabled || other.user_id != claim.user_id);
+    if let Some(other) = refused {
+        one.verdict = Verdict::Refused(shared(claim, other));
+        return false;
+    }
+    if let (Verdict::Own { takes_over, .. }, false) = (&mut one.verdict, claim.has_data) {
+        *takes_over = others.iter().find_map(|other| other.held);
+    }
+    true
+}
+
+fn shared(claim: &Claim, other: &Claim) -> Refusal {
+    let (id, first, user) = (shown(&claim.connection_id), shown(&other.connection_id), shown(&other.user_id));
+    let same_user = claim.user_id == other.user_id;
+    let text = match (other.enabled, same_user) {
+        (true, true) => format!(
+            "in the source view connection {first} of the same user has the same Tink user: disconnect {first} in the application, \
+             and this one takes its data over; or forget the one that is not needed (tink-sync connections forget {first})"
+        ),
+        (true, false) => format!(
+            "in the source view connection {first} of user {user} has the same Tink user, and had it first: \
+             one of the two rows names the wrong one"
+        ),
+        (false, _) => format!(
+            "the source view gives it the Tink user of connection {first} of user {user}, which is not enabled any more but whose data are still here: \
+             correct this row, or forget the other first (tink-sync connections forget {first}); \
+             if it is the same person under a new user_id: tink-sync connections accept-user --same-tink-user {id}"
+        ),
+    };
+    Refusal { kind: RefusalKind::Shared { enabled: other.enabled, same_user }, text, other: other.held }
+}
+
+impl Judged {
+    /// Whether it asks for a Tink user.
+    fn is_claim(&self) -> bool {
+        let may = matches!(self.verdict, Verdict::Own { .. } | Verdict::Moved(_));
+        may && self.row.enabled && self.row.problem.is_none()
+    }
+
+    /// What keeps the connection from being synced, if anything does.
+    pub fn problem(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Refused(refusal) => Some(&refusal.text),
+            _ => self.row.problem.as_deref(),
+        }
+    }
+}
+
+impl Claim {
+    fn of_row(place: usize, one: &Judged, held: Option<&Held>) -> Option<Self> {
+        if !one.is_claim() {
+            return None;
+        }
+        let has_data = held.is_some_and(|held| held.has_data);
+        let own = match &one.verdict {
+            Verdict::Own { tink_user, .. } => tink_user.clone(),
+            Verdict::Moved(_) | Verdict::Refused(_) => None,
+        };
+        let kept = held.filter(|_| has_data).into_iter().flat_map(Held::names);
+        let names: Vec<TinkUser> = own.iter().chain(one.row.names()).chain(kept).cloned().collect();
+        Some(Self {
+            row: Some(place),
+            held: one.held,
+            connection_id: one.row.connection_id.as_str().to_owned(),
+            user_id: one.row.user_id.as_str().to_owned(),
+            names,
+            has_data,
+            known: held.is_some_and(|held| held.tink_user == own && held.user_id == one.row.user_id.as_str()),
+            enabled: true,
+        })
+    }
+
+    fn of_held(place: usize, held: &Held, broken: bool) -> Self {
+        Self {
+            row: None,
+            held: Some(place),
+            connection_id: held.connection_id.clone(),
+            user_id: held.user_id.clone(),
+            names: held.names().cloned().collect(),
+            has_data: true,
+            known: true,
+            enabled: broken,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

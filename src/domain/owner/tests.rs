@@ -1,0 +1,223 @@
+//! Who may go on with what, in every situation.
+
+use super::accept::{Accepted, What, accept};
+use super::*;
+
+fn ext(id: &str) -> TinkUser {
+    TinkUser::External(id.to_owned())
+}
+
+fn tink(id: &str) -> TinkUser {
+    TinkUser::Tink(id.to_owned())
+}
+
+/// A stored connection with data.
+fn held(id: &str, user: &str, tink_user: TinkUser) -> Held {
+    Held {
+        connection_id: id.to_owned(),
+        user_id: user.to_owned(),
+        tink_user: Some(tink_user),
+        former: Vec::new(),
+        has_data: true,
+    }
+}
+
+fn row(id: &str, user: &str, tink_user: TinkUser) -> SourceRow {
+    SourceRow::asking(id, user, Some(tink_user))
+}
+
+fn both(id: &str, user: &str, external: &str, tink_id: &str) -> SourceRow {
+    SourceRow { also: Some(tink(tink_id)), ..row(id, user, ext(external)) }
+}
+
+fn off(row: SourceRow) -> SourceRow {
+    SourceRow { enabled: false, ..row }
+}
+
+/// What became of each row, in short: `id=own`, `id<place` for a take-over, `id?` for one to be proven, `id!kind`.
+fn verdicts(held: &[Held], rows: Vec<SourceRow>) -> Vec<String> {
+    let short = |one: &Judged| {
+        let id = one.row.connection_id.as_str();
+        match &one.verdict {
+            Verdict::Own { takes_over: Some(place), .. } => format!("{id}<{place}"),
+            Verdict::Own { .. } if one.row.problem.is_some() => format!("{id}!row"),
+            Verdict::Own { .. } => format!("{id}=own"),
+            Verdict::Moved(_) => format!("{id}?"),
+            Verdict::Refused(refusal) => match refusal.kind {
+                RefusalKind::OtherUser { same_tink_user: true } => format!("{id}!user"),
+                RefusalKind::OtherUser { same_tink_user: false } => format!("{id}!both"),
+                RefusalKind::OtherTinkUser => format!("{id}!tink"),
+                RefusalKind::Shared { enabled: true, .. } => format!("{id}!shared"),
+                RefusalKind::Shared { enabled: false, .. } => format!("{id}!left"),
+            },
+        }
+    };
+    judge(held, rows).iter().map(short).collect()
+}
+
+#[test]
+fn a_connection_with_data_keeps_its_user_and_its_tink_user() {
+    let bob = held("c", "bob", ext("b"));
+    for (row, expected) in [
+        (row("c", "bob", ext("b")), "c=own"),
+        (row("c", "carl", ext("k")), "c!both"),
+        (row("c", "carl", ext("b")), "c!user"),
+        (row("c", "bob", ext("k")), "c!tink"),
+        (row("c", "bob", tink("t")), "c?"),
+        (both("c", "bob", "b", "t"), "c=own"),
+        // One of the two names is another's.
+        (both("c", "bob", "k", "t"), "c!tink"),
+        (SourceRow { tink_user: None, ..row("c", "bob", ext("b")) }, "c=own"),
+        (off(row("c", "carl", ext("k"))), "c!both"),
+    ] {
+        assert_eq!(verdicts(std::slice::from_ref(&bob), vec![row.clone()]), [expected], "{row:?}");
+    }
+    let nothing = Held { has_data: false, ..bob };
+    assert_eq!(verdicts(&[nothing], vec![row("c", "carl", ext("k"))]), ["c=own"]);
+}
+
+#[test]
+fn names_that_a_connection_has_had_are_its_own() {
+    let both_ways = Held { former: vec![ext("b")], ..held("c", "bob", tink("t")) };
+    let verdict = |row: SourceRow| judge(std::slice::from_ref(&both_ways), vec![row]).remove(0).verdict;
+    let own = |user: TinkUser| Verdict::Own { tink_user: Some(user), takes_over: None };
+    assert_eq!(verdict(row("c", "bob", tink("t"))), own(tink("t")));
+    assert_eq!(verdict(row("c", "bob", ext("b"))), own(ext("b")));
+    // The one that was proven last goes on while it is named.
+    assert_eq!(verdict(both("c", "bob", "b", "t")), own(tink("t")));
+    assert_eq!(verdict(row("c", "bob", ext("k"))), Verdict::Moved(ext("k")));
+    // One that lived from a refresh token alone.
+    let token = Held { tink_user: None, former: Vec::new(), ..both_ways };
+    assert_eq!(verdicts(&[token], vec![row("c", "bob", ext("b"))]), ["c?"]);
+}
+
+#[test]
+fn one_tink_user_is_one_connections_and_the_first_has_it() {
+    let bob = [held("c-1", "bob", ext("b"))];
+    let rows = |user: &str| vec![row("c-2", user, ext("b")), row("c-1", "bob", ext("b"))];
+    for user in ["bob", "carl"] {
+        assert_eq!(verdicts(&bob, rows(user)), ["c-2!shared", "c-1=own"], "whatever the view's order");
+    }
+    // Without data the one that was here before, else the first of the view.
+    let fresh = [Held { has_data: false, ..held("c-1", "bob", ext("b")) }];
+    assert_eq!(verdicts(&fresh, rows("carl")), ["c-2!shared", "c-1=own"]);
+    assert_eq!(verdicts(&[], rows("carl")), ["c-2=own", "c-1!shared"]);
+    // Also where a second name tells.
+    let told =
+        vec![both("c-1", "bob", "b", "t"), row("c-2", "carl", tink("t")), both("c-3", "dan", "d", "t")];
+    assert_eq!(verdicts(&bob, told), ["c-1=own", "c-2!shared", "c-3!shared"]);
+    // Whoever came to data without asking first is no better for it.
+    let two = [held("c-1", "bob", ext("b")), held("c-2", "carl", ext("b"))];
+    assert_eq!(verdicts(&two, rows("carl")), ["c-2!shared", "c-1=own"]);
+}
+
+#[test]
+fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
+    let bob = [held("c-1", "bob", ext("b"))];
+    for gone in [Vec::new(), vec![off(row("c-1", "bob", ext("b")))]] {
+        let with = |user: &str| gone.iter().cloned().chain([row("c-2", user, ext("b"))]).collect::<Vec<_>>();
+        assert_eq!(verdicts(&bob, with("bob")).last().unwrap(), "c-2<0");
+        assert_eq!(verdicts(&bob, with("carl")).last().unwrap(), "c-2!left");
+    }
+    // Its id was given to somebody else: it is no longer there under it.
+    let rows = vec![row("c-1", "carl", ext("k")), row("c-2", "bob", ext("b"))];
+    assert_eq!(verdicts(&bob, rows), ["c-1!both", "c-2<0"]);
+    // Two cannot both go on with it, and one that holds data goes on with those.
+    let rows = vec![row("c-2", "bob", ext("b")), row("c-3", "bob", ext("b"))];
+    assert_eq!(verdicts(&bob, rows), ["c-2<0", "c-3!shared"]);
+    let two = [held("c-1", "bob", ext("b")), held("c-2", "bob", ext("b"))];
+    assert_eq!(verdicts(&two, vec![row("c-2", "bob", ext("b"))]), ["c-2=own"]);
+    // What was another Tink user's before he was linked anew is not free either.
+    let anew = [Held { former: vec![ext("old")], ..held("c-1", "bob", ext("b")) }];
+    assert_eq!(
+        verdicts(&anew, vec![row("c-1", "bob", ext("b")), row("c-2", "carl", ext("old"))]),
+        ["c-1=own", "c-2!shared"]
+    );
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
+    let bob = [held("c-1", "bob", ext("b"))];
+    let broken = SourceRow { problem: Some("odd".to_owned()), ..SourceRow::asking("c-1", "", None) };
+    assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
+    let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
+    assert_eq!(verdicts(&bob, twice), ["c-1!row"]);
+    let nameless = || SourceRow { problem: Some("odd".to_owned()), ..row("", "u", ext("x")) };
+    let judged = judge(&bob, vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
+    assert_eq!(judged.len(), 2);
+    assert!(
+        judged[0].problem().unwrap().starts_with("2 rows of the source view"),
+        "{:?}",
+        judged[0].problem()
+    );
+}
+
+#[test]
+fn the_texts_say_what_to_do() {
+    let bob = [held("c-1", "bob", ext("b"))];
+    let said = |rows: Vec<SourceRow>| judge(&bob, rows).pop().unwrap().problem().unwrap().to_owned();
+    for (rows, parts) in [
+        (vec![row("c-1", "carl", ext("k"))], ["carl, so far bob", "tink-sync connections forget c-1"]),
+        (vec![row("c-1", "carl", ext("b"))], ["renumbered", "accept-user --same-tink-user c-1"]),
+        (vec![row("c-1", "bob", ext("k"))], ["another Tink user", "accept-user c-1"]),
+        (
+            vec![row("c-2", "carl", ext("b"))],
+            ["connection c-1 of user bob", "accept-user --same-tink-user c-2"],
+        ),
+        (
+            vec![row("c-1", "bob", ext("b")), row("c-2", "bob", ext("b"))],
+            ["connection c-1 of the same user", "forget c-1"],
+        ),
+    ] {
+        let text = said(rows);
+        assert!(parts.iter().all(|part| text.contains(part)) && text.contains("source view"), "{text}");
+    }
+}
+
+fn accepted(held: &[Held], rows: &[SourceRow], what: What<'_>) -> Result<Vec<(usize, String, bool)>, String> {
+    let short = |one: Accepted| (one.place, one.user_id, one.tink_user.is_some());
+    accept(held, rows, what).map(|all| all.into_iter().map(short).collect())
+}
+
+#[test]
+fn a_person_may_accept_a_new_link_of_the_same_user() {
+    let bob = [held("c-1", "bob", ext("b")), held("c-2", "carl", ext("k"))];
+    let anew = |user: &str, name| accepted(&bob, &[row("c-1", user, name)], What::TinkUser("c-1"));
+    assert_eq!(anew("bob", ext("b2")), Ok(vec![(0, "bob".to_owned(), true)]));
+    assert_eq!(
+        anew("bob", tink("t")),
+        Ok(vec![(0, "bob".to_owned(), true)]),
+        "also one that Tink did not prove"
+    );
+    for (user, name, said) in [
+        ("dan", ext("b2"), "another user"),
+        ("dan", ext("b"), "another user"),
+        ("bob", ext("b"), "nothing to accept"),
+        // It is Carl's.
+        ("bob", ext("k"), "connection c-2 of user carl"),
+    ] {
+        let problem = anew(user, name).unwrap_err();
+        assert!(problem.contains(said), "{problem}");
+    }
+    assert!(accepted(&bob, &[], What::TinkUser("c-1")).unwrap_err().contains("no row"));
+}
+
+#[test]
+fn a_person_may_accept_that_users_were_renumbered() {
+    let held = [held("c-1", "1", ext("a")), held("c-2", "2", ext("b")), held("c-3", "3", ext("c"))];
+    // Two change places, and one has another Tink user as well.
+    let rows = [row("c-1", "2", ext("a")), row("c-2", "1", ext("b")), row("c-3", "9", ext("z"))];
+    let all = [(0, "2".to_owned(), false), (1, "1".to_owned(), false)];
+    assert_eq!(accepted(&held, &rows, What::User(&[])), Ok(all.to_vec()));
+    let one = |id: &str| accepted(&held, &rows, What::User(&[id.to_owned()]));
+    assert_eq!(one("c-1"), Ok(all[..1].to_vec()));
+    assert!(one("c-3").unwrap_err().contains("another Tink user"));
+    // Links and users were renumbered: the data of the link that is gone are the new user's.
+    let rows = [row("n-1", "one", ext("a"))];
+    assert_eq!(
+        accepted(&held, &rows, What::User(&["n-1".to_owned()])),
+        Ok(vec![(0, "one".to_owned(), false)])
+    );
+    let same = accepted(&held, &[row("c-1", "1", ext("a2"))], What::User(&["c-1".to_owned()]));
+    assert!(same.unwrap_err().contains("leave --same-tink-user out"));
+}

@@ -1,0 +1,142 @@
+//! How many connections are to be synced, and whether far fewer are than before. A view that suddenly gives
+//! nobody is more often broken than true. Pure: numbers in, an alarm out.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A fall of no more than so many is everyday life.
+const EVERYDAY: u64 = 5;
+/// For so long those whose row is missing are kept as they were while nobody has confirmed the fall.
+const KEPT: SignedDuration = SignedDuration::from_hours(72);
+/// Whoever was enabled and entitled this recently counts as one who should be synced while a fall is not confirmed.
+pub const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How many connections the view gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Enabled.
+    pub enabled: u64,
+    /// Enabled and entitled.
+    pub entitled: u64,
+}
+
+impl Numbers {
+    /// The larger of each.
+    pub fn max(self, other: Self) -> Self {
+        Self { enabled: self.enabled.max(other.enabled), entitled: self.entitled.max(other.entitled) }
+    }
+}
+
+/// What is remembered of the last passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The most of the last days; `None` for a store that has not seen a view.
+    pub before: Option<Numbers>,
+    /// Since when there are far fewer, which nobody has confirmed.
+    pub fallen_at: Option<Timestamp>,
+}
+
+/// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fall {
+    /// What there were.
+    pub before: Numbers,
+    /// What there are.
+    pub now: Numbers,
+    /// Connections that were enabled and entitled and have no row any more.
+    pub gone: u64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Fall {
+    /// Whether there is one. `gone` are connections that were to be synced and have no row any more; `silent` says that
+    /// a row leaves open what it has to say. That the only one is over by its own row is everyday life, too.
+    pub fn of(remembered: Remembered, now: Numbers, gone: u64, silent: bool, at: Timestamp) -> Option<Self> {
+        let before = remembered.before?;
+        let much = |fall: u64, of: u64| fall > EVERYDAY && fall.saturating_mul(3) > of;
+        let none = |before: u64, now: u64| now == 0 && (before > 1 || (before == 1 && (gone > 0 || silent)));
+        let fell = |before: u64, now: u64| none(before, now) || much(before.saturating_sub(now), before);
+        let fallen = fell(before.enabled, now.enabled)
+            || fell(before.entitled, now.entitled)
+            // As many others in their place do not make it less strange.
+            || much(gone, before.entitled);
+        // A time that lies ahead is that of a clock which was wrong.
+        let since = remembered.fallen_at.filter(|since| *since <= at).unwrap_or(at);
+        fallen.then_some(Self { before, now, gone, since })
+    }
+
+    /// Whether those whose row says nothing are still kept as they were: not for ever, since nobody says any more that
+    /// they are entitled.
+    pub fn keeps(&self, at: Timestamp) -> bool {
+        at.duration_since(self.since) < KEPT
+    }
+
+    /// A sentence for people.
+    pub fn sentence(&self) -> String {
+        let Self { before, now, gone, .. } = self;
+        let gone = if *gone > 0 {
+            format!(
+                "; {gone} that were entitled have no row any more, and are kept as they were for at most three days"
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "the source view gives far fewer connections than before: {} entitled (before: {}), {} enabled (before: {}){gone}",
+            now.entitled, before.entitled, now.enabled, before.enabled
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
+    }
+
+    fn fallen(before: (u64, u64), now: (u64, u64), gone: u64) -> bool {
+        let numbers = |(enabled, entitled)| Numbers { enabled, entitled };
+        let remembered = Remembered { before: Some(numbers(before)), fallen_at: None };
+        Fall::of(remembered, numbers(now), gone, false, at(0)).is_some()
+    }
+
+    #[test]
+    fn more_than_a_third_and_more_than_five_or_all_is_a_fall() {
+        for (before, now, is_one) in [
+            ((18, 18), (12, 12), false),
+            ((18, 18), (11, 12), true),
+            ((18, 18), (12, 11), true),
+            ((6, 6), (1, 1), false),
+            ((7, 7), (1, 1), true),
+            ((2, 2), (2, 0), true),
+            ((1, 1), (1, 0), false),
+            ((8, 8), (8, 0), true),
+            ((8, 0), (8, 0), false),
+            ((0, 0), (0, 0), false),
+            ((10, 10), (12, 11), false),
+        ] {
+            assert_eq!(fallen(before, now, 0), is_one, "{before:?} {now:?}");
+        }
+        assert!(fallen((1, 1), (0, 0), 1), "the only one has no row any more");
+        assert!(fallen((9, 9), (9, 9), 6), "six of nine left, six others came");
+        assert!(!fallen((9, 9), (9, 9), 5) && !fallen((30, 30), (30, 30), 10));
+    }
+
+    #[test]
+    fn a_store_that_has_seen_nothing_knows_of_no_fall() {
+        assert_eq!(Fall::of(Remembered::default(), Numbers::default(), 0, false, at(0)), None);
+    }
+
+    #[test]
+    fn it_keeps_those_who_are_gone_for_three_days() {
+        let fall = |fallen_at| {
+            let remembered = Remembered { before: Some(Numbers { enabled: 9, entitled: 9 }), fallen_at };
+            Fall::of(remembered, Numbers::default(), 9, false, at(100)).unwrap()
+        };
+        assert!(fall(None).keeps(at(100)) && fall(Some(at(29))).keeps(at(100)));
+        assert!(!fall(Some(at(28))).keeps(at(100)));
+        assert_eq!(fall(Some(at(101))).since, at(100), "of a clock that was ahead");
+    }
+}

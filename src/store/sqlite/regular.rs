@@ -1,0 +1,23 @@
+//! Refuses what is no regular file in place of a database, and beside one. Looks at names only; opens nothing.
+
+use std::path::{Path, PathBuf};
+
+use crate::store::{Result, StoreError};
+
+/// Whoever opens a pipe waits for its other end, and a device has none.
+pub(super) fn refuse_odd(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        // What is not there, or a directory, has an error of its own.
+        if std::fs::metadata(&file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Err(StoreError::Unusable {
+                what: "open the database",
+                path: PathBuf::from(file).display().to_string(),
+                detail: "this is not a regular file; store.url and source.database each name an SQLite file"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! One row of the source view: the lenient types of contract section 4 in, what it says or what is wrong with it
+//! out. Knows no database.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, date};
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
+use rusqlite::types::ValueRef;
+use secrecy::SecretString;
+
+use crate::domain::connection::{Seed, SourceRow, TinkUser};
+use crate::domain::ids::is_usable;
+use crate::vault::{Vault, What};
+
+/// Where the calendar ends for a [`Timestamp`]. Databases write `9999-12-31` for "without end", and a user
+/// who has paid for ever must not be paused because that day is two hours too late.
+const LAST_DAY: Date = date(9999, 12, 30);
+/// The last moment that can also be kept in whole milliseconds.
+const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
+const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to seal it with: set store.token_key_file";
+
+/// Reads a row.
+pub(super) fn source_row<'a>(
+    columns: &[&str],
+    value_at: impl Fn(usize) -> Option<ValueRef<'a>>,
+    vault: Option<&Vault>,
+    now: Timestamp,
+) -> SourceRow {
+    let value = |name: &str| {
+        let index = columns.iter().position(|column| *column == name)?;
+        value_at(index).filter(|v| !matches!(v, ValueRef::Null))
+    };
+    let text = |name: &str| value(name).and_then(as_text).filter(|text| !text.is_empty());
+    let until = value("entitled_until").map(as_time);
+    let id = |name: &str| text(name).filter(|id| is_usable(id));
+    let (connection, user) = (id("connection_id"), id("user_id"));
+    let names = [
+        ("external_user_id", TinkUser::External as fn(String) -> TinkUser),
+        ("tink_user_id", TinkUser::Tink),
+    ];
+    // A name that is there and cannot be used must not let another one count for it.
+    let unusable = names.iter().any(|(name, _)| id(name).is_none() && is_given(value(name)));
+    let mut usable = names.into_iter().filter_map(|(name, kind)| id(name).map(kind)).filter(|_| !unusable);
+    let (tink_user, also) = (usable.next(), usable.next());
+    let seed = text("refresh_token").map(|refresh| {
+        let access = text("access_token").map(SecretString::from);
+        let given = Given {
+            version: text("token_version").unwrap_or_default(),
+            refresh: refresh.into(),
+            access,
+            access_until: value("access_expires_at").and_then(as_time),
+        };
+        given.sealed(vault, connection.as_deref().unwrap_or_default())
+    });
+    let (seed, seal_problem) = match seed {
+        None => (None, None),
+        Some(Ok(seed)) => (Some(seed), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    };
+    let problem = if connection.is_none() {
+        Some("a row of the source view has a connection_id that cannot be used")
+    } else if user.is_none() {
+        Some("the source view gives no user_id that is text of at most 16 KiB without control characters")
+    } else if unusable {
+        Some(
+            "the source view gives a Tink user that is not text of at most 16 KiB without control characters",
+        )
+    } else if tink_user.is_none() && seed.is_none() {
+        Some(seal_problem.unwrap_or("the source view gives neither external_user_id nor tink_user_id"))
+    } else {
+        None
+    };
+    // Entitled until a time that is over or cannot be read is not entitled.
+    let in_time = until.is_none_or(|until| until.is_some_and(|until| until > now));
+    SourceRow {
+        connection_id: connection.unwrap_or_default().into(),
+        user_id: user.unwrap_or_default().into(),
+        tink_user,
+        also,
+        unsaid: value("enabled").is_none() || value("entitled").is_none(),
+        enabled: value("enabled").is_some_and(as_bool),
+        entitled: value("entitled").is_some_and(as_bool) && in_time,
+        entitled_until: until.flatten(),
+        market: id("market"),
+        priority: value("priority").and_then(as_integer).unwrap_or_default(),
+        problem: problem.map(str::to_owned),
+        seed,
+        unsealed: seal_problem.is_some(),
+    }
+}
+
+/// Tokens as the view gives them.
+struct Given {
+    version: String,
+    refresh: SecretString,
+    access: Option<SecretString>,
+    access_until: Option<Timestamp>,
+}
+
+impl Given {
+    /// Sealed for `connection`, or what is missing for that.
+    fn sealed(self, vault: Option<&Vault>, connection: &str) -> std::result::Result<Seed, &'static str> {
+        let vault = vault.ok_or(NO_KEY)?;
+        let seal = |what, token: &SecretString| {
+            vault.seal(connection, what, token).map_err(|_| "the refresh token could not be sealed")
+        };
+        Ok(Seed {
+            version: self.version,
+            refresh: seal(What::Refresh, &self.refresh)?,
+            access: self.access.as_ref().map(|token| seal(What::Access, token)).transpose()?,
+            access_until: self.access_until,
+        })
+    }
+}
+
+/// Whether something stands there, also if it is too long to be looked at.
+fn is_given(value: Option<ValueRef<'_>>) -> bool {
+    match value {
+        None | Some(ValueRef::Null) => false,
+        Some(ValueRef::Text(text)) => !text.is_empty(),
+        Some(ValueRef::Blob(_) | ValueRef::Integer(_) | ValueRef::Real(_)) => true,
+    }
+}
+
+fn as_text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8(text.to_vec()).ok(),
+        ValueRef::Null | ValueRef::Real(_) => None,
+    }
+}
+
+/// True is integer 1 or the text true, t, yes or 1; all else is false.
+fn as_bool(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Integer(number) => number == 1,
+        ValueRef::Text(text) => {
+            let text = String::from_utf8_lossy(text).trim().to_ascii_lowercase();
+            matches!(text.as_str(), "true" | "t" | "yes" | "1")
+        }
+        _ => false,
+    }
+}
+
+/// A time as RFC 3339, as `YYYY-MM-DD HH:MM:SS` in UTC, or as epoch seconds.
+fn as_time(value: ValueRef<'_>) -> Option<Timestamp> {
+    match value {
+        ValueRef::Integer(seconds) => Timestamp::from_second(seconds).ok(),
+        #[expect(clippy::cast_possible_truncation, reason = "a cast of a float to an integer saturates")]
+        ValueRef::Real(seconds) => Timestamp::from_second(seconds as i64).ok(),
+        ValueRef::Text(text) => parse_time(std::str::from_utf8(text).ok()?.trim()),
+        ValueRef::Null | ValueRef::Blob(_) => None,
+    }
+}
+
+/// Parses the text forms of a time that the source view may use.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    let time = if let Ok(time) = text.parse() {
+        time
+    } else if Pieces::parse(text).is_ok_and(|pieces| pieces.date() >= LAST_DAY) {
+        NEVER
+    } else if let Ok(civil) = text.parse::<DateTime>() {
+        TimeZone::UTC.to_timestamp(civil).ok()?
+    } else {
+        Timestamp::from_second(text.parse().ok()?).ok()?
+    };
+    Some(time.min(NEVER))
+}
+
+fn as_integer(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(number) => Some(number),
+        _ => as_text(value)?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_documented_forms_are_true() {
+        let yes = [
+            ValueRef::Integer(1),
+            ValueRef::Text(b"true"),
+            ValueRef::Text(b"T"),
+            ValueRef::Text(b"yes"),
+            ValueRef::Text(b"1"),
+        ];
+        let no = [
+            ValueRef::Null,
+            ValueRef::Integer(0),
+            ValueRef::Integer(2),
+            ValueRef::Text(b"on"),
+            ValueRef::Text(b""),
+            ValueRef::Real(1.0),
+            ValueRef::Blob(b"1"),
+        ];
+        assert!(yes.into_iter().all(as_bool));
+        assert!(!no.into_iter().any(as_bool));
+    }
+
+    #[test]
+    fn times_are_read_in_three_forms() {
+        let expected: Timestamp = "2026-02-03T04:05:06Z".parse().unwrap();
+        for text in ["2026-02-03T04:05:06Z", "2026-02-03T05:05:06+01:00", "2026-02-03 04:05:06", "1770091506"]
+        {
+            assert_eq!(parse_time(text), Some(expected), "{text}");
+        }
+        assert_eq!(as_time(ValueRef::Integer(1_770_091_506)), Some(expected));
+        for text in ["", "soon", "2026-13-01", "9999-12-31 25:00:00", "9999-12-31 or so"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_calendar_is_never() {
+        for text in ["9999-12-31", "9999-12-31 23:59:59", "9999-12-31T00:00:00Z", "9999-12-30T22:00:00.9Z"] {
+            assert_eq!(parse_time(text), Some(NEVER), "{text}");
+        }
+        assert_eq!(Timestamp::from_millisecond(NEVER.as_millisecond()).unwrap(), NEVER);
+    }
+}

@@ -1,0 +1,43 @@
+//! A connection whose row names its Tink user in another way (by Tink's id instead of the application's, or the
+//! other way round). The view is not taken at its word: what Tink shows under the new name must be what the
+//! connection holds. Stores nothing else.
+
+use super::connection::{Ending, Story, Trouble};
+use crate::domain::ids::{AccountId, CredentialsId};
+use crate::domain::outcome::{Outcome, Reason};
+use crate::store::{Store, StoreError};
+
+/// The story of a connection, after it was proven whose it is.
+///
+/// # Errors
+/// [`StoreError`] as that of the story.
+pub(super) async fn told<S: Store>(story: &Story<'_, S>) -> Result<Ending, StoreError> {
+    match is_same(story).await {
+        Ok(true) => story.run().await,
+        Ok(false) => Ok(Ending::because(Outcome::Failed, Reason::SourceRow, refusal(story))),
+        Err(trouble) => trouble.ending(),
+    }
+}
+
+/// Whether Tink shows under the name of now what the connection holds.
+async fn is_same<S: Store>(story: &Story<'_, S>) -> Result<bool, Trouble> {
+    let (lease, held) = (&story.claim.lease, &story.ctx.store);
+    let Some(user) = &story.claim.moved else { return Ok(true) };
+    let consents = story.session.consents().await?;
+    let consents: Vec<CredentialsId> = consents.into_iter().map(|consent| consent.credentials_id).collect();
+    if held.adopt(lease, user.clone(), consents, Vec::new()).await? {
+        return Ok(true);
+    }
+    let accounts = story.session.accounts().await?;
+    let accounts: Vec<AccountId> = accounts.into_iter().map(|account| account.id).collect();
+    Ok(held.adopt(lease, user.clone(), Vec::new(), accounts).await?)
+}
+
+fn refusal<S: Store>(story: &Story<'_, S>) -> String {
+    let id = crate::domain::ids::shown(story.claim.lease.connection_id.as_str());
+    format!(
+        "the source view names its Tink user in another way, and Tink shows nothing there that this connection holds: \
+         correct the row, forget the connection first (tink-sync connections forget {id}), or give it a new id; \
+         if the same person linked anew: tink-sync connections accept-user {id}"
+    )
+}
