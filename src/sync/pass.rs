@@ -93,6 +93,8 @@ pub struct Pass<S> {
     accepted: bool,
     refused: HashSet<UserId>,
     refusal: String,
+    /// The first user who was told to come back much later.
+    limited: Option<Option<TinkUser>>,
     deadline: Instant,
 }
 
@@ -115,6 +117,7 @@ impl<S: Store> Pass<S> {
             accepted: false,
             refused: HashSet::new(),
             refusal: String::new(),
+            limited: None,
             deadline,
         }
     }
@@ -308,9 +311,13 @@ impl<S: Store> Pass<S> {
     /// A 429 that lasts ends the claiming only if it is everybody's: the client's own token, or another user, must
     /// meet the same.
     async fn postpone_if_all_are_limited(&mut self, wait: Duration, user: Option<&TinkUser>) -> Result<()> {
-        if self.far_ahead(wait).is_none() {
+        let Some(until) = self.far_ahead(wait) else { return Ok(()) };
+        // A second user is another user.
+        if self.limited.as_ref().is_some_and(|first| user != first.as_ref()) {
+            self.stop = Stop::Postponed(until);
             return Ok(());
         }
+        self.limited = Some(user.cloned());
         let other = self.ctx.store.probe_user(user.cloned()).await?;
         if let Err(error) = self.ctx.client.probe(other.as_ref()).await
             && error.kind == ErrorKind::RateLimited

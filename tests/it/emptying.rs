@@ -6,7 +6,7 @@ use tink_sandbox::{Action, Endpoint, Fault, PageShape, Script, ScriptRow, Times}
 use tink_sync::failpoint::{self, Side};
 
 use crate::harness::{Ran, until, was_killed};
-use crate::scripted::{A1, SAM, Sam, at, booked, consent_with, day, ended, many, refresh};
+use crate::scripted::{A1, SAM, Sam, at, booked, consent_with, day, ended, many, refresh, still};
 
 /// A record that does not say how much.
 fn broken(id: &str, offset: i64) -> ScriptRow {
@@ -103,17 +103,17 @@ fn records_that_are_not_one_are_told_apart() {
 #[test]
 fn what_is_not_listed_any_more_leaves_and_spoils_no_proof() {
     for odd in [broken("t", -1), nameless(-1, "-100")] {
-        let sam = Sam::with(at(1, [fine(), odd.clone()]));
+        let sam = Sam::with(still(1, [fine(), odd.clone()]));
         assert_eq!((in_quarantine(&sam), proof(&sam).as_str()), (1, "unprovable quarantine 1"));
-        sam.pass(at(2, [fine(), odd])).expect(0);
+        sam.pass(still(2, [fine(), odd])).expect(0);
         assert_eq!((in_quarantine(&sam), proof(&sam).as_str()), (1, "unprovable quarantine 1"));
-        let ran = sam.pass(at(3, [fine()])).expect(0);
+        let ran = sam.pass(still(3, [fine()])).expect(0);
         assert_eq!((in_quarantine(&sam), warnings(&ran)), (0, 0));
         assert_eq!(proof(&sam), "proven 0");
     }
     // Also where not one record of the walk could be read.
-    let sam = Sam::with(at(1, [broken("t", -1), nameless(-1, "-100")]));
-    sam.pass(at(2, [nameless(-1, "-100")])).expect(0);
+    let sam = Sam::with(still(1, [broken("t", -1), nameless(-1, "-100")]));
+    sam.pass(still(2, [nameless(-1, "-100")])).expect(0);
     assert_eq!(in_quarantine(&sam), 1);
 }
 

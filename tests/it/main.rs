@@ -69,5 +69,6 @@ mod store_refusals;
 mod storm;
 mod tls;
 mod values;
+mod view;
 mod visitor;
 mod window;

@@ -102,8 +102,9 @@ fn whatever_keeps_the_client_token_back_is_held_against_nobody() {
     for (action, code) in [
         (Action::Html, 69),
         (Action::gzip_bomb(32 << 20), 69),
-        (Action::status(404), 77),
-        (Action::status(409), 77),
+        (Action::status(404), 69),
+        (Action::status(409), 69),
+        (Action::status(403), 77),
     ] {
         for_everybody(&world, action, Some(Endpoint::ClientToken));
         // More often than a connection may fail before it backs off.

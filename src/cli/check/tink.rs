@@ -66,10 +66,6 @@ fn refusal(error: &Error, url: &str) -> Finding {
     if error.kind == ErrorKind::ClientRefused {
         let finding = Finding::fail(Exit::Refused, "Tink", error.to_string());
         return match error.status {
-            // Whatever knows no token endpoint is not Tink.
-            Some(300..=399 | 404 | 405 | 410) => {
-                finding.remedy(format!("{url} does not answer as Tink does: correct tink.api_url (https://api.tink.com)"))
-            }
             // Words of Tink's own, which may change: then the other remedy leads there too.
             _ if error.detail.contains("scope") => finding.remedy(format!(
                 "have the app granted {SCOPE} in Tink Console, or by Tink's support"
@@ -78,6 +74,12 @@ fn refusal(error: &Error, url: &str) -> Finding {
                 "compare tink.client_id and the secret with Tink Console; a secret may have been replaced there",
             ),
         };
+    }
+    if error.kind == ErrorKind::Intercepted {
+        // Whatever knows no token endpoint is not Tink.
+        return Finding::fail(Exit::TinkUnavailable, "Tink", format!("{url}: {error}")).remedy(format!(
+            "{url} does not answer as Tink does: correct tink.api_url (https://api.tink.com), or look for a proxy or a log-in page of the network"
+        ));
     }
     let remedy = match error.obstacle() {
         Some(Obstacle::Name) => {

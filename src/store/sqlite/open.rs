@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, FileControl, OpenFlags};
 
+use super::regular::refuse_odd;
 use super::thread::{self, Db};
 use super::{BUSY_TIMEOUT, schema, sharing};
 use crate::store::{Result, StoreError};
@@ -102,6 +103,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    refuse_odd(path)?;
     let explain = |e: &rusqlite::Error| thread::explain("open the store", path, e);
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| explain(&e))?;

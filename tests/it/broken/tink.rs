@@ -39,7 +39,7 @@ fn tink_out_of_reach() {
                 let url = format!("{}/elsewhere", world.sandbox.url());
                 world.set("tink.api_url", &quoted(&url))
             },
-            fails(77, "Tink", "status 404", "correct tink.api_url"),
+            fails(69, "Tink", "status 404", "correct tink.api_url"),
         ),
         (
             "a log-in page of the network",

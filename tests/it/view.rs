@@ -1,0 +1,248 @@
+//! The application's view and configuration gone wrong, on the built program: another Tink app on the same store, a view
+//! that suddenly gives far fewer, is missing, or holds ids that nobody can use.
+
+use std::fs;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::harness::{World, quoted, small};
+use crate::owners::{audited, synced, unwrapped};
+
+#[test]
+fn another_app_changes_nothing_until_a_person_accepts_it() {
+    let world = synced(2);
+    let before = world.text("SELECT group_concat(connection_id || user_id || enabled) FROM connections_v1");
+    let ours = quoted(&world.sandbox.config().client_id);
+    // Staging's configuration on production's store: another app, and another view.
+    let world = world.set("tink.client_id", &quoted("staging"));
+    world.app(
+        "DELETE FROM app_connections WHERE id = 'c-0'; UPDATE app_connections SET user_id = 'x', tink = 'y'",
+    );
+    world.sandbox.reset_counters();
+    fs::write(world.path("rows"), "").unwrap();
+    let rows = world.path("rows").display().to_string();
+    for args in [
+        &["run"][..],
+        &["run", "--dry-run"],
+        &["run", "--connection", "c-0", "--force"],
+        &["connect", "--user", "u-1", "--connection", "c-1"],
+        &["renew", "c-1"],
+        &["import", &rows],
+        &["connections", "forget", "c-0", "--at-tink", "--yes"],
+        &["check", "--offline"],
+        &["connections", "accept-change"],
+    ] {
+        let ran = world.cli(args).expect(78);
+        let said = unwrapped(&format!("{}{}", ran.stdout, ran.stderr));
+        assert!(said.contains("another Tink app") && said.contains("accept-app"), "{args:?}: {said}");
+    }
+    assert_eq!(world.sandbox.requests().values().sum::<u64>(), 0);
+    assert_eq!(
+        world.text("SELECT group_concat(connection_id || user_id || enabled) FROM connections_v1"),
+        before
+    );
+    for args in [&["status"][..], &["why", "c-1"]] {
+        assert!(world.cli(args).stdout.contains("accept-app"), "{args:?}");
+    }
+    world.app("DELETE FROM app_connections; INSERT INTO app_connections VALUES ('c-0', 'u-0', 1, 1, NULL, 'user-0', NULL), ('c-1', 'u-1', 1, 1, NULL, 'user-1', NULL)");
+    let said = world.cli(&["connections", "accept-app", "--actor", "ann"]).expect(0).stdout;
+    assert!(unwrapped(&said).contains("2 connections with data of the app before"), "{said}");
+    assert_eq!(audited(&world, "app.accepted"), ["- - ann"]);
+    assert_eq!(world.run(&[]).code, 77, "Tink does not know it");
+    // The right one is another one now.
+    let world = world.set("tink.client_id", &ours);
+    world.run(&[]).expect(78);
+    world.cli(&["connections", "accept-app"]).expect(0);
+    assert!(world.cli(&["connections", "accept-app"]).expect(0).stdout.contains("nothing to accept"));
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
+}
+
+#[test]
+fn a_store_without_an_app_takes_the_one_of_its_first_run_that_is_accepted() {
+    let world = World::new(small(1));
+    let ours = quoted(&world.sandbox.config().client_id);
+    // A mistyped one is not remembered.
+    let world = world.set("tink.client_id", &quoted("mistyped"));
+    world.run(&[]).expect(77);
+    let world = world.set("tink.client_id", &ours);
+    world.run(&["--dry-run"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_app"), 0);
+    world.run(&[]).expect(0);
+    assert_eq!(world.text("SELECT client_id FROM ts_app"), Some(world.sandbox.config().client_id.clone()));
+    // One of an older release remembers none, also if nothing is due.
+    let world = world.set("sync.min_interval", &quoted("5h"));
+    world.tamper("DELETE FROM ts_app; DELETE FROM ts_view; DELETE FROM ts_population");
+    assert_eq!(world.run(&[]).expect(0).skipped("recent"), 1);
+    let world = world.set("tink.client_id", &quoted("staging"));
+    world.run(&[]).expect(78);
+}
+
+#[test]
+fn a_view_that_gives_nobody_is_told_until_somebody_confirms_it() {
+    let world = World::new(small(8));
+    world.run(&[]).expect(0);
+    world.app("CREATE TABLE kept AS SELECT * FROM app_connections; DELETE FROM app_connections");
+    let states = "SELECT group_concat(DISTINCT state) FROM connections_v1";
+    let flag = |world: &World| {
+        let metrics = world.cli(&["status", "--format", "prometheus"]).stdout;
+        let value = |name: &str| {
+            metrics.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok()).unwrap()
+        };
+        (value("tink_sync_connections_entitled "), value("tink_sync_connections_change_unconfirmed "))
+    };
+    assert_eq!(flag(&world), (8, 0));
+    world.run(&["--dry-run"]).expect(10);
+    for _ in 0..2 {
+        let ran = world.run(&[]).expect(10);
+        assert!(
+            ran.stderr.contains("0 entitled (before: 8), 0 enabled (before: 8)")
+                && ran.stderr.contains("accept-change"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            (ran.total("unchanged"), world.text(states).as_deref()),
+            (8, Some("ok")),
+            "nobody is disabled by it"
+        );
+    }
+    assert_eq!(flag(&world), (0, 1));
+    // Not of one who asks for his own.
+    world.run(&["--connection", "c-3"]).expect(0);
+    for args in [&["check", "--offline"][..], &["status"], &["why", "c-3"]] {
+        assert!(unwrapped(&world.cli(args).stdout).contains("far fewer connections than before"), "{args:?}");
+    }
+    world.cli(&["status", "--max-age", "0s"]).expect(10);
+    // It ends when they are back, or when a person says that it is right.
+    world.app("INSERT INTO app_connections SELECT * FROM kept");
+    world.run(&[]).expect(0);
+    world.app("DELETE FROM app_connections WHERE id > 'c-1'");
+    world.run(&[]).expect(10);
+    assert!(
+        world
+            .cli(&["connections", "accept-change", "--actor", "ann"])
+            .expect(0)
+            .stdout
+            .contains("2 connections enabled (before: 8)")
+    );
+    assert_eq!(audited(&world, "change.accepted"), ["- - ann"]);
+    world.run(&[]).expect(0);
+    assert_eq!(
+        (world.state(0).0.as_str(), world.state(7).0.as_str(), flag(&world)),
+        ("ok", "disabled", (2, 0))
+    );
+    assert!(world.cli(&["connections", "accept-change"]).expect(0).stdout.contains("nothing to confirm"));
+    world.cli(&["status", "--max-age", "1h"]).expect(0);
+}
+
+#[test]
+fn who_was_entitled_in_the_last_days_should_be_fresh_while_a_fall_is_not_confirmed() {
+    for change in [
+        "entitled = 0",
+        "entitled = NULL",
+        "enabled = NULL",
+        "enabled = 0",
+        "entitled_until = '2020-01-01'",
+        "entitled_until = 'soon'",
+    ] {
+        let world = World::new(small(7));
+        world.run(&[]).expect(0);
+        world.app(&format!("UPDATE app_connections SET {change}"));
+        world.run(&[]).expect(10);
+        world.cli(&["status", "--max-age", "0s"]).expect(10);
+        world.cli(&["connections", "accept-change"]).expect(0);
+        world.run(&[]).expect(0);
+        world.cli(&["status", "--max-age", "0s"]).expect(0);
+    }
+    // Who left as one of many is not told of.
+    let world = World::new(small(7));
+    world.run(&[]).expect(0);
+    world.app("UPDATE app_connections SET entitled = 0 WHERE id < 'c-5'");
+    world.run(&[]).expect(0);
+    world.app("UPDATE app_connections SET entitled = 0 WHERE id = 'c-5'");
+    world.run(&[]).expect(10);
+}
+
+#[test]
+fn a_view_that_is_missing_for_a_while_is_waited_for() {
+    let world = World::new(small(2));
+    world.run(&[]).expect(0);
+    world.app("ALTER TABLE app_connections RENAME TO moved; DROP VIEW tink_sync_source_v1");
+    let mut running = world.start(&["--outage-patience", "5m"]);
+    // As an application's upgrade does it, in two steps.
+    let id = running.id();
+    crate::harness::until(|| opened(id, "store.db"));
+    world.app("ALTER TABLE moved RENAME TO app_connections");
+    world.app("CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, enabled, entitled, tink AS external_user_id FROM app_connections");
+    drop(running.stderr());
+    assert_eq!(running.end().code, 0);
+    world.assert_all_exact();
+}
+
+/// Whether a process has a file open.
+fn opened(id: u32, name: &str) -> bool {
+    let files = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.ends_with(name))
+}
+
+#[test]
+fn ids_that_cannot_be_used_fail_alone_and_are_counted() {
+    let world = World::new(small(3));
+    world.app(
+        "INSERT INTO app_connections (id, user_id, enabled, entitled, tink) VALUES (hex(zeroblob(150000)), 'u', 1, 1, 'x'), ('a' || char(10) || 'b', 'u', 1, 1, 'y'),
+             ('long', hex(zeroblob(9000)), 1, 1, 'z'), ('odd', 'u', 1, 1, 'z' || char(27));",
+    );
+    for args in [&["--dry-run"][..], &[]] {
+        let ran = world.run(args).expect(10);
+        let error = ran.connections()[""]["error"].as_str().unwrap().to_owned();
+        assert!(
+            error.starts_with(
+                "2 rows of the source view have a connection_id that is not text of at most 16 KiB"
+            ),
+            "{error}"
+        );
+        for id in ["", "long", "odd"] {
+            assert_eq!(ran.ended(id), ("failed".to_owned(), Some("source_row".to_owned())));
+        }
+        assert_eq!(ran.total("synced"), 3);
+    }
+    assert_eq!(
+        world.number("SELECT max(length(connection_id), length(user_id)) < 100 FROM ts_connections"),
+        1
+    );
+    world.assert_all_exact();
+    let world = World::new(small(0)).unset("source.view").unset("source.database");
+    let long = "x".repeat(16 * 1024 + 1);
+    world.cli(&["connections", "add", &long, "--user", "u", "--external-user-id", "x"]).expect(2);
+    world.cli(&["connections", "add", "c", "--user", &long, "--external-user-id", "x"]).expect(2);
+    world.cli(&["connections", "add", "c", "--user", "u", "--external-user-id", &long]).expect(2);
+    world.cli(&["users", "set", &long, "--entitled", "yes"]).expect(2);
+    world.cli(&["connections", "add", &long[1..], "--user", "u", "--external-user-id", "x"]).expect(0);
+}
+
+#[test]
+fn what_an_older_release_took_can_be_forgotten_however_long_its_id() {
+    let world = World::new(small(1));
+    world.run(&[]).expect(0);
+    let (long, odd) = ("x".repeat(300_000), "a\nb\u{1b}");
+    let store = Connection::open(world.path("store.db")).unwrap();
+    for (key, id) in [(100, long.as_str()), (101, odd)] {
+        let sql = "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (?1, ?2, ?2, 0, 0)";
+        store.execute(sql, (key, id)).unwrap();
+        let sql = "INSERT INTO ts_accounts (connection, account_id, name, type) VALUES (?1, 'a', '', '')";
+        store.execute(sql, [key]).unwrap();
+    }
+    drop(store);
+    let lines = format!("{long}\n{}\n", Value::from(odd));
+    fs::write(world.path("ids"), &lines).unwrap();
+    let file = world.path("ids").display().to_string();
+    let said = world.cli(&["connections", "forget", "--file", &file, "--yes"]).expect(0).stdout;
+    assert!(said.len() < 2000 && said.contains("(300000 bytes)"), "{}", said.len());
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1"), 1);
+    let bytes = fs::read(world.path("store.db")).unwrap();
+    assert!(!bytes.windows(1000).any(|part| part.iter().all(|byte| *byte == b'x')), "nothing of it is left");
+    fs::write(world.path("ids"), "\"unfinished\n").unwrap();
+    world.cli(&["connections", "forget", "--file", &file, "--yes"]).expect(2);
+}
