@@ -19,7 +19,7 @@ use crate::tink;
 /// Arguments of `quarantine`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync quarantine list\n  tink-sync quarantine retry                      after an upgrade that can read more\n  tink-sync quarantine drop --connection c-17     what nobody can use"
+    after_help = "Examples:\n  tink-sync quarantine list\n  tink-sync quarantine retry                    after an upgrade that reads more\n  tink-sync quarantine drop --connection c-17   what nobody can use"
 )]
 pub struct Args {
     /// What to do
@@ -60,7 +60,7 @@ pub enum Action {
     /// Drop records that nobody will ever read
     #[command(
         group = clap::ArgGroup::new("which").required(true),
-        after_help = "Examples:\n  tink-sync quarantine list --raw --connection c-17    look first: dropped is gone\n  tink-sync quarantine drop --connection c-17\n  tink-sync quarantine drop --connection c-17 --transaction 4f2a…\n  tink-sync quarantine drop --all --actor jane --ip 203.0.113.7\n\nWhat Tink still lists comes back with the next pass that reads its date. A\nconnection on which a run is at work is left alone (10)."
+        after_help = "Examples:\n  tink-sync quarantine list --raw --connection c-17     look first\n  tink-sync quarantine drop --connection c-17\n  tink-sync quarantine drop --connection c-17 --transaction 4f2a…\n  tink-sync quarantine drop --all --actor jane --ip 203.0.113.7\n\nWhat Tink still lists comes back with the next pass that reads its date. A\nconnection on which a run is at work is left alone (10)."
     )]
     Drop {
         /// Those of these connections

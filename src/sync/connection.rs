@@ -382,7 +382,10 @@ impl<S: Store> Story<'_, S> {
                     }
                     Ok(Err(trouble)) => walked.keep_worst(trouble.ending()?),
                     Ok(Ok(end)) => walked.end(account, end),
-                    Err(_) => walked.hung(account),
+                    Err(_) => {
+                        self.session.release_unwritten();
+                        walked.hung(account);
+                    }
                 }
             } else {
                 walked.end(account, walk.at_rest());

@@ -20,18 +20,19 @@ use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Deep, Window, WindowInput};
 use crate::store::{
-    Covered, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store, StoredAccount,
-    StoredRow,
+    ChangeSet, Covered, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store,
+    StoredAccount, StoredRow,
 };
-use crate::tink::{self, Endpoint, ErrorKind, Record};
+use crate::tink::{ErrorKind, Record};
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
 const CHUNK: usize = 250;
 
-/// What a walk after a re-consent may hold, in bytes of JSON: some 200,000 rows, which are about as large
-/// when they are read.
-const WHOLE: usize = 160 * 1024 * 1024;
+/// What is read and not yet written is written when it is as large as this, in bytes.
+const CHUNK_SIZE: usize = 2 * 1024 * 1024;
+/// About what a row or a record takes in memory beside its texts.
+const BESIDE_TEXTS: usize = 700;
 
 /// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
 const WITHOUT_LIMIT: i64 = 3650;
@@ -82,7 +83,7 @@ struct Gathered {
     rows_read: u64,
     /// Oldest and newest booked date read.
     dates: Option<(Date, Date)>,
-    /// Bytes of the rows not yet written.
+    /// Bytes of what is not yet written.
     size: usize,
     /// What the walk changed of old rows.
     rewritten: Rewritten,
@@ -98,6 +99,7 @@ impl Gathered {
                         Some(id) => drop(self.ids.entry(id.clone()).or_default()),
                         None => self.unnamed = true,
                     }
+                    self.size += record.raw.len() + BESIDE_TEXTS;
                     self.unreadable.push(record);
                 }
             }
@@ -126,21 +128,20 @@ impl Gathered {
         if let Some(date) = transaction.booked_date {
             self.dates = Some(self.dates.map_or((date, date), |(a, b)| (a.min(date), b.max(date))));
         }
-        self.size += size;
+        self.size += size + raw.as_ref().map_or(0, |raw| raw.len()) + BESIDE_TEXTS;
         self.rows.push(FetchedRow { transaction, raw });
     }
 
     fn is_chunk(&self) -> bool {
-        self.rows.len() + self.unreadable.len() > CHUNK
+        self.rows.len() + self.unreadable.len() > CHUNK || self.size > CHUNK_SIZE
     }
 
-    /// Whether what is held until the end of the walk still fits in memory.
-    fn fits(&self) -> Result<(), tink::Error> {
-        if self.size <= WHOLE {
-            return Ok(());
-        }
-        let detail = "a re-consent's walk has more rows than fit in memory: sync.history makes it shorter";
-        Err(tink::Error::new(ErrorKind::TooLarge, Endpoint::Transactions, detail))
+    /// The records that cannot be read, which wait for nothing.
+    fn take_unreadable(&mut self) -> Vec<Unreadable> {
+        let records = mem::take(&mut self.unreadable);
+        let size: usize = records.iter().map(|record| record.raw.len() + BESIDE_TEXTS).sum();
+        self.size = self.size.saturating_sub(size);
+        records
     }
 
     /// Records came, and none of them could be read: such a walk has seen nothing of its window.
@@ -186,6 +187,12 @@ impl<S: Store> Walk<'_, S> {
 
     /// Reads all pages and commits.
     pub async fn run(&self) -> Result<End, Trouble> {
+        let end = self.walk().await;
+        self.story.session.release_unwritten();
+        end
+    }
+
+    async fn walk(&self) -> Result<End, Trouble> {
         let window = self.window();
         let mut gathered = self.read(&window, Gathered::default()).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
@@ -245,11 +252,10 @@ impl<S: Store> Walk<'_, S> {
                 }
                 Err(error) => return Err(self.give_up(&gathered, error.into())),
             }
-            // After a re-consent old and new rows are paired in one commit, so that none shows twice.
-            if self.account.repairing {
-                gathered.fits().map_err(|error| self.give_up(&gathered, error.into()))?;
-            } else if gathered.is_chunk() {
-                self.flush(&mut gathered).await?;
+            self.hold(&gathered).await?;
+            if gathered.is_chunk() {
+                self.flush_chunk(&mut gathered).await?;
+                self.hold(&gathered).await?;
             }
         }
         gathered.partial = !pages.is_whole();
@@ -261,6 +267,12 @@ impl<S: Store> Walk<'_, S> {
             }
             None => Ok(gathered),
         }
+    }
+
+    /// Waits until what is held of this walk may be held.
+    async fn hold(&self, gathered: &Gathered) -> Result<(), Trouble> {
+        let held = self.story.session.hold_unwritten(gathered.size).await;
+        held.map_err(|error| self.give_up(gathered, error.into()))
     }
 
     fn give_up(&self, gathered: &Gathered, trouble: Trouble) -> Trouble {
@@ -307,6 +319,16 @@ impl<S: Store> Walk<'_, S> {
         })
     }
 
+    /// Writes what was read so far. After a re-consent old and new rows are paired in one commit, so that none shows
+    /// twice: only the records for quarantine are written before.
+    async fn flush_chunk(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
+        if !self.account.repairing {
+            return self.flush(gathered).await;
+        }
+        let unreadable = gathered.take_unreadable();
+        self.commit(RowCommit { unreadable, ..self.nothing() }).await
+    }
+
     /// Writes what was read so far; nothing is removed.
     async fn flush(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
         let (commit, _) = self.upserts(gathered).await?;
@@ -338,17 +360,22 @@ impl<S: Store> Walk<'_, S> {
             .complete_through
             .map(|date| crate::domain::window::shift(date, -self.story.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
-        let commit = RowCommit {
+        let unreadable = mem::take(&mut gathered.unreadable);
+        Ok((RowCommit { changes, unreadable, readable: ids, ..self.nothing() }, stored))
+    }
+
+    /// A commit that changes nothing.
+    fn nothing(&self) -> RowCommit {
+        RowCommit {
             account: self.account.key,
             generation: self.account.generation,
-            changes,
-            unreadable: mem::take(&mut gathered.unreadable),
-            readable: ids,
+            changes: ChangeSet::default(),
+            unreadable: Vec::new(),
+            readable: Vec::new(),
             covered: None,
             seal: None,
             now: self.story.now(),
-        };
-        Ok((commit, stored))
+        }
     }
 
     async fn stored(&self, query: RowQuery) -> Result<Vec<StoredRow>, Trouble> {
@@ -644,17 +671,4 @@ fn day_of(at: Timestamp) -> Date {
 
 fn is_reissue(removal: &Removal) -> bool {
     matches!(removal, Removal::Replaced { rule: "reissued", .. })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_walk_that_holds_all_its_rows_has_a_limit() {
-        let mut gathered = Gathered { size: WHOLE, ..Gathered::default() };
-        assert_eq!(gathered.fits(), Ok(()));
-        gathered.size += 1;
-        assert_eq!(gathered.fits().unwrap_err().kind, ErrorKind::TooLarge);
-    }
 }

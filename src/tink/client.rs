@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::error::Error;
 use super::http::Transport;
+use super::memory::Turn;
 use super::options::{Examination, Options, Tally, Totals};
 use super::session::{OwnTokens, Session};
 use super::token::{Effort, RenewError, Renewed, Tokens};
@@ -21,6 +22,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     transport: Transport,
     tokens: Tokens,
+    turn: Turn,
     keep_raw: bool,
 }
 
@@ -32,7 +34,7 @@ impl Client {
     pub fn new(options: Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
         let transport = Transport::new(&options, clock, seed)?;
         let tokens = Tokens::new(options.client_id, options.client_secret, options.refresh);
-        Ok(Self(Arc::new(Inner { transport, tokens, keep_raw: options.keep_raw })))
+        Ok(Self(Arc::new(Inner { transport, tokens, turn: Turn::default(), keep_raw: options.keep_raw })))
     }
 
     /// The work on one user. Sends nothing yet; the first call mints the user's token.
@@ -103,6 +105,10 @@ impl Client {
 
     pub(super) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        self.0.turn.clone()
     }
 
     pub(super) fn keep_raw(&self) -> bool {

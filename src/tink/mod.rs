@@ -18,6 +18,7 @@ mod head;
 pub mod hostile;
 mod http;
 pub mod kept;
+mod memory;
 mod options;
 mod pace;
 mod pages;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::error::{Endpoint, Error, ErrorKind};
+use super::memory::Part;
 use super::session::{Query, Session};
 use super::wire::{self, Record};
 use crate::domain::ids::AccountId;
@@ -14,10 +15,7 @@ use crate::domain::window::Window;
 pub(super) const PAGE_SIZE: u32 = 100;
 /// No list of one account is longer than this many pages.
 const MAX_PAGES: u32 = 100_000;
-/// What may be kept of the records of one walk, in bytes: the id of each, and as much again beside it. About
-/// a million records with ids of the usual length.
-const MAX_KEPT: usize = 96 * 1024 * 1024;
-/// What is kept beside an id.
+/// What is kept beside the id of a record.
 const BESIDE_ID: usize = 64;
 
 /// Where a walk stands. Tokens already seen are kept as hashes, so that a long walk stays small.
@@ -127,10 +125,7 @@ impl<'a> TransactionPages<'a> {
             kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
         });
         // A loop fails the next call, so that this page's rows are not lost; so do too many records.
-        let too_many = (self.kept > MAX_KEPT).then(|| {
-            let detail = "the account has far more records than fit in memory: sync.history makes a first walk shorter";
-            Error::new(ErrorKind::TooLarge, Endpoint::Transactions, detail)
-        });
+        let too_many = self.session.hold(Part::Walk, self.kept, Endpoint::Transactions).await.err();
         self.failure = self.walk.advance(page.next, Endpoint::Transactions).err().or(too_many);
         Ok(Some(page.rows))
     }
@@ -149,6 +144,12 @@ impl<'a> TransactionPages<'a> {
         query.push(("bookedDateLte", self.window.to.to_string()));
         query.extend(self.walk.token().map(|token| ("pageToken", token.to_owned())));
         query
+    }
+}
+
+impl Drop for TransactionPages<'_> {
+    fn drop(&mut self) {
+        self.session.release(Part::Walk);
     }
 }
 

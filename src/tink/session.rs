@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::client::Client;
 use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
+use super::memory::{Memory, Part, TooMuch};
 use super::options::Tally;
 use super::pages::{PAGE_SIZE, TransactionPages, Walk};
 use super::token::{Bearer, Effort};
@@ -30,6 +31,9 @@ const MAX_ACCOUNTS: usize = 2_000;
 /// Claiming that somebody is there would start a login that nobody answers.
 const NOBODY_THERE: &str =
     r#"{"userAvailability":{"userPresent":false,"userAvailableForInteraction":false}}"#;
+
+/// A list is there about so often while it is worked on: as read, as judged, as written, as stored.
+const COPIES: usize = 4;
 
 /// Query parameters.
 pub(super) type Query = Vec<(&'static str, String)>;
@@ -74,18 +78,14 @@ pub struct Session {
     token: Mutex<Option<Arc<Bearer>>>,
     tally: Tally,
     noted: std::sync::Mutex<Noted>,
+    memory: Memory,
 }
 
 impl Session {
     pub(super) fn new(client: Client, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Self {
-        Self {
-            client,
-            user,
-            own,
-            token: Mutex::new(None),
-            tally: Tally::default(),
-            noted: std::sync::Mutex::default(),
-        }
+        let memory = Memory::new(client.turn());
+        let (tally, noted) = (Tally::default(), std::sync::Mutex::default());
+        Self { client, user, own, token: Mutex::new(None), tally, noted, memory }
     }
 
     /// All consents of the user that can be read (tink-api.md 8.1; not paged).
@@ -103,6 +103,8 @@ impl Session {
     pub async fn consent_list(&self) -> Result<Listed<Consent>, Error> {
         let list = self.call(Endpoint::ProviderConsents, &Query::new(), wire::consents).await?;
         self.note(None, list.anomalies);
+        let size: usize = list.readable.iter().map(size_of_consent).sum();
+        self.hold(Part::Consents, size.saturating_mul(COPIES), Endpoint::ProviderConsents).await?;
         Ok(Listed { items: list.readable, complete: list.complete })
     }
 
@@ -148,7 +150,7 @@ impl Session {
     pub async fn account_list(&self) -> Result<Listed<Account>, Error> {
         let mut walk = Walk::default();
         let nothing = || Listed { items: Vec::new(), complete: true };
-        let mut list = nothing();
+        let (mut list, mut size) = (nothing(), 0);
         while walk.has_more() {
             let mut query = vec![("pageSize", PAGE_SIZE.to_string())];
             query.extend(walk.token().map(|token| ("pageToken", token.to_owned())));
@@ -158,15 +160,17 @@ impl Session {
                     list.complete &= page.complete;
                     for (account, anomalies) in page.rows {
                         self.note(Some(&account.id), anomalies);
+                        size += size_of_account(&account);
                         merge(&mut list.items, account);
                     }
+                    self.hold(Part::Accounts, size.saturating_mul(COPIES), Endpoint::Accounts).await?;
                     if list.items.len() > MAX_ACCOUNTS {
                         let detail = format!("more than {MAX_ACCOUNTS} accounts");
                         return Err(Error::new(ErrorKind::TooLarge, Endpoint::Accounts, &detail));
                     }
                     walk.advance(page.next, Endpoint::Accounts)?;
                 }
-                Err(error) if walk.restart(&error) => list = nothing(),
+                Err(error) if walk.restart(&error) => (list, size) = (nothing(), 0),
                 Err(error) => return Err(error),
             }
         }
@@ -190,6 +194,36 @@ impl Session {
     /// A walk over the transactions of one account in a window (tink-api.md 4.1).
     pub fn transactions<'a>(&'a self, account: &AccountId, window: &Window) -> TransactionPages<'a> {
         TransactionPages::new(self, account.clone(), *window)
+    }
+
+    /// Says how many bytes of rows and records are held that are not yet written, and waits until that may be: one
+    /// connection at a time may hold more than a few megabytes.
+    ///
+    /// # Errors
+    /// [`TooLarge`](super::ErrorKind::TooLarge): it is more than anybody may hold.
+    pub async fn hold_unwritten(&self, bytes: usize) -> Result<(), Error> {
+        self.hold(Part::Unwritten, bytes, Endpoint::Transactions).await
+    }
+
+    /// Says that no rows are held any more.
+    pub fn release_unwritten(&self) {
+        self.memory.release(Part::Unwritten);
+    }
+
+    pub(super) async fn hold(&self, part: Part, bytes: usize, endpoint: Endpoint) -> Result<(), Error> {
+        self.memory.hold(part, bytes).await.map_err(|TooMuch| {
+            let detail = match endpoint {
+                Endpoint::Transactions => {
+                    "the account has far more records than fit in memory: sync.history makes a first walk shorter"
+                }
+                _ => "the lists are longer than fit in memory",
+            };
+            Error::new(ErrorKind::TooLarge, endpoint, detail)
+        })
+    }
+
+    pub(super) fn release(&self, part: Part) {
+        self.memory.release(part);
     }
 
     /// HTTP requests sent for this session, token requests included.
@@ -277,6 +311,20 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("tally", &self.tally).finish_non_exhaustive()
     }
+}
+
+/// About what an account takes in memory.
+fn size_of_account(account: &Account) -> usize {
+    let texts =
+        [&account.iban, &account.account_number, &account.masked_pan, &account.financial_institution_id];
+    let texts = texts.into_iter().flatten().chain([&account.name, &account.kind]).map(String::len);
+    size_of::<Account>() + account.id.as_str().len() + texts.sum::<usize>() + 256
+}
+
+/// About what a consent takes in memory.
+fn size_of_consent(consent: &Consent) -> usize {
+    let ids = consent.account_ids.iter().map(|id| id.as_str().len() + 48);
+    size_of::<Consent>() + consent.credentials_id.as_str().len() + ids.sum::<usize>() + 256
 }
 
 fn merge(accounts: &mut Vec<Account>, account: Account) {

@@ -41,6 +41,7 @@ mod isolation;
 mod limits;
 mod mass;
 mod matrix;
+mod memory;
 mod metrics;
 mod mistakes;
 mod moved;

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 
 use crate::domain::anomaly::{Anomalies, Anomaly};
 
+/// A cleaned answer is at most so many times as large: what is more is no text with a few odd bytes.
+const MOST_GROWTH: usize = 2;
+
 /// What stands for everything that cannot be decoded.
 const REPLACEMENT: char = '\u{fffd}';
 
@@ -14,14 +17,18 @@ const REPLACEMENT: char = '\u{fffd}';
 /// their control characters; what cannot be decoded becomes U+FFFD.
 pub(super) fn clean(bytes: &[u8], anomalies: &mut Anomalies) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    let mut cleaner =
-        Cleaner { rest: &text, out: String::with_capacity(text.len()), anomalies: Anomalies::default() };
+    let mut cleaner = Cleaner {
+        rest: &text,
+        out: String::with_capacity(text.len()),
+        limit: bytes.len() * MOST_GROWTH + 1024,
+        anomalies: Anomalies::default(),
+    };
     if let Cow::Owned(text) = &text {
         let lost = text.matches(REPLACEMENT).count() - count_of_replacements(bytes);
         cleaner.anomalies.add(Anomaly::Text, lost as u64);
     }
     cleaner.run();
-    if cleaner.anomalies.is_empty() {
+    if cleaner.anomalies.is_empty() || cleaner.is_over() {
         return None;
     }
     anomalies.merge(cleaner.anomalies);
@@ -89,12 +96,18 @@ fn unicode(escape: &str) -> (Option<char>, usize) {
 struct Cleaner<'a> {
     rest: &'a str,
     out: String,
+    limit: usize,
     anomalies: Anomalies,
 }
 
 impl Cleaner<'_> {
+    /// Whether it has become too long to go on.
+    fn is_over(&self) -> bool {
+        self.out.len() > self.limit
+    }
+
     fn run(&mut self) {
-        while let Some(first) = self.rest.chars().next() {
+        while let Some(first) = self.rest.chars().next().filter(|_| !self.is_over()) {
             match first {
                 '"' => self.string(),
                 '{' | '}' | '[' | ']' | ',' | ':' | ' ' | '\n' | '\r' | '\t' => self.copy(1),
@@ -123,7 +136,7 @@ impl Cleaner<'_> {
         loop {
             let plain = self.rest.find(|c: char| c == '"' || c == '\\' || c < ' ');
             self.copy(plain.unwrap_or(self.rest.len()));
-            match self.rest.chars().next() {
+            match self.rest.chars().next().filter(|_| !self.is_over()) {
                 None => return,
                 Some('"') => return self.copy(1),
                 Some('\\') => self.escape(),
@@ -220,6 +233,14 @@ mod tests {
         {
             assert_eq!(cleaned(odd).as_deref(), Some(plain));
         }
+    }
+
+    #[test]
+    fn an_answer_of_nothing_but_odd_bytes_is_none() {
+        let bytes = [b"{\"a\":\"", &vec![1; 5000][..], b"\"}"].concat();
+        assert_eq!(cleaned(&bytes), None);
+        let few = [b"{\"a\":\"", &vec![1; 50][..], &vec![b'a'; 5000][..], b"\"}"].concat();
+        assert!(cleaned(&few).is_some());
     }
 
     #[test]

@@ -1,0 +1,139 @@
+//! What a connection holds of Tink's answers while it is worked on: lists, ids of a walk, rows not yet written. Limits
+//! on bodies alone would not bound what is made of them. Each connection has a little of its own; one at a time may
+//! have more. Must not know what is held.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What every connection may hold, in bytes: some forty thousand records of a walk.
+const OWN: usize = 4 * 1024 * 1024;
+/// What the one may hold that needs more.
+const MOST: usize = 128 * 1024 * 1024;
+
+/// Parts of what is held, each with its own size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The list of consents, and its copies.
+    Consents,
+    /// The list of accounts, and its copies.
+    Accounts,
+    /// What is kept of every record of a walk.
+    Walk,
+    /// Rows and records read and not yet written.
+    Unwritten,
+}
+
+/// It would be more than anybody may hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooMuch;
+
+/// The turn to hold more than the others, shared by the process.
+#[derive(Clone, Debug)]
+pub(super) struct Turn(Arc<Semaphore>);
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// What one connection holds.
+#[derive(Debug)]
+pub(super) struct Memory {
+    turn: Turn,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    parts: [usize; 4],
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl State {
+    fn total(&self) -> usize {
+        self.parts.iter().fold(0, |sum: usize, part| sum.saturating_add(*part))
+    }
+
+    fn set(&mut self, part: Part, bytes: usize) {
+        if let Some(held) = self.parts.get_mut(part as usize) {
+            *held = bytes;
+        }
+    }
+}
+
+impl Memory {
+    pub(super) fn new(turn: Turn) -> Self {
+        Self { turn, state: Mutex::default() }
+    }
+
+    /// Says how much of a part is held now, and waits until that may be. Who holds more than the others waits for
+    /// nobody, so this cannot block for ever.
+    pub(super) async fn hold(&self, part: Part, bytes: usize) -> Result<(), TooMuch> {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.set(part, bytes);
+            let total = state.total();
+            if total > MOST {
+                return Err(TooMuch);
+            }
+            if total <= OWN {
+                state.permit = None;
+            }
+            if total <= OWN || state.permit.is_some() {
+                return Ok(());
+            }
+        }
+        // It is never closed.
+        let permit = Arc::clone(&self.turn.0).acquire_owned().await.ok();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).permit = permit;
+        Ok(())
+    }
+
+    /// Says that nothing of a part is held any more.
+    pub(super) fn release(&self, part: Part) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.set(part, 0);
+        if state.total() <= OWN {
+            state.permit = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    fn now(memory: &Memory, part: Part, bytes: usize) -> Option<Result<(), TooMuch>> {
+        memory.hold(part, bytes).now_or_never()
+    }
+
+    #[test]
+    fn one_at_a_time_holds_more_than_its_own() {
+        let turn = Turn::default();
+        let [one, two, three] = [(); 3].map(|()| Memory::new(turn.clone()));
+        assert_eq!(now(&one, Part::Walk, OWN), Some(Ok(())));
+        assert_eq!(now(&one, Part::Unwritten, 1), Some(Ok(())));
+        assert_eq!(now(&one, Part::Accounts, MOST / 2), Some(Ok(())), "who has the turn waits for nobody");
+        assert_eq!(now(&two, Part::Walk, OWN + 1), None);
+        assert_eq!(now(&three, Part::Walk, OWN), Some(Ok(())), "and nobody waits who needs little");
+        one.release(Part::Accounts);
+        assert_eq!(now(&two, Part::Walk, OWN + 1), None);
+        one.release(Part::Unwritten);
+        assert_eq!(now(&two, Part::Walk, OWN + 1), Some(Ok(())));
+        drop(two);
+        assert_eq!(now(&three, Part::Consents, 1), Some(Ok(())), "the turn of one that is gone is free");
+    }
+
+    #[test]
+    fn there_is_a_limit_to_all_of_it_together() {
+        let memory = Memory::new(Turn::default());
+        assert_eq!(now(&memory, Part::Walk, MOST - 1), Some(Ok(())));
+        assert_eq!(now(&memory, Part::Consents, 1), Some(Ok(())));
+        assert_eq!(now(&memory, Part::Accounts, 1), Some(Err(TooMuch)));
+        assert_eq!(now(&memory, Part::Accounts, usize::MAX), Some(Err(TooMuch)));
+        assert_eq!(now(&memory, Part::Accounts, 0), Some(Ok(())));
+    }
+}
