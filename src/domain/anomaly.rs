@@ -37,22 +37,27 @@ impl Anomaly {
 
     /// What it means, and what was done about it.
     pub fn sentence(self, times: u64) -> String {
+        let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
         match self {
             Self::Field(name) => {
-                format!("{name} has another form than documented ({times} times) and is stored as NULL")
+                format!("{name} has another form than documented ({often}) and is stored as NULL")
             }
-            Self::Text => format!(
-                "texts could not be decoded as a whole ({times} times) and are stored with U+FFFD for what is lost"
-            ),
-            Self::Json => format!("an answer is not valid JSON ({times} places) and was read all the same"),
+            Self::Text => {
+                format!("a text could not be decoded as a whole ({often}): U+FFFD stands for what is lost")
+            }
+            Self::Json => {
+                format!("an answer is not valid JSON in {times} place(s) and was read all the same")
+            }
             Self::NoList(name) => {
-                format!("an answer came without {name} ({times} times): nothing is taken as gone")
+                format!("an answer came without {name} ({often}): nothing is taken as gone")
             }
-            Self::Account => format!(
-                "{times} listed account(s) have no id that can be read and are left out; nothing is taken as gone"
-            ),
+            Self::Account => {
+                format!(
+                    "{times} listed account(s) have no readable id and are left out: none is taken as gone"
+                )
+            }
             Self::Consent => format!(
-                "{times} listed consent(s) have no id or status that can be read and are left out; nothing is taken as gone"
+                "{times} listed consent(s) have no readable id or status and are left out: none is taken as gone"
             ),
         }
     }
