@@ -277,7 +277,7 @@ fn shared(claim: &Claim, other: &Claim) -> Refusal {
         ),
         (true, false) => format!(
             "in the source view connection {first} of user {user} has the same Tink user, and had it first: \
-             one of the two rows names the wrong one"
+             correct the row that names the wrong one"
         ),
         (false, _) => format!(
             "the source view gives it the Tink user of connection {first} of user {user}, which is not enabled any more but whose data are still here: \

@@ -106,6 +106,30 @@ fn an_id_that_is_used_again_shows_nobody_anothers_rows() {
 }
 
 #[test]
+fn rows_of_a_refused_connection_are_not_taken_over() {
+    let world = synced(1);
+    world.app("UPDATE app_connections SET user_id = 'carl', tink = 'carl'");
+    let line = r#"{"connection_id":"c-0","account_id":"a","transaction_id":"carls","amount":"-1","currency":"EUR","booked_date":"2020-01-01"}"#;
+    fs::write(world.path("rows"), format!("{line}\n")).unwrap();
+    let rows = world.path("rows").display().to_string();
+    for args in [&["import", &rows, "--dry-run"][..], &["import", &rows]] {
+        let ran = world.cli(args).expect(2);
+        assert!(
+            unwrapped(&ran.stdout).contains("cannot be used: the source view gives it to another user"),
+            "{}",
+            ran.stdout
+        );
+    }
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE transaction_id = 'carls'"), 0);
+    // Nor is a bank linked, or a consent renewed, for a connection whose row is another's.
+    for args in [&["connect", "--user", "carl", "--connection", "c-0"][..], &["renew", "c-0"]] {
+        let said = world.cli(args).expect(2).stderr;
+        assert!(said.contains("cannot be used: the source view gives it to another user"), "{said}");
+    }
+    assert_eq!(world.sandbox.requests_to(Endpoint::Delegate), 0);
+}
+
+#[test]
 fn a_refused_row_takes_nothing_from_the_connection_it_is_not_of() {
     let world = synced(2);
     world.app("UPDATE app_connections SET user_id = 'carl', tink = 'carl', enabled = 0 WHERE id = 'c-0'");

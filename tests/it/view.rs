@@ -138,6 +138,20 @@ fn a_view_that_gives_nobody_is_told_until_somebody_confirms_it() {
 }
 
 #[test]
+fn a_view_that_fails_on_its_way_changes_nothing() {
+    let world = World::new(small(8));
+    world.run(&[]).expect(0);
+    world.app(
+        "DROP VIEW tink_sync_source_v1; CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, 0 AS enabled,
+             CASE id WHEN 'c-6' THEN json('{') ELSE 0 END AS entitled, tink AS external_user_id FROM app_connections",
+    );
+    let ran = world.run(&[]).expect(74);
+    assert!(ran.stderr.contains("malformed JSON") && ran.stderr.contains("app.db"), "{}", ran.stderr);
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE state = 'ok'"), 8);
+    world.cli(&["check", "--offline"]).expect(74);
+}
+
+#[test]
 fn who_was_entitled_in_the_last_days_should_be_fresh_while_a_fall_is_not_confirmed() {
     for change in [
         "entitled = 0",

@@ -120,7 +120,9 @@ fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
     let more = troubles.len().saturating_sub(TOLD);
     let finding = |(problem, ids): (&str, Vec<&str>)| {
         let text = format!("{} of the source view cannot be used", count(ids.len(), "row"));
-        Finding::warn("connections", text, format!("{}: {problem}", naming(ids.into_iter())))
+        // A row without a usable id has none to be called by.
+        let named = if ids == [""] { String::new() } else { format!("{}: ", naming(ids.into_iter())) };
+        Finding::warn("connections", text, format!("{named}{problem}"))
     };
     let mut findings: Vec<Finding> = troubles.into_iter().take(TOLD).map(finding).collect();
     if more > 0 {
