@@ -14,7 +14,7 @@ use crate::store::sqlite::source::parse_time;
 const SHOWN: u32 = 50;
 
 /// The acts that this release writes.
-const ACTIONS: [&str; 17] = [
+const ACTIONS: [&str; 18] = [
     "app.accepted",
     "balance.accepted",
     "change.accepted",
@@ -25,6 +25,7 @@ const ACTIONS: [&str; 17] = [
     "connection.imported",
     "connection.linked",
     "connection.renewed",
+    "connection.unmatched_accepted",
     "connection.user_accepted",
     "quarantine.dropped",
     "quarantine.retried",

@@ -68,6 +68,17 @@ pub enum Action {
         #[command(flatten)]
         who: ActorArgs,
     },
+    /// Take what a renewal left open as it is: rows without a counterpart, accounts that may be one
+    #[command(
+        after_help = "Examples:\n  tink-sync why my-bank                              what is left open\n  tink-sync connections accept-unmatched my-bank\n\nThe rows stay as they are, and accounts that may be one stay several."
+    )]
+    AcceptUnmatched {
+        /// The connection
+        id: String,
+        /// On whose behalf.
+        #[command(flatten)]
+        who: ActorArgs,
+    },
     /// Go on with a connection whose user was linked anew, or renumbered by the application
     AcceptUser(accept::UserArgs),
     /// Go on with the Tink app that is configured in place of the one whose data are here
@@ -118,6 +129,7 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
         Action::Add(args) => table::print(&add::add(env, args)?)?,
         Action::Forget(args) => forget::forget(env, &args)?,
         Action::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
+        Action::AcceptUnmatched { id, who } => table::print(&accept_unmatched(env, &id, &who)?)?,
         Action::AcceptUser(args) => table::print(&accept::user(env, &args)?)?,
         Action::AcceptApp { who } => table::print(&accept::tink_app(env, &who)?)?,
         Action::AcceptChange { who } => table::print(&accept::change(env, &who)?)?,
@@ -345,6 +357,29 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
         0 => format!("No balance of connection {id} differs from what its rows explain.\n"),
         accounts => format!(
             "Accepted the balance of {} of connection {id}: from now on it must move by the rows again.\n",
+            table::count(accounts, "account")
+        ),
+    })
+}
+
+/// What a renewal left open is not told any more.
+fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
+    let (path, now) = (env.store_path()?, env.clock.now());
+    let connection = reads::connections(&path)?.into_iter().find(|known| known.connection_id == id);
+    let connection = connection.ok_or_else(|| {
+        Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
+    })?;
+    let actor = Actor::of(env, who);
+    let audit = AuditRow {
+        connection_id: Some(id),
+        user_id: Some(&connection.user_id),
+        ..actor.row(now, "connection.unmatched_accepted")
+    };
+    let accounts = OwnTables::open(&path, now)?.accept_unmatched(id, &audit)?;
+    Ok(match usize::try_from(accounts).unwrap_or(usize::MAX) {
+        0 => format!("Nothing of a renewal is open in connection {id}.\n"),
+        accounts => format!(
+            "Accepted {} of connection {id} as they are: their rows stay, and the next pass tells nothing of them.\n",
             table::count(accounts, "account")
         ),
     })

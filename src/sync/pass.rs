@@ -94,7 +94,7 @@ pub struct Pass<S> {
     refused: HashSet<UserId>,
     refusal: String,
     /// The first user who was told to come back much later.
-    limited: Option<Option<TinkUser>>,
+    limited: Option<TinkUser>,
     deadline: Instant,
 }
 
@@ -313,11 +313,11 @@ impl<S: Store> Pass<S> {
     async fn postpone_if_all_are_limited(&mut self, wait: Duration, user: Option<&TinkUser>) -> Result<()> {
         let Some(until) = self.far_ahead(wait) else { return Ok(()) };
         // A second user is another user.
-        if self.limited.as_ref().is_some_and(|first| user != first.as_ref()) {
+        if self.limited.as_ref().is_some_and(|first| user.is_some_and(|user| user != first)) {
             self.stop = Stop::Postponed(until);
             return Ok(());
         }
-        self.limited = Some(user.cloned());
+        self.limited = user.cloned();
         let other = self.ctx.store.probe_user(user.cloned()).await?;
         if let Err(error) = self.ctx.client.probe(other.as_ref()).await
             && error.kind == ErrorKind::RateLimited

@@ -105,6 +105,25 @@ fn a_booked_row_without_a_counterpart_is_kept_and_told_of() {
 }
 
 #[test]
+fn what_a_renewal_left_open_can_be_accepted() {
+    let mut rows = three("x", "old");
+    rows.push(row("lonely", "old", -2, "-700", "RENT"));
+    let sam = Sam::with(one(1, "old", rows));
+    ended(sam.pass(one(2, "new", three("y", "new"))), 0, "synced", Some("reconsent_unmatched"));
+    let why = sam.0.cli(&["why", "c-0"]).expect(0).stdout;
+    assert!(why.contains("reconsent_unmatched") && why.contains("accept-unmatched c-0"), "{why}");
+    let accept = ["connections", "accept-unmatched", "c-0", "--actor", "ann"];
+    assert!(sam.0.cli(&accept).expect(0).stdout.contains("1 account"));
+    ended(sam.pass(one(3, "new", three("y", "new"))), 0, "unchanged", None);
+    assert_eq!(sam.fate("lonely"), Fate::live());
+    assert!(sam.0.cli(&accept).expect(0).stdout.contains("Nothing"));
+    let acts =
+        "SELECT count(*) FROM audit_v1 WHERE action = 'connection.unmatched_accepted' AND actor = 'ann'";
+    assert_eq!(sam.0.number(acts), 1);
+    sam.0.cli(&["connections", "accept-unmatched", "nobody"]).expect(2);
+}
+
+#[test]
 fn twins_pair_by_their_ordinal() {
     let twins = |prefix: &str, account: &str| {
         (1..=3).map(|n| row(&format!("{prefix}{n}"), account, -2, "-250", "COFFEE")).collect::<Vec<_>>()

@@ -141,6 +141,29 @@ impl OwnTables {
         })
     }
 
+    /// Takes what a re-consent left open in the accounts of a connection as it is, and audits it if anything may be
+    /// open; says in how many accounts. Rows stay as they are, and accounts that may be one stay several.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn accept_unmatched(&mut self, connection_id: &str, audit: &AuditRow<'_>) -> Result<u64> {
+        self.run("accept what a renewal left open", |db| {
+            let accepted = db.execute(
+                "UPDATE ts_accounts SET unmatched_from = NULL, separate = 1
+                 WHERE connection = (SELECT key FROM ts_connections WHERE connection_id = ?1)
+                   AND merged_into IS NULL AND (unmatched_from IS NOT NULL OR separate = 0)
+                   AND (SELECT last_reason FROM ts_connections WHERE connection_id = ?1)
+                       IN ('reconsent_unmatched', 'reconsent_ambiguous')",
+                [connection_id],
+            )? as u64;
+            if accepted > 0 {
+                let details = format!("accounts: {accepted}");
+                note(db, &AuditRow { details: Some(&details), ..*audit })?;
+            }
+            Ok(accepted)
+        })
+    }
+
     /// Sets a user's entitlement, creating the user if needed, and audits it.
     ///
     /// # Errors
