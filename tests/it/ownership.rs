@@ -353,3 +353,37 @@ proptest! {
         prop_assert!(synced <= usize::from(CONNECTIONS * TINK_USERS));
     }
 }
+
+/// Plays steps in which the names of the view are all that tells whose the rows are.
+async fn played(steps: &[Step]) -> Vec<(u8, String, String)> {
+    let mut world = World::new(false);
+    for step in steps {
+        world.take(step).await;
+        world.check(step).unwrap();
+    }
+    world.visible()
+}
+
+#[tokio::test]
+async fn what_a_run_is_still_fetching_is_its_connections_already() {
+    let row =
+        |connection, user, enabled| Step::Row { connection, user, tink: 0, named: Named::External, enabled };
+    let at_work = Step::Pass { left: 0b1 };
+    let pass = Step::Pass { left: 0 };
+    // The link is disabled or gone, and its Tink user given to somebody else, while its first data are on their way.
+    for left in [row(0, 0, false), Step::Gone(0)] {
+        let steps = [
+            row(0, 0, true),
+            at_work.clone(),
+            left,
+            row(1, 1, true),
+            pass.clone(),
+            Step::Finish,
+            pass.clone(),
+        ];
+        assert_eq!(played(&steps).await, [(0, "u0".to_owned(), "c0".to_owned())]);
+    }
+    // Its own id given to somebody else.
+    let steps = [row(0, 0, true), at_work, row(0, 1, true), pass.clone(), Step::Finish, pass];
+    assert_eq!(played(&steps).await, [(0, "u0".to_owned(), "c0".to_owned())]);
+}
