@@ -65,14 +65,13 @@ async fn one_user(client: &Client, connection: &str, user: TinkUser) -> Finding 
 fn refusal(error: &Error, url: &str) -> Finding {
     if error.kind == ErrorKind::ClientRefused {
         let finding = Finding::fail(Exit::Refused, "Tink", error.to_string());
-        return match error.status {
-            // Words of Tink's own, which may change: then the other remedy leads there too.
-            _ if error.detail.contains("scope") => finding.remedy(format!(
-                "have the app granted {SCOPE} in Tink Console, or by Tink's support"
-            )),
-            _ => finding.remedy(
+        // Words of Tink's own, which may change: then the other remedy leads there too.
+        return if error.detail.contains("scope") {
+            finding.remedy(format!("have the app granted {SCOPE} in Tink Console, or by Tink's support"))
+        } else {
+            finding.remedy(
                 "compare tink.client_id and the secret with Tink Console; a secret may have been replaced there",
-            ),
+            )
         };
     }
     if error.kind == ErrorKind::Intercepted {
@@ -222,7 +221,7 @@ mod tests {
             Grade::Fail(Exit::Refused)
         );
         let other =
-            Error { status: Some(404), ..Error::new(ErrorKind::ClientRefused, Endpoint::ClientToken, "") };
+            Error { status: Some(404), ..Error::new(ErrorKind::Intercepted, Endpoint::ClientToken, "") };
         assert!(refusal(&other, "u").remedy.unwrap().contains("tink.api_url"));
         assert_eq!(
             refusal(&Error::new(ErrorKind::Network, Endpoint::ClientToken, ""), "u").grade,

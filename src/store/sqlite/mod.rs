@@ -93,6 +93,11 @@ impl SqliteStore {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
+        Ok(Self { worker: Worker::start(Self::opened(path, patience, now)?) })
+    }
+
+    /// The connection of [`Self::open`], before a thread has it.
+    fn opened(path: &Path, patience: Duration, now: Timestamp) -> Result<Db> {
         refuse_odd(path)?;
         failpoint::around("create the file", || open::create(path))?;
         // Two spellings of one path must find each other's lock files.
@@ -110,7 +115,7 @@ impl SqliteStore {
         db.retry_busy("prepare the store", |conn| schema::migrate(conn, now.as_millisecond()))?;
         // SQLite has made the files beside it by now.
         sharing::mend(path);
-        Ok(Self { worker: Worker::start(db) })
+        Ok(db)
     }
 
     /// Closes the file once all that was asked for is done, so that nothing is left beside it.

@@ -56,12 +56,7 @@ impl OwnTables {
     /// # Errors
     /// As [`SqliteStore::open`].
     pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
-        drop(SqliteStore::open(path, Duration::ZERO, now)?);
-        // Two spellings of one path must find each other's lock files.
-        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let conn = super::open::connect_writer(path)?;
-        conn.execute_batch(super::ERASING).map_err(|e| explain("open the store", path, &e))?;
-        Ok(Self { db: Db::new(conn, path, Duration::ZERO) })
+        Ok(Self { db: SqliteStore::opened(path, Duration::ZERO, now)? })
     }
 
     pub(super) fn run<T>(
