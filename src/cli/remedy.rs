@@ -55,11 +55,13 @@ fn of(reason: Reason, id: &str) -> Option<String> {
     }
 }
 
-/// What to do about a connection that is not well. A reason of a newer release has no remedy here.
+/// What to do about a connection that is not well, or that is but has something open for a person.
+/// A reason of a newer release has no remedy here.
 pub(super) fn of_connection(connection: &KnownConnection, now: Timestamp) -> Option<String> {
     let unwell = matches!(connection.state(now), State::NeedsUser | State::Failing | State::RateLimited);
     let reason = connection.reason(now).and_then(Reason::parse)?;
-    if !unwell && reason != Reason::DataStale {
+    let open = matches!(reason, Reason::DataStale | Reason::ReconsentUnmatched | Reason::ReconsentAmbiguous);
+    if !unwell && !open {
         return None;
     }
     of(reason, &connection.connection_id)
@@ -87,5 +89,27 @@ mod tests {
             assert!(told(reason).unwrap().ends_with(": tink-sync renew c-17"), "{reason}");
         }
         assert_eq!(told("a reason of a newer release"), None);
+    }
+
+    #[test]
+    fn a_connection_that_is_well_names_what_is_open_for_a_person() {
+        let told = |reason: &str| {
+            let c = KnownConnection {
+                connection_id: "c-17".to_owned(),
+                last_success_at: Some(Timestamp::UNIX_EPOCH),
+                last_reason: Some(reason.to_owned()),
+                enabled: true,
+                entitled: true,
+                ..Default::default()
+            };
+            assert_eq!(c.state(Timestamp::UNIX_EPOCH), State::Ok);
+            of_connection(&c, Timestamp::UNIX_EPOCH)
+        };
+        for reason in ["reconsent_unmatched", "reconsent_ambiguous"] {
+            assert!(told(reason).unwrap().ends_with("connections accept-unmatched c-17"), "{reason}");
+        }
+        assert!(told("data_stale").is_some());
+        // The next pass does what there is to do.
+        assert_eq!(told("mass_vanish"), None);
     }
 }

@@ -24,11 +24,16 @@ const MARKS: [&str; 6] = [SECRET, IBAN, NAME, TEXT, AMOUNTS[0], AMOUNTS[1]];
 fn marked() -> World {
     let config = Config { client_secret: SECRET.to_owned(), ..plain(0) };
     let world = World::with_users(config, vec![SAM.to_owned()]);
-    let mut script: Script = at(1, [booked("t-1", -3, AMOUNTS[1], TEXT), booked("t-2", -2, "-250", TEXT)]);
+    world.sandbox.script(SAM, refreshed(1));
+    world
+}
+
+/// What the bank shows after its n-th refresh.
+fn refreshed(n: u32) -> Script {
+    let mut script: Script = at(n, [booked("t-1", -3, AMOUNTS[1], TEXT), booked("t-2", -2, "-250", TEXT)]);
     script.accounts[0]["name"] = NAME.into();
     script.accounts[0]["identifiers"] = json!({"iban": {"iban": IBAN}});
-    world.sandbox.script(SAM, script);
-    world
+    script
 }
 
 /// A run of letters and digits as long as a user token of the fake Tink.
@@ -166,6 +171,7 @@ fn no_failure_quotes_what_it_was_answered() {
         format!("{{\"access_token\": \"{SECRET}\", \"name\": \"{NAME}\""),
     ];
     let world = marked();
+    let mut refreshes = 1..;
     for place in [Endpoint::ClientToken].into_iter().chain(OF_A_USER) {
         for (n, body) in quoting.iter().enumerate() {
             let code = [400, 401, 403, 404, 500][n];
@@ -175,6 +181,9 @@ fn no_failure_quotes_what_it_was_answered() {
                 body: body.clone(),
             };
             for (is_error, action) in [(true, status), (false, Action::Garbage(body.clone().into_bytes()))] {
+                // Without a new refresh nobody would ask for transactions, once an answer of another call that
+                // omits its list was taken for an empty one.
+                world.sandbox.script(SAM, refreshed(refreshes.next().unwrap()));
                 world.sandbox.fault(Fault::new(action).at(place).times(Times::Forever));
                 // Forced, since so many failures in a row make it back off.
                 let ran = world.run(&["--verbose", "--connection", "c-0", "--force"]);

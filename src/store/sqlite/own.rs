@@ -142,7 +142,7 @@ impl OwnTables {
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub fn accept_unmatched(&mut self, connection_id: &str, audit: &AuditRow<'_>) -> Result<u64> {
-        self.run("accept what a renewal left open", |db| {
+        self.run("change the connection", |db| {
             let accepted = db.execute(
                 "UPDATE ts_accounts SET unmatched_from = NULL, separate = 1
                  WHERE connection = (SELECT key FROM ts_connections WHERE connection_id = ?1)
