@@ -175,9 +175,8 @@ impl Bank {
             "claim connections again" => {
                 fault(Fault::new(Action::status(503)).user("user-0").at(Endpoint::Accounts));
             }
-            "postpone connections" => {
-                fault(Fault::new(Action::too_many("3600")).user("user-0").at(Endpoint::Accounts));
-            }
+            // What one user meets alone postpones nobody else.
+            "postpone connections" => fault(Fault::new(Action::too_many("3600")).at(Endpoint::Accounts)),
             // A consent that is renewed, or soon ends, is news.
             "remember consent warnings" => {
                 let (soon, late) = (Expiry::Day(ends_soon()), Expiry::Day(ends_soon() + 60));
