@@ -77,7 +77,7 @@ not() {
 # sandbox OPTION...: starts the fake Tink anew and waits until it answers.
 sandbox() {
     sandbox_ends
-    /s/tink-sandbox --listen 127.0.0.1:8089 --client-secret "$MARK" --rates plain "$@" >/t/sandbox 2>&1 &
+    /s/tink-sandbox --listen 127.0.0.1:8089 --client-secret "$MARK" --rates plain --day 4 "$@" >/t/sandbox 2>&1 &
     sandbox_process=$!
     until_true grep -q ready /t/sandbox
 }
