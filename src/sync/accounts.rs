@@ -106,11 +106,7 @@ impl<'a> Scene<'a> {
 
     fn identity(&self, account: &Account, merged: &[Merge]) -> Identity {
         if let Some(known) = self.current(&account.id) {
-            return match merged.iter().find(|merge| merge.keep == known.key || merge.drop == known.key) {
-                None => Identity::Known(known.key),
-                Some(merge) if merge.adopts_id == (merge.drop == known.key) => Identity::Known(merge.keep),
-                Some(merge) => Identity::Superseded(merge.keep),
-            };
+            return Self::merged_identity(known.key, merged);
         }
         // An older id of an account that goes on under another one.
         let owner = self.stored.iter().find(|s| s.known_ids.contains(&account.id));
@@ -118,6 +114,19 @@ impl<'a> Scene<'a> {
             return Identity::Superseded(owner.key);
         }
         self.continued(account, merged).map_or(Identity::New, |old| Identity::Alias(old.key))
+    }
+
+    /// What a stored account is that may be one of several that are joined: only one of them is served.
+    fn merged_identity(key: i64, merged: &[Merge]) -> Identity {
+        if let Some(merge) = merged.iter().find(|merge| merge.drop == key) {
+            return if merge.adopts_id {
+                Identity::Known(merge.keep)
+            } else {
+                Identity::Superseded(merge.keep)
+            };
+        }
+        let other_serves = merged.iter().any(|merge| merge.keep == key && merge.adopts_id);
+        if other_serves { Identity::Superseded(key) } else { Identity::Known(key) }
     }
 
     /// Whether a stored account is listed under its current id.
@@ -145,25 +154,35 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Pairs of stored accounts with one IBAN, of which one is served and the other is gone or only named by ended
-    /// consents. Accounts in several currencies may share an IBAN, and are several.
+    /// Stored accounts with one IBAN, of which one is served and the others are gone or only named by ended consents:
+    /// all go on under the oldest key. Accounts in several currencies may share an IBAN, and are several.
     fn merges(&self) -> Vec<Merge> {
         let mut merges = Vec::new();
         for served in self.stored.iter().filter(|s| self.is_served(s) && !s.separate) {
-            let same = |a: &Account, b: &Account| same_iban(a, b) && !differs(a.currency(), b.currency());
+            let same = |a: &Account| {
+                same_iban(a, &served.account) && !differs(a.currency(), served.account.currency())
+            };
             // One whose older id is listed again goes on under that.
             let returns = |s: &StoredAccount| self.fresh.iter().any(|a| s.known_ids.contains(&a.id));
-            let mut gone =
-                self.gone.iter().filter(|s| !s.separate && !returns(s) && same(&s.account, &served.account));
-            let Some(old) = gone.next().filter(|_| gone.next().is_none()) else { continue };
-            let is_rival =
-                |a: &Account| a.id != served.account.id && a.id != old.account.id && same(a, &old.account);
+            let gone: Vec<&StoredAccount> = self
+                .gone
+                .iter()
+                .filter(|s| !s.separate && !returns(s) && same(&s.account))
+                .copied()
+                .collect();
+            let is_one =
+                |id: &AccountId| *id == served.account.id || gone.iter().any(|s| s.account.id == *id);
+            let is_rival = |a: &Account| !is_one(&a.id) && same(a);
             let rivals = self.listed.iter().any(is_rival)
                 || self.stored.iter().any(|s| self.is_served(s) && is_rival(&s.account));
-            if !rivals {
-                let (keep, drop) = (served.key.min(old.key), served.key.max(old.key));
-                merges.push(Merge { keep, drop, adopts_id: drop == served.key });
-            }
+            let mut keys: Vec<i64> = gone.iter().map(|s| s.key).chain([served.key]).collect();
+            keys.sort_unstable();
+            let Some((keep, others)) = keys.split_first().filter(|_| !rivals) else { continue };
+            merges.extend(others.iter().map(|drop| Merge {
+                keep: *keep,
+                drop: *drop,
+                adopts_id: *drop == served.key,
+            }));
         }
         merges
     }

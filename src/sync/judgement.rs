@@ -46,6 +46,16 @@ impl Look<'_> {
         }
     }
 
+    /// The oldest day of booked rows that go though the balance does not prove it: the next walk looks there once
+    /// more, for a list may have been cut short just then.
+    pub fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
+        let is_going =
+            |row: &&StoredRow| reconcile::is_settled(row.transaction.status) && reconcile::is_ripe(row);
+        let oldest = missing.iter().filter(is_going).filter_map(|row| row.transaction.booked_date).min();
+        let proven = |ledger| self.evidence(ledger, missing) == Evidence::Proves;
+        oldest.filter(|_| !self.ledger.is_some_and(proven))
+    }
+
     /// What the balance says of all booked rows that would go.
     fn evidence(&self, ledger: &Ledger, missing: &[StoredRow]) -> Evidence {
         let refreshed = ledger.books.refresh.map(day_of);
@@ -106,6 +116,10 @@ pub struct Judged {
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
     pub absent_from: Option<Date>,
+    /// Oldest booked date of rows that went without a proof, or were looked at only once.
+    pub again_from: Option<Date>,
+    /// The list is not believed to be all there is: it says nothing of what else it did not show.
+    pub disbelieved: bool,
     /// Rows went on under new ids.
     pub reissued: bool,
     /// Nothing waits for a consent, a refresh or another walk to be judged.
@@ -130,7 +144,28 @@ impl Judged {
 
     /// Missing rows that are not believed to be gone.
     pub fn suspicious(missing: &[StoredRow], refresh: Option<Timestamp>) -> Self {
-        Self { suspect: refresh, absent_from: oldest(missing), complete: true, ..Self::default() }
+        let absent_from = oldest(missing);
+        Self { suspect: refresh, absent_from, disbelieved: true, complete: true, ..Self::default() }
+    }
+
+    /// What was open stays open, and the list is not believed.
+    pub fn shows_nothing(before: Self) -> Self {
+        Self { disbelieved: true, ..before }
+    }
+
+    /// Whether the rows are Tink's as of the refresh.
+    pub fn is_exact(&self) -> bool {
+        self.suspect.is_none() && self.absent_from.is_none() && !self.disbelieved
+    }
+
+    /// The next walk looks again from this day on too.
+    pub fn again_from(self, day: Option<Date>) -> Self {
+        Self { again_from: [self.again_from, day].into_iter().flatten().min(), ..self }
+    }
+
+    /// From which day on the next walk looks again.
+    pub fn look_from(&self) -> Option<Date> {
+        [self.absent_from, self.again_from].into_iter().flatten().min()
     }
 
     /// Both: what is open in either is open.
@@ -139,6 +174,8 @@ impl Judged {
         Self {
             suspect: self.suspect.or(other.suspect),
             absent_from: dates.into_iter().flatten().min(),
+            again_from: [self.again_from, other.again_from].into_iter().flatten().min(),
+            disbelieved: self.disbelieved || other.disbelieved,
             reissued: self.reissued || other.reissued,
             complete: self.complete && other.complete,
         }

@@ -2,43 +2,29 @@
 //! moves the watermark, in the same commit as the last rows; only one of an account with a healthy consent
 //! removes rows that have no successor (design section 8).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::mem;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+mod gathered;
+mod judging;
+mod successors;
+
+use self::gathered::Gathered;
 use super::connection::{Story, Trouble};
-use super::judgement::{self, Judged};
-use super::pairing::{self, ProviderIds, Sides};
-use super::reconcile::{self, Rewritten};
-use super::words::CommonWords;
-use crate::domain::account::Account;
+use super::judgement::Judged;
+use super::pairing::ProviderIds;
+use super::reconcile;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
-use crate::domain::transaction::{Status, Transaction};
-use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Deep, Window, WindowInput};
 use crate::store::{
-    ChangeSet, Covered, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store,
-    StoredAccount, StoredRow,
+    ChangeSet, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store, StoredAccount,
+    StoredRow,
 };
-use crate::tink::{ErrorKind, Record};
-
-/// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
-/// of years fits in memory.
-const CHUNK: usize = 250;
-
-/// What is read and not yet written is written when it is as large as this, in bytes.
-const CHUNK_SIZE: usize = 2 * 1024 * 1024;
-/// About what a row or a record takes in memory beside its texts.
-const BESIDE_TEXTS: usize = 700;
-
-/// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
-const WITHOUT_LIMIT: i64 = 3650;
-
-/// So many rows show which words of an account say nothing.
-const TEXTS: u32 = 400;
+use crate::tink::ErrorKind;
 
 /// One account to walk.
 pub struct Walk<'a, S> {
@@ -64,101 +50,14 @@ pub struct End {
     pub note: Option<Reason>,
 }
 
-/// What has been read and not yet written.
-#[derive(Default)]
-struct Gathered {
-    rows: Vec<FetchedRow>,
-    unreadable: Vec<Unreadable>,
-    /// Every id read in this walk, in quarantine or not, and whether it was booked.
-    ids: HashMap<TransactionId, bool>,
-    /// The bank's own ids, where stored rows may have to be told apart by them.
-    provider_ids: Option<ProviderIds>,
-    /// A record's id could not be read, so no row can be said to be missing.
-    unnamed: bool,
-    /// A page came without its list of records, so the walk has not seen everything.
-    partial: bool,
-    /// A record was a transaction.
-    readable: bool,
-    /// Distinct rows read.
-    rows_read: u64,
-    /// Oldest and newest booked date read.
-    dates: Option<(Date, Date)>,
-    /// Bytes of what is not yet written.
-    size: usize,
-    /// What the walk changed of old rows.
-    rewritten: Rewritten,
-}
-
-impl Gathered {
-    fn take(&mut self, records: Vec<Record>) {
-        for record in records {
-            match record {
-                Record::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
-                Record::Unreadable(record) => {
-                    match &record.id {
-                        Some(id) => drop(self.ids.entry(id.clone()).or_default()),
-                        None => self.unnamed = true,
-                    }
-                    self.size += record.raw.len() + BESIDE_TEXTS;
-                    self.unreadable.push(record);
-                }
-            }
-        }
-    }
-
-    fn take_row(&mut self, transaction: Transaction, raw: Option<Box<str>>, size: usize) {
-        self.readable = true;
-        let is_booked = transaction.status == Status::Booked;
-        match self.ids.get_mut(&transaction.id) {
-            // One id, booked and pending in one walk: a booking never becomes a reservation.
-            Some(true) if !is_booked => return,
-            Some(known) => {
-                *known |= is_booked;
-                // The later page wins, also over one on which the record could not be read.
-                self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
-            }
-            None => {
-                self.ids.insert(transaction.id.clone(), is_booked);
-                self.rows_read += 1;
-                if let Some(ids) = &mut self.provider_ids {
-                    ids.add(&transaction);
-                }
-            }
-        }
-        if let Some(date) = transaction.booked_date {
-            self.dates = Some(self.dates.map_or((date, date), |(a, b)| (a.min(date), b.max(date))));
-        }
-        self.size += size + raw.as_ref().map_or(0, |raw| raw.len()) + BESIDE_TEXTS;
-        self.rows.push(FetchedRow { transaction, raw });
-    }
-
-    fn is_chunk(&self) -> bool {
-        self.rows.len() + self.unreadable.len() > CHUNK || self.size > CHUNK_SIZE
-    }
-
-    /// The records that cannot be read, which wait for nothing.
-    fn take_unreadable(&mut self) -> Vec<Unreadable> {
-        let records = mem::take(&mut self.unreadable);
-        let size: usize = records.iter().map(|record| record.raw.len() + BESIDE_TEXTS).sum();
-        self.size = self.size.saturating_sub(size);
-        records
-    }
-
-    /// Records came, and none of them could be read: such a walk has seen nothing of its window.
-    fn is_illegible(&self) -> bool {
-        !self.readable && (self.unnamed || !self.ids.is_empty())
-    }
-
-    /// Whether a row that is not among these is missing: an empty list never says so.
-    fn is_conclusive(&self) -> bool {
-        !self.unnamed && !self.ids.is_empty()
-    }
-}
-
 /// What a complete walk has found out, beside what it writes.
 struct Found {
     /// Booked rows of the window that are live and have no successor.
     booked: usize,
+    /// The dates of which the first walk tells what is missing.
+    window: Window,
+    /// Oldest day of missing rows that lie outside of it.
+    beyond: Option<Date>,
     gathered: Gathered,
     /// Stored rows as they were before the changes of this walk that are not committed yet.
     stored: Vec<StoredRow>,
@@ -204,9 +103,16 @@ impl<S: Store> Walk<'_, S> {
         let live = self.live_rows(&window).await?;
         let missing = reconcile::not_returned(&live, &gathered.ids);
         if missing.is_empty() || !gathered.is_conclusive() {
-            // What shows nothing ends no suspicion and settles nothing.
-            let conclusive = gathered.is_conclusive();
-            let judged = if conclusive { Judged::nothing_missing() } else { self.unjudged() };
+            // What shows nothing ends no suspicion and settles nothing, and where rows were it is not believed.
+            let were_booked = missing.iter().any(|row| {
+                reconcile::is_settled(row.status)
+                    && row.booked_date.is_some_and(|date| window.is_well_inside(date))
+            });
+            let judged = match gathered.ids.is_empty() {
+                true if were_booked => Judged::shows_nothing(self.unjudged()),
+                _ if gathered.is_conclusive() => Judged::nothing_missing(),
+                _ => self.unjudged(),
+            };
             return self.seal(&window, &gathered, commit, judged, &[], 0).await;
         }
         let keys = missing.iter().map(|row| row.key).collect();
@@ -226,12 +132,19 @@ impl<S: Store> Walk<'_, S> {
         let booked =
             live.iter().filter(|row| reconcile::is_settled(row.status) && !paired.contains_key(&row.key));
         let mut candidates: Vec<StoredRow> = missing.clone();
-        candidates.retain(|row| reconcile::is_missing(row, &window, self.account.generation));
+        let bounded = self.bounded(&window, &gathered);
+        candidates.retain(|row| reconcile::is_missing(row, &bounded, self.account.generation));
         let reissued =
             renamed > 0 && renamed * 2 >= live.iter().filter(|row| reconcile::is_settled(row.status)).count();
-        let mut found = Found { booked: booked.count(), gathered, stored: [stored, looked_for].concat() };
+        let mut found = Found {
+            booked: booked.count(),
+            window: bounded,
+            beyond: None,
+            gathered,
+            stored: [stored, looked_for].concat(),
+        };
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
-        let (judged, gathered) = (Judged { reissued, ..judged }, found.gathered);
+        let (judged, gathered) = (Judged { reissued, ..judged.again_from(found.beyond) }, found.gathered);
         self.seal(&window, &gathered, commit, judged, &missing, rematched).await
     }
 
@@ -302,13 +215,16 @@ impl<S: Store> Walk<'_, S> {
     }
 
     fn window(&self) -> Window {
+        self.plan(self.account.complete_through.filter(|_| !self.is_full()))
+    }
+
+    fn plan(&self, watermark: Option<Date>) -> Window {
         let options = &self.story.ctx.options;
         let account = self.account;
-        let behind = account.deep_through.or_else(|| account.deep_walked_at.map(day_of));
-        let deep = self.is_deep().then(|| behind.or(account.complete_through)).flatten();
+        let deep = self.is_deep().then(|| self.behind().or(account.complete_through)).flatten();
         Window::plan(&WindowInput {
             today: self.story.ctx.clock.today(),
-            watermark: account.complete_through.filter(|_| !self.is_full()),
+            watermark,
             oldest_pending: account.oldest_pending,
             // Under an unhealthy consent nothing is judged: reading it again and again would show nothing new.
             absent_from: account.absent_from.filter(|_| self.healthy && self.refresh().is_some()),
@@ -317,6 +233,15 @@ impl<S: Store> Walk<'_, S> {
             lookahead_days: options.lookahead_days,
             deep: deep.map(|behind| Deep { behind, oldest_pending: account.oldest_any_pending }),
         })
+    }
+
+    /// The dates of which a walk tells what is missing. One without a lower limit tells it from its oldest row on, or
+    /// from where it would have begun: a bank that shows less of the past than it did takes nothing back.
+    fn bounded(&self, window: &Window, gathered: &Gathered) -> Window {
+        let oldest = gathered.dates.map(|(oldest, _)| oldest);
+        let ordinary = self.account.complete_through.and_then(|date| self.plan(Some(date)).from);
+        let bound = || [oldest, ordinary].into_iter().flatten().min();
+        Window { from: window.from.or_else(bound), ..*window }
     }
 
     /// Writes what was read so far. After a re-consent old and new rows are paired in one commit, so that none shows
@@ -423,177 +348,6 @@ impl<S: Store> Walk<'_, S> {
         Ok(self.story.ctx.store.live_rows(query).await?)
     }
 
-    /// Successors of missing rows among those that are new in this walk or arrived since the last one that was
-    /// judged. A successor proves itself: this needs no healthy consent and no second look.
-    async fn pair(
-        &self,
-        missing: &[StoredRow],
-        commit: &RowCommit,
-        gathered: &Gathered,
-        stored: &[StoredRow],
-    ) -> Result<Vec<(i64, Removal)>, Trouble> {
-        let reach = gathered.dates.map(|(oldest, _)| oldest);
-        let in_reach = |row: &&StoredRow| {
-            let date = row.transaction.booked_date;
-            row.generation == self.account.generation || date.is_none_or(|date| Some(date) >= reach)
-        };
-        let old: Vec<StoredRow> = missing.iter().filter(in_reach).cloned().collect();
-        let unsealed = self.stored(RowQuery::Unsealed).await?;
-        let taken = reconcile::successors_of(&commit.changes.remove);
-        let still_missing: HashSet<&TransactionId> = old.iter().map(|row| &row.transaction.id).collect();
-        let mut new = reconcile::arrivals(stored, &commit.changes);
-        new.extend(unsealed.iter().map(|row| &row.transaction));
-        new.retain(|row| !taken.contains(&row.id) && !still_missing.contains(&row.id));
-        if old.is_empty() || new.is_empty() {
-            return Ok(Vec::new());
-        }
-        let common = self.common_words(&old, &new).await?;
-        let none = ProviderIds::default();
-        let ids = gathered.provider_ids.as_ref().unwrap_or(&none);
-        Ok(pairing::pair(&Sides {
-            old: &old,
-            new: &new,
-            generation: self.account.generation,
-            ids,
-            common: &common,
-        }))
-    }
-
-    /// The words that say nothing in this account; looked for only where a reservation may have been booked.
-    async fn common_words(&self, old: &[StoredRow], new: &[&Transaction]) -> Result<CommonWords, Trouble> {
-        let amounts: HashSet<&str> = new.iter().map(|row| row.money.amount.as_str()).collect();
-        let may_be_booked = |row: &StoredRow| {
-            row.transaction.status == Status::Pending
-                && amounts.contains(row.transaction.money.amount.as_str())
-        };
-        if !old.iter().any(may_be_booked) {
-            return Ok(CommonWords::default());
-        }
-        let newest = self.stored(RowQuery::Newest(TEXTS)).await?;
-        let texts = newest.iter().map(|row| row.transaction.text()).chain(new.iter().map(|row| row.text()));
-        Ok(CommonWords::of(texts))
-    }
-
-    /// Removes what is missing without a successor if nothing forbids it.
-    async fn judge(
-        &self,
-        missing: &mut Vec<StoredRow>,
-        commit: &mut RowCommit,
-        found: &mut Found,
-    ) -> Result<Judged, Trouble> {
-        if missing.is_empty() {
-            return Ok(Judged::nothing_missing());
-        }
-        if !self.healthy || !self.has_moved() {
-            return Ok(Judged::waits(missing, self.unjudged()));
-        }
-        if missing.iter().any(|row| reconcile::is_settled(row.transaction.status)) {
-            let conclusive = self.look_again(missing, commit, found).await?;
-            if missing.is_empty() {
-                return Ok(Judged::nothing_missing());
-            }
-            if !conclusive {
-                return Ok(Judged::waits(missing, self.unjudged()));
-            }
-        }
-        let refresh = self.refresh();
-        let mut ledgers = self.story.ctx.store.ledgers(vec![self.account.key]).await?;
-        for ledger in &mut ledgers {
-            judgement::count(ledger, &commit.changes, &found.stored);
-        }
-        let look = judgement::Look {
-            booked: found.booked,
-            ledger: ledgers.first(),
-            stand: self.account.stand.as_ref(),
-            suspected: self.account.suspect_refresh.is_some_and(|at| refresh.is_some_and(|now| now > at)),
-        };
-        if look.is_suspicious(missing) {
-            commit.changes.missed.extend(missing.iter().map(|row| row.key));
-            return Ok(Judged::suspicious(missing, refresh));
-        }
-        if !self.stands_still().await? {
-            return Ok(Judged::waits(missing, self.unjudged()));
-        }
-        for row in &*missing {
-            if reconcile::is_ripe(row) {
-                commit.changes.remove.push((row.key, Removal::Vanished));
-            } else {
-                commit.changes.missed.push(row.key);
-            }
-        }
-        Ok(Judged::nothing_missing())
-    }
-
-    /// Walks the account once more, without date limits, before a booked row is said to be gone: it may have
-    /// moved to another date, or between two pages. Leaves in `missing` what that walk does not show either, and
-    /// says whether it can tell.
-    async fn look_again(
-        &self,
-        missing: &mut Vec<StoredRow>,
-        commit: &mut RowCommit,
-        found: &mut Found,
-    ) -> Result<bool, Trouble> {
-        let options = &self.story.ctx.options;
-        let ahead = options.lookahead_days.max(WITHOUT_LIMIT);
-        let window = Window::all(self.story.ctx.clock.today(), options.history_days, ahead);
-        let mut again = self.read(&window, Gathered::default()).await?;
-        // Counted once, whichever walk read it.
-        let twice = again.ids.keys().filter(|id| found.gathered.ids.contains_key(*id)).count() as u64;
-        self.story.tally.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
-        let (more, stored) = self.upserts(&mut again).await?;
-        found.stored.extend(stored);
-        commit.changes.supersede(more.changes, |id| again.ids.contains_key(id));
-        commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains_key(id)));
-        commit.unreadable.extend(more.unreadable);
-        commit.readable.extend(more.readable);
-        if again.partial || again.is_illegible() || !again.is_conclusive() {
-            return Ok(false);
-        }
-        missing.retain(|row| !again.ids.contains_key(&row.transaction.id));
-        let all = self.missing_from_all(commit, &again, &window).await?;
-        let pairs = self.pair(&all, commit, &again, &found.stored).await?;
-        let keys: HashSet<i64> = found.stored.iter().map(|row| row.key).collect();
-        found.stored.extend(all.into_iter().filter(|row| !keys.contains(&row.key)));
-        let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
-        missing.retain(|row| !paired.contains(&row.key));
-        commit.changes.remove.extend(pairs);
-        Ok(true)
-    }
-
-    /// All rows that a walk without date limits did not show, not only those of the first walk's window: ids may
-    /// have been re-issued all through the history, and each old row goes on under its new one.
-    async fn missing_from_all(
-        &self,
-        commit: &RowCommit,
-        again: &Gathered,
-        window: &Window,
-    ) -> Result<Vec<StoredRow>, Trouble> {
-        let replaced: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
-        let live = self.live_rows(window).await?;
-        let mut gone = reconcile::not_returned(&live, &again.ids);
-        gone.retain(|row| !replaced.contains(&row.key));
-        self.stored(RowQuery::Keys(gone.iter().map(|row| row.key).collect())).await
-    }
-
-    /// Whether Tink has looked at the bank again since missing rows were judged.
-    fn has_moved(&self) -> bool {
-        let judged = self.account.judged_refresh.or(self.account.walked_refresh);
-        let before = judged.or_else(|| self.before?.account.last_refreshed);
-        matches!((before, self.refresh()), (Some(before), Some(now)) if now > before)
-    }
-
-    /// Whether the account did not move while it was walked: the list is read once more.
-    async fn stands_still(&self) -> Result<bool, Trouble> {
-        let again: Vec<Account> = self.story.session.accounts().await?;
-        let ours = again.into_iter().find(|account| account.id == self.account.account.id);
-        Ok(ours.is_some_and(|account| account.last_refreshed == self.refresh()))
-    }
-
-    /// A walk that could not judge leaves open what was open.
-    fn unjudged(&self) -> Judged {
-        Judged::open(self.account.suspect_refresh, self.account.absent_from)
-    }
-
     /// Whether it is a booked row from before a re-consent whose counterpart is looked for.
     fn is_unmatched(&self, row: &StoredRow) -> bool {
         row.generation < self.account.generation
@@ -616,45 +370,69 @@ impl<S: Store> Walk<'_, S> {
         rematched: usize,
     ) -> Result<End, Trouble> {
         let account = self.account;
-        let oldest = gathered.dates.map(|(oldest, _)| oldest);
-        let (unmatched_from, unmatched) = if account.repairing {
-            let left = |row: &&StoredRow| {
-                row.generation < account.generation
-                    && reconcile::is_settled(row.transaction.status)
-                    && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
-            };
-            let left = missing.iter().filter(left).count() as u64;
-            (oldest.filter(|_| left > 0), left)
-        } else {
-            let left = account.unmatched.saturating_sub(rematched as u64);
-            (account.unmatched_from.filter(|_| left > 0), left)
-        };
-        let covers = account.absent_from.is_none_or(|date| window.covers(date));
+        let (unmatched_from, unmatched) = self.unmatched(gathered, &judged, missing, rematched);
+        let bounded = self.bounded(window, gathered);
+        let covers = account.absent_from.is_none_or(|date| bounded.covers(date));
         let judged = if covers { judged } else { judged.and(self.unjudged()) };
-        let watermark = self.watermark(gathered);
+        // A list that is not believed says nothing either of what nobody has seen yet.
+        let believed = !judged.disbelieved;
+        let watermark = self.watermark(gathered).filter(|_| believed);
         let is_deep = window.from.is_none() || self.is_deep() || self.is_full();
+        let through = if believed { watermark.or(account.complete_through) } else { self.behind() };
         let rewritten = self.is_deep() && !self.is_full() && gathered.rewritten.is_history_rewritten();
         commit.seal = Some(Seal {
             watermark,
             refresh: self.refresh(),
             at: self.story.now(),
-            deep: watermark.or(account.complete_through).filter(|_| is_deep),
+            deep: through.filter(|_| is_deep),
             suspect: judged.suspect,
-            absent_from: judged.absent_from,
+            absent_from: judged.look_from(),
             judged: judged.complete,
-            full_due: rewritten || (gathered.rewritten.currency && !self.is_full()),
+            repaired: believed,
+            full_due: rewritten
+                || (gathered.rewritten.currency && !self.is_full())
+                || (account.full_due && !believed),
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
             unmatched_from,
-            settled: gathered.is_conclusive(),
+            // What the first look showed and the second did not may go on under an id that came in this walk.
+            settled: gathered.is_conclusive() && !gathered.outdated,
         });
         self.commit(commit).await?;
         let told = judged.reissued && !account.reissued;
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
         Ok(End {
-            exact: judged.suspect.is_none() && judged.absent_from.is_none(),
+            exact: judged.is_exact(),
             suspect: judged.suspect.is_some(),
             note: note.or(told.then_some(Reason::IdsReissued)),
         })
+    }
+
+    /// From which day on booked rows from before a re-consent are without a counterpart, and how many.
+    fn unmatched(
+        &self,
+        gathered: &Gathered,
+        judged: &Judged,
+        missing: &[StoredRow],
+        rematched: usize,
+    ) -> (Option<Date>, u64) {
+        let account = self.account;
+        let oldest = gathered.dates.map(|(oldest, _)| oldest);
+        if !account.repairing || judged.disbelieved {
+            let left = account.unmatched.saturating_sub(rematched as u64);
+            return (account.unmatched_from.filter(|_| left > 0), left);
+        }
+        let left = |row: &&StoredRow| {
+            row.generation < account.generation
+                && reconcile::is_settled(row.transaction.status)
+                && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
+        };
+        let left = missing.iter().filter(left).count() as u64;
+        (oldest.filter(|_| left > 0), left)
+    }
+
+    /// Through which date the last deep walk had read.
+    fn behind(&self) -> Option<Date> {
+        self.account.deep_through.or_else(|| self.account.deep_walked_at.map(day_of))
     }
 
     /// Through which date the history is complete: as of the refresh, else as of the newest booking.

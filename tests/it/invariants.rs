@@ -109,6 +109,7 @@ pub fn commit(account: i64) -> RowCommit {
         deep: Some("2026-06-01".parse().unwrap()),
         absent_from: None,
         judged: true,
+        repaired: true,
         full_due: false,
         reissued: false,
         unmatched_from: None,

@@ -9,6 +9,7 @@
     reason = "a test fails loudly"
 )]
 
+mod absence;
 mod accounts;
 mod application;
 mod architecture;
@@ -38,13 +39,16 @@ mod hostile;
 mod import;
 mod invariants;
 mod isolation;
+mod lab;
 mod limits;
 mod mass;
 mod matrix;
 mod memory;
 mod metrics;
 mod mistakes;
+mod model;
 mod moved;
+mod no_alarm;
 mod odd;
 mod outage;
 mod owners;
@@ -55,8 +59,10 @@ mod quarantine;
 mod readers;
 mod reconsent;
 mod refresh;
+mod reissued;
 mod removal;
 mod renew;
+mod renewals;
 mod rows;
 mod scripted;
 mod secrets;

@@ -52,9 +52,14 @@ pub fn many(name: &str, count: u32, offset: i64) -> Vec<ScriptRow> {
 
 /// Sam's one account as of the nth refresh; its balance moves with the booked rows, as at a bank.
 pub fn at(n: u32, rows: impl Into<Vec<ScriptRow>>) -> Script {
-    let rows = rows.into();
-    let cents = rows.iter().filter(|row| row.status == "BOOKED").filter_map(cents).sum::<i64>();
-    holding(Script::simple(A1, &refresh(n), rows), 100_000 + cents)
+    moving(still(n, rows))
+}
+
+/// The same script, whose first account holds what its booked rows make of it.
+pub fn moving(script: Script) -> Script {
+    let booked = script.transactions.iter().filter(|row| row.status == "BOOKED");
+    let cents = booked.filter_map(cents).sum::<i64>();
+    holding(script, 100_000 + cents)
 }
 
 /// The same of a bank whose balance does not move.

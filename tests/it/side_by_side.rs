@@ -98,6 +98,61 @@ fn an_account_by_two_links_is_one_again_in_whatever_order_they_come_and_go() {
 }
 
 #[test]
+fn new_row_ids_in_the_moment_of_joining_double_nothing() {
+    use Link::{Absent, Well};
+    let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+    sam.pass(bank(2, [("a", Well), ("b", Well)], false)).expect(0);
+    let mut script = bank(3, [("a", Absent), ("b", Well)], false);
+    script.transactions = three("c", "b");
+    ended(sam.pass(script), 0, "synced", None);
+    assert_eq!(sam.live(), ["c0", "c1", "c2"]);
+    assert_eq!(
+        (sam.row("b0", "replaced_by"), sam.row("c0", "account_id")),
+        ("c0".to_owned(), "b".to_owned())
+    );
+}
+
+#[test]
+fn a_row_that_was_booked_where_the_other_link_still_reserves_it_is_one_row() {
+    use Link::{Absent, Well};
+    let reserved = |id: &str| ScriptRow::pending(&format!("{id}-hotel"), id, day(0), "-4500", "2", "HOTEL");
+    let settled = |id: &str| ScriptRow::booked(&format!("{id}-hotel"), id, day(0), "-4500", "2", "HOTEL");
+    let with = |mut script: Script, rows: &[ScriptRow]| {
+        script.transactions.extend(rows.iter().cloned());
+        script
+    };
+    let sam = Sam::with(with(bank(1, [("a", Well), ("b", Absent)], false), &[reserved("a")]));
+    let both = bank(2, [("a", Well), ("b", Well)], false);
+    sam.pass(with(both, &[settled("a"), reserved("b")])).expect(0);
+    let left = with(bank(3, [("a", Absent), ("b", Well)], false), &[settled("b")]);
+    ended(sam.pass(left), 0, "synced", None);
+    assert_eq!(sam.live(), ["b-hotel", "b0", "b1", "b2"]);
+}
+
+#[test]
+fn three_links_of_one_account_are_one_when_two_are_gone() {
+    use Link::{Absent, Well};
+    let three_links = |n: u32, gone: bool| {
+        let mut script = bank(n, [("a", Well), ("b", Well)], gone);
+        let third = bank(n, [("c", Well), ("d", Absent)], gone);
+        if gone {
+            return third;
+        }
+        script.consents.extend(third.consents);
+        script.accounts.extend(third.accounts);
+        script.transactions.extend(third.transactions);
+        script
+    };
+    let sam = Sam::with(three_links(1, false));
+    let key = sam.account("a", "CAST(account_key AS TEXT)");
+    ended(sam.pass(three_links(2, false)), 0, "unchanged", Some("reconsent_ambiguous"));
+    assert_eq!(sam.live().len(), 9);
+    ended(sam.pass(three_links(3, true)), 0, "synced", None);
+    assert_one(&sam, "c", key.as_ref());
+    ended(sam.pass(three_links(4, true)), 0, "unchanged", None);
+}
+
+#[test]
 fn an_ended_link_beside_a_new_one_needs_no_user() {
     use Link::{Absent, Ended, Named, Well};
     for goes in [Ended, Named] {

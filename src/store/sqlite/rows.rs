@@ -292,7 +292,8 @@ fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
-            walks = walks + :settled, repairing = 0, walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
+            walks = walks + :settled, repairing = repairing AND NOT :repaired,
+            walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
             unmatched_from = :unmatched, judged_refresh = coalesce(iif(:judged, :refresh, NULL), judged_refresh, walked_refresh)
@@ -302,7 +303,7 @@ fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
         ":account": account, ":watermark": seal.watermark.map(DateColumn), ":refresh": seal.refresh.map(TimeColumn),
         ":at": Millis(seal.at), ":deep": seal.deep.map(DateColumn), ":suspect": seal.suspect.map(TimeColumn),
         ":settled": seal.settled, ":absent": seal.absent_from.map(DateColumn), ":full": seal.full_due,
-        ":judged": seal.judged, ":reissued": seal.reissued, ":unmatched": seal.unmatched_from.map(DateColumn),
+        ":judged": seal.judged, ":repaired": seal.repaired, ":reissued": seal.reissued, ":unmatched": seal.unmatched_from.map(DateColumn),
     })?;
     Ok(())
 }

@@ -145,10 +145,12 @@ pub struct Seal {
     pub deep: Option<Date>,
     /// Rows were missing in a way that was not believed: nothing was removed at this refresh.
     pub suspect: Option<Timestamp>,
-    /// Oldest booked date of missing rows that are still to be judged.
+    /// From this day on the next walk looks again for rows that were missing.
     pub absent_from: Option<Date>,
     /// No missing row waits for a consent, a refresh or another walk to be judged.
     pub judged: bool,
+    /// The full walk after a re-consent is done.
+    pub repaired: bool,
     /// All of the account is to be walked once.
     pub full_due: bool,
     /// The walk met re-issued ids.

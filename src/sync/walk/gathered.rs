@@ -1,0 +1,117 @@
+//! What one walk has read and not yet written, and what may be concluded from it. Reads and writes nothing itself.
+
+use std::collections::HashMap;
+use std::mem;
+
+use jiff::civil::Date;
+
+use crate::domain::ids::TransactionId;
+use crate::domain::transaction::{Status, Transaction};
+use crate::domain::unreadable::Unreadable;
+use crate::store::FetchedRow;
+use crate::sync::pairing::ProviderIds;
+use crate::sync::reconcile::Rewritten;
+use crate::tink::Record;
+
+/// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
+/// of years fits in memory.
+const CHUNK: usize = 250;
+
+/// What is read and not yet written is written when it is as large as this, in bytes.
+const CHUNK_SIZE: usize = 2 * 1024 * 1024;
+/// About what a row or a record takes in memory beside its texts.
+const BESIDE_TEXTS: usize = 700;
+
+/// What has been read and not yet written.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent observation of the list")]
+pub struct Gathered {
+    pub rows: Vec<FetchedRow>,
+    pub unreadable: Vec<Unreadable>,
+    /// Every id read in this walk, in quarantine or not, and whether it was booked.
+    pub ids: HashMap<TransactionId, bool>,
+    /// The bank's own ids, where stored rows may have to be told apart by them.
+    pub provider_ids: Option<ProviderIds>,
+    /// A record's id could not be read, so no row can be said to be missing.
+    pub unnamed: bool,
+    /// A page came without its list of records, so the walk has not seen everything.
+    pub partial: bool,
+    /// A record was a transaction.
+    pub readable: bool,
+    /// Distinct rows read.
+    pub rows_read: u64,
+    /// Oldest and newest booked date read.
+    pub dates: Option<(Date, Date)>,
+    /// Bytes of what is not yet written.
+    pub size: usize,
+    /// What the walk changed of old rows.
+    pub rewritten: Rewritten,
+    /// A second look did not show all that this one did: the list changed in between.
+    pub outdated: bool,
+}
+
+impl Gathered {
+    pub fn take(&mut self, records: Vec<Record>) {
+        for record in records {
+            match record {
+                Record::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
+                Record::Unreadable(record) => {
+                    match &record.id {
+                        Some(id) => drop(self.ids.entry(id.clone()).or_default()),
+                        None => self.unnamed = true,
+                    }
+                    self.size += record.raw.len() + BESIDE_TEXTS;
+                    self.unreadable.push(record);
+                }
+            }
+        }
+    }
+
+    pub fn take_row(&mut self, transaction: Transaction, raw: Option<Box<str>>, size: usize) {
+        self.readable = true;
+        let is_booked = transaction.status == Status::Booked;
+        match self.ids.get_mut(&transaction.id) {
+            // One id, booked and pending in one walk: a booking never becomes a reservation.
+            Some(true) if !is_booked => return,
+            Some(known) => {
+                *known |= is_booked;
+                // The later page wins, also over one on which the record could not be read.
+                self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
+            }
+            None => {
+                self.ids.insert(transaction.id.clone(), is_booked);
+                self.rows_read += 1;
+                if let Some(ids) = &mut self.provider_ids {
+                    ids.add(&transaction);
+                }
+            }
+        }
+        if let Some(date) = transaction.booked_date {
+            self.dates = Some(self.dates.map_or((date, date), |(a, b)| (a.min(date), b.max(date))));
+        }
+        self.size += size + raw.as_ref().map_or(0, |raw| raw.len()) + BESIDE_TEXTS;
+        self.rows.push(FetchedRow { transaction, raw });
+    }
+
+    pub fn is_chunk(&self) -> bool {
+        self.rows.len() + self.unreadable.len() > CHUNK || self.size > CHUNK_SIZE
+    }
+
+    /// The records that cannot be read, which wait for nothing.
+    pub fn take_unreadable(&mut self) -> Vec<Unreadable> {
+        let records = mem::take(&mut self.unreadable);
+        let size: usize = records.iter().map(|record| record.raw.len() + BESIDE_TEXTS).sum();
+        self.size = self.size.saturating_sub(size);
+        records
+    }
+
+    /// Records came, and none of them could be read: such a walk has seen nothing of its window.
+    pub fn is_illegible(&self) -> bool {
+        !self.readable && (self.unnamed || !self.ids.is_empty())
+    }
+
+    /// Whether a row that is not among these is missing: an empty list never says so.
+    pub fn is_conclusive(&self) -> bool {
+        !self.unnamed && !self.ids.is_empty()
+    }
+}

@@ -1,0 +1,158 @@
+//! Whether what a walk missed is gone: the second look, the balance as a witness, and all that forbids a removal
+//! (design section 8, rule 3). Pairs nothing itself.
+
+use std::collections::HashSet;
+
+use jiff::civil::Date;
+
+use super::gathered::Gathered;
+use super::{Found, Walk};
+use crate::domain::account::Account;
+use crate::domain::window::Window;
+use crate::store::{Removal, RowCommit, RowQuery, Store, StoredRow};
+use crate::sync::connection::Trouble;
+use crate::sync::judgement::{self, Judged};
+use crate::sync::reconcile;
+
+/// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
+const WITHOUT_LIMIT: i64 = 3650;
+
+impl<S: Store> Walk<'_, S> {
+    /// Removes what is missing without a successor if nothing forbids it.
+    pub(super) async fn judge(
+        &self,
+        missing: &mut Vec<StoredRow>,
+        commit: &mut RowCommit,
+        found: &mut Found,
+    ) -> Result<Judged, Trouble> {
+        if missing.is_empty() {
+            return Ok(Judged::nothing_missing());
+        }
+        if !self.healthy || !self.has_moved() {
+            return Ok(Judged::waits(missing, self.unjudged()));
+        }
+        if missing.iter().any(|row| reconcile::is_settled(row.transaction.status)) {
+            let conclusive = self.look_again(missing, commit, found).await?;
+            if missing.is_empty() {
+                return Ok(Judged::nothing_missing());
+            }
+            if !conclusive {
+                return Ok(Judged::waits(missing, self.unjudged()));
+            }
+        }
+        let refresh = self.refresh();
+        let mut ledgers = self.story.ctx.store.ledgers(vec![self.account.key]).await?;
+        for ledger in &mut ledgers {
+            judgement::count(ledger, &commit.changes, &found.stored);
+        }
+        let look = judgement::Look {
+            booked: found.booked,
+            ledger: ledgers.first(),
+            stand: self.account.stand.as_ref(),
+            suspected: self.account.suspect_refresh.is_some_and(|at| refresh.is_some_and(|now| now > at)),
+        };
+        if look.is_suspicious(missing) {
+            commit.changes.missed.extend(missing.iter().map(|row| row.key));
+            return Ok(Judged::suspicious(missing, refresh));
+        }
+        if !self.stands_still().await? {
+            return Ok(Judged::waits(missing, self.unjudged()));
+        }
+        for row in &*missing {
+            if reconcile::is_ripe(row) {
+                commit.changes.remove.push((row.key, Removal::Vanished));
+            } else {
+                commit.changes.missed.push(row.key);
+            }
+        }
+        Ok(Judged { again_from: look.unproven_from(missing), ..Judged::nothing_missing() })
+    }
+
+    /// Walks the account once more, without date limits, before a booked row is said to be gone: it may have
+    /// moved to another date, or between two pages. Leaves in `missing` what that walk does not show either, and
+    /// says whether it can tell.
+    async fn look_again(
+        &self,
+        missing: &mut Vec<StoredRow>,
+        commit: &mut RowCommit,
+        found: &mut Found,
+    ) -> Result<bool, Trouble> {
+        let options = &self.story.ctx.options;
+        let ahead = options.lookahead_days.max(WITHOUT_LIMIT);
+        let window = Window::all(self.story.ctx.clock.today(), options.history_days, ahead);
+        let mut again = self.read(&window, Gathered::default()).await?;
+        // Counted once, whichever walk read it.
+        let twice = again.ids.keys().filter(|id| found.gathered.ids.contains_key(*id)).count() as u64;
+        self.story.tally.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
+        let (more, stored) = self.upserts(&mut again).await?;
+        found.stored.extend(stored);
+        commit.changes.supersede(more.changes, |id| again.ids.contains_key(id));
+        commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains_key(id)));
+        commit.unreadable.extend(more.unreadable);
+        commit.readable.extend(more.readable);
+        if again.partial || again.is_illegible() || !again.is_conclusive() {
+            return Ok(false);
+        }
+        found.gathered.outdated = found.gathered.ids.keys().any(|id| !again.ids.contains_key(id));
+        missing.retain(|row| !again.ids.contains_key(&row.transaction.id));
+        let all = self.missing_from_all(commit, &again, &window).await?;
+        let pairs = self.pair(&all, commit, &again, &found.stored).await?;
+        let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
+        missing.retain(|row| !paired.contains(&row.key));
+        commit.changes.remove.extend(pairs);
+        found.beyond = self.beyond(&all, &paired, &self.bounded(&window, &again), &found.window);
+        let keys: HashSet<i64> = found.stored.iter().map(|row| row.key).collect();
+        found.stored.extend(all.into_iter().filter(|row| !keys.contains(&row.key)));
+        Ok(true)
+    }
+
+    /// The oldest day of rows that a walk without date limits did not show and the first one was not to show. They
+    /// have been looked at once: the next walk reaches as far back.
+    fn beyond(
+        &self,
+        all: &[StoredRow],
+        paired: &HashSet<i64>,
+        whole: &Window,
+        first: &Window,
+    ) -> Option<Date> {
+        let is_absent =
+            |row: &&StoredRow, window| reconcile::is_missing(row, window, self.account.generation);
+        let unjudged = all.iter().filter(|row| !paired.contains(&row.key));
+        let unjudged = unjudged.filter(|row| is_absent(row, whole) && !is_absent(row, first));
+        unjudged.filter_map(|row| row.transaction.booked_date).min()
+    }
+
+    /// All rows that a walk without date limits did not show, not only those of the first walk's window: ids may
+    /// have been re-issued all through the history, and each old row goes on under its new one.
+    async fn missing_from_all(
+        &self,
+        commit: &RowCommit,
+        again: &Gathered,
+        window: &Window,
+    ) -> Result<Vec<StoredRow>, Trouble> {
+        let replaced: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
+        let live = self.live_rows(window).await?;
+        let mut gone = reconcile::not_returned(&live, &again.ids);
+        gone.retain(|row| !replaced.contains(&row.key));
+        self.stored(RowQuery::Keys(gone.iter().map(|row| row.key).collect())).await
+    }
+
+    /// Whether Tink has looked at the bank again since missing rows were judged.
+    pub(super) fn has_moved(&self) -> bool {
+        let judged = self.account.judged_refresh.or(self.account.walked_refresh);
+        let before = judged.or_else(|| self.before?.account.last_refreshed);
+        matches!((before, self.refresh()), (Some(before), Some(now)) if now > before)
+    }
+
+    /// Whether the account did not move while it was walked: the list is read once more.
+    async fn stands_still(&self) -> Result<bool, Trouble> {
+        let again: Vec<Account> = self.story.session.accounts().await?;
+        let ours = again.into_iter().find(|account| account.id == self.account.account.id);
+        Ok(ours.is_some_and(|account| account.last_refreshed == self.refresh()))
+    }
+
+    /// A walk that could not judge leaves open what was open.
+    pub(super) fn unjudged(&self) -> Judged {
+        Judged::open(self.account.suspect_refresh, self.account.absent_from)
+    }
+}
