@@ -104,7 +104,7 @@ fn new_row_ids_in_the_moment_of_joining_double_nothing() {
     sam.pass(bank(2, [("a", Well), ("b", Well)], false)).expect(0);
     let mut script = bank(3, [("a", Absent), ("b", Well)], false);
     script.transactions = three("c", "b");
-    ended(sam.pass(script), 0, "synced", None);
+    ended(sam.pass(script), 0, "synced", Some("ids_reissued"));
     assert_eq!(sam.live(), ["c0", "c1", "c2"]);
     assert_eq!(
         (sam.row("b0", "replaced_by"), sam.row("c0", "account_id")),
