@@ -1,7 +1,7 @@
 //! What of Tink's answers had another form than documented: told once for each kind and account, and again after a
 //! month, since a bank that sends such things sends them at every refresh. Decides nothing about rows.
 
-use super::connection::Story;
+use super::context::ConnectionSync;
 use crate::domain::event::Event;
 use crate::store::{NotedAnomaly, Store, StoreError};
 
@@ -12,8 +12,8 @@ const MOST: usize = 50;
 ///
 /// # Errors
 /// [`StoreError`], as for any other write.
-pub async fn tell<S: Store>(story: &Story<'_, S>) -> Result<(), StoreError> {
-    let met: Vec<NotedAnomaly> = story
+pub async fn tell<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreError> {
+    let met: Vec<NotedAnomaly> = sync
         .session
         .take_anomalies()
         .into_iter()
@@ -26,10 +26,9 @@ pub async fn tell<S: Store>(story: &Story<'_, S>) -> Result<(), StoreError> {
     if met.is_empty() {
         return Ok(());
     }
-    let lease = &story.claim.lease;
-    for NotedAnomaly { anomaly, times, .. } in story.ctx.store.note_anomalies(lease, met, story.now()).await?
-    {
-        (story.ctx.tell)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
+    let lease = &sync.claim.lease;
+    for NotedAnomaly { anomaly, times, .. } in sync.ctx.store.note_anomalies(lease, met, sync.now()).await? {
+        (sync.ctx.tell)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One attempt at one connection: its story told within its time, and the record of how it ended,
+//! One attempt at one connection: its steps taken within its time, and the record of how it ended,
 //! whatever happens inside. Nothing here knows of the other connections.
 
 use std::panic::AssertUnwindSafe;
@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance;
-use super::connection::{Context, Deadline, Ending, Story, Tally, Trouble};
+use super::context::{ConnectionSync, Context, Counters, Deadline};
 use super::fresh_link;
 use super::moved;
 use super::policy::{self, Hint};
+use super::result::{AttemptResult, SyncError};
 use super::rotation::Rotation;
 use super::staleness;
 use crate::domain::connection::TinkUser;
@@ -53,7 +54,7 @@ pub struct Done {
     pub needs_user: Option<Reason>,
     /// How long Tink asked to wait.
     pub retry_after: Option<Duration>,
-    /// The sentence of the ending.
+    /// The sentence of the result.
     pub refused: Option<String>,
 }
 
@@ -65,7 +66,7 @@ pub async fn attempt<S: Store>(
     cancel: CancellationToken,
 ) -> Done {
     let began = ctx.clock.now();
-    let tally = Tally::default();
+    let counters = Counters::default();
     let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
     let no_user = claim.tink_user.is_none() && claim.moved.is_none() && rotation.is_none();
     let no_user = no_user.then(|| "the source view names no Tink user".to_owned());
@@ -75,34 +76,35 @@ pub async fn attempt<S: Store>(
             let user = claim.moved.clone().or_else(|| claim.tink_user.clone());
             let session = ctx.client.session_of_link(user, own);
             let deadline = Deadline::begin(&ctx.client);
-            let story = Story { ctx: &ctx, claim: &claim, session: &session, tally: &tally, deadline };
-            let told = bounded(&story, &cancel).await;
-            tally.add(|counts| {
+            let sync =
+                ConnectionSync { ctx: &ctx, claim: &claim, session: &session, counters: &counters, deadline };
+            let told = bounded(&sync, &cancel).await;
+            counters.add(|counts| {
                 counts.requests = session.requests();
                 counts.retries = session.retries();
             });
             let trouble = rotation.and_then(|rotation| rotation.trouble());
-            trouble.map_or(told, |error| Trouble::Store(error).ending())
+            trouble.map_or(told, |error| SyncError::Store(error).into_result())
         }
-        Some(problem) => Ok(untold(Ending::because(Outcome::Failed, Reason::SourceRow, problem))),
+        Some(problem) => Ok(untold(AttemptResult::because(Outcome::Failed, Reason::SourceRow, problem))),
     };
-    let ending = match ended {
-        Ok(ending) => ending,
+    let result = match ended {
+        Ok(result) => result,
         Err(StoreError::LeaseLost(id)) => {
             let text =
                 format!("another run took over connection {id}; what this run had not committed was dropped");
-            untold(Ending::because(Outcome::Failed, Reason::LeaseLost, text))
+            untold(AttemptResult::because(Outcome::Failed, Reason::LeaseLost, text))
         }
         Err(StoreError::OtherOwner(text)) => {
-            untold(Ending::because(Outcome::Failed, Reason::SourceRow, text))
+            untold(AttemptResult::because(Outcome::Failed, Reason::SourceRow, text))
         }
         Err(error @ StoreError::TookOver) => {
-            let ending = Ending::because(Outcome::Partial, Reason::SourceRow, error.to_string());
-            Ending { transient: true, ..untold(ending) }
+            let result = AttemptResult::because(Outcome::Partial, Reason::SourceRow, error.to_string());
+            AttemptResult { transient: true, ..untold(result) }
         }
         Err(error) => return failed_store(claim, error),
     };
-    settle(&ctx, claim, round, began, &tally, ending).await
+    settle(&ctx, claim, round, began, &counters, result).await
 }
 
 /// The connection's own tokens.
@@ -124,36 +126,39 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
     }
 }
 
-/// Tells the story within its time, until the pass is stopped, and turns a panic into an ending.
-async fn bounded<S: Store>(story: &Story<'_, S>, cancel: &CancellationToken) -> Result<Ending> {
+/// Syncs the connection within its time, until the pass is stopped, and turns a panic into a result.
+async fn bounded<S: Store>(
+    sync: &ConnectionSync<'_, S>,
+    cancel: &CancellationToken,
+) -> Result<AttemptResult> {
     tokio::select! {
-        told = AssertUnwindSafe(moved::told(story)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
-        () = cancel.cancelled() => Ok(untold(Ending::new(Outcome::Interrupted, None))),
-        () = timeout(story) => {
-            let committed = story.tally.counts().added > 0;
+        told = AssertUnwindSafe(moved::told(sync)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
+        () = cancel.cancelled() => Ok(untold(AttemptResult::new(Outcome::Interrupted, None))),
+        () = timeout(sync) => {
+            let committed = sync.counters.counts().added > 0;
             let outcome = if committed { Outcome::Partial } else { Outcome::Failed };
             let text = "the connection took longer than sync.connection_timeout; the next pass goes on";
-            Ok(Ending { hint: Hint::MayBeAway, ..Ending::because(outcome, Reason::Timeout, text) })
+            Ok(AttemptResult { hint: Hint::MayBeAway, ..AttemptResult::because(outcome, Reason::Timeout, text) })
         }
     }
 }
 
-/// An ending that says nothing about Tink.
-fn untold(ending: Ending) -> Ending {
-    Ending { hint: Hint::Nothing, ..ending }
+/// A result that says nothing about Tink.
+fn untold(result: AttemptResult) -> AttemptResult {
+    AttemptResult { hint: Hint::Nothing, ..result }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Ending {
+fn panicked(panic: &(dyn std::any::Any + Send)) -> AttemptResult {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = format!("a bug stopped this connection, please report it: {}", text.unwrap_or("panic"));
-    untold(Ending::because(Outcome::Failed, Reason::Panic, text))
+    untold(AttemptResult::because(Outcome::Failed, Reason::Panic, text))
 }
 
 /// Ends when the connection's time is used up.
-async fn timeout<S: Store>(story: &Story<'_, S>) {
+async fn timeout<S: Store>(sync: &ConnectionSync<'_, S>) {
     loop {
-        let end = story.deadline.end(&story.ctx.client, story.session, story.ctx.options.connection_timeout);
+        let end = sync.deadline.end(&sync.ctx.client, sync.session, sync.ctx.options.connection_timeout);
         if Instant::now() >= end {
             return;
         }
@@ -161,43 +166,43 @@ async fn timeout<S: Store>(story: &Story<'_, S>) {
     }
 }
 
-/// Records the ending and tells the pass what it needs to know.
+/// Records the result and tells the pass what it needs to know.
 async fn settle<S: Store>(
     ctx: &Context<S>,
     claim: Claim,
     round: Round,
     began: Timestamp,
-    tally: &Tally,
-    ending: Ending,
+    counters: &Counters,
+    result: AttemptResult,
 ) -> Done {
     let ended = ctx.clock.now();
     let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
-    let succeeded = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged) && !ending.without_data;
-    let look = fresh_link::next_look(claim.looks).filter(|_| ending.without_data);
+    let succeeded = matches!(result.outcome, Outcome::Synced | Outcome::Unchanged) && !result.without_data;
+    let look = fresh_link::next_look(claim.looks).filter(|_| result.without_data);
     let rest = look.unwrap_or(rest);
     let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
     // Who is told to come back much later is not tried again in this run.
-    let rests = ending.retry_after.is_some_and(|wait| wait > LONGEST_REST);
-    let again = round == Round::First && ending.transient && !rests;
+    let rests = result.retry_after.is_some_and(|wait| wait > LONGEST_REST);
+    let again = round == Round::First && result.transient && !rests;
     let record = Record {
-        outcome: ending.outcome,
-        reason: ending.reason,
-        error: ending.error.clone(),
-        request_id: ending.request_id,
-        counts: tally.counts(),
+        outcome: result.outcome,
+        reason: result.reason,
+        error: result.error.clone(),
+        request_id: result.request_id,
+        counts: counters.counts(),
         began,
         ended,
-        not_before: policy::not_before(ending.outcome, failures, ending.retry_after, ended),
-        next_due: if succeeded || ending.without_data {
+        not_before: policy::not_before(result.outcome, failures, result.retry_after, ended),
+        next_due: if succeeded || result.without_data {
             began.saturating_add(rest).unwrap_or(Timestamp::MAX)
         } else {
             ended
         },
         again,
-        judged: ending.judged,
-        hung: ending.hung,
-        without_data: ending.without_data,
-        stale: ending.stale.as_ref().map(|still| still.accounts.clone()),
+        judged: result.judged,
+        hung: result.hung,
+        without_data: result.without_data,
+        stale: result.stale.as_ref().map(|still| still.accounts.clone()),
     };
     let opened = balance::opened(&record.judged);
     let (finished, again) = match ctx.store.record(&claim.lease, record).await {
@@ -205,20 +210,20 @@ async fn settle<S: Store>(
         Ok(None) => (Ok(forgotten(&claim, began, ended)), false),
         Err(error) => (Err(error), again),
     };
-    let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
+    let is_news = result.reason.is_some() && result.reason != claim.needed_user;
     if finished.is_ok() {
         balance::tell(ctx, &claim, opened);
-        staleness::tell(ctx, &claim, ending.stale.as_ref());
+        staleness::tell(ctx, &claim, result.stale.as_ref());
     }
     Done {
         finished,
         user_id: claim.user_id,
         tink_user: claim.tink_user,
         again,
-        hint: ending.hint,
-        needs_user: ending.reason.filter(|_| is_news && ending.outcome == Outcome::NeedsUser),
-        retry_after: ending.retry_after,
-        refused: ending.error,
+        hint: result.hint,
+        needs_user: result.reason.filter(|_| is_news && result.outcome == Outcome::NeedsUser),
+        retry_after: result.retry_after,
+        refused: result.error,
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::connection::{Context, Story};
+use super::context::{ConnectionSync, Context};
 use crate::domain::balance::prove;
 use crate::domain::event::Event;
 use crate::store::{Claim, Judgement, Store, StoreError};
@@ -16,19 +16,22 @@ use crate::store::{Claim, Judgement, Store, StoreError};
 ///
 /// # Errors
 /// [`StoreError`]; that Tink could not be asked again only leaves a doubtful judgement to the next pass.
-pub async fn judge<S: Store>(story: &Story<'_, S>, sealed: Vec<i64>) -> Result<Vec<Judgement>, StoreError> {
+pub async fn judge<S: Store>(
+    sync: &ConnectionSync<'_, S>,
+    sealed: Vec<i64>,
+) -> Result<Vec<Judgement>, StoreError> {
     if sealed.is_empty() {
         return Ok(Vec::new());
     }
     let mut judged = Vec::new();
-    for ledger in story.ctx.store.ledgers(sealed).await? {
-        let after = prove(&ledger.proof, &ledger.books, story.now());
+    for ledger in sync.ctx.store.ledgers(sealed).await? {
+        let after = prove(&ledger.proof, &ledger.books, sync.now());
         if after != ledger.proof {
             judged.push(Judgement { ledger, after });
         }
     }
     if judged.iter().any(is_delicate) {
-        let listed = story.session.accounts().await.unwrap_or_default();
+        let listed = sync.session.accounts().await.unwrap_or_default();
         let now: HashMap<_, _> = listed.into_iter().map(|a| (a.id, a.last_refreshed)).collect();
         judged.retain(|j| !is_delicate(j) || now.get(&j.ledger.account_id) == Some(&j.ledger.books.refresh));
     }

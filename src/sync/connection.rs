@@ -1,291 +1,54 @@
-//! The story of one connection, top to bottom: consents, accounts, transactions, verdict. It reads and
+//! The sync of one connection, top to bottom: consents, accounts, transactions, verdict. It reads and
 //! commits; it neither claims nor records, and one account's trouble is not another's.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
+use jiff::Timestamp;
 
 use super::balance;
 use super::consents::Consents;
+use super::context::ConnectionSync;
 use super::fresh_link;
-use super::freshen::Freshen;
 use super::policy::{self, Hint};
-use super::rotation::Renewals;
-use super::staleness::{self, Standstill};
+use super::result::{AttemptResult, SyncError};
+use super::staleness;
 use super::walk::{End, Walk};
-use super::{accounts, anomalies, consents, incomplete, policy::Verdict};
-use crate::clock::Clock;
+use super::{accounts, anomalies, consents, incomplete};
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
-use crate::domain::event::Event;
 use crate::domain::ids::CredentialsId;
-use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::{Claim, Judgement, Overview, OverviewSaved, Store, StoreError, StoredAccount};
-use crate::tink::{self, Client, Session};
+use crate::domain::outcome::{Outcome, Reason};
+use crate::store::{Overview, OverviewSaved, Store, StoreError, StoredAccount};
+use crate::tink;
 
-/// The settings of the sync that every connection shares.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// A connection whose last success began less than this ago is not due.
-    pub min_interval: Duration,
-    /// How far back a first walk goes; none is everything.
-    pub history_days: Option<i64>,
-    /// Days read again below the watermark.
-    pub overlap_days: i64,
-    /// Days read beyond today.
-    pub lookahead_days: i64,
-    /// An unmoved account's window is walked again after this.
-    pub rewalk: SignedDuration,
-    /// The last 90 days of an account are walked again after this.
-    pub deep_rewalk: SignedDuration,
-    /// Tink's data of a healthy consent that are older than this are told of.
-    pub stale_after: SignedDuration,
-    /// Time for one connection, waiting for Tink's `Retry-After` not counted.
-    pub connection_timeout: Duration,
-    /// Time for the pass.
-    pub deadline: Duration,
-    /// How long to wait for Tink as a whole to come back.
-    pub outage_patience: Duration,
-    /// Connections worked on at once.
-    pub slots: usize,
-    /// Base of the waits between probes.
-    pub probe_base: Duration,
-    /// How long to wait for the bank of a new link that is still at work.
-    pub bank_wait: Duration,
-    /// Attempts a user may have in 24 hours.
-    pub quota: u32,
-    /// Days before a consent's end at which to warn.
-    pub consent_warn: Vec<i64>,
-    /// Whether and when Tink is asked to fetch from the bank.
-    pub freshen: Option<Freshen>,
-}
-
-/// What the connections of one pass share.
-pub struct Context<S> {
-    /// Where everything is stored.
-    pub store: S,
-    /// The way to Tink.
-    pub client: Client,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The settings.
-    pub options: Options,
-    /// Who is told what happens.
-    pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
-    /// Renewals of tokens of older links.
-    pub renewals: Renewals,
-}
-
-impl<S> fmt::Debug for Context<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").finish_non_exhaustive()
-    }
-}
-
-/// Counts that survive when a story is cut short.
-#[derive(Debug, Default)]
-pub struct Tally(Mutex<Counts>);
-
-impl Tally {
-    /// Changes the counts.
-    pub fn add(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// The counts so far.
-    pub fn counts(&self) -> Counts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why a story could not go on.
-#[derive(Debug)]
-pub enum Trouble {
-    /// A call to Tink failed for good.
-    Tink(tink::Error),
-    /// The store failed, or the lease was lost.
-    Store(StoreError),
-}
-
-impl From<tink::Error> for Trouble {
-    fn from(error: tink::Error) -> Self {
-        Self::Tink(error)
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl Trouble {
-    /// How a story ends that meets this; an error is what no connection can be blamed for.
-    ///
-    /// # Errors
-    /// [`StoreError`]: the lease was lost, or the store as a whole is in trouble.
-    pub fn ending(self) -> Result<Ending, StoreError> {
-        match self {
-            Self::Tink(error) => Ok(Ending::of(&error)),
-            // The database works but not with this one's data. Should it be broken after all, the record of
-            // this ending cannot be written either, and that ends the run.
-            Self::Store(error @ StoreError::Sql { .. }) => {
-                let text = format!(
-                    "the store failed for this connection alone, nothing of that step was kept: {error}"
-                );
-                let ending = Ending::because(Outcome::Failed, Reason::Store, text);
-                Ok(Ending { hint: Hint::Nothing, ..ending })
-            }
-            Self::Store(error) => Err(error),
-        }
-    }
-}
-
-/// How a story ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
-    /// How.
-    pub outcome: Outcome,
-    /// Why.
-    pub reason: Option<Reason>,
-    /// A sentence for people.
-    pub error: Option<String>,
-    /// Tink's id of the failed request.
-    pub request_id: Option<String>,
-    /// How long Tink asked to wait.
-    pub retry_after: Option<Duration>,
-    /// Worth a second round in this pass.
-    pub transient: bool,
-    /// What it says about Tink as a whole.
-    pub hint: Hint,
-    /// What was judged of the accounts' balances.
-    pub judged: Vec<Judgement>,
-    /// Accounts that used up their share of the time, and those that no longer do.
-    pub hung: Vec<(i64, bool)>,
-    /// It went well, and there is nothing yet: no success.
-    pub without_data: bool,
-    /// Accounts of which Tink has nothing new; none if they were not looked at.
-    pub stale: Option<Standstill>,
-}
-
-impl Ending {
-    /// An ending without an error.
-    pub fn new(outcome: Outcome, reason: Option<Reason>) -> Self {
-        let hint = Hint::Answers;
-        Self {
-            outcome,
-            reason,
-            error: None,
-            request_id: None,
-            retry_after: None,
-            transient: false,
-            hint,
-            judged: Vec::new(),
-            hung: Vec::new(),
-            without_data: false,
-            stale: None,
-        }
-    }
-
-    /// An ending with a sentence.
-    pub fn because(outcome: Outcome, reason: Reason, error: impl Into<String>) -> Self {
-        Self { error: Some(error.into()), ..Self::new(outcome, Some(reason)) }
-    }
-
-    fn of(error: &tink::Error) -> Self {
-        let Verdict { outcome, reason, transient, .. } = policy::verdict(error.kind);
-        Self {
-            outcome,
-            reason: Some(reason),
-            error: Some(error.to_string()),
-            request_id: error.request_id.clone(),
-            retry_after: error.retry_after,
-            transient,
-            hint: policy::hint(error),
-            judged: Vec::new(),
-            hung: Vec::new(),
-            without_data: false,
-            stale: None,
-        }
-    }
-}
-
-/// The end of a connection's time; waiting because Tink asked another connection to does not count.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline {
-    began: Instant,
-    paused_before: Duration,
-}
-
-impl Deadline {
-    /// A time that begins now.
-    pub fn begin(client: &Client) -> Self {
-        Self { began: Instant::now(), paused_before: client.paused_total() }
-    }
-
-    /// When a time of this length is used up, as it stands now. Pauses that the session made itself count.
-    pub fn end(&self, client: &Client, session: &Session, time: Duration) -> Instant {
-        let paused = client.paused_total().saturating_sub(self.paused_before);
-        self.began + time + paused.saturating_sub(session.own_pauses())
-    }
-
-    /// What is left of it.
-    pub fn left(&self, client: &Client, session: &Session, time: Duration) -> Duration {
-        self.end(client, session, time).saturating_duration_since(Instant::now())
-    }
-}
-
-/// One connection being worked on.
-pub struct Story<'a, S> {
-    /// What all connections share.
-    pub ctx: &'a Context<S>,
-    /// The connection and its lease.
-    pub claim: &'a Claim,
-    /// Its calls to Tink.
-    pub session: &'a Session,
-    /// Its counts.
-    pub tally: &'a Tally,
-    /// When its time is used up.
-    pub deadline: Deadline,
-}
-
-impl<S> fmt::Debug for Story<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Story").finish_non_exhaustive()
-    }
-}
-
-impl<S: Store> Story<'_, S> {
-    /// Tells the story; only a broken store or a lost lease is an error.
+impl<S: Store> ConnectionSync<'_, S> {
+    /// Tells the sync; only a broken store or a lost lease is an error.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn run(&self) -> Result<Ending, StoreError> {
-        let ending = self.tell_it().await.or_else(Trouble::ending)?;
+    pub async fn run(&self) -> Result<AttemptResult, StoreError> {
+        let result = self.take_steps().await.or_else(SyncError::into_result)?;
         match anomalies::tell(self).await {
-            Ok(()) => Ok(ending),
-            Err(error) => Trouble::Store(error).ending(),
+            Ok(()) => Ok(result),
+            Err(error) => SyncError::Store(error).into_result(),
         }
     }
 
-    async fn tell_it(&self) -> Result<Ending, Trouble> {
+    async fn take_steps(&self) -> Result<AttemptResult, SyncError> {
         let known = consents::read(self).await?;
         let consents = known.all.as_slice();
         if let Some(reason) = self.needs_user_for_all(consents) {
             // Nothing to read until a person acts; asking for the consents is how a renewal is noticed.
             self.keep_consents(&known).await?;
-            return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
+            return Ok(AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
         let stored = self.ctx.store.accounts(&self.claim.lease, self.now()).await?;
         let listed = match self.session.account_list().await {
             Err(error) if policy::is_refusal(&error) && self.past_date(consents) => {
                 self.keep_consents(&known).await?;
                 let reason = Reason::ConsentExpired;
-                let ending = Ending::because(Outcome::NeedsUser, reason, sentence(reason));
-                return Ok(Ending { request_id: error.request_id, ..ending });
+                let result = AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason));
+                return Ok(AttemptResult { request_id: error.request_id, ..result });
             }
             listed => listed?,
         };
@@ -294,29 +57,18 @@ impl<S: Store> Story<'_, S> {
         if listed.is_empty() && stored.iter().any(|account| !account.closed) {
             let reason = if self.past_date(consents) { Reason::ConsentExpired } else { Reason::NoAccounts };
             self.keep_consents(&known).await?;
-            return Ok(Ending::because(Outcome::NeedsUser, reason, sentence(reason)));
+            return Ok(AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason)));
         }
         let (saved, overview) = self.keep_overview(&stored, listed, &known, certain).await?;
-        self.tally.add(|counts| {
+        self.counters.add(|counts| {
             counts.accounts = saved.accounts.len() as u64;
             counts.removed += saved.removed;
         });
         let mut walked = self.walk_all(&stored, &saved, consents).await?;
         let judged = balance::judge(self, std::mem::take(&mut walked.exact)).await?;
         let hung = std::mem::take(&mut walked.shares);
-        let ending = Ending { judged, hung, ..self.conclude(walked, consents, &overview) };
-        Ok(staleness::noted(self, &saved.accounts, consents, ending))
-    }
-
-    /// The current time.
-    pub fn now(&self) -> Timestamp {
-        self.ctx.clock.now()
-    }
-
-    /// Tells of records new in the quarantine.
-    pub fn quarantined(&self, reason: String, records: u64) {
-        let connection_id = self.claim.lease.connection_id.clone();
-        (self.ctx.tell)(&Event::Quarantined { connection_id, reason, records });
+        let result = AttemptResult { judged, hung, ..self.conclude(walked, consents, &overview) };
+        Ok(staleness::noted(self, &saved.accounts, consents, result))
     }
 
     fn needs_user_for_all(&self, consents: &[Consent]) -> Option<Reason> {
@@ -332,7 +84,7 @@ impl<S: Store> Story<'_, S> {
         consents.iter().any(|consent| consent.health(self.now()) == Health::PastDate)
     }
 
-    async fn keep_consents(&self, known: &Consents) -> Result<(), Trouble> {
+    async fn keep_consents(&self, known: &Consents) -> Result<(), SyncError> {
         let mut overview = Overview::default();
         known.fill(&mut overview);
         self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
@@ -345,7 +97,7 @@ impl<S: Store> Story<'_, S> {
         listed: Vec<Account>,
         known: &Consents,
         certain: bool,
-    ) -> Result<(OverviewSaved, Saved), Trouble> {
+    ) -> Result<(OverviewSaved, Saved), SyncError> {
         let mut overview = accounts::overview(stored, listed, known.listed.clone(), certain, self.now());
         known.fill(&mut overview);
         let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
@@ -362,7 +114,7 @@ impl<S: Store> Story<'_, S> {
         stored: &[StoredAccount],
         saved: &OverviewSaved,
         consents: &[Consent],
-    ) -> Result<Walked, Trouble> {
+    ) -> Result<Walked, SyncError> {
         let mut walked = Walked::default();
         let mut accounts: Vec<&StoredAccount> = saved.accounts.iter().collect();
         accounts.sort_by_key(|account| (account.hung_at, account.walked_at));
@@ -374,13 +126,13 @@ impl<S: Store> Story<'_, S> {
             }
             let before = stored.iter().find(|before| before.key == account.key);
             let healthy = accounts::is_healthy(consents, &account.account.id, self.now());
-            let walk = Walk { story: self, before, account, healthy };
+            let walk = Walk { sync: self, before, account, healthy };
             if walk.is_due() {
                 match tokio::time::timeout(self.share(left), walk.run()).await {
-                    Ok(Err(Trouble::Tink(error))) if self.is_explained(&error, consents, account) => {
+                    Ok(Err(SyncError::Tink(error))) if self.is_explained(&error, consents, account) => {
                         walked.explained += 1;
                     }
-                    Ok(Err(trouble)) => walked.keep_worst(trouble.ending()?),
+                    Ok(Err(error)) => walked.keep_worst(error.into_result()?),
                     Ok(Ok(end)) => walked.end(account, end),
                     Err(_) => {
                         self.session.release_unwritten();
@@ -408,41 +160,41 @@ impl<S: Store> Story<'_, S> {
         policy::is_refusal(error) && !accounts::is_healthy(consents, &account.account.id, self.now())
     }
 
-    fn conclude(&self, walked: Walked, consents: &[Consent], saved: &Saved) -> Ending {
+    fn conclude(&self, walked: Walked, consents: &[Consent], saved: &Saved) -> AttemptResult {
         if let Some(worst) = walked.worst {
             let partial = walked.done > 0 && matches!(worst.outcome, Outcome::Failed | Outcome::RateLimited);
             // What an endless list did show was stored.
             let partial = partial || worst.reason == Some(Reason::PageLoop);
             let limited = worst.outcome == Outcome::RateLimited;
-            return Ending {
+            return AttemptResult {
                 outcome: if partial && !limited { Outcome::Partial } else { worst.outcome },
                 ..worst
             };
         }
         if walked.suspect {
             let reason = Reason::MassVanish;
-            return Ending::because(Outcome::Partial, reason, sentence(reason));
+            return AttemptResult::because(Outcome::Partial, reason, sentence(reason));
         }
         let live: Vec<&Consent> =
             consents.iter().filter(|consent| !saved.superseded.contains(&consent.credentials_id)).collect();
         if let Some(reason) = needs_user_for_some(&live, walked.explained > 0, self.now()) {
-            return Ending::because(Outcome::NeedsUser, reason, sentence(reason));
+            return AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason));
         }
         if walked.entitlement_over {
-            return Ending::new(Outcome::Skipped, Some(Reason::NotEntitled));
+            return AttemptResult::new(Outcome::Skipped, Some(Reason::NotEntitled));
         }
         if let Some(reason) = fresh_link::nothing_yet(self, consents) {
-            return Ending {
+            return AttemptResult {
                 without_data: true,
-                ..Ending::because(Outcome::Unchanged, reason, sentence(reason))
+                ..AttemptResult::because(Outcome::Unchanged, reason, sentence(reason))
             };
         }
-        let counts = self.tally.counts();
+        let counts = self.counters.counts();
         let changed = saved.changed || counts.added + counts.updated + counts.removed > 0;
         let unavailable = live.iter().any(|consent| consent.health(self.now()) == Health::Unavailable);
         let ambiguous = saved.ambiguous.then_some(Reason::ReconsentAmbiguous);
         let note = walked.note.or(ambiguous).or(unavailable.then_some(Reason::BankUnavailable));
-        Ending::new(if changed { Outcome::Synced } else { Outcome::Unchanged }, note)
+        AttemptResult::new(if changed { Outcome::Synced } else { Outcome::Unchanged }, note)
     }
 }
 
@@ -468,7 +220,7 @@ struct Walked {
     suspect: bool,
     entitlement_over: bool,
     note: Option<Reason>,
-    worst: Option<Ending>,
+    worst: Option<AttemptResult>,
 }
 
 impl Walked {
@@ -486,15 +238,15 @@ impl Walked {
         self.shares.push((account.key, true));
         let text = "an account took longer than its share of sync.connection_timeout; what was read of the others is \
                     kept, and the next pass goes on";
-        let ending = Ending::because(Outcome::Failed, Reason::Timeout, text);
-        self.keep_worst(Ending { hint: Hint::MayBeAway, ..ending });
+        let result = AttemptResult::because(Outcome::Failed, Reason::Timeout, text);
+        self.keep_worst(AttemptResult { hint: Hint::MayBeAway, ..result });
     }
 
     /// A rate limit outweighs any other failure; else the first one is told.
-    fn keep_worst(&mut self, ending: Ending) {
-        let limited = |ending: &Ending| ending.outcome == Outcome::RateLimited;
-        if self.worst.as_ref().is_none_or(|worst| limited(&ending) && !limited(worst)) {
-            self.worst = Some(ending);
+    fn keep_worst(&mut self, result: AttemptResult) {
+        let limited = |result: &AttemptResult| result.outcome == Outcome::RateLimited;
+        if self.worst.as_ref().is_none_or(|worst| limited(&result) && !limited(worst)) {
+            self.worst = Some(result);
         }
     }
 }

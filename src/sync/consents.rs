@@ -6,9 +6,10 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::connection::{Story, Trouble};
+use super::context::ConnectionSync;
 use super::fresh_link;
 use super::freshen::freshen;
+use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
 use crate::domain::ids::CredentialsId;
@@ -34,15 +35,15 @@ pub struct Consents {
 /// Reads the list, after Tink was asked for what is old, and compares it with what is known.
 ///
 /// # Errors
-/// [`Trouble`]: the call failed, or the store.
-pub async fn read<S: Store>(story: &Story<'_, S>) -> Result<Consents, Trouble> {
-    let mut list = fresh_link::wait(story, story.session.consent_list().await?).await?;
-    if let Some(rules) = &story.ctx.options.freshen {
-        list = freshen(story, list, rules).await?;
+/// [`SyncError`]: the call failed, or the store.
+pub async fn read<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<Consents, SyncError> {
+    let mut list = fresh_link::wait(sync, sync.session.consent_list().await?).await?;
+    if let Some(rules) = &sync.ctx.options.freshen {
+        list = freshen(sync, list, rules).await?;
     }
-    let lease = &story.claim.lease;
-    let stored = story.ctx.store.consents(lease).await?;
-    Ok(Consents::of(list, stored, lease.run, story.now()))
+    let lease = &sync.claim.lease;
+    let stored = sync.ctx.store.consents(lease).await?;
+    Ok(Consents::of(list, stored, lease.run, sync.now()))
 }
 
 impl Consents {
@@ -116,19 +117,19 @@ fn doubted(consent: Consent, now: Timestamp) -> Consent {
 /// healthy one serves.
 ///
 /// # Errors
-/// [`Trouble`]: the store failed.
+/// [`SyncError`]: the store failed.
 pub async fn warn<S: Store>(
-    story: &Story<'_, S>,
+    sync: &ConnectionSync<'_, S>,
     consents: &Consents,
     superseded: &[CredentialsId],
-) -> Result<(), Trouble> {
-    let (ctx, claim) = (story.ctx, story.claim);
-    let mut warnings = consents.warnings(story.now(), &ctx.options.consent_warn);
+) -> Result<(), SyncError> {
+    let (ctx, claim) = (sync.ctx, sync.claim);
+    let mut warnings = consents.warnings(sync.now(), &ctx.options.consent_warn);
     warnings.retain(|warning| !superseded.contains(&warning.credentials_id));
     if warnings.is_empty() {
         return Ok(());
     }
-    ctx.store.warned(&claim.lease, warnings.clone(), story.now()).await?;
+    ctx.store.warned(&claim.lease, warnings.clone(), sync.now()).await?;
     for ConsentWarning { credentials_id, due, .. } in warnings {
         let Some(due) = due else { continue };
         let consent = consents.listed.iter().find(|consent| consent.credentials_id == credentials_id);

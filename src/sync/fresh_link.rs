@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::connection::{Story, Trouble};
+use super::context::ConnectionSync;
+use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::outcome::Reason;
 use crate::store::Store;
@@ -24,33 +25,33 @@ pub fn next_look(looks: u32) -> Option<SignedDuration> {
 }
 
 /// Why a link that never succeeded has no data yet; `None` if it has some, or if the bank has none to give.
-pub(super) fn nothing_yet<S: Store>(story: &Story<'_, S>, consents: &[Consent]) -> Option<Reason> {
-    let counts = story.tally.counts();
-    if !story.claim.is_new || counts.fetched > 0 {
+pub(super) fn nothing_yet<S: Store>(sync: &ConnectionSync<'_, S>, consents: &[Consent]) -> Option<Reason> {
+    let counts = sync.counters.counts();
+    if !sync.claim.is_new || counts.fetched > 0 {
         return None;
     }
     if consents.is_empty() && counts.accounts == 0 {
         return Some(Reason::NoBank);
     }
-    is_at_work(story, consents).then_some(Reason::BankAtWork)
+    is_at_work(sync, consents).then_some(Reason::BankAtWork)
 }
 
-fn is_at_work<S: Store>(story: &Story<'_, S>, consents: &[Consent]) -> bool {
-    consents.iter().any(|consent| consent.health(story.now()) == Health::Busy)
+fn is_at_work<S: Store>(sync: &ConnectionSync<'_, S>, consents: &[Consent]) -> bool {
+    consents.iter().any(|consent| consent.health(sync.now()) == Health::Busy)
 }
 
 /// The consents, once no bank of a new link is at work any more or the run has waited long enough.
 pub(super) async fn wait<S: Store>(
-    story: &Story<'_, S>,
+    sync: &ConnectionSync<'_, S>,
     mut listed: Listed<Consent>,
-) -> Result<Listed<Consent>, Trouble> {
-    let options = &story.ctx.options;
+) -> Result<Listed<Consent>, SyncError> {
+    let options = &sync.ctx.options;
     // Reading takes time too.
     let end = Instant::now() + options.bank_wait.min(options.connection_timeout * 3 / 4);
     let (mut pause, longest) = (options.probe_base, options.probe_base.saturating_mul(LONGEST_PAUSE));
-    while story.claim.is_new && is_at_work(story, &listed.items) && Instant::now() + pause < end {
+    while sync.claim.is_new && is_at_work(sync, &listed.items) && Instant::now() + pause < end {
         tokio::time::sleep(pause).await;
-        listed = story.session.consent_list().await?;
+        listed = sync.session.consent_list().await?;
         pause = (pause * 2).min(longest).max(Duration::from_millis(1));
     }
     Ok(listed)

@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::connection::{Story, Trouble};
+use super::context::ConnectionSync;
+use super::context::Freshen;
+use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
 use crate::store::Store;
@@ -18,36 +20,25 @@ const REST: SignedDuration = SignedDuration::from_hours(6);
 /// Longer than this no fetching takes.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
-/// When to ask, and how to wait.
-#[derive(Clone, Copy, Debug)]
-pub struct Freshen {
-    /// Data of this age is old.
-    pub age: SignedDuration,
-    /// The first pause between two looks.
-    pub pause: Duration,
-    /// The longest.
-    pub longest_pause: Duration,
-}
-
 /// The consents as they are after what was old has been asked for.
 pub(super) async fn freshen<S: Store>(
-    story: &Story<'_, S>,
+    sync: &ConnectionSync<'_, S>,
     list: Listed<Consent>,
     rules: &Freshen,
-) -> Result<Listed<Consent>, Trouble> {
+) -> Result<Listed<Consent>, SyncError> {
     let mut asked = HashMap::new();
-    for consent in list.items.iter().filter(|consent| is_old(consent, rules.age, story.now())) {
+    for consent in list.items.iter().filter(|consent| is_old(consent, rules.age, sync.now())) {
         let id = &consent.credentials_id;
-        if !story.ctx.store.may_ask_bank(&story.claim.lease, id, story.now(), REST).await? {
+        if !sync.ctx.store.may_ask_bank(&sync.claim.lease, id, sync.now(), REST).await? {
             continue;
         }
-        match story.session.refresh(id).await {
+        match sync.session.refresh(id).await {
             Ok(()) => drop(asked.insert(id.clone(), consent.status_updated)),
             // Too often, or another fetching runs, or the token may not: what Tink has is read all the same.
             Err(error) => tracing::debug!("consent {id} was not refreshed: {error}"),
         }
     }
-    if asked.is_empty() { Ok(list) } else { wait(story, list, asked, rules).await }
+    if asked.is_empty() { Ok(list) } else { wait(sync, list, asked, rules).await }
 }
 
 /// Fetching is only worth while for a consent that works or that the bank was too busy for: to the others a
@@ -58,19 +49,19 @@ fn is_old(consent: &Consent, age: SignedDuration, now: Timestamp) -> bool {
 }
 
 async fn wait<S: Store>(
-    story: &Story<'_, S>,
+    sync: &ConnectionSync<'_, S>,
     before: Listed<Consent>,
     asked: HashMap<CredentialsId, Option<Timestamp>>,
     rules: &Freshen,
-) -> Result<Listed<Consent>, Trouble> {
+) -> Result<Listed<Consent>, SyncError> {
     // The other half of the connection's time is for reading.
-    let end = Instant::now() + (story.ctx.options.connection_timeout / 2).min(LONGEST_WAIT);
+    let end = Instant::now() + (sync.ctx.options.connection_timeout / 2).min(LONGEST_WAIT);
     let (mut list, mut pause) = (before, rules.pause);
     while Instant::now() + pause < end {
         tokio::time::sleep(pause).await;
-        list = story.session.consent_list().await?;
+        list = sync.session.consent_list().await?;
         let is_done = |consent: &Consent| match asked.get(&consent.credentials_id) {
-            Some(updated) => consent.status_updated > *updated && consent.health(story.now()) != Health::Busy,
+            Some(updated) => consent.status_updated > *updated && consent.health(sync.now()) != Health::Busy,
             None => true,
         };
         if list.items.iter().all(is_done) {
@@ -78,7 +69,7 @@ async fn wait<S: Store>(
         }
         pause = (pause * 2).min(rules.longest_pause);
     }
-    tracing::debug!("connection {}: the bank has not answered yet", story.claim.lease.connection_id);
+    tracing::debug!("connection {}: the bank has not answered yet", sync.claim.lease.connection_id);
     Ok(list)
 }
 

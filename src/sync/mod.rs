@@ -1,5 +1,5 @@
 //! The sync itself: plan → claim → fetch → reconcile → commit → record. Pure parts (`reconcile`,
-//! `accounts`, `policy`) decide; `connection` and `walk` tell the story of one connection; `pass` runs
+//! `accounts`, `policy`) decide; `connection` and `walk` sync one connection; `pass` runs
 //! many of them. No SQL, no HTTP client, no configuration file here.
 
 pub mod accounts;
@@ -8,6 +8,7 @@ mod attempt;
 mod balance;
 pub mod connection;
 mod consents;
+pub mod context;
 mod fresh_link;
 pub mod freshen;
 mod incomplete;
@@ -19,6 +20,7 @@ mod pairing;
 pub mod pass;
 pub mod policy;
 pub mod reconcile;
+mod result;
 pub mod rotation;
 mod staleness;
 mod walk;

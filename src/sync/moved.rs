@@ -2,39 +2,40 @@
 //! other way round). The view is not taken at its word: what Tink shows under the new name must be what the
 //! connection holds. Stores nothing else.
 
-use super::connection::{Ending, Story, Trouble};
+use super::context::ConnectionSync;
+use super::result::{AttemptResult, SyncError};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Store, StoreError};
 
-/// The story of a connection, after it was proven whose it is.
+/// The sync of a connection, after it was proven whose it is.
 ///
 /// # Errors
-/// [`StoreError`] as that of the story.
-pub(super) async fn told<S: Store>(story: &Story<'_, S>) -> Result<Ending, StoreError> {
-    match is_same(story).await {
-        Ok(true) => story.run().await,
-        Ok(false) => Ok(Ending::because(Outcome::Failed, Reason::SourceRow, refusal(story))),
-        Err(trouble) => trouble.ending(),
+/// [`StoreError`] as that of the sync.
+pub(super) async fn told<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<AttemptResult, StoreError> {
+    match is_same(sync).await {
+        Ok(true) => sync.run().await,
+        Ok(false) => Ok(AttemptResult::because(Outcome::Failed, Reason::SourceRow, refusal(sync))),
+        Err(error) => error.into_result(),
     }
 }
 
 /// Whether Tink shows under the name of now what the connection holds.
-async fn is_same<S: Store>(story: &Story<'_, S>) -> Result<bool, Trouble> {
-    let (lease, held) = (&story.claim.lease, &story.ctx.store);
-    let Some(user) = &story.claim.moved else { return Ok(true) };
-    let consents = story.session.consents().await?;
+async fn is_same<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<bool, SyncError> {
+    let (lease, held) = (&sync.claim.lease, &sync.ctx.store);
+    let Some(user) = &sync.claim.moved else { return Ok(true) };
+    let consents = sync.session.consents().await?;
     let consents: Vec<CredentialsId> = consents.into_iter().map(|consent| consent.credentials_id).collect();
     if held.adopt(lease, user.clone(), consents, Vec::new()).await? {
         return Ok(true);
     }
-    let accounts = story.session.accounts().await?;
+    let accounts = sync.session.accounts().await?;
     let accounts: Vec<AccountId> = accounts.into_iter().map(|account| account.id).collect();
     Ok(held.adopt(lease, user.clone(), Vec::new(), accounts).await?)
 }
 
-fn refusal<S: Store>(story: &Story<'_, S>) -> String {
-    let id = crate::domain::ids::shown(story.claim.lease.connection_id.as_str());
+fn refusal<S: Store>(sync: &ConnectionSync<'_, S>) -> String {
+    let id = crate::domain::ids::shown(sync.claim.lease.connection_id.as_str());
     format!(
         "the source view names its Tink user in another way, and Tink shows nothing there that this connection holds: \
          correct the row, forget the connection first (tink-sync connections forget {id}), or give it a new id; \

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Done, Round, attempt};
-use super::connection::Context;
+use super::context::Context;
 use super::policy::{self, Hint};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};

@@ -40,7 +40,7 @@ impl<S> fmt::Debug for Rotation<S> {
     }
 }
 
-/// What a renewal needs, apart from its connection's story.
+/// What a renewal needs, apart from its connection's sync.
 struct Work<S> {
     store: S,
     client: Client,
@@ -62,18 +62,18 @@ impl<S: Clone> Clone for Work<S> {
 }
 
 /// Why there is no token.
-enum Trouble {
+enum SyncError {
     Tink(tink::Error),
     Store(StoreError),
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for SyncError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<VaultError> for Trouble {
+impl From<VaultError> for SyncError {
     fn from(error: VaultError) -> Self {
         Self::Tink(tink::Error::new(
             tink::ErrorKind::TokenSealed,
@@ -102,7 +102,7 @@ impl<S: Store> Rotation<S> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    async fn give(&self, refused: bool) -> Result<Option<GivenToken>, Trouble> {
+    async fn give(&self, refused: bool) -> Result<Option<GivenToken>, SyncError> {
         let Some(stored) = self.work.store.tokens(&self.work.lease).await? else { return Ok(None) };
         if !refused && let Some(token) = self.work.kept(&stored)? {
             return Ok(Some(token));
@@ -142,13 +142,13 @@ impl<S: Store> Work<S> {
         &self,
         asking: Asking,
         refresh: &secrecy::SecretString,
-    ) -> Result<Option<GivenToken>, Trouble> {
+    ) -> Result<Option<GivenToken>, SyncError> {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {
             Ok(renewed) => self.sealed(renewed, asked_at)?,
             Err(RenewError::NotSent(error)) => {
                 self.keep(asking, Renewal::NotAsked).await?;
-                return Err(Trouble::Tink(error));
+                return Err(SyncError::Tink(error));
             }
             Err(RenewError::Refused(error) | RenewError::Unknown(error)) => {
                 (Renewal::Lost(error.to_string()), None)
@@ -183,8 +183,8 @@ impl<S: Store> OwnTokens for Rotation<S> {
         async move {
             match self.give(refused).await {
                 Ok(given) => Ok(given),
-                Err(Trouble::Tink(error)) => Err(error),
-                Err(Trouble::Store(error)) => {
+                Err(SyncError::Tink(error)) => Err(error),
+                Err(SyncError::Store(error)) => {
                     *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     let (kind, endpoint) = (tink::ErrorKind::TokenSealed, tink::Endpoint::TokenRefresh);
                     Err(tink::Error::new(kind, endpoint, "the store failed"))

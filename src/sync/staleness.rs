@@ -4,22 +4,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts;
-use super::connection::{Context, Ending, Story};
+use super::context::{ConnectionSync, Context};
+use super::result::AttemptResult;
+use super::result::Standstill;
 use crate::domain::consent::Consent;
 use crate::domain::event::Event;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Claim, Store, StoredAccount};
-
-/// Which accounts of a connection stand still.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standstill {
-    /// Their keys.
-    pub accounts: Vec<i64>,
-    /// Of how many of them that is news.
-    pub new: u64,
-    /// When Tink last had the oldest of them from the bank.
-    pub since: Option<Timestamp>,
-}
 
 /// What of an account is judged.
 #[derive(Clone, Copy, Debug)]
@@ -42,27 +33,27 @@ fn judge(accounts: &[Seen], now: Timestamp, limit: SignedDuration) -> Standstill
     }
 }
 
-/// The ending of a story, with what stands still: a success says so, and stays one.
+/// The result of an attempt, with what stands still: a success says so, and stays one.
 pub fn noted<S: Store>(
-    story: &Story<'_, S>,
+    sync: &ConnectionSync<'_, S>,
     listed: &[StoredAccount],
     consents: &[Consent],
-    mut ending: Ending,
-) -> Ending {
+    mut result: AttemptResult,
+) -> AttemptResult {
     let seen = |account: &StoredAccount| Seen {
         key: account.key,
         refreshed: account.account.last_refreshed,
-        healthy: accounts::is_healthy(consents, &account.account.id, story.now()),
+        healthy: accounts::is_healthy(consents, &account.account.id, sync.now()),
         told: account.stale,
     };
     let seen: Vec<Seen> = listed.iter().map(seen).collect();
-    let still = judge(&seen, story.now(), story.ctx.options.stale_after);
-    let is_success = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged);
+    let still = judge(&seen, sync.now(), sync.ctx.options.stale_after);
+    let is_success = matches!(result.outcome, Outcome::Synced | Outcome::Unchanged);
     if is_success && !still.accounts.is_empty() {
-        ending.reason = ending.reason.or(Some(Reason::DataStale));
+        result.reason = result.reason.or(Some(Reason::DataStale));
     }
-    ending.stale = Some(still);
-    ending
+    result.stale = Some(still);
+    result
 }
 
 /// Tells of accounts that newly stand still, if there are any.

@@ -13,10 +13,11 @@ mod judging;
 mod successors;
 
 use self::gathered::Gathered;
-use super::connection::{Story, Trouble};
+use super::context::ConnectionSync;
 use super::judgement::Judged;
 use super::pairing::ProviderIds;
 use super::reconcile;
+use super::result::SyncError;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
 use crate::domain::window::{Deep, Window, WindowInput};
@@ -28,8 +29,8 @@ use crate::tink::ErrorKind;
 
 /// One account to walk.
 pub struct Walk<'a, S> {
-    /// The story it is part of.
-    pub story: &'a Story<'a, S>,
+    /// The connection it is part of.
+    pub sync: &'a ConnectionSync<'a, S>,
     /// The account as it was stored before this pass.
     pub before: Option<&'a StoredAccount>,
     /// The account as stored now.
@@ -67,7 +68,7 @@ impl<S: Store> Walk<'_, S> {
     /// Whether the account has to be read at all: one that has not moved is left alone until
     /// `rewalk` or `deep_rewalk` is over.
     pub fn is_due(&self) -> bool {
-        let rewalk = self.is_older(self.account.walked_at, self.story.ctx.options.rewalk);
+        let rewalk = self.is_older(self.account.walked_at, self.sync.ctx.options.rewalk);
         let unmoved = self.refresh().is_some() && self.refresh() == self.account.walked_refresh;
         let waits = self.healthy && self.account.absent_from.is_some() && self.has_moved();
         !unmoved
@@ -85,13 +86,13 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// Reads all pages and commits.
-    pub async fn run(&self) -> Result<End, Trouble> {
+    pub async fn run(&self) -> Result<End, SyncError> {
         let end = self.walk().await;
-        self.story.session.release_unwritten();
+        self.sync.session.release_unwritten();
         end
     }
 
-    async fn walk(&self) -> Result<End, Trouble> {
+    async fn walk(&self) -> Result<End, SyncError> {
         let window = self.window();
         let mut gathered = self.read(&window, Gathered::default()).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
@@ -149,10 +150,10 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// Reads all pages of a window, writing what does not have to wait for the end.
-    async fn read(&self, window: &Window, mut gathered: Gathered) -> Result<Gathered, Trouble> {
+    async fn read(&self, window: &Window, mut gathered: Gathered) -> Result<Gathered, SyncError> {
         let has_rows = self.account.complete_through.is_some() || self.account.generation > 1;
         gathered.provider_ids = has_rows.then(ProviderIds::default);
-        let mut pages = self.story.session.transactions(&self.account.account.id, window);
+        let mut pages = self.sync.session.transactions(&self.account.account.id, window);
         let mut looped = None;
         loop {
             match pages.next().await {
@@ -172,7 +173,7 @@ impl<S: Store> Walk<'_, S> {
             }
         }
         gathered.partial = !pages.is_whole();
-        self.story.tally.add(|counts| counts.fetched += gathered.rows_read);
+        self.sync.counters.add(|counts| counts.fetched += gathered.rows_read);
         match looped {
             Some(error) => {
                 self.keep_loop(&mut gathered).await?;
@@ -183,14 +184,14 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// Waits until what is held of this walk may be held.
-    async fn hold(&self, gathered: &Gathered) -> Result<(), Trouble> {
-        let held = self.story.session.hold_unwritten(gathered.size).await;
+    async fn hold(&self, gathered: &Gathered) -> Result<(), SyncError> {
+        let held = self.sync.session.hold_unwritten(gathered.size).await;
         held.map_err(|error| self.give_up(gathered, error.into()))
     }
 
-    fn give_up(&self, gathered: &Gathered, trouble: Trouble) -> Trouble {
-        self.story.tally.add(|counts| counts.fetched += gathered.rows_read);
-        trouble
+    fn give_up(&self, gathered: &Gathered, error: SyncError) -> SyncError {
+        self.sync.counters.add(|counts| counts.fetched += gathered.rows_read);
+        error
     }
 
     fn refresh(&self) -> Option<Timestamp> {
@@ -198,7 +199,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     fn is_deep(&self) -> bool {
-        self.is_older(self.account.deep_walked_at, self.story.ctx.options.deep_rewalk)
+        self.is_older(self.account.deep_walked_at, self.sync.ctx.options.deep_rewalk)
     }
 
     /// All of the account is to be read: after a re-consent rows are paired with all there were.
@@ -209,7 +210,7 @@ impl<S: Store> Walk<'_, S> {
     fn is_older(&self, at: Option<Timestamp>, than: jiff::SignedDuration) -> bool {
         // A time ahead of now comes from a clock that was wrong; it does not hold a walk up.
         at.is_none_or(|at| {
-            let age = self.story.now().duration_since(at);
+            let age = self.sync.now().duration_since(at);
             age >= than || age.is_negative()
         })
     }
@@ -219,11 +220,11 @@ impl<S: Store> Walk<'_, S> {
     }
 
     fn plan(&self, watermark: Option<Date>) -> Window {
-        let options = &self.story.ctx.options;
+        let options = &self.sync.ctx.options;
         let account = self.account;
         let deep = self.is_deep().then(|| self.behind().or(account.complete_through)).flatten();
         Window::plan(&WindowInput {
-            today: self.story.ctx.clock.today(),
+            today: self.sync.ctx.clock.today(),
             watermark,
             oldest_pending: account.oldest_pending,
             // Under an unhealthy consent nothing is judged: reading it again and again would show nothing new.
@@ -246,7 +247,7 @@ impl<S: Store> Walk<'_, S> {
 
     /// Writes what was read so far. After a re-consent old and new rows are paired in one commit, so that none shows
     /// twice: only the records for quarantine are written before.
-    async fn flush_chunk(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
+    async fn flush_chunk(&self, gathered: &mut Gathered) -> Result<(), SyncError> {
         if !self.account.repairing {
             return self.flush(gathered).await;
         }
@@ -255,14 +256,14 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// Writes what was read so far; nothing is removed.
-    async fn flush(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
+    async fn flush(&self, gathered: &mut Gathered) -> Result<(), SyncError> {
         let (commit, _) = self.upserts(gathered).await?;
         self.commit(commit).await
     }
 
     /// Writes what an endless list did show. After a re-consent it takes the place of its counterparts, so that
     /// none shows twice.
-    async fn keep_loop(&self, gathered: &mut Gathered) -> Result<(), Trouble> {
+    async fn keep_loop(&self, gathered: &mut Gathered) -> Result<(), SyncError> {
         let (mut commit, stored) = self.upserts(gathered).await?;
         if self.account.repairing {
             let oldest = gathered.dates.map(|(oldest, _)| oldest);
@@ -274,7 +275,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// What to write of the rows read so far, and what was stored of them.
-    async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), Trouble> {
+    async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), SyncError> {
         gathered.size = 0;
         let rows = mem::take(&mut gathered.rows);
         let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
@@ -283,7 +284,7 @@ impl<S: Store> Walk<'_, S> {
         let ordinary = self
             .account
             .complete_through
-            .map(|date| crate::domain::window::shift(date, -self.story.ctx.options.overlap_days));
+            .map(|date| crate::domain::window::shift(date, -self.sync.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
         let unreadable = mem::take(&mut gathered.unreadable);
         Ok((RowCommit { changes, unreadable, readable: ids, ..self.nothing() }, stored))
@@ -299,28 +300,28 @@ impl<S: Store> Walk<'_, S> {
             readable: Vec::new(),
             covered: None,
             seal: None,
-            now: self.story.now(),
+            now: self.sync.now(),
         }
     }
 
-    async fn stored(&self, query: RowQuery) -> Result<Vec<StoredRow>, Trouble> {
-        Ok(self.story.ctx.store.rows(self.account.key, query).await?)
+    async fn stored(&self, query: RowQuery) -> Result<Vec<StoredRow>, SyncError> {
+        Ok(self.sync.ctx.store.rows(self.account.key, query).await?)
     }
 
-    async fn commit(&self, commit: RowCommit) -> Result<(), Trouble> {
+    async fn commit(&self, commit: RowCommit) -> Result<(), SyncError> {
         let is_end = commit.seal.is_some() || commit.covered.is_some();
         if commit.changes.is_empty() && commit.unreadable.is_empty() && !is_end {
             return Ok(());
         }
         let changed = commit.changes.counts();
         let first = commit.unreadable.first().map(|record| record.reason.clone());
-        let quarantined = self.story.ctx.store.commit(&self.story.claim.lease, commit).await?;
-        self.story.tally.add(|counts| {
+        let quarantined = self.sync.ctx.store.commit(&self.sync.claim.lease, commit).await?;
+        self.sync.counters.add(|counts| {
             *counts += changed;
             counts.quarantined += quarantined;
         });
         if let Some(reason) = first.filter(|_| quarantined > 0) {
-            self.story.quarantined(reason, quarantined);
+            self.sync.quarantined(reason, quarantined);
         }
         Ok(())
     }
@@ -343,9 +344,9 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// The live rows of the window.
-    async fn live_rows(&self, window: &Window) -> Result<Vec<LiveRow>, Trouble> {
+    async fn live_rows(&self, window: &Window) -> Result<Vec<LiveRow>, SyncError> {
         let query = LiveQuery { account: self.account.key, window: *window };
-        Ok(self.story.ctx.store.live_rows(query).await?)
+        Ok(self.sync.ctx.store.live_rows(query).await?)
     }
 
     /// Whether it is a booked row from before a re-consent whose counterpart is looked for.
@@ -368,7 +369,7 @@ impl<S: Store> Walk<'_, S> {
         judged: Judged,
         missing: &[StoredRow],
         rematched: usize,
-    ) -> Result<End, Trouble> {
+    ) -> Result<End, SyncError> {
         let account = self.account;
         let (unmatched_from, unmatched) = self.unmatched(gathered, &judged, missing, rematched);
         let bounded = self.bounded(window, gathered);
@@ -383,7 +384,7 @@ impl<S: Store> Walk<'_, S> {
         commit.seal = Some(Seal {
             watermark,
             refresh: self.refresh(),
-            at: self.story.now(),
+            at: self.sync.now(),
             deep: through.filter(|_| is_deep),
             suspect: judged.suspect,
             absent_from: judged.look_from(),
@@ -437,7 +438,7 @@ impl<S: Store> Walk<'_, S> {
 
     /// Through which date the history is complete: as of the refresh, else as of the newest booking.
     fn watermark(&self, gathered: &Gathered) -> Option<Date> {
-        let today = self.story.ctx.clock.today();
+        let today = self.sync.ctx.clock.today();
         let newest = || gathered.dates.map(|(_, newest)| newest);
         self.refresh().map(day_of).or_else(newest).map(|date| date.min(today))
     }

@@ -17,7 +17,7 @@ use tink_sync::store::{
     ChangeSet, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run, Seal, Selection,
     Store, StoreError,
 };
-use tink_sync::sync::connection::{Context, Options};
+use tink_sync::sync::context::{Context, Options};
 use tink_sync::sync::pass::{Pass, PassEnd, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};

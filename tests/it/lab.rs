@@ -18,7 +18,7 @@ use tink_sync::domain::event::{Event, Finished};
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
 use tink_sync::store::sqlite::SqliteStore;
 use tink_sync::store::{NewRun, RunEnd, Selection, Store as _};
-use tink_sync::sync::connection::{Context, Options};
+use tink_sync::sync::context::{Context, Options};
 use tink_sync::sync::pass::{Pass, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};

@@ -10,9 +10,9 @@ use super::{Found, Walk};
 use crate::domain::account::Account;
 use crate::domain::window::Window;
 use crate::store::{Removal, RowCommit, RowQuery, Store, StoredRow};
-use crate::sync::connection::Trouble;
 use crate::sync::judgement::{self, Judged};
 use crate::sync::reconcile;
+use crate::sync::result::SyncError;
 
 /// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
 const WITHOUT_LIMIT: i64 = 3650;
@@ -24,7 +24,7 @@ impl<S: Store> Walk<'_, S> {
         missing: &mut Vec<StoredRow>,
         commit: &mut RowCommit,
         found: &mut Found,
-    ) -> Result<Judged, Trouble> {
+    ) -> Result<Judged, SyncError> {
         if missing.is_empty() {
             return Ok(Judged::nothing_missing());
         }
@@ -41,7 +41,7 @@ impl<S: Store> Walk<'_, S> {
             }
         }
         let refresh = self.refresh();
-        let mut ledgers = self.story.ctx.store.ledgers(vec![self.account.key]).await?;
+        let mut ledgers = self.sync.ctx.store.ledgers(vec![self.account.key]).await?;
         for ledger in &mut ledgers {
             judgement::count(ledger, &commit.changes, &found.stored);
         }
@@ -76,14 +76,14 @@ impl<S: Store> Walk<'_, S> {
         missing: &mut Vec<StoredRow>,
         commit: &mut RowCommit,
         found: &mut Found,
-    ) -> Result<bool, Trouble> {
-        let options = &self.story.ctx.options;
+    ) -> Result<bool, SyncError> {
+        let options = &self.sync.ctx.options;
         let ahead = options.lookahead_days.max(WITHOUT_LIMIT);
-        let window = Window::all(self.story.ctx.clock.today(), options.history_days, ahead);
+        let window = Window::all(self.sync.ctx.clock.today(), options.history_days, ahead);
         let mut again = self.read(&window, Gathered::default()).await?;
         // Counted once, whichever walk read it.
         let twice = again.ids.keys().filter(|id| found.gathered.ids.contains_key(*id)).count() as u64;
-        self.story.tally.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
+        self.sync.counters.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
         let (more, stored) = self.upserts(&mut again).await?;
         found.stored.extend(stored);
         commit.changes.supersede(more.changes, |id| again.ids.contains_key(id));
@@ -129,7 +129,7 @@ impl<S: Store> Walk<'_, S> {
         commit: &RowCommit,
         again: &Gathered,
         window: &Window,
-    ) -> Result<Vec<StoredRow>, Trouble> {
+    ) -> Result<Vec<StoredRow>, SyncError> {
         let replaced: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
         let live = self.live_rows(window).await?;
         let mut gone = reconcile::not_returned(&live, &again.ids);
@@ -145,8 +145,8 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// Whether the account did not move while it was walked: the list is read once more.
-    async fn stands_still(&self) -> Result<bool, Trouble> {
-        let again: Vec<Account> = self.story.session.accounts().await?;
+    async fn stands_still(&self) -> Result<bool, SyncError> {
+        let again: Vec<Account> = self.sync.session.accounts().await?;
         let ours = again.into_iter().find(|account| account.id == self.account.account.id);
         Ok(ours.is_some_and(|account| account.last_refreshed == self.refresh()))
     }

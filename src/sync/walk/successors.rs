@@ -8,9 +8,9 @@ use super::gathered::Gathered;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::{Removal, RowCommit, RowQuery, Store, StoredRow};
-use crate::sync::connection::Trouble;
 use crate::sync::pairing::{self, ProviderIds, Sides};
 use crate::sync::reconcile;
+use crate::sync::result::SyncError;
 use crate::sync::words::CommonWords;
 
 /// So many rows show which words of an account say nothing.
@@ -25,7 +25,7 @@ impl<S: Store> Walk<'_, S> {
         commit: &RowCommit,
         gathered: &Gathered,
         stored: &[StoredRow],
-    ) -> Result<Vec<(i64, Removal)>, Trouble> {
+    ) -> Result<Vec<(i64, Removal)>, SyncError> {
         let reach = gathered.dates.map(|(oldest, _)| oldest);
         let in_reach = |row: &&StoredRow| {
             let date = row.transaction.booked_date;
@@ -73,7 +73,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// The words that say nothing in this account; looked for only where a reservation may have been booked.
-    async fn common_words(&self, old: &[StoredRow], new: &[&Transaction]) -> Result<CommonWords, Trouble> {
+    async fn common_words(&self, old: &[StoredRow], new: &[&Transaction]) -> Result<CommonWords, SyncError> {
         let amounts: HashSet<&str> = new.iter().map(|row| row.money.amount.as_str()).collect();
         let may_be_booked = |row: &StoredRow| {
             row.transaction.status == Status::Pending

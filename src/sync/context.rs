@@ -1,0 +1,160 @@
+//! What the steps of one connection share: the settings, the way to Tink and the store, the counters, the time that
+//! is left. Decides nothing.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::rotation::Renewals;
+use crate::clock::Clock;
+use crate::domain::event::Event;
+use crate::domain::outcome::Counts;
+use crate::store::Claim;
+use crate::tink::{Client, Session};
+
+/// When to ask, and how to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshen {
+    /// Data of this age is old.
+    pub age: SignedDuration,
+    /// The first pause between two looks.
+    pub pause: Duration,
+    /// The longest.
+    pub longest_pause: Duration,
+}
+
+/// The settings of the sync that every connection shares.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A connection whose last success began less than this ago is not due.
+    pub min_interval: Duration,
+    /// How far back a first walk goes; none is everything.
+    pub history_days: Option<i64>,
+    /// Days read again below the watermark.
+    pub overlap_days: i64,
+    /// Days read beyond today.
+    pub lookahead_days: i64,
+    /// An unmoved account's window is walked again after this.
+    pub rewalk: SignedDuration,
+    /// The last 90 days of an account are walked again after this.
+    pub deep_rewalk: SignedDuration,
+    /// Tink's data of a healthy consent that are older than this are told of.
+    pub stale_after: SignedDuration,
+    /// Time for one connection, waiting for Tink's `Retry-After` not counted.
+    pub connection_timeout: Duration,
+    /// Time for the pass.
+    pub deadline: Duration,
+    /// How long to wait for Tink as a whole to come back.
+    pub outage_patience: Duration,
+    /// Connections worked on at once.
+    pub slots: usize,
+    /// Base of the waits between probes.
+    pub probe_base: Duration,
+    /// How long to wait for the bank of a new link that is still at work.
+    pub bank_wait: Duration,
+    /// Attempts a user may have in 24 hours.
+    pub quota: u32,
+    /// Days before a consent's end at which to warn.
+    pub consent_warn: Vec<i64>,
+    /// Whether and when Tink is asked to fetch from the bank.
+    pub freshen: Option<Freshen>,
+}
+
+/// What the connections of one pass share.
+pub struct Context<S> {
+    /// Where everything is stored.
+    pub store: S,
+    /// The way to Tink.
+    pub client: Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The settings.
+    pub options: Options,
+    /// Who is told what happens.
+    pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
+    /// Renewals of tokens of older links.
+    pub renewals: Renewals,
+}
+
+impl<S> fmt::Debug for Context<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+/// Counts that survive when an attempt is cut short.
+#[derive(Debug, Default)]
+pub struct Counters(Mutex<Counts>);
+
+impl Counters {
+    /// Changes the counts.
+    pub fn add(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The counts so far.
+    pub fn counts(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end of a connection's time; waiting because Tink asked another connection to does not count.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    began: Instant,
+    paused_before: Duration,
+}
+
+impl Deadline {
+    /// A time that begins now.
+    pub fn begin(client: &Client) -> Self {
+        Self { began: Instant::now(), paused_before: client.paused_total() }
+    }
+
+    /// When a time of this length is used up, as it stands now. Pauses that the session made itself count.
+    pub fn end(&self, client: &Client, session: &Session, time: Duration) -> Instant {
+        let paused = client.paused_total().saturating_sub(self.paused_before);
+        self.began + time + paused.saturating_sub(session.own_pauses())
+    }
+
+    /// What is left of it.
+    pub fn left(&self, client: &Client, session: &Session, time: Duration) -> Duration {
+        self.end(client, session, time).saturating_duration_since(Instant::now())
+    }
+}
+
+/// One connection being worked on.
+pub struct ConnectionSync<'a, S> {
+    /// What all connections share.
+    pub ctx: &'a Context<S>,
+    /// The connection and its lease.
+    pub claim: &'a Claim,
+    /// Its calls to Tink.
+    pub session: &'a Session,
+    /// Its counts.
+    pub counters: &'a Counters,
+    /// When its time is used up.
+    pub deadline: Deadline,
+}
+
+impl<S> fmt::Debug for ConnectionSync<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionSync").finish_non_exhaustive()
+    }
+}
+
+impl<S> ConnectionSync<'_, S> {
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        self.ctx.clock.now()
+    }
+
+    /// Tells of records new in the quarantine.
+    pub fn quarantined(&self, reason: String, records: u64) {
+        let connection_id = self.claim.lease.connection_id.clone();
+        (self.ctx.tell)(&Event::Quarantined { connection_id, reason, records });
+    }
+}

@@ -1,0 +1,133 @@
+//! How the sync of one connection went: the error of a step, and the result of the attempt. Reads and writes nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::policy::{self, Hint, Verdict};
+use crate::domain::outcome::{Outcome, Reason};
+use crate::store::{Judgement, StoreError};
+use crate::tink;
+
+/// Why a sync could not go on.
+#[derive(Debug)]
+pub enum SyncError {
+    /// A call to Tink failed for good.
+    Tink(tink::Error),
+    /// The store failed, or the lease was lost.
+    Store(StoreError),
+}
+
+impl From<tink::Error> for SyncError {
+    fn from(error: tink::Error) -> Self {
+        Self::Tink(error)
+    }
+}
+
+impl From<StoreError> for SyncError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl SyncError {
+    /// What an attempt comes to that meets this; an error is what no connection can be blamed for.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the lease was lost, or the store as a whole is in trouble.
+    pub fn into_result(self) -> Result<AttemptResult, StoreError> {
+        match self {
+            Self::Tink(error) => Ok(AttemptResult::of(&error)),
+            // The database works but not with this one's data. Should it be broken after all, the record of
+            // this result cannot be written either, and that ends the run.
+            Self::Store(error @ StoreError::Sql { .. }) => {
+                let text = format!(
+                    "the store failed for this connection alone, nothing of that step was kept: {error}"
+                );
+                let result = AttemptResult::because(Outcome::Failed, Reason::Store, text);
+                Ok(AttemptResult { hint: Hint::Nothing, ..result })
+            }
+            Self::Store(error) => Err(error),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptResult {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// A sentence for people.
+    pub error: Option<String>,
+    /// Tink's id of the failed request.
+    pub request_id: Option<String>,
+    /// How long Tink asked to wait.
+    pub retry_after: Option<Duration>,
+    /// Worth a second round in this pass.
+    pub transient: bool,
+    /// What it says about Tink as a whole.
+    pub hint: Hint,
+    /// What was judged of the accounts' balances.
+    pub judged: Vec<Judgement>,
+    /// Accounts that used up their share of the time, and those that no longer do.
+    pub hung: Vec<(i64, bool)>,
+    /// It went well, and there is nothing yet: no success.
+    pub without_data: bool,
+    /// Accounts of which Tink has nothing new; `None` if they were not looked at.
+    pub stale: Option<Standstill>,
+}
+
+impl AttemptResult {
+    /// A result without an error.
+    pub fn new(outcome: Outcome, reason: Option<Reason>) -> Self {
+        let hint = Hint::Answers;
+        Self {
+            outcome,
+            reason,
+            error: None,
+            request_id: None,
+            retry_after: None,
+            transient: false,
+            hint,
+            judged: Vec::new(),
+            hung: Vec::new(),
+            without_data: false,
+            stale: None,
+        }
+    }
+
+    /// A result with a sentence.
+    pub fn because(outcome: Outcome, reason: Reason, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::new(outcome, Some(reason)) }
+    }
+
+    fn of(error: &tink::Error) -> Self {
+        let Verdict { outcome, reason, transient, .. } = policy::verdict(error.kind);
+        Self {
+            outcome,
+            reason: Some(reason),
+            error: Some(error.to_string()),
+            request_id: error.request_id.clone(),
+            retry_after: error.retry_after,
+            transient,
+            hint: policy::hint(error),
+            judged: Vec::new(),
+            hung: Vec::new(),
+            without_data: false,
+            stale: None,
+        }
+    }
+}
+
+/// Which accounts of a connection stand still.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standstill {
+    /// Their keys.
+    pub accounts: Vec<i64>,
+    /// Of how many of them that is news.
+    pub new: u64,
+    /// When Tink last had the oldest of them from the bank.
+    pub since: Option<Timestamp>,
+}
