@@ -2,7 +2,7 @@
 //! moves the watermark, in the same commit as the last rows; only one of an account with a healthy consent
 //! removes rows that have no successor (design section 8).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use jiff::Timestamp;
@@ -114,7 +114,8 @@ impl<S: Store> Walk<'_, S> {
                 _ if gathered.is_conclusive() => Judged::nothing_missing(),
                 _ => self.unjudged(),
             };
-            return self.seal(&window, &gathered, commit, judged, &[], 0).await;
+            let missing = self.replace_older(&missing, &mut commit, &gathered, &stored).await?;
+            return self.seal(&window, &gathered, commit, judged, &missing, 0).await;
         }
         let keys = missing.iter().map(|row| row.key).collect();
         let mut missing = self.stored(RowQuery::Keys(keys)).await?;
@@ -147,6 +148,27 @@ impl<S: Store> Walk<'_, S> {
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
         let (judged, gathered) = (Judged { reissued, ..judged.again_from(found.beyond) }, found.gathered);
         self.seal(&window, &gathered, commit, judged, &missing, rematched).await
+    }
+
+    /// A record whose id cannot be read may be any row of this generation, but none from before a re-consent, whose
+    /// ids were others: those go on under their counterparts, so that none shows twice. Returns those without one.
+    async fn replace_older(
+        &self,
+        missing: &[&LiveRow],
+        commit: &mut RowCommit,
+        gathered: &Gathered,
+        stored: &[StoredRow],
+    ) -> Result<Vec<StoredRow>, SyncError> {
+        if missing.is_empty() || gathered.ids.is_empty() || self.account.generation == 1 {
+            return Ok(Vec::new());
+        }
+        let mut older = self.stored(RowQuery::Keys(missing.iter().map(|row| row.key).collect())).await?;
+        older.retain(|row| row.generation < self.account.generation);
+        let pairs = self.pair(&older, commit, gathered, stored).await?;
+        let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
+        older.retain(|row| !paired.contains(&row.key));
+        commit.changes.remove.extend(pairs);
+        Ok(older)
     }
 
     /// Reads all pages of a window, writing what does not have to wait for the end.

@@ -35,7 +35,7 @@ pub struct Lab {
     pub clock: Arc<ManualClock>,
     /// Changed before a pass, for that pass.
     pub options: Options,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     store: SqliteStore,
     reader: Connection,
     client: Client,
@@ -83,7 +83,7 @@ impl Lab {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let options = options();
         let (users, is_news, runs) = (Vec::new(), Cell::new(true), Cell::new(0));
-        Self { sandbox, clock, options, _dir: dir, store, reader, client, runtime, users, is_news, runs }
+        Self { sandbox, clock, options, dir, store, reader, client, runtime, users, is_news, runs }
     }
 
     /// A lab of these users, who have nothing yet.
@@ -146,13 +146,22 @@ impl Lab {
         self.pass_of(&[])
     }
 
-    /// A pass over these users, or over everybody.
+    /// A pass over these users, or over everybody, due or not.
     pub fn pass_of(&self, users: &[&str]) -> Told {
+        self.run_of(users, true)
+    }
+
+    /// A pass as the timer makes it, over those who are due.
+    pub fn ordinary_pass(&self) -> Told {
+        self.run_of(&[], false)
+    }
+
+    fn run_of(&self, users: &[&str], force: bool) -> Told {
         self.runs.set(self.runs.get() + 1);
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
         let tell = move |event: &Event| heard.lock().unwrap().push(event.clone());
-        self.runtime.block_on(self.run(users, Arc::new(tell)));
+        self.runtime.block_on(self.run(users, force, Arc::new(tell)));
         let events = std::mem::take(&mut *events.lock().unwrap());
         let ended = events.iter().filter_map(|event| match event {
             Event::Finished(finished) => Some((finished.connection_id.to_string(), finished.clone())),
@@ -161,7 +170,7 @@ impl Lab {
         Told { ended: ended.collect(), events }
     }
 
-    async fn run(&self, users: &[&str], tell: Arc<dyn Fn(&Event) + Send + Sync>) {
+    async fn run(&self, users: &[&str], force: bool, tell: Arc<dyn Fn(&Event) + Send + Sync>) {
         let (store, now) = (&self.store, self.clock.now());
         let new = NewRun {
             run_id: format!("run-{}", self.runs.get()).as_str().into(),
@@ -183,7 +192,7 @@ impl Lab {
             run: run.clone(),
             trigger: "timer",
             selection: Selection { connections, users: Vec::new() },
-            force: true,
+            force,
             dry_run: false,
             started_at: now,
             tell_skipped: false,
@@ -199,6 +208,20 @@ impl Lab {
         Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap();
         let end = RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at: now };
         store.finish_run(&run, end).await.unwrap();
+    }
+
+    /// A copy of the store as it is now.
+    pub fn backup(&self) -> std::path::PathBuf {
+        let path = self.dir.path().join(format!("backup-{}.db", self.runs.get()));
+        self.reader.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+        path
+    }
+
+    /// Goes on with such a copy.
+    pub fn restore(&mut self, backup: &Path) {
+        self.store = SqliteStore::open(backup, Duration::ZERO, self.clock.now()).unwrap();
+        self.reader = Connection::open_with_flags(backup, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        self.is_news.set(true);
     }
 
     /// The store, for looking only.

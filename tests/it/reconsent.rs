@@ -331,3 +331,19 @@ fn rows_that_tink_imports_days_after_it_are_paired_too() {
     assert_eq!(sam.fate("x1"), Fate::replaced("y1", "reconsent:provider_id"));
     sam.0.assert_exact(0);
 }
+
+#[test]
+fn a_record_without_an_id_doubles_nothing_of_the_others() {
+    let nameless =
+        |account: &str| row("", account, 0, "-1", "ODD").but(|element| element["id"] = Value::Null);
+    let sam = Sam::with(one(1, "old", [three("x", "old"), vec![nameless("old")]].concat()));
+    for n in 2..4 {
+        let renewed = [three("y", "new"), vec![nameless("new")]].concat();
+        sam.pass(one(n, "new", renewed)).expect(0);
+        assert_eq!(sam.live(), ["y1", "y2", "y3"]);
+    }
+    assert_eq!(sam.fate("x1"), Fate::replaced("y1", "reconsent:provider_id"));
+    // A row of the same generation that is not shown may be the record without an id.
+    sam.pass(one(4, "new", [three("y", "new")[..2].to_vec(), vec![nameless("new")]].concat())).expect(0);
+    assert_eq!(sam.live(), ["y1", "y2", "y3"]);
+}

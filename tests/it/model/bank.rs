@@ -111,13 +111,15 @@ pub struct Bank {
     consents: Vec<Consent>,
     made: u32,
     epoch: Date,
+    /// When consents end; `None` is long after.
+    pub expires: Option<Timestamp>,
 }
 
 impl Bank {
     /// A bank of these accounts, whose rows are dated in days from `epoch`.
     pub fn new(epoch: Date, accounts: &[(Number, Balance)]) -> Self {
         let consents = vec![Consent { id: "consent-0".to_owned(), ended: false, listed: true }];
-        let mut bank = Self { accounts: Vec::new(), consents, made: 0, epoch };
+        let mut bank = Self { accounts: Vec::new(), consents, made: 0, epoch, expires: None };
         for (name, (number, balance)) in accounts.iter().enumerate() {
             let (number, balance) = (*number, *balance);
             let face = bank.face(0, "CHECKING");
@@ -384,7 +386,8 @@ impl Bank {
         for (n, consent) in self.consents.iter().enumerate() {
             let ids: Vec<&str> = self.faces(n).map(|(_, face)| face.account_id.as_str()).collect();
             let mut element = script::consent(&consent.id, &ids);
-            element["sessionExpiryDate"] = 1_893_456_000_000_i64.into();
+            let expires = self.expires.map_or(1_893_456_000_000, Timestamp::as_millisecond);
+            element["sessionExpiryDate"] = expires.into();
             match weather {
                 _ if consent.ended => element["status"] = "SESSION_EXPIRED".into(),
                 Weather::Unwell => element["status"] = "TEMPORARY_ERROR".into(),

@@ -201,7 +201,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![9 => small_act(), 1 => renewal()]
 }
 
-fn small_act() -> impl Strategy<Value = Act> {
+pub fn small_act() -> impl Strategy<Value = Act> {
     let on = prop_oneof![
         8 => (-5i8..=0).prop_map(Some), 2 => (-75i8..-14).prop_map(Some), 1 => (1i8..=60).prop_map(Some), 1 => Just(None)
     ];

@@ -8,6 +8,7 @@ mod bank;
 mod history;
 mod play;
 pub mod reader;
+mod year;
 
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

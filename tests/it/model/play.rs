@@ -217,7 +217,7 @@ impl Player {
                 self.renewing = false;
                 self.was_cut = false;
             }
-            let left = self.left(&live);
+            let left = left(&self.bank, self.today, &live);
             if left.is_empty() {
                 self.changed.clear();
             }
@@ -238,32 +238,6 @@ impl Player {
         let suspects = reason == Some(Reason::MassVanish);
         let wrong = is_fine && !ended_well(outcome, reason) || is_last && suspects;
         wrong.then(|| format!("the pass ended {outcome:?} {reason:?}"))
-    }
-
-    /// Rows that the bank has and the store lacks, and rows that only the store has.
-    fn left(&self, live: &BTreeMap<String, Vec<Seen>>) -> Left {
-        let mut left = Left::default();
-        let mut live = live.clone();
-        for (account, id, mut rows) in self.bank.truth() {
-            let mut stored = live.remove(id).unwrap_or_default();
-            rows.retain(|row| !take(&mut stored, |other| other == row));
-            let is_old = |row: &Seen| row.day.is_some_and(|day| day < self.today - REACH);
-            rows.retain(|row| !(is_old(row) && take(&mut stored, |other| other.id == row.id)));
-            if account.reissued {
-                // Under an id of before.
-                rows.retain(|row| {
-                    !(is_old(row) && take(&mut stored, |other| other.content() == row.content()))
-                });
-            }
-            left.lost.extend(rows);
-            left.extra.extend(stored);
-        }
-        // A closed account keeps its booked rows, whatever they were.
-        for closed in self.bank.closed() {
-            left.pendings_of_closed += live.remove(closed).iter().flatten().filter(|row| !row.booked).count();
-        }
-        left.extra.extend(live.into_values().flatten());
-        left
     }
 
     /// What an ordinary pass over all that the bank has leaves right at once.
@@ -296,15 +270,39 @@ impl Player {
     }
 }
 
+/// Rows that the bank has and the store lacks, and rows that only the store has.
+pub fn left(bank: &Bank, today: i64, live: &BTreeMap<String, Vec<Seen>>) -> Left {
+    let mut left = Left::default();
+    let mut live = live.clone();
+    for (account, id, mut rows) in bank.truth() {
+        let mut stored = live.remove(id).unwrap_or_default();
+        rows.retain(|row| !take(&mut stored, |other| other == row));
+        let is_old = |row: &Seen| row.day.is_some_and(|day| day < today - REACH);
+        rows.retain(|row| !(is_old(row) && take(&mut stored, |other| other.id == row.id)));
+        if account.reissued {
+            // Under an id of before.
+            rows.retain(|row| !(is_old(row) && take(&mut stored, |other| other.content() == row.content())));
+        }
+        left.lost.extend(rows);
+        left.extra.extend(stored);
+    }
+    // A closed account keeps its booked rows, whatever they were.
+    for closed in bank.closed() {
+        left.pendings_of_closed += live.remove(closed).iter().flatten().filter(|row| !row.booked).count();
+    }
+    left.extra.extend(live.into_values().flatten());
+    left
+}
+
 #[derive(Debug, Default)]
-struct Left {
+pub struct Left {
     pendings_of_closed: usize,
-    lost: Vec<Seen>,
-    extra: Vec<Seen>,
+    pub lost: Vec<Seen>,
+    pub extra: Vec<Seen>,
 }
 
 impl Left {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.lost.is_empty() && self.extra.is_empty()
     }
 }
@@ -328,7 +326,7 @@ fn ended_well(outcome: Outcome, reason: Option<Reason>) -> bool {
 }
 
 /// The live rows of a user by account.
-fn live(lab: &Lab, epoch: Date, user: &str) -> BTreeMap<String, Vec<Seen>> {
+pub fn live(lab: &Lab, epoch: Date, user: &str) -> BTreeMap<String, Vec<Seen>> {
     let sql = "SELECT account_id, transaction_id, status, booked_date, amount, description_original
                FROM transactions_v1
                WHERE connection_id = ?1 AND removed_at IS NULL";
@@ -354,7 +352,7 @@ fn cents(amount: &str) -> i64 {
 }
 
 /// Whether the sums kept for the balance proof are those of the live rows.
-fn sums(lab: &Lab, user: &str) -> Option<String> {
+pub fn sums(lab: &Lab, user: &str) -> Option<String> {
     let kept = "SELECT s.account, s.total FROM ts_sums s JOIN ts_accounts a ON a.key = s.account
                 JOIN ts_connections c ON c.key = a.connection WHERE c.connection_id = ?1";
     let rows = "SELECT v.account_key, v.amount FROM transactions_v1 v
