@@ -1,11 +1,12 @@
 //! The report of a run on standard output: for people (quiet when all is well) or as JSON lines.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use super::{journal, notify, progress};
+use super::{journal, log, notify, progress};
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
@@ -62,15 +63,18 @@ impl<W: Write> Reporter<W> {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
         }
-        let _ = match self.format {
-            Format::Json => self.json(event),
+        let text = match self.format {
+            Format::Json => self.json(event).map(|line| format!("{line}\n")),
             Format::Human => self.human(event),
         };
+        if let Some(text) = text {
+            let _ = self.out.write_all(text.as_bytes());
+        }
         self.status(event);
     }
 
-    fn json(&mut self, event: &Event) -> io::Result<()> {
-        let line = match event {
+    fn json(&self, event: &Event) -> Option<Value> {
+        Some(match event {
             Event::Started { run_id, trigger, dry_run, at, connections, due } => json!({
                 "type": "run", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
                 "started_at": at.to_string(), "connections": connections, "due": due,
@@ -87,13 +91,11 @@ impl<W: Write> Reporter<W> {
                 merge(&mut line, own);
                 line
             }
-            _ => return Ok(()),
-        };
-        writeln!(self.out, "{line}")?;
-        self.out.flush()
+            _ => return None,
+        })
     }
 
-    fn human(&mut self, event: &Event) -> io::Result<()> {
+    fn human(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::Started { due, dry_run, .. } => {
                 self.rehearsal = *dry_run;
@@ -105,12 +107,13 @@ impl<W: Write> Reporter<W> {
             Event::Ended { exit_code, summary, dry_run, .. } => {
                 progress::clear();
                 if !self.silent {
-                    return self.close(*exit_code, summary, *dry_run);
+                    log::settle();
+                    return Some(self.close(*exit_code, summary, *dry_run));
                 }
             }
             _ => {}
         }
-        Ok(())
+        None
     }
 
     fn note(&mut self, finished: &Finished) {
@@ -130,9 +133,9 @@ impl<W: Write> Reporter<W> {
         }
     }
 
-    fn close(&mut self, exit_code: u8, summary: &Summary, dry_run: bool) -> io::Result<()> {
+    fn close(&self, exit_code: u8, summary: &Summary, dry_run: bool) -> String {
         let would = if dry_run { "dry run, nothing was changed: " } else { "" };
-        writeln!(self.out, "{would}{}", journal::totals(summary))?;
+        let mut text = format!("{would}{}\n", journal::totals(summary));
         if !self.attention.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -146,17 +149,16 @@ impl<W: Write> Reporter<W> {
                     finished.error.as_deref().unwrap_or(&changes(&finished.counts)),
                 ]);
             }
-            writeln!(self.out, "{table}")?;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{table}");
         }
         if self.unlisted > 0 {
-            writeln!(self.out, "and {} more: tink-sync status shows them all", self.unlisted)?;
+            let _ = writeln!(text, "and {} more: tink-sync status shows them all", self.unlisted);
         }
-        match Exit::from_code(exit_code) {
-            Some(exit) if exit != Exit::Success => {
-                writeln!(self.out, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run))
-            }
-            _ => Ok(()),
+        if let Some(exit) = Exit::from_code(exit_code).filter(|exit| *exit != Exit::Success) {
+            let _ = writeln!(text, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run));
         }
+        text
     }
 
     /// The line of `systemctl status`.

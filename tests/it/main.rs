@@ -75,6 +75,7 @@ mod store_refusals;
 #[cfg(debug_assertions)]
 mod storm;
 mod tls;
+mod unread;
 mod values;
 mod view;
 mod visitor;
