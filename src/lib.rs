@@ -65,5 +65,7 @@ pub mod link;
 pub mod observe;
 pub mod store;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod tink;
 pub mod vault;

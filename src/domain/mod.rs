@@ -1,6 +1,7 @@
 //! The words of open banking as types. No I/O, no clock, nothing of the other modules.
 
 pub mod account;
+pub mod advice;
 pub mod amount;
 pub mod anomaly;
 pub mod balance;

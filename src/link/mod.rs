@@ -8,7 +8,7 @@
 //!                                                              state · redirect ◄──┘
 //! ```
 
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod hostile;
 pub mod listener;
 pub mod page;

@@ -14,7 +14,7 @@ mod error;
 mod fake;
 mod gzip;
 mod head;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod hostile;
 mod http;
 pub mod kept;

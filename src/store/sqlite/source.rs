@@ -1,6 +1,7 @@
 //! Reads the source view of an application's SQLite database: on a connection of its own, read-only,
 //! closed after one query that has an end. Understands nothing else of the application.
 
+#[cfg(any(test, fuzzing))]
 pub mod hostile;
 mod row;
 
