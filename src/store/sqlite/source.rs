@@ -36,7 +36,7 @@ const OPTIONAL: [&str; 9] = [
     "access_expires_at",
     "token_version",
 ];
-/// Tokens may be longer than ids (tink-api.md 2.1).
+/// Tokens may be longer than ids (API.md 2.1).
 const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// How much is read of a view at most.
