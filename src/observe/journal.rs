@@ -1,4 +1,4 @@
-//! Events as log records with the fields and message ids of the contract. `MESSAGE` is a sentence a
+//! Events as log records with fixed fields and message ids (DESIGN.md 9). `MESSAGE` is a sentence a
 //! person can act on; no field holds a secret, an IBAN, a name, an amount or a body.
 
 use crate::domain::advice::Priority;

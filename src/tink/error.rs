@@ -84,7 +84,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind of an answer that is no success (tink-api.md 11.1).
+    /// The kind of an answer that is no success (API.md 7.1).
     pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
         match status {
             300..400 | 407 | 511 => Self::Intercepted,
@@ -116,27 +116,27 @@ fn mentions_scope(body: &[u8]) -> bool {
 pub enum Endpoint {
     /// No call yet: reading the options.
     Setup,
-    /// Client credentials for a client token (tink-api.md 2.1).
+    /// Client credentials for a client token (API.md 2.1).
     ClientToken,
-    /// A code for one user (tink-api.md 2.2).
+    /// A code for one user (API.md 2.2).
     AuthorizationGrant,
-    /// The code for a user token (tink-api.md 2.3).
+    /// The code for a user token (API.md 2.3).
     CodeExchange,
-    /// New tokens for a refresh token of an older link (tink-api.md 2.4).
+    /// New tokens for a refresh token of an older link (API.md 2.4).
     TokenRefresh,
-    /// Deletes a user (tink-api.md 2.9).
+    /// Deletes a user (API.md 2.6).
     UserDelete,
-    /// A new user (tink-api.md 2.9).
+    /// A new user (API.md 2.6).
     UserCreate,
-    /// A code for Tink Link (tink-api.md 2.7).
+    /// A code for Tink Link (API.md 2.5).
     Delegate,
-    /// The list of consents (tink-api.md 8.1).
+    /// The list of consents (API.md 5.1).
     ProviderConsents,
-    /// Asks Tink to fetch from the bank (tink-api.md 7).
+    /// Asks Tink to fetch from the bank (API.md 5.3).
     CredentialsRefresh,
-    /// The list of accounts (tink-api.md 3.1).
+    /// The list of accounts (API.md 3.1).
     Accounts,
-    /// The list of transactions (tink-api.md 4.1).
+    /// The list of transactions (API.md 4.1).
     Transactions,
 }
 
@@ -203,7 +203,7 @@ pub struct Error {
     pub endpoint: Endpoint,
     /// The status, if there was an answer.
     pub status: Option<u16>,
-    /// Tink's `X-Request-ID`; support asks for it (tink-api.md 1.3).
+    /// Tink's `X-Request-ID`; support asks for it (API.md 1.3).
     pub request_id: Option<String>,
     /// More about it: scrubbed, at most 300 characters, may be empty.
     pub detail: String,

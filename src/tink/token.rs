@@ -1,5 +1,5 @@
 //! Gets tokens: the client token, kept for the process, and user tokens, handed to their session
-//! (tink-api.md 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
+//! (API.md 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -266,7 +266,7 @@ impl Tokens {
         Err(answer.head.error(ErrorKind::ScopeMissing, &detail))
     }
 
-    /// New tokens for a refresh token (tink-api.md 2.4), which is presented once and never again: an answer
+    /// New tokens for a refresh token (API.md 2.4), which is presented once and never again: an answer
     /// that got lost may have used it up. That the client itself is accepted is made sure of before.
     pub(super) async fn renew(
         &self,

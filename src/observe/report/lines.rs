@@ -1,4 +1,4 @@
-//! The JSON lines of the report and the totals as the store keeps them: contract section 6, as types.
+//! The JSON lines of the report and the totals as the store keeps them: as types (DESIGN.md 9).
 
 use std::collections::BTreeMap;
 
