@@ -41,7 +41,7 @@ pub enum VaultError {
     Damaged,
     /// The system gave no random bytes.
     #[error("the system gives no random bytes: {0}")]
-    NoRandomness(String),
+    NoRandomness(#[source] getrandom::Error),
 }
 
 /// A key, ready to seal and open.
@@ -82,7 +82,7 @@ impl Vault {
     /// [`VaultError::NoRandomness`].
     pub fn seal(&self, connection: &str, what: What, token: &SecretString) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| VaultError::NoRandomness(error.to_string()))?;
+        getrandom::fill(&mut nonce).map_err(|error| VaultError::NoRandomness(error))?;
         let aad = bound_to(connection, what);
         let payload = Payload { msg: token.expose_secret().as_bytes(), aad: &aad };
         // Fails only for texts of gigabytes.

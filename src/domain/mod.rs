@@ -5,6 +5,7 @@ pub mod advice;
 pub mod amount;
 pub mod anomaly;
 pub mod balance;
+pub mod cause;
 pub mod connection;
 pub mod consent;
 pub mod event;

@@ -64,7 +64,7 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
             transient: false,
             hint: Hint::Nothing,
         },
-        ErrorKind::TokenSealed => failed(Reason::Store, false, Hint::Nothing),
+        ErrorKind::TokenSealed | ErrorKind::OwnTokens => failed(Reason::Store, false, Hint::Nothing),
         ErrorKind::BadRequest
         | ErrorKind::Unauthorized
         | ErrorKind::Forbidden

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::scrub::scrub;
+use crate::domain::cause::Cause;
 
 /// What kind of failure it was, after all repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub enum ErrorKind {
     TokenLost,
     /// A token that is kept sealed cannot be opened.
     TokenSealed,
+    /// The tokens of an older link cannot be read or kept here.
+    OwnTokens,
     /// The client could not be set up from its options.
     Config,
 }
@@ -80,6 +83,7 @@ impl ErrorKind {
             Self::GrantRefused => "Tink refused access to the user",
             Self::TokenLost => "the refresh token is lost: the user must connect the bank again",
             Self::TokenSealed => "the stored token cannot be opened",
+            Self::OwnTokens => "the stored tokens cannot be had",
             Self::Config => "the client for Tink could not be set up",
         }
     }
@@ -213,6 +217,8 @@ pub struct Error {
     pub unsent: bool,
     /// The answer has Tink's own form of error.
     pub by_tink: bool,
+    /// What it comes from, if anything that had words of its own.
+    pub cause: Option<Cause>,
 }
 
 impl Error {
@@ -228,6 +234,7 @@ impl Error {
             retry_after: None,
             unsent: false,
             by_tink: false,
+            cause: None,
         }
     }
 
@@ -277,7 +284,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
 
 #[cfg(test)]
 mod tests {

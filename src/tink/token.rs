@@ -75,14 +75,17 @@ impl std::fmt::Debug for Renewed {
 }
 
 /// Why there are no new tokens, by what it means for the one presented.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewError {
     /// It was not presented, or turned away unread (429): it is as good as before.
-    NotSent(Error),
+    #[error("the refresh token was not presented: {0}")]
+    NotSent(#[source] Error),
     /// It was refused.
-    Refused(Error),
+    #[error("the refresh token was refused: {0}")]
+    Refused(#[source] Error),
     /// It may have been used up.
-    Unknown(Error),
+    #[error("the refresh token may have been used up: {0}")]
+    Unknown(#[source] Error),
 }
 
 /// The app's credentials and its client token.

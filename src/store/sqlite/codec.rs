@@ -8,6 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, 
 use rusqlite::{Row, ToSql};
 
 use crate::domain::amount::{Amount, Money};
+use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::{Status, Transaction};
@@ -123,8 +124,27 @@ pub fn money(row: &Row<'_>, amount: &str, currency: &str) -> rusqlite::Result<Op
 /// The error for a value that is not what we write there, in a file that SQLite finds in order: it is its
 /// row's trouble, not the store's.
 pub fn corrupt(detail: String) -> rusqlite::Error {
-    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
-    rusqlite::Error::SqliteFailure(failure, Some(detail))
+    FromSqlError::other(NotOurs(detail)).into()
+}
+
+/// A value that is not what we write there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotOurs(String);
+
+/// The words of an error for people, and the error itself as the cause of another.
+pub fn said(error: &rusqlite::Error) -> (String, Option<Cause>) {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => {
+            let cause = rusqlite::Error::SqliteFailure(*code, text.clone());
+            (error.to_string(), Some(Cause::of(cause)))
+        }
+        rusqlite::Error::FromSqlConversionFailure(_, _, value) => match value.downcast_ref::<NotOurs>() {
+            Some(not_ours) => (not_ours.to_string(), Some(Cause::of(not_ours.clone()))),
+            None => (error.to_string(), None),
+        },
+        _ => (error.to_string(), None),
+    }
 }
 
 /// The error for a file that somebody else holds.
