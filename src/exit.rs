@@ -191,6 +191,7 @@ impl From<&StoreError> for Exit {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Busy { .. } => Self::DatabaseBusy,
+            StoreError::Internal { .. } => Self::Internal,
             StoreError::Unusable { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
@@ -207,15 +208,15 @@ impl From<&tink::Error> for Exit {
     fn from(error: &tink::Error) -> Self {
         use ErrorKind::{
             BadRequest, Client4xx, ClientRefused, Config, Forbidden, GrantRefused, Intercepted, Malformed,
-            Network, NotFound, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost, TokenSealed,
-            TooLarge, Unauthorized, UserUnknown,
+            Network, NotFound, OwnTokens, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost,
+            TokenSealed, TooLarge, Unauthorized, UserUnknown,
         };
         match error.kind {
             ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
             Network | Timeout | Server | Malformed | TooLarge | Intercepted => Self::TinkUnavailable,
             Config => Self::Configuration,
-            BadRequest | Client4xx | Forbidden | NotFound | PageLoop | RateLimited | TokenLost
-            | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,
+            BadRequest | Client4xx | Forbidden | NotFound | OwnTokens | PageLoop | RateLimited
+            | TokenLost | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,
         }
     }
 }

@@ -26,7 +26,8 @@
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
 //! `identity` settles who the process is; `vault` seals tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours.
-//! `tests/it/architecture.rs` reads the sources and fails on anything else.
+//! `tests/it/architecture.rs` reads the sources and fails on anything else. Words, decisions and the rules for rows
+//! stand in `src/DESIGN.md`, what is relied on of Tink's API in `src/tink/API.md`; comments cite their sections.
 //!
 //! # Invariants
 //!
@@ -52,6 +53,11 @@
 //! 14. No row of one Tink user is ever visible under another `user_id`, whatever the application's view does
 //!     over time.
 
+/// How the program works inside, and why.
+#[cfg(doc)]
+#[doc = include_str!("DESIGN.md")]
+pub mod design {}
+
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -65,5 +71,7 @@ pub mod link;
 pub mod observe;
 pub mod store;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod tink;
 pub mod vault;

@@ -1,10 +1,9 @@
 //! Seals the tokens of older links for the store, and opens them again: XChaCha20-Poly1305, bound to the
 //! connection and to what is sealed, with the id of the key in front. Keeps no token and knows no file.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use data_encoding::{BASE64, HEXLOWER};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
@@ -42,7 +41,7 @@ pub enum VaultError {
     Damaged,
     /// The system gave no random bytes.
     #[error("the system gives no random bytes: {0}")]
-    NoRandomness(String),
+    NoRandomness(#[source] getrandom::Error),
 }
 
 /// A key, ready to seal and open.
@@ -64,7 +63,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::BadKey`].
     pub fn new(key: &SecretString) -> Result<Self, VaultError> {
-        let bytes = STANDARD.decode(key.expose_secret().trim()).map_err(|_| VaultError::BadKey)?;
+        let bytes = BASE64.decode(key.expose_secret().trim().as_bytes()).map_err(|_| VaultError::BadKey)?;
         let bytes: [u8; KEY] = bytes.try_into().map_err(|_| VaultError::BadKey)?;
         let digest = Sha256::new().chain_update(b"tink-sync key id").chain_update(bytes).finalize();
         let mut id = [0; KEY_ID];
@@ -74,7 +73,7 @@ impl Vault {
 
     /// The key's id, which says nothing about the key.
     pub fn key_id(&self) -> String {
-        hex(&self.id)
+        HEXLOWER.encode(&self.id)
     }
 
     /// Seals a token of this connection.
@@ -83,7 +82,7 @@ impl Vault {
     /// [`VaultError::NoRandomness`].
     pub fn seal(&self, connection: &str, what: What, token: &SecretString) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| VaultError::NoRandomness(error.to_string()))?;
+        getrandom::fill(&mut nonce).map_err(|error| VaultError::NoRandomness(error))?;
         let aad = bound_to(connection, what);
         let payload = Payload { msg: token.expose_secret().as_bytes(), aad: &aad };
         // Fails only for texts of gigabytes.
@@ -98,7 +97,7 @@ impl Vault {
     pub fn open(&self, connection: &str, what: What, sealed: &[u8]) -> Result<SecretString, VaultError> {
         let (id, rest) = sealed.split_at_checked(KEY_ID).ok_or(VaultError::Damaged)?;
         if id != self.id {
-            return Err(VaultError::OtherKey { found: hex(id), mine: self.key_id() });
+            return Err(VaultError::OtherKey { found: HEXLOWER.encode(id), mine: self.key_id() });
         }
         let (nonce, text) = rest.split_at_checked(NONCE).ok_or(VaultError::Damaged)?;
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Damaged)?;
@@ -117,16 +116,12 @@ fn bound_to(connection: &str, what: What) -> Vec<u8> {
     format!("tink-sync 1 {what} {connection}").into_bytes()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn vault(byte: u8) -> Vault {
-        Vault::new(&STANDARD.encode([byte; KEY]).into()).unwrap()
+        Vault::new(&BASE64.encode(&[byte; KEY]).into()).unwrap()
     }
 
     #[test]
@@ -159,11 +154,11 @@ mod tests {
 
     #[test]
     fn a_key_is_32_bytes_in_base64() {
-        for text in ["", "abc", "not base64!", &STANDARD.encode([1; 31]), &STANDARD.encode([1; 33])] {
+        for text in ["", "abc", "not base64!", &BASE64.encode(&[1; 31]), &BASE64.encode(&[1; 33])] {
             assert_eq!(Vault::new(&text.into()).unwrap_err(), VaultError::BadKey, "{text}");
         }
-        let spaced = format!(" {}\n", STANDARD.encode([1; 32]));
+        let spaced = format!(" {}\n", BASE64.encode(&[1; 32]));
         assert_eq!(Vault::new(&spaced.into()).unwrap().key_id(), vault(1).key_id());
-        assert!(!format!("{:?}", vault(1)).contains(&STANDARD.encode([1; 32])));
+        assert!(!format!("{:?}", vault(1)).contains(&BASE64.encode(&[1; 32])));
     }
 }

@@ -21,7 +21,7 @@ use crate::store::sqlite::own::{self, AuditRow, OwnTables};
 use crate::tink::{Client, Endpoint, ErrorKind, NewUser};
 use choice::{Asked, Chosen};
 
-/// Languages of Tink Link (tink-api.md 9).
+/// Languages of Tink Link (API.md 6).
 const LOCALES: [&str; 17] = [
     "cs_CZ", "da_DK", "de_DE", "en_GB", "en_US", "es_ES", "et_EE", "fi_FI", "fr_FR", "it_IT", "lt_LT",
     "lv_LV", "nl_NL", "no_NO", "pl_PL", "pt_PT", "sv_SE",

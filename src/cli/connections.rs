@@ -17,10 +17,10 @@ use super::actor::{Actor, ActorArgs};
 use super::mirror::Reading;
 use super::remedy;
 use super::table::{self, Line, Tone, age};
+use super::why::Rules;
 use super::{Environment, Failure};
 use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::ids::shown;
-use crate::domain::population::Remembered;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::StoreError;
@@ -157,28 +157,29 @@ pub(super) fn viewed(env: &Environment) -> Result<Viewed, Failure> {
 
 /// The connections as the next run will see them: the source view as it is now, laid over those known here.
 pub(super) fn overlaid(env: &Environment) -> Result<Overlaid, Failure> {
-    let viewed = viewed(env)?;
-    let path = env.store_path()?;
-    let known = if_there(reads::connections(&path))?.unwrap_or_default();
-    let remembered = if_there(reads::remembered(&path))?.unwrap_or_default();
-    Ok(reads::overlay(known, viewed, remembered))
+    foreseen(env, Some(viewed(env)?))
+}
+
+/// The connections as a pass that the timer started now would see them, with this view or with none.
+pub(super) fn foreseen(env: &Environment, viewed: Option<Viewed>) -> Result<Overlaid, Failure> {
+    Ok(reads::foresee(&env.store_path()?, viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
 /// The same without what is known here.
 pub(super) fn as_if_new(env: &Environment) -> Result<Overlaid, Failure> {
     let viewed = Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, None)?.read()?;
-    Ok(reads::overlay(Vec::new(), viewed, Remembered::default()))
+    Ok(reads::foresee_anew(Some(viewed), &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
 /// The rows of the source view, each with what keeps it from being synced.
 pub(super) fn judged_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
     let viewed = viewed(env)?;
-    let path = env.store_path()?;
-    let known = if_there(reads::connections(&path))?.unwrap_or_default();
     let mut rows = viewed.rows.clone();
-    let overlaid = reads::overlay(known, viewed, Remembered::default()).connections;
-    let problems: HashMap<String, String> =
-        overlaid.into_iter().filter_map(|c| Some((c.connection_id, c.problem?))).collect();
+    let problems: HashMap<String, String> = foreseen(env, Some(viewed))?
+        .connections
+        .into_iter()
+        .filter_map(|c| Some((c.connection_id, c.problem?)))
+        .collect();
     for row in &mut rows {
         row.problem = problems.get(row.connection_id.as_str()).cloned();
     }
@@ -203,9 +204,10 @@ pub(super) fn refused(
         .filter(|row| viewed.rows.iter().all(|known| known.connection_id != row.connection_id));
     let new: Vec<SourceRow> = new.collect();
     viewed.rows.extend(new);
-    let known = if_there(reads::connections(&path))?.unwrap_or_default();
-    let overlaid = reads::overlay(known, viewed, Remembered::default());
-    let refused = overlaid.connections.into_iter().filter(|connection| wanted(&connection.connection_id));
+    let refused = foreseen(env, Some(viewed))?
+        .connections
+        .into_iter()
+        .filter(|connection| wanted(&connection.connection_id));
     Ok(refused.filter_map(|connection| Some((connection.connection_id, connection.problem?))).collect())
 }
 

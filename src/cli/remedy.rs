@@ -1,70 +1,16 @@
-//! What a person can do about a connection, by the reason of its last outcome. Pure: looks nothing up.
+//! Whether a person can do something about a connection; what, `domain::advice` says. Pure: looks nothing up.
 
 use jiff::Timestamp;
 
 use crate::domain::outcome::Reason;
 use crate::store::sqlite::reads::{KnownConnection, State};
 
-/// What to do about `reason` on the connection `id`; none where waiting is all there is to do.
-fn of(reason: Reason, id: &str) -> Option<String> {
-    let renew = |why: &str| Some(format!("{why}: tink-sync renew {id}"));
-    match reason {
-        Reason::ConsentExpired | Reason::ConsentRevoked => renew("let its user renew the consent"),
-        Reason::LoginRequired => renew("let its user log in to the bank again"),
-        Reason::NoAccounts | Reason::RefreshLost => renew("let its user connect the bank again"),
-        Reason::NoBank => renew("let its user link a bank"),
-        Reason::TinkUserUnknown => {
-            Some("compare its external_user_id or tink_user_id with the users of this app at Tink".to_owned())
-        }
-        Reason::ScopeMissing => Some("tink-sync check names the scopes that the app needs".to_owned()),
-        Reason::SourceRow => Some("mend its row in the source view".to_owned()),
-        Reason::TooLarge => Some("raise tink.max_response".to_owned()),
-        Reason::Timeout => Some(
-            "if it happens again: raise tink.request_timeout, or sync.connection_timeout for a long history"
-                .to_owned(),
-        ),
-        Reason::ReconsentUnmatched | Reason::ReconsentAmbiguous => Some(format!(
-            "compare the account's rows of before and after the renewal; if they are right as they are: \
-             tink-sync connections accept-unmatched {id}"
-        )),
-        Reason::DataStale => Some(
-            "tink.refresh = \"stale:24h\" has Tink ask the bank; if nothing comes, renew the consent or ask Tink's support"
-                .to_owned(),
-        ),
-        Reason::Panic => Some("this is a bug: report it with the journal of that run".to_owned()),
-        Reason::Store => Some("tink-sync check looks at the store".to_owned()),
-        // The next pass, or a later refresh of Tink's, does what there is to do.
-        Reason::Http5xx
-        | Reason::Http4xx
-        | Reason::Network
-        | Reason::Malformed
-        | Reason::PageLoop
-        | Reason::RateLimited
-        | Reason::BankUnavailable
-        | Reason::MassVanish
-        | Reason::IdsReissued
-        | Reason::BankAtWork
-        | Reason::LeaseLost
-        | Reason::Deadline
-        | Reason::Disabled
-        | Reason::NotEntitled
-        | Reason::Recent
-        | Reason::Quota
-        | Reason::NotBefore
-        | Reason::Leased => None,
-    }
-}
-
 /// What to do about a connection that is not well, or that is but has something open for a person.
 /// A reason of a newer release has no remedy here.
 pub(super) fn of_connection(connection: &KnownConnection, now: Timestamp) -> Option<String> {
     let unwell = matches!(connection.state(now), State::NeedsUser | State::Failing | State::RateLimited);
     let reason = connection.reason(now).and_then(Reason::parse)?;
-    let open = matches!(reason, Reason::DataStale | Reason::ReconsentUnmatched | Reason::ReconsentAmbiguous);
-    if !unwell && !open {
-        return None;
-    }
-    of(reason, &connection.connection_id)
+    if unwell || reason.leaves_open() { reason.remedy(&connection.connection_id) } else { None }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and
 //! turns how it ended into an exit code.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::domain::ids::RunId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
+use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, textfile};
 use crate::store::sqlite::SqliteStore;
@@ -125,16 +128,40 @@ impl<'a> Command<'a> {
     }
 
     async fn run(self) -> Result<Exit, Failure> {
-        let tell = self.tell();
+        let signals = Signals::watch()?;
+        let report = Outlet::to(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
+        let records = log::detach()?;
+        let ended = self.work_unless_off(&signals, &report).await;
+        // All is stored, nothing is held any more: only the readers are waited for, if nobody wants the end.
+        let grace = if signals.token.is_cancelled() { GRACE } else { Duration::ZERO };
+        let written = tokio::select! {
+            // Of records that cannot be written nothing can be told.
+            (_, written) = async { (records.written().await, report.written().await) } => {
+                log::undetach();
+                written
+            }
+            () = signals.overdue(grace) => Ok(()),
+        };
+        match (ended, written) {
+            (ended, Ok(())) => ended,
+            (Ok(Exit::Success | Exit::NeedsUser), Err(error)) => Err(unwritten(&error).into()),
+            (ended, Err(error)) => {
+                tracing::error!("{}", unwritten(&error));
+                ended
+            }
+        }
+    }
+
+    async fn work_unless_off(&self, signals: &Signals, report: &Outlet) -> Result<Exit, Failure> {
+        let tell = self.tell(report.clone());
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
-            return Ok(self.switched_off(&tell));
+            return Ok(self.switched_off(&tell, report.clone()));
         }
         let client = client::client(self.env)?;
-        let signals = Signals::watch()?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {
-            ended = self.work(client, &signals, &tell) => ended,
+            ended = self.work(client, signals, &tell) => ended,
             () = signals.overdue(GRACE) => Ok(signals.exit()),
         }
     }
@@ -253,13 +280,13 @@ impl<'a> Command<'a> {
         Err(Failure::Usage(format!("unknown connection or user: {unknown}; tink-sync status lists them")))
     }
 
-    /// The journal and the report hear of every event.
-    fn tell(&self) -> Tell {
+    /// The journal and the report hear of every event; whoever tells it waits for neither's reader.
+    fn tell(&self, report: Outlet) -> Tell {
         let human = self.args.format == Format::Human;
         let progress = human && io::stderr().is_terminal() && !self.env.quiet;
         // Under systemd the journal has it all, as records of its own.
         let silent = self.env.quiet || (log::is_journal() && !io::stdout().is_terminal());
-        let reporter = Mutex::new(Reporter::new(io::stdout(), self.args.format, progress, silent));
+        let reporter = Mutex::new(Reporter::new(report, self.args.format, progress, silent));
         let run_id = self.run_id.clone();
         // On a terminal the report says at its end what a record would say beside it.
         let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
@@ -272,11 +299,10 @@ impl<'a> Command<'a> {
         })
     }
 
-    fn switched_off(&self, tell: &Tell) -> Exit {
+    fn switched_off(&self, tell: &Tell, mut report: Outlet) -> Exit {
         journal::switched_off();
         if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
-            // Nothing depends on a reader.
-            let _ = writeln!(io::stdout(), "{}", journal::SWITCHED_OFF_TEXT);
+            let _ = writeln!(report, "{}", journal::SWITCHED_OFF_TEXT);
         }
         if self.args.format == Format::Json {
             tell(&Event::Started {
@@ -391,6 +417,10 @@ impl<'a> Command<'a> {
         let renewals = self.renewals.clone();
         Context { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }
     }
+}
+
+fn unwritten(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the report could not be written (all data are stored): {error}"))
 }
 
 /// Whether the time at which systemd's timer fired, in microseconds, is that of this start: a unit that is

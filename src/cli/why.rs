@@ -19,7 +19,7 @@ use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::sqlite::reads::{self, AccountProof, Detail, KnownConnection, PastAttempt, Used};
-pub(super) use verdict::{Rules, why_not};
+pub(super) use verdict::Rules;
 
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
@@ -72,10 +72,11 @@ impl Story {
     /// `timer` is what systemd says of it.
     fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
         let (path, now) = (env.store_path()?, env.clock.now());
-        let known = reads::connections(&path)?;
+        // Nothing is laid over a store that is not there, or not of this release.
+        drop(reads::app(&path)?);
         let (all, view_problem) = match connections::overlaid(env) {
             Ok(overlaid) => (overlaid.connections, None),
-            Err(failure) => (known, Some(failure.to_string())),
+            Err(failure) => (connections::foreseen(env, None)?.connections, Some(failure.to_string())),
         };
         let connection =
             all.into_iter().find(|connection| connection.connection_id == id).ok_or_else(|| {
@@ -103,7 +104,7 @@ impl Story {
 
     /// Why the next pass will leave the connection alone; none if it will sync it.
     fn why_not(&self) -> Option<Reason> {
-        why_not(&self.connection, &self.rules, self.used.attempts, self.now)
+        self.connection.skipped
     }
 
     /// When the pass begins that syncs it, if that is known.

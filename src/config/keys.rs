@@ -56,7 +56,7 @@ pub(super) fn unknown(name: &str) -> String {
 fn nearest(name: &str) -> Option<&'static str> {
     let limit = (name.chars().count() / 2).clamp(1, 3);
     let close = |candidates: &'static [&'static str]| {
-        let rated = candidates.iter().map(|known| (distance(name, known), *known));
+        let rated = candidates.iter().map(|known| (strsim::levenshtein(name, known), *known));
         rated.filter(|(far, _)| *far <= limit).min().map(|(_, known)| known)
     };
     close(KEYS).or_else(|| elsewhere(name)).or_else(|| close(TABLES))
@@ -91,34 +91,9 @@ fn secret_remedy(name: &str) -> Option<&'static str> {
     }
 }
 
-/// How many letters must be inserted, removed or changed to make `a` from `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut previous = i + 1;
-        let mut next = vec![previous];
-        for (pair, right) in row.windows(2).zip(&b) {
-            let [diagonal, above] = pair else { continue };
-            previous = (diagonal + usize::from(left != *right)).min(above + 1).min(previous + 1);
-            next.push(previous);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_edits() {
-        for (a, b, expected) in [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("sync", "sync", 0)] {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-            assert_eq!(distance(b, a), expected, "{b} {a}");
-        }
-    }
 
     #[test]
     fn the_nearest_key_is_suggested() {

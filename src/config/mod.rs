@@ -83,7 +83,7 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
 ///
 /// # Errors
 /// As [`load`].
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigError> {
     let merged = merge::merge(path, shape::parse(path, text)?, &|_| None, Credentials::None)?;
     validate::settings(path, merged)

@@ -1,4 +1,4 @@
-//! A bank account as Tink shows it. Its currency sits on its balances (tink-api.md 3.1).
+//! A bank account as Tink shows it. Its currency sits on its balances (API.md 3.1).
 
 use jiff::Timestamp;
 

@@ -1,6 +1,6 @@
 //! Exact money: a canonical decimal text and a currency. Never passes through a binary float.
 //!
-//! Tink sends `unscaledValue` × 10^(−`scale`) (tink-api.md 3.6); both are integers of any size, the
+//! Tink sends `unscaledValue` × 10^(−`scale`) (API.md 3.2); both are integers of any size, the
 //! scale may be negative, and the same value comes back at different scales.
 
 use std::fmt;

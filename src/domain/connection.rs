@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::ids::{ConnectionId, UserId};
 
-/// How Tink knows the user (tink-api.md 2.2: exactly one of the two is sent).
+/// How Tink knows the user (API.md 2.2: exactly one of the two is sent).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TinkUser {
     /// The id this app gave the user.

@@ -1,5 +1,5 @@
 //! The permission for one bank under a connection, and the judgement of its health.
-//! Judges by status and date alone (tink-api.md 7.1, 8.1); never by the explanatory error.
+//! Judges by status and date alone (API.md 5.2, 5.1); never by the explanatory error.
 
 use jiff::{SignedDuration, Timestamp};
 

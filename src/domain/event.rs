@@ -38,7 +38,7 @@ pub struct Finished {
     pub not_before: Option<Timestamp>,
 }
 
-/// The totals of a run (contract section 6).
+/// The totals of a run (DESIGN.md 9).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Connections looked at.

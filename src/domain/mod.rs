@@ -1,9 +1,11 @@
 //! The words of open banking as types. No I/O, no clock, nothing of the other modules.
 
 pub mod account;
+pub mod advice;
 pub mod amount;
 pub mod anomaly;
 pub mod balance;
+pub mod cause;
 pub mod connection;
 pub mod consent;
 pub mod event;

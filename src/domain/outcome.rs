@@ -1,4 +1,4 @@
-//! How a connection ended, why, and what was counted on the way. Texts are the contract's; they are
+//! How a connection ended, why, and what was counted on the way. Others build on the texts (DESIGN.md 9): they are
 //! added to, never renamed.
 
 use std::ops::AddAssign;
@@ -12,15 +12,15 @@ macro_rules! text_enum {
         }
 
         impl $name {
-            /// Every value, in the order of the contract.
+            /// Every value, in the order of the reports.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The text of the contract.
+            /// The text in views and reports.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
 
-            /// Reads the contract's text back.
+            /// Reads the text back.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }

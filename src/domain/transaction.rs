@@ -1,4 +1,4 @@
-//! A transaction as Tink shows it, with exact money and texts byte for byte (tink-api.md 4.1).
+//! A transaction as Tink shows it, with exact money and texts byte for byte (API.md 4.1).
 
 use jiff::Timestamp;
 use jiff::civil::Date;

@@ -1,4 +1,4 @@
-//! Tink Link, seen from our side (tink-api.md 9): the address the browser is sent to, and what it brings
+//! Tink Link, seen from our side (API.md 6): the address the browser is sent to, and what it brings
 //! back. Everything is pure but the [`listener`], which only carries. Must not know Tink's API, the store or
 //! the clock: codes, keys and the time are given.
 //!
@@ -8,7 +8,7 @@
 //!                                                              state · redirect ◄──┘
 //! ```
 
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod hostile;
 pub mod listener;
 pub mod page;

@@ -3,8 +3,7 @@
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
 use super::redirect::{Class, Explanation, Refusal};
@@ -200,7 +199,7 @@ impl Notice {
 
 /// What a browser may do with these pages: show them, with their own style and an empty icon, and nothing else.
 pub fn content_security_policy() -> String {
-    let style = STANDARD.encode(Sha256::digest(STYLE));
+    let style = BASE64.encode(&Sha256::digest(STYLE));
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

@@ -1,4 +1,4 @@
-//! What the browser brings back from Tink Link (tink-api.md 9), read and nothing more: `explain` says what it
+//! What the browser brings back from Tink Link (API.md 6), read and nothing more: `explain` says what it
 //! means. Keeps no text of Tink's for people: only codes and ids of a known form.
 
 mod explain;

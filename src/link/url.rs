@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::ids::CredentialsId;
 
-/// What the visit at Tink Link is for (tink-api.md 9).
+/// What the visit at Tink Link is for (API.md 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Link a bank.
@@ -141,7 +141,7 @@ fn loopback(host: &Host<&str>, port: u16) -> Vec<SocketAddr> {
     own.map(|address| SocketAddr::new(address, port)).collect()
 }
 
-/// The user id as a hint for the person in the browser: of ISO-8859-1 only (tink-api.md 2.7), and short.
+/// The user id as a hint for the person in the browser: of ISO-8859-1 only (API.md 2.5), and short.
 pub fn id_hint(user_id: &str) -> String {
     let fits = |c: char| u32::from(c) < 0x100 && !c.is_control();
     user_id.chars().take(100).map(|c| if fits(c) { c } else { '?' }).collect()

@@ -1,6 +1,7 @@
-//! Events as log records with the fields and message ids of the contract. `MESSAGE` is a sentence a
+//! Events as log records with fixed fields and message ids (DESIGN.md 9). `MESSAGE` is a sentence a
 //! person can act on; no field holds a secret, an IBAN, a name, an amount or a body.
 
+use crate::domain::advice::Priority;
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::domain::population::Fall;
@@ -121,7 +122,7 @@ pub fn write(run_id: &str, event: &Event) {
             tink.user_id = user_id.as_str(),
             tink.reason = reason.as_str(),
             "connection {connection_id} was not synced: {}",
-            skip_text(*reason)
+            reason.sentence()
         ),
         Event::BankTroubled(trouble) => tracing::warn!(
             message_id = BANK_TROUBLED,
@@ -203,7 +204,7 @@ fn of_user(event: &Event) {
             tink.user_id = user_id.as_str(),
             tink.reason = reason.as_str(),
             "connection {connection_id} needs its user: {}",
-            user_text(*reason)
+            reason.sentence()
         ),
         _ => {}
     }
@@ -257,10 +258,10 @@ fn of_accounts(event: &Event) {
 }
 
 fn connection_done(run_id: &str, finished: &Finished) {
-    let severity = match finished.outcome {
-        Outcome::Failed => Severity::Error,
-        Outcome::NeedsUser | Outcome::RateLimited | Outcome::Partial => Severity::Warning,
-        Outcome::Synced | Outcome::Unchanged | Outcome::Interrupted | Outcome::Skipped => Severity::Info,
+    let severity = match finished.outcome.priority() {
+        Priority::Error => Severity::Error,
+        Priority::Warning => Severity::Warning,
+        Priority::Info => Severity::Info,
     };
     let counts = &finished.counts;
     record!(
@@ -318,28 +319,6 @@ fn again(finished: &Finished) -> String {
     let rests = finished.not_before.map(|at| format!("not tried again before {}", time(at)));
     let told: Vec<String> = [known, rests].into_iter().flatten().collect();
     if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
-}
-
-fn skip_text(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Disabled => "it is disabled",
-        Reason::NotEntitled => "its user is not entitled now",
-        Reason::Recent => "it was synced less than sync.min_interval ago",
-        Reason::Quota => "the user's syncs of the last 24 hours are used up",
-        Reason::NotBefore => "it is backing off after failures (--force ignores that)",
-        Reason::Leased => "another run has it or just had it",
-        _ => "see the reason",
-    }
-}
-
-fn user_text(reason: Reason) -> &'static str {
-    match reason {
-        Reason::ConsentExpired => "the consent has expired, send the user a renewal link",
-        Reason::ConsentRevoked => "the consent was withdrawn, the bank has to be connected again",
-        Reason::LoginRequired => "the bank wants a new login, send the user a renewal link",
-        Reason::NoAccounts => "Tink shows no accounts any more, the bank may have to be connected again",
-        _ => "see the reason",
-    }
 }
 
 fn ended(event: &Event) {

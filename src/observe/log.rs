@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
@@ -19,12 +21,19 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
+use super::outlet::Outlet;
 use super::{notify, progress};
 
 /// Target of records that journald gets as `notice`, a level that tracing does not have.
 pub const NOTICE: &str = "tink_sync::notice";
 
 static NATIVE: AtomicBool = AtomicBool::new(false);
+
+/// During a pass: the way to standard error on which nobody waits for its reader.
+static OUTLET: Mutex<Option<Outlet>> = Mutex::new(None);
+
+/// The report waits so long for the lines before it; longer, and nobody reads them.
+const SETTLING: Duration = Duration::from_millis(200);
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +95,7 @@ pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) 
     let max = level.on_stderr();
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines { color })
-        .with_writer(|| BesideProgress)
+        .with_writer(StandardError::now)
         .with_filter(filter_fn(move |m| ours(m) && *m.level() <= max));
     // A second start (in tests) keeps the first.
     let _ = Registry::default().with(lines).try_init();
@@ -116,6 +125,32 @@ pub fn fatal(message: &str) {
     } else {
         tracing::error!("{message}");
     }
+}
+
+/// From now on no record waits for a reader of standard error; [`undetach`] ends that.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn detach() -> io::Result<Outlet> {
+    let outlet = Outlet::to(BesideProgress)?;
+    *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlet.clone());
+    Ok(outlet)
+}
+
+/// Records are written at once again, by whoever makes them.
+pub fn undetach() {
+    *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Waits a moment for the records that were made so far: what follows on standard output stands behind them.
+pub fn settle() {
+    if let Some(outlet) = outlet() {
+        outlet.settle(SETTLING);
+    }
+}
+
+fn outlet() -> Option<Outlet> {
+    OUTLET.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// One plain line per record.
@@ -167,6 +202,34 @@ impl Visit for Fields {
             "message_id" => Ok(()),
             name => write!(self.others, " {name}={value:?}"),
         };
+    }
+}
+
+/// Where a record goes that is made now.
+enum StandardError {
+    Detached(Outlet),
+    Direct(BesideProgress),
+}
+
+impl StandardError {
+    fn now() -> Self {
+        outlet().map_or(Self::Direct(BesideProgress), Self::Detached)
+    }
+}
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Detached(outlet) => outlet.write(bytes),
+            Self::Direct(direct) => direct.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Detached(outlet) => outlet.flush(),
+            Self::Direct(direct) => direct.flush(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod journal;
 pub mod log;
 pub mod notify;
+pub mod outlet;
 pub mod progress;
 pub mod report;
 pub mod spool;

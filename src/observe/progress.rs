@@ -1,10 +1,18 @@
-//! The progress bar on a terminal. Draws on standard error and gets out of the way of log lines.
+//! The progress bar on a terminal. Draws on standard error, from a thread of its own: a terminal that was stopped
+//! holds up nobody. Gets out of the way of log lines.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+static ENDED: AtomicU64 = AtomicU64::new(0);
+static NOTE: Mutex<String> = Mutex::new(String::new());
+
+/// The bar is drawn anew this often.
+const PACE: Duration = Duration::from_millis(100);
 
 fn bar() -> Option<ProgressBar> {
     BAR.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -15,21 +23,25 @@ pub fn start(total: u64) {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} connections {msg} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style);
-    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+    ENDED.store(0, Ordering::Relaxed);
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+    std::thread::spawn(move || {
+        while !bar.is_finished() {
+            bar.set_message(NOTE.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            bar.set_position(ENDED.load(Ordering::Relaxed));
+            std::thread::sleep(PACE);
+        }
+    });
 }
 
 /// One more connection has ended.
 pub fn step() {
-    if let Some(bar) = bar() {
-        bar.inc(1);
-    }
+    ENDED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// What is going on besides.
 pub fn note(text: String) {
-    if let Some(bar) = bar() {
-        bar.set_message(text);
-    }
+    *NOTE.lock().unwrap_or_else(PoisonError::into_inner) = text;
 }
 
 /// Takes the bar away.

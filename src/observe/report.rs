@@ -1,14 +1,17 @@
 //! The report of a run on standard output: for people (quiet when all is well) or as JSON lines.
 
-use std::io::{self, Write};
+mod lines;
+
+use std::fmt::Write as _;
+use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Value, json};
 
-use super::{journal, notify, progress};
+use super::{journal, log, notify, progress};
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
+pub use lines::stored_totals;
 
 /// So many connections are listed by name; the rest is in the journal and in `status`.
 const LISTED: usize = 50;
@@ -62,38 +65,17 @@ impl<W: Write> Reporter<W> {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
         }
-        let _ = match self.format {
-            Format::Json => self.json(event),
+        let text = match self.format {
+            Format::Json => lines::line(&self.run_id, event),
             Format::Human => self.human(event),
         };
+        if let Some(text) = text {
+            let _ = self.out.write_all(text.as_bytes());
+        }
         self.status(event);
     }
 
-    fn json(&mut self, event: &Event) -> io::Result<()> {
-        let line = match event {
-            Event::Started { run_id, trigger, dry_run, at, connections, due } => json!({
-                "type": "run", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
-                "started_at": at.to_string(), "connections": connections, "due": due,
-            }),
-            Event::Finished(finished) => connection(&self.run_id, finished),
-            Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } => {
-                let mut line = totals(summary);
-                let duration = finished_at.duration_since(*started_at).as_millis();
-                let own = json!({
-                    "type": "summary", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
-                    "started_at": started_at.to_string(), "finished_at": finished_at.to_string(),
-                    "duration_ms": u64::try_from(duration).unwrap_or_default(), "exit_code": exit_code,
-                });
-                merge(&mut line, own);
-                line
-            }
-            _ => return Ok(()),
-        };
-        writeln!(self.out, "{line}")?;
-        self.out.flush()
-    }
-
-    fn human(&mut self, event: &Event) -> io::Result<()> {
+    fn human(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::Started { due, dry_run, .. } => {
                 self.rehearsal = *dry_run;
@@ -105,12 +87,13 @@ impl<W: Write> Reporter<W> {
             Event::Ended { exit_code, summary, dry_run, .. } => {
                 progress::clear();
                 if !self.silent {
-                    return self.close(*exit_code, summary, *dry_run);
+                    log::settle();
+                    return Some(self.close(*exit_code, summary, *dry_run));
                 }
             }
             _ => {}
         }
-        Ok(())
+        None
     }
 
     fn note(&mut self, finished: &Finished) {
@@ -130,9 +113,9 @@ impl<W: Write> Reporter<W> {
         }
     }
 
-    fn close(&mut self, exit_code: u8, summary: &Summary, dry_run: bool) -> io::Result<()> {
+    fn close(&self, exit_code: u8, summary: &Summary, dry_run: bool) -> String {
         let would = if dry_run { "dry run, nothing was changed: " } else { "" };
-        writeln!(self.out, "{would}{}", journal::totals(summary))?;
+        let mut text = format!("{would}{}\n", journal::totals(summary));
         if !self.attention.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -146,17 +129,16 @@ impl<W: Write> Reporter<W> {
                     finished.error.as_deref().unwrap_or(&changes(&finished.counts)),
                 ]);
             }
-            writeln!(self.out, "{table}")?;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{table}");
         }
         if self.unlisted > 0 {
-            writeln!(self.out, "and {} more: tink-sync status shows them all", self.unlisted)?;
+            let _ = writeln!(text, "and {} more: tink-sync status shows them all", self.unlisted);
         }
-        match Exit::from_code(exit_code) {
-            Some(exit) if exit != Exit::Success => {
-                writeln!(self.out, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run))
-            }
-            _ => Ok(()),
+        if let Some(exit) = Exit::from_code(exit_code).filter(|exit| *exit != Exit::Success) {
+            let _ = writeln!(text, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run));
         }
+        text
     }
 
     /// The line of `systemctl status`.
@@ -196,55 +178,4 @@ impl<W: Write> Reporter<W> {
 
 fn changes(counts: &Counts) -> String {
     format!("{} new, {} changed, {} removed rows", counts.added, counts.updated, counts.removed)
-}
-
-/// The totals as the store keeps them: those of the report, and two that only metrics use.
-pub fn stored_totals(summary: &Summary, request_errors: u64, token_failures: u64) -> String {
-    let mut all = totals(summary);
-    merge(&mut all, json!({ "request_errors": request_errors, "token_failures": token_failures }));
-    all.to_string()
-}
-
-fn connection(run_id: &str, finished: &Finished) -> Value {
-    let mut line = json!({
-        "type": "connection",
-        "run_id": run_id,
-        "connection_id": finished.connection_id.as_str(),
-        "outcome": finished.outcome.as_str(),
-        "reason": finished.reason.map(Reason::as_str),
-        "error": finished.error,
-        "started_at": finished.started_at.to_string(),
-        "duration_ms": finished.duration_ms,
-    });
-    merge(&mut line, json!(finished.counts));
-    line
-}
-
-fn merge(line: &mut Value, other: Value) {
-    if let (Value::Object(line), Value::Object(other)) = (line, other) {
-        line.extend(other);
-    }
-}
-
-/// The totals of contract section 6, as they are reported and stored.
-pub fn totals(summary: &Summary) -> Value {
-    let mut line = json!({ "connections": summary.connections, "due": summary.due });
-    if let Value::Object(fields) = &mut line {
-        for outcome in Outcome::ALL.iter().filter(|outcome| **outcome != Outcome::Skipped) {
-            fields.insert(outcome.to_string(), json!(summary.outcome(*outcome)));
-        }
-        let reasons = [
-            Reason::Disabled,
-            Reason::NotEntitled,
-            Reason::Recent,
-            Reason::Quota,
-            Reason::NotBefore,
-            Reason::Leased,
-            Reason::Deadline,
-        ];
-        let skipped = reasons.map(|reason| (reason.to_string(), json!(summary.skipped(reason))));
-        fields.insert("skipped".to_owned(), Value::Object(skipped.into_iter().collect()));
-    }
-    merge(&mut line, json!(summary.counts));
-    line
 }

@@ -1,10 +1,11 @@
 //! What can go wrong with the store, sorted by what the operator has to do. Never holds row data.
 
+use crate::domain::cause::Cause;
 use crate::domain::ids::ConnectionId;
 
 /// A failure of the store. A lost lease ends its connection only, and so does a refused statement of one
 /// connection; all else stops the run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database stayed locked by someone else (exit 75).
     #[error("{what}: the database is locked by another program; find it with `fuser {path}` or wait")]
@@ -52,6 +53,14 @@ pub enum StoreError {
         /// The database file.
         path: String,
     },
+    /// A bug: a part of the program ended that others need (exit 1).
+    #[error("{what}: {source}; this is a bug in tink-sync, please report it")]
+    Internal {
+        /// What was being done.
+        what: &'static str,
+        /// How it ended.
+        source: Cause,
+    },
     /// Another run took the connection over; nothing of this commit was kept.
     #[error("another run took over connection {0}")]
     LeaseLost(ConnectionId),
@@ -70,5 +79,36 @@ pub enum StoreError {
         what: &'static str,
         /// The database's words.
         detail: String,
+        /// What the database said.
+        source: Option<Cause>,
     },
+}
+
+/// How the thread of a store ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the store's thread has ended")]
+struct ThreadEnded;
+
+impl StoreError {
+    /// The thread of the store has ended without being asked to.
+    pub(crate) fn thread_ended(what: &'static str) -> Self {
+        Self::Internal { what, source: Cause::of(ThreadEnded) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn what_is_a_bug_is_no_trouble_of_a_database() {
+        let error = StoreError::thread_ended("commit rows");
+        assert_eq!(
+            error.to_string(),
+            "commit rows: the store's thread has ended; this is a bug in tink-sync, please report it"
+        );
+        assert!(std::error::Error::source(&error).is_some());
+        assert_eq!(Exit::from(&error), Exit::Internal);
+    }
 }

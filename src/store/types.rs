@@ -17,7 +17,7 @@ use crate::domain::consent::Consent;
 use crate::domain::hook::HookEvent;
 use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, UserId};
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::domain::population::Fall;
+use crate::domain::population::{Fall, Numbers};
 use crate::domain::warning::{Told, Warning};
 
 pub use rows::*;
@@ -59,6 +59,8 @@ pub struct Run {
 /// What a run found when it mirrored the source view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrored {
+    /// How many the view gives.
+    pub numbers: Numbers,
     /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
     pub fall: Option<Fall>,
     /// Connections whose data another took over, each with the one that did.

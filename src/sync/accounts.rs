@@ -10,8 +10,8 @@ use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::store::types::{Identity, Merge, Overview, StoredAccount};
 
-/// Decides the identity of every listed account and the fate of those not listed (design section 8, rules 4
-/// and 7). Unless the lists are `certain` to be whole, nothing is concluded from what is not in them.
+/// Decides the identity of every listed account and the fate of those not listed (DESIGN.md 8.4
+/// and 8.7). Unless the lists are `certain` to be whole, nothing is concluded from what is not in them.
 pub fn overview(
     stored: &[StoredAccount],
     listed: Vec<Account>,

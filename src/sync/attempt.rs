@@ -15,7 +15,7 @@ use super::context::{ConnectionSync, Context, Counters, Deadline};
 use super::fresh_link;
 use super::moved;
 use super::policy::{self, Hint};
-use super::result::{AttemptResult, SyncError};
+use super::result::AttemptResult;
 use super::rotation::Rotation;
 use super::staleness;
 use crate::domain::connection::TinkUser;
@@ -72,19 +72,18 @@ pub async fn attempt<S: Store>(
     let no_user = no_user.then(|| "the source view names no Tink user".to_owned());
     let ended = match claim.problem.clone().or(no_user) {
         None => {
-            let own = rotation.clone().map(|rotation| rotation as Arc<dyn OwnTokens>);
+            let own = rotation.map(|rotation| rotation as Arc<dyn OwnTokens>);
             let user = claim.moved.clone().or_else(|| claim.tink_user.clone());
             let session = ctx.client.session_of_link(user, own);
             let deadline = Deadline::begin(&ctx.client);
             let sync =
                 ConnectionSync { ctx: &ctx, claim: &claim, session: &session, counters: &counters, deadline };
-            let told = bounded(&sync, &cancel).await;
+            let result = bounded(&sync, &cancel).await;
             counters.add(|counts| {
                 counts.requests = session.requests();
                 counts.retries = session.retries();
             });
-            let trouble = rotation.and_then(|rotation| rotation.trouble());
-            trouble.map_or(told, |error| SyncError::Store(error).into_result())
+            result
         }
         Some(problem) => Ok(untold(AttemptResult::because(Outcome::Failed, Reason::SourceRow, problem))),
     };

@@ -40,14 +40,14 @@ impl<S: Store> ConnectionSync<'_, S> {
         if let Some(reason) = self.needs_user_for_all(consents) {
             // Nothing to read until a person acts; asking for the consents is how a renewal is noticed.
             self.keep_consents(&known).await?;
-            return Ok(AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason)));
+            return Ok(AttemptResult::because(Outcome::NeedsUser, reason, reason.sentence()));
         }
         let stored = self.ctx.store.accounts(&self.claim.lease, self.now()).await?;
         let listed = match self.session.account_list().await {
             Err(error) if policy::is_refusal(&error) && self.past_date(consents) => {
                 self.keep_consents(&known).await?;
                 let reason = Reason::ConsentExpired;
-                let result = AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason));
+                let result = AttemptResult::because(Outcome::NeedsUser, reason, reason.sentence());
                 return Ok(AttemptResult { request_id: error.request_id, ..result });
             }
             listed => listed?,
@@ -57,7 +57,7 @@ impl<S: Store> ConnectionSync<'_, S> {
         if listed.is_empty() && stored.iter().any(|account| !account.closed) {
             let reason = if self.past_date(consents) { Reason::ConsentExpired } else { Reason::NoAccounts };
             self.keep_consents(&known).await?;
-            return Ok(AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason)));
+            return Ok(AttemptResult::because(Outcome::NeedsUser, reason, reason.sentence()));
         }
         let (saved, overview) = self.keep_overview(&stored, listed, &known, certain).await?;
         self.counters.add(|counts| {
@@ -173,12 +173,12 @@ impl<S: Store> ConnectionSync<'_, S> {
         }
         if walked.suspect {
             let reason = Reason::MassVanish;
-            return AttemptResult::because(Outcome::Partial, reason, sentence(reason));
+            return AttemptResult::because(Outcome::Partial, reason, reason.sentence());
         }
         let live: Vec<&Consent> =
             consents.iter().filter(|consent| !saved.superseded.contains(&consent.credentials_id)).collect();
         if let Some(reason) = needs_user_for_some(&live, walked.explained > 0, self.now()) {
-            return AttemptResult::because(Outcome::NeedsUser, reason, sentence(reason));
+            return AttemptResult::because(Outcome::NeedsUser, reason, reason.sentence());
         }
         if walked.entitlement_over {
             return AttemptResult::new(Outcome::Skipped, Some(Reason::NotEntitled));
@@ -186,7 +186,7 @@ impl<S: Store> ConnectionSync<'_, S> {
         if let Some(reason) = fresh_link::nothing_yet(self, consents) {
             return AttemptResult {
                 without_data: true,
-                ..AttemptResult::because(Outcome::Unchanged, reason, sentence(reason))
+                ..AttemptResult::because(Outcome::Unchanged, reason, reason.sentence())
             };
         }
         let counts = self.counters.counts();
@@ -257,24 +257,4 @@ fn needs_user_for_some(consents: &[&Consent], refused: bool, now: Timestamp) -> 
         Health::PastDate if refused => Some(Reason::ConsentExpired),
         _ => None,
     })
-}
-
-/// What to tell a person about a reason that is no error of a call.
-fn sentence(reason: Reason) -> &'static str {
-    match reason {
-        Reason::ConsentExpired => "the bank consent has expired: the user must renew it through Tink Link",
-        Reason::ConsentRevoked => "the bank consent was withdrawn: the user must connect the bank again",
-        Reason::LoginRequired => "the bank wants a new login: the user must go through Tink Link",
-        Reason::NoAccounts => {
-            "Tink shows no accounts where there were some: nothing was removed; the user may have to connect again"
-        }
-        Reason::MassVanish => {
-            "rows are missing and the balance or their number speaks against it: none is removed until a newer refresh agrees"
-        }
-        Reason::BankAtWork => {
-            "Tink is still fetching from the bank for the first time: look again in some minutes"
-        }
-        Reason::NoBank => "this Tink user has no bank yet: its user has to link one",
-        _ => "see the reason",
-    }
 }

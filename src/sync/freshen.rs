@@ -1,5 +1,5 @@
-//! Asks Tink to fetch from the bank when its data is old, and waits a while for the end of it (tink-api.md
-//! 8.4). Nobody is at the keyboard, and Tink is told so. Whatever comes of it, the connection is then read.
+//! Asks Tink to fetch from the bank when its data is old, and waits a while for the end of it (API.md
+//! 5.3). Nobody is at the keyboard, and Tink is told so. Whatever comes of it, the connection is then read.
 
 use std::collections::HashMap;
 use std::time::Duration;

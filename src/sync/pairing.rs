@@ -1,4 +1,4 @@
-//! Which row that a walk did not return goes on under which row that is new in it (design section 8, rule 5).
+//! Which row that a walk did not return goes on under which row that is new in it (DESIGN.md 8.5).
 //! Pure, one to one, and independent of the order in which either side is listed. Removes nothing and does not
 //! judge whether a row without a successor is gone.
 

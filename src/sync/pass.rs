@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Done, Round, attempt};
 use super::context::Context;
 use super::policy::{self, Hint};
+use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::UserId;
@@ -442,5 +443,5 @@ fn lease_end(now: Timestamp) -> Timestamp {
 
 /// Panics of a story are caught inside it; one that gets here is a bug of the pass itself.
 fn joined(done: std::result::Result<Done, tokio::task::JoinError>) -> Result<Done> {
-    done.map_err(|error| StoreError::Sql { what: "work on a connection", detail: error.to_string() })
+    done.map_err(|error| StoreError::Internal { what: "work on a connection", source: Cause::of(error) })
 }

@@ -64,7 +64,7 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
             transient: false,
             hint: Hint::Nothing,
         },
-        ErrorKind::TokenSealed => failed(Reason::Store, false, Hint::Nothing),
+        ErrorKind::TokenSealed | ErrorKind::OwnTokens => failed(Reason::Store, false, Hint::Nothing),
         ErrorKind::BadRequest
         | ErrorKind::Unauthorized
         | ErrorKind::Forbidden
@@ -91,7 +91,7 @@ fn is_unreadable_client_token(error: &Error) -> bool {
         && matches!(error.kind, ErrorKind::Malformed | ErrorKind::TooLarge)
 }
 
-/// Whether a failed read is what an expired consent looks like (tink-api.md 3.1: 4xx after decay).
+/// Whether a failed read is what an expired consent looks like (API.md 3.1: 4xx after decay).
 pub fn is_refusal(error: &Error) -> bool {
     use ErrorKind::{BadRequest, Client4xx, Forbidden, NotFound, Unauthorized};
     matches!(error.kind, BadRequest | Client4xx | Forbidden | NotFound | Unauthorized)

@@ -1,5 +1,5 @@
 //! What to write, given what is stored and what was fetched. Pure: no I/O, no clock, no order
-//! dependence; applying a result and asking again yields nothing (design section 8 is the rule book).
+//! dependence; applying a result and asking again yields nothing (the rules: DESIGN.md 8).
 
 use std::collections::{HashMap, HashSet};
 

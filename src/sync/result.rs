@@ -5,28 +5,27 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::policy::{self, Hint, Verdict};
+use crate::domain::cause::Cause;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Judgement, StoreError};
 use crate::tink;
 
 /// Why a sync could not go on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// A call to Tink failed for good.
+    #[error(transparent)]
     Tink(tink::Error),
     /// The store failed, or the lease was lost.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl From<tink::Error> for SyncError {
+    /// A call for which the store did not give the connection's tokens failed by the store.
     fn from(error: tink::Error) -> Self {
-        Self::Tink(error)
-    }
-}
-
-impl From<StoreError> for SyncError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        let store = error.cause.as_ref().and_then(Cause::get::<StoreError>).cloned();
+        store.map_or(Self::Tink(error), Self::Store)
     }
 }
 

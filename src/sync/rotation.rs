@@ -3,20 +3,25 @@
 //! has begun goes on although its connection was cut short.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::domain::cause::Cause;
 use crate::store::{Asking, Lease, Renewal, SealedTokens, Store, StoreError, TokenState};
 use crate::tink::{self, Client, GivenToken, OwnTokens, RenewError, Renewed};
 use crate::vault::{Vault, VaultError, What};
 
 /// A token is not used so shortly before its end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// A token, or none if the connection has none to give.
+type Given = Result<Option<GivenToken>, tink::Error>;
 
 /// What the renewals of one run share.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +36,6 @@ pub struct Renewals {
 pub(super) struct Rotation<S> {
     work: Work<S>,
     under_way: TaskTracker,
-    trouble: Mutex<Option<StoreError>>,
 }
 
 impl<S> fmt::Debug for Rotation<S> {
@@ -61,25 +65,29 @@ impl<S: Clone> Clone for Work<S> {
     }
 }
 
-/// Why there is no token.
-enum SyncError {
-    Tink(tink::Error),
-    Store(StoreError),
+/// A call fails for what happened here, which is its cause.
+fn failed(kind: tink::ErrorKind, error: impl std::error::Error + Send + Sync + 'static) -> tink::Error {
+    let told = tink::Error::new(kind, tink::Endpoint::TokenRefresh, &error.to_string());
+    tink::Error { cause: Some(Cause::of(error)), ..told }
 }
 
-impl From<StoreError> for SyncError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
+/// The call that wanted a token fails by the store.
+fn unstored(error: StoreError) -> tink::Error {
+    failed(tink::ErrorKind::OwnTokens, error)
 }
 
-impl From<VaultError> for SyncError {
-    fn from(error: VaultError) -> Self {
-        Self::Tink(tink::Error::new(
-            tink::ErrorKind::TokenSealed,
-            tink::Endpoint::TokenRefresh,
-            &error.to_string(),
-        ))
+/// The call that wanted a token fails by the key.
+fn unopened(error: VaultError) -> tink::Error {
+    failed(tink::ErrorKind::TokenSealed, error)
+}
+
+/// What a renewal in a task of its own came to. One that panicked panics its connection, which tells of it; one that
+/// the end of the program cut short gives no token.
+fn joined(renewal: Result<Given, JoinError>) -> Given {
+    match renewal.map_err(JoinError::try_into_panic) {
+        Ok(given) => given,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => Ok(None),
     }
 }
 
@@ -94,17 +102,14 @@ impl<S: Store> Rotation<S> {
     ) -> Option<Self> {
         let vault = Arc::clone(renewals.vault.as_ref()?);
         let work = Work { store, client, clock, vault, lease };
-        Some(Self { work, under_way: renewals.under_way.clone(), trouble: Mutex::default() })
+        Some(Self { work, under_way: renewals.under_way.clone() })
     }
 
-    /// What the store refused; the connection's story has then ended with a stand-in for it.
-    pub fn trouble(&self) -> Option<StoreError> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    async fn give(&self, refused: bool) -> Result<Option<GivenToken>, SyncError> {
-        let Some(stored) = self.work.store.tokens(&self.work.lease).await? else { return Ok(None) };
-        if !refused && let Some(token) = self.work.kept(&stored)? {
+    async fn give(&self, refused: bool) -> Given {
+        let Some(stored) = self.work.store.tokens(&self.work.lease).await.map_err(unstored)? else {
+            return Ok(None);
+        };
+        if !refused && let Some(token) = self.work.kept(&stored).map_err(unopened)? {
             return Ok(Some(token));
         }
         match stored.state {
@@ -112,12 +117,13 @@ impl<S: Store> Rotation<S> {
             // What another run is asking for, or nobody may ask for any more.
             TokenState::Asked | TokenState::Lost => return Ok(None),
         }
-        let refresh = self.work.open(What::Refresh, &stored.refresh)?;
-        let Some(asking) = self.work.store.ask_tokens(&self.work.lease).await? else { return Ok(None) };
+        let refresh = self.work.open(What::Refresh, &stored.refresh).map_err(unopened)?;
+        let asking = self.work.store.ask_tokens(&self.work.lease).await.map_err(unstored)?;
+        let Some(asking) = asking else { return Ok(None) };
         let work = self.work.clone();
         // In a task of its own: from here on the token may be used up, and what came of it must be kept.
         let renewal = self.under_way.spawn(async move { work.renew(asking, &refresh).await });
-        renewal.await.unwrap_or(Ok(None))
+        joined(renewal.await)
     }
 }
 
@@ -138,23 +144,19 @@ impl<S: Store> Work<S> {
     }
 
     /// Presents the refresh token, once, and keeps what comes of it before anybody uses it.
-    async fn renew(
-        &self,
-        asking: Asking,
-        refresh: &secrecy::SecretString,
-    ) -> Result<Option<GivenToken>, SyncError> {
+    async fn renew(&self, asking: Asking, refresh: &secrecy::SecretString) -> Given {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {
-            Ok(renewed) => self.sealed(renewed, asked_at)?,
+            Ok(renewed) => self.sealed(renewed, asked_at).map_err(unopened)?,
             Err(RenewError::NotSent(error)) => {
-                self.keep(asking, Renewal::NotAsked).await?;
-                return Err(SyncError::Tink(error));
+                self.keep(asking, Renewal::NotAsked).await.map_err(unstored)?;
+                return Err(error);
             }
             Err(RenewError::Refused(error) | RenewError::Unknown(error)) => {
                 (Renewal::Lost(error.to_string()), None)
             }
         };
-        let ours = self.keep(asking, renewal).await?;
+        let ours = self.keep(asking, renewal).await.map_err(unstored)?;
         Ok(given.filter(|_| ours))
     }
 
@@ -179,18 +181,35 @@ impl<S: Store> Work<S> {
 }
 
 impl<S: Store> OwnTokens for Rotation<S> {
-    fn token(&self, refused: bool) -> BoxFuture<'_, Result<Option<GivenToken>, tink::Error>> {
-        async move {
-            match self.give(refused).await {
-                Ok(given) => Ok(given),
-                Err(SyncError::Tink(error)) => Err(error),
-                Err(SyncError::Store(error)) => {
-                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    let (kind, endpoint) = (tink::ErrorKind::TokenSealed, tink::Endpoint::TokenRefresh);
-                    Err(tink::Error::new(kind, endpoint, "the store failed"))
-                }
-            }
-        }
-        .boxed()
+    fn token(&self, refused: bool) -> BoxFuture<'_, Given> {
+        self.give(refused).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::sync::result::SyncError;
+
+    #[tokio::test]
+    async fn a_renewal_that_panics_panics_its_connection_and_one_cut_short_gives_no_token() {
+        let panicked = tokio::spawn(async { panic!("a bug") }).await;
+        let caught = catch_unwind(AssertUnwindSafe(|| joined(panicked))).map(drop).unwrap_err();
+        assert_eq!(caught.downcast_ref::<&str>(), Some(&"a bug"));
+        let cut = tokio::spawn(std::future::pending());
+        cut.abort();
+        assert!(matches!(joined(cut.await), Ok(None)));
+    }
+
+    #[test]
+    fn what_the_store_refused_is_the_stores_error_again_where_the_sync_meets_it() {
+        let lost = StoreError::LeaseLost("c-1".into());
+        assert!(
+            matches!(SyncError::from(unstored(lost)), SyncError::Store(StoreError::LeaseLost(id)) if id == "c-1".into())
+        );
+        let sealed = SyncError::from(unopened(VaultError::Damaged));
+        assert!(matches!(sealed, SyncError::Tink(error) if error.detail == VaultError::Damaged.to_string()));
     }
 }

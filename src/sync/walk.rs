@@ -1,6 +1,6 @@
 //! One account's transactions, from the first page to the commit that seals the walk. Only a complete walk
 //! moves the watermark, in the same commit as the last rows; only one of an account with a healthy consent
-//! removes rows that have no successor (design section 8).
+//! removes rows that have no successor (DESIGN.md 8).
 
 use std::collections::{HashMap, HashSet};
 use std::mem;

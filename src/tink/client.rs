@@ -85,7 +85,7 @@ impl Client {
         Ok(Examination { scopes: answer.value.scopes, skew: answer.head.skew })
     }
 
-    /// The scopes of a user token that Tink does not grant to the app, asked for without a user (tink-api.md 2.1).
+    /// The scopes of a user token that Tink does not grant to the app, asked for without a user (API.md 2.1).
     ///
     /// # Errors
     /// When Tink does not say.

@@ -1,4 +1,4 @@
-//! Deletes a user at Tink, with every credential, account and transaction (tink-api.md 2.9). The token for it
+//! Deletes a user at Tink, with every credential, account and transaction (API.md 2.6). The token for it
 //! can do nothing else, is minted for this one call and kept nowhere.
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::scrub::scrub;
+use crate::domain::cause::Cause;
 
 /// What kind of failure it was, after all repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub enum ErrorKind {
     TokenLost,
     /// A token that is kept sealed cannot be opened.
     TokenSealed,
+    /// The tokens of an older link cannot be read or kept here.
+    OwnTokens,
     /// The client could not be set up from its options.
     Config,
 }
@@ -80,11 +83,12 @@ impl ErrorKind {
             Self::GrantRefused => "Tink refused access to the user",
             Self::TokenLost => "the refresh token is lost: the user must connect the bank again",
             Self::TokenSealed => "the stored token cannot be opened",
+            Self::OwnTokens => "the stored tokens cannot be had",
             Self::Config => "the client for Tink could not be set up",
         }
     }
 
-    /// The kind of an answer that is no success (tink-api.md 11.1).
+    /// The kind of an answer that is no success (API.md 7.1).
     pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
         match status {
             300..400 | 407 | 511 => Self::Intercepted,
@@ -116,27 +120,27 @@ fn mentions_scope(body: &[u8]) -> bool {
 pub enum Endpoint {
     /// No call yet: reading the options.
     Setup,
-    /// Client credentials for a client token (tink-api.md 2.1).
+    /// Client credentials for a client token (API.md 2.1).
     ClientToken,
-    /// A code for one user (tink-api.md 2.2).
+    /// A code for one user (API.md 2.2).
     AuthorizationGrant,
-    /// The code for a user token (tink-api.md 2.3).
+    /// The code for a user token (API.md 2.3).
     CodeExchange,
-    /// New tokens for a refresh token of an older link (tink-api.md 2.4).
+    /// New tokens for a refresh token of an older link (API.md 2.4).
     TokenRefresh,
-    /// Deletes a user (tink-api.md 2.9).
+    /// Deletes a user (API.md 2.6).
     UserDelete,
-    /// A new user (tink-api.md 2.9).
+    /// A new user (API.md 2.6).
     UserCreate,
-    /// A code for Tink Link (tink-api.md 2.7).
+    /// A code for Tink Link (API.md 2.5).
     Delegate,
-    /// The list of consents (tink-api.md 8.1).
+    /// The list of consents (API.md 5.1).
     ProviderConsents,
-    /// Asks Tink to fetch from the bank (tink-api.md 7).
+    /// Asks Tink to fetch from the bank (API.md 5.3).
     CredentialsRefresh,
-    /// The list of accounts (tink-api.md 3.1).
+    /// The list of accounts (API.md 3.1).
     Accounts,
-    /// The list of transactions (tink-api.md 4.1).
+    /// The list of transactions (API.md 4.1).
     Transactions,
 }
 
@@ -203,7 +207,7 @@ pub struct Error {
     pub endpoint: Endpoint,
     /// The status, if there was an answer.
     pub status: Option<u16>,
-    /// Tink's `X-Request-ID`; support asks for it (tink-api.md 1.3).
+    /// Tink's `X-Request-ID`; support asks for it (API.md 1.3).
     pub request_id: Option<String>,
     /// More about it: scrubbed, at most 300 characters, may be empty.
     pub detail: String,
@@ -213,6 +217,8 @@ pub struct Error {
     pub unsent: bool,
     /// The answer has Tink's own form of error.
     pub by_tink: bool,
+    /// What it comes from, if anything that had words of its own.
+    pub cause: Option<Cause>,
 }
 
 impl Error {
@@ -228,6 +234,7 @@ impl Error {
             retry_after: None,
             unsent: false,
             by_tink: false,
+            cause: None,
         }
     }
 
@@ -277,7 +284,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use super::error::{Endpoint, Error, ErrorKind};
 use super::retry::retry_after;
 use super::scrub::{describe, is_tinks, scrub};
+use crate::domain::cause::Cause;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is kept.
@@ -58,6 +59,7 @@ impl Head {
             retry_after: self.retry_after,
             unsent: false,
             by_tink: false,
+            cause: None,
         }
     }
 
@@ -81,7 +83,10 @@ impl Head {
             ErrorKind::Network
         };
         let unsent = error.is_connect() || was_not_processed(&error);
-        Error { unsent, ..self.error(kind, &chain(error)) }
+        // Where it went to may hold what must not be shown.
+        let error = error.without_url();
+        let told = self.error(kind, &chain(&error));
+        Error { unsent, cause: Some(Cause::of(error)), ..told }
     }
 }
 
@@ -116,10 +121,9 @@ fn is_bad_data(error: &reqwest::Error) -> bool {
 }
 
 /// An error and its causes in one line, without the address.
-pub(super) fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         text.push_str(": ");
         text.push_str(&cause.to_string());

@@ -80,8 +80,9 @@ impl Transport {
                 .connect_timeout(options.connect_timeout)
                 .timeout(options.request_timeout)
         };
-        let http = builder().build().map_err(|e| config(&chain(e)))?;
-        let unpooled = builder().pool_max_idle_per_host(0).build().map_err(|e| config(&chain(e)))?;
+        let http = builder().build().map_err(|e| config(&chain(&e.without_url())))?;
+        let unpooled =
+            builder().pool_max_idle_per_host(0).build().map_err(|e| config(&chain(&e.without_url())))?;
         Ok(Self {
             http,
             unpooled,

@@ -3,9 +3,14 @@
 //! it is the only place that may speak HTTP.
 //!
 //! A [`Client`] is shared by the whole process and holds what Tink limits per app: the client token,
-//! the pace, the pause after a `Retry-After`, the memory for bodies (tink-api.md 1.5, 11.1). A
+//! the pace, the pause after a `Retry-After`, the memory for bodies (API.md 1.4, 7.1). A
 //! [`Session`] is the work on one user: it mints that user's token, keeps it in memory only and reads.
 //! Every call already repeats what is worth repeating; an [`Error`] that comes out is final.
+
+/// What is relied on of Tink's API.
+#[cfg(doc)]
+#[doc = include_str!("API.md")]
+pub mod api {}
 
 mod client;
 mod erase;
@@ -14,7 +19,7 @@ mod error;
 mod fake;
 mod gzip;
 mod head;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod hostile;
 mod http;
 pub mod kept;

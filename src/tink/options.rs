@@ -12,7 +12,7 @@ use super::error::{Endpoint, Error, ErrorKind};
 /// Everything a [`Client`](super::Client) needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Base of every address, such as `https://api.tink.com` (tink-api.md 1.1).
+    /// Base of every address, such as `https://api.tink.com` (API.md 1.1).
     pub api_url: String,
     /// The app's id.
     pub client_id: String,

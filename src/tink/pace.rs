@@ -1,5 +1,5 @@
 //! How fast and how much at once: the rate, the pause after a `Retry-After`, the requests in flight
-//! and the memory for bodies, each shared by the whole process (Tink limits per app, tink-api.md 1.5).
+//! and the memory for bodies, each shared by the whole process (Tink limits per app, API.md 1.4).
 //! Must not know what is sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Walks over the pages of a list to the end, and notices when there is none (tink-api.md 4.3).
+//! Walks over the pages of a list to the end, and notices when there is none (API.md 4.2).
 //! Must not stop early: neither a short nor an empty page nor a date is the end.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use super::wire::{self, Record};
 use crate::domain::ids::AccountId;
 use crate::domain::window::Window;
 
-/// The most that Tink allows (tink-api.md 1.5).
+/// The most that Tink allows (API.md 1.4).
 pub(super) const PAGE_SIZE: u32 = 100;
 /// No list of one account is longer than this many pages.
 const MAX_PAGES: u32 = 100_000;

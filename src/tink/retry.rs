@@ -71,7 +71,7 @@ impl Retry {
     }
 }
 
-/// Reads a `Retry-After`: seconds, a fraction rounded up, or an HTTP date (tink-api.md 1.3). What is not in
+/// Reads a `Retry-After`: seconds, a fraction rounded up, or an HTTP date (API.md 1.3). What is not in
 /// the future or not readable counts as absent; anything is cut at 24 hours.
 pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();

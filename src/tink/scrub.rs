@@ -15,7 +15,7 @@ const CODE_CHARS: usize = 80;
 /// More digits in a row are no code but somebody's number.
 const CODE_DIGITS: usize = 6;
 
-/// What an error body says of a call: its code, if it is one of the known JSON shapes (tink-api.md 11.2).
+/// What an error body says of a call: its code, if it is one of the known JSON shapes (API.md 7.2).
 /// The message beside it may name a person, and is told only where no user has a part in the call. Of
 /// anything else only the kind is told.
 pub(super) fn describe(body: &[u8], concerns_a_user: bool) -> String {
@@ -36,7 +36,7 @@ pub(super) fn describe(body: &[u8], concerns_a_user: bool) -> String {
     }
 }
 
-/// Whether an error body has one of the shapes that Tink's have (tink-api.md 11.2).
+/// Whether an error body has one of the shapes that Tink's have (API.md 7.2).
 pub(super) fn is_tinks(body: &[u8]) -> bool {
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else { return false };
     let is_said = |name: &str| fields.get(name).is_some_and(|value| value.is_string() || value.is_number());

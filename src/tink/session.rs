@@ -88,7 +88,7 @@ impl Session {
         Self { client, user, own, token: Mutex::new(None), tally, noted, memory }
     }
 
-    /// All consents of the user that can be read (tink-api.md 8.1; not paged).
+    /// All consents of the user that can be read (API.md 5.1; not paged).
     ///
     /// # Errors
     /// The call's error after all repetitions.
@@ -108,7 +108,7 @@ impl Session {
         Ok(Listed { items: list.readable, complete: list.complete })
     }
 
-    /// Asks Tink to fetch the data of a consent from its bank (tink-api.md 7); nobody is there to help, and
+    /// Asks Tink to fetch the data of a consent from its bank (API.md 5.3); nobody is there to help, and
     /// Tink is told so. That it was accepted is not that it is done.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl Session {
         effort.transport.call(&request, effort.tally, |_| Ok(())).await.map(drop)
     }
 
-    /// All accounts of the user that can be read, over all pages (tink-api.md 3.1). The same id twice is one
+    /// All accounts of the user that can be read, over all pages (API.md 3.1). The same id twice is one
     /// account, the later one.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Session {
         }
     }
 
-    /// A walk over the transactions of one account in a window (tink-api.md 4.1).
+    /// A walk over the transactions of one account in a window (API.md 4.1).
     pub fn transactions<'a>(&'a self, account: &AccountId, window: &Window) -> TransactionPages<'a> {
         TransactionPages::new(self, account.clone(), *window)
     }
@@ -245,7 +245,7 @@ impl Session {
         self.client.keep_raw()
     }
 
-    /// One read with the user's token; on a 401 once more with a new one (tink-api.md 11.1).
+    /// One read with the user's token; on a 401 once more with a new one (API.md 7.1).
     pub(super) async fn call<T>(
         &self,
         endpoint: Endpoint,

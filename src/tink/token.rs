@@ -1,5 +1,5 @@
 //! Gets tokens: the client token, kept for the process, and user tokens, handed to their session
-//! (tink-api.md 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
+//! (API.md 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,14 +75,17 @@ impl std::fmt::Debug for Renewed {
 }
 
 /// Why there are no new tokens, by what it means for the one presented.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewError {
     /// It was not presented, or turned away unread (429): it is as good as before.
-    NotSent(Error),
+    #[error("the refresh token was not presented: {0}")]
+    NotSent(#[source] Error),
     /// It was refused.
-    Refused(Error),
+    #[error("the refresh token was refused: {0}")]
+    Refused(#[source] Error),
     /// It may have been used up.
-    Unknown(Error),
+    #[error("the refresh token may have been used up: {0}")]
+    Unknown(#[source] Error),
 }
 
 /// The app's credentials and its client token.
@@ -266,7 +269,7 @@ impl Tokens {
         Err(answer.head.error(ErrorKind::ScopeMissing, &detail))
     }
 
-    /// New tokens for a refresh token (tink-api.md 2.4), which is presented once and never again: an answer
+    /// New tokens for a refresh token (API.md 2.4), which is presented once and never again: an answer
     /// that got lost may have used it up. That the client itself is accepted is made sure of before.
     pub(super) async fn renew(
         &self,

@@ -1,5 +1,5 @@
 //! What it takes to link a bank: a user at Tink, and a code that lets Tink Link work for that user
-//! (tink-api.md 2.7, 2.9). Must not keep the code, nor exchange it: it is for Tink Link alone.
+//! (API.md 2.5, 2.6). Must not keep the code, nor exchange it: it is for Tink Link alone.
 
 use secrecy::SecretString;
 use serde_json::json;

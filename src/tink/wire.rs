@@ -1,5 +1,5 @@
 //! Tink's JSON as sent, turned into the domain's types: tolerant of what is absent, null, unknown or
-//! of another type than documented (tink-api.md 1.4), strict where a mistake would be silent. One odd field
+//! of another type than documented (API.md 1.2), strict where a mistake would be silent. One odd field
 //! loses no more than itself: it counts as absent, and the anomaly is counted.
 //! Must not put values of an answer into a reason or an anomaly, only names and places.
 
@@ -42,7 +42,7 @@ pub(super) struct Page<T> {
 }
 
 json_object!(
-    /// Money (tink-api.md 3.6).
+    /// Money (API.md 3.2).
     WireMoney<'a> {
         currency_code: Raw<'a> = "amount.currencyCode",
         value: Object<WireValue<'a>> = "amount.value",
@@ -221,7 +221,7 @@ fn integer<'a>(raw: Option<Raw<'a>>, name: &str) -> Result<Cow<'a, str>, String>
     text.ok_or_else(|| format!("{name} is missing or not an integer"))
 }
 
-/// The page token: empty, null and absent all mean the end (tink-api.md 4.3).
+/// The page token: empty, null and absent all mean the end (API.md 4.2).
 fn page_token(raw: Option<Raw<'_>>) -> Result<Option<String>, String> {
     let Some(raw) = raw else { return Ok(None) };
     let token = string(raw).or_else(|| number(raw).map(Cow::Borrowed));

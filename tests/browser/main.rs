@@ -75,9 +75,8 @@ const CONTRAST: &str = "
 
 /// Keeps a picture for people to look at, if `TINK_SYNC_PICTURES` names a directory.
 fn keep(chromium: &Chromium, title: &str, (width, _): (u32, u32), dark: bool) {
-    use base64::Engine as _;
     let Some(place) = tink_sync::config::process_env("TINK_SYNC_PICTURES") else { return };
-    let picture = base64::engine::general_purpose::STANDARD.decode(chromium.picture()).unwrap();
+    let picture = data_encoding::BASE64.decode(chromium.picture().as_bytes()).unwrap();
     let name = format!("{}-{width}-{}.png", title.replace(' ', "-"), if dark { "dark" } else { "light" });
     std::fs::write(std::path::Path::new(&place).join(name), picture).unwrap();
 }

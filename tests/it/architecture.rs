@@ -155,6 +155,43 @@ fn every_file_says_what_it_is_for() {
     assert_eq!(silent, Vec::<String>::new());
 }
 
+/// All of a source as one line, so that a citation may be broken over two.
+fn flat(text: &str) -> String {
+    text.lines().map(|line| line.trim_start().trim_start_matches(['/', '!'])).collect::<String>()
+}
+
+#[test]
+fn what_comments_cite_stands_in_the_papers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut cited = 0;
+    for paper in ["tink/API.md", "DESIGN.md"] {
+        let text = fs::read_to_string(root.join(paper)).unwrap();
+        let sections: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("## ") || line.starts_with("### "))
+            .map(|line| line.trim_start_matches('#').trim().split(' ').next().unwrap().trim_end_matches('.'))
+            .collect();
+        let name = paper.rsplit('/').next().unwrap();
+        for (path, source) in sources() {
+            for rest in flat(&source).split(&format!("{name} ")).skip(1) {
+                let number: String =
+                    rest.chars().take_while(|letter| letter.is_ascii_digit() || *letter == '.').collect();
+                let number = number.trim_end_matches('.');
+                assert!(sections.contains(&number), "{}: {name} has no section {number:?}", path.display());
+                cited += 1;
+            }
+        }
+    }
+    assert!(cited > 50, "{cited}");
+    let strangers = offenders_in_comments(&["tink-api.md", "design section", "contract section"]);
+    assert_eq!(strangers, Vec::<String>::new(), "a reader of the project does not have these");
+}
+
+fn offenders_in_comments(words: &[&str]) -> Vec<String> {
+    let found = sources().into_iter().filter(|(_, text)| words.iter().any(|word| flat(text).contains(word)));
+    found.map(|(path, _)| path.display().to_string()).collect()
+}
+
 #[test]
 fn every_invariant_of_the_map_has_a_test_of_its_number() {
     fn texts(dir: &Path, all: &mut String) {

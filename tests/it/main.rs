@@ -27,6 +27,7 @@ mod emptying;
 mod export;
 mod faults;
 mod feed;
+mod foresight;
 mod forget;
 mod fresh_link;
 mod freshen;
@@ -75,6 +76,7 @@ mod store_refusals;
 #[cfg(debug_assertions)]
 mod storm;
 mod tls;
+mod unread;
 mod values;
 mod view;
 mod visitor;

@@ -10,7 +10,6 @@ use super::Finding;
 use super::store::failed;
 use crate::cli::connections::{self, naming};
 use crate::cli::table::{count, exact, span};
-use crate::cli::why::{Rules, why_not};
 use crate::cli::{Environment, Failure};
 use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
@@ -43,7 +42,7 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
         findings.push(Finding::ok("source view", format!("{view} is readable and has the columns needed")));
     }
     findings.extend(fall.as_ref().map(fallen));
-    findings.extend(counts(&all, &Rules::of(&env.settings), env.clock.now(), stand_alone));
+    findings.extend(counts(&all, env.clock.now(), stand_alone));
     findings.extend(data(&all, env.settings.sync.stale_after, env.clock.now()));
     (findings, someone(&all, env.clock.now()))
 }
@@ -66,7 +65,7 @@ fn unreadable(failure: &Failure, env: &Environment) -> Finding {
     ))
 }
 
-fn counts(all: &[KnownConnection], rules: &Rules, now: Timestamp, stand_alone: bool) -> Vec<Finding> {
+fn counts(all: &[KnownConnection], now: Timestamp, stand_alone: bool) -> Vec<Finding> {
     if all.is_empty() {
         let remedy = if stand_alone {
             "tink-sync connect --user ID links a bank; a user who is at Tink already: tink-sync connections add --help"
@@ -84,7 +83,7 @@ fn counts(all: &[KnownConnection], rules: &Rules, now: Timestamp, stand_alone: b
     ];
     let others = others.iter().filter(|(number, _)| *number > 0);
     let others: Vec<String> = others.map(|(number, kind)| format!(", {number} {kind}")).collect();
-    let due = number(&|c| why_not(c, rules, 0, now).is_none());
+    let due = number(&|c| c.skipped.is_none());
     let text = format!(
         "{} in all: {active} enabled and entitled{}; about {due} due now",
         all.len(),

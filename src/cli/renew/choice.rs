@@ -1,4 +1,4 @@
-//! Which consent is renewed, and in which way (tink-api.md 7.1, 9). Pure: consents in, the choice out.
+//! Which consent is renewed, and in which way (API.md 5.2, 6). Pure: consents in, the choice out.
 
 use std::fmt::Write as _;
 

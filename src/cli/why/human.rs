@@ -174,7 +174,10 @@ fn skipped(story: &Story, reason: Reason) -> String {
                 c.user_id
             ),
         },
-        Reason::Leased => "leaves it to the run that has it now (leased).".to_owned(),
+        Reason::Leased if c.held_by(now).is_some() => {
+            "leaves it to the run that has it now (leased).".to_owned()
+        }
+        Reason::Leased => "leaves it to the run that is at work and has just had it (leased).".to_owned(),
         Reason::NotBefore => format!(
             "skips it before {} (not_before); tink-sync run --connection {id} --force tries now.",
             c.not_before.map(|at| moment(at, now)).unwrap_or_default()

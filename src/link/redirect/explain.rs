@@ -149,7 +149,7 @@ fn by_error(refusal: &Refusal, repair: bool) -> Explanation {
     }
 }
 
-/// Why a login failed, by `error_type`; the words of tink-api.md 8.1.
+/// Why a login failed, by `error_type`; the words of API.md 5.1.
 fn login(kind: &str) -> (&'static str, String) {
     let (what, next) = match kind {
         "STATIC_CREDENTIALS_INCORRECT" => ("The bank does not accept the user name or the password.", ""),

@@ -1,4 +1,4 @@
-//! Every record against the table of the contract: message id, level and field names.
+//! Every record against the table that others build on: message id, level and field names.
 
 use std::collections::BTreeMap;
 use std::fmt;

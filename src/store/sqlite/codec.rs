@@ -1,12 +1,14 @@
 //! How ids, dates, times and rows look inside the SQLite file, in both directions.
 //! No statement is run here.
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, ToSql};
 
 use crate::domain::amount::{Amount, Money};
+use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::{Status, Transaction};
@@ -18,7 +20,7 @@ pub struct IdColumn(pub TransactionId);
 impl ToSql for IdColumn {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let text = self.0.as_str();
-        let value = match unhex(text.as_bytes()) {
+        let value = match compact(text) {
             Some(bytes) => Value::Blob(bytes),
             None => Value::Text(text.to_owned()),
         };
@@ -29,33 +31,16 @@ impl ToSql for IdColumn {
 impl FromSql for IdColumn {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         match value {
-            ValueRef::Blob(bytes) => Ok(Self(hex(bytes).into())),
+            ValueRef::Blob(bytes) => Ok(Self(HEXLOWER.encode(bytes).into())),
             ValueRef::Text(text) => Ok(Self(String::from_utf8_lossy(text).into_owned().into())),
             _ => Err(FromSqlError::InvalidType),
         }
     }
 }
 
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() != 32 {
-        return None;
-    }
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, _) = text.as_chunks::<2>();
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// Only what comes back as it was: 32 digits, lower case.
+fn compact(text: &str) -> Option<Vec<u8>> {
+    if text.len() == 32 { HEXLOWER.decode(text.as_bytes()).ok() } else { None }
 }
 
 /// A date as `YYYY-MM-DD`.
@@ -139,8 +124,27 @@ pub fn money(row: &Row<'_>, amount: &str, currency: &str) -> rusqlite::Result<Op
 /// The error for a value that is not what we write there, in a file that SQLite finds in order: it is its
 /// row's trouble, not the store's.
 pub fn corrupt(detail: String) -> rusqlite::Error {
-    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
-    rusqlite::Error::SqliteFailure(failure, Some(detail))
+    FromSqlError::other(NotOurs(detail)).into()
+}
+
+/// A value that is not what we write there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotOurs(String);
+
+/// The words of an error for people, and the error itself as the cause of another.
+pub fn said(error: &rusqlite::Error) -> (String, Option<Cause>) {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => {
+            let cause = rusqlite::Error::SqliteFailure(*code, text.clone());
+            (error.to_string(), Some(Cause::of(cause)))
+        }
+        rusqlite::Error::FromSqlConversionFailure(_, _, value) => match value.downcast_ref::<NotOurs>() {
+            Some(not_ours) => (not_ours.to_string(), Some(Cause::of(not_ours.clone()))),
+            None => (error.to_string(), None),
+        },
+        _ => (error.to_string(), None),
+    }
 }
 
 /// The error for a file that somebody else holds.

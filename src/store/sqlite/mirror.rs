@@ -38,7 +38,7 @@ pub fn all(db: &Connection, context: &Context, run: &Run, mut viewed: Viewed) ->
         }
     }
     population::remember(db, &source, mirrored.numbers, mirrored.fall, at)?;
-    Ok(Mirrored { fall: mirrored.fall, took_over })
+    Ok(Mirrored { numbers: mirrored.numbers, fall: mirrored.fall, took_over })
 }
 
 fn forgotten_since(db: &Connection, run: &Run) -> rusqlite::Result<HashSet<String>> {
@@ -114,6 +114,7 @@ pub fn take_over(db: &Connection, context: &Context, from: i64, to: i64) -> rusq
     if !context.rehearsal {
         return owners::take_over(db, from, to);
     }
+    owners::hand_over(db, from, to)?;
     db.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS takeovers (held INTEGER NOT NULL, taker INTEGER NOT NULL)",
     )?;

@@ -15,6 +15,7 @@ mod consents;
 mod events;
 pub mod export;
 mod feed;
+pub mod foresight;
 pub mod forget;
 pub mod import;
 pub mod links;
@@ -128,25 +129,40 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
     pub fn open_dry(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        if !path.exists() {
-            let mut conn = Connection::open_in_memory().map_err(|e| thread::explain("rehearse", path, &e))?;
-            schema::migrate(&mut conn, now.as_millisecond())
-                .map_err(|e| thread::explain("rehearse", path, &e))?;
-            let mut db = Db::new(conn, path, patience);
-            db.rehearsal = true;
-            return Ok(Self { worker: Worker::start(db) });
-        }
+        let opened = if path.exists() {
+            Self::rehearsed(path, patience, now, false)
+        } else {
+            Self::empty(path, patience, now)
+        };
+        Ok(Self { worker: Worker::start(opened?) })
+    }
+
+    /// A rehearsal in place of a store that is not there yet.
+    fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<Db> {
+        let mut conn = Connection::open_in_memory().map_err(|e| thread::explain("rehearse", path, &e))?;
+        schema::migrate(&mut conn, now.as_millisecond())
+            .map_err(|e| thread::explain("rehearse", path, &e))?;
+        let mut db = Db::new(conn, path, patience);
+        db.rehearsal = true;
+        Ok(db)
+    }
+
+    /// A rehearsal on the file; `small` ones keep what they write in memory.
+    fn rehearsed(path: &Path, patience: Duration, now: Timestamp, small: bool) -> Result<Db> {
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut db = Db::new(connect_read_only(path)?, path, patience);
         db.rehearsal = true;
         refuse_newer(&db)?;
         refuse_older(&db)?;
         db.retry_busy("rehearse", |conn| {
+            if small {
+                conn.pragma_update(None, "temp_store", "memory")?;
+            }
             schema::shadow(conn)?;
             runs::shadow_shared(conn, now)?;
             feed::lay(conn)
         })?;
-        Ok(Self { worker: Worker::start(db) })
+        Ok(db)
     }
 }
 

@@ -2,16 +2,21 @@
 //! nothing in it.
 
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
+use percent_encoding::{AsciiSet, percent_encode};
 use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::regular::refuse_odd;
 use super::thread::{self, Db};
 use super::{BUSY_TIMEOUT, schema, sharing};
 use crate::store::{Result, StoreError};
+
+/// What has a meaning of its own in an SQLite URI.
+const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
 
 /// Opens an existing store for statements that only read.
 ///
@@ -139,15 +144,11 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     if !(cannot_share && log_is_empty) {
         return Err(explain(&error));
     }
-    let uri = format!("file:{}?mode=ro&immutable=1", percent(path));
+    let name = percent_encode(path.as_os_str().as_bytes(), IN_URI);
+    let uri = format!("file:{name}?mode=ro&immutable=1");
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(uri, flags).map_err(|e| explain(&e))?;
     usable(&conn).map_err(|e| explain(&e))?;
     Ok(conn)
-}
-
-/// A path as it must stand in an SQLite URI.
-fn percent(path: &Path) -> String {
-    path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
 }

@@ -219,7 +219,7 @@ pub(super) fn note(db: &Connection, row: &AuditRow<'_>) -> rusqlite::Result<()> 
 pub type Reseal<'a, E> =
     dyn Fn(&str, &[u8], Option<&[u8]>) -> std::result::Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
-/// One user-initiated act (contract: `audit_v1`). Never holds a token, an IBAN, a name or an amount.
+/// One user-initiated act (`audit_v1`). Never holds a token, an IBAN, a name or an amount.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditRow<'a> {
     /// When.

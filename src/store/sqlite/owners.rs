@@ -116,6 +116,11 @@ pub(super) fn take_over(db: &Connection, from: i64, to: i64) -> rusqlite::Result
     if let Some(name) = db.query_row(name, [from], codec::tink_user)? {
         remember(db, to, &name)?;
     }
+    hand_over(db, from, to)
+}
+
+/// Lets `to` have had the last success of `from`, of which nothing is known from now on.
+pub(super) fn hand_over(db: &Connection, from: i64, to: i64) -> rusqlite::Result<()> {
     let success = "UPDATE ts_connections SET last_success_at = (SELECT last_success_at FROM ts_connections WHERE key = ?1)
                    WHERE key = ?2";
     db.execute(success, [from, to])?;

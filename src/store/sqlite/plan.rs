@@ -1,6 +1,8 @@
 //! The plan and the claims: who is due, in which order, and why the
 //! others are not. The reasons stand in one SQL expression, used by the plan and by every claim.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
@@ -155,6 +157,17 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
         }
     }
     Ok(counts)
+}
+
+/// Why connections are not due, by key.
+pub fn reasons(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<HashMap<i64, Reason>> {
+    let params = Params::new(run, rules);
+    let sql = format!(
+        "SELECT reason, key FROM (SELECT {REASON} AS reason, c.key AS key FROM ts_connections c WHERE {SELECTED})
+         WHERE reason IS NOT NULL"
+    );
+    let mut rows = db.prepare(&sql)?;
+    rows.query_map(params.bind(&sql).as_slice(), |row| Ok((row.get(1)?, reason(row)?)))?.collect()
 }
 
 fn reason(row: &Row<'_>) -> rusqlite::Result<Reason> {

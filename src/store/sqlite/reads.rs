@@ -12,18 +12,18 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::codec::{self, Millis};
+pub use super::foresight::{foresee, foresee_anew};
 use super::owners::{self, HAS_DATA};
 use super::population::{self, LastView};
 use super::{app, read, runs};
-use crate::domain::population::Remembered;
 use crate::store::Result;
 pub use audit::{AuditQuery, Audited, audit, audited_actions};
 pub use balances::{AccountProof, balance_differences, balance_proofs};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
-pub use known::{Holder, KnownConnection, Overlaid, State, overlay};
+pub use known::{Holder, KnownConnection, Overlaid, State};
 pub use quarantine::{NotKept, Quarantined, not_kept, quarantine, user_of};
 
 /// Every mirrored connection, by id. Whoever is held by a run that died is free.
@@ -31,36 +31,31 @@ pub use quarantine::{NotKept, Quarantined, not_kept, quarantine, user_of};
 /// # Errors
 /// As [`super::open_reader`].
 pub fn connections(path: &Path) -> Result<Vec<KnownConnection>> {
-    read(path, "read the connections", |db| {
-        let mut rows = db.prepare(&format!(
-            "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
-                    (SELECT min(expires_at) FROM ts_consents s WHERE s.connection = c.key) AS consent_ends,
-                    EXISTS (SELECT 1 FROM ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
-                        AS consent_expired,
-                    {HAS_DATA} AS has_data
-             FROM ts_connections c ORDER BY connection_id"
-        ))?;
-        let mut dead = HashMap::new();
-        let mut former = owners::former(db)?;
-        let connections = rows.query_map([], known_connection)?;
-        let freed = connections.map(|connection| {
-            let connection = connection?;
-            let held = connection.holder.as_ref().is_some_and(|holder| {
-                !*dead.entry(holder.run_id.clone()).or_insert_with(|| has_died(path, &holder.run_id))
-            });
-            let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
-            Ok(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection })
-        });
-        freed.collect()
-    })
+    read(path, "read the connections", |db| known_connections(db, path))
 }
 
-/// What is remembered for the next look at the source view.
-///
-/// # Errors
-/// As [`super::open_reader`].
-pub fn remembered(path: &Path) -> Result<Remembered> {
-    read(path, "read what is remembered of the source view", population::remembered)
+/// The same, also as a rehearsal has them; what hangs on them is that of the file.
+pub(super) fn known_connections(db: &Connection, path: &Path) -> rusqlite::Result<Vec<KnownConnection>> {
+    let mut rows = db.prepare(&format!(
+        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
+                (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
+                EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
+                    AS consent_expired,
+                {HAS_DATA} AS has_data
+         FROM ts_connections c ORDER BY connection_id"
+    ))?;
+    let mut dead = HashMap::new();
+    let mut former = owners::former(db)?;
+    let connections = rows.query_map([], known_connection)?;
+    let freed = connections.map(|connection| {
+        let connection = connection?;
+        let held = connection.holder.as_ref().is_some_and(|holder| {
+            !*dead.entry(holder.run_id.clone()).or_insert_with(|| has_died(path, &holder.run_id))
+        });
+        let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
+        Ok(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection })
+    });
+    freed.collect()
 }
 
 /// The source view as it was read last; `None` if it never was.
@@ -121,6 +116,7 @@ fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {
         holder,
         consent_ends: codec::time(row, "consent_ends")?,
         consent_expired: row.get("consent_expired")?,
+        skipped: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Reads the source view of an application's SQLite database: on a connection of its own, read-only,
 //! closed after one query that has an end. Understands nothing else of the application.
 
+#[cfg(any(test, fuzzing))]
 pub mod hostile;
 mod row;
 
@@ -13,6 +14,7 @@ use rusqlite::limits::Limit;
 
 use super::connect_read_only;
 use super::thread::{BUSY_PAUSE, explain};
+use crate::domain::cause::Cause;
 use crate::domain::connection::SourceRow;
 use crate::domain::ids::LONGEST;
 use crate::store::StoreError;
@@ -35,7 +37,7 @@ const OPTIONAL: [&str; 9] = [
     "access_expires_at",
     "token_version",
 ];
-/// Tokens may be longer than ids (tink-api.md 2.1).
+/// Tokens may be longer than ids (API.md 2.1).
 const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// How much is read of a view at most.
@@ -67,6 +69,8 @@ pub enum SourceError {
         path: String,
         /// What is missing and what to do.
         detail: String,
+        /// What SQLite said, if anything.
+        source: Option<Cause>,
     },
     /// The view is missing, and was there at the last pass (exit 75).
     #[error(
@@ -215,13 +219,19 @@ impl Source<'_> {
     /// The columns of ours that the view has; the required ones must be there.
     fn columns(&self, db: &rusqlite::Connection) -> Result<Vec<&'static str>> {
         let view = self.view;
-        let fail = |detail: String| SourceError::View { path: self.path.display().to_string(), detail };
+        let fail = |detail: String, source: Option<Cause>| SourceError::View {
+            path: self.path.display().to_string(),
+            detail,
+            source,
+        };
         let statement = db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
-            rusqlite::Error::SqliteFailure(_, Some(text)) if is_missing(&text, view) => {
-                fail(format!("{text}: create the view {view} there, or correct source.view (README, \"Connect your application\")"))
+            rusqlite::Error::SqliteFailure(code, Some(text)) if is_missing(&text, view) => {
+                let detail = format!("{text}: create the view {view} there, or correct source.view (README, \"Connect your application\")");
+                fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, Some(text)))))
             }
             rusqlite::Error::SqliteFailure(code, text) if code.code == ErrorCode::Unknown => {
-                fail(format!("the view {view} does not work: {}", text.unwrap_or_default()))
+                let detail = format!("the view {view} does not work: {}", text.as_deref().unwrap_or_default());
+                fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, text))))
             }
             e => self.explain(&e),
         })?;
@@ -229,10 +239,13 @@ impl Source<'_> {
         let has = |name: &&&str| present.iter().any(|p| p.eq_ignore_ascii_case(name));
         let missing: Vec<&str> = REQUIRED.iter().filter(|name| !has(name)).copied().collect();
         if !missing.is_empty() {
-            return Err(fail(format!("the view {view} lacks the column(s) {}", missing.join(", "))));
+            return Err(fail(format!("the view {view} lacks the column(s) {}", missing.join(", ")), None));
         }
         if !["external_user_id", "tink_user_id", "refresh_token"].iter().any(|name| has(&name)) {
-            return Err(fail(format!("the view {view} needs a column external_user_id or tink_user_id")));
+            return Err(fail(
+                format!("the view {view} needs a column external_user_id or tink_user_id"),
+                None,
+            ));
         }
         Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::{BUSY_TIMEOUT, Fail};
+use super::{BUSY_TIMEOUT, Fail, codec};
 use crate::domain::hook::HookKind;
 use crate::failpoint;
 use crate::store::{Result, StoreError};
@@ -194,7 +194,7 @@ impl Worker {
         work: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::Sql { what, detail: "the store's thread has ended".to_owned() };
+        let gone = || StoreError::thread_ended(what);
         let job: Job = Box::new(move |db| {
             // Nobody waits any more when a connection was cancelled: its work is done all the same.
             let _ = reply.send(work(db));
@@ -234,7 +234,10 @@ pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) 
             "the file is damaged: stop the timer and restore a backup, or move it away to start anew"
         }
         Some(ErrorCode::SystemIoFailure) => "the disk reports an error: see the kernel log",
-        _ => return StoreError::Sql { what, detail: format!("{path}: {error}") },
+        _ => {
+            let (said, source) = codec::said(error);
+            return StoreError::Sql { what, detail: format!("{path}: {said}"), source };
+        }
     };
     StoreError::Unusable { what, path, detail: format!("{error}; {hint}") }
 }

@@ -1,5 +1,5 @@
 //! Whether what a walk missed is gone: the second look, the balance as a witness, and all that forbids a removal
-//! (design section 8, rule 3). Pairs nothing itself.
+//! (DESIGN.md 8.3). Pairs nothing itself.
 
 use std::collections::HashSet;
 

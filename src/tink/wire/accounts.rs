@@ -1,4 +1,4 @@
-//! The list of accounts (tink-api.md 3.1). Only its id makes an account unreadable; anything else of a wrong form
+//! The list of accounts (API.md 3.1). Only its id makes an account unreadable; anything else of a wrong form
 //! is absent, and an anomaly. An account that cannot be read is left out, and the list says that it is not
 //! complete, since a missing account would look closed.
 

@@ -1,4 +1,4 @@
-//! The list of consents: v1 shape, times in epoch milliseconds (tink-api.md 8.1). Only its id and its status make
+//! The list of consents: v1 shape, times in epoch milliseconds (API.md 5.1). Only its id and its status make
 //! a consent unreadable: it is left out, and the list says that it is not complete. Must not judge a consent.
 
 use std::collections::HashSet;
@@ -133,7 +133,7 @@ fn account_ids(
     Ok(ids)
 }
 
-/// Epoch milliseconds; Tink sends 0 for "none" (tink-api.md 7.2), and what is no time is none.
+/// Epoch milliseconds; Tink sends 0 for "none" (API.md 5.1), and what is no time is none.
 fn time(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<Timestamp> {
     let millis = integer(Some(raw?), place).ok().and_then(|text| text.parse::<i64>().ok());
     match millis {

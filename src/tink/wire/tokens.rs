@@ -1,4 +1,4 @@
-//! The answers of the token endpoints (tink-api.md 2.1 to 2.3). Must not put a token into anything
+//! The answers of the token endpoints (API.md 2.1 to 2.3). Must not put a token into anything
 //! that can be printed.
 
 use secrecy::SecretString;

@@ -1,4 +1,4 @@
-//! The list of transactions (tink-api.md 4.1), record by record: one that cannot be read is handed
+//! The list of transactions (API.md 4.1), record by record: one that cannot be read is handed
 //! on as such and harms no other. Only id, account, amount and status make a record unreadable; any other
 //! field of a wrong form is absent, and an anomaly. Must not guess money.
 
@@ -259,7 +259,7 @@ fn fill(
     let mut day = |raw, place| soft(raw, place, anomalies, date);
     let (booked_date, value_date) = (day(dates.booked, "dates.booked"), day(dates.value, "dates.value"));
     let transaction_date = day(dates.transaction, "dates.transaction");
-    // Many banks give none, and some a word in its place (tink-api.md 4.1): that is as documented.
+    // Many banks give none, and some a word in its place (API.md 4.1): that is as documented.
     let booked_at = soft(wire.booked_date_time, "bookedDateTime", anomalies, |time| Some(time.parse().ok()));
     let mut text = |raw, place| text(raw, place, anomalies);
     Transaction {

@@ -1,13 +1,10 @@
-//! A connection as it is known here, and as the next run will see it once it has mirrored the source
-//! view. Pure: no statement is run and no clock is read.
+//! A connection as it is known here. Pure: no statement is run and no clock is read.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::{TinkUser, Viewed};
-use crate::domain::mirroring::{self, Change, Stored};
+use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
-use crate::domain::owner::Held;
-use crate::domain::population::{Fall, Numbers, Remembered};
+use crate::domain::population::{Fall, Numbers};
 
 /// The state of a connection, in the words of `connections_v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +26,7 @@ pub enum State {
 }
 
 impl State {
-    /// Every state, in the order of the contract.
+    /// Every state.
     pub const ALL: [Self; 7] = [
         Self::New,
         Self::Ok,
@@ -40,7 +37,7 @@ impl State {
         Self::Disabled,
     ];
 
-    /// The text of the contract.
+    /// The text in views and reports (DESIGN.md 9).
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -127,6 +124,8 @@ pub struct KnownConnection {
     pub consent_ends: Option<Timestamp>,
     /// The bank has ended one of them, whatever its date.
     pub consent_expired: bool,
+    /// Why the next pass leaves it alone; `None` if it is due, or if nobody has looked ahead.
+    pub skipped: Option<Reason>,
 }
 
 impl KnownConnection {
@@ -184,68 +183,9 @@ impl KnownConnection {
         self.next_due.max(self.not_before).filter(|_| self.is_active(now))
     }
 
-    /// Another connection goes on with its data; returns when those were last brought up to date.
-    fn hand_over(&mut self) -> Option<Timestamp> {
-        (self.has_data, self.failures, self.needs_user) = (false, 0, None);
-        self.last_success_at.take()
-    }
-
     /// Who holds it at the time `now`.
     pub fn held_by(&self, now: Timestamp) -> Option<&Holder> {
         self.holder.as_ref().filter(|holder| holder.until > now)
-    }
-
-    /// As it is stored, for `domain::mirroring`.
-    fn stored(&self) -> Stored {
-        let held = Held {
-            connection_id: self.connection_id.clone(),
-            user_id: self.user_id.clone(),
-            tink_user: self.tink_user.clone(),
-            former: self.former.clone(),
-            has_data: self.has_data,
-        };
-        let state = mirroring::State {
-            user_id: self.user_id.clone(),
-            tink_user: self.tink_user.clone(),
-            enabled: self.enabled,
-            entitled: self.entitled,
-            entitled_until: self.entitled_until,
-            problem: self.problem.clone(),
-            refused: self.refused,
-            refused_user: self.refused_user.clone(),
-            moved: self.moved.clone(),
-            gone_at: self.gone_at,
-            lapsed_at: self.lapsed_at,
-            ..mirroring::State::default()
-        };
-        Stored { held, state }
-    }
-
-    /// As it is once the view is mirrored.
-    fn mirror(&mut self, change: Change) {
-        if change.other_owner {
-            (self.failures, self.not_before, self.needs_user) = (0, None, None);
-            (self.last_success_began, self.last_outcome, self.last_reason) = (None, None, None);
-            (self.last_error, self.next_due, self.holder) = (None, None, None);
-            "mint".clone_into(&mut self.mode);
-        }
-        let state = change.state;
-        self.connection_id = change.connection_id;
-        self.user_id = state.user_id;
-        self.tink_user = state.tink_user;
-        self.enabled = state.enabled;
-        self.entitled = state.entitled;
-        self.entitled_until = state.entitled_until;
-        // What Tink did not show in the last run it is asked for again: until then that is what is wrong.
-        let unproven = self.last_error.clone().filter(|_| {
-            state.moved.is_some() && self.last_reason.as_deref() == Some(Reason::SourceRow.as_str())
-        });
-        self.problem = state.problem.or(unproven);
-        self.refused = state.refused;
-        self.refused_user = state.refused_user;
-        self.moved = state.moved;
-        self.gone_at = state.gone_at;
-        self.lapsed_at = state.lapsed_at;
     }
 }
 
@@ -260,38 +200,9 @@ pub struct Overlaid {
     pub fall: Option<Fall>,
 }
 
-/// Lays the source view over the known connections, as a run does at its beginning.
-pub fn overlay(mut known: Vec<KnownConnection>, viewed: Viewed, remembered: Remembered) -> Overlaid {
-    known.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.connection_id.cmp(&b.connection_id)));
-    let stored: Vec<Stored> = known.iter().map(KnownConnection::stored).collect();
-    let mirrored = mirroring::mirror(&stored, viewed, remembered);
-    for change in mirrored.changes {
-        let taken =
-            change.takes_over.and_then(|place| known.get_mut(place)).and_then(KnownConnection::hand_over);
-        let place = change.place.unwrap_or(known.len());
-        if place == known.len() {
-            known.push(KnownConnection { mode: "mint".to_owned(), ..KnownConnection::default() });
-        }
-        let Some(connection) = known.get_mut(place) else { continue };
-        connection.last_success_at = taken.or(connection.last_success_at);
-        connection.mirror(change);
-    }
-    known.sort_by(|a, b| a.connection_id.cmp(&b.connection_id));
-    Overlaid { connections: known, numbers: mirrored.numbers, fall: mirrored.fall }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::connection::SourceRow;
-
-    fn view(rows: Vec<SourceRow>) -> Viewed {
-        Viewed { rows, ..Viewed::default() }
-    }
-
-    fn row(id: &str, user: &str) -> SourceRow {
-        SourceRow::asking(id, "u", Some(TinkUser::External(user.to_owned())))
-    }
 
     fn known(id: &str, user: &str) -> KnownConnection {
         KnownConnection {
@@ -304,23 +215,6 @@ mod tests {
             failures: 3,
             ..KnownConnection::default()
         }
-    }
-
-    #[test]
-    fn the_view_adds_replaces_and_disables() {
-        let all = overlay(
-            vec![known("a", "x"), known("b", "x-b"), known("c", "x-c")],
-            view(vec![row("a", "x"), row("b", "other"), row("d", "x-d"), row("d", "x-d")]),
-            Remembered::default(),
-        )
-        .connections;
-        let seen: Vec<_> =
-            all.iter().map(|c| (c.connection_id.as_str(), c.key.is_some(), c.enabled, c.failures)).collect();
-        assert_eq!(
-            seen,
-            [("a", true, true, 3), ("b", true, true, 0), ("c", true, false, 3), ("d", false, true, 0)]
-        );
-        assert!(all[3].problem.is_some());
     }
 
     #[test]

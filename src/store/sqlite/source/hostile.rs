@@ -24,7 +24,7 @@ pub fn values(bytes: &[u8]) -> Vec<Value> {
         .collect()
 }
 
-/// Reads a row with these values in the columns, required ones first, in the order of the contract.
+/// Reads a row with these values in the columns, required ones first, in the order of the lists.
 pub fn read(values: &[Value], vault: Option<&Vault>, now: Timestamp) -> SourceRow {
     let columns: Vec<&str> = REQUIRED.into_iter().chain(OPTIONAL).collect();
     source_row(&columns, |index| values.get(index).map(ValueRef::from), vault, now)

@@ -1,4 +1,4 @@
-//! One row of the source view: the lenient types of contract section 4 in, what it says or what is wrong with it
+//! One row of the source view: lenient types in, what it says or what is wrong with it
 //! out. Knows no database.
 
 use jiff::Timestamp;

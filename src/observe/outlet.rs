@@ -1,0 +1,296 @@
+//! The way to a standard stream during a pass: one thread writes, nobody else waits for the reader. A pipe that is
+//! not read (`| less`) holds up neither a connection nor a lease's renewal, and costs no memory to speak of: what
+//! does not fit is kept in a nameless temporary file until it is read. Must not know what it writes.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// So much is kept in memory before the rest goes to the temporary file.
+const IN_MEMORY: usize = 256 * 1024;
+/// So much is read back from it at once.
+const CHUNK: usize = 64 * 1024;
+/// A stream that takes nothing now, without saying when it will, is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A stream with a thread that writes to it. Clones share the stream. Writing never waits for the reader and never
+/// fails; what became of it all is told by [`Self::written`].
+#[derive(Clone)]
+pub struct Outlet(Arc<Handle>);
+
+/// Ends the thread, once it has written everything, with the last clone.
+struct Handle(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// There is something to write.
+    filled: Condvar,
+    /// All has been written, or nothing can be any more.
+    emptied: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Older than `recent`; none while the reader keeps up.
+    overflow: Option<Overflow>,
+    recent: Vec<u8>,
+    /// The thread is writing what it has taken.
+    writing: bool,
+    closed: bool,
+    end: Option<End>,
+}
+
+/// Why nothing is written any more.
+enum End {
+    /// The reader went away, which is no failure.
+    Unread,
+    Failed(io::Error),
+}
+
+struct Overflow {
+    file: File,
+    read: u64,
+    written: u64,
+}
+
+impl Outlet {
+    /// A way to `stream`.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let shared = Arc::clone(&queue);
+        std::thread::Builder::new().name("outlet".to_owned()).spawn(move || shared.write_all_to(stream))?;
+        Ok(Self(Arc::new(Handle(queue))))
+    }
+
+    /// Ends when everything has been written, or cannot be.
+    ///
+    /// # Errors
+    /// Why not, unless it is that the reader went away.
+    pub async fn written(&self) -> io::Result<()> {
+        let queue = &self.0.0;
+        loop {
+            if let Some(ended) = queue.lock().ended() {
+                return ended;
+            }
+            queue.emptied.notified().await;
+        }
+    }
+
+    /// Waits for the same, but not for long: what comes after it on another stream stands behind it then.
+    pub fn settle(&self, at_most: Duration) {
+        let queue = &self.0.0;
+        let is_busy = |state: &mut State| state.ended().is_none();
+        let waited = queue.filled.wait_timeout_while(queue.lock(), at_most, is_busy);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.0.lock();
+        if state.end.is_none() {
+            state.take_in(bytes);
+            self.0.0.filled.notify_all();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.filled.notify_all();
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.recent.is_empty() && self.overflow.is_none()
+    }
+
+    /// What became of it; `None` while there is something left to write.
+    fn ended(&self) -> Option<io::Result<()>> {
+        match &self.end {
+            Some(End::Unread) => Some(Ok(())),
+            Some(End::Failed(error)) => Some(Err(io::Error::new(error.kind(), error.to_string()))),
+            None => (self.is_empty() && !self.writing).then_some(Ok(())),
+        }
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.recent.extend_from_slice(bytes);
+        if self.recent.len() > IN_MEMORY
+            && let Err(error) = self.set_aside()
+        {
+            let text = format!("nobody reads it, and it cannot be kept in a temporary file: {error}");
+            self.fail(io::Error::new(error.kind(), text));
+        }
+    }
+
+    fn set_aside(&mut self) -> io::Result<()> {
+        let overflow = match &mut self.overflow {
+            Some(overflow) => overflow,
+            none => none.insert(Overflow { file: tempfile::tempfile()?, read: 0, written: 0 }),
+        };
+        overflow.file.seek(SeekFrom::Start(overflow.written))?;
+        overflow.file.write_all(&self.recent)?;
+        overflow.written += self.recent.len() as u64;
+        self.recent.clear();
+        Ok(())
+    }
+
+    /// What comes next.
+    fn next(&mut self) -> io::Result<Vec<u8>> {
+        let Some(overflow) = &mut self.overflow else { return Ok(std::mem::take(&mut self.recent)) };
+        let mut chunk = Vec::with_capacity(CHUNK);
+        overflow.file.seek(SeekFrom::Start(overflow.read))?;
+        (&overflow.file).take(CHUNK as u64).read_to_end(&mut chunk)?;
+        overflow.read += chunk.len() as u64;
+        if overflow.read >= overflow.written || chunk.is_empty() {
+            self.overflow = None;
+        }
+        Ok(chunk)
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        let unread = error.kind() == io::ErrorKind::BrokenPipe;
+        self.end = Some(if unread { End::Unread } else { End::Failed(error) });
+        (self.recent, self.overflow) = (Vec::new(), None);
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The work of the thread.
+    fn write_all_to(&self, mut stream: impl Write) {
+        loop {
+            let is_idle = |state: &mut State| state.is_empty() && !state.closed && state.end.is_none();
+            let mut state =
+                self.filled.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
+            if state.is_empty() || state.end.is_some() {
+                return self.emptied.notify_one();
+            }
+            state.writing = true;
+            let next = state.next();
+            drop(state);
+            let written = next.and_then(|chunk| write_chunk(&mut stream, &chunk));
+            let mut state = self.lock();
+            state.writing = false;
+            if let Err(error) = written {
+                state.fail(error);
+            }
+            if state.ended().is_some() {
+                self.emptied.notify_one();
+                self.filled.notify_all();
+            }
+        }
+    }
+}
+
+/// Standard streams are shared with whoever started the program, who may have made them non-blocking.
+fn write_chunk(stream: &mut impl Write, mut chunk: &[u8]) -> io::Result<()> {
+    while !chunk.is_empty() {
+        match stream.write(chunk) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => chunk = chunk.get(taken..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(ASK_AGAIN),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stream.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(n: usize) -> String {
+        format!("line {n} of a report that nobody reads for the time being\n")
+    }
+
+    #[tokio::test]
+    async fn what_is_not_read_stays_out_of_memory_and_comes_in_order() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut outlet = Outlet::to(writer).unwrap();
+        let lines: String = (0..60_000).map(line).collect();
+        for line in lines.split_inclusive('\n') {
+            outlet.write_all(line.as_bytes()).unwrap();
+            let state = outlet.0.0.lock();
+            assert!(state.recent.len() <= IN_MEMORY);
+        }
+        assert!(outlet.0.0.lock().overflow.is_some(), "it was never too much");
+        let mut read = String::new();
+        // The other end closes with the last clone.
+        drop(outlet);
+        reader.read_to_string(&mut read).unwrap();
+        assert!(read == lines, "{} bytes came of {}", read.len(), lines.len());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_went_away_is_no_failure_and_a_full_disk_is_one() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut outlet = Outlet::to(writer).unwrap();
+        outlet.write_all(b"anything").unwrap();
+        outlet.written().await.unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut outlet = Outlet::to(full).unwrap();
+        outlet.write_all(b"anything").unwrap();
+        let error = outlet.written().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        // It stays so, and takes whatever comes.
+        outlet.write_all(b"more").unwrap();
+        outlet.written().await.unwrap_err();
+    }
+
+    /// Takes one byte after every refusal.
+    struct Reluctant(bool, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Reluctant {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = !self.0;
+            match bytes.first() {
+                Some(byte) if !self.0 => {
+                    self.1.lock().unwrap().push(*byte);
+                    Ok(1)
+                }
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_takes_nothing_now_is_asked_again() {
+        let taken = Arc::default();
+        let mut outlet = Outlet::to(Reluctant(false, Arc::clone(&taken))).unwrap();
+        outlet.write_all(b"all").unwrap();
+        outlet.written().await.unwrap();
+        assert_eq!(*taken.lock().unwrap(), b"all");
+    }
+}

@@ -1,0 +1,148 @@
+//! The JSON lines of the report and the totals as the store keeps them: as types (DESIGN.md 9).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::event::{Event, Finished, Summary};
+use crate::domain::outcome::{Counts, Outcome, Reason};
+
+/// The version of the lines.
+const SCHEMA: u8 = 1;
+
+/// Why connections that were not due are counted.
+const SKIPS: [Reason; 7] = [
+    Reason::Disabled,
+    Reason::NotEntitled,
+    Reason::Recent,
+    Reason::Quota,
+    Reason::NotBefore,
+    Reason::Leased,
+    Reason::Deadline,
+];
+
+/// A line of the report.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Run {
+        schema: u8,
+        run_id: &'a str,
+        dry_run: bool,
+        trigger: &'a str,
+        started_at: Timestamp,
+        connections: u64,
+        due: u64,
+    },
+    Connection {
+        run_id: &'a str,
+        connection_id: &'a str,
+        outcome: &'a str,
+        reason: Option<&'a str>,
+        error: Option<&'a str>,
+        started_at: Timestamp,
+        duration_ms: u64,
+        #[serde(flatten)]
+        counts: Counts,
+    },
+    Summary {
+        schema: u8,
+        run_id: &'a str,
+        dry_run: bool,
+        trigger: &'a str,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+        duration_ms: u64,
+        exit_code: u8,
+        #[serde(flatten)]
+        totals: Totals,
+    },
+}
+
+/// The totals of a run.
+#[derive(Serialize)]
+struct Totals {
+    connections: u64,
+    due: u64,
+    #[serde(flatten)]
+    outcomes: BTreeMap<&'static str, u64>,
+    skipped: BTreeMap<&'static str, u64>,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+/// The totals as the store keeps them: those of the report, and two that only metrics use.
+#[derive(Serialize)]
+struct Stored {
+    #[serde(flatten)]
+    totals: Totals,
+    request_errors: u64,
+    token_failures: u64,
+}
+
+impl Totals {
+    fn of(summary: &Summary) -> Self {
+        let outcomes = Outcome::ALL.iter().filter(|outcome| **outcome != Outcome::Skipped);
+        Self {
+            connections: summary.connections,
+            due: summary.due,
+            outcomes: outcomes.map(|outcome| (outcome.as_str(), summary.outcome(*outcome))).collect(),
+            skipped: SKIPS.into_iter().map(|reason| (reason.as_str(), summary.skipped(reason))).collect(),
+            counts: summary.counts,
+        }
+    }
+}
+
+/// The line of an event of the run `run_id`, with its end. Returns `None` if it has none.
+pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
+    let line = match event {
+        Event::Started { run_id, trigger, dry_run, at, connections, due } => Line::Run {
+            schema: SCHEMA,
+            run_id: run_id.as_str(),
+            dry_run: *dry_run,
+            trigger,
+            started_at: *at,
+            connections: *connections,
+            due: *due,
+        },
+        Event::Finished(finished) => connection(run_id, finished),
+        Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } => {
+            let duration = finished_at.duration_since(*started_at).as_millis();
+            Line::Summary {
+                schema: SCHEMA,
+                run_id: run_id.as_str(),
+                dry_run: *dry_run,
+                trigger,
+                started_at: *started_at,
+                finished_at: *finished_at,
+                duration_ms: u64::try_from(duration).unwrap_or_default(),
+                exit_code: *exit_code,
+                totals: Totals::of(summary),
+            }
+        }
+        _ => return None,
+    };
+    // Numbers and texts always have a form in JSON.
+    serde_json::to_string(&line).ok().map(|line| line + "\n")
+}
+
+fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> Line<'a> {
+    Line::Connection {
+        run_id,
+        connection_id: finished.connection_id.as_str(),
+        outcome: finished.outcome.as_str(),
+        reason: finished.reason.map(Reason::as_str),
+        error: finished.error.as_deref(),
+        started_at: finished.started_at,
+        duration_ms: finished.duration_ms,
+        counts: finished.counts,
+    }
+}
+
+/// The totals as the store keeps them.
+pub fn stored_totals(summary: &Summary, request_errors: u64, token_failures: u64) -> String {
+    let stored = Stored { totals: Totals::of(summary), request_errors, token_failures };
+    // Numbers always have a form in JSON.
+    serde_json::to_string(&stored).unwrap_or_default()
+}

@@ -1,0 +1,109 @@
+//! What the next run will see and whom it will leave alone: its beginning, rehearsed on temporary tables by the
+//! statements of the run itself. So `why`, `check` and `connections` cannot say anything else than the run will do.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::thread::{Context, Db, explain};
+use super::{Fail, SqliteStore, mirror, plan, reads, runs};
+use crate::domain::connection::Viewed;
+use crate::domain::outcome::Reason;
+use crate::store::sqlite::reads::{KnownConnection, Overlaid};
+use crate::store::{Mirrored, NewRun, PlanRules, Result, StoreError};
+
+const WHAT: &str = "foresee the next run";
+
+/// The connections as a pass that began now would see them: `viewed` mirrored, each with the reason for which it is
+/// left alone. A store that is not there yet, or that the run will bring up to this release, counts as empty.
+///
+/// # Errors
+/// [`StoreError`] if the store cannot be read.
+pub fn foresee(path: &Path, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+    if !path.exists() {
+        return foresee_anew(viewed, rules);
+    }
+    match SqliteStore::rehearsed(path, Duration::ZERO, rules.now, true) {
+        Err(StoreError::Older { .. }) => foresee_anew(viewed, rules),
+        opened => begin(opened?, viewed, rules),
+    }
+}
+
+/// The same without what is known here.
+///
+/// # Errors
+/// As [`foresee`].
+pub fn foresee_anew(viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+    let db = SqliteStore::empty(Path::new(":memory:"), Duration::ZERO, rules.now)?;
+    let mut overlaid = begin(db, viewed, rules)?;
+    for connection in &mut overlaid.connections {
+        connection.key = None;
+    }
+    Ok(overlaid)
+}
+
+fn begin(mut db: Db, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+    let new = NewRun {
+        run_id: "foreseen".into(),
+        trigger: "timer",
+        on_demand: false,
+        host: String::new(),
+        version: env!("CARGO_PKG_VERSION"),
+        process_started: rules.now,
+        started_at: rules.now,
+    };
+    // One snapshot of the file; what is written beside it is never committed.
+    db.retry_busy(WHAT, |conn| conn.execute_batch("BEGIN"))?;
+    rehearse(&db.conn, &db.context, &new, viewed, rules).map_err(|fail| match fail {
+        Fail::Sql(error) => explain(WHAT, &db.path, &error),
+        Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
+        Fail::OtherOwner(text) => StoreError::OtherOwner(text),
+    })
+}
+
+fn rehearse(
+    db: &Connection,
+    context: &Context,
+    new: &NewRun,
+    viewed: Option<Viewed>,
+    rules: &PlanRules,
+) -> std::result::Result<Overlaid, Fail> {
+    let run = runs::begin(db, context, new)?;
+    let mirrored = viewed.map(|viewed| mirror::all(db, context, &run, viewed)).transpose()?;
+    let mirrored = mirrored.unwrap_or_default();
+    let (reasons, kept) = (plan::reasons(db, &run, rules)?, kept(db)?);
+    let mut connections = connections(db, context, &mirrored)?;
+    for connection in &mut connections {
+        connection.skipped = connection.key.and_then(|key| reasons.get(&key).copied());
+        connection.key = connection.key.filter(|key| kept.contains(key));
+    }
+    Ok(Overlaid { connections, numbers: mirrored.numbers, fall: mirrored.fall })
+}
+
+fn connections(
+    db: &Connection,
+    context: &Context,
+    mirrored: &Mirrored,
+) -> rusqlite::Result<Vec<KnownConnection>> {
+    let mut connections = reads::known_connections(db, &context.path)?;
+    for connection in &mut connections {
+        let id = connection.connection_id.as_str();
+        // Their rows move when the run claims whoever takes them over.
+        let gave = mirrored.took_over.iter().any(|(from, _)| from.as_str() == id);
+        connection.has_data &= !gave;
+        // What Tink did not show in the last run it is asked for again: until then that is what is wrong.
+        let unproven = connection.moved.is_some()
+            && connection.last_reason.as_deref() == Some(Reason::SourceRow.as_str());
+        if connection.problem.is_none() && unproven {
+            connection.problem.clone_from(&connection.last_error);
+        }
+    }
+    Ok(connections)
+}
+
+/// The keys that the file itself has given.
+fn kept(db: &Connection) -> rusqlite::Result<HashSet<i64>> {
+    db.prepare("SELECT key FROM main.ts_connections")?.query_map([], |row| row.get(0))?.collect()
+}
