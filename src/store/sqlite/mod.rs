@@ -33,6 +33,7 @@ mod regular;
 mod rows;
 mod runs;
 mod schema;
+pub mod scratch;
 pub mod sharing;
 pub mod source;
 mod thread;
