@@ -277,6 +277,12 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         Command::Hook(args) => return hook::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
+    // Asked of whoever typed it, before root becomes the service.
+    match &command {
+        ServiceCommand::Connect(args) => args.way.allow_open()?,
+        ServiceCommand::Renew(args) => args.way.allow_open()?,
+        _ => {}
+    }
     let credentials = identity::settle(&config::process_env)?;
     let settings = match (config::load_with(&path, &config::process_env, credentials), &command) {
         (Err(error), ServiceCommand::Check(args)) => {
