@@ -10,8 +10,8 @@ use nix::sys::signal::{SigSet, Signal};
 /// A database writes whole pages, of this size at most: a file that is nearer to the limit has met it.
 const NEAR: u64 = 64 * 1024;
 
-/// Lets a write beyond the limit fail instead of killing the process. Before there is a second thread: each inherits it;
-/// programs that are started do not.
+/// Lets a write beyond the limit fail instead of killing the process. Before there is a second thread: each inherits it,
+/// and so do programs that are started.
 pub fn survive() {
     // Held back for good, the signal does nothing; where it cannot be held back it kills as before.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
@@ -38,8 +38,11 @@ fn told(file: Option<PathBuf>, limit: u64) -> String {
     format!("{what}: raise LimitFSIZE= of the unit, or ulimit -f")
 }
 
-/// An error with what to do about it, if it is one of room.
+/// An error of the system's with what to do about it, if it is one of room. One that was explained stays as it is.
 pub fn explain(error: &io::Error) -> String {
+    if error.raw_os_error().is_none() {
+        return error.to_string();
+    }
     match (error.kind(), limit()) {
         (ErrorKind::FileTooLarge, Some(limit)) => format!("{error}; {}", told(None, limit)),
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => format!("{error}; make room there"),
