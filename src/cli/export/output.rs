@@ -66,7 +66,10 @@ fn cannot_open(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => format!(
             "this user may not write to the directory {directory}; the command runs as the service user: let your shell write the file (… export > FILE)"
         ),
-        io::ErrorKind::InvalidInput => return Failure::Usage(format!("--output: {error}")),
+        io::ErrorKind::InvalidInput => {
+            let remedy = "name another file, or let your shell write it (… export > FILE)";
+            return Failure::Usage(format!("--output: {error}; {remedy}"));
+        }
         io::ErrorKind::ReadOnlyFilesystem => format!("the directory {directory} is read-only"),
         _ => return cannot_write(path, error),
     };
