@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::failure::Failure;
+use crate::file_limit;
 use crate::store::StoreError;
 use crate::store::sqlite::source::SourceError;
 use crate::sync::pass::{PassEnd, Stop};
@@ -230,6 +231,7 @@ impl From<&Failure> for Exit {
             Failure::Source(SourceError::Missing { .. }) => Self::DatabaseBusy,
             Failure::Tink(error) => error.into(),
             Failure::Usage(_) => Self::Usage,
+            Failure::Io(error) if file_limit::is_no_room(error) => Self::Database,
             Failure::Io(_) => Self::Internal,
         }
     }

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 52] = [
+pub const STEPS: [&str; 55] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -52,6 +52,7 @@ pub const STEPS: [&str; 52] = [
     "accept the change",
     "accept the app",
     "forget the connection",
+    "forget spooled events",
     "rewrite the store",
     "empty the log",
     "retry the quarantine",
@@ -61,6 +62,8 @@ pub const STEPS: [&str; 52] = [
     "seal tokens anew",
     "write the export",
     "replace the export",
+    "write the drop-in",
+    "replace the drop-in",
     "take over rows",
 ];
 

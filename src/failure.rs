@@ -2,6 +2,7 @@
 //! of it is a message for the operator.
 
 use crate::config::ConfigError;
+use crate::file_limit;
 use crate::store::StoreError;
 use crate::store::sqlite::source::SourceError;
 use crate::tink;
@@ -25,7 +26,7 @@ pub enum Failure {
     #[error("{0}")]
     Usage(String),
     /// Input or output failed.
-    #[error("{0}")]
+    #[error("{told}", told = file_limit::explain(.0))]
     Io(#[from] std::io::Error),
 }
 

@@ -20,6 +20,11 @@ pub fn is_me(uid: u32) -> bool {
     geteuid().as_raw() == uid
 }
 
+/// Whether this process runs as the user of this name.
+pub fn is_called(name: &str) -> bool {
+    User::from_uid(geteuid()).ok().flatten().is_some_and(|user| user.name == name)
+}
+
 /// The user of this name, if the system knows one that is not root.
 ///
 /// # Errors

@@ -25,7 +25,8 @@
 //! `link` knows `domain`: the visit of a browser at Tink Link, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
 //! `identity` settles who the process is; `vault` seals tokens and knows nothing of ours.
-//! `failpoint` stands at every durable step and knows nothing of ours.
+//! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,
+//! and knows `failpoint` and `identity`; `file_limit` says when a file may not grow.
 //! `tests/it/architecture.rs` reads the sources and fails on anything else. Words, decisions and the rules for rows
 //! stand in `src/DESIGN.md`, what is relied on of Tink's API in `src/tink/API.md`; comments cite their sections.
 //!
@@ -58,6 +59,7 @@
 #[doc = include_str!("DESIGN.md")]
 pub mod design {}
 
+pub mod atomic_file;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -65,6 +67,7 @@ pub mod domain;
 pub mod exit;
 pub mod failpoint;
 pub mod failure;
+pub mod file_limit;
 pub mod identity;
 pub mod lifecycle;
 pub mod link;

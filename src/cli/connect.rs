@@ -159,13 +159,13 @@ impl Command<'_> {
         };
         let before = self.client.session(user.clone()).consents().await?;
         let came = visit.go(&code, &purpose, &self.args.user).await?;
-        let Came::Linked(None) = came else { return Ok(came) };
-        // No bank is named, so it is Tink who says whether there is one.
+        let Came::Linked(named) = came else { return Ok(came) };
+        // Anybody can type an address, so it is Tink who says whether there is a bank, and which.
         let new = if before.is_empty() { "" } else { "new " };
         let otherwise = format!(
             "Tink lists no {new}bank for this user; nothing was linked. The same command goes on, with a new link.\n"
         );
-        let linked = |after: &[Consent]| proof::linked(&before, after, self.env.clock.now());
+        let linked = |after: &[Consent]| proof::linked(&before, after, named.as_ref(), self.env.clock.now());
         let proved = visit.prove((&self.client, user), &otherwise, linked).await?;
         Ok(proved.map_or_else(Came::Nothing, |id| Came::Linked(Some(id))))
     }

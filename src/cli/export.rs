@@ -104,11 +104,11 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::Usage(text));
     }
     let file = args.output.as_deref().filter(|file| file.as_os_str() != "-");
-    let mut target = Target::open(file)?;
+    let mut target = Target::open(file, &env.protected())?;
     match write(&snapshot, form.as_mut(), &mut target, args.format) {
         // Whoever read it has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Success),
-        Err(Failure::Io(error)) => return Err(target.explain(error)),
+        Err(Failure::Io(error)) => return Err(target.explain(&error)),
         Err(failure) => return Err(failure),
         Ok(rows) => {
             target.finish()?;

@@ -42,12 +42,15 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use crate::atomic_file::Protected;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, ConfigError, Settings, StoreUrl};
 use crate::exit::Exit;
 use crate::failpoint;
 pub use crate::failure::Failure;
+use crate::file_limit;
 use crate::observe::log;
+use crate::store::sqlite::scratch;
 use crate::vault::Vault;
 
 /// Heading of the options that every command takes.
@@ -181,6 +184,26 @@ impl Environment {
         }
     }
 
+    /// What no output may be put in the place of: the databases, the files the configuration names, the events of hooks.
+    pub fn protected(&self) -> Protected {
+        let settings = &self.settings;
+        let files = [
+            Some(&settings.file),
+            settings.tink.client_secret_file.as_ref(),
+            settings.store.token_key_file.as_ref(),
+            settings.store.pgpass_file.as_ref(),
+        ];
+        let mut protected = Protected::default().directory(&settings.hooks.spool);
+        protected = protected.directory(&settings.hooks.directory);
+        if let StoreUrl::Sqlite(path) = &settings.store.url {
+            protected = protected.family(path);
+        }
+        if let Some(path) = &settings.source.database {
+            protected = protected.family(path);
+        }
+        files.into_iter().flatten().fold(protected, |protected, file| protected.file(file))
+    }
+
     /// The vault for tokens of older links; none without a key.
     ///
     /// # Errors
@@ -212,6 +235,7 @@ impl Environment {
 
 /// Parses the command line, runs the command and turns its result into an exit code.
 pub fn main() -> Exit {
+    file_limit::survive();
     let started = SystemClock.now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -253,6 +277,12 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         Command::Hook(args) => return hook::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
+    // Asked of whoever typed it, before root becomes the service.
+    match &command {
+        ServiceCommand::Connect(args) => args.way.allow_open()?,
+        ServiceCommand::Renew(args) => args.way.allow_open()?,
+        _ => {}
+    }
     let credentials = identity::settle(&config::process_env)?;
     let settings = match (config::load_with(&path, &config::process_env, credentials), &command) {
         (Err(error), ServiceCommand::Check(args)) => {
@@ -263,6 +293,9 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
     // `check` lists them itself.
     for warning in settings.warnings.iter().filter(|_| !matches!(command, ServiceCommand::Check(_))) {
         tracing::warn!("{warning}");
+    }
+    if let StoreUrl::Sqlite(path) = &settings.store.url {
+        scratch::keep_beside(path);
     }
     let env = Environment {
         settings,

@@ -105,15 +105,14 @@ async fn go(
     (consent, purpose): (&Consent, &Purpose),
 ) -> Result<Option<Exit>, Failure> {
     let code = client.delegate(user, &id_hint(user_id)).await?;
-    let named = match visit.go(&code, purpose, user_id).await? {
-        Came::Linked(id) => id.as_ref() == Some(&consent.credentials_id),
-        Came::Nothing(exit) => return Ok(Some(exit)),
-    };
+    if let Came::Nothing(exit) = visit.go(&code, purpose, user_id).await? {
+        return Ok(Some(exit));
+    }
     let otherwise = format!(
         "Tink does not show that consent {} is renewed. The same command makes a new link: open it, and go through to the end.\n",
         choice::name(consent)
     );
-    let renewed = |after: &[Consent]| proof::is_renewed(consent, after, named, env.clock.now()).then_some(());
+    let renewed = |after: &[Consent]| proof::is_renewed(consent, after, env.clock.now()).then_some(());
     Ok(visit.prove((client, user), &otherwise, renewed).await?.err())
 }
 

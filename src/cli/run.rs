@@ -16,6 +16,7 @@ use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
+use crate::file_limit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::outlet::Outlet;
@@ -351,7 +352,8 @@ impl<'a> Command<'a> {
             Ok(text) => text,
             Err(error) => return tracing::warn!("no metrics were written: {error}"),
         };
-        if let Err(error) = textfile::replace(path, &text) {
+        if let Err(error) = textfile::replace(path, &text, &self.env.protected()) {
+            let error = file_limit::explain(&error);
             tracing::warn!("report.metrics_file: cannot write {}: {error}", path.display());
         }
     }

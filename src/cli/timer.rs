@@ -4,15 +4,15 @@
 pub(super) mod cadence;
 pub(super) mod state;
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use humantime::format_duration;
 
 use super::{Failure, table};
+use crate::atomic_file::{self, Protected};
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::identity;
@@ -112,12 +112,13 @@ fn drop_in(cadence: Cadence) -> String {
 
 /// systemd never sees half of it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    atomic_file::replace(
+        path,
+        0o644,
+        text,
+        &Protected::default(),
+        ["write the drop-in", "replace the drop-in"],
+    )
 }
 
 fn shown(timer: &Timer) -> String {
@@ -136,6 +137,8 @@ fn shown(timer: &Timer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn of_hours(hours: u64) -> Cadence {

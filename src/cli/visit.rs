@@ -2,12 +2,12 @@
 //! come back, and tells how it went. Must not decide whom or what it is for.
 
 pub(super) mod data;
+mod open;
 mod paste;
 pub(super) mod proof;
 mod words;
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Way {
     /// Listen nowhere: paste the address that the browser landed on
     #[arg(long)]
     pub paste: bool,
-    /// Open the link in this machine's browser too
+    /// Open the link in this machine's browser too; not as root
     #[arg(long)]
     pub open: bool,
     /// Wait so long for the browser to come back, at most 15m
@@ -49,6 +49,19 @@ pub struct Way {
     /// Leave the data to the next pass
     #[arg(long)]
     pub no_sync: bool,
+}
+
+impl Way {
+    /// Refuses `--open` where the browser would run with the rights of root, or of the service.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] that says what to do instead.
+    pub(super) fn allow_open(&self) -> Result<(), Failure> {
+        if self.open && !open::is_allowed() {
+            return Err(Failure::Usage(words::NO_BROWSER.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 fn patience(text: &str) -> Result<Duration, String> {
@@ -124,9 +137,8 @@ impl<'a> Visit<'a> {
         let address = link.address();
         let listens = matches!(self.door, Door::Listener(_));
         table::print(&words::invitation(&address, self.way, purpose, user_id, listens))?;
-        if self.way.open {
-            open(&address);
-        }
+        // There until the visit is over.
+        let _page = if self.way.open { open::in_browser(self.env, &address) } else { None };
         let (signals, timeout) = (self.signals, self.way.timeout);
         let answer = tokio::select! {
             biased;
@@ -210,15 +222,6 @@ async fn door(env: &Environment, way: &Way, reception: &Arc<Mutex<Reception>>) -
 
 fn lock(reception: &Mutex<Reception>) -> std::sync::MutexGuard<'_, Reception> {
     reception.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hands the link to the desktop. Nothing depends on it: the link was printed.
-fn open(address: &str) {
-    let mut command = Command::new("xdg-open");
-    command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Err(error) = command.spawn() {
-        tracing::warn!("--open: cannot start xdg-open: {error}; open the link yourself");
-    }
 }
 
 #[cfg(test)]

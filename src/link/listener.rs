@@ -1,6 +1,7 @@
 //! Waits on this machine for the browser's redirect. Small on purpose: one path, one method, little patience.
 //! Must not judge what comes: it asks, sends the page, and then tells.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +16,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::page::{Notice, content_security_policy};
@@ -28,7 +28,8 @@ const HEAD: usize = 16 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// And the page must be fetched in that.
 const WHOLE_TIME: Duration = Duration::from_secs(30);
-/// Connections at one time; browsers open some in advance.
+/// Connections of a socket at one time; browsers open some in advance. Whoever comes beyond that takes the place of the
+/// one that has been silent for longest: who says nothing keeps nobody out.
 const CONNECTIONS: usize = 32;
 
 /// Chooses the page for the query of a redirect, and what to tell about it.
@@ -61,8 +62,7 @@ impl Listener {
     /// Serves `path` until what is returned is dropped. What is told comes once its page was sent.
     pub fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Waiting<T> {
         let (told, hear) = unbounded_channel();
-        let place =
-            Arc::new(Place { path: path.to_owned(), choose, told, slots: Semaphore::new(CONNECTIONS) });
+        let place = Arc::new(Place { path: path.to_owned(), choose, told });
         let mut tasks = JoinSet::new();
         for socket in self.sockets {
             tasks.spawn(accept(socket, Arc::clone(&place)));
@@ -89,31 +89,50 @@ struct Place<T> {
     path: String,
     choose: Arc<Choose<T>>,
     told: UnboundedSender<T>,
-    slots: Semaphore,
+}
+
+/// What to tell of one connection, told when it ends, however that is: a browser that went away before it saw the page
+/// has still come.
+struct News<'a, T> {
+    place: &'a Place<T>,
+    tell: Mutex<Option<T>>,
+}
+
+impl<T> Drop for News<'_, T> {
+    fn drop(&mut self) {
+        if let Some(tell) = self.tell.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            // Nobody waits any more: then it was told before.
+            let _ = self.place.told.send(tell);
+        }
+    }
 }
 
 async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<Place<T>>) -> Infallible {
     let mut connections = JoinSet::new();
+    // Oldest first. None of them waits for anything but its browser: one that has asked is done at once.
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        match socket.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(connection(stream, Arc::clone(&place)));
-            }
-            // Out of file handles, most likely: those in use will be given back.
+        let accepted = socket.accept().await;
+        while connections.try_join_next().is_some() {}
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS || accepted.is_err() {
+            // Or out of file handles, most likely: then this gives one back.
+            open.pop_front().inspect(AbortHandle::abort);
+        }
+        match accepted {
+            Ok((stream, _)) => open.push_back(connections.spawn(connection(stream, Arc::clone(&place)))),
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
-        while connections.try_join_next().is_some() {}
     }
 }
 
 /// One request, one answer.
 async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) {
-    let Ok(_slot) = place.slots.try_acquire() else { return };
-    let news = Mutex::new(None);
+    let news = News { place: &place, tell: Mutex::new(None) };
     let service = service_fn(|request: Request<Incoming>| {
         let (notice, tell) = judge(&request, &place);
         if tell.is_some() {
-            *news.lock().unwrap_or_else(PoisonError::into_inner) = tell;
+            *news.tell.lock().unwrap_or_else(PoisonError::into_inner) = tell;
         }
         async move { Ok::<_, Infallible>(response(&notice)) }
     });
@@ -123,12 +142,7 @@ async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) 
         .max_buf_size(HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // However it ended: a browser that went away before it saw the page has still come.
     let _ = timeout(WHOLE_TIME, serving).await;
-    if let Some(tell) = news.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        // Nobody waits any more: then it was told before.
-        let _ = place.told.send(tell);
-    }
 }
 
 fn judge<T>(request: &Request<Incoming>, place: &Place<T>) -> (Notice, Option<T>) {

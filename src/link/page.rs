@@ -12,8 +12,6 @@ use super::state::StateError;
 /// How a page looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// All is well.
-    Good,
     /// It did not work, and that is that.
     Plain,
     /// Something is wrong.
@@ -36,12 +34,12 @@ pub struct Notice {
 }
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--text:#1c2330;--soft:#4c5566;--line:#d6dae1;--good:#0b6b3a;--plain:#3b4a63;--bad:#a3231c}
-@media(prefers-color-scheme:dark){:root{--back:#12161d;--card:#1b212b;--text:#eceff4;--soft:#b4bcc9;--line:#364050;--good:#6fd39b;--plain:#a9bad6;--bad:#ff9d94}}
+:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--text:#1c2330;--soft:#4c5566;--line:#d6dae1;--plain:#3b4a63;--bad:#a3231c}
+@media(prefers-color-scheme:dark){:root{--back:#12161d;--card:#1b212b;--text:#eceff4;--soft:#b4bcc9;--line:#364050;--plain:#a9bad6;--bad:#ff9d94}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:flex;align-items:center;justify-content:center;padding:1.25rem;background:var(--back);color:var(--text);font:1.0625rem/1.55 system-ui,sans-serif}
 main{width:100%;max-width:34rem;background:var(--card);border:1px solid var(--line);border-top:.375rem solid var(--mood);border-radius:.5rem;padding:1.75rem 1.75rem 1.5rem}
-.good{--mood:var(--good)}.plain{--mood:var(--plain)}.bad{--mood:var(--bad)}
+.plain{--mood:var(--plain)}.bad{--mood:var(--bad)}
 h1{margin:0 0 1rem;font-size:1.5rem;line-height:1.25;color:var(--mood);overflow-wrap:break-word}
 p{margin:0 0 .875rem;overflow-wrap:break-word}
 dl{margin:1.25rem 0 0;padding-top:1rem;border-top:1px solid var(--line);font-size:.9375rem;color:var(--soft)}
@@ -56,41 +54,15 @@ impl Notice {
         Self { status, mood, title: title.to_owned(), paragraphs, facts: Vec::new() }
     }
 
-    /// The bank is linked.
-    pub fn linked() -> Self {
-        Self::new(
-            200,
-            Mood::Good,
-            "The bank is linked",
-            &[
-                "Tink may now read this bank's accounts and transactions for tink-sync.",
-                "You can close this page. The terminal where you began shows how the first data arrive.",
-            ],
-        )
-    }
-
-    /// The redirect says neither that it worked nor that it did not.
+    /// The browser is back, and no error came with it. What came of the visit only Tink knows.
     pub fn back() -> Self {
         Self::new(
             200,
             Mood::Plain,
             "You are back from Tink",
             &[
-                "This address does not say which bank it is about, so tink-sync asks Tink.",
-                "You can close this page. The terminal where you began shows how it went.",
-            ],
-        )
-    }
-
-    /// The consent is good again.
-    pub fn renewed() -> Self {
-        Self::new(
-            200,
-            Mood::Good,
-            "The consent is renewed",
-            &[
-                "Tink may go on reading this bank's accounts and transactions for tink-sync.",
-                "You can close this page. The terminal where you began shows how the missing data arrive.",
+                "An address can be typed by anybody, so tink-sync asks Tink itself what this visit led to.",
+                "You can close this page. The terminal where you began shows how it went, and how the data arrive.",
             ],
         )
     }
@@ -170,7 +142,6 @@ impl Notice {
     /// The page as HTML.
     pub fn html(&self) -> String {
         let mood = match self.mood {
-            Mood::Good => "good",
             Mood::Plain => "plain",
             Mood::Bad => "bad",
         };
@@ -195,6 +166,16 @@ impl Notice {
         html.push_str("<footer>This page comes from tink-sync on the machine that waits for you. It loads nothing and sends nothing.</footer>\n</main>\n</body>\n</html>\n");
         html
     }
+}
+
+/// A page that leads a browser on to an address, for the file that `--open` hands to it.
+pub fn forwarding(address: &str) -> String {
+    let address = escaped(address);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>To Tink – tink-sync</title>\n\
+         <meta name=\"referrer\" content=\"no-referrer\">\n<meta http-equiv=\"refresh\" content=\"0;url={address}\">\n</head>\n\
+         <body>\n<p><a href=\"{address}\">On to Tink</a></p>\n</body>\n</html>\n"
+    )
 }
 
 /// What a browser may do with these pages: show them, with their own style and an empty icon, and nothing else.
@@ -229,14 +210,8 @@ mod tests {
 
     fn all() -> Vec<Notice> {
         use StateError::{Expired, Missing, NotSent, Used, Wrong};
-        let mut all = vec![
-            Notice::linked(),
-            Notice::renewed(),
-            Notice::back(),
-            Notice::not_found(),
-            Notice::not_allowed(),
-            Notice::not_ahead_of_time(),
-        ];
+        let mut all =
+            vec![Notice::back(), Notice::not_found(), Notice::not_allowed(), Notice::not_ahead_of_time()];
         all.extend([Expired, Missing, NotSent, Used, Wrong].map(Notice::bad_state));
         let refusal = Refusal { error: Some("USER_CANCELLED".to_owned()), ..Refusal::default() };
         all.push(Notice::refused(&refusal, &super::super::redirect::explain(&refusal, false)));
@@ -255,6 +230,16 @@ mod tests {
                 assert!(!html.contains(word), "{word} in {html}");
             }
         }
+    }
+
+    #[test]
+    fn a_page_that_leads_on_holds_the_address_and_nothing_of_it_escapes() {
+        let html = forwarding("https://l.example/1?a=b&c=\"><script>");
+        assert_eq!(
+            html.matches("https://l.example/1?a=b&amp;c=&quot;&gt;&lt;script&gt;").count(),
+            2,
+            "{html}"
+        );
     }
 
     #[test]
@@ -277,9 +262,9 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_shown_is_text(text in "[<>&\"'/a-z\\x00-\\x1f]{0,60}") {
-            let notice = Notice { title: text.clone(), facts: vec![("x", text)], ..Notice::linked() };
+            let notice = Notice { title: text.clone(), facts: vec![("x", text)], ..Notice::back() };
             let html = notice.html();
-            let plain = Notice { title: String::new(), facts: vec![("x", String::new())], ..Notice::linked() }.html();
+            let plain = Notice { title: String::new(), facts: vec![("x", String::new())], ..Notice::back() }.html();
             for mark in ['<', '>', '"'] {
                 prop_assert_eq!(html.matches(mark).count(), plain.matches(mark).count());
             }

@@ -38,9 +38,7 @@ impl Reception {
             return Received { notice: Notice::bad_state(error), answer: Err(error) };
         }
         let notice = match &answer {
-            Answer::Linked(None) => Notice::back(),
-            Answer::Linked(_) if self.repair => Notice::renewed(),
-            Answer::Linked(_) => Notice::linked(),
+            Answer::Linked(_) => Notice::back(),
             Answer::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
         };
         Received { notice, answer: Ok(answer) }
@@ -65,7 +63,7 @@ mod tests {
         let wrong = reception.receive("state=wrong&credentials_id=c", now);
         assert_eq!((wrong.answer, wrong.notice.status), (Err(StateError::Wrong), 400));
         let linked = reception.receive(&format!("credentials_id=c&state={state}"), now);
-        assert_eq!((linked.answer, linked.notice), (Ok(Answer::Linked(Some("c".into()))), Notice::linked()));
+        assert_eq!((linked.answer, linked.notice), (Ok(Answer::Linked(Some("c".into()))), Notice::back()));
         let again = reception.receive(&format!("credentials_id=c&state={state}"), now);
         assert_eq!((again.answer, again.notice.status), (Err(StateError::Used), 409));
     }
@@ -81,9 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn where_no_bank_is_named_the_page_promises_nothing() {
-        let (mut reception, state, now) = reception();
-        assert_eq!(reception.receive(&format!("state={state}"), now).notice, Notice::back());
+    fn whatever_the_address_names_the_page_promises_nothing() {
+        for named in ["", "&credentials_id=made-up"] {
+            let (mut reception, state, now) = reception();
+            assert_eq!(reception.receive(&format!("state={state}{named}"), now).notice, Notice::back());
+        }
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //! in it has left the store and waits for a program of the operator's; no program is started here.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use serde_json::{Map, Value, json};
 
+use crate::atomic_file::{self, AtomicFile};
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::failpoint;
 
@@ -17,12 +18,15 @@ use crate::failpoint;
 pub const MOST: usize = 10_000;
 /// No event of ours is longer; ids are as long as the application made them.
 const LARGEST: u64 = 1024 * 1024;
+/// No directory of ours is as deep; what the user of the hooks makes may be.
+const DEEPEST: u32 = 4;
 /// Directory of the events that were given up.
 const FAILED: &str = "failed";
 /// Held while events are written, so that no two runs write the same one.
 const LOCK: &str = ".lock";
-/// An event that is not written yet. Outside of all queues, so that it starts nothing.
-const NEXT: &str = ".next";
+/// The group is that of the hooks in a spool of the package's, else that of the owner, whom nothing but a closed
+/// directory protects from it.
+const MODE: u32 = 0o640;
 /// Version of the form of an event.
 const SCHEMA: u8 = 1;
 
@@ -48,7 +52,13 @@ impl Spool {
     /// As the file system reports it.
     pub fn turn(&self) -> io::Result<Turn> {
         make(&self.root)?;
-        let lock = File::create(self.root.join(LOCK))?;
+        let options = File::options()
+            .write(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .clone();
+        let lock = options.open(self.root.join(LOCK))?;
         lock.lock()?;
         Ok(Turn(lock))
     }
@@ -68,13 +78,11 @@ impl Spool {
             gone += thin(&queue, MOST.saturating_sub(new))?;
         }
         for event in events {
-            let next = self.root.join(NEXT);
-            failpoint::around("write an event", || write(&next, &text(event)))?;
             let place = self.queue(event.kind).join(format!("{}.json", event.id));
-            failpoint::around("spool an event", || fs::rename(&next, &place))?;
-        }
-        for kind in kinds {
-            File::open(self.queue(kind))?.sync_all()?;
+            // Made outside of all queues, where nobody else writes and nothing is started.
+            let mut file = AtomicFile::create_in(&self.root, &place, MODE)?;
+            file.write_all(text(event).as_bytes())?;
+            file.replace(["write an event", "spool an event"])?;
         }
         Ok(gone)
     }
@@ -113,11 +121,12 @@ impl Spool {
         Ok(place)
     }
 
-    /// Removes every event of a connection that `erase` erases from the store, waiting or given up. The turn is
-    /// taken first, so that no run brings another one meanwhile.
+    /// Removes every event of a connection that `erase` erases from the store, wherever in the spool it lies and under
+    /// whatever name, and what was left of one that was being written. The turn is taken first, so that no run brings
+    /// another one meanwhile.
     ///
     /// # Errors
-    /// That of `erase`, or as the file system reports it.
+    /// That of `erase`, or as the file system reports it; it can be repeated.
     pub fn forget<T, E: From<io::Error>>(
         &self,
         connection_id: &str,
@@ -126,15 +135,37 @@ impl Spool {
         let turn = if self.root.is_dir() { Some(self.turn()?) } else { None };
         let erased = erase()?;
         if turn.is_some() {
-            for kind in HookKind::ALL {
-                for file in list(&self.queue(*kind))?.into_iter().chain(list(&self.failed(*kind))?) {
-                    if is_of(&file, connection_id) {
-                        gone_is_fine(fs::remove_file(&file))?;
-                    }
-                }
-            }
+            failpoint::around("forget spooled events", || self.erase(connection_id))?;
         }
         Ok(erased)
+    }
+
+    fn erase(&self, connection_id: &str) -> io::Result<()> {
+        atomic_file::sweep_directory(&self.root);
+        // The unit of the hook may put one aside meanwhile: only where nothing was found nothing is left.
+        loop {
+            let found = self.of(connection_id)?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            for file in found {
+                gone_is_fine(fs::remove_file(&file))?;
+            }
+        }
+    }
+
+    /// Every event of a connection.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn of(&self, connection_id: &str) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        walk(&self.root, DEEPEST, &mut |file| {
+            if is_of(file, connection_id) {
+                found.push(file.to_owned());
+            }
+        })?;
+        Ok(found)
     }
 
     /// Where events of one kind wait.
@@ -190,13 +221,31 @@ fn make(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// The group is that of the hooks in a spool of the package's, else that of the owner, whom nothing but a
-/// closed directory protects from it.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(Permissions::from_mode(0o640))?;
-    file.sync_all()
+/// Visits every file below a directory, hidden ones too, but follows no link.
+fn walk(directory: &Path, depth: u32, visit: &mut dyn FnMut(&Path)) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 0 => match walk(&entry.path(), depth - 1, visit) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    // Made by the user of the hooks, who must not keep anybody from being forgotten.
+                    tracing::warn!(
+                        "hooks: nobody but its owner sees what lies in {}: remove it",
+                        entry.path().display()
+                    );
+                }
+                done => done?,
+            },
+            Ok(kind) if kind.is_file() => visit(&entry.path()),
+            Ok(_) => {}
+            Err(error) => gone_is_fine(Err(error))?,
+        }
+    }
+    Ok(())
 }
 
 /// Everything in a directory that systemd counts, in the order of names; nothing if there is none.

@@ -88,7 +88,7 @@ fn a_bank_is_linked_in_the_browser_and_its_rows_are_there() {
     let mut waiting = Waiting::start(&world, &ME);
     let chromium = Chromium::start();
     land(&chromium, &waiting.link(), "demo-bank");
-    assert_well_made(&chromium, &world, "The bank is linked");
+    assert_well_made(&chromium, &world, "You are back from Tink");
     assert!(chromium.text("main").contains("You can close this page."));
     waiting.end().expect(0);
     assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE connection_id = 'me'"), 30);
@@ -128,7 +128,7 @@ fn a_redirect_with_another_state_is_turned_away_and_the_right_one_still_works() 
     until(|| chromium.address() == link);
     chromium.click("#demo-bank");
     until(|| chromium.address().starts_with("http://localhost:"));
-    assert_well_made(&chromium, &world, "The bank is linked");
+    assert_well_made(&chromium, &world, "You are back from Tink");
     waiting.end().expect(0);
 }
 
@@ -145,7 +145,7 @@ fn a_consent_is_renewed_in_the_browser() {
     let mut waiting = Waiting::start(&world, &["renew", "c-0"]);
     let chromium = Chromium::start();
     land(&chromium, &waiting.link(), "demo-bank");
-    assert_well_made(&chromium, &world, "The consent is renewed");
+    assert_well_made(&chromium, &world, "You are back from Tink");
     waiting.end().expect(0);
     world.assert_exact(0);
 }

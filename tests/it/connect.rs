@@ -1,8 +1,11 @@
 //! `connect`: from nothing to a user's rows, and every way in which that can go wrong.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
 use tink_sandbox::{Action, Config, Endpoint, Fault, SCOPES, Times};
 
-use crate::harness::{World, plain, small};
+use crate::harness::{World, plain, small, until};
+use crate::permissions::bound_command;
 use crate::visitor::{Browser, Waiting, alone, only_state, redirect_uri, visit, with_link};
 
 const ME: [&str; 4] = ["connect", "--user", "me", "--test"];
@@ -32,7 +35,7 @@ fn a_bank_is_linked_from_nothing_to_its_rows() {
     }
     let page = Browser::new().visit(&link, "demo-bank");
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("<h1>The bank is linked</h1>"), "{}", page.body);
+    assert!(page.body.contains("<h1>You are back from Tink</h1>"), "{}", page.body);
     let ran = waiting.end().expect(0);
     assert!(ran.stdout.contains("The bank is linked: connection me of user me."), "{}", ran.stdout);
     assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE connection_id = 'me'"), 30);
@@ -282,6 +285,81 @@ fn where_no_bank_is_named_tink_has_the_word() {
     let ran = waiting.end().expect(10);
     assert!(ran.stdout.contains("Tink lists no new bank for this user"), "{}", ran.stdout);
     assert_eq!(audited(&world).len(), 1);
+}
+
+#[test]
+fn a_bank_that_only_the_address_names_is_not_linked() {
+    let world = alone();
+    let mut waiting = Waiting::start(&world, &ME);
+    let (browser, link) = (Browser::new(), waiting.link());
+    let forged = only_state(&waiting.uri, &link) + "&credentials_id=0123456789abcdef0123456789abcdef";
+    let page = browser.open(&forged);
+    assert!(!page.body.contains("linked"), "{}", page.body);
+    let ran = waiting.end().expect(10);
+    assert!(ran.stdout.contains("Tink lists no bank for this user; nothing was linked."), "{}", ran.stdout);
+    assert!(audited(&world).is_empty());
+    assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+    // With a bank that is there: neither a made-up one nor the old one is linked; a new one is, whatever is named.
+    visit(&world, &ME, "demo-bank").1.expect(0);
+    let old = world.text("SELECT credentials_id FROM consents_v1").unwrap();
+    for named in ["made-up", &old] {
+        let mut waiting = Waiting::start(&world, &ME);
+        let link = waiting.link();
+        browser.open(&format!("{}&credentials_id={named}", only_state(&waiting.uri, &link)));
+        let ran = waiting.end().expect(10);
+        assert!(ran.stdout.contains("Tink lists no new bank for this user"), "{named}: {}", ran.stdout);
+    }
+    assert_eq!(audited(&world).len(), 1);
+    let mut waiting = Waiting::start(&world, &ME);
+    let link = waiting.link();
+    browser.choose(&link, "demo-bank");
+    browser.open(&format!("{}&credentials_id={old}", only_state(&waiting.uri, &link)));
+    waiting.end().expect(0);
+    let told = audited(&world).pop().unwrap()[4].clone().unwrap();
+    assert!(told.starts_with("consent ") && !told.contains(&old), "{told}");
+}
+
+#[test]
+fn the_link_reaches_the_browser_in_a_file_of_its_user_and_never_with_foreign_rights() {
+    let world = alone();
+    let uri = redirect_uri(&world);
+    let args = [&ME[..], &["--open", "--redirect-uri", &uri]].concat();
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        for args in [&args[..], &["renew", "me", "--open"]] {
+            let ran = world.cli(args).expect(2);
+            assert!(ran.stderr.contains("leave --open out") && ran.stdout.is_empty(), "{ran:?}");
+        }
+        assert_eq!(world.sandbox.requests().values().sum::<u64>(), 0);
+    }
+    let here = world.path("").display().to_string();
+    let opener = world.path("xdg-open");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" > {here}argv\nenv > {here}env\nstat -c %a \"$1\" > {here}mode\ncp \"$1\" {here}page\nmv {here}page {here}opened\n"
+    );
+    std::fs::write(&opener, script).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let Some(mut command) = bound_command(&world, &args) else { return };
+    command.env("XDG_RUNTIME_DIR", &here).env("PATH", format!("{here}:/usr/bin:/bin"));
+    command.env("TINK_CLIENT_SECRET", &world.sandbox.config().client_secret);
+    let mut waiting = Waiting::of(command);
+    let link = waiting.link();
+    until(|| world.path("opened").exists());
+    let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
+    let page = read("argv").trim().to_owned();
+    assert!(page.starts_with(&here) && !page.contains('?'), "{page}");
+    let secret =
+        |name: &str| link.split(&format!("{name}=")).nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let secrets =
+        [secret("authorization_code"), secret("state"), world.sandbox.config().client_secret.clone()];
+    for (name, secret) in secrets.iter().flat_map(|secret| [("argv", secret), ("env", secret)]) {
+        assert!(!read(name).contains(secret.as_str()), "{name}");
+    }
+    assert_eq!(read("mode").trim(), "600");
+    assert!(read("opened").contains(&link.replace('&', "&amp;")));
+    assert!(std::path::Path::new(&page).exists());
+    Browser::new().visit(&link, "demo-bank");
+    waiting.end().expect(0);
+    assert!(!std::path::Path::new(&page).exists(), "the page is left");
 }
 
 #[test]

@@ -214,18 +214,21 @@ fn a_file_appears_as_a_whole_or_not_at_all() {
     let before = std::fs::read_to_string(&file).unwrap();
     assert_eq!(before, export(&sam.0, &[]));
     sam.pass(at(2, [booked("b", -2, "-100", "x"), booked("c", -2, "-200", "y")])).expect(0);
+    let files = sam.0.files();
     for point in ["write the export:before", "write the export:after", "replace the export:before"] {
         let mut command = sam.0.command(&["export", "--output", &path]);
         let status = command.env(failpoint::VARIABLE, point).status().unwrap();
         assert!(was_killed(status), "{point}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "{point}");
+        // No half of it is left under another name.
+        assert_eq!(sam.0.files(), files, "{point}");
     }
     sam.0.cli(&["export", "--output", &path]).expect(0);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), export(&sam.0, &[]));
     // The database of all places.
     let store = sam.0.path("store.db").display().to_string();
     let ran = sam.0.cli(&["export", "--output", &store]).expect(2);
-    assert!(ran.stderr.contains("is a database"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nothing is put in its place"), "{}", ran.stderr);
     assert_eq!(sam.live(), ["b", "c"]);
 }
 

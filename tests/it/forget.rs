@@ -1,14 +1,17 @@
 //! Forgetting a connection: nothing of it is left here, nobody else loses anything, and it does not come
 //! back, whatever is under way meanwhile.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rusqlite::types::ValueRef;
 use serde_json::json;
 use tink_sandbox::{Action, Config, Endpoint, Fault, Rates, Script, Times};
+use tink_sync::domain::hook::HookKind;
 use tink_sync::failpoint::{self, Side};
 
-use crate::harness::{Ran, World, plain, small, until, was_killed};
+use crate::harness::{Ran, World, plain, quoted, small, until, was_killed};
+use crate::hooks::listening;
 use crate::scripted::{A1, SAM, booked, refresh};
 
 const FORGET: [&str; 3] = ["connections", "forget", "--yes"];
@@ -256,11 +259,47 @@ fn a_key_that_an_application_may_have_kept_is_never_anothers() {
     assert!(world.number("SELECT min(key) FROM ts_connections") > 1);
 }
 
+/// Every file below a directory, hidden ones too, with what it holds.
+fn all_files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            files.extend(all_files(&path));
+        } else {
+            files.push((path.clone(), std::fs::read(path).unwrap()));
+        }
+    }
+    files
+}
+
+/// The files of ours in which a text stands: not the application's, nor what says what the world is.
+fn holding(world: &World, text: &str) -> Vec<String> {
+    let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let files = all_files(world.path("").as_path()).into_iter().filter(|(_, bytes)| holds(bytes));
+    let names = files.map(|(path, _)| path.strip_prefix(world.path("")).unwrap().display().to_string());
+    names.filter(|name| !name.starts_with("app.db")).collect()
+}
+
+/// Sam (`c-0`), whose data are marked, with an event for hooks and a metrics file.
+fn told_of() -> World {
+    let world = World::with_users(plain(0), vec![SAM.to_owned()]).set("sync.keep_raw", "\"90d\"");
+    let metrics = quoted(&world.path("tink_sync.prom").display().to_string());
+    let world = listening(world.set("report.metrics_file", &metrics), &[HookKind::NewTransactions]);
+    for n in 1..3 {
+        world.sandbox.script(SAM, marked(n));
+        world.run(&[]).expect(0);
+    }
+    world
+}
+
 #[test]
-fn a_death_in_between_leaves_it_whole_or_repeatable() {
-    for step in ["forget the connection", "rewrite the store", "empty the log"] {
+fn a_death_in_between_leaves_it_whole_or_repeatable_to_the_last_byte() {
+    for step in ["forget the connection", "forget spooled events", "rewrite the store", "empty the log"] {
         for side in Side::BOTH {
-            let world = alone();
+            let world = told_of();
+            let spooled = |world: &World| holding(world, "c-0").iter().any(|name| name.starts_with("spool/"));
+            assert!(spooled(&world) && !holding(&world, "of sam").is_empty());
+            world.app("DELETE FROM app_connections");
             let mut command = world.command(&[&FORGET[..], &["c-0"]].concat());
             let point = format!("{step}:{}", side.as_str());
             let ended = command.env(failpoint::VARIABLE, &point).stdin(Stdio::null()).output().unwrap();
@@ -268,19 +307,41 @@ fn a_death_in_between_leaves_it_whole_or_repeatable() {
             let whole = point == "forget the connection:before";
             assert_eq!(is_here(&world, "c-0"), whole, "{point}");
             assert_eq!(world.text("PRAGMA integrity_check").unwrap(), "ok");
-            if whole {
-                world.assert_exact(0);
-            }
-            let repeated = forget(&world, &["c-0"]).expect(0).stdout;
-            assert_eq!(repeated.contains("forgotten before"), !whole, "{point}: {repeated}");
+            let repeated = forget(&world, &["c-0"]).expect(0);
+            assert_eq!(repeated.stdout.contains("forgotten before"), !whole, "{point}: {}", repeated.stdout);
             assert!(!is_here(&world, "c-0"));
-            world.assert_exact(1);
-            assert_eq!(
-                world.number("SELECT count(*) FROM audit_v1 WHERE action = 'connection.forgotten'"),
-                1
-            );
+            for mark in ["of sam", "id-of-sam"] {
+                assert_eq!(holding(&world, mark), [""; 0], "{point}: {mark}");
+                assert!(!(repeated.stdout.clone() + &repeated.stderr).contains(mark), "{point}");
+            }
+            // The id stands in the audit log, and nowhere else.
+            assert_eq!(holding(&world, "c-0"), ["store.db"], "{point}");
+            let audited = "SELECT count(*) FROM audit_v1 WHERE action = 'connection.forgotten'";
+            assert_eq!(world.number(audited), 1);
         }
     }
+}
+
+#[test]
+fn what_is_left_in_the_spool_goes_whether_or_not_the_row_is_known() {
+    let world = told_of();
+    world.app("DELETE FROM app_connections");
+    let event =
+        all_files(&world.path("spool")).into_iter().find(|(_, bytes)| bytes.starts_with(b"{")).unwrap();
+    forget(&world, &["c-0"]).expect(0);
+    // Put back, as from a backup; then the audit log forgets it too.
+    for forgotten in [true, false] {
+        std::fs::write(&event.0, &event.1).unwrap();
+        if !forgotten {
+            world.tamper("DELETE FROM ts_audit");
+        }
+        let rehearsed = forget(&world, &["c-0", "--dry-run"]).expect(0).stdout;
+        assert!(rehearsed.contains("1 event for hooks"), "{rehearsed}");
+        assert!(event.0.exists());
+        forget(&world, &["c-0"]).expect(0);
+        assert!(!event.0.exists());
+    }
+    forget(&world, &["c-0"]).expect(2);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::harness::{World, quoted, small, was_killed};
 use crate::scripted::{SAM, Sam, at, booked, consent_with, day, millis, pending, refresh};
 
 /// A world in which there is a program for these kinds of events.
-fn listening(world: World, kinds: &[HookKind]) -> World {
+pub fn listening(world: World, kinds: &[HookKind]) -> World {
     fs::create_dir_all(world.path("hooks")).unwrap();
     for kind in kinds {
         fs::write(world.path("hooks").join(kind.as_str()), "").unwrap();

@@ -27,6 +27,7 @@ mod emptying;
 mod export;
 mod faults;
 mod feed;
+mod files;
 mod foresight;
 mod forget;
 mod fresh_link;

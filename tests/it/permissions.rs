@@ -16,11 +16,16 @@ fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
 }
 
 /// A command as somebody whom file permissions bind; none if this machine cannot do that.
-#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
 pub fn bound(world: &World, args: &[&str]) -> Option<Ran> {
+    Some(Ran::of(bound_command(world, args)?.output().unwrap()))
+}
+
+/// The same, to be run in any way.
+#[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
+pub fn bound_command(world: &World, args: &[&str]) -> Option<Command> {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !is_root {
-        return Some(world.cli(args));
+        return Some(world.command(args));
     }
     let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let program = env!("CARGO_BIN_EXE_tink-sync");
@@ -36,8 +41,8 @@ pub fn bound(world: &World, args: &[&str]) -> Option<Ran> {
     chown(world.dir.path(), Some(65534), Some(65534)).unwrap();
     let mut command = Command::new("setpriv");
     let config = world.path("tink-sync.toml").display().to_string();
-    command.env_clear().args(nobody).args([program, "--config", &config]);
-    Some(Ran::of(command.args(args).output().unwrap()))
+    command.env_clear().args(nobody).args([program, "--config", &config]).args(args);
+    Some(command)
 }
 
 /// Sets the permissions of a file or directory.

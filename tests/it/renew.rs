@@ -35,7 +35,7 @@ fn an_expired_consent_is_renewed_with_a_new_login_and_the_gap_is_filled() {
     );
     assert!(!link.contains("market="), "{link}");
     let page = Browser::new().visit(&link, "demo-bank");
-    assert!(page.body.contains("<h1>The consent is renewed</h1>"), "{}", page.body);
+    assert!(page.body.contains("<h1>You are back from Tink</h1>"), "{}", page.body);
     let ran = waiting.end().expect(0);
     assert!(ran.stdout.contains(&format!("The consent is renewed: {id}")), "{}", ran.stdout);
     world.assert_exact(0);
@@ -98,7 +98,12 @@ fn of_several_consents_one_is_named() {
 
 #[test]
 fn what_tink_does_not_show_is_no_renewal() {
-    for (world, named) in [(expired(), ""), (expired(), "&credentials_id="), (ending(10, None), "")] {
+    for (world, named) in [
+        (expired(), ""),
+        (expired(), "&credentials_id="),
+        (ending(10, None), ""),
+        (ending(10, None), "&credentials_id="),
+    ] {
         let id = world.sandbox.credentials_ids("user-0").remove(0);
         let mut waiting = Waiting::start(&world, &["renew", "c-0"]);
         let link = waiting.link();

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
 use super::{Finding, reading, space};
+use crate::atomic_file::AtomicFile;
 use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER};
 use crate::exit::Exit;
@@ -147,6 +148,10 @@ pub(super) fn metrics(env: &Environment) -> Option<Finding> {
             format!("its directory {shown} is not writable for this user"),
             remedy,
         ));
+    }
+    if let Err(error) = AtomicFile::create(path, 0o600, &env.protected()) {
+        let remedy = "name another file in report.metrics_file";
+        return Some(Finding::fail(Exit::Configuration, what, error.to_string()).remedy(remedy));
     }
     Some(Finding::ok(what, format!("{} can be written", path.display())))
 }

@@ -55,6 +55,13 @@ struct Doomed {
     held: Held,
 }
 
+/// One that is not here any more, or never was; of some that were forgotten something may be left.
+struct Gone {
+    id: String,
+    /// Events for hooks.
+    events: usize,
+}
+
 /// Erases what was asked for, once it was said yes to.
 pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     let path = env.store_path()?;
@@ -62,7 +69,8 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
         app::ours(env)?;
     }
     let ids = ids(args)?;
-    let (doomed, gone) = look(&path, &ids)?;
+    let spool = Spool::new(&env.settings.hooks.spool);
+    let (doomed, gone) = look(&path, &spool, &ids)?;
     if args.dry_run {
         table::print(&lines("Connection", &doomed, &gone))?;
     }
@@ -79,13 +87,15 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
     table::print(&gone_at_tink(&doomed, &details))?;
     let mut tables = OwnTables::open(&path, env.clock.now())?;
-    let (actor, spool) = (Actor::of(env, &args.who), Spool::new(&env.settings.hooks.spool));
+    let actor = Actor::of(env, &args.who);
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
         let details = details.get(place).copied();
         let row = actor.row(env.clock.now(), "connection.forgotten");
         let row = AuditRow { connection_id: Some(id), details, ..row };
         spool.forget(id, || tables.forget(id, &row).map_err(Failure::from))?;
     }
+    // Whoever was cut short left something where the rows are not.
+    gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
     table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
     tables.wipe().map_err(|error| {
         let ids = naming(ids.iter().map(String::as_str));
@@ -114,17 +124,19 @@ fn ids(args: &Args) -> Result<Vec<String>, Failure> {
 }
 
 /// What is here of the connections, and which of them were forgotten before.
-fn look(path: &Path, ids: &[String]) -> Result<(Vec<Doomed>, Vec<String>), Failure> {
+fn look(path: &Path, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Vec<Gone>), Failure> {
     let (mut doomed, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for id in ids {
         let found = match forget::held(path, id) {
             Err(StoreError::Missing { .. }) => None,
             other => other?,
         };
+        let is_forgotten = found.is_none() && path.exists() && forget::forgotten_at(path, id)?.is_some();
+        let events = if found.is_none() { spool.of(id)?.len() } else { 0 };
         match found {
             Some(_) if doomed.iter().any(|other: &Doomed| other.id == *id) => {}
             Some(held) => doomed.push(Doomed { id: id.clone(), held }),
-            None if path.exists() && forget::forgotten_at(path, id)?.is_some() => gone.push(id.clone()),
+            None if is_forgotten || events > 0 => gone.push(Gone { id: id.clone(), events }),
             None => unknown.push(id.as_str()),
         }
     }
@@ -269,7 +281,7 @@ fn gone_at_tink(doomed: &[Doomed], details: &[&str]) -> String {
 }
 
 /// One line for each connection.
-fn lines(beginning: &str, doomed: &[Doomed], gone: &[String]) -> String {
+fn lines(beginning: &str, doomed: &[Doomed], gone: &[Gone]) -> String {
     let mut text = String::new();
     for Doomed { id, held } in doomed {
         let user = if held.user_goes { ", and the user, who has no other one" } else { "" };
@@ -287,8 +299,13 @@ fn lines(beginning: &str, doomed: &[Doomed], gone: &[String]) -> String {
             number(held.transactions, "transaction"),
         );
     }
-    for id in gone {
-        let _ = writeln!(text, "Connection {} was forgotten before; nothing of it is here.", shown(id));
+    for Gone { id, events } in gone {
+        let left = if *events == 0 {
+            "nothing of it is here".to_owned()
+        } else {
+            format!("{} for hooks of it are left until this command is done", table::count(*events, "event"))
+        };
+        let _ = writeln!(text, "Connection {} was forgotten before; {left}.", shown(id));
     }
     text
 }
@@ -298,7 +315,7 @@ fn number(number: u64, thing: &str) -> String {
 }
 
 /// What was done, and what is left elsewhere.
-fn done(env: &Environment, doomed: &[Doomed], gone: &[String], at_tink: bool) -> Result<String, Failure> {
+fn done(env: &Environment, doomed: &[Doomed], gone: &[Gone], at_tink: bool) -> Result<String, Failure> {
     let mut text = lines("Forgot connection", doomed, gone);
     if at_tink && !gone.is_empty() {
         text.push_str("Which user that was at Tink is not known here any more: look in Tink Console.\n");

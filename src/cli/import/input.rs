@@ -1,12 +1,12 @@
 //! The lines of an import, one in memory at a time. What comes through a pipe is put into a file without a
 //! name first: nobody waits for a writer while the store is locked. Knows nothing of what lines hold.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Seek as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use crate::atomic_file;
 use crate::cli::Failure;
 
 /// No row is as long as this.
@@ -76,10 +76,8 @@ fn standard_input(beside: &Path) -> Result<File, Failure> {
     if own.metadata()?.is_file() {
         return Ok(own);
     }
-    let mut name = beside.as_os_str().to_owned();
-    name.push(format!("-import-{}", std::process::id()));
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&name)?;
-    fs::remove_file(&name)?;
+    let directory = beside.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = atomic_file::scratch(directory.unwrap_or(Path::new(".")))?;
     io::copy(&mut stdin, &mut file)?;
     file.rewind()?;
     Ok(file)
@@ -101,7 +99,7 @@ mod tests {
 
     fn lines(bytes: &[u8]) -> Vec<(u64, Text)> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), bytes).unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
         Lines::open(file.path(), Path::new("/nowhere")).unwrap().map(Result::unwrap).collect()
     }
 

@@ -1,5 +1,5 @@
 //! What Tink itself shows of a visit. Nobody is told that a bank is linked or a consent renewed on the word of
-//! an address alone, which anybody can type or cut short. Must not store anything.
+//! an address, which anybody can type or cut short. Must not store anything.
 
 use jiff::Timestamp;
 
@@ -35,20 +35,28 @@ impl Visit<'_> {
     }
 }
 
-/// The consent that a visit has led to: one that was not there before, or has changed since.
-pub(in crate::cli) fn linked(before: &[Consent], after: &[Consent], now: Timestamp) -> Option<CredentialsId> {
-    let is_new = |consent: &&Consent| {
-        is_through(consent, now) && before.iter().all(|old| !is_same(old, consent) || has_moved(old, consent))
-    };
-    after.iter().find(is_new).map(|consent| consent.credentials_id.clone())
+/// The consent that a visit has led to, by Tink's lists before and after it: one that was not there before, or has
+/// changed since. Of several the one that the redirect has `named`, which proves nothing by itself.
+pub(in crate::cli) fn linked(
+    before: &[Consent],
+    after: &[Consent],
+    named: Option<&CredentialsId>,
+    now: Timestamp,
+) -> Option<CredentialsId> {
+    let through = || after.iter().filter(|consent| is_through(consent, now));
+    let was = |consent: &Consent| before.iter().find(|old| is_same(old, consent));
+    let new: Vec<&Consent> = through().filter(|consent| was(consent).is_none()).collect();
+    let changed: Vec<&Consent> =
+        through().filter(|consent| was(consent).is_some_and(|old| has_moved(old, consent))).collect();
+    let best = [new, changed].into_iter().find(|found| !found.is_empty())?;
+    let is_named = |consent: &&&Consent| named == Some(&consent.credentials_id);
+    best.iter().find(is_named).or(best.first()).map(|consent| consent.credentials_id.clone())
 }
 
-/// Whether the consent was renewed: it has changed, or it is healthy and the redirect has `named` it.
-pub(in crate::cli) fn is_renewed(before: &Consent, after: &[Consent], named: bool, now: Timestamp) -> bool {
-    after.iter().filter(|consent| is_same(before, consent)).any(|consent| {
-        let is_healthy = consent.health(now) == Health::Healthy;
-        is_through(consent, now) && (has_moved(before, consent) || named && is_healthy)
-    })
+/// Whether the consent was renewed: Tink shows that it has changed, and nobody is needed for it.
+pub(in crate::cli) fn is_renewed(before: &Consent, after: &[Consent], now: Timestamp) -> bool {
+    let of_it = after.iter().filter(|consent| is_same(before, consent));
+    of_it.into_iter().any(|consent| is_through(consent, now) && has_moved(before, consent))
 }
 
 fn is_same(one: &Consent, other: &Consent) -> bool {
@@ -93,9 +101,9 @@ mod tests {
     #[test]
     fn a_bank_is_linked_once_tink_lists_what_it_did_not() {
         let old = [consent("a", "UPDATED", 90)];
-        let with = |consent: Consent| linked(&old, &[old[0].clone(), consent], now());
-        assert_eq!(linked(&old, &old, now()), None);
-        assert_eq!(linked(&old, &[], now()), None);
+        let with = |consent: Consent| linked(&old, &[old[0].clone(), consent], None, now());
+        assert_eq!(linked(&old, &old, Some(&"a".into()), now()), None);
+        assert_eq!(linked(&old, &[], Some(&"b".into()), now()), None);
         for (status, counts) in [
             ("UPDATED", true),
             ("UPDATING", true),
@@ -105,24 +113,29 @@ mod tests {
         ] {
             assert_eq!(with(consent("b", status, 1)).is_some(), counts, "{status}");
         }
-        assert_eq!(linked(&old, &[consent("a", "UPDATED", 1)], now()), Some("a".into()));
+        assert_eq!(linked(&old, &[consent("a", "UPDATED", 1)], None, now()), Some("a".into()));
+        // A name chooses among what Tink shows; what was refreshed meanwhile is not what is new.
+        let after = [consent("a", "UPDATED", 1), consent("b", "UPDATED", 1), consent("c", "UPDATED", 1)];
+        for (named, expected) in [(Some("c"), "c"), (Some("a"), "b"), (Some("z"), "b"), (None, "b")] {
+            let named = named.map(CredentialsId::from);
+            assert_eq!(linked(&old, &after, named.as_ref(), now()), Some(expected.into()));
+        }
     }
 
     #[test]
     fn a_consent_is_renewed_once_tink_shows_it() {
         let expired = consent("a", "SESSION_EXPIRED", 90);
-        for (after, named, counts) in [
-            (expired.clone(), true, false),
-            (consent("a", "SESSION_EXPIRED", 1), true, false),
-            (consent("a", "UPDATED", 1), false, true),
-            (consent("b", "UPDATED", 1), true, false),
+        for (after, counts) in [
+            (expired.clone(), false),
+            (consent("a", "SESSION_EXPIRED", 1), false),
+            (consent("a", "UPDATED", 1), true),
+            (consent("b", "UPDATED", 1), false),
         ] {
-            assert_eq!(is_renewed(&expired, std::slice::from_ref(&after), named, now()), counts, "{after:?}");
+            assert_eq!(is_renewed(&expired, std::slice::from_ref(&after), now()), counts, "{after:?}");
         }
         let soon = consent("a", "UPDATED", 90);
-        assert!(!is_renewed(&soon, std::slice::from_ref(&soon), false, now()));
-        assert!(is_renewed(&soon, std::slice::from_ref(&soon), true, now()));
+        assert!(!is_renewed(&soon, std::slice::from_ref(&soon), now()));
         let longer = Consent { expires_at: Some("2030-01-01T00:00:00Z".parse().unwrap()), ..soon.clone() };
-        assert!(is_renewed(&soon, &[longer], false, now()));
+        assert!(is_renewed(&soon, &[longer], now()));
     }
 }

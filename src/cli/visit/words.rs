@@ -12,6 +12,7 @@ use crate::link::url::Purpose;
 
 pub(super) const STOPPED: &str =
     "\nStopped. Nothing is lost: the same command goes on from here, with a new link.\n";
+pub(super) const NO_BROWSER: &str = "--open: no browser is started with the rights of root or of the service, which could then read what they can; leave --open out and open the link that is printed in your own browser";
 pub(super) const ASKING: &str = "Back from Tink Link. Asking Tink what it led to …\n";
 pub(super) const NOTHING_PASTED: &str =
     "the input ended before the address was pasted; nothing was linked. The same command makes a new link";

@@ -1,5 +1,7 @@
 //! What becomes of events in the spool.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 fn event(kind: HookKind, number: u32) -> HookEvent {
@@ -59,15 +61,24 @@ fn whatever_a_hook_leaves_in_a_queue_holds_up_nobody_who_forgets() {
     let kind = HookKind::NeedsUser;
     spool.put(&spool.turn().unwrap(), &[event(kind, 1)]).unwrap();
     let queue = spool.queue(kind);
-    let elsewhere = dir.path().join("elsewhere");
+    let outside = tempfile::tempdir().unwrap();
+    let elsewhere = outside.path().join("elsewhere");
     fs::write(&elsewhere, text(&event(kind, 2))).unwrap();
     // Nobody writes into the pipe, ever.
     nix::unistd::mkfifo(&queue.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::os::unix::fs::symlink(&elsewhere, queue.join("link")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", queue.join("endless")).unwrap();
     fs::create_dir(queue.join("directory")).unwrap();
+    // What he hides is found, and what a writer that was killed has left.
+    for hidden in [queue.join(".hidden"), queue.join("directory/deep"), dir.path().join("failed")] {
+        fs::write(&hidden, text(&event(kind, 3))).unwrap();
+    }
+    let left = dir.path().join(format!(".tink-sync-{}.tmp", "0".repeat(32)));
+    fs::write(&left, "{\"connection_id\":\"c-1\",\"user").unwrap();
+    assert_eq!(spool.of("c-1").unwrap().len(), 4);
     spool.forget("c-1", || Ok::<_, io::Error>(())).unwrap();
     assert_eq!(names(&spool.waiting(kind).unwrap()), ["directory", "endless", "link", "pipe"]);
+    assert!(spool.of("c-1").unwrap().is_empty() && !left.exists());
     assert!(elsewhere.exists());
 }
 

@@ -178,7 +178,8 @@ impl OwnTables {
     }
 
     /// Overwrites what was erased: also copies of it that SQLite left in the free space of pages, and the log
-    /// beside the file. Rewrites the whole file, so it takes as long as copying it, and as much room.
+    /// beside the file. Rewrites the whole file, so it takes as long as copying it twice, and as much
+    /// room.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if there is no room, or if somebody else's reading stood in the way. It can

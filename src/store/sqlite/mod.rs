@@ -34,6 +34,7 @@ mod regular;
 mod rows;
 mod runs;
 mod schema;
+pub mod scratch;
 pub mod sharing;
 pub mod source;
 mod thread;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::regular::refuse_odd;
 use super::thread::{self, Db};
-use super::{BUSY_TIMEOUT, schema, sharing};
+use super::{BUSY_TIMEOUT, schema, scratch, sharing};
 use crate::store::{Result, StoreError};
 
 /// What has a meaning of its own in an SQLite URI.
@@ -113,6 +113,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| explain(&e))?;
     conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| explain(&e))?;
+    scratch::apply(&conn).map_err(|e| explain(&e))?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }
@@ -149,6 +150,6 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(uri, flags).map_err(|e| explain(&e))?;
-    usable(&conn).map_err(|e| explain(&e))?;
+    scratch::apply(&conn).and_then(|()| usable(&conn)).map_err(|e| explain(&e))?;
     Ok(conn)
 }

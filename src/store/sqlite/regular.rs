@@ -4,16 +4,23 @@ use std::path::{Path, PathBuf};
 
 use crate::store::{Result, StoreError};
 
-/// Whoever opens a pipe waits for its other end, and a device has none.
-pub(super) fn refuse_odd(path: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
+/// The files of a database that lies at `path`.
+pub(super) fn family(path: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|suffix| {
         let mut file = path.as_os_str().to_owned();
         file.push(suffix);
+        PathBuf::from(file)
+    })
+}
+
+/// Whoever opens a pipe waits for its other end, and a device has none.
+pub(super) fn refuse_odd(path: &Path) -> Result<()> {
+    for file in family(path) {
         // What is not there, or a directory, has an error of its own.
         if std::fs::metadata(&file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
             return Err(StoreError::Unusable {
                 what: "open the database",
-                path: PathBuf::from(file).display().to_string(),
+                path: file.display().to_string(),
                 detail: "this is not a regular file; store.url and source.database each name an SQLite file"
                     .to_owned(),
             });

@@ -73,7 +73,8 @@ fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
 /// Nobody else's, whatever the umask and whoever may read the store beside it.
 fn lock_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    let no_link = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(no_link).open(path)
 }
 
 /// Whether the process of a run is gone: its lock file is missing or not locked any more.

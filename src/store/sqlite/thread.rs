@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
+use super::regular::family;
 use super::{BUSY_TIMEOUT, Fail, codec};
 use crate::domain::hook::HookKind;
 use crate::failpoint;
+use crate::file_limit;
 use crate::store::{Result, StoreError};
 
 /// How long to wait between two tries while the file is locked.
@@ -233,7 +235,11 @@ pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) 
         Some(ErrorCode::DatabaseCorrupt) => {
             "the file is damaged: stop the timer and restore a backup, or move it away to start anew"
         }
-        Some(ErrorCode::SystemIoFailure) => "the disk reports an error: see the kernel log",
+        Some(ErrorCode::SystemIoFailure) => {
+            let limit = file_limit::met_by(family(file));
+            let hint = limit.unwrap_or_else(|| "the disk reports an error: see the kernel log".to_owned());
+            return StoreError::Unusable { what, path, detail: format!("{error}; {hint}") };
+        }
         _ => {
             let (said, source) = codec::said(error);
             return StoreError::Sql { what, detail: format!("{path}: {said}"), source };

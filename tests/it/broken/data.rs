@@ -77,6 +77,14 @@ fn files_that_all_may_read_or_nobody_will() {
             warns("metrics file", "does not exist", "report.metrics_file"),
         ),
         (
+            "metrics in the place of the store's log",
+            |world| {
+                let file = quoted(&world.path("store.db-wal").display().to_string());
+                world.set("report.metrics_file", &file)
+            },
+            fails(78, "metrics file", "store.db; nothing is put in its place", "name another file"),
+        ),
+        (
             "metrics that nobody collects",
             |world| {
                 let file = quoted(&world.path("tink_sync.txt").display().to_string());

@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 25] = [
+const ELSEWHERE: [&str; 28] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -44,6 +44,7 @@ const ELSEWHERE: [&str; 25] = [
     "note odd answers",
     // tests/it/forget.rs
     "forget the connection",
+    "forget spooled events",
     "rewrite the store",
     "empty the log",
     // tests/it/quarantine.rs
@@ -56,6 +57,9 @@ const ELSEWHERE: [&str; 25] = [
     // of commands: tests/it/export.rs, tests/it/import.rs
     "write the export",
     "replace the export",
+    // of root's command on a machine with systemd: src/atomic_file/tests.rs
+    "write the drop-in",
+    "replace the drop-in",
     "take over rows",
 ];
 /// Steps that a pass takes once per connection or account.

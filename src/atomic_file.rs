@@ -1,0 +1,272 @@
+//! Puts a file in the place of another in one step: complete or not at all. Every file that is replaced goes through
+//! here, and every temporary file that bank data pass through begins here. Until it has taken its place the file has no
+//! name, so that a process that is killed leaves nothing behind; where the file system cannot do that it has a random one.
+//! Must not follow the links of other users, nor know what is written.
+
+mod place;
+mod protected;
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use crate::failpoint;
+use place::Place;
+pub use protected::Protected;
+
+/// For the owner only, until it is finished.
+const PRIVATE: Mode = Mode::from_bits_truncate(0o600);
+/// What the name of a temporary file begins with; hidden, so that no collector, unit or queue takes it for its own …
+const BEFORE: &str = ".tink-sync-";
+/// … and ends with.
+const AFTER: &str = ".tmp";
+/// A name is random, so a second try is enough; more against a sweeper that is faster each time.
+const TRIES: u32 = 8;
+
+/// A file that is going to be put in the place of another one. Given up when dropped.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: File,
+    /// Where it is made.
+    workshop: OwnedFd,
+    /// Its name there; `None` as long as it has none.
+    temporary: Option<String>,
+    place: Place,
+    mode: u32,
+}
+
+impl AtomicFile {
+    /// Begins a file that will lie at `path` with these permissions.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if nothing may be put there: it is protected, a database, a link, or no regular
+    /// file; else as the file system reports it.
+    pub fn create(path: &Path, mode: u32, protected: &Protected) -> io::Result<Self> {
+        let place = Place::of(path)?;
+        protected.allow(&place)?;
+        let workshop = place.directory.try_clone()?;
+        Self::make(place, workshop, mode)
+    }
+
+    /// Begins a file in the directory `workshop` of the same file system, so that whoever may write at `path` does not
+    /// come near it before it is complete. It takes the place of whatever is there by then, but of a directory.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn create_in(workshop: &Path, path: &Path, mode: u32) -> io::Result<Self> {
+        let place = Place::of(path)?;
+        let workshop = place::open_directory(workshop)?;
+        Self::make(place, workshop, mode)
+    }
+
+    fn make(place: Place, workshop: OwnedFd, mode: u32) -> io::Result<Self> {
+        sweep(&workshop);
+        let (file, temporary) = match unnamed(&workshop) {
+            Ok(file) => (file, None),
+            Err(_) => named(&workshop).map(|(file, name)| (file, Some(name)))?,
+        };
+        Ok(Self { file, workshop, temporary, place, mode })
+    }
+
+    /// Makes it durable and puts it in its place; the steps are those of writing and of replacing. What was there
+    /// before stays if that fails.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn replace(mut self, [write, replace]: [&'static str; 2]) -> io::Result<()> {
+        failpoint::around(write, || {
+            self.file.set_permissions(Permissions::from_mode(self.mode))?;
+            self.file.sync_all()
+        })?;
+        failpoint::around(replace, || {
+            self.put_in_place()?;
+            self.place.sync()
+        })
+    }
+
+    fn put_in_place(&mut self) -> io::Result<()> {
+        let name = match self.temporary.take() {
+            Some(name) => name,
+            None => give_name(&self.file, &self.workshop)?,
+        };
+        let moved =
+            renameat(&self.workshop, name.as_str(), &self.place.directory, self.place.name.as_os_str());
+        self.temporary = moved.is_err().then_some(name);
+        Ok(moved?)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if let Some(name) = &self.temporary {
+            // What cannot be removed is readable by its owner only, and the next one sweeps it up.
+            let _ = unlinkat(&self.workshop, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// Puts a text in the place of the file at `path`; see [`AtomicFile::replace`].
+///
+/// # Errors
+/// As for [`AtomicFile::create`].
+pub fn replace(
+    path: &Path,
+    mode: u32,
+    text: &str,
+    protected: &Protected,
+    steps: [&'static str; 2],
+) -> io::Result<()> {
+    let mut file = AtomicFile::create(path, mode, protected)?;
+    file.write_all(text.as_bytes())?;
+    file.replace(steps)
+}
+
+/// A file without a name, for reading and writing, that is gone with the process.
+///
+/// # Errors
+/// As the file system reports it.
+pub fn scratch(directory: &Path) -> io::Result<File> {
+    let directory = place::open_directory(directory)?;
+    sweep(&directory);
+    unnamed(&directory).or_else(|_| {
+        let (file, name) = named(&directory)?;
+        unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+        Ok(file)
+    })
+}
+
+/// A private file that others open by its name; it goes when this is dropped.
+#[derive(Debug)]
+pub struct PrivateFile {
+    file: File,
+    directory: OwnedFd,
+    name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl PrivateFile {
+    /// Writes a text for programs of this user, for which the file's name must end so.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn create(directory: &Path, ending: &str, text: &str) -> io::Result<Self> {
+        let opened = place::open_directory(directory)?;
+        sweep(&opened);
+        let (file, name) = with_name(&opened, "tink-sync-", ending)?;
+        let path = directory.join(&name);
+        let mut private = Self { file, directory: opened, name, path };
+        private.file.write_all(text.as_bytes())?;
+        Ok(private)
+    }
+}
+
+impl Drop for PrivateFile {
+    fn drop(&mut self) {
+        // Nobody else reads what cannot be removed.
+        let _ = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+}
+
+/// A file without a name; an error where that is not possible, or it could not get one later.
+fn unnamed(directory: &OwnedFd) -> io::Result<File> {
+    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let file = File::from(openat(directory, ".", flags, PRIVATE)?);
+    std::fs::metadata(own(&file))?;
+    lock(&file);
+    Ok(file)
+}
+
+/// The way to an open file that has no name.
+fn own(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn give_name(file: &File, directory: &OwnedFd) -> io::Result<String> {
+    let name = random_name(BEFORE, AFTER)?;
+    linkat(AT_FDCWD, &own(file), directory, name.as_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
+    Ok(name)
+}
+
+/// A file with a random name.
+fn named(directory: &OwnedFd) -> io::Result<(File, String)> {
+    with_name(directory, BEFORE, AFTER)
+}
+
+fn with_name(directory: &OwnedFd, before: &str, after: &str) -> io::Result<(File, String)> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let mut tries = 0..TRIES;
+    loop {
+        let name = random_name(before, after)?;
+        let file = File::from(openat(directory, name.as_str(), flags, PRIVATE)?);
+        lock(&file);
+        // A sweeper may have come between.
+        if file.metadata()?.nlink() > 0 || tries.next().is_none() {
+            return Ok((file, name));
+        }
+    }
+}
+
+/// By its lock a file that is being written is told from one that was abandoned. Where there are no locks nothing is
+/// swept up either.
+fn lock(file: &File) {
+    let _ = file.lock();
+}
+
+fn random_name(before: &str, after: &str) -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(format!("{before}{:032x}{after}", u128::from_be_bytes(bytes)))
+}
+
+/// Whether a name is one of [`random_name`], with whatever ending.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_prefix('.').unwrap_or(name);
+    let rest = name.strip_prefix("tink-sync-").unwrap_or_default().as_bytes();
+    let (number, rest) = rest.split_at(rest.len().min(32));
+    number.len() == 32 && number.iter().all(u8::is_ascii_hexdigit) && rest.first() == Some(&b'.')
+}
+
+/// Removes what processes that were killed have left in a directory.
+pub fn sweep_directory(directory: &Path) {
+    if let Ok(directory) = place::open_directory(directory) {
+        sweep(&directory);
+    }
+}
+
+fn sweep(directory: &OwnedFd) {
+    // Whoever may write into a directory may not always list it; then what is there stays.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd()));
+    let Ok(entries) = std::fs::read_dir(path) else { return };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        if is_ours(&name) && is_abandoned(directory, &name) {
+            let _ = unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+fn is_abandoned(directory: &OwnedFd, name: &str) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let Ok(file) = openat(directory, name, flags, Mode::empty()).map(File::from) else { return false };
+    let is_mine = file.metadata().is_ok_and(|found| found.is_file() && crate::identity::is_me(found.uid()));
+    is_mine && file.try_lock().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

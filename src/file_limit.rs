@@ -1,0 +1,56 @@
+//! The limit on the sizes of files (`ulimit -f`, `LimitFSIZE=`): a write beyond it fails like any other, and says so.
+//! Changes no limit.
+
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::signal::{SigSet, Signal};
+
+/// A database writes whole pages, of this size at most: a file that is nearer to the limit has met it.
+const NEAR: u64 = 64 * 1024;
+
+/// Lets a write beyond the limit fail instead of killing the process. Before there is a second thread: each inherits it,
+/// and so do programs that are started.
+pub fn survive() {
+    // Held back for good, the signal does nothing; where it cannot be held back it kills as before.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+}
+
+/// The limit in bytes, if there is one.
+fn limit() -> Option<u64> {
+    getrlimit(Resource::RLIMIT_FSIZE).ok().map(|(soft, _)| soft).filter(|soft| *soft != RLIM_INFINITY)
+}
+
+/// Why one of these files could not be written, if a limit is in force: it names the one that has met it.
+pub fn met_by(files: impl IntoIterator<Item = PathBuf>) -> Option<String> {
+    let limit = limit()?;
+    let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |found| found.len());
+    let met = files.into_iter().find(|file| size(file).saturating_add(NEAR) > limit);
+    Some(told(met, limit))
+}
+
+fn told(file: Option<PathBuf>, limit: u64) -> String {
+    let what = match file {
+        Some(file) => format!("{} has met the limit on file sizes, {limit} bytes", file.display()),
+        None => format!("no file of this process may grow beyond {limit} bytes"),
+    };
+    format!("{what}: raise LimitFSIZE= of the unit, or ulimit -f")
+}
+
+/// An error of the system's with what to do about it, if it is one of room. One that was explained stays as it is.
+pub fn explain(error: &io::Error) -> String {
+    if error.raw_os_error().is_none() {
+        return error.to_string();
+    }
+    match (error.kind(), limit()) {
+        (ErrorKind::FileTooLarge, Some(limit)) => format!("{error}; {}", told(None, limit)),
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => format!("{error}; make room there"),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether there is no room for what is written.
+pub fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
