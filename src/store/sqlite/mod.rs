@@ -12,6 +12,8 @@ pub mod app;
 mod balances;
 mod codec;
 mod consents;
+#[cfg(test)]
+mod cost;
 mod events;
 pub mod export;
 mod feed;
@@ -30,6 +32,7 @@ pub mod prune;
 pub mod quarantine;
 pub mod reads;
 mod regular;
+mod rehearsal;
 mod rows;
 mod runs;
 mod schema;
@@ -142,7 +145,7 @@ impl SqliteStore {
         refuse_newer(&db)?;
         refuse_older(&db)?;
         db.retry_busy("rehearse", |conn| {
-            schema::shadow(conn)?;
+            rehearsal::lay(conn)?;
             runs::shadow_shared(conn, now)?;
             feed::lay(conn)
         })?;

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::ids::TransactionId;
 use crate::domain::unreadable::Unreadable;
 use crate::store::sqlite::codec::{DateColumn, Millis};
+use crate::store::sqlite::runs;
 use crate::store::types::{Covered, RowCommit};
 
 /// So many records of an account are kept with their JSON.
@@ -21,6 +22,9 @@ const UNDATED_WALKS: i64 = 2;
 /// Applies a commit to the quarantine; returns how many records are new in it.
 pub fn apply(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result<u64> {
     release(db, commit.account, &commit.readable)?;
+    if !commit.unreadable.is_empty() {
+        runs::keep_name(db, run)?;
+    }
     let mut new = 0;
     for record in &commit.unreadable {
         new += u64::from(put(db, run, commit, record)?);
