@@ -11,7 +11,8 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, StatementStatus};
 
 use super::thread::Db;
-use super::{SqliteStore, feed, open, rehearsal, runs};
+use super::{SqliteStore, feed, merge, open, rehearsal, runs};
+use crate::store::types::Merge;
 use script::{Script, now, pass};
 
 pub(super) const PAGE: u64 = 4096;
@@ -60,7 +61,6 @@ fn cost_of(db: Db, script: &Script) -> Cost {
 }
 
 fn cost(mut db: Db, work: impl FnOnce(&Db)) -> Cost {
-    db.conn.execute_batch("PRAGMA synchronous = OFF").unwrap();
     let meter = count(&mut db.conn);
     let before = read_so_far().unwrap_or_default();
     work(&db);
@@ -95,7 +95,9 @@ fn new_store() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn opened(path: &Path) -> Db {
-    Db::new(open::connect_writer(path).unwrap(), path, std::time::Duration::ZERO)
+    let conn = open::connect_writer(path).unwrap();
+    conn.execute_batch("PRAGMA synchronous = OFF").unwrap();
+    Db::new(conn, path, std::time::Duration::ZERO)
 }
 
 fn rehearsing(path: &Path) -> Db {
@@ -183,4 +185,45 @@ fn on_demand(connections: u32) -> Cost {
 #[test]
 fn a_run_of_one_connection_costs_the_same_among_many() {
     assert_like(&on_demand(320), &on_demand(40), 1, 10);
+}
+
+/// A commit of so many records that cannot be read and are known by their like.
+fn quarantined(records: u32) -> Cost {
+    let (_guard, path) = new_store();
+    pass(&opened(&path), &Script { name: "first", connections: 1, failing: false, days_later: 0 });
+    assert_eq!(script::quarantine(&opened(&path), 1, records), u64::from(records));
+    cost(opened(&path), |db| assert_eq!(script::quarantine(db, 2, records), 0))
+}
+
+#[test]
+fn each_record_for_quarantine_costs_the_same_among_many() {
+    assert_like(&quarantined(400), &quarantined(50), 8, 4);
+}
+
+/// Two accounts of so many rows turn out to be one, beside one of so many.
+fn joined(rows: u32, others: u32) -> Cost {
+    let (_guard, path) = new_store();
+    pass(&opened(&path), &Script { name: "first", connections: 1, failing: false, days_later: 0 });
+    let db = opened(&path);
+    db.conn
+        .execute_batch(&format!(
+            "INSERT INTO ts_accounts (key, connection, account_id, name, type)
+             VALUES (2, 1, 'b', 'B', 'CHECKING'), (3, 1, 'c', 'C', 'CHECKING');
+             WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows} + {others})
+             INSERT INTO ts_transactions (account, transaction_id, generation, status, amount, currency, booked_date,
+                 first_seen_run, first_walk, changed_run, change_seq)
+             SELECT a.key, n || '-' || a.key, 1, 'booked', '-1', 'EUR', '2026-05-01', 1, 1, 1, 1000 + n * 10 + a.key
+             FROM n, ts_accounts a WHERE n <= iif(a.key = 3, {others}, {rows});
+             INSERT INTO ts_raw (transaction_key, raw, stored_at) SELECT key, '{{}}', 0 FROM ts_transactions;"
+        ))
+        .unwrap();
+    let merge = Merge { keep: 1, drop: 2, adopts_id: false };
+    cost(db, |db| merge::join(&db.conn, 1, 1, &merge, now()).unwrap())
+}
+
+#[test]
+fn joining_two_accounts_costs_the_same_for_each_of_their_rows_and_nothing_for_others() {
+    let small = joined(100, 0);
+    assert_like(&joined(800, 0), &small, 8, 10);
+    assert_like(&joined(100, 800), &small, 1, 10);
 }

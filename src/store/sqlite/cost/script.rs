@@ -16,6 +16,7 @@ use crate::domain::hook::HookKind;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
+use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Window, shift};
 use crate::store::types::{
     ChangeSet, Claim, Claims, FetchedRow, Identity, Judgement, Ledger, LiveQuery, NewRun, Overview,
@@ -309,16 +310,8 @@ impl Work<'_> {
             unmatched_from: account.unmatched_from,
             settled: true,
         };
-        let commit = RowCommit {
-            account: account.key,
-            generation: account.generation,
-            changes,
-            unreadable: Vec::new(),
-            readable,
-            covered: None,
-            seal: Some(seal),
-            now: self.script.at(),
-        };
+        let nothing = nothing(account.key, account.generation);
+        let commit = RowCommit { changes, readable, seal: Some(seal), now: self.script.at(), ..nothing };
         rows::commit(conn, self.run.key, &commit).unwrap();
         if self.script.days_later > 0 {
             // As of an account that is closed.
@@ -345,6 +338,32 @@ impl Work<'_> {
             without_data: false,
             stale: None,
         }
+    }
+}
+
+/// Writes so many records that cannot be read and are all alike, in the first account; returns how many are new.
+pub fn quarantine(db: &Db, run: i64, records: u32) -> u64 {
+    let record = |n: u32| Unreadable {
+        id: Some(format!("{run}-{n}").as_str().into()),
+        booked_date: Some(day(0)),
+        reason: "amount is missing".to_owned(),
+        raw: format!("{{\"id\":\"{run}-{n}\"}}"),
+        likeness: "alike".to_owned(),
+    };
+    let commit = RowCommit { unreadable: (0..records).map(record).collect(), ..nothing(1, 1) };
+    rows::commit(&db.conn, run, &commit).unwrap()
+}
+
+fn nothing(account: i64, generation: i64) -> RowCommit {
+    RowCommit {
+        account,
+        generation,
+        changes: ChangeSet::default(),
+        unreadable: Vec::new(),
+        readable: Vec::new(),
+        covered: None,
+        seal: None,
+        now: now(),
     }
 }
 

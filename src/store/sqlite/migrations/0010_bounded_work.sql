@@ -6,6 +6,9 @@ CREATE INDEX ts_transactions_arrived ON ts_transactions (account, first_walk)
     WHERE removed_at IS NULL AND first_walk <> 0;
 -- Tombstones by age, for their retention.
 CREATE INDEX ts_transactions_removed ON ts_transactions (removed_at) WHERE removed_at IS NOT NULL;
+-- The like of a record that this run has not listed, however many are alike.
+DROP INDEX ts_quarantine_like;
+CREATE INDEX ts_quarantine_like ON ts_quarantine (account, likeness, seen_run);
 -- What a run tries a second time.
 CREATE INDEX ts_run_connections_again ON ts_run_connections (run, connection) WHERE again = 1;
 -- The user whose connection worked most recently, whom to probe with.
