@@ -32,7 +32,7 @@ const KEPT: &str = "SELECT json_group_array(key) FROM (
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1)
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1)
-    UNION ALL SELECT asked_run FROM ts_tokens WHERE asked_run IS NOT NULL)";
+    UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked')";
 
 /// Rows of the audit log that may go. While a run is under way the newest stays: a run tells by its key what
 /// was forgotten since it began.

@@ -15,6 +15,8 @@ CREATE INDEX ts_run_connections_again ON ts_run_connections (run, connection) WH
 CREATE INDEX ts_connections_success ON ts_connections (last_success_at)
     WHERE last_success_at IS NOT NULL AND problem IS NULL;
 CREATE INDEX ts_connections_refused ON ts_connections (refused_user) WHERE refused_user IS NOT NULL;
+-- Tokens that a run asks for: looked for by every run and every step of pruning.
+CREATE INDEX ts_tokens_asked ON ts_tokens (asked_run) WHERE state = 'asked';
 -- Runs whose process died: their attempts count for the quota, too.
 CREATE INDEX ts_runs_dead ON ts_runs (finished_at) WHERE exit_code IS NULL;
 
