@@ -16,7 +16,7 @@
 //!   exit ◄─ observe::report, journal ◄─ domain::event ◄─ store.record(outcome), lease released
 //! ```
 //!
-//! A rehearsal (`--dry-run`) takes the same road; its store lays temporary tables over the file's.
+//! A rehearsal (`--dry-run`) takes the same road; its store lays temporary tables, and a view, over the file's.
 //!
 //! # Who may use whom
 //!
@@ -53,6 +53,7 @@
 //! 13. The sums kept for the balance proof are those of the live rows, exact, after every commit.
 //! 14. No row of one Tink user is ever visible under another `user_id`, whatever the application's view does
 //!     over time.
+//! 15. The work of a pass depends on what is due and what changed, not on how old or how large the store is.
 
 /// How the program works inside, and why.
 #[cfg(doc)]

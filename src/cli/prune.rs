@@ -1,5 +1,5 @@
 //! `tink-sync prune`: deletes what is past its retention, as every pass does at its end. Decides nothing:
-//! `report.history`, `report.history_on_demand` and `sync.keep_raw` do.
+//! `report.history`, `report.history_on_demand`, `sync.keep_raw` and `sync.keep_removed` do.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const BREATH: Duration = Duration::from_millis(2);
 /// Arguments of `prune`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync prune --dry-run    what would go?\n  tink-sync prune\n\nEvery pass does the same at its end. It is of use after report.history,\nreport.history_on_demand or sync.keep_raw was lowered. Transactions are never pruned."
+    after_help = "Examples:\n  tink-sync prune --dry-run    what would go?\n  tink-sync prune\n\nEvery pass does the same at its end. It is of use after report.history,\nreport.history_on_demand, sync.keep_raw or sync.keep_removed was lowered. Of transactions only\nthose go that were removed that long ago."
 )]
 pub struct Args {
     /// Only say what would go
@@ -74,6 +74,7 @@ pub(super) async fn after_pass(env: &Environment, store: &SqliteStore) {
         run_connections = sum.run_connections,
         audit = sum.audit,
         raw = sum.raw,
+        removed = sum.removed,
         "pruned what is past its retention"
     );
 }
@@ -91,6 +92,7 @@ fn retention(env: &Environment) -> Retention {
         history: before(report.history),
         on_demand: before(report.history_on_demand.min(report.history)),
         raw,
+        removed: before(env.settings.sync.keep_removed),
     }
 }
 
@@ -99,10 +101,12 @@ fn told(env: &Environment, beginning: &str, pruned: Pruned) -> String {
     let history = table::exact(settings.report.history);
     let on_demand = table::exact(settings.report.history_on_demand);
     let raw = settings.sync.keep_raw.map_or_else(|| "0".to_owned(), table::exact);
+    let removed = table::exact(settings.sync.keep_removed);
+    let keys = format!(
+        "(report.history {history}, report.history_on_demand {on_demand}, sync.keep_raw {raw}, sync.keep_removed {removed})"
+    );
     if pruned == Pruned::default() {
-        return format!(
-            "Nothing is past its retention (report.history {history}, report.history_on_demand {on_demand}, sync.keep_raw {raw}).\n"
-        );
+        return format!("Nothing is past its retention {keys}.\n");
     }
     let count = |number: u64, thing: &str| table::count(usize::try_from(number).unwrap_or(usize::MAX), thing);
     let parts = [
@@ -110,11 +114,9 @@ fn told(env: &Environment, beginning: &str, pruned: Pruned) -> String {
         (pruned.run_connections, count(pruned.run_connections, "outcome") + " of connections in runs"),
         (pruned.audit, count(pruned.audit, "row") + " of the audit log"),
         (pruned.raw, "original JSON of ".to_owned() + &count(pruned.raw, "transaction")),
+        (pruned.removed, count(pruned.removed, "removed transaction")),
     ];
     let parts = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, part)| part);
-    let text = format!(
-        "{beginning}: {}. (report.history {history}, report.history_on_demand {on_demand}, sync.keep_raw {raw})",
-        parts.collect::<Vec<_>>().join(", ")
-    );
+    let text = format!("{beginning}: {}. {keys}", parts.collect::<Vec<_>>().join(", "));
     table::wrap(&text, 0)
 }

@@ -70,6 +70,7 @@ pub(super) struct SyncTable {
     pub deadline: Option<Written<Span>>,
     pub outage_patience: Option<Written<Span>>,
     pub keep_raw: Option<Written<Span>>,
+    pub keep_removed: Option<Written<Days>>,
 }
 
 /// `[quota]`

@@ -29,6 +29,7 @@ pub const KEYS: &[&str] = &[
     "sync.deadline",
     "sync.outage_patience",
     "sync.keep_raw",
+    "sync.keep_removed",
     "quota.syncs_per_day",
     "quota.reserved_for_manual",
     "retry.attempts",

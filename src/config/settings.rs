@@ -212,6 +212,8 @@ pub struct SyncSettings {
     pub outage_patience: Option<Duration>,
     /// How long original JSON is kept; none keeps nothing.
     pub keep_raw: Option<Duration>,
+    /// How long a transaction stays that was removed.
+    pub keep_removed: Duration,
 }
 
 impl Default for SyncSettings {
@@ -228,6 +230,7 @@ impl Default for SyncSettings {
             deadline: Duration::from_hours(5),
             outage_patience: None,
             keep_raw: None,
+            keep_removed: Duration::from_hours(400 * 24),
         }
     }
 }

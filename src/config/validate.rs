@@ -29,6 +29,8 @@ use crate::domain::window::REMOVAL_MARGIN_DAYS;
 const LONGEST_NAME: usize = 63;
 /// A hundred years.
 const MOST_DAYS: i64 = 36_500;
+/// Walks reach back so far: a tombstone they may meet stays.
+const LEAST_KEPT: i64 = crate::domain::window::DEEP_DAYS;
 
 /// Validates what was merged.
 pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigError> {
@@ -199,6 +201,13 @@ fn sync(table: SyncTable) -> Checked<SyncSettings> {
         outage_patience: optional_span("sync.outage_patience", table.outage_patience, ZERO..=hours(24))?,
         keep_raw: optional_span("sync.keep_raw", table.keep_raw, ZERO..=days(MOST_DAYS.unsigned_abs()))?
             .filter(|kept| !kept.is_zero()),
+        keep_removed: match table.keep_removed {
+            Some(written) => {
+                let kept = within("sync.keep_removed", written.0, Days(LEAST_KEPT)..=Days(MOST_DAYS))?;
+                days(kept.0.unsigned_abs()).0
+            }
+            None => default.keep_removed,
+        },
     })
 }
 

@@ -1,12 +1,15 @@
 //! What is past its retention goes, by command and at the end of every pass, and nothing else.
 
+use tink_sandbox::ScriptRow;
+
 use crate::harness::{World, small};
+use crate::scripted::{Fate, Sam, at, booked, pending, undated};
 
 /// Twenty runs of 500 days ago with their outcomes, an act of that time and original JSON.
 const OLD: &str = "
     WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
-    INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at, finished_at, exit_code)
-        SELECT -n, 'old-' || n, 'timer', 'h', '1', old, old + 1000, 0
+    INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at, finished_at, exit_code, named)
+        SELECT -n, 'old-' || n, 'timer', 'h', '1', old, old + 1000, 0, n = 1
         FROM n, (SELECT (unixepoch() - 500 * 86400) * 1000 AS old);
     INSERT INTO ts_run_connections (run, connection, user_id, outcome, started_at)
         SELECT r.key, c.key, c.user_id, 'synced', r.started_at FROM ts_runs r, ts_connections c WHERE r.key < 0;
@@ -48,12 +51,13 @@ fn what_is_old_goes_and_the_rehearsal_says_what() {
     assert_eq!(counts(&world), [13, 26, 1, 0]);
     let again = world.cli(&["prune"]).expect(0).stdout;
     assert!(
-        again.starts_with("Nothing is past its retention (report.history 400d, report.history_on_demand 30d, sync.keep_raw 90d)"),
+        again.starts_with("Nothing is past its retention (report.history 400d, report.history_on_demand 30d, sync.keep_raw 90d, sync.keep_removed 400d)"),
         "{again}"
     );
-    // The rows are as they were; the run that first saw them is not known any more.
+    // The rows are as they were, and still name the run that first saw them.
     assert_eq!(world.live(0), live);
-    assert_eq!(world.number("SELECT count(first_seen_run) FROM transactions_v1"), 0);
+    assert_eq!(world.number("SELECT sum(first_seen_run IS NOT 'old-1') FROM transactions_v1"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM runs_v1 WHERE run_id = 'old-1'"), 0);
     world.assert_all_exact();
     assert_eq!(world.run(&[]).expect(0).total("unchanged"), 2);
 }
@@ -134,4 +138,86 @@ fn without_a_store_there_is_nothing_to_prune() {
     let world = World::new(small(1));
     assert!(world.cli(&["prune"]).expect(0).stdout.contains("does not exist yet"));
     assert!(!world.path("store.db").exists());
+}
+
+const DAYS_500: &str = "500 * 86400000";
+
+/// Rows that stay, and before the second refresh one that goes.
+fn rows(refreshed: u32) -> Vec<ScriptRow> {
+    let mut rows = vec![
+        booked("b", -2, "-700", "rent"),
+        undated("u", "BOOKED", "-100", "no date"),
+        pending("p", -1, "-300", "taxi"),
+    ];
+    rows.truncate(if refreshed > 1 { 2 } else { 3 });
+    rows
+}
+
+/// Sam's rows with a tombstone among them.
+fn with_tombstone() -> Sam {
+    let sam = Sam::with(at(1, rows(1)));
+    sam.pass(at(2, rows(2))).expect(0);
+    assert_eq!(sam.fate("p"), Fate::vanished());
+    sam
+}
+
+#[test]
+fn a_pruned_run_changes_no_exported_line() {
+    let sam = with_tombstone();
+    sam.0.tamper(&format!(
+        "UPDATE ts_runs SET started_at = started_at - {DAYS_500}, finished_at = finished_at - {DAYS_500}"
+    ));
+    let exported = || {
+        ["csv", "jsonl", "ledger", "beancount"].map(|format| {
+            let ran = sam.0.cli(&["export", "--format", format, "--pending", "--removed"]);
+            (format, ran.code, ran.stdout)
+        })
+    };
+    let (before, old) =
+        (exported(), "SELECT count(*) FROM ts_runs WHERE started_at < (unixepoch() - 86400) * 1000");
+    assert!(before[1].2.contains("\"first_seen_run\":\"2"), "{}", before[1].2);
+    assert_eq!(sam.0.number(old), 2);
+    for _ in 0..12 {
+        sam.again().expect(0);
+    }
+    assert_eq!(sam.0.number(old), 0);
+    assert_eq!(exported(), before);
+}
+
+#[test]
+fn tombstones_have_a_retention_and_a_reader_that_was_away_for_longer_is_told() {
+    let sam = Sam::with(at(1, rows(1)));
+    let newest = || sam.0.number("SELECT last_change_seq FROM feed_v1");
+    let seen = newest();
+    // As packaging/reading.md has it.
+    let is_whole =
+        |seen: i64| sam.0.number(&format!("SELECT {seen} = 0 OR {seen} >= whole_from FROM feed_v1"));
+    sam.pass(at(2, rows(2))).expect(0);
+    assert_eq!((is_whole(seen), is_whole(0), is_whole(newest())), (1, 1, 1));
+    sam.0.tamper(&format!(
+        "UPDATE ts_transactions SET removed_at = removed_at - {DAYS_500} WHERE removed_at > 0"
+    ));
+    let said = sam.0.cli(&["prune", "--dry-run"]).expect(0).stdout;
+    assert!(said.starts_with("Would go: 1 removed transaction."), "{said}");
+    sam.0.run(&["--dry-run"]).expect(0);
+    assert_eq!(sam.fate("p"), Fate::vanished());
+    sam.again().expect(0);
+    assert_eq!(sam.0.number("SELECT count(*) FROM transactions_v1 WHERE transaction_id = 'p'"), 0);
+    assert_eq!(sam.live(), ["b", "u"]);
+    // It has a row of which no number tells that it was removed.
+    assert_eq!(sam.0.number(&format!("SELECT count(*) FROM transactions_v1 WHERE change_seq > {seen}")), 0);
+    assert_eq!((is_whole(seen), is_whole(0), is_whole(newest())), (0, 1, 1));
+    // What comes back is a new row.
+    sam.pass(at(3, rows(1))).expect(0);
+    assert_eq!((sam.fate("p"), is_whole(newest())), (Fate::live(), 1));
+}
+
+#[test]
+fn a_tombstone_stays_as_long_as_the_key_says() {
+    let sam = with_tombstone().set("sync.keep_removed", "\"36500d\"");
+    sam.0.tamper(&format!(
+        "UPDATE ts_transactions SET removed_at = removed_at - {DAYS_500} WHERE removed_at > 0"
+    ));
+    sam.again().expect(0);
+    assert_eq!(sam.fate("p"), Fate::vanished());
 }

@@ -37,6 +37,7 @@ fn days_have_bounds() {
     bounded("sync.history", ["'1d'", "'36500d'"], &["'0s'", "'36501d'"]);
     bounded("sync.overlap", ["'7d'", "'365d'"], &["'6d'", "'366d'"]);
     bounded("sync.lookahead", ["'0d'", "'3650d'"], &["'3651d'"]);
+    bounded("sync.keep_removed", ["'90d'", "'36500d'"], &["'89d'", "'36501d'"]);
     bounded("report.history", ["'7d'", "'36500d'"], &["'6d'", "'36501d'"]);
     assert_eq!(
         message("consent.warn = ['1d', '366d']"),

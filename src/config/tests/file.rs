@@ -29,6 +29,7 @@ fn an_empty_file_gives_the_documented_defaults() {
         (sync.connection_timeout, sync.outage_patience, sync.keep_raw),
         (Duration::from_mins(5), None, None)
     );
+    assert_eq!(sync.keep_removed, Duration::from_hours(400 * 24));
     assert_eq!((quota.syncs_per_day, quota.reserved_for_manual), (100, 20));
     assert_eq!((retry.attempts, retry.base, retry.max), (4, Duration::from_secs(1), Duration::from_secs(30)));
     assert_eq!(consent.warn, [14, 7, 3, 1]);

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rusqlite::{Connection, Row, named_params, params};
 
 use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
@@ -12,7 +13,7 @@ use super::{balances, merge, rows};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
 use crate::domain::ids::{AccountId, CredentialsId};
-use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS};
+use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, shift};
 use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, closed ones included.
@@ -27,29 +28,36 @@ pub fn load(db: &Connection, connection: i64, now: Timestamp) -> rusqlite::Resul
     let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut rows = db.prepare_cached(
         "SELECT a.*,
-                (SELECT min(booked_date) FROM ts_transactions t
+                (SELECT booked_date FROM ts_transactions t
                  WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
                    AND t.generation = a.generation
-                   AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)) AS oldest_pending,
-                (SELECT min(booked_date) FROM ts_transactions t
+                   AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
+                 ORDER BY booked_date LIMIT 1) AS oldest_pending,
+                (SELECT booked_date FROM ts_transactions t
                  WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
-                   AND t.generation = a.generation) AS oldest_any_pending,
-                iif(a.unmatched_from IS NULL, 0,
-                    (SELECT count(*) FROM ts_transactions t
-                     WHERE t.account = a.key AND t.removed_at IS NULL AND t.status <> 'pending'
-                       AND t.generation < a.generation
-                       AND t.booked_date >= max(a.unmatched_from, date(coalesce(a.complete_through, ?2), ?4)))
-                ) AS unmatched
+                   AND t.generation = a.generation AND t.booked_date IS NOT NULL
+                 ORDER BY booked_date LIMIT 1) AS oldest_any_pending
          FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key",
     )?;
-    let back = |days: i64| format!("-{days} days");
-    let limits = params![connection, DateColumn(today), back(PENDING_LIMIT_DAYS), back(DEEP_DAYS)];
+    let limits = params![connection, DateColumn(today), format!("-{PENDING_LIMIT_DAYS} days")];
     let rows = rows.query_map(limits, |row| {
         let mut account = stored(row)?;
         account.known_ids = known.remove(&account.key).unwrap_or_default();
+        account.unmatched = unmatched(db, &account, today)?;
         Ok(account)
     })?;
     rows.collect()
+}
+
+/// Booked rows from before a re-consent that are live without a counterpart.
+fn unmatched(db: &Connection, account: &StoredAccount, today: Date) -> rusqlite::Result<u64> {
+    let Some(from) = account.unmatched_from else { return Ok(0) };
+    let from = from.max(shift(account.complete_through.unwrap_or(today), -DEEP_DAYS));
+    let mut rows = db.prepare_cached(
+        "SELECT count(*) FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND generation < ?2 AND booked_date >= ?3",
+    )?;
+    rows.query_row(params![account.key, account.generation, DateColumn(from)], |row| row.get(0)).map(unsigned)
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAccount> {
@@ -82,7 +90,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAccount> {
         full_due: row.get("full_due")?,
         reissued: row.get("reissued")?,
         unmatched_from: codec::date(row, "unmatched_from")?,
-        unmatched: unsigned(row.get("unmatched")?),
+        unmatched: 0,
         stand: balances::stand(row)?,
         hung_at: codec::millis(row, "hung_at")?,
         separate: row.get("separate")?,
@@ -232,65 +240,5 @@ fn update(db: &Connection, key: i64, account: &Account) -> rusqlite::Result<()> 
         ":available": amount(&account.available), ":available_currency": currency(&account.available),
         ":refreshed": account.last_refreshed.map(TimeColumn),
     })?;
-    Ok(())
-}
-
-const OF_CONNECTION: [(&str, &str); 4] = [
-    ("ts_anomalies", "connection = ?1"),
-    ("ts_consents", "connection = ?1"),
-    ("ts_account_ids", "connection = ?1"),
-    ("ts_accounts", "connection = ?1"),
-];
-const OF_ACCOUNT: [(&str, &str); 4] = [
-    ("ts_sums", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
-    ("ts_balances", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
-    ("ts_transactions", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
-    ("ts_quarantine", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
-];
-
-/// Whether temporary tables lie over ours: not in the rehearsal of a store that does not exist yet,
-/// which is all in memory.
-fn is_laid(db: &Connection) -> rusqlite::Result<bool> {
-    db.query_row("SELECT count(*) FROM sqlite_temp_master WHERE name = 'ts_accounts'", [], |row| {
-        row.get(0).map(|tables: i64| tables > 0)
-    })
-}
-
-/// Lets the keys of rows that a rehearsal makes begin behind all keys of ours: connections are copied one
-/// by one, and what is made for one must not take the key of another's row.
-pub fn reserve_keys(db: &Connection) -> rusqlite::Result<()> {
-    for (table, owner) in
-        [("ts_accounts", "connection"), ("ts_transactions", "account"), ("ts_quarantine", "account")]
-    {
-        db.execute_batch(&format!(
-            "INSERT INTO temp.{table} SELECT * FROM main.{table} ORDER BY key DESC LIMIT 1;
-             UPDATE temp.{table} SET key = key + 1, {owner} = -1"
-        ))?;
-    }
-    Ok(())
-}
-
-/// Copies one connection's rows into a rehearsal's temporary tables.
-pub fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
-    if !is_laid(db)? {
-        return Ok(());
-    }
-    for (table, condition) in OF_CONNECTION.iter().chain(&OF_ACCOUNT) {
-        db.execute(
-            &format!("INSERT INTO temp.{table} SELECT * FROM main.{table} WHERE {condition}"),
-            [connection],
-        )?;
-    }
-    Ok(())
-}
-
-/// Drops one connection's rows from the temporary tables again, so that they do not pile up.
-pub fn unshadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
-    if !is_laid(db)? {
-        return Ok(());
-    }
-    for (table, condition) in OF_ACCOUNT.iter().chain(&OF_CONNECTION) {
-        db.execute(&format!("DELETE FROM temp.{table} WHERE {condition}"), [connection])?;
-    }
     Ok(())
 }

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::codec::{self, DateColumn, Millis, TimeColumn};
+use super::runs;
 use crate::domain::amount::Money;
 use crate::domain::balance::{Anchor, Books, Convention, Difference, Doubt, Part, Proof, Stand, Sum, Sums};
 use crate::domain::ids::AccountId;
@@ -248,6 +249,9 @@ pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result
             _ => None,
         };
         let before = ledger.proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        if after.difference.is_some() {
+            runs::keep_name(db, run)?;
+        }
         write(db, ledger.account, Some(run), before.as_deref(), after)?;
         if let Some(day) = first_day {
             db.prepare_cached(
@@ -264,10 +268,12 @@ pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result
 fn first_day(db: &Connection, ledger: &Ledger) -> rusqlite::Result<Option<Date>> {
     let oldest: Option<DateColumn> = db
         .prepare_cached(
-            "SELECT min(booked_date) FROM ts_transactions
-             WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending'",
+            "SELECT booked_date FROM ts_transactions
+             WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
+             ORDER BY booked_date LIMIT 1",
         )?
-        .query_row([ledger.account], |row| row.get(0))?;
+        .query_row([ledger.account], |row| row.get(0))
+        .optional()?;
     let refreshed = ledger.books.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
     Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
 }

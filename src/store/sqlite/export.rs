@@ -29,9 +29,11 @@ pub struct Filter {
 }
 
 /// The day of row `v`: its booked date, else the nearest thing to it. A row without any date has the day on
-/// which it was first seen, so that it has its place everywhere.
+/// which it was first seen, so that it has its place everywhere, also when that run is pruned.
 const DAY: &str = "coalesce(v.booked_date, v.value_date, v.transaction_date, substr(v.booked_at, 1, 10),
-    (SELECT substr(r.started_at, 1, 10) FROM runs_v1 r WHERE r.run_id = v.first_seen_run), '1970-01-01')";
+    (SELECT substr(r.started_at, 1, 10) FROM runs_v1 r WHERE r.run_id = v.first_seen_run),
+    (SELECT date(p.started_at / 1000, 'unixepoch') FROM ts_transactions t JOIN ts_pruned_runs p ON p.key = t.first_seen_run
+     WHERE t.change_seq = v.change_seq), '1970-01-01')";
 
 /// The column that is no exact amount; an export is exact.
 const INEXACT: &str = "amount_number";

@@ -80,7 +80,7 @@ fn take_over_rows(db: &Connection, run: i64, merge: &Merge, now: Timestamp) -> r
         |row| row.get(0),
     )?;
     let count = usize::try_from(count).unwrap_or_default();
-    let first = rows::reserve(db, count)?;
+    let first = rows::reserve(db, run, count)?;
     db.execute(
         &format!(
             "INSERT INTO ts_transactions (account, generation, first_walk, changed_run, change_seq, {CARRIED})
@@ -102,13 +102,13 @@ fn take_over_rows(db: &Connection, run: i64, merge: &Merge, now: Timestamp) -> r
          JOIN ts_transactions k ON k.account = ?1 AND k.transaction_id = t.transaction_id",
         [keep, drop],
     )?;
-    let first = rows::reserve(db, count)?;
+    let first = rows::reserve(db, run, count)?;
     db.execute(
         "UPDATE ts_transactions SET removed_at = :now, removed_reason = 'replaced', replaced_by = transaction_id,
-                match_rule = 'merged', changed_run = :run, missed = 0,
-                change_seq = :first + (SELECT count(*) FROM ts_transactions o
-                                       WHERE o.account = :drop AND o.removed_at IS NULL AND o.key < ts_transactions.key)
-         WHERE account = :drop AND removed_at IS NULL",
+                match_rule = 'merged', changed_run = :run, missed = 0, change_seq = :first - 1 + n.place
+         FROM (SELECT key AS numbered, row_number() OVER (ORDER BY key) AS place
+               FROM ts_transactions WHERE account = :drop AND removed_at IS NULL) n
+         WHERE ts_transactions.key = n.numbered",
         named_params! { ":now": Millis(now), ":run": run, ":first": first, ":drop": drop },
     )?;
     Ok(())

@@ -7,7 +7,7 @@ use rusqlite::{Connection, named_params, params};
 
 use super::codec::{Millis, tink_user_columns};
 use super::thread::Context;
-use super::{accounts, forget, owners, population, tokens};
+use super::{forget, owners, population, rehearsal, tokens};
 use crate::domain::connection::Viewed;
 use crate::domain::mirroring::{self, Change, State, Stored};
 use crate::store::types::{Mirrored, Run};
@@ -123,7 +123,7 @@ pub fn take_over(db: &Connection, context: &Context, from: i64, to: i64) -> rusq
 
 /// Copies a connection's rows into a rehearsal's temporary tables, with those that it takes over.
 pub fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
-    accounts::shadow(db, connection)?;
+    rehearsal::shadow(db, connection)?;
     let made = "SELECT EXISTS (SELECT 1 FROM temp.sqlite_master WHERE name = 'takeovers')";
     if !db.query_row(made, [], |row| row.get::<_, bool>(0))? {
         return Ok(());
@@ -131,7 +131,7 @@ pub fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
     let mut held = db.prepare("SELECT held FROM temp.takeovers WHERE taker = ?1")?;
     let held: Vec<i64> = held.query_map([connection], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     held.into_iter().try_for_each(|from| {
-        accounts::shadow(db, from)?;
+        rehearsal::shadow(db, from)?;
         owners::move_accounts(db, from, connection)
     })
 }

@@ -12,6 +12,8 @@ pub mod app;
 mod balances;
 mod codec;
 mod consents;
+#[cfg(test)]
+mod cost;
 mod events;
 pub mod export;
 mod feed;
@@ -31,6 +33,7 @@ pub mod prune;
 pub mod quarantine;
 pub mod reads;
 mod regular;
+mod rehearsal;
 mod rows;
 mod runs;
 mod schema;
@@ -159,7 +162,7 @@ impl SqliteStore {
             if small {
                 conn.pragma_update(None, "temp_store", "memory")?;
             }
-            schema::shadow(conn)?;
+            rehearsal::lay(conn)?;
             runs::shadow_shared(conn, now)?;
             feed::lay(conn)
         })?;

@@ -38,12 +38,13 @@ const REASON: &str = "CASE
             AND q.reason IS NOT 'source_row') >= :quota THEN 'quota'
     END";
 
-/// Whether connection `c` is selected: all, or by its id or its user's.
-const SELECTED: &str = "(NOT :named OR c.connection_id IN (SELECT value FROM json_each(:connections))
-    OR c.user_id IN (SELECT value FROM json_each(:users))
-    OR c.refused_user IN (SELECT value FROM json_each(:users)))";
+/// Whether connection `c` is one of those named by id or by user; each is looked up, however many others there are.
+const NAMED: &str = "c.key IN (
+    SELECT key FROM ts_connections WHERE connection_id IN (SELECT value FROM json_each(:connections))
+    UNION ALL SELECT key FROM ts_connections WHERE user_id IN (SELECT value FROM json_each(:users))
+    UNION ALL SELECT key FROM ts_connections WHERE refused_user IN (SELECT value FROM json_each(:users)))";
 
-/// The parameters of [`REASON`] and [`SELECTED`].
+/// The parameters of [`REASON`] and [`NAMED`].
 struct Params {
     run: i64,
     cohort: Millis,
@@ -77,6 +78,11 @@ impl Params {
             connections: json_list(rules.selection.connections.iter().map(ConnectionId::as_str)),
             users: json_list(rules.selection.users.iter().map(UserId::as_str)),
         }
+    }
+
+    /// Which connections the run is about.
+    const fn selected(&self) -> &'static str {
+        if self.named { NAMED } else { "TRUE" }
     }
 
     /// The parameters a statement names, in the form rusqlite takes.
@@ -122,6 +128,7 @@ pub fn unknown(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<S
 /// leased are counted by [`left_over`].
 pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<PlanCounts> {
     let params = Params::new(run, rules);
+    let selected = params.selected();
     // state: 0 waiting, 1 claimed, 2 found not due any more, for the reason beside it.
     db.execute_batch(
         "DROP TABLE IF EXISTS temp.ts_plan;
@@ -130,7 +137,7 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
     )?;
     let order = format!(
         "INSERT INTO temp.ts_plan (connection, attempted)
-         SELECT c.key, c.last_attempt_at FROM ts_connections c WHERE {SELECTED} AND {REASON} IS NULL
+         SELECT c.key, c.last_attempt_at FROM ts_connections c WHERE {selected} AND {REASON} IS NULL
          ORDER BY c.failures > 0, iif(c.failures > 0, coalesce(c.not_before, c.last_attempt_at), coalesce(c.last_success_at, c.last_attempt_at)) NULLS FIRST,
                   c.priority DESC, c.key"
     );
@@ -138,12 +145,17 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
     // Those another run has may come free: see `adopt`.
     let leased = format!(
         "INSERT INTO temp.ts_plan (connection, attempted, state, reason)
-         SELECT c.key, c.last_attempt_at, 2, 'leased' FROM ts_connections c WHERE {SELECTED} AND {REASON} = 'leased'"
+         SELECT c.key, c.last_attempt_at, 2, 'leased' FROM ts_connections c WHERE {selected} AND {REASON} = 'leased'"
     );
     db.execute(&leased, params.bind(&leased).as_slice())?;
+    // Without the first, each claim would walk over all that were claimed before.
+    db.execute_batch(
+        "CREATE INDEX temp.ts_plan_waiting ON ts_plan (pos) WHERE state = 0;
+         CREATE INDEX temp.ts_plan_connection ON ts_plan (connection)",
+    )?;
     let mut counts = PlanCounts { due: due as u64, connections: due as u64, ..PlanCounts::default() };
     let others = format!(
-        "SELECT reason, count(*) FROM (SELECT {REASON} AS reason FROM ts_connections c WHERE {SELECTED})
+        "SELECT reason, count(*) FROM (SELECT {REASON} AS reason FROM ts_connections c WHERE {selected})
          WHERE reason IS NOT NULL GROUP BY reason"
     );
     let mut others_statement = db.prepare(&others)?;
@@ -163,8 +175,9 @@ pub fn plan(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<P
 pub fn reasons(db: &Connection, run: &Run, rules: &PlanRules) -> rusqlite::Result<HashMap<i64, Reason>> {
     let params = Params::new(run, rules);
     let sql = format!(
-        "SELECT reason, key FROM (SELECT {REASON} AS reason, c.key AS key FROM ts_connections c WHERE {SELECTED})
-         WHERE reason IS NOT NULL"
+        "SELECT reason, key FROM (SELECT {REASON} AS reason, c.key AS key FROM ts_connections c WHERE {})
+         WHERE reason IS NOT NULL",
+        params.selected()
     );
     let mut rows = db.prepare(&sql)?;
     rows.query_map(params.bind(&sql).as_slice(), |row| Ok((row.get(1)?, reason(row)?)))?.collect()
@@ -186,8 +199,9 @@ pub fn skipped(
     let params = Params::new(run, rules);
     let sql = format!(
         "SELECT * FROM (SELECT {REASON} AS reason, c.connection_id, c.user_id FROM ts_connections c
-                        WHERE {SELECTED} AND c.connection_id > :after ORDER BY c.connection_id)
-         WHERE reason IS NOT NULL LIMIT :limit"
+                        WHERE {} AND c.connection_id > :after ORDER BY c.connection_id)
+         WHERE reason IS NOT NULL LIMIT :limit",
+        params.selected()
     );
     let after = after.map_or("", |s| s.connection_id.as_str());
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -208,7 +222,8 @@ pub fn skipped(
 /// The next planned connections: place in the plan, key, last attempt as planned.
 fn waiting(db: &Connection, limit: usize) -> rusqlite::Result<Vec<(i64, i64, Option<i64>)>> {
     let mut waiting = db.prepare_cached(
-        "SELECT pos, connection, attempted FROM temp.ts_plan WHERE state = 0 ORDER BY pos LIMIT ?1",
+        "SELECT pos, connection, attempted FROM temp.ts_plan INDEXED BY ts_plan_waiting
+         WHERE state = 0 ORDER BY pos LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     waiting.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
@@ -261,7 +276,8 @@ pub fn claim_again(
     // again: 0 final, 1 to be tried again, 2 could not be claimed again (its first outcome stands).
     let again: Vec<i64> = {
         let mut waiting = db.prepare_cached(
-            "SELECT connection FROM ts_run_connections WHERE run = ?1 AND again = 1 LIMIT ?2",
+            "SELECT connection FROM ts_run_connections INDEXED BY ts_run_connections_again
+             WHERE run = ?1 AND again = 1 LIMIT ?2",
         )?;
         let rows =
             waiting.query_map([run.key, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?;

@@ -1,5 +1,6 @@
-//! What is past its retention: run history, rows of the audit log, original JSON. Deleted in small steps, so
-//! that a pass beside it never waits long. What a command or the next pass still needs stays, however old.
+//! What is past its retention: run history, rows of the audit log, original JSON, tombstones. Deleted in small steps,
+//! so that a pass beside it never waits long. What a command or the next pass still needs stays, however old; what an
+//! export shows stays, too.
 
 use std::path::Path;
 
@@ -31,7 +32,7 @@ const KEPT: &str = "SELECT json_group_array(key) FROM (
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1)
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1)
-    UNION ALL SELECT asked_run FROM ts_tokens WHERE asked_run IS NOT NULL)";
+    UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked')";
 
 /// Rows of the audit log that may go. While a run is under way the newest stays: a run tells by its key what
 /// was forgotten since it began.
@@ -39,6 +40,11 @@ const OLD_ACTS: &str = "FROM ts_audit WHERE at < ?1
     AND (key < (SELECT max(key) FROM ts_audit) OR NOT EXISTS (SELECT 1 FROM ts_runs WHERE finished_at IS NULL))";
 
 const OLD_RAW: &str = "FROM ts_raw WHERE stored_at < ?1";
+
+/// Tombstones that may go; not while a run may hold the row.
+const OLD_REMOVED: &str = "FROM ts_transactions t WHERE removed_at < ?1
+    AND NOT EXISTS (SELECT 1 FROM ts_accounts a JOIN ts_connections c ON c.key = a.connection
+                    WHERE a.key = t.account AND c.lease_token IS NOT NULL)";
 
 /// How long what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +55,8 @@ pub struct Retention {
     pub on_demand: Timestamp,
     /// Original JSON stored before this time goes.
     pub raw: Timestamp,
+    /// Transactions that were removed before this time go.
+    pub removed: Timestamp,
 }
 
 /// What went, or would go.
@@ -62,6 +70,8 @@ pub struct Pruned {
     pub audit: u64,
     /// Original JSON of transactions.
     pub raw: u64,
+    /// Transactions that were removed, with their original JSON.
+    pub removed: u64,
 }
 
 impl std::ops::AddAssign for Pruned {
@@ -70,6 +80,7 @@ impl std::ops::AddAssign for Pruned {
         self.run_connections += other.run_connections;
         self.audit += other.audit;
         self.raw += other.raw;
+        self.removed += other.removed;
     }
 }
 
@@ -86,6 +97,7 @@ pub fn prunable(path: &Path, retention: &Retention) -> Result<Pruned> {
         let mut pruned = Pruned {
             audit: count(OLD_ACTS, retention.history)?,
             raw: count(OLD_RAW, retention.raw)?,
+            removed: count(OLD_REMOVED, retention.removed)?,
             ..Pruned::default()
         };
         let kept = kept(db)?;
@@ -142,7 +154,25 @@ pub(super) fn step(db: &Connection, retention: &Retention) -> rusqlite::Result<P
         "DELETE FROM ts_raw WHERE transaction_key IN (SELECT transaction_key {OLD_RAW} ORDER BY stored_at LIMIT ?2)"
     );
     pruned.raw = db.execute(&raw, params![Millis(retention.raw), STEP])? as u64;
+    pruned.removed = old_tombstones(db, retention.removed)?;
     Ok(pruned)
+}
+
+/// Deletes tombstones, and notes up to which number the feed is not whole any more.
+fn old_tombstones(db: &Connection, before: Timestamp) -> rusqlite::Result<u64> {
+    let mut old =
+        db.prepare_cached(&format!("SELECT key, change_seq {OLD_REMOVED} ORDER BY removed_at LIMIT ?2"))?;
+    let old = old.query_map(params![Millis(before), STEP], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let old: Vec<(i64, i64)> = old.collect::<rusqlite::Result<_>>()?;
+    for (key, _) in &old {
+        db.prepare_cached("DELETE FROM ts_raw WHERE transaction_key = ?1")?.execute([key])?;
+        db.prepare_cached("DELETE FROM ts_transactions WHERE key = ?1")?.execute([key])?;
+    }
+    if let Some(newest) = old.iter().map(|(_, seq)| seq).max() {
+        db.prepare_cached("UPDATE ts_sequences SET value = max(value, ?1) WHERE name = 'pruned'")?
+            .execute([newest])?;
+    }
+    Ok(old.len() as u64)
 }
 
 fn old_runs(db: &Connection, retention: &Retention) -> rusqlite::Result<Pruned> {
@@ -160,6 +190,11 @@ fn old_runs(db: &Connection, retention: &Retention) -> rusqlite::Result<Pruned> 
             pruned.run_connections += gone;
             left -= gone;
             if left > 0 {
+                db.prepare_cached(
+                    "INSERT OR IGNORE INTO ts_pruned_runs (key, run_id, started_at)
+                     SELECT key, run_id, started_at FROM ts_runs WHERE key = ?1 AND named",
+                )?
+                .execute([run])?;
                 pruned.runs +=
                     db.prepare_cached("DELETE FROM ts_runs WHERE key = ?1")?.execute([run])? as u64;
                 left -= 1;

@@ -292,18 +292,16 @@ pub fn used(path: &Path, user_id: &str, since: Timestamp) -> Result<Used> {
 /// As [`super::open_reader`].
 pub fn used_by_user(path: &Path, since: Timestamp) -> Result<HashMap<String, Used>> {
     read(path, "read the quotas", |db| {
-        // A cross join keeps its order: the last runs first, then what they did.
-        let mut rows = db.prepare(
-            "SELECT x.user_id, sum(x.attempts), min(x.started_at)
-             FROM ts_runs r CROSS JOIN ts_run_connections x ON x.run = r.key
-             WHERE r.started_at > ?1 - ?2 AND x.started_at > ?1 AND x.reason IS NOT 'source_row'
-             GROUP BY x.user_id",
-        )?;
+        let mut rows = db.prepare(&format!(
+            "SELECT x.user_id, sum(x.attempts), min(x.started_at) FROM ts_run_connections x
+             WHERE x.run IN ({}) AND x.started_at > ?1 AND x.reason IS NOT 'source_row' GROUP BY x.user_id",
+            runs::RECENT
+        ))?;
         let used = |row: &Row<'_>| {
             let oldest = row.get::<_, Option<Millis>>(2)?.map(|at| at.0);
             Ok((row.get(0)?, Used { attempts: row.get(1)?, oldest }))
         };
-        rows.query_map(params![Millis(since), runs::LONGEST_RUN_MS], used)?.collect()
+        rows.query_map([Millis(since)], used)?.collect()
     })
 }
 

@@ -2,11 +2,11 @@
 //! written, changed or removed gets the next change number in the same transaction.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Statement, ToSql, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, named_params, params};
 
 use super::balances::{self, Changes};
 use super::codec::{self, DateColumn, IdColumn, Millis, TimeColumn};
-use super::quarantine;
+use super::{quarantine, runs};
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::types::{FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, StoredRow};
 
@@ -22,15 +22,16 @@ pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result
             let one = db.prepare_cached("SELECT * FROM ts_transactions WHERE account = ?1 AND key = ?2")?;
             each(one, keys.iter().map(|key| (account, *key)))
         }
-        RowQuery::Unsealed => all(
-            db,
-            "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
-             WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk > a.walks
-               AND NOT EXISTS (SELECT 1 FROM ts_transactions r
-                               WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)
-             ORDER BY t.key",
-            account,
-        ),
+        RowQuery::Unsealed => {
+            let mut statement = db.prepare_cached(
+                "SELECT * FROM ts_transactions t
+                 WHERE account = ?1 AND removed_at IS NULL AND first_walk <> 0 AND first_walk > ?2
+                   AND NOT EXISTS (SELECT 1 FROM ts_transactions r
+                                   WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)",
+            )?;
+            let walks = column(db, account, "walks")?;
+            by_key(statement.query_map([account, walks], codec::stored_row)?.collect())
+        }
         RowQuery::Newest(limit) => {
             let mut statement = db.prepare_cached(
                 "SELECT * FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL
@@ -39,14 +40,24 @@ pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result
             statement.query_map(params![account, limit], codec::stored_row)?.collect()
         }
         RowQuery::OlderGeneration(from) => {
-            let mut statement = db.prepare_cached(
-                "SELECT t.* FROM ts_transactions t JOIN ts_accounts a ON a.key = t.account
-                 WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < a.generation
-                   AND (t.booked_date IS NULL OR t.booked_date >= ?2) ORDER BY t.key",
-            )?;
-            statement.query_map(params![account, from.map(DateColumn)], codec::stored_row)?.collect()
+            let older =
+                "SELECT * FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL AND generation < ?2";
+            let mut statement = db.prepare_cached(&format!(
+                "{older} AND booked_date IS NULL UNION ALL {older} AND booked_date >= ?3"
+            ))?;
+            let generation = column(db, account, "generation")?;
+            let parameters = params![account, generation, from.map(DateColumn)];
+            by_key(statement.query_map(parameters, codec::stored_row)?.collect())
         }
     }
+}
+
+/// In the order in which they came. Not asked of SQLite, which may then read everything in that order.
+fn by_key(rows: rusqlite::Result<Vec<StoredRow>>) -> rusqlite::Result<Vec<StoredRow>> {
+    rows.map(|mut rows| {
+        rows.sort_unstable_by_key(|row| row.key);
+        rows
+    })
 }
 
 fn each<T: ToSql>(
@@ -63,9 +74,13 @@ fn each<T: ToSql>(
     Ok(rows)
 }
 
-fn all(db: &Connection, sql: &str, account: i64) -> rusqlite::Result<Vec<StoredRow>> {
-    let mut statement = db.prepare_cached(sql)?;
-    statement.query_map([account], codec::stored_row)?.collect()
+/// A number of the account, for statements that read no other table: SQLite then looks only where the rows are.
+fn column(db: &Connection, account: i64, column: &str) -> rusqlite::Result<i64> {
+    let found = db
+        .prepare_cached(&format!("SELECT {column} FROM ts_accounts WHERE key = ?1"))?
+        .query_row([account], |row| row.get(0))
+        .optional()?;
+    Ok(found.unwrap_or_default())
 }
 
 /// The live rows a walk of this window should have returned. Two ranges of one index: what lies outside of the
@@ -94,9 +109,10 @@ pub fn live(db: &Connection, query: &LiveQuery) -> rusqlite::Result<Vec<LiveRow>
 /// Removes the pending rows of an account that is closed; returns how many. They never count in sums.
 pub fn close(db: &Connection, run: i64, account: i64, now: Timestamp) -> rusqlite::Result<u64> {
     let pending = "account = ?1 AND removed_at IS NULL AND status = 'pending'";
-    let mut keys = db.prepare(&format!("SELECT key FROM ts_transactions WHERE {pending} ORDER BY key"))?;
-    let keys: Vec<i64> = keys.query_map([account], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let first = reserve(db, keys.len())?;
+    let mut keys = db.prepare_cached(&format!("SELECT key FROM ts_transactions WHERE {pending}"))?;
+    let mut keys: Vec<i64> = keys.query_map([account], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    keys.sort_unstable();
+    let first = reserve(db, run, keys.len())?;
     for (seq, key) in (first..).zip(&keys) {
         db.prepare_cached(
             "UPDATE ts_transactions SET removed_at = ?2, removed_reason = 'account_closed', changed_run = ?3,
@@ -112,7 +128,7 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
     let sums = if numbered > 0 { Changes::begin(db, commit.account)? } else { None };
-    let mut writer = Writer { db, run, commit, next: reserve(db, numbered)?, sums };
+    let mut writer = Writer { db, run, commit, next: reserve(db, run, numbered)?, sums };
     writer.insert()?;
     writer.update()?;
     writer.remove()?;
@@ -134,11 +150,12 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
     Ok(new)
 }
 
-/// Takes `count` change numbers; returns the first.
-pub(super) fn reserve(db: &Connection, count: usize) -> rusqlite::Result<i64> {
+/// Takes `count` change numbers for rows that name the run; returns the first.
+pub(super) fn reserve(db: &Connection, run: i64, count: usize) -> rusqlite::Result<i64> {
     if count == 0 {
         return Ok(0);
     }
+    runs::keep_name(db, run)?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let last: i64 = db
         .prepare_cached("UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value")?

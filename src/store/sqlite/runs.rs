@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::codec::{self, Millis};
 use super::thread::Context;
 use super::tokens;
-use super::{Fail, accounts, balances, events, plan};
+use super::{Fail, balances, events, plan, rehearsal};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::outcome::{Counts, Outcome, Reason};
@@ -20,8 +20,11 @@ use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
 /// The longest from the start of a process to its run's registration: it may wait for the store that long.
 const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
 
-/// No run lasts longer (`sync.deadline`), so that only the last ones have to be looked through for attempts.
-pub(super) const LONGEST_RUN_MS: i64 = 8 * 24 * 3_600_000;
+/// The keys of runs that were at work after the time `?1`, each kind by an index of its own: those that have not ended,
+/// those that came to their end, and those whose process died. Of the file itself.
+pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at IS NULL
+    UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1
+    UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NULL AND finished_at > ?1";
 
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
@@ -109,15 +112,15 @@ const NOT_THE_BANKS: &str =
 /// Banks of which at least half of the run's connections, and at least `least`, failed for one reason.
 pub fn troubled_banks(db: &Connection, run: i64, least: u64) -> rusqlite::Result<Vec<BankTrouble>> {
     let mut banks = db.prepare(&format!(
-        "WITH worked AS (
+        "WITH worked AS MATERIALIZED (
              SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial') AND x.reason NOT IN ({NOT_THE_BANKS}), x.reason, NULL) AS reason
              FROM ts_run_connections x JOIN ts_consents s ON s.connection = x.connection
-             WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL)
-         SELECT provider, reason, count(*) AS failed,
-                (SELECT count(*) FROM worked w WHERE w.provider = worked.provider) AS all_of_it
-         FROM worked WHERE reason IS NOT NULL
-         GROUP BY provider, reason HAVING failed >= ?2 AND failed * 2 >= all_of_it
-         ORDER BY failed DESC, provider",
+             WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL),
+         reasons AS (SELECT provider, reason, count(*) AS failed FROM worked GROUP BY provider, reason)
+         SELECT * FROM (
+             SELECT provider, reason, failed, sum(failed) OVER (PARTITION BY provider) AS all_of_it FROM reasons)
+         WHERE reason IS NOT NULL AND failed >= ?2 AND failed * 2 >= all_of_it
+         ORDER BY failed DESC, provider, reason",
     ))?;
     let rows = banks.query_map(params![run, least.cast_signed()], |row| {
         let reason: String = row.get("reason")?;
@@ -164,6 +167,11 @@ pub fn held(db: &Connection, lease: &Lease) -> Result<(), Fail> {
         .query_row([lease.connection, lease.token, lease.run], |row| row.get(0))
         .optional()?;
     ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
+}
+
+/// Keeps the name of a run, when it is pruned, for the row or record that is about to name it.
+pub(super) fn keep_name(db: &Connection, run: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE ts_runs SET named = 1 WHERE key = ?1 AND named = 0")?.execute([run]).map(drop)
 }
 
 /// Prolongs every lease of the run.
@@ -221,7 +229,7 @@ pub fn record(
         plan::drop_out(db, lease.connection)?;
     }
     if context.rehearsal {
-        accounts::unshadow(db, lease.connection)?;
+        rehearsal::unshadow(db, lease.connection)?;
     }
     Ok(finished)
 }
@@ -384,15 +392,15 @@ pub fn shadow_shared(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections"] {
         db.execute_batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
     }
-    accounts::reserve_keys(db)?;
     // Older attempts do not count for the quota.
     let day_ago =
         now.saturating_sub(SignedDuration::from_hours(24)).map_err(|e| codec::corrupt(e.to_string()))?;
     db.execute(
-        "INSERT INTO temp.ts_run_connections
-         SELECT x.* FROM main.ts_runs r CROSS JOIN main.ts_run_connections x ON x.run = r.key
-         WHERE r.started_at > ?1 - ?2 AND x.started_at > ?1",
-        params![Millis(day_ago), LONGEST_RUN_MS],
+        &format!(
+            "INSERT INTO temp.ts_run_connections
+         SELECT x.* FROM main.ts_run_connections x WHERE x.run IN ({RECENT}) AND x.started_at > ?1"
+        ),
+        [Millis(day_ago)],
     )?;
     shadow_runs(db, day_ago)
 }
@@ -402,11 +410,12 @@ pub fn shadow_shared(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
 fn shadow_runs(db: &Connection, since: Timestamp) -> rusqlite::Result<()> {
     // UNION ALL: to merge them without doubles SQLite would walk through all runs by key.
     db.execute(
-        "INSERT INTO temp.ts_runs SELECT * FROM main.ts_runs WHERE key IN (
-             SELECT key FROM main.ts_runs WHERE finished_at IS NULL
-             UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1
-             UNION ALL SELECT last_attempt_run FROM main.ts_connections
-             UNION ALL SELECT max(key) FROM main.ts_runs)",
+        &format!(
+            "INSERT INTO temp.ts_runs SELECT * FROM main.ts_runs WHERE key IN (
+                 {RECENT}
+                 UNION ALL SELECT last_attempt_run FROM main.ts_connections
+                 UNION ALL SELECT max(key) FROM main.ts_runs)"
+        ),
         [Millis(since)],
     )
     .map(drop)

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_feed", include_str!("migrations/0007_feed.sql")),
     ("0008_evidence", include_str!("migrations/0008_evidence.sql")),
     ("0009_odd_fields", include_str!("migrations/0009_odd_fields.sql")),
+    ("0010_bounded_work", include_str!("migrations/0010_bounded_work.sql")),
 ];
 
 /// The schema version this binary knows.
@@ -72,26 +73,6 @@ pub fn migrate_to(db: &mut Connection, last: usize, now_ms: i64) -> rusqlite::Re
     for (number, (_, sql)) in (1i64..).zip(MIGRATIONS.iter().take(last)) {
         db.execute_batch(sql)?;
         db.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
-    }
-    Ok(())
-}
-
-/// Lays an empty temporary table over every base table, so that writes of a rehearsal go there: in
-/// SQLite an unqualified name means the temporary table first.
-pub fn shadow(db: &Connection) -> rusqlite::Result<()> {
-    let mut statements = db.prepare(
-        "SELECT type, sql FROM main.sqlite_master
-         WHERE tbl_name LIKE 'ts\\_%' ESCAPE '\\' AND type IN ('table', 'index') AND sql IS NOT NULL
-         ORDER BY type DESC",
-    )?;
-    let rows = statements.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    for row in rows {
-        let (kind, sql) = row?;
-        let sql = match kind.as_str() {
-            "table" => sql.replacen("CREATE TABLE ", "CREATE TEMP TABLE ", 1),
-            _ => sql.replacen("INDEX ", "INDEX temp.", 1),
-        };
-        db.execute_batch(&sql)?;
     }
     Ok(())
 }

@@ -64,8 +64,10 @@ SELECT c.connection_id, c.user_id, coalesce(a.merged_id, a.account_id) AS accoun
        t.description, t.description_original, t.description_detailed, t.merchant_name,
        t.merchant_category_code, t.category_id, t.type, t.reference, t.provider_transaction_id,
        t.mutability, t.payer_name, t.payee_name,
-       (SELECT run_id FROM ts_runs r WHERE r.key = t.first_seen_run) AS first_seen_run,
-       (SELECT run_id FROM ts_runs r WHERE r.key = t.changed_run) AS changed_run,
+       coalesce((SELECT run_id FROM ts_runs r WHERE r.key = t.first_seen_run),
+                (SELECT run_id FROM ts_pruned_runs p WHERE p.key = t.first_seen_run)) AS first_seen_run,
+       coalesce((SELECT run_id FROM ts_runs r WHERE r.key = t.changed_run),
+                (SELECT run_id FROM ts_pruned_runs p WHERE p.key = t.changed_run)) AS changed_run,
        t.change_seq,
        strftime('%Y-%m-%dT%H:%M:%fZ', t.removed_at / 1000.0, 'unixepoch') AS removed_at,
        t.removed_reason,
@@ -89,7 +91,8 @@ FROM (
            coalesce(b.currency, a.booked_currency) AS currency, a.booked_balance, b.difference,
            strftime('%Y-%m-%dT%H:%M:%fZ', b.since_at / 1000.0, 'unixepoch') AS since_at,
            strftime('%Y-%m-%dT%H:%M:%fZ', b.changed_at / 1000.0, 'unixepoch') AS changed_at,
-           (SELECT run_id FROM ts_runs r WHERE r.key = b.since_run) AS run_id,
+           coalesce((SELECT run_id FROM ts_runs r WHERE r.key = b.since_run),
+                    (SELECT run_id FROM ts_pruned_runs p WHERE p.key = b.since_run)) AS run_id,
            strftime('%Y-%m-%dT%H:%M:%fZ', b.anchored_at / 1000.0, 'unixepoch') AS anchored_at,
            b.proven_refresh AS proven_refresh_at, b.judged_refresh AS judged_refresh_at,
            (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS quarantined,
@@ -98,6 +101,12 @@ FROM (
     JOIN ts_connections c ON c.key = a.connection
     LEFT JOIN ts_balances b ON b.account = a.key
 );
+
+-- One row. A reader that has seen everything up to `whole_from` or further misses no row; of one that is behind, a
+-- tombstone was pruned that it has not seen. `last_change_seq` is the largest number that was given.
+CREATE VIEW feed_v1 AS
+SELECT (SELECT value FROM ts_sequences WHERE name = 'pruned') AS whole_from,
+       (SELECT value FROM ts_sequences WHERE name = 'change') AS last_change_seq;
 
 CREATE VIEW runs_v1 AS
 SELECT run_id, trigger, host, version,
@@ -135,11 +144,11 @@ JOIN ts_connections c ON c.key = x.connection;
 CREATE VIEW quarantine_v1 AS
 SELECT c.connection_id, coalesce(a.merged_id, a.account_id) AS account_id, q.transaction_id, q.reason, q.raw,
        strftime('%Y-%m-%dT%H:%M:%fZ', q.first_seen_at / 1000.0, 'unixepoch') AS first_seen_at,
-       r.run_id
+       coalesce((SELECT run_id FROM ts_runs r WHERE r.key = q.run),
+                (SELECT run_id FROM ts_pruned_runs p WHERE p.key = q.run)) AS run_id
 FROM ts_quarantine q
 JOIN ts_accounts a ON a.key = q.account
 JOIN ts_connections c ON c.key = a.connection
-LEFT JOIN ts_runs r ON r.key = q.run
 WHERE q.raw <> '';
 
 CREATE VIEW audit_v1 AS

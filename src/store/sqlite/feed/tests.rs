@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 
-use super::super::schema;
+use super::super::{rehearsal, schema};
 use super::*;
 
 const CONTENT: &str = "
@@ -219,7 +219,7 @@ fn a_rehearsal_has_the_same_views_over_its_own_rows() {
     schema::migrate(&mut file, 0).unwrap();
     file.execute_batch(CONTENT).unwrap();
     let db = super::super::connect_read_only(&path).unwrap();
-    schema::shadow(&db).unwrap();
+    rehearsal::lay(&db).unwrap();
     db.execute_batch("INSERT INTO temp.ts_sequences SELECT * FROM main.ts_sequences").unwrap();
     lay(&db).unwrap();
     assert!(seen(&db).is_empty(), "the temporary tables are empty");

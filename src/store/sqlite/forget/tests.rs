@@ -15,10 +15,11 @@ const SEED: &str = "
     INSERT INTO ts_own_connections (connection_id, user_id, external_user_id) VALUES ('a', 'u', 'x'), ('c', 'u', 'x');";
 
 /// Tables that keep what they have, and why.
-const KEPT: [(&str, &str); 7] = [
+const KEPT: [(&str, &str); 8] = [
     ("ts_schema", "versions of the schema"),
     ("ts_sequences", "counters, and keys that are never given again"),
     ("ts_runs", "numbers of a whole run"),
+    ("ts_pruned_runs", "names of runs"),
     ("ts_app", "the Tink app, which is nobody's"),
     ("ts_view", "numbers of a whole view"),
     ("ts_population", "numbers of whole views"),

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::ids::TransactionId;
 use crate::domain::unreadable::Unreadable;
 use crate::store::sqlite::codec::{DateColumn, Millis};
+use crate::store::sqlite::runs;
 use crate::store::types::{Covered, RowCommit};
 
 /// So many records of an account are kept with their JSON.
@@ -21,14 +22,36 @@ const UNDATED_WALKS: i64 = 2;
 /// Applies a commit to the quarantine; returns how many records are new in it.
 pub fn apply(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result<u64> {
     release(db, commit.account, &commit.readable)?;
+    if !commit.unreadable.is_empty() {
+        runs::keep_name(db, run)?;
+    }
     let mut new = 0;
+    let mut room = Room::of(db, commit)?;
     for record in &commit.unreadable {
-        new += u64::from(put(db, run, commit, record)?);
+        new += u64::from(put(db, run, commit, record, &mut room)?);
     }
     if let Some(covered) = commit.covered {
         sweep(db, commit.account, run, covered)?;
     }
     Ok(new)
+}
+
+/// How many records of an account are there, and how many of them with their JSON: counted once for a commit.
+#[derive(Default)]
+struct Room {
+    counted: i64,
+    kept: i64,
+}
+
+impl Room {
+    fn of(db: &Connection, commit: &RowCommit) -> rusqlite::Result<Self> {
+        if commit.unreadable.is_empty() {
+            return Ok(Self::default());
+        }
+        let sql = "SELECT count(*), coalesce(sum(raw <> ''), 0) FROM ts_quarantine WHERE account = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok(Self { counted: row.get(0)?, kept: row.get(1)? });
+        db.prepare_cached(sql)?.query_row([commit.account], read)
+    }
 }
 
 /// Takes records out that were read well this time.
@@ -56,20 +79,22 @@ fn fingerprint(record: &Unreadable) -> String {
 
 /// Puts a record in; says whether it is new there. It is known again by its id, else by its JSON, else as the like of
 /// a record that this run has not listed.
-fn put(db: &Connection, run: i64, commit: &RowCommit, record: &Unreadable) -> rusqlite::Result<bool> {
+fn put(
+    db: &Connection,
+    run: i64,
+    commit: &RowCommit,
+    record: &Unreadable,
+    room: &mut Room,
+) -> rusqlite::Result<bool> {
     let fingerprint = fingerprint(record);
     let known = find(db, run, commit.account, &fingerprint, record)?;
-    let of_account = |what: &str| -> rusqlite::Result<i64> {
-        let sql = format!("SELECT count(*) FROM ts_quarantine WHERE account = ?1{what}");
-        db.prepare_cached(&sql)?.query_row([commit.account], |row| row.get(0))
-    };
-    if known.is_none() && of_account("")? >= COUNTED {
+    if known.is_none() && room.counted >= COUNTED {
         return Ok(false);
     }
-    let is_kept = match known {
-        Some((_, true)) => true,
-        _ => of_account(" AND raw <> ''")? < KEPT,
-    };
+    let was_kept = known.is_some_and(|(_, kept)| kept);
+    let is_kept = was_kept || room.kept < KEPT;
+    room.counted += i64::from(known.is_none());
+    room.kept += i64::from(is_kept && !was_kept);
     let raw = if is_kept { record.raw.as_str() } else { "" };
     db.prepare_cached(
         "INSERT INTO ts_quarantine (key, account, fingerprint, transaction_id, reason, raw, booked_date, likeness,
@@ -106,10 +131,16 @@ fn find(
         return Ok(same);
     }
     // An older release knew a record without id by its JSON, and no record by its like.
+    // Each is one look into an index, however many are alike.
     db.prepare_cached(
-        "SELECT key, raw <> '' FROM ts_quarantine
-         WHERE account = ?1 AND seen_run IS NOT ?2
-           AND (likeness = ?3 OR (likeness IS NULL AND ?4 AND fingerprint = 'raw:' || ?5)) ORDER BY key LIMIT 1",
+        "SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
+                        WHERE account = ?1 AND likeness = ?3 AND seen_run IS NULL ORDER BY key LIMIT 1)
+         UNION ALL
+         SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
+                        WHERE account = ?1 AND likeness = ?3 AND seen_run < ?2 ORDER BY seen_run, key LIMIT 1)
+         UNION ALL
+         SELECT key, raw <> '' FROM ts_quarantine
+         WHERE account = ?1 AND fingerprint = 'raw:' || ?5 AND ?4 AND likeness IS NULL AND seen_run IS NOT ?2",
     )?
     .query_row(params![account, run, record.likeness, record.id.is_none(), record.raw], row)
     .optional()

@@ -3,24 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::cost::{PAGE, read_so_far};
 use super::super::thread::Db;
 use super::super::{SqliteStore, own, plan, prune, reads};
 use super::*;
 use crate::store::types::{PlanRules, Selection};
 
-const PAGE: u64 = 4096;
 const MINUTE: i64 = 60_000;
 const SHORT: i64 = 2_000;
 const LONG: i64 = 60_000;
 
 fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
-}
-
-/// What this thread has read from files so far; none where the kernel does not count.
-fn read_so_far() -> Option<u64> {
-    let counts = std::fs::read_to_string("/proc/thread-self/io").ok()?;
-    counts.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
 }
 
 /// A store with so many runs, one every ten minutes, the newest an hour ago; every hundredth a pass over all three
@@ -92,8 +86,18 @@ fn run(db: &mut Db, id: &str) -> Run {
 fn costs(path: &Path) -> Vec<(&'static str, u64)> {
     let day_ago = now() - SignedDuration::from_hours(24);
     let keep = |days: i64| now() - SignedDuration::from_hours(24 * days);
-    let nothing_due = prune::Retention { history: keep(10_000), on_demand: keep(10_000), raw: keep(10_000) };
-    let all_due = prune::Retention { history: keep(10_000), on_demand: now(), raw: keep(10_000) };
+    let nothing_due = prune::Retention {
+        history: keep(10_000),
+        on_demand: keep(10_000),
+        raw: keep(10_000),
+        removed: keep(10_000),
+    };
+    let all_due = prune::Retention {
+        history: keep(10_000),
+        on_demand: now(),
+        raw: keep(10_000),
+        removed: keep(10_000),
+    };
     vec![
         ("a run", pages(path, |db| run(db, "new"))),
         ("the outbox", pages(path, |db| events::outgoing(&db.conn, 10).unwrap())),
@@ -143,6 +147,7 @@ fn what_a_day_brings_is_pruned_in_a_few_steps() {
         history: before(10_000),
         on_demand: before((LONG - 10_000) / 144),
         raw: before(10_000),
+        removed: before(10_000),
     };
     let expected = prune::prunable(&path, &retention).unwrap();
     assert!(expected.runs > 9_000, "{expected:?}");

@@ -1,0 +1,37 @@
+-- What a pass costs depends on what is due and on what changed, and not on how old or how large the store is.
+
+-- Rows that arrived since the last complete walk are candidates for successors: these are read, not the whole account.
+-- `first_walk <> 0` is always so; only a statement that says it too gets this index, and none takes it for another's.
+CREATE INDEX ts_transactions_arrived ON ts_transactions (account, first_walk)
+    WHERE removed_at IS NULL AND first_walk <> 0;
+-- Tombstones by age, for their retention.
+CREATE INDEX ts_transactions_removed ON ts_transactions (removed_at) WHERE removed_at IS NOT NULL;
+-- The like of a record that this run has not listed, however many are alike.
+DROP INDEX ts_quarantine_like;
+CREATE INDEX ts_quarantine_like ON ts_quarantine (account, likeness, seen_run);
+-- What a run tries a second time.
+CREATE INDEX ts_run_connections_again ON ts_run_connections (run, connection) WHERE again = 1;
+-- The user whose connection worked most recently, whom to probe with.
+CREATE INDEX ts_connections_success ON ts_connections (last_success_at)
+    WHERE last_success_at IS NOT NULL AND problem IS NULL;
+CREATE INDEX ts_connections_refused ON ts_connections (refused_user) WHERE refused_user IS NOT NULL;
+-- Tokens that a run asks for: looked for by every run and every step of pruning.
+CREATE INDEX ts_tokens_asked ON ts_tokens (asked_run) WHERE state = 'asked';
+-- Runs whose process died: their attempts count for the quota, too.
+CREATE INDEX ts_runs_dead ON ts_runs (finished_at) WHERE exit_code IS NULL;
+
+-- A row names the runs that first saw and last changed it, a record that of the quarantine, a balance the one that saw
+-- it differ. What of such a run is shown there outlives the run.
+ALTER TABLE ts_runs ADD COLUMN named INTEGER NOT NULL DEFAULT 0;
+UPDATE ts_runs SET named = 1 WHERE key IN (
+    SELECT first_seen_run FROM ts_transactions UNION SELECT changed_run FROM ts_transactions
+    UNION SELECT run FROM ts_quarantine UNION SELECT seen_run FROM ts_quarantine
+    UNION SELECT since_run FROM ts_balances);
+CREATE TABLE ts_pruned_runs (
+    key        INTEGER PRIMARY KEY,
+    run_id     TEXT    NOT NULL,
+    started_at INTEGER NOT NULL
+) STRICT;
+
+-- The largest number of a tombstone that was pruned: see feed_v1.
+INSERT INTO ts_sequences (name, value) VALUES ('pruned', 0);
