@@ -105,8 +105,7 @@ pub enum Command {
     /// Write man pages or shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
-    /// Run a hook for each event that waits for it, for the units of hooks
-    #[command(hide = true)]
+    /// Try a hook, and tell again what was put aside
     Hook(hook::Args),
     /// Tell how a unit failed, for the failure unit
     #[command(hide = true)]
@@ -213,6 +212,8 @@ impl Environment {
 /// Parses the command line, runs the command and turns its result into an exit code.
 pub fn main() -> Exit {
     let started = SystemClock.now();
+    // Before any secret is read.
+    let hidden = crate::identity::hide_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -228,6 +229,9 @@ pub fn main() -> Exit {
         Color::Never => false,
     };
     log::start(level, wanted(io::stderr().is_terminal()), config::process_env);
+    if let Err(error) = hidden {
+        tracing::warn!("the memory of this process stays open to its own user and to core files: {error}");
+    }
     failpoint::arm(config::process_env);
     let color = wanted(io::stdout().is_terminal());
     match dispatch(cli, started, color) {
@@ -250,7 +254,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         Command::Timer(args) => return timer::run(&config::load(&path, &config::process_env)?, &args),
         Command::Generate(args) => return generate::run(&args),
         // Knows neither configuration nor store: no secret comes near a hook.
-        Command::Hook(args) => return hook::run(&args),
+        Command::Hook(args) => return hook::run(&args, &config::process_env),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
     let credentials = identity::settle(&config::process_env)?;
