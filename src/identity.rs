@@ -1,14 +1,69 @@
 //! Who this process runs as: root's commands by hand become the user of the service, and whoever may not
 //! open something is told how they may. Must be settled while the process has one thread and nothing open.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Component, Path};
+use std::process::Command;
 
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Uid, User, geteuid, initgroups, setgid, setuid};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, fstat, umask};
+use nix::unistd::{Uid, User, fchdir, geteuid, initgroups, setgid, setuid};
 
 /// Group and others get nothing, as in the units.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o077);
+
+/// This program, also where its file was replaced by a newer one.
+const MYSELF: &str = "/proc/self/exe";
+/// Writing for group and others.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Closes the memory of this process, where secrets are: nobody but root looks into it, and no core file is ever
+/// written of it, in a unit or by hand.
+///
+/// # Errors
+/// As the system reports it; the process works all the same.
+pub fn hide_memory() -> io::Result<()> {
+    set_dumpable(false)?;
+    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
+
+/// Begins this process anew, with these arguments and this environment alone; nothing of it is left to whatever it
+/// starts later. Returns only if that fails.
+pub fn begin_anew(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> io::Error {
+    let mut command = Command::new(MYSELF);
+    if let Some((name, rest)) = arguments.split_first() {
+        command.arg0(name).args(rest);
+    }
+    command.env_clear().envs(environment).exec()
+}
+
+/// Makes a directory the working directory, on a way that nobody but root can have laid: a link is followed only
+/// where root has made it. For places that are reached before the rights to reach them are given up.
+///
+/// # Errors
+/// As the system reports it.
+pub fn enter(directory: &Path) -> io::Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut here: OwnedFd = open(if directory.is_absolute() { "/" } else { "." }, flags, Mode::empty())?;
+    for part in directory.components() {
+        let name = match part {
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => continue,
+            Component::ParentDir => "..".as_ref(),
+            Component::Normal(name) => name,
+        };
+        let found = fstat(&here)?;
+        let is_roots = found.st_uid == 0 && found.st_mode & OTHERS_WRITE == 0;
+        let links = if is_roots { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+        here = openat(&here, name, flags | links, Mode::empty())?;
+    }
+    Ok(fchdir(&here)?)
+}
 
 /// Whether this process has root's rights.
 pub fn is_root() -> bool {
@@ -50,6 +105,54 @@ pub fn become_user(user: &User) -> io::Result<()> {
     Ok(())
 }
 
+/// The command by which root gives a file an owner, if one is named, and a mode. Below a directory that somebody
+/// else owns that one may have laid a link, so nothing there is followed, and modes are set as the owner.
+pub fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
+    let name = quoted(path);
+    if is_roots_alone(path.parent()) {
+        let chown = owner.map(|owner| format!("chown {owner}: {name} && ")).unwrap_or_default();
+        return format!("{chown}chmod {mode} {name}");
+    }
+    if owner == Some("root") {
+        return format!("chown -h root: {name}");
+    }
+    let chown = owner.map(|owner| format!("chown -h {owner}: {name} && ")).unwrap_or_default();
+    let theirs = std::fs::symlink_metadata(path).ok().and_then(|file| user_name(file.uid()));
+    let by = owner.map(str::to_owned).or(theirs).unwrap_or_else(|| crate::config::SERVICE_USER.to_owned());
+    format!("{chown}sudo -u {by} chmod {mode} {name}")
+}
+
+/// The command by which a user gets these rights to a file, typed by root or as whoever owns it.
+pub fn granting(path: &Path, user: &str, rights: &str) -> String {
+    let command = format!("setfacl -m u:{user}:{rights} {}", quoted(path));
+    let owner = std::fs::symlink_metadata(path).ok().and_then(|file| user_name(file.uid()));
+    match owner {
+        Some(owner) if !is_roots_alone(path.parent()) => format!("sudo -u {owner} {command}"),
+        _ => command,
+    }
+}
+
+/// Whether nobody but root can have put something into this directory.
+fn is_roots_alone(directory: Option<&Path>) -> bool {
+    directory
+        .and_then(|directory| std::fs::metadata(directory).ok())
+        .is_some_and(|found| found.uid() == 0 && found.mode() & OTHERS_WRITE == 0)
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
+/// A path as a word of the shell.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// What to do about something that this user may not open.
 pub fn access_hint() -> String {
     let me = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
@@ -60,7 +163,7 @@ fn hint_for(me: Option<&str>) -> String {
     let service = crate::config::SERVICE_USER;
     match me {
         Some(name) if name == service => {
-            format!("give user {name} access to it: chgrp {name} FILE && chmod g+r FILE")
+            format!("have its owner give user {name} access to it: setfacl -m u:{name}:r FILE")
         }
         Some("root") => "even root may not: look at the file system and at access lists".to_owned(),
         Some(_) | None => format!("run it with sudo, which makes it user {service}: sudo tink-sync …"),
@@ -73,10 +176,49 @@ mod tests {
 
     #[test]
     fn the_hint_fits_who_asks() {
-        assert!(hint_for(Some("tink-sync")).contains("chgrp tink-sync"));
+        assert!(hint_for(Some("tink-sync")).contains("setfacl -m u:tink-sync:r"));
         assert!(hint_for(Some("ann")).contains("sudo tink-sync"));
         assert!(hint_for(None).contains("sudo tink-sync"));
         assert!(!hint_for(Some("root")).contains("sudo"));
+    }
+
+    #[test]
+    fn no_link_of_somebody_else_is_followed_on_the_way() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(place("real/below")).unwrap();
+        symlink(place("real"), place("link")).unwrap();
+        // Others may write here, as they may where the directory is theirs.
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        // In a process of its own the working directory would change; what is refused changes none.
+        assert!(enter(&place("link")).is_err());
+        assert!(enter(&place("link/below")).is_err());
+        assert!(enter(&place("nowhere")).is_err());
+    }
+
+    #[test]
+    fn what_root_is_to_type_follows_no_link_of_somebody_else() {
+        assert_eq!(mending(Path::new("/etc/passwd"), None, "600"), "chmod 600 /etc/passwd");
+        let plain = mending(Path::new("/etc/passwd"), Some("tink-sync"), "600");
+        assert_eq!(plain, "chown tink-sync: /etc/passwd && chmod 600 /etc/passwd");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let file = dir.path().join("a file");
+        std::fs::write(&file, "").unwrap();
+        let theirs = mending(&file, Some("tink-sync"), "600");
+        let name = quoted(&file);
+        assert!(name.starts_with('\'') && name.ends_with("a file'"));
+        assert_eq!(theirs, format!("chown -h tink-sync: {name} && sudo -u tink-sync chmod 600 {name}"));
+        assert!(mending(&file, None, "600").starts_with("sudo -u "));
+        assert!(granting(&file, "ann", "r").starts_with("sudo -u "));
+        assert_eq!(granting(Path::new("/etc/passwd"), "ann", "r"), "setfacl -m u:ann:r /etc/passwd");
+    }
+
+    #[test]
+    fn paths_are_quoted_for_the_shell() {
+        assert_eq!(quoted(Path::new("/etc/a-b.c")), "/etc/a-b.c");
+        assert_eq!(quoted(Path::new("/etc/it's it")), r"'/etc/it'\''s it'");
     }
 
     #[test]

@@ -1,31 +1,65 @@
-//! `tink-sync hook`: runs the operator's program for every event that waits for it, one after the other. Run
-//! by the units of hooks and never by a pass; knows the spool and the program, neither configuration nor store.
+//! `tink-sync hook`: runs the operator's program for every event that waits for it; and by hand, tries a hook and
+//! brings back what was put aside. Knows the spool and the program, neither configuration nor store. Root becomes
+//! the user of the hooks before it opens anything; a pass never comes here.
 
+mod by_hand;
 pub mod outbox;
 mod program;
+mod queue;
+mod wall;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::Failure;
-use crate::config::{HOOKS_DIRECTORY, HOOKS_SPOOL};
+use super::{Failure, identity};
+use crate::config::{Env, HOOKS_DIRECTORY, HOOKS_SPOOL};
 use crate::domain::hook::HookKind;
 use crate::exit::Exit;
-use crate::observe::journal;
 use crate::observe::spool::Spool;
-use program::{Ended, Program};
-
-/// After that time no further event is begun; systemd starts the unit again for what is left. With an
-/// event that uses up all its attempts this stays below the unit's `TimeoutStartSec=`.
-const LONGEST: Duration = Duration::from_mins(20);
+use program::Program;
+use queue::Queue;
 
 /// Arguments of `hook`.
 #[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  sudo tink-sync hook test needs-user   send a sample event to this hook\n  sudo tink-sync hook retry             tell again what was put aside\n  sudo tink-sync hook drop needs-user   remove what was put aside"
+)]
 pub struct Args {
-    /// The kind of events
-    #[arg(long, value_name = "KIND", value_parser = kind)]
-    pub event: HookKind,
+    /// What to do by hand
+    #[command(subcommand)]
+    pub command: Option<HookCommand>,
+    /// What the unit does
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What a person does with hooks.
+#[derive(Debug, clap::Subcommand)]
+pub enum HookCommand {
+    /// Send a sample event to the hook of this kind, and wait until it is told
+    #[command(after_help = "Examples:\n  sudo tink-sync hook test needs-user   the way real events go")]
+    Test(TestArgs),
+    /// Tell again what was put aside since its hook failed
+    #[command(
+        after_help = "Examples:\n  sudo tink-sync hook retry              of all kinds\n  sudo tink-sync hook retry needs-user   of this kind only"
+    )]
+    Retry(OldArgs),
+    /// Remove what was put aside, and what was in the way of events
+    #[command(after_help = "Examples:\n  sudo tink-sync hook drop needs-user   of this kind only")]
+    Drop(OldArgs),
+    /// Start a program that cannot write into the spool
+    #[command(hide = true)]
+    Wall(wall::Args),
+}
+
+/// Arguments of the unit.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// For the unit: run the program of this kind for each event that waits
+    #[arg(long, value_name = "KIND", value_parser = kind, required = true)]
+    pub event: Option<HookKind>,
     /// Where the programs lie
     #[arg(long, value_name = "DIR", default_value = HOOKS_DIRECTORY)]
     pub directory: PathBuf,
@@ -41,6 +75,37 @@ pub struct Args {
     /// Wait for further events once all are told, so that many in a row are one start of the unit
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub linger: Duration,
+}
+
+/// Arguments of `hook test`.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// The kind of the event
+    #[arg(value_name = "KIND", value_parser = kind)]
+    pub kind: HookKind,
+    /// Where events wait, if hooks.spool says so
+    #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
+    pub spool: PathBuf,
+    /// How long to wait until it is told
+    #[arg(long, value_name = "DURATION", default_value = "45s", value_parser = humantime::parse_duration)]
+    pub wait: Duration,
+}
+
+/// Arguments of `hook retry` and `hook drop`.
+#[derive(Debug, clap::Args)]
+pub struct OldArgs {
+    /// Only this kind
+    #[arg(value_name = "KIND", value_parser = kind)]
+    pub kind: Option<HookKind>,
+    /// Where events wait, if hooks.spool says so
+    #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
+    pub spool: PathBuf,
+}
+
+impl OldArgs {
+    fn kinds(&self) -> Vec<HookKind> {
+        self.kind.map_or_else(|| HookKind::ALL.to_vec(), |kind| vec![kind])
+    }
 }
 
 fn kind(text: &str) -> Result<HookKind, String> {
@@ -59,109 +124,45 @@ fn limit(text: &str) -> Result<Duration, String> {
     if range.contains(&limit) { Ok(limit) } else { Err("expected 1ms to 5m".to_owned()) }
 }
 
-/// Tells all events of one kind that wait.
+/// Tells all events of one kind that wait, or does what a person asked for.
 ///
 /// # Errors
-/// [`Failure::Io`] if the spool cannot be read or changed. A hook that fails is no error: its event is put
-/// aside, so that systemd does not start the unit for it again and again.
-pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let queue = Queue {
-        kind: args.event,
-        spool: Spool::new(&args.spool),
-        program: Program {
-            kind: args.event,
-            path: args.directory.join(args.event.as_str()),
-            limit: args.timeout,
-        },
-        args,
+/// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the user of the
+/// hooks. A hook that fails is no error of its unit: its event is put aside, so that systemd does not start the
+/// unit for it again and again.
+pub fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
+    let entered = |spool: &Path| identity::settle_for_hooks(variable, spool);
+    match &args.command {
+        None => tell(&args.run, entered(&args.run.spool)?),
+        Some(HookCommand::Test(test)) => by_hand::test(test, &entered(&test.spool)?),
+        Some(HookCommand::Retry(old)) => by_hand::retry(&old.kinds(), &entered(&old.spool)?),
+        Some(HookCommand::Drop(old)) => by_hand::drop_failed(&old.kinds(), &entered(&old.spool)?),
+        Some(HookCommand::Wall(args)) => wall::run(args),
+    }
+}
+
+fn tell(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
+    let Some(kind) = args.event else {
+        return Err(Failure::Usage(format!("--event names a kind: {}", known())));
     };
-    runtime.block_on(queue.run())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let program = Program {
+        kind,
+        path: args.directory.join(kind.as_str()),
+        limit: args.timeout,
+        away: wall::wanted(spool.place()),
+        spool: spool.clone(),
+    };
+    runtime.block_on(Queue { kind, spool, program, args }.run())?;
     Ok(Exit::Success)
 }
 
-/// The events of one kind and their program.
-struct Queue<'a> {
-    kind: HookKind,
-    spool: Spool,
-    program: Program,
-    args: &'a Args,
-}
-
-impl Queue<'_> {
-    async fn run(&self) -> Result<(), Failure> {
-        let (began, mut lingered, mut patient) = (Instant::now(), false, true);
-        loop {
-            let queue = self.spool.queue(self.kind);
-            let waiting = self.spool.waiting(self.kind).map_err(|error| unusable(&queue, &error))?;
-            if waiting.is_empty() && lingered {
-                return Ok(());
-            }
-            lingered = waiting.is_empty();
-            if lingered {
-                tokio::time::sleep(self.args.linger).await;
-            }
-            for file in waiting {
-                if began.elapsed() > LONGEST {
-                    return Ok(());
-                }
-                // A hook that has just used up all attempts gets one for each further event: where it is
-                // broken for good, thousands of events would take days otherwise.
-                patient = self.tell(&file, patient).await.map_err(|error| unusable(&file, &error))?;
-            }
-        }
-    }
-
-    /// Tells one event, or puts it aside; says whether the hook took it.
-    async fn tell(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
-        let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let text = match std::fs::read(file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),
-            // A directory, or of somebody else: it must not start the unit again and again.
-            Err(error) => {
-                self.put_aside(file, &id, &format!("it cannot be read: {error}"))?;
-                return Ok(patient);
-            }
-            Ok(text) => text,
-        };
-        let mut pauses = self.args.retry.iter().filter(|_| patient);
-        loop {
-            let problem = match self.program.run(&text).await {
-                Ended::Well => {
-                    self.spool.told(file)?;
-                    tracing::info!("hook {}: told {id}", self.kind);
-                    return Ok(true);
-                }
-                Ended::Badly(problem) => problem,
-                Ended::NotStarted(problem) => {
-                    self.put_aside(file, &id, &problem)?;
-                    return Ok(false);
-                }
-            };
-            let Some(pause) = pauses.next() else {
-                self.put_aside(file, &id, &problem)?;
-                return Ok(false);
-            };
-            let next = format!("the next attempt is in {}", humantime::format_duration(*pause));
-            journal::hook_failed(self.kind.as_str(), &id, &problem, &next);
-            tokio::time::sleep(*pause).await;
-        }
-    }
-
-    fn put_aside(&self, file: &Path, id: &str, problem: &str) -> std::io::Result<()> {
-        let place = self.spool.give_up(self.kind, file)?;
-        let next = format!("given up and kept as {}", place.display());
-        journal::hook_failed(self.kind.as_str(), id, problem, &next);
-        Ok(())
-    }
-}
-
-fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     let text = format!(
         "cannot use {}: {error}; the package makes this place: systemd-tmpfiles --create tink-sync.conf",
         path.display()
     );
-    Failure::Io(std::io::Error::other(text))
+    Failure::Io(std::io::Error::new(error.kind(), text))
 }
 
 #[cfg(test)]
@@ -177,12 +178,17 @@ mod tests {
     #[test]
     fn the_unit_leaves_room_for_the_program_s_own_limits() {
         use clap::Parser as _;
-        let args = Line::try_parse_from(["hook", "--event", "needs-user", "--timeout", "5m"]).unwrap().args;
+        let args =
+            Line::try_parse_from(["hook", "--event", "needs-user", "--timeout", "5m"]).unwrap().args.run;
         let attempts = u32::try_from(args.retry.len()).unwrap() + 1;
         let one = args.timeout * attempts + args.retry.iter().sum::<Duration>();
         let unit = include_str!("../../systemd/tink-sync-hook@.service");
         let written = unit.lines().find_map(|line| line.strip_prefix("TimeoutStartSec=")).unwrap();
-        assert!(LONGEST + one < humantime::parse_duration(written).unwrap());
+        assert!(queue::LONGEST + one < humantime::parse_duration(written).unwrap());
         assert!(Line::try_parse_from(["hook", "--event", "needs-user", "--timeout", "6m"]).is_err());
+        assert!(Line::try_parse_from(["hook"]).is_err());
+        assert!(Line::try_parse_from(["hook", "test", "needs-user"]).is_ok());
+        assert!(Line::try_parse_from(["hook", "test", "needs_user"]).is_err());
+        assert!(Line::try_parse_from(["hook", "--event", "needs-user", "retry"]).is_err());
     }
 }

@@ -1,12 +1,18 @@
 //! Who a command runs as, and with which secrets. Root by hand fetches the secrets from where the units get
-//! them and becomes their user, before anything is opened: no file of root's is ever left in the store.
+//! them and becomes their user, before anything is opened: no file of root's is ever left in the store. Neither
+//! root's rights nor root's environment come along.
 
 use std::path::Path;
 
+use nix::unistd::User;
+
 use crate::cli::Failure;
 use crate::config::credentials::systemd_creds;
-use crate::config::{Credentials, Env, SERVICE_USER, USER_VARIABLE};
+use crate::config::{
+    Credentials, Env, HOOK_USER, HOOK_USER_VARIABLE, SERVICE_USER, USER_VARIABLE, environment,
+};
 use crate::identity;
+use crate::observe::spool::Spool;
 
 /// The credential stores of the system lie here.
 const ETC: &str = "/etc";
@@ -21,18 +27,58 @@ pub(super) fn settle(variable: &Env<'_>) -> Result<Credentials, Failure> {
     if !identity::is_root() || given.is_of_service() {
         return Ok(given);
     }
-    let named = variable(USER_VARIABLE).filter(|name| !name.is_empty());
-    let name = named.as_ref().map_or(SERVICE_USER.into(), |name| name.to_string_lossy());
-    let Some(user) = identity::find(&name)? else {
-        return match named {
-            Some(_) if name != "root" => {
-                Err(Failure::Usage(format!("environment variable {USER_VARIABLE}: there is no user {name}")))
-            }
-            _ => Ok(given),
-        };
-    };
+    let Some(user) = wanted(variable, USER_VARIABLE, SERVICE_USER)? else { return Ok(given) };
+    clean_environment(&user)?;
     let stored = Credentials::of_stores(Path::new(ETC), &systemd_creds);
     identity::become_user(&user)?;
-    tracing::debug!("root became user {name}");
+    tracing::debug!("root became user {}", user.name);
     Ok(stored)
+}
+
+/// Settles who works on the spool of hooks, and enters it. Root becomes the user of the hooks, who may not even
+/// look into the directory above.
+///
+/// # Errors
+/// As [`settle`]; [`Failure::Usage`] also if the system has no such user, since nothing of a hook is done as root.
+pub(super) fn settle_for_hooks(variable: &Env<'_>, spool: &Path) -> Result<Spool, Failure> {
+    let stays = variable(USER_VARIABLE).is_some_and(|name| name == "root");
+    if !identity::is_root() || stays {
+        return Ok(Spool::new(spool));
+    }
+    let Some(user) = wanted(variable, HOOK_USER_VARIABLE, HOOK_USER)? else {
+        return Err(Failure::Usage(format!(
+            "there is no user {HOOK_USER}, and root runs no hook; the package makes it: systemd-sysusers tink-sync.conf"
+        )));
+    };
+    clean_environment(&user)?;
+    identity::enter(spool).map_err(|error| super::hook::unusable(spool, &error))?;
+    identity::become_user(&user)?;
+    tracing::debug!("root became user {}", user.name);
+    Ok(Spool::here(spool))
+}
+
+/// The user that root becomes: the one that the environment names, else this one; none if there is none or root is
+/// to stay root.
+fn wanted(variable: &Env<'_>, name: &str, usual: &str) -> Result<Option<User>, Failure> {
+    let named = variable(name).filter(|user| !user.is_empty());
+    let user = named.as_ref().map_or(usual.into(), |user| user.to_string_lossy());
+    match identity::find(&user)? {
+        None if named.is_some() && user != "root" => {
+            Err(Failure::Usage(format!("environment variable {name}: there is no user {user}")))
+        }
+        found => Ok(found),
+    }
+}
+
+/// Begins anew where root's environment holds more than what may stay: nothing in this process can take it back.
+fn clean_environment(user: &User) -> Result<(), Failure> {
+    let given = environment::of_process();
+    let clean = environment::cleaned(given.iter().cloned(), &user.dir);
+    if clean == given {
+        return Ok(());
+    }
+    let error = identity::begin_anew(&environment::arguments(), clean);
+    let text =
+        format!("root's environment cannot be given up, since this program cannot be started anew: {error}");
+    Err(Failure::Io(std::io::Error::new(error.kind(), text)))
 }

@@ -108,8 +108,7 @@ pub enum Command {
     /// Write man pages or shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
-    /// Run a hook for each event that waits for it, for the units of hooks
-    #[command(hide = true)]
+    /// Try a hook, and tell again what was put aside
     Hook(hook::Args),
     /// Tell how a unit failed, for the failure unit
     #[command(hide = true)]
@@ -237,6 +236,8 @@ impl Environment {
 pub fn main() -> Exit {
     file_limit::survive();
     let started = SystemClock.now();
+    // Before any secret is read.
+    let hidden = crate::identity::hide_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -252,6 +253,9 @@ pub fn main() -> Exit {
         Color::Never => false,
     };
     log::start(level, wanted(io::stderr().is_terminal()), config::process_env);
+    if let Err(error) = hidden {
+        tracing::warn!("the memory of this process stays open to its own user and to core files: {error}");
+    }
     failpoint::arm(config::process_env);
     let color = wanted(io::stdout().is_terminal());
     match dispatch(cli, started, color) {
@@ -274,7 +278,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         Command::Timer(args) => return timer::run(&config::load(&path, &config::process_env)?, &args),
         Command::Generate(args) => return generate::run(&args),
         // Knows neither configuration nor store: no secret comes near a hook.
-        Command::Hook(args) => return hook::run(&args),
+        Command::Hook(args) => return hook::run(&args, &config::process_env),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
     // Asked of whoever typed it, before root becomes the service.

@@ -8,6 +8,7 @@
 mod base_url;
 mod bounds;
 pub mod credentials;
+pub mod environment;
 mod error;
 mod file;
 mod keys;
@@ -49,6 +50,10 @@ pub const ENABLED_VARIABLE: &str = "TINK_SYNC_ENABLED";
 pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 /// Environment: the user that root's commands become instead of [`SERVICE_USER`]; `root` stays root.
 pub const USER_VARIABLE: &str = "TINK_SYNC_USER";
+/// Environment: the user that root's `hook` commands become instead of [`HOOK_USER`].
+pub const HOOK_USER_VARIABLE: &str = "TINK_SYNC_HOOK_USER";
+/// The user that hooks run as.
+pub const HOOK_USER: &str = "tink-sync-hook";
 /// The user that the units run as.
 pub const SERVICE_USER: &str = "tink-sync";
 /// The group whose members may read the store, as the package makes it.

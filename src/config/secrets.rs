@@ -3,10 +3,12 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, PermissionsExt};
 use std::path::Path;
 
 use super::error::access_hint;
+use crate::identity::mending;
+use nix::fcntl::OFlag;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Name of the credential with the client secret.
@@ -75,11 +77,14 @@ pub fn read(path: &Path) -> Result<SecretString, SecretError> {
 /// # Errors
 /// [`SecretError`] if the file is absent, unreadable, too large or not text.
 pub(super) fn text(path: &Path) -> Result<SecretString, SecretError> {
-    if !std::fs::metadata(path)?.is_file() {
+    // Opened without waiting for the other end of a pipe, and judged by what was opened: the name may mean
+    // something else a moment later.
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(SecretError::NotAFile);
     }
     let mut bytes = Vec::with_capacity(256);
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
         return Err(SecretError::TooLarge);
     }
@@ -136,21 +141,7 @@ pub fn permission_problem(path: &Path) -> Option<String> {
 
 /// A file of root that the service read through its group must change hands before it is closed.
 fn remedy(path: &Path, file: &Metadata) -> String {
-    let name = quoted(path);
-    if file.uid() == 0 {
-        format!("chown tink-sync: {name} && chmod 600 {name}")
-    } else {
-        format!("chmod 600 {name}")
-    }
-}
-
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    mending(path, (file.uid() == 0).then_some(super::SERVICE_USER), "600")
 }
 
 #[cfg(test)]
@@ -223,11 +214,5 @@ mod tests {
             assert!(problem.is_none_or(|text| text.ends_with(&format!("chmod 600 {}", path.display()))));
         }
         assert_eq!(permission_problem(Path::new("/nowhere")), None);
-    }
-
-    #[test]
-    fn paths_are_quoted_for_the_shell() {
-        assert_eq!(quoted(Path::new("/etc/a-b.c")), "/etc/a-b.c");
-        assert_eq!(quoted(Path::new("/etc/it's it")), r"'/etc/it'\''s it'");
     }
 }

@@ -1,9 +1,11 @@
 //! The spool of hooks: one file per event in a directory per kind, there as a whole or not at all. What is
-//! in it has left the store and waits for a program of the operator's; no program is started here.
+//! in it has left the store and waits for a program of the operator's; no program is started here. The user of
+//! the hooks writes in those directories too, so whatever lies there is taken for a trap until it was looked at.
 
-use std::collections::BTreeSet;
+mod place;
+
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,13 +15,19 @@ use serde_json::{Map, Value, json};
 use crate::atomic_file::{self, AtomicFile};
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::failpoint;
+use place::{gone_is_fine, list};
 
 /// So many events of one kind are kept, in the queue and of those given up.
 pub const MOST: usize = 10_000;
-/// No event of ours is longer; ids are as long as the application made them.
-const LARGEST: u64 = 1024 * 1024;
+/// No event of ours is longer: two ids of 16 KiB stand in it, at worst with six letters for each of theirs.
+const LARGEST: u64 = 4 * 1024 * 1024;
 /// No directory of ours is as deep; what the user of the hooks makes may be.
 const DEEPEST: u32 = 4;
+/// All that lies in the queue of a kind and beside it may take so much of the disk: three times what two full
+/// directories of events take.
+pub const QUOTA: u64 = 256 * 1024 * 1024;
+/// So often something else is moved out of the way of one event before its kind is given up for this run.
+const OBSTACLES: usize = 3;
 /// Directory of the events that were given up.
 const FAILED: &str = "failed";
 /// Held while events are written, so that no two runs write the same one.
@@ -34,6 +42,8 @@ const SCHEMA: u8 = 1;
 #[derive(Clone, Debug)]
 pub struct Spool {
     root: PathBuf,
+    /// Its path for people, where this process stands in it.
+    name: PathBuf,
 }
 
 /// The right to write events, until it is dropped.
@@ -43,7 +53,22 @@ pub struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file
 impl Spool {
     /// The spool in this directory.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), name: root.to_owned() }
+    }
+
+    /// The spool in the working directory, whose path is `name`.
+    pub fn here(name: &Path) -> Self {
+        Self { root: PathBuf::from("."), name: name.to_owned() }
+    }
+
+    /// Its directory.
+    pub fn place(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of one of its files, for people.
+    pub fn shown(&self, file: &Path) -> PathBuf {
+        file.strip_prefix(&self.root).map_or_else(|_| file.to_owned(), |below| self.name.join(below))
     }
 
     /// Waits for its turn to write; makes the directory if there is none.
@@ -63,28 +88,42 @@ impl Spool {
         Ok(Turn(lock))
     }
 
-    /// Writes events, so that they outlast a power cut; returns how many older ones had to go for them. An
-    /// event that is there already is written anew.
+    /// Makes the queue of this kind if there is none, and room in it for `new` events; returns how many of the
+    /// oldest had to go for them.
     ///
     /// # Errors
-    /// As the file system reports it; the events before the one that failed are there.
-    pub fn put(&self, _turn: &Turn, events: &[HookEvent]) -> io::Result<usize> {
-        let kinds: BTreeSet<HookKind> = events.iter().map(|event| event.kind).collect();
-        let mut gone = 0;
-        for kind in &kinds {
-            let queue = self.queue(*kind);
-            make(&queue)?;
-            let new = events.iter().filter(|event| event.kind == *kind).count();
-            gone += thin(&queue, MOST.saturating_sub(new))?;
-        }
-        for event in events {
-            let place = self.queue(event.kind).join(format!("{}.json", event.id));
+    /// As the file system reports it.
+    pub fn make_room(&self, _turn: &Turn, kind: HookKind, new: usize) -> io::Result<usize> {
+        let queue = self.queue(kind);
+        make(&queue)?;
+        place::remove_larger(&queue, LARGEST)?;
+        place::thin(&queue, MOST.saturating_sub(new))
+    }
+
+    /// Writes one event; one that is there already is written anew. Returns where to something else went that
+    /// had its name.
+    ///
+    /// # Errors
+    /// As the file system reports it; no other event is worse for it.
+    pub fn put(&self, _turn: &Turn, event: &HookEvent) -> io::Result<Option<PathBuf>> {
+        let place = self.queue(event.kind).join(format!("{}.json", event.id));
+        let mut moved = None;
+        for _ in 0..OBSTACLES {
             // Made outside of all queues, where nobody else writes and nothing is started.
-            let mut file = AtomicFile::create_in(&self.root, &place, MODE)?;
-            file.write_all(text(event).as_bytes())?;
-            file.replace(["write an event", "spool an event"])?;
+            match write(&self.root, &place, text(event).as_bytes()) {
+                Err(error) if place::is_obstacle(&error) => moved = Some(place::move_aside(&place)?),
+                done => return done.map(|()| moved),
+            }
         }
-        Ok(gone)
+        Err(io::Error::other("something else takes its place again and again"))
+    }
+
+    /// Makes what was put into the queue of this kind outlast a power cut.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn settle(&self, _turn: &Turn, kind: HookKind) -> io::Result<()> {
+        File::open(self.queue(kind))?.sync_all()
     }
 
     /// What waits of one kind, oldest first.
@@ -100,12 +139,44 @@ impl Spool {
         list(&self.failed(kind)).map_or(0, |files| files.len())
     }
 
-    /// Takes an event that was told out of the queue.
+    /// How many things that are no events were moved out of the way of this kind; none if nobody may look.
+    pub fn aside(&self, kind: HookKind) -> usize {
+        let count = |directory: &Path| place::moved_aside(directory).map_or(0, |files| files.len());
+        count(&self.queue(kind)) + count(&self.failed(kind))
+    }
+
+    /// Whether what lies there of this kind takes more of the disk than events can.
+    pub fn is_over_quota(&self, kind: HookKind) -> bool {
+        let usage = |directory: PathBuf| place::usage(&directory, 4 * MOST);
+        usage(self.queue(kind)).saturating_add(usage(self.failed(kind))) > QUOTA
+    }
+
+    /// Removes whatever lies there of this kind and is no event.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn sweep(&self, kind: HookKind) -> io::Result<()> {
+        place::sweep(&self.queue(kind), LARGEST)?;
+        place::sweep(&self.failed(kind), LARGEST)
+    }
+
+    /// Reads an event that waits: through no link, and only if it is a regular file of an event's size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if somebody was faster; else why it is no event.
+    pub fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        place::read(file, LARGEST)
+    }
+
+    /// Takes an event that was told out of the queue, or what has taken its place meanwhile.
     ///
     /// # Errors
     /// As the file system reports it.
     pub fn told(&self, file: &Path) -> io::Result<()> {
-        gone_is_fine(fs::remove_file(file))
+        match fs::remove_file(file) {
+            Err(error) if place::is_obstacle(&error) => place::move_aside(file).map(|_| ()),
+            done => gone_is_fine(done),
+        }
     }
 
     /// Puts whatever lies in a queue aside for good; returns where to.
@@ -115,10 +186,62 @@ impl Spool {
     pub fn give_up(&self, kind: HookKind, file: &Path) -> io::Result<PathBuf> {
         let aside = self.failed(kind);
         make(&aside)?;
-        thin(&aside, MOST - 1)?;
-        let place = aside.join(file.file_name().unwrap_or_default());
-        gone_is_fine(fs::rename(file, &place))?;
+        place::thin(&aside, MOST - 1)?;
+        let to = aside.join(file.file_name().unwrap_or_default());
+        match fs::rename(file, &to) {
+            // Its unit sees each of the two directories by itself.
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => carry(file, &to),
+            Err(error) if place::is_obstacle(&error) => {
+                place::move_aside(&to)?;
+                gone_is_fine(fs::rename(file, &to)).map(|()| to)
+            }
+            done => gone_is_fine(done).map(|()| to),
+        }
+    }
+
+    /// Writes one event by hand into the queue of its kind, under a name that no other has; returns its place.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn add(&self, kind: HookKind, id: &str, text: &str) -> io::Result<PathBuf> {
+        let queue = self.queue(kind);
+        let place = queue.join(format!("{id}.json"));
+        write(&queue, &place, text.as_bytes())?;
         Ok(place)
+    }
+
+    /// Brings what was given up of one kind back into its queue; returns how many events, and how many things
+    /// stay since they are none.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn retry(&self, kind: HookKind) -> io::Result<(usize, usize)> {
+        let (mut back, mut stay) = (0, 0);
+        for file in list(&self.failed(kind))? {
+            let to = self.queue(kind).join(file.file_name().unwrap_or_default());
+            let is_event = fs::symlink_metadata(&file).is_ok_and(|found| found.is_file());
+            if is_event && !to.is_dir() {
+                gone_is_fine(fs::rename(&file, &to))?;
+                back += 1;
+            } else {
+                stay += 1;
+            }
+        }
+        Ok((back, stay))
+    }
+
+    /// Removes what was given up of one kind, and what was moved out of its way; returns how many things went.
+    ///
+    /// # Errors
+    /// As the file system reports it.
+    pub fn drop_failed(&self, kind: HookKind) -> io::Result<usize> {
+        let mut all = list(&self.failed(kind))?;
+        all.extend(place::moved_aside(&self.failed(kind))?);
+        all.extend(place::moved_aside(&self.queue(kind))?);
+        for one in &all {
+            place::remove(one)?;
+        }
+        Ok(all.len())
     }
 
     /// Removes every event of a connection that `erase` erases from the store, wherever in the spool it lies and under
@@ -202,18 +325,30 @@ pub fn text(event: &HookEvent) -> String {
 fn is_of(file: &Path, connection_id: &str) -> bool {
     // Its id stands in it, however long that is.
     let most = LARGEST.saturating_add(6 * connection_id.len() as u64);
-    let event = read_event(file, most).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let event = place::read(file, most).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     event.and_then(|event| Some(event.get("connection_id")? == connection_id)) == Some(true)
 }
 
-fn read_event(file: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = File::options().read(true).custom_flags(flags.bits()).open(file)?;
-    let mut text = Vec::new();
-    if file.metadata()?.is_file() {
-        file.take(most).read_to_end(&mut text)?;
+/// Puts an event that was made in `workshop` into its place, as a whole.
+fn write(workshop: &Path, place: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create_in(workshop, place, MODE)?;
+    file.write_all(text)?;
+    file.replace(["write an event", "spool an event"])
+}
+
+/// Moves an event to where a rename does not reach. What is none stays in its queue, out of the way.
+fn carry(file: &Path, to: &Path) -> io::Result<PathBuf> {
+    let text = match place::read(file, LARGEST) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(to.to_owned()),
+        Err(_) => return place::move_aside(file),
+        Ok(text) => text,
+    };
+    if fs::symlink_metadata(to).is_ok_and(|found| !found.is_file()) {
+        place::move_aside(to)?;
     }
-    Ok(text)
+    write(to.parent().unwrap_or(Path::new(".")), to, &text)?;
+    gone_is_fine(fs::remove_file(file))?;
+    Ok(to.to_owned())
 }
 
 /// For its owner only, unless the package has made it: then the user of the hooks may use it too.
@@ -246,45 +381,6 @@ fn walk(directory: &Path, depth: u32, visit: &mut dyn FnMut(&Path)) -> io::Resul
         }
     }
     Ok(())
-}
-
-/// Everything in a directory that systemd counts, in the order of names; nothing if there is none.
-fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Removes the oldest files until at most `most` are left; returns how many went.
-fn thin(directory: &Path, most: usize) -> io::Result<usize> {
-    let files = list(directory)?;
-    let surplus = files.len().saturating_sub(most);
-    for file in files.iter().take(surplus) {
-        match fs::remove_file(file) {
-            // Not ours; it must not keep the rest from being told.
-            Err(error) if error.kind() == ErrorKind::IsADirectory => {}
-            done => gone_is_fine(done)?,
-        }
-    }
-    Ok(surplus)
-}
-
-/// Another process may have been faster.
-fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ impl Hook {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
         // What a careless unit might have in its environment.
         command.env_clear().env("TINK_CLIENT_SECRET", "hidden").env("CREDENTIALS_DIRECTORY", "/hidden");
+        // Root stays root, also on a machine that has the user of the hooks.
+        command.env("TINK_SYNC_USER", "root");
         command.args(["--config", "/nowhere/tink-sync.toml", "hook", "--event", KIND, "--linger", "0s"]);
         command.arg("--directory").arg(self.path("hooks")).arg("--spool").arg(self.path("spool"));
         Ran::of(command.args(args).output().unwrap())
@@ -193,6 +195,115 @@ fn what_is_no_event_starts_nothing_again_and_again() {
     hook.run(&QUICK).expect(0);
     assert_eq!((hook.waiting(), hook.given_up()), (vec![], vec!["directory".to_owned()]));
     assert_eq!(hook.text("got"), "{}");
+}
+
+#[test]
+fn nothing_but_a_regular_file_is_read_and_nothing_waits_for_a_pipe() {
+    let hook = Hook::new("cat >>$HERE/got");
+    let place = |name: &str| hook.path(&format!("spool/{KIND}/{name}"));
+    nix::unistd::mkfifo(&place("1.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink(hook.path(&format!("hooks/{KIND}")), place("2.json")).unwrap();
+    fs::File::create(place("3.json")).unwrap().set_len(5 * 1024 * 1024).unwrap();
+    std::os::unix::net::UnixListener::bind(place("4.json")).unwrap();
+    hook.event("5", "{}");
+    let ran = hook.run(&QUICK).expect(0);
+    assert_eq!(hook.text("got"), "{}");
+    assert_eq!((hook.waiting(), hook.given_up().len()), (vec![], 4));
+    for said in ["no regular file", "it is a link", "larger than any event", "it is a socket"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_hook_that_fills_the_disk_is_killed_and_its_hoard_is_removed() {
+    let hook = Hook::new("cat >>$HERE/got; fallocate -l 300M $HERE/spool/needs-user/hoard; sleep 1000");
+    hook.event("1", "{}");
+    let ran = hook.run(&["--timeout", "1m"]).expect(0);
+    assert!(ran.stderr.contains("more than 256 MiB lie where its events wait"), "{}", ran.stderr);
+    assert_eq!((hook.waiting(), hook.given_up()), (vec![], vec!["1.json".to_owned()]));
+    assert_eq!(hook.text("got"), "{}");
+}
+
+#[test]
+fn an_event_that_the_hook_itself_replaces_is_told_once() {
+    let hook = Hook::new(
+        "cat >>$HERE/got; rm $HERE/spool/needs-user/1.json; mkdir -p $HERE/spool/needs-user/1.json/x",
+    );
+    hook.event("1", "{}");
+    hook.run(&QUICK).expect(0);
+    hook.run(&QUICK).expect(0);
+    assert_eq!((hook.text("got").as_str(), hook.waiting()), ("{}", vec![".aside-0-1.json".to_owned()]));
+}
+
+/// A command of a person's.
+fn by_hand(hook: &Hook, args: &[&str]) -> Ran {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+    command.env_clear().env("TINK_SYNC_USER", "root").arg("hook").args(args);
+    Ran::of(command.arg("--spool").arg(hook.path("spool")).output().unwrap())
+}
+
+#[test]
+fn what_was_put_aside_is_told_again_or_removed_by_a_command() {
+    let hook = Hook::new("exit 1");
+    for id in ["1", "2"] {
+        hook.event(id, &format!("{{\"id\":{id}}}\n"));
+    }
+    hook.run(&QUICK).expect(0);
+    assert_eq!(hook.given_up().len(), 2);
+    hook.program("cat >>$HERE/got");
+    let said = by_hand(&hook, &["retry"]).expect(0).stdout;
+    assert_eq!(said, "needs-user: 2 events told again\n");
+    hook.run(&QUICK).expect(0);
+    assert_eq!(hook.text("got"), "{\"id\":1}\n{\"id\":2}\n");
+    assert_eq!(by_hand(&hook, &["retry", KIND]).expect(0).stdout, "nothing was put aside\n");
+    fs::create_dir_all(hook.path(&format!("spool/failed/{KIND}/odd/deep"))).unwrap();
+    assert_eq!(by_hand(&hook, &["drop", KIND]).expect(0).stdout, "1 file removed\n");
+    assert_eq!(hook.given_up(), Vec::<String>::new());
+}
+
+#[test]
+fn root_becomes_the_user_of_the_hooks_before_anything_is_opened() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return println!("skipped: only root can become somebody else");
+    }
+    let hook = Hook::new("true");
+    let as_root = |user: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+        command.env_clear().env("TINK_SYNC_HOOK_USER", user).arg("hook").args(args);
+        Ran::of(command.arg("--spool").arg(hook.path("spool")).output().unwrap())
+    };
+    let failed = hook.path(&format!("spool/failed/{KIND}"));
+    fs::create_dir_all(&failed).unwrap();
+    fs::write(failed.join("1.json"), "{}").unwrap();
+    // What only root may change is left alone.
+    let refused = as_root("nobody", &["retry"]).expect(1);
+    assert!(refused.stderr.contains("ermission denied"), "{}", refused.stderr);
+    let unknown = as_root("no-such-user-here", &["retry"]).expect(2);
+    assert!(unknown.stderr.contains("there is no user no-such-user-here"), "{}", unknown.stderr);
+    // The directory above need not be open to that user.
+    for directory in [failed.clone(), hook.path(&format!("spool/{KIND}"))] {
+        chown(directory, Some(65534), Some(65534)).unwrap();
+    }
+    for directory in ["spool", "spool/failed"] {
+        fs::set_permissions(hook.path(directory), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::set_permissions(hook.dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    as_root("nobody", &["retry"]).expect(0);
+    assert_eq!(hook.waiting(), ["1.json"]);
+    // Where systemd runs, it is asked whether a unit takes it.
+    if !std::path::Path::new("/run/systemd/system").is_dir() {
+        let sample = as_root("nobody", &["test", KIND]).expect(0);
+        let mine = hook.waiting().into_iter().find(|name| name.starts_with("test-")).expect("a sample");
+        let mine = fs::metadata(hook.path(&format!("spool/{KIND}/{mine}"))).unwrap();
+        assert_eq!((mine.uid(), mine.mode() & 0o777), (65534, 0o640), "{sample:?}");
+    }
+
+    // A link in the place of the spool leads nowhere.
+    fs::rename(hook.path("spool"), hook.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(hook.path("elsewhere"), hook.path("spool")).unwrap();
+    fs::set_permissions(hook.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    as_root("nobody", &["retry"]).expect(1);
 }
 
 #[test]

@@ -307,6 +307,45 @@ fn a_spool_that_cannot_be_written_costs_no_pass_and_no_event() {
     assert_eq!(only(&sam.0, HookKind::NewTransactions)["added"], 1);
 }
 
+#[cfg(debug_assertions)]
+#[test]
+fn what_is_in_the_way_of_one_event_is_moved_aside_and_silences_nobody() {
+    let sam = sam();
+    sam.pass(at(1, [])).expect(0);
+    sam.0.sandbox.fault(Fault::new(Action::status(403)).at(Endpoint::Accounts).times(Times::Forever));
+    // The names of the events to come: ids of a run are not known before, so this one dies before it tells.
+    let ended =
+        sam.0.pass(&[]).env(tink_sync::failpoint::VARIABLE, "write an event:before").output().unwrap();
+    assert!(was_killed(ended.status), "{ended:?}");
+    let mut named = Vec::new();
+    {
+        let store = sam.0.store();
+        let sql = "SELECT e.kind, r.run_id || printf('-%010d.json', e.key) FROM ts_events e JOIN ts_runs r ON r.key = e.run";
+        let mut rows = store.prepare(sql).unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        named.extend(rows.map(|row| -> (String, String) { row.unwrap() }));
+    }
+    for (kind, name) in &named {
+        fs::create_dir_all(sam.0.path("spool").join(kind).join(name).join("deep")).unwrap();
+    }
+    // One kind cannot be written at all.
+    fs::remove_dir_all(sam.0.path("spool/pass-failed")).ok();
+    fs::write(sam.0.path("spool/pass-failed"), "").unwrap();
+    let ran = sam.again().expect(10);
+    assert!(ran.stderr.contains("hooks: events of kind pass-failed wait in the store"), "{}", ran.stderr);
+    assert_eq!(sam.0.number("SELECT count(*) FROM ts_events WHERE kind <> 'pass-failed'"), 0);
+    assert!(sam.0.number("SELECT count(*) FROM ts_events WHERE kind = 'pass-failed'") >= 1);
+    assert!(named.iter().any(|(kind, _)| kind == "first-failure"), "{named:?}");
+    assert!(ran.stderr.contains("something that is no event had the name of one"), "{}", ran.stderr);
+    let first = fs::read_dir(sam.0.path("spool/first-failure")).unwrap();
+    let told = first.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count();
+    assert_eq!(told, 1);
+    // As soon as nothing is in its way, the kind that waited is told too.
+    fs::remove_file(sam.0.path("spool/pass-failed")).unwrap();
+    sam.again().expect(10);
+    assert_eq!(sam.0.number("SELECT count(*) FROM ts_events"), 0);
+}
+
 /// A run that dies at this point with a new row; the ids of what waits then, and of what the next run brings.
 #[cfg(debug_assertions)]
 fn killed_at(point: &str) -> (BTreeSet<String>, BTreeSet<String>) {

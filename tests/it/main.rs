@@ -18,6 +18,7 @@ mod backoff;
 mod balance;
 mod broken;
 mod clock;
+mod commands;
 mod connect;
 mod consents;
 mod days;

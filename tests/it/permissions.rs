@@ -130,3 +130,39 @@ fn root_becomes_the_service_user_before_it_opens_anything() {
     let store = fs::metadata(world.path("store.db")).unwrap();
     assert_eq!((store.uid(), store.mode() & 0o777), (65534, 0o600));
 }
+
+#[test]
+fn root_s_environment_does_not_survive_the_change_of_user() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return println!("skipped: only root can become somebody else");
+    }
+    let world = World::new(small(1));
+    chmod(world.dir.path(), 0o755);
+    for name in ["tink-sync.toml", "secret", "app.db"] {
+        chown(world.path(name), Some(65534), Some(65534)).unwrap();
+    }
+    chown(world.dir.path(), Some(65534), Some(65534)).unwrap();
+    // A pass that waits for its first answer stays there to be looked at.
+    let slow = tink_sandbox::Action::Delay(std::time::Duration::from_mins(1));
+    world.sandbox.fault(tink_sandbox::Fault::new(slow).times(tink_sandbox::Times::Forever));
+    let mut command = world.command(&["run"]);
+    command.env("TINK_SYNC_USER", "nobody").env("SSH_AUTH_SOCK", "/root/agent").env("HOME", "/root");
+    command.env("SUDO_USER", "ann").env("PATH", "/root/bin");
+    let mut pass = command.spawn().unwrap();
+    let place = format!("/proc/{}", pass.id());
+    let text = |name: &str| fs::read_to_string(format!("{place}/{name}")).unwrap_or_default();
+    crate::harness::until(|| {
+        text("status").lines().any(|line| line.starts_with("Uid:\t65534\t65534\t65534"))
+    });
+    let environment = text("environ");
+    let names: Vec<&str> = environment.split('\0').filter_map(|one| Some(one.split_once('=')?.0)).collect();
+    assert_eq!(names, ["HOME", "PATH", "SUDO_USER", "TINK_SYNC_USER"]);
+    assert!(!environment.contains("/root"), "{environment}");
+    // Its memory is root's: neither its own user nor a core file has it.
+    assert_eq!(fs::metadata(format!("{place}/environ")).unwrap().uid(), 0);
+    let limits = text("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    pass.kill().unwrap();
+    pass.wait().unwrap();
+}

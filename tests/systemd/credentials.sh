@@ -56,7 +56,7 @@ rm $sealed
 configure "tink.client_secret_file = '/etc/tink-sync/secret'"
 (umask 077 && echo "$MARK" >/etc/tink-sync/secret)
 check 'a file of root does not help the service' not start
-check 'and it says who needs access' says 'chgrp tink-sync' journalctl -u tink-sync -p err -o cat --no-pager -n 5
+check 'and it says who needs access' says 'setfacl -m u:tink-sync:r' journalctl -u tink-sync -p err -o cat --no-pager -n 5
 chown tink-sync: /etc/tink-sync/secret
 check 'a file of the service does' start
 chmod 644 /etc/tink-sync/secret
@@ -82,7 +82,7 @@ process=$(systemctl show -P MainPID tink-sync.service)
 visible() { tr '\0' '\n' <"/proc/$process/$1" | grep -c "$MARK"; }
 check 'not in the command line' is 0 visible cmdline
 check 'not in the environment' is 0 visible environ
-check 'a core dump is impossible' says 'Max core file size +0 +0' cat "/proc/$process/limits"
+check 'a core dump is impossible' until_true says 'Max core file size +0 +0' cat "/proc/$process/limits"
 control latency '{"ms":0}'
 until_true is inactive systemctl is-active tink-sync.service
 check 'no file of the store holds it' not grep -rl "$MARK" /var/lib/tink-sync

@@ -67,6 +67,9 @@ hook pass-failed 'echo "me=$(id -un)"' 'echo "environment=$(env | cut -d= -f1 | 
     'cat $place/* $place >/dev/null 2>&1 && echo "reads $place"; done' \
     'ls -A /var/lib/tink-sync /etc/tink-sync | tr "\n" " "' \
     'for place in /etc /usr /var/lib /etc/tink-sync/hooks /var/lib/tink-sync; do touch $place/mark 2>/dev/null && echo "writes $place"; done' \
+    'for place in /var/lib/tink-sync/hooks /var/lib/tink-sync/hooks/pass-failed /var/lib/tink-sync/hooks/failed/pass-failed; do mkdir $place/run-1-0000000001.json 2>/dev/null && echo "writes $place"; done' \
+    'cat >/dev/null; head -c 100M /dev/zero >/tmp/much 2>/dev/null || echo "tmp is full"; rm -f /tmp/much' \
+    'kill -STOP $PPID 2>/dev/null && echo "stops what tells it"' 'echo "kinds: $(ls -A /var/lib/tink-sync/hooks | tr "\n" " ")"' \
     'touch /tmp/mark && echo "writes /tmp"' 'cat /proc/1/environ >/dev/null 2>&1 && echo "sees others"' \
     'curl -sS -o /dev/null '"$API"'/ && echo "reaches the network"' 'echo END'
 useradd -m someone
@@ -80,14 +83,18 @@ check 'as a user of its own' says '^me=tink-sync-hook$' said
 check 'with nothing of ours in its environment' \
     says '^environment=HOME LANG (OLDPWD )?PATH PWD (SHLVL )?TINK_SYNC_EVENT( _)? ?$' said
 check 'it reads nothing of ours' not says '^reads ' said
-check 'it sees the events and the programs only' says '^/etc/tink-sync: hooks *|hooks' said
+check 'it sees the events and its program only' says '^/etc/tink-sync: hooks *|hooks' said
 check 'it writes in its own /tmp' says '^writes /tmp$' said
 check 'and nowhere else' not says '^writes /[^t]' said
+check 'it sees no other kind' says '^kinds: failed pass-failed *$' said
+check 'its /tmp has a limit' says '^tmp is full$' said
+check 'it cannot hold up what tells it' not says '^stops what tells it' said
 check 'it sees no other process' not says '^sees ' said
 check 'it reaches the network' says '^reaches the network$' said
 check 'no credential is loaded' not grep -qE '^(Load|Set|Import)Credential' /usr/lib/systemd/system/tink-sync-hook@.service
 check 'and none is there' not test -e /run/credentials/tink-sync-hook@pass-failed.service
-check 'the exposure is at most 1.1' systemd-analyze security --offline=true --threshold=11 --no-pager \
+# Of its temporary files the score sees PrivateTmp= only.
+check 'the exposure is at most 1.2' systemd-analyze security --offline=true --threshold=12 --no-pager \
     /usr/lib/systemd/system/tink-sync-hook@.service
 
 # A hook that fails, over and over.
@@ -104,11 +111,34 @@ until_true quiet pass-failed
 sleep 3
 check 'nothing is started for it any more' is $((before + 1)) starts tink-sync-hook@pass-failed.service
 check 'the path waits on for the next' path_is pass-failed active
-check 'the journal explains it' says 'mv failed/pass-failed' journalctl -x -u 'tink-sync-hook@*' --no-pager
+check 'the journal explains it' says 'sudo tink-sync hook retry pass-failed' journalctl -x -u 'tink-sync-hook@*' --no-pager
 check 'the check tells of it' says 'pass-failed failed, and 1 event given up' tink-sync check
 hook pass-failed 'cat' 'echo GOT'
-mv $SPOOL/failed/pass-failed/* $SPOOL/pass-failed/
+check 'it is brought back by a command' says '^pass-failed: 1 event told again$' tink-sync hook retry pass-failed
 check 'what was put aside is told when it is put back' until_true says '^GOT$' said
+
+# Tried by hand, through the unit.
+check 'a sample event is told' says '^pass-failed: told' tink-sync hook test pass-failed
+check 'and says what it is' says '"test":true' said
+hook pass-failed 'exit 1'
+check 'a hook that fails at it is told of at once' exits 10 tink-sync hook test pass-failed
+check 'and leaves nothing' is '' ls $SPOOL/failed/pass-failed
+check 'where no unit runs it, that is said' says 'systemctl enable --now tink-sync-hook@recovered.path' tink-sync hook test recovered
+
+# What a hostile hook might have left before: whatever it is, it is moved out of the way and holds nobody up.
+hook pass-failed 'cat' 'echo GOT PAST'
+mkfifo $SPOOL/pass-failed/0.json
+ln -s /etc/shadow $SPOOL/pass-failed/1.json
+mkdir -p $SPOOL/pass-failed/2.json/deep
+chown -hR tink-sync-hook: $SPOOL/pass-failed
+chown tink-sync:tink-sync-hook $SPOOL/pass-failed
+check 'an event beside them is told' says '^pass-failed: told' tink-sync hook test pass-failed
+check 'in its own words' until_true says '^GOT PAST$' said
+until_true quiet pass-failed
+check 'nothing waits any more' empty pass-failed
+check 'the check tells of them' says 'has left 3 things where its events come' tink-sync check
+check 'no secret was told' not says '^root:' said
+check 'they are removed by a command' says '^3 files removed$' tink-sync hook drop pass-failed
 
 # A hook that hangs.
 hook pass-failed 'sleep 1000'

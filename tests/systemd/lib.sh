@@ -66,6 +66,15 @@ says() {
     grep -qE -- "$pattern" <<<"$said" || { echo "no '$pattern' in: $said"; return 1; }
 }
 
+# within WORDS WORDS: whether each of the second is one of the first, and there is one.
+within() {
+    local word
+    [[ -n $2 ]] || { echo 'nothing at all'; return 1; }
+    for word in $2; do
+        [[ " $1 " == *" $word "* ]] || { echo "$word is not one of: $1"; return 1; }
+    done
+}
+
 # not COMMAND...
 not() {
     if "$@"; then

@@ -9,7 +9,7 @@ use super::Finding;
 use crate::cli::hook;
 use crate::cli::table::count;
 use crate::cli::timer::state::{is_systemd, systemctl};
-use crate::config::HooksSettings;
+use crate::config::{HOOKS_SPOOL, HooksSettings};
 use crate::domain::hook::HookKind;
 use crate::identity;
 use crate::observe::spool::Spool;
@@ -43,6 +43,7 @@ fn judge(settings: &HooksSettings, unit: impl Fn(HookKind) -> Unit) -> Vec<Findi
         Ok(names) => names,
     };
     let (mut findings, mut good) = (Vec::new(), Vec::new());
+    findings.extend(foreign(&settings.directory));
     for name in names {
         let path = settings.directory.join(&name);
         match HookKind::parse(&name) {
@@ -54,6 +55,7 @@ fn judge(settings: &HooksSettings, unit: impl Fn(HookKind) -> Unit) -> Vec<Findi
         }
     }
     findings.extend(HookKind::ALL.iter().filter_map(|kind| given_up(settings, *kind)));
+    findings.extend(HookKind::ALL.iter().filter_map(|kind| aside(settings, *kind)));
     if findings.is_empty() {
         let text = if good.is_empty() { "none".to_owned() } else { good.join(", ") };
         findings.push(Finding::ok(WHAT, text));
@@ -70,6 +72,14 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     Ok(names)
+}
+
+/// Whoever owns the directory can put any program there.
+fn foreign(directory: &Path) -> Option<Finding> {
+    let found = fs::metadata(directory).ok()?;
+    let is_ours = found.uid() == 0 || identity::is_me(found.uid());
+    let text = format!("{} belongs to somebody else, who may put any program there", directory.display());
+    (!is_ours).then(|| Finding::warn(WHAT, text, "let hooks.directory name a directory of root's"))
 }
 
 fn unknown(path: &Path) -> Finding {
@@ -90,13 +100,16 @@ fn file(path: &Path) -> Option<Finding> {
         return warn("is no file".to_owned(), "it must be a program".to_owned());
     }
     if meta.uid() != 0 && !identity::is_me(meta.uid()) {
-        return warn("belongs to somebody else".to_owned(), format!("chown root {shown}"));
+        return warn("belongs to somebody else".to_owned(), identity::mending(path, Some("root"), "755"));
     }
     if mode & 0o022 != 0 {
-        return warn("can be changed by others".to_owned(), format!("chmod go-w {shown}"));
+        return warn("can be changed by others".to_owned(), identity::mending(path, None, "go-w"));
     }
     if mode & 0o005 != 0o005 {
-        return warn("cannot be read and executed by everybody".to_owned(), format!("chmod 755 {shown}"));
+        return warn(
+            "cannot be read and executed by everybody".to_owned(),
+            identity::mending(path, None, "755"),
+        );
     }
     None
 }
@@ -124,14 +137,32 @@ fn given_up(settings: &HooksSettings, kind: HookKind) -> Option<Finding> {
     if number == 0 {
         return None;
     }
-    let (from, to) = (spool.failed(kind), spool.queue(kind));
     let text = format!("{kind} failed, and {} given up", count(number, "event"));
     let remedy = format!(
-        "journalctl -u 'tink-sync-hook*' says why; to tell them again: mv {}/* {}/, else remove them",
-        from.display(),
-        to.display()
+        "journalctl -u 'tink-sync-hook*' says why; to tell them again: sudo tink-sync hook retry {kind}{place}; to remove them: sudo tink-sync hook drop {kind}{place}",
+        place = elsewhere(settings)
     );
     Some(Finding::warn(WHAT, text, remedy))
+}
+
+/// Something a hook has left where events of its kind come.
+fn aside(settings: &HooksSettings, kind: HookKind) -> Option<Finding> {
+    let number = Spool::new(&settings.spool).aside(kind);
+    let text = format!(
+        "the hook {kind} has left {} where its events come; it was moved out of their way",
+        count(number, "thing")
+    );
+    let remedy =
+        format!("look at that program; to remove it: sudo tink-sync hook drop {kind}{}", elsewhere(settings));
+    (number > 0).then(|| Finding::warn(WHAT, text, remedy))
+}
+
+/// The option for a spool that is not where the package makes it.
+fn elsewhere(settings: &HooksSettings) -> String {
+    if settings.spool == Path::new(HOOKS_SPOOL) {
+        return String::new();
+    }
+    format!(" --spool {}", identity::quoted(&settings.spool))
 }
 
 fn unit(kind: HookKind) -> Unit {
@@ -215,6 +246,13 @@ mod tests {
         let findings = judge(&settings, |_| Unit::Enabled);
         assert_eq!((findings.len(), findings[0].grade), (1, Grade::Warn));
         assert!(findings[0].text.contains("recovered failed, and 1 event given up"), "{findings:?}");
+        let remedy = findings[0].remedy.clone().unwrap();
+        let retry = format!("sudo tink-sync hook retry recovered --spool {}", settings.spool.display());
+        assert!(remedy.contains(&retry), "{remedy}");
+        fs::create_dir(failed.join(".aside-0-x")).unwrap();
+        let findings = judge(&settings, |_| Unit::Enabled);
+        assert_eq!(findings.len(), 2);
+        assert!(findings[1].text.contains("has left 1 thing where its events come"), "{findings:?}");
     }
 
     #[test]

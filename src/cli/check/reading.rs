@@ -8,6 +8,7 @@ use nix::unistd::{Gid, Group};
 use super::Finding;
 use super::store::STATE_DIRECTORY;
 use crate::config::READERS;
+use crate::identity::quoted;
 use crate::store::sqlite::sharing::{self, Obstacle};
 
 /// Whether users besides the service's read the store in this directory, and what keeps them from it.
@@ -62,8 +63,8 @@ fn remedy(directory: &Path, obstacle: &Obstacle, name: &str) -> String {
             "systemd-tmpfiles --create tink-sync.conf".to_owned()
         }
         Obstacle::Closed { file, .. } => {
-            let shown = file.display();
-            format!("chgrp {name} {shown} && chmod g+r {shown}")
+            let (shown, service) = (quoted(file), crate::config::SERVICE_USER);
+            format!("sudo -u {service} chgrp {name} {shown} && sudo -u {service} chmod g+r {shown}")
         }
     }
 }

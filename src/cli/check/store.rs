@@ -12,6 +12,7 @@ use crate::atomic_file::AtomicFile;
 use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER};
 use crate::exit::Exit;
+use crate::identity::{granting, mending};
 use crate::store::StoreError;
 use crate::store::sqlite::{open_reader, reads, sharing};
 
@@ -75,10 +76,11 @@ fn cannot_write(directory: &Path, path: &Path) -> Option<Finding> {
     let me = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
     let remedy = match me.as_deref() {
         Some("root") => format!("mount -o remount,rw the file system of {shown}, or lsattr -d {shown}"),
-        Some(SERVICE_USER) => format!("chown {SERVICE_USER}: {shown} && chmod u+rw {shown}"),
-        Some(_) | None => {
-            format!("look as the service user: sudo tink-sync check; or: chown {SERVICE_USER}: {shown}")
-        }
+        Some(SERVICE_USER) => mending(&place, Some(SERVICE_USER), "u+rw"),
+        Some(_) | None => format!(
+            "look as the service user: sudo tink-sync check; or: {}",
+            mending(&place, Some(SERVICE_USER), "u+rw")
+        ),
     };
     Some(Finding::fail(Exit::Database, "store", text).remedy(remedy))
 }
@@ -104,7 +106,7 @@ fn opened(path: &Path) -> Finding {
         Ok(None) => Finding::ok("store", format!("{shown} is there, of this release, and writable")),
         Ok(Some(damage)) => Finding::fail(Exit::Database, "store", format!("{shown} is damaged: {damage}"))
             .remedy(format!(
-                "put a backup in its place, or rescue what can be read: sqlite3 {shown} .recover"
+                "put a backup in its place, or rescue what can be read: sudo -u {SERVICE_USER} sqlite3 {shown} .recover"
             )),
         // The next run does it by itself.
         Err(error @ StoreError::Older { .. }) => Finding::ok("store", error.to_string()),
@@ -127,7 +129,8 @@ fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
     open.then(|| {
         let shown = path.display();
         let text = format!("every user of this machine may read {shown} (mode {:04o})", mode(path) & 0o7777);
-        Finding::warn("store", text, format!("chmod o= {shown} {}", directory.display()))
+        let remedy = [path, directory].map(|place| mending(place, None, "o="));
+        Finding::warn("store", text, remedy.join(" && "))
     })
 }
 
@@ -142,7 +145,7 @@ pub(super) fn metrics(env: &Environment) -> Option<Finding> {
         return Some(Finding::warn(what, format!("its directory {shown} does not exist"), remedy));
     }
     if !may_write(directory) {
-        let remedy = format!("let the service write there: setfacl -m u:{SERVICE_USER}:rwx {shown}");
+        let remedy = format!("let the service write there: {}", granting(directory, SERVICE_USER, "rwx"));
         return Some(Finding::warn(
             what,
             format!("its directory {shown} is not writable for this user"),

@@ -1,6 +1,7 @@
 //! Whether the sandbox of the unit lets a pass reach what the configuration names. By hand everything may work
 //! that the unit forbids. Asks systemd, and judges by what it says.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::Finding;
@@ -9,19 +10,22 @@ use crate::config::{Settings, StoreUrl};
 use crate::exit::Exit;
 
 const UNIT: &str = "tink-sync.service";
-const PROPERTIES: &str =
-    "LoadState,ProtectSystem,ProtectHome,StateDirectory,ReadWritePaths,BindPaths,BindReadOnlyPaths";
+const PROPERTIES: &str = "LoadState,ProtectSystem,ProtectHome,StateDirectory,ReadWritePaths,BindPaths,BindReadOnlyPaths,IPAddressDeny,IPAddressAllow";
+/// Who resolves names, unless a service of this machine does.
+const RESOLVERS: &str = "/etc/resolv.conf";
 
 /// What the unit may reach; nothing to say where no systemd runs or the unit is not installed.
 pub(super) fn findings(settings: &Settings) -> Vec<Finding> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Vec::new();
     }
-    systemctl(&["show", UNIT, "--property", PROPERTIES])
-        .map_or_else(|_| Vec::new(), |answer| judge(&answer, settings))
+    systemctl(&["show", UNIT, "--property", PROPERTIES]).map_or_else(
+        |_| Vec::new(),
+        |answer| judge(&answer, settings, &std::fs::read_to_string(RESOLVERS).unwrap_or_default()),
+    )
 }
 
-fn judge(answer: &str, settings: &Settings) -> Vec<Finding> {
+fn judge(answer: &str, settings: &Settings, resolvers: &str) -> Vec<Finding> {
     let value = |name: &str| {
         answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
     };
@@ -43,10 +47,34 @@ fn judge(answer: &str, settings: &Settings) -> Vec<Finding> {
         };
         findings.extend(settings.source.database.as_ref().filter(hidden).map(|path| not_visible(path)));
     }
+    findings.extend(resolver_out_of_reach(value("IPAddressDeny"), value("IPAddressAllow"), resolvers));
     if findings.is_empty() {
         findings.push(Finding::ok("unit", format!("{UNIT} reaches what the configuration names")));
     }
     findings
+}
+
+/// The unit denies addresses of the link, at which some clouds and home routers resolve names.
+fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Finding> {
+    let servers = resolvers.lines().filter_map(|line| line.trim().strip_prefix("nameserver "));
+    let servers: Vec<&str> = servers.filter_map(|server| server.trim().split('%').next()).collect();
+    let is_denied = |server: &&str| -> bool {
+        let net = match server.parse() {
+            Ok(IpAddr::V4(four)) if four.is_link_local() => "169.254.0.0/16",
+            Ok(IpAddr::V6(six)) if six.is_unicast_link_local() => "fe80::/10",
+            _ => return false,
+        };
+        let is_in = |list: &str, what: &str| list.split_whitespace().any(|one| one.starts_with(what));
+        is_in(deny, net) && !is_in(allow, server)
+    };
+    let first = servers.first().copied()?;
+    servers.iter().all(is_denied).then(|| {
+        Finding::warn(
+            "unit",
+            format!("{UNIT} does not reach {first}, which resolves names here"),
+            format!("systemctl edit {UNIT} and tink-sync@.service: [Service] IPAddressAllow={first}"),
+        )
+    })
 }
 
 /// What a pass writes, with the key that names it: directories, since files are made and replaced there.
@@ -113,7 +141,7 @@ mod tests {
         settings.store.url = StoreUrl::Sqlite(store.into());
         settings.report.metrics_file = Some(metrics).filter(|path| !path.is_empty()).map(PathBuf::from);
         settings.source.database = Some(source).filter(|path| !path.is_empty()).map(PathBuf::from);
-        judge(answer, &settings).iter().map(|finding| finding.grade).collect()
+        judge(answer, &settings, "").iter().map(|finding| finding.grade).collect()
     }
 
     #[test]
@@ -137,5 +165,17 @@ mod tests {
             .replace("ProtectHome=yes", "ProtectHome=tmpfs")
             .replace("BindReadOnlyPaths=", "BindReadOnlyPaths=/home/app:/home/app:rbind");
         assert_eq!(grades(&edited, store, "", app), [Grade::Ok]);
+    }
+
+    #[test]
+    fn a_resolver_on_the_link_is_told_of() {
+        let deny = "169.254.0.0/16 fe80::/10 fd00:ec2::254/128";
+        let told = |allow: &str, resolvers: &str| resolver_out_of_reach(deny, allow, resolvers).is_some();
+        assert!(told("", "search x\nnameserver 169.254.169.254\n"));
+        assert!(told("", "nameserver fe80::1%eth0\n"));
+        assert!(!told("169.254.169.254/32", "nameserver 169.254.169.254\n"));
+        assert!(!told("", "nameserver 169.254.169.254\nnameserver 9.9.9.9\n"));
+        assert!(!told("", "nameserver 127.0.0.53\n") && !told("", ""));
+        assert!(resolver_out_of_reach("", "", "nameserver 169.254.169.254\n").is_none());
     }
 }

@@ -8,7 +8,7 @@ use roff::{Inline, Roff, bold, italic, roman};
 use crate::config;
 use crate::exit::Exit;
 
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     (config::PATH_VARIABLE, "Path of the configuration file, unless --config is given."),
     (config::CLIENT_ID_VARIABLE, "The client id; goes before tink.client_id."),
     (
@@ -17,6 +17,10 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ),
     (config::ENABLED_VARIABLE, "false switches passes off, whatever the configuration says."),
     (config::USER_VARIABLE, "The user that commands of root become, instead of tink-sync; root stays root."),
+    (
+        config::HOOK_USER_VARIABLE,
+        "The user that root becomes for the commands of hooks, instead of tink-sync-hook.",
+    ),
     (config::CREDENTIALS_VARIABLE, "Directory with the credentials of the unit; set by systemd."),
     ("JOURNAL_STREAM", "Set by systemd: records then go to the journal with their fields."),
     ("NO_COLOR", "If set and not empty, nothing is coloured."),

@@ -1,8 +1,10 @@
-//! The way of events from the store into the spool, at both ends of a run. What cannot be written stays in
-//! the store; a run is not worse for it. Starts no program.
+//! The way of events from the store into the spool, at both ends of a run: one by one, and kind by kind, so that
+//! whatever is wrong with one holds up no other. What cannot be written stays in the store; a run is not worse
+//! for it. Starts no program.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::Failure;
@@ -10,9 +12,10 @@ use crate::config::HooksSettings;
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::observe::spool::{Spool, Turn};
 use crate::store::sqlite::SqliteStore;
+use crate::store::types::Outgoing;
 
 /// Events in one round trip.
-const BATCH: u32 = 500;
+const BATCH: u32 = 100;
 
 /// The outbox of a run.
 #[derive(Debug)]
@@ -27,6 +30,19 @@ pub struct Outbox<'a> {
 /// say: in the sandbox of a pass nothing can.
 pub(in crate::cli) fn listened(directory: &Path) -> Vec<HookKind> {
     HookKind::ALL.iter().copied().filter(|kind| directory.join(kind.as_str()).is_file()).collect()
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Delivered {
+    /// Keys of the events that are out, or that nobody wants.
+    done: Vec<i64>,
+    /// Kinds that cannot be written for now, and why.
+    stuck: Vec<(HookKind, io::Error)>,
+    /// What was in the way, where it lies now.
+    aside: Vec<PathBuf>,
+    /// Older events that had to go.
+    gone: usize,
 }
 
 impl<'a> Outbox<'a> {
@@ -51,36 +67,95 @@ impl<'a> Outbox<'a> {
 
     async fn move_all(&self) -> Result<(), Failure> {
         // Most runs have nothing to tell, and then need no spool.
-        if self.store.outgoing(1).await?.is_empty() {
+        if self.store.outgoing(1, Vec::new()).await?.is_empty() {
             return Ok(());
         }
         let spool = Arc::clone(&self.spool);
         let turn =
             Arc::new(tokio::task::spawn_blocking(move || spool.turn()).await.map_err(io::Error::other)??);
+        let mut stuck = Vec::new();
         loop {
-            let outgoing = self.store.outgoing(BATCH).await?;
+            let outgoing = self.store.outgoing(BATCH, stuck.clone()).await?;
             if outgoing.is_empty() {
                 return Ok(());
             }
-            let keys = outgoing.iter().map(|one| one.key).collect();
-            let wanted = outgoing.into_iter().filter_map(|one| one.event);
-            // Of a kind whose hook was removed meanwhile nobody wants to know.
-            let wanted = wanted.filter(|event| self.listened.contains(&event.kind)).collect();
-            self.put(Arc::clone(&turn), wanted).await?;
-            self.store.forget_events(keys).await?;
+            let delivered = self.put(Arc::clone(&turn), outgoing).await?;
+            tell(&delivered);
+            stuck.extend(delivered.stuck.iter().map(|(kind, _)| *kind));
+            self.store.forget_events(delivered.done).await?;
         }
     }
 
-    async fn put(&self, turn: Arc<Turn>, events: Vec<HookEvent>) -> Result<(), Failure> {
-        let spool = Arc::clone(&self.spool);
-        let gone = tokio::task::spawn_blocking(move || spool.put(&turn, &events))
-            .await
-            .map_err(io::Error::other)??;
-        if gone > 0 {
-            tracing::warn!(
-                "hooks: {gone} of the oldest events were dropped, since too many wait to be told; is the unit of their hook enabled? sudo tink-sync check"
-            );
+    async fn put(&self, turn: Arc<Turn>, outgoing: Vec<Outgoing>) -> Result<Delivered, Failure> {
+        let (spool, listened) = (Arc::clone(&self.spool), self.listened.clone());
+        let put = move || put_all(&spool, &turn, &listened, outgoing);
+        Ok(tokio::task::spawn_blocking(put).await.map_err(io::Error::other)?)
+    }
+}
+
+fn put_all(spool: &Spool, turn: &Turn, listened: &[HookKind], outgoing: Vec<Outgoing>) -> Delivered {
+    let mut delivered = Delivered::default();
+    let mut kinds: BTreeMap<HookKind, Vec<(i64, HookEvent)>> = BTreeMap::new();
+    for Outgoing { key, event } in outgoing {
+        match event {
+            Some(event) if listened.contains(&event.kind) => {
+                kinds.entry(event.kind).or_default().push((key, event));
+            }
+            // Of a kind whose hook was removed meanwhile nobody wants to know.
+            _ => delivered.done.push(key),
         }
-        Ok(())
+    }
+    for (kind, events) in kinds {
+        if let Err(error) = put_kind(spool, turn, kind, &events, &mut delivered) {
+            delivered.stuck.push((kind, error));
+        }
+    }
+    delivered
+}
+
+/// What was written before an error is out, and is not told of once more.
+fn put_kind(
+    spool: &Spool,
+    turn: &Turn,
+    kind: HookKind,
+    events: &[(i64, HookEvent)],
+    delivered: &mut Delivered,
+) -> io::Result<()> {
+    delivered.gone += spool.make_room(turn, kind, events.len())?;
+    let (mut written, mut failed) = (Vec::new(), None);
+    for (key, event) in events {
+        match spool.put(turn, event) {
+            Ok(aside) => {
+                delivered.aside.extend(aside);
+                written.push(*key);
+            }
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    spool.settle(turn, kind)?;
+    delivered.done.extend(written);
+    failed.map_or(Ok(()), Err)
+}
+
+fn tell(delivered: &Delivered) {
+    if delivered.gone > 0 {
+        tracing::warn!(
+            "hooks: {} of the oldest events were dropped, since too many wait to be told; is the unit of their hook enabled? sudo tink-sync check",
+            delivered.gone
+        );
+    }
+    for place in &delivered.aside {
+        tracing::warn!(
+            "hooks: something that is no event had the name of one and was moved to {}; a hook has left it there: sudo tink-sync hook drop removes it",
+            place.display()
+        );
+    }
+    for (kind, error) in &delivered.stuck {
+        tracing::warn!(
+            "hooks: events of kind {kind} wait in the store, since they cannot be written for their hook: {error}; the next run tries again (hooks.spool)"
+        );
     }
 }

@@ -12,10 +12,13 @@ use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+use super::wall;
+use crate::config::environment::PATH;
 use crate::domain::hook::HookKind;
+use crate::observe::spool::{QUOTA, Spool};
 
-/// Where a hook finds programs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How often it is looked at what a hook writes where it should not.
+const LOOK: Duration = Duration::from_millis(200);
 /// Environment of a hook: the kind of the event.
 const EVENT_VARIABLE: &str = "TINK_SYNC_EVENT";
 
@@ -26,6 +29,10 @@ pub(super) struct Program {
     pub path: PathBuf,
     /// How long it may take.
     pub limit: Duration,
+    /// The spool, if the program is kept from writing into it.
+    pub away: Option<PathBuf>,
+    /// Where it might write all the same.
+    pub spool: Spool,
 }
 
 /// How an execution ended.
@@ -45,15 +52,49 @@ impl Program {
             Ok(child) => child,
             Err(error) => return self.not_started(&error),
         };
-        if let Ok(ended) = tokio::time::timeout(self.limit, attend(&mut child, event)).await {
-            return judge(&ended);
+        let ended = tokio::select! {
+            ended = attend(&mut child, event) => Some(ended),
+            () = tokio::time::sleep(self.limit) => None,
+            () = self.over_quota() => {
+                kill(&mut child).await;
+                return self.hoards();
+            }
+        };
+        if let Some(ended) = ended {
+            return match wall::problem(&ended) {
+                Some(error) => self.not_started(&error),
+                None => judge(&ended),
+            };
         }
         kill(&mut child).await;
         Ended::Badly(format!("it took longer than {} and was killed", humantime::format_duration(self.limit)))
     }
 
+    /// Ends once it has written more to where events wait than events take.
+    async fn over_quota(&self) {
+        while !self.spool.is_over_quota(self.kind) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What is no event goes at once; the disk is the store's, too.
+    fn hoards(&self) -> Ended {
+        let swept = match self.spool.sweep(self.kind) {
+            Ok(()) => "what was no event is removed".to_owned(),
+            Err(error) => format!("what is no event cannot be removed: {error}"),
+        };
+        let most = QUOTA / 1024 / 1024;
+        Ended::NotStarted(format!(
+            "more than {most} MiB lie where its events wait, so it was killed; {swept}; the rest: sudo tink-sync hook drop {}",
+            self.kind
+        ))
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = match &self.away {
+            None => Command::new(&self.path),
+            Some(spool) => wall::around(&self.path, spool),
+        };
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", "/");
         command.env(EVENT_VARIABLE, self.kind.as_str()).current_dir("/");
         // A group of its own, so that what it starts ends with it.
@@ -67,7 +108,9 @@ impl Program {
             ErrorKind::NotFound => {
                 "is it there, and the interpreter in its first line? If it is no longer wanted: systemctl disable --now its path unit"
             }
-            ErrorKind::PermissionDenied => "make it executable: chmod 755",
+            ErrorKind::PermissionDenied => {
+                "make it executable: chmod 755; and by hand only its unit can run it"
+            }
             _ => "see whether it can be run by hand",
         };
         Ended::NotStarted(format!("{path} cannot be started: {error}; {remedy}"))

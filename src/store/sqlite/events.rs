@@ -244,15 +244,17 @@ pub fn tidy(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The next events of runs that have ended, oldest first, each with its key.
-pub fn outgoing(db: &Connection, limit: u32) -> rusqlite::Result<Vec<Outgoing>> {
+/// The next events of runs that have ended, oldest first, each with its key; without those of the kinds `except`.
+pub fn outgoing(db: &Connection, limit: u32, except: &[HookKind]) -> rusqlite::Result<Vec<Outgoing>> {
+    let except = except.iter().map(|kind| kind.as_str()).collect::<Value>().to_string();
     let mut events = db.prepare_cached(
         "SELECT e.key, e.kind, e.at, e.details, r.run_id, c.connection_id, c.user_id,
                 coalesce(e.details ->> 'added' <= e.details ->> 'replaced', 0)
          FROM ts_events e JOIN ts_runs r ON r.key = e.run LEFT JOIN ts_connections c ON c.key = e.connection
-         WHERE r.finished_at IS NOT NULL ORDER BY e.key LIMIT ?1",
+         WHERE r.finished_at IS NOT NULL AND e.kind NOT IN (SELECT value FROM json_each(?2))
+         ORDER BY e.key LIMIT ?1",
     )?;
-    let rows = events.query_map([limit], |row| {
+    let rows = events.query_map(params![limit, except], |row| {
         let (key, kind): (i64, String) = (row.get(0)?, row.get(1)?);
         let run: String = row.get(4)?;
         let event = |kind| -> rusqlite::Result<HookEvent> {

@@ -11,12 +11,12 @@ impl SqliteStore {
         self.worker.configure(move |db| db.listened.replace(kinds)).await;
     }
 
-    /// The next events of runs that have ended, oldest first.
+    /// The next events of runs that have ended, oldest first, without those of the kinds `except`.
     ///
     /// # Errors
     /// [`StoreError`] if the file cannot be read.
-    pub async fn outgoing(&self, limit: u32) -> Result<Vec<Outgoing>> {
-        self.worker.read("read events", move |db| events::outgoing(db, limit)).await
+    pub async fn outgoing(&self, limit: u32, except: Vec<HookKind>) -> Result<Vec<Outgoing>> {
+        self.worker.read("read events", move |db| events::outgoing(db, limit, &except)).await
     }
 
     /// Forgets events that are out.

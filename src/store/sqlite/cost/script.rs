@@ -156,7 +156,7 @@ pub fn pass(db: &Db, script: &Script) {
         &RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at },
     )
     .unwrap();
-    events::outgoing(conn, 10).unwrap();
+    events::outgoing(conn, 10, &[]).unwrap();
     let long_ago = at - SignedDuration::from_hours(24 * 10_000);
     let retention =
         prune::Retention { history: long_ago, on_demand: long_ago, raw: long_ago, removed: long_ago };

@@ -100,7 +100,7 @@ fn costs(path: &Path) -> Vec<(&'static str, u64)> {
     };
     vec![
         ("a run", pages(path, |db| run(db, "new"))),
-        ("the outbox", pages(path, |db| events::outgoing(&db.conn, 10).unwrap())),
+        ("the outbox", pages(path, |db| events::outgoing(&db.conn, 10, &[]).unwrap())),
         ("the last runs", pages(path, |_| reads::runs(path, 5).unwrap())),
         ("the last passes", pages(path, |_| reads::passes(path, 10).unwrap())),
         ("the last end", pages(path, |_| reads::last_finished_run(path).unwrap())),

@@ -1,0 +1,99 @@
+//! Runs the program of one kind for every event that waits, one after the other, and puts aside what cannot be
+//! told. Knows the spool and the program, neither configuration nor store.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::program::{Ended, Program};
+use super::{RunArgs, unusable};
+use crate::cli::Failure;
+use crate::domain::hook::HookKind;
+use crate::observe::journal;
+use crate::observe::spool::Spool;
+
+/// After that time no further event is begun; systemd starts the unit again for what is left. With an
+/// event that uses up all its attempts this stays below the unit's `TimeoutStartSec=`.
+pub(super) const LONGEST: Duration = Duration::from_mins(20);
+
+/// The events of one kind and their program.
+pub(super) struct Queue<'a> {
+    pub kind: HookKind,
+    pub spool: Spool,
+    pub program: Program,
+    pub args: &'a RunArgs,
+}
+
+impl Queue<'_> {
+    pub(super) async fn run(&self) -> Result<(), Failure> {
+        let (began, mut lingered, mut patient) = (Instant::now(), false, true);
+        loop {
+            let queue = self.spool.queue(self.kind);
+            let waiting =
+                self.spool.waiting(self.kind).map_err(|error| unusable(&self.spool.shown(&queue), &error))?;
+            if waiting.is_empty() && lingered {
+                return Ok(());
+            }
+            lingered = waiting.is_empty();
+            if lingered {
+                tokio::time::sleep(self.args.linger).await;
+            }
+            for file in waiting {
+                if began.elapsed() > LONGEST {
+                    return Ok(());
+                }
+                // A hook that has just used up all attempts gets one for each further event: where it is
+                // broken for good, thousands of events would take days otherwise.
+                patient = self
+                    .tell(&file, patient)
+                    .await
+                    .map_err(|error| unusable(&self.spool.shown(&file), &error))?;
+            }
+        }
+    }
+
+    /// Tells one event, or puts it aside; says whether the hook took it.
+    async fn tell(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
+        let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = match self.spool.read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),
+            // A directory, a pipe, of somebody else: it must not start the unit again and again.
+            Err(error) => {
+                self.put_aside(file, &id, &format!("it cannot be read: {error}"))?;
+                return Ok(patient);
+            }
+            Ok(text) => text,
+        };
+        // A person waits for the answer.
+        let patient = patient && !id.starts_with(super::by_hand::SAMPLE);
+        let mut pauses = self.args.retry.iter().filter(|_| patient);
+        loop {
+            let problem = match self.program.run(&text).await {
+                Ended::Well => {
+                    self.spool.told(file)?;
+                    tracing::info!("hook {}: told {id}", self.kind);
+                    return Ok(true);
+                }
+                Ended::Badly(problem) => problem,
+                Ended::NotStarted(problem) => {
+                    self.put_aside(file, &id, &problem)?;
+                    return Ok(false);
+                }
+            };
+            let Some(pause) = pauses.next() else {
+                self.put_aside(file, &id, &problem)?;
+                return Ok(false);
+            };
+            let next = format!("the next attempt is in {}", humantime::format_duration(*pause));
+            journal::hook_failed(self.kind.as_str(), &id, &problem, &next);
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    fn put_aside(&self, file: &Path, id: &str, problem: &str) -> std::io::Result<()> {
+        let place = self.spool.give_up(self.kind, file)?;
+        let next = format!("given up and kept as {}", self.spool.shown(&place).display());
+        journal::hook_failed(self.kind.as_str(), id, problem, &next);
+        Ok(())
+    }
+}
