@@ -3,8 +3,8 @@
 //! name, so that a process that is killed leaves nothing behind; where the file system cannot do that it has a random one.
 //! Must not follow the links of other users, nor know what is written.
 
-mod place;
 mod protected;
+mod target;
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -17,8 +17,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::failpoint;
-use place::Place;
 pub use protected::Protected;
+use target::Target;
 
 /// For the owner only, until it is finished.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o600);
@@ -33,11 +33,11 @@ const TRIES: u32 = 8;
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    /// Where it is made.
-    workshop: OwnedFd,
+    /// Where it is made, mostly where it will lie.
+    temporary_directory: OwnedFd,
     /// Its name there; `None` as long as it has none.
     temporary: Option<String>,
-    place: Place,
+    target: Target,
     mode: u32,
 }
 
@@ -48,30 +48,30 @@ impl AtomicFile {
     /// [`io::ErrorKind::InvalidInput`] if nothing may be put there: it is protected, a database, a link, or no regular
     /// file; else as the file system reports it.
     pub fn create(path: &Path, mode: u32, protected: &Protected) -> io::Result<Self> {
-        let place = Place::of(path)?;
-        protected.allow(&place)?;
-        let workshop = place.directory.try_clone()?;
-        Self::make(place, workshop, mode)
+        let target = Target::of(path)?;
+        protected.allow(&target)?;
+        let temporary_directory = target.directory.try_clone()?;
+        Self::make(target, temporary_directory, mode)
     }
 
-    /// Begins a file in the directory `workshop` of the same file system, so that whoever may write at `path` does not
-    /// come near it before it is complete. It takes the place of whatever is there by then, but of a directory.
+    /// Begins a file in another directory of the same file system, so that whoever may write at `path` does not come near
+    /// it before it is complete. It takes the place of whatever is there by then, but of a directory.
     ///
     /// # Errors
     /// As the file system reports it.
-    pub fn create_in(workshop: &Path, path: &Path, mode: u32) -> io::Result<Self> {
-        let place = Place::of(path)?;
-        let workshop = place::open_directory(workshop)?;
-        Self::make(place, workshop, mode)
+    pub fn create_in(temporary_directory: &Path, path: &Path, mode: u32) -> io::Result<Self> {
+        let target = Target::of(path)?;
+        let temporary_directory = target::open_directory(temporary_directory)?;
+        Self::make(target, temporary_directory, mode)
     }
 
-    fn make(place: Place, workshop: OwnedFd, mode: u32) -> io::Result<Self> {
-        sweep(&workshop);
-        let (file, temporary) = match unnamed(&workshop) {
+    fn make(target: Target, temporary_directory: OwnedFd, mode: u32) -> io::Result<Self> {
+        sweep(&temporary_directory);
+        let (file, temporary) = match unnamed(&temporary_directory) {
             Ok(file) => (file, None),
-            Err(_) => named(&workshop).map(|(file, name)| (file, Some(name)))?,
+            Err(_) => named(&temporary_directory).map(|(file, name)| (file, Some(name)))?,
         };
-        Ok(Self { file, workshop, temporary, place, mode })
+        Ok(Self { file, temporary_directory, temporary, target, mode })
     }
 
     /// Makes it durable and puts it in its place; the steps are those of writing and of replacing. What was there
@@ -86,17 +86,21 @@ impl AtomicFile {
         })?;
         failpoint::around(replace, || {
             self.put_in_place()?;
-            self.place.sync()
+            self.target.sync()
         })
     }
 
     fn put_in_place(&mut self) -> io::Result<()> {
         let name = match self.temporary.take() {
             Some(name) => name,
-            None => give_name(&self.file, &self.workshop)?,
+            None => give_name(&self.file, &self.temporary_directory)?,
         };
-        let moved =
-            renameat(&self.workshop, name.as_str(), &self.place.directory, self.place.name.as_os_str());
+        let moved = renameat(
+            &self.temporary_directory,
+            name.as_str(),
+            &self.target.directory,
+            self.target.name.as_os_str(),
+        );
         self.temporary = moved.is_err().then_some(name);
         Ok(moved?)
     }
@@ -116,7 +120,7 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some(name) = &self.temporary {
             // What cannot be removed is readable by its owner only, and the next one sweeps it up.
-            let _ = unlinkat(&self.workshop, name.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(&self.temporary_directory, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
 }
@@ -142,7 +146,7 @@ pub fn replace(
 /// # Errors
 /// As the file system reports it.
 pub fn scratch(directory: &Path) -> io::Result<File> {
-    let directory = place::open_directory(directory)?;
+    let directory = target::open_directory(directory)?;
     sweep(&directory);
     unnamed(&directory).or_else(|_| {
         let (file, name) = named(&directory)?;
@@ -167,7 +171,7 @@ impl PrivateFile {
     /// # Errors
     /// As the file system reports it.
     pub fn create(directory: &Path, ending: &str, text: &str) -> io::Result<Self> {
-        let opened = place::open_directory(directory)?;
+        let opened = target::open_directory(directory)?;
         sweep(&opened);
         let (file, name) = with_name(&opened, "tink-sync-", ending)?;
         let path = directory.join(&name);
@@ -245,7 +249,7 @@ fn is_ours(name: &str) -> bool {
 
 /// Removes what processes that were killed have left in a directory.
 pub fn sweep_directory(directory: &Path) {
-    if let Ok(directory) = place::open_directory(directory) {
+    if let Ok(directory) = target::open_directory(directory) {
         sweep(&directory);
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::place::{Place, is_kind, refusal};
+use super::target::{Target, is_kind, refusal};
 
 /// How the files of a database begin: the database itself, its two kinds of logs.
 const DATABASES: [&[u8]; 4] =
@@ -51,12 +51,12 @@ impl Protected {
     }
 
     /// Whether a file may be put there.
-    pub(super) fn allow(&self, place: &Place) -> io::Result<()> {
-        let refused = |why: &dyn std::fmt::Display| Err(refusal(format!("{} {why}", place.path.display())));
-        if let Some(owner) = self.owner_of(place)? {
+    pub(super) fn allow(&self, target: &Target) -> io::Result<()> {
+        let refused = |why: &dyn std::fmt::Display| Err(refusal(format!("{} {why}", target.path.display())));
+        if let Some(owner) = self.owner_of(target)? {
             return refused(&format_args!("belongs to {}; nothing is put in its place", owner.display()));
         }
-        let Ok(found) = fstatat(&place.directory, place.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+        let Ok(found) = fstatat(&target.directory, target.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
         else {
             return Ok(());
         };
@@ -67,27 +67,28 @@ impl Protected {
             return refused(&"is not a regular file");
         }
         // Never one that is open here: closing it would let go of SQLite's locks. Those were refused above.
-        if is_database(place) {
+        if is_database(target) {
             return refused(&"is a database; nothing is put in its place");
         }
         Ok(())
     }
 
     /// What of this the place belongs to.
-    fn owner_of(&self, place: &Place) -> io::Result<Option<&Path>> {
-        let here = id(&fstat(&place.directory)?);
-        let existing =
-            fstatat(&place.directory, place.name.as_os_str(), AtFlags::empty()).ok().map(|found| id(&found));
+    fn owner_of(&self, target: &Target) -> io::Result<Option<&Path>> {
+        let here = id(&fstat(&target.directory)?);
+        let existing = fstatat(&target.directory, target.name.as_os_str(), AtFlags::empty())
+            .ok()
+            .map(|found| id(&found));
         let is_file = |path: &&PathBuf| {
             existing.is_some() && existing == id_of(path)
-                || path.file_name() == Some(place.name.as_os_str()) && parent_id(path) == Some(here)
+                || path.file_name() == Some(target.name.as_os_str()) && parent_id(path) == Some(here)
         };
         let is_relative = |path: &&PathBuf| {
             let base = path.file_name().unwrap_or_default();
-            let is_named = parent_id(path) == Some(here) && is_of_family(&place.name, base);
+            let is_named = parent_id(path) == Some(here) && is_of_family(&target.name, base);
             is_named || existing.is_some() && relatives(path).any(|relative| existing == id_of(&relative))
         };
-        let above = if self.directories.is_empty() { Vec::new() } else { above(&place.directory)? };
+        let above = if self.directories.is_empty() { Vec::new() } else { above(&target.directory)? };
         let is_above = |path: &&PathBuf| id_of(path).is_some_and(|id| above.contains(&id));
         let found = self.files.iter().find(is_file);
         let found = found.or_else(|| self.families.iter().find(is_relative));
@@ -128,9 +129,9 @@ fn above(directory: &OwnedFd) -> io::Result<Vec<Id>> {
     }
 }
 
-fn is_database(place: &Place) -> bool {
+fn is_database(target: &Target) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(file) = openat(&place.directory, place.name.as_os_str(), flags, Mode::empty()) else {
+    let Ok(file) = openat(&target.directory, target.name.as_os_str(), flags, Mode::empty()) else {
         return false;
     };
     let mut start = Vec::new();

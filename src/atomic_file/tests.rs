@@ -45,26 +45,26 @@ fn a_file_is_replaced_as_a_whole_with_its_permissions_or_stays() {
 #[test]
 fn without_unnamed_files_it_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::of(&dir.path().join("out")).unwrap();
-    let workshop = place.directory.try_clone().unwrap();
-    let (file, name) = named(&workshop).unwrap();
+    let target = Target::of(&dir.path().join("out")).unwrap();
+    let temporary_directory = target.directory.try_clone().unwrap();
+    let (file, name) = named(&temporary_directory).unwrap();
     assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
-    let mut one = AtomicFile { file, workshop, temporary: Some(name), place, mode: 0o644 };
+    let mut one = AtomicFile { file, temporary_directory, temporary: Some(name), target, mode: 0o644 };
     one.write_all(b"new").unwrap();
     assert!(!names(dir.path()).contains(&"out".to_owned()));
     one.replace(STEPS).unwrap();
     assert_eq!(names(dir.path()), ["out"]);
-    let directory = place::open_directory(dir.path()).unwrap();
+    let directory = target::open_directory(dir.path()).unwrap();
     let (file, name) = named(&directory).unwrap();
-    let place = Place::of(&dir.path().join("out")).unwrap();
-    drop(AtomicFile { file, workshop: directory, temporary: Some(name), place, mode: 0o644 });
+    let target = Target::of(&dir.path().join("out")).unwrap();
+    drop(AtomicFile { file, temporary_directory: directory, temporary: Some(name), target, mode: 0o644 });
     assert_eq!(names(dir.path()), ["out"]);
 }
 
 #[test]
 fn what_was_abandoned_is_swept_up_and_what_is_at_work_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = place::open_directory(dir.path()).unwrap();
+    let directory = target::open_directory(dir.path()).unwrap();
     let (at_work, name) = named(&directory).unwrap();
     // Whoever is killed lets go of its lock.
     let (abandoned, _) = named(&directory).unwrap();

@@ -342,6 +342,13 @@ fn what_is_left_in_the_spool_goes_whether_or_not_the_row_is_known() {
         assert!(!event.0.exists());
     }
     forget(&world, &["c-0"]).expect(2);
+    // Nor is the store needed for it, or made.
+    std::fs::write(&event.0, &event.1).unwrap();
+    for name in world.files().iter().filter(|name| name.starts_with("store.db")) {
+        std::fs::remove_file(world.path(name)).unwrap();
+    }
+    forget(&world, &["c-0"]).expect(0);
+    assert!(!event.0.exists() && !world.path("store.db").exists());
 }
 
 #[test]

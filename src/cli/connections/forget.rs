@@ -86,6 +86,11 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
     table::print(&gone_at_tink(&doomed, &details))?;
+    // Whoever was cut short left something where the rows are not.
+    gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
+    if !path.exists() {
+        return table::print(&done(env, &doomed, &gone, args.at_tink)?);
+    }
     let mut tables = OwnTables::open(&path, env.clock.now())?;
     let actor = Actor::of(env, &args.who);
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
@@ -94,8 +99,6 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
         let row = AuditRow { connection_id: Some(id), details, ..row };
         spool.forget(id, || tables.forget(id, &row).map_err(Failure::from))?;
     }
-    // Whoever was cut short left something where the rows are not.
-    gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
     table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
     tables.wipe().map_err(|error| {
         let ids = naming(ids.iter().map(String::as_str));

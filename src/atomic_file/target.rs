@@ -17,14 +17,14 @@ const MOST_LINKS: u32 = 40;
 
 /// The place of a file.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Target {
     /// As it was named, for people.
     pub path: PathBuf,
     pub directory: OwnedFd,
     pub name: OsString,
 }
 
-impl Place {
+impl Target {
     /// Opens the directory of `path`.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let no_file = || refusal(format!("{} names no file", path.display()));
