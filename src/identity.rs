@@ -7,6 +7,9 @@ use std::io;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Uid, User, geteuid, initgroups, setgid, setuid};
 
+/// The user that the units run as.
+pub const SERVICE_USER: &str = "tink-sync";
+
 /// Group and others get nothing, as in the units.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o077);
 
@@ -57,7 +60,7 @@ pub fn access_hint() -> String {
 }
 
 fn hint_for(me: Option<&str>) -> String {
-    let service = crate::config::SERVICE_USER;
+    let service = SERVICE_USER;
     match me {
         Some(name) if name == service => {
             format!("give user {name} access to it: chgrp {name} FILE && chmod g+r FILE")

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::credentials::Credentials;
+use super::environment::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, ENABLED_VARIABLE, Env};
 use super::error::ConfigError;
 use super::file::File;
 use super::secrets;
-use super::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, ENABLED_VARIABLE, Env};
 
 /// Everything that was chosen, from wherever.
 pub(super) struct Merged {

@@ -6,8 +6,7 @@ use std::path::Path;
 use nix::unistd::{Gid, Group};
 
 use super::Finding;
-use super::store::STATE_DIRECTORY;
-use crate::config::READERS;
+use crate::config::{READERS, STATE_DIRECTORY};
 use crate::store::sqlite::sharing::{self, Obstacle};
 
 /// Whether users besides the service's read the store in this directory, and what keeps them from it.
