@@ -15,6 +15,9 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Uid, User, fchdir, geteuid, initgroups, setgid, setuid};
 
+/// The user that the units run as.
+pub const SERVICE_USER: &str = "tink-sync";
+
 /// Group and others get nothing, as in the units.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o077);
 
@@ -160,7 +163,7 @@ pub fn access_hint() -> String {
 }
 
 fn hint_for(me: Option<&str>) -> String {
-    let service = crate::config::SERVICE_USER;
+    let service = SERVICE_USER;
     match me {
         Some(name) if name == service => {
             format!("have its owner give user {name} access to it: setfacl -m u:{name}:r FILE")

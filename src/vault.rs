@@ -82,7 +82,7 @@ impl Vault {
     /// [`VaultError::NoRandomness`].
     pub fn seal(&self, connection: &str, what: What, token: &SecretString) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| VaultError::NoRandomness(error))?;
+        getrandom::fill(&mut nonce).map_err(VaultError::NoRandomness)?;
         let aad = bound_to(connection, what);
         let payload = Payload { msg: token.expose_secret().as_bytes(), aad: &aad };
         // Fails only for texts of gigabytes.

@@ -26,6 +26,7 @@ pub mod rekey;
 mod remedy;
 pub mod renew;
 pub mod report_failure;
+mod rules;
 pub mod run;
 mod schedule;
 pub mod status;

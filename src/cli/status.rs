@@ -14,10 +14,11 @@ use late::{Late, Of, Whom};
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
+use super::rules::Rules;
 use super::schedule::Schedule;
 use super::table::{self, rfc3339};
 use super::timer::state::Timer;
-use super::why::{self, Rules};
+use super::why;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;

@@ -3,7 +3,6 @@
 
 mod human;
 mod lines;
-mod verdict;
 
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
+use super::rules::Rules;
 use super::schedule::Schedule;
 use super::table::{self, rfc3339};
 use super::timer::state::Timer;
@@ -19,7 +19,6 @@ use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::sqlite::reads::{self, AccountProof, Detail, KnownConnection, PastAttempt, Used};
-pub(super) use verdict::Rules;
 
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use secrecy::SecretString;
 
 use super::secrets::{self, CLIENT_SECRET, PGPASS, SecretError, TOKEN_KEY};
-use super::{CREDENTIALS_VARIABLE, Env};
+use super::variables::{CREDENTIALS_VARIABLE, Env};
 
 /// The unit gives a credential that was stored unencrypted this ending, since one name cannot stand for
 /// both kinds.

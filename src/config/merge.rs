@@ -9,7 +9,7 @@ use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::file::File;
 use super::secrets;
-use super::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, ENABLED_VARIABLE, Env};
+use super::variables::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, ENABLED_VARIABLE, Env};
 
 /// Everything that was chosen, from wherever.
 pub(super) struct Merged {

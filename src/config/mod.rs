@@ -20,16 +20,22 @@ mod shape;
 mod store_url;
 mod validate;
 mod value;
+mod variables;
 
 use std::ffi::OsString;
 use std::path::Path;
 
+pub use crate::identity::SERVICE_USER;
 pub use credentials::Credentials;
 pub use error::ConfigError;
 pub use keys::KEYS;
 pub use settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
     SourceSettings, StoreSettings, StoreUrl, SyncSettings, TinkSettings,
+};
+pub use variables::{
+    CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, ENABLED_VARIABLE, Env,
+    HOOK_USER_VARIABLE, PATH_VARIABLE, USER_VARIABLE,
 };
 
 /// Where the configuration lies unless `--config` or [`PATH_VARIABLE`] says otherwise.
@@ -38,29 +44,12 @@ pub const DEFAULT_PATH: &str = "/etc/tink-sync/tink-sync.toml";
 pub const HOOKS_DIRECTORY: &str = "/etc/tink-sync/hooks";
 /// Where events wait for them unless the configuration says otherwise.
 pub const HOOKS_SPOOL: &str = "/var/lib/tink-sync/hooks";
-/// Environment: the path of the configuration file.
-pub const PATH_VARIABLE: &str = "TINK_SYNC_CONFIG";
-/// Environment: the client id, over `tink.client_id`.
-pub const CLIENT_ID_VARIABLE: &str = "TINK_CLIENT_ID";
-/// Environment: the client secret; the last place that is looked at, accepted with a warning.
-pub const CLIENT_SECRET_VARIABLE: &str = "TINK_CLIENT_SECRET";
-/// Environment: the emergency switch, over `enabled`.
-pub const ENABLED_VARIABLE: &str = "TINK_SYNC_ENABLED";
-/// Environment: where systemd puts the credentials of the unit.
-pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
-/// Environment: the user that root's commands become instead of [`SERVICE_USER`]; `root` stays root.
-pub const USER_VARIABLE: &str = "TINK_SYNC_USER";
-/// Environment: the user that root's `hook` commands become instead of [`HOOK_USER`].
-pub const HOOK_USER_VARIABLE: &str = "TINK_SYNC_HOOK_USER";
 /// The user that hooks run as.
 pub const HOOK_USER: &str = "tink-sync-hook";
-/// The user that the units run as.
-pub const SERVICE_USER: &str = "tink-sync";
+/// Where the units keep the store.
+pub const STATE_DIRECTORY: &str = "/var/lib/tink-sync";
 /// The group whose members may read the store, as the package makes it.
 pub const READERS: &str = "tink-sync-read";
-
-/// How a variable of the environment is looked up; tests pass a closure over a list.
-pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Reads, merges and validates the configuration.
 ///

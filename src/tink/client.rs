@@ -10,7 +10,6 @@ use super::error::Error;
 use super::http::Transport;
 use super::memory::Turn;
 use super::options::{Examination, Options, Tally, Totals};
-use super::session::{OwnTokens, Session};
 use super::token::{Effort, RenewError, Renewed, Tokens};
 use crate::clock::Clock;
 use crate::domain::connection::TinkUser;
@@ -35,16 +34,6 @@ impl Client {
         let transport = Transport::new(&options, clock, seed)?;
         let tokens = Tokens::new(options.client_id, options.client_secret, options.refresh);
         Ok(Self(Arc::new(Inner { transport, tokens, turn: Turn::default(), keep_raw: options.keep_raw })))
-    }
-
-    /// The work on one user. Sends nothing yet; the first call mints the user's token.
-    pub fn session(&self, user: TinkUser) -> Session {
-        Session::new(self.clone(), Some(user), None)
-    }
-
-    /// The work on a link that may have tokens of its own: those come first, minting for `user` after them.
-    pub fn session_of_link(&self, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Session {
-        Session::new(self.clone(), user, own)
     }
 
     /// Presents a refresh token, once.

@@ -1,5 +1,6 @@
 //! A tiny HTTP/1.1 server that stands for Tink in this folder's tests: it answers from a script and
-//! remembers what it was asked. Must not be used outside of tests.
+//! remembers what it was asked. Must not be used outside of tests. It is not the sandbox: that answers as Tink would and has
+//! no user or clock of a test's making, while these tests fix each answer byte by byte and look at each request as sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};

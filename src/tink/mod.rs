@@ -33,6 +33,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod token;
+mod transactions;
 mod users;
 mod wire;
 
@@ -40,8 +41,8 @@ pub use client::Client;
 pub use erase::Deletion;
 pub use error::{Endpoint, Error, ErrorKind, Obstacle};
 pub use options::{Examination, Options, RetryOptions, Totals};
-pub use pages::TransactionPages;
 pub use session::{GivenToken, Listed, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
+pub use transactions::TransactionPages;
 pub use users::NewUser;
 pub use wire::{Record, reread};

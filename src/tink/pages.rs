@@ -5,18 +5,11 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::error::{Endpoint, Error, ErrorKind};
-use super::memory::Part;
-use super::session::{Query, Session};
-use super::wire::{self, Record};
-use crate::domain::ids::AccountId;
-use crate::domain::window::Window;
 
 /// The most that Tink allows (API.md 1.4).
 pub(super) const PAGE_SIZE: u32 = 100;
 /// No list of one account is longer than this many pages.
 const MAX_PAGES: u32 = 100_000;
-/// What is kept beside the id of a record.
-const BESIDE_ID: usize = 64;
 
 /// Where a walk stands. Tokens already seen are kept as hashes, so that a long walk stays small.
 #[derive(Debug, Default)]
@@ -69,88 +62,6 @@ fn hash(token: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     token.hash(&mut hasher);
     hasher.finish()
-}
-
-/// A walk over one account's transactions, page by page.
-#[derive(Debug)]
-pub struct TransactionPages<'a> {
-    session: &'a Session,
-    account: AccountId,
-    window: Window,
-    walk: Walk,
-    kept: usize,
-    complete: bool,
-    failure: Option<Error>,
-}
-
-impl<'a> TransactionPages<'a> {
-    pub(super) fn new(session: &'a Session, account: AccountId, window: Window) -> Self {
-        Self { session, account, window, walk: Walk::default(), kept: 0, complete: true, failure: None }
-    }
-
-    /// The records of the next page, which may be none; `None` only after the last page, when the
-    /// walk is complete. If Tink refuses a page token the walk starts again once, and rows already
-    /// handed out come again: the later ones win.
-    ///
-    /// # Errors
-    /// The call's error after all repetitions. The walk is then over: it fails from now on.
-    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let result = self.read().await;
-        if let Err(error) = &result {
-            self.failure = Some(error.clone());
-        }
-        result
-    }
-
-    /// Whether every page so far came with its list of records, left out or null on none: else a record that
-    /// was not read may exist all the same.
-    pub fn is_whole(&self) -> bool {
-        self.complete
-    }
-
-    async fn read(&mut self) -> Result<Option<Vec<Record>>, Error> {
-        if !self.walk.has_more() {
-            return Ok(None);
-        }
-        let page = match self.page().await {
-            Err(error) if self.walk.restart(&error) => self.page().await?,
-            other => other?,
-        };
-        self.session.note(Some(&self.account), page.anomalies);
-        self.complete &= page.complete;
-        self.kept = page.rows.iter().fold(self.kept, |kept, record| {
-            kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
-        });
-        // A loop fails the next call, so that this page's rows are not lost; so do too many records.
-        let too_many = self.session.hold(Part::Walk, self.kept, Endpoint::Transactions).await.err();
-        self.failure = self.walk.advance(page.next, Endpoint::Transactions).err().or(too_many);
-        Ok(Some(page.rows))
-    }
-
-    async fn page(&self) -> Result<wire::Page<Record>, Error> {
-        let keep_raw = self.session.keep_raw();
-        let parse = |body: &[u8]| wire::transactions(body, &self.account, keep_raw);
-        self.session.call(Endpoint::Transactions, &self.query(), parse).await
-    }
-
-    /// The same filters on every page; both ends, since Tink's default end is today.
-    fn query(&self) -> Query {
-        let mut query =
-            vec![("pageSize", PAGE_SIZE.to_string()), ("accountIdIn", self.account.as_str().to_owned())];
-        query.extend(self.window.from.map(|from| ("bookedDateGte", from.to_string())));
-        query.push(("bookedDateLte", self.window.to.to_string()));
-        query.extend(self.walk.token().map(|token| ("pageToken", token.to_owned())));
-        query
-    }
-}
-
-impl Drop for TransactionPages<'_> {
-    fn drop(&mut self) {
-        self.session.release(Part::Walk);
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
 use super::memory::{Memory, Part, TooMuch};
 use super::options::Tally;
-use super::pages::{PAGE_SIZE, TransactionPages, Walk};
+use super::pages::{PAGE_SIZE, Walk};
 use super::token::{Bearer, Effort};
 use super::wire;
 use crate::domain::account::Account;
@@ -24,7 +24,6 @@ use crate::domain::anomaly::Anomalies;
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{AccountId, CredentialsId};
-use crate::domain::window::Window;
 
 /// Nobody has more accounts; they are held in memory together.
 const MAX_ACCOUNTS: usize = 2_000;
@@ -79,6 +78,18 @@ pub struct Session {
     tally: Tally,
     noted: std::sync::Mutex<Noted>,
     memory: Memory,
+}
+
+impl Client {
+    /// The work on one user. Sends nothing yet; the first call mints the user's token.
+    pub fn session(&self, user: TinkUser) -> Session {
+        Session::new(self.clone(), Some(user), None)
+    }
+
+    /// The work on a link that may have tokens of its own: those come first, minting for `user` after them.
+    pub fn session_of_link(&self, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Session {
+        Session::new(self.clone(), user, own)
+    }
 }
 
 impl Session {
@@ -189,11 +200,6 @@ impl Session {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
             noted.entry(account.cloned()).or_default().merge(anomalies);
         }
-    }
-
-    /// A walk over the transactions of one account in a window (API.md 4.1).
-    pub fn transactions<'a>(&'a self, account: &AccountId, window: &Window) -> TransactionPages<'a> {
-        TransactionPages::new(self, account.clone(), *window)
     }
 
     /// Says how many bytes of rows and records are held that are not yet written, and waits until that may be: one

@@ -1,5 +1,6 @@
 //! Reads the sources and fails where a module uses what it must not know.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -153,6 +154,119 @@ fn every_file_says_what_it_is_for() {
         .map(|(path, _)| path.display().to_string())
         .collect();
     assert_eq!(silent, Vec::<String>::new());
+}
+
+/// The module of a source, as it is written in a path: `cli::check::store`.
+fn module(path: &Path) -> String {
+    let path = path.with_extension("").display().to_string().replace('/', "::");
+    path.strip_suffix("::mod").map_or(path.clone(), str::to_owned)
+}
+
+/// Every path of a `use` tree, spelled out.
+fn spelled_out(tree: &str, prefix: &str, found: &mut Vec<String>) {
+    let (mut depth, mut begin) = (0, 0);
+    let mut parts = Vec::new();
+    for (at, letter) in tree.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&tree[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&tree[begin..]);
+    for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
+        match part.split_once('{') {
+            Some((head, inner)) => {
+                let inner = inner.rsplit_once('}').unwrap().0;
+                spelled_out(inner, &format!("{prefix}{head}"), found);
+            }
+            None => found.push(format!("{prefix}{part}")),
+        }
+    }
+}
+
+/// The trees of the `use` lines of a source.
+fn imports(text: &str) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), None::<String>);
+    for line in text.lines().map(str::trim) {
+        let begun =
+            line.strip_prefix("pub").map_or(line, |rest| rest.trim_start_matches("(super)").trim_start());
+        open = match (open, begun.strip_prefix("use ")) {
+            (Some(tree), _) => Some(format!("{tree} {line}")),
+            (None, begun) => begun.map(str::to_owned),
+        };
+        if let Some((tree, _)) = open.as_deref().and_then(|tree| tree.split_once(';')) {
+            found.push(tree.to_owned());
+            open = None;
+        }
+    }
+    found
+}
+
+/// A path in the module `own`, from the root of the crate.
+fn whole(own: &str, path: &str) -> String {
+    if let Some(path) = path.strip_prefix("crate::") {
+        return path.to_owned();
+    }
+    let (mut from, mut path) = (own, path.trim_start_matches("self::"));
+    while let Some(rest) = path.strip_prefix("super::") {
+        (from, path) = (from.rsplit_once("::").map_or("", |(parent, _)| parent), rest);
+    }
+    if from.is_empty() { path.to_owned() } else { format!("{from}::{path}") }
+}
+
+/// The modules that a source names in its `use` lines, each the deepest one that is a file. What a module takes from
+/// the one it is a part of, or gives to it, is no arrow.
+fn arrows(own: &str, text: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut paths = Vec::new();
+    for tree in imports(text) {
+        spelled_out(&tree, "", &mut paths);
+    }
+    let mut found = BTreeSet::new();
+    for path in paths {
+        let path = whole(own, &path);
+        let mut place = path.as_str();
+        while !modules.contains(place) {
+            let Some((parent, _)) = place.rsplit_once("::") else { break };
+            place = parent;
+        }
+        let related = own.starts_with(&format!("{place}::")) || place.starts_with(&format!("{own}::"));
+        if modules.contains(place) && place != own && !related {
+            found.insert(place.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn no_two_files_import_each_other_over_however_many_others() {
+    let sources = sources();
+    let modules: BTreeSet<String> = sources.iter().map(|(path, _)| module(path)).collect();
+    // Not yet: what writes to one database is written anew below one seam.
+    let is_open = |from: &str, to: &str| from.starts_with("store::sqlite") && to.starts_with("store::sqlite");
+    let graph: BTreeMap<String, BTreeSet<String>> = sources
+        .iter()
+        .map(|(path, text)| (module(path), arrows(&module(path), text, &modules)))
+        .map(|(name, all)| (name.clone(), all.into_iter().filter(|to| !is_open(&name, to)).collect()))
+        .collect();
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 300, "the imports are not seen any more");
+    let reach = |start: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![start.to_owned()]);
+        while let Some(name) = next.pop() {
+            for target in graph.get(&name).into_iter().flatten() {
+                if seen.insert(target.clone()) {
+                    next.push(target.clone());
+                }
+            }
+        }
+        seen
+    };
+    let circles: Vec<&String> = graph.keys().filter(|name| reach(name).contains(*name)).collect();
+    assert_eq!(circles, Vec::<&String>::new());
 }
 
 /// All of a source as one line, so that a citation may be broken over two.

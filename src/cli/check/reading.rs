@@ -6,8 +6,7 @@ use std::path::Path;
 use nix::unistd::{Gid, Group};
 
 use super::Finding;
-use super::store::STATE_DIRECTORY;
-use crate::config::READERS;
+use crate::config::{READERS, STATE_DIRECTORY};
 use crate::identity::quoted;
 use crate::store::sqlite::sharing::{self, Obstacle};
 

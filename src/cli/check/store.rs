@@ -10,14 +10,11 @@ use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 use super::{Finding, reading, space};
 use crate::atomic_file::AtomicFile;
 use crate::cli::{Environment, Failure, app};
-use crate::config::{READERS, SERVICE_USER};
+use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
 use crate::identity::{granting, mending};
 use crate::store::StoreError;
 use crate::store::sqlite::{open_reader, reads, sharing};
-
-/// Made by systemd before each pass, and by the package.
-pub(super) const STATE_DIRECTORY: &str = "/var/lib/tink-sync";
 /// Reading for everybody else.
 const OTHERS_READ: u32 = 0o004;
 /// Looking into a directory for everybody else.

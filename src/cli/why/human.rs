@@ -1,13 +1,13 @@
 //! The story of one connection in plain sentences, the answer first. Must not read anything; the story
 //! is given.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::Story;
-use super::lines::{account, attempt, consent};
+use super::lines::{account, attempt, consent, moment};
 use crate::cli::balance::sentence;
 use crate::cli::remedy;
-use crate::cli::table::{count, exact, minute, span, wrap};
+use crate::cli::table::{count, exact, wrap};
 use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
 use crate::store::sqlite::reads::State;
@@ -52,16 +52,6 @@ fn section(text: &mut String, title: &str, lines: impl ExactSizeIterator<Item = 
     text.push_str(&wrap(&format!("{title}:"), 0));
     for line in lines {
         text.push_str(&wrap(&line, 2));
-    }
-}
-
-/// A time as an operator reads it: the moment, and how far it is.
-pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
-    let distance = at.duration_since(now);
-    if distance.is_positive() {
-        format!("{} UTC (in {})", minute(at), span(distance))
-    } else {
-        format!("{} UTC ({} ago)", minute(at), span(-distance))
     }
 }
 

@@ -2,10 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::human::moment;
 use crate::cli::connections::days_left;
-use crate::cli::table::{age, count, minute};
+use crate::cli::table::{age, count, minute, span};
 use crate::store::sqlite::reads::{KnownAccount, KnownConsent, PastAttempt};
+
+/// A time as an operator reads it: the moment, and how far it is.
+pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
+    let distance = at.duration_since(now);
+    if distance.is_positive() {
+        format!("{} UTC (in {})", minute(at), span(distance))
+    } else {
+        format!("{} UTC ({} ago)", minute(at), span(-distance))
+    }
+}
 
 /// One bank: status, how long it lasts, its last error.
 pub(super) fn consent(consent: &KnownConsent, now: Timestamp) -> String {

@@ -10,7 +10,7 @@ use crate::store::{PlanRules, Selection};
 
 /// The settings that decide who is due.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct Rules {
+pub(super) struct Rules {
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
     /// Syncs of one user in 24 hours.
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Rules {
 
 impl Rules {
     /// The rules of the settings.
-    pub(in crate::cli) fn of(settings: &Settings) -> Self {
+    pub(super) fn of(settings: &Settings) -> Self {
         Self {
             min_interval: settings.sync.min_interval,
             syncs_per_day: settings.quota.syncs_per_day,
@@ -30,12 +30,12 @@ impl Rules {
     }
 
     /// Syncs of one user in 24 hours that the timer may make.
-    pub(in crate::cli) fn automatic(&self) -> u32 {
+    pub(super) fn automatic(&self) -> u32 {
         self.syncs_per_day.saturating_sub(self.reserved)
     }
 
     /// What is used and left of a user's quota, for machines.
-    pub(in crate::cli) fn quota_json(&self, used: u32) -> Value {
+    pub(super) fn quota_json(&self, used: u32) -> Value {
         json!({
             "used": used,
             "syncs_per_day": self.syncs_per_day,
@@ -45,7 +45,7 @@ impl Rules {
     }
 
     /// The rules of a pass that the timer starts now.
-    pub(in crate::cli) fn of_pass(&self, now: Timestamp) -> PlanRules {
+    pub(super) fn of_pass(&self, now: Timestamp) -> PlanRules {
         PlanRules {
             now,
             selection: Selection::default(),
@@ -56,7 +56,7 @@ impl Rules {
     }
 
     /// When the connection stops being recent.
-    pub(in crate::cli) fn rested(&self, began: Timestamp) -> Timestamp {
+    pub(super) fn rested(&self, began: Timestamp) -> Timestamp {
         let rest = SignedDuration::try_from(self.min_interval).unwrap_or(SignedDuration::MAX);
         began.saturating_add(rest).unwrap_or(Timestamp::MAX)
     }
