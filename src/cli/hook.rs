@@ -6,7 +6,7 @@ mod by_hand;
 pub mod outbox;
 mod program;
 mod queue;
-mod wall;
+pub mod wall;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,9 +49,6 @@ pub enum HookCommand {
     /// Remove what was put aside, and what was in the way of events
     #[command(after_help = "Examples:\n  sudo tink-sync hook drop needs-user   of this kind only")]
     Drop(OldArgs),
-    /// Start a program that cannot write into the spool
-    #[command(hide = true)]
-    Wall(wall::Args),
 }
 
 /// Arguments of the unit.
@@ -137,7 +134,6 @@ pub fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
         Some(HookCommand::Test(test)) => by_hand::test(test, &entered(&test.spool)?),
         Some(HookCommand::Retry(old)) => by_hand::retry(&old.kinds(), &entered(&old.spool)?),
         Some(HookCommand::Drop(old)) => by_hand::drop_failed(&old.kinds(), &entered(&old.spool)?),
-        Some(HookCommand::Wall(args)) => wall::run(args),
     }
 }
 

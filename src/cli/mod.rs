@@ -111,6 +111,9 @@ pub enum Command {
     Generate(generate::Args),
     /// Try a hook, and tell again what was put aside
     Hook(hook::Args),
+    /// Become a hook that cannot write where events wait, for the units of hooks
+    #[command(hide = true)]
+    HookWall(hook::wall::Args),
     /// Tell how a unit failed, for the failure unit
     #[command(hide = true)]
     ReportFailure(report_failure::Args),
@@ -280,6 +283,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         Command::Generate(args) => return generate::run(&args),
         // Knows neither configuration nor store: no secret comes near a hook.
         Command::Hook(args) => return hook::run(&args, &config::process_env),
+        Command::HookWall(args) => return hook::wall::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
     // Asked of whoever typed it, before root becomes the service.

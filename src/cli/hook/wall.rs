@@ -28,7 +28,7 @@ const KNOWN: ABI = ABI::V6;
 const NOT_THERE: Signal = Signal::SIGUSR1;
 const NOT_EXECUTABLE: Signal = Signal::SIGUSR2;
 
-/// Arguments of `hook wall`.
+/// Arguments of `hook-wall`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The directory it must not write in
@@ -49,7 +49,7 @@ pub(super) fn wanted(spool: &Path) -> Option<PathBuf> {
 /// The command that becomes `program` behind the wall.
 pub(super) fn around(program: &Path, spool: &Path) -> Command {
     let mut command = Command::new(MYSELF);
-    command.args(["hook", "wall", "--spool"]).arg(spool).arg(program);
+    command.args(["hook-wall", "--spool"]).arg(spool).arg(program);
     command
 }
 
@@ -63,7 +63,10 @@ pub(super) fn problem(ended: &io::Result<ExitStatus>) -> Option<Error> {
 }
 
 /// Builds the wall and becomes the program.
-pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+///
+/// # Errors
+/// [`Failure::Io`] if either cannot be done.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
     match build(&args.spool) {
         Ok(true) => {}
         Ok(false) => tracing::warn!(

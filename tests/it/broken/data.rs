@@ -115,7 +115,7 @@ fn a_store_that_may_not_be_written() {
                 let url = format!("sqlite:{}", world.path("data/store.db").display());
                 world.set("store.url", &quoted(&url))
             },
-            fails(74, "store", "data is not writable", "chown tink-sync: "),
+            fails(74, "store", "data is not writable", "chown -h tink-sync: "),
         ),
         (
             "what a command of somebody else left beside it",
@@ -124,7 +124,7 @@ fn a_store_that_may_not_be_written() {
                 chmod(&world.path("store.db-wal"), 0o000);
                 world
             },
-            fails(74, "store", "store.db-wal is not writable", "chown tink-sync: "),
+            fails(74, "store", "store.db-wal is not writable", "chown -h tink-sync: "),
         ),
         (
             "the place of the metrics",
