@@ -4,7 +4,7 @@ use crate::domain::ids::ConnectionId;
 
 /// A failure of the store. A lost lease ends its connection only, and so does a refused statement of one
 /// connection; all else stops the run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database stayed locked by someone else (exit 75).
     #[error("{what}: the database is locked by another program; find it with `fuser {path}` or wait")]

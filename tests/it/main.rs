@@ -19,6 +19,7 @@ mod broken;
 mod clock;
 mod connect;
 mod consents;
+mod cost;
 mod days;
 mod documents;
 mod dry_run;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::regular::refuse_odd;
 use super::thread::{self, Db};
-use super::{BUSY_TIMEOUT, schema, sharing};
+use super::{BUSY_TIMEOUT, LOCK_POLL, schema, sharing};
 use crate::store::{Result, StoreError};
 
 /// Opens an existing store for statements that only read.
@@ -102,12 +102,22 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
+/// Waits for a lock, up to [`BUSY_TIMEOUT`]; SQLite's own way of waiting would miss the moments at which a busy pass
+/// leaves it free.
+fn wait_for_lock(tries: i32) -> bool {
+    let goes_on = LOCK_POLL.saturating_mul(tries.unsigned_abs()) < BUSY_TIMEOUT;
+    if goes_on {
+        std::thread::sleep(LOCK_POLL);
+    }
+    goes_on
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     refuse_odd(path)?;
     let explain = |e: &rusqlite::Error| thread::explain("open the store", path, e);
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let mut conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| explain(&e))?;
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| explain(&e))?;
+    conn.busy_handler(Some(wait_for_lock)).map_err(|e| explain(&e))?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
 }
