@@ -99,9 +99,13 @@ pub fn around<T, E>(step: &'static str, act: impl FnOnce() -> Result<T, E>) -> R
 /// # Errors
 /// Those of the act.
 pub fn around_all<T, E>(steps: &[&'static str], act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    steps.iter().for_each(|step| reached(step, Side::Before));
+    for step in steps {
+        reached(step, Side::Before);
+    }
     let done = act()?;
-    steps.iter().for_each(|step| reached(step, Side::After));
+    for step in steps {
+        reached(step, Side::After);
+    }
     Ok(done)
 }
 

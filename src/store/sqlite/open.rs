@@ -1,9 +1,10 @@
 //! Opening the file of a store, for writing and for reading, and refusing one of another release. Makes the file, but
 //! nothing in it.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, FileControl, OpenFlags};
@@ -102,10 +103,17 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
+thread_local! {
+    /// When this thread began to wait for a lock.
+    static WAITS_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
 /// Waits for a lock, up to [`BUSY_TIMEOUT`]; SQLite's own way of waiting would miss the moments at which a busy pass
 /// leaves it free.
 fn wait_for_lock(tries: i32) -> bool {
-    let goes_on = LOCK_POLL.saturating_mul(tries.unsigned_abs()) < BUSY_TIMEOUT;
+    let since = WAITS_SINCE.get().filter(|_| tries > 0).unwrap_or_else(Instant::now);
+    WAITS_SINCE.set(Some(since));
+    let goes_on = since.elapsed() < BUSY_TIMEOUT;
     if goes_on {
         std::thread::sleep(LOCK_POLL);
     }

@@ -17,14 +17,22 @@ use crate::failpoint;
 use crate::store::types::{Durable, Fate, GONE};
 use crate::store::{Result, StoreError};
 
-/// A transaction for which nobody waits stays open that long for more to come.
-const IDLE: Duration = Duration::from_millis(5);
+/// How long a transaction takes in jobs.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// One for which nobody waits stays open that long for more to come.
+    idle: Duration,
+    /// However many come.
+    longest: Duration,
+    /// Once somebody waits for its commit.
+    waited: Duration,
+}
 
-/// No transaction takes in jobs for longer, however many come.
-const LONGEST: Duration = Duration::from_millis(200);
-
-/// Nor for longer than this once somebody waits for its commit.
-const WAITED: Duration = Duration::from_millis(20);
+const LIMITS: Limits = Limits {
+    idle: Duration::from_millis(5),
+    longest: Duration::from_millis(200),
+    waited: Duration::from_millis(20),
+};
 
 /// When a job is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,9 +105,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub fn start(db: Db) -> Self {
+        Self::start_within(LIMITS, db)
+    }
+
+    fn start_within(limits: Limits, db: Db) -> Self {
         let (sender, queue) = mpsc::channel();
         std::thread::spawn(move || {
-            let mut groups = Groups { db, open: Open::Nothing, broken: None };
+            let mut groups = Groups { limits, db, open: Open::Nothing, broken: None };
             let closed = groups.serve(&queue);
             let Db { conn, context } = groups.db;
             // What cannot be closed properly is dropped, which is all that is left to do.
@@ -221,9 +233,9 @@ impl Group {
     }
 
     /// What is left of the time in which it takes in jobs.
-    fn left(&self) -> Duration {
-        let waited = self.waited.map(|since| WAITED.saturating_sub(since.elapsed()));
-        let left = LONGEST.saturating_sub(self.began.elapsed());
+    fn left(&self, limits: Limits) -> Duration {
+        let waited = self.waited.map(|since| limits.waited.saturating_sub(since.elapsed()));
+        let left = limits.longest.saturating_sub(self.began.elapsed());
         waited.map_or(left, |waited| waited.min(left))
     }
 }
@@ -237,6 +249,7 @@ enum Next {
 
 /// The thread's own side.
 struct Groups {
+    limits: Limits,
     db: Db,
     open: Open,
     /// The commit that failed. From then on nothing is done any more.
@@ -269,7 +282,7 @@ impl Groups {
             Open::Snapshot(_) => None,
             Open::Group(group) => Some(group),
         };
-        if group.is_some_and(|group| group.left().is_zero()) {
+        if group.is_some_and(|group| group.left(self.limits).is_zero()) {
             return Next::Commit;
         }
         match queue.try_recv() {
@@ -279,7 +292,7 @@ impl Groups {
         }
         // Nothing else waits: whoever waits for the commit gets it now.
         let Some(group) = group.filter(|group| group.waiting.is_empty()) else { return Next::Commit };
-        match queue.recv_timeout(IDLE.min(group.left())) {
+        match queue.recv_timeout(self.limits.idle.min(group.left(self.limits))) {
             Ok(message) => Next::Take(message),
             Err(RecvTimeoutError::Timeout) => Next::Commit,
             Err(RecvTimeoutError::Disconnected) => Next::End,
@@ -411,7 +424,7 @@ impl Groups {
         let Open::Group(group) = mem::replace(&mut self.open, Open::Nothing) else { return };
         group.fate.send_replace(Some(Ok(())));
         group.waiting.into_iter().for_each(|job| job.answer(Ok(Durable::of(&group.fate))));
-        if group.began.elapsed() >= LONGEST {
+        if group.began.elapsed() >= self.limits.longest {
             // Others' processes look for a moment without a lock: see `open::wait_for_lock`.
             std::thread::sleep(FAIR_PAUSE);
         }
