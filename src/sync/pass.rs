@@ -70,6 +70,8 @@ pub enum Stop {
     Unreachable(String),
     /// Tink refuses this client.
     Refused(String),
+    /// This machine cannot send anything to Tink.
+    Unprepared(String),
 }
 
 /// A pass at its end.
@@ -135,6 +137,12 @@ impl<S: Store> Pass<S> {
     pub async fn run(mut self) -> Result<PassEnd> {
         let plan = self.ctx.store.plan(&self.task.run, self.rules()).await?;
         self.tell_start(&plan).await?;
+        // A pass with nothing to do needs no certificates.
+        if plan.due > 0
+            && let Err(error) = self.ctx.client.prepare()
+        {
+            self.stop = Stop::Unprepared(error.to_string());
+        }
         let heartbeat = self.heartbeat();
         let worked = self.work().await;
         heartbeat.abort();

@@ -37,6 +37,14 @@ impl Client {
         Ok(Self(Arc::new(Inner { transport, tokens, turn: Turn::default(), keep_raw: options.keep_raw })))
     }
 
+    /// Makes ready to send: what else the first request does. Sends nothing.
+    ///
+    /// # Errors
+    /// [`Config`](super::ErrorKind::Config): this machine cannot, for example for want of certificates to trust.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.0.transport.prepare()
+    }
+
     /// The work on one user. Sends nothing yet; the first call mints the user's token.
     pub fn session(&self, user: TinkUser) -> Session {
         Session::new(self.clone(), Some(user), None)
