@@ -1,5 +1,5 @@
 //! The SQLite store: one connection on a thread of its own runs every statement of a pass, in order.
-//! Writes are short immediate transactions. WAL with full syncs: what a reader has seen survives a
+//! Writes that come together share one immediate transaction (see `worker`). WAL with full syncs: what a reader has seen survives a
 //! power cut, so a change number is never given out twice.
 //!
 //! A rehearsal opens the file read-only and lays temporary tables over ours; the same statements run,

@@ -425,7 +425,7 @@ impl Groups {
         group.fate.send_replace(Some(Ok(())));
         group.waiting.into_iter().for_each(|job| job.answer(Ok(Durable::of(&group.fate))));
         if group.began.elapsed() >= self.limits.longest {
-            // Others' processes look for a moment without a lock: see `open::wait_for_lock`.
+            // Other processes look for a moment at which the file is free: see `open::wait_for_lock`.
             std::thread::sleep(FAIR_PAUSE);
         }
     }
