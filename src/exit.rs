@@ -173,6 +173,7 @@ impl Exit {
         match &end.stop {
             Stop::Interrupted => signal,
             Stop::Refused(_) => Self::Refused,
+            Stop::Unprepared(_) => Self::Configuration,
             Stop::Unreachable(_) => Self::TinkUnavailable,
             Stop::Postponed(_) => Self::Incomplete,
             Stop::Done | Stop::Deadline => {

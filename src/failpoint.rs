@@ -94,9 +94,21 @@ impl Side {
 /// # Errors
 /// Those of the step.
 pub fn around<T, E>(step: &'static str, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    reached(step, Side::Before);
+    around_all(&[step], act)
+}
+
+/// Does what makes several steps durable at once, between the points of each.
+///
+/// # Errors
+/// Those of the act.
+pub fn around_all<T, E>(steps: &[&'static str], act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    for step in steps {
+        reached(step, Side::Before);
+    }
     let done = act()?;
-    reached(step, Side::After);
+    for step in steps {
+        reached(step, Side::After);
+    }
     Ok(done)
 }
 

@@ -28,5 +28,10 @@ pub fn client(env: &Environment) -> Result<Client, Failure> {
         refresh: tink.refresh != Refresh::Never,
     };
     Client::new(options, Arc::clone(&env.clock), fastrand::u64(..))
-        .map_err(|error| ConfigError::key(&env.settings.file, "tink.api_url", error.to_string()).into())
+        .map_err(|error| unusable(env, error.to_string()))
+}
+
+/// Why nothing can be sent to the address.
+pub fn unusable(env: &Environment, error: String) -> Failure {
+    ConfigError::key(&env.settings.file, "tink.api_url", error).into()
 }

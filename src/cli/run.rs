@@ -27,7 +27,7 @@ use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::reads;
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::context::{Context, Freshen, Options};
-use crate::sync::pass::{Pass, Task};
+use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
 
@@ -229,6 +229,9 @@ impl<'a> Command<'a> {
         };
         let context = self.context(store.clone(), client.clone(), Arc::clone(tell));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
+        if let Stop::Unprepared(error) = end.stop {
+            return Err(client::unusable(self.env, error));
+        }
         let exit = Exit::of_pass(&end, signals.exit());
         let exit = if fall.is_some() { exit.of_a_fall() } else { exit };
         if remembered.is_none() && exit.is_whole() {

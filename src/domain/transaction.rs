@@ -29,11 +29,8 @@ impl Status {
 
     /// Reads the store's text or Tink's, in any case.
     pub fn parse(text: &str) -> Self {
-        match text.to_ascii_lowercase().as_str() {
-            "booked" => Self::Booked,
-            "pending" => Self::Pending,
-            _ => Self::Undefined,
-        }
+        let mut known = [Self::Booked, Self::Pending].into_iter();
+        known.find(|status| text.eq_ignore_ascii_case(status.as_str())).unwrap_or(Self::Undefined)
     }
 }
 

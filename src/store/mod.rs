@@ -19,8 +19,12 @@ pub use types::*;
 /// A result of the store.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// What a pass needs of its store. Every write is one short transaction; those that take a [`Lease`]
+/// What a pass needs of its store. Every write is done as a whole or not at all; those that take a [`Lease`]
 /// write nothing and fail with [`StoreError::LeaseLost`] if the lease is no longer held.
+///
+/// What only the pass itself goes on with (claims, accounts, rows) returns as soon as it is applied: all later reads
+/// and writes see it, and become durable with it or after it, or not at all. All else returns when it is durable,
+/// and so does what is told: news for the quarantine, anomalies, warnings.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Registers a run, after giving up the leases of runs that died.
     fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<Run>> + Send;
@@ -132,9 +136,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// What there is to judge of the balances of these accounts, after complete walks of them.
     fn ledgers(&self, accounts: Vec<i64>) -> impl Future<Output = Result<Vec<Ledger>>> + Send;
 
-    /// Writes the outcome and releases the lease; returns what the run record now says. Without the lease
-    /// only the run record is written: it is this run's own. None if the connection was forgotten meanwhile.
-    fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Option<Finished>>> + Send;
+    /// Writes the outcome and releases the lease. Without the lease only the run record is written: it is this run's
+    /// own.
+    fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Recorded>> + Send;
 
     /// Whether the bank of a consent may be asked for its data now, which it was not for `rest`; notes it.
     fn may_ask_bank(

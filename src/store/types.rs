@@ -1,5 +1,6 @@
 //! What goes in and out of the store, shaped by the pass. Plain data; no SQL, no logic.
 
+mod durable;
 mod rows;
 mod tokens;
 
@@ -14,12 +15,14 @@ use crate::domain::anomaly::Anomaly;
 use crate::domain::balance::{Books, Proof, Stand};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
+use crate::domain::event::Finished;
 use crate::domain::hook::HookEvent;
 use crate::domain::ids::{AccountId, ConnectionId, CredentialsId, RunId, UserId};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::domain::population::{Fall, Numbers};
 use crate::domain::warning::{Told, Warning};
 
+pub use durable::*;
 pub use rows::*;
 pub use tokens::*;
 
@@ -329,6 +332,15 @@ pub struct Record {
     pub without_data: bool,
     /// Keys of all its accounts whose data stand still; none if that was not judged.
     pub stale: Option<Vec<i64>>,
+}
+
+/// An outcome that is applied.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What the run record now says; `None` if the connection was forgotten meanwhile.
+    pub finished: Option<Finished>,
+    /// Nobody is told of it before it is durable.
+    pub durable: Durable,
 }
 
 /// What there is to judge of one account's balance.

@@ -1,6 +1,7 @@
 //! One attempt at one connection: its steps taken within its time, and the record of how it ended,
 //! whatever happens inside. Nothing here knows of the other connections.
 
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,10 @@ use super::result::AttemptResult;
 use super::rotation::Rotation;
 use super::staleness;
 use crate::domain::connection::TinkUser;
-use crate::domain::event::Finished;
+use crate::domain::event::{Event, Finished};
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::{Claim, Record, Result, Store, StoreError};
+use crate::store::{Claim, Durable, Record, Recorded, Result, Store, StoreError};
 use crate::tink::OwnTokens;
 
 /// A rest up to this long may be over when the second round comes.
@@ -41,21 +42,28 @@ pub enum Round {
 #[derive(Debug)]
 pub struct Done {
     /// What the run record says, or why it could not be written.
-    pub finished: Result<Finished>,
+    pub recorded: Result<Written>,
     /// The connection's user.
     pub user_id: UserId,
     /// How Tink knows that user.
     pub tink_user: Option<TinkUser>,
-    /// To be tried once more in this pass.
-    pub again: bool,
     /// What it says about Tink as a whole.
     pub hint: Hint,
-    /// Why it newly needs its user.
-    pub needs_user: Option<Reason>,
     /// How long Tink asked to wait.
     pub retry_after: Option<Duration>,
     /// The sentence of the result.
     pub refused: Option<String>,
+}
+
+/// The record of an attempt.
+#[derive(Debug)]
+pub struct Written {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What is to be told of it, in order, once it is durable.
+    pub news: Vec<Event>,
+    /// When that is.
+    pub durable: Durable,
 }
 
 /// Works on one connection and records how it ended, whatever happens inside.
@@ -114,12 +122,10 @@ fn rotation<S: Store>(ctx: &Context<S>, claim: &Claim) -> Option<Arc<Rotation<S>
 
 fn failed_store(claim: Claim, error: StoreError) -> Done {
     Done {
-        finished: Err(error),
+        recorded: Err(error),
         user_id: claim.user_id,
         tink_user: claim.tink_user,
-        again: false,
         hint: Hint::Nothing,
-        needs_user: None,
         retry_after: None,
         refused: None,
     }
@@ -172,7 +178,7 @@ async fn settle<S: Store>(
     round: Round,
     began: Timestamp,
     counters: &Counters,
-    result: AttemptResult,
+    mut result: AttemptResult,
 ) -> Done {
     let ended = ctx.clock.now();
     let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
@@ -187,7 +193,7 @@ async fn settle<S: Store>(
         outcome: result.outcome,
         reason: result.reason,
         error: result.error.clone(),
-        request_id: result.request_id,
+        request_id: result.request_id.take(),
         counts: counters.counts(),
         began,
         ended,
@@ -198,32 +204,39 @@ async fn settle<S: Store>(
             ended
         },
         again,
-        judged: result.judged,
-        hung: result.hung,
+        judged: mem::take(&mut result.judged),
+        hung: mem::take(&mut result.hung),
         without_data: result.without_data,
         stale: result.stale.as_ref().map(|still| still.accounts.clone()),
     };
     let opened = balance::opened(&record.judged);
-    let (finished, again) = match ctx.store.record(&claim.lease, record).await {
-        Ok(Some(finished)) => (Ok(finished), again),
-        Ok(None) => (Ok(forgotten(&claim, began, ended)), false),
-        Err(error) => (Err(error), again),
-    };
-    let is_news = result.reason.is_some() && result.reason != claim.needed_user;
-    if finished.is_ok() {
-        balance::tell(ctx, &claim, opened);
-        staleness::tell(ctx, &claim, result.stale.as_ref());
-    }
+    let recorded = ctx.store.record(&claim.lease, record).await.map(|Recorded { finished, durable }| {
+        let again = again && finished.is_some();
+        let finished = finished.unwrap_or_else(|| forgotten(&claim, began, ended));
+        let outcome = finished.outcome;
+        Written { outcome, news: news(&claim, &result, opened, finished, again), durable }
+    });
     Done {
-        finished,
+        recorded,
         user_id: claim.user_id,
         tink_user: claim.tink_user,
-        again,
         hint: result.hint,
-        needs_user: result.reason.filter(|_| is_news && result.outcome == Outcome::NeedsUser),
         retry_after: result.retry_after,
         refused: result.error,
     }
+}
+
+/// What is told of a result. One that is tried again has not ended.
+fn news(claim: &Claim, result: &AttemptResult, opened: u64, finished: Finished, again: bool) -> Vec<Event> {
+    let is_news = result.reason != claim.needed_user && finished.outcome == Outcome::NeedsUser;
+    let needs = result.reason.filter(|_| is_news && result.outcome == Outcome::NeedsUser);
+    let needs = needs.map(|reason| {
+        let (connection_id, user_id) = (finished.connection_id.clone(), finished.user_id.clone());
+        Event::NeedsUser { connection_id, user_id, reason }
+    });
+    let still = staleness::news(claim, result.stale.as_ref());
+    let ended = (!again).then_some(Event::Finished(finished));
+    [balance::news(claim, opened), still, needs, ended].into_iter().flatten().collect()
 }
 
 /// How it ends for a connection that was forgotten while this run was at work on it.

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::context::{ConnectionSync, Context};
+use super::context::ConnectionSync;
 use crate::domain::balance::prove;
 use crate::domain::event::Event;
 use crate::store::{Claim, Judgement, Store, StoreError};
@@ -47,13 +47,11 @@ pub fn opened(judged: &[Judgement]) -> u64 {
     judged.iter().filter(|j| j.after.opens(&j.ledger.proof)).count() as u64
 }
 
-/// Tells that so many accounts of a connection newly have a difference, if any.
-pub fn tell<S>(ctx: &Context<S>, claim: &Claim, accounts: u64) {
-    if accounts > 0 {
-        (ctx.tell)(&Event::BalanceDiffers {
-            connection_id: claim.lease.connection_id.clone(),
-            user_id: claim.user_id.clone(),
-            accounts,
-        });
-    }
+/// That so many accounts of a connection newly have a difference, if any.
+pub fn news(claim: &Claim, accounts: u64) -> Option<Event> {
+    (accounts > 0).then(|| Event::BalanceDiffers {
+        connection_id: claim.lease.connection_id.clone(),
+        user_id: claim.user_id.clone(),
+        accounts,
+    })
 }

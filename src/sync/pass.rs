@@ -2,7 +2,7 @@
 //! in passing once more at the end, and waits out an outage of Tink as a whole. One connection's
 //! failure, panic or timeout never touches another; only a broken store stops the pass.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, Store, StoreError};
+use crate::store::{Claims, Durable, PlanCounts, PlanRules, Result, Run, Selection, Store, StoreError};
 use crate::tink::ErrorKind;
 
 /// A lease lives this long and is renewed four times in its life.
@@ -71,6 +71,8 @@ pub enum Stop {
     Unreachable(String),
     /// Tink refuses this client.
     Refused(String),
+    /// This machine cannot send anything to Tink.
+    Unprepared(String),
 }
 
 /// A pass at its end.
@@ -97,7 +99,12 @@ pub struct Pass<S> {
     /// The first user who was told to come back much later.
     limited: Option<TinkUser>,
     deadline: Instant,
+    /// What has happened and is told once it is durable, in this order.
+    untold: Untold,
 }
+
+/// Events, and when each group of them may be told.
+type Untold = VecDeque<(Durable, Vec<Event>)>;
 
 impl<S> fmt::Debug for Pass<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,6 +127,7 @@ impl<S: Store> Pass<S> {
             refusal: String::new(),
             limited: None,
             deadline,
+            untold: VecDeque::new(),
         }
     }
 
@@ -130,9 +138,19 @@ impl<S: Store> Pass<S> {
     pub async fn run(mut self) -> Result<PassEnd> {
         let plan = self.ctx.store.plan(&self.task.run, self.rules()).await?;
         self.tell_start(&plan).await?;
+        // A pass with nothing to do needs no certificates.
+        if plan.due > 0
+            && let Err(error) = self.ctx.client.prepare()
+        {
+            self.stop = Stop::Unprepared(error.to_string());
+        }
         let heartbeat = self.heartbeat();
         let worked = self.work().await;
         heartbeat.abort();
+        if worked.is_err() {
+            // What was durable by then is told all the same; where that ends, the error is the one to tell.
+            let _ = self.confirm().await;
+        }
         worked?;
         self.finish(plan).await
     }
@@ -226,13 +244,17 @@ impl<S: Store> Pass<S> {
                 }
             }
             if tasks.is_empty() && self.is_open() && self.in_doubt() {
-                self.refuse(self.refusal.clone());
+                self.refuse(self.refusal.clone()).await?;
             }
             if tasks.is_empty() && (exhausted || !self.is_open()) {
                 return Ok(());
             }
             tokio::select! {
                 Some(done) = tasks.join_next() => self.digest(joined(done)?).await?,
+                durable = first_durable(&mut self.untold) => {
+                    durable?;
+                    self.tell_first();
+                }
                 () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
                 () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
             }
@@ -253,14 +275,10 @@ impl<S: Store> Pass<S> {
 
     /// Takes in how an attempt ended and what it says about Tink as a whole.
     async fn digest(&mut self, done: Done) -> Result<()> {
-        let finished = done.finished?;
-        let limited = finished.outcome == Outcome::RateLimited;
-        if let (Some(reason), Outcome::NeedsUser) = (done.needs_user, finished.outcome) {
-            let (connection_id, user_id) = (finished.connection_id.clone(), finished.user_id.clone());
-            self.tell(&Event::NeedsUser { connection_id, user_id, reason });
-        }
-        if !done.again {
-            self.tell(&Event::Finished(finished));
+        let written = done.recorded?;
+        let limited = written.outcome == Outcome::RateLimited;
+        if !written.news.is_empty() {
+            self.untold.push_back((written.durable, written.news));
         }
         if let Some(wait) = done.retry_after.filter(|_| limited && self.is_open()) {
             self.postpone_if_all_are_limited(wait, done.tink_user.as_ref()).await?;
@@ -285,9 +303,24 @@ impl<S: Store> Pass<S> {
                     self.prove_refusal().await?;
                 }
             }
-            Hint::ClientRefused => self.refuse(done.refused.unwrap_or_default()),
+            Hint::ClientRefused => self.refuse(done.refused.unwrap_or_default()).await?,
         }
         Ok(())
+    }
+
+    /// Tells all that has happened so far, as soon as it is durable.
+    async fn confirm(&mut self) -> Result<()> {
+        while !self.untold.is_empty() {
+            first_durable(&mut self.untold).await?;
+            self.tell_first();
+        }
+        Ok(())
+    }
+
+    fn tell_first(&mut self) {
+        for event in self.untold.pop_front().into_iter().flat_map(|(_, events)| events) {
+            self.tell(&event);
+        }
     }
 
     /// Whether it may be the client that is refused and no user ever worked: nothing more is claimed until those at
@@ -301,7 +334,7 @@ impl<S: Store> Pass<S> {
     async fn prove_refusal(&mut self) -> Result<()> {
         let Some(user) = self.ctx.store.probe_user(None).await? else { return Ok(()) };
         match self.ctx.client.prove(&user).await {
-            Err(error) if policy::is_client_refused(&error) => self.refuse(error.to_string()),
+            Err(error) if policy::is_client_refused(&error) => self.refuse(error.to_string()).await?,
             Err(error) if policy::is_outage(&error) => self.prove().await?,
             // Whatever befell that user, the client was accepted: those who were refused failed alone.
             _ => self.accepted = true,
@@ -328,11 +361,13 @@ impl<S: Store> Pass<S> {
         Ok(())
     }
 
-    fn refuse(&mut self, error: String) {
+    async fn refuse(&mut self, error: String) -> Result<()> {
         if !matches!(self.stop, Stop::Refused(_)) {
+            self.confirm().await?;
             self.tell(&Event::Refused(error.clone()));
             self.stop = Stop::Refused(error);
         }
+        Ok(())
     }
 
     /// A wait that is too long to sit out: the time at which to come back.
@@ -345,6 +380,7 @@ impl<S: Store> Pass<S> {
     /// Then no connection is claimed until Tink is back or patience is over.
     async fn prove(&mut self) -> Result<()> {
         self.suspicion = 0;
+        self.confirm().await?;
         let user = self.ctx.store.probe_user(None).await?;
         let mut failed = 0;
         let mut waiting_since: Option<Instant> = None;
@@ -396,7 +432,7 @@ impl<S: Store> Pass<S> {
     }
 
     /// Settles what was left open and adds everything up.
-    async fn finish(self, plan: PlanCounts) -> Result<PassEnd> {
+    async fn finish(mut self, plan: PlanCounts) -> Result<PassEnd> {
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;
         }
@@ -404,7 +440,9 @@ impl<S: Store> Pass<S> {
             // Else a few such passes would end in back-offs that outlast the trouble, and hide it.
             self.ctx.store.forgive(&self.task.run).await?;
         }
-        for finished in self.ctx.store.settle(&self.task.run).await? {
+        let settled = self.ctx.store.settle(&self.task.run).await?;
+        self.confirm().await?;
+        for finished in settled {
             self.tell(&Event::Finished(finished));
         }
         if let Stop::Done | Stop::Deadline = self.stop {
@@ -434,6 +472,14 @@ impl<S: Store> Pass<S> {
         let asked = !self.task.selection.is_all();
         let asked_but_skipped = if asked { summary.skipped.values().sum() } else { 0 };
         Ok(PassEnd { stop: self.stop, summary, asked_but_skipped })
+    }
+}
+
+/// Waits until the first of them may be told; for ever if there is none.
+async fn first_durable(untold: &mut Untold) -> Result<()> {
+    match untold.front_mut() {
+        Some((durable, _)) => durable.confirmed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,9 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts;
-use super::context::{ConnectionSync, Context};
-use super::result::AttemptResult;
-use super::result::Standstill;
+use super::context::ConnectionSync;
+use super::result::{AttemptResult, Standstill};
 use crate::domain::consent::Consent;
 use crate::domain::event::Event;
 use crate::domain::outcome::{Outcome, Reason};
@@ -56,16 +55,15 @@ pub fn noted<S: Store>(
     result
 }
 
-/// Tells of accounts that newly stand still, if there are any.
-pub fn tell<S>(ctx: &Context<S>, claim: &Claim, still: Option<&Standstill>) {
-    if let Some(Standstill { new: accounts @ 1.., since: Some(since), .. }) = still {
-        (ctx.tell)(&Event::DataStale {
-            connection_id: claim.lease.connection_id.clone(),
-            user_id: claim.user_id.clone(),
-            accounts: *accounts,
-            since: *since,
-        });
-    }
+/// That accounts newly stand still, if there are any.
+pub fn news(claim: &Claim, still: Option<&Standstill>) -> Option<Event> {
+    let Some(Standstill { new: accounts @ 1.., since: Some(since), .. }) = still else { return None };
+    Some(Event::DataStale {
+        connection_id: claim.lease.connection_id.clone(),
+        user_id: claim.user_id.clone(),
+        accounts: *accounts,
+        since: *since,
+    })
 }
 
 #[cfg(test)]

@@ -36,6 +36,14 @@ impl Client {
         Ok(Self(Arc::new(Inner { transport, tokens, turn: Turn::default(), keep_raw: options.keep_raw })))
     }
 
+    /// Makes ready to send: what else the first request does. Sends nothing.
+    ///
+    /// # Errors
+    /// [`Config`](super::ErrorKind::Config): this machine cannot, for example for want of certificates to trust.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.0.transport.prepare()
+    }
+
     /// Presents a refresh token, once.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 //! Must not know tokens' lives or the meaning of an answer; parsing is passed in, since an answer
 //! that cannot be read is asked for again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
 
@@ -42,9 +42,9 @@ pub(super) struct Request<'a> {
 
 /// Everything needed to send requests, shared by the process.
 pub(super) struct Transport {
-    http: reqwest::Client,
+    http: Lazy,
     /// For what may be sent only once: a connection of its own, so that none that died unseen costs it.
-    unpooled: reqwest::Client,
+    unpooled: Lazy,
     base: String,
     max_response: u64,
     pub pacer: Pacer,
@@ -53,6 +53,33 @@ pub(super) struct Transport {
     tally: Tally,
     errors: AtomicU64,
     token_failures: AtomicU64,
+}
+
+/// A client that is built when it is first needed: to read the system's certificates takes longer than all the rest
+/// of a pass that has nothing to do.
+struct Lazy {
+    build: Box<dyn Fn() -> ClientBuilder + Send + Sync>,
+    built: OnceLock<reqwest::Client>,
+}
+
+impl Lazy {
+    fn new(build: impl Fn() -> ClientBuilder + Send + Sync + 'static) -> Self {
+        Self { build: Box::new(build), built: OnceLock::new() }
+    }
+
+    fn get(&self) -> Result<&reqwest::Client, Error> {
+        if let Some(built) = self.built.get() {
+            return Ok(built);
+        }
+        let built = (self.build)()
+            .build()
+            .map_err(|e| Error { unsent: true, ..unusable(&chain(&e.without_url())) })?;
+        Ok(self.built.get_or_init(|| built))
+    }
+}
+
+fn unusable(detail: &str) -> Error {
+    Error::new(ErrorKind::Config, Endpoint::Setup, detail)
 }
 
 enum Fault {
@@ -64,28 +91,25 @@ enum Fault {
 impl Transport {
     pub(super) fn new(options: &Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
         options.check()?;
-        let config = |detail: &str| Error::new(ErrorKind::Config, Endpoint::Setup, detail);
-        let url = Url::parse(&options.api_url).map_err(|e| config(&format!("api_url: {e}")))?;
+        let url = Url::parse(&options.api_url).map_err(|e| unusable(&format!("api_url: {e}")))?;
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-            return Err(config("api_url is not an http address"));
+            return Err(unusable("api_url is not an http address"));
         }
+        let (connect, whole) = (options.connect_timeout, options.request_timeout);
         // Unpacked here and not by the library, which reads only the first of several members.
         let packed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
-        let builder = || {
+        let builder = move || {
             reqwest::Client::builder()
                 .user_agent(USER_AGENT)
                 .default_headers(packed.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
-                .connect_timeout(options.connect_timeout)
-                .timeout(options.request_timeout)
+                .connect_timeout(connect)
+                .timeout(whole)
         };
-        let http = builder().build().map_err(|e| config(&chain(&e.without_url())))?;
-        let unpooled =
-            builder().pool_max_idle_per_host(0).build().map_err(|e| config(&chain(&e.without_url())))?;
         Ok(Self {
-            http,
-            unpooled,
+            http: Lazy::new(builder.clone()),
+            unpooled: Lazy::new(move || builder().pool_max_idle_per_host(0)),
             base: options.api_url.trim_end_matches('/').to_owned(),
             max_response: options.max_response,
             pacer: Pacer::new(options.requests_per_second, options.concurrency),
@@ -95,6 +119,14 @@ impl Transport {
             errors: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),
         })
+    }
+
+    /// Makes ready to send.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`]: this machine cannot, for example for want of certificates to trust.
+    pub(super) fn prepare(&self) -> Result<(), Error> {
+        self.http.get().map(drop)
     }
 
     /// Sends `request` until its answer could be parsed, the failure is final or the tries are used
@@ -174,7 +206,7 @@ impl Transport {
         head: &mut Head,
         parse: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
-        let sent = self.build(request).send().await;
+        let sent = self.build(request)?.send().await;
         let mut response = sent.map_err(|e| head.transport(e))?;
         let status = response.status();
         head.read(status.as_u16(), response.headers(), self.clock.now());
@@ -200,9 +232,10 @@ impl Transport {
         }
     }
 
-    fn build(&self, request: &Request<'_>) -> RequestBuilder {
+    fn build(&self, request: &Request<'_>) -> Result<RequestBuilder, Error> {
         let path = request.endpoint.path();
         let http = if request.endpoint == Endpoint::TokenRefresh { &self.unpooled } else { &self.http };
+        let http = http.get()?;
         let mut builder = match request.posted {
             Some((id, json)) => {
                 let url = format!("{}{}", self.base, path.replace("{id}", id));
@@ -214,10 +247,10 @@ impl Transport {
         if !request.query.is_empty() {
             builder = builder.query(request.query);
         }
-        match request.bearer {
+        Ok(match request.bearer {
             Some(token) => builder.bearer_auth(token.expose_secret()),
             None => builder,
-        }
+        })
     }
 
     /// Counts a token that could not be had.

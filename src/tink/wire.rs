@@ -26,7 +26,7 @@ pub use transactions::{Record, reread};
 
 use crate::domain::amount::{Amount, Money};
 use crate::domain::anomaly::{Anomalies, Anomaly};
-use shape::{List, Object, Soft, json_object};
+use shape::{Elements, Leaf, List, Object, Soft, json_object};
 
 /// A JSON value as its text, so that numbers of any size stay exact.
 type Raw<'a> = &'a RawValue;
@@ -44,14 +44,14 @@ pub(super) struct Page<T> {
 json_object!(
     /// Money (API.md 3.2).
     WireMoney<'a> {
-        currency_code: Raw<'a> = "amount.currencyCode",
+        currency_code: Leaf<'a> = "amount.currencyCode",
         value: Object<WireValue<'a>> = "amount.value",
     }
 );
 json_object!(
     WireValue<'a> {
-        unscaled_value: Raw<'a> = "amount.value.unscaledValue",
-        scale: Raw<'a> = "amount.value.scale",
+        unscaled_value: Leaf<'a> = "amount.value.unscaledValue",
+        scale: Leaf<'a> = "amount.value.scale",
     }
 );
 
@@ -144,10 +144,53 @@ fn number(raw: Raw<'_>) -> Option<&str> {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then_some(text)
 }
 
+impl<'a> Leaf<'a> {
+    /// As [`string`].
+    fn string(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Raw(raw) => string(raw),
+        }
+    }
+
+    /// As [`decoded`].
+    fn decoded(self, anomalies: &mut Anomalies) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Raw(raw) => decoded(raw, anomalies),
+        }
+    }
+
+    /// As [`number`].
+    fn number(&self) -> Option<&'a str> {
+        match self {
+            Self::Text(_) => None,
+            Self::Raw(raw) => number(raw),
+        }
+    }
+
+    /// The JSON, of a text its content.
+    fn as_sent(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Raw(raw) => raw.get(),
+        }
+    }
+
+    /// A text as [`Self::decoded`], or the text of a number.
+    fn text(self, anomalies: &mut Anomalies) -> Option<Cow<'a, str>> {
+        let number = self.number();
+        self.decoded(anomalies).or(number.map(Cow::Borrowed))
+    }
+}
+
 /// An optional text; a number counts as its text, anything else as absent.
-fn text(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
-    let raw = raw?;
-    let text = decoded(raw, anomalies).or_else(|| number(raw).map(Cow::Borrowed));
+fn text<'a>(
+    leaf: Option<impl Into<Leaf<'a>>>,
+    place: &'static str,
+    anomalies: &mut Anomalies,
+) -> Option<String> {
+    let text = leaf?.into().text(anomalies);
     if text.is_none() {
         anomalies.note(Anomaly::Field(place));
     }
@@ -155,13 +198,13 @@ fn text(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) ->
 }
 
 /// An optional value written as a text, such as a date; an empty text is absent, and so is one that `read` refuses.
-fn soft<T>(
-    raw: Option<Raw<'_>>,
+fn soft<'a, T>(
+    leaf: Option<impl Into<Leaf<'a>>>,
     place: &'static str,
     anomalies: &mut Anomalies,
     read: impl Fn(&str) -> Option<T>,
 ) -> Option<T> {
-    let text = string(raw?);
+    let text = leaf?.into().string();
     if text.as_ref().is_some_and(|text| text.is_empty()) {
         return None;
     }
@@ -174,12 +217,12 @@ fn soft<T>(
 
 /// An optional text on which something depends: a number counts as its text, any other type is an error.
 fn hard_text<'a>(
-    raw: Option<Raw<'a>>,
+    leaf: Option<impl Into<Leaf<'a>>>,
     name: &str,
     anomalies: &mut Anomalies,
 ) -> Result<Option<Cow<'a, str>>, String> {
-    let Some(raw) = raw else { return Ok(None) };
-    let text = decoded(raw, anomalies).or_else(|| number(raw).map(Cow::Borrowed));
+    let Some(leaf) = leaf else { return Ok(None) };
+    let text = leaf.into().text(anomalies);
     text.map(Some).ok_or_else(|| format!("{name} is not a text"))
 }
 
@@ -206,8 +249,8 @@ const LONGEST_ID: usize = 16 * 1024;
 
 /// An id: a JSON string that is not empty. One that cannot be decoded or kept as sent is none: with U+FFFD in it,
 /// it could be another's.
-fn id(raw: Option<Raw<'_>>, name: &str) -> Result<String, String> {
-    let id = raw.and_then(string).filter(|id| !id.is_empty());
+fn id<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<String, String> {
+    let id = leaf.and_then(|leaf| leaf.into().string()).filter(|id| !id.is_empty());
     let id = id.map(Cow::into_owned).ok_or_else(|| format!("{name} is missing or not a text"))?;
     if id.contains(['\0', '\u{fffd}']) {
         return Err(format!("{name} cannot be decoded"));
@@ -216,16 +259,21 @@ fn id(raw: Option<Raw<'_>>, name: &str) -> Result<String, String> {
 }
 
 /// An integer of any size, written as JSON string or number.
-fn integer<'a>(raw: Option<Raw<'a>>, name: &str) -> Result<Cow<'a, str>, String> {
-    let text = raw.and_then(|raw| string(raw).or_else(|| number(raw).map(Cow::Borrowed)));
+fn integer<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<Cow<'a, str>, String> {
+    let text = leaf.map(Into::into).and_then(either);
     text.ok_or_else(|| format!("{name} is missing or not an integer"))
 }
 
+/// A text as [`string`], or that of a number.
+fn either(leaf: Leaf<'_>) -> Option<Cow<'_, str>> {
+    let number = leaf.number();
+    leaf.string().or(number.map(Cow::Borrowed))
+}
+
 /// The page token: empty, null and absent all mean the end (API.md 4.2).
-fn page_token(raw: Option<Raw<'_>>) -> Result<Option<String>, String> {
-    let Some(raw) = raw else { return Ok(None) };
-    let token = string(raw).or_else(|| number(raw).map(Cow::Borrowed));
-    let token = token.ok_or("nextPageToken is not a text")?;
+fn page_token<'a>(leaf: Option<impl Into<Leaf<'a>>>) -> Result<Option<String>, String> {
+    let Some(leaf) = leaf else { return Ok(None) };
+    let token = either(leaf.into()).ok_or("nextPageToken is not a text")?;
     if token.len() > LONGEST_ID {
         return Err("nextPageToken is far too long".to_owned());
     }
@@ -235,10 +283,10 @@ fn page_token(raw: Option<Raw<'_>>) -> Result<Option<String>, String> {
 impl WireMoney<'_> {
     /// The exact money.
     fn read(&self) -> Result<Money, String> {
-        let currency = id(self.currency_code, "amount.currencyCode")?;
-        let value = self.value.as_ref().ok_or("amount.value is missing or not an object")?;
-        let unscaled = integer(value.0.unscaled_value, "amount.value.unscaledValue")?;
-        let scale = integer(value.0.scale, "amount.value.scale")?;
+        let currency = id(self.currency_code.clone(), "amount.currencyCode")?;
+        let value = &self.value.as_ref().ok_or("amount.value is missing or not an object")?.0;
+        let unscaled = integer(value.unscaled_value.clone(), "amount.value.unscaledValue")?;
+        let scale = integer(value.scale.clone(), "amount.value.scale")?;
         let amount = Amount::from_parts(&unscaled, &scale).map_err(|error| format!("amount: {error}"))?;
         Ok(Money { amount, currency })
     }

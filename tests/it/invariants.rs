@@ -170,6 +170,7 @@ async fn invariant_01_watermark_and_rows_commit_together_or_not_at_all() {
     // AND with a file that takes it, both are
     rusqlite::Connection::open(dir.path().join("store.db")).unwrap().execute_batch("DROP TRIGGER t").unwrap();
     store.commit(&claim.lease, commit(account)).await.unwrap();
+    store.close().await;
     assert_eq!(look(&dir, count).as_deref(), Some("2"));
     assert_eq!(look(&dir, "SELECT complete_through FROM accounts_v1").as_deref(), Some("2026-06-01"));
 }

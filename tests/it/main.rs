@@ -21,6 +21,7 @@ mod clock;
 mod commands;
 mod connect;
 mod consents;
+mod cost;
 mod days;
 mod documents;
 mod dry_run;

@@ -213,7 +213,8 @@ impl World {
             stale: None,
             without_data: false,
         };
-        self.store.record(&claim.lease, record).await.unwrap();
+        let mut recorded = self.store.record(&claim.lease, record).await.unwrap();
+        recorded.durable.confirmed().await.unwrap();
     }
 
     async fn sync(&self, run: &Run, claim: &Claim) -> Result<(), Outcome> {

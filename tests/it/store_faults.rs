@@ -65,6 +65,14 @@ fn a_full_disk_is_told_and_what_was_complete_stays() {
     // More room, and the next pass does the rest.
     disk.remount("size=64m");
     assert!(is_sound(&file));
+    // What was told of was durable.
+    for (connection, line) in ran.connections() {
+        let outcome = line["outcome"].as_str().unwrap_or_default();
+        let stored = format!(
+            "SELECT count(*) FROM run_connections_v1 WHERE connection_id = '{connection}' AND outcome = '{outcome}'"
+        );
+        assert_eq!(count(&file, &stored), 1, "{connection} was told to be {outcome}");
+    }
     let walked = "SELECT count(*) FROM accounts_v1 WHERE complete_through IS NOT NULL";
     let counted = "SELECT count(DISTINCT account_key) FROM transactions_v1";
     assert!(count(&file, walked) <= count(&file, counted), "a watermark without its rows");

@@ -40,3 +40,19 @@ fn any_other_certificate_is_refused_before_anything_is_sent() {
         assert!(world.sandbox.requests().is_empty(), "{fate:?}: nothing may have been asked");
     }
 }
+
+#[test]
+fn certificates_are_read_only_by_a_pass_that_has_something_to_ask() {
+    let without = |world: &World| {
+        let mut pass = world.pass(&[]);
+        pass.env("SSL_CERT_FILE", world.path("none.pem")).env("SSL_CERT_DIR", world.path("none"));
+        Ran::of(pass.output().unwrap())
+    };
+    let world = World::new(small(2));
+    let ran = without(&world).expect(78);
+    assert!(ran.stderr.contains("tink.api_url") && ran.stderr.contains("certificates"), "{}", ran.stderr);
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE state <> 'new'"), 0);
+    world.run(&[]).expect(0);
+    let world = world.set("sync.min_interval", &quoted("5h"));
+    assert_eq!(without(&world).expect(0).skipped("recent"), 2);
+}

@@ -19,10 +19,9 @@ pub struct IdColumn(pub TransactionId);
 
 impl ToSql for IdColumn {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let text = self.0.as_str();
-        let value = match compact(text) {
-            Some(bytes) => Value::Blob(bytes),
-            None => Value::Text(text.to_owned()),
+        let value = match compact(self.0.as_str()) {
+            Some(bytes) => Value::Blob(bytes.to_vec()),
+            None => Value::Text(self.0.as_str().to_owned()),
         };
         Ok(ToSqlOutput::Owned(value))
     }
@@ -38,9 +37,33 @@ impl FromSql for IdColumn {
     }
 }
 
+/// As [`IdColumn`], to be written.
+pub enum IdParam<'a> {
+    Compact([u8; 16]),
+    Text(&'a str),
+}
+
+impl<'a> From<&'a TransactionId> for IdParam<'a> {
+    fn from(id: &'a TransactionId) -> Self {
+        compact(id.as_str()).map_or(Self::Text(id.as_str()), Self::Compact)
+    }
+}
+
+impl ToSql for IdParam<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Compact(bytes) => ValueRef::Blob(bytes),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
 /// Only what comes back as it was: 32 digits, lower case.
-fn compact(text: &str) -> Option<Vec<u8>> {
-    if text.len() == 32 { HEXLOWER.decode(text.as_bytes()).ok() } else { None }
+fn compact(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let length = HEXLOWER.decode_len(text.len()).ok()?;
+    let fits = length == bytes.len() && HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
+    fits.then_some(bytes)
 }
 
 /// A date as `YYYY-MM-DD`.
@@ -48,14 +71,40 @@ pub struct DateColumn(pub Date);
 
 impl ToSql for DateColumn {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Owned(Value::Text(self.0.to_string())))
+        Ok(ToSqlOutput::Owned(Value::Text(written(self.0))))
     }
 }
 
 impl FromSql for DateColumn {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map(Self).map_err(FromSqlError::other)
+        let text = value.as_str()?;
+        read(text.as_bytes()).map_or_else(|| text.parse(), Ok).map(Self).map_err(FromSqlError::other)
     }
+}
+
+/// As the general formatter does it, but for every row.
+fn written(date: Date) -> String {
+    let Ok(year @ 0..=9999) = u16::try_from(date.year()) else { return date.to_string() };
+    let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
+    let digit = |n: u16| char::from(b'0' + u8::try_from(n % 10).unwrap_or_default());
+    let two = |n: u8| [digit(u16::from(n / 10)), digit(u16::from(n))];
+    let ([m, n], [d, e]) = (two(month), two(day));
+    [digit(year / 1000), digit(year / 100), digit(year / 10), digit(year), '-', m, n, '-', d, e]
+        .iter()
+        .collect()
+}
+
+/// `YYYY-MM-DD`; what has another form is left to the general parser.
+fn read(text: &[u8]) -> Option<Date> {
+    if text.len() != 10 || text.get(4) != Some(&b'-') || text.get(7) != Some(&b'-') {
+        return None;
+    }
+    let number = |digits: std::ops::Range<usize>| {
+        let digit = |n: i16, b: &u8| b.is_ascii_digit().then(|| n * 10 + i16::from(b - b'0'));
+        text.get(digits)?.iter().try_fold(0, digit)
+    };
+    let (month, day) = (number(5..7)?, number(8..10)?);
+    Date::new(number(0..4)?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
 /// A time of Tink's, exact, as RFC 3339 text.
@@ -170,36 +219,72 @@ pub fn tink_user(row: &Row<'_>) -> rusqlite::Result<Option<TinkUser>> {
     Ok(row.get::<_, Option<String>>("tink_user_id")?.map(TinkUser::Tink))
 }
 
-/// Reads a whole row of `ts_transactions`.
+/// The text of an amount; nothing if it is no decimal number.
+struct Decimal(Option<Amount>);
+
+impl FromSql for Decimal {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(Amount::from_decimal(value.as_str()?).ok()))
+    }
+}
+
+/// The status of a row.
+pub struct StatusColumn(pub Status);
+
+impl FromSql for StatusColumn {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(Status::parse(value.as_str()?)))
+    }
+}
+
+/// A statement that selects what [`stored_row`] reads, in its order, of `ts_transactions t`.
+macro_rules! stored_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.key, t.generation, t.missed, t.removed_at, t.transaction_id, t.status, t.amount, t.currency,
+                    t.booked_date, t.value_date, t.transaction_date, t.booked_at, t.description,
+                    t.description_original, t.description_detailed, t.merchant_name, t.merchant_category_code,
+                    t.category_id, t.type, t.reference, t.provider_transaction_id, t.mutability, t.payer_name,
+                    t.payee_name
+             FROM ts_transactions t ",
+            $rest
+        )
+    };
+}
+pub(super) use stored_rows;
+
+/// Reads a whole row of `ts_transactions`, as [`stored_rows`] selects it.
 pub fn stored_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
-    let money = money(row, "amount", "currency")?.ok_or_else(|| corrupt("amount is NULL".to_owned()))?;
+    let amount =
+        row.get::<_, Decimal>(6)?.0.ok_or_else(|| corrupt("amount is no decimal number".to_owned()))?;
+    let date = |column: usize| row.get::<_, Option<DateColumn>>(column).map(|date| date.map(|date| date.0));
     let transaction = Transaction {
-        id: row.get::<_, IdColumn>("transaction_id")?.0,
-        status: Status::parse(&row.get::<_, String>("status")?),
-        money,
-        booked_date: date(row, "booked_date")?,
-        value_date: date(row, "value_date")?,
-        transaction_date: date(row, "transaction_date")?,
-        booked_at: time(row, "booked_at")?,
-        description: row.get("description")?,
-        description_original: row.get("description_original")?,
-        description_detailed: row.get("description_detailed")?,
-        merchant_name: row.get("merchant_name")?,
-        merchant_category_code: row.get("merchant_category_code")?,
-        category_id: row.get("category_id")?,
-        kind: row.get("type")?,
-        reference: row.get("reference")?,
-        provider_transaction_id: row.get("provider_transaction_id")?,
-        mutability: row.get("mutability")?,
-        payer_name: row.get("payer_name")?,
-        payee_name: row.get("payee_name")?,
+        id: row.get::<_, IdColumn>(4)?.0,
+        status: row.get::<_, StatusColumn>(5)?.0,
+        money: Money { amount, currency: row.get(7)? },
+        booked_date: date(8)?,
+        value_date: date(9)?,
+        transaction_date: date(10)?,
+        booked_at: row.get::<_, Option<TimeColumn>>(11)?.map(|time| time.0),
+        description: row.get(12)?,
+        description_original: row.get(13)?,
+        description_detailed: row.get(14)?,
+        merchant_name: row.get(15)?,
+        merchant_category_code: row.get(16)?,
+        category_id: row.get(17)?,
+        kind: row.get(18)?,
+        reference: row.get(19)?,
+        provider_transaction_id: row.get(20)?,
+        mutability: row.get(21)?,
+        payer_name: row.get(22)?,
+        payee_name: row.get(23)?,
     };
     Ok(StoredRow {
-        key: row.get("key")?,
+        key: row.get(0)?,
         transaction,
-        generation: row.get("generation")?,
-        missed: row.get("missed")?,
-        removed: row.get::<_, Option<i64>>("removed_at")?.is_some(),
+        generation: row.get(1)?,
+        missed: row.get(2)?,
+        removed: row.get::<_, Option<i64>>(3)?.is_some(),
     })
 }
 
@@ -222,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn dates_are_written_and_read_as_the_general_parser_does() {
+        for text in ["2026-06-01", "0001-12-31", "9999-12-31", "2024-02-29", "-000001-01-01", "0000-01-01"] {
+            let date: Date = text.parse().unwrap();
+            let column =
+                |text: &str| DateColumn::column_result(ValueRef::Text(text.as_bytes())).map(|date| date.0);
+            assert_eq!(written(date), date.to_string());
+            assert_eq!(column(text), Ok(date));
+            assert!(column(&format!("{text}x")).is_err() && column("2026-02-30").is_err());
+        }
+    }
+
+    #[test]
     fn ids_of_any_form_survive_the_compact_column() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
         for (id, kind) in [
@@ -232,12 +329,15 @@ mod tests {
             ("1001", "text"),
             ("", "text"),
         ] {
-            let read: (IdColumn, String) = db
-                .query_row("SELECT ?1, typeof(?1)", [IdColumn(id.into())], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
+            let id = TransactionId::from(id);
+            let read: (IdColumn, String, bool) = db
+                .query_row(
+                    "SELECT ?1, typeof(?1), ?1 IS ?2",
+                    rusqlite::params![IdColumn(id.clone()), IdParam::from(&id)],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                )
                 .unwrap();
-            assert_eq!((read.0.0.as_str(), read.1.as_str()), (id, kind));
+            assert_eq!((read.0.0, read.1.as_str(), read.2), (id, kind, true));
         }
     }
 }

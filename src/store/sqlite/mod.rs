@@ -1,5 +1,5 @@
 //! The SQLite store: one connection on a thread of its own runs every statement of a pass, in order.
-//! Writes are short immediate transactions. WAL with full syncs: what a reader has seen survives a
+//! Writes that come together share one immediate transaction (see `worker`). WAL with full syncs: what a reader has seen survives a
 //! power cut, so a change number is never given out twice.
 //!
 //! A rehearsal opens the file read-only and lays temporary tables over ours; the same statements run,
@@ -42,6 +42,7 @@ pub mod sharing;
 pub mod source;
 mod thread;
 mod tokens;
+mod worker;
 
 use std::path::Path;
 use std::time::Duration;
@@ -51,8 +52,9 @@ use rusqlite::Connection;
 
 use super::types::{
     Asking, Claims, ConsentWarning, Lease, Ledger, LeftOver, LiveQuery, LiveRow, Mirrored, NewRun,
-    NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Renewal, RowCommit, RowQuery, Run,
-    RunEnd, RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredConsent, StoredRow,
+    NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Recorded, Renewal, RowCommit,
+    RowQuery, Run, RunEnd, RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredConsent,
+    StoredRow,
 };
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{TinkUser, Viewed};
@@ -63,10 +65,15 @@ pub(crate) use open::connect_read_only;
 use open::{connect_writer, refuse_newer, refuse_older};
 pub use open::{open_reader, read};
 use regular::refuse_odd;
-use thread::{Db, FileId, Worker};
+use thread::{Context, Db, FileId};
+use worker::Worker;
 
 /// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whoever waits for a lock looks so often. Who has had it for long leaves it free for longer than that.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+const FAIR_PAUSE: Duration = Duration::from_millis(4);
 
 /// What is deleted is overwritten: pages that come free must not keep anybody's money data.
 const ERASING: &str = "PRAGMA secure_delete = ON";
@@ -98,7 +105,10 @@ impl SqliteStore {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        Ok(Self { worker: Worker::start(Self::opened(path, patience, now)?) })
+        let mut db = Self::opened(path, patience, now)?;
+        // What undoes one job of several is kept in memory; it is as large as what that job changes.
+        db.retry_busy("open the store", |conn| conn.execute_batch("PRAGMA temp_store = MEMORY"))?;
+        Ok(Self { worker: Worker::start(db) })
     }
 
     /// The connection of [`Self::open`], before a thread has it.
@@ -219,7 +229,7 @@ impl Store for SqliteStore {
     ) -> Result<Claims> {
         let run = run.clone();
         self.worker
-            .write("claim connections", move |tx, db| plan::claim(tx, db, &run, &rules, limit, lease_until))
+            .apply("claim connections", move |tx, db| plan::claim(tx, db, &run, &rules, limit, lease_until))
             .await
     }
 
@@ -232,7 +242,7 @@ impl Store for SqliteStore {
     ) -> Result<Claims> {
         let run = run.clone();
         self.worker
-            .write("claim connections again", move |tx, db| {
+            .apply("claim connections again", move |tx, db| {
                 plan::claim_again(tx, db, &run, &rules, limit, lease_until)
             })
             .await
@@ -259,7 +269,7 @@ impl Store for SqliteStore {
 
     async fn renew(&self, run: &Run, until: Timestamp) -> Result<()> {
         let run = run.key;
-        self.worker.write("renew leases", move |tx, _| Ok(runs::renew(tx, run, until)?)).await
+        self.worker.apply("renew leases", move |tx, _| Ok(runs::renew(tx, run, until)?)).await
     }
 
     async fn accounts(&self, lease: &Lease, now: Timestamp) -> Result<Vec<StoredAccount>> {
@@ -275,7 +285,7 @@ impl Store for SqliteStore {
     ) -> Result<OverviewSaved> {
         let lease = lease.clone();
         self.worker
-            .write("write accounts", move |tx, db| {
+            .apply("write accounts", move |tx, db| {
                 runs::held(tx, &lease)?;
                 match owners::anothers(tx, &lease, &overview)? {
                     None => {}
@@ -332,12 +342,16 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<NotedAnomaly>> {
         let lease = lease.clone();
-        self.worker
-            .write("note odd answers", move |tx, _| {
-                runs::held(tx, &lease)?;
-                Ok(anomalies::note(tx, lease.connection, met, now)?)
-            })
-            .await
+        let note = move |tx: &Connection, _: &Context| {
+            runs::held(tx, &lease)?;
+            Ok(anomalies::note(tx, lease.connection, met, now)?)
+        };
+        let (news, mut durable) = self.worker.applied("note odd answers", note).await?;
+        // They are told of once.
+        if !news.is_empty() {
+            durable.confirmed().await?;
+        }
+        Ok(news)
     }
 
     async fn rows(&self, account: i64, query: RowQuery) -> Result<Vec<StoredRow>> {
@@ -351,28 +365,32 @@ impl Store for SqliteStore {
     async fn commit(&self, lease: &Lease, commit: RowCommit) -> Result<u64> {
         let lease = lease.clone();
         let what = if commit.seal.is_some() { "write the end of a walk" } else { "write transactions" };
-        self.worker
-            .write(what, move |tx, db| {
-                runs::held(tx, &lease)?;
-                let quarantined = rows::commit(tx, lease.run, &commit)?;
-                events::committed(tx, db, &lease, &commit)?;
-                Ok(quarantined)
-            })
-            .await
+        let commit = move |tx: &Connection, db: &Context| {
+            runs::held(tx, &lease)?;
+            let quarantined = rows::commit(tx, lease.run, &commit)?;
+            events::committed(tx, db, &lease, &commit)?;
+            Ok(quarantined)
+        };
+        let (quarantined, mut durable) = self.worker.applied(what, commit).await?;
+        // They are told of once.
+        if quarantined > 0 {
+            durable.confirmed().await?;
+        }
+        Ok(quarantined)
     }
 
     async fn ledgers(&self, accounts: Vec<i64>) -> Result<Vec<Ledger>> {
         self.worker.read("read balances", move |db| balances::ledgers(db, &accounts)).await
     }
 
-    async fn record(&self, lease: &Lease, record: Record) -> Result<Option<Finished>> {
+    async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
         let lease = lease.clone();
-        self.worker
-            .write("record the outcome", move |tx, db| {
-                let ours = runs::held(tx, &lease).is_ok();
-                Ok(runs::record(tx, db, &lease, &record, ours)?)
-            })
-            .await
+        let record = move |tx: &Connection, db: &Context| {
+            let ours = runs::held(tx, &lease).is_ok();
+            Ok(runs::record(tx, db, &lease, &record, ours)?)
+        };
+        let (finished, durable) = self.worker.applied("record the outcome", record).await?;
+        Ok(Recorded { finished, durable })
     }
 
     async fn may_ask_bank(
@@ -394,7 +412,11 @@ impl Store for SqliteStore {
 
     async fn tokens(&self, lease: &Lease) -> Result<Option<SealedTokens>> {
         let connection = lease.connection;
-        self.worker.read("read tokens", move |db| tokens::load(db, connection)).await
+        let read = move |db: &Connection| tokens::load(db, connection);
+        let (tokens, mut durable) = self.worker.look("read tokens", read).await?;
+        // A token that could be gone after a power cut must not be used.
+        durable.confirmed().await?;
+        Ok(tokens)
     }
 
     async fn ask_tokens(&self, lease: &Lease) -> Result<Option<Asking>> {

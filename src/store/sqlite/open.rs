@@ -1,10 +1,11 @@
 //! Opening the file of a store, for writing and for reading, and refusing one of another release. Makes the file, but
 //! nothing in it.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{AccessFlags, access};
 use percent_encoding::{AsciiSet, percent_encode};
@@ -12,7 +13,7 @@ use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::regular::refuse_odd;
 use super::thread::{self, Db};
-use super::{BUSY_TIMEOUT, schema, scratch, sharing};
+use super::{BUSY_TIMEOUT, LOCK_POLL, schema, scratch, sharing};
 use crate::store::{Result, StoreError};
 
 /// What has a meaning of its own in an SQLite URI.
@@ -107,12 +108,29 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
+thread_local! {
+    /// When this thread began to wait for a lock.
+    static WAITS_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Waits for a lock, up to [`BUSY_TIMEOUT`]; SQLite's own way of waiting would miss the moments at which a busy pass
+/// leaves it free.
+fn wait_for_lock(tries: i32) -> bool {
+    let since = WAITS_SINCE.get().filter(|_| tries > 0).unwrap_or_else(Instant::now);
+    WAITS_SINCE.set(Some(since));
+    let goes_on = since.elapsed() < BUSY_TIMEOUT;
+    if goes_on {
+        std::thread::sleep(LOCK_POLL);
+    }
+    goes_on
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     refuse_odd(path)?;
     let explain = |e: &rusqlite::Error| thread::explain("open the store", path, e);
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let mut conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| explain(&e))?;
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| explain(&e))?;
+    conn.busy_handler(Some(wait_for_lock)).map_err(|e| explain(&e))?;
     scratch::apply(&conn).map_err(|e| explain(&e))?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)

@@ -5,45 +5,46 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, named_params, params};
 
 use super::balances::{self, Changes};
-use super::codec::{self, DateColumn, IdColumn, Millis, TimeColumn};
+use super::codec::{self, DateColumn, IdColumn, IdParam, Millis, StatusColumn, TimeColumn, stored_rows};
 use super::{quarantine, runs};
-use crate::domain::transaction::{Status, Transaction};
+use crate::domain::transaction::Transaction;
 use crate::store::types::{FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, StoredRow};
 
 /// Loads whole rows of one account.
 pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result<Vec<StoredRow>> {
     match query {
         RowQuery::Ids(ids) => {
-            let one = db
-                .prepare_cached("SELECT * FROM ts_transactions WHERE account = ?1 AND transaction_id = ?2")?;
-            each(one, ids.iter().map(|id| (account, IdColumn(id.clone()))))
+            // One that never had rows is not asked for each.
+            if !db.prepare_cached("SELECT 1 FROM ts_transactions WHERE account = ?1")?.exists([account])? {
+                return Ok(Vec::new());
+            }
+            let one = db.prepare_cached(stored_rows!("WHERE t.account = ?1 AND t.transaction_id = ?2"))?;
+            each(one, ids.iter().map(|id| (account, IdParam::from(id))))
         }
         RowQuery::Keys(keys) => {
-            let one = db.prepare_cached("SELECT * FROM ts_transactions WHERE account = ?1 AND key = ?2")?;
+            let one = db.prepare_cached(stored_rows!("WHERE t.account = ?1 AND t.key = ?2"))?;
             each(one, keys.iter().map(|key| (account, *key)))
         }
         RowQuery::Unsealed => {
-            let mut statement = db.prepare_cached(
-                "SELECT * FROM ts_transactions t
-                 WHERE account = ?1 AND removed_at IS NULL AND first_walk <> 0 AND first_walk > ?2
+            let mut statement = db.prepare_cached(stored_rows!(
+                "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk <> 0 AND t.first_walk > ?2
                    AND NOT EXISTS (SELECT 1 FROM ts_transactions r
-                                   WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)",
-            )?;
+                                   WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)"
+            ))?;
             let walks = column(db, account, "walks")?;
             by_key(statement.query_map([account, walks], codec::stored_row)?.collect())
         }
         RowQuery::Newest(limit) => {
-            let mut statement = db.prepare_cached(
-                "SELECT * FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL
-                 ORDER BY booked_date DESC LIMIT ?2",
-            )?;
+            let mut statement = db.prepare_cached(stored_rows!(
+                "WHERE t.account = ?1 AND t.removed_at IS NULL ORDER BY t.booked_date DESC LIMIT ?2"
+            ))?;
             statement.query_map(params![account, limit], codec::stored_row)?.collect()
         }
         RowQuery::OlderGeneration(from) => {
-            let older =
-                "SELECT * FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL AND generation < ?2";
-            let mut statement = db.prepare_cached(&format!(
-                "{older} AND booked_date IS NULL UNION ALL {older} AND booked_date >= ?3"
+            let mut statement = db.prepare_cached(concat!(
+                stored_rows!("WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < ?2 AND t.booked_date IS NULL"),
+                " UNION ALL ",
+                stored_rows!("WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < ?2 AND t.booked_date >= ?3")
             ))?;
             let generation = column(db, account, "generation")?;
             let parameters = params![account, generation, from.map(DateColumn)];
@@ -96,11 +97,11 @@ pub fn live(db: &Connection, query: &LiveQuery) -> rusqlite::Result<Vec<LiveRow>
     let from = query.window.from.map_or_else(String::new, |date| date.to_string());
     let rows = statement.query_map(params![query.account, from, DateColumn(query.window.to)], |row| {
         Ok(LiveRow {
-            key: row.get("key")?,
-            id: row.get::<_, IdColumn>("transaction_id")?.0,
-            status: Status::parse(&row.get::<_, String>("status")?),
-            booked_date: codec::date(row, "booked_date")?,
-            generation: row.get("generation")?,
+            key: row.get(0)?,
+            id: row.get::<_, IdColumn>(1)?.0,
+            status: row.get::<_, StatusColumn>(2)?.0,
+            booked_date: row.get::<_, Option<DateColumn>>(3)?.map(|date| date.0),
+            generation: row.get(4)?,
         })
     })?;
     rows.collect()
@@ -163,26 +164,22 @@ pub(super) fn reserve(db: &Connection, run: i64, count: usize) -> rusqlite::Resu
     Ok(last - count + 1)
 }
 
+/// Parameters 1 to 22 are those of [`Writer::bind`], here and in [`UPDATE`].
 const INSERT: &str = "INSERT INTO ts_transactions (
-        account, transaction_id, generation, status, amount, currency, booked_date, value_date, transaction_date,
-        booked_at, description, description_original, description_detailed, merchant_name, merchant_category_code,
-        category_id, type, reference, provider_transaction_id, mutability, payer_name, payee_name,
-        first_seen_run, first_walk, changed_run, change_seq)
-    VALUES (:account, :id, :generation, :status, :amount, :currency, :booked_date, :value_date, :transaction_date,
-        :booked_at, :description, :description_original, :description_detailed, :merchant_name, :merchant_category_code,
-        :category_id, :type, :reference, :provider_transaction_id, :mutability, :payer_name, :payee_name,
-        :run, (SELECT walks + 1 FROM ts_accounts WHERE key = :account), :run, :seq)";
+        generation, changed_run, first_seen_run, change_seq, status, amount, currency, booked_date, value_date,
+        transaction_date, booked_at, description, description_original, description_detailed, merchant_name,
+        merchant_category_code, category_id, type, reference, provider_transaction_id, mutability, payer_name,
+        payee_name, account, first_walk, transaction_id)
+    VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+        ?23, ?24, ?25)";
 
 const UPDATE: &str = "UPDATE ts_transactions SET
-        generation = :generation, status = :status, amount = :amount, currency = :currency, booked_date = :booked_date,
-        value_date = :value_date, transaction_date = :transaction_date, booked_at = :booked_at,
-        description = :description, description_original = :description_original,
-        description_detailed = :description_detailed, merchant_name = :merchant_name,
-        merchant_category_code = :merchant_category_code, category_id = :category_id, type = :type,
-        reference = :reference, provider_transaction_id = :provider_transaction_id, mutability = :mutability,
-        payer_name = :payer_name, payee_name = :payee_name, changed_run = :run, change_seq = :seq, missed = 0,
-        removed_at = NULL, removed_reason = NULL, replaced_by = NULL, match_rule = NULL
-    WHERE key = :key";
+        generation = ?1, changed_run = ?2, change_seq = ?3, status = ?4, amount = ?5, currency = ?6, booked_date = ?7,
+        value_date = ?8, transaction_date = ?9, booked_at = ?10, description = ?11, description_original = ?12,
+        description_detailed = ?13, merchant_name = ?14, merchant_category_code = ?15, category_id = ?16, type = ?17,
+        reference = ?18, provider_transaction_id = ?19, mutability = ?20, payer_name = ?21, payee_name = ?22,
+        missed = 0, removed_at = NULL, removed_reason = NULL, replaced_by = NULL, match_rule = NULL
+    WHERE key = ?23";
 
 /// Writes the numbered changes of one commit.
 struct Writer<'a> {
@@ -212,12 +209,21 @@ impl Writer<'_> {
     }
 
     fn insert(&mut self) -> rusqlite::Result<()> {
+        if self.commit.changes.insert.is_empty() {
+            return Ok(());
+        }
         let mut statement = self.db.prepare_cached(INSERT)?;
+        let walk: i64 = self
+            .db
+            .prepare_cached("SELECT walks + 1 FROM ts_accounts WHERE key = ?1")?
+            .query_row([self.commit.account], |row| row.get(0))?;
+        self.bind_shared(&mut statement)?;
+        statement.raw_bind_parameter(23, self.commit.account)?;
+        statement.raw_bind_parameter(24, walk)?;
         for row in &self.commit.changes.insert {
             let seq = self.seq();
-            statement.raw_bind_parameter(":account", self.commit.account)?;
-            statement.raw_bind_parameter(":id", IdColumn(row.transaction.id.clone()))?;
-            self.bind(&mut statement, &row.transaction, seq)?;
+            statement.raw_bind_parameter(25, IdParam::from(&row.transaction.id))?;
+            bind(&mut statement, &row.transaction, seq)?;
             statement.raw_execute()?;
             self.keep_raw(self.db.last_insert_rowid(), row)?;
             self.count(&row.transaction);
@@ -226,12 +232,16 @@ impl Writer<'_> {
     }
 
     fn update(&mut self) -> rusqlite::Result<()> {
+        if self.commit.changes.update.is_empty() {
+            return Ok(());
+        }
         let mut statement = self.db.prepare_cached(UPDATE)?;
+        self.bind_shared(&mut statement)?;
         for (key, row) in &self.commit.changes.update {
             let seq = self.seq();
             self.discount(*key)?;
-            statement.raw_bind_parameter(":key", key)?;
-            self.bind(&mut statement, &row.transaction, seq)?;
+            statement.raw_bind_parameter(23, key)?;
+            bind(&mut statement, &row.transaction, seq)?;
             statement.raw_execute()?;
             self.keep_raw(*key, row)?;
             self.count(&row.transaction);
@@ -239,36 +249,10 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn bind(&self, statement: &mut Statement<'_>, t: &Transaction, seq: i64) -> rusqlite::Result<()> {
-        let date = |date: Option<jiff::civil::Date>| date.map(DateColumn);
-        let values: [(&str, &dyn ToSql); 22] = [
-            (":generation", &self.commit.generation),
-            (":status", &t.status.as_str()),
-            (":amount", &t.money.amount.as_str()),
-            (":currency", &t.money.currency),
-            (":booked_date", &date(t.booked_date)),
-            (":value_date", &date(t.value_date)),
-            (":transaction_date", &date(t.transaction_date)),
-            (":booked_at", &t.booked_at.map(TimeColumn)),
-            (":description", &t.description),
-            (":description_original", &t.description_original),
-            (":description_detailed", &t.description_detailed),
-            (":merchant_name", &t.merchant_name),
-            (":merchant_category_code", &t.merchant_category_code),
-            (":category_id", &t.category_id),
-            (":type", &t.kind),
-            (":reference", &t.reference),
-            (":provider_transaction_id", &t.provider_transaction_id),
-            (":mutability", &t.mutability),
-            (":payer_name", &t.payer_name),
-            (":payee_name", &t.payee_name),
-            (":run", &self.run),
-            (":seq", &seq),
-        ];
-        for (parameter, value) in values {
-            statement.raw_bind_parameter(parameter, value)?;
-        }
-        Ok(())
+    /// What is the same for all rows of the commit.
+    fn bind_shared(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
+        statement.raw_bind_parameter(1, self.commit.generation)?;
+        statement.raw_bind_parameter(2, self.run)
     }
 
     fn remove(&mut self) -> rusqlite::Result<()> {
@@ -301,6 +285,38 @@ impl Writer<'_> {
             .execute(params![key, raw.as_ref(), Millis(self.commit.now)])?;
         Ok(())
     }
+}
+
+/// What differs from row to row, by position: a name would be looked up each time.
+fn bind(statement: &mut Statement<'_>, t: &Transaction, seq: i64) -> rusqlite::Result<()> {
+    let [booked, value, initiated] =
+        [t.booked_date, t.value_date, t.transaction_date].map(|date| date.map(DateColumn));
+    let values: [&dyn ToSql; 20] = [
+        &seq,
+        &t.status.as_str(),
+        &t.money.amount.as_str(),
+        &t.money.currency,
+        &booked,
+        &value,
+        &initiated,
+        &t.booked_at.map(TimeColumn),
+        &t.description,
+        &t.description_original,
+        &t.description_detailed,
+        &t.merchant_name,
+        &t.merchant_category_code,
+        &t.category_id,
+        &t.kind,
+        &t.reference,
+        &t.provider_transaction_id,
+        &t.mutability,
+        &t.payer_name,
+        &t.payee_name,
+    ];
+    for (parameter, value) in (3usize..).zip(values) {
+        statement.raw_bind_parameter(parameter, value)?;
+    }
+    Ok(())
 }
 
 /// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh

@@ -1,17 +1,14 @@
-//! The thread that owns the connection, and the translation of SQLite's errors into ours.
-//! It knows no statement of its own.
+//! The connection with what belongs to it, and the translation of SQLite's errors into ours. It knows no statement
+//! of its own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::oneshot;
 
 use super::regular::family;
 use super::{BUSY_TIMEOUT, Fail, codec};
@@ -113,97 +110,36 @@ impl Db {
         self.retry_busy(what, |conn| conn.execute_batch("BEGIN IMMEDIATE"))?;
         let commit = || failpoint::around(what, || self.conn.execute_batch("COMMIT"));
         let done = work(&self.conn, &self.context).and_then(|value| Ok(commit().map(|()| value)?));
-        // SQLite goes on writing to a file that has no name any more; nobody would ever read it.
-        if self.context.file.is_some_and(|file| FileId::of(&self.context.path) != Some(file)) {
-            return Err(StoreError::Unusable {
-                what,
-                path: self.context.path.display().to_string(),
-                detail: "the file was deleted, moved or replaced while this run was on, and what it wrote since then is lost; put the store back, or let the next run begin a new one".to_owned(),
-            });
-        }
+        self.context.is_in_place(what)?;
         done.map_err(|fail| {
             // After some errors SQLite has rolled back already; then there is nothing left to do.
             let _ = self.conn.execute_batch("ROLLBACK");
-            match fail {
-                Fail::Sql(e) => explain(what, &self.context.path, &e),
-                Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
-                Fail::OtherOwner(text) => StoreError::OtherOwner(text),
-            }
+            self.context.explain(what, fail)
         })
     }
 }
 
-/// Work for the thread; a break ends it.
-type Job = Box<dyn FnOnce(&mut Db) -> ControlFlow<oneshot::Sender<()>> + Send>;
-
-/// A handle to the thread; when the last one is dropped the thread ends and the file is closed.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    jobs: mpsc::Sender<Job>,
-}
-
-impl Worker {
-    pub fn start(mut db: Db) -> Self {
-        let (jobs, queue) = mpsc::channel::<Job>();
-        std::thread::spawn(move || {
-            let closed = queue.into_iter().find_map(|job| job(&mut db).break_value());
-            let Db { conn, context } = db;
-            // What cannot be closed properly is dropped, which is all that is left to do.
-            let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
-            drop(context);
-            // Nobody may be waiting for the end.
-            let _ = closed.map(|closed| closed.send(()));
-        });
-        Self { jobs }
-    }
-
-    /// Ends the thread after the work it has; returns when the file is closed.
-    pub async fn close(self) {
-        let (reply, closed) = oneshot::channel();
-        // A thread that has ended already has closed its file.
-        if self.jobs.send(Box::new(|_| ControlFlow::Break(reply))).is_ok() {
-            let _ = closed.await;
+impl Context {
+    /// Fails if what was written went to a file that nobody will read.
+    pub fn is_in_place(&self, what: &'static str) -> Result<()> {
+        // SQLite goes on writing to a file that has no name any more.
+        if self.file.is_none_or(|file| FileId::of(&self.path) == Some(file)) {
+            return Ok(());
         }
+        Err(StoreError::Unusable {
+            what,
+            path: self.path.display().to_string(),
+            detail: "the file was deleted, moved or replaced while this run was on, and what it wrote since then is lost; put the store back, or let the next run begin a new one".to_owned(),
+        })
     }
 
-    /// Changes what the thread knows besides the file.
-    pub async fn configure<T: Send + 'static>(&self, change: impl FnOnce(&Context) -> T + Send + 'static) {
-        // A thread that has ended tells so at the next statement.
-        let _ = self.call("configure", move |db| Ok(change(db))).await;
-    }
-
-    /// Runs one transaction on the thread.
-    pub async fn write<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&Connection, &Context) -> std::result::Result<T, Fail> + Send + 'static,
-    ) -> Result<T> {
-        self.call(what, move |db| db.write(what, work)).await
-    }
-
-    /// Runs reading statements on the thread.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.call(what, move |db| work(&db.conn).map_err(|e| explain(what, &db.path, &e))).await
-    }
-
-    async fn call<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::thread_ended(what);
-        let job: Job = Box::new(move |db| {
-            // Nobody waits any more when a connection was cancelled: its work is done all the same.
-            let _ = reply.send(work(db));
-            ControlFlow::Continue(())
-        });
-        self.jobs.send(job).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+    /// A failure, with the step and the file it was about.
+    pub fn explain(&self, what: &'static str, fail: Fail) -> StoreError {
+        match fail {
+            Fail::Sql(e) => explain(what, &self.path, &e),
+            Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
+            Fail::OtherOwner(text) => StoreError::OtherOwner(text),
+        }
     }
 }
 

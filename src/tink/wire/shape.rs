@@ -1,12 +1,13 @@
 //! JSON objects and lists as they are taken off an answer: in one typed pass, and, only if that fails, once more
 //! member by member, so that one odd member counts as absent and harms no other. Must not know what they mean.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Raw, string};
@@ -24,6 +25,56 @@ pub(super) trait Soft<'a>: Sized {
 impl<'a> Soft<'a> for Raw<'a> {
     fn soft(raw: Raw<'a>, _: &'static str, _: &mut Anomalies) -> Option<Self> {
         Some(raw)
+    }
+}
+
+/// A text, or what may stand in its place. In one pass over an answer only texts are taken, borrowed from it where
+/// nothing in them is escaped; an object with another member is then read member by member, each as it was sent.
+#[derive(Clone)]
+pub(super) enum Leaf<'a> {
+    /// The content of a JSON string, without U+0000.
+    Text(Cow<'a, str>),
+    /// Any JSON value.
+    Raw(Raw<'a>),
+}
+
+impl<'a> From<Raw<'a>> for Leaf<'a> {
+    fn from(raw: Raw<'a>) -> Self {
+        Self::Raw(raw)
+    }
+}
+
+impl<'a> Soft<'a> for Leaf<'a> {
+    fn soft(raw: Raw<'a>, _: &'static str, _: &mut Anomalies) -> Option<Self> {
+        Some(Self::Raw(raw))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Leaf<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Leaf<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text without U+0000")
+            }
+
+            // Unescaped, U+0000 is no JSON.
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Leaf::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                if text.contains('\0') {
+                    return Err(E::invalid_value(Unexpected::Str("U+0000"), &self));
+                }
+                Ok(Leaf::Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -57,33 +108,41 @@ impl<'a, T: Soft<'a>> Soft<'a> for Object<T> {
     }
 }
 
+/// A list whose elements are read one by one.
+pub(super) type List<'a> = Elements<Raw<'a>>;
+
 /// The elements of a list, of which no more are kept than an honest one has.
-#[derive(Default)]
-pub(super) struct List<'a> {
-    items: Vec<Raw<'a>>,
+pub(super) struct Elements<T> {
+    items: Vec<T>,
     is_overlong: bool,
 }
 
-impl<'a> List<'a> {
+impl<T> Default for Elements<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), is_overlong: false }
+    }
+}
+
+impl<T> Elements<T> {
     /// The elements, unless there are far too many.
-    pub(super) fn items(self, name: &str) -> Result<Vec<Raw<'a>>, String> {
+    pub(super) fn items(self, name: &str) -> Result<Vec<T>, String> {
         if self.is_overlong { Err(format!("{name} has far too many elements")) } else { Ok(self.items) }
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Elements<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements;
+        struct Each<T>(PhantomData<T>);
 
-        impl<'de> Visitor<'de> for Elements {
-            type Value = List<'de>;
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<T> {
+            type Value = Elements<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-                let mut list = List::default();
+                let mut list = Elements::default();
                 while list.items.len() < LONGEST_LIST {
                     let Some(element) = elements.next_element()? else { return Ok(list) };
                     list.items.push(element);
@@ -95,7 +154,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
             }
         }
 
-        deserializer.deserialize_seq(Elements)
+        deserializer.deserialize_seq(Each(PhantomData))
     }
 }
 

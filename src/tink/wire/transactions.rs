@@ -5,12 +5,13 @@
 use std::fmt;
 
 use jiff::civil::Date;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::date::date;
 use super::{
-    List, Object, Page, Raw, Spare, WireMoney, body, decoded, hard_text, id, json_object, listed, object,
-    page_token, soft, text,
+    Elements, Leaf, List, Object, Page, Raw, Soft as _, Spare, WireMoney, body, hard_text, id, json_object,
+    listed, object, page_token, soft, text,
 };
 use crate::domain::amount::Money;
 use crate::domain::anomaly::Anomalies;
@@ -31,7 +32,7 @@ pub enum Record {
         transaction: Transaction,
         /// Its JSON as sent, if `Options::keep_raw` is set.
         raw: Option<Box<str>>,
-        /// Bytes of its JSON.
+        /// About the bytes of its JSON.
         size: usize,
     },
     /// A record that is no transaction one could store.
@@ -66,45 +67,45 @@ json_object!(
 );
 json_object!(
     WireTransaction<'a> {
-        id: Raw<'a> = "id",
-        account_id: Raw<'a> = "accountId",
+        id: Leaf<'a> = "id",
+        account_id: Leaf<'a> = "accountId",
         amount: Object<WireMoney<'a>> = "amount",
-        status: Raw<'a> = "status",
+        status: Leaf<'a> = "status",
         dates: Object<Dates<'a>> = "dates",
-        booked_date_time: Raw<'a> = "bookedDateTime",
+        booked_date_time: Leaf<'a> = "bookedDateTime",
         descriptions: Object<Descriptions<'a>> = "descriptions",
         merchant_information: Object<Merchant<'a>> = "merchantInformation",
         categories: Object<Categories<'a>> = "categories",
         types: Object<Types<'a>> = "types",
-        reference: Raw<'a> = "reference",
+        reference: Leaf<'a> = "reference",
         identifiers: Object<Identifiers<'a>> = "identifiers",
-        provider_mutability: Raw<'a> = "providerMutability",
+        provider_mutability: Leaf<'a> = "providerMutability",
         counterparties: Object<Counterparties<'a>> = "counterparties",
     }
 );
 json_object!(
     Dates<'a> {
-        booked: Raw<'a> = "dates.booked",
-        value: Raw<'a> = "dates.value",
-        transaction: Raw<'a> = "dates.transaction",
+        booked: Leaf<'a> = "dates.booked",
+        value: Leaf<'a> = "dates.value",
+        transaction: Leaf<'a> = "dates.transaction",
     }
 );
 json_object!(
     Descriptions<'a> {
-        display: Raw<'a> = "descriptions.display",
-        original: Raw<'a> = "descriptions.original",
+        display: Leaf<'a> = "descriptions.display",
+        original: Leaf<'a> = "descriptions.original",
         detailed: Object<Detailed<'a>> = "descriptions.detailed",
     }
 );
 json_object!(
     Detailed<'a> {
-        unstructured: Raw<'a> = "descriptions.detailed.unstructured",
+        unstructured: Leaf<'a> = "descriptions.detailed.unstructured",
     }
 );
 json_object!(
     Merchant<'a> {
-        merchant_name: Raw<'a> = "merchantInformation.merchantName",
-        merchant_category_code: Raw<'a> = "merchantInformation.merchantCategoryCode",
+        merchant_name: Leaf<'a> = "merchantInformation.merchantName",
+        merchant_category_code: Leaf<'a> = "merchantInformation.merchantCategoryCode",
     }
 );
 json_object!(
@@ -114,17 +115,17 @@ json_object!(
 );
 json_object!(
     Category<'a> {
-        id: Raw<'a> = "categories.pfm.id",
+        id: Leaf<'a> = "categories.pfm.id",
     }
 );
 json_object!(
     Types<'a> {
-        r#type: Raw<'a> = "types.type",
+        r#type: Leaf<'a> = "types.type",
     }
 );
 json_object!(
     Identifiers<'a> {
-        provider_transaction_id: Raw<'a> = "identifiers.providerTransactionId",
+        provider_transaction_id: Leaf<'a> = "identifiers.providerTransactionId",
     }
 );
 json_object!(
@@ -135,7 +136,7 @@ json_object!(
 );
 json_object!(
     Party<'a> {
-        name: Raw<'a> = "counterparties.name",
+        name: Leaf<'a> = "counterparties.name",
     }
 );
 
@@ -145,11 +146,43 @@ pub(in crate::tink) fn transactions(
     account: &AccountId,
     keep_raw: bool,
 ) -> Result<Page<Record>, String> {
+    // The JSON as sent is at hand only where each record is taken by itself.
+    if !keep_raw && let Some(page) = at_once(bytes, account) {
+        return Ok(page);
+    }
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let page: WireTransactions<'_> = body(bytes, &spare, &mut anomalies)?;
     let (list, complete) = listed(page.transactions, "transactions", &mut anomalies)?;
     let rows = list.into_iter().map(|raw| record(raw, account, keep_raw, &mut anomalies)).collect();
     Ok(Page { rows, next: page_token(page.next_page_token)?, complete, anomalies })
+}
+
+/// A page as it nearly always is, read in one pass.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WholePage<'a> {
+    #[serde(borrow)]
+    transactions: Elements<Object<WireTransaction<'a>>>,
+    #[serde(borrow)]
+    next_page_token: Option<Leaf<'a>>,
+}
+
+/// Reads a page in which nothing is odd. `None` if anything is: then it is read record by record, and says what.
+fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<Record>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    // The derived reader of a struct would take a list for it, too.
+    let is_object = text.trim_ascii_start().starts_with('{');
+    let page: WholePage<'_> = is_object.then(|| serde_json::from_str(text).ok()).flatten()?;
+    let rows = page.transactions.items("transactions").ok()?;
+    let next = page_token(page.next_page_token).ok()?;
+    let mut anomalies = Anomalies::default();
+    let size = bytes.len() / rows.len().max(1);
+    let mut row = |wire: Object<WireTransaction<'_>>| {
+        let transaction = checked(wire.0, account, &mut anomalies).ok()?;
+        Some(Record::Row { transaction, raw: None, size })
+    };
+    let rows = rows.into_iter().map(&mut row).collect::<Option<Vec<_>>>()?;
+    Some(Page { rows, next, complete: true, anomalies })
 }
 
 /// Reads one record of `account` again, as it was kept in quarantine, with its JSON if that is to be kept.
@@ -188,12 +221,13 @@ fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool, anomalies: &mut Ano
 /// What is kept of a record that cannot be read. What else is odd about it is not stored, so it is not told either.
 fn unreadable(raw: Raw<'_>, reason: String) -> Unreadable {
     let untold = &mut Anomalies::default();
-    let wire = object::<WireTransaction<'_>>(raw, untold).unwrap_or_default();
-    let booked = wire.dates.as_ref().and_then(|dates| dates.0.booked);
+    // Member by member: each as it was sent.
+    let wire = WireTransaction::soft(raw, "", untold).unwrap_or_default();
+    let booked = wire.dates.as_ref().and_then(|dates| dates.0.booked.clone());
     let booked_date = soft(booked, "", untold, date);
     let end = raw.get().floor_char_boundary(MAX_RAW);
     Unreadable {
-        id: id(wire.id, "id").ok().map(TransactionId::from),
+        id: id(wire.id.clone(), "id").ok().map(TransactionId::from),
         reason,
         raw: raw.get().get(..end).unwrap_or_default().to_owned(),
         booked_date,
@@ -209,32 +243,40 @@ fn likeness(wire: &WireTransaction<'_>, booked_date: Option<Date>) -> String {
     parts.extend(money.map(|money| format!("{} {}", money.amount, money.currency)));
     parts.extend(booked_date.map(|date| date.to_string()));
     if parts.is_empty() {
-        let texts = wire.descriptions.as_ref().map(|texts| [texts.0.original, texts.0.display]);
-        let own_id = wire.identifiers.as_ref().and_then(|ids| ids.0.provider_transaction_id);
-        let told = texts.unwrap_or_default().into_iter().chain([own_id, wire.reference]).flatten();
-        parts.extend(told.map(|raw| raw.get().to_owned()));
+        let texts = wire.descriptions.as_ref().map(|texts| [&texts.0.original, &texts.0.display]);
+        let own_id = wire.identifiers.as_ref().and_then(|ids| ids.0.provider_transaction_id.as_ref());
+        let told = texts.into_iter().flatten().map(Option::as_ref).chain([own_id, wire.reference.as_ref()]);
+        parts.extend(told.flatten().map(|leaf| leaf.as_sent().to_owned()));
     }
     let digest = Sha256::digest(parts.join("\n"));
     format!("{digest:x}").get(..32).unwrap_or_default().to_owned()
 }
 
 fn transaction(raw: Raw<'_>, account: &AccountId, anomalies: &mut Anomalies) -> Result<Transaction, String> {
-    let wire: WireTransaction<'_> = object(raw, anomalies)?;
-    let id = id(wire.id, "id")?.into();
-    let owner = hard_text(wire.account_id, "accountId", anomalies)?.filter(|owner| !owner.is_empty());
+    checked(object(raw, anomalies)?, account, anomalies)
+}
+
+/// The transaction that a record is, if its id, account, amount and status can be read.
+fn checked(
+    mut wire: WireTransaction<'_>,
+    account: &AccountId,
+    anomalies: &mut Anomalies,
+) -> Result<Transaction, String> {
+    let id = id(wire.id.take(), "id")?.into();
+    let owner = hard_text(wire.account_id.take(), "accountId", anomalies)?.filter(|owner| !owner.is_empty());
     if owner.is_some_and(|owner| owner != account.as_str()) {
         return Err("accountId is another account's".to_owned());
     }
     let money = wire.amount.as_ref().ok_or("amount is missing or not an object")?.0.read()?;
-    let status = status(wire.status, anomalies)?;
+    let status = status(wire.status.take(), anomalies)?;
     Ok(fill(wire, id, status, money, anomalies))
 }
 
 /// A status that is none of Tink's words is undefined; one that is no word at all says nothing about whether the
 /// money has moved.
-fn status(raw: Option<Raw<'_>>, anomalies: &mut Anomalies) -> Result<Status, String> {
-    let Some(raw) = raw else { return Ok(Status::Undefined) };
-    decoded(raw, anomalies)
+fn status(leaf: Option<Leaf<'_>>, anomalies: &mut Anomalies) -> Result<Status, String> {
+    let Some(leaf) = leaf else { return Ok(Status::Undefined) };
+    leaf.decoded(anomalies)
         .map(|status| Status::parse(&status))
         .ok_or_else(|| "status is not a text".to_owned())
 }

@@ -2,6 +2,7 @@
 //! that passes for the store too; and what makes a pass go where it seldom goes. Holds no test.
 
 use std::process::Output;
+use std::time::Duration;
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -38,7 +39,9 @@ impl Bank {
         // What is corrected on the day of a re-consent stays beside its old row, as it should: no bank has both.
         let corrected = if seed.is_multiple_of(2) { 60 } else { 0 };
         let rates = Rates { undated: 0, corrected, ..Rates::lively() };
-        let config = Config { rates, seed, day0, history_days: 16, ..plain(USERS) };
+        // The store waits less long for more to write, so that a pass has many commits to die at.
+        let latency = Duration::from_millis(7);
+        let config = Config { rates, seed, day0, history_days: 16, latency, ..plain(USERS) };
         let mut users: Vec<String> = (0..USERS).map(|n| format!("user-{n}")).collect();
         users.push("long".to_owned());
         let bank = Self { world: Self::installed(World::with_users(config, users)), day: 0, day0 };

@@ -25,6 +25,20 @@ fn with(members: &str) -> String {
     format!(r#"{{"id":"t","amount":{amount}{members}}}"#)
 }
 
+type Read = Result<(Vec<Record>, Option<String>, Anomalies), String>;
+
+/// What is read of a page in one pass, and record by record.
+fn both_ways(json: &str) -> [Read; 2] {
+    [false, true].map(|keep_raw| {
+        let page = transactions(json.as_bytes(), &"a".into(), keep_raw)?;
+        let rows = page.rows.into_iter().map(|record| match record {
+            Record::Row { transaction, .. } => Record::Row { transaction, raw: None, size: 0 },
+            other @ Record::Unreadable(_) => other,
+        });
+        Ok((rows.collect(), page.next, page.anomalies))
+    })
+}
+
 fn row(record: &str) -> Transaction {
     match page(record).remove(0) {
         Record::Row { transaction, .. } => transaction,
@@ -37,6 +51,45 @@ fn unreadable(record: &str) -> (Option<TransactionId>, String) {
         Record::Unreadable(record) => (record.id, record.reason),
         Record::Row { .. } => panic!("was read: {record}"),
     }
+}
+
+#[test]
+fn a_page_in_one_pass_is_what_it_is_record_by_record() {
+    let plain = FULL.replace("5411", "\"5411\"");
+    for odd in [
+        plain.clone(),
+        FULL.to_owned(),
+        with(r#","reference":"a\\\"\u00e9\n\ud83d\ude00","status":"Pending""#),
+        with(r#","reference":"\u0000","descriptions":{"display":"\ud800"}"#),
+        with(r#","reference":null,"reference":"twice","dates":{"booked":"2026-02-30","value":"soon"}"#),
+        with(r#","dates":["2026-01-01"],"status":7,"counterparties":null,"categories":{"pfm":[]}"#),
+        with(r#","accountId":"b""#),
+        with(r#","accountId":"","descriptions":{"original":"","display":5.50}"#),
+        with("").replace("\"t\"", "\"\u{fffd}\""),
+        with("").replace("\"1\"", "\"1.5\""),
+        with("").replace("\"2\"", "2"),
+        "7".to_owned(),
+        "null".to_owned(),
+        "[]".to_owned(),
+    ] {
+        for records in [odd.clone(), format!("{plain},{odd}"), format!("{odd},{plain},{plain}")] {
+            for rest in [r#","nextPageToken":"n\u0041""#, r#","nextPageToken":17,"new":{}"#, ""] {
+                let json = format!(r#"{{"transactions":[{records}]{rest}}}"#);
+                let [at_once, one_by_one] = both_ways(&json);
+                assert_eq!(at_once, one_by_one, "{json}");
+            }
+        }
+    }
+    for json in
+        [r#"{"transactions":null}"#, "{}", r#"[[],""]"#, r#"{"transactions":{}}"#, "{\"transactions\":[]}  x"]
+    {
+        let [at_once, one_by_one] = both_ways(json);
+        assert_eq!(at_once, one_by_one, "{json}");
+    }
+    // What is plain takes the short way, or nothing was shown.
+    let page = format!(r#"{{"transactions":[{plain},{plain}],"nextPageToken":""}}"#);
+    assert_eq!(at_once(page.as_bytes(), &"a".into()).unwrap().rows.len(), 2);
+    assert!(at_once(FULL.as_bytes(), &"a".into()).is_none());
 }
 
 #[test]
