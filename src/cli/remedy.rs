@@ -47,6 +47,7 @@ fn of(reason: Reason, id: &str) -> Option<String> {
         | Reason::LeaseLost
         | Reason::Deadline
         | Reason::Disabled
+        | Reason::Gone
         | Reason::NotEntitled
         | Reason::Recent
         | Reason::Quota

@@ -341,6 +341,7 @@ fn user_text(reason: Reason) -> &'static str {
         _ => "see the reason",
     }
 }
+        Reason::Gone => "the source view no longer has it",
 
 fn ended(event: &Event) {
     let Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } = event else {
@@ -388,6 +389,7 @@ fn ended(event: &Event) {
         "pass {run_id} finished with {exit_code} ({}): {}",
         exit.meaning_of_pass(*dry_run),
         totals(summary)
+        tink.skipped_gone = summary.skipped(Reason::Gone),
     );
 }
 

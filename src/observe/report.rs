@@ -248,3 +248,4 @@ pub fn totals(summary: &Summary) -> Value {
     merge(&mut line, json!(summary.counts));
     line
 }
+            Reason::Gone,

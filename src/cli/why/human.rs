@@ -159,11 +159,12 @@ fn skipped(story: &Story, reason: Reason) -> String {
     let id = &c.connection_id;
     match reason {
         Reason::Disabled => match &story.view {
-            Some(view) if c.gone_at.is_some() => {
-                format!("skips it (disabled): the view {view} no longer has it.")
-            }
             Some(view) => format!("skips it (disabled): enabled is false in the view {view}."),
             None => format!("skips it (disabled); tink-sync connections enable {id} changes that."),
+        },
+        Reason::Gone => match &story.view {
+            Some(view) => format!("skips it (gone): the view {view} no longer has it."),
+            None => "skips it (gone): it was removed.".to_owned(),
         },
         Reason::NotEntitled => match &story.view {
             Some(view) => {

@@ -68,7 +68,7 @@ pub(in crate::cli) fn why_not(
     let is_recent = |began: Timestamp| began <= now && rules.rested(began) > now;
     let own = c.refused.is_none();
     if c.refused == Some(false) || (own && !c.enabled) {
-        Some(Reason::Disabled)
+        Some(if own && c.gone_at.is_some() { Reason::Gone } else { Reason::Disabled })
     } else if own && !c.is_entitled(now) {
         Some(Reason::NotEntitled)
     } else if c.held_by(now).is_some() {
@@ -104,6 +104,7 @@ mod tests {
         };
         let reason = |c: &KnownConnection, used| why_not(c, &rules, used, now);
         assert_eq!(reason(&c, 6), Some(Reason::Disabled));
+        assert_eq!(reason(&KnownConnection { gone_at: Some(now), ..c.clone() }, 6), Some(Reason::Gone));
         c.enabled = true;
         assert_eq!(reason(&c, 6), Some(Reason::NotEntitled));
         c.entitled = true;

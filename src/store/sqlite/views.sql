@@ -15,7 +15,7 @@ SELECT connection_id, user_id, external_user_id, tink_user_id, change_seq, mode,
        strftime('%Y-%m-%dT%H:%M:%fZ', entitled_until / 1000.0, 'unixepoch') AS entitled_until,
        state,
        CASE state
-           WHEN 'disabled' THEN 'disabled'
+           WHEN 'disabled' THEN iif(gone_at IS NULL, 'disabled', 'gone')
            WHEN 'paused_not_entitled' THEN 'not_entitled'
            WHEN 'needs_user' THEN needs_user
            ELSE last_reason
@@ -121,7 +121,8 @@ SELECT run_id, trigger, host, version,
        json_extract(totals, '$.removed') AS removed, json_extract(totals, '$.quarantined') AS quarantined,
        json_extract(totals, '$.requests') AS requests, json_extract(totals, '$.retries') AS retries,
        json_extract(totals, '$.request_errors') AS request_errors,
-       json_extract(totals, '$.token_failures') AS token_failures
+       json_extract(totals, '$.token_failures') AS token_failures,
+       json_extract(totals, '$.skipped.gone') AS skipped_gone
 FROM ts_runs;
 
 CREATE VIEW run_connections_v1 AS
