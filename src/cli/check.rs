@@ -2,6 +2,7 @@
 //! remedy. Changes nothing, and makes no file but those that SQLite keeps beside a store.
 
 mod hooks;
+mod log;
 mod reading;
 mod settings;
 mod source;
@@ -205,6 +206,7 @@ fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<E
     let sound = !store.iter().any(|finding| matches!(finding.grade, Grade::Fail(_)));
     checks.add(store)?;
     checks.add(store::metrics(env))?;
+    checks.add(store::log(env, sound))?;
     checks.add(store::app(env, sound))?;
     let (findings, user) = source::findings(env, sound);
     checks.add(findings)?;

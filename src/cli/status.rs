@@ -22,6 +22,7 @@ use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
+use crate::store::sqlite::wal;
 
 /// So many runs are shown.
 const RUNS: u32 = 5;
@@ -127,6 +128,7 @@ fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<Stri
         last_good_end: reads::last_good_end(&path)?,
         balance_differences: reads::balance_differences(&path)?.len(),
         view: reads::last_view(&path)?,
+        log: wal::look(&path),
     }))
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
-use super::{Finding, reading, space};
+use super::{Finding, log, reading, space};
 use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER};
 use crate::exit::Exit;
@@ -128,6 +128,12 @@ fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
         let text = format!("every user of this machine may read {shown} (mode {:04o})", mode(path) & 0o7777);
         Finding::warn("store", text, format!("chmod o= {shown} {}", directory.display()))
     })
+}
+
+/// The log beside a store that is `sound`.
+pub(super) fn log(env: &Environment, sound: bool) -> Option<Finding> {
+    let path = env.store_path().ok().filter(|path| sound && path.exists())?;
+    Some(log::finding(&path))
 }
 
 /// Where the metrics go, if they go anywhere.

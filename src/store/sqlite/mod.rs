@@ -37,6 +37,7 @@ pub mod sharing;
 pub mod source;
 mod thread;
 mod tokens;
+pub mod wal;
 
 use std::path::Path;
 use std::time::Duration;
