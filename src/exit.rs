@@ -1,6 +1,7 @@
 //! The table of exit codes, the one place that knows their numbers. Monitors and the unit file build
 //! on it: codes are added, never renumbered.
 
+use std::io;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
@@ -26,17 +27,17 @@ pub enum Exit {
     NeedsUser,
     /// 69: Tink as a whole is away.
     TinkUnavailable,
-    /// 74: a database is broken.
+    /// 74: a database is broken, or the output cannot be written.
     Database,
     /// 75: a database stayed busy or out of reach.
     DatabaseBusy,
     /// 77: Tink refuses this app.
     Refused,
-    /// 78: the configuration is wrong.
+    /// 78: the configuration is wrong, or this machine's clock.
     Configuration,
     /// 130: ended by SIGINT.
     Interrupted,
-    /// 143: ended by SIGTERM.
+    /// 143: ended by SIGTERM or SIGHUP.
     Terminated,
 }
 
@@ -93,12 +94,14 @@ impl Exit {
             }
             Self::NeedsUser => "all done, but at least one connection needs its user",
             Self::TinkUnavailable => "Tink as a whole could not be reached; nothing is lost",
-            Self::Database => "the store or the application's database cannot be read or written",
+            Self::Database => {
+                "the store or the application's database cannot be read or written, or the output cannot"
+            }
             Self::DatabaseBusy => "the store or the application's database stayed busy or out of reach",
             Self::Refused => {
                 "Tink refuses the client id or secret, or does not grant the app a scope it needs"
             }
-            Self::Configuration => "the configuration is wrong",
+            Self::Configuration => "the configuration is wrong, or this machine's clock",
             Self::Interrupted => "ended by SIGINT, after storing what was complete",
             Self::Terminated => "ended by SIGTERM, after storing what was complete",
         }
@@ -166,12 +169,21 @@ impl Exit {
         }
     }
 
+    /// The same for a pass whose report could not be written: whoever reads it has not been told.
+    pub fn of_lost_report(self) -> Self {
+        match self {
+            Self::Success | Self::NeedsUser => Self::Database,
+            worse => worse,
+        }
+    }
+
     /// How a pass ends the program; `signal` is the code of the signal that stopped it, if one did.
     pub fn of_pass(end: &PassEnd, signal: Self) -> Self {
         let any = |outcome| end.summary.outcome(outcome) > 0;
         match &end.stop {
             Stop::Interrupted => signal,
             Stop::Refused(_) => Self::Refused,
+            Stop::ClockOff(_) => Self::Configuration,
             Stop::Unreachable(_) => Self::TinkUnavailable,
             Stop::Postponed(_) => Self::Incomplete,
             Stop::Done | Stop::Deadline => {
@@ -206,14 +218,14 @@ impl From<&StoreError> for Exit {
 impl From<&tink::Error> for Exit {
     fn from(error: &tink::Error) -> Self {
         use ErrorKind::{
-            BadRequest, Client4xx, ClientRefused, Config, Forbidden, GrantRefused, Intercepted, Malformed,
-            Network, NotFound, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost, TokenSealed,
-            TooLarge, Unauthorized, UserUnknown,
+            BadRequest, Client4xx, ClientRefused, ClockOff, Config, Forbidden, GrantRefused, Intercepted,
+            Malformed, Network, NotFound, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost,
+            TokenSealed, TooLarge, Unauthorized, UserUnknown,
         };
         match error.kind {
             ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
             Network | Timeout | Server | Malformed | TooLarge | Intercepted => Self::TinkUnavailable,
-            Config => Self::Configuration,
+            Config | ClockOff => Self::Configuration,
             BadRequest | Client4xx | Forbidden | NotFound | PageLoop | RateLimited | TokenLost
             | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,
         }
@@ -229,9 +241,17 @@ impl From<&Failure> for Exit {
             Failure::Source(SourceError::Missing { .. }) => Self::DatabaseBusy,
             Failure::Tink(error) => error.into(),
             Failure::Usage(_) => Self::Usage,
+            Failure::Output(_) => Self::Database,
+            Failure::Io(error) if is_storage(error.kind()) => Self::Database,
             Failure::Io(_) => Self::Internal,
         }
     }
+}
+
+/// Whether it is the place that is written to that gave out, and no bug of ours.
+fn is_storage(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error, FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// What an exit code of this program means; none for a number it never uses.

@@ -1,15 +1,17 @@
 //! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and
 //! turns how it ended into an exit code.
 
-use std::io::{self, IsTerminal as _, Write as _};
+mod around;
+
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status};
+use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status, table};
 use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
@@ -17,7 +19,7 @@ use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::report::{self, Format, Reporter};
-use crate::observe::{journal, notify, progress, textfile};
+use crate::observe::{journal, notify, progress, terminal, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::reads;
@@ -72,10 +74,10 @@ pub struct Args {
     #[arg(skip)]
     pub audited: bool,
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub outage_patience: Option<Duration>,
     /// How long to wait for the bank of a new link that is still at work
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub wait: Option<Duration>,
 }
 
@@ -103,6 +105,8 @@ struct Command<'a> {
     selection: Selection,
     patience: Duration,
     renewals: Renewals,
+    /// Why the report could not be written.
+    lost_report: Arc<OnceLock<io::Error>>,
 }
 
 impl<'a> Command<'a> {
@@ -118,26 +122,39 @@ impl<'a> Command<'a> {
             (None, true) => "timer",
             (None, false) => "manual",
         };
-        let watched = io::stderr().is_terminal();
+        let watched = terminal::is_error_watched();
         let default = if watched { Duration::ZERO } else { PATIENCE };
         let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
         let renewals = Renewals { vault: env.vault()?.map(Arc::new), ..Renewals::default() };
-        Ok(Self { env, args, run_id: new_id(env.started), trigger, selection, patience, renewals })
+        let (run_id, lost_report) = (new_id(env.started), Arc::default());
+        Ok(Self { env, args, run_id, trigger, selection, patience, renewals, lost_report })
     }
 
     async fn run(self) -> Result<Exit, Failure> {
         let tell = self.tell();
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
-            return Ok(self.switched_off(&tell));
+            self.switched_off(&tell)?;
+            return Ok(self.told(Exit::Success));
         }
         let client = client::client(self.env)?;
         let signals = Signals::watch()?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
-        tokio::select! {
-            ended = self.work(client, &signals, &tell) => ended,
-            () = signals.overdue(GRACE) => Ok(signals.exit()),
-        }
+        let exit = tokio::select! {
+            ended = self.work(client, &signals, &tell) => ended?,
+            () = signals.overdue(GRACE) => signals.exit(),
+        };
+        Ok(self.told(exit))
+    }
+
+    /// How the program ends: not well if nobody could be told of a pass that did.
+    fn told(&self, exit: Exit) -> Exit {
+        let Some(error) = self.lost_report.get() else { return exit };
+        tracing::error!(
+            "the pass ended with {}, and its report was lost: standard output cannot be written: {error}",
+            exit.code()
+        );
+        exit.of_lost_report()
     }
 
     /// Opens the store, registers the run, and ends it in the store however the pass goes.
@@ -149,6 +166,17 @@ impl<'a> Command<'a> {
             open(&path, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let known = tokio::select! {
+            known = around::knows_the_day(self.env, &client) => known,
+            () = signals.token.cancelled() => Ok(false),
+        };
+        let knows_the_day = match known {
+            Ok(known) => known,
+            Err(error) => {
+                store.close().await;
+                return Err(error.into());
+            }
+        };
         let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, &store, dry_run).await;
         let run = store.begin_run(self.new_run()).await?;
         // What a run that was killed left behind.
@@ -158,13 +186,26 @@ impl<'a> Command<'a> {
             && !matches!(failure, Failure::Store(_))
         {
             // Should that fail too, the first failure is the one to tell, and the next run ends this one.
-            let _ = store.finish_run(&run, self.end(failure.into(), "{}".to_owned())).await;
+            let totals = report::no_totals(self.env.took());
+            let _ = store.finish_run(&run, self.end(failure.into(), totals)).await;
         }
         outbox.deliver().await;
         // A token that is being renewed must not get lost: Tink has given it, or is about to.
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
+        if let Ok(exit) = &ended
+            && knows_the_day
+            && exit.is_whole()
+            && self.is_pass()
+            && !dry_run
+        {
+            prune::after_pass(self.env, &store).await;
+        }
         store.close().await;
+        if ended.is_ok() {
+            around::look_at_log(self.env);
+            self.write_metrics();
+        }
         ended
     }
 
@@ -208,15 +249,11 @@ impl<'a> Command<'a> {
             store.remember_app(self.env.clock.now()).await?;
         }
         let sent = client.totals();
-        let totals = report::stored_totals(&end.summary, sent.errors, sent.token_failures);
+        let totals = report::stored_totals(&end.summary, (sent.errors, sent.token_failures), self.env.took());
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
-        self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
-        if self.is_pass() && !self.args.dry_run && !signals.token.is_cancelled() {
-            prune::after_pass(self.env, store).await;
-        }
         Ok(exit)
     }
 
@@ -257,11 +294,11 @@ impl<'a> Command<'a> {
     /// The journal and the report hear of every event.
     fn tell(&self) -> Tell {
         let human = self.args.format == Format::Human;
-        let progress = human && io::stderr().is_terminal() && !self.env.quiet;
+        let progress = human && terminal::is_error_watched() && !self.env.quiet;
         // Under systemd the journal has it all, as records of its own.
-        let silent = self.env.quiet || (log::is_journal() && !io::stdout().is_terminal());
-        let reporter = Mutex::new(Reporter::new(io::stdout(), self.args.format, progress, silent));
-        let run_id = self.run_id.clone();
+        let silent = self.env.quiet || (log::is_journal() && !terminal::is_watched());
+        let reporter = Mutex::new(Reporter::new(terminal::report(), self.args.format, progress, silent));
+        let (run_id, lost) = (self.run_id.clone(), Arc::clone(&self.lost_report));
         // On a terminal the report says at its end what a record would say beside it.
         let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
         let all = log::is_journal() || self.env.verbose;
@@ -269,15 +306,18 @@ impl<'a> Command<'a> {
             if all || !in_report(event) {
                 journal::write(run_id.as_str(), event);
             }
-            reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
+            let told = reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
+            if let Err(error) = told {
+                // The first one counts; later ones follow from it.
+                lost.get_or_init(|| error);
+            }
         })
     }
 
-    fn switched_off(&self, tell: &Tell) -> Exit {
+    fn switched_off(&self, tell: &Tell) -> Result<(), Failure> {
         journal::switched_off();
         if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
-            // Nothing depends on a reader.
-            let _ = writeln!(io::stdout(), "{}", journal::SWITCHED_OFF_TEXT);
+            table::print(&format!("{}\n", journal::SWITCHED_OFF_TEXT))?;
         }
         if self.args.format == Format::Json {
             tell(&Event::Started {
@@ -290,7 +330,7 @@ impl<'a> Command<'a> {
             });
             tell(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
         }
-        Exit::Success
+        Ok(())
     }
 
     fn ended(&self, exit: Exit, summary: Summary, finished_at: Timestamp) -> Event {
@@ -300,6 +340,7 @@ impl<'a> Command<'a> {
             dry_run: self.args.dry_run,
             started_at: self.env.started,
             finished_at,
+            duration_ms: self.env.took(),
             exit_code: exit.code(),
             summary,
         }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use late::{Late, Of, Whom};
 use serde_json::{Value, json};
 
@@ -34,10 +34,10 @@ const RUNS: u32 = 5;
 )]
 pub struct Args {
     /// Exit 10 if the last success of an entitled, enabled connection is older than this (such as 26h)
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub max_age: Option<Duration>,
     /// Exit 10 if Tink's own data of one are older than this (such as 4d)
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub max_data_age: Option<Duration>,
     /// Only these connections
     #[arg(long, value_name = "ID", num_args = 1..)]
@@ -145,7 +145,7 @@ impl Report {
             runs: reads::runs(&path, RUNS)?,
             schedule: Schedule::with(env, timer)?,
             rules: Rules::of(&env.settings),
-            used: reads::used_by_user(&path, now - SignedDuration::from_hours(24))?,
+            used: reads::used_by_user(&path, table::day_before(now))?,
             attempts: attempts(&path, &connections, &args.connection)?,
             differences: differences(&path)?,
             view: env.settings.source.view.clone(),

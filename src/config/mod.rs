@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod keys;
 mod merge;
+mod network;
 mod odd;
 pub mod secrets;
 mod settings;
@@ -26,6 +27,7 @@ use std::path::Path;
 pub use credentials::Credentials;
 pub use error::ConfigError;
 pub use keys::KEYS;
+pub use network::{Network, Proxy};
 pub use settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
     SourceSettings, StoreSettings, StoreUrl, SyncSettings, TinkSettings,

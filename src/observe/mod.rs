@@ -7,4 +7,5 @@ pub mod notify;
 pub mod progress;
 pub mod report;
 pub mod spool;
+pub mod terminal;
 pub mod textfile;

@@ -1,11 +1,12 @@
 //! The report of a run on standard output: for people (quiet when all is well) or as JSON lines.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use super::{journal, notify, progress};
+use super::{journal, notify, progress, terminal};
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
@@ -58,15 +59,19 @@ impl<W: Write> Reporter<W> {
     }
 
     /// Takes in an event. A reader that went away is no failure of the run.
-    pub fn tell(&mut self, event: &Event) {
+    ///
+    /// # Errors
+    /// What there was to write could not be written; the run goes on.
+    pub fn tell(&mut self, event: &Event) -> io::Result<()> {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
         }
-        let _ = match self.format {
+        let written = match self.format {
             Format::Json => self.json(event),
             Format::Human => self.human(event),
         };
         self.status(event);
+        terminal::forgiving(written)
     }
 
     fn json(&mut self, event: &Event) -> io::Result<()> {
@@ -76,20 +81,28 @@ impl<W: Write> Reporter<W> {
                 "started_at": at.to_string(), "connections": connections, "due": due,
             }),
             Event::Finished(finished) => connection(&self.run_id, finished),
-            Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } => {
+            Event::Ended {
+                run_id,
+                trigger,
+                dry_run,
+                started_at,
+                finished_at,
+                duration_ms,
+                exit_code,
+                summary,
+            } => {
                 let mut line = totals(summary);
-                let duration = finished_at.duration_since(*started_at).as_millis();
                 let own = json!({
                     "type": "summary", "schema": 1, "run_id": run_id.as_str(), "dry_run": dry_run, "trigger": trigger,
                     "started_at": started_at.to_string(), "finished_at": finished_at.to_string(),
-                    "duration_ms": u64::try_from(duration).unwrap_or_default(), "exit_code": exit_code,
+                    "duration_ms": duration_ms, "exit_code": exit_code,
                 });
                 merge(&mut line, own);
                 line
             }
             _ => return Ok(()),
         };
-        writeln!(self.out, "{line}")?;
+        self.out.write_all(terminal::json_line(&line).as_bytes())?;
         self.out.flush()
     }
 
@@ -132,7 +145,7 @@ impl<W: Write> Reporter<W> {
 
     fn close(&mut self, exit_code: u8, summary: &Summary, dry_run: bool) -> io::Result<()> {
         let would = if dry_run { "dry run, nothing was changed: " } else { "" };
-        writeln!(self.out, "{would}{}", journal::totals(summary))?;
+        let mut text = format!("{would}{}\n", journal::totals(summary));
         if !self.attention.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -140,23 +153,23 @@ impl<W: Write> Reporter<W> {
             table.set_header(["connection", "outcome", "reason", "what happened"]);
             for finished in &self.attention {
                 table.add_row([
-                    finished.connection_id.as_str(),
+                    terminal::clean(finished.connection_id.as_str()).as_str(),
                     finished.outcome.as_str(),
                     finished.reason.map_or("", Reason::as_str),
-                    finished.error.as_deref().unwrap_or(&changes(&finished.counts)),
+                    &terminal::clean(finished.error.as_deref().unwrap_or(&changes(&finished.counts))),
                 ]);
             }
-            writeln!(self.out, "{table}")?;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{table}");
         }
         if self.unlisted > 0 {
-            writeln!(self.out, "and {} more: tink-sync status shows them all", self.unlisted)?;
+            let _ = writeln!(text, "and {} more: tink-sync status shows them all", self.unlisted);
         }
-        match Exit::from_code(exit_code) {
-            Some(exit) if exit != Exit::Success => {
-                writeln!(self.out, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run))
-            }
-            _ => Ok(()),
+        if let Some(exit) = Exit::from_code(exit_code).filter(|exit| *exit != Exit::Success) {
+            let _ = writeln!(text, "exit status {exit_code}: {}", exit.meaning_of_pass(dry_run));
         }
+        self.out.write_all(terminal::shown(&text).as_bytes())?;
+        self.out.flush()
     }
 
     /// The line of `systemctl status`.
@@ -198,11 +211,21 @@ fn changes(counts: &Counts) -> String {
     format!("{} new, {} changed, {} removed rows", counts.added, counts.updated, counts.removed)
 }
 
-/// The totals as the store keeps them: those of the report, and two that only metrics use.
-pub fn stored_totals(summary: &Summary, request_errors: u64, token_failures: u64) -> String {
+/// The totals as the store keeps them: those of the report, two that only metrics use, and how long it took.
+pub fn stored_totals(
+    summary: &Summary,
+    (request_errors, token_failures): (u64, u64),
+    duration_ms: u64,
+) -> String {
     let mut all = totals(summary);
     merge(&mut all, json!({ "request_errors": request_errors, "token_failures": token_failures }));
+    merge(&mut all, json!({ "duration_ms": duration_ms }));
     all.to_string()
+}
+
+/// The same of a run that came to no totals.
+pub fn no_totals(duration_ms: u64) -> String {
+    json!({ "duration_ms": duration_ms }).to_string()
 }
 
 fn connection(run_id: &str, finished: &Finished) -> Value {
@@ -235,6 +258,7 @@ pub fn totals(summary: &Summary) -> Value {
         }
         let reasons = [
             Reason::Disabled,
+            Reason::Gone,
             Reason::NotEntitled,
             Reason::Recent,
             Reason::Quota,
@@ -248,4 +272,3 @@ pub fn totals(summary: &Summary) -> Value {
     merge(&mut line, json!(summary.counts));
     line
 }
-            Reason::Gone,

@@ -17,6 +17,7 @@ use super::moved;
 use super::policy::{self, Hint};
 use super::rotation::Rotation;
 use super::staleness;
+use crate::clock::{Stopwatch, millis};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::Finished;
 use crate::domain::ids::UserId;
@@ -64,7 +65,7 @@ pub async fn attempt<S: Store>(
     round: Round,
     cancel: CancellationToken,
 ) -> Done {
-    let began = ctx.clock.now();
+    let (began, watch) = (ctx.clock.now(), Stopwatch::start(ctx.clock.as_ref()));
     let tally = Tally::default();
     let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
     let no_user = claim.tink_user.is_none() && claim.moved.is_none() && rotation.is_none();
@@ -102,7 +103,7 @@ pub async fn attempt<S: Store>(
         }
         Err(error) => return failed_store(claim, error),
     };
-    settle(&ctx, claim, round, began, &tally, ending).await
+    settle(&ctx, claim, round, (began, watch), &tally, ending).await
 }
 
 /// The connection's own tokens.
@@ -166,11 +167,11 @@ async fn settle<S: Store>(
     ctx: &Context<S>,
     claim: Claim,
     round: Round,
-    began: Timestamp,
+    (began, watch): (Timestamp, Stopwatch),
     tally: &Tally,
     ending: Ending,
 ) -> Done {
-    let ended = ctx.clock.now();
+    let (ended, took) = (ctx.clock.now(), watch.elapsed(ctx.clock.as_ref()));
     let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
     let succeeded = matches!(ending.outcome, Outcome::Synced | Outcome::Unchanged) && !ending.without_data;
     let look = fresh_link::next_look(claim.looks).filter(|_| ending.without_data);
@@ -187,6 +188,7 @@ async fn settle<S: Store>(
         counts: tally.counts(),
         began,
         ended,
+        took,
         not_before: policy::not_before(ending.outcome, failures, ending.retry_after, ended),
         next_due: if succeeded || ending.without_data {
             began.saturating_add(rest).unwrap_or(Timestamp::MAX)
@@ -202,7 +204,7 @@ async fn settle<S: Store>(
     let opened = balance::opened(&record.judged);
     let (finished, again) = match ctx.store.record(&claim.lease, record).await {
         Ok(Some(finished)) => (Ok(finished), again),
-        Ok(None) => (Ok(forgotten(&claim, began, ended)), false),
+        Ok(None) => (Ok(forgotten(&claim, began, took)), false),
         Err(error) => (Err(error), again),
     };
     let is_news = ending.reason.is_some() && ending.reason != claim.needed_user;
@@ -223,7 +225,7 @@ async fn settle<S: Store>(
 }
 
 /// How it ends for a connection that was forgotten while this run was at work on it.
-fn forgotten(claim: &Claim, began: Timestamp, ended: Timestamp) -> Finished {
+fn forgotten(claim: &Claim, began: Timestamp, took: Duration) -> Finished {
     Finished {
         connection_id: claim.lease.connection_id.clone(),
         user_id: claim.user_id.clone(),
@@ -232,7 +234,7 @@ fn forgotten(claim: &Claim, began: Timestamp, ended: Timestamp) -> Finished {
         error: Some("it was forgotten while this run was at work on it; nothing of it was kept".to_owned()),
         request_id: None,
         started_at: began,
-        duration_ms: u64::try_from(ended.duration_since(began).as_millis()).unwrap_or_default(),
+        duration_ms: millis(took),
         counts: Counts::default(),
         failures: 0,
         not_before: None,

@@ -199,7 +199,7 @@ impl Ending {
         let Verdict { outcome, reason, transient, .. } = policy::verdict(error.kind);
         Self {
             outcome,
-            reason: Some(reason),
+            reason: Some(reason).filter(|_| outcome != Outcome::Interrupted),
             error: Some(error.to_string()),
             request_id: error.request_id.clone(),
             retry_after: error.retry_after,

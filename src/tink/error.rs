@@ -50,6 +50,8 @@ pub enum ErrorKind {
     TokenSealed,
     /// The client could not be set up from its options.
     Config,
+    /// This machine's clock is more than a day off Tink's: no date can be told.
+    ClockOff,
 }
 
 impl ErrorKind {
@@ -81,6 +83,7 @@ impl ErrorKind {
             Self::TokenLost => "the refresh token is lost: the user must connect the bank again",
             Self::TokenSealed => "the stored token cannot be opened",
             Self::Config => "the client for Tink could not be set up",
+            Self::ClockOff => "this machine's clock is more than a day off Tink's",
         }
     }
 

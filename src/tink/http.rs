@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{ClientBuilder, NoProxy, Proxy, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
 
@@ -55,6 +55,18 @@ pub(super) struct Transport {
     token_failures: AtomicU64,
 }
 
+/// The proxies that are named, but for the hosts that `NO_PROXY` excepts.
+fn proxies(options: &Options) -> reqwest::Result<Vec<Proxy>> {
+    let (https, http) = (options.proxies.https.as_ref(), options.proxies.http.as_ref());
+    let https = https.map(|address| Proxy::https(address.expose_secret()));
+    let http = http.map(|address| Proxy::http(address.expose_secret()));
+    https
+        .into_iter()
+        .chain(http)
+        .map(|proxy| proxy.map(|proxy| proxy.no_proxy(NoProxy::from_env())))
+        .collect()
+}
+
 enum Fault {
     TooLarge,
     Broken(reqwest::Error),
@@ -71,8 +83,13 @@ impl Transport {
         }
         // Unpacked here and not by the library, which reads only the first of several members.
         let packed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
+        let proxies = proxies(options).map_err(|e| config(&chain(e)))?;
         let builder = || {
-            reqwest::Client::builder()
+            let direct = reqwest::Client::builder().no_proxy();
+            proxies
+                .iter()
+                .cloned()
+                .fold(direct, ClientBuilder::proxy)
                 .user_agent(USER_AGENT)
                 .default_headers(packed.clone())
                 .redirect(reqwest::redirect::Policy::none())

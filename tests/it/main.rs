@@ -68,6 +68,7 @@ mod store_faults;
 mod store_refusals;
 #[cfg(debug_assertions)]
 mod storm;
+mod surroundings;
 mod tls;
 mod values;
 mod view;

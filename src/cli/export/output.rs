@@ -2,12 +2,13 @@
 //! is written.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read as _, StdoutLock, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
 use crate::failpoint;
+use crate::observe::terminal;
 
 /// The beginning of every SQLite file.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -15,7 +16,7 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 /// Where an export goes.
 pub(super) enum Target {
     /// Standard output.
-    Stdout(BufWriter<StdoutLock<'static>>),
+    Stdout(BufWriter<terminal::Data>),
     /// A file beside the one that it becomes.
     File {
         /// What is written to; it is gone once it has taken its place.
@@ -31,7 +32,7 @@ pub(super) enum Target {
 impl Target {
     /// Opens it; a file must be new, or a regular file that is no database.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = file else { return Ok(Self::Stdout(BufWriter::new(io::stdout().lock()))) };
+        let Some(path) = file else { return Ok(Self::Stdout(BufWriter::new(terminal::Data::open()))) };
         // Through a link to the file itself.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         refuse(&path).map_err(Failure::Usage)?;
@@ -58,7 +59,7 @@ impl Target {
     /// A failure to write, with what it was written to.
     pub(super) fn explain(&self, error: io::Error) -> Failure {
         match self {
-            Self::Stdout(_) => error.into(),
+            Self::Stdout(_) => Failure::Output(error),
             Self::File { path, .. } => cannot_write(path, &error),
         }
     }

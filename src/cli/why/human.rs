@@ -1,13 +1,13 @@
 //! The story of one connection in plain sentences, the answer first. Must not read anything; the story
 //! is given.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Story;
 use super::lines::{account, attempt, consent};
 use crate::cli::balance::sentence;
 use crate::cli::remedy;
-use crate::cli::table::{count, exact, minute, span, wrap};
+use crate::cli::table::{count, day_after, exact, minute, span, wrap};
 use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
 use crate::store::sqlite::reads::State;
@@ -198,7 +198,7 @@ fn skipped(story: &Story, reason: Reason) -> String {
 
 /// When the quota has room again.
 fn room(story: &Story) -> String {
-    let free = story.used.oldest.map(|oldest| moment(oldest + SignedDuration::from_hours(24), story.now));
+    let free = story.used.oldest.map(|oldest| moment(day_after(oldest), story.now));
     free.map_or_else(
         || "quota.syncs_per_day leaves none".to_owned(),
         |at| format!("the oldest of them is forgotten at {at}"),

@@ -143,6 +143,7 @@ fn start_and_end_of_a_pass_carry_its_totals() {
             dry_run: false,
             started_at: at,
             finished_at: at,
+            duration_ms: 0,
             exit_code,
             summary: Summary::default(),
         };

@@ -103,7 +103,7 @@ CREATE VIEW runs_v1 AS
 SELECT run_id, trigger, host, version,
        strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch') AS started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch') AS finished_at,
-       exit_code, finished_at - started_at AS duration_ms,
+       exit_code, coalesce(json_extract(totals, '$.duration_ms'), max(finished_at - started_at, 0)) AS duration_ms,
        json_extract(totals, '$.connections') AS connections, json_extract(totals, '$.due') AS due,
        json_extract(totals, '$.synced') AS synced, json_extract(totals, '$.unchanged') AS unchanged,
        json_extract(totals, '$.partial') AS partial, json_extract(totals, '$.failed') AS failed,
