@@ -1,22 +1,77 @@
-//! Where time comes from: every module takes a [`Clock`], so that tests choose the day.
-//! Nothing else reads the system's time.
+//! Where time comes from: every module takes a [`Clock`], so that tests choose the day. Nothing else reads the
+//! system's time. What lasts is measured by time that nobody can set: see [`Stopwatch`].
 
 use std::fmt::Debug;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
 
-/// A source of wall-clock time.
+/// No clock of ours shows less or more than these, so that a day and a year on either side can be told, too.
+const EARLIEST: Timestamp = Timestamp::constant(-62_104_060_800, 0);
+const LATEST: Timestamp = Timestamp::constant(253_339_142_400, 0);
+
+/// A source of time.
 pub trait Clock: Send + Sync + Debug {
-    /// The current time.
+    /// The current time of day, which anybody may set.
     fn now(&self) -> Timestamp;
+
+    /// The time since some moment of the past, which nobody can set.
+    fn steady(&self) -> Steady;
 
     /// Today's date in UTC.
     fn today(&self) -> Date {
         self.now().to_zoned_datetime(TimeZone::UTC).date()
     }
+}
+
+/// Time that only ever goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steady {
+    /// While the machine ran.
+    pub awake: Duration,
+    /// While it ran or was suspended.
+    pub whole: Duration,
+}
+
+/// Measures how long something takes, whatever becomes of the time of day meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    began: Steady,
+    at: Timestamp,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start(clock: &dyn Clock) -> Self {
+        Self { began: clock.steady(), at: clock.now() }
+    }
+
+    /// How long it has been, without the time that the machine was suspended.
+    pub fn elapsed(&self, clock: &dyn Clock) -> Duration {
+        clock.steady().awake.saturating_sub(self.began.awake)
+    }
+
+    /// How long the machine was suspended meanwhile.
+    pub fn suspended(&self, clock: &dyn Clock) -> Duration {
+        let whole = clock.steady().whole.saturating_sub(self.began.whole);
+        whole.saturating_sub(self.elapsed(clock))
+    }
+
+    /// By how much the time of day was set forth, or back if negative, meanwhile.
+    pub fn set_by(&self, clock: &dyn Clock) -> SignedDuration {
+        let whole = clock.steady().whole.saturating_sub(self.began.whole);
+        let passed = SignedDuration::try_from(whole).unwrap_or(SignedDuration::MAX);
+        clock.now().duration_since(self.at).saturating_sub(passed)
+    }
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The system's clock.
@@ -26,29 +81,120 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's time")]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        within_bounds(SystemTime::now())
     }
+
+    fn steady(&self) -> Steady {
+        // Linux has both clocks; without one nothing would seem to last.
+        let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+        Steady { awake: read(ClockId::CLOCK_MONOTONIC), whole: read(ClockId::CLOCK_BOOTTIME) }
+    }
+}
+
+/// The time as we tell it: a machine may be set to a year that no calendar here knows.
+fn within_bounds(now: SystemTime) -> Timestamp {
+    let beyond = if now < SystemTime::UNIX_EPOCH { EARLIEST } else { LATEST };
+    Timestamp::try_from(now).unwrap_or(beyond).clamp(EARLIEST, LATEST)
 }
 
 /// A clock that stands still until it is moved; for tests and the demo.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock(Mutex<(Timestamp, Steady)>);
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(now))
+        Self(Mutex::new((now, Steady::default())))
     }
 
-    /// Moves the clock forward, or back with a negative duration.
+    /// Lets time pass; with a negative duration the clock is set back.
     pub fn advance(&self, by: SignedDuration) {
-        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *now += by;
+        self.change(|now, steady| {
+            let passed = Duration::try_from(by).unwrap_or_default();
+            steady.awake = steady.awake.saturating_add(passed);
+            steady.whole = steady.whole.saturating_add(passed);
+            *now = now.saturating_add(by).unwrap_or(*now);
+        });
+    }
+
+    /// Sets it, while no time passes.
+    pub fn set(&self, to: Timestamp) {
+        self.change(|now, _| *now = to);
+    }
+
+    /// Suspends the machine for so long.
+    pub fn suspend(&self, time: Duration) {
+        self.change(|now, steady| {
+            steady.whole = steady.whole.saturating_add(time);
+            *now = now.saturating_add(SignedDuration::try_from(time).unwrap_or_default()).unwrap_or(*now);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Timestamp, &mut Steady)) {
+        let mut clock = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (now, steady) = &mut *clock;
+        change(now, steady);
+    }
+
+    fn read(&self) -> (Timestamp, Steady) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.read().0
+    }
+
+    fn steady(&self) -> Steady {
+        self.read().1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_measured_whatever_becomes_of_the_time_of_day() {
+        let clock = ManualClock::new("2026-06-01T12:00:00Z".parse().unwrap());
+        let watch = Stopwatch::start(&clock);
+        clock.advance(SignedDuration::from_secs(5));
+        for day in ["2026-07-01T12:00:00Z", "2026-05-01T12:00:00Z"] {
+            clock.set(day.parse().unwrap());
+            assert_eq!(
+                (watch.elapsed(&clock), watch.suspended(&clock)),
+                (Duration::from_secs(5), Duration::ZERO)
+            );
+        }
+        assert_eq!(watch.set_by(&clock), SignedDuration::from_secs(-31 * 86_400 - 5));
+        clock.suspend(Duration::from_hours(3));
+        assert_eq!(
+            (watch.elapsed(&clock), watch.suspended(&clock)),
+            (Duration::from_secs(5), Duration::from_hours(3))
+        );
+        assert_eq!(
+            watch.set_by(&clock),
+            SignedDuration::from_secs(-31 * 86_400 - 5),
+            "it is not set by sleeping"
+        );
+    }
+
+    #[test]
+    fn no_system_time_is_beyond_the_calendar() {
+        let far = Duration::from_secs(1 << 60);
+        for (time, shown) in [
+            (SystemTime::UNIX_EPOCH.checked_add(far), LATEST),
+            (SystemTime::UNIX_EPOCH.checked_sub(far), EARLIEST),
+            (Some(SystemTime::UNIX_EPOCH), Timestamp::UNIX_EPOCH),
+        ] {
+            assert_eq!(within_bounds(time.unwrap()), shown);
+        }
+        assert_eq!(
+            (EARLIEST.to_string(), LATEST.to_string()),
+            ("0002-01-01T00:00:00Z".into(), "9997-12-31T00:00:00Z".into())
+        );
+        let (first, second) = (SystemClock.steady(), SystemClock.steady());
+        assert!(second.awake >= first.awake && second.whole >= second.awake && first.awake > Duration::ZERO);
     }
 }

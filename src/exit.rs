@@ -27,17 +27,17 @@ pub enum Exit {
     NeedsUser,
     /// 69: Tink as a whole is away.
     TinkUnavailable,
-    /// 74: a database is broken.
+    /// 74: a database is broken, or the output cannot be written.
     Database,
     /// 75: a database stayed busy or out of reach.
     DatabaseBusy,
     /// 77: Tink refuses this app.
     Refused,
-    /// 78: the configuration is wrong.
+    /// 78: the configuration is wrong, or this machine's clock.
     Configuration,
     /// 130: ended by SIGINT.
     Interrupted,
-    /// 143: ended by SIGTERM.
+    /// 143: ended by SIGTERM or SIGHUP.
     Terminated,
 }
 
@@ -94,12 +94,14 @@ impl Exit {
             }
             Self::NeedsUser => "all done, but at least one connection needs its user",
             Self::TinkUnavailable => "Tink as a whole could not be reached; nothing is lost",
-            Self::Database => "the store or the application's database cannot be read or written",
+            Self::Database => {
+                "the store or the application's database cannot be read or written, or the output cannot"
+            }
             Self::DatabaseBusy => "the store or the application's database stayed busy or out of reach",
             Self::Refused => {
                 "Tink refuses the client id or secret, or does not grant the app a scope it needs"
             }
-            Self::Configuration => "the configuration is wrong",
+            Self::Configuration => "the configuration is wrong, or this machine's clock",
             Self::Interrupted => "ended by SIGINT, after storing what was complete",
             Self::Terminated => "ended by SIGTERM, after storing what was complete",
         }
@@ -167,13 +169,21 @@ impl Exit {
         }
     }
 
+    /// The same for a pass whose report could not be written: whoever reads it has not been told.
+    pub fn of_lost_report(self) -> Self {
+        match self {
+            Self::Success | Self::NeedsUser => Self::Database,
+            worse => worse,
+        }
+    }
+
     /// How a pass ends the program; `signal` is the code of the signal that stopped it, if one did.
     pub fn of_pass(end: &PassEnd, signal: Self) -> Self {
         let any = |outcome| end.summary.outcome(outcome) > 0;
         match &end.stop {
             Stop::Interrupted => signal,
             Stop::Refused(_) => Self::Refused,
-            Stop::Unprepared(_) => Self::Configuration,
+            Stop::Unprepared(_) | Stop::ClockOff(_) => Self::Configuration,
             Stop::Unreachable(_) => Self::TinkUnavailable,
             Stop::Postponed(_) => Self::Incomplete,
             Stop::Done | Stop::Deadline => {
@@ -209,14 +219,14 @@ impl From<&StoreError> for Exit {
 impl From<&tink::Error> for Exit {
     fn from(error: &tink::Error) -> Self {
         use ErrorKind::{
-            BadRequest, Client4xx, ClientRefused, Config, Forbidden, GrantRefused, Intercepted, Malformed,
-            Network, NotFound, OwnTokens, PageLoop, RateLimited, ScopeMissing, Server, Timeout, TokenLost,
-            TokenSealed, TooLarge, Unauthorized, UserUnknown,
+            BadRequest, Client4xx, ClientRefused, ClockOff, Config, Forbidden, GrantRefused, Intercepted,
+            Malformed, Network, NotFound, OwnTokens, PageLoop, RateLimited, ScopeMissing, Server, Timeout,
+            TokenLost, TokenSealed, TooLarge, Unauthorized, UserUnknown,
         };
         match error.kind {
             ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
             Network | Timeout | Server | Malformed | TooLarge | Intercepted => Self::TinkUnavailable,
-            Config => Self::Configuration,
+            Config | ClockOff => Self::Configuration,
             BadRequest | Client4xx | Forbidden | NotFound | OwnTokens | PageLoop | RateLimited
             | TokenLost | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,
         }
@@ -232,6 +242,7 @@ impl From<&Failure> for Exit {
             Failure::Source(SourceError::Missing { .. }) => Self::DatabaseBusy,
             Failure::Tink(error) => error.into(),
             Failure::Usage(_) => Self::Usage,
+            Failure::Output(_) => Self::Database,
             Failure::Io(error) if file_limit::is_no_room(error) => Self::Database,
             Failure::Io(_) => Self::Internal,
         }

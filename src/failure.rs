@@ -25,6 +25,9 @@ pub enum Failure {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// What there was to say could not be written.
+    #[error("standard output cannot be written: {0}")]
+    Output(std::io::Error),
     /// Input or output failed.
     #[error("{told}", told = file_limit::explain(.0))]
     Io(#[from] std::io::Error),
@@ -38,6 +41,9 @@ fn remedy(error: &tink::Error) -> &'static str {
         }
         tink::ErrorKind::ScopeMissing | tink::ErrorKind::GrantRefused => {
             "; have the app granted it in Tink Console, or by Tink's support"
+        }
+        tink::ErrorKind::ClockOff => {
+            "; nothing was done, since no date can be told: set the clock (timedatectl set-ntp true) and start again"
         }
         _ => "",
     }

@@ -50,7 +50,13 @@ pub fn explain(error: &io::Error) -> String {
     }
 }
 
-/// Whether there is no room for what is written.
+/// Whether the place that is written to gave out: no bug of ours.
 pub fn is_no_room(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        ErrorKind::FileTooLarge
+            | ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::ReadOnlyFilesystem
+    )
 }

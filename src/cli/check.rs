@@ -2,6 +2,7 @@
 //! remedy. Changes nothing, and makes no file but those that SQLite keeps beside a store.
 
 mod hooks;
+mod log;
 mod reading;
 mod settings;
 mod source;
@@ -199,11 +200,13 @@ pub fn without_configuration(
 fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<Exit, Failure> {
     let mut checks = Checks::new(env.color, env.quiet, args.format, tell);
     checks.add(settings::configuration(env))?;
+    checks.add(settings::network(env))?;
     checks.add(settings::secrets(env, args.offline))?;
     let store = store::findings(env);
     // A store that fails is not touched again: SQLite might leave files beside it.
     let sound = !store.iter().any(|finding| matches!(finding.grade, Grade::Fail(_)));
     checks.add(store)?;
+    checks.add(store::log(env, sound))?;
     checks.add(store::metrics(env))?;
     checks.add(store::app(env, sound))?;
     let (findings, user) = source::findings(env, sound);

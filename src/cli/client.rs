@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Environment, Failure};
-use crate::config::{ConfigError, Refresh};
-use crate::tink::{Client, Options, RetryOptions};
+use crate::config::{ConfigError, Network, Refresh};
+use crate::tink::{Client, Options, Proxies, RetryOptions};
 
 /// Builds the client.
 ///
@@ -13,6 +13,7 @@ use crate::tink::{Client, Options, RetryOptions};
 pub fn client(env: &Environment) -> Result<Client, Failure> {
     let tink = &env.settings.tink;
     let (client_id, client_secret) = tink.credentials()?;
+    let network = Network::of(&env.variable)?;
     let retry = &env.settings.retry;
     let options = Options {
         api_url: tink.api_url.clone(),
@@ -26,12 +27,26 @@ pub fn client(env: &Environment) -> Result<Client, Failure> {
         retry: RetryOptions { attempts: retry.attempts, base: retry.base, max: retry.max },
         keep_raw: env.settings.sync.keep_raw.is_some(),
         refresh: tink.refresh != Refresh::Never,
+        proxies: Proxies {
+            https: network.https.map(|proxy| proxy.address),
+            http: network.http.map(|proxy| proxy.address),
+        },
     };
     Client::new(options, Arc::clone(&env.clock), fastrand::u64(..))
         .map_err(|error| unusable(env, error.to_string()))
 }
 
 /// Why nothing can be sent to the address.
-pub fn unusable(env: &Environment, error: String) -> Failure {
-    ConfigError::key(&env.settings.file, "tink.api_url", error).into()
+pub fn unusable(env: &Environment, problem: String) -> Failure {
+    let authorities = Network::of(&env.variable).map(|network| network.authorities).unwrap_or_default();
+    // The library's words for that nothing it found is a certificate.
+    match authorities.first() {
+        Some(&name) if problem.contains("CA cert") => ConfigError::Variable { name, problem },
+        None if problem.contains("CA cert") => {
+            let problem = format!("{problem}; install ca-certificates");
+            ConfigError::key(&env.settings.file, "tink.api_url", problem)
+        }
+        _ => ConfigError::key(&env.settings.file, "tink.api_url", problem),
+    }
+    .into()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Environment;
-use crate::clock::{Clock as _, ManualClock};
+use crate::clock::{Clock as _, ManualClock, Stopwatch};
 use crate::config;
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::{Counts, Outcome, Reason};
@@ -48,6 +48,7 @@ impl Fixture {
             settings: config::load(&file, &|_: &str| None).unwrap(),
             clock: Arc::clone(&self.clock) as Arc<dyn crate::clock::Clock>,
             started: self.clock.now(),
+            watch: Stopwatch::start(self.clock.as_ref()),
             variable: |_| None,
             color: false,
             verbose: false,
@@ -157,6 +158,7 @@ impl Fixture {
             counts: Counts::default(),
             began: now,
             ended: now,
+            took: std::time::Duration::ZERO,
             not_before: failed.then(|| now + SignedDuration::from_hours(2)),
             next_due: if succeeded { now + SignedDuration::from_hours(5) } else { now },
             again: false,

@@ -36,7 +36,6 @@ pub mod users;
 pub mod visit;
 pub mod why;
 
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,13 +43,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::atomic_file::Protected;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Stopwatch, SystemClock, millis};
 use crate::config::{self, ConfigError, Settings, StoreUrl};
 use crate::exit::Exit;
 use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::file_limit;
-use crate::observe::log;
+use crate::observe::{log, terminal};
 use crate::store::sqlite::scratch;
 use crate::vault::Vault;
 
@@ -161,6 +160,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// When this process started.
     pub started: Timestamp,
+    /// Measures how long it has been at work.
+    pub watch: Stopwatch,
     /// Looks up an environment variable.
     pub variable: fn(&str) -> Option<std::ffi::OsString>,
     /// Whether standard output may be coloured.
@@ -172,6 +173,11 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// How long this process has been at work, in milliseconds.
+    pub fn took(&self) -> u64 {
+        millis(self.watch.elapsed(self.clock.as_ref()))
+    }
+
     /// The SQLite file of the store.
     ///
     /// # Errors
@@ -239,15 +245,13 @@ impl Environment {
 /// Parses the command line, runs the command and turns its result into an exit code.
 pub fn main() -> Exit {
     file_limit::survive();
-    let started = SystemClock.now();
+    let started = (SystemClock.now(), Stopwatch::start(&SystemClock));
     // Before any secret is read.
     let hidden = crate::identity::hide_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done if even the usage text cannot be written.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            return usage(&error);
         }
     };
     let level = log::Level::of(cli.verbose, cli.quiet);
@@ -256,12 +260,12 @@ pub fn main() -> Exit {
         Color::Always => true,
         Color::Never => false,
     };
-    log::start(level, wanted(io::stderr().is_terminal()), config::process_env);
+    log::start(level, wanted(terminal::is_error_watched()), config::process_env);
     if let Err(error) = hidden {
         tracing::warn!("the memory of this process stays open to its own user and to core files: {error}");
     }
     failpoint::arm(config::process_env);
-    let color = wanted(io::stdout().is_terminal());
+    let color = wanted(terminal::is_watched());
     match dispatch(cli, started, color) {
         Ok(exit) => exit,
         Err(failure) => {
@@ -271,7 +275,23 @@ pub fn main() -> Exit {
     }
 }
 
-fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> {
+/// Shows what was asked for (help, version), or what is wrong with the command line, which may quote anything.
+fn usage(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        terminal::tell(&error.render().to_string());
+        return Exit::Usage;
+    }
+    match terminal::forgiving(error.print()) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            let failure = Failure::Output(error);
+            terminal::tell(&format!("error: {failure}\n"));
+            Exit::from(&failure)
+        }
+    }
+}
+
+fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> Result<Exit, Failure> {
     let path = cli
         .config
         .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
@@ -310,6 +330,7 @@ fn dispatch(cli: Cli, started: Timestamp, color: bool) -> Result<Exit, Failure> 
         settings,
         clock: Arc::new(SystemClock),
         started,
+        watch,
         variable: config::process_env,
         color,
         verbose: cli.verbose,

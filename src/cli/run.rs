@@ -1,9 +1,10 @@
 //! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and
 //! turns how it ended into an exit code.
 
+mod around;
+
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status};
+use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status, table};
 use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
@@ -21,7 +22,7 @@ use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
-use crate::observe::{journal, notify, progress, textfile};
+use crate::observe::{journal, notify, progress, terminal, textfile};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, OwnTables};
 use crate::store::sqlite::reads;
@@ -75,10 +76,10 @@ pub struct Args {
     #[arg(skip)]
     pub audited: bool,
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub outage_patience: Option<Duration>,
     /// How long to wait for the bank of a new link that is still at work
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub wait: Option<Duration>,
 }
 
@@ -121,16 +122,17 @@ impl<'a> Command<'a> {
             (None, true) => "timer",
             (None, false) => "manual",
         };
-        let watched = io::stderr().is_terminal();
+        let watched = terminal::is_error_watched();
         let default = if watched { Duration::ZERO } else { PATIENCE };
         let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
         let renewals = Renewals { vault: env.vault()?.map(Arc::new), ..Renewals::default() };
-        Ok(Self { env, args, run_id: new_id(env.started), trigger, selection, patience, renewals })
+        let run_id = new_id(env.started);
+        Ok(Self { env, args, run_id, trigger, selection, patience, renewals })
     }
 
     async fn run(self) -> Result<Exit, Failure> {
         let signals = Signals::watch()?;
-        let report = Outlet::to(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
+        let report = Outlet::to(File::from(terminal::output_file()?))?;
         let records = log::detach()?;
         let ended = self.work_unless_off(&signals, &report).await;
         // All is stored, nothing is held any more: only the readers are waited for, if nobody wants the end.
@@ -145,7 +147,7 @@ impl<'a> Command<'a> {
         };
         match (ended, written) {
             (ended, Ok(())) => ended,
-            (Ok(Exit::Success | Exit::NeedsUser), Err(error)) => Err(unwritten(&error).into()),
+            (Ok(Exit::Success | Exit::NeedsUser), Err(error)) => Err(Failure::Output(unwritten(&error))),
             (ended, Err(error)) => {
                 tracing::error!("{}", unwritten(&error));
                 ended
@@ -176,6 +178,17 @@ impl<'a> Command<'a> {
             open(&path, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let known = tokio::select! {
+            known = around::knows_the_day(self.env, &client) => known,
+            () = signals.token.cancelled() => Ok(false),
+        };
+        let knows_the_day = match known {
+            Ok(known) => known,
+            Err(error) => {
+                store.close().await;
+                return Err(error.into());
+            }
+        };
         let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, &store, dry_run).await;
         let run = store.begin_run(self.new_run()).await?;
         // What a run that was killed left behind.
@@ -185,13 +198,26 @@ impl<'a> Command<'a> {
             && !matches!(failure, Failure::Store(_))
         {
             // Should that fail too, the first failure is the one to tell, and the next run ends this one.
-            let _ = store.finish_run(&run, self.end(failure.into(), "{}".to_owned())).await;
+            let totals = report::no_totals(self.env.took());
+            let _ = store.finish_run(&run, self.end(failure.into(), totals)).await;
         }
         outbox.deliver().await;
         // A token that is being renewed must not get lost: Tink has given it, or is about to.
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
+        if let Ok(exit) = &ended
+            && knows_the_day
+            && exit.is_whole()
+            && self.is_pass()
+            && !dry_run
+        {
+            prune::after_pass(self.env, &store).await;
+        }
         store.close().await;
+        if ended.is_ok() {
+            around::look_at_log(self.env);
+            self.write_metrics();
+        }
         ended
     }
 
@@ -238,15 +264,11 @@ impl<'a> Command<'a> {
             store.remember_app(self.env.clock.now()).await?;
         }
         let sent = client.totals();
-        let totals = report::stored_totals(&end.summary, sent.errors, sent.token_failures);
+        let totals = report::stored_totals(&end.summary, (sent.errors, sent.token_failures), self.env.took());
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
-        self.write_metrics();
         tell(&self.ended(exit, end.summary, finished_at));
-        if self.is_pass() && !self.args.dry_run && !signals.token.is_cancelled() {
-            prune::after_pass(self.env, store).await;
-        }
         Ok(exit)
     }
 
@@ -287,9 +309,9 @@ impl<'a> Command<'a> {
     /// The journal and the report hear of every event; whoever tells it waits for neither's reader.
     fn tell(&self, report: Outlet) -> Tell {
         let human = self.args.format == Format::Human;
-        let progress = human && io::stderr().is_terminal() && !self.env.quiet;
+        let progress = human && terminal::is_error_watched() && !self.env.quiet;
         // Under systemd the journal has it all, as records of its own.
-        let silent = self.env.quiet || (log::is_journal() && !io::stdout().is_terminal());
+        let silent = self.env.quiet || (log::is_journal() && !terminal::is_watched());
         let reporter = Mutex::new(Reporter::new(report, self.args.format, progress, silent));
         let run_id = self.run_id.clone();
         // On a terminal the report says at its end what a record would say beside it.
@@ -329,6 +351,7 @@ impl<'a> Command<'a> {
             dry_run: self.args.dry_run,
             started_at: self.env.started,
             finished_at,
+            duration_ms: self.env.took(),
             exit_code: exit.code(),
             summary,
         }
@@ -425,7 +448,7 @@ impl<'a> Command<'a> {
 }
 
 fn unwritten(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the report could not be written (all data are stored): {error}"))
+    io::Error::new(error.kind(), format!("{error}; the report is lost, all data are stored"))
 }
 
 /// Whether the time at which systemd's timer fired, in microseconds, is that of this start: a unit that is

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use late::{Late, Of, Whom};
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
+use crate::store::sqlite::wal;
 
 /// So many runs are shown.
 const RUNS: u32 = 5;
@@ -34,10 +35,10 @@ const RUNS: u32 = 5;
 )]
 pub struct Args {
     /// Exit 10 if the last success of an entitled, enabled connection is older than this (such as 26h)
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub max_age: Option<Duration>,
     /// Exit 10 if Tink's own data of one are older than this (such as 4d)
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub max_data_age: Option<Duration>,
     /// Only these connections
     #[arg(long, value_name = "ID", num_args = 1..)]
@@ -128,6 +129,7 @@ fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<Stri
         last_good_end: reads::last_good_end(&path)?,
         balance_differences: reads::balance_differences(&path)?.len(),
         view: reads::last_view(&path)?,
+        log: wal::look(&path),
     }))
 }
 
@@ -144,7 +146,7 @@ impl Report {
             runs: reads::runs(&path, RUNS)?,
             schedule: Schedule::with(env, timer)?,
             rules: Rules::of(&env.settings),
-            used: reads::used_by_user(&path, now - SignedDuration::from_hours(24))?,
+            used: reads::used_by_user(&path, table::day_before(now))?,
             attempts: attempts(&path, &connections, &args.connection)?,
             differences: differences(&path)?,
             view: env.settings.source.view.clone(),

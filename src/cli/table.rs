@@ -1,8 +1,7 @@
-//! Text for people: tables that fit 80 columns, ages, wrapped sentences, and the one door to standard
+//! Text for people: tables that fit 80 columns, ages, wrapped sentences, and the way of it to standard
 //! output. Must not know what is told.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Failure;
+use crate::observe::terminal::{self, Colour};
 
 /// Everything is readable in so many columns.
 pub(super) const WIDTH: usize = 80;
@@ -43,16 +43,12 @@ pub(super) struct Line {
 
 /// Writes to standard output; a reader that went away is no failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    terminal::print(text).map_err(Failure::Output)
 }
 
 /// Prints one JSON value on a line of its own.
 pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    print(&format!("{value}\n"))
+    terminal::print_json(value).map_err(Failure::Output)
 }
 
 /// A table without borders; one line of text per line, its notes indented below it. A first cell that would
@@ -99,19 +95,19 @@ fn padded(table: &mut Table, blanks: u16) -> Vec<String> {
 
 /// The text in the colour of its tone.
 pub(super) fn paint(text: &str, tone: Tone, color: bool) -> String {
-    let code = match tone {
-        Tone::Plain => 0,
-        Tone::Good => 32,
-        Tone::Warning => 33,
-        Tone::Bad => 31,
-        Tone::Faint => 2,
+    let paint = match tone {
+        Tone::Plain => None,
+        Tone::Good => Some(Colour::Green),
+        Tone::Warning => Some(Colour::Yellow),
+        Tone::Bad => Some(Colour::Red),
+        Tone::Faint => Some(Colour::Faint),
     };
-    if color && code != 0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    paint.filter(|_| color).map_or_else(|| text.to_owned(), |paint| terminal::painted(text, paint))
 }
 
 /// The text without anything that a terminal would obey.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    terminal::clean(text)
 }
 
 /// The text in lines of at most [`WIDTH`] columns, broken between words, each indented by `indent`.
@@ -161,6 +157,23 @@ pub(super) fn exact(duration: Duration) -> String {
         Ok(same) if same == duration => short,
         _ => humantime::format_duration(duration).to_string(),
     }
+}
+
+/// 24 hours before, as far as the calendar goes.
+pub(super) fn day_before(at: Timestamp) -> Timestamp {
+    at.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN)
+}
+
+/// 24 hours later, as far as the calendar goes.
+pub(super) fn day_after(at: Timestamp) -> Timestamp {
+    at.saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX)
+}
+
+/// Reads a duration of the command line; one that no clock could wait for is refused.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration <= LONGEST { Ok(duration) } else { Err("expected at most 10 years (3650d)".to_owned()) }
 }
 
 /// How long ago, or `never`.
@@ -231,7 +244,8 @@ mod tests {
             table(&["ID", "STATE"], &lines, false),
             "ID       STATE\nc-1      x\n  broken\nlong id  x\n"
         );
-        assert!(table(&["ID", "STATE"], &lines, true).contains("\u{1b}[31mc-1      x\u{1b}[0m\n"));
+        let painted = terminal::shown(&table(&["ID", "STATE"], &lines, true));
+        assert!(painted.contains("\u{1b}[31mc-1      x\u{1b}[0m\n"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ const OURS: &str = "# Written by `tink-sync timer --every`.";
 )]
 pub struct Args {
     /// Start a pass this often from now on: 5m to 24h, and a day must be a multiple of it
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub every: Option<Duration>,
 }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
 use super::{Environment, Failure, table};
@@ -111,7 +111,8 @@ impl<'a> Visit<'a> {
             getrandom::fill(bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
         }
         let states = States::new(key);
-        let until = env.clock.now() + SignedDuration::try_from(way.timeout).unwrap_or(SignedDuration::MAX);
+        let until = SignedDuration::try_from(way.timeout).unwrap_or(SignedDuration::MAX);
+        let until = env.clock.now().saturating_add(until).unwrap_or(Timestamp::MAX);
         let state = states.issue(nonce, until);
         let reception = Arc::new(Mutex::new(Reception::new(states, repair)));
         let door = door(env, way, &reception).await?;

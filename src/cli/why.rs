@@ -6,7 +6,7 @@ mod lines;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::connections::{self, days_left};
@@ -89,7 +89,7 @@ impl Story {
         Ok(Self {
             now,
             detail: connection.key.map(|key| reads::detail(&path, key)).transpose()?.unwrap_or_default(),
-            used: reads::used(&path, &connection.user_id, now - SignedDuration::from_hours(24))?,
+            used: reads::used(&path, &connection.user_id, table::day_before(now))?,
             rules: Rules::of(&env.settings),
             schedule: Schedule::with(env, timer)?,
             proofs: reads::balance_proofs(&path, &connection.connection_id)?,

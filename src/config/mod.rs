@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod keys;
 mod merge;
+mod network;
 mod odd;
 pub mod secrets;
 mod settings;
@@ -29,6 +30,7 @@ pub use crate::identity::SERVICE_USER;
 pub use credentials::Credentials;
 pub use error::ConfigError;
 pub use keys::KEYS;
+pub use network::{Network, Proxy};
 pub use settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
     SourceSettings, StoreSettings, StoreUrl, SyncSettings, TinkSettings,

@@ -71,6 +71,7 @@ impl Reason {
             Self::Panic => "the work on it met a bug",
             Self::Store => "the store refused a statement of this connection",
             Self::Disabled => "it is disabled",
+            Self::Gone => "the source view no longer has it",
             Self::NotEntitled => "its user is not entitled now",
             Self::Recent => "it was synced less than sync.min_interval ago",
             Self::Quota => "the user's syncs of the last 24 hours are used up",
@@ -121,6 +122,7 @@ impl Reason {
             | Self::LeaseLost
             | Self::Deadline
             | Self::Disabled
+            | Self::Gone
             | Self::NotEntitled
             | Self::Recent
             | Self::Quota

@@ -189,6 +189,13 @@ pub enum Event {
     },
     /// Tink refuses the client itself; the pass ends.
     Refused(String),
+    /// This machine's clock is far off Tink's; the pass ends.
+    ClockOff(String),
+    /// The machine was suspended while the pass was on.
+    Suspended {
+        /// For how long.
+        time: Duration,
+    },
     /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
     Fell(Fall),
     /// The pass is over.
@@ -203,6 +210,8 @@ pub enum Event {
         started_at: Timestamp,
         /// When it ended.
         finished_at: Timestamp,
+        /// How long it took, by time that nobody can set.
+        duration_ms: u64,
         /// The process's exit code.
         exit_code: u8,
         /// The totals.

@@ -119,6 +119,8 @@ text_enum!(
         Store = "store",
         /// Skip: switched off by the application or the operator.
         Disabled = "disabled",
+        /// Skip: the source view no longer has it.
+        Gone = "gone",
         /// Skip: the user's plan does not include bank sync now.
         NotEntitled = "not_entitled",
         /// Skip: synced less than `sync.min_interval` ago.

@@ -156,8 +156,26 @@ pub fn write(run_id: &str, event: &Event) {
             tink.run_id = run_id,
             "Tink refuses this client, pass given up: check client id, secret and the app's scopes (tink-sync check): {error}"
         ),
+        Event::ClockOff(_) | Event::Suspended { .. } => of_clock(run_id, event),
         Event::Fell(fall) => fell(run_id, fall),
         Event::Ended { .. } => ended(event),
+    }
+}
+
+/// Events about the machine's time. No message id: the messages say all there is.
+fn of_clock(run_id: &str, event: &Event) {
+    match event {
+        Event::ClockOff(error) => tracing::error!(
+            tink.run_id = run_id,
+            "{error}; pass given up, since no date can be told: set the clock (timedatectl set-ntp true), then start it again"
+        ),
+        Event::Suspended { time } => tracing::warn!(
+            tink.run_id = run_id,
+            "this machine was suspended for {} s while the pass was on; connections that broke for it are tried again, \
+             and no duration counts that time",
+            time.as_secs()
+        ),
+        _ => {}
     }
 }
 
@@ -322,11 +340,10 @@ fn again(finished: &Finished) -> String {
 }
 
 fn ended(event: &Event) {
-    let Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } = event else {
+    let Event::Ended { run_id, trigger, dry_run, exit_code, summary, duration_ms, .. } = event else {
         return;
     };
     let exit = Exit::from_code(*exit_code).unwrap_or(Exit::Internal);
-    let duration = finished_at.duration_since(*started_at).as_millis();
     let severity = match exit {
         Exit::Success | Exit::Interrupted | Exit::Terminated => Severity::Notice,
         Exit::NeedsUser | Exit::Incomplete => Severity::Warning,
@@ -338,7 +355,7 @@ fn ended(event: &Event) {
         message_id = ENDED,
         tink.run_id = run_id.as_str(),
         tink.trigger = trigger,
-        tink.duration_ms = u64::try_from(duration).unwrap_or_default(),
+        tink.duration_ms = duration_ms,
         tink.exit_code = exit_code,
         tink.connections = summary.connections,
         tink.due = summary.due,
@@ -350,6 +367,7 @@ fn ended(event: &Event) {
         tink.rate_limited = summary.outcome(Outcome::RateLimited),
         tink.interrupted = summary.outcome(Outcome::Interrupted),
         tink.skipped_disabled = summary.skipped(Reason::Disabled),
+        tink.skipped_gone = summary.skipped(Reason::Gone),
         tink.skipped_not_entitled = summary.skipped(Reason::NotEntitled),
         tink.skipped_recent = summary.skipped(Reason::Recent),
         tink.skipped_quota = summary.skipped(Reason::Quota),

@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
 use super::outlet::Outlet;
+use super::terminal::{self, Colour};
 use super::{notify, progress};
 
 /// Target of records that journald gets as `notice`, a level that tracing does not have.
@@ -77,8 +77,9 @@ pub fn is_journal() -> bool {
     NATIVE.load(Ordering::Relaxed)
 }
 
-/// Starts logging; later calls in the same process change nothing.
+/// Starts logging; later calls in the same process change nothing. What a panic says goes the same way.
 pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
     let ours = |metadata: &Metadata<'_>| metadata.target().starts_with("tink_sync");
     if stderr_is_journal(variable)
         && let (Ok(plain), Ok(notice)) = (journald(Priority::Informational), journald(Priority::Notice))
@@ -110,8 +111,7 @@ fn journald(info: Priority) -> io::Result<tracing_journald::Layer> {
 /// systemd names the device and inode of the stream it gave us; another one was put in its place else.
 fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
     let Some(stream) = variable("JOURNAL_STREAM") else { return false };
-    let metadata =
-        io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from).and_then(|f| f.metadata());
+    let metadata = terminal::error_file().map(std::fs::File::from).and_then(|file| file.metadata());
     metadata.is_ok_and(|m| stream.to_str() == Some(&format!("{}:{}", m.dev(), m.ino())))
 }
 
@@ -120,8 +120,8 @@ fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
 pub fn fatal(message: &str) {
     notify::status(message);
     if is_journal() {
-        // Each line would be a record of its own. Nothing is left to do if even that fails.
-        let _ = writeln!(io::stderr(), "<3>{}", message.replace(char::is_control, " "));
+        // Each line would be a record of its own.
+        terminal::tell(&format!("<3>{}\n", terminal::clean(message)));
     } else {
         tracing::error!("{message}");
     }
@@ -169,16 +169,16 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let (word, code) = match *event.metadata().level() {
-            tracing::Level::ERROR => ("error", "31"),
-            tracing::Level::WARN => ("warning", "33"),
-            tracing::Level::INFO => ("info", "32"),
-            _ => ("debug", "2"),
+        let (word, colour) = match *event.metadata().level() {
+            tracing::Level::ERROR => ("error", Colour::Red),
+            tracing::Level::WARN => ("warning", Colour::Yellow),
+            tracing::Level::INFO => ("info", Colour::Green),
+            _ => ("debug", Colour::Faint),
         };
         let mut fields = Fields { message: String::new(), others: String::new() };
         event.record(&mut fields);
         if self.color {
-            write!(writer, "\x1b[{code}m{word}:\x1b[0m {}", fields.message)?;
+            write!(writer, "{} {}", terminal::painted(&format!("{word}:"), colour), fields.message)?;
         } else {
             write!(writer, "{word}: {}", fields.message)?;
         }
@@ -219,10 +219,13 @@ impl StandardError {
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Each record comes as a whole.
+        let shown = terminal::shown(&String::from_utf8_lossy(bytes));
         match self {
-            Self::Detached(outlet) => outlet.write(bytes),
-            Self::Direct(direct) => direct.write(bytes),
+            Self::Detached(outlet) => outlet.write_all(shown.as_bytes()),
+            Self::Direct(direct) => direct.write_all(shown.as_bytes()),
         }
+        .map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -238,10 +241,10 @@ struct BesideProgress;
 
 impl Write for BesideProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        progress::suspended(|| io::stderr().write(bytes))
+        progress::suspended(|| terminal::write_error(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

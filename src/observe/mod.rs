@@ -8,4 +8,5 @@ pub mod outlet;
 pub mod progress;
 pub mod report;
 pub mod spool;
+pub mod terminal;
 pub mod textfile;

@@ -7,11 +7,11 @@ use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{journal, log, notify, progress};
+use super::{journal, log, notify, progress, terminal};
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
-pub use lines::stored_totals;
+pub use lines::{no_totals, stored_totals};
 
 /// So many connections are listed by name; the rest is in the journal and in `status`.
 const LISTED: usize = 50;
@@ -60,14 +60,14 @@ impl<W: Write> Reporter<W> {
         }
     }
 
-    /// Takes in an event. A reader that went away is no failure of the run.
+    /// Takes in an event.
     pub fn tell(&mut self, event: &Event) {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
         }
         let text = match self.format {
             Format::Json => lines::line(&self.run_id, event),
-            Format::Human => self.human(event),
+            Format::Human => self.human(event).map(|text| terminal::shown(&text)),
         };
         if let Some(text) = text {
             let _ = self.out.write_all(text.as_bytes());
@@ -123,10 +123,10 @@ impl<W: Write> Reporter<W> {
             table.set_header(["connection", "outcome", "reason", "what happened"]);
             for finished in &self.attention {
                 table.add_row([
-                    finished.connection_id.as_str(),
+                    terminal::clean(finished.connection_id.as_str()).as_str(),
                     finished.outcome.as_str(),
                     finished.reason.map_or("", Reason::as_str),
-                    finished.error.as_deref().unwrap_or(&changes(&finished.counts)),
+                    &terminal::clean(finished.error.as_deref().unwrap_or(&changes(&finished.counts))),
                 ]);
             }
             // Writing to a String cannot fail.

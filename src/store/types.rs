@@ -318,6 +318,8 @@ pub struct Record {
     pub began: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
+    /// How long it took, by time that nobody can set.
+    pub took: Duration,
     /// Not to be tried before.
     pub not_before: Option<Timestamp>,
     /// When it is due again after a success.

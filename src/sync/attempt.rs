@@ -19,6 +19,7 @@ use super::policy::{self, Hint};
 use super::result::AttemptResult;
 use super::rotation::Rotation;
 use super::staleness;
+use crate::clock::{Stopwatch, millis};
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Finished};
 use crate::domain::ids::UserId;
@@ -73,7 +74,7 @@ pub async fn attempt<S: Store>(
     round: Round,
     cancel: CancellationToken,
 ) -> Done {
-    let began = ctx.clock.now();
+    let (began, watch) = (ctx.clock.now(), Stopwatch::start(ctx.clock.as_ref()));
     let counters = Counters::default();
     let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
     let no_user = claim.tink_user.is_none() && claim.moved.is_none() && rotation.is_none();
@@ -111,7 +112,7 @@ pub async fn attempt<S: Store>(
         }
         Err(error) => return failed_store(claim, error),
     };
-    settle(&ctx, claim, round, began, &counters, result).await
+    settle(&ctx, claim, round, (began, watch), &counters, result).await
 }
 
 /// The connection's own tokens.
@@ -176,11 +177,11 @@ async fn settle<S: Store>(
     ctx: &Context<S>,
     claim: Claim,
     round: Round,
-    began: Timestamp,
+    (began, watch): (Timestamp, Stopwatch),
     counters: &Counters,
     mut result: AttemptResult,
 ) -> Done {
-    let ended = ctx.clock.now();
+    let (ended, took) = (ctx.clock.now(), watch.elapsed(ctx.clock.as_ref()));
     let rest = SignedDuration::try_from(ctx.options.min_interval).unwrap_or(SignedDuration::MAX);
     let succeeded = matches!(result.outcome, Outcome::Synced | Outcome::Unchanged) && !result.without_data;
     let look = fresh_link::next_look(claim.looks).filter(|_| result.without_data);
@@ -197,6 +198,7 @@ async fn settle<S: Store>(
         counts: counters.counts(),
         began,
         ended,
+        took,
         not_before: policy::not_before(result.outcome, failures, result.retry_after, ended),
         next_due: if succeeded || result.without_data {
             began.saturating_add(rest).unwrap_or(Timestamp::MAX)
@@ -212,7 +214,7 @@ async fn settle<S: Store>(
     let opened = balance::opened(&record.judged);
     let recorded = ctx.store.record(&claim.lease, record).await.map(|Recorded { finished, durable }| {
         let again = again && finished.is_some();
-        let finished = finished.unwrap_or_else(|| forgotten(&claim, began, ended));
+        let finished = finished.unwrap_or_else(|| forgotten(&claim, began, took));
         let outcome = finished.outcome;
         Written { outcome, news: news(&claim, &result, opened, finished, again), durable }
     });
@@ -240,7 +242,7 @@ fn news(claim: &Claim, result: &AttemptResult, opened: u64, finished: Finished, 
 }
 
 /// How it ends for a connection that was forgotten while this run was at work on it.
-fn forgotten(claim: &Claim, began: Timestamp, ended: Timestamp) -> Finished {
+fn forgotten(claim: &Claim, began: Timestamp, took: Duration) -> Finished {
     Finished {
         connection_id: claim.lease.connection_id.clone(),
         user_id: claim.user_id.clone(),
@@ -249,7 +251,7 @@ fn forgotten(claim: &Claim, began: Timestamp, ended: Timestamp) -> Finished {
         error: Some("it was forgotten while this run was at work on it; nothing of it was kept".to_owned()),
         request_id: None,
         started_at: began,
-        duration_ms: u64::try_from(ended.duration_since(began).as_millis()).unwrap_or_default(),
+        duration_ms: millis(took),
         counts: Counts::default(),
         failures: 0,
         not_before: None,

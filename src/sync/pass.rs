@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Done, Round, attempt};
 use super::context::Context;
 use super::policy::{self, Hint};
+use crate::clock::Stopwatch;
 use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};
@@ -34,6 +35,10 @@ const PROBES: u32 = 3;
 const REFUSED_USERS: usize = 3;
 /// So many connections of one bank that fail alike are told of as one.
 const ALIKE: u64 = 3;
+/// A machine that was suspended for less than this is not told of.
+const SLEEP: Duration = Duration::from_secs(10);
+/// A clock that was set by more than this in mid-pass may be wrong about the day.
+const CLOCK_JUMP: SignedDuration = SignedDuration::from_hours(24);
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 
@@ -73,6 +78,8 @@ pub enum Stop {
     Refused(String),
     /// This machine cannot send anything to Tink.
     Unprepared(String),
+    /// This machine's clock is far off Tink's.
+    ClockOff(String),
 }
 
 /// A pass at its end.
@@ -101,6 +108,11 @@ pub struct Pass<S> {
     deadline: Instant,
     /// What has happened and is told once it is durable, in this order.
     untold: Untold,
+    watch: Stopwatch,
+    /// How long the machine was suspended as far as was told.
+    slept: Duration,
+    /// By how much the clock was set as far as Tink was asked about it.
+    set_by: SignedDuration,
 }
 
 /// Events, and when each group of them may be told.
@@ -116,6 +128,7 @@ impl<S: Store> Pass<S> {
     /// A pass that ends early when `cancel` is cancelled.
     pub fn new(ctx: Arc<Context<S>>, task: Task, cancel: CancellationToken) -> Self {
         let deadline = Instant::now() + ctx.options.deadline;
+        let watch = Stopwatch::start(ctx.clock.as_ref());
         Self {
             ctx,
             task,
@@ -128,6 +141,9 @@ impl<S: Store> Pass<S> {
             limited: None,
             deadline,
             untold: VecDeque::new(),
+            watch,
+            slept: Duration::ZERO,
+            set_by: SignedDuration::ZERO,
         }
     }
 
@@ -236,6 +252,7 @@ impl<S: Store> Pass<S> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
         loop {
+            self.look_at_clock().await;
             while self.is_open() && !self.in_doubt() && !exhausted && tasks.len() < self.ctx.options.slots {
                 let claims = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
                 exhausted = claims.exhausted;
@@ -304,6 +321,7 @@ impl<S: Store> Pass<S> {
                 }
             }
             Hint::ClientRefused => self.refuse(done.refused.unwrap_or_default()).await?,
+            Hint::ClockOff => self.give_up_for_clock(done.refused.unwrap_or_default()),
         }
         Ok(())
     }
@@ -370,6 +388,33 @@ impl<S: Store> Pass<S> {
         Ok(())
     }
 
+    /// Tells of a machine that was suspended meanwhile, and asks Tink again about the day if the clock was set by more
+    /// than one.
+    async fn look_at_clock(&mut self) {
+        let slept = self.watch.suspended(self.ctx.clock.as_ref());
+        if slept.saturating_sub(self.slept) >= SLEEP {
+            self.tell(&Event::Suspended { time: slept.saturating_sub(self.slept) });
+            self.slept = slept;
+        }
+        let set_by = self.watch.set_by(self.ctx.clock.as_ref());
+        if set_by.saturating_sub(self.set_by).abs() <= CLOCK_JUMP || !self.is_open() {
+            return;
+        }
+        self.set_by = set_by;
+        if let Err(error) = self.ctx.client.probe(None).await
+            && error.kind == ErrorKind::ClockOff
+        {
+            self.give_up_for_clock(error.to_string());
+        }
+    }
+
+    fn give_up_for_clock(&mut self, error: String) {
+        if !matches!(self.stop, Stop::ClockOff(_)) {
+            self.tell(&Event::ClockOff(error.clone()));
+            self.stop = Stop::ClockOff(error);
+        }
+    }
+
     /// A wait that is too long to sit out: the time at which to come back.
     fn far_ahead(&self, wait: Duration) -> Option<Timestamp> {
         let wait = SignedDuration::try_from(wait).ok().filter(|wait| *wait > SignedDuration::from_mins(1))?;
@@ -433,6 +478,7 @@ impl<S: Store> Pass<S> {
 
     /// Settles what was left open and adds everything up.
     async fn finish(mut self, plan: PlanCounts) -> Result<PassEnd> {
+        self.look_at_clock().await;
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;
         }

@@ -41,6 +41,8 @@ pub enum Hint {
     UserRefused,
     /// The client itself is refused.
     ClientRefused,
+    /// This machine's clock is far off: nothing that depends on a date can be right.
+    ClockOff,
 }
 
 /// The table.
@@ -63,6 +65,13 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
             reason: Reason::RefreshLost,
             transient: false,
             hint: Hint::Nothing,
+        },
+        // Not its own failure: nothing is known of it.
+        ErrorKind::ClockOff => Verdict {
+            outcome: Outcome::Interrupted,
+            reason: Reason::Network,
+            transient: false,
+            hint: Hint::ClockOff,
         },
         ErrorKind::TokenSealed | ErrorKind::OwnTokens => failed(Reason::Store, false, Hint::Nothing),
         ErrorKind::BadRequest

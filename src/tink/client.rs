@@ -73,6 +73,15 @@ impl Client {
         self.tokens().prove(self.effort(&Tally::default()), user).await
     }
 
+    /// Gets a client token, once, and keeps it: whether this machine's clock and Tink's agree about the day. `false`
+    /// if there was no answer, which is no failure here.
+    ///
+    /// # Errors
+    /// [`ClockOff`](super::ErrorKind::ClockOff).
+    pub async fn agree_on_time(&self) -> Result<bool, Error> {
+        self.tokens().agree(self.effort(&Tally::default())).await
+    }
+
     /// Asks for a fresh client token and tells its scopes and the difference of the clocks.
     ///
     /// # Errors

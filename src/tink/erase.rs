@@ -8,6 +8,7 @@ use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
 use super::options::Tally;
 use super::token::{Bearer, Effort};
+use super::wire;
 use crate::domain::connection::TinkUser;
 
 /// The scope that only deleting needs.
@@ -75,7 +76,7 @@ async fn ask_to_delete(effort: Effort<'_>, token: &Bearer) -> Result<(), Error> 
         tries: effort.tries,
         repeated: effort.repeated,
     };
-    match effort.transport.call(&request, effort.tally, |_| Ok(())).await {
+    match effort.transport.call(&request, effort.tally, wire::done).await {
         Err(error) if error.status == Some(403) => Err(missing(error)),
         other => other.map(drop),
     }

@@ -53,6 +53,8 @@ pub enum ErrorKind {
     OwnTokens,
     /// The client could not be set up from its options.
     Config,
+    /// This machine's clock is more than a day off Tink's: no date can be told.
+    ClockOff,
 }
 
 impl ErrorKind {
@@ -85,6 +87,7 @@ impl ErrorKind {
             Self::TokenSealed => "the stored token cannot be opened",
             Self::OwnTokens => "the stored tokens cannot be had",
             Self::Config => "the client for Tink could not be set up",
+            Self::ClockOff => "this machine's clock is more than a day off Tink's",
         }
     }
 

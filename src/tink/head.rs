@@ -15,6 +15,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is kept.
 const REQUEST_ID_CHARS: usize = 100;
 
+/// Clocks that are further apart differ in the day, wherever either of them is.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(24);
+/// What a proxy means by 407.
+const PROXY_LOGIN: &str =
+    "the proxy wants a login (407): write it into the proxy's variable, http://USER:PASSWORD@HOST:PORT";
+
 /// What was read, and the head of its answer.
 pub(super) struct Answer<T> {
     pub value: T,
@@ -48,6 +54,14 @@ impl Head {
         self.skew = date.map(|date| date.duration_since(now));
     }
 
+    /// What is wrong if Tink's clock and ours are more than a day apart.
+    pub(super) fn clock_is_off(&self) -> Option<Error> {
+        let skew = self.skew.filter(|skew| skew.abs() > CLOCKS_APART)?;
+        let (days, direction) =
+            (skew.abs().as_hours() / 24, if skew.is_positive() { "behind" } else { "ahead" });
+        Some(self.error(ErrorKind::ClockOff, &format!("it is {days} day(s) {direction}")))
+    }
+
     /// An error about this answer; the detail is scrubbed.
     pub(super) fn error(&self, kind: ErrorKind, detail: &str) -> Error {
         Error {
@@ -67,6 +81,9 @@ impl Head {
         if (300..400).contains(&status) {
             return self.error(ErrorKind::Intercepted, "the answer is a redirect, and none is followed");
         }
+        if status == 407 {
+            return self.error(ErrorKind::Intercepted, PROXY_LOGIN);
+        }
         let concerns_a_user = self.endpoint != Endpoint::ClientToken;
         let error = self.error(ErrorKind::of_status(status, body), &describe(body, concerns_a_user));
         Error { by_tink: is_tinks(body), ..error }
@@ -85,7 +102,12 @@ impl Head {
         let unsent = error.is_connect() || was_not_processed(&error);
         // Where it went to may hold what must not be shown.
         let error = error.without_url();
-        let told = self.error(kind, &chain(&error));
+        let words = chain(&error);
+        // The library's words for a 407 of the proxy that is to connect us.
+        if words.contains("proxy authorization required") {
+            return Error { unsent, ..self.error(ErrorKind::Intercepted, PROXY_LOGIN) };
+        }
+        let told = self.error(kind, &words);
         Error { unsent, cause: Some(Cause::of(error)), ..told }
     }
 }

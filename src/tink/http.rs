@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
+use reqwest::{ClientBuilder, NoProxy, Proxy, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
 
@@ -82,6 +82,18 @@ fn unusable(detail: &str) -> Error {
     Error::new(ErrorKind::Config, Endpoint::Setup, detail)
 }
 
+/// The proxies that are named, but for the hosts that `NO_PROXY` excepts.
+fn proxies(options: &Options) -> reqwest::Result<Vec<Proxy>> {
+    let (https, http) = (options.proxies.https.as_ref(), options.proxies.http.as_ref());
+    let https = https.map(|address| Proxy::https(address.expose_secret()));
+    let http = http.map(|address| Proxy::http(address.expose_secret()));
+    https
+        .into_iter()
+        .chain(http)
+        .map(|proxy| proxy.map(|proxy| proxy.no_proxy(NoProxy::from_env())))
+        .collect()
+}
+
 enum Fault {
     TooLarge,
     Broken(reqwest::Error),
@@ -98,8 +110,13 @@ impl Transport {
         let (connect, whole) = (options.connect_timeout, options.request_timeout);
         // Unpacked here and not by the library, which reads only the first of several members.
         let packed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
+        let proxies = proxies(options).map_err(|e| unusable(&chain(&e.without_url())))?;
         let builder = move || {
-            reqwest::Client::builder()
+            let direct = reqwest::Client::builder().no_proxy();
+            proxies
+                .iter()
+                .cloned()
+                .fold(direct, ClientBuilder::proxy)
                 .user_agent(USER_AGENT)
                 .default_headers(packed.clone())
                 .redirect(reqwest::redirect::Policy::none())

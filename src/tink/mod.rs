@@ -40,7 +40,7 @@ mod wire;
 pub use client::Client;
 pub use erase::Deletion;
 pub use error::{Endpoint, Error, ErrorKind, Obstacle};
-pub use options::{Examination, Options, RetryOptions, Totals};
+pub use options::{Examination, Options, Proxies, RetryOptions, Totals};
 pub use session::{GivenToken, Listed, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
 pub use transactions::TransactionPages;

@@ -34,6 +34,17 @@ pub struct Options {
     pub keep_raw: bool,
     /// User tokens may ask Tink to fetch from the bank.
     pub refresh: bool,
+    /// Who is asked to reach Tink, instead of asking the environment.
+    pub proxies: Proxies,
+}
+
+/// Addresses of proxies.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// For `https` addresses.
+    pub https: Option<SecretString>,
+    /// For `http` addresses.
+    pub http: Option<SecretString>,
 }
 
 /// How failures are repeated: full jitter between zero and `min(max, base · 2^n)`.

@@ -43,6 +43,13 @@ pub(super) fn is_tinks(body: &[u8]) -> bool {
     ["errorCode", "errorMessage", "code", "detailCode", "error", "error_description"].into_iter().any(is_said)
 }
 
+/// Whether a body is an error, whatever its status and encoding: of Tink's form, or with an object of that name.
+pub(super) fn is_error(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(body);
+    let nested = |fields: Map<String, Value>| fields.get("error").is_some_and(Value::is_object);
+    is_tinks(body.as_bytes()) || serde_json::from_str(&body).is_ok_and(nested)
+}
+
 /// A value that a machine would take for a code: a word without spaces, or a short number.
 fn code(value: &Value) -> Option<String> {
     let text = match value {

@@ -141,7 +141,7 @@ impl Session {
             tries: 1,
             repeated: false,
         };
-        effort.transport.call(&request, effort.tally, |_| Ok(())).await.map(drop)
+        effort.transport.call(&request, effort.tally, wire::done).await.map(drop)
     }
 
     /// All accounts of the user that can be read, over all pages (API.md 3.1). The same id twice is one

@@ -36,6 +36,7 @@ fn options(fake: &Fake) -> Options {
         retry: RetryOptions { attempts: 4, base: Duration::from_millis(1), max: Duration::from_millis(2) },
         keep_raw: false,
         refresh: false,
+        proxies: Proxies::default(),
     }
 }
 

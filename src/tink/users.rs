@@ -55,7 +55,7 @@ impl Client {
             tries: effort.tries,
             repeated: false,
         };
-        match effort.transport.call(&request, effort.tally, |_| Ok(())).await {
+        match effort.transport.call(&request, effort.tally, wire::done).await {
             Err(error) if error.status == Some(409) => Ok(()),
             other => other.map(drop),
         }

@@ -24,6 +24,7 @@ pub(super) use tokens::{Granted, code, granted};
 pub(super) use transactions::transactions;
 pub use transactions::{Record, reread};
 
+use super::scrub::is_error;
 use crate::domain::amount::{Amount, Money};
 use crate::domain::anomaly::{Anomalies, Anomaly};
 use shape::{Elements, Leaf, List, Object, Soft, json_object};
@@ -98,18 +99,31 @@ fn object<'a, T: Deserialize<'a> + Soft<'a>>(raw: Raw<'a>, anomalies: &mut Anoma
     serde_json::from_str(raw.get()).or_else(|_| T::soft(raw, "", anomalies).ok_or_else(not_one))
 }
 
-/// The elements of a list, and whether it was there: one that was left out or is null is empty and concludes
-/// nothing.
+/// The elements of a list of an `answer`, and whether it was there: one that was left out or is null is empty and
+/// concludes nothing. Tink's form of error in its place is no list at all.
 fn listed<'a>(
+    answer: &[u8],
     list: Option<List<'a>>,
     name: &'static str,
     anomalies: &mut Anomalies,
 ) -> Result<(Vec<Raw<'a>>, bool), String> {
     let is_there = list.is_some();
     if !is_there {
+        refuse_error(answer, &format!("in place of {name}"))?;
         anomalies.note(Anomaly::NoList(name));
     }
     Ok((list.unwrap_or_default().items(name)?, is_there))
+}
+
+/// Refuses an answer of success that is an error; its words are not repeated.
+fn refuse_error(answer: &[u8], place: &str) -> Result<(), String> {
+    let answer = answer.strip_prefix("\u{feff}".as_bytes()).unwrap_or(answer);
+    if is_error(answer) { Err(format!("the answer is an error {place}")) } else { Ok(()) }
+}
+
+/// An answer of which nothing is needed but that it is none of Tink's errors.
+pub(super) fn done(answer: &[u8]) -> Result<(), String> {
+    refuse_error(answer, "though its status says success")
 }
 
 /// The content of a JSON string, byte for byte; `None` for any other type, and if it cannot be decoded.

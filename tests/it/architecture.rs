@@ -104,6 +104,33 @@ fn each_outside_crate_has_one_place() {
 }
 
 #[test]
+fn all_that_is_written_to_a_terminal_goes_through_one_door() {
+    let door = Path::new("observe/terminal.rs");
+    let words = [
+        " stdout()",
+        ":stdout()",
+        " stderr()",
+        ":stderr()",
+        "println!",
+        "eprint",
+        "print!(",
+        "/dev/tty",
+        "Term::",
+    ];
+    let found: Vec<_> = sources()
+        .into_iter()
+        // A test that stands in a file of its own.
+        .filter(|(path, _)| path != door && path != Path::new("store/sqlite/runs/cost.rs"))
+        .flat_map(|(path, text)| {
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let bad = lines.filter(|line| words.iter().any(|word| line.contains(word)));
+            bad.map(|line| format!("{}: {}", path.display(), line.trim())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(found, Vec::<String>::new(), "observe::terminal cleans what is written");
+}
+
+#[test]
 fn invariant_04_what_runs_inside_a_transaction_cannot_wait_for_the_network() {
     // A transaction is a plain function that `worker.rs` or `thread.rs` runs on a thread without a runtime.
     for file in [
@@ -136,9 +163,36 @@ fn invariant_04_what_runs_inside_a_transaction_cannot_wait_for_the_network() {
 #[test]
 fn invariant_07_decisions_know_neither_the_clock_nor_chance() {
     for file in ["sync/reconcile.rs", "sync/accounts.rs", "sync/policy.rs", "domain"] {
-        let words = ["Clock", "Timestamp::now", "fastrand", "async fn", ".await"];
+        let words = ["clock::", "dyn Clock", "Timestamp::now", "fastrand", "async fn", ".await"];
         assert_eq!(offenders(file, &words), Vec::<String>::new(), "in {file}");
     }
+}
+
+/// The operators of times panic at the ends of the calendar, where a wrong clock, a row or an option may lead.
+#[test]
+fn no_time_is_reckoned_with_operators_that_panic() {
+    let words = [
+        "now() + ",
+        "now() - ",
+        " now + ",
+        " now - ",
+        "+ SignedDuration",
+        "- SignedDuration",
+        ".now() +=",
+        "today() + ",
+        "today() - ",
+        "today + ",
+        "today - ",
+        "Timestamp::now()",
+        "humantime::parse_duration,",
+    ];
+    let mut found = offenders("", &words);
+    // Instants, and durations of a day at most; two files of tests that stand beside what they test.
+    let bounded = ["cli/fixture.rs", "store/sqlite/runs/cost.rs", "tink/pace.rs"];
+    found.retain(|line| {
+        !line.contains("Instant::now()") && !bounded.iter().any(|file| line.starts_with(file))
+    });
+    assert_eq!(found, Vec::<String>::new(), "use saturating_add, checked_add and the like");
 }
 
 #[test]

@@ -2,9 +2,19 @@
 //! wrong clock has left behind holds nobody up.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
 use rusqlite::Connection;
-use tink_sandbox::{Action, Endpoint, Fault, ScriptRow};
+use tink_sandbox::{Action, Endpoint, Fault, ScriptRow, Times};
+use tink_sync::clock::{Clock as _, ManualClock, Stopwatch, SystemClock};
+use tink_sync::domain::consent::Consent;
+use tink_sync::domain::outcome::Outcome;
+use tink_sync::domain::warning::Told;
+use tink_sync::domain::window::{Deep, Window, WindowInput};
+use tink_sync::sync::policy;
 
 use crate::harness::{Ran, World, plain, small};
 use crate::scripted::{A1, Sam, at};
@@ -152,4 +162,130 @@ fn days_that_are_odd_in_the_calendar_are_stored_as_they_are() {
         assert_eq!(sam.row(&format!("t-{n}"), "booked_date"), *date);
     }
     assert_eq!(sam.pass(at(1, rows)).expect(0).total("unchanged"), 1);
+}
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    let known = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();
+    prop_oneof![
+        Just(Timestamp::MIN),
+        Just(Timestamp::MAX),
+        Just(Timestamp::UNIX_EPOCH),
+        known.prop_map(|second| Timestamp::from_second(second).unwrap()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_time_makes_a_decision_panic(
+        times in proptest::collection::vec(any_time(), 6), failures in any::<u32>(), days in any::<i64>(),
+        seconds in any::<u64>()
+    ) {
+        let date = |n: usize| times[n].to_zoned_datetime(TimeZone::UTC).date();
+        let consent = Consent {
+            credentials_id: "c".into(),
+            provider: None,
+            account_ids: Vec::new(),
+            status: "AUTHENTICATING".to_owned(),
+            status_updated: Some(times[1]),
+            expires_at: Some(times[2]),
+            extendable: None,
+            error_type: None,
+            error_reason: None,
+        };
+        let _ = (consent.health(times[0]), consent.is_past_date(times[0]));
+        let told = Told { step: Some(days.rem_euclid(366)), date: Some(times[3]) };
+        let _ = told.next(times[2], Some(times[4]), times[0], &[0, 1, 14, 365]);
+        let wait = Duration::from_secs(seconds);
+        for outcome in Outcome::ALL {
+            let _ = policy::not_before(*outcome, failures, Some(wait), times[0]);
+        }
+        let deep = Deep { behind: date(3), oldest_pending: Some(date(4)) };
+        let input = WindowInput {
+            today: date(0),
+            watermark: Some(date(1)),
+            oldest_pending: Some(date(2)),
+            absent_from: Some(date(5)),
+            history_days: Some(days),
+            overlap_days: days,
+            lookahead_days: days,
+            deep: Some(deep),
+        };
+        let window = Window::plan(&input);
+        let _ = (window.covers(date(2)), window.well_inside_from(), Window::all(date(0), Some(days), days));
+        let clock = ManualClock::new(times[0]);
+        let watch = Stopwatch::start(&clock);
+        clock.set(times[1]);
+        clock.suspend(wait);
+        clock.advance(SignedDuration::from_secs(days));
+        let _ = (watch.elapsed(&clock), watch.suspended(&clock), watch.set_by(&clock), clock.today());
+    }
+}
+
+/// A client token as Tink gives it, from a server whose clock shows this many hours more than ours.
+fn dated(hours: i64) -> Action {
+    let then = SystemClock.now() + SignedDuration::from_hours(hours);
+    let date = httpdate::fmt_http_date(SystemTime::try_from(then).unwrap());
+    Action::Status {
+        code: 200,
+        headers: vec![("Date".to_owned(), date)],
+        body: r#"{"access_token":"t","token_type":"bearer","expires_in":1800,"scope":"authorization:grant"}"#
+            .to_owned(),
+    }
+}
+
+#[test]
+fn a_pass_whose_clock_is_more_than_a_day_off_tinks_does_nothing() {
+    for hours in [25, -25, 24 * 365, -24 * 365] {
+        let world = World::new(small(2));
+        world.sandbox.fault(Fault::new(dated(hours)).at(Endpoint::ClientToken).times(Times::Forever));
+        for args in [&[][..], &["--dry-run"], &["--connection", "c-0", "--force"]] {
+            let ran = world.run(args).expect(78);
+            let words = if hours > 0 { "behind" } else { "ahead" };
+            assert!(
+                ran.stderr.contains("clock is more than a day off") && ran.stderr.contains(words),
+                "{}",
+                ran.stderr
+            );
+            assert!(ran.stderr.contains("set the clock"), "{}", ran.stderr);
+        }
+        assert_eq!(world.number("SELECT count(*) FROM accounts_v1"), 0);
+        assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+        // What one answer says may be somebody's else.
+        world.sandbox.clear_faults();
+        world.sandbox.fault(Fault::new(dated(hours)).at(Endpoint::ClientToken));
+        world.run(&[]).expect(0);
+        world.assert_all_exact();
+        // A clock that became wrong: what is here stays as it is, run history too.
+        let other = -hours * 3_600_000;
+        world.tamper(&format!(
+            "UPDATE ts_runs SET started_at = started_at + {other}, finished_at = finished_at + {other}"
+        ));
+        world.app("DELETE FROM app_connections WHERE id = 'c-1'");
+        let world = world.set("report.history", "\"7d\"").set("report.history_on_demand", "\"7d\"");
+        let before = world.text("SELECT group_concat(run_id) FROM ts_runs");
+        world.sandbox.fault(Fault::new(dated(hours)).at(Endpoint::ClientToken).times(Times::Forever));
+        world.sandbox.set_day(3);
+        world.run(&[]).expect(78);
+        assert_eq!(world.text("SELECT group_concat(run_id) FROM ts_runs"), before);
+        assert_eq!(world.state(1), ("ok".to_owned(), None), "not even the view was taken in");
+    }
+    let world = World::new(small(1));
+    world.sandbox.fault(Fault::new(dated(23)).at(Endpoint::ClientToken));
+    world.run(&[]).expect(0);
+}
+
+#[test]
+fn a_clock_that_is_found_wrong_in_mid_pass_ends_it_and_is_nobodys_failure() {
+    let world = World::new(small(6));
+    world.sandbox.fault(Fault::new(dated(48)).at(Endpoint::ClientToken).nth(2).times(Times::Forever));
+    // The first token is refused at one user's grant, and a new one must be had.
+    world.sandbox.fault(Fault::new(Action::status(401)).at(Endpoint::Grant).nth(2).times(Times::Forever));
+    let ran = world.run(&[]).expect(78);
+    assert!(ran.stderr.contains("clock is more than a day off"), "{}", ran.stderr);
+    assert_eq!((ran.total("failed"), ran.total("partial")), (0, 0), "{}", ran.stdout);
+    assert!(ran.total("interrupted") > 0);
+    assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+    world.sandbox.clear_faults();
+    world.run(&[]).expect(0);
+    world.assert_all_exact();
 }

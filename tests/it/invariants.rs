@@ -1,6 +1,6 @@
 //! The invariants of `lib.rs` that need the store and the pass in hand, each by its number.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,12 +18,12 @@ use tink_sync::store::{
     Store, StoreError,
 };
 use tink_sync::sync::context::{Context, Options};
-use tink_sync::sync::pass::{Pass, PassEnd, Task};
+use tink_sync::sync::pass::{Pass, PassEnd, Stop, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{World, plain};
+use crate::harness::{World, plain, small};
 
 fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
@@ -206,7 +206,16 @@ async fn pass(
     dir: &tempfile::TempDir,
     tell: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    timed_pass(sandbox, dir, &Arc::new(ManualClock::new(SystemClock.now())), tell).await
+}
+
+/// The same by a clock that the test may set meanwhile.
+async fn timed_pass(
+    sandbox: &Sandbox,
+    dir: &tempfile::TempDir,
+    clock: &Arc<ManualClock>,
+    tell: impl Fn(&Event) + Send + Sync + 'static,
+) -> PassEnd {
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
@@ -222,6 +231,7 @@ async fn pass(
         retry: RetryOptions { attempts: 2, base: Duration::from_millis(1), max: Duration::from_millis(2) },
         keep_raw: false,
         refresh: false,
+        proxies: tink_sync::tink::Proxies::default(),
     };
     let options = Options {
         min_interval: Duration::ZERO,
@@ -241,11 +251,11 @@ async fn pass(
         consent_warn: vec![14],
         freshen: None,
     };
-    let client = Client::new(client, Arc::<ManualClock>::clone(&clock), 1).unwrap();
+    let client = Client::new(client, Arc::<ManualClock>::clone(clock), 1).unwrap();
     let context = Context {
         store,
         client,
-        clock: Arc::<ManualClock>::clone(&clock),
+        clock: Arc::<ManualClock>::clone(clock),
         options,
         tell: Arc::new(tell),
         renewals: Renewals::default(),
@@ -278,6 +288,38 @@ async fn invariant_06_a_panic_ends_one_connection_only() {
     let reason =
         look(&dir, "SELECT connection_id || ' ' || reason FROM run_connections_v1 WHERE outcome = 'failed'");
     assert_eq!(reason.as_deref(), Some("c-3 panic"));
+}
+
+#[tokio::test]
+async fn durations_are_right_whatever_becomes_of_the_clock_in_mid_pass() {
+    let sandbox = Sandbox::start(small(12));
+    let start = SystemClock.now();
+    // GIVEN a clock that is set, and a machine that is suspended, as soon as one connection has ended
+    for (hours, asleep) in [(20, false), (-20, false), (720, false), (-720, false), (3, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(start));
+        let (told, moved) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&clock));
+        let heard = Arc::clone(&told);
+        let end = timed_pass(&sandbox, &dir, &clock, move |event| {
+            if matches!(event, Event::Finished(_)) && moved.now() == start {
+                if asleep {
+                    moved.suspend(Duration::from_hours(3));
+                } else {
+                    moved.set(start + SignedDuration::from_hours(hours));
+                }
+            }
+            heard.lock().unwrap().push(event.clone());
+        })
+        .await;
+        // THEN nothing took hours, a sleep is told, and a clock that is days off ends the pass
+        let longest = "SELECT CAST(max(duration_ms) AS TEXT) FROM run_connections_v1";
+        assert_eq!(look(&dir, longest).as_deref(), Some("0"), "{hours}");
+        let told = told.lock().unwrap();
+        let slept =
+            told.iter().any(|event| matches!(event, Event::Suspended { time } if time.as_secs() == 10_800));
+        assert_eq!(slept, asleep, "{hours}");
+        assert_eq!(matches!(end.stop, Stop::ClockOff(_)), hours.abs() > 24, "{hours}: {:?}", end.stop);
+    }
 }
 
 #[test]

@@ -283,6 +283,7 @@ fn client_options(sandbox: &Sandbox) -> tink_sync::tink::Options {
         concurrency: 8,
         retry: RetryOptions { attempts: 2, base: Duration::from_millis(1), max: Duration::from_millis(2) },
         keep_raw: false,
+        proxies: tink_sync::tink::Proxies::default(),
         refresh: false,
     }
 }

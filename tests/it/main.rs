@@ -78,6 +78,7 @@ mod store_faults;
 mod store_refusals;
 #[cfg(debug_assertions)]
 mod storm;
+mod surroundings;
 mod tls;
 mod unread;
 mod values;

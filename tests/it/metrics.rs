@@ -32,3 +32,34 @@ fn metrics_that_cannot_be_written_fail_no_pass() {
     let ran = world.run(&[]).expect(0);
     assert!(ran.stderr.contains("report.metrics_file"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_reader_that_stays_is_named_with_what_it_costs() {
+    let world = with_metrics(World::new(plain(1)));
+    world.run(&[]).expect(0);
+    let value = |world: &World| {
+        let text = std::fs::read_to_string(world.path("tink_sync.prom")).unwrap();
+        let bytes = text
+            .lines()
+            .find_map(|line| line.strip_prefix("tink_sync_store_log_bytes ")?.parse::<u64>().ok());
+        (bytes.unwrap(), text.lines().any(|line| line.starts_with("tink_sync_store_log_reader{")))
+    };
+    assert_eq!(value(&world), (0, false), "a pass leaves none of it");
+    // GIVEN a program that began to read and does not end, while others write
+    let reader = world.store();
+    reader.execute_batch("BEGIN").unwrap();
+    reader.query_row("SELECT count(*) FROM accounts_v1", [], |row| row.get::<_, i64>(0)).unwrap();
+    world.tamper("CREATE TABLE junk (x); INSERT INTO junk VALUES (randomblob(3000000))");
+    world.run(&[]).expect(0);
+    // THEN metrics and check say how much there is and whose it is
+    let me = format!("{}", std::process::id());
+    let text = std::fs::read_to_string(world.path("tink_sync.prom")).unwrap();
+    assert!(value(&world).0 > 3_000_000, "{text}");
+    assert!(text.contains(&format!("tink_sync_store_log_reader{{pid=\"{me}\",command=\"")), "{text}");
+    let said = world.cli(&["check", "--offline", "--format", "json"]).stdout;
+    assert!(said.contains(&format!("cannot be emptied while process {me} (")), "{said}");
+    // AND nothing is left of it once that has ended
+    drop(reader);
+    world.run(&[]).expect(0);
+    assert_eq!(value(&world), (0, false));
+}

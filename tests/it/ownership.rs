@@ -205,6 +205,7 @@ impl World {
             counts: Counts::default(),
             began: now,
             ended: now,
+            took: std::time::Duration::ZERO,
             not_before: None,
             next_due: now,
             again: false,

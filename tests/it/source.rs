@@ -150,8 +150,18 @@ fn a_connection_gone_from_the_view_is_disabled_and_keeps_its_data() {
     );
     world.sandbox.set_day(2);
     world.sandbox.reset_counters();
-    assert_eq!(world.run(&[]).expect(0).skipped("disabled"), 1);
-    assert_eq!(world.state(1), ("disabled".to_owned(), Some("disabled".to_owned())));
+    let asked = world.run(&["--connection", "c-1"]).expect(10);
+    assert!(
+        asked.stderr.contains("c-1 was not synced: the source view no longer has it"),
+        "{}",
+        asked.stderr
+    );
+    let ran = world.run(&[]).expect(0);
+    assert_eq!((ran.skipped("gone"), ran.skipped("disabled")), (1, 0));
+    assert_eq!(world.state(1), ("disabled".to_owned(), Some("gone".to_owned())));
+    assert_eq!(world.number("SELECT skipped_gone FROM runs_v1 ORDER BY started_at DESC LIMIT 1"), 1);
+    let why = world.cli(&["why", "c-1"]).expect(0).stdout;
+    assert!(why.contains("(gone): the view"), "{why}");
     assert_eq!(world.live(1), rows);
     assert!(!was_asked_for(&world, 1));
     // Not even by name: nobody says any more that its user is entitled.

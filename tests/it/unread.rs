@@ -114,6 +114,6 @@ fn a_report_that_cannot_be_written_is_told_and_not_taken_for_success() {
     let told = String::from_utf8(output.stderr).unwrap();
     // As of any file on a full disk.
     assert_eq!(output.status.code(), Some(74), "{told}");
-    assert!(told.contains("the report could not be written (all data are stored): No space left"), "{told}");
+    assert!(told.contains("standard output cannot be written: No space left"), "{told}");
     assert_eq!(world.number("SELECT count(*) FROM run_connections_v1 WHERE outcome = 'synced'"), 1);
 }

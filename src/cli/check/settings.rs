@@ -3,7 +3,7 @@
 
 use super::{Finding, Grade};
 use crate::cli::Environment;
-use crate::config::{ConfigError, ENABLED_VARIABLE, secrets::oddity};
+use crate::config::{ConfigError, ENABLED_VARIABLE, Network, secrets::oddity};
 use crate::exit::Exit;
 
 const ENCRYPT: &str =
@@ -37,6 +37,26 @@ pub(super) fn configuration(env: &Environment) -> Vec<Finding> {
             None => format!("remove enabled = false from {}", settings.file.display()),
         };
         findings.push(Finding::warn("configuration", "passes are switched off", remedy));
+    }
+    findings
+}
+
+/// What the environment says of the way to Tink; nothing if it says nothing.
+pub(super) fn network(env: &Environment) -> Vec<Finding> {
+    let network = match Network::of(&env.variable) {
+        Ok(network) => network,
+        Err(error) => return vec![refused(&error)],
+    };
+    let mut findings = Vec::new();
+    let https = env.settings.tink.api_url.starts_with("https:");
+    if let Some(proxy) = if https { &network.https } else { &network.http } {
+        let text =
+            format!("Tink is asked through the proxy of {}, but for hosts of NO_PROXY", proxy.variable);
+        findings.push(Finding::ok("proxy", text));
+    }
+    if !network.authorities.is_empty() {
+        let text = format!("those of {} instead of the system's", network.authorities.join(" and "));
+        findings.push(Finding::ok("authorities", text));
     }
     findings
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
-use super::{Finding, reading, space};
+use super::{Finding, log, reading, space};
 use crate::atomic_file::AtomicFile;
 use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
@@ -129,6 +129,12 @@ fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
         let remedy = [path, directory].map(|place| mending(place, None, "o="));
         Finding::warn("store", text, remedy.join(" && "))
     })
+}
+
+/// The log beside a store that is `sound`.
+pub(super) fn log(env: &Environment, sound: bool) -> Option<Finding> {
+    let path = env.store_path().ok().filter(|path| sound && path.exists())?;
+    Some(log::finding(&path))
 }
 
 /// Where the metrics go, if they go anywhere.

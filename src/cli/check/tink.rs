@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 
 use super::{Finding, Grade};
 use crate::cli::{Environment, Failure, client};
+use crate::config::{ConfigError, Network};
 use crate::domain::connection::TinkUser;
 use crate::exit::Exit;
 use crate::tink::{Client, Error, ErrorKind, Examination, Obstacle};
@@ -22,6 +23,10 @@ pub(super) fn findings(env: &Environment, user: Option<(String, TinkUser)>) -> R
         Ok(client) => client,
         Err(_) if env.settings.tink.credentials().is_err() => {
             return Ok(vec![Finding::skip("Tink", "not asked, since client id or secret are missing")]);
+        }
+        // That is told already.
+        Err(Failure::Config(ConfigError::Variable { .. })) if Network::of(&env.variable).is_err() => {
+            return Ok(vec![Finding::skip("Tink", "not asked, since the environment leads nowhere")]);
         }
         Err(failure) => return Ok(vec![Finding::fail((&failure).into(), "Tink", failure.to_string())]),
     };

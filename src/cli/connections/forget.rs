@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal as _, Write as _};
+use std::io::{self, BufRead, IsTerminal as _};
 use std::path::Path;
 
 use super::{naming, overlaid, viewed};
@@ -222,7 +222,7 @@ fn agreed(doomed: &[Doomed], at_tink: bool) -> Result<bool, Failure> {
                 .to_owned(),
         ));
     }
-    let question = |text: &str| -> Result<bool, Failure> { Ok(ask(text, &mut io::stdin().lock())?) };
+    let question = |text: &str| -> Result<bool, Failure> { ask(text, &mut io::stdin().lock()) };
     table::print(&lines("Connection", doomed, &[]))?;
     let users = doomed.iter().filter_map(|doomed| doomed.held.tink_user.as_ref()).map(called);
     let users: Vec<&str> = users.collect();
@@ -249,10 +249,8 @@ fn agreed(doomed: &[Doomed], at_tink: bool) -> Result<bool, Failure> {
 }
 
 /// Yes or no; anything unclear is no.
-fn ask(question: &str, answers: &mut impl BufRead) -> io::Result<bool> {
-    let mut out = io::stdout().lock();
-    write!(out, "{question} [y/N] ")?;
-    out.flush()?;
+fn ask(question: &str, answers: &mut impl BufRead) -> Result<bool, Failure> {
+    table::print(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
     answers.read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -1,17 +1,18 @@
 //! Where an export goes: standard output, or a file that appears complete or not at all. Knows nothing of what
 //! is written.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file::{AtomicFile, Protected};
 use crate::cli::Failure;
 use crate::file_limit;
+use crate::observe::terminal;
 
 /// Where an export goes.
 pub(super) enum Target {
     /// Standard output.
-    Stdout(BufWriter<StdoutLock<'static>>),
+    Stdout(BufWriter<terminal::Data>),
     /// A file, and its name at the end.
     File(BufWriter<AtomicFile>, PathBuf),
 }
@@ -19,7 +20,7 @@ pub(super) enum Target {
 impl Target {
     /// Opens it; a file must be new, or a regular file that is no database and none of ours.
     pub(super) fn open(file: Option<&Path>, protected: &Protected) -> Result<Self, Failure> {
-        let Some(path) = file else { return Ok(Self::Stdout(BufWriter::new(io::stdout().lock()))) };
+        let Some(path) = file else { return Ok(Self::Stdout(BufWriter::new(terminal::Data::open()))) };
         let opened = AtomicFile::create(path, 0o600, protected).map_err(|error| cannot_open(path, &error))?;
         Ok(Self::File(BufWriter::new(opened), path.to_owned()))
     }

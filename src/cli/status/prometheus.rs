@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::store::sqlite::population::LastView;
 use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
+use crate::store::sqlite::wal::{Log, Reader};
 
 /// What the metrics are made of.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Snapshot<'a> {
     pub balance_differences: usize,
     /// The source view as it was read last.
     pub view: Option<LastView>,
+    /// The log beside the store.
+    pub log: Log,
 }
 
 /// The whole text.
@@ -38,6 +41,7 @@ pub(crate) fn text(snapshot: &Snapshot<'_>) -> String {
         "Accounts whose balance moved by something else than their booked rows.",
         Some(float(snapshot.balance_differences)),
     );
+    log(&mut text, &snapshot.log);
     text.family("build_info", "The program that wrote this.", [(version(), 1.0)]);
     text.0
 }
@@ -118,6 +122,29 @@ fn consents(text: &mut Text, snapshot: &Snapshot<'_>) {
         "consents_expiring",
         "Consents that end within that time and have not ended yet.",
         [14, 7, 1].map(within),
+    );
+}
+
+fn log(text: &mut Text, log: &Log) {
+    text.single(
+        "store_log_bytes",
+        "Size of the log beside the store; a pass empties it at its end unless somebody reads on and on.",
+        Some(float_of(log.bytes)),
+    );
+    let reader = |reader: &Reader| {
+        let pid = reader.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+        let name = reader.command.as_deref().unwrap_or("unknown");
+        // What a process calls itself may be anything.
+        let name: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "-_.+".contains(c) { c } else { '_' })
+            .collect();
+        (format!("{{pid=\"{pid}\",command=\"{name}\"}}"), 1.0)
+    };
+    text.family(
+        "store_log_reader",
+        "A process that is in the midst of reading the store; while it is, the log cannot be emptied.",
+        log.readers.iter().map(reader),
     );
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::{Outcome, Reason};
+use jiff::SignedDuration;
 
 const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
     ("well", Outcome::Synced, None),
@@ -309,4 +310,22 @@ fn a_run_that_died_is_told_from_one_at_work() {
     assert_eq!(human::run_notes(&run), ["died before its end; the next run takes over"]);
     run.at_work = true;
     assert_eq!(human::run_notes(&run), ["at work"]);
+}
+
+#[test]
+fn no_clock_makes_a_pass_or_a_look_at_it_panic() {
+    for time in
+        ["0002-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9997-12-31T00:00:00Z", "0002-01-01T00:00:00Z"]
+    {
+        let fixture = mixed();
+        fixture.clock.set(time.parse().unwrap());
+        let env = fixture.env();
+        let report = Report::read(&env, &args(), None).unwrap();
+        assert!(human::text(&report, true, false).contains("well"));
+        assert!(report.json().is_object() && !report.late_sentences().iter().any(String::is_empty));
+        assert!(metrics_text(&env).unwrap().contains("tink_sync_connections"));
+        fixture.pass(&ENDS, 10);
+        let report = Report::read(&fixture.env(), &args(), None).unwrap();
+        assert!(human::text(&report, true, false).contains("well"), "{time}");
+    }
 }

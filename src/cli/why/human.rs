@@ -1,13 +1,11 @@
 //! The story of one connection in plain sentences, the answer first. Must not read anything; the story
 //! is given.
 
-use jiff::SignedDuration;
-
 use super::Story;
 use super::lines::{account, attempt, consent, moment};
 use crate::cli::balance::sentence;
 use crate::cli::remedy;
-use crate::cli::table::{count, exact, wrap};
+use crate::cli::table::{count, day_after, exact, wrap};
 use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
 use crate::store::sqlite::reads::State;
@@ -149,11 +147,12 @@ fn skipped(story: &Story, reason: Reason) -> String {
     let id = &c.connection_id;
     match reason {
         Reason::Disabled => match &story.view {
-            Some(view) if c.gone_at.is_some() => {
-                format!("skips it (disabled): the view {view} no longer has it.")
-            }
             Some(view) => format!("skips it (disabled): enabled is false in the view {view}."),
             None => format!("skips it (disabled); tink-sync connections enable {id} changes that."),
+        },
+        Reason::Gone => match &story.view {
+            Some(view) => format!("skips it (gone): the view {view} no longer has it."),
+            None => "skips it (gone): it was removed.".to_owned(),
         },
         Reason::NotEntitled => match &story.view {
             Some(view) => {
@@ -190,7 +189,7 @@ fn skipped(story: &Story, reason: Reason) -> String {
 
 /// When the quota has room again.
 fn room(story: &Story) -> String {
-    let free = story.used.oldest.map(|oldest| moment(oldest + SignedDuration::from_hours(24), story.now));
+    let free = story.used.oldest.map(|oldest| moment(day_after(oldest), story.now));
     free.map_or_else(
         || "quota.syncs_per_day leaves none".to_owned(),
         |at| format!("the oldest of them is forgotten at {at}"),

@@ -124,3 +124,16 @@ fn a_view_that_cannot_be_read_is_told_beside_the_rest() {
     let text = human::text(&Story::read(&env, "c", None).unwrap());
     assert!(text.contains("gone_view") && text.contains("as of the last run"), "{text}");
 }
+
+#[test]
+fn a_story_can_be_told_at_any_time() {
+    for time in ["0002-01-01T00:00:00Z", "9997-12-31T00:00:00Z"] {
+        let fixture = Fixture::new();
+        fixture.add(&["c"]);
+        fixture.clock.set(time.parse().unwrap());
+        fixture.pass(&[("c", Outcome::Failed, Some(Reason::Network))], 10);
+        fixture.later(1);
+        assert!(human(&fixture, "c").contains("failing"), "{time}");
+        compare(&fixture, &["c"]);
+    }
+}

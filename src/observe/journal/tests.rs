@@ -131,7 +131,7 @@ fn start_and_end_of_a_pass_carry_its_totals() {
     check(&one(&started), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a01", "INFO", fields);
     let fields = "TINK_RUN_ID TINK_TRIGGER TINK_DURATION_MS TINK_EXIT_CODE TINK_CONNECTIONS TINK_DUE TINK_SYNCED
         TINK_UNCHANGED TINK_PARTIAL TINK_FAILED TINK_NEEDS_USER TINK_RATE_LIMITED TINK_INTERRUPTED
-        TINK_SKIPPED_DISABLED TINK_SKIPPED_NOT_ENTITLED TINK_SKIPPED_RECENT TINK_SKIPPED_QUOTA
+        TINK_SKIPPED_DISABLED TINK_SKIPPED_GONE TINK_SKIPPED_NOT_ENTITLED TINK_SKIPPED_RECENT TINK_SKIPPED_QUOTA
         TINK_SKIPPED_NOT_BEFORE TINK_SKIPPED_LEASED TINK_SKIPPED_DEADLINE TINK_ACCOUNTS TINK_FETCHED TINK_ADDED
         TINK_UPDATED TINK_REMOVED TINK_QUARANTINED TINK_REQUESTS TINK_RETRIES";
     for (exit_code, level) in
@@ -143,6 +143,7 @@ fn start_and_end_of_a_pass_carry_its_totals() {
             dry_run: false,
             started_at: at,
             finished_at: at,
+            duration_ms: 0,
             exit_code,
             summary: Summary::default(),
         };

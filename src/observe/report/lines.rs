@@ -7,13 +7,15 @@ use serde::Serialize;
 
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::observe::terminal;
 
 /// The version of the lines.
 const SCHEMA: u8 = 1;
 
 /// Why connections that were not due are counted.
-const SKIPS: [Reason; 7] = [
+const SKIPS: [Reason; 8] = [
     Reason::Disabled,
+    Reason::Gone,
     Reason::NotEntitled,
     Reason::Recent,
     Reason::Quota,
@@ -72,13 +74,20 @@ struct Totals {
     counts: Counts,
 }
 
-/// The totals as the store keeps them: those of the report, and two that only metrics use.
+/// The totals as the store keeps them: those of the report, two that only metrics use, and how long it took.
 #[derive(Serialize)]
 struct Stored {
     #[serde(flatten)]
     totals: Totals,
     request_errors: u64,
     token_failures: u64,
+    duration_ms: u64,
+}
+
+/// The same of a run that came to no totals.
+#[derive(Serialize)]
+struct NoTotals {
+    duration_ms: u64,
 }
 
 impl Totals {
@@ -107,24 +116,29 @@ pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
             due: *due,
         },
         Event::Finished(finished) => connection(run_id, finished),
-        Event::Ended { run_id, trigger, dry_run, started_at, finished_at, exit_code, summary } => {
-            let duration = finished_at.duration_since(*started_at).as_millis();
-            Line::Summary {
-                schema: SCHEMA,
-                run_id: run_id.as_str(),
-                dry_run: *dry_run,
-                trigger,
-                started_at: *started_at,
-                finished_at: *finished_at,
-                duration_ms: u64::try_from(duration).unwrap_or_default(),
-                exit_code: *exit_code,
-                totals: Totals::of(summary),
-            }
-        }
+        Event::Ended {
+            run_id,
+            trigger,
+            dry_run,
+            started_at,
+            finished_at,
+            duration_ms,
+            exit_code,
+            summary,
+        } => Line::Summary {
+            schema: SCHEMA,
+            run_id: run_id.as_str(),
+            dry_run: *dry_run,
+            trigger,
+            started_at: *started_at,
+            finished_at: *finished_at,
+            duration_ms: *duration_ms,
+            exit_code: *exit_code,
+            totals: Totals::of(summary),
+        },
         _ => return None,
     };
-    // Numbers and texts always have a form in JSON.
-    serde_json::to_string(&line).ok().map(|line| line + "\n")
+    Some(terminal::json_line(&line))
 }
 
 fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> Line<'a> {
@@ -141,8 +155,18 @@ fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> Line<'a> {
 }
 
 /// The totals as the store keeps them.
-pub fn stored_totals(summary: &Summary, request_errors: u64, token_failures: u64) -> String {
-    let stored = Stored { totals: Totals::of(summary), request_errors, token_failures };
+pub fn stored_totals(
+    summary: &Summary,
+    (request_errors, token_failures): (u64, u64),
+    duration_ms: u64,
+) -> String {
+    let stored = Stored { totals: Totals::of(summary), request_errors, token_failures, duration_ms };
     // Numbers always have a form in JSON.
     serde_json::to_string(&stored).unwrap_or_default()
+}
+
+/// The totals of a run that came to none.
+pub fn no_totals(duration_ms: u64) -> String {
+    // Numbers always have a form in JSON.
+    serde_json::to_string(&NoTotals { duration_ms }).unwrap_or_default()
 }

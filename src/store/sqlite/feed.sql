@@ -15,11 +15,11 @@ END;
 CREATE TRIGGER ts_feed_connection AFTER UPDATE ON ts_connections
 WHEN (old.connection_id, old.user_id, old.external_user_id, old.tink_user_id, old.mode, old.enabled, old.entitled,
       old.entitled_until, old.lapsed, old.needs_user, old.last_outcome IS 'rate_limited', old.failures,
-      old.last_success_at IS NULL, old.last_reason, old.data_as_of, old.not_before)
+      old.last_success_at IS NULL, old.last_reason, old.data_as_of, old.not_before, old.gone_at IS NULL)
  IS NOT
      (new.connection_id, new.user_id, new.external_user_id, new.tink_user_id, new.mode, new.enabled, new.entitled,
       new.entitled_until, new.lapsed, new.needs_user, new.last_outcome IS 'rate_limited', new.failures,
-      new.last_success_at IS NULL, new.last_reason, new.data_as_of, new.not_before)
+      new.last_success_at IS NULL, new.last_reason, new.data_as_of, new.not_before, new.gone_at IS NULL)
 BEGIN
     UPDATE ts_sequences SET value = value + 1 WHERE name = 'change';
     UPDATE ts_connections SET change_seq = (SELECT value FROM ts_sequences WHERE name = 'change')

@@ -42,6 +42,7 @@ pub mod sharing;
 pub mod source;
 mod thread;
 mod tokens;
+pub mod wal;
 mod worker;
 
 use std::path::Path;

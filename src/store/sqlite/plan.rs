@@ -21,7 +21,7 @@ const HORIZON: SignedDuration = SignedDuration::from_hours(25);
 /// view is told in every pass: finding it out asks nobody for anything.
 const REASON: &str = "CASE
     WHEN c.refused = 0 THEN 'disabled'
-    WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN 'disabled'
+    WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN iif(c.gone_at IS NULL, 'disabled', 'gone')
     WHEN c.refused IS NULL AND (c.entitled = 0 OR c.entitled_until <= :now) THEN 'not_entitled'
     WHEN c.lease_token IS NOT NULL AND c.lease_until > :now THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'

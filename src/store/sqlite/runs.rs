@@ -204,7 +204,7 @@ pub fn record(
         ":run": lease.run, ":connection": lease.connection,
         ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
         ":error": record.error, ":request_id": record.request_id, ":again": record.again,
-        ":duration": i64::try_from(record.ended.duration_since(record.began).as_millis()).unwrap_or(i64::MAX),
+        ":duration": i64::try_from(record.took.as_millis()).unwrap_or(i64::MAX),
         ":accounts": record.counts.accounts.cast_signed(), ":fetched": record.counts.fetched.cast_signed(),
         ":added": record.counts.added.cast_signed(), ":updated": record.counts.updated.cast_signed(),
         ":removed": record.counts.removed.cast_signed(), ":quarantined": record.counts.quarantined.cast_signed(),

@@ -155,7 +155,14 @@ pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) 
         let detail = "this is a directory; store.url and source.database each name a file".to_owned();
         return StoreError::Unusable { what, path, detail };
     }
-    let hint = match error.sqlite_error_code() {
+    let code = match error.sqlite_error_code() {
+        // What SQLite cannot make or enlarge beside the file fails in other words.
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) if is_full(file) => {
+            Some(ErrorCode::DiskFull)
+        }
+        code => code,
+    };
+    let hint = match code {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return StoreError::Busy { what, path },
         Some(ErrorCode::DiskFull) => {
             "the disk is full: make room, then run again; nothing half-written was kept"
@@ -182,4 +189,14 @@ pub(crate) fn explain(what: &'static str, file: &Path, error: &rusqlite::Error) 
         }
     };
     StoreError::Unusable { what, path, detail: format!("{error}; {hint}") }
+}
+
+/// Whether the file system of a file has no room for anything more, as far as it says.
+fn is_full(file: &Path) -> bool {
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let system = nix::sys::statvfs::statvfs(directory.unwrap_or_else(|| Path::new("."))).ok();
+    system.is_some_and(|system| {
+        let no_names = system.files() > 0 && system.files_available() == 0;
+        system.blocks_available() == 0 || no_names
+    })
 }

@@ -15,7 +15,7 @@ SELECT connection_id, user_id, external_user_id, tink_user_id, change_seq, mode,
        strftime('%Y-%m-%dT%H:%M:%fZ', entitled_until / 1000.0, 'unixepoch') AS entitled_until,
        state,
        CASE state
-           WHEN 'disabled' THEN 'disabled'
+           WHEN 'disabled' THEN iif(gone_at IS NULL, 'disabled', 'gone')
            WHEN 'paused_not_entitled' THEN 'not_entitled'
            WHEN 'needs_user' THEN needs_user
            ELSE last_reason
@@ -112,7 +112,7 @@ CREATE VIEW runs_v1 AS
 SELECT run_id, trigger, host, version,
        strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch') AS started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch') AS finished_at,
-       exit_code, finished_at - started_at AS duration_ms,
+       exit_code, coalesce(json_extract(totals, '$.duration_ms'), max(finished_at - started_at, 0)) AS duration_ms,
        json_extract(totals, '$.connections') AS connections, json_extract(totals, '$.due') AS due,
        json_extract(totals, '$.synced') AS synced, json_extract(totals, '$.unchanged') AS unchanged,
        json_extract(totals, '$.partial') AS partial, json_extract(totals, '$.failed') AS failed,
@@ -130,7 +130,8 @@ SELECT run_id, trigger, host, version,
        json_extract(totals, '$.removed') AS removed, json_extract(totals, '$.quarantined') AS quarantined,
        json_extract(totals, '$.requests') AS requests, json_extract(totals, '$.retries') AS retries,
        json_extract(totals, '$.request_errors') AS request_errors,
-       json_extract(totals, '$.token_failures') AS token_failures
+       json_extract(totals, '$.token_failures') AS token_failures,
+       json_extract(totals, '$.skipped.gone') AS skipped_gone
 FROM ts_runs;
 
 CREATE VIEW run_connections_v1 AS

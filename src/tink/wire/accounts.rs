@@ -77,7 +77,7 @@ json_object!(
 pub(in crate::tink) fn accounts(bytes: &[u8]) -> Result<Page<(Account, Anomalies)>, String> {
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let page: WireAccounts<'_> = body(bytes, &spare, &mut anomalies)?;
-    let (list, is_there) = listed(page.accounts, "accounts", &mut anomalies)?;
+    let (list, is_there) = listed(bytes, page.accounts, "accounts", &mut anomalies)?;
     let number = list.len();
     let rows: Vec<_> = list.into_iter().filter_map(|raw| account(raw).ok()).collect();
     let unreadable = number - rows.len();

@@ -59,7 +59,7 @@ pub(in crate::tink) struct Consents {
 pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<Consents, String> {
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let list: WireConsents<'_> = body(bytes, &spare, &mut anomalies)?;
-    let (list, mut complete) = listed(list.provider_consents, "providerConsents", &mut anomalies)?;
+    let (list, mut complete) = listed(bytes, list.provider_consents, "providerConsents", &mut anomalies)?;
     let (mut consents, mut seen) = (Vec::<Consent>::new(), HashSet::new());
     let mut room = MOST_ACCOUNTS;
     for raw in list {

@@ -144,3 +144,31 @@ proptest! {
         let _ = granted(&bytes);
     }
 }
+
+#[test]
+fn an_error_in_place_of_a_list_is_no_list() {
+    for error in [
+        &br#"{"errorCode":"x","errorMessage":"no"}"#[..],
+        br#"{"errorMessage":"Jane","transactions":null,"accounts":null,"providerConsents":null}"#,
+        br#"{"error":"invalid_grant"}"#,
+        br#"{"error":{"code":500}}"#,
+        b"\xef\xbb\xbf{\"errorMessage\":\"M\xfcller\"}",
+    ] {
+        let account = "a".to_owned().into();
+        let read = [
+            super::accounts(error).map(drop),
+            super::consents(error).map(drop),
+            super::transactions(error, &account, false).map(drop),
+            done(error),
+        ];
+        for told in read {
+            let told = told.unwrap_err();
+            assert!(told.starts_with("the answer is an error") && !told.contains("Jane"), "{told}");
+        }
+    }
+    for answer in [&b""[..], b"{}", br#"{"errorMessage":null}"#] {
+        assert_eq!(done(answer), Ok(()));
+    }
+    assert!(!super::accounts(br#"{"errorMessage":null}"#).ok().unwrap().complete);
+    assert!(super::accounts(br#"{"errorMessage":"x","accounts":[]}"#).ok().unwrap().complete);
+}

@@ -152,7 +152,7 @@ pub(in crate::tink) fn transactions(
     }
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let page: WireTransactions<'_> = body(bytes, &spare, &mut anomalies)?;
-    let (list, complete) = listed(page.transactions, "transactions", &mut anomalies)?;
+    let (list, complete) = listed(bytes, page.transactions, "transactions", &mut anomalies)?;
     let rows = list.into_iter().map(|raw| record(raw, account, keep_raw, &mut anomalies)).collect();
     Ok(Page { rows, next: page_token(page.next_page_token)?, complete, anomalies })
 }

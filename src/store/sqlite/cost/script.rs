@@ -328,6 +328,7 @@ impl Work<'_> {
             reason: None,
             error: None,
             request_id: None,
+            took: std::time::Duration::ZERO,
             counts: Counts::default(),
             began: at,
             ended: at,

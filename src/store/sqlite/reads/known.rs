@@ -151,6 +151,7 @@ impl KnownConnection {
     /// Why it is in that state.
     pub fn reason(&self, now: Timestamp) -> Option<&str> {
         match self.state(now) {
+            State::Disabled if self.gone_at.is_some() => Some(Reason::Gone.as_str()),
             State::Disabled => Some("disabled"),
             State::Paused => Some("not_entitled"),
             State::NeedsUser => self.needs_user.as_deref(),

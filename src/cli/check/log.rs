@@ -1,0 +1,68 @@
+//! The check of the log beside the store: it is emptied whenever a pass ends, unless somebody reads on and on.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::cli::table;
+use crate::store::sqlite::reads;
+use crate::store::sqlite::wal::{self, LARGE, Log};
+
+const MIB: u64 = 1 << 20;
+
+/// How large the log is, and who holds it.
+pub(super) fn finding(path: &Path) -> Finding {
+    let is_at_work = reads::runs(path, 1).is_ok_and(|runs| runs.iter().any(|run| run.at_work));
+    judged(&wal::look(path), is_at_work)
+}
+
+fn judged(log: &Log, is_at_work: bool) -> Finding {
+    let what = "log";
+    let size = if log.bytes < MIB {
+        format!("{} KiB", log.bytes / 1024)
+    } else {
+        format!("{} MiB", log.bytes / MIB)
+    };
+    let readers: Vec<String> = log.readers.iter().map(|reader| table::clean(&reader.to_string())).collect();
+    let readers = readers.join(" and ");
+    // What a pass writes stands there until it ends.
+    if log.bytes < MIB || (is_at_work && log.bytes < LARGE) {
+        return Finding::ok(what, format!("{size} beside the store"));
+    }
+    if !readers.is_empty() {
+        let text = format!("{size} beside the store, which cannot be emptied while {readers} reads it");
+        let remedy = "let that program end its transaction, or end it; the next pass then empties the log";
+        return Finding::warn(what, text, remedy);
+    }
+    if log.bytes < LARGE {
+        return Finding::ok(what, format!("{size} beside the store; the next pass empties it"));
+    }
+    let text = format!("{size} beside the store, and nobody is seen who reads it");
+    Finding::warn(what, text, "the next pass empties it; if it does not: fuser on the file that ends in -shm")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::Grade;
+    use crate::store::sqlite::wal::Reader;
+
+    #[test]
+    fn a_log_that_grows_is_told_with_whom_it_waits_for() {
+        let reader = |pid| Reader { pid: Some(pid), command: Some("py\u{1b}thon3".to_owned()), user: None };
+        let log = |mib: u64, readers: &[u32]| Log {
+            bytes: mib * MIB,
+            readers: readers.iter().map(|pid| reader(*pid)).collect(),
+        };
+        let held = judged(&log(5, &[7, 8]), false);
+        assert_eq!(held.grade, Grade::Warn);
+        assert!(
+            held.text.starts_with("5 MiB") && held.text.contains("process 7 (py thon3) and process 8"),
+            "{}",
+            held.text
+        );
+        assert_eq!(judged(&log(5, &[7]), true).grade, Grade::Ok);
+        assert_eq!(judged(&log(65, &[7]), true).grade, Grade::Warn);
+        assert_eq!([judged(&log(0, &[7]), false).grade, judged(&log(5, &[]), false).grade], [Grade::Ok; 2]);
+        assert_eq!(judged(&log(64, &[]), false).grade, Grade::Warn);
+    }
+}

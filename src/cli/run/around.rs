@@ -1,0 +1,42 @@
+//! What a run looks at before and after the pass: whether this machine's clock can be believed, and whether the log
+//! beside the store could be emptied. Changes nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cli::Environment;
+use crate::exit::Exit;
+use crate::store::sqlite::{reads, wal};
+use crate::tink::{self, Client};
+
+/// A clock that shows less than this after a pass that went well is about right, since it was then.
+const SOON: SignedDuration = SignedDuration::from_hours(24);
+/// So many of the last runs are looked through for one that went well.
+const RUNS_LOOKED_AT: u32 = 20;
+
+/// Dates decide which rows are read, kept and deleted. Whether the clock can be believed: it shows a time soon after
+/// a pass that went well, or Tink shows the same day. A store without any such pass has nothing to lose, and the
+/// pass meets Tink's clock before it reads anything.
+pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<bool, tink::Error> {
+    let runs = env.store_path().ok().and_then(|path| reads::runs(&path, RUNS_LOOKED_AT).ok());
+    let is_whole = |code: u8| Exit::from_code(code).is_some_and(Exit::is_whole);
+    let last = runs.unwrap_or_default().into_iter().find(|run| run.exit_code.is_some_and(is_whole));
+    let last = last.and_then(|run| run.started_at.parse::<Timestamp>().ok());
+    let is_soon = |last: Timestamp| {
+        let passed = env.started.duration_since(last);
+        !passed.is_negative() && passed <= SOON
+    };
+    if last.is_none_or(is_soon) { Ok(true) } else { client.agree_on_time().await }
+}
+
+/// Tells who keeps the log beside the store from being emptied, once that is more than passes leave there.
+pub(super) fn look_at_log(env: &Environment) {
+    let Some(log) = env.store_path().ok().map(|path| wal::look(&path)) else { return };
+    let readers: Vec<String> = log.readers.iter().map(ToString::to_string).collect();
+    if log.bytes >= wal::LARGE && !readers.is_empty() {
+        tracing::warn!(
+            "the log beside the store has {} MiB and cannot be emptied while {} reads it; let that program end its transaction",
+            log.bytes >> 20,
+            readers.join(" and ")
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! The one door to standard output and standard error. Whatever a terminal would obey (escapes, other control
+//! characters, marks that turn the direction of text) is taken out here, so that no id, name or word of anybody's
+//! can move a cursor, hide a line or set a title. Must not know what is told.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, StdoutLock, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// What stands in the place of what is taken out.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// Ends a colour. These stand for escapes inside of texts and become such only at the door; Unicode keeps them
+/// free for uses like this one.
+const PLAIN: char = '\u{fdd0}';
+
+/// The colours in use, and the sequences that a terminal knows them by.
+const COLOURS: [(Colour, char, &str); 4] = [
+    (Colour::Red, '\u{fdd1}', "\u{1b}[31m"),
+    (Colour::Green, '\u{fdd2}', "\u{1b}[32m"),
+    (Colour::Yellow, '\u{fdd3}', "\u{1b}[33m"),
+    (Colour::Faint, '\u{fdd4}', "\u{1b}[2m"),
+];
+
+/// A colour of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Broken.
+    Red,
+    /// Well.
+    Green,
+    /// To be looked at.
+    Yellow,
+    /// Of little interest.
+    Faint,
+}
+
+/// The text in a colour, once it goes through the door.
+pub fn painted(text: &str, colour: Colour) -> String {
+    let mark = COLOURS.iter().find(|(known, _, _)| *known == colour).map_or(PLAIN, |(_, mark, _)| *mark);
+    format!("{mark}{}{PLAIN}", clean(text))
+}
+
+/// Whether a terminal, or a reader of many lines, may take the character for more than a sign.
+fn is_active(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    let is_break = matches!(c, '\u{2028}' | '\u{2029}');
+    let is_tag = matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || turns || is_break || is_tag || matches!(c, '\u{fdd0}'..='\u{fdef}')
+}
+
+/// The text without anything active, on one line.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_active(c) { ' ' } else { c }).collect()
+}
+
+/// The text as it leaves: of what is active only line ends, tabs and our own colours are left.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            PLAIN => shown.push_str("\u{1b}[0m"),
+            _ => match COLOURS.iter().find(|(_, mark, _)| *mark == c) {
+                Some((_, _, escape)) => shown.push_str(escape),
+                None => shown.push(if is_active(c) { REPLACEMENT } else { c }),
+            },
+        }
+    }
+    shown
+}
+
+/// A JSON value on a line of its own. What is active stands in it as JSON escapes it, so that it is the same value.
+pub fn json_line(value: &impl Serialize) -> String {
+    // Numbers and texts always have a form in JSON.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if is_active(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// Writes to standard output, for people. A reader that went away is no failure.
+///
+/// # Errors
+/// As the system reports it.
+pub fn print(text: &str) -> io::Result<()> {
+    forgiving(write(&mut io::stdout().lock(), &shown(text)))
+}
+
+/// As [`print`], for machines.
+///
+/// # Errors
+/// As the system reports it.
+pub fn print_json(value: &Value) -> io::Result<()> {
+    forgiving(write(&mut io::stdout().lock(), &json_line(value)))
+}
+
+/// Writes to standard error. Nothing is left to do if even that fails.
+pub fn tell(text: &str) {
+    let _ = write(&mut io::stderr().lock(), &shown(text));
+}
+
+fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// The file behind standard output, for a report that cleans what it writes.
+///
+/// # Errors
+/// As the system reports it.
+pub fn output_file() -> io::Result<OwnedFd> {
+    io::stdout().as_fd().try_clone_to_owned()
+}
+
+/// Writes what was cleaned before to standard error.
+///
+/// # Errors
+/// As the system reports it.
+pub(super) fn write_error(bytes: &[u8]) -> io::Result<usize> {
+    io::stderr().write(bytes)
+}
+
+/// A reader that has seen enough is no failure of ours.
+///
+/// # Errors
+/// Any other one that was `written`.
+pub fn forgiving(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+}
+
+/// Whether people read standard output.
+pub fn is_watched() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether people read standard error.
+pub fn is_error_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// The file behind standard error, to find out what it is.
+pub(super) fn error_file() -> io::Result<OwnedFd> {
+    io::stderr().as_fd().try_clone_to_owned()
+}
+
+/// Standard output for data: byte for byte into a file or a pipe, and like everything else on a terminal.
+#[derive(Debug)]
+pub struct Data {
+    out: StdoutLock<'static>,
+    watched: bool,
+    /// The beginning of a character whose rest has not come yet.
+    begun: Vec<u8>,
+}
+
+impl Data {
+    /// Opens it.
+    pub fn open() -> Self {
+        Self { out: io::stdout().lock(), watched: is_watched(), begun: Vec::new() }
+    }
+}
+
+impl Write for Data {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.watched {
+            return self.out.write(bytes);
+        }
+        self.begun.extend_from_slice(bytes);
+        let whole = whole(&self.begun);
+        let rest = self.begun.split_off(whole);
+        let text = String::from_utf8_lossy(&std::mem::replace(&mut self.begun, rest)).into_owned();
+        self.out.write_all(shown(&text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// How many of the bytes are no beginning of a character that may go on.
+fn whole(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_passes() {
+        for (text, expected) in [
+            ("a\u{1b}]0;title\u{7}b", "a\u{fffd}]0;title\u{fffd}b"),
+            ("\u{9b}2J\r\u{8}\u{7f}", "\u{fffd}2J\u{fffd}\u{fffd}\u{fffd}"),
+            ("1\u{202e}2\u{2066}3\u{200f}4", "1\u{fffd}2\u{fffd}3\u{fffd}4"),
+            ("two\nlines\tand é 日本 👍", "two\nlines\tand é 日本 👍"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown(&painted("x\u{1b}[8m", Colour::Red)), "\u{1b}[31mx [8m\u{1b}[0m");
+    }
+
+    #[test]
+    fn json_keeps_its_value() {
+        let value = serde_json::json!({ "a": "\u{9b}31m\u{7f}\u{202e}\u{e0041}\n\u{fdd1}é" });
+        let line = json_line(&value);
+        assert!(line.trim_end().chars().all(|c| !is_active(c)), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+    }
+
+    #[test]
+    fn only_a_reader_that_went_away_is_forgiven() {
+        let failed = |kind: io::ErrorKind| forgiving(Err(kind.into())).is_err();
+        assert!(!failed(io::ErrorKind::BrokenPipe) && failed(io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn characters_that_come_in_pieces_are_put_together() {
+        assert_eq!(whole("é".as_bytes()), 2);
+        assert_eq!(whole(&[b'a', 0xe2, 0x80]), 1);
+        assert_eq!(whole(&[b'a', 0xff]), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn of_any_text_only_signs_line_ends_and_tabs_are_left(text in any::<String>()) {
+            let unmarked: String = text.chars().filter(|c| !matches!(c, '\u{fdd0}'..='\u{fdd4}')).collect();
+            prop_assert!(shown(&unmarked).chars().all(|c| matches!(c, '\n' | '\t') || !is_active(c)));
+            prop_assert!(clean(&text).chars().all(|c| !is_active(c)));
+        }
+    }
+}
