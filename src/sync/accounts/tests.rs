@@ -145,17 +145,27 @@ proptest! {
     ) {
         let consents = vec![consent("UPDATED", &named), Consent { credentials_id: "dead".into(), ..consent("SESSION_EXPIRED", &dead) }];
         let overview = overview(&all, listed.clone(), consents, true, now());
-        let mut keys = HashSet::new();
+        let mut dropped = HashSet::new();
         for merge in &overview.merged {
             prop_assert!(merge.keep < merge.drop);
-            prop_assert!(keys.insert(merge.keep) && keys.insert(merge.drop), "an account is joined twice");
-            let find = |key| all.iter().find(|s| s.key == key).unwrap();
-            let (keep, drop) = (find(merge.keep), find(merge.drop));
-            let (served, old) = if merge.adopts_id { (drop, keep) } else { (keep, drop) };
-            prop_assert!(same_iban(&served.account, &old.account));
-            prop_assert_eq!(served.account.currency(), old.account.currency());
+            prop_assert!(dropped.insert(merge.drop), "an account is joined twice");
+        }
+        let find = |key| all.iter().find(|s| s.key == key).unwrap();
+        let kept: HashSet<i64> = overview.merged.iter().map(|merge| merge.keep).collect();
+        prop_assert!(kept.is_disjoint(&dropped), "an account is joined twice");
+        for keep in kept {
+            // All that become one: the one that is served, and those that are served no longer.
+            let merges: Vec<_> = overview.merged.iter().filter(|merge| merge.keep == keep).collect();
+            let adopted: Vec<i64> = merges.iter().filter(|merge| merge.adopts_id).map(|merge| merge.drop).collect();
+            prop_assert!(adopted.len() < 2, "two ids are adopted");
+            let served = find(adopted.first().copied().unwrap_or(keep));
             prop_assert!(listed.iter().any(|a| a.id == served.account.id));
-            prop_assert!(!named.contains(&old.account.id.as_str()), "two ids are served at once");
+            let members = merges.iter().map(|merge| merge.drop).chain([keep]);
+            for old in members.map(find).filter(|old| old.key != served.key) {
+                prop_assert!(same_iban(&served.account, &old.account));
+                prop_assert_eq!(served.account.currency(), old.account.currency());
+                prop_assert!(!named.contains(&old.account.id.as_str()), "two ids are served at once");
+            }
         }
     }
 
