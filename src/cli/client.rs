@@ -6,11 +6,21 @@ use super::{Environment, Failure};
 use crate::config::{ConfigError, Network, Refresh};
 use crate::tink::{Client, Options, Proxies, RetryOptions};
 
-/// Builds the client.
+/// Builds the client, ready to send.
+///
+/// # Errors
+/// [`Failure::Config`] if id or secret are missing, or the address or the system's certificates cannot be used.
+pub fn client(env: &Environment) -> Result<Client, Failure> {
+    let client = unprepared(env)?;
+    client.prepare().map_err(|error| unusable(env, error.to_string()))?;
+    Ok(client)
+}
+
+/// Builds the client; certificates are read when it is prepared.
 ///
 /// # Errors
 /// [`Failure::Config`] if id or secret are missing or the address cannot be used.
-pub fn client(env: &Environment) -> Result<Client, Failure> {
+pub fn unprepared(env: &Environment) -> Result<Client, Failure> {
     let tink = &env.settings.tink;
     let (client_id, client_secret) = tink.credentials()?;
     let network = Network::of(&env.variable)?;

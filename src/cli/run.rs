@@ -160,7 +160,7 @@ impl<'a> Command<'a> {
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
             return Ok(self.switched_off(&tell, report.clone()));
         }
-        let client = client::client(self.env)?;
+        let client = client::unprepared(self.env)?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {

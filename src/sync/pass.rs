@@ -478,7 +478,6 @@ impl<S: Store> Pass<S> {
 
     /// Settles what was left open and adds everything up.
     async fn finish(mut self, plan: PlanCounts) -> Result<PassEnd> {
-        self.look_at_clock().await;
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;
         }
@@ -488,6 +487,7 @@ impl<S: Store> Pass<S> {
         }
         let settled = self.ctx.store.settle(&self.task.run).await?;
         self.confirm().await?;
+        self.look_at_clock().await;
         for finished in settled {
             self.tell(&Event::Finished(finished));
         }

@@ -72,7 +72,7 @@ impl Lab {
     pub fn new() -> Self {
         let morning: Timestamp = MORNING.parse().unwrap();
         let clock = Arc::new(ManualClock::new(morning));
-        let sandbox = Sandbox::start(Config { threads: 1, log: 4000, ..plain(0) });
+        let sandbox = Sandbox::start(Config { threads: 1, log: 4000, dated: false, ..plain(0) });
         // Thousands of commits: in memory where there is such a place.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();

@@ -36,7 +36,7 @@ impl Target {
     /// A failure to write, with what it was written to.
     pub(super) fn explain(&self, error: &io::Error) -> Failure {
         match self {
-            Self::Stdout(_) => told(format_args!("cannot write the export to standard output"), error),
+            Self::Stdout(_) => Failure::Output(io::Error::new(error.kind(), file_limit::explain(error))),
             Self::File(_, path) => cannot_write(path, error),
         }
     }

@@ -83,7 +83,6 @@ fn assert_like(large: &Cost, small: &Cost, times: i64, statements: usize) {
 /// Fails where more is read from the file; trees are a level deeper.
 fn assert_pages(old: &Cost, young: &Cost) {
     let (old, young) = (old.pages, young.pages);
-    println!("{young} pages, and {old} of the old");
     assert!(old <= young + young / 5 + 12, "{young} pages become {old}");
 }
 

@@ -55,6 +55,8 @@ pub struct Config {
     pub token_length: usize,
     /// Pause before each answer; can be changed later.
     pub latency: Duration,
+    /// Answers bear the real date; without one nobody can tell that the application's clock is moved.
+    pub dated: bool,
     /// Whether requests are counted by user too.
     pub count_per_user: bool,
     /// How many of the last requests are remembered.
@@ -85,6 +87,7 @@ impl Default for Config {
             refresh: RefreshMode::Off,
             token_length: 0,
             latency: Duration::ZERO,
+            dated: true,
             count_per_user: false,
             log: 0,
         }

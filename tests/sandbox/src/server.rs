@@ -102,11 +102,13 @@ impl std::error::Error for Reset {}
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     // Without it small answers wait for the client's acknowledgements; if it fails, they just do.
     let _ = stream.set_nodelay(true);
+    let dated = shared.config.dated;
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { answer(&shared, request).await }
     });
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection =
+        http1::Builder::new().auto_date_header(dated).serve_connection(TokioIo::new(stream), service);
     let ended = (&mut connection).await;
     let reset = ended.is_err_and(|error| {
         std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<Reset>)
