@@ -147,7 +147,7 @@ impl<'a> Command<'a> {
         };
         match (ended, written) {
             (ended, Ok(())) => ended,
-            (Ok(Exit::Success | Exit::NeedsUser), Err(error)) => Err(Failure::Output(unwritten(&error))),
+            (Ok(Exit::Success | Exit::NeedsUser), Err(error)) => Err(unwritten(&error)),
             (ended, Err(error)) => {
                 tracing::error!("{}", unwritten(&error));
                 ended
@@ -447,8 +447,9 @@ impl<'a> Command<'a> {
     }
 }
 
-fn unwritten(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{error}; the report is lost, all data are stored"))
+fn unwritten(error: &io::Error) -> Failure {
+    let text = format!("{error}; the report is lost, all data are stored");
+    Failure::Output(io::Error::new(error.kind(), text))
 }
 
 /// Whether the time at which systemd's timer fired, in microseconds, is that of this start: a unit that is

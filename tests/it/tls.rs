@@ -45,13 +45,14 @@ fn any_other_certificate_is_refused_before_anything_is_sent() {
 fn certificates_are_read_only_by_a_pass_that_has_something_to_ask() {
     let without = |world: &World| {
         let mut pass = world.pass(&[]);
-        pass.env("SSL_CERT_DIR", world.path("none"));
+        pass.env("SSL_CERT_FILE", world.path("broken.pem"));
         Ran::of(pass.output().unwrap())
     };
     let world = World::new(small(2));
-    std::fs::create_dir(world.path("none")).unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n";
+    std::fs::write(world.path("broken.pem"), broken).unwrap();
     let ran = without(&world).expect(78);
-    assert!(ran.stderr.contains("SSL_CERT_DIR"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("SSL_CERT_FILE"), "{}", ran.stderr);
     assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE state <> 'new'"), 0);
     world.run(&[]).expect(0);
     let world = world.set("sync.min_interval", &quoted("5h"));
