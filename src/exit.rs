@@ -221,14 +221,14 @@ impl From<&tink::Error> for Exit {
         use ErrorKind::{
             BadRequest, Client4xx, ClientRefused, ClockOff, Config, Forbidden, GrantRefused, Intercepted,
             Malformed, Network, NotFound, OwnTokens, PageLoop, RateLimited, ScopeMissing, Server, Timeout,
-            TokenLost, TokenSealed, TooLarge, Unauthorized, UserUnknown,
+            TokenEncrypted, TokenLost, TooLarge, Unauthorized, UserUnknown,
         };
         match error.kind {
             ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
             Network | Timeout | Server | Malformed | TooLarge | Intercepted => Self::TinkUnavailable,
             Config | ClockOff => Self::Configuration,
             BadRequest | Client4xx | Forbidden | NotFound | OwnTokens | PageLoop | RateLimited
-            | TokenLost | TokenSealed | Unauthorized | UserUnknown => Self::Incomplete,
+            | TokenLost | TokenEncrypted | Unauthorized | UserUnknown => Self::Incomplete,
         }
     }
 }

@@ -59,7 +59,7 @@ pub const STEPS: [&str; 55] = [
     "drop from the quarantine",
     "begin the link",
     "end the link",
-    "seal tokens anew",
+    "encrypt tokens anew",
     "write the export",
     "replace the export",
     "write the drop-in",

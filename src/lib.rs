@@ -11,7 +11,7 @@
 //!            sync::connection: consents ─► accounts ─► sync::walk: pages of transactions   (tink)
 //!                                          │
 //!                                          ▼
-//!            sync::reconcile(stored, fetched) ─► ChangeSet ─► store.commit(lease, changes, seal)
+//!            sync::reconcile(stored, fetched) ─► ChangeSet ─► store.commit(lease, changes, checkpoint)
 //!                                          │
 //!   exit ◄─ observe::report, journal ◄─ domain::event ◄─ store.record(outcome), lease released
 //! ```
@@ -24,7 +24,7 @@
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
 //! `link` knows `domain`: the visit of a browser at Tink Link, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
-//! `identity` settles who the process is; `vault` seals tokens and knows nothing of ours.
+//! `identity` settles who the process is; `vault` encrypts tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,
 //! and knows `failpoint` and `identity`; `file_limit` says when a file may not grow.
 //! `tests/it/architecture.rs` reads the sources and fails on anything else. Words, decisions and the rules for rows

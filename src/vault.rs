@@ -1,5 +1,5 @@
 //! Seals the tokens of older links for the store, and opens them again: XChaCha20-Poly1305, bound to the
-//! connection and to what is sealed, with the id of the key in front. Keeps no token and knows no file.
+//! connection and to what is encrypted, with the id of the key in front. Keeps no token and knows no file.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -11,40 +11,40 @@ const KEY: usize = 32;
 const KEY_ID: usize = 8;
 const NONCE: usize = 24;
 
-/// What is sealed; a refresh token cannot be put in the place of an access token.
+/// What is encrypted; a refresh token cannot be put in the place of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum TokenKind {
     /// The token that is used up by renewing.
     Refresh,
     /// The token of the calls.
     Access,
 }
 
-/// Why something cannot be sealed or opened.
+/// Why something cannot be encrypted or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     /// The key is not one.
     #[error("must hold 32 bytes in base64; make a key with: head -c 32 /dev/urandom | base64")]
     BadKey,
-    /// It was sealed with another key.
+    /// It was encrypted with another key.
     #[error(
-        "sealed with another key (id {found}, this one is {mine}); put that key back, or run tink-sync rekey with it"
+        "encrypted with another key (id {found}, this one is {mine}); put that key back, or run tink-sync rekey with it"
     )]
     OtherKey {
-        /// The key it was sealed with.
+        /// The key it was encrypted with.
         found: String,
         /// The key at hand.
         mine: String,
     },
-    /// It is not what was sealed, or not for this connection.
-    #[error("the sealed token is damaged, or belongs to another connection")]
+    /// It is not what was encrypted, or not for this connection.
+    #[error("the encrypted token is damaged, or belongs to another connection")]
     Damaged,
     /// The system gave no random bytes.
     #[error("the system gives no random bytes: {0}")]
     NoRandomness(#[source] getrandom::Error),
 }
 
-/// A key, ready to seal and open.
+/// A key, ready to encrypt and open.
 #[derive(Clone)]
 pub struct Vault {
     cipher: XChaCha20Poly1305,
@@ -80,7 +80,12 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::NoRandomness`].
-    pub fn seal(&self, connection: &str, what: What, token: &SecretString) -> Result<Vec<u8>, VaultError> {
+    pub fn encrypt(
+        &self,
+        connection: &str,
+        what: TokenKind,
+        token: &SecretString,
+    ) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(VaultError::NoRandomness)?;
         let aad = bound_to(connection, what);
@@ -90,12 +95,17 @@ impl Vault {
         Ok([&self.id[..], &nonce, &text].concat())
     }
 
-    /// Opens what [`Self::seal`] made for the same connection.
+    /// Opens what [`Self::encrypt`] made for the same connection.
     ///
     /// # Errors
     /// [`VaultError::OtherKey`] or [`VaultError::Damaged`].
-    pub fn open(&self, connection: &str, what: What, sealed: &[u8]) -> Result<SecretString, VaultError> {
-        let (id, rest) = sealed.split_at_checked(KEY_ID).ok_or(VaultError::Damaged)?;
+    pub fn decrypt(
+        &self,
+        connection: &str,
+        what: TokenKind,
+        encrypted: &[u8],
+    ) -> Result<SecretString, VaultError> {
+        let (id, rest) = encrypted.split_at_checked(KEY_ID).ok_or(VaultError::Damaged)?;
         if id != self.id {
             return Err(VaultError::OtherKey { found: HEXLOWER.encode(id), mine: self.key_id() });
         }
@@ -108,10 +118,10 @@ impl Vault {
     }
 }
 
-fn bound_to(connection: &str, what: What) -> Vec<u8> {
+fn bound_to(connection: &str, what: TokenKind) -> Vec<u8> {
     let what = match what {
-        What::Refresh => "refresh",
-        What::Access => "access",
+        TokenKind::Refresh => "refresh",
+        TokenKind::Access => "access",
     };
     format!("tink-sync 1 {what} {connection}").into_bytes()
 }
@@ -127,28 +137,28 @@ mod tests {
     #[test]
     fn what_was_sealed_is_opened_by_the_same_key_for_the_same_connection_only() {
         let (mine, other, token) = (vault(1), vault(2), SecretString::from("t-öken"));
-        let sealed = mine.seal("c-1", What::Refresh, &token).unwrap();
-        assert_eq!(mine.open("c-1", What::Refresh, &sealed).unwrap().expose_secret(), "t-öken");
-        assert_eq!(mine.open("c-2", What::Refresh, &sealed).unwrap_err(), VaultError::Damaged);
-        assert_eq!(mine.open("c-1", What::Access, &sealed).unwrap_err(), VaultError::Damaged);
+        let encrypted = mine.encrypt("c-1", TokenKind::Refresh, &token).unwrap();
+        assert_eq!(mine.decrypt("c-1", TokenKind::Refresh, &encrypted).unwrap().expose_secret(), "t-öken");
+        assert_eq!(mine.decrypt("c-2", TokenKind::Refresh, &encrypted).unwrap_err(), VaultError::Damaged);
+        assert_eq!(mine.decrypt("c-1", TokenKind::Access, &encrypted).unwrap_err(), VaultError::Damaged);
         let found = mine.key_id();
         let mine_id = other.key_id();
-        let refused = other.open("c-1", What::Refresh, &sealed).unwrap_err();
+        let refused = other.decrypt("c-1", TokenKind::Refresh, &encrypted).unwrap_err();
         assert_eq!(refused, VaultError::OtherKey { found, mine: mine_id });
         // The same token never looks the same twice, and never like itself.
-        assert_ne!(sealed, mine.seal("c-1", What::Refresh, &token).unwrap());
-        assert!(!sealed.windows(4).any(|part| part == b"t-\xc3\xb6"));
+        assert_ne!(encrypted, mine.encrypt("c-1", TokenKind::Refresh, &token).unwrap());
+        assert!(!encrypted.windows(4).any(|part| part == b"t-\xc3\xb6"));
     }
 
     #[test]
     fn every_changed_byte_is_noticed() {
         let vault = vault(7);
-        let sealed = vault.seal("c", What::Access, &"token".into()).unwrap();
-        for index in 0..sealed.len() {
-            let mut changed = sealed.clone();
+        let encrypted = vault.encrypt("c", TokenKind::Access, &"token".into()).unwrap();
+        for index in 0..encrypted.len() {
+            let mut changed = encrypted.clone();
             changed[index] ^= 1;
-            assert!(vault.open("c", What::Access, &changed).is_err(), "{index}");
-            assert!(vault.open("c", What::Access, &sealed[..index]).is_err(), "{index}");
+            assert!(vault.decrypt("c", TokenKind::Access, &changed).is_err(), "{index}");
+            assert!(vault.decrypt("c", TokenKind::Access, &encrypted[..index]).is_err(), "{index}");
         }
     }
 

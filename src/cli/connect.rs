@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::actor::{Actor, ActorArgs};
 use super::connections;
 use super::visit::data::{self, Fresh};
-use super::visit::{Came, Visit, Way, proof};
+use super::visit::{Callback, RedirectOptions, Visit, proof};
 use super::{Environment, Failure, app, client, table, users};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::consent::{Consent, Health};
@@ -17,7 +17,7 @@ use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
-use crate::store::sqlite::own::{self, AuditRow, OwnTables};
+use crate::store::sqlite::own::{self, AuditRow, StandAloneSource};
 use crate::tink::{Client, Endpoint, ErrorKind, NewUser};
 use choice::{Asked, Chosen};
 
@@ -55,7 +55,7 @@ pub struct Args {
     pub external_user_id: Option<String>,
     /// How the browser comes back.
     #[command(flatten)]
-    pub way: Way,
+    pub way: RedirectOptions,
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
@@ -111,7 +111,7 @@ impl Command<'_> {
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
                 let now = env.clock.now();
-                let link = OwnTables::open(&env.store_path()?, now)?.begin_link(&link, now)?;
+                let link = StandAloneSource::open(&env.store_path()?, now)?.begin_link(&link, now)?;
                 if link.user_id != args.user {
                     return Err(Failure::Usage(choice::begun_by_another(&link)));
                 }
@@ -121,8 +121,8 @@ impl Command<'_> {
         };
         let user = chosen.tink_user();
         let credentials_id = match self.runtime.block_on(self.link(&mut visit, &chosen, &user))? {
-            Came::Linked(id) => id,
-            Came::Nothing(exit) => return Ok(exit),
+            Callback::Linked(id) => id,
+            Callback::Nothing(exit) => return Ok(exit),
         };
         let id = chosen.connection_id();
         self.store(&chosen, credentials_id.as_ref())?;
@@ -132,7 +132,12 @@ impl Command<'_> {
     }
 
     /// From the user at Tink to the end of the visit.
-    async fn link(&self, visit: &mut Visit<'_>, chosen: &Chosen, user: &TinkUser) -> Result<Came, Failure> {
+    async fn link(
+        &self,
+        visit: &mut Visit<'_>,
+        chosen: &Chosen,
+        user: &TinkUser,
+    ) -> Result<Callback, Failure> {
         let market = self.args.market.as_deref().or(chosen.market()).unwrap_or(MARKET);
         if let Chosen::New { resumed, .. } = chosen {
             self.create(user, market).await?;
@@ -140,7 +145,7 @@ impl Command<'_> {
                 table::print(
                     "An earlier connect was cut short after the bank was linked: it goes on from there.\n",
                 )?;
-                return Ok(Came::Linked(Some(id)));
+                return Ok(Callback::Linked(Some(id)));
             }
         }
         let hint = id_hint(&self.args.user);
@@ -159,7 +164,7 @@ impl Command<'_> {
         };
         let before = self.client.session(user.clone()).consents().await?;
         let came = visit.go(&code, &purpose, &self.args.user).await?;
-        let Came::Linked(named) = came else { return Ok(came) };
+        let Callback::Linked(named) = came else { return Ok(came) };
         // Anybody can type an address, so it is Tink who says whether there is a bank, and which.
         let new = if before.is_empty() { "" } else { "new " };
         let otherwise = format!(
@@ -167,7 +172,7 @@ impl Command<'_> {
         );
         let linked = |after: &[Consent]| proof::linked(&before, after, named.as_ref(), self.env.clock.now());
         let proved = visit.prove((&self.client, user), &otherwise, linked).await?;
-        Ok(proved.map_or_else(Came::Nothing, |id| Came::Linked(Some(id))))
+        Ok(proved.map_or_else(Callback::Nothing, |id| Callback::Linked(Some(id))))
     }
 
     async fn create(&self, user: &TinkUser, market: &str) -> Result<(), Failure> {
@@ -207,7 +212,7 @@ impl Command<'_> {
             details: details.as_deref(),
             ..actor.row(now, action)
         };
-        let mut tables = OwnTables::open(&self.env.store_path()?, now)?;
+        let mut tables = StandAloneSource::open(&self.env.store_path()?, now)?;
         match chosen {
             Chosen::New { link, .. } if !tables.end_link(link, &audit)? => {
                 Err(Failure::Usage(choice::forgotten_meanwhile(link)))
@@ -225,7 +230,7 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     let mut begun = Vec::new();
     if view.is_none() {
         let path = env.store_path()?;
-        begun = OwnTables::open(&path, now)?.begun_links(&args.user)?;
+        begun = StandAloneSource::open(&path, now)?.begun_links(&args.user)?;
         let users = own::users(&path)?;
         if users.iter().any(|user| user.user_id == args.user && !users::is_entitled(user, now)) {
             return Err(Failure::Usage(choice::not_entitled(&args.user, None)));

@@ -24,7 +24,7 @@ use crate::domain::ids::shown;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::StoreError;
-use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads::{self, KnownConnection, Overlaid, State};
 
 /// So many ids are named in a message.
@@ -322,7 +322,7 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
     if !Path::exists(&path) {
         return Err(unknown());
     }
-    let mut tables = OwnTables::open(&path, now)?;
+    let mut tables = StandAloneSource::open(&path, now)?;
     let rows = viewed(env)?.rows;
     let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
@@ -354,7 +354,7 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
         user_id: Some(&connection.user_id),
         ..actor.row(now, "balance.accepted")
     };
-    let accepted = OwnTables::open(&path, now)?.accept_balances(id, &audit)?;
+    let accepted = StandAloneSource::open(&path, now)?.accept_balances(id, &audit)?;
     Ok(match usize::try_from(accepted).unwrap_or(usize::MAX) {
         0 => format!("No balance of connection {id} differs from what its rows explain.\n"),
         accounts => format!(
@@ -377,7 +377,7 @@ fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<Stri
         user_id: Some(&connection.user_id),
         ..actor.row(now, "connection.unmatched_accepted")
     };
-    let accounts = OwnTables::open(&path, now)?.accept_unmatched(id, &audit)?;
+    let accounts = StandAloneSource::open(&path, now)?.accept_unmatched(id, &audit)?;
     Ok(match usize::try_from(accounts).unwrap_or(usize::MAX) {
         0 => format!("Nothing of a renewal is open in connection {id}.\n"),
         accounts => format!(

@@ -11,7 +11,7 @@ use crate::clock::{Clock as _, ManualClock, Stopwatch};
 use crate::config;
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::sqlite::own::{AuditRow, OwnConnection, OwnTables};
+use crate::store::sqlite::own::{AuditRow, OwnConnection, StandAloneSource};
 use crate::store::sqlite::{SqliteStore, reads, source};
 use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped, Store as _};
 
@@ -78,8 +78,8 @@ impl Fixture {
         assert!(self.tables().add(&new, &[]).unwrap().is_empty());
     }
 
-    pub fn tables(&self) -> OwnTables {
-        OwnTables::open(&self.path("store.db"), self.now()).unwrap()
+    pub fn tables(&self) -> StandAloneSource {
+        StandAloneSource::open(&self.path("store.db"), self.now()).unwrap()
     }
 
     pub fn audited(&self) -> Vec<String> {

@@ -22,11 +22,11 @@ const NAME: &str = "tink-sync";
 pub struct Args {
     /// What to write
     #[command(subcommand)]
-    what: What,
+    what: Generated,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Generated {
     /// tink-sync(1), a page for each command, and tink-sync.toml(5)
     Man {
         /// An existing directory
@@ -45,8 +45,8 @@ enum What {
 /// [`Failure::Io`] as the file system reports it.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     match &args.what {
-        What::Man { directory } => man(directory)?,
-        What::Completions { directory } => completions(directory)?,
+        Generated::Man { directory } => man(directory)?,
+        Generated::Completions { directory } => completions(directory)?,
     }
     Ok(Exit::Success)
 }

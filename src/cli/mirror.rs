@@ -28,7 +28,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Tokens are sealed with `vault`, a locked database is waited for as long as `patience`, and so is a view that
+    /// Tokens are encrypted with `vault`, a locked database is waited for as long as `patience`, and so is a view that
     /// was there when it was read `last`.
     pub(super) fn of(
         env: &Environment,
@@ -67,7 +67,7 @@ pub(super) async fn mirror(
     let viewed = tokio::task::spawn_blocking(|| reading.read()).await.map_err(io::Error::other)??;
     if let Some(row) = viewed.rows.iter().find(|row| row.unsealed) {
         tracing::warn!(
-            "the source view gives refresh tokens (connection {} for one), and there is no key to seal them with: they are passed over; set store.token_key_file, or take the column away",
+            "the source view gives refresh tokens (connection {} for one), and there is no key to encrypt them with: they are passed over; set store.token_key_file, or take the column away",
             row.connection_id
         );
     }

@@ -147,7 +147,7 @@ pub enum ServiceCommand {
     Export(export::Args),
     /// Take over the rows an application has kept, once, before the first pass
     Import(import::Args),
-    /// Seal the tokens of older links with another key
+    /// Encrypt the tokens of older links with another key
     Rekey(rekey::Args),
 }
 

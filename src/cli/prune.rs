@@ -9,7 +9,7 @@ use super::table;
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::own::OwnTables;
+use crate::store::sqlite::own::StandAloneSource;
 use crate::store::sqlite::prune::{self, Pruned, Retention};
 
 /// A pass spends no more time on it; the next one goes on.
@@ -43,7 +43,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         table::print(&told(env, "Would go", pruned))?;
         return Ok(Exit::Success);
     }
-    let mut tables = OwnTables::open(&path, env.clock.now())?;
+    let mut tables = StandAloneSource::open(&path, env.clock.now())?;
     let mut sum = Pruned::default();
     loop {
         let pruned = tables.prune(&retention)?;

@@ -9,8 +9,8 @@ use super::table::{self, Line, Tone};
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::sqlite::own::{AuditRow, OwnTables};
-use crate::store::sqlite::quarantine::{Reread, Rereading};
+use crate::store::sqlite::own::{AuditRow, StandAloneSource};
+use crate::store::sqlite::quarantine::{Replayed, Rereading};
 use crate::store::sqlite::reads::{self, NotKept, Quarantined};
 use crate::store::{FetchedRow, StoreError};
 use crate::sync::reconcile;
@@ -186,22 +186,22 @@ fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<E
     let keep_raw = env.settings.sync.keep_raw.is_some();
     let how = Rereading {
         read: &|raw, account, strict| {
-            let (transaction, raw) = tink::reread(raw, account, strict, keep_raw)?;
+            let (transaction, raw) = tink::replay(raw, account, strict, keep_raw)?;
             Ok(FetchedRow { transaction, raw })
         },
         changes: reconcile::latecomers,
     };
-    let mut tables = OwnTables::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = StandAloneSource::open(&env.store_path()?, env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
     for id in &ids {
         let user = reads::user_of(&env.store_path()?, id)?;
         let row = actor.row(env.clock.now(), "quarantine.retried");
         let audit = AuditRow { connection_id: Some(id), user_id: user.as_deref(), ..row };
-        let reread = tables.reread(id, &how, &audit)?;
-        if reread.is_none() {
+        let replay = tables.replay(id, &how, &audit)?;
+        if replay.is_none() {
             exit = Exit::Incomplete;
         }
-        table::print(&reread.map_or_else(|| at_work(id), |reread| told(id, reread)))?;
+        table::print(&replay.map_or_else(|| at_work(id), |replay| told(id, replay)))?;
     }
     Ok(exit)
 }
@@ -216,7 +216,7 @@ fn drop_of(
     if ids.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut tables = OwnTables::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = StandAloneSource::open(&env.store_path()?, env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
     for id in &ids {
         let user = reads::user_of(&env.store_path()?, id)?;
@@ -239,19 +239,19 @@ fn at_work(id: &str) -> String {
     format!("Connection {id}: a run is at work on it; repeat this when it has ended.\n")
 }
 
-fn told(id: &str, reread: Reread) -> String {
+fn told(id: &str, replay: Replayed) -> String {
     let parts = [
-        (reread.added, "added"),
-        (reread.updated, "updated"),
-        (reread.replaced, "took the place of older rows"),
-        (reread.obsolete, "obsolete, as the row has changed since"),
-        (reread.waiting, "left to the next pass, which reads the account as a whole"),
-        (reread.unreadable, "still unreadable"),
+        (replay.added, "added"),
+        (replay.updated, "updated"),
+        (replay.replaced, "took the place of older rows"),
+        (replay.obsolete, "obsolete, as the row has changed since"),
+        (replay.waiting, "left to the next pass, which reads the account as a whole"),
+        (replay.unreadable, "still unreadable"),
     ];
     let parts =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}"));
     let parts = parts.collect::<Vec<_>>().join(", ");
-    let read = table::count(usize::try_from(reread.readable).unwrap_or(usize::MAX), "record");
+    let read = table::count(usize::try_from(replay.readable).unwrap_or(usize::MAX), "record");
     table::wrap(
         &format!(
             "Connection {id}: {read} can be read now{}{parts}.",

@@ -1,4 +1,4 @@
-//! `tink-sync rekey`: seals the tokens of older links with another key, all or none. Touches nothing else, and
+//! `tink-sync rekey`: encrypts the tokens of older links with another key, all or none. Touches nothing else, and
 //! puts no key anywhere.
 
 use std::io::Read as _;
@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use super::{Environment, Failure, table};
 use crate::config::{ConfigError, secrets};
 use crate::exit::Exit;
-use crate::store::sqlite::own::OwnTables;
-use crate::vault::{Vault, VaultError, What};
+use crate::store::sqlite::own::StandAloneSource;
+use crate::vault::{TokenKind, Vault, VaultError};
 
 /// Arguments of `rekey`.
 #[derive(Debug, clap::Args)]
@@ -29,18 +29,18 @@ pub struct Args {
 /// [`Failure::Config`] if a key is missing or is not the one of the tokens; then nothing was changed.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let config = |problem: String| ConfigError::key(&env.settings.file, "store.token_key_file", problem);
-    let old = env.vault()?.ok_or_else(|| config("no key is set, so no token is sealed".to_owned()))?;
+    let old = env.vault()?.ok_or_else(|| config("no key is set, so no token is encrypted".to_owned()))?;
     let text = new_key(&args.new_key_file).map_err(Failure::Usage)?;
     let new = Vault::new(&text).map_err(|error| Failure::Usage(format!("--new-key-file: it {error}")))?;
-    let mut tables = OwnTables::open(&env.store_path()?, env.clock.now())?;
-    let done = tables.reseal(&|connection, refresh, access| {
-        let again = |what, sealed: &[u8]| resealed(&old, &new, connection, what, sealed);
-        let access = access.map(|sealed| again(What::Access, sealed)).transpose()?;
-        Ok((again(What::Refresh, refresh)?, access))
+    let mut tables = StandAloneSource::open(&env.store_path()?, env.clock.now())?;
+    let done = tables.reencrypt(&|connection, refresh, access| {
+        let again = |what, encrypted: &[u8]| reencrypted(&old, &new, connection, what, encrypted);
+        let access = access.map(|encrypted| again(TokenKind::Access, encrypted)).transpose()?;
+        Ok((again(TokenKind::Refresh, refresh)?, access))
     })?;
     let done = done.map_err(|error: VaultError| config(error.to_string()))?;
     table::print(&format!(
-        "{} sealed with the key {}. Put that key in the place of the old one ({}) before the next pass:\n\
+        "{} encrypted with the key {}. Put that key in the place of the old one ({}) before the next pass:\n\
          the credential tink-sync.token-key, or the file that store.token_key_file names.\n",
         table::count(usize::try_from(done).unwrap_or(usize::MAX), "connection"),
         new.key_id(),
@@ -49,19 +49,21 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// What was resealed before an interruption is left as it is.
-fn resealed(
+/// What was reencrypted before an interruption is left as it is.
+fn reencrypted(
     old: &Vault,
     new: &Vault,
     connection: &str,
-    what: What,
-    sealed: &[u8],
+    what: TokenKind,
+    encrypted: &[u8],
 ) -> Result<Vec<u8>, VaultError> {
-    let token = match old.open(connection, what, sealed) {
-        Err(error @ VaultError::OtherKey { .. }) => new.open(connection, what, sealed).map_err(|_| error)?,
+    let token = match old.decrypt(connection, what, encrypted) {
+        Err(error @ VaultError::OtherKey { .. }) => {
+            new.decrypt(connection, what, encrypted).map_err(|_| error)?
+        }
         other => other?,
     };
-    new.seal(connection, what, &token)
+    new.encrypt(connection, what, &token)
 }
 
 fn new_key(file: &Path) -> Result<SecretString, String> {

@@ -9,14 +9,14 @@ use jiff::SignedDuration;
 use super::actor::{Actor, ActorArgs};
 use super::connections::judged_rows;
 use super::visit::data::{self, Fresh};
-use super::visit::{Came, Visit, Way, proof};
+use super::visit::{Callback, RedirectOptions, Visit, proof};
 use super::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
-use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::tink::Client;
 use choice::{How, Picked};
 
@@ -40,7 +40,7 @@ pub struct Args {
     pub update: bool,
     /// How the browser comes back.
     #[command(flatten)]
-    pub way: Way,
+    pub way: RedirectOptions,
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
@@ -105,7 +105,7 @@ async fn go(
     (consent, purpose): (&Consent, &Purpose),
 ) -> Result<Option<Exit>, Failure> {
     let code = client.delegate(user, &id_hint(user_id)).await?;
-    if let Came::Nothing(exit) = visit.go(&code, purpose, user_id).await? {
+    if let Callback::Nothing(exit) = visit.go(&code, purpose, user_id).await? {
         return Ok(Some(exit));
     }
     let otherwise = format!(
@@ -149,5 +149,5 @@ fn store(env: &Environment, args: &Args, user_id: &str, purpose: &Purpose) -> Re
         details: Some(&details),
         ..actor.row(now, "connection.renewed")
     };
-    Ok(OwnTables::open(&env.store_path()?, now)?.audit(&audit)?)
+    Ok(StandAloneSource::open(&env.store_path()?, now)?.audit(&audit)?)
 }

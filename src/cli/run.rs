@@ -24,10 +24,10 @@ use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, terminal, textfile};
 use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads;
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
-use crate::sync::context::{Context, Freshen, Options};
+use crate::sync::context::{Context, Options, RefreshRules};
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
@@ -392,7 +392,7 @@ impl<'a> Command<'a> {
         let actor = Actor::told(&self.args.who).or_else(at_hand).filter(|_| !self.args.dry_run);
         let Some(actor) = actor else { return Ok(()) };
         let now = self.env.clock.now();
-        let mut tables = OwnTables::open(path, now)?;
+        let mut tables = StandAloneSource::open(path, now)?;
         let mut asked: Vec<(Option<&str>, Option<String>)> = Vec::new();
         for id in &self.args.connection {
             asked.push((Some(id), reads::user_of(path, id)?));
@@ -433,9 +433,9 @@ impl<'a> Command<'a> {
             probe_base: settings.retry.base,
             quota: settings.quota.syncs_per_day.saturating_sub(reserved),
             consent_warn: settings.consent.warn.clone(),
-            freshen: match settings.tink.refresh {
+            refresh: match settings.tink.refresh {
                 Refresh::Never => None,
-                Refresh::Stale(age) => Some(Freshen {
+                Refresh::Stale(age) => Some(RefreshRules {
                     age: signed(age),
                     pause: settings.retry.base * LOOKS_APART,
                     longest_pause: settings.retry.max,

@@ -15,7 +15,7 @@ use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::StoreError;
-use crate::store::sqlite::own::{self, AuditRow, OwnTables, OwnUser};
+use crate::store::sqlite::own::{self, AuditRow, OwnUser, StandAloneSource};
 use crate::store::sqlite::source::parse_time;
 
 /// Arguments of `users`.
@@ -145,7 +145,7 @@ fn set(
         return Err(Failure::Usage("--entitled-until goes with --entitled yes only".to_owned()));
     }
     let (path, now) = (env.store_path()?, env.clock.now());
-    let mut tables = OwnTables::open(&path, now)?;
+    let mut tables = StandAloneSource::open(&path, now)?;
     let written = until.map(|until| until.to_string());
     let details = match &written {
         Some(until) => format!("entitled until {until}"),

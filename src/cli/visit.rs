@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_mins(15);
 
 /// How the browser comes back.
 #[derive(Debug, clap::Args)]
-pub struct Way {
+pub struct RedirectOptions {
     /// Where Tink sends the browser back to; must be one of the app's redirect URIs in Tink Console, letter by letter
     #[arg(long, value_name = "URL", default_value = "http://localhost:8765/callback", value_parser = RedirectUri::parse)]
     pub redirect_uri: RedirectUri,
@@ -51,7 +51,7 @@ pub struct Way {
     pub no_sync: bool,
 }
 
-impl Way {
+impl RedirectOptions {
     /// Refuses `--open` where the browser would run with the rights of root, or of the service.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ fn patience(text: &str) -> Result<Duration, String> {
 
 /// How a visit ended.
 #[derive(Debug)]
-pub(super) enum Came {
+pub(super) enum Callback {
     /// The user is through; the consent, if it was named.
     Linked(Option<CredentialsId>),
     /// It came to nothing, and that was told.
@@ -84,7 +84,7 @@ pub(super) enum Came {
 /// A visit that is waited for.
 pub(super) struct Visit<'a> {
     env: &'a Environment,
-    way: &'a Way,
+    way: &'a RedirectOptions,
     signals: &'a Signals,
     reception: Arc<Mutex<Reception>>,
     state: String,
@@ -102,7 +102,7 @@ impl<'a> Visit<'a> {
     /// Opens the door; `repair` is a visit for a consent that exists.
     pub(super) async fn begin(
         env: &'a Environment,
-        way: &'a Way,
+        way: &'a RedirectOptions,
         signals: &'a Signals,
         repair: bool,
     ) -> Result<Self, Failure> {
@@ -125,7 +125,7 @@ impl<'a> Visit<'a> {
         code: &SecretString,
         purpose: &Purpose,
         user_id: &str,
-    ) -> Result<Came, Failure> {
+    ) -> Result<Callback, Failure> {
         let tink = &self.env.settings.tink;
         let link = Link {
             base: &tink.link_url,
@@ -146,25 +146,25 @@ impl<'a> Visit<'a> {
             answer = self.answer() => answer?,
             () = signals.token.cancelled() => {
                 table::print(words::STOPPED)?;
-                return Ok(Came::Nothing(signals.exit()));
+                return Ok(Callback::Nothing(signals.exit()));
             }
             () = tokio::time::sleep(timeout) => {
                 table::print(&words::late(timeout))?;
-                return Ok(Came::Nothing(Exit::Incomplete));
+                return Ok(Callback::Nothing(Exit::Incomplete));
             }
         };
         match answer {
-            Answer::Linked(credentials_id) => Ok(Came::Linked(credentials_id)),
+            Answer::Linked(credentials_id) => Ok(Callback::Linked(credentials_id)),
             Answer::Refused(refusal) => self.refused(&refusal),
         }
     }
 
-    fn refused(&self, refusal: &Refusal) -> Result<Came, Failure> {
+    fn refused(&self, refusal: &Refusal) -> Result<Callback, Failure> {
         let explanation = redirect::explain(refusal, self.repair);
         tracing::debug!(error = refusal.error, tracking_id = refusal.tracking_id, "Tink Link refused");
         table::print(&words::refused(refusal, &explanation))?;
         let exit = if explanation.class.is_the_users() { Exit::NeedsUser } else { Exit::Incomplete };
-        Ok(Came::Nothing(exit))
+        Ok(Callback::Nothing(exit))
     }
 
     async fn answer(&mut self) -> Result<Answer, Failure> {
@@ -200,7 +200,11 @@ impl<'a> Visit<'a> {
     }
 }
 
-async fn door(env: &Environment, way: &Way, reception: &Arc<Mutex<Reception>>) -> Result<Door, Failure> {
+async fn door(
+    env: &Environment,
+    way: &RedirectOptions,
+    reception: &Arc<Mutex<Reception>>,
+) -> Result<Door, Failure> {
     let sockets = match way.listen {
         Some(address) => vec![address],
         None => way.redirect_uri.sockets().to_vec(),

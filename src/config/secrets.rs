@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Name of the credential with the client secret.
 pub const CLIENT_SECRET: &str = "tink-sync.client-secret";
-/// Name of the credential with the key that seals refresh tokens.
+/// Name of the credential with the key that encrypts refresh tokens.
 pub const TOKEN_KEY: &str = "tink-sync.token-key";
 /// Name of the credential with the PostgreSQL password file.
 pub const PGPASS: &str = "tink-sync.pgpass";

@@ -163,7 +163,7 @@ pub enum StoreUrl {
 pub struct StoreSettings {
     /// The database.
     pub url: StoreUrl,
-    /// File with the key that seals refresh tokens; a credential of that name is found by itself.
+    /// File with the key that encrypts refresh tokens; a credential of that name is found by itself.
     pub token_key_file: Option<PathBuf>,
     /// The key itself, or why what was named or found cannot be read.
     pub token_key: Option<Result<SecretString, String>>,

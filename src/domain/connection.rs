@@ -40,9 +40,9 @@ pub struct SourceRow {
     pub priority: i64,
     /// What is wrong with the row, if anything: such a row fails alone.
     pub problem: Option<String>,
-    /// Tokens of an older link, sealed.
+    /// Tokens of an older link, encrypted.
     pub seed: Option<Seed>,
-    /// It brings tokens, and there is no key to seal them with: they are passed over.
+    /// It brings tokens, and there is no key to encrypt them with: they are passed over.
     pub unsealed: bool,
 }
 
@@ -92,7 +92,7 @@ pub struct Viewed {
     pub at: Timestamp,
 }
 
-/// Tokens of an older link as the application gives them, sealed at once.
+/// Tokens of an older link as the application gives them, encrypted at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
     /// Taken over once for each value.

@@ -149,16 +149,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         rest: SignedDuration,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// The sealed tokens of a connection, if it has any.
-    fn tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<SealedTokens>>> + Send;
+    /// The encrypted tokens of a connection, if it has any.
+    fn tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<EncryptedTokens>>> + Send;
 
     /// Notes, durably, that a refresh token is about to be presented; none if it may not be.
-    fn ask_tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<Asking>>> + Send;
+    fn begin_rotation(&self, lease: &Lease) -> impl Future<Output = Result<Option<RotationBegin>>> + Send;
 
     /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has settled it.
-    fn renew_tokens(
+    fn finish_rotation(
         &self,
-        asking: Asking,
+        asking: RotationBegin,
         renewal: Renewal,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool>> + Send;

@@ -18,13 +18,13 @@ use crate::store::{Claim, Judgement, Store, StoreError};
 /// [`StoreError`]; that Tink could not be asked again only leaves a doubtful judgement to the next pass.
 pub async fn judge<S: Store>(
     sync: &ConnectionSync<'_, S>,
-    sealed: Vec<i64>,
+    complete: Vec<i64>,
 ) -> Result<Vec<Judgement>, StoreError> {
-    if sealed.is_empty() {
+    if complete.is_empty() {
         return Ok(Vec::new());
     }
     let mut judged = Vec::new();
-    for ledger in sync.ctx.store.ledgers(sealed).await? {
+    for ledger in sync.ctx.store.ledgers(complete).await? {
         let after = prove(&ledger.proof, &ledger.books, sync.now());
         if after != ledger.proof {
             judged.push(Judgement { ledger, after });

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::context::ConnectionSync;
 use super::fresh_link;
-use super::freshen::freshen;
+use super::refresh::refresh;
 use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
@@ -38,8 +38,8 @@ pub struct Consents {
 /// [`SyncError`]: the call failed, or the store.
 pub async fn read<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<Consents, SyncError> {
     let mut list = fresh_link::wait(sync, sync.session.consent_list().await?).await?;
-    if let Some(rules) = &sync.ctx.options.freshen {
-        list = freshen(sync, list, rules).await?;
+    if let Some(rules) = &sync.ctx.options.refresh {
+        list = refresh(sync, list, rules).await?;
     }
     let lease = &sync.claim.lease;
     let stored = sync.ctx.store.consents(lease).await?;

@@ -17,7 +17,7 @@ use crate::tink::{Client, Session};
 
 /// When to ask, and how to wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Freshen {
+pub struct RefreshRules {
     /// Data of this age is old.
     pub age: SignedDuration,
     /// The first pause between two looks.
@@ -60,7 +60,7 @@ pub struct Options {
     /// Days before a consent's end at which to warn.
     pub consent_warn: Vec<i64>,
     /// Whether and when Tink is asked to fetch from the bank.
-    pub freshen: Option<Freshen>,
+    pub refresh: Option<RefreshRules>,
 }
 
 /// What the connections of one pass share.

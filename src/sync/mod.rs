@@ -10,7 +10,6 @@ pub mod connection;
 mod consents;
 pub mod context;
 mod fresh_link;
-pub mod freshen;
 mod incomplete;
 mod judgement;
 #[cfg(test)]
@@ -20,6 +19,7 @@ mod pairing;
 pub mod pass;
 pub mod policy;
 pub mod reconcile;
+pub mod refresh;
 mod result;
 pub mod rotation;
 mod staleness;

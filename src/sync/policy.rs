@@ -73,7 +73,7 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
             transient: false,
             hint: Hint::ClockOff,
         },
-        ErrorKind::TokenSealed | ErrorKind::OwnTokens => failed(Reason::Store, false, Hint::Nothing),
+        ErrorKind::TokenEncrypted | ErrorKind::OwnTokens => failed(Reason::Store, false, Hint::Nothing),
         ErrorKind::BadRequest
         | ErrorKind::Unauthorized
         | ErrorKind::Forbidden

@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::domain::cause::Cause;
-use crate::store::{Asking, Lease, Renewal, SealedTokens, Store, StoreError, TokenState};
+use crate::store::{EncryptedTokens, Lease, Renewal, RotationBegin, Store, StoreError, TokenState};
 use crate::tink::{self, Client, GivenToken, OwnTokens, RenewError, Renewed};
-use crate::vault::{Vault, VaultError, What};
+use crate::vault::{TokenKind, Vault, VaultError};
 
 /// A token is not used so shortly before its end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
@@ -78,7 +78,7 @@ fn unstored(error: StoreError) -> tink::Error {
 
 /// The call that wanted a token fails by the key.
 fn unopened(error: VaultError) -> tink::Error {
-    failed(tink::ErrorKind::TokenSealed, error)
+    failed(tink::ErrorKind::TokenEncrypted, error)
 }
 
 /// What a renewal in a task of its own came to. One that panicked panics its connection, which tells of it; one that
@@ -117,8 +117,8 @@ impl<S: Store> Rotation<S> {
             // What another run is asking for, or nobody may ask for any more.
             TokenState::Asked | TokenState::Lost => return Ok(None),
         }
-        let refresh = self.work.open(What::Refresh, &stored.refresh).map_err(unopened)?;
-        let asking = self.work.store.ask_tokens(&self.work.lease).await.map_err(unstored)?;
+        let refresh = self.work.open(TokenKind::Refresh, &stored.refresh).map_err(unopened)?;
+        let asking = self.work.store.begin_rotation(&self.work.lease).await.map_err(unstored)?;
         let Some(asking) = asking else { return Ok(None) };
         let work = self.work.clone();
         // In a task of its own: from here on the token may be used up, and what came of it must be kept.
@@ -128,26 +128,26 @@ impl<S: Store> Rotation<S> {
 }
 
 impl<S: Store> Work<S> {
-    fn open(&self, what: What, sealed: &[u8]) -> Result<secrecy::SecretString, VaultError> {
-        self.vault.open(self.lease.connection_id.as_str(), what, sealed)
+    fn open(&self, what: TokenKind, encrypted: &[u8]) -> Result<secrecy::SecretString, VaultError> {
+        self.vault.decrypt(self.lease.connection_id.as_str(), what, encrypted)
     }
 
     /// The kept access token, if it is good for another call.
-    fn kept(&self, stored: &SealedTokens) -> Result<Option<GivenToken>, VaultError> {
-        let Some(sealed) = &stored.access else { return Ok(None) };
+    fn kept(&self, stored: &EncryptedTokens) -> Result<Option<GivenToken>, VaultError> {
+        let Some(encrypted) = &stored.access else { return Ok(None) };
         let left = stored.access_until.map(|until| until.duration_since(self.clock.now()));
         if left.is_some_and(|left| left < MARGIN) {
             return Ok(None);
         }
-        let secret = self.open(What::Access, sealed)?;
+        let secret = self.open(TokenKind::Access, encrypted)?;
         Ok(Some(GivenToken { secret, life: left.and_then(|left| left.try_into().ok()) }))
     }
 
     /// Presents the refresh token, once, and keeps what comes of it before anybody uses it.
-    async fn renew(&self, asking: Asking, refresh: &secrecy::SecretString) -> Given {
+    async fn renew(&self, asking: RotationBegin, refresh: &secrecy::SecretString) -> Given {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {
-            Ok(renewed) => self.sealed(renewed, asked_at).map_err(unopened)?,
+            Ok(renewed) => self.encrypted(renewed, asked_at).map_err(unopened)?,
             Err(RenewError::NotSent(error)) => {
                 self.keep(asking, Renewal::NotAsked).await.map_err(unstored)?;
                 return Err(error);
@@ -160,23 +160,23 @@ impl<S: Store> Work<S> {
         Ok(given.filter(|_| ours))
     }
 
-    fn sealed(
+    fn encrypted(
         &self,
         renewed: Renewed,
         asked_at: Timestamp,
     ) -> Result<(Renewal, Option<GivenToken>), VaultError> {
-        let seal = |what, token| self.vault.seal(self.lease.connection_id.as_str(), what, token);
+        let encrypt = |what, token| self.vault.encrypt(self.lease.connection_id.as_str(), what, token);
         let life = renewed.life.and_then(|life| SignedDuration::try_from(life).ok());
         let renewal = Renewal::Renewed {
-            refresh: renewed.refresh.as_ref().map(|token| seal(What::Refresh, token)).transpose()?,
-            access: seal(What::Access, &renewed.access)?,
+            refresh: renewed.refresh.as_ref().map(|token| encrypt(TokenKind::Refresh, token)).transpose()?,
+            access: encrypt(TokenKind::Access, &renewed.access)?,
             until: life.and_then(|life| asked_at.checked_add(life).ok()),
         };
         Ok((renewal, Some(GivenToken { secret: renewed.access, life: renewed.life })))
     }
 
-    async fn keep(&self, asking: Asking, renewal: Renewal) -> Result<bool, StoreError> {
-        self.store.renew_tokens(asking, renewal, self.clock.now()).await
+    async fn keep(&self, asking: RotationBegin, renewal: Renewal) -> Result<bool, StoreError> {
+        self.store.finish_rotation(asking, renewal, self.clock.now()).await
     }
 }
 
@@ -209,7 +209,9 @@ mod tests {
         assert!(
             matches!(SyncError::from(unstored(lost)), SyncError::Store(StoreError::LeaseLost(id)) if id == "c-1".into())
         );
-        let sealed = SyncError::from(unopened(VaultError::Damaged));
-        assert!(matches!(sealed, SyncError::Tink(error) if error.detail == VaultError::Damaged.to_string()));
+        let encrypted = SyncError::from(unopened(VaultError::Damaged));
+        assert!(
+            matches!(encrypted, SyncError::Tink(error) if error.detail == VaultError::Damaged.to_string())
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! One account's transactions, from the first page to the commit that seals the walk. Only a complete walk
+//! One account's transactions, from the first page to the commit that closes the walk. Only a complete walk
 //! moves the watermark, in the same commit as the last rows; only one of an account with a healthy consent
 //! removes rows that have no successor (DESIGN.md 8).
 
@@ -22,7 +22,7 @@ use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
 use crate::domain::window::{Deep, Window, WindowInput};
 use crate::store::{
-    ChangeSet, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, Store, StoredAccount,
+    ChangeSet, Checkpoint, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Store, StoredAccount,
     StoredRow,
 };
 use crate::tink::ErrorKind;
@@ -115,7 +115,7 @@ impl<S: Store> Walk<'_, S> {
                 _ => self.unjudged(),
             };
             let missing = self.replace_older(&missing, &mut commit, &gathered, &stored).await?;
-            return self.seal(&window, &gathered, commit, judged, &missing, 0).await;
+            return self.checkpoint(&window, &gathered, commit, judged, &missing, 0).await;
         }
         let keys = missing.iter().map(|row| row.key).collect();
         let mut missing = self.stored(RowQuery::Keys(keys)).await?;
@@ -147,7 +147,7 @@ impl<S: Store> Walk<'_, S> {
         };
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
         let (judged, gathered) = (Judged { reissued, ..judged.again_from(found.beyond) }, found.gathered);
-        self.seal(&window, &gathered, commit, judged, &missing, rematched).await
+        self.checkpoint(&window, &gathered, commit, judged, &missing, rematched).await
     }
 
     /// A record whose id cannot be read may be any row of this generation, but none from before a re-consent, whose
@@ -321,7 +321,7 @@ impl<S: Store> Walk<'_, S> {
             unreadable: Vec::new(),
             readable: Vec::new(),
             covered: None,
-            seal: None,
+            checkpoint: None,
             now: self.sync.now(),
         }
     }
@@ -331,7 +331,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     async fn commit(&self, commit: RowCommit) -> Result<(), SyncError> {
-        let is_end = commit.seal.is_some() || commit.covered.is_some();
+        let is_end = commit.checkpoint.is_some() || commit.covered.is_some();
         if commit.changes.is_empty() && commit.unreadable.is_empty() && !is_end {
             return Ok(());
         }
@@ -383,7 +383,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
-    async fn seal(
+    async fn checkpoint(
         &self,
         window: &Window,
         gathered: &Gathered,
@@ -403,7 +403,7 @@ impl<S: Store> Walk<'_, S> {
         let is_deep = window.from.is_none() || self.is_deep() || self.is_full();
         let through = if believed { watermark.or(account.complete_through) } else { self.behind() };
         let rewritten = self.is_deep() && !self.is_full() && gathered.rewritten.is_history_rewritten();
-        commit.seal = Some(Seal {
+        commit.checkpoint = Some(Checkpoint {
             watermark,
             refresh: self.refresh(),
             at: self.sync.now(),

@@ -47,8 +47,8 @@ pub enum ErrorKind {
     GrantRefused,
     /// There is no token for the user and no way to get one: the one that renews was used up or refused.
     TokenLost,
-    /// A token that is kept sealed cannot be opened.
-    TokenSealed,
+    /// A token that is kept encrypted cannot be opened.
+    TokenEncrypted,
     /// The tokens of an older link cannot be read or kept here.
     OwnTokens,
     /// The client could not be set up from its options.
@@ -84,7 +84,7 @@ impl ErrorKind {
             Self::ClientRefused => "Tink refused this client",
             Self::GrantRefused => "Tink refused access to the user",
             Self::TokenLost => "the refresh token is lost: the user must connect the bank again",
-            Self::TokenSealed => "the stored token cannot be opened",
+            Self::TokenEncrypted => "the stored token cannot be opened",
             Self::OwnTokens => "the stored tokens cannot be had",
             Self::Config => "the client for Tink could not be set up",
             Self::ClockOff => "this machine's clock is more than a day off Tink's",

@@ -45,4 +45,4 @@ pub use session::{GivenToken, Listed, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
 pub use transactions::TransactionPages;
 pub use users::NewUser;
-pub use wire::{Record, reread};
+pub use wire::{Record, replay};

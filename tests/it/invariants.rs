@@ -14,8 +14,8 @@ use tink_sync::domain::outcome::Outcome;
 use tink_sync::domain::transaction::{Status, Transaction};
 use tink_sync::store::sqlite::SqliteStore;
 use tink_sync::store::{
-    ChangeSet, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run, Seal, Selection,
-    Store, StoreError,
+    ChangeSet, Checkpoint, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run,
+    Selection, Store, StoreError,
 };
 use tink_sync::sync::context::{Context, Options};
 use tink_sync::sync::pass::{Pass, PassEnd, Stop, Task};
@@ -102,7 +102,7 @@ pub fn row(id: &str) -> FetchedRow {
 
 /// The end of a walk of an account, with one row.
 pub fn commit(account: i64) -> RowCommit {
-    let seal = Seal {
+    let checkpoint = Checkpoint {
         watermark: Some("2026-06-01".parse().unwrap()),
         refresh: Some(now()),
         at: now(),
@@ -123,7 +123,7 @@ pub fn commit(account: i64) -> RowCommit {
         unreadable: Vec::new(),
         readable: Vec::new(),
         covered: None,
-        seal: Some(seal),
+        checkpoint: Some(checkpoint),
         now: now(),
     }
 }
@@ -249,7 +249,7 @@ async fn timed_pass(
         probe_base: Duration::from_millis(1),
         quota: 100,
         consent_warn: vec![14],
-        freshen: None,
+        refresh: None,
     };
     let client = Client::new(client, Arc::<ManualClock>::clone(clock), 1).unwrap();
     let context = Context {

@@ -304,7 +304,7 @@ fn options() -> Options {
         probe_base: Duration::from_millis(1),
         quota: 1_000_000,
         consent_warn: vec![14, 7, 3, 1],
-        freshen: None,
+        refresh: None,
         stale_after: SignedDuration::from_hours(72),
         bank_wait: Duration::ZERO,
     }

@@ -14,9 +14,9 @@ use tink_sync::domain::account::Account;
 use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::consent::Consent;
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
-use tink_sync::domain::owner::accept::What;
+use tink_sync::domain::owner::accept::Acceptance;
 use tink_sync::store::sqlite::SqliteStore;
-use tink_sync::store::sqlite::own::{AuditRow, OwnTables};
+use tink_sync::store::sqlite::own::{AuditRow, StandAloneSource};
 use tink_sync::store::{
     ChangeSet, Claim, Identity, NewRun, Overview, PlanRules, Record, RowCommit, Run, RunEnd, Selection,
     Store as _, StoreError,
@@ -104,8 +104,8 @@ impl World {
         Viewed { rows: self.view.values().cloned().collect(), at: self.now(), ..Viewed::default() }
     }
 
-    fn tables(&self) -> OwnTables {
-        OwnTables::open(&self.path, self.now()).unwrap()
+    fn tables(&self) -> StandAloneSource {
+        StandAloneSource::open(&self.path, self.now()).unwrap()
     }
 
     async fn take(&mut self, step: &Step) {
@@ -140,10 +140,12 @@ impl World {
                     self.store.finish_run(run, end(self.now())).await.unwrap();
                 }
             }
-            Step::AcceptUser(connection) => drop(self.accept(What::TinkUser(&format!("c{connection}")))),
+            Step::AcceptUser(connection) => {
+                self.accept(Acceptance::TinkUser(&format!("c{connection}")));
+            }
             Step::Renumbered(connection) => {
                 let ids: Vec<String> = connection.iter().map(|connection| format!("c{connection}")).collect();
-                if self.accept(What::User(&ids)) {
+                if self.accept(Acceptance::User(&ids)) {
                     // A person said whose the rows are.
                     self.owners = self.visible().into_iter().map(|(tink, user, _)| (tink, user)).collect();
                 }
@@ -154,7 +156,7 @@ impl World {
         }
     }
 
-    fn accept(&self, what: What<'_>) -> bool {
+    fn accept(&self, what: Acceptance<'_>) -> bool {
         self.tables().accept_users(&self.viewed().rows, what, &act()).unwrap().is_ok()
     }
 
@@ -244,7 +246,8 @@ impl World {
         // A row that says whose it is.
         let insert = vec![row(&format!("k{tink}-{}-{}", run.key, claim.lease.token))];
         let changes = ChangeSet { insert, ..ChangeSet::default() };
-        let commit = RowCommit { changes, seal: None, now: self.now(), ..commit(saved.accounts[0].key) };
+        let commit =
+            RowCommit { changes, checkpoint: None, now: self.now(), ..commit(saved.accounts[0].key) };
         self.store.commit(&claim.lease, commit).await.map(drop).map_err(lost)
     }
 

@@ -1,4 +1,4 @@
-//! Tokens of older links: used, renewed once, sealed, and given up rather than presented twice. The fake Tink
+//! Tokens of older links: used, renewed once, encrypted, and given up rather than presented twice. The fake Tink
 //! takes each refresh token for one use.
 
 use std::fs;
@@ -208,10 +208,10 @@ fn tokens_are_sealed_with_another_key_all_or_none() {
     private(&world.path("new"));
     let new = world.path("new").display().to_string();
     let ran = world.cli(&["rekey", "--new-key-file", &new]).expect(0);
-    assert!(ran.stdout.contains("3 connections sealed"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("3 connections encrypted"), "{}", ran.stdout);
     // The old key opens nothing any more, and says which one it was.
     let refused = world.run(&[]).expect(10);
-    assert!(refused.stdout.contains("sealed with another key"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("encrypted with another key"), "{}", refused.stdout);
     // Again with the same keys: done before, nothing to lose.
     world.cli(&["rekey", "--new-key-file", &new]).expect(0);
     fs::copy(world.path("new"), world.path("key")).unwrap();

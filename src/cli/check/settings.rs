@@ -123,14 +123,14 @@ fn client_secret(env: &Environment) -> Result<Finding, String> {
     })
 }
 
-/// The key that seals tokens of older links, if there is one.
+/// The key that encrypts tokens of older links, if there is one.
 fn token_key(env: &Environment) -> Option<Finding> {
     let what = "token key";
     match env.vault() {
         Ok(None) => None,
         Ok(Some(_)) => Some(Finding::ok(what, "is a key of 32 bytes")),
         Err(failure) => {
-            let remedy = "make one with: head -c 32 /dev/urandom | base64; but tokens that are sealed need the key they were sealed with";
+            let remedy = "make one with: head -c 32 /dev/urandom | base64; but tokens that are encrypted need the key they were encrypted with";
             Some(Finding::fail((&failure).into(), what, failure.to_string()).remedy(remedy))
         }
     }

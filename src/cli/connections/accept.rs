@@ -4,11 +4,11 @@
 use super::viewed;
 use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
-use crate::domain::owner::accept::{Accepted, What};
+use crate::domain::owner::accept::{Acceptance, Accepted};
 use crate::domain::population::Fall;
 use crate::store::StoreError;
 use crate::store::sqlite::app::AppAccepted;
-use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads;
 
 /// Arguments of `connections accept-user`.
@@ -36,8 +36,8 @@ pub struct UserArgs {
 pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure> {
     app::ours(env)?;
     let what = match args.ids.as_slice() {
-        _ if args.same_tink_user => What::User(&args.ids),
-        [id] => What::TinkUser(id),
+        _ if args.same_tink_user => Acceptance::User(&args.ids),
+        [id] => Acceptance::TinkUser(id),
         _ => return Err(Failure::Usage("accept-user takes one connection at a time".to_owned())),
     };
     let (path, now) = (env.store_path()?, env.clock.now());
@@ -47,7 +47,7 @@ pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure
     let rows = viewed(env)?.rows;
     let actor = Actor::of(env, &args.who);
     let row = actor.row(now, "connection.user_accepted");
-    let accepted = OwnTables::open(&path, now)?.accept_users(&rows, what, &row)?;
+    let accepted = StandAloneSource::open(&path, now)?.accept_users(&rows, what, &row)?;
     let accepted = accepted.map_err(|problem| Failure::Usage(format!("{problem}; nothing was accepted")))?;
     Ok(users(&accepted))
 }
@@ -79,7 +79,7 @@ pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Fai
     }
     let actor = Actor::of(env, who);
     let row = actor.row(now, "app.accepted");
-    match OwnTables::open(&path, now)?.accept_app(client_id, &row)? {
+    match StandAloneSource::open(&path, now)?.accept_app(client_id, &row)? {
         AppAccepted::Already => Ok("The store is that of this app: there is nothing to accept.\n".to_owned()),
         AppAccepted::RunAtWork(run) => Err(Failure::Usage(format!(
             "run {run} is at work on the store: repeat this when it has ended; nothing was accepted"
@@ -120,7 +120,7 @@ pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failu
     let row = AuditRow { details: Some(&details), ..actor.row(now, "change.accepted") };
     let missing = overlaid.connections.iter().filter(|connection| connection.gone_at.is_some());
     let missing: Vec<i64> = missing.filter_map(|connection| connection.key).collect();
-    OwnTables::open(&path, now)?.accept_change(numbers, &missing, &row)?;
+    StandAloneSource::open(&path, now)?.accept_change(numbers, &missing, &row)?;
     Ok(format!(
         "Confirmed: {} connections enabled (before: {}), {} of them entitled (before: {}).\nThose that have no row any more are disabled; their data stay.\n",
         numbers.enabled, before.enabled, numbers.entitled, before.entitled

@@ -15,7 +15,7 @@ use crate::domain::ids::shown;
 use crate::observe::spool::Spool;
 use crate::store::StoreError;
 use crate::store::sqlite::forget::{self, Held};
-use crate::store::sqlite::own::{AuditRow, OwnTables};
+use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads::KnownConnection;
 use crate::tink::Deletion;
 
@@ -91,7 +91,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     if !path.exists() {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);
     }
-    let mut tables = OwnTables::open(&path, env.clock.now())?;
+    let mut tables = StandAloneSource::open(&path, env.clock.now())?;
     let actor = Actor::of(env, &args.who);
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
         let details = details.get(place).copied();

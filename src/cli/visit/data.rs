@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::Way;
+use super::RedirectOptions;
 use crate::cli::actor::ActorArgs;
 use crate::cli::{Environment, Failure, run, table};
 use crate::domain::connection::TinkUser;
@@ -36,7 +36,7 @@ pub(in crate::cli) fn sync(
     env: &Environment,
     client: &Client,
     (runtime, signals): (&Runtime, &Signals),
-    way: &Way,
+    way: &RedirectOptions,
     fresh: &Fresh<'_>,
 ) -> Result<Exit, Failure> {
     let id = fresh.connection_id;

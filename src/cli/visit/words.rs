@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use super::Way;
+use super::RedirectOptions;
 use crate::link::page::Notice;
 use crate::link::redirect::{Explanation, Refusal};
 use crate::link::state::StateError;
@@ -22,7 +22,7 @@ pub(super) const NO_ANSWER_IN_IT: &str =
 /// Where to go and what will happen.
 pub(super) fn invitation(
     address: &str,
-    way: &Way,
+    way: &RedirectOptions,
     purpose: &Purpose,
     user_id: &str,
     listens: bool,
@@ -53,7 +53,7 @@ pub(super) fn invitation(
 }
 
 /// What most often stands in the way.
-fn hints(way: &Way, listens: bool) -> String {
+fn hints(way: &RedirectOptions, listens: bool) -> String {
     let uri = &way.redirect_uri;
     let mut text = format!(
         "\nIf Tink says that the redirect URI is not valid: add exactly {uri}\nto the redirect URIs of the app in Tink Console, then try again.\n"
@@ -135,8 +135,8 @@ mod tests {
     use super::*;
     use crate::link::url::RedirectUri;
 
-    fn way(uri: &str) -> Way {
-        Way {
+    fn way(uri: &str) -> RedirectOptions {
+        RedirectOptions {
             redirect_uri: RedirectUri::parse(uri).unwrap(),
             listen: None,
             paste: false,

@@ -7,7 +7,7 @@ use crate::domain::ids::shown;
 
 /// What is to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What<'a> {
+pub enum Acceptance<'a> {
     /// The connection's user was linked anew: its Tink user is another one.
     TinkUser(&'a str),
     /// Only the users of these connections were renumbered, the Tink users are the same; of all that are
@@ -32,12 +32,12 @@ pub struct Accepted {
 ///
 /// # Errors
 /// Why it cannot be accepted, in a sentence for people; then nothing is.
-pub fn accept(held: &[Held], rows: &[SourceRow], what: What<'_>) -> Result<Vec<Accepted>, String> {
+pub fn accept(held: &[Held], rows: &[SourceRow], what: Acceptance<'_>) -> Result<Vec<Accepted>, String> {
     let judged = judge(held, rows.to_vec());
     let accepted = match what {
-        What::TinkUser(id) => vec![linked_anew(find(&judged, id)?)?],
-        What::User([]) => judged.iter().filter_map(renumbered).collect(),
-        What::User(ids) => ids
+        Acceptance::TinkUser(id) => vec![linked_anew(find(&judged, id)?)?],
+        Acceptance::User([]) => judged.iter().filter_map(renumbered).collect(),
+        Acceptance::User(ids) => ids
             .iter()
             .map(|id| {
                 let one = find(&judged, id)?;

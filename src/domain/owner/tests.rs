@@ -1,6 +1,6 @@
 //! Who may go on with what, in every situation.
 
-use super::accept::{Accepted, What, accept};
+use super::accept::{Acceptance, Accepted, accept};
 use super::*;
 
 fn ext(id: &str) -> TinkUser {
@@ -174,7 +174,11 @@ fn the_texts_say_what_to_do() {
     }
 }
 
-fn accepted(held: &[Held], rows: &[SourceRow], what: What<'_>) -> Result<Vec<(usize, String, bool)>, String> {
+fn accepted(
+    held: &[Held],
+    rows: &[SourceRow],
+    what: Acceptance<'_>,
+) -> Result<Vec<(usize, String, bool)>, String> {
     let short = |one: Accepted| (one.place, one.user_id, one.tink_user.is_some());
     accept(held, rows, what).map(|all| all.into_iter().map(short).collect())
 }
@@ -182,7 +186,7 @@ fn accepted(held: &[Held], rows: &[SourceRow], what: What<'_>) -> Result<Vec<(us
 #[test]
 fn a_person_may_accept_a_new_link_of_the_same_user() {
     let bob = [held("c-1", "bob", ext("b")), held("c-2", "carl", ext("k"))];
-    let anew = |user: &str, name| accepted(&bob, &[row("c-1", user, name)], What::TinkUser("c-1"));
+    let anew = |user: &str, name| accepted(&bob, &[row("c-1", user, name)], Acceptance::TinkUser("c-1"));
     assert_eq!(anew("bob", ext("b2")), Ok(vec![(0, "bob".to_owned(), true)]));
     assert_eq!(
         anew("bob", tink("t")),
@@ -199,7 +203,7 @@ fn a_person_may_accept_a_new_link_of_the_same_user() {
         let problem = anew(user, name).unwrap_err();
         assert!(problem.contains(said), "{problem}");
     }
-    assert!(accepted(&bob, &[], What::TinkUser("c-1")).unwrap_err().contains("no row"));
+    assert!(accepted(&bob, &[], Acceptance::TinkUser("c-1")).unwrap_err().contains("no row"));
 }
 
 #[test]
@@ -208,16 +212,16 @@ fn a_person_may_accept_that_users_were_renumbered() {
     // Two change places, and one has another Tink user as well.
     let rows = [row("c-1", "2", ext("a")), row("c-2", "1", ext("b")), row("c-3", "9", ext("z"))];
     let all = [(0, "2".to_owned(), false), (1, "1".to_owned(), false)];
-    assert_eq!(accepted(&held, &rows, What::User(&[])), Ok(all.to_vec()));
-    let one = |id: &str| accepted(&held, &rows, What::User(&[id.to_owned()]));
+    assert_eq!(accepted(&held, &rows, Acceptance::User(&[])), Ok(all.to_vec()));
+    let one = |id: &str| accepted(&held, &rows, Acceptance::User(&[id.to_owned()]));
     assert_eq!(one("c-1"), Ok(all[..1].to_vec()));
     assert!(one("c-3").unwrap_err().contains("another Tink user"));
     // Links and users were renumbered: the data of the link that is gone are the new user's.
     let rows = [row("n-1", "one", ext("a"))];
     assert_eq!(
-        accepted(&held, &rows, What::User(&["n-1".to_owned()])),
+        accepted(&held, &rows, Acceptance::User(&["n-1".to_owned()])),
         Ok(vec![(0, "one".to_owned(), false)])
     );
-    let same = accepted(&held, &[row("c-1", "1", ext("a2"))], What::User(&["c-1".to_owned()]));
+    let same = accepted(&held, &[row("c-1", "1", ext("a2"))], Acceptance::User(&["c-1".to_owned()]));
     assert!(same.unwrap_err().contains("leave --same-tink-user out"));
 }

@@ -4,17 +4,17 @@
 use rusqlite::params;
 
 use super::codec::Millis;
-use super::own::{AuditRow, OwnTables, note};
+use super::own::{AuditRow, StandAloneSource, note};
 use super::{owners, population};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::shown;
 use crate::domain::mirroring::Stored;
 use crate::domain::owner::Held;
-use crate::domain::owner::accept::{Accepted, What, accept};
+use crate::domain::owner::accept::{Acceptance, Accepted, accept};
 use crate::domain::population::Numbers;
 use crate::store::Result;
 
-impl OwnTables {
+impl StandAloneSource {
     /// Accepts what the view brings for connections that hold data; the inner error says why not, and then nothing
     /// is accepted.
     ///
@@ -23,7 +23,7 @@ impl OwnTables {
     pub fn accept_users(
         &mut self,
         rows: &[SourceRow],
-        what: What<'_>,
+        what: Acceptance<'_>,
         audit: &AuditRow<'_>,
     ) -> Result<std::result::Result<Vec<Accepted>, String>> {
         self.run("accept users", |db| {

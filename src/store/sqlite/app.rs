@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::codec::Millis;
-use super::own::{AuditRow, OwnTables, note};
+use super::own::{AuditRow, StandAloneSource, note};
 use super::thread::Context;
 use super::{SqliteStore, owners, runs};
 use crate::store::Result;
@@ -68,7 +68,7 @@ pub enum AppAccepted {
     },
 }
 
-impl OwnTables {
+impl StandAloneSource {
     /// Makes an app the one that feeds the store, with its audit row.
     ///
     /// # Errors

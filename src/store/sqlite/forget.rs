@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::codec::{self, Millis};
-use super::own::{AuditRow, OwnTables, note};
+use super::own::{AuditRow, StandAloneSource, note};
 use super::read;
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::{LONGEST, shown};
@@ -142,7 +142,7 @@ fn others(db: &Connection, id: &str, user: &TinkUser) -> rusqlite::Result<Vec<St
     others.query_map(params![id, external, tink], |row| row.get(0))?.collect()
 }
 
-impl OwnTables {
+impl StandAloneSource {
     /// Erases everything of a connection, all or nothing, and audits it. A run that is at work on it writes
     /// nothing more: its lease goes with the row. The audit log keeps its rows, which hold ids only.
     ///

@@ -343,7 +343,7 @@ impl<'a> Importer<'a> {
             unreadable: Vec::new(),
             readable: Vec::new(),
             covered: None,
-            seal: None,
+            checkpoint: None,
             now: self.now,
         };
         rows::commit(self.db, self.run.key, &commit).map(drop)

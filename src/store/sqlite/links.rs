@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::codec::Millis;
-use super::own::{self, AuditRow, OwnConnection, OwnTables};
+use super::own::{self, AuditRow, OwnConnection, StandAloneSource};
 use crate::store::Result;
 
 /// A link that was begun.
@@ -21,7 +21,7 @@ pub struct BegunLink {
     pub market: Option<String>,
 }
 
-impl OwnTables {
+impl StandAloneSource {
     /// The links of a user that were begun and not ended.
     ///
     /// # Errors
@@ -133,11 +133,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
         let now = Timestamp::UNIX_EPOCH;
-        let mut tables = OwnTables::open(&path, now).unwrap();
+        let mut tables = StandAloneSource::open(&path, now).unwrap();
         assert_eq!(tables.begin_link(&link("c", "ext-1"), now).unwrap(), link("c", "ext-1"));
         // The program is cut short; the next one would have made another id.
         drop(tables);
-        let mut tables = OwnTables::open(&path, now).unwrap();
+        let mut tables = StandAloneSource::open(&path, now).unwrap();
         let chosen = BegunLink { market: Some("DE".to_owned()), ..link("c", "ext-2") };
         let begun = tables.begin_link(&chosen, now).unwrap();
         assert_eq!((begun.external_user_id.as_str(), begun.market.as_deref()), ("ext-1", Some("DE")));
@@ -155,7 +155,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
         let now = Timestamp::UNIX_EPOCH;
-        let mut tables = OwnTables::open(&path, now).unwrap();
+        let mut tables = StandAloneSource::open(&path, now).unwrap();
         tables.begin_link(&link("c", "ext-1"), now).unwrap();
         let theirs =
             BegunLink { user_id: "other".to_owned(), market: Some("DE".to_owned()), ..link("c", "ext-2") };

@@ -52,10 +52,9 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::types::{
-    Asking, Claims, ConsentWarning, Lease, Ledger, LeftOver, LiveQuery, LiveRow, Mirrored, NewRun,
-    NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Recorded, Renewal, RowCommit,
-    RowQuery, Run, RunEnd, RunTotals, SealedTokens, Selection, Skipped, StoredAccount, StoredConsent,
-    StoredRow,
+    Claims, ConsentWarning, EncryptedTokens, Lease, Ledger, LeftOver, LiveQuery, LiveRow, Mirrored, NewRun,
+    NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Recorded, Renewal, RotationBegin,
+    RowCommit, RowQuery, Run, RunEnd, RunTotals, Selection, Skipped, StoredAccount, StoredConsent, StoredRow,
 };
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{TinkUser, Viewed};
@@ -365,7 +364,7 @@ impl Store for SqliteStore {
 
     async fn commit(&self, lease: &Lease, commit: RowCommit) -> Result<u64> {
         let lease = lease.clone();
-        let what = if commit.seal.is_some() { "write the end of a walk" } else { "write transactions" };
+        let what = if commit.checkpoint.is_some() { "write the end of a walk" } else { "write transactions" };
         let commit = move |tx: &Connection, db: &Context| {
             runs::held(tx, &lease)?;
             let quarantined = rows::commit(tx, lease.run, &commit)?;
@@ -411,7 +410,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn tokens(&self, lease: &Lease) -> Result<Option<SealedTokens>> {
+    async fn tokens(&self, lease: &Lease) -> Result<Option<EncryptedTokens>> {
         let connection = lease.connection;
         let read = move |db: &Connection| tokens::load(db, connection);
         let (tokens, mut durable) = self.worker.look("read tokens", read).await?;
@@ -420,7 +419,7 @@ impl Store for SqliteStore {
         Ok(tokens)
     }
 
-    async fn ask_tokens(&self, lease: &Lease) -> Result<Option<Asking>> {
+    async fn begin_rotation(&self, lease: &Lease) -> Result<Option<RotationBegin>> {
         let lease = lease.clone();
         self.worker
             .write("note the use of a token", move |tx, db| {
@@ -430,7 +429,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn renew_tokens(&self, asking: Asking, renewal: Renewal, now: Timestamp) -> Result<bool> {
+    async fn finish_rotation(&self, asking: RotationBegin, renewal: Renewal, now: Timestamp) -> Result<bool> {
         self.worker
             .write("write new tokens", move |tx, _| Ok(tokens::renewed(tx, &asking, &renewal, now)?))
             .await

@@ -46,11 +46,11 @@ pub struct OwnUser {
 
 /// The stand-alone tables, open for editing.
 #[derive(Debug)]
-pub struct OwnTables {
+pub struct StandAloneSource {
     pub(super) db: Db,
 }
 
-impl OwnTables {
+impl StandAloneSource {
     /// Opens (and creates or migrates) the store.
     ///
     /// # Errors
@@ -183,9 +183,9 @@ impl OwnTables {
     /// Seals every token of older links anew, all or none; returns how many connections have some.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if the store cannot be written; what `seal` refuses is the inner error.
-    pub fn reseal<E>(&mut self, seal: &Reseal<'_, E>) -> Result<std::result::Result<u64, E>> {
-        self.run("seal tokens anew", |db| tokens::reseal(db, seal))
+    /// [`crate::store::StoreError`] if the store cannot be written; what `encrypt` refuses is the inner error.
+    pub fn reencrypt<E>(&mut self, encrypt: &Reencrypt<'_, E>) -> Result<std::result::Result<u64, E>> {
+        self.run("encrypt tokens anew", |db| tokens::reencrypt(db, encrypt))
     }
 
     /// Writes one audit row.
@@ -215,8 +215,8 @@ pub(super) fn note(db: &Connection, row: &AuditRow<'_>) -> rusqlite::Result<()> 
     .map(drop)
 }
 
-/// Refresh and access token of a connection in, the same sealed anew out.
-pub type Reseal<'a, E> =
+/// Refresh and access token of a connection in, the same encrypted anew out.
+pub type Reencrypt<'a, E> =
     dyn Fn(&str, &[u8], Option<&[u8]>) -> std::result::Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
 /// One user-initiated act (`audit_v1`). Never holds a token, an IBAN, a name or an amount.

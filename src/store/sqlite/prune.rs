@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::codec::Millis;
-use super::own::OwnTables;
+use super::own::StandAloneSource;
 use super::{SqliteStore, read, runs};
 use crate::store::Result;
 
@@ -126,7 +126,7 @@ fn kept(db: &Connection) -> rusqlite::Result<String> {
     db.prepare_cached(KEPT)?.query_row([LAST], |row| row.get(0))
 }
 
-impl OwnTables {
+impl StandAloneSource {
     /// One step; nothing is left once it did nothing.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl OwnTables {
 }
 
 impl SqliteStore {
-    /// As [`OwnTables::prune`], between the writes of a pass.
+    /// As [`StandAloneSource::prune`], between the writes of a pass.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.

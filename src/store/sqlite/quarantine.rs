@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::codec::{IdColumn, Millis, json_list};
-use super::own::{AuditRow, OwnTables, note};
+use super::own::{AuditRow, StandAloneSource, note};
 use super::thread::Context;
 use super::{Fail, rows, runs};
 use crate::domain::ids::{AccountId, TransactionId};
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Rereading<'_> {
 
 /// What came of reading the records of one connection once more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reread {
+pub struct Replayed {
     /// Records that can be read now.
     pub readable: u64,
     /// Of these, rows that are new.
@@ -67,28 +67,28 @@ struct Kept {
     raw: String,
 }
 
-impl OwnTables {
+impl StandAloneSource {
     /// Reads the records of a connection once more and stores what can be read now; what cannot stays. None
     /// if a run is at work on the connection. Audited if there was a record.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; then nothing has changed.
-    pub fn reread(
+    pub fn replay(
         &mut self,
         connection_id: &str,
         how: &Rereading<'_>,
         audit: &AuditRow<'_>,
-    ) -> Result<Option<Reread>> {
+    ) -> Result<Option<Replayed>> {
         self.db.write("retry the quarantine", |db, context| {
-            let Some(key) = key_of(db, connection_id)? else { return Ok(Some(Reread::default())) };
+            let Some(key) = key_of(db, connection_id)? else { return Ok(Some(Replayed::default())) };
             if is_held(db, context, key, audit.at)? {
                 return Ok(None);
             }
-            let mut sum = Reread::default();
+            let mut sum = Replayed::default();
             for owner in owners(db, key)? {
                 account(db, &owner, how, audit.at, &mut sum)?;
             }
-            if sum != Reread::default() {
+            if sum != Replayed::default() {
                 let details = format!(
                     "{} read, {} obsolete, {} left",
                     sum.readable,
@@ -167,7 +167,7 @@ fn account(
     owner: &Owner,
     how: &Rereading<'_>,
     now: Timestamp,
-    sum: &mut Reread,
+    sum: &mut Replayed,
 ) -> rusqlite::Result<()> {
     if owner.repairing {
         // Its next walk is a full one, which pairs old and new rows in one go.
@@ -185,7 +185,7 @@ fn account(
             let kept = chunk(db, owner.key, run, last)?;
             let Some(end) = kept.last() else { break };
             last = end.key;
-            reread(db, owner, run, kept, how, now, sum)?;
+            replay(db, owner, run, kept, how, now, sum)?;
         }
     }
     Ok(())
@@ -203,14 +203,14 @@ fn chunk(db: &Connection, account: i64, run: i64, after: i64) -> rusqlite::Resul
     chunk.query_map(params![account, run, after, CHUNK], kept)?.collect()
 }
 
-fn reread(
+fn replay(
     db: &Connection,
     owner: &Owner,
     run: i64,
     kept: Vec<Kept>,
     how: &Rereading<'_>,
     now: Timestamp,
-    sum: &mut Reread,
+    sum: &mut Replayed,
 ) -> rusqlite::Result<()> {
     let mut rows = Vec::new();
     for record in kept {
@@ -256,7 +256,7 @@ fn store(
     fetched: Vec<FetchedRow>,
     how: &Rereading<'_>,
     now: Timestamp,
-    sum: &mut Reread,
+    sum: &mut Replayed,
 ) -> rusqlite::Result<()> {
     let ids: Vec<TransactionId> = fetched.iter().map(|row| row.transaction.id.clone()).collect();
     let stored = rows::load(db, owner.key, &RowQuery::Ids(ids.clone()))?;
@@ -277,7 +277,7 @@ fn store(
         unreadable: Vec::new(),
         readable: ids,
         covered: None,
-        seal: None,
+        checkpoint: None,
         now,
     };
     rows::commit(db, run, &commit)?;

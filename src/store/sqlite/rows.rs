@@ -8,7 +8,9 @@ use super::balances::{self, Changes};
 use super::codec::{self, DateColumn, IdColumn, IdParam, Millis, StatusColumn, TimeColumn, stored_rows};
 use super::{quarantine, runs};
 use crate::domain::transaction::Transaction;
-use crate::store::types::{FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Seal, StoredRow};
+use crate::store::types::{
+    Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
+};
 
 /// Loads whole rows of one account.
 pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result<Vec<StoredRow>> {
@@ -25,7 +27,7 @@ pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result
             let one = db.prepare_cached(stored_rows!("WHERE t.account = ?1 AND t.key = ?2"))?;
             each(one, keys.iter().map(|key| (account, *key)))
         }
-        RowQuery::Unsealed => {
+        RowQuery::SinceCheckpoint => {
             let mut statement = db.prepare_cached(stored_rows!(
                 "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk <> 0 AND t.first_walk > ?2
                    AND NOT EXISTS (SELECT 1 FROM ts_transactions r
@@ -143,8 +145,8 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
             .execute([*key])?;
     }
     let new = quarantine::apply(db, run, commit)?;
-    if let Some(proof) = &commit.seal {
-        seal(db, commit.account, proof)?;
+    if let Some(proof) = &commit.checkpoint {
+        checkpoint(db, commit.account, proof)?;
         balances::catch_up(db, commit.account)?;
         balances::keep_stand(db, commit.account)?;
     }
@@ -321,7 +323,7 @@ fn bind(statement: &mut Statement<'_>, t: &Transaction, seq: i64) -> rusqlite::R
 
 /// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh
 /// it is does not make that of an earlier one unknown.
-fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
+fn checkpoint(db: &Connection, account: i64, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
@@ -333,10 +335,10 @@ fn seal(db: &Connection, account: i64, seal: &Seal) -> rusqlite::Result<()> {
          WHERE key = :account",
     )?
     .execute(named_params! {
-        ":account": account, ":watermark": seal.watermark.map(DateColumn), ":refresh": seal.refresh.map(TimeColumn),
-        ":at": Millis(seal.at), ":deep": seal.deep.map(DateColumn), ":suspect": seal.suspect.map(TimeColumn),
-        ":settled": seal.settled, ":absent": seal.absent_from.map(DateColumn), ":full": seal.full_due,
-        ":judged": seal.judged, ":repaired": seal.repaired, ":reissued": seal.reissued, ":unmatched": seal.unmatched_from.map(DateColumn),
+        ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
+        ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
+        ":settled": checkpoint.settled, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
+        ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
     })?;
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! Sealed tokens of older links in SQLite. Every change of a token's state is one statement that names the
+//! Encrypted tokens of older links in SQLite. Every change of a token's state is one statement that names the
 //! state it expects, so that nobody can present a token twice. Sees no token in the clear.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::codec::{self, Millis};
-use super::own::Reseal;
+use super::own::Reencrypt;
 use super::thread::Context;
 use crate::domain::connection::Seed;
-use crate::store::types::{Asking, Lease, Renewal, SealedTokens, TokenState};
+use crate::store::types::{EncryptedTokens, Lease, Renewal, RotationBegin, TokenState};
 
 /// Takes a seed over, once for each version of it.
 pub fn seed(db: &Connection, connection: i64, seed: &Seed) -> rusqlite::Result<()> {
@@ -32,14 +32,14 @@ pub fn seed(db: &Connection, connection: i64, seed: &Seed) -> rusqlite::Result<(
 }
 
 /// The tokens of a connection, if it has any. A rehearsal sees those of the file.
-pub fn load(db: &Connection, connection: i64) -> rusqlite::Result<Option<SealedTokens>> {
+pub fn load(db: &Connection, connection: i64) -> rusqlite::Result<Option<EncryptedTokens>> {
     let read = |table: &str| {
         db.query_row(
             &format!("SELECT state, refresh, access, access_until FROM {table} WHERE connection = ?1"),
             [connection],
             |row| {
                 let state: String = row.get("state")?;
-                Ok(SealedTokens {
+                Ok(EncryptedTokens {
                     state: match state.as_str() {
                         "ready" => TokenState::Ready,
                         "asked" => TokenState::Asked,
@@ -60,7 +60,7 @@ pub fn load(db: &Connection, connection: i64) -> rusqlite::Result<Option<SealedT
 }
 
 /// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal.
-pub fn ask(db: &Connection, context: &Context, lease: &Lease) -> rusqlite::Result<Option<Asking>> {
+pub fn ask(db: &Connection, context: &Context, lease: &Lease) -> rusqlite::Result<Option<RotationBegin>> {
     if context.rehearsal {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ pub fn ask(db: &Connection, context: &Context, lease: &Lease) -> rusqlite::Resul
          WHERE connection = ?1 AND state = 'ready' RETURNING asking",
     )?
     .query_row(params![lease.connection, lease.run], |row| {
-        Ok(Asking {
+        Ok(RotationBegin {
             connection: lease.connection,
             connection_id: lease.connection_id.clone(),
             number: row.get(0)?,
@@ -81,7 +81,7 @@ pub fn ask(db: &Connection, context: &Context, lease: &Lease) -> rusqlite::Resul
 /// Writes what came of asking; nothing if somebody else has settled it meanwhile.
 pub fn renewed(
     db: &Connection,
-    asking: &Asking,
+    asking: &RotationBegin,
     renewal: &Renewal,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
@@ -142,11 +142,11 @@ fn audit(
     .map(drop)
 }
 
-/// Every sealed token, with its connection, to be sealed anew; `seal` gives refresh and access token back.
+/// Every encrypted token, with its connection, to be encrypted anew; `encrypt` gives refresh and access token back.
 ///
 /// # Errors
-/// As SQLite reports it; what `seal` refuses comes back as the inner error, and nothing is changed.
-pub fn reseal<E>(db: &Connection, seal: &Reseal<'_, E>) -> rusqlite::Result<Result<u64, E>> {
+/// As SQLite reports it; what `encrypt` refuses comes back as the inner error, and nothing is changed.
+pub fn reencrypt<E>(db: &Connection, encrypt: &Reencrypt<'_, E>) -> rusqlite::Result<Result<u64, E>> {
     let mut all = db.prepare(
         "SELECT t.connection, c.connection_id, t.refresh, t.access
          FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection",
@@ -156,8 +156,8 @@ pub fn reseal<E>(db: &Connection, seal: &Reseal<'_, E>) -> rusqlite::Result<Resu
     while let Some(row) = rows.next()? {
         let (key, id): (i64, String) = (row.get(0)?, row.get(1)?);
         let (refresh, access): (Vec<u8>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
-        let (refresh, access) = match seal(&id, &refresh, access.as_deref()) {
-            Ok(sealed) => sealed,
+        let (refresh, access) = match encrypt(&id, &refresh, access.as_deref()) {
+            Ok(encrypted) => encrypted,
             Err(error) => return Ok(Err(error)),
         };
         db.prepare_cached("UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1")?

@@ -48,7 +48,7 @@ pub enum RowQuery {
     Keys(Vec<i64>),
     /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
     /// replaced no other row yet.
-    Unsealed,
+    SinceCheckpoint,
     /// Live rows of an older generation, dated from this day on or not at all.
     OlderGeneration(Option<Date>),
     /// The newest rows, at most so many: their texts show which words say nothing.
@@ -134,7 +134,7 @@ pub struct Covered {
 /// What a complete walk proves; committed with the last rows of it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the account's own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seal {
+pub struct Checkpoint {
     /// Through which date the history is now complete.
     pub watermark: Option<Date>,
     /// `lastRefreshed` as read before the walk.
@@ -177,7 +177,7 @@ pub struct RowCommit {
     /// At the end of a complete walk: which dates leave the quarantine if they were not listed.
     pub covered: Option<Covered>,
     /// The end of a complete walk.
-    pub seal: Option<Seal>,
+    pub checkpoint: Option<Checkpoint>,
     /// Now.
     pub now: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! Tokens of older links on their way in and out of the store, always sealed. Plain data; no SQL, no logic.
+//! Tokens of older links on their way in and out of the store, always encrypted. Plain data; no SQL, no logic.
 
 use jiff::Timestamp;
 
@@ -15,9 +15,9 @@ pub enum TokenState {
     Lost,
 }
 
-/// The tokens of an older link, sealed.
+/// The tokens of an older link, encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedTokens {
+pub struct EncryptedTokens {
     /// How it stands with them.
     pub state: TokenState,
     /// The token that renews.
@@ -30,7 +30,7 @@ pub struct SealedTokens {
 
 /// The right to present a refresh token once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asking {
+pub struct RotationBegin {
     /// Key of the connection.
     pub connection: i64,
     /// Its id.
@@ -42,7 +42,7 @@ pub struct Asking {
 /// What came of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// New tokens, sealed.
+    /// New tokens, encrypted.
     Renewed {
         /// Another token that renews; none if the old one stays good.
         refresh: Option<Vec<u8>>,

@@ -32,7 +32,7 @@ impl<S: Store> Walk<'_, S> {
             row.generation == self.account.generation || date.is_none_or(|date| Some(date) >= reach)
         };
         let mut old: Vec<StoredRow> = missing.iter().filter(in_reach).cloned().collect();
-        let unsealed = self.stored(RowQuery::Unsealed).await?;
+        let unsealed = self.stored(RowQuery::SinceCheckpoint).await?;
         let taken = reconcile::successors_of(&commit.changes.remove);
         let still_missing: HashSet<&TransactionId> = missing.iter().map(|row| &row.transaction.id).collect();
         let (gone, arrived): (Vec<&StoredRow>, Vec<&StoredRow>) =

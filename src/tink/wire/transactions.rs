@@ -190,7 +190,7 @@ fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<Record>> {
 ///
 /// # Errors
 /// What is wrong with it, without values.
-pub fn reread(
+pub fn replay(
     kept: &str,
     account: &AccountId,
     strict: bool,

@@ -38,7 +38,7 @@ const ELSEWHERE: [&str; 28] = [
     "accept the app",
     "remember the app",
     "name the user anew",
-    // only with tink.refresh: tests/it/freshen.rs
+    // only with tink.refresh: tests/it/refresh.rs
     "note what the bank is asked",
     // only when Tink answers oddly: tests/it/odd.rs
     "note odd answers",
@@ -53,7 +53,7 @@ const ELSEWHERE: [&str; 28] = [
     // of older links: tests/it/refresh.rs
     "note the use of a token",
     "write new tokens",
-    "seal tokens anew",
+    "encrypt tokens anew",
     // of commands: tests/it/export.rs, tests/it/import.rs
     "write the export",
     "replace the export",

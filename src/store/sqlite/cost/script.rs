@@ -19,8 +19,8 @@ use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Window, shift};
 use crate::store::types::{
-    ChangeSet, Claim, Claims, FetchedRow, Identity, Judgement, Ledger, LiveQuery, NewRun, Overview,
-    PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Seal, Selection, StoredAccount,
+    ChangeSet, Checkpoint, Claim, Claims, FetchedRow, Identity, Judgement, Ledger, LiveQuery, NewRun,
+    Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
 };
 
 pub fn now() -> Timestamp {
@@ -278,7 +278,7 @@ impl Work<'_> {
         let window = Window { from: Some(shift(today, -14)), to: shift(today, 400) };
         let live = rows::live(conn, &LiveQuery { account: account.key, window }).unwrap();
         load(RowQuery::Keys(live.iter().take(3).map(|row| row.key).collect()));
-        load(RowQuery::Unsealed);
+        load(RowQuery::SinceCheckpoint);
         load(RowQuery::Newest(100));
         load(RowQuery::OlderGeneration(Some(shift(today, -14))));
         balances::ledgers(conn, &[account.key]).unwrap();
@@ -297,7 +297,7 @@ impl Work<'_> {
             ..ChangeSet::default()
         };
         let has_news = !changes.insert.is_empty();
-        let seal = Seal {
+        let checkpoint = Checkpoint {
             watermark: Some(today),
             refresh: account.account.last_refreshed,
             at: self.script.at(),
@@ -312,7 +312,8 @@ impl Work<'_> {
             settled: true,
         };
         let nothing = nothing(account.key, account.generation);
-        let commit = RowCommit { changes, readable, seal: Some(seal), now: self.script.at(), ..nothing };
+        let commit =
+            RowCommit { changes, readable, checkpoint: Some(checkpoint), now: self.script.at(), ..nothing };
         rows::commit(conn, self.run.key, &commit).unwrap();
         if self.script.days_later > 0 {
             // As of an account that is closed.
@@ -364,7 +365,7 @@ fn nothing(account: i64, generation: i64) -> RowCommit {
         unreadable: Vec::new(),
         readable: Vec::new(),
         covered: None,
-        seal: None,
+        checkpoint: None,
         now: now(),
     }
 }

@@ -26,14 +26,14 @@ const KEPT: [(&str, &str); 8] = [
     ("ts_audit", "ids only: the proof of who asked for what, the forgetting included"),
 ];
 
-fn store() -> (tempfile::TempDir, std::path::PathBuf, OwnTables) {
+fn store() -> (tempfile::TempDir, std::path::PathBuf, StandAloneSource) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    let tables = OwnTables::open(&path, Timestamp::UNIX_EPOCH).unwrap();
+    let tables = StandAloneSource::open(&path, Timestamp::UNIX_EPOCH).unwrap();
     (directory, path, tables)
 }
 
-fn forget(tables: &mut OwnTables, id: &str) -> Forgotten {
+fn forget(tables: &mut StandAloneSource, id: &str) -> Forgotten {
     let audit = AuditRow {
         at: Timestamp::UNIX_EPOCH,
         actor: None,

@@ -4,10 +4,10 @@ use super::*;
 
 const DAY: i64 = 24 * 3600 * 1000;
 
-fn store() -> (tempfile::TempDir, std::path::PathBuf, OwnTables) {
+fn store() -> (tempfile::TempDir, std::path::PathBuf, StandAloneSource) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    let tables = OwnTables::open(&path, Timestamp::UNIX_EPOCH).unwrap();
+    let tables = StandAloneSource::open(&path, Timestamp::UNIX_EPOCH).unwrap();
     (directory, path, tables)
 }
 
@@ -17,7 +17,7 @@ fn before(day: i64) -> Retention {
 }
 
 /// A run for each of these days, of one connection each.
-fn runs_of(tables: &OwnTables, days: std::ops::Range<i64>, exit_code: &str) {
+fn runs_of(tables: &StandAloneSource, days: std::ops::Range<i64>, exit_code: &str) {
     for day in days {
         let began = day * DAY;
         tables
@@ -33,12 +33,12 @@ fn runs_of(tables: &OwnTables, days: std::ops::Range<i64>, exit_code: &str) {
     }
 }
 
-fn days_left(tables: &OwnTables) -> Vec<i64> {
+fn days_left(tables: &StandAloneSource) -> Vec<i64> {
     let mut rows = tables.db.conn.prepare("SELECT started_at / ?1 FROM ts_runs ORDER BY key").unwrap();
     rows.query_map([DAY], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
 }
 
-fn all(tables: &mut OwnTables, retention: &Retention) -> Pruned {
+fn all(tables: &mut StandAloneSource, retention: &Retention) -> Pruned {
     let mut sum = Pruned::default();
     loop {
         let pruned = tables.prune(retention).unwrap();
@@ -96,7 +96,7 @@ fn a_step_is_small_and_goes_on_where_the_last_one_ended() {
 #[test]
 fn the_newest_act_stays_while_a_run_is_under_way() {
     let (_guard, _path, mut tables) = store();
-    let write = |tables: &OwnTables, sql: &str| tables.db.conn.execute_batch(sql).unwrap();
+    let write = |tables: &StandAloneSource, sql: &str| tables.db.conn.execute_batch(sql).unwrap();
     write(&tables, "INSERT INTO ts_audit (at, action, result) VALUES (1, 'test', 'ok'), (2, 'test', 'ok')");
     write(
         &tables,
@@ -135,7 +135,7 @@ fn runs_on_demand_go_earlier_and_take_no_pass_with_them() {
 }
 
 /// Rows that were removed on these days, the day being their number, and a live one last.
-fn removed_on(tables: &OwnTables, days: std::ops::Range<i64>) {
+fn removed_on(tables: &StandAloneSource, days: std::ops::Range<i64>) {
     let begin = days.start;
     tables
         .db
@@ -154,7 +154,7 @@ fn removed_on(tables: &OwnTables, days: std::ops::Range<i64>) {
         .unwrap();
 }
 
-fn number(tables: &OwnTables, sql: &str) -> i64 {
+fn number(tables: &StandAloneSource, sql: &str) -> i64 {
     tables.db.conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -221,7 +221,7 @@ fn the_name_of_a_pruned_run_stays_where_it_is_shown_and_only_there() {
     for run in 1..5 {
         runs::keep_name(&tables.db.conn, run).unwrap();
     }
-    let shown = |tables: &OwnTables| {
+    let shown = |tables: &StandAloneSource| {
         let sql = "SELECT group_concat(first_seen_run || ' ' || changed_run)
                           || (SELECT run_id FROM quarantine_v1) || (SELECT run_id FROM balance_proofs_v1) FROM transactions_v1";
         tables.db.conn.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()

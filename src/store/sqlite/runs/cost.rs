@@ -140,7 +140,7 @@ fn a_long_history_costs_no_more_than_a_short_one() {
 #[test]
 fn what_a_day_brings_is_pruned_in_a_few_steps() {
     let (_guard, path) = store(LONG);
-    let mut tables = own::OwnTables::open(&path, now()).unwrap();
+    let mut tables = own::StandAloneSource::open(&path, now()).unwrap();
     let before = |days: i64| now() - SignedDuration::from_hours(24 * days);
     // Ten thousand on demand are past their retention.
     let retention = prune::Retention {

@@ -40,7 +40,7 @@ pub fn challenge(bytes: &[u8]) {
     let row = read(&values, None, now);
     let named = !row.connection_id.as_str().is_empty() && !row.user_id.as_str().is_empty();
     assert_eq!(row.problem.is_none(), named && row.tink_user.is_some(), "{row:?}");
-    assert!(row.seed.is_none(), "a token without a key to seal it with");
+    assert!(row.seed.is_none(), "a token without a key to encrypt it with");
     assert!(!row.entitled || row.entitled_until.is_none_or(|until| until > now), "{row:?}");
     if let Some(until) = row.entitled_until {
         // It goes through the store in whole milliseconds.

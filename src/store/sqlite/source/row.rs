@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::domain::connection::{Seed, SourceRow, TinkUser};
 use crate::domain::ids::is_usable;
-use crate::vault::{Vault, What};
+use crate::vault::{TokenKind, Vault};
 
 /// Where the calendar ends for a [`Timestamp`]. Databases write `9999-12-31` for "without end", and a user
 /// who has paid for ever must not be paused because that day is two hours too late.
@@ -18,7 +18,7 @@ const LAST_DAY: Date = date(9999, 12, 30);
 /// The last moment that can also be kept in whole milliseconds.
 const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
-const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to seal it with: set store.token_key_file";
+const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to encrypt it with: set store.token_key_file";
 
 /// Reads a row.
 pub(super) fn source_row<'a>(
@@ -51,7 +51,7 @@ pub(super) fn source_row<'a>(
             access,
             access_until: value("access_expires_at").and_then(as_time),
         };
-        given.sealed(vault, connection.as_deref().unwrap_or_default())
+        given.encrypted(vault, connection.as_deref().unwrap_or_default())
     });
     let (seed, seal_problem) = match seed {
         None => (None, None),
@@ -99,16 +99,16 @@ struct Given {
 }
 
 impl Given {
-    /// Sealed for `connection`, or what is missing for that.
-    fn sealed(self, vault: Option<&Vault>, connection: &str) -> std::result::Result<Seed, &'static str> {
+    /// Encrypted for `connection`, or what is missing for that.
+    fn encrypted(self, vault: Option<&Vault>, connection: &str) -> std::result::Result<Seed, &'static str> {
         let vault = vault.ok_or(NO_KEY)?;
-        let seal = |what, token: &SecretString| {
-            vault.seal(connection, what, token).map_err(|_| "the refresh token could not be sealed")
+        let encrypt = |what, token: &SecretString| {
+            vault.encrypt(connection, what, token).map_err(|_| "the refresh token could not be encrypted")
         };
         Ok(Seed {
             version: self.version,
-            refresh: seal(What::Refresh, &self.refresh)?,
-            access: self.access.as_ref().map(|token| seal(What::Access, token)).transpose()?,
+            refresh: encrypt(TokenKind::Refresh, &self.refresh)?,
+            access: self.access.as_ref().map(|token| encrypt(TokenKind::Access, token)).transpose()?,
             access_until: self.access_until,
         })
     }

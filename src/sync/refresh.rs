@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::context::ConnectionSync;
-use super::context::Freshen;
+use super::context::RefreshRules;
 use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
@@ -21,10 +21,10 @@ const REST: SignedDuration = SignedDuration::from_hours(6);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// The consents as they are after what was old has been asked for.
-pub(super) async fn freshen<S: Store>(
+pub(super) async fn refresh<S: Store>(
     sync: &ConnectionSync<'_, S>,
     list: Listed<Consent>,
-    rules: &Freshen,
+    rules: &RefreshRules,
 ) -> Result<Listed<Consent>, SyncError> {
     let mut asked = HashMap::new();
     for consent in list.items.iter().filter(|consent| is_old(consent, rules.age, sync.now())) {
@@ -52,7 +52,7 @@ async fn wait<S: Store>(
     sync: &ConnectionSync<'_, S>,
     before: Listed<Consent>,
     asked: HashMap<CredentialsId, Option<Timestamp>>,
-    rules: &Freshen,
+    rules: &RefreshRules,
 ) -> Result<Listed<Consent>, SyncError> {
     // The other half of the connection's time is for reading.
     let end = Instant::now() + (sync.ctx.options.connection_timeout / 2).min(LONGEST_WAIT);
