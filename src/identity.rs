@@ -121,7 +121,7 @@ pub fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     }
     let chown = owner.map(|owner| format!("chown -h {owner}: {name} && ")).unwrap_or_default();
     let theirs = std::fs::symlink_metadata(path).ok().and_then(|file| user_name(file.uid()));
-    let by = owner.map(str::to_owned).or(theirs).unwrap_or_else(|| crate::config::SERVICE_USER.to_owned());
+    let by = owner.map(str::to_owned).or(theirs).unwrap_or_else(|| SERVICE_USER.to_owned());
     format!("{chown}sudo -u {by} chmod {mode} {name}")
 }
 

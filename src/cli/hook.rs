@@ -153,14 +153,6 @@ fn tell(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Failure {
-    let text = format!(
-        "cannot use {}: {error}; the package makes this place: systemd-tmpfiles --create tink-sync.conf",
-        path.display()
-    );
-    Failure::Io(std::io::Error::new(error.kind(), text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,7 +51,7 @@ pub(super) fn settle_for_hooks(variable: &Env<'_>, spool: &Path) -> Result<Spool
         )));
     };
     clean_environment(&user)?;
-    identity::enter(spool).map_err(|error| super::hook::unusable(spool, &error))?;
+    identity::enter(spool).map_err(|error| spool_unusable(spool, &error))?;
     identity::become_user(&user)?;
     tracing::debug!("root became user {}", user.name);
     Ok(Spool::here(spool))
@@ -81,4 +81,12 @@ fn clean_environment(user: &User) -> Result<(), Failure> {
     let text =
         format!("root's environment cannot be given up, since this program cannot be started anew: {error}");
     Err(Failure::Io(std::io::Error::new(error.kind(), text)))
+}
+
+pub(super) fn spool_unusable(path: &Path, error: &std::io::Error) -> Failure {
+    let text = format!(
+        "cannot use {}: {error}; the package makes this place: systemd-tmpfiles --create tink-sync.conf",
+        path.display()
+    );
+    Failure::Io(std::io::Error::new(error.kind(), text))
 }

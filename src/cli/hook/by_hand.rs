@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{TestArgs, unusable};
+use super::TestArgs;
 use crate::cli::Failure;
+use crate::cli::identity::spool_unusable;
 use crate::cli::table::{self, count};
 use crate::cli::timer::state::{is_systemd, systemctl};
 use crate::clock::{Clock as _, SystemClock};
@@ -135,7 +136,7 @@ pub(super) fn drop_failed(kinds: &[HookKind], spool: &Spool) -> Result<Exit, Fai
 }
 
 fn refused(spool: &Spool, place: &Path, error: &std::io::Error) -> Failure {
-    let failure = unusable(&spool.shown(place), error);
+    let failure = spool_unusable(&spool.shown(place), error);
     match error.kind() {
         ErrorKind::PermissionDenied => {
             Failure::Io(std::io::Error::other(format!("{failure}; it wants sudo: sudo tink-sync hook …")))

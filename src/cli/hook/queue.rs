@@ -5,9 +5,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::RunArgs;
 use super::program::{Ended, Program};
-use super::{RunArgs, unusable};
 use crate::cli::Failure;
+use crate::cli::identity::spool_unusable;
 use crate::domain::hook::HookKind;
 use crate::observe::journal;
 use crate::observe::spool::Spool;
@@ -29,8 +30,10 @@ impl Queue<'_> {
         let (began, mut lingered, mut patient) = (Instant::now(), false, true);
         loop {
             let queue = self.spool.queue(self.kind);
-            let waiting =
-                self.spool.waiting(self.kind).map_err(|error| unusable(&self.spool.shown(&queue), &error))?;
+            let waiting = self
+                .spool
+                .waiting(self.kind)
+                .map_err(|error| spool_unusable(&self.spool.shown(&queue), &error))?;
             if waiting.is_empty() && lingered {
                 return Ok(());
             }
@@ -47,7 +50,7 @@ impl Queue<'_> {
                 patient = self
                     .tell(&file, patient)
                     .await
-                    .map_err(|error| unusable(&self.spool.shown(&file), &error))?;
+                    .map_err(|error| spool_unusable(&self.spool.shown(&file), &error))?;
             }
         }
     }
