@@ -24,6 +24,7 @@ use crate::domain::ids::shown;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::StoreError;
+use crate::store::sqlite::foresight;
 use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads::{self, KnownConnection, Overlaid, State};
 
@@ -162,13 +163,13 @@ pub(super) fn overlaid(env: &Environment) -> Result<Overlaid, Failure> {
 
 /// The connections as a pass that the timer started now would see them, with this view or with none.
 pub(super) fn foreseen(env: &Environment, viewed: Option<Viewed>) -> Result<Overlaid, Failure> {
-    Ok(reads::foresee(&env.store_path()?, viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
+    Ok(foresight::foresee(&env.store_path()?, viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
 /// The same without what is known here.
 pub(super) fn as_if_new(env: &Environment) -> Result<Overlaid, Failure> {
     let viewed = Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, None)?.read()?;
-    Ok(reads::foresee_anew(Some(viewed), &Rules::of(&env.settings).of_pass(env.clock.now()))?)
+    Ok(foresight::foresee_anew(Some(viewed), &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
 /// The rows of the source view, each with what keeps it from being synced.

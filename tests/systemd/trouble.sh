@@ -30,7 +30,7 @@ check 'and ends well' is success last_result
 check 'nobody was alerted' is 0 alerts
 
 # A program that is stuck as a whole is ended and told of.
-control latency '{"ms":2000}'
+control latency '{"ms":5000}'
 systemctl start --no-block tink-sync.service
 until_true says 'syncing 0/4' status
 kill -STOP "$(systemctl show -P MainPID tink-sync.service)"

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, Row, named_params, params};
 
+use super::codec::unsigned;
 use super::codec::{self, DateColumn, Millis, TimeColumn, json_list};
-use super::runs::unsigned;
 use super::{balances, merge, rows};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;

@@ -4,10 +4,12 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::codec;
 use super::codec::Millis;
+use super::liveness;
 use super::own::{AuditRow, StandAloneSource, note};
 use super::thread::Context;
-use super::{SqliteStore, owners, runs};
+use super::{SqliteStore, owners};
 use crate::store::Result;
 
 impl SqliteStore {
@@ -81,7 +83,7 @@ impl StandAloneSource {
                 return Ok(AppAccepted::Already);
             }
             // It would go on writing the other app's data.
-            if let Some(run) = runs::at_work(db, &store)? {
+            if let Some(run) = liveness::at_work(db, &store)? {
                 return Ok(AppAccepted::RunAtWork(run));
             }
             db.execute("DELETE FROM ts_app", [])?;
@@ -90,7 +92,7 @@ impl StandAloneSource {
             let details = format!("{} in place of {}", client_id, before.as_deref().unwrap_or("none"));
             note(db, &AuditRow { details: Some(&details), ..*audit })?;
             let holding = format!("SELECT count(*) FROM ts_connections c WHERE {}", owners::HAS_DATA);
-            let connections = db.query_row(&holding, [], |row| row.get(0).map(runs::unsigned))?;
+            let connections = db.query_row(&holding, [], |row| row.get(0).map(codec::unsigned))?;
             Ok(AppAccepted::Now { before, connections })
         })
     }

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::codec::{self, DateColumn, Millis, TimeColumn};
-use super::runs;
+use super::run_names;
 use crate::domain::amount::Money;
 use crate::domain::balance::{Anchor, Books, Convention, Difference, Doubt, Part, Proof, Stand, Sum, Sums};
 use crate::domain::ids::AccountId;
@@ -250,7 +250,7 @@ pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result
         };
         let before = ledger.proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
         if after.difference.is_some() {
-            runs::keep_name(db, run)?;
+            run_names::keep_name(db, run)?;
         }
         write(db, ledger.account, Some(run), before.as_deref(), after)?;
         if let Some(day) = first_day {

@@ -288,6 +288,11 @@ pub fn stored_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
     })
 }
 
+/// A count, which SQLite keeps with a sign.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,7 +109,7 @@ fn held_in(db: &Connection, id: &str) -> rusqlite::Result<Option<Held>> {
             "SELECT count(*) FROM ts_connections c JOIN ts_accounts a ON a.connection = c.key {table}
              WHERE c.connection_id = ?1"
         );
-        db.query_row(&sql, [id], |row| row.get::<_, i64>(0)).map(super::runs::unsigned)
+        db.query_row(&sql, [id], |row| row.get::<_, i64>(0)).map(super::codec::unsigned)
     };
     let user_goes = db.query_row(
         "SELECT EXISTS (SELECT 1 FROM ts_own_users WHERE user_id = ?1)

@@ -21,6 +21,7 @@ pub mod foresight;
 pub mod forget;
 pub mod import;
 pub mod links;
+mod liveness;
 mod merge;
 mod mirror;
 mod open;
@@ -35,6 +36,7 @@ pub mod reads;
 mod regular;
 mod rehearsal;
 mod rows;
+mod run_names;
 mod runs;
 mod schema;
 pub mod scratch;
@@ -42,6 +44,7 @@ pub mod sharing;
 pub mod source;
 mod thread;
 mod tokens;
+mod unreadable;
 pub mod wal;
 mod worker;
 
@@ -269,7 +272,7 @@ impl Store for SqliteStore {
 
     async fn renew(&self, run: &Run, until: Timestamp) -> Result<()> {
         let run = run.key;
-        self.worker.apply("renew leases", move |tx, _| Ok(runs::renew(tx, run, until)?)).await
+        self.worker.apply("renew leases", move |tx, _| Ok(liveness::renew(tx, run, until)?)).await
     }
 
     async fn accounts(&self, lease: &Lease, now: Timestamp) -> Result<Vec<StoredAccount>> {
@@ -286,7 +289,7 @@ impl Store for SqliteStore {
         let lease = lease.clone();
         self.worker
             .apply("write accounts", move |tx, db| {
-                runs::held(tx, &lease)?;
+                liveness::held(tx, &lease)?;
                 match owners::anothers(tx, &lease, &overview)? {
                     None => {}
                     Some(owners::Anothers::Refused(text)) => return Err(Fail::OtherOwner(text)),
@@ -313,7 +316,7 @@ impl Store for SqliteStore {
         let lease = lease.clone();
         self.worker
             .write("name the user anew", move |tx, _| {
-                runs::held(tx, &lease)?;
+                liveness::held(tx, &lease)?;
                 Ok(owners::adopt(tx, &lease, &user, &consents, &accounts)?)
             })
             .await
@@ -328,7 +331,7 @@ impl Store for SqliteStore {
         let lease = lease.clone();
         self.worker
             .write("remember consent warnings", move |tx, db| {
-                runs::held(tx, &lease)?;
+                liveness::held(tx, &lease)?;
                 consents::warned(tx, lease.connection, &warnings)?;
                 Ok(warnings.iter().try_for_each(|new| events::consent_ends(tx, db, &lease, new, now))?)
             })
@@ -343,7 +346,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<NotedAnomaly>> {
         let lease = lease.clone();
         let note = move |tx: &Connection, _: &Context| {
-            runs::held(tx, &lease)?;
+            liveness::held(tx, &lease)?;
             Ok(anomalies::note(tx, lease.connection, met, now)?)
         };
         let (news, mut durable) = self.worker.applied("note odd answers", note).await?;
@@ -366,7 +369,7 @@ impl Store for SqliteStore {
         let lease = lease.clone();
         let what = if commit.checkpoint.is_some() { "write the end of a walk" } else { "write transactions" };
         let commit = move |tx: &Connection, db: &Context| {
-            runs::held(tx, &lease)?;
+            liveness::held(tx, &lease)?;
             let quarantined = rows::commit(tx, lease.run, &commit)?;
             events::committed(tx, db, &lease, &commit)?;
             Ok(quarantined)
@@ -386,7 +389,7 @@ impl Store for SqliteStore {
     async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
         let lease = lease.clone();
         let record = move |tx: &Connection, db: &Context| {
-            let ours = runs::held(tx, &lease).is_ok();
+            let ours = liveness::held(tx, &lease).is_ok();
             Ok(runs::record(tx, db, &lease, &record, ours)?)
         };
         let (finished, durable) = self.worker.applied("record the outcome", record).await?;
@@ -403,7 +406,7 @@ impl Store for SqliteStore {
         let (lease, consent) = (lease.clone(), consent.clone());
         self.worker
             .write("note what the bank is asked", move |tx, db| {
-                runs::held(tx, &lease)?;
+                liveness::held(tx, &lease)?;
                 // A rehearsal asks nobody.
                 Ok(!db.rehearsal && consents::may_ask_bank(tx, lease.connection, &consent, now, rest)?)
             })
@@ -423,7 +426,7 @@ impl Store for SqliteStore {
         let lease = lease.clone();
         self.worker
             .write("note the use of a token", move |tx, db| {
-                runs::held(tx, &lease)?;
+                liveness::held(tx, &lease)?;
                 Ok(tokens::ask(tx, db, &lease)?)
             })
             .await

@@ -184,7 +184,10 @@ impl StandAloneSource {
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; what `encrypt` refuses is the inner error.
-    pub fn reencrypt<E>(&mut self, encrypt: &Reencrypt<'_, E>) -> Result<std::result::Result<u64, E>> {
+    pub fn reencrypt<E>(
+        &mut self,
+        encrypt: &tokens::Reencrypt<'_, E>,
+    ) -> Result<std::result::Result<u64, E>> {
         self.run("encrypt tokens anew", |db| tokens::reencrypt(db, encrypt))
     }
 
@@ -214,10 +217,6 @@ pub(super) fn note(db: &Connection, row: &AuditRow<'_>) -> rusqlite::Result<()> 
     )
     .map(drop)
 }
-
-/// Refresh and access token of a connection in, the same encrypted anew out.
-pub type Reencrypt<'a, E> =
-    dyn Fn(&str, &[u8], Option<&[u8]>) -> std::result::Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
 /// One user-initiated act (`audit_v1`). Never holds a token, an IBAN, a name or an amount.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
+use super::codec::unsigned;
 use super::codec::{self, Millis, json_list};
-use super::runs::{self, unsigned};
+use super::liveness;
 use super::thread::Context;
 use super::{Fail, mirror, owners};
 use crate::domain::ids::{ConnectionId, UserId};
@@ -450,7 +451,7 @@ pub fn left_over(db: &Connection) -> rusqlite::Result<LeftOver> {
 
 /// Whether a dead run's connections came free while this one was at work: they join the plan.
 fn adopt(db: &Connection, context: &Context, run: &Run, rules: &PlanRules) -> rusqlite::Result<bool> {
-    if !runs::sweep(db, context, rules.now)? {
+    if !liveness::sweep(db, context, rules.now)? {
         return Ok(false);
     }
     let params = Params::new(run, rules);

@@ -39,7 +39,7 @@ pub(super) fn remembered(db: &Connection) -> rusqlite::Result<Remembered> {
 }
 
 fn numbers(enabled: i64, entitled: i64) -> Numbers {
-    Numbers { enabled: super::runs::unsigned(enabled), entitled: super::runs::unsigned(entitled) }
+    Numbers { enabled: super::codec::unsigned(enabled), entitled: super::codec::unsigned(entitled) }
 }
 
 /// The view as it was read last; `None` if it never was.

@@ -7,9 +7,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::codec;
 use super::codec::Millis;
 use super::own::StandAloneSource;
-use super::{SqliteStore, read, runs};
+use super::{SqliteStore, read};
 use crate::store::Result;
 
 /// At most so many rows of a kind go in one step.
@@ -92,7 +93,7 @@ pub fn prunable(path: &Path, retention: &Retention) -> Result<Pruned> {
     read(path, "look for what is old", |db| {
         let count = |what: &str, before: Timestamp| {
             let sql = format!("SELECT count(*) {what}");
-            db.query_row(&sql, [Millis(before)], |row| row.get(0)).map(runs::unsigned)
+            db.query_row(&sql, [Millis(before)], |row| row.get(0)).map(codec::unsigned)
         };
         let mut pruned = Pruned {
             audit: count(OLD_ACTS, retention.history)?,
@@ -106,7 +107,7 @@ pub fn prunable(path: &Path, retention: &Retention) -> Result<Pruned> {
             let count = |what: &str| {
                 let sql = format!("SELECT count(*) {what}");
                 db.query_row(&sql, params![on_demand, Millis(before), kept], |row| row.get(0))
-                    .map(runs::unsigned)
+                    .map(codec::unsigned)
             };
             pruned.runs += count(OLD_RUNS)?;
             pruned.run_connections += count(&of_runs)?;

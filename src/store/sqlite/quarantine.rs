@@ -1,20 +1,18 @@
 //! The quarantine at an operator's hand: reading its records once more, or dropping them, each connection in one
 //! transaction in which no run can hold it. How a record is read and what follows from it comes from outside.
 
-mod pass;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::codec;
 use super::codec::{IdColumn, Millis, json_list};
+use super::liveness;
 use super::own::{AuditRow, StandAloneSource, note};
 use super::thread::Context;
-use super::{Fail, rows, runs};
+use super::{Fail, rows};
 use crate::domain::ids::{AccountId, TransactionId};
 use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, RowQuery, StoredRow};
-
-pub(super) use pass::apply;
 
 /// So many records are read at once.
 const CHUNK: u32 = 250;
@@ -143,7 +141,7 @@ fn is_held(
     connection: i64,
     now: Timestamp,
 ) -> std::result::Result<bool, Fail> {
-    runs::sweep(db, context, now)?;
+    liveness::sweep(db, context, now)?;
     let sql = "SELECT lease_token IS NOT NULL AND lease_until > ?2 FROM ts_connections WHERE key = ?1";
     let held: Option<bool> = db.query_row(sql, params![connection, Millis(now)], |row| row.get(0))?;
     Ok(held.unwrap_or_default())
@@ -172,7 +170,7 @@ fn account(
     if owner.repairing {
         // Its next walk is a full one, which pairs old and new rows in one go.
         let sql = "SELECT count(*) FROM ts_quarantine WHERE account = ?1";
-        sum.waiting += runs::unsigned(db.query_row(sql, [owner.key], |row| row.get(0))?);
+        sum.waiting += codec::unsigned(db.query_row(sql, [owner.key], |row| row.get(0))?);
         return Ok(());
     }
     let mut runs = db.prepare(

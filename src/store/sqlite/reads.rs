@@ -15,7 +15,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::codec::{self, Millis};
-pub use super::foresight::{foresee, foresee_anew};
+use super::liveness;
 use super::owners::{self, HAS_DATA};
 use super::population::{self, LastView};
 use super::{app, read, runs};
@@ -77,7 +77,7 @@ pub fn app(path: &Path) -> Result<Option<String>> {
 /// Whether the process of a run is gone, so that its leases hold nobody up.
 fn has_died(path: &Path, run_id: &str) -> bool {
     // Its lock lies beside the file under its canonical name.
-    runs::has_died(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), run_id)
+    liveness::has_died(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), run_id)
 }
 
 fn known_connection(row: &Row<'_>) -> rusqlite::Result<KnownConnection> {

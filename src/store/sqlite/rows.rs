@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, named_param
 
 use super::balances::{self, Changes};
 use super::codec::{self, DateColumn, IdColumn, IdParam, Millis, StatusColumn, TimeColumn, stored_rows};
-use super::{quarantine, runs};
+use super::run_names;
+use super::unreadable;
+
 use crate::domain::transaction::Transaction;
 use crate::store::types::{
     Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
@@ -144,7 +146,7 @@ pub fn commit(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result
         db.prepare_cached("UPDATE ts_transactions SET missed = missed + 1 WHERE key = ?1")?
             .execute([*key])?;
     }
-    let new = quarantine::apply(db, run, commit)?;
+    let new = unreadable::apply(db, run, commit)?;
     if let Some(proof) = &commit.checkpoint {
         checkpoint(db, commit.account, proof)?;
         balances::catch_up(db, commit.account)?;
@@ -158,7 +160,7 @@ pub(super) fn reserve(db: &Connection, run: i64, count: usize) -> rusqlite::Resu
     if count == 0 {
         return Ok(0);
     }
-    runs::keep_name(db, run)?;
+    run_names::keep_name(db, run)?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let last: i64 = db
         .prepare_cached("UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value")?

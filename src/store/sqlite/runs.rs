@@ -1,13 +1,10 @@
-//! Runs, their locks, leases and records. A run holds an operating-system lock on a file while it
-//! lives, so a dead run's leases are dead at once, whatever the clock says.
-
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+//! Runs and their records, from the registration to the end. Which runs are alive is told elsewhere.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::codec::{self, Millis};
+use super::liveness;
 use super::thread::Context;
 use super::tokens;
 use super::{Fail, balances, events, plan, rehearsal};
@@ -29,9 +26,10 @@ pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at 
 /// Registers the run and gives up what dead runs left behind.
 pub fn begin(db: &Connection, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
-    failpoint::around("lock the run", || hold(context, id))
-        .map_err(|e| cannot_write(format!("cannot lock {}: {e}", lock_path(&context.path, id).display())))?;
-    sweep(db, context, new.started_at)?;
+    failpoint::around("lock the run", || liveness::hold(context, id)).map_err(|e| {
+        cannot_write(format!("cannot lock {}: {e}", liveness::lock_path(&context.path, id).display()))
+    })?;
+    liveness::sweep(db, context, new.started_at)?;
     tokens::give_up(db, new.started_at)?;
     events::tidy(db)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
@@ -60,51 +58,6 @@ fn cannot_write(detail: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(detail))
 }
 
-fn lock_path(store: &Path, run_id: &str) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(format!("-run-{run_id}.lock"));
-    PathBuf::from(name)
-}
-
-fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
-    let file = if context.rehearsal { None } else { Some(lock_file(&lock_path(&context.path, run_id))?) };
-    file.as_ref().map_or(Ok(()), File::lock)?;
-    context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
-    Ok(())
-}
-
-/// Nobody else's, whatever the umask and whoever may read the store beside it.
-fn lock_file(path: &Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let no_link = nix::fcntl::OFlag::O_NOFOLLOW.bits();
-    File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(no_link).open(path)
-}
-
-/// Whether the process of a run is gone: its lock file is missing or not locked any more.
-fn is_dead(context: &Context, run_id: &str) -> bool {
-    !context.run_locks.borrow().contains_key(run_id) && has_died(&context.path, run_id)
-}
-
-/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use.
-pub fn has_died(store: &Path, run_id: &str) -> bool {
-    // What cannot be looked at is taken for alive; its leases end by themselves.
-    let file = match File::open(lock_path(store, run_id)) {
-        Ok(file) => file,
-        Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
-    };
-    match file.try_lock_shared() {
-        Ok(()) => true,
-        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
-    }
-}
-
-/// The id of a run that is at work on this store now, if there is one.
-pub fn at_work(db: &Connection, store: &Path) -> rusqlite::Result<Option<String>> {
-    let mut open = db.prepare("SELECT run_id FROM ts_runs WHERE finished_at IS NULL ORDER BY key")?;
-    let open: Vec<String> = open.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    Ok(open.into_iter().find(|run_id| !has_died(store, run_id)))
-}
-
 /// Failures that no bank can be blamed for, however many connections of one meet them.
 const NOT_THE_BANKS: &str =
     "'store', 'panic', 'lease_lost', 'source_row', 'tink_user_unknown', 'scope_missing', 'refresh_lost'";
@@ -125,62 +78,15 @@ pub fn troubled_banks(db: &Connection, run: i64, least: u64) -> rusqlite::Result
     let rows = banks.query_map(params![run, least.cast_signed()], |row| {
         let reason: String = row.get("reason")?;
         let (provider, connections, of) = (row.get("provider")?, row.get("failed")?, row.get("all_of_it")?);
-        let trouble =
-            |reason| BankTrouble { provider, reason, connections: unsigned(connections), of: unsigned(of) };
+        let trouble = |reason| BankTrouble {
+            provider,
+            reason,
+            connections: codec::unsigned(connections),
+            of: codec::unsigned(of),
+        };
         Ok(Reason::parse(&reason).map(trouble))
     })?;
     rows.filter_map(Result::transpose).collect()
-}
-
-/// Ends runs whose process is gone and releases their leases; returns whether there was one.
-pub fn sweep(db: &Connection, context: &Context, now: Timestamp) -> rusqlite::Result<bool> {
-    let mut open = db.prepare_cached("SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL")?;
-    let open: Vec<(i64, String)> =
-        open.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let mut found = false;
-    for (key, run_id) in open {
-        if !is_dead(context, &run_id) {
-            continue;
-        }
-        found = true;
-        let run = [key];
-        db.execute(
-            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
-            run,
-        )?;
-        db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", run)?;
-        db.execute("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", params![key, Millis(now)])?;
-        if !context.rehearsal {
-            // Left behind at worst: an unlocked file says the same as a missing one.
-            let _ = std::fs::remove_file(lock_path(&context.path, &run_id));
-        }
-    }
-    Ok(found)
-}
-
-/// Fails unless the lease is still ours.
-pub fn held(db: &Connection, lease: &Lease) -> Result<(), Fail> {
-    let ours: Option<i64> = db
-        .prepare_cached(
-            "SELECT 1 FROM ts_connections WHERE key = ?1 AND lease_token = ?2 AND lease_run = ?3",
-        )?
-        .query_row([lease.connection, lease.token, lease.run], |row| row.get(0))
-        .optional()?;
-    ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
-}
-
-/// Keeps the name of a run, when it is pruned, for the row or record that is about to name it.
-pub(super) fn keep_name(db: &Connection, run: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE ts_runs SET named = 1 WHERE key = ?1 AND named = 0")?.execute([run]).map(drop)
-}
-
-/// Prolongs every lease of the run.
-pub fn renew(db: &Connection, run: i64, until: Timestamp) -> rusqlite::Result<()> {
-    db.execute(
-        "UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1",
-        params![run, Millis(until)],
-    )?;
-    Ok(())
 }
 
 /// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the
@@ -289,15 +195,15 @@ fn finished(row: &Row<'_>) -> rusqlite::Result<Finished> {
         error: row.get("error")?,
         request_id: row.get("request_id")?,
         started_at: row.get::<_, Millis>("started_at")?.0,
-        duration_ms: unsigned(row.get::<_, Option<i64>>("duration_ms")?.unwrap_or_default()),
+        duration_ms: codec::unsigned(row.get::<_, Option<i64>>("duration_ms")?.unwrap_or_default()),
         counts: counts(row)?,
-        failures: unsigned(row.get("failures")?),
+        failures: codec::unsigned(row.get("failures")?),
         not_before: codec::millis(row, "not_before")?,
     })
 }
 
 fn counts(row: &Row<'_>) -> rusqlite::Result<Counts> {
-    let count = |column| row.get::<_, Option<i64>>(column).map(|n| unsigned(n.unwrap_or_default()));
+    let count = |column| row.get::<_, Option<i64>>(column).map(|n| codec::unsigned(n.unwrap_or_default()));
     Ok(Counts {
         accounts: count("accounts")?,
         fetched: count("fetched")?,
@@ -308,10 +214,6 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<Counts> {
         requests: count("requests")?,
         retries: count("retries")?,
     })
-}
-
-pub(super) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }
 
 /// Connections that were to be tried again in this run and were not: their first outcome stands.
@@ -347,7 +249,7 @@ pub fn totals(db: &Connection, run: i64) -> rusqlite::Result<RunTotals> {
     let mut groups = groups.query([run])?;
     while let Some(row) = groups.next()? {
         if let Some(outcome) = Outcome::parse(&row.get::<_, String>("outcome")?) {
-            totals.outcomes.insert(outcome, unsigned(row.get("connections")?));
+            totals.outcomes.insert(outcome, codec::unsigned(row.get("connections")?));
         }
         totals.counts += counts(row)?;
     }
@@ -366,7 +268,7 @@ pub fn finish(db: &Connection, context: &Context, run: &Run, end: &RunEnd) -> ru
     db.execute("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", [run.key])?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a file left behind is swept by nobody but harms nobody.
-        let path = lock_path(&context.path, run.id.as_str());
+        let path = liveness::lock_path(&context.path, run.id.as_str());
         let _ = failpoint::around("unlock the run", || std::fs::remove_file(path));
         drop(lock);
     }

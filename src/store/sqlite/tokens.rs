@@ -5,10 +5,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::codec::{self, Millis};
-use super::own::Reencrypt;
 use super::thread::Context;
 use crate::domain::connection::Seed;
 use crate::store::types::{EncryptedTokens, Lease, Renewal, RotationBegin, TokenState};
+
+/// Refresh and access token of a connection in, the same encrypted anew out.
+pub type Reencrypt<'a, E> =
+    dyn Fn(&str, &[u8], Option<&[u8]>) -> std::result::Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
 /// Takes a seed over, once for each version of it.
 pub fn seed(db: &Connection, connection: i64, seed: &Seed) -> rusqlite::Result<()> {

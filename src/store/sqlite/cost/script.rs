@@ -18,6 +18,7 @@ use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Window, shift};
+use crate::store::sqlite::liveness;
 use crate::store::types::{
     ChangeSet, Checkpoint, Claim, Claims, FetchedRow, Identity, Judgement, Ledger, LiveQuery, NewRun,
     Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
@@ -210,7 +211,7 @@ impl Work<'_> {
         let known = accounts::load(conn, connection, at).unwrap();
         consents::load(conn, connection).unwrap();
         let overview = self.overview(connection, known.first());
-        runs::held(conn, &claim.lease).unwrap();
+        liveness::held(conn, &claim.lease).unwrap();
         assert!(owners::anothers(conn, &claim.lease, &overview).unwrap().is_none());
         app::remember(conn, self.context, at).unwrap();
         consents::save(conn, &claim.lease, &overview).unwrap();

@@ -1,6 +1,7 @@
 //! What goes and what stays, step by step.
 
 use super::*;
+use crate::store::sqlite::run_names;
 
 const DAY: i64 = 24 * 3600 * 1000;
 
@@ -219,7 +220,7 @@ fn the_name_of_a_pruned_run_stays_where_it_is_shown_and_only_there() {
         .unwrap();
     // As those do who write them.
     for run in 1..5 {
-        runs::keep_name(&tables.db.conn, run).unwrap();
+        run_names::keep_name(&tables.db.conn, run).unwrap();
     }
     let shown = |tables: &StandAloneSource| {
         let sql = "SELECT group_concat(first_seen_run || ' ' || changed_run)

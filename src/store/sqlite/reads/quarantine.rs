@@ -6,8 +6,8 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::store::Result;
 use crate::store::sqlite::codec::json_list;
+use crate::store::sqlite::codec::unsigned;
 use crate::store::sqlite::read;
-use crate::store::sqlite::runs::unsigned;
 
 /// A record that could not be read, with the columns of `quarantine_v1`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

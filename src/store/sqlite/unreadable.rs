@@ -6,10 +6,10 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use sha2::{Digest as _, Sha256};
 
+use super::run_names;
 use crate::domain::ids::TransactionId;
 use crate::domain::unreadable::Unreadable;
 use crate::store::sqlite::codec::{DateColumn, Millis};
-use crate::store::sqlite::runs;
 use crate::store::types::{Covered, RowCommit};
 
 /// So many records of an account are kept with their JSON.
@@ -23,7 +23,7 @@ const UNDATED_WALKS: i64 = 2;
 pub fn apply(db: &Connection, run: i64, commit: &RowCommit) -> rusqlite::Result<u64> {
     release(db, commit.account, &commit.readable)?;
     if !commit.unreadable.is_empty() {
-        runs::keep_name(db, run)?;
+        run_names::keep_name(db, run)?;
     }
     let mut new = 0;
     let mut room = Room::of(db, commit)?;
