@@ -110,7 +110,7 @@ impl<'a> Scene<'a> {
         }
         // An older id of an account that goes on under another one.
         let owner = self.stored.iter().find(|s| s.known_ids.contains(&account.id));
-        if let Some(owner) = owner.filter(|owner| self.is_served(owner)) {
+        if let Some(owner) = owner.filter(|owner| self.is_served(owner) || !self.is_back(owner, account)) {
             return Identity::Superseded(owner.key);
         }
         self.continued(account, merged).map_or(Identity::New, |old| Identity::Alias(old.key))
@@ -135,11 +135,23 @@ impl<'a> Scene<'a> {
             && self.listed.iter().any(|account| account.id == stored.account.id)
     }
 
+    /// Whether a stored account goes on under an older id of its own. That of an ended consent, which goes on listing
+    /// what it knew, gives way to a new id of the same number that is served.
+    fn is_back(&self, stored: &StoredAccount, account: &Account) -> bool {
+        let is_rival = |other: &&Account| {
+            self.alive.contains(&other.id)
+                && same_iban(&stored.account, other)
+                && !differs(stored.account.currency(), other.currency())
+        };
+        stored.known_ids.contains(&account.id)
+            && (self.alive.contains(&account.id) || !self.fresh.iter().any(|other| is_rival(&other)))
+    }
+
     /// The stored account that a new id continues, if there is exactly one on each side.
     fn continued(&self, account: &Account, merged: &[Merge]) -> Option<&'a StoredAccount> {
-        let returned = |s: &StoredAccount| self.fresh.iter().filter(|a| s.known_ids.contains(&a.id)).count();
+        let returned = |s: &StoredAccount| self.fresh.iter().filter(|a| self.is_back(s, a)).count();
         let is_merged = |s: &StoredAccount| merged.iter().any(|m| m.keep == s.key || m.drop == s.key);
-        if let Some(known) = self.gone.iter().find(|s| s.known_ids.contains(&account.id)) {
+        if let Some(known) = self.gone.iter().find(|s| self.is_back(s, account)) {
             return (returned(known) == 1).then_some(*known);
         }
         let old: Vec<&'a StoredAccount> =
@@ -163,7 +175,7 @@ impl<'a> Scene<'a> {
                 same_iban(a, &served.account) && !differs(a.currency(), served.account.currency())
             };
             // One whose older id is listed again goes on under that.
-            let returns = |s: &StoredAccount| self.fresh.iter().any(|a| s.known_ids.contains(&a.id));
+            let returns = |s: &StoredAccount| self.fresh.iter().any(|a| self.is_back(s, a));
             let gone: Vec<&StoredAccount> = self
                 .gone
                 .iter()

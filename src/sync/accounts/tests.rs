@@ -370,3 +370,26 @@ fn an_account_is_as_healthy_as_its_best_consent() {
         assert_eq!(is_healthy(&consents, &id.into(), now()), expected, "{id}");
     }
 }
+
+#[test]
+fn an_older_id_that_only_an_ended_consent_lists_does_not_take_an_account_from_its_renewed_link() {
+    // GIVEN two links that were joined, of which the first has ended and goes on listing its account
+    let mut joined = stored(1, account("b", Some("PL 61"), "CHECKING", "EUR"));
+    joined.known_ids.push("a".into());
+    let listed = ["a", "c"].map(|id| account(id, Some("PL 61"), "CHECKING", "EUR")).to_vec();
+    // WHEN the second is renewed under a new id
+    let overview = overview(
+        &[joined.clone()],
+        listed,
+        two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["c"])),
+        true,
+        now(),
+    );
+    let identities: Vec<Identity> = overview.accounts.into_iter().map(|(_, identity)| identity).collect();
+    assert_eq!(identities, [Identity::Superseded(1), Identity::Alias(1)]);
+    // Where nothing else is served, the older id is what there is.
+    let alone = vec![account("a", Some("PL 61"), "CHECKING", "EUR")];
+    let overview =
+        super::overview(&[joined], alone, two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["d"])), true, now());
+    assert_eq!(overview.accounts[0].1, Identity::Alias(1));
+}
