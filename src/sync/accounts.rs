@@ -144,7 +144,7 @@ impl<'a> Scene<'a> {
                 && !differs(stored.account.currency(), other.currency())
         };
         stored.known_ids.contains(&account.id)
-            && (self.alive.contains(&account.id) || !self.fresh.iter().any(|other| is_rival(&other)))
+            && (self.alive.contains(&account.id) || !self.fresh.iter().any(is_rival))
     }
 
     /// The stored account that a new id continues, if there is exactly one on each side.

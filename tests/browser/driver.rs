@@ -83,6 +83,11 @@ impl Chromium {
         self.post("/url", &json!({"url": address}));
     }
 
+    /// Goes back to the page before, and waits until it is there.
+    pub fn back(&self) {
+        self.post("/back", &json!({}));
+    }
+
     /// Where it is.
     pub fn address(&self) -> String {
         self.get("/url").as_str().unwrap().to_owned()

@@ -124,7 +124,7 @@ fn a_redirect_with_another_state_is_turned_away_and_the_right_one_still_works() 
     assert_eq!(chromium.text("h1"), "This address is not accepted");
     // Chromium says that a page came with status 400, and nothing else.
     assert!(chromium.console().iter().all(|line| line.contains("400")));
-    chromium.run("history.back()");
+    chromium.back();
     until(|| chromium.address() == link);
     chromium.click("#demo-bank");
     until(|| chromium.address().starts_with("http://localhost:"));
