@@ -147,9 +147,12 @@ impl<'a> Command<'a> {
         };
         match (ended, written) {
             (ended, Ok(())) => ended,
-            (Ok(Exit::Success | Exit::NeedsUser), Err(error)) => Err(unwritten(&error)),
             (ended, Err(error)) => {
-                tracing::error!("{}", unwritten(&error));
+                let lost = unwritten(&error, ended.is_ok() && !self.args.dry_run);
+                if let Ok(Exit::Success | Exit::NeedsUser) = ended {
+                    return Err(lost);
+                }
+                tracing::error!("{lost}");
                 ended
             }
         }
@@ -201,7 +204,10 @@ impl<'a> Command<'a> {
             let totals = report::no_totals(self.env.took());
             let _ = store.finish_run(&run, self.end(failure.into(), totals)).await;
         }
-        outbox.deliver().await;
+        // Of a store that has failed nothing more can be read, and that is told once.
+        if !matches!(&ended, Err(Failure::Store(_))) {
+            outbox.deliver().await;
+        }
         // A token that is being renewed must not get lost: Tink has given it, or is about to.
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
@@ -447,8 +453,9 @@ impl<'a> Command<'a> {
     }
 }
 
-fn unwritten(error: &io::Error) -> Failure {
-    let text = format!("{error}; the report is lost, all data are stored");
+fn unwritten(error: &io::Error, is_stored: bool) -> Failure {
+    let but = if is_stored { ", all data are stored" } else { "" };
+    let text = format!("{error}; the report is lost{but}");
     Failure::Output(io::Error::new(error.kind(), text))
 }
 

@@ -188,6 +188,12 @@ fn a_report_that_nobody_got_is_no_success() {
         assert!(ran.stderr.contains("standard output cannot be written: No space left"), "{}", ran.stderr);
         ran.code
     };
+    let rehearsal = Ran::of(world.pass(&["--dry-run"]).stdout(full()).output().unwrap()).expect(74);
+    assert!(
+        rehearsal.stderr.contains("the report is lost") && !rehearsal.stderr.contains("stored"),
+        "{}",
+        rehearsal.stderr
+    );
     assert_eq!(told(world.pass(&[])), 74);
     // The pass itself was well, and so it is kept.
     assert_eq!(world.number("SELECT exit_code FROM runs_v1"), 0);
