@@ -59,9 +59,11 @@ impl Summary {
         self.outcomes.get(&outcome).copied().unwrap_or_default()
     }
 
-    /// How many were skipped for this reason.
+    /// How many were skipped for this reason; a connection that is gone from the view is counted as disabled.
     pub fn skipped(&self, reason: Reason) -> u64 {
-        self.skipped.get(&reason).copied().unwrap_or_default()
+        let count = |reason| self.skipped.get(&reason).copied().unwrap_or_default();
+        let gone = if reason == Reason::Disabled { count(Reason::Gone) } else { 0 };
+        count(reason) + gone
     }
 }
 

@@ -367,7 +367,6 @@ fn ended(event: &Event) {
         tink.rate_limited = summary.outcome(Outcome::RateLimited),
         tink.interrupted = summary.outcome(Outcome::Interrupted),
         tink.skipped_disabled = summary.skipped(Reason::Disabled),
-        tink.skipped_gone = summary.skipped(Reason::Gone),
         tink.skipped_not_entitled = summary.skipped(Reason::NotEntitled),
         tink.skipped_recent = summary.skipped(Reason::Recent),
         tink.skipped_quota = summary.skipped(Reason::Quota),

@@ -2,6 +2,9 @@
 //! in passing once more at the end, and waits out an outage of Tink as a whole. One connection's
 //! failure, panic or timeout never touches another; only a broken store stops the pass.
 
+mod clock;
+mod untold;
+
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::untold::{Untold, first_durable};
 use super::attempt::{Done, Round, attempt};
 use super::context::Context;
 use super::policy::{self, Hint};
@@ -21,7 +25,7 @@ use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Claims, Durable, PlanCounts, PlanRules, Result, Run, Selection, Store, StoreError};
+use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, Store, StoreError};
 use crate::tink::ErrorKind;
 
 /// A lease lives this long and is renewed four times in its life.
@@ -35,10 +39,6 @@ const PROBES: u32 = 3;
 const REFUSED_USERS: usize = 3;
 /// So many connections of one bank that fail alike are told of as one.
 const ALIKE: u64 = 3;
-/// A machine that was suspended for less than this is not told of.
-const SLEEP: Duration = Duration::from_secs(10);
-/// A clock that was set by more than this in mid-pass may be wrong about the day.
-const CLOCK_JUMP: SignedDuration = SignedDuration::from_hours(24);
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 
@@ -114,9 +114,6 @@ pub struct Pass<S> {
     /// By how much the clock was set as far as Tink was asked about it.
     set_by: SignedDuration,
 }
-
-/// Events, and when each group of them may be told.
-type Untold = VecDeque<(Durable, Vec<Event>)>;
 
 impl<S> fmt::Debug for Pass<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -326,21 +323,6 @@ impl<S: Store> Pass<S> {
         Ok(())
     }
 
-    /// Tells all that has happened so far, as soon as it is durable.
-    async fn confirm(&mut self) -> Result<()> {
-        while !self.untold.is_empty() {
-            first_durable(&mut self.untold).await?;
-            self.tell_first();
-        }
-        Ok(())
-    }
-
-    fn tell_first(&mut self) {
-        for event in self.untold.pop_front().into_iter().flat_map(|(_, events)| events) {
-            self.tell(&event);
-        }
-    }
-
     /// Whether it may be the client that is refused and no user ever worked: nothing more is claimed until those at
     /// work have ended, and if none of them is accepted either, it is.
     fn in_doubt(&self) -> bool {
@@ -386,33 +368,6 @@ impl<S: Store> Pass<S> {
             self.stop = Stop::Refused(error);
         }
         Ok(())
-    }
-
-    /// Tells of a machine that was suspended meanwhile, and asks Tink again about the day if the clock was set by more
-    /// than one.
-    async fn look_at_clock(&mut self) {
-        let slept = self.watch.suspended(self.ctx.clock.as_ref());
-        if slept.saturating_sub(self.slept) >= SLEEP {
-            self.tell(&Event::Suspended { time: slept.saturating_sub(self.slept) });
-            self.slept = slept;
-        }
-        let set_by = self.watch.set_by(self.ctx.clock.as_ref());
-        if set_by.saturating_sub(self.set_by).abs() <= CLOCK_JUMP || !self.is_open() {
-            return;
-        }
-        self.set_by = set_by;
-        if let Err(error) = self.ctx.client.probe(None).await
-            && error.kind == ErrorKind::ClockOff
-        {
-            self.give_up_for_clock(error.to_string());
-        }
-    }
-
-    fn give_up_for_clock(&mut self, error: String) {
-        if !matches!(self.stop, Stop::ClockOff(_)) {
-            self.tell(&Event::ClockOff(error.clone()));
-            self.stop = Stop::ClockOff(error);
-        }
     }
 
     /// A wait that is too long to sit out: the time at which to come back.
@@ -518,14 +473,6 @@ impl<S: Store> Pass<S> {
         let asked = !self.task.selection.is_all();
         let asked_but_skipped = if asked { summary.skipped.values().sum() } else { 0 };
         Ok(PassEnd { stop: self.stop, summary, asked_but_skipped })
-    }
-}
-
-/// Waits until the first of them may be told; for ever if there is none.
-async fn first_durable(untold: &mut Untold) -> Result<()> {
-    match untold.front_mut() {
-        Some((durable, _)) => durable.confirmed().await,
-        None => std::future::pending().await,
     }
 }
 

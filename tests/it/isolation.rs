@@ -67,7 +67,7 @@ fn what_the_application_deletes_meanwhile_disturbs_nobody() {
     until(|| requests(&world) > 10);
     world.app("DELETE FROM app_connections WHERE id IN ('c-0', 'c-5', 'c-11')");
     assert_eq!(running.end().expect(0).total("synced"), 12);
-    assert_eq!(world.run(&[]).expect(0).skipped("gone"), 3);
+    assert_eq!(world.run(&[]).expect(0).skipped("disabled"), 3);
     world.assert_all_exact();
 }
 

@@ -20,6 +20,7 @@ mod broken;
 mod clock;
 mod commands;
 mod connect;
+mod connect_refused;
 mod consents;
 mod cost;
 mod days;

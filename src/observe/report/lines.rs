@@ -13,9 +13,8 @@ use crate::observe::terminal;
 const SCHEMA: u8 = 1;
 
 /// Why connections that were not due are counted.
-const SKIPS: [Reason; 8] = [
+const SKIPS: [Reason; 7] = [
     Reason::Disabled,
-    Reason::Gone,
     Reason::NotEntitled,
     Reason::Recent,
     Reason::Quota,

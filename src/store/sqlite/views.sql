@@ -130,8 +130,7 @@ SELECT run_id, trigger, host, version,
        json_extract(totals, '$.removed') AS removed, json_extract(totals, '$.quarantined') AS quarantined,
        json_extract(totals, '$.requests') AS requests, json_extract(totals, '$.retries') AS retries,
        json_extract(totals, '$.request_errors') AS request_errors,
-       json_extract(totals, '$.token_failures') AS token_failures,
-       json_extract(totals, '$.skipped.gone') AS skipped_gone
+       json_extract(totals, '$.token_failures') AS token_failures
 FROM ts_runs;
 
 CREATE VIEW run_connections_v1 AS

@@ -5,6 +5,7 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tink_sandbox::{Script, ScriptRow, script};
 
+use super::drift::drifted;
 use super::history::{Act, Drift, TEXTS, Weather};
 
 /// Rows older than this are not changed any more: no walk but a full one is bound to look there.
@@ -495,25 +496,4 @@ fn is_in_reach(row: &Row, today: i64) -> bool {
 
 fn seen(id: String, row: &Row) -> Seen {
     Seen { id, booked: row.booked, day: row.day, cents: row.cents, text: row.text.clone() }
-}
-
-/// The same rows as a renewed consent writes them. A text that became another one can be told only by day and
-/// amount, where those are unique.
-fn drifted(rows: &mut [Row], drift: Drift) {
-    let told = |row: &Row| (row.day, row.cents);
-    let all: Vec<(Option<i64>, i64)> = rows.iter().map(told).collect();
-    for row in rows {
-        match drift {
-            Drift::None => {}
-            Drift::Case => row.text = row.text.to_uppercase(),
-            Drift::Blanks => row.text = format!(" {}\r\n", row.text.replace(' ', "  ")),
-            Drift::Prefix => {
-                let is_unique =
-                    row.day.is_some() && all.iter().filter(|other| **other == told(row)).count() == 1;
-                if is_unique {
-                    row.text = format!("SEPA {}", row.text);
-                }
-            }
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! `TINK_SYNC_MODEL_SEED` and `TINK_SYNC_MODEL_HISTORIES` choose other ones, and how many.
 
 mod bank;
+mod drift;
 mod history;
 mod play;
 pub mod reader;
