@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use crate::cli::Environment;
-use crate::store::sqlite::own::AuditRow;
+use crate::store::AuditRow;
 
 /// The options by which an application says on whose behalf it calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]

@@ -4,23 +4,23 @@
 use super::{Environment, Failure};
 use crate::config::ConfigError;
 use crate::domain::ids::shown;
-use crate::store::StoreError;
-use crate::store::sqlite::reads;
+use crate::store::{Reader, StoreError};
 
 /// What an operator may do who has replaced the app for good.
 pub(super) const ACCEPT: &str = "tink-sync connections accept-app";
 
 /// The app that the store remembers, if it is another one than is configured.
 pub(super) fn other(env: &Environment) -> Result<Option<String>, Failure> {
-    let path = env.store_path()?;
-    if !path.exists() {
-        return Ok(None);
-    }
-    match reads::app(&path) {
+    match Reader::open(&env.store_path()?) {
         // Older releases remembered none.
         Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
-        remembered => Ok(remembered?.filter(|app| is_other(env, app))),
+        opened => other_in(env, &opened?),
     }
+}
+
+/// The same in this snapshot.
+pub(super) fn other_in(env: &Environment, reader: &Reader) -> Result<Option<String>, Failure> {
+    Ok(reader.app()?.filter(|app| is_other(env, app)))
 }
 
 /// Whether another app than this one is configured.

@@ -6,9 +6,9 @@ use super::table::{self, Line};
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::StoreError;
-use crate::store::sqlite::reads::{self, AuditQuery, Audited};
-use crate::store::sqlite::source::parse_time;
+use crate::store::Reader;
+use crate::store::engine::sqlite::source::parse_time;
+use crate::store::reads::{AuditQuery, Audited};
 
 /// So many rows are shown to people unless they say otherwise.
 const SHOWN: u32 = 50;
@@ -113,26 +113,22 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         // One more shows that there is more.
         limit: limit.map(|limit| limit.saturating_add(1)),
     };
-    let path = env.store_path()?;
-    let mut rows = match reads::audit(&path, &query) {
-        Err(StoreError::Missing { .. }) => Vec::new(),
-        other => other?,
-    };
+    let reader = env.reader_if_there()?;
+    let mut rows = reader.as_ref().map(|reader| reader.audit(&query)).transpose()?.unwrap_or_default();
     let is_cut = limit.is_some_and(|limit| rows.len() > limit as usize);
     rows.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     match args.format {
-        Format::Human if rows.is_empty() => table::print(&nothing(env, args)?)?,
+        Format::Human if rows.is_empty() => table::print(&nothing(env, reader.as_ref(), args)?)?,
         Format::Human => table::print(&listing(&rows, is_cut, env.color))?,
         Format::Json => rows.iter().try_for_each(|row| table::print_json(&serde_json::json!(row)))?,
     }
     Ok(Exit::Success)
 }
 
-fn nothing(env: &Environment, args: &Args) -> Result<String, Failure> {
-    let path = env.store_path()?;
-    let (actions, mut text) = match reads::audited_actions(&path) {
-        Err(StoreError::Missing { .. }) => (Vec::new(), table::no_store(&path)),
-        other => (other?, String::new()),
+fn nothing(env: &Environment, reader: Option<&Reader>, args: &Args) -> Result<String, Failure> {
+    let (actions, mut text) = match reader {
+        None => (Vec::new(), table::no_store(&env.store_path()?)),
+        Some(reader) => (reader.audited_actions()?, String::new()),
     };
     match &args.action {
         Some(action) if !actions.contains(action) => {

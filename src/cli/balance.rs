@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::table::{count, minute};
-use crate::store::sqlite::reads::AccountProof;
+use crate::store::reads::AccountProof;
 
 /// One account's balance in a sentence.
 pub(super) fn sentence(proof: &AccountProof) -> String {

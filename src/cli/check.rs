@@ -218,7 +218,7 @@ fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<E
     }
     let timer = Timer::ask();
     let schedule = Some(timer.as_ref().ok().cloned()).filter(|_| sound);
-    let schedule = schedule.and_then(|timer| Schedule::with(env, timer).ok());
+    let schedule = schedule.and_then(|timer| Schedule::with(env, &env.reader().ok()?, timer).ok());
     checks.add(timer::findings(timer, schedule.as_ref(), env))?;
     checks.add(unit::findings(&env.settings))?;
     checks.add(hooks::findings(&env.settings.hooks))?;

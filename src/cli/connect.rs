@@ -17,7 +17,7 @@ use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
-use crate::store::sqlite::own::{self, AuditRow, StandAloneSource};
+use crate::store::{AuditRow, Reader, Writer};
 use crate::tink::{Client, Endpoint, ErrorKind, NewUser};
 use choice::{Asked, Chosen};
 
@@ -111,7 +111,7 @@ impl Command<'_> {
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
                 let now = env.clock.now();
-                let link = StandAloneSource::open(&env.store_path()?, now)?.begin_link(&link, now)?;
+                let link = Writer::open(&env.store_path()?, now)?.begin_link(&link, now)?;
                 if link.user_id != args.user {
                     return Err(Failure::Usage(choice::begun_by_another(&link)));
                 }
@@ -212,7 +212,7 @@ impl Command<'_> {
             details: details.as_deref(),
             ..actor.row(now, action)
         };
-        let mut tables = StandAloneSource::open(&self.env.store_path()?, now)?;
+        let mut tables = Writer::open(&self.env.store_path()?, now)?;
         match chosen {
             Chosen::New { link, .. } if !tables.end_link(link, &audit)? => {
                 Err(Failure::Usage(choice::forgotten_meanwhile(link)))
@@ -230,8 +230,8 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     let mut begun = Vec::new();
     if view.is_none() {
         let path = env.store_path()?;
-        begun = StandAloneSource::open(&path, now)?.begun_links(&args.user)?;
-        let users = own::users(&path)?;
+        begun = Writer::open(&path, now)?.begun_links(&args.user)?;
+        let users = Reader::open(&path)?.users()?;
         if users.iter().any(|user| user.user_id == args.user && !users::is_entitled(user, now)) {
             return Err(Failure::Usage(choice::not_entitled(&args.user, None)));
         }

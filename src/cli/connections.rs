@@ -23,10 +23,11 @@ use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::ids::shown;
 use crate::exit::Exit;
 use crate::observe::report::Format;
+use crate::store::Reader;
 use crate::store::StoreError;
-use crate::store::sqlite::foresight;
-use crate::store::sqlite::own::{AuditRow, StandAloneSource};
-use crate::store::sqlite::reads::{self, KnownConnection, Overlaid, State};
+use crate::store::foresight;
+use crate::store::reads::{KnownConnection, Overlaid, State};
+use crate::store::{AuditRow, Writer};
 
 /// So many ids are named in a message.
 pub(super) const NAMED: usize = 20;
@@ -141,24 +142,40 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
 }
 
 /// The connections as known here; stand-alone, with what was added or switched since the last run.
-pub(super) fn known(env: &Environment) -> Result<Vec<KnownConnection>, Failure> {
+pub(super) fn known(env: &Environment, reader: &Reader) -> Result<Vec<KnownConnection>, Failure> {
     if env.settings.source.view.is_none() {
-        // Before anything is laid over it there must be a store.
-        reads::connections(&env.store_path()?)?;
-        return Ok(overlaid(env)?.connections);
+        return Ok(overlaid_on(env, reader)?.connections);
     }
-    Ok(reads::connections(&env.store_path()?)?)
+    Ok(reader.connections()?)
 }
 
 /// The source view as it is now.
 pub(super) fn viewed(env: &Environment) -> Result<Viewed, Failure> {
-    let last = if_there(reads::last_view(&env.store_path()?))?.flatten();
+    let reader = if_there(Reader::open(&env.store_path()?))?;
+    let last = reader.map(|reader| reader.last_view()).transpose()?.flatten();
     Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, last)?.read()
 }
 
 /// The connections as the next run will see them: the source view as it is now, laid over those known here.
 pub(super) fn overlaid(env: &Environment) -> Result<Overlaid, Failure> {
     foreseen(env, Some(viewed(env)?))
+}
+
+/// The same, over what is known in this snapshot.
+pub(super) fn overlaid_on(env: &Environment, reader: &Reader) -> Result<Overlaid, Failure> {
+    let viewed =
+        Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, reader.last_view()?)?.read()?;
+    foreseen_on(env, reader, Some(viewed))
+}
+
+/// The connections as a pass that the timer started at the moment of this snapshot would see them, with this view or
+/// with none.
+pub(super) fn foreseen_on(
+    env: &Environment,
+    reader: &Reader,
+    viewed: Option<Viewed>,
+) -> Result<Overlaid, Failure> {
+    Ok(reader.foresee(viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
 /// The connections as a pass that the timer started now would see them, with this view or with none.
@@ -212,7 +229,7 @@ pub(super) fn refused(
     Ok(refused.filter_map(|connection| Some((connection.connection_id, connection.problem?))).collect())
 }
 
-/// What a store says; `None` for one that the next run will make, or bring up to this release.
+/// A store that is open; `None` for one that the next run will make, or bring up to this release.
 fn if_there<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
@@ -259,11 +276,9 @@ pub(super) fn days_left(end: Timestamp, now: Timestamp) -> i64 {
 }
 
 fn list(env: &Environment, format: Format) -> Result<(), Failure> {
-    let connections = match known(env) {
-        // Before the first run or `add` there is nothing, which is an answer too.
-        Err(Failure::Store(StoreError::Missing { .. })) => Vec::new(),
-        other => other?,
-    };
+    // Before the first run or `add` there is nothing, which is an answer too.
+    let reader = env.reader_if_there()?;
+    let connections = reader.as_ref().map(|reader| known(env, reader)).transpose()?.unwrap_or_default();
     let now = env.clock.now();
     if format == Format::Json {
         let connections: Vec<_> = connections.iter().map(|c| json(c, now)).collect();
@@ -323,7 +338,7 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
     if !Path::exists(&path) {
         return Err(unknown());
     }
-    let mut tables = StandAloneSource::open(&path, now)?;
+    let mut tables = Writer::open(&path, now)?;
     let rows = viewed(env)?.rows;
     let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
@@ -345,7 +360,7 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
 /// who is connected.
 fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
     let (path, now) = (env.store_path()?, env.clock.now());
-    let connection = reads::connections(&path)?.into_iter().find(|known| known.connection_id == id);
+    let connection = Reader::open(&path)?.connections()?.into_iter().find(|known| known.connection_id == id);
     let connection = connection.ok_or_else(|| {
         Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
     })?;
@@ -355,7 +370,7 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
         user_id: Some(&connection.user_id),
         ..actor.row(now, "balance.accepted")
     };
-    let accepted = StandAloneSource::open(&path, now)?.accept_balances(id, &audit)?;
+    let accepted = Writer::open(&path, now)?.accept_balances(id, &audit)?;
     Ok(match usize::try_from(accepted).unwrap_or(usize::MAX) {
         0 => format!("No balance of connection {id} differs from what its rows explain.\n"),
         accounts => format!(
@@ -368,7 +383,7 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
 /// What a renewal left open is not told any more.
 fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
     let (path, now) = (env.store_path()?, env.clock.now());
-    let connection = reads::connections(&path)?.into_iter().find(|known| known.connection_id == id);
+    let connection = Reader::open(&path)?.connections()?.into_iter().find(|known| known.connection_id == id);
     let connection = connection.ok_or_else(|| {
         Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
     })?;
@@ -378,7 +393,7 @@ fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<Stri
         user_id: Some(&connection.user_id),
         ..actor.row(now, "connection.unmatched_accepted")
     };
-    let accounts = StandAloneSource::open(&path, now)?.accept_unmatched(id, &audit)?;
+    let accounts = Writer::open(&path, now)?.accept_unmatched(id, &audit)?;
     Ok(match usize::try_from(accounts).unwrap_or(usize::MAX) {
         0 => format!("Nothing of a renewal is open in connection {id}.\n"),
         accounts => format!(

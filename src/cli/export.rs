@@ -16,7 +16,7 @@ use jiff::civil::Date;
 use super::{Environment, Failure, table};
 use crate::exit::Exit;
 use crate::store::Selection;
-use crate::store::sqlite::export::{ExportAccount, ExportRow, Filter, Snapshot};
+use crate::store::export::{Export, ExportAccount, ExportRow, Filter};
 use names::Counters;
 use output::Target;
 
@@ -96,8 +96,9 @@ struct Head<'a> {
 /// [`Failure`] if the store cannot be read, the output cannot be written, or what was asked for makes no sense.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let mut form = args.form()?;
-    let snapshot = Snapshot::open(&env.store_path()?, args.filter())?;
-    let unknown = snapshot.unknown()?;
+    let reader = env.reader()?;
+    let export = Export::new(&reader, args.filter())?;
+    let unknown = export.unknown()?;
     if !unknown.is_empty() {
         let unknown = unknown.join(", ");
         let text = format!("unknown connection or user: {unknown}; tink-sync status lists them");
@@ -105,7 +106,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     }
     let file = args.output.as_deref().filter(|file| file.as_os_str() != "-");
     let mut target = Target::open(file, &env.protected())?;
-    match write(&snapshot, form.as_mut(), &mut target, args.format) {
+    match write(&export, form.as_mut(), &mut target, args.format) {
         // Whoever read it has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Success),
         Err(Failure::Io(error)) => return Err(target.explain(&error)),
@@ -122,14 +123,14 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn write(
-    snapshot: &Snapshot,
+    export: &Export<'_>,
     form: &mut dyn Form,
     out: &mut dyn Write,
     format: Format,
 ) -> Result<u64, Failure> {
-    let accounts = if format.is_journal() { snapshot.accounts()? } else { Vec::new() };
-    form.begin(out, &Head { columns: snapshot.columns(), accounts: &accounts })?;
-    let rows = snapshot.each(|row| Ok::<_, Failure>(form.row(out, row)?))?;
+    let accounts = if format.is_journal() { export.accounts()? } else { Vec::new() };
+    form.begin(out, &Head { columns: export.columns(), accounts: &accounts })?;
+    let rows = export.each(|row| Ok::<_, Failure>(form.row(out, row)?))?;
     out.flush()?;
     Ok(rows)
 }

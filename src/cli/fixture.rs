@@ -11,9 +11,10 @@ use crate::clock::{Clock as _, ManualClock, Stopwatch};
 use crate::config;
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::sqlite::own::{AuditRow, OwnConnection, StandAloneSource};
-use crate::store::sqlite::{SqliteStore, reads, source};
-use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped, Store as _};
+use crate::store::engine::sqlite::source;
+use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
+use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped};
+use crate::store::{Reader, Store};
 
 /// How a run ended for one connection.
 pub(super) type End<'a> = (&'a str, Outcome, Option<Reason>);
@@ -78,12 +79,12 @@ impl Fixture {
         assert!(self.tables().add(&new, &[]).unwrap().is_empty());
     }
 
-    pub fn tables(&self) -> StandAloneSource {
-        StandAloneSource::open(&self.path("store.db"), self.now()).unwrap()
+    pub fn tables(&self) -> Writer {
+        Writer::open(&self.path("store.db"), self.now()).unwrap()
     }
 
     pub fn audited(&self) -> Vec<String> {
-        reads::audited(&self.path("store.db"))
+        Reader::open(&self.path("store.db")).unwrap().audited()
     }
 
     /// A whole pass over the stand-alone connections; those without an end stay unclaimed.
@@ -114,9 +115,9 @@ impl Fixture {
         })
     }
 
-    async fn begin(&self) -> (SqliteStore, Run) {
+    async fn begin(&self) -> (Store, Run) {
         let (path, now) = (self.path("store.db"), self.now());
-        let store = SqliteStore::open(&path, std::time::Duration::ZERO, now).unwrap();
+        let store = Store::open(&path, std::time::Duration::ZERO, now).unwrap();
         let run_id = format!("run-{}", fastrand::u64(..));
         let new = NewRun {
             run_id: run_id.into(),

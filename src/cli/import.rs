@@ -16,9 +16,9 @@ use super::{Environment, Failure, app, mirror};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
 use crate::observe::report::{self, Format};
-use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::import::{self, Import, Imported};
-use crate::store::{NewRun, Run, RunEnd, Store as _};
+use crate::store::Store;
+use crate::store::import::{self, Import, Imported};
+use crate::store::{NewRun, Run, RunEnd};
 use input::Lines;
 
 /// Arguments of `import`.
@@ -80,7 +80,7 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
     let path = env.store_path()?;
     let lines = Lines::open(&args.file, &path)?;
     let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
-    let open = if args.dry_run { SqliteStore::open_dry } else { SqliteStore::open };
+    let open = if args.dry_run { Store::open_dry } else { Store::open };
     let store = open(&path, patience, env.started)?;
     let run = store.begin_run(new_run(env)).await?;
     let done = import_lines(env, args, &store, &run, lines).await;
@@ -101,7 +101,7 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
 async fn import_lines(
     env: &Environment,
     args: &Args,
-    store: &SqliteStore,
+    store: &Store,
     run: &Run,
     lines: Lines,
 ) -> Result<Imported, Failure> {

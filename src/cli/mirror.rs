@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use super::{Environment, Failure};
 use crate::domain::connection::Viewed;
-use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::population::LastView;
-use crate::store::sqlite::source::{self, OWN_VIEW};
-use crate::store::{Mirrored, Run, Store as _};
+use crate::store::Store;
+use crate::store::engine::sqlite::source::{self, OWN_VIEW};
+use crate::store::population::LastView;
+use crate::store::{Mirrored, Run};
 use crate::vault::Vault;
 
 /// The source view and how it is read.
@@ -54,7 +54,7 @@ impl Reading {
 /// Copies the source view into the store, once it has been read and closed.
 pub(super) async fn mirror(
     env: &Environment,
-    store: &SqliteStore,
+    store: &Store,
     run: &Run,
     vault: Option<Arc<Vault>>,
     patience: Duration,

@@ -50,7 +50,8 @@ use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::file_limit;
 use crate::observe::{log, terminal};
-use crate::store::sqlite::scratch;
+use crate::store::engine::sqlite::scratch;
+use crate::store::{Reader, StoreError};
 use crate::vault::Vault;
 
 /// Heading of the options that every command takes.
@@ -193,6 +194,25 @@ impl Environment {
         }
     }
 
+    /// The store as it is now, for reading.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is none, or it cannot be read.
+    pub fn reader(&self) -> Result<Reader, Failure> {
+        Ok(Reader::open(&self.store_path()?)?)
+    }
+
+    /// The same; `None` if there is no store yet.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be read.
+    pub fn reader_if_there(&self) -> Result<Option<Reader>, Failure> {
+        match Reader::open(&self.store_path()?) {
+            Err(StoreError::Missing { .. }) => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
     /// What no output may be put in the place of: the databases, the files the configuration names, the events of hooks.
     pub fn protected(&self) -> Protected {
         let settings = &self.settings;
@@ -233,7 +253,8 @@ impl Environment {
     /// As [`Self::store_path`].
     pub fn source(&self) -> Result<(PathBuf, String), Failure> {
         let source = &self.settings.source;
-        let view = source.view.clone().unwrap_or_else(|| crate::store::sqlite::source::OWN_VIEW.to_owned());
+        let view =
+            source.view.clone().unwrap_or_else(|| crate::store::engine::sqlite::source::OWN_VIEW.to_owned());
         let path = match &source.database {
             Some(path) => path.clone(),
             None => self.store_path()?,

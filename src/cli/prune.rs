@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::table;
 use super::{Environment, Failure};
 use crate::exit::Exit;
-use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::own::StandAloneSource;
-use crate::store::sqlite::prune::{self, Pruned, Retention};
+use crate::store::Store;
+use crate::store::Writer;
+use crate::store::prune::{Pruned, Retention};
 
 /// A pass spends no more time on it; the next one goes on.
 const TIME_IN_A_PASS: Duration = Duration::from_secs(10);
@@ -39,11 +39,11 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     if args.dry_run {
-        let pruned = prune::prunable(&path, &retention)?;
+        let pruned = env.reader()?.prunable(&retention)?;
         table::print(&told(env, "Would go", pruned))?;
         return Ok(Exit::Success);
     }
-    let mut tables = StandAloneSource::open(&path, env.clock.now())?;
+    let mut tables = Writer::open(&path, env.clock.now())?;
     let mut sum = Pruned::default();
     loop {
         let pruned = tables.prune(&retention)?;
@@ -58,7 +58,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 }
 
 /// The same at the end of a pass, for a bounded time. A pass is not worse if it fails.
-pub(super) async fn after_pass(env: &Environment, store: &SqliteStore) {
+pub(super) async fn after_pass(env: &Environment, store: &Store) {
     let (retention, began) = (retention(env), Instant::now());
     let mut sum = Pruned::default();
     while began.elapsed() < TIME_IN_A_PASS {

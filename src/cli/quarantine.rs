@@ -9,10 +9,11 @@ use super::table::{self, Line, Tone};
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::sqlite::own::{AuditRow, StandAloneSource};
-use crate::store::sqlite::quarantine::{Replayed, Rereading};
-use crate::store::sqlite::reads::{self, NotKept, Quarantined};
-use crate::store::{FetchedRow, StoreError};
+use crate::store::FetchedRow;
+use crate::store::Reader;
+use crate::store::quarantine::{Replayed, Rereading};
+use crate::store::reads::{NotKept, Quarantined};
+use crate::store::{AuditRow, Writer};
 use crate::sync::reconcile;
 use crate::tink;
 
@@ -85,16 +86,13 @@ pub enum Action {
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         Action::List { connection, raw, format } => {
-            let records = records(env, &connection, raw)?;
-            match format {
-                Format::Human if !env.store_path()?.exists() => {
-                    table::print(&table::no_store(&env.store_path()?))?;
-                }
-                Format::Human => {
-                    let rest = reads::not_kept(&env.store_path()?, &connection)?;
-                    table::print(&listing(&records, &rest, env.color))?;
-                }
-                Format::Json => list_json(env, &records, &connection)?,
+            let reader = env.reader_if_there()?;
+            let records = records(reader.as_ref(), &connection, raw)?;
+            let rest = reader.as_ref().map(|reader| reader.not_kept(&connection)).transpose()?;
+            match (format, rest) {
+                (Format::Human, None) => table::print(&table::no_store(&env.store_path()?))?,
+                (Format::Human, Some(rest)) => table::print(&listing(&records, &rest, env.color))?,
+                (Format::Json, rest) => list_json(&records, &rest.unwrap_or_default())?,
             }
             Ok(Exit::Success)
         }
@@ -105,22 +103,14 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     }
 }
 
-fn list_json(env: &Environment, records: &[Quarantined], connections: &[String]) -> Result<(), Failure> {
+fn list_json(records: &[Quarantined], rest: &[NotKept]) -> Result<(), Failure> {
     records.iter().try_for_each(|record| table::print_json(&json!(record)))?;
-    if !env.store_path()?.exists() {
-        return Ok(());
-    }
-    let rest = reads::not_kept(&env.store_path()?, connections)?;
     rest.iter().try_for_each(|rest| table::print_json(&json!(rest)))
 }
 
 /// The records of these connections, all of which must be known.
-fn records(env: &Environment, connections: &[String], raw: bool) -> Result<Vec<Quarantined>, Failure> {
-    let path = env.store_path()?;
-    let known = match reads::connections(&path) {
-        Err(StoreError::Missing { .. }) => Vec::new(),
-        other => other?,
-    };
+fn records(reader: Option<&Reader>, connections: &[String], raw: bool) -> Result<Vec<Quarantined>, Failure> {
+    let known = reader.map(Reader::connections).transpose()?.unwrap_or_default();
     let is_unknown = |id: &&str| !known.iter().any(|known| known.connection_id == *id);
     let unknown: Vec<&str> = connections.iter().map(String::as_str).filter(is_unknown).collect();
     if !unknown.is_empty() {
@@ -129,7 +119,8 @@ fn records(env: &Environment, connections: &[String], raw: bool) -> Result<Vec<Q
             "unknown connection: {unknown}; `tink-sync connections list` shows all"
         )));
     }
-    if known.is_empty() { Ok(Vec::new()) } else { Ok(reads::quarantine(&path, connections, raw)?) }
+    let reader = reader.filter(|_| !known.is_empty());
+    Ok(reader.map(|reader| reader.quarantine(connections, raw)).transpose()?.unwrap_or_default())
 }
 
 fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
@@ -165,8 +156,9 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
 
 /// The connections that have records, of those named or of all; if there are none, that is told.
 fn concerned(env: &Environment, connections: &[String], otherwise: &str) -> Result<Vec<String>, Failure> {
-    let records = records(env, connections, false)?;
-    if !env.store_path()?.exists() {
+    let reader = env.reader_if_there()?;
+    let records = records(reader.as_ref(), connections, false)?;
+    if reader.is_none() {
         table::print(&table::no_store(&env.store_path()?))?;
         return Ok(Vec::new());
     }
@@ -191,10 +183,10 @@ fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<E
         },
         changes: reconcile::latecomers,
     };
-    let mut tables = StandAloneSource::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = Writer::open(&env.store_path()?, env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
     for id in &ids {
-        let user = reads::user_of(&env.store_path()?, id)?;
+        let user = env.reader()?.user_of(id)?;
         let row = actor.row(env.clock.now(), "quarantine.retried");
         let audit = AuditRow { connection_id: Some(id), user_id: user.as_deref(), ..row };
         let replay = tables.replay(id, &how, &audit)?;
@@ -216,10 +208,10 @@ fn drop_of(
     if ids.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut tables = StandAloneSource::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = Writer::open(&env.store_path()?, env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
     for id in &ids {
-        let user = reads::user_of(&env.store_path()?, id)?;
+        let user = env.reader()?.user_of(id)?;
         let row = actor.row(env.clock.now(), "quarantine.dropped");
         let audit = AuditRow { connection_id: Some(id), user_id: user.as_deref(), ..row };
         let dropped = tables.drop_quarantined(id, transactions, &audit)?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::outcome::Reason;
-use crate::store::sqlite::reads::{KnownConnection, State};
+use crate::store::reads::{KnownConnection, State};
 
 /// What to do about a connection that is not well, or that is but has something open for a person.
 /// A reason of a newer release has no remedy here.

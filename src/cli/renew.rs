@@ -16,7 +16,7 @@ use crate::domain::consent::Consent;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
-use crate::store::sqlite::own::{AuditRow, StandAloneSource};
+use crate::store::{AuditRow, Writer};
 use crate::tink::Client;
 use choice::{How, Picked};
 
@@ -149,5 +149,5 @@ fn store(env: &Environment, args: &Args, user_id: &str, purpose: &Purpose) -> Re
         details: Some(&details),
         ..actor.row(now, "connection.renewed")
     };
-    Ok(StandAloneSource::open(&env.store_path()?, now)?.audit(&audit)?)
+    Ok(Writer::open(&env.store_path()?, now)?.audit(&audit)?)
 }

@@ -23,9 +23,8 @@ use crate::observe::log;
 use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, terminal, textfile};
-use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::own::{AuditRow, StandAloneSource};
-use crate::store::sqlite::reads;
+use crate::store::Reader;
+use crate::store::{AuditRow, Writer};
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::context::{Context, Options, RefreshRules};
 use crate::sync::pass::{Pass, Stop, Task};
@@ -177,7 +176,7 @@ impl<'a> Command<'a> {
         let path = self.env.store_path()?;
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
-            let open = if dry_run { SqliteStore::open_dry } else { SqliteStore::open };
+            let open = if dry_run { Store::open_dry } else { Store::open };
             open(&path, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
@@ -230,7 +229,7 @@ impl<'a> Command<'a> {
     /// The pass itself, from the source view to the report.
     async fn pass(
         &self,
-        store: &SqliteStore,
+        store: &Store,
         run: &Run,
         client: Client,
         signals: &Signals,
@@ -294,7 +293,7 @@ impl<'a> Command<'a> {
     }
 
     /// What was asked for, once the store knows the source view.
-    async fn known_selection(&self, store: &SqliteStore) -> Result<Selection, Failure> {
+    async fn known_selection(&self, store: &Store) -> Result<Selection, Failure> {
         if let Some(name) = &self.args.instance {
             let meant = instance::meanings(name);
             let asked =
@@ -398,10 +397,11 @@ impl<'a> Command<'a> {
         let actor = Actor::told(&self.args.who).or_else(at_hand).filter(|_| !self.args.dry_run);
         let Some(actor) = actor else { return Ok(()) };
         let now = self.env.clock.now();
-        let mut tables = StandAloneSource::open(path, now)?;
+        let mut tables = Writer::open(path, now)?;
+        let reader = Reader::open(path)?;
         let mut asked: Vec<(Option<&str>, Option<String>)> = Vec::new();
         for id in &self.args.connection {
-            asked.push((Some(id), reads::user_of(path, id)?));
+            asked.push((Some(id), reader.user_of(id)?));
         }
         asked.extend(self.args.user.iter().map(|id| (None, Some(id.clone()))));
         if asked.is_empty() {
@@ -418,7 +418,7 @@ impl<'a> Command<'a> {
         Ok(())
     }
 
-    fn context(&self, store: SqliteStore, client: Client, tell: Tell) -> Context<SqliteStore> {
+    fn context(&self, store: Store, client: Client, tell: Tell) -> Context {
         let settings = &self.env.settings;
         let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
         let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };

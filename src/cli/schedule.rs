@@ -10,7 +10,7 @@ use super::table::{self, exact, minute, rfc3339, span};
 use super::timer::cadence::SHIPPED;
 use super::timer::state::{Timer, UNIT};
 use super::{Environment, Failure, app};
-use crate::store::sqlite::reads;
+use crate::store::Reader;
 
 /// So many passes tell the rhythm.
 const PASSES: u32 = 10;
@@ -46,10 +46,10 @@ impl Schedule {
     ///
     /// # Errors
     /// [`Failure`] if the store cannot be read.
-    pub(super) fn with(env: &Environment, timer: Option<Timer>) -> Result<Self, Failure> {
+    pub(super) fn with(env: &Environment, reader: &Reader, timer: Option<Timer>) -> Result<Self, Failure> {
         let timer = timer.filter(|timer| timer.installed);
-        let passes = reads::passes(&env.store_path()?, PASSES)?;
-        Ok(Self { timer, passes, switched_off: !env.settings.enabled, obstacles: obstacles(env)? })
+        let passes = reader.passes(PASSES)?;
+        Ok(Self { timer, passes, switched_off: !env.settings.enabled, obstacles: obstacles(env, reader)? })
     }
 
     /// The distance between two passes: that of the timer, else the usual one so far, and at least the shipped
@@ -149,8 +149,8 @@ impl Trouble {
 }
 
 /// What makes passes fail as a whole, or do far less than before.
-fn obstacles(env: &Environment) -> Result<Vec<Trouble>, Failure> {
-    let other = app::other(env)?.map(|other| {
+fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<Trouble>, Failure> {
+    let other = app::other_in(env, reader)?.map(|other| {
         let text = app::sentence(env, &other);
         let (text, remedy) = text.split_once("; ").unwrap_or((&text, app::ACCEPT));
         Trouble {
@@ -159,7 +159,7 @@ fn obstacles(env: &Environment) -> Result<Vec<Trouble>, Failure> {
             remedy: remedy.to_owned(),
         }
     });
-    let last = reads::last_view(&env.store_path()?)?;
+    let last = reader.last_view()?;
     let fallen = last.and_then(|last| Some((last.numbers, last.fallen?))).map(|(now, (since, before))| Trouble {
         kind: "fall",
         text: format!(

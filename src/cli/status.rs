@@ -6,7 +6,6 @@ mod late;
 pub(super) mod prometheus;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,8 +21,9 @@ use super::why;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
-use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
-use crate::store::sqlite::wal;
+use crate::store::Reader;
+use crate::store::engine::sqlite::wal::{self, Log};
+use crate::store::reads::{AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
 
 /// So many runs are shown.
 const RUNS: u32 = 5;
@@ -90,11 +90,15 @@ struct Report {
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let report = Report::read(env, args, Timer::ask().ok())?;
+    let path = env.store_path()?;
+    // Before the store is open here.
+    let log = (args.format == Format::Prometheus).then(|| wal::look(&path));
+    let reader = env.reader()?;
+    let report = Report::read(env, &reader, args, Timer::ask().ok())?;
     match args.format {
         Format::Human => table::print(&human::text(&report, args.all, env.color))?,
         Format::Json => table::print_json(&report.json())?,
-        Format::Prometheus => table::print(&metrics(env, args, &report)?)?,
+        Format::Prometheus => table::print(&metrics(env, &reader, log.unwrap_or_default(), args, &report)?)?,
     }
     let late = report.late_sentences();
     if args.format == Format::Prometheus {
@@ -106,49 +110,62 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(if late.is_empty() { Exit::Success } else { Exit::Incomplete })
 }
 
-fn metrics(env: &Environment, args: &Args, report: &Report) -> Result<String, Failure> {
+fn metrics(
+    env: &Environment,
+    reader: &Reader,
+    log: Log,
+    args: &Args,
+    report: &Report,
+) -> Result<String, Failure> {
     if !args.connection.is_empty() {
         let problem = "--connection does not go with --format prometheus: the metrics name no connection";
         return Err(Failure::Usage(problem.to_owned()));
     }
-    metrics_of(env, &report.connections)
+    metrics_of(env, reader, log, &report.connections)
 }
 
 /// The metrics of the store as it is now.
 pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
-    metrics_of(env, &connections::known(env)?)
+    // Before the store is open here.
+    let log = wal::look(&env.store_path()?);
+    let reader = env.reader()?;
+    metrics_of(env, &reader, log, &connections::known(env, &reader)?)
 }
 
-fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<String, Failure> {
-    let path = env.store_path()?;
+fn metrics_of(
+    env: &Environment,
+    reader: &Reader,
+    log: Log,
+    connections: &[KnownConnection],
+) -> Result<String, Failure> {
     Ok(prometheus::text(&prometheus::Snapshot {
         now: env.clock.now(),
         connections,
-        consent_ends: &reads::consent_ends(&path)?,
-        last_run: reads::last_finished_run(&path)?.as_ref(),
-        last_good_end: reads::last_good_end(&path)?,
-        balance_differences: reads::balance_differences(&path)?.len(),
-        view: reads::last_view(&path)?,
-        log: wal::look(&path),
+        consent_ends: &reader.consent_ends()?,
+        last_run: reader.last_finished_run()?.as_ref(),
+        last_good_end: reader.last_good_end()?,
+        balance_differences: reader.balance_differences()?.len(),
+        view: reader.last_view()?,
+        log,
     }))
 }
 
 impl Report {
     /// `timer` is what systemd says of it.
-    fn read(env: &Environment, args: &Args, timer: Option<Timer>) -> Result<Self, Failure> {
-        let (path, now) = (env.store_path()?, env.clock.now());
-        let connections = chosen(connections::known(env)?, &args.connection)?;
+    fn read(env: &Environment, reader: &Reader, args: &Args, timer: Option<Timer>) -> Result<Self, Failure> {
+        let now = env.clock.now();
+        let connections = chosen(connections::known(env, reader)?, &args.connection)?;
         let limits = [(Of::Success, args.max_age), (Of::Data, args.max_data_age)];
-        let fallen = reads::last_view(&path)?.is_some_and(|last| last.fallen.is_some());
+        let fallen = reader.last_view()?.is_some_and(|last| last.fallen.is_some());
         let whom = Whom { all: args.all, lapsed: fallen };
         let mut report = Self {
             now,
-            runs: reads::runs(&path, RUNS)?,
-            schedule: Schedule::with(env, timer)?,
+            runs: reader.runs(RUNS)?,
+            schedule: Schedule::with(env, reader, timer)?,
             rules: Rules::of(&env.settings),
-            used: reads::used_by_user(&path, table::day_before(now))?,
-            attempts: attempts(&path, &connections, &args.connection)?,
-            differences: differences(&path)?,
+            used: reader.used_by_user(table::day_before(now))?,
+            attempts: attempts(reader, &connections, &args.connection)?,
+            differences: differences(reader)?,
             view: env.settings.source.view.clone(),
             warn_days: env.settings.consent.warn.iter().copied().max().unwrap_or_default(),
             late: limits.map(|(of, limit)| Late::among(&connections, of, limit, whom, now)),
@@ -241,19 +258,19 @@ impl Report {
 
 /// The last attempts of the connections with these ids.
 fn attempts(
-    path: &Path,
+    reader: &Reader,
     connections: &[KnownConnection],
     ids: &[String],
 ) -> Result<HashMap<String, Vec<PastAttempt>>, Failure> {
     let named = connections.iter().filter(|c| ids.contains(&c.connection_id));
     let keys = named.filter_map(|c| Some((c.connection_id.clone(), c.key?)));
-    keys.map(|(id, key)| Ok((id, reads::detail(path, key)?.attempts))).collect()
+    keys.map(|(id, key)| Ok((id, reader.detail(key)?.attempts))).collect()
 }
 
 /// The accounts whose balance differs, by connection.
-fn differences(path: &Path) -> Result<HashMap<String, Vec<AccountProof>>, Failure> {
+fn differences(reader: &Reader) -> Result<HashMap<String, Vec<AccountProof>>, Failure> {
     let mut differences: HashMap<String, Vec<AccountProof>> = HashMap::new();
-    for proof in reads::balance_differences(path)? {
+    for proof in reader.balance_differences()? {
         differences.entry(proof.connection_id.clone()).or_default().push(proof);
     }
     Ok(differences)

@@ -14,9 +14,8 @@ use super::{Environment, Failure};
 use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::StoreError;
-use crate::store::sqlite::own::{self, AuditRow, OwnUser, StandAloneSource};
-use crate::store::sqlite::source::parse_time;
+use crate::store::engine::sqlite::source::parse_time;
+use crate::store::{AuditRow, Writer, stand_alone::OwnUser};
 
 /// Arguments of `users`.
 #[derive(Debug, clap::Args)]
@@ -88,10 +87,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 
 fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     only_stand_alone(env)?;
-    let users = match own::users(&env.store_path()?) {
-        Err(StoreError::Missing { .. }) => Vec::new(),
-        other => other?,
-    };
+    let users = env.reader_if_there()?.map(|reader| reader.users()).transpose()?.unwrap_or_default();
     let now = env.clock.now();
     if format == Format::Json {
         let user = |user: &OwnUser| {
@@ -145,7 +141,7 @@ fn set(
         return Err(Failure::Usage("--entitled-until goes with --entitled yes only".to_owned()));
     }
     let (path, now) = (env.store_path()?, env.clock.now());
-    let mut tables = StandAloneSource::open(&path, now)?;
+    let mut tables = Writer::open(&path, now)?;
     let written = until.map(|until| until.to_string());
     let details = match &written {
         Some(until) => format!("entitled until {until}"),
@@ -154,8 +150,8 @@ fn set(
     let actor = Actor::of(env, who);
     let audit = AuditRow { user_id: Some(id), details: Some(&details), ..actor.row(now, "users.set") };
     tables.set_user(id, entitled, written.as_deref(), &audit)?;
-    let connections =
-        own::users(&path)?.iter().find(|user| user.user_id == id).map_or(0, |user| user.connections);
+    let users = env.reader()?.users()?;
+    let connections = users.iter().find(|user| user.user_id == id).map_or(0, |user| user.connections);
     Ok(result(id, entitled, until, now, connections))
 }
 
@@ -200,7 +196,7 @@ mod tests {
             "{said}"
         );
         set(&env, "u-2", false, None, &ActorArgs::default()).unwrap();
-        let users = own::users(&env.store_path().unwrap()).unwrap();
+        let users = env.reader().unwrap().users().unwrap();
         let text = listing(&users, env.clock.now(), false);
         assert_eq!(
             text,

@@ -18,7 +18,7 @@ use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::sqlite::reads::{self, AccountProof, Detail, KnownConnection, PastAttempt, Used};
+use crate::store::reads::{AccountProof, Detail, KnownConnection, PastAttempt, Used};
 
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
@@ -70,12 +70,13 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 impl Story {
     /// `timer` is what systemd says of it.
     fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
-        let (path, now) = (env.store_path()?, env.clock.now());
         // Nothing is laid over a store that is not there, or not of this release.
-        drop(reads::app(&path)?);
-        let (all, view_problem) = match connections::overlaid(env) {
+        let (reader, now) = (env.reader()?, env.clock.now());
+        let (all, view_problem) = match connections::overlaid_on(env, &reader) {
             Ok(overlaid) => (overlaid.connections, None),
-            Err(failure) => (connections::foreseen(env, None)?.connections, Some(failure.to_string())),
+            Err(failure) => {
+                (connections::foreseen_on(env, &reader, None)?.connections, Some(failure.to_string()))
+            }
         };
         let connection =
             all.into_iter().find(|connection| connection.connection_id == id).ok_or_else(|| {
@@ -88,11 +89,11 @@ impl Story {
             })?;
         Ok(Self {
             now,
-            detail: connection.key.map(|key| reads::detail(&path, key)).transpose()?.unwrap_or_default(),
-            used: reads::used(&path, &connection.user_id, table::day_before(now))?,
+            detail: connection.key.map(|key| reader.detail(key)).transpose()?.unwrap_or_default(),
+            used: reader.used(&connection.user_id, table::day_before(now))?,
             rules: Rules::of(&env.settings),
-            schedule: Schedule::with(env, timer)?,
-            proofs: reads::balance_proofs(&path, &connection.connection_id)?,
+            schedule: Schedule::with(env, &reader, timer)?,
+            proofs: reader.balance_proofs(&connection.connection_id)?,
             switched_off: !env.settings.enabled,
             stale_after: env.settings.sync.stale_after,
             view: env.settings.source.view.clone(),

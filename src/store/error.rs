@@ -24,6 +24,8 @@ pub enum StoreError {
         path: String,
         /// What the system said and what to do.
         detail: String,
+        /// What it said.
+        source: Option<Cause>,
     },
     /// The store was written by a newer release (exit 74).
     #[error(

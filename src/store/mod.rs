@@ -1,23 +1,62 @@
-//! The durable state: who is connected, what is stored, who holds which lease, what each run did.
-//! One coarse trait shaped by the pass, so that no SQL transaction leaks out. Knows nothing of Tink's
-//! HTTP API and decides nothing about rows: it writes the change sets it is given.
+//! The durable state: who is connected, what is stored, who holds which lease, what each run did. [`Store`] has what a
+//! pass does, [`Reader`] one snapshot for all that only reads, [`Writer`] what a command changes. The logic stands in the
+//! files of this directory, as plain functions over [`engine::Db`]. Knows nothing of Tink's HTTP API and decides
+//! nothing about rows: it writes the change sets it is given.
 
+pub mod accept;
+mod accounts;
+mod anomalies;
+pub mod app;
+mod balances;
+mod consents;
+#[cfg(test)]
+mod cost;
+pub mod engine;
 pub mod error;
-pub mod sqlite;
+mod events;
+pub mod export;
+pub mod foresight;
+pub mod forget;
+pub mod import;
+pub mod links;
+mod liveness;
+mod merge;
+mod mirror;
+mod outbox;
+mod owners;
+mod plan;
+pub mod population;
+pub mod prune;
+pub mod quarantine;
+mod reader;
+pub mod reads;
+mod rows;
+mod run_names;
+mod runs;
+pub mod stand_alone;
+mod tokens;
 pub mod types;
+mod unreadable;
+mod writer;
 
-use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::{AccountId, CredentialsId};
+use engine::sqlite::open;
+use engine::worker::Worker;
+use engine::{Context, Db, Fail};
 pub use error::StoreError;
+pub use reader::Reader;
 pub use types::*;
+pub use writer::{AuditRow, Writer};
 
 /// A result of the store.
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// What a pass needs of its store. Every write is done as a whole or not at all; those that take a [`Lease`]
 /// write nothing and fail with [`StoreError::LeaseLost`] if the lease is no longer held.
@@ -25,153 +64,352 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// What only the pass itself goes on with (claims, accounts, rows) returns as soon as it is applied: all later reads
 /// and writes see it, and become durable with it or after it, or not at all. All else returns when it is durable,
 /// and so does what is told: news for the quarantine, anomalies, warnings.
-pub trait Store: Clone + Send + Sync + 'static {
+#[derive(Clone, Debug)]
+pub struct Store {
+    worker: Worker,
+}
+
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "every operation fails with what [`StoreError`] says, and so says this type"
+)]
+impl Store {
+    /// Opens the store for writing, creating and migrating it as needed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
+    /// own 30 s, or was written by a newer release.
+    pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
+        let mut session = open::writer(path, patience, now)?;
+        // What undoes one job of several is kept in memory; it is as large as what that job changes.
+        session.retry_busy("open the store", |conn| Ok(conn.execute_batch("PRAGMA temp_store = MEMORY")?))?;
+        Ok(Self { worker: Worker::start(session) })
+    }
+
+    /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
+    pub fn open_dry(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
+        let opened = if path.exists() {
+            open::rehearsal(path, patience, |db| runs::shadow_shared(db, now))
+        } else {
+            open::empty(path, patience, now)
+        };
+        Ok(Self { worker: Worker::start(opened?) })
+    }
+
+    /// Closes the file once all that was asked for is done, so that nothing is left beside it.
+    pub async fn close(self) {
+        self.worker.close().await;
+    }
+
     /// Registers a run, after giving up the leases of runs that died.
-    fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<Run>> + Send;
+    pub async fn begin_run(&self, run: NewRun) -> Result<Run> {
+        self.worker.write("begin the run", move |tx, db| runs::begin(tx, db, &run)).await
+    }
 
     /// Mirrors the source view, which was read after the run began; connections forgotten since then are left
     /// out. Those the view no longer has are disabled, unless it has far fewer than before.
-    fn mirror(&self, run: &Run, viewed: Viewed) -> impl Future<Output = Result<Mirrored>> + Send;
+    pub async fn mirror(&self, run: &Run, viewed: Viewed) -> Result<Mirrored> {
+        let run = run.clone();
+        self.worker
+            .write("mirror the source view", move |tx, db| {
+                let mirrored = mirror::all(tx, db, &run, viewed)?;
+                tx.note_lapses()?;
+                Ok(mirrored)
+            })
+            .await
+    }
 
     /// Names in the selection that the store does not know.
-    fn unknown(&self, selection: Selection) -> impl Future<Output = Result<Vec<String>>> + Send;
+    pub async fn unknown(&self, selection: Selection) -> Result<Vec<String>> {
+        self.worker.read("look up connections", move |db| plan::unknown(db, &selection)).await
+    }
 
     /// Orders the due connections and counts the others by reason.
-    fn plan(&self, run: &Run, rules: PlanRules) -> impl Future<Output = Result<PlanCounts>> + Send;
+    pub async fn plan(&self, run: &Run, rules: PlanRules) -> Result<PlanCounts> {
+        let run = run.clone();
+        self.worker.write("plan the run", move |tx, _| plan::plan(tx, &run, &rules)).await
+    }
 
     /// Connections that are not due at all, in batches: those behind `after`, at most `limit`.
-    fn skipped(
+    pub async fn skipped(
         &self,
         run: &Run,
         rules: PlanRules,
         after: Option<Skipped>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Skipped>>> + Send;
+    ) -> Result<Vec<Skipped>> {
+        let run = run.clone();
+        self.worker
+            .read("list skipped connections", move |db| {
+                plan::skipped(db, &run, &rules, after.as_ref(), limit)
+            })
+            .await
+    }
 
     /// Claims the next planned connections that are still due.
-    fn claim(
+    pub async fn claim(
         &self,
         run: &Run,
         rules: PlanRules,
         limit: usize,
         lease_until: Timestamp,
-    ) -> impl Future<Output = Result<Claims>> + Send;
+    ) -> Result<Claims> {
+        let run = run.clone();
+        self.worker
+            .apply("claim connections", move |tx, db| plan::claim(tx, db, &run, &rules, limit, lease_until))
+            .await
+    }
 
     /// Claims connections of this run that are to be tried once more.
-    fn claim_again(
+    pub async fn claim_again(
         &self,
         run: &Run,
         rules: PlanRules,
         limit: usize,
         lease_until: Timestamp,
-    ) -> impl Future<Output = Result<Claims>> + Send;
+    ) -> Result<Claims> {
+        let run = run.clone();
+        self.worker
+            .apply("claim connections again", move |tx, db| {
+                plan::claim_again(tx, db, &run, &rules, limit, lease_until)
+            })
+            .await
+    }
 
     /// Connections that were to be tried once more and were not: their first outcome stands.
-    fn settle(&self, run: &Run) -> impl Future<Output = Result<Vec<Finished>>> + Send;
+    pub async fn settle(&self, run: &Run) -> Result<Vec<Finished>> {
+        let run = run.key;
+        self.worker.write("settle the run", move |tx, db| runs::settle(tx, db, run)).await
+    }
 
     /// Gives every planned connection that is left a time before which it is not tried; returns how many.
-    fn postpone(&self, run: &Run, until: Timestamp) -> impl Future<Output = Result<u64>> + Send;
+    pub async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
+        let run = run.key;
+        self.worker.write("postpone connections", move |tx, _| plan::postpone(tx, run, until)).await
+    }
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
-    fn forgive(&self, run: &Run) -> impl Future<Output = Result<()>> + Send;
+    pub async fn forgive(&self, run: &Run) -> Result<()> {
+        let run = run.key;
+        self.worker.write("forgive failures", move |tx, _| runs::forgive(tx, run)).await
+    }
 
     /// What became of the plan.
-    fn left_over(&self) -> impl Future<Output = Result<LeftOver>> + Send;
+    pub async fn left_over(&self) -> Result<LeftOver> {
+        self.worker.read("count what is left", plan::left_over).await
+    }
 
     /// Prolongs all leases of the run.
-    fn renew(&self, run: &Run, until: Timestamp) -> impl Future<Output = Result<()>> + Send;
+    pub async fn renew(&self, run: &Run, until: Timestamp) -> Result<()> {
+        let run = run.key;
+        self.worker.apply("renew leases", move |tx, _| liveness::renew(tx, run, until)).await
+    }
 
     /// The stored accounts of a connection.
-    fn accounts(
-        &self,
-        lease: &Lease,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<StoredAccount>>> + Send;
+    pub async fn accounts(&self, lease: &Lease, now: Timestamp) -> Result<Vec<StoredAccount>> {
+        let connection = lease.connection;
+        self.worker.read("read accounts", move |db| accounts::load(db, connection, now)).await
+    }
 
     /// Writes consents and accounts; nothing if they are as stored.
-    fn save_overview(
+    pub async fn save_overview(
         &self,
         lease: &Lease,
         overview: Overview,
         now: Timestamp,
-    ) -> impl Future<Output = Result<OverviewSaved>> + Send;
+    ) -> Result<OverviewSaved> {
+        let lease = lease.clone();
+        self.worker
+            .apply("write accounts", move |tx, db| {
+                liveness::held(tx, &lease)?;
+                match owners::anothers(tx, &lease, &overview)? {
+                    None => {}
+                    Some(owners::Anothers::Refused(text)) => return Err(Fail::OtherOwner(text)),
+                    Some(owners::Anothers::Left(from)) => {
+                        mirror::take_over(tx, db, from, lease.connection)?;
+                        return Ok(None);
+                    }
+                }
+                app::remember(tx, db, now)?;
+                consents::save(tx, &lease, &overview)?;
+                Ok(Some(accounts::save(tx, lease.run, lease.connection, &overview, now)?))
+            })
+            .await?
+            .ok_or(StoreError::TookOver)
+    }
 
     /// Whether what Tink shows of `user` is what the connection holds; then the connection goes on under that name.
-    fn adopt(
+    pub async fn adopt(
         &self,
         lease: &Lease,
         user: TinkUser,
         consents: Vec<CredentialsId>,
         accounts: Vec<AccountId>,
-    ) -> impl Future<Output = Result<bool>> + Send;
+    ) -> Result<bool> {
+        let lease = lease.clone();
+        self.worker
+            .write("name the user anew", move |tx, _| {
+                liveness::held(tx, &lease)?;
+                owners::adopt(tx, &lease, &user, &consents, &accounts)
+            })
+            .await
+    }
 
     /// The consents of a connection as they were last shown.
-    fn consents(&self, lease: &Lease) -> impl Future<Output = Result<Vec<StoredConsent>>> + Send;
+    pub async fn consents(&self, lease: &Lease) -> Result<Vec<StoredConsent>> {
+        let connection = lease.connection;
+        self.worker.read("read consents", move |db| consents::load(db, connection)).await
+    }
 
     /// Remembers what is told of the end of consents.
-    fn warned(
-        &self,
-        lease: &Lease,
-        warnings: Vec<ConsentWarning>,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<()>> + Send;
+    pub async fn warned(&self, lease: &Lease, warnings: Vec<ConsentWarning>, now: Timestamp) -> Result<()> {
+        let lease = lease.clone();
+        self.worker
+            .write("remember consent warnings", move |tx, db| {
+                liveness::held(tx, &lease)?;
+                consents::warned(tx, lease.connection, &warnings)?;
+                warnings.iter().try_for_each(|new| events::consent_ends(tx, db, &lease, new, now))
+            })
+            .await
+    }
 
     /// Which of these anomalies were not told yet, remembering them.
-    fn note_anomalies(
+    pub async fn note_anomalies(
         &self,
         lease: &Lease,
         met: Vec<NotedAnomaly>,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<NotedAnomaly>>> + Send;
+    ) -> Result<Vec<NotedAnomaly>> {
+        let lease = lease.clone();
+        let note = move |tx: Db<'_>, _: &Context| {
+            liveness::held(tx, &lease)?;
+            anomalies::note(tx, lease.connection, met, now)
+        };
+        let (news, mut durable) = self.worker.applied("note odd answers", note).await?;
+        // They are told of once.
+        if !news.is_empty() {
+            durable.confirmed().await?;
+        }
+        Ok(news)
+    }
 
     /// Rows of one account of the leased connection.
-    fn rows(&self, account: i64, query: RowQuery) -> impl Future<Output = Result<Vec<StoredRow>>> + Send;
+    pub async fn rows(&self, account: i64, query: RowQuery) -> Result<Vec<StoredRow>> {
+        self.worker.read("read transactions", move |db| rows::load(db, account, &query)).await
+    }
 
     /// Live rows whose date lies in a window, and those without a date.
-    fn live_rows(&self, query: LiveQuery) -> impl Future<Output = Result<Vec<LiveRow>>> + Send;
+    pub async fn live_rows(&self, query: LiveQuery) -> Result<Vec<LiveRow>> {
+        self.worker.read("read transactions", move |db| rows::live(db, &query)).await
+    }
 
     /// Writes rows of one account, all or nothing; returns how many records are new in the quarantine.
-    fn commit(&self, lease: &Lease, commit: RowCommit) -> impl Future<Output = Result<u64>> + Send;
+    pub async fn commit(&self, lease: &Lease, commit: RowCommit) -> Result<u64> {
+        let lease = lease.clone();
+        let what = if commit.checkpoint.is_some() { "write the end of a walk" } else { "write transactions" };
+        let commit = move |tx: Db<'_>, db: &Context| {
+            liveness::held(tx, &lease)?;
+            let quarantined = rows::commit(tx, lease.run, &commit)?;
+            events::committed(tx, db, &lease, &commit)?;
+            Ok(quarantined)
+        };
+        let (quarantined, mut durable) = self.worker.applied(what, commit).await?;
+        // They are told of once.
+        if quarantined > 0 {
+            durable.confirmed().await?;
+        }
+        Ok(quarantined)
+    }
 
     /// What there is to judge of the balances of these accounts, after complete walks of them.
-    fn ledgers(&self, accounts: Vec<i64>) -> impl Future<Output = Result<Vec<Ledger>>> + Send;
+    pub async fn ledgers(&self, accounts: Vec<i64>) -> Result<Vec<Ledger>> {
+        self.worker.read("read balances", move |db| balances::ledgers(db, &accounts)).await
+    }
 
     /// Writes the outcome and releases the lease. Without the lease only the run record is written: it is this run's
     /// own.
-    fn record(&self, lease: &Lease, record: Record) -> impl Future<Output = Result<Recorded>> + Send;
+    pub async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
+        let lease = lease.clone();
+        let record = move |tx: Db<'_>, db: &Context| {
+            let ours = liveness::held(tx, &lease).is_ok();
+            runs::record(tx, db, &lease, &record, ours)
+        };
+        let (finished, durable) = self.worker.applied("record the outcome", record).await?;
+        Ok(Recorded { finished, durable })
+    }
 
     /// Whether the bank of a consent may be asked for its data now, which it was not for `rest`; notes it.
-    fn may_ask_bank(
+    pub async fn may_ask_bank(
         &self,
         lease: &Lease,
         consent: &CredentialsId,
         now: Timestamp,
         rest: SignedDuration,
-    ) -> impl Future<Output = Result<bool>> + Send;
+    ) -> Result<bool> {
+        let (lease, consent) = (lease.clone(), consent.clone());
+        self.worker
+            .write("note what the bank is asked", move |tx, db| {
+                liveness::held(tx, &lease)?;
+                // A rehearsal asks nobody.
+                Ok(!db.rehearsal && consents::may_ask_bank(tx, lease.connection, &consent, now, rest)?)
+            })
+            .await
+    }
 
     /// The encrypted tokens of a connection, if it has any.
-    fn tokens(&self, lease: &Lease) -> impl Future<Output = Result<Option<EncryptedTokens>>> + Send;
+    pub async fn tokens(&self, lease: &Lease) -> Result<Option<EncryptedTokens>> {
+        let connection = lease.connection;
+        let read = move |db: Db<'_>| tokens::load(db, connection);
+        let (tokens, mut durable) = self.worker.look("read tokens", read).await?;
+        // A token that could be gone after a power cut must not be used.
+        durable.confirmed().await?;
+        Ok(tokens)
+    }
 
     /// Notes, durably, that a refresh token is about to be presented; none if it may not be.
-    fn begin_rotation(&self, lease: &Lease) -> impl Future<Output = Result<Option<RotationBegin>>> + Send;
+    pub async fn begin_rotation(&self, lease: &Lease) -> Result<Option<RotationBegin>> {
+        let lease = lease.clone();
+        self.worker
+            .write("note the use of a token", move |tx, db| {
+                liveness::held(tx, &lease)?;
+                tokens::ask(tx, db, &lease)
+            })
+            .await
+    }
 
     /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has settled it.
-    fn finish_rotation(
+    pub async fn finish_rotation(
         &self,
         asking: RotationBegin,
         renewal: Renewal,
         now: Timestamp,
-    ) -> impl Future<Output = Result<bool>> + Send;
+    ) -> Result<bool> {
+        self.worker.write("write new tokens", move |tx, _| tokens::renewed(tx, &asking, &renewal, now)).await
+    }
 
     /// Banks of which at least half of this run's connections, and at least `least`, failed for one reason.
-    fn troubled_banks(&self, run: &Run, least: u64) -> impl Future<Output = Result<Vec<BankTrouble>>> + Send;
+    pub async fn troubled_banks(&self, run: &Run, least: u64) -> Result<Vec<BankTrouble>> {
+        let run = run.key;
+        self.worker.read("look for banks in trouble", move |db| runs::troubled_banks(db, run, least)).await
+    }
 
     /// A user whose connection worked before, to probe Tink with, another one than `except`.
-    fn probe_user(&self, except: Option<TinkUser>) -> impl Future<Output = Result<Option<TinkUser>>> + Send;
+    pub async fn probe_user(&self, except: Option<TinkUser>) -> Result<Option<TinkUser>> {
+        self.worker.read("find a user to probe with", move |db| runs::probe_user(db, except.as_ref())).await
+    }
 
     /// Sums over the run so far.
-    fn totals(&self, run: &Run) -> impl Future<Output = Result<RunTotals>> + Send;
+    pub async fn totals(&self, run: &Run) -> Result<RunTotals> {
+        let run = run.key;
+        self.worker.read("add up the run", move |db| runs::totals(db, run)).await
+    }
 
     /// Ends the run.
-    fn finish_run(&self, run: &Run, end: RunEnd) -> impl Future<Output = Result<()>> + Send;
+    pub async fn finish_run(&self, run: &Run, end: RunEnd) -> Result<()> {
+        let run = run.clone();
+        self.worker.write("finish the run", move |tx, db| runs::finish(tx, db, &run, &end)).await
+    }
 }

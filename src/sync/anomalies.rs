@@ -3,7 +3,7 @@
 
 use super::context::ConnectionSync;
 use crate::domain::event::Event;
-use crate::store::{NotedAnomaly, Store, StoreError};
+use crate::store::{NotedAnomaly, StoreError};
 
 /// So many kinds are told of one connection in one run at most; the next run goes on.
 const MOST: usize = 50;
@@ -12,7 +12,7 @@ const MOST: usize = 50;
 ///
 /// # Errors
 /// [`StoreError`], as for any other write.
-pub async fn tell<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreError> {
+pub async fn tell(sync: &ConnectionSync<'_>) -> Result<(), StoreError> {
     let met: Vec<NotedAnomaly> = sync
         .session
         .take_anomalies()

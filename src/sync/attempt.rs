@@ -24,7 +24,7 @@ use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Finished};
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::{Claim, Durable, Record, Recorded, Result, Store, StoreError};
+use crate::store::{Claim, Durable, Record, Recorded, Result, StoreError};
 use crate::tink::OwnTokens;
 
 /// A rest up to this long may be over when the second round comes.
@@ -68,12 +68,7 @@ pub struct Written {
 }
 
 /// Works on one connection and records how it ended, whatever happens inside.
-pub async fn attempt<S: Store>(
-    ctx: Arc<Context<S>>,
-    claim: Claim,
-    round: Round,
-    cancel: CancellationToken,
-) -> Done {
+pub async fn attempt(ctx: Arc<Context>, claim: Claim, round: Round, cancel: CancellationToken) -> Done {
     let (began, watch) = (ctx.clock.now(), Stopwatch::start(ctx.clock.as_ref()));
     let counters = Counters::default();
     let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
@@ -116,7 +111,7 @@ pub async fn attempt<S: Store>(
 }
 
 /// The connection's own tokens.
-fn rotation<S: Store>(ctx: &Context<S>, claim: &Claim) -> Option<Arc<Rotation<S>>> {
+fn rotation(ctx: &Context, claim: &Claim) -> Option<Arc<Rotation>> {
     let (store, client, clock) = (ctx.store.clone(), ctx.client.clone(), Arc::clone(&ctx.clock));
     Rotation::new(store, client, clock, &ctx.renewals, claim.lease.clone()).map(Arc::new)
 }
@@ -133,10 +128,7 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
 }
 
 /// Syncs the connection within its time, until the pass is stopped, and turns a panic into a result.
-async fn bounded<S: Store>(
-    sync: &ConnectionSync<'_, S>,
-    cancel: &CancellationToken,
-) -> Result<AttemptResult> {
+async fn bounded(sync: &ConnectionSync<'_>, cancel: &CancellationToken) -> Result<AttemptResult> {
     tokio::select! {
         told = AssertUnwindSafe(moved::told(sync)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
         () = cancel.cancelled() => Ok(untold(AttemptResult::new(Outcome::Interrupted, None))),
@@ -162,7 +154,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> AttemptResult {
 }
 
 /// Ends when the connection's time is used up.
-async fn timeout<S: Store>(sync: &ConnectionSync<'_, S>) {
+async fn timeout(sync: &ConnectionSync<'_>) {
     loop {
         let end = sync.deadline.end(&sync.ctx.client, sync.session, sync.ctx.options.connection_timeout);
         if Instant::now() >= end {
@@ -173,8 +165,8 @@ async fn timeout<S: Store>(sync: &ConnectionSync<'_, S>) {
 }
 
 /// Records the result and tells the pass what it needs to know.
-async fn settle<S: Store>(
-    ctx: &Context<S>,
+async fn settle(
+    ctx: &Context,
     claim: Claim,
     round: Round,
     (began, watch): (Timestamp, Stopwatch),

@@ -10,16 +10,13 @@ use std::collections::HashMap;
 use super::context::ConnectionSync;
 use crate::domain::balance::prove;
 use crate::domain::event::Event;
-use crate::store::{Claim, Judgement, Store, StoreError};
+use crate::store::{Claim, Judgement, StoreError};
 
 /// Judges the accounts whose walks were complete; returns what is new.
 ///
 /// # Errors
 /// [`StoreError`]; that Tink could not be asked again only leaves a doubtful judgement to the next pass.
-pub async fn judge<S: Store>(
-    sync: &ConnectionSync<'_, S>,
-    complete: Vec<i64>,
-) -> Result<Vec<Judgement>, StoreError> {
+pub async fn judge(sync: &ConnectionSync<'_>, complete: Vec<i64>) -> Result<Vec<Judgement>, StoreError> {
     if complete.is_empty() {
         return Ok(Vec::new());
     }

@@ -18,10 +18,10 @@ use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Overview, OverviewSaved, Store, StoreError, StoredAccount};
+use crate::store::{Overview, OverviewSaved, StoreError, StoredAccount};
 use crate::tink;
 
-impl<S: Store> ConnectionSync<'_, S> {
+impl ConnectionSync<'_> {
     /// Tells the sync; only a broken store or a lost lease is an error.
     ///
     /// # Errors

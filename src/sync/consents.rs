@@ -13,7 +13,7 @@ use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
 use crate::domain::ids::CredentialsId;
-use crate::store::{ConsentWarning, KeptConsents, Overview, Store, StoredConsent};
+use crate::store::{ConsentWarning, KeptConsents, Overview, StoredConsent};
 use crate::tink::Listed;
 
 /// A status that Tink does not have: not listed, for the first time.
@@ -36,7 +36,7 @@ pub struct Consents {
 ///
 /// # Errors
 /// [`SyncError`]: the call failed, or the store.
-pub async fn read<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<Consents, SyncError> {
+pub async fn read(sync: &ConnectionSync<'_>) -> Result<Consents, SyncError> {
     let mut list = fresh_link::wait(sync, sync.session.consent_list().await?).await?;
     if let Some(rules) = &sync.ctx.options.refresh {
         list = refresh(sync, list, rules).await?;
@@ -118,8 +118,8 @@ fn doubted(consent: Consent, now: Timestamp) -> Consent {
 ///
 /// # Errors
 /// [`SyncError`]: the store failed.
-pub async fn warn<S: Store>(
-    sync: &ConnectionSync<'_, S>,
+pub async fn warn(
+    sync: &ConnectionSync<'_>,
     consents: &Consents,
     superseded: &[CredentialsId],
 ) -> Result<(), SyncError> {

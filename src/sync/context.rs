@@ -12,7 +12,7 @@ use super::rotation::Renewals;
 use crate::clock::Clock;
 use crate::domain::event::Event;
 use crate::domain::outcome::Counts;
-use crate::store::Claim;
+use crate::store::{Claim, Store};
 use crate::tink::{Client, Session};
 
 /// When to ask, and how to wait.
@@ -64,9 +64,9 @@ pub struct Options {
 }
 
 /// What the connections of one pass share.
-pub struct Context<S> {
+pub struct Context {
     /// Where everything is stored.
-    pub store: S,
+    pub store: Store,
     /// The way to Tink.
     pub client: Client,
     /// The time.
@@ -79,7 +79,7 @@ pub struct Context<S> {
     pub renewals: Renewals,
 }
 
-impl<S> fmt::Debug for Context<S> {
+impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").finish_non_exhaustive()
     }
@@ -127,9 +127,9 @@ impl Deadline {
 }
 
 /// One connection being worked on.
-pub struct ConnectionSync<'a, S> {
+pub struct ConnectionSync<'a> {
     /// What all connections share.
-    pub ctx: &'a Context<S>,
+    pub ctx: &'a Context,
     /// The connection and its lease.
     pub claim: &'a Claim,
     /// Its calls to Tink.
@@ -140,13 +140,13 @@ pub struct ConnectionSync<'a, S> {
     pub deadline: Deadline,
 }
 
-impl<S> fmt::Debug for ConnectionSync<'_, S> {
+impl fmt::Debug for ConnectionSync<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionSync").finish_non_exhaustive()
     }
 }
 
-impl<S> ConnectionSync<'_, S> {
+impl ConnectionSync<'_> {
     /// The current time.
     pub fn now(&self) -> Timestamp {
         self.ctx.clock.now()

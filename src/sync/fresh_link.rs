@@ -10,7 +10,6 @@ use super::context::ConnectionSync;
 use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::outcome::Reason;
-use crate::store::Store;
 use crate::tink::Listed;
 
 /// Minutes after which to look again; after the last of them the cadence of the passes is enough.
@@ -25,7 +24,7 @@ pub fn next_look(looks: u32) -> Option<SignedDuration> {
 }
 
 /// Why a link that never succeeded has no data yet; `None` if it has some, or if the bank has none to give.
-pub(super) fn nothing_yet<S: Store>(sync: &ConnectionSync<'_, S>, consents: &[Consent]) -> Option<Reason> {
+pub(super) fn nothing_yet(sync: &ConnectionSync<'_>, consents: &[Consent]) -> Option<Reason> {
     let counts = sync.counters.counts();
     if !sync.claim.is_new || counts.fetched > 0 {
         return None;
@@ -36,13 +35,13 @@ pub(super) fn nothing_yet<S: Store>(sync: &ConnectionSync<'_, S>, consents: &[Co
     is_at_work(sync, consents).then_some(Reason::BankAtWork)
 }
 
-fn is_at_work<S: Store>(sync: &ConnectionSync<'_, S>, consents: &[Consent]) -> bool {
+fn is_at_work(sync: &ConnectionSync<'_>, consents: &[Consent]) -> bool {
     consents.iter().any(|consent| consent.health(sync.now()) == Health::Busy)
 }
 
 /// The consents, once no bank of a new link is at work any more or the run has waited long enough.
-pub(super) async fn wait<S: Store>(
-    sync: &ConnectionSync<'_, S>,
+pub(super) async fn wait(
+    sync: &ConnectionSync<'_>,
     mut listed: Listed<Consent>,
 ) -> Result<Listed<Consent>, SyncError> {
     let options = &sync.ctx.options;

@@ -6,13 +6,13 @@ use super::context::ConnectionSync;
 use super::result::{AttemptResult, SyncError};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// The sync of a connection, after it was proven whose it is.
 ///
 /// # Errors
 /// [`StoreError`] as that of the sync.
-pub(super) async fn told<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<AttemptResult, StoreError> {
+pub(super) async fn told(sync: &ConnectionSync<'_>) -> Result<AttemptResult, StoreError> {
     match is_same(sync).await {
         Ok(true) => sync.run().await,
         Ok(false) => Ok(AttemptResult::because(Outcome::Failed, Reason::SourceRow, refusal(sync))),
@@ -21,7 +21,7 @@ pub(super) async fn told<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<Attem
 }
 
 /// Whether Tink shows under the name of now what the connection holds.
-async fn is_same<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<bool, SyncError> {
+async fn is_same(sync: &ConnectionSync<'_>) -> Result<bool, SyncError> {
     let (lease, held) = (&sync.claim.lease, &sync.ctx.store);
     let Some(user) = &sync.claim.moved else { return Ok(true) };
     let consents = sync.session.consents().await?;
@@ -34,7 +34,7 @@ async fn is_same<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<bool, SyncErr
     Ok(held.adopt(lease, user.clone(), Vec::new(), accounts).await?)
 }
 
-fn refusal<S: Store>(sync: &ConnectionSync<'_, S>) -> String {
+fn refusal(sync: &ConnectionSync<'_>) -> String {
     let id = crate::domain::ids::shown(sync.claim.lease.connection_id.as_str());
     format!(
         "the source view names its Tink user in another way, and Tink shows nothing there that this connection holds: \

@@ -25,7 +25,7 @@ use crate::domain::connection::TinkUser;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::UserId;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, Store, StoreError};
+use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, StoreError};
 use crate::tink::ErrorKind;
 
 /// A lease lives this long and is renewed four times in its life.
@@ -94,8 +94,8 @@ pub struct PassEnd {
 }
 
 /// A pass at work.
-pub struct Pass<S> {
-    ctx: Arc<Context<S>>,
+pub struct Pass {
+    ctx: Arc<Context>,
     task: Task,
     cancel: CancellationToken,
     stop: Stop,
@@ -115,15 +115,15 @@ pub struct Pass<S> {
     set_by: SignedDuration,
 }
 
-impl<S> fmt::Debug for Pass<S> {
+impl fmt::Debug for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pass").finish_non_exhaustive()
     }
 }
 
-impl<S: Store> Pass<S> {
+impl Pass {
     /// A pass that ends early when `cancel` is cancelled.
-    pub fn new(ctx: Arc<Context<S>>, task: Task, cancel: CancellationToken) -> Self {
+    pub fn new(ctx: Arc<Context>, task: Task, cancel: CancellationToken) -> Self {
         let deadline = Instant::now() + ctx.options.deadline;
         let watch = Stopwatch::start(ctx.clock.as_ref());
         Self {

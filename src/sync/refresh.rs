@@ -12,7 +12,6 @@ use super::context::RefreshRules;
 use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
-use crate::store::Store;
 use crate::tink::Listed;
 
 /// A bank may take a consent away that is asked too often, so nobody asks again sooner.
@@ -21,8 +20,8 @@ const REST: SignedDuration = SignedDuration::from_hours(6);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// The consents as they are after what was old has been asked for.
-pub(super) async fn refresh<S: Store>(
-    sync: &ConnectionSync<'_, S>,
+pub(super) async fn refresh(
+    sync: &ConnectionSync<'_>,
     list: Listed<Consent>,
     rules: &RefreshRules,
 ) -> Result<Listed<Consent>, SyncError> {
@@ -48,8 +47,8 @@ fn is_old(consent: &Consent, age: SignedDuration, now: Timestamp) -> bool {
     works && consent.status_updated.is_some_and(|updated| now.duration_since(updated) > age)
 }
 
-async fn wait<S: Store>(
-    sync: &ConnectionSync<'_, S>,
+async fn wait(
+    sync: &ConnectionSync<'_>,
     before: Listed<Consent>,
     asked: HashMap<CredentialsId, Option<Timestamp>>,
     rules: &RefreshRules,

@@ -33,27 +33,27 @@ pub struct Renewals {
 }
 
 /// The tokens of one connection.
-pub(super) struct Rotation<S> {
-    work: Work<S>,
+pub(super) struct Rotation {
+    work: Work,
     under_way: TaskTracker,
 }
 
-impl<S> fmt::Debug for Rotation<S> {
+impl fmt::Debug for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation").finish_non_exhaustive()
     }
 }
 
 /// What a renewal needs, apart from its connection's sync.
-struct Work<S> {
-    store: S,
+struct Work {
+    store: Store,
     client: Client,
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
     lease: Lease,
 }
 
-impl<S: Clone> Clone for Work<S> {
+impl Clone for Work {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
@@ -91,10 +91,10 @@ fn joined(renewal: Result<Given, JoinError>) -> Given {
     }
 }
 
-impl<S: Store> Rotation<S> {
+impl Rotation {
     /// The tokens of the leased connection; none without a key.
     pub fn new(
-        store: S,
+        store: Store,
         client: Client,
         clock: Arc<dyn Clock>,
         renewals: &Renewals,
@@ -127,7 +127,7 @@ impl<S: Store> Rotation<S> {
     }
 }
 
-impl<S: Store> Work<S> {
+impl Work {
     fn open(&self, what: TokenKind, encrypted: &[u8]) -> Result<secrecy::SecretString, VaultError> {
         self.vault.decrypt(self.lease.connection_id.as_str(), what, encrypted)
     }
@@ -180,7 +180,7 @@ impl<S: Store> Work<S> {
     }
 }
 
-impl<S: Store> OwnTokens for Rotation<S> {
+impl OwnTokens for Rotation {
     fn token(&self, refused: bool) -> BoxFuture<'_, Given> {
         self.give(refused).boxed()
     }

@@ -9,7 +9,7 @@ use super::result::{AttemptResult, Standstill};
 use crate::domain::consent::Consent;
 use crate::domain::event::Event;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Claim, Store, StoredAccount};
+use crate::store::{Claim, StoredAccount};
 
 /// What of an account is judged.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,8 @@ fn judge(accounts: &[Seen], now: Timestamp, limit: SignedDuration) -> Standstill
 }
 
 /// The result of an attempt, with what stands still: a success says so, and stays one.
-pub fn noted<S: Store>(
-    sync: &ConnectionSync<'_, S>,
+pub fn noted(
+    sync: &ConnectionSync<'_>,
     listed: &[StoredAccount],
     consents: &[Consent],
     mut result: AttemptResult,

@@ -22,15 +22,15 @@ use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
 use crate::domain::window::{Deep, Window, WindowInput};
 use crate::store::{
-    ChangeSet, Checkpoint, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, Store, StoredAccount,
+    ChangeSet, Checkpoint, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredAccount,
     StoredRow,
 };
 use crate::tink::ErrorKind;
 
 /// One account to walk.
-pub struct Walk<'a, S> {
+pub struct Walk<'a> {
     /// The connection it is part of.
-    pub sync: &'a ConnectionSync<'a, S>,
+    pub sync: &'a ConnectionSync<'a>,
     /// The account as it was stored before this pass.
     pub before: Option<&'a StoredAccount>,
     /// The account as stored now.
@@ -64,7 +64,7 @@ struct Found {
     stored: Vec<StoredRow>,
 }
 
-impl<S: Store> Walk<'_, S> {
+impl Walk<'_> {
     /// Whether the account has to be read at all: one that has not moved is left alone until
     /// `rewalk` or `deep_rewalk` is over.
     pub fn is_due(&self) -> bool {

@@ -12,7 +12,7 @@ use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::event::Event;
 use tink_sync::domain::outcome::Outcome;
 use tink_sync::domain::transaction::{Status, Transaction};
-use tink_sync::store::sqlite::SqliteStore;
+
 use tink_sync::store::{
     ChangeSet, Checkpoint, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run,
     Selection, Store, StoreError,
@@ -49,7 +49,7 @@ fn rules(at: Timestamp) -> PlanRules {
     }
 }
 
-async fn begin(store: &SqliteStore, id: &str, at: Timestamp) -> Run {
+async fn begin(store: &Store, id: &str, at: Timestamp) -> Run {
     let new = NewRun {
         run_id: id.into(),
         trigger: "manual",
@@ -63,8 +63,8 @@ async fn begin(store: &SqliteStore, id: &str, at: Timestamp) -> Run {
 }
 
 /// A store with one connection, claimed by a run.
-async fn claimed(dir: &tempfile::TempDir) -> (SqliteStore, Run, Claim) {
-    let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, now()).unwrap();
+async fn claimed(dir: &tempfile::TempDir) -> (Store, Run, Claim) {
+    let store = Store::open(&dir.path().join("store.db"), Duration::ZERO, now()).unwrap();
     let run = begin(&store, "run-1", now()).await;
     store.mirror(&run, viewed(1)).await.unwrap();
     store.plan(&run, rules(now())).await.unwrap();
@@ -128,7 +128,7 @@ pub fn commit(account: i64) -> RowCommit {
     }
 }
 
-async fn one_account(store: &SqliteStore, claim: &Claim) -> i64 {
+async fn one_account(store: &Store, claim: &Claim) -> i64 {
     let account = tink_sync::domain::account::Account {
         id: "a-1".into(),
         name: String::new(),
@@ -216,7 +216,7 @@ async fn timed_pass(
     clock: &Arc<ManualClock>,
     tell: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
+    let store = Store::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
     let client = tink_sync::tink::Options {

@@ -16,8 +16,8 @@ use tink_sync::clock::{Clock as _, ManualClock};
 use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::event::{Event, Finished};
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
-use tink_sync::store::sqlite::SqliteStore;
-use tink_sync::store::{NewRun, RunEnd, Selection, Store as _};
+use tink_sync::store::Store;
+use tink_sync::store::{NewRun, RunEnd, Selection};
 use tink_sync::sync::context::{Context, Options};
 use tink_sync::sync::pass::{Pass, Task};
 use tink_sync::sync::rotation::Renewals;
@@ -36,7 +36,7 @@ pub struct Lab {
     /// Changed before a pass, for that pass.
     pub options: Options,
     dir: tempfile::TempDir,
-    store: SqliteStore,
+    store: Store,
     reader: Connection,
     client: Client,
     runtime: tokio::runtime::Runtime,
@@ -77,7 +77,7 @@ impl Lab {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let path = dir.path().join("store.db");
-        let store = SqliteStore::open(&path, Duration::ZERO, morning).unwrap();
+        let store = Store::open(&path, Duration::ZERO, morning).unwrap();
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let client = Client::new(client_options(&sandbox), Arc::<ManualClock>::clone(&clock), 1).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -219,7 +219,7 @@ impl Lab {
 
     /// Goes on with such a copy.
     pub fn restore(&mut self, backup: &Path) {
-        self.store = SqliteStore::open(backup, Duration::ZERO, self.clock.now()).unwrap();
+        self.store = Store::open(backup, Duration::ZERO, self.clock.now()).unwrap();
         self.reader = Connection::open_with_flags(backup, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         self.is_news.set(true);
     }

@@ -15,11 +15,11 @@ use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::consent::Consent;
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
 use tink_sync::domain::owner::accept::Acceptance;
-use tink_sync::store::sqlite::SqliteStore;
-use tink_sync::store::sqlite::own::{AuditRow, StandAloneSource};
+use tink_sync::store::Store;
+use tink_sync::store::{AuditRow, Writer};
 use tink_sync::store::{
     ChangeSet, Claim, Identity, NewRun, Overview, PlanRules, Record, RowCommit, Run, RunEnd, Selection,
-    Store as _, StoreError,
+    StoreError,
 };
 
 use crate::invariants::{commit, row};
@@ -76,7 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     _dir: tempfile::TempDir,
     path: PathBuf,
-    store: SqliteStore,
+    store: Store,
     view: BTreeMap<u8, SourceRow>,
     at_work: Vec<(Run, Claim)>,
     passes: u32,
@@ -91,7 +91,7 @@ impl World {
     fn new(telling: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
-        let store = SqliteStore::open(&path, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+        let store = Store::open(&path, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
         let (view, owners) = (BTreeMap::new(), BTreeMap::new());
         Self { _dir: dir, path, store, view, at_work: Vec::new(), passes: 0, owners, telling }
     }
@@ -104,8 +104,8 @@ impl World {
         Viewed { rows: self.view.values().cloned().collect(), at: self.now(), ..Viewed::default() }
     }
 
-    fn tables(&self) -> StandAloneSource {
-        StandAloneSource::open(&self.path, self.now()).unwrap()
+    fn tables(&self) -> Writer {
+        Writer::open(&self.path, self.now()).unwrap()
     }
 
     async fn take(&mut self, step: &Step) {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tink_sandbox::{Action, Endpoint, Fault, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
-use tink_sync::store::sqlite::SqliteStore;
-use tink_sync::store::sqlite::own::StandAloneSource;
+use tink_sync::store::Store;
+use tink_sync::store::Writer;
 
 use crate::harness::{World, small, until};
 
@@ -192,8 +192,8 @@ async fn another_program_takes_no_log_away_while_a_store_is_open_twice() {
     let world = World::new(small(1));
     world.run(&[]).expect(0);
     let (path, now) = (world.path("store.db"), SystemClock.now());
-    let store = SqliteStore::open(&path, Duration::ZERO, now).unwrap();
-    drop(StandAloneSource::open(&path, now).unwrap());
+    let store = Store::open(&path, Duration::ZERO, now).unwrap();
+    drop(Writer::open(&path, now).unwrap());
     let other = Command::new("sqlite3").arg(&path).arg(COUNT).output();
     let Ok(other) = other else { return };
     assert!(other.status.success());

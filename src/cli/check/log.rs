@@ -4,14 +4,16 @@ use std::path::Path;
 
 use super::Finding;
 use crate::cli::table;
-use crate::store::sqlite::reads;
-use crate::store::sqlite::wal::{self, LARGE, Log};
+use crate::store::Reader;
+use crate::store::engine::sqlite::wal::{self, LARGE, Log};
 
 const MIB: u64 = 1 << 20;
 
 /// How large the log is, and who holds it.
 pub(super) fn finding(path: &Path) -> Finding {
-    let is_at_work = reads::runs(path, 1).is_ok_and(|runs| runs.iter().any(|run| run.at_work));
+    let is_at_work = Reader::open(path)
+        .and_then(|reader| reader.runs(1))
+        .is_ok_and(|runs| runs.iter().any(|run| run.at_work));
     judged(&wal::look(path), is_at_work)
 }
 
@@ -44,7 +46,7 @@ fn judged(log: &Log, is_at_work: bool) -> Finding {
 mod tests {
     use super::*;
     use crate::cli::check::Grade;
-    use crate::store::sqlite::wal::Reader;
+    use crate::store::engine::sqlite::wal::Reader;
 
     #[test]
     fn a_log_that_grows_is_told_with_whom_it_waits_for() {

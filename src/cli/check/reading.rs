@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Group};
 use super::Finding;
 use crate::config::{READERS, STATE_DIRECTORY};
 use crate::identity::quoted;
-use crate::store::sqlite::sharing::{self, Obstacle};
+use crate::store::engine::sqlite::sharing::{self, Obstacle};
 
 /// Whether users besides the service's read the store in this directory, and what keeps them from it.
 pub(super) fn finding(directory: &Path, path: &Path) -> Finding {
@@ -103,7 +103,7 @@ mod tests {
         fs::remove_file(fixture.path("store.db-shm")).unwrap();
         assert!(finding().text.ends_with("store.db-shm is not there"), "{:?}", finding());
         // What is told to do helps.
-        crate::store::sqlite::reads::connections(&path).unwrap();
+        crate::store::Reader::open(&path).unwrap().connections().unwrap();
         assert_eq!(finding().grade, Grade::Ok, "{:?}", finding());
     }
 }

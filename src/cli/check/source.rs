@@ -13,7 +13,7 @@ use crate::cli::table::{count, exact, span};
 use crate::cli::{Environment, Failure};
 use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
-use crate::store::sqlite::reads::{KnownConnection, Overlaid, State};
+use crate::store::reads::{KnownConnection, Overlaid, State};
 
 /// So many troubles with rows are told one by one.
 const TOLD: usize = 10;

@@ -13,8 +13,9 @@ use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
 use crate::identity::{granting, mending};
+use crate::store::Reader;
 use crate::store::StoreError;
-use crate::store::sqlite::{open_reader, reads, sharing};
+use crate::store::engine::sqlite::sharing;
 /// Reading for everybody else.
 const OTHERS_READ: u32 = 0o004;
 /// Looking into a directory for everybody else.
@@ -99,7 +100,7 @@ fn opened(path: &Path) -> Finding {
     if !path.exists() {
         return Finding::ok("store", format!("{shown} will be created by the first run"));
     }
-    match open_reader(path).and_then(|_| reads::damage(path)) {
+    match Reader::open(path).and_then(|reader| reader.damage()) {
         Ok(None) => Finding::ok("store", format!("{shown} is there, of this release, and writable")),
         Ok(Some(damage)) => Finding::fail(Exit::Database, "store", format!("{shown} is damaged: {damage}"))
             .remedy(format!(

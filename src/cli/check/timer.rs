@@ -9,7 +9,8 @@ use crate::cli::timer::cadence::{Cadence, SHIPPED};
 use crate::cli::timer::state::{Timer, UNIT};
 use crate::config::Settings;
 use crate::exit::Exit;
-use crate::store::sqlite::reads::{self, RunRow};
+use crate::store::Reader;
+use crate::store::reads::RunRow;
 
 /// The timer, the last pass, and what does not go with the cadence. Without a store that can be read there is no
 /// schedule.
@@ -30,7 +31,8 @@ pub(super) fn findings(
         }
     };
     if let Some((schedule, path)) = schedule.zip(env.store_path().ok()) {
-        let last = reads::runs(&path, 1).unwrap_or_default().pop();
+        let runs = Reader::open(&path).and_then(|reader| reader.runs(1));
+        let last = runs.unwrap_or_default().pop();
         findings.extend(last_pass(last.as_ref(), schedule, env));
     }
     findings
@@ -155,7 +157,11 @@ mod tests {
         fixture.pass(&[("c", crate::domain::outcome::Outcome::Synced, None)], 0);
         fixture.later(13);
         let env = fixture.env();
-        let found = findings(Err("none".to_owned()), Some(&Schedule::with(&env, None).unwrap()), &env);
+        let found = findings(
+            Err("none".to_owned()),
+            Some(&Schedule::with(&env, &env.reader().unwrap(), None).unwrap()),
+            &env,
+        );
         let told: Vec<_> = found.iter().map(|finding| (finding.what, finding.grade)).collect();
         assert_eq!(told, [("timer", Grade::Skip), ("last pass", Grade::Warn), ("last pass", Grade::Ok)]);
         assert!(found[1].text.starts_with("No pass has begun for 13h"), "{found:?}");

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::{USABLE, is_usable};
-use crate::store::sqlite::links::BegunLink;
+use crate::store::links::BegunLink;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]

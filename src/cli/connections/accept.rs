@@ -7,9 +7,8 @@ use crate::cli::{Environment, Failure, app, table};
 use crate::domain::owner::accept::{Acceptance, Accepted};
 use crate::domain::population::Fall;
 use crate::store::StoreError;
-use crate::store::sqlite::app::AppAccepted;
-use crate::store::sqlite::own::{AuditRow, StandAloneSource};
-use crate::store::sqlite::reads;
+use crate::store::app::AppAccepted;
+use crate::store::{AuditRow, Writer};
 
 /// Arguments of `connections accept-user`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +46,7 @@ pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure
     let rows = viewed(env)?.rows;
     let actor = Actor::of(env, &args.who);
     let row = actor.row(now, "connection.user_accepted");
-    let accepted = StandAloneSource::open(&path, now)?.accept_users(&rows, what, &row)?;
+    let accepted = Writer::open(&path, now)?.accept_users(&rows, what, &row)?;
     let accepted = accepted.map_err(|problem| Failure::Usage(format!("{problem}; nothing was accepted")))?;
     Ok(users(&accepted))
 }
@@ -79,7 +78,7 @@ pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Fai
     }
     let actor = Actor::of(env, who);
     let row = actor.row(now, "app.accepted");
-    match StandAloneSource::open(&path, now)?.accept_app(client_id, &row)? {
+    match Writer::open(&path, now)?.accept_app(client_id, &row)? {
         AppAccepted::Already => Ok("The store is that of this app: there is nothing to accept.\n".to_owned()),
         AppAccepted::RunAtWork(run) => Err(Failure::Usage(format!(
             "run {run} is at work on the store: repeat this when it has ended; nothing was accepted"
@@ -103,7 +102,8 @@ pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failu
     app::ours(env)?;
     let (path, now) = (env.store_path()?, env.clock.now());
     let overlaid = super::overlaid(env)?;
-    let fallen = reads::last_view(&path)?.is_some_and(|last| last.fallen.is_some());
+    let last = env.reader_if_there()?.map(|reader| reader.last_view()).transpose()?.flatten();
+    let fallen = last.is_some_and(|last| last.fallen.is_some());
     let Some(Fall { before, now: numbers, gone, .. }) = overlaid.fall.filter(|_| path.exists()) else {
         return Ok(format!(
             "There is nothing to confirm: the source view gives {} connections enabled, {} of them entitled{}.\n",
@@ -120,7 +120,7 @@ pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failu
     let row = AuditRow { details: Some(&details), ..actor.row(now, "change.accepted") };
     let missing = overlaid.connections.iter().filter(|connection| connection.gone_at.is_some());
     let missing: Vec<i64> = missing.filter_map(|connection| connection.key).collect();
-    StandAloneSource::open(&path, now)?.accept_change(numbers, &missing, &row)?;
+    Writer::open(&path, now)?.accept_change(numbers, &missing, &row)?;
     Ok(format!(
         "Confirmed: {} connections enabled (before: {}), {} of them entitled (before: {}).\nThose that have no row any more are disabled; their data stay.\n",
         numbers.enabled, before.enabled, numbers.entitled, before.entitled

@@ -8,7 +8,7 @@ use super::{NAMED, lines, naming, next_step, only_stand_alone, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::store::sqlite::own::{AuditRow, OwnConnection, StandAloneSource};
+use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 
 /// Arguments of `connections add`.
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
     app::ours(env)?;
     refuse_anothers(env, &new)?;
     let (path, now) = (env.store_path()?, env.clock.now());
-    let mut tables = StandAloneSource::open(&path, now)?;
+    let mut tables = Writer::open(&path, now)?;
     let actor = Actor::of(env, &who);
     let audit: Vec<AuditRow<'_>> = new
         .iter()

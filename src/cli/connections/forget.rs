@@ -13,10 +13,11 @@ use crate::cli::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::shown;
 use crate::observe::spool::Spool;
+use crate::store::Reader;
 use crate::store::StoreError;
-use crate::store::sqlite::forget::{self, Held};
-use crate::store::sqlite::own::{AuditRow, StandAloneSource};
-use crate::store::sqlite::reads::KnownConnection;
+use crate::store::forget::Held;
+use crate::store::reads::KnownConnection;
+use crate::store::{AuditRow, Writer};
 use crate::tink::Deletion;
 
 /// What the audit log says of a user that was deleted at Tink.
@@ -91,7 +92,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     if !path.exists() {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);
     }
-    let mut tables = StandAloneSource::open(&path, env.clock.now())?;
+    let mut tables = Writer::open(&path, env.clock.now())?;
     let actor = Actor::of(env, &args.who);
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
         let details = details.get(place).copied();
@@ -128,13 +129,15 @@ fn ids(args: &Args) -> Result<Vec<String>, Failure> {
 
 /// What is here of the connections, and which of them were forgotten before.
 fn look(path: &Path, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Vec<Gone>), Failure> {
+    let reader = match Reader::open(path) {
+        Err(StoreError::Missing { .. }) => None,
+        opened => Some(opened?),
+    };
     let (mut doomed, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for id in ids {
-        let found = match forget::held(path, id) {
-            Err(StoreError::Missing { .. }) => None,
-            other => other?,
-        };
-        let is_forgotten = found.is_none() && path.exists() && forget::forgotten_at(path, id)?.is_some();
+        let found = reader.as_ref().map(|reader| reader.held(id)).transpose()?.flatten();
+        let forgotten = reader.as_ref().filter(|_| found.is_none()).map(|reader| reader.forgotten_at(id));
+        let is_forgotten = forgotten.transpose()?.flatten().is_some();
         let events = if found.is_none() { spool.of(id)?.len() } else { 0 };
         match found {
             Some(_) if doomed.iter().any(|other: &Doomed| other.id == *id) => {}

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::NAMED;
 use crate::cli::Failure;
 use crate::domain::ids::is_usable;
-use crate::store::sqlite::own::OwnConnection;
+use crate::store::stand_alone::OwnConnection;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

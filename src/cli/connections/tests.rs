@@ -37,7 +37,7 @@ fn one(id: &str) -> AddArgs {
 
 fn shown(fixture: &Fixture) -> String {
     let env = fixture.env();
-    listing(&env, &known(&env).unwrap(), false)
+    listing(&env, &known(&env, &env.reader().unwrap()).unwrap(), false)
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn all_lines_are_added_or_none() {
         matches!(add(&fixture.env(), file(&fixture, &(line("d") + "{}"))), Err(Failure::Usage(text)) if text.contains("line 2"))
     );
     assert!(matches!(read_file("/nowhere"), Err(Failure::Usage(_))));
-    assert_eq!(known(&fixture.env()).unwrap().len(), 2);
+    assert_eq!(known(&fixture.env(), &fixture.env().reader().unwrap()).unwrap().len(), 2);
     assert_eq!(fixture.audited().len(), 2);
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::names::{Counters, dated, flag, one_line, opposite, texts};
 use super::{Form, Head};
-use crate::store::sqlite::export::{ExportAccount, ExportRow};
+use crate::store::export::{ExportAccount, ExportRow};
 
 /// Currencies have no beginning; it only has to come before all rows.
 const BEGINNING: &str = "1400-01-01";

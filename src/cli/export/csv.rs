@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use csv::{Terminator, WriterBuilder};
 
 use super::{Form, Head};
-use crate::store::sqlite::export::{Cell, ExportRow};
+use crate::store::export::{Cell, ExportRow};
 
 /// What a spreadsheet takes for the beginning of a formula, full-width forms included.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 
 use super::{Form, Head};
-use crate::store::sqlite::export::ExportRow;
+use crate::store::export::ExportRow;
 
 /// The form.
 pub(super) struct Jsonl;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::names::{Counters, dated, flag, one_line, opposite, texts};
 use super::{Form, Head};
-use crate::store::sqlite::export::ExportRow;
+use crate::store::export::ExportRow;
 
 /// The form.
 pub(super) struct Ledger {

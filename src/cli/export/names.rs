@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Format;
-use crate::store::sqlite::export::{ExportAccount, ExportRow};
+use crate::store::export::{ExportAccount, ExportRow};
 
 /// Where money goes to that nobody has sorted yet.
 pub(super) const EXPENSES: &str = "Expenses:Unknown";

@@ -11,7 +11,7 @@ use crate::cli::Failure;
 use crate::config::HooksSettings;
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::observe::spool::{Spool, Turn};
-use crate::store::sqlite::SqliteStore;
+use crate::store::Store;
 use crate::store::types::Outgoing;
 
 /// Events in one round trip.
@@ -20,7 +20,7 @@ const BATCH: u32 = 100;
 /// The outbox of a run.
 #[derive(Debug)]
 pub struct Outbox<'a> {
-    store: &'a SqliteStore,
+    store: &'a Store,
     spool: Arc<Spool>,
     listened: Vec<HookKind>,
     rehearsal: bool,
@@ -47,7 +47,7 @@ struct Delivered {
 
 impl<'a> Outbox<'a> {
     /// Lets the store write down what somebody listens to; a rehearsal tells nobody.
-    pub async fn of(settings: &HooksSettings, store: &'a SqliteStore, rehearsal: bool) -> Self {
+    pub async fn of(settings: &HooksSettings, store: &'a Store, rehearsal: bool) -> Self {
         let listened = if rehearsal { Vec::new() } else { listened(&settings.directory) };
         store.listen(listened.clone()).await;
         Self { store, spool: Arc::new(Spool::new(&settings.spool)), listened, rehearsal }

@@ -11,7 +11,7 @@ use crate::domain::amount::{Amount, Money};
 use crate::domain::ids::{AccountId, USABLE, is_usable};
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::FetchedRow;
-use crate::store::sqlite::import::ImportRow;
+use crate::store::import::ImportRow;
 use crate::tink::{Record, kept};
 
 /// What a line may hold: where the row belongs, Tink's JSON, or the columns of `transactions_v1`.

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::Environment;
 use crate::exit::Exit;
-use crate::store::sqlite::{reads, wal};
+use crate::store::engine::sqlite::wal;
 use crate::tink::{self, Client};
 
 /// A clock that shows less than this after a pass that went well is about right, since it was then.
@@ -17,7 +17,7 @@ const RUNS_LOOKED_AT: u32 = 20;
 /// a pass that went well, or Tink shows the same day. A store without any such pass has nothing to lose, and the
 /// pass meets Tink's clock before it reads anything.
 pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<bool, tink::Error> {
-    let runs = env.store_path().ok().and_then(|path| reads::runs(&path, RUNS_LOOKED_AT).ok());
+    let runs = env.reader().ok().and_then(|reader| reader.runs(RUNS_LOOKED_AT).ok());
     let is_whole = |code: u8| Exit::from_code(code).is_some_and(Exit::is_whole);
     let last = runs.unwrap_or_default().into_iter().find(|run| run.exit_code.is_some_and(is_whole));
     let last = last.and_then(|run| run.started_at.parse::<Timestamp>().ok());

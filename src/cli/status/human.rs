@@ -10,7 +10,7 @@ use crate::cli::remedy;
 use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
 use crate::domain::outcome::Reason;
 use crate::exit;
-use crate::store::sqlite::reads::{KnownConnection, PastAttempt, RunRow, State};
+use crate::store::reads::{KnownConnection, PastAttempt, RunRow, State};
 
 /// More healthy connections than this are only counted.
 const MANY: usize = 40;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cli::connections::naming;
 use crate::cli::table;
 use crate::domain::population::RECENT;
-use crate::store::sqlite::reads::KnownConnection;
+use crate::store::reads::KnownConnection;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

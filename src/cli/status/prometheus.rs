@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::store::sqlite::population::LastView;
-use crate::store::sqlite::reads::{KnownConnection, RunRow, State};
-use crate::store::sqlite::wal::{Log, Reader};
+use crate::store::engine::sqlite::wal::{Log, Reader};
+use crate::store::population::LastView;
+use crate::store::reads::{KnownConnection, RunRow, State};
 
 /// What the metrics are made of.
 #[derive(Clone, Debug)]

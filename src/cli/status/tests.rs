@@ -13,6 +13,11 @@ const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
     ("user", Outcome::NeedsUser, Some(Reason::ConsentExpired)),
 ];
 
+/// What `status` knows.
+fn read(env: &Environment) -> Report {
+    Report::read(env, &env.reader().unwrap(), &args(), None).unwrap()
+}
+
 fn args() -> Args {
     Args { max_age: None, max_data_age: None, connection: Vec::new(), all: false, format: Format::Human }
 }
@@ -33,13 +38,13 @@ fn ids(report: &Report) -> Vec<&str> {
 
 #[test]
 fn what_needs_attention_comes_first() {
-    let report = Report::read(&mixed().env(), &args(), None).unwrap();
+    let report = read(&mixed().env());
     assert_eq!(ids(&report), ["user", "dead", "slow", "part", "young", "well", "off"]);
 }
 
 #[test]
 fn the_text_fits_80_columns_and_explains_problems() {
-    let report = Report::read(&mixed().env(), &args(), None).unwrap();
+    let report = read(&mixed().env());
     let text = human::text(&report, false, false);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(
@@ -59,7 +64,7 @@ fn the_text_fits_80_columns_and_explains_problems() {
 fn why_a_user_is_needed_is_not_mixed_with_a_later_trouble() {
     let fixture = mixed();
     fixture.pass(&[("user", Outcome::Failed, Some(Reason::Network))], 10);
-    let report = Report::read(&fixture.env(), &args(), None).unwrap();
+    let report = read(&fixture.env());
     let text = human::text(&report, false, false);
     assert!(text.contains("consent_expired; since then network: the words for network"), "{text}");
 }
@@ -70,7 +75,7 @@ fn only_connections_that_should_be_fresh_can_be_too_old() {
     fixture.later(30);
     let with = Args { max_age: Some(Duration::from_hours(26)), ..args() };
     let late = |args: &Args| {
-        let report = Report::read(&fixture.env(), args, None).unwrap();
+        let report = Report::read(&fixture.env(), &fixture.env().reader().unwrap(), args, None).unwrap();
         let mut late: Vec<_> = report.late[0].ids.iter().cloned().collect();
         late.sort_unstable();
         (late, report)
@@ -96,7 +101,7 @@ fn data_that_tink_has_not_renewed_are_told_by_age() {
          FROM ts_connections WHERE connection_id IN ('well', 'part', 'user')";
     rusqlite::Connection::open(fixture.path("store.db")).unwrap().execute_batch(sql).unwrap();
     let with = Args { max_data_age: Some(Duration::from_hours(72)), ..args() };
-    let report = Report::read(&fixture.env(), &with, None).unwrap();
+    let report = Report::read(&fixture.env(), &fixture.env().reader().unwrap(), &with, None).unwrap();
     // Those that never had any data, and one that has old ones.
     assert_eq!(
         report.late_sentences(),
@@ -113,7 +118,8 @@ fn data_that_tink_has_not_renewed_are_told_by_age() {
     let text = human::text(&report, false, false);
     assert!(text.contains("CONNECTION  STATE         AGE    DATA  CONSENT  NEXT\n"), "{text}");
     assert!(text.contains("well        ok            1h     4d    -        4h\n"), "{text}");
-    let metrics = metrics(&fixture.env(), &args(), &report).unwrap();
+    let metrics =
+        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Log::default(), &args(), &report).unwrap();
     assert!(metrics.contains("\ntink_sync_oldest_data_age_seconds 349200\n"), "{metrics}");
 }
 
@@ -138,7 +144,7 @@ fn many_healthy_connections_are_counted_only() {
     let mut ends: Vec<_> = ids.iter().map(|id| (*id, Outcome::Synced, None)).collect();
     ends[7] = (ids[7], Outcome::NeedsUser, Some(Reason::LoginRequired));
     fixture.pass(&ends, 11);
-    let report = Report::read(&fixture.env(), &args(), None).unwrap();
+    let report = read(&fixture.env());
     let text = human::text(&report, false, false);
     assert!(
         text.contains("c-7 ") && !text.contains("c-8 ") && text.contains("and 44 connections: 44 ok (--all"),
@@ -149,7 +155,7 @@ fn many_healthy_connections_are_counted_only() {
 
 #[test]
 fn a_consent_that_has_ended_is_told_in_words() {
-    let mut report = Report::read(&mixed().env(), &args(), None).unwrap();
+    let mut report = read(&mixed().env());
     let now = report.now;
     for (connection, (days, expired)) in
         report.connections.iter_mut().zip([(136, true), (-7, false), (0, false), (3, false)])
@@ -174,7 +180,7 @@ fn an_unknown_connection_is_wrong_usage() {
 
 #[test]
 fn the_json_has_the_names_of_the_views() {
-    let json = Report::read(&mixed().env(), &args(), None).unwrap().json();
+    let json = read(&mixed().env()).json();
     assert_eq!((&json["schema"], &json["runs"][0]["exit_code"]), (&1.into(), &10.into()));
     let dead = &json["connections"][1];
     assert_eq!(
@@ -188,8 +194,9 @@ fn the_json_has_the_names_of_the_views() {
 #[test]
 fn the_metrics_have_help_type_and_no_ids() {
     let fixture = mixed();
-    let report = Report::read(&fixture.env(), &args(), None).unwrap();
-    let text = metrics(&fixture.env(), &args(), &report).unwrap();
+    let report = read(&fixture.env());
+    let text =
+        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Log::default(), &args(), &report).unwrap();
     for line in [
         "# HELP tink_sync_connections Connections by state.",
         "# TYPE tink_sync_connections gauge",
@@ -215,11 +222,18 @@ fn the_metrics_have_help_type_and_no_ids() {
         );
     }
     let with = Args { connection: vec!["well".to_owned()], ..args() };
-    assert!(matches!(metrics(&fixture.env(), &with, &report), Err(Failure::Usage(_))));
+    assert!(matches!(
+        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Log::default(), &with, &report),
+        Err(Failure::Usage(_))
+    ));
 }
 
 fn text_of(fixture: &Fixture, args: &Args) -> String {
-    human::text(&Report::read(&fixture.env(), args, None).unwrap(), args.all, false)
+    human::text(
+        &Report::read(&fixture.env(), &fixture.env().reader().unwrap(), args, None).unwrap(),
+        args.all,
+        false,
+    )
 }
 
 #[test]
@@ -232,7 +246,7 @@ fn passes_that_do_not_come_any_more_are_told_first_of_all() {
         text.starts_with("No pass has begun for 13h, and one is due every 6h.\n  look at what starts"),
         "{text}"
     );
-    let json = Report::read(&fixture.env(), &args(), None).unwrap().json();
+    let json = read(&fixture.env()).json();
     assert_eq!(json["schedule"]["troubles"][0]["kind"], "no_pass");
     assert_eq!(json["schedule"]["last_pass_at"], "2026-06-01T12:00:00.000Z");
 }
@@ -243,7 +257,7 @@ fn a_switch_that_is_off_is_told_first_of_all() {
     fixture.add(&["c"]);
     let mut env = fixture.env();
     env.settings.enabled = false;
-    let text = human::text(&Report::read(&env, &args(), None).unwrap(), false, false);
+    let text = human::text(&read(&env), false, false);
     assert!(
         text.starts_with("Passes are switched off: nothing is kept fresh.\n  remove enabled = false"),
         "{text}"
@@ -255,7 +269,9 @@ fn with_a_timer_the_next_attempt_is_that_of_a_pass() {
     let timer = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
         TimersCalendar={ OnCalendar=*-*-* 00/6:00:00 UTC ; next_elapse=x }\n\
         NextElapseUSecRealtime=Mon 2026-06-01 18:00:00 UTC\n";
-    let report = Report::read(&mixed().env(), &args(), Some(Timer::read(timer))).unwrap();
+    let report =
+        Report::read(&mixed().env(), &mixed().env().reader().unwrap(), &args(), Some(Timer::read(timer)))
+            .unwrap();
     let text = human::text(&report, false, false);
     assert!(text.contains("dead        failing       never  -     -        5h\n"), "{text}");
     assert!(text.contains("Next pass: 2026-06-01 18:00 UTC (in 5h), a pass every 6h.\n"), "{text}");
@@ -269,11 +285,11 @@ fn a_connection_asked_for_by_name_comes_with_its_last_outcomes_and_quota() {
     let with = Args { connection: vec!["dead".to_owned()], ..args() };
     let text = text_of(&fixture, &with);
     assert!(text.contains("  last: failed 1h ago (http_5xx), failed 2h ago (http_5xx)\n"), "{text}");
-    let json = Report::read(&fixture.env(), &with, None).unwrap().json();
+    let json = Report::read(&fixture.env(), &fixture.env().reader().unwrap(), &with, None).unwrap().json();
     let dead = &json["connections"][0];
     assert_eq!((&dead["quota"]["used"], &dead["quota"]["left_for_automatic"]), (&2.into(), &78.into()));
     assert_eq!(dead["attempts"].as_array().unwrap().len(), 2);
-    let all = Report::read(&fixture.env(), &args(), None).unwrap().json();
+    let all = read(&fixture.env()).json();
     assert_eq!(all["connections"][0].get("attempts"), None);
 }
 
@@ -305,7 +321,7 @@ fn many_broken_connections_are_counted_too() {
 #[test]
 fn a_run_that_died_is_told_from_one_at_work() {
     let fixture = mixed();
-    let mut run = Report::read(&fixture.env(), &args(), None).unwrap().runs.remove(0);
+    let mut run = read(&fixture.env()).runs.remove(0);
     (run.exit_code, run.finished_at) = (None, None);
     assert_eq!(human::run_notes(&run), ["died before its end; the next run takes over"]);
     run.at_work = true;
@@ -320,12 +336,12 @@ fn no_clock_makes_a_pass_or_a_look_at_it_panic() {
         let fixture = mixed();
         fixture.clock.set(time.parse().unwrap());
         let env = fixture.env();
-        let report = Report::read(&env, &args(), None).unwrap();
+        let report = read(&env);
         assert!(human::text(&report, true, false).contains("well"));
         assert!(report.json().is_object() && !report.late_sentences().iter().any(String::is_empty));
         assert!(metrics_text(&env).unwrap().contains("tink_sync_connections"));
         fixture.pass(&ENDS, 10);
-        let report = Report::read(&fixture.env(), &args(), None).unwrap();
+        let report = read(&fixture.env());
         assert!(human::text(&report, true, false).contains("well"), "{time}");
     }
 }

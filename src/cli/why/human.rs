@@ -8,7 +8,7 @@ use crate::cli::remedy;
 use crate::cli::table::{count, day_after, exact, wrap};
 use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
-use crate::store::sqlite::reads::State;
+use crate::store::reads::State;
 
 /// The whole text.
 pub(super) fn text(story: &Story) -> String {

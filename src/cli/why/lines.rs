@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::connections::days_left;
 use crate::cli::table::{age, count, minute, span};
-use crate::store::sqlite::reads::{KnownAccount, KnownConsent, PastAttempt};
+use crate::store::reads::{KnownAccount, KnownConsent, PastAttempt};
 
 /// A time as an operator reads it: the moment, and how far it is.
 pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {

@@ -7,7 +7,6 @@ use jiff::SignedDuration;
 
 use super::{Pass, Stop};
 use crate::domain::event::Event;
-use crate::store::Store;
 use crate::tink::ErrorKind;
 
 /// A machine that was suspended for less than this is not told of.
@@ -15,7 +14,7 @@ const SLEEP: Duration = Duration::from_secs(10);
 /// A clock that was set by more than this in mid-pass may be wrong about the day.
 const CLOCK_JUMP: SignedDuration = SignedDuration::from_hours(24);
 
-impl<S: Store> Pass<S> {
+impl Pass {
     /// Tells of a machine that was suspended meanwhile, and asks Tink again about the day if the clock was set by more
     /// than one.
     pub(super) async fn look_at_clock(&mut self) {

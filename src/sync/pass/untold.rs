@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use super::Pass;
 use crate::domain::event::Event;
-use crate::store::{Durable, Result, Store};
+use crate::store::{Durable, Result};
 
 /// Events, and when each group of them may be told.
 pub(super) type Untold = VecDeque<(Durable, Vec<Event>)>;
 
-impl<S: Store> Pass<S> {
+impl Pass {
     /// Tells all that has happened so far, as soon as it is durable.
     pub(super) async fn confirm(&mut self) -> Result<()> {
         while !self.untold.is_empty() {

@@ -9,7 +9,7 @@ use super::gathered::Gathered;
 use super::{Found, Walk};
 use crate::domain::account::Account;
 use crate::domain::window::Window;
-use crate::store::{Removal, RowCommit, RowQuery, Store, StoredRow};
+use crate::store::{Removal, RowCommit, RowQuery, StoredRow};
 use crate::sync::judgement::{self, Judged};
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
@@ -17,7 +17,7 @@ use crate::sync::result::SyncError;
 /// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
 const WITHOUT_LIMIT: i64 = 3650;
 
-impl<S: Store> Walk<'_, S> {
+impl Walk<'_> {
     /// Removes what is missing without a successor if nothing forbids it.
     pub(super) async fn judge(
         &self,

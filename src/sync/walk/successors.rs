@@ -7,7 +7,7 @@ use super::Walk;
 use super::gathered::Gathered;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::{Status, Transaction};
-use crate::store::{Removal, RowCommit, RowQuery, Store, StoredRow};
+use crate::store::{Removal, RowCommit, RowQuery, StoredRow};
 use crate::sync::pairing::{self, ProviderIds, Sides};
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
@@ -16,7 +16,7 @@ use crate::sync::words::CommonWords;
 /// So many rows show which words of an account say nothing.
 const TEXTS: u32 = 400;
 
-impl<S: Store> Walk<'_, S> {
+impl Walk<'_> {
     /// Successors of missing rows among those that are new in this walk or arrived since the last one that was
     /// judged. A successor proves itself: this needs no healthy consent and no second look.
     pub(super) async fn pair(

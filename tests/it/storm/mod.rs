@@ -14,8 +14,8 @@ use fastrand::Rng;
 use tink_sync::clock::{Clock as _, SystemClock};
 use tink_sync::config;
 use tink_sync::failpoint::{self, STEPS, Side};
-use tink_sync::store::sqlite::SqliteStore;
-use tink_sync::store::{NewRun, Store as _};
+use tink_sync::store::NewRun;
+use tink_sync::store::Store;
 
 use crate::harness::{World, small, was_killed};
 use bank::{Bank, died};
@@ -331,7 +331,7 @@ async fn child_that_renews_its_leases() {
     let here = config::process_env(failpoint::VARIABLE).map(|_| std::path::PathBuf::from("."));
     let path = here.unwrap_or_else(|| dir.path().to_owned()).join("store.db");
     let now = SystemClock.now();
-    let store = SqliteStore::open(&path, Duration::ZERO, now).unwrap();
+    let store = Store::open(&path, Duration::ZERO, now).unwrap();
     let new = NewRun {
         run_id: "run-1".into(),
         trigger: "manual",

@@ -1,0 +1,89 @@
+//! What an operator accepts: other owners of connections, and a number of connections that fell. Each act is one
+//! transaction with its audit rows; what may be accepted is `domain`'s to say.
+
+use super::engine::value::Millis;
+use super::engine::{Db, Fail, values};
+use super::writer::{AuditRow, Writer, note};
+use super::{owners, population};
+use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::ids::shown;
+use crate::domain::mirroring::Stored;
+use crate::domain::owner::Held;
+use crate::domain::owner::accept::{Acceptance, Accepted, accept};
+use crate::domain::population::Numbers;
+use crate::store::Result;
+
+impl Writer {
+    /// Accepts what the view brings for connections that hold data; the inner error says why not, and then nothing
+    /// is accepted.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn accept_users(
+        &mut self,
+        rows: &[SourceRow],
+        what: Acceptance<'_>,
+        audit: &AuditRow<'_>,
+    ) -> Result<Result<Vec<Accepted>, String>> {
+        self.run("accept users", |db| {
+            let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
+            let held: Vec<Held> = stored.into_iter().map(|stored| stored.held).collect();
+            let accepted = match accept(&held, rows, what) {
+                Ok(accepted) => accepted,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            // Doubled data, of links whose rows name one Tink user in two ways, must not end up with two users.
+            let users = accepted.iter().filter_map(|one| Some((*keys.get(one.place)?, one.user_id.as_str())));
+            if let Some((id, other)) = owners::parted(db, &users.collect())? {
+                return Ok(Err(format!(
+                    "connection {} holds data of the same Tink user as connection {}: forget one of them first, or accept both",
+                    shown(&id),
+                    shown(&other)
+                )));
+            }
+            for one in &accepted {
+                let (Some(key), Some(held)) = (keys.get(one.place), held.get(one.place)) else { continue };
+                let details = if let Some(user) = &one.tink_user {
+                    another_tink_user(db, *key, user)?
+                } else {
+                    owners::renumber(db, *key, &one.user_id, audit.at)?;
+                    format!("user {} in place of {}", one.user_id, held.user_id)
+                };
+                let row = AuditRow {
+                    connection_id: Some(&held.connection_id),
+                    user_id: Some(&one.user_id),
+                    details: Some(&details),
+                    ..*audit
+                };
+                note(db, &row)?;
+            }
+            Ok(Ok(accepted))
+        })
+    }
+
+    /// Takes the number of connections that the view gives now as it is, with its audit row: those that have no row
+    /// any more, by their keys, are disabled.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub fn accept_change(&mut self, now: Numbers, gone: &[i64], audit: &AuditRow<'_>) -> Result<()> {
+        self.run("accept the change", |db| {
+            population::confirm(db, now, audit.at)?;
+            let disable =
+                "UPDATE ts_connections SET enabled = 0, entitled = 0, gone_at = coalesce(gone_at, ?2),
+                        lapsed_at = coalesce(lapsed_at, ?2) WHERE key = ?1";
+            for key in gone {
+                db.run(disable, values![key, Millis(audit.at)])?;
+            }
+            note(db, audit)
+        })
+    }
+}
+
+/// The consents of the Tink user so far say nothing about the next one.
+fn another_tink_user(db: Db<'_>, key: i64, user: &TinkUser) -> Result<String, Fail> {
+    owners::name_anew(db, key, user)?;
+    owners::forget_progress(db, key)?;
+    db.run("DELETE FROM ts_consents WHERE connection = ?1", values![key])?;
+    Ok("another Tink user".to_owned())
+}

@@ -1,0 +1,224 @@
+//! Accounts in SQLite, with the ids an account was ever known by. Decides nothing: which
+//! listed account is which stored one comes from outside.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::engine::value::{DateColumn, Millis, TimeColumn, json_list, unsigned};
+use super::engine::{Db, Fail, Row, named, values};
+use super::{balances, merge, rows};
+use crate::domain::account::Account;
+use crate::domain::amount::Money;
+use crate::domain::ids::{AccountId, CredentialsId};
+use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, shift};
+use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
+
+/// All accounts of a connection, closed ones included.
+pub fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
+    let mut known: HashMap<i64, Vec<AccountId>> = HashMap::new();
+    let ids = "SELECT account, account_id FROM ts_account_ids WHERE connection = ?1";
+    db.each(ids, values![connection], |row| {
+        known.entry(row.get(0)?).or_default().push(row.get::<String>(1)?.into());
+        Ok(())
+    })?;
+    let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let accounts = "SELECT a.*,
+                (SELECT booked_date FROM ts_transactions t
+                 WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
+                   AND t.generation = a.generation
+                   AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
+                 ORDER BY booked_date LIMIT 1) AS oldest_pending,
+                (SELECT booked_date FROM ts_transactions t
+                 WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
+                   AND t.generation = a.generation AND t.booked_date IS NOT NULL
+                 ORDER BY booked_date LIMIT 1) AS oldest_any_pending
+         FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
+    let back = format!("-{PENDING_LIMIT_DAYS} days");
+    let mut accounts: Vec<_> = db.all(accounts, values![connection, DateColumn(today), back], stored)?;
+    for account in &mut accounts {
+        account.known_ids = known.remove(&account.key).unwrap_or_default();
+        account.unmatched = unmatched(db, account, today)?;
+    }
+    Ok(accounts)
+}
+
+/// Booked rows from before a re-consent that are live without a counterpart.
+fn unmatched(db: Db<'_>, account: &StoredAccount, today: Date) -> Result<u64, Fail> {
+    let Some(from) = account.unmatched_from else { return Ok(0) };
+    let from = from.max(shift(account.complete_through.unwrap_or(today), -DEEP_DAYS));
+    let rows = "SELECT count(*) FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND generation < ?2 AND booked_date >= ?3";
+    db.value(rows, values![account.key, account.generation, DateColumn(from)]).map(unsigned)
+}
+
+fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
+    Ok(StoredAccount {
+        key: row.get("key")?,
+        account: Account {
+            id: row.get::<String>("account_id")?.into(),
+            name: row.get("name")?,
+            kind: row.get("type")?,
+            iban: row.get("iban")?,
+            account_number: row.get("account_number")?,
+            masked_pan: row.get("masked_pan")?,
+            financial_institution_id: row.get("financial_institution_id")?,
+            booked: row.money("booked_balance", "booked_currency")?,
+            available: row.money("available_balance", "available_currency")?,
+            last_refreshed: row.time("last_refreshed")?,
+        },
+        known_ids: Vec::new(),
+        generation: row.get("generation")?,
+        repairing: row.get("repairing")?,
+        walks: row.get("walks")?,
+        complete_through: row.day("complete_through")?,
+        walked_refresh: row.time("walked_refresh")?,
+        walked_at: row.millis("walked_at")?,
+        deep_walked_at: row.millis("deep_walked_at")?,
+        deep_through: row.day("deep_through")?,
+        suspect_refresh: row.time("suspect_refresh")?,
+        absent_from: row.day("absent_from")?,
+        judged_refresh: row.time("judged_refresh")?,
+        full_due: row.get("full_due")?,
+        reissued: row.get("reissued")?,
+        unmatched_from: row.day("unmatched_from")?,
+        unmatched: 0,
+        stand: balances::stand(row)?,
+        hung_at: row.millis("hung_at")?,
+        separate: row.get("separate")?,
+        missing_refresh: row.time("missing_refresh")?,
+        closed: row.get::<Option<i64>>("closed_at")?.is_some(),
+        oldest_pending: row.day("oldest_pending")?,
+        oldest_any_pending: row.day("oldest_any_pending")?,
+        stale: row.get("stale")?,
+    })
+}
+
+/// Writes accounts as listed, joins what turned out to be one, and notes what is missing or closed.
+pub fn save(
+    db: Db<'_>,
+    run: i64,
+    connection: i64,
+    overview: &Overview,
+    now: Timestamp,
+) -> Result<OverviewSaved, Fail> {
+    supersede(db, connection, overview)?;
+    let before = load(db, connection, now)?;
+    for merge in &overview.merged {
+        merge::join(db, run, connection, merge, now)?;
+    }
+    let mut keys = Vec::with_capacity(overview.accounts.len());
+    for (account, identity) in &overview.accounts {
+        let key = match identity {
+            Identity::New => insert(db, connection, account)?,
+            Identity::Known(key) => *key,
+            Identity::Alias(key) => {
+                db.run("UPDATE ts_accounts SET account_id = ?2, generation = generation + 1, repairing = 1 WHERE key = ?1", values![key, account.id.as_str()])?;
+                *key
+            }
+            Identity::Superseded(key) => {
+                remember_id(db, connection, *key, &account.id)?;
+                continue;
+            }
+        };
+        remember_id(db, connection, key, &account.id)?;
+        update(db, key, account)?;
+        keys.push(key);
+    }
+    for (key, refresh) in &overview.missing {
+        db.run(
+            "UPDATE ts_accounts SET missing_refresh = ?2 WHERE key = ?1",
+            values![key, TimeColumn(*refresh)],
+        )?;
+    }
+    for id in &overview.separate {
+        db.run(
+            "UPDATE ts_accounts SET separate = 1 WHERE connection = ?1 AND account_id = ?2",
+            values![connection, id.as_str()],
+        )?;
+    }
+    let mut removed = 0;
+    for key in &overview.closed {
+        db.run("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
+        removed += rows::close(db, run, *key, now)?;
+    }
+    let after = load(db, connection, now)?;
+    let changed = !overview.closed.is_empty() || visible(&before) != visible(&after);
+    let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
+    Ok(OverviewSaved { accounts, changed, removed })
+}
+
+/// Notes which consents count for nothing, since a healthy one serves their accounts.
+fn supersede(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fail> {
+    let ids = json_list(overview.superseded.iter().map(CredentialsId::as_str));
+    db.run(
+        "UPDATE ts_consents SET superseded = NOT superseded
+         WHERE connection = ?1 AND superseded <> (credentials_id IN (SELECT value FROM json_each(?2)))",
+        values![connection, ids],
+    )?;
+    Ok(())
+}
+
+/// What of the accounts a reader would notice; that Tink looked again is not news.
+fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
+    accounts.iter().map(|a| (Account { last_refreshed: None, ..a.account.clone() }, a.closed)).collect()
+}
+
+fn insert(db: Db<'_>, connection: i64, account: &Account) -> Result<i64, Fail> {
+    make(db, connection, &account.id, [&account.name, &account.kind])
+}
+
+/// A new account with its name and type, under a key that no account had before.
+pub(super) fn make(
+    db: Db<'_>,
+    connection: i64,
+    id: &AccountId,
+    [name, kind]: [&str; 2],
+) -> Result<i64, Fail> {
+    let insert = "INSERT INTO ts_accounts (key, connection, account_id, name, type)
+         VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_accounts), 0),
+                             coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_accounts'), 0)) + 1),
+                 ?1, ?2, ?3, ?4)
+         RETURNING key";
+    let key = db.value(insert, values![connection, id.as_str(), name, kind])?;
+    balances::open(db, key)?;
+    Ok(key)
+}
+
+pub(super) fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId) -> Result<(), Fail> {
+    db.run(
+        "INSERT INTO ts_account_ids (connection, account_id, account) VALUES (?1, ?2, ?3)
+         ON CONFLICT (connection, account_id) DO UPDATE SET account = excluded.account
+         WHERE account <> excluded.account",
+        values![connection, id.as_str(), key],
+    )?;
+    Ok(())
+}
+
+/// Brings a listed account up to date; an account that is listed is neither missing nor closed.
+fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
+    let amount = |money: &Option<Money>| money.as_ref().map(|m| m.amount.as_str().to_owned());
+    let currency = |money: &Option<Money>| money.as_ref().map(|m| m.currency.clone());
+    db.run("UPDATE ts_accounts SET name = :name, type = :type, iban = :iban, account_number = :number,
+            masked_pan = :pan, financial_institution_id = :institution,
+            booked_balance = :booked, booked_currency = :booked_currency,
+            available_balance = :available, available_currency = :available_currency,
+            last_refreshed = :refreshed, missing_refresh = NULL, closed_at = NULL,
+            -- What was booked in another currency before has to be read again.
+            full_due = full_due OR (coalesce(booked_currency, available_currency)
+                                    <> coalesce(:booked_currency, :available_currency)) IS TRUE
+         WHERE key = :key
+           AND (name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance, booked_currency,
+                available_balance, available_currency, last_refreshed, missing_refresh, closed_at)
+            IS NOT (:name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
+                    :available, :available_currency, :refreshed, NULL, NULL)", named! {
+        ":key": key, ":name": account.name, ":type": account.kind, ":iban": account.iban,
+        ":number": account.account_number, ":pan": account.masked_pan,
+        ":institution": account.financial_institution_id,
+        ":booked": amount(&account.booked), ":booked_currency": currency(&account.booked),
+        ":available": amount(&account.available), ":available_currency": currency(&account.available),
+        ":refreshed": account.last_refreshed.map(TimeColumn),
+    })?;
+    Ok(())
+}

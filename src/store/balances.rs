@@ -1,0 +1,311 @@
+//! Balance proofs in SQLite: the sums of an account's live rows, kept in step with them in the same
+//! transaction, and what was judged. Judges nothing itself; amounts are never added up by SQL, which would make
+//! floats of them.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::engine::fail::corrupt;
+use super::engine::value::{DateColumn, Millis, TimeColumn};
+use super::engine::{Db, Fail, Params, Row, named, values};
+use super::run_names;
+use crate::domain::amount::Money;
+use crate::domain::balance::{Anchor, Books, Convention, Difference, Doubt, Part, Proof, Stand, Sum, Sums};
+use crate::domain::ids::AccountId;
+use crate::domain::total::Total;
+use crate::domain::transaction::{Status, Transaction};
+use crate::store::types::{Judgement, Ledger};
+
+/// How the sums of one account change in one commit.
+pub struct Changes {
+    account: i64,
+    first_day: Option<Date>,
+    sums: Sums,
+}
+
+impl Changes {
+    /// Begins a commit; none where the rows of the account are not added up yet.
+    pub fn begin(db: Db<'_>, account: i64) -> Result<Option<Self>, Fail> {
+        let kept =
+            db.one("SELECT first_day FROM ts_balances WHERE account = ?1", values![account], |row| {
+                row.day("first_day")
+            })?;
+        Ok(kept.map(|first_day| Self { account, first_day, sums: Sums::default() }))
+    }
+
+    /// Counts a row that is written now.
+    pub fn add(&mut self, row: &Transaction) {
+        if let Some(part) = Part::of(row.status, row.booked_date, self.first_day) {
+            self.sums.add(part, &row.money);
+        }
+    }
+
+    /// Takes away what the row of this key counts as it is stored, before it is changed or removed.
+    pub fn take(&mut self, db: Db<'_>, key: i64) -> Result<(), Fail> {
+        let stored = "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL";
+        let stored = db.one(stored, values![key], |row| counted(row, self.first_day))?;
+        if let Some((Some(part), money)) = stored {
+            self.sums.take(part, &money);
+        }
+        Ok(())
+    }
+
+    /// Writes the new sums.
+    pub fn end(self, db: Db<'_>) -> Result<(), Fail> {
+        for ((part, currency), change) in self.sums.0.iter().filter(|(_, change)| !change.is_empty()) {
+            let mut sum = one_sum(db, self.account, *part, currency)?;
+            sum.total += &change.total;
+            sum.rows += change.rows;
+            write_sum(db, self.account, *part, currency, &sum)?;
+        }
+        Ok(())
+    }
+}
+
+fn counted(row: Row<'_>, first_day: Option<Date>) -> Result<(Option<Part>, Money), Fail> {
+    let money = row.money("amount", "currency")?.ok_or_else(|| corrupt("amount is NULL".to_owned()))?;
+    let status = Status::parse(&row.get::<String>("status")?);
+    Ok((Part::of(status, row.day("booked_date")?, first_day), money))
+}
+
+fn one_sum(db: Db<'_>, account: i64, part: Part, currency: &str) -> Result<Sum, Fail> {
+    let stored = db.one(
+        "SELECT total, rows FROM ts_sums WHERE account = ?1 AND part = ?2 AND currency = ?3",
+        values![account, part.as_str(), currency],
+        sum,
+    )?;
+    Ok(stored.unwrap_or_default())
+}
+
+fn sum(row: Row<'_>) -> Result<Sum, Fail> {
+    let total = total(row, "total")?.unwrap_or_default();
+    Ok(Sum { total, rows: row.get("rows")? })
+}
+
+fn write_sum(db: Db<'_>, account: i64, part: Part, currency: &str, sum: &Sum) -> Result<(), Fail> {
+    db.run(
+        "INSERT OR REPLACE INTO ts_sums (account, part, currency, total, rows) VALUES (?1, ?2, ?3, ?4, ?5)",
+        values![account, part.as_str(), currency, sum.total.to_string(), sum.rows],
+    )?;
+    Ok(())
+}
+
+fn total(row: Row<'_>, column: &str) -> Result<Option<Total>, Fail> {
+    let text = row.get::<Option<String>>(column)?;
+    text.map(|text| Total::parse(&text)).transpose().map_err(|e| corrupt(e.to_string()))
+}
+
+/// The rows of a new account are added up from the first one on.
+pub fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    db.run("INSERT INTO ts_balances (account) VALUES (?1)", values![account])?;
+    Ok(())
+}
+
+/// Adds up the rows of an account that is older than the proof, once, row by row.
+pub fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    let kept = "SELECT 1 FROM ts_balances WHERE account = ?1";
+    if db.exists(kept, values![account])? {
+        return Ok(());
+    }
+    let mut sums = Sums::default();
+    let rows = "SELECT status, amount, currency, booked_date FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending'";
+    add_up(db, rows, values![account], &mut sums)?;
+    db.run("DELETE FROM ts_sums WHERE account = ?1", values![account])?;
+    for ((part, currency), sum) in &sums.0 {
+        write_sum(db, account, *part, currency, sum)?;
+    }
+    open(db, account)
+}
+
+/// Adds the rows of a query to sums.
+fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Result<(), Fail> {
+    db.each(rows, params, |row| {
+        if let (Some(part), money) = counted(row, None)? {
+            sums.add(part, &money);
+        }
+        Ok(())
+    })
+}
+
+/// What there is to judge of these accounts; those whose rows are not added up are left out.
+pub fn ledgers(db: Db<'_>, accounts: &[i64]) -> Result<Vec<Ledger>, Fail> {
+    let one = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
+                (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
+         FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
+    let mut found = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let sums = sums(db, *account)?;
+        let ledger = db.one(one, values![account], |row| {
+            Ok(Ledger {
+                account: *account,
+                account_id: AccountId::from(row.get::<String>("account_id")?),
+                books: Books {
+                    balance: row.money("booked_balance", "booked_currency")?,
+                    refresh: row.time("last_refreshed")?,
+                    quarantined: row.get("waiting")?,
+                    ahead: ahead(db, *account, row.time("last_refreshed")?)?,
+                    sums,
+                },
+                first_day: row.day("first_day")?,
+                proof: proof(row)?,
+            })
+        })?;
+        found.extend(ledger);
+    }
+    Ok(found)
+}
+
+fn sums(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
+    let mut sums = Sums::default();
+    let kept = "SELECT part, currency, total, rows FROM ts_sums WHERE account = ?1";
+    db.each(kept, values![account], |row| {
+        let name: String = row.get("part")?;
+        let part = Part::ALL.into_iter().find(|part| part.as_str() == name);
+        let part = part.ok_or_else(|| corrupt(format!("ts_sums.part is {name:?}")))?;
+        sums.0.insert((part, row.get("currency")?), sum(row)?);
+        Ok(())
+    })?;
+    Ok(sums)
+}
+
+/// Booked rows dated after the day of a refresh: the balance does not hold them yet.
+fn ahead(db: Db<'_>, account: i64, refresh: Option<Timestamp>) -> Result<Sums, Fail> {
+    let mut sums = Sums::default();
+    let Some(refresh) = refresh else { return Ok(sums) };
+    let rows = "SELECT status, amount, currency, booked_date FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND booked_date > ?2 AND status = 'booked'";
+    let day = refresh.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    add_up(db, rows, values![account, DateColumn(day)], &mut sums)?;
+    Ok(sums)
+}
+
+/// Keeps balance and booked rows as a complete walk leaves them.
+pub fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    let ledgers = ledgers(db, &[account])?;
+    let Some(stand) = ledgers.first().and_then(|ledger| ledger.books.stand()) else { return Ok(()) };
+    db.run(
+        "UPDATE ts_accounts SET stand_balance = ?2, stand_currency = ?3, stand_rows = ?4
+         WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS NOT (?2, ?3, ?4)",
+        values![account, stand.balance.amount.as_str(), stand.balance.currency, stand.rows.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Reads what [`keep_stand`] wrote from a row of `ts_accounts`.
+pub fn stand(row: Row<'_>) -> Result<Option<Stand>, Fail> {
+    let balance = row.money("stand_balance", "stand_currency")?;
+    Ok(balance.zip(total(row, "stand_rows")?).map(|(balance, rows)| Stand { balance, rows }))
+}
+
+/// Reads what was judged from a row of `ts_balances`.
+pub fn proof(row: Row<'_>) -> Result<Proof, Fail> {
+    let anchor = match (total(row, "opening")?, row.millis("anchored_at")?) {
+        (Some(opening), Some(since)) => Some(Anchor {
+            currency: row.get("currency")?,
+            opening,
+            balance: total(row, "anchor_balance")?,
+            earlier: total(row, "earlier")?.unwrap_or_default(),
+            unclear: row.get("unclear")?,
+            quarantined: row.get("quarantined")?,
+            since,
+        }),
+        _ => None,
+    };
+    let times = (row.millis("since_at")?, row.millis("changed_at")?);
+    let difference = match (total(row, "difference")?, times) {
+        (Some(amount), (Some(since), Some(changed))) => Some(Difference { amount, since, changed }),
+        _ => None,
+    };
+    Ok(Proof {
+        anchor,
+        judged: row.time("judged_refresh")?,
+        proven: row.time("proven_refresh")?,
+        difference,
+        doubt: row.get::<Option<String>>("doubt")?.and_then(|text| Doubt::parse(&text)),
+        convention: row.get::<Option<String>>("convention")?.and_then(|text| Convention::parse(&text)),
+    })
+}
+
+/// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
+/// accepted a difference meanwhile) is dropped.
+pub fn save(db: Db<'_>, run: i64, judged: &[Judgement]) -> Result<(), Fail> {
+    for Judgement { ledger, after } in judged {
+        let first_day = match (&ledger.proof.anchor, &after.anchor) {
+            (None, Some(_)) => Some(first_day(db, ledger)?),
+            _ => None,
+        };
+        let before = ledger.proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        if after.difference.is_some() {
+            run_names::keep_name(db, run)?;
+        }
+        write(db, ledger.account, Some(run), before.as_deref(), after)?;
+        if let Some(day) = first_day {
+            db.run(
+                "UPDATE ts_balances SET first_day = ?2 WHERE account = ?1 AND first_day IS NULL",
+                values![ledger.account, day.map(DateColumn)],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The day of the account's oldest booking, or the day it was refreshed if that is earlier; what is dated before
+/// is history.
+fn first_day(db: Db<'_>, ledger: &Ledger) -> Result<Option<Date>, Fail> {
+    let oldest: Option<DateColumn> = db.one(
+        "SELECT booked_date FROM ts_transactions
+             WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
+             ORDER BY booked_date LIMIT 1",
+        values![ledger.account],
+        |row| row.get(0),
+    )?;
+    let refreshed = ledger.books.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
+    Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
+}
+
+fn write(
+    db: Db<'_>,
+    account: i64,
+    run: Option<i64>,
+    before: Option<&str>,
+    proof: &Proof,
+) -> Result<(), Fail> {
+    let (anchor, open) = (proof.anchor.as_ref(), proof.difference.as_ref());
+    db.run("UPDATE ts_balances SET
+            currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
+            quarantined = :quarantined, anchored_at = :anchored, anchor_balance = :balance, convention = :convention,
+            judged_refresh = :judged, proven_refresh = :proven,
+            since_run = CASE WHEN :difference IS NULL THEN NULL WHEN difference IS NULL THEN :run ELSE since_run END,
+            difference = :difference, since_at = :since, changed_at = :changed, doubt = :doubt
+         WHERE account = :account AND opening IS :before", named! {
+        ":account": account, ":run": run, ":before": before,
+        ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),
+        ":earlier": anchor.map(|a| a.earlier.to_string()), ":unclear": anchor.map(|a| &a.unclear),
+        ":quarantined": anchor.map(|a| a.quarantined), ":anchored": anchor.map(|a| Millis(a.since)),
+        ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
+        ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
+        ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
+        ":balance": anchor.and_then(|a| a.balance.as_ref()).map(ToString::to_string),
+        ":convention": proof.convention.map(Convention::as_str),
+    })?;
+    Ok(())
+}
+
+/// Takes the open differences of a connection's accounts as they are; says of how many accounts.
+pub fn accept(db: Db<'_>, connection_id: &str, now: Timestamp) -> Result<u64, Fail> {
+    let open = "SELECT b.* FROM ts_balances b JOIN ts_accounts a ON a.key = b.account
+         JOIN ts_connections c ON c.key = a.connection
+         WHERE b.difference IS NOT NULL AND c.connection_id = ?1";
+    let open: Vec<(i64, Proof)> =
+        db.all(open, values![connection_id], |row| Ok((row.get("account")?, proof(row)?)))?;
+    let mut accepted = 0;
+    for (account, mut proof) in open {
+        let before = proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        if proof.accept(now) {
+            write(db, account, None, before.as_deref(), &proof)?;
+            accepted += 1;
+        }
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,376 @@
+//! A pass at the store alone: the calls that a run makes, in their order, with what Tink might have shown.
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::engine::{Context, Db, Session};
+use super::super::{
+    accounts, app, balances, consents, events, mirror, owners, plan, prune, rows, runs, tokens,
+};
+use crate::domain::account::Account;
+use crate::domain::amount::{Amount, Money};
+use crate::domain::balance::Anchor;
+use crate::domain::connection::{SourceRow, TinkUser, Viewed};
+use crate::domain::consent::Consent;
+use crate::domain::hook::HookKind;
+use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::domain::total::Total;
+use crate::domain::transaction::{Status, Transaction};
+use crate::domain::unreadable::Unreadable;
+use crate::domain::window::{Window, shift};
+use crate::store::liveness;
+use crate::store::types::{
+    ChangeSet, Checkpoint, Claim, Claims, FetchedRow, Identity, Judgement, Ledger, LiveQuery, NewRun,
+    Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
+};
+
+pub fn now() -> Timestamp {
+    "2026-06-01T12:00:00Z".parse().unwrap()
+}
+
+/// The day so many days after the first.
+pub fn day(later: i64) -> Date {
+    shift(now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date(), later)
+}
+
+/// What happens in a pass.
+#[derive(Clone, Copy)]
+pub struct Script {
+    pub name: &'static str,
+    pub connections: u32,
+    /// Every third connection fails in the first round.
+    pub failing: bool,
+    pub days_later: i64,
+}
+
+impl Script {
+    fn at(&self) -> Timestamp {
+        now() + SignedDuration::from_hours(24 * self.days_later)
+    }
+
+    fn view(&self) -> Viewed {
+        let row = |n: u32| {
+            let user = TinkUser::External(format!("x-{n}"));
+            SourceRow::asking(&format!("c-{n:05}"), &format!("u-{n:05}"), Some(user))
+        };
+        Viewed { rows: (0..self.connections).map(row).collect(), at: self.at(), ..Viewed::default() }
+    }
+
+    /// Three rows a day for the window of an ordinary pass.
+    fn fetched(&self, account: &str) -> Vec<Transaction> {
+        let row = |n: i64| {
+            let date = day(self.days_later - n / 3);
+            let status = if n == 0 { Status::Pending } else { Status::Booked };
+            transaction(&format!("{account}-{date}-{}", n % 3), date, status)
+        };
+        (0..30).map(row).collect()
+    }
+}
+
+fn transaction(id: &str, date: Date, status: Status) -> Transaction {
+    Transaction {
+        id: id.into(),
+        status,
+        money: Money { amount: Amount::from_decimal("-3.5").unwrap(), currency: "EUR".to_owned() },
+        booked_date: Some(date),
+        value_date: None,
+        transaction_date: None,
+        booked_at: None,
+        description: Some("a purchase".to_owned()),
+        description_original: None,
+        description_detailed: None,
+        merchant_name: None,
+        merchant_category_code: None,
+        category_id: None,
+        kind: None,
+        reference: None,
+        provider_transaction_id: None,
+        mutability: None,
+        payer_name: None,
+        payee_name: None,
+    }
+}
+
+fn begin(db: &Session, name: &str, at: Timestamp) -> Run {
+    let new = NewRun {
+        run_id: name.into(),
+        trigger: "timer",
+        on_demand: false,
+        host: String::new(),
+        version: "1",
+        process_started: at,
+        started_at: at,
+    };
+    runs::begin(db.db(), &db.context, &new).unwrap()
+}
+
+fn finish(db: &Session, run: &Run, at: Timestamp) {
+    let end = RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at };
+    runs::finish(db.db(), &db.context, run, &end).unwrap();
+}
+
+fn rules(now: Timestamp, selection: Selection) -> PlanRules {
+    PlanRules { now, selection, force: false, min_interval: std::time::Duration::ZERO, quota: 100 }
+}
+
+/// Runs one connection that was asked for by its id, and by its user; but for the view, which is read as a whole.
+pub fn one(db: &Session, name: &'static str) {
+    let script = Script { name, connections: 1, failing: false, days_later: 1 };
+    let (conn, at) = (db.db(), script.at());
+    let run = begin(db, name, at);
+    let asked = Selection { connections: vec!["c-00007".into()], users: vec!["u-00007".into()] };
+    assert!(plan::unknown(conn, &asked).unwrap().is_empty());
+    let rules = rules(at, asked);
+    assert_eq!(plan::plan(conn, &run, &rules).unwrap().due, 1);
+    plan::skipped(conn, &run, &rules, None, 500).unwrap();
+    let until = at + SignedDuration::from_mins(4);
+    let work = Work { conn, context: &db.context, script: &script, run: &run };
+    work.all(Round::First, || plan::claim(conn, &db.context, &run, &rules, 13, until).unwrap());
+    finish(db, &run, at);
+}
+
+/// Runs it all.
+pub fn pass(db: &Session, script: &Script) {
+    let (conn, context, at) = (db.db(), &db.context, script.at());
+    context.listened.replace(HookKind::ALL.to_vec());
+    let run = begin(db, script.name, at);
+    mirror::all(conn, context, &run, script.view()).unwrap();
+    conn.note_lapses().unwrap();
+    let rules = rules(at, Selection::default());
+    let plan = plan::plan(conn, &run, &rules).unwrap();
+    assert_eq!(plan.due, u64::from(script.connections));
+    plan::skipped(conn, &run, &rules, None, 500).unwrap();
+    let until = at + SignedDuration::from_mins(4);
+    let work = Work { conn, context, script, run: &run };
+    work.all(Round::First, || plan::claim(conn, context, &run, &rules, 13, until).unwrap());
+    work.all(Round::Second, || plan::claim_again(conn, context, &run, &rules, 13, until).unwrap());
+    runs::troubled_banks(conn, run.key, 3).unwrap();
+    runs::settle(conn, context, run.key).unwrap();
+    plan::left_over(conn).unwrap();
+    let totals = runs::totals(conn, run.key).unwrap();
+    let synced = [Outcome::Synced, Outcome::Unchanged].map(|outcome| totals.outcomes.get(&outcome).copied());
+    assert_eq!(synced.into_iter().flatten().sum::<u64>(), u64::from(script.connections));
+    runs::finish(
+        conn,
+        context,
+        &run,
+        &RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at },
+    )
+    .unwrap();
+    events::outgoing(conn, 10, &[]).unwrap();
+    let long_ago = at - SignedDuration::from_hours(24 * 10_000);
+    let retention =
+        prune::Retention { history: long_ago, on_demand: long_ago, raw: long_ago, removed: long_ago };
+    if !context.rehearsal {
+        prune::step(conn, &retention).unwrap();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    First,
+    Second,
+}
+
+struct Work<'a> {
+    conn: Db<'a>,
+    context: &'a Context,
+    script: &'a Script,
+    run: &'a Run,
+}
+
+impl Work<'_> {
+    fn all(&self, round: Round, claim: impl Fn() -> Claims) {
+        loop {
+            let claims = claim();
+            for claim in &claims.claims {
+                if round == Round::First && self.script.failing && claim.lease.connection % 3 == 0 {
+                    self.fail(claim);
+                } else {
+                    self.sync(claim);
+                }
+            }
+            if claims.exhausted {
+                return;
+            }
+        }
+    }
+
+    fn fail(&self, claim: &Claim) {
+        let record =
+            Record { outcome: Outcome::Failed, reason: Some(Reason::Network), again: true, ..self.record() };
+        runs::record(self.conn, self.context, &claim.lease, &record, true).unwrap();
+        // It may be Tink's own trouble, or a limit of everybody's.
+        runs::probe_user(self.conn, claim.tink_user.as_ref()).unwrap();
+    }
+
+    fn sync(&self, claim: &Claim) {
+        let (conn, at) = (self.conn, self.script.at());
+        let connection = claim.lease.connection;
+        tokens::load(conn, connection).unwrap();
+        let known = accounts::load(conn, connection, at).unwrap();
+        consents::load(conn, connection).unwrap();
+        let overview = self.overview(connection, known.first());
+        liveness::held(conn, &claim.lease).unwrap();
+        assert!(owners::anothers(conn, &claim.lease, &overview).unwrap().is_none());
+        app::remember(conn, self.context, at).unwrap();
+        consents::save(conn, &claim.lease, &overview).unwrap();
+        let saved = accounts::save(conn, self.run.key, connection, &overview, at).unwrap();
+        let changed = self.walk(&saved.accounts[0]);
+        let outcome = if changed { Outcome::Synced } else { Outcome::Unchanged };
+        let record = Record { outcome, judged: self.judged(&saved.accounts[0]), ..self.record() };
+        runs::record(conn, self.context, &claim.lease, &record, true).unwrap().unwrap();
+    }
+
+    fn overview(&self, connection: i64, known: Option<&StoredAccount>) -> Overview {
+        let id = format!("{connection:032x}");
+        let consent = Consent {
+            credentials_id: format!("c{connection:031x}").into(),
+            provider: Some(format!("bank-{}", connection % 7)),
+            account_ids: vec![id.as_str().into()],
+            status: "UPDATED".to_owned(),
+            status_updated: Some(self.script.at()),
+            expires_at: None,
+            extendable: None,
+            error_type: None,
+            error_reason: None,
+        };
+        let account = Account {
+            id: id.as_str().into(),
+            name: "Account".to_owned(),
+            kind: "CHECKING".to_owned(),
+            iban: None,
+            account_number: None,
+            masked_pan: None,
+            financial_institution_id: None,
+            booked: Some(Money { amount: Amount::from_decimal("10").unwrap(), currency: "EUR".to_owned() }),
+            available: None,
+            last_refreshed: Some(self.script.at()),
+        };
+        let identity = known.map_or(Identity::New, |known| Identity::Known(known.key));
+        Overview { consents: vec![consent], accounts: vec![(account, identity)], ..Overview::default() }
+    }
+
+    /// A proof that begins.
+    fn judged(&self, account: &StoredAccount) -> Vec<Judgement> {
+        let ledgers = balances::ledgers(self.conn, &[account.key]).unwrap();
+        let begun = |ledger: Ledger| {
+            let mut after = ledger.proof.clone();
+            after.anchor = Some(Anchor {
+                currency: "EUR".to_owned(),
+                opening: Total::default(),
+                balance: None,
+                earlier: Total::default(),
+                unclear: String::new(),
+                quarantined: 0,
+                since: self.script.at(),
+            });
+            Judgement { ledger, after }
+        };
+        ledgers.into_iter().map(begun).collect()
+    }
+
+    /// What a walk asks for and writes; says whether there was news.
+    fn walk(&self, account: &StoredAccount) -> bool {
+        let (conn, today) = (self.conn, day(self.script.days_later));
+        let load = |query| rows::load(conn, account.key, &query).unwrap();
+        let fetched = self.script.fetched(account.account.id.as_str());
+        let stored = load(RowQuery::Ids(fetched.iter().map(|row| row.id.clone()).collect()));
+        let window = Window { from: Some(shift(today, -14)), to: shift(today, 400) };
+        let live = rows::live(conn, &LiveQuery { account: account.key, window }).unwrap();
+        load(RowQuery::Keys(live.iter().take(3).map(|row| row.key).collect()));
+        load(RowQuery::SinceCheckpoint);
+        load(RowQuery::Newest(100));
+        load(RowQuery::OlderGeneration(Some(shift(today, -14))));
+        balances::ledgers(conn, &[account.key]).unwrap();
+        let is_new = |row: &Transaction| stored.iter().all(|stored| stored.transaction.id != row.id);
+        let readable = fetched.iter().map(|row| row.id.clone()).collect();
+        let mut insert = fetched;
+        insert.retain(is_new);
+        let changes = ChangeSet {
+            update: stored
+                .iter()
+                .take(1)
+                .map(|row| (row.key, fetched_row(row.transaction.clone())))
+                .collect(),
+            touch: stored.iter().skip(1).map(|row| row.key).take(3).collect(),
+            insert: insert.into_iter().map(fetched_row).collect(),
+            ..ChangeSet::default()
+        };
+        let has_news = !changes.insert.is_empty();
+        let checkpoint = Checkpoint {
+            watermark: Some(today),
+            refresh: account.account.last_refreshed,
+            at: self.script.at(),
+            deep: Some(today),
+            suspect: None,
+            absent_from: None,
+            judged: true,
+            repaired: true,
+            full_due: false,
+            reissued: false,
+            unmatched_from: account.unmatched_from,
+            settled: true,
+        };
+        let nothing = nothing(account.key, account.generation);
+        let commit =
+            RowCommit { changes, readable, checkpoint: Some(checkpoint), now: self.script.at(), ..nothing };
+        rows::commit(conn, self.run.key, &commit).unwrap();
+        if self.script.days_later > 0 {
+            // As of an account that is closed.
+            assert!(rows::close(conn, self.run.key, account.key, self.script.at()).unwrap() > 0);
+        }
+        has_news
+    }
+
+    fn record(&self) -> Record {
+        let at = self.script.at();
+        Record {
+            outcome: Outcome::Synced,
+            reason: None,
+            error: None,
+            request_id: None,
+            took: std::time::Duration::ZERO,
+            counts: Counts::default(),
+            began: at,
+            ended: at,
+            not_before: None,
+            next_due: at,
+            again: false,
+            judged: Vec::new(),
+            hung: Vec::new(),
+            without_data: false,
+            stale: None,
+        }
+    }
+}
+
+/// Writes so many records that cannot be read and are all alike, in the first account; returns how many are new.
+pub fn quarantine(db: &Session, run: i64, records: u32) -> u64 {
+    let record = |n: u32| Unreadable {
+        id: Some(format!("{run}-{n}").as_str().into()),
+        booked_date: Some(day(0)),
+        reason: "amount is missing".to_owned(),
+        raw: format!("{{\"id\":\"{run}-{n}\"}}"),
+        likeness: "alike".to_owned(),
+    };
+    let commit = RowCommit { unreadable: (0..records).map(record).collect(), ..nothing(1, 1) };
+    rows::commit(db.db(), run, &commit).unwrap()
+}
+
+fn nothing(account: i64, generation: i64) -> RowCommit {
+    RowCommit {
+        account,
+        generation,
+        changes: ChangeSet::default(),
+        unreadable: Vec::new(),
+        readable: Vec::new(),
+        covered: None,
+        checkpoint: None,
+        now: now(),
+    }
+}
+
+fn fetched_row(transaction: Transaction) -> FetchedRow {
+    FetchedRow { transaction, raw: None }
+}

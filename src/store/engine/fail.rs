@@ -1,0 +1,56 @@
+//! Why a transaction did not come about, before it is said which step it was and in which database.
+
+use crate::domain::cause::Cause;
+use crate::store::types::Lease;
+
+/// A failure inside the store's thread.
+#[derive(Debug)]
+pub(crate) enum Fail {
+    /// Somebody else holds what is needed.
+    Busy,
+    /// What lies beside the database cannot be used.
+    Unusable { detail: String, source: Cause },
+    /// The lease of the connection is no longer held.
+    LeaseLost(Lease),
+    /// What was to be written belongs to another connection.
+    OtherOwner(String),
+    /// A value that we did not write, in a database that is in order.
+    NotOurs(NotOurs),
+    /// A single row was asked for, and there is none.
+    NoRow,
+    /// What SQLite reports.
+    Sqlite(rusqlite::Error),
+}
+
+/// A value that is not what we write there: it is its row's trouble, not the store's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotOurs(String);
+
+impl NotOurs {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// With the column it was found in.
+    pub fn of_column(self, column: &str) -> Self {
+        Self(format!("{column} {}", self.0))
+    }
+}
+
+impl From<NotOurs> for Fail {
+    fn from(error: NotOurs) -> Self {
+        Self::NotOurs(error)
+    }
+}
+
+impl From<rusqlite::Error> for Fail {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// The failure for a value that is not what we write there.
+pub(crate) fn corrupt(text: impl Into<String>) -> Fail {
+    NotOurs::new(text).into()
+}

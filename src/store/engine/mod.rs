@@ -1,0 +1,321 @@
+//! What lies below the logic of the store: statements with typed parameters, rows, failures, and the thread that owns a
+//! connection. The logic above is written once, over [`Db`]; what only one database can do stands in its own module.
+
+pub(crate) mod context;
+pub(crate) mod fail;
+pub mod sqlite;
+pub(crate) mod value;
+pub(crate) mod worker;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::domain::amount::Money;
+use crate::domain::connection::TinkUser;
+use crate::store::types::FetchedRow;
+pub(crate) use context::{Context, Session};
+pub(crate) use fail::Fail;
+pub(crate) use sqlite::rows::Written;
+use value::{DateColumn, Decimal, Millis, TimeColumn};
+pub(crate) use value::{FromCell, ToValue, Value};
+
+/// An open connection, inside a transaction or before it, for plain functions that run statements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Db<'c> {
+    /// A file of SQLite's.
+    Sqlite(&'c rusqlite::Connection),
+}
+
+/// The parameters of a statement: by position (`?1` is the first), or by name (`:name`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Params<'p, 'v> {
+    Positional(&'p [Value<'v>]),
+    Named(&'p [(&'p str, Value<'v>)]),
+}
+
+/// The parameters `?1`, `?2` … of a statement.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => {
+        $crate::store::engine::Params::Positional(&[$($crate::store::engine::ToValue::to_value(&$value)),*])
+    };
+}
+pub(crate) use values;
+
+/// The parameters of a statement by name.
+macro_rules! named {
+    ($($name:literal: $value:expr),* $(,)?) => {
+        $crate::store::engine::Params::Named(&[$(($name, $crate::store::engine::ToValue::to_value(&$value))),*])
+    };
+}
+pub(crate) use named;
+
+/// One row of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Row<'r> {
+    /// Of SQLite's.
+    Sqlite(&'r rusqlite::Row<'r>),
+}
+
+impl Db<'_> {
+    /// Runs a statement whose answer does not matter.
+    pub fn run(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
+        self.count(sql, params).map(drop)
+    }
+
+    /// Runs a statement that changes rows; returns how many.
+    pub fn count(self, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::statement::count(conn, sql, params),
+        }
+    }
+
+    /// The first row of an answer; `None` if there is none.
+    pub fn one<T>(
+        self,
+        sql: &str,
+        params: Params<'_, '_>,
+        read: impl FnOnce(Row<'_>) -> Result<T, Fail>,
+    ) -> Result<Option<T>, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::statement::one(conn, sql, params, read),
+        }
+    }
+
+    /// The row of a statement that always has one.
+    ///
+    /// # Errors
+    /// [`Fail::NoRow`] if it has none.
+    pub fn single<T>(
+        self,
+        sql: &str,
+        params: Params<'_, '_>,
+        read: impl FnOnce(Row<'_>) -> Result<T, Fail>,
+    ) -> Result<T, Fail> {
+        self.one(sql, params, read)?.ok_or(Fail::NoRow)
+    }
+
+    /// The only column of the first row.
+    ///
+    /// # Errors
+    /// [`Fail::NoRow`] if there is no row.
+    pub fn value<T: FromCell>(self, sql: &str, params: Params<'_, '_>) -> Result<T, Fail> {
+        self.single(sql, params, |row| row.get(0))
+    }
+
+    /// Whether there is a row.
+    pub fn exists(self, sql: &str, params: Params<'_, '_>) -> Result<bool, Fail> {
+        Ok(self.one(sql, params, |_| Ok(()))?.is_some())
+    }
+
+    /// Hands over the rows of an answer one by one, until `take` says `false`.
+    pub fn walk(
+        self,
+        sql: &str,
+        params: Params<'_, '_>,
+        take: impl FnMut(Row<'_>) -> Result<bool, Fail>,
+    ) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::statement::walk(conn, sql, params, take),
+        }
+    }
+
+    /// Hands over each row of an answer.
+    pub fn each(
+        self,
+        sql: &str,
+        params: Params<'_, '_>,
+        mut take: impl FnMut(Row<'_>) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
+        self.walk(sql, params, |row| take(row).map(|()| true))
+    }
+
+    /// All rows of an answer, in any collection.
+    pub fn all<T, C: Default + Extend<T> + IntoIterator<Item = T>>(
+        self,
+        sql: &str,
+        params: Params<'_, '_>,
+        mut read: impl FnMut(Row<'_>) -> Result<T, Fail>,
+    ) -> Result<C, Fail> {
+        let mut all = C::default();
+        self.each(sql, params, |row| {
+            all.extend([read(row)?]);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The first column of all rows.
+    pub fn column<T: FromCell, C: Default + Extend<T> + IntoIterator<Item = T>>(
+        self,
+        sql: &str,
+        params: Params<'_, '_>,
+    ) -> Result<C, Fail> {
+        self.all(sql, params, |row| row.get(0))
+    }
+
+    /// Runs several statements that have no parameters.
+    pub fn batch(self, sql: &str) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
+        }
+    }
+
+    /// Inserts rows of an account that a walk found, with change numbers from `first` on; returns their keys.
+    pub fn insert_rows(
+        self,
+        of: &Written,
+        walk: i64,
+        rows: &[FetchedRow],
+        first: i64,
+    ) -> Result<Vec<i64>, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::rows::insert(conn, of, walk, rows, first),
+        }
+    }
+
+    /// Writes rows anew by their keys, with change numbers from `first` on.
+    pub fn update_rows(self, of: &Written, rows: &[(i64, FetchedRow)], first: i64) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::rows::update(conn, of, rows, first),
+        }
+    }
+
+    /// The names of the columns of a view or table.
+    pub fn columns(self, relation: &str) -> Result<Vec<String>, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::statement::columns(conn, relation),
+        }
+    }
+
+    /// Runs `work` on an overlay over this snapshot, with what `fill` copies into it. It is gone afterwards.
+    pub fn rehearsing<T>(
+        self,
+        fill: impl Fn(Db<'_>) -> Result<(), Fail>,
+        work: impl FnOnce(Db<'_>) -> Result<T, Fail>,
+    ) -> Result<T, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::rehearsal::within(conn, &fill, work),
+        }
+    }
+
+    /// Copies what is little of one connection into a rehearsal's own tables.
+    pub fn shadow(self, connection: i64) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(sqlite::rehearsal::shadow(conn, connection)?),
+        }
+    }
+
+    /// Drops what a rehearsal copied and wrote for one connection, so that it does not pile up.
+    pub fn unshadow(self, connection: i64) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(sqlite::rehearsal::unshadow(conn, connection)?),
+        }
+    }
+
+    /// Notes in a rehearsal that a connection takes over what another holds.
+    pub fn note_takeover(self, from: i64, to: i64) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(sqlite::rehearsal::note_takeover(conn, from, to)?),
+        }
+    }
+
+    /// Whose rows a connection takes over in a rehearsal.
+    pub fn takeovers(self, taker: i64) -> Result<Vec<i64>, Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(sqlite::rehearsal::takeovers(conn, taker)?),
+        }
+    }
+
+    /// Notes whose entitlement has ended since a run last looked, or lasts again, for the numbers of the feed.
+    pub fn note_lapses(self) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(sqlite::feed::note_lapses(conn)?),
+        }
+    }
+}
+
+impl<'c> From<&'c rusqlite::Connection> for Db<'c> {
+    fn from(conn: &'c rusqlite::Connection) -> Self {
+        Self::Sqlite(conn)
+    }
+}
+
+/// The place of a column: its position, or its name.
+pub(crate) trait Column: Copy {
+    fn find(self, row: Row<'_>) -> Result<usize, Fail>;
+}
+
+impl Column for usize {
+    fn find(self, _: Row<'_>) -> Result<usize, Fail> {
+        Ok(self)
+    }
+}
+
+impl Column for &str {
+    fn find(self, row: Row<'_>) -> Result<usize, Fail> {
+        match row {
+            Row::Sqlite(row) => Ok(row.as_ref().column_index(self)?),
+        }
+    }
+}
+
+impl<'r> Row<'r> {
+    /// Reads a column.
+    ///
+    /// # Errors
+    /// [`Fail::NotOurs`] names the column if it holds something else.
+    pub fn get<T: FromCell>(self, column: impl Column) -> Result<T, Fail> {
+        let at = column.find(self)?;
+        T::from_cell(self.cell(at)?).map_err(|e| e.of_column(self.name(at)).into())
+    }
+
+    /// What a column holds.
+    pub fn cell(self, at: usize) -> Result<value::Cell<'r>, Fail> {
+        match self {
+            Self::Sqlite(row) => sqlite::statement::cell(row, at),
+        }
+    }
+
+    /// The name of a column; empty if there is no such column.
+    pub fn name(self, at: usize) -> &'r str {
+        match self {
+            Self::Sqlite(row) => row.as_ref().column_name(at).unwrap_or_default(),
+        }
+    }
+
+    /// How many columns there are.
+    pub fn width(self) -> usize {
+        match self {
+            Self::Sqlite(row) => row.as_ref().column_count(),
+        }
+    }
+
+    /// Reads an optional day.
+    pub fn day(self, column: impl Column) -> Result<Option<Date>, Fail> {
+        Ok(self.get::<Option<DateColumn>>(column)?.map(|day| day.0))
+    }
+
+    /// Reads an optional time of Tink's.
+    pub fn time(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
+        Ok(self.get::<Option<TimeColumn>>(column)?.map(|time| time.0))
+    }
+
+    /// Reads an optional time of our own.
+    pub fn millis(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
+        Ok(self.get::<Option<Millis>>(column)?.map(|time| time.0))
+    }
+
+    /// Reads an amount with its currency from two columns; `None` if one of them is empty.
+    pub fn money(self, amount: impl Column, currency: impl Column) -> Result<Option<Money>, Fail> {
+        let (amount, currency) = (self.get::<Option<Decimal>>(amount)?, self.get(currency)?);
+        Ok(amount.zip(currency).map(|(Decimal(amount), currency)| Money { amount, currency }))
+    }
+
+    /// Reads a Tink user from its two columns.
+    pub fn tink_user(self) -> Result<Option<TinkUser>, Fail> {
+        if let Some(id) = self.get::<Option<String>>("external_user_id")? {
+            return Ok(Some(TinkUser::External(id)));
+        }
+        Ok(self.get::<Option<String>>("tink_user_id")?.map(TinkUser::Tink))
+    }
+}

@@ -1,0 +1,23 @@
+//! Overwriting what was deleted: in the file, in its free space and in the log beside it. Deletes nothing itself.
+
+use crate::failpoint;
+use crate::store::Result;
+use crate::store::engine::{Db, Fail, Session, values};
+
+/// What is deleted is overwritten: pages that come free must not keep anybody's money data.
+pub(crate) const ERASING: &str = "PRAGMA secure_delete = ON";
+
+/// Rewrites the whole file and empties the log.
+pub(crate) fn wipe(session: &mut Session) -> Result<()> {
+    let rewrite = "rewrite the store";
+    session.retry_busy(rewrite, |conn| Ok(failpoint::around(rewrite, || conn.execute_batch("VACUUM"))?))?;
+    let empty = "empty the log";
+    session.retry_busy(empty, |conn| failpoint::around(empty, || truncate(Db::Sqlite(conn))))
+}
+
+/// # Errors
+/// [`Fail::Busy`] if somebody reads what was there before.
+fn truncate(db: Db<'_>) -> std::result::Result<(), Fail> {
+    let is_held: i64 = db.value("PRAGMA wal_checkpoint(TRUNCATE)", values![])?;
+    if is_held == 0 { Ok(()) } else { Err(Fail::Busy) }
+}

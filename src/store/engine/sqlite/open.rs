@@ -1,0 +1,217 @@
+//! Opening the file of a store, for writing and for reading, and refusing one of another release. Makes the file, but
+//! nothing in it.
+
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::unistd::{AccessFlags, access};
+use percent_encoding::{AsciiSet, percent_encode};
+use rusqlite::{Connection, FileControl, OpenFlags};
+
+use super::erase::ERASING;
+use super::explain::explain;
+use super::regular::{FileId, refuse_odd};
+use super::{rehearsal as overlay, schema, scratch, sharing};
+use crate::domain::cause::Cause;
+use crate::failpoint;
+use crate::store::engine::context::BUSY_TIMEOUT;
+use crate::store::engine::{Db, Fail, Session};
+use crate::store::{Result, StoreError};
+
+/// What has a meaning of its own in an SQLite URI.
+const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
+
+/// Opens an existing store for statements that only read.
+///
+/// # Errors
+/// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
+pub(crate) fn reader(path: &Path) -> Result<Session> {
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.display().to_string() });
+    }
+    let session = Session::new(connect_read_only(path)?, path, Duration::ZERO);
+    refuse_newer(&session)?;
+    refuse_older(&session)?;
+    Ok(session)
+}
+
+pub(super) fn refuse_newer(session: &Session) -> Result<()> {
+    let found =
+        schema::version(&session.conn).map_err(|e| explain("read the schema version", &session.path, e))?;
+    if found > schema::KNOWN {
+        let path = session.path.display().to_string();
+        return Err(StoreError::Newer { path, found, known: schema::KNOWN });
+    }
+    Ok(())
+}
+
+pub(super) fn refuse_older(session: &Session) -> Result<()> {
+    let found =
+        schema::version(&session.conn).map_err(|e| explain("read the schema version", &session.path, e))?;
+    if found < schema::KNOWN {
+        let path = session.path.display().to_string();
+        return Err(StoreError::Older { path, found, pending: schema::pending(found) });
+    }
+    Ok(())
+}
+
+/// Makes the file if there is none, readable by its owner only, whatever the umask: money data. Then lets those read it
+/// whom its directory names.
+///
+/// A file that is there is not opened: SQLite's locks are those of the process, and closing the file anywhere in it
+/// lets go of them.
+pub(super) fn create(path: &Path) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let usable = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => may_use(path),
+        made => made.map(drop),
+    };
+    usable.map_err(|e| {
+        let hint = match e.kind() {
+            ErrorKind::NotFound => "its directory does not exist: create it, or change store.url".to_owned(),
+            ErrorKind::PermissionDenied => crate::identity::access_hint(),
+            _ => "see store.url".to_owned(),
+        };
+        StoreError::Unusable {
+            what: "open the store",
+            path: path.display().to_string(),
+            detail: format!("{e}; {hint}"),
+            source: Some(Cause::of(e)),
+        }
+    })?;
+    sharing::mend(path);
+    Ok(())
+}
+
+fn may_use(path: &Path) -> std::io::Result<()> {
+    Ok(access(path, AccessFlags::R_OK | AccessFlags::W_OK)?)
+}
+
+/// Opens a store for writing. The files beside it stay when the last connection closes, the log emptied: SQLite cannot
+/// make them for somebody who may only read, and without them nobody could read between two passes.
+pub(crate) fn connect_writer(path: &Path) -> Result<Connection> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut keep = 1;
+    conn.file_control(Some("main"), FileControl::PersistWal(&mut keep))
+        .and_then(|()| conn.pragma_update(None, "journal_size_limit", 0))
+        .map_err(|e| explain("open the store", path, e))?;
+    Ok(conn)
+}
+
+/// Whoever waits for a lock looks so often; who has had it for long leaves it free for longer than that: see `worker`.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// When this thread began to wait for a lock.
+    static WAITS_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Waits for a lock, up to [`BUSY_TIMEOUT`]; SQLite's own way of waiting would miss the moments at which a busy pass
+/// leaves it free.
+fn wait_for_lock(tries: i32) -> bool {
+    let since = WAITS_SINCE.get().filter(|_| tries > 0).unwrap_or_else(Instant::now);
+    WAITS_SINCE.set(Some(since));
+    let goes_on = since.elapsed() < BUSY_TIMEOUT;
+    if goes_on {
+        std::thread::sleep(LOCK_POLL);
+    }
+    goes_on
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    refuse_odd(path)?;
+    let explain = |e: rusqlite::Error| explain("open the store", path, e);
+    let mut conn =
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(explain)?;
+    conn.busy_handler(Some(wait_for_lock)).map_err(explain)?;
+    scratch::apply(&conn).map_err(explain)?;
+    conn.set_prepared_statement_cache_capacity(128);
+    Ok(conn)
+}
+
+/// Opens a file read-only, also where its directory may not be written: SQLite then cannot make the
+/// shared-memory file of a WAL database, and if there is no write-ahead log either, the file by itself
+/// is complete and can be read as it stands.
+pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
+    let explain = |e: rusqlite::Error| explain("open read-only", path, e);
+    let usable = |conn: &Connection| {
+        conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))
+    };
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let Err(error) = usable(&conn) else { return Ok(conn) };
+    let is_empty = |suffix: &str| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        std::fs::metadata(PathBuf::from(beside)).map_or(true, |m| m.len() == 0)
+    };
+    let log_is_empty = is_empty("-wal") && is_empty("-journal");
+    let cannot_share = matches!(
+        error.sqlite_error_code(),
+        Some(
+            rusqlite::ErrorCode::CannotOpen
+                | rusqlite::ErrorCode::ReadOnly
+                | rusqlite::ErrorCode::PermissionDenied
+        )
+    );
+    if !(cannot_share && log_is_empty) {
+        return Err(explain(error));
+    }
+    let name = percent_encode(path.as_os_str().as_bytes(), IN_URI);
+    let uri = format!("file:{name}?mode=ro&immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(uri, flags).map_err(explain)?;
+    scratch::apply(&conn).and_then(|()| usable(&conn)).map_err(explain)?;
+    Ok(conn)
+}
+
+/// Opens a store for writing, making and migrating it as needed.
+pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
+    refuse_odd(path)?;
+    failpoint::around("create the file", || create(path))?;
+    // Two spellings of one path must find each other's lock files.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut session = Session::new(connect_writer(path)?, path, patience);
+    session.retry_busy("open the store", |conn| {
+        failpoint::around("open the store", || conn.pragma_update(None, "journal_mode", "wal"))?;
+        conn.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
+        )?;
+        Ok(conn.execute_batch(ERASING)?)
+    })?;
+    session.file = FileId::of(path);
+    refuse_newer(&session)?;
+    session.retry_busy("prepare the store", |conn| Ok(schema::migrate(conn, now.as_millisecond())?))?;
+    // SQLite has made the files beside it by now.
+    sharing::mend(path);
+    Ok(session)
+}
+
+/// A rehearsal in place of a store that is not there yet.
+pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
+    let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
+    schema::migrate(&mut conn, now.as_millisecond()).map_err(|e| explain("rehearse", path, e))?;
+    let mut session = Session::new(conn, path, patience);
+    session.rehearsal = true;
+    Ok(session)
+}
+
+/// A rehearsal on the file, with what `fill` copies of it.
+pub(crate) fn rehearsal(
+    path: &Path,
+    patience: Duration,
+    fill: impl Fn(Db<'_>) -> std::result::Result<(), Fail>,
+) -> Result<Session> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut session = Session::new(connect_read_only(path)?, path, patience);
+    session.rehearsal = true;
+    refuse_newer(&session)?;
+    refuse_older(&session)?;
+    session.retry_busy("rehearse", |conn| overlay::lay(conn, &fill))?;
+    Ok(session)
+}

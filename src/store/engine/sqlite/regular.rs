@@ -1,0 +1,43 @@
+//! The files of a database: which they are, and the refusal of what is no regular file. Looks at names only; opens nothing.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::store::{Result, StoreError};
+
+/// Device and number of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId(u64, u64);
+
+impl FileId {
+    /// The file that lies at the path now, if there is one.
+    pub fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
+    }
+}
+
+/// The files of a database that lies at `path`.
+pub(super) fn family(path: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|suffix| {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        PathBuf::from(file)
+    })
+}
+
+/// Whoever opens a pipe waits for its other end, and a device has none.
+pub(super) fn refuse_odd(path: &Path) -> Result<()> {
+    for file in family(path) {
+        // What is not there, or a directory, has an error of its own.
+        if std::fs::metadata(&file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Err(StoreError::Unusable {
+                what: "open the database",
+                path: file.display().to_string(),
+                detail: "this is not a regular file; store.url and source.database each name an SQLite file"
+                    .to_owned(),
+                source: None,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Statements of SQLite's: what is bound, and what is read of a row. Each text is prepared once and kept; nothing here knows
+//! what a statement is for.
+
+use jiff::Timestamp;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, ToSql};
+
+use crate::store::engine::value::{Cell, StoredId, written_day};
+use crate::store::engine::{Fail, Params, Row, Value};
+
+/// Days and Tink's times are texts (`YYYY-MM-DD`, RFC 3339), times of our own integers.
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let text = |text: String| ToSqlOutput::Owned(text.into());
+        Ok(match self {
+            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Bool(is) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*is))),
+            Self::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Self::Id(StoredId::Compact(bytes)) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Self::Id(StoredId::Text(text)) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Day(day) => text(written_day(*day).into_owned()),
+            Self::Time(time) => text(Timestamp::to_string(time)),
+            Self::Millis(time) => ToSqlOutput::Borrowed(ValueRef::Integer(time.as_millisecond())),
+        })
+    }
+}
+
+/// The statement of this text, with its parameters.
+fn bound<'c>(
+    conn: &'c Connection,
+    sql: &str,
+    params: Params<'_, '_>,
+) -> rusqlite::Result<CachedStatement<'c>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    match params {
+        Params::Positional(values) => {
+            for (at, value) in (1usize..).zip(values) {
+                statement.raw_bind_parameter(at, value)?;
+            }
+        }
+        Params::Named(values) => {
+            for (name, value) in values {
+                // One that this form of the statement does not use.
+                if let Some(at) = statement.parameter_index(name)? {
+                    statement.raw_bind_parameter(at, value)?;
+                }
+            }
+        }
+    }
+    Ok(statement)
+}
+
+pub(crate) fn count(conn: &Connection, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
+    Ok(bound(conn, sql, params)?.raw_execute()? as u64)
+}
+
+pub(crate) fn one<T>(
+    conn: &Connection,
+    sql: &str,
+    params: Params<'_, '_>,
+    read: impl FnOnce(Row<'_>) -> Result<T, Fail>,
+) -> Result<Option<T>, Fail> {
+    let mut statement = bound(conn, sql, params)?;
+    statement.raw_query().next()?.map(|row| read(Row::Sqlite(row))).transpose()
+}
+
+pub(crate) fn walk(
+    conn: &Connection,
+    sql: &str,
+    params: Params<'_, '_>,
+    mut take: impl FnMut(Row<'_>) -> Result<bool, Fail>,
+) -> Result<(), Fail> {
+    let mut statement = bound(conn, sql, params)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        if !take(Row::Sqlite(row))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn columns(conn: &Connection, relation: &str) -> Result<Vec<String>, Fail> {
+    let statement = conn.prepare(&format!("SELECT * FROM {relation}"))?;
+    Ok(statement.column_names().map(str::to_owned).collect())
+}
+
+pub(crate) fn cell<'r>(row: &'r rusqlite::Row<'r>, at: usize) -> Result<Cell<'r>, Fail> {
+    Ok(match row.get_ref(at)? {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(number) => Cell::Int(number),
+        ValueRef::Real(_) => Cell::Real,
+        ValueRef::Text(text) => Cell::Text(text),
+        ValueRef::Blob(bytes) => Cell::Bytes(bytes),
+    })
+}

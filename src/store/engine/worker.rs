@@ -1,0 +1,432 @@
+//! The thread that owns the connection, and its group commit: the jobs that wait run in one transaction, a savepoint
+//! each, so that one job's failure undoes that job alone; then one commit makes them all durable. A job on which
+//! something outside depends is answered when it is durable. The others are answered as soon as they are applied:
+//! all that follows goes through the same queue, and a commit that fails ends it: nothing after it is kept or
+//! reported. Knows no statement of its own beside those of transactions.
+
+use std::mem;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{Context, Db, Fail, Session};
+use crate::failpoint;
+use crate::store::types::{Durable, Fate};
+use crate::store::{Result, StoreError};
+
+/// Who has had the lock for long leaves it free for so long, for others who look for it.
+const FAIR_PAUSE: Duration = Duration::from_millis(4);
+
+/// How long a transaction takes in jobs.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// One for which nobody waits stays open that long for more to come.
+    idle: Duration,
+    /// However many come.
+    longest: Duration,
+    /// Once somebody waits for its commit.
+    waited: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    idle: Duration::from_millis(5),
+    longest: Duration::from_millis(200),
+    waited: Duration::from_millis(20),
+};
+
+/// When a job is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// As soon as it is done, also in the transaction of earlier jobs: it changes nothing of the file.
+    Read,
+    /// As soon as it is applied.
+    Applied,
+    /// Once it is durable.
+    Durable,
+}
+
+/// What a job of any kind is to the thread.
+trait Job: Send {
+    fn what(&self) -> &'static str;
+    fn when(&self) -> When;
+    /// Does it, and keeps the value for the answer.
+    fn run(&mut self, session: &Session) -> std::result::Result<(), Fail>;
+    fn answer(self: Box<Self>, kept: Result<Durable>);
+}
+
+/// One job.
+struct Call<T, W> {
+    what: &'static str,
+    when: When,
+    work: Option<W>,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<(T, Durable)>>,
+}
+
+impl<T, W> Job for Call<T, W>
+where
+    T: Send,
+    W: FnOnce(&Session) -> std::result::Result<T, Fail> + Send,
+{
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn when(&self) -> When {
+        self.when
+    }
+
+    fn run(&mut self, session: &Session) -> std::result::Result<(), Fail> {
+        self.value = self.work.take().map(|work| work(session)).transpose()?;
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, kept: Result<Durable>) {
+        let gone = StoreError::thread_ended(self.what);
+        let value = self.value;
+        let answer = kept.and_then(|durable| value.map(|value| (value, durable)).ok_or(gone));
+        // Nobody waits any more when a connection was cancelled: its work is done all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// What is sent to the thread.
+enum Message {
+    Job(Box<dyn Job>),
+    Configure(Box<dyn FnOnce(&Context) + Send>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A handle to the thread; when the last one is dropped the thread ends and the file is closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    queue: mpsc::Sender<Message>,
+}
+
+impl Worker {
+    pub fn start(session: Session) -> Self {
+        Self::start_within(LIMITS, session)
+    }
+
+    fn start_within(limits: Limits, session: Session) -> Self {
+        let (sender, queue) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut groups = Groups { limits, session, open: Open::Nothing, broken: None };
+            let closed = groups.serve(&queue);
+            let Session { conn, context } = groups.session;
+            // What cannot be closed properly is dropped, which is all that is left to do.
+            let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
+            drop(context);
+            // Nobody may be waiting for the end.
+            let _ = closed.map(|closed| closed.send(()));
+        });
+        Self { queue: sender }
+    }
+
+    /// Ends the thread after the work it has; returns when the file is closed.
+    pub async fn close(self) {
+        let (reply, closed) = oneshot::channel();
+        // A thread that has ended already has closed its file.
+        if self.queue.send(Message::Close(reply)).is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    /// Changes what the thread knows besides the file.
+    pub async fn configure<T: Send + 'static>(&self, change: impl FnOnce(&Context) -> T + Send + 'static) {
+        let (reply, done) = oneshot::channel();
+        let change = move |context: &Context| {
+            change(context);
+            let _ = reply.send(());
+        };
+        // A thread that has ended tells so at the next statement.
+        if self.queue.send(Message::Configure(Box::new(change))).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Runs one job, all or nothing; returns when it is durable.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.call(what, When::Durable, move |session| work(session.db(), &session.context)).await;
+        done.map(|(value, _)| value)
+    }
+
+    /// As [`Self::write`], but returns as soon as it is applied. Nothing outside may depend on it before it is
+    /// durable.
+    pub async fn apply<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<T> {
+        self.applied(what, work).await.map(|(value, _)| value)
+    }
+
+    /// As [`Self::apply`], with the wait for it to become durable.
+    pub async fn applied<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<(T, Durable)> {
+        self.call(what, When::Applied, move |session| work(session.db(), &session.context)).await
+    }
+
+    /// Runs reading statements on one snapshot, which shows what is applied.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<T> {
+        self.look(what, work).await.map(|(value, _)| value)
+    }
+
+    /// As [`Self::read`]; what was read may not be durable yet.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<(T, Durable)> {
+        self.call(what, When::Read, move |session| work(session.db())).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        when: When,
+        work: impl FnOnce(&Session) -> std::result::Result<T, Fail> + Send + 'static,
+    ) -> Result<(T, Durable)> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::thread_ended(what);
+        let job = Call { what, when, work: Some(work), value: None, reply };
+        self.queue.send(Message::Job(Box::new(job))).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// The transaction that is open.
+enum Open {
+    Nothing,
+    /// One that only reads.
+    Snapshot(Fate),
+    Group(Group),
+}
+
+/// Jobs that are applied and not yet durable.
+struct Group {
+    began: Instant,
+    /// What each of them is called.
+    steps: Vec<&'static str>,
+    /// Those that are answered when they are durable, and since when the first one waits.
+    waiting: Vec<Box<dyn Job>>,
+    waited: Option<Instant>,
+    /// What becomes of them.
+    fate: Fate,
+}
+
+impl Group {
+    fn new() -> Self {
+        let (began, fate) = (Instant::now(), watch::Sender::default());
+        Self { began, steps: Vec::new(), waiting: Vec::new(), waited: None, fate }
+    }
+
+    /// What is left of the time in which it takes in jobs.
+    fn left(&self, limits: Limits) -> Duration {
+        let waited = self.waited.map(|since| limits.waited.saturating_sub(since.elapsed()));
+        let left = limits.longest.saturating_sub(self.began.elapsed());
+        waited.map_or(left, |waited| waited.min(left))
+    }
+}
+
+/// What the thread does next.
+enum Next {
+    Take(Message),
+    Commit,
+    End,
+}
+
+/// The thread's own side.
+struct Groups {
+    limits: Limits,
+    session: Session,
+    open: Open,
+    /// The commit that failed. From then on nothing is done any more.
+    broken: Option<StoreError>,
+}
+
+impl Groups {
+    /// Works until it is closed or nobody can send any more; returns who waits for the end.
+    fn serve(&mut self, queue: &Receiver<Message>) -> Option<oneshot::Sender<()>> {
+        loop {
+            match self.next(queue) {
+                Next::Take(Message::Job(job)) => self.take(job),
+                Next::Take(Message::Configure(change)) => change(&self.session.context),
+                Next::Commit => self.commit(),
+                Next::Take(Message::Close(closed)) => {
+                    self.commit();
+                    return Some(closed);
+                }
+                Next::End => {
+                    self.commit();
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn next(&self, queue: &Receiver<Message>) -> Next {
+        let group = match &self.open {
+            Open::Nothing => return queue.recv().map_or(Next::End, Next::Take),
+            Open::Snapshot(_) => None,
+            Open::Group(group) => Some(group),
+        };
+        if group.is_some_and(|group| group.left(self.limits).is_zero()) {
+            return Next::Commit;
+        }
+        match queue.try_recv() {
+            Ok(message) => return Next::Take(message),
+            Err(TryRecvError::Disconnected) => return Next::End,
+            Err(TryRecvError::Empty) => {}
+        }
+        // Nothing else waits: whoever waits for the commit gets it now.
+        let Some(group) = group.filter(|group| group.waiting.is_empty()) else { return Next::Commit };
+        match queue.recv_timeout(self.limits.idle.min(group.left(self.limits))) {
+            Ok(message) => Next::Take(message),
+            Err(RecvTimeoutError::Timeout) => Next::Commit,
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        }
+    }
+
+    fn take(&mut self, job: Box<dyn Job>) {
+        let done = match (&self.broken, job.when()) {
+            (Some(error), _) => Err(error.clone()),
+            (None, When::Read) => self.look(),
+            (None, When::Applied | When::Durable) => self.begin(job.what()),
+        };
+        match done {
+            Err(error) => job.answer(Err(error)),
+            Ok(()) if job.when() == When::Read => self.read(job),
+            Ok(()) => self.write(job),
+        }
+    }
+
+    /// One snapshot for all reads that wait.
+    fn look(&mut self) -> Result<()> {
+        if let Open::Nothing = self.open {
+            self.session.begin_read("read")?;
+            self.open = Open::Snapshot(watch::Sender::new(Some(Ok(()))));
+        }
+        Ok(())
+    }
+
+    /// Only the beginning can meet a lock, and is repeated.
+    fn begin(&mut self, what: &'static str) -> Result<()> {
+        if let Open::Snapshot(_) = self.open {
+            self.commit();
+        }
+        if let Open::Nothing = self.open {
+            self.session.begin_write(what)?;
+            self.open = Open::Group(Group::new());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, mut job: Box<dyn Job>) {
+        let (what, done) = (job.what(), job.run(&self.session));
+        let error = done.err().map(|fail| self.session.context.explain(what, fail));
+        // Some errors end the transaction, and with it what was applied before.
+        if let (Some(error), true) = (&error, !self.session.is_open()) {
+            self.give_up(error);
+        }
+        let durable = match &self.open {
+            Open::Snapshot(fate) | Open::Group(Group { fate, .. }) => Durable::of(fate),
+            Open::Nothing => Durable::of(&watch::Sender::new(Some(Ok(())))),
+        };
+        job.answer(error.map_or(Ok(durable), Err));
+    }
+
+    fn write(&mut self, mut job: Box<dyn Job>) {
+        let Open::Group(group) = &mut self.open else { return };
+        let is_first = group.steps.is_empty();
+        let session = &self.session;
+        let mark = |sql: &'static str| if is_first { Ok(()) } else { session.control(sql) };
+        let done = mark("SAVEPOINT job").and_then(|()| job.run(session)).and_then(|()| mark("RELEASE job"));
+        match done {
+            Ok(()) => {
+                group.steps.push(job.what());
+                if job.when() == When::Durable {
+                    group.waited.get_or_insert_with(Instant::now);
+                    group.waiting.push(job);
+                } else {
+                    job.answer(Ok(Durable::of(&group.fate)));
+                }
+            }
+            Err(fail) => {
+                let error = session.context.explain(job.what(), fail);
+                self.undo(is_first, &error);
+                job.answer(Err(error));
+            }
+        }
+    }
+
+    /// Undoes the last job alone. If SQLite has undone more, or cannot undo it, all that was applied is lost.
+    fn undo(&mut self, is_first: bool, error: &StoreError) {
+        let session = &self.session;
+        let undo = || session.control("ROLLBACK TO job").and_then(|()| session.control("RELEASE job"));
+        if is_first || !session.is_open() || undo().is_err() {
+            self.give_up(error);
+        }
+    }
+
+    /// Ends the transaction without its changes. If there were some, that is the end.
+    fn give_up(&mut self, error: &StoreError) {
+        // After some errors SQLite has rolled back already; then there is nothing left to do.
+        let _ = self.session.control("ROLLBACK");
+        if let Open::Group(group) = mem::replace(&mut self.open, Open::Nothing)
+            && !group.steps.is_empty()
+        {
+            self.broken = Some(error.clone());
+            group.fate.send_replace(Some(Err(error.clone())));
+            group.waiting.into_iter().for_each(|job| job.answer(Err(error.clone())));
+        }
+    }
+
+    /// Makes durable what is applied, and answers who waits for that.
+    fn commit(&mut self) {
+        let group = match &mut self.open {
+            Open::Nothing => return,
+            // There is nothing to keep.
+            Open::Snapshot(_) => {
+                let _ = self.session.control("COMMIT");
+                self.open = Open::Nothing;
+                return;
+            }
+            Open::Group(group) => group,
+        };
+        let steps = mem::take(&mut group.steps);
+        let what = steps.last().copied().unwrap_or("commit");
+        let commit = || self.session.control("COMMIT");
+        let done = failpoint::around_all(&steps, commit).map_err(|e| self.session.context.explain(what, e));
+        group.steps = steps;
+        match done.and_then(|()| self.session.context.is_in_place(what)) {
+            Err(error) => self.give_up(&error),
+            Ok(()) => self.kept(),
+        }
+    }
+
+    fn kept(&mut self) {
+        let Open::Group(group) = mem::replace(&mut self.open, Open::Nothing) else { return };
+        group.fate.send_replace(Some(Ok(())));
+        group.waiting.into_iter().for_each(|job| job.answer(Ok(Durable::of(&group.fate))));
+        if group.began.elapsed() >= self.limits.longest {
+            // Other processes look for a moment at which the file is free: see `open::wait_for_lock`.
+            std::thread::sleep(FAIR_PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Rows for an export: one snapshot of `transactions_v1`, in an order that stays, one row in memory at a
+//! time. Reads only, and knows no form of output.
+
+use jiff::civil::Date;
+use serde::{Serialize, Serializer};
+
+use super::engine::fail::corrupt;
+use super::engine::value::json_list;
+use super::engine::{Fail, Params, Row, Value, value, values};
+use super::{Reader, plan};
+use crate::domain::ids::{ConnectionId, UserId};
+use crate::store::{Result, Selection, StoreError};
+
+/// Which rows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of which connections and users.
+    pub selection: Selection,
+    /// From this day on.
+    pub since: Option<Date>,
+    /// Up to this day.
+    pub until: Option<Date>,
+    /// Pending ones as well.
+    pub pending: bool,
+    /// Tombstones as well.
+    pub removed: bool,
+}
+
+/// The day of row `v`: its booked date, else the nearest thing to it. A row without any date has the day on
+/// which it was first seen, so that it has its place everywhere, also when that run is pruned.
+const DAY: &str = "coalesce(v.booked_date, v.value_date, v.transaction_date, substr(v.booked_at, 1, 10),
+    (SELECT substr(r.started_at, 1, 10) FROM runs_v1 r WHERE r.run_id = v.first_seen_run),
+    (SELECT date(p.started_at / 1000, 'unixepoch') FROM ts_transactions t JOIN ts_pruned_runs p ON p.key = t.first_seen_run
+     WHERE t.change_seq = v.change_seq), '1970-01-01')";
+
+/// The column that is no exact amount; an export is exact.
+const INEXACT: &str = "amount_number";
+
+/// Whether row `v` is asked for, but for its day.
+const WANTED: &str = "(:all OR v.connection_id IN (SELECT value FROM json_each(:connections))
+        OR v.user_id IN (SELECT value FROM json_each(:users)))
+    AND (:pending OR v.status <> 'pending') AND (:removed OR v.removed_at IS NULL)";
+
+const IN_TIME: &str = "(:since IS NULL OR day >= :since) AND (:until IS NULL OR day <= :until)";
+
+/// A value of the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A number of ours, never money.
+    Number(i64),
+    /// A text, an exact amount or a date.
+    Text(String),
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// A row of `transactions_v1`.
+#[derive(Clone, Debug)]
+pub struct ExportRow<'a> {
+    /// The view's columns.
+    pub columns: &'a [String],
+    /// Their values.
+    pub cells: Vec<Cell>,
+    /// The day it stands at, `YYYY-MM-DD`.
+    pub day: String,
+}
+
+impl ExportRow<'_> {
+    /// The text of a column; none if it is NULL.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        match self.cell(column)? {
+            Cell::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number of a column.
+    pub fn number(&self, column: &str) -> Option<i64> {
+        match self.cell(column)? {
+            Cell::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn cell(&self, column: &str) -> Option<&Cell> {
+        self.cells.get(self.columns.iter().position(|name| name == column)?)
+    }
+}
+
+/// An account that has rows in the export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportAccount {
+    /// Its stable key.
+    pub key: i64,
+    /// Its connection.
+    pub connection_id: String,
+    /// The bank's name of it.
+    pub name: String,
+    /// Tink's type.
+    pub kind: String,
+    /// IBAN as sent.
+    pub iban: Option<String>,
+    /// Masked card number.
+    pub masked_pan: Option<String>,
+    /// The currency of some of its rows; an account comes once for each.
+    pub currency: String,
+    /// The day of the first of them.
+    pub first_day: String,
+}
+
+/// The rows of a filter in a snapshot of the store, whatever is written meanwhile.
+#[derive(Debug)]
+pub struct Export<'r> {
+    reader: &'r Reader,
+    filter: Filter,
+    columns: Vec<String>,
+}
+
+const WHAT: &str = "export transactions";
+
+impl<'r> Export<'r> {
+    /// What the filter gives.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn new(reader: &'r Reader, filter: Filter) -> Result<Self> {
+        let mut columns = reader.read("begin the export", |db| db.columns("transactions_v1"))?;
+        columns.retain(|name| name != INEXACT);
+        Ok(Self { reader, filter, columns })
+    }
+
+    /// The columns of the rows.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// What was asked for and does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn unknown(&self) -> Result<Vec<String>> {
+        self.reader.read(WHAT, |db| plan::unknown(db, &self.filter.selection))
+    }
+
+    /// The accounts of the rows, by key and currency.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn accounts(&self) -> Result<Vec<ExportAccount>> {
+        let sql = format!(
+            "SELECT a.*, x.currency AS row_currency, x.first_day
+             FROM (SELECT account_key, currency, min(day) AS first_day
+                   FROM (SELECT v.account_key, v.currency, {DAY} AS day FROM transactions_v1 v WHERE {WANTED}) d
+                   WHERE {IN_TIME} GROUP BY account_key, currency) x
+             JOIN accounts_v1 a ON a.account_key = x.account_key ORDER BY a.account_key, x.currency"
+        );
+        self.reader.read(WHAT, |db| db.all(&sql, Params::Named(&parameters(&self.filter)), account))
+    }
+
+    /// Hands over every row: by day, connection, account and id.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read, or what `take` returns.
+    pub fn each<E: From<StoreError>>(
+        &self,
+        mut take: impl FnMut(&ExportRow<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        // Only the places are sorted; each change number belongs to one row.
+        let order = format!(
+            "SELECT change_seq, day
+             FROM (SELECT v.change_seq, {DAY} AS day, v.connection_id, v.account_key, v.transaction_id
+                   FROM transactions_v1 v WHERE {WANTED}) d
+             WHERE {IN_TIME} ORDER BY day, connection_id, account_key, transaction_id"
+        );
+        let one = format!("SELECT {} FROM transactions_v1 WHERE change_seq = ?1", self.columns.join(", "));
+        let (mut count, mut refused) = (0, None);
+        self.reader.read(WHAT, |db| {
+            db.walk(&order, Params::Named(&parameters(&self.filter)), |place| {
+                let (seq, day): (i64, String) = (place.get(0)?, place.get(1)?);
+                let cells = db.single(&one, values![seq], cells)?;
+                refused = take(&ExportRow { columns: &self.columns, cells, day }).err();
+                count += u64::from(refused.is_none());
+                Ok(refused.is_none())
+            })
+        })?;
+        refused.map_or(Ok(count), Err)
+    }
+}
+
+fn cells(row: Row<'_>) -> Result<Vec<Cell>, Fail> {
+    let cell = |at| match row.cell(at)? {
+        value::Cell::Null => Ok(Cell::Null),
+        value::Cell::Int(number) => Ok(Cell::Number(number)),
+        value::Cell::Text(text) => Ok(Cell::Text(String::from_utf8_lossy(text).into_owned())),
+        value::Cell::Real | value::Cell::Bytes(_) => {
+            Err(corrupt("a column of transactions_v1 is neither text nor an integer"))
+        }
+    };
+    (0..row.width()).map(cell).collect()
+}
+
+fn account(row: Row<'_>) -> Result<ExportAccount, Fail> {
+    Ok(ExportAccount {
+        key: row.get("account_key")?,
+        connection_id: row.get("connection_id")?,
+        name: row.get("name")?,
+        kind: row.get("type")?,
+        iban: row.get("iban")?,
+        masked_pan: row.get("masked_pan")?,
+        currency: row.get("row_currency")?,
+        first_day: row.get("first_day")?,
+    })
+}
+
+/// The filter in the form the statements take.
+fn parameters(filter: &Filter) -> [(&'static str, Value<'static>); 7] {
+    let list = |ids: String| Value::Text(ids.into());
+    let day = |day: Option<Date>| day.map_or(Value::Null, Value::Day);
+    [
+        (":all", Value::Bool(filter.selection.is_all())),
+        (":connections", list(json_list(filter.selection.connections.iter().map(ConnectionId::as_str)))),
+        (":users", list(json_list(filter.selection.users.iter().map(UserId::as_str)))),
+        (":pending", Value::Bool(filter.pending)),
+        (":removed", Value::Bool(filter.removed)),
+        (":since", day(filter.since)),
+        (":until", day(filter.until)),
+    ]
+}

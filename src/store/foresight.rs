@@ -1,0 +1,110 @@
+//! What the next run will see and whom it will leave alone: its beginning, rehearsed on temporary tables by the
+//! statements of the run itself. So `why`, `check` and `connections` cannot say anything else than the run will do.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Reader;
+use super::engine::sqlite::open;
+use super::engine::{Context, Db, Fail, values};
+use super::{mirror, plan, reads, runs};
+use crate::domain::connection::Viewed;
+use crate::domain::outcome::Reason;
+use crate::store::reads::{KnownConnection, Overlaid};
+use crate::store::{Mirrored, NewRun, PlanRules, Result, StoreError};
+
+const WHAT: &str = "foresee the next run";
+
+/// The connections as a pass that began now would see them: `viewed` mirrored, each with the reason for which it is
+/// left alone. A store that is not there yet, or that the run will bring up to this release, counts as empty.
+///
+/// # Errors
+/// [`StoreError`] if the store cannot be read.
+pub fn foresee(path: &Path, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+    if !path.exists() {
+        return foresee_anew(viewed, rules);
+    }
+    match Reader::open(path) {
+        Err(StoreError::Older { .. }) => foresee_anew(viewed, rules),
+        opened => opened?.foresee(viewed, rules),
+    }
+}
+
+/// The same without what is known here.
+///
+/// # Errors
+/// As [`foresee`].
+pub fn foresee_anew(viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+    let session = open::empty(Path::new(":memory:"), Duration::ZERO, rules.now)?;
+    let done = rehearse(session.db(), &session.context, viewed, rules);
+    let mut overlaid = done.map_err(|fail| session.explain(WHAT, fail))?;
+    for connection in &mut overlaid.connections {
+        connection.key = None;
+    }
+    Ok(overlaid)
+}
+
+impl Reader {
+    /// The connections as a pass that began at the moment of this snapshot would see them; see [`foresee`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn foresee(&self, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+        let mut context = Context::new(&self.path(), Duration::ZERO);
+        context.rehearsal = true;
+        self.read(WHAT, |db| {
+            let fill = |db: Db<'_>| runs::shadow_shared(db, rules.now);
+            db.rehearsing(fill, |db| rehearse(db, &context, viewed, rules))
+        })
+    }
+}
+
+fn rehearse(
+    db: Db<'_>,
+    context: &Context,
+    viewed: Option<Viewed>,
+    rules: &PlanRules,
+) -> Result<Overlaid, Fail> {
+    let new = NewRun {
+        run_id: "foreseen".into(),
+        trigger: "timer",
+        on_demand: false,
+        host: String::new(),
+        version: env!("CARGO_PKG_VERSION"),
+        process_started: rules.now,
+        started_at: rules.now,
+    };
+    let run = runs::begin(db, context, &new)?;
+    let mirrored = viewed.map(|viewed| mirror::all(db, context, &run, viewed)).transpose()?;
+    let mirrored = mirrored.unwrap_or_default();
+    let (reasons, kept) = (plan::reasons(db, &run, rules)?, kept(db)?);
+    let mut connections = connections(db, context, &mirrored)?;
+    for connection in &mut connections {
+        connection.skipped = connection.key.and_then(|key| reasons.get(&key).copied());
+        connection.key = connection.key.filter(|key| kept.contains(key));
+    }
+    Ok(Overlaid { connections, numbers: mirrored.numbers, fall: mirrored.fall })
+}
+
+fn connections(db: Db<'_>, context: &Context, mirrored: &Mirrored) -> Result<Vec<KnownConnection>, Fail> {
+    let mut connections = reads::known_connections(db, &context.path)?;
+    for connection in &mut connections {
+        let id = connection.connection_id.as_str();
+        // Their rows move when the run claims whoever takes them over.
+        let gave = mirrored.took_over.iter().any(|(from, _)| from.as_str() == id);
+        connection.has_data &= !gave;
+        // What Tink did not show in the last run it is asked for again: until then that is what is wrong.
+        let unproven = connection.moved.is_some()
+            && connection.last_reason.as_deref() == Some(Reason::SourceRow.as_str());
+        if connection.problem.is_none() && unproven {
+            connection.problem.clone_from(&connection.last_error);
+        }
+    }
+    Ok(connections)
+}
+
+/// The keys that the file itself has given.
+fn kept(db: Db<'_>) -> Result<HashSet<i64>, Fail> {
+    db.column("SELECT key FROM main.ts_connections", values![])
+}

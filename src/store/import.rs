@@ -1,0 +1,363 @@
+//! Rows that an application has kept, taken over in one transaction: all of them or none. They get the mark of
+//! an older generation, so that the first walk pairs them with what Tink gives, as after a re-consent. Moves
+//! no watermark, replaces no row, and reads no JSON.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::io;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::engine::value::{IdColumn, Millis};
+use super::engine::{Context, Db, Fail, values};
+use super::writer::{self, AuditRow};
+use super::{Store, accounts, mirror, rows};
+use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
+use crate::store::Result;
+use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
+
+/// So many rows of one account are written at once.
+const CHUNK: usize = 500;
+/// So many problems are kept for people; all are counted.
+const KEPT: usize = 20;
+/// The generation of an account that was made here or not walked yet: older than it are the rows taken over.
+const GENERATION: i64 = 2;
+
+/// One row to be taken over.
+#[derive(Debug)]
+pub struct ImportRow {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Tink's id of its account.
+    pub account: AccountId,
+    /// Its data.
+    pub row: FetchedRow,
+}
+
+/// One line of the input: its number, and the row or what is wrong with it.
+pub type Line = (u64, Result<ImportRow, String>);
+
+/// What is to be taken over, and on whose behalf.
+pub struct Import {
+    /// The lines.
+    pub lines: Box<dyn Iterator<Item = io::Result<Line>> + Send>,
+    /// Go on without those that cannot be taken over.
+    pub skip_bad: bool,
+    /// Who asked for it: name and address.
+    pub actor: (Option<String>, Option<String>),
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl fmt::Debug for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Import").finish_non_exhaustive()
+    }
+}
+
+/// What became of the rows of one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Its user.
+    pub user_id: String,
+    /// Rows read.
+    pub read: u64,
+    /// Rows new in the store.
+    pub added: u64,
+    /// Rows that were there, or came before in the same input.
+    pub known: u64,
+    /// Accounts that were not known.
+    pub accounts: u64,
+}
+
+/// What became of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// By connection.
+    pub connections: BTreeMap<String, Taken>,
+    /// Lines that could not be taken over.
+    pub bad: u64,
+    /// The first of them: number and what is wrong.
+    pub problems: Vec<(u64, String)>,
+    /// Whether anything was kept.
+    pub kept: bool,
+}
+
+impl Store {
+    /// Takes over rows, all or none; the inner error is that of the input.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written.
+    pub async fn import(&self, run: &Run, import: Import) -> Result<io::Result<Imported>> {
+        let run = run.clone();
+        self.worker
+            .write("take over rows", move |tx, context| {
+                tx.run("SAVEPOINT import", values![])?;
+                let mut importer = Importer::new(tx, context, &run, &import);
+                let done = importer.all(import.lines)?;
+                let mut outcome = importer.imported;
+                outcome.kept = done.is_ok() && (outcome.bad == 0 || import.skip_bad);
+                if !outcome.kept {
+                    tx.run("ROLLBACK TO import", values![])?;
+                }
+                tx.run("RELEASE import", values![])?;
+                Ok(done.map(|()| outcome))
+            })
+            .await
+    }
+}
+
+/// A connection of the input.
+struct Owner {
+    key: i64,
+    /// Tink's rows are there already.
+    synced: bool,
+}
+
+/// An account of the input.
+#[derive(Clone)]
+struct Place {
+    key: i64,
+    /// That of the rows taken over.
+    generation: i64,
+    /// In a synced connection only rows before this day are new for certain; none are if there is no day.
+    before: Option<Date>,
+}
+
+/// Rows of one account that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    account: Option<Place>,
+    ids: HashSet<TransactionId>,
+    rows: Vec<FetchedRow>,
+}
+
+struct Importer<'a> {
+    db: Db<'a>,
+    context: &'a Context,
+    run: &'a Run,
+    now: Timestamp,
+    actor: (Option<String>, Option<String>),
+    owners: HashMap<ConnectionId, Result<Owner, String>>,
+    places: HashMap<(ConnectionId, AccountId), Option<Place>>,
+    waiting: Waiting,
+    imported: Imported,
+}
+
+impl<'a> Importer<'a> {
+    fn new(db: Db<'a>, context: &'a Context, run: &'a Run, import: &Import) -> Self {
+        Self {
+            db,
+            context,
+            run,
+            now: import.now,
+            actor: import.actor.clone(),
+            owners: HashMap::new(),
+            places: HashMap::new(),
+            waiting: Waiting::default(),
+            imported: Imported::default(),
+        }
+    }
+
+    fn all(&mut self, lines: impl Iterator<Item = io::Result<Line>>) -> Result<io::Result<()>, Fail> {
+        for line in lines {
+            let (number, row) = match line {
+                Ok(line) => line,
+                Err(error) => return Ok(Err(error)),
+            };
+            let taken = match row {
+                Ok(row) => self.take(row)?,
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = taken {
+                self.imported.bad += 1;
+                if self.imported.problems.len() < KEPT {
+                    self.imported.problems.push((number, problem));
+                }
+            }
+        }
+        self.flush()?;
+        self.audit()?;
+        Ok(Ok(()))
+    }
+
+    /// Takes one row over, or says why not.
+    fn take(&mut self, row: ImportRow) -> Result<Result<(), String>, Fail> {
+        let ImportRow { connection, account, row } = row;
+        let synced = match self.owner(&connection)? {
+            Ok(owner) => owner.synced,
+            Err(problem) => return Ok(Err(problem.clone())),
+        };
+        let place = self.place(&connection, &account)?;
+        let is_known = match &place {
+            Some(place) => self.is_known(place, &row.transaction.id)?,
+            None => false,
+        };
+        let early = place.as_ref().and_then(|place| place.before);
+        let is_early = row.transaction.booked_date.is_some_and(|date| early.is_some_and(|day| date < day));
+        if synced && !is_known && !is_early {
+            return Ok(Err(format!(
+                "connection {connection} has been synced already, and no row of this id is there: it could be one of \
+                 Tink's rows under an older id. Import comes before the first pass; later only rows older than all \
+                 others of their account are taken over"
+            )));
+        }
+        let taken = self.imported.connections.entry(connection.as_str().to_owned()).or_default();
+        taken.read += 1;
+        match place {
+            Some(place) if !is_known => {
+                taken.added += 1;
+                self.keep(place, row)?;
+            }
+            _ => taken.known += 1,
+        }
+        Ok(Ok(()))
+    }
+
+    /// The connection, looked up once.
+    fn owner(&mut self, id: &ConnectionId) -> Result<&Result<Owner, String>, Fail> {
+        if !self.owners.contains_key(id) {
+            let owner = self.find_owner(id)?;
+            self.owners.insert(id.clone(), owner);
+        }
+        Ok(self.owners.entry(id.clone()).or_insert_with(|| Err(String::new())))
+    }
+
+    fn find_owner(&mut self, id: &ConnectionId) -> Result<Result<Owner, String>, Fail> {
+        let sql = "SELECT key, user_id, lease_token IS NOT NULL AND lease_until > ?2, problem
+                   FROM ts_connections WHERE connection_id = ?1";
+        let found: Option<(i64, String, bool, Option<String>)> =
+            self.db.one(sql, values![id.as_str(), Millis(self.now)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
+        let Some((key, user_id, leased, problem)) = found else {
+            return Ok(Err(format!("unknown connection: {id}; tink-sync connections list shows all")));
+        };
+        // The rows may be somebody else's than what is here.
+        if let Some(problem) = problem {
+            return Ok(Err(format!("connection {id} cannot be used: {problem}")));
+        }
+        if leased {
+            return Ok(Err(format!("a run is working on connection {id}; import again when it has ended")));
+        }
+        if self.context.rehearsal {
+            mirror::shadow(self.db, key)?;
+        }
+        // Rows of an account's own generation were seen by a walk.
+        let synced = self.db.value("SELECT EXISTS (SELECT 1 FROM ts_accounts a WHERE a.connection = ?1 AND (a.walked_at IS NOT NULL
+                OR EXISTS (SELECT 1 FROM ts_transactions t WHERE t.account = a.key AND t.generation = a.generation)))", values![key])?;
+        self.imported.connections.entry(id.as_str().to_owned()).or_default().user_id = user_id;
+        Ok(Ok(Owner { key, synced }))
+    }
+
+    /// The account, looked up or made once; none if it would have to be made in a synced connection.
+    fn place(&mut self, connection: &ConnectionId, account: &AccountId) -> Result<Option<Place>, Fail> {
+        let name = (connection.clone(), account.clone());
+        if let Some(known) = self.places.get(&name) {
+            return Ok(known.clone());
+        }
+        let Some(Ok(owner)) = self.owners.get(connection) else { return Ok(None) };
+        let (owner, synced) = (owner.key, owner.synced);
+        let place = match self.find_place(owner, account, synced)? {
+            None if !synced => {
+                self.imported.connections.entry(connection.as_str().to_owned()).or_default().accounts += 1;
+                Some(self.make_place(owner, account)?)
+            }
+            found => found,
+        };
+        self.places.insert(name, place.clone());
+        Ok(place)
+    }
+
+    fn find_place(&self, owner: i64, id: &AccountId, synced: bool) -> Result<Option<Place>, Fail> {
+        let sql = "SELECT a.key, a.generation FROM ts_account_ids i JOIN ts_accounts a ON a.key = i.account
+                   WHERE i.connection = ?1 AND i.account_id = ?2";
+        let found: Option<(i64, i64)> =
+            self.db.one(sql, values![owner, id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((key, generation)) = found else { return Ok(None) };
+        if synced {
+            let sql = "SELECT min(booked_date) AS first FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL";
+            let before = self.db.single(sql, values![key], |row| row.day("first"))?;
+            return Ok(Some(Place { key, generation: generation - 1, before }));
+        }
+        // Listed by a pass that could not walk it, or made by an earlier import.
+        self.begin(key)?;
+        Ok(Some(Place { key, generation: generation.max(GENERATION) - 1, before: None }))
+    }
+
+    fn make_place(&self, owner: i64, id: &AccountId) -> Result<Place, Fail> {
+        let key = accounts::make(self.db, owner, id, ["", ""])?;
+        accounts::remember_id(self.db, owner, key, id)?;
+        self.begin(key)?;
+        Ok(Place { key, generation: GENERATION - 1, before: None })
+    }
+
+    /// Lets the first walk pair the account's rows as after a re-consent.
+    fn begin(&self, account: i64) -> Result<(), Fail> {
+        let sql = "UPDATE ts_accounts SET generation = max(generation, ?2), repairing = 1 WHERE key = ?1";
+        self.db.run(sql, values![account, GENERATION])
+    }
+
+    /// Whether a row of this id is there, live or not, or waits to be written.
+    fn is_known(&self, place: &Place, id: &TransactionId) -> Result<bool, Fail> {
+        let waits = self.waiting.account.as_ref().is_some_and(|known| known.key == place.key)
+            && self.waiting.ids.contains(id);
+        if waits {
+            return Ok(true);
+        }
+        self.db.exists(
+            "SELECT 1 FROM ts_transactions WHERE account = ?1 AND transaction_id = ?2",
+            values![place.key, IdColumn(id.clone())],
+        )
+    }
+
+    fn keep(&mut self, place: Place, row: FetchedRow) -> Result<(), Fail> {
+        let other = self.waiting.account.as_ref().is_none_or(|known| known.key != place.key);
+        if other || self.waiting.rows.len() >= CHUNK {
+            self.flush()?;
+            self.waiting.account = Some(place);
+        }
+        self.waiting.ids.insert(row.transaction.id.clone());
+        self.waiting.rows.push(row);
+        Ok(())
+    }
+
+    /// Writes what waits, as a walk does.
+    fn flush(&mut self) -> Result<(), Fail> {
+        let Waiting { account: Some(place), rows, .. } = std::mem::take(&mut self.waiting) else {
+            return Ok(());
+        };
+        let commit = RowCommit {
+            account: place.key,
+            generation: place.generation,
+            changes: ChangeSet { insert: rows, ..ChangeSet::default() },
+            unreadable: Vec::new(),
+            readable: Vec::new(),
+            covered: None,
+            checkpoint: None,
+            now: self.now,
+        };
+        rows::commit(self.db, self.run.key, &commit).map(drop)
+    }
+
+    /// One row of the audit log for each connection that got rows.
+    fn audit(&self) -> Result<(), Fail> {
+        for (connection, taken) in self.imported.connections.iter().filter(|(_, taken)| taken.added > 0) {
+            writer::note(
+                self.db,
+                &AuditRow {
+                    at: self.now,
+                    actor: self.actor.0.as_deref(),
+                    ip: self.actor.1.as_deref(),
+                    action: "connection.imported",
+                    connection_id: Some(connection),
+                    user_id: Some(&taken.user_id),
+                    result: "ok",
+                    details: Some(&format!("{} rows, run {}", taken.added, self.run.id)),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}

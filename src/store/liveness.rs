@@ -1,0 +1,93 @@
+//! Which runs are alive, and what they hold. A run holds an operating-system lock on a file while it lives, so a dead
+//! run's leases are dead at once, whatever the clock says. Writes no outcome of a run that lives.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::engine::value::Millis;
+use super::engine::{Context, Db, Fail, values};
+use crate::store::types::Lease;
+
+pub(super) fn lock_path(store: &Path, run_id: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(format!("-run-{run_id}.lock"));
+    PathBuf::from(name)
+}
+
+pub(super) fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
+    let file = if context.rehearsal { None } else { Some(lock_file(&lock_path(&context.path, run_id))?) };
+    file.as_ref().map_or(Ok(()), File::lock)?;
+    context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
+    Ok(())
+}
+
+/// Nobody else's, whatever the umask and whoever may read the store beside it.
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let no_link = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(no_link).open(path)
+}
+
+/// Whether the process of a run is gone: its lock file is missing or not locked any more.
+fn is_dead(context: &Context, run_id: &str) -> bool {
+    !context.run_locks.borrow().contains_key(run_id) && has_died(&context.path, run_id)
+}
+
+/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use.
+pub fn has_died(store: &Path, run_id: &str) -> bool {
+    // What cannot be looked at is taken for alive; its leases end by themselves.
+    let file = match File::open(lock_path(store, run_id)) {
+        Ok(file) => file,
+        Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
+    }
+}
+
+/// The id of a run that is at work on this store now, if there is one.
+pub fn at_work(db: Db<'_>, store: &Path) -> Result<Option<String>, Fail> {
+    let open = "SELECT run_id FROM ts_runs WHERE finished_at IS NULL ORDER BY key";
+    let open: Vec<String> = db.column(open, values![])?;
+    Ok(open.into_iter().find(|run_id| !has_died(store, run_id)))
+}
+
+/// Ends runs whose process is gone and releases their leases; returns whether there was one.
+pub fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<bool, Fail> {
+    let open = "SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL";
+    let open: Vec<(i64, String)> = db.all(open, values![], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut found = false;
+    for (key, run_id) in open {
+        if !is_dead(context, &run_id) {
+            continue;
+        }
+        found = true;
+        db.run("UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL", values![key])?;
+        db.run("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", values![key])?;
+        db.run("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
+        if !context.rehearsal {
+            // Left behind at worst: an unlocked file says the same as a missing one.
+            let _ = std::fs::remove_file(lock_path(&context.path, &run_id));
+        }
+    }
+    Ok(found)
+}
+
+/// Fails unless the lease is still ours.
+pub fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
+    let ours: Option<i64> = db.one(
+        "SELECT 1 FROM ts_connections WHERE key = ?1 AND lease_token = ?2 AND lease_run = ?3",
+        values![lease.connection, lease.token, lease.run],
+        |row| row.get(0),
+    )?;
+    ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
+}
+
+/// Prolongs every lease of the run.
+pub fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<(), Fail> {
+    db.run("UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1", values![run, Millis(until)])?;
+    Ok(())
+}

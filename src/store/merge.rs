@@ -1,0 +1,93 @@
+//! Joins two stored accounts that turned out to be one. Every row that a reader has seen under the key that ends
+//! becomes a tombstone there, and goes on under the key that stays. Pairs no rows: the next walk does, as after a
+//! re-consent.
+
+use jiff::Timestamp;
+
+use super::engine::value::Millis;
+use super::engine::{Db, Fail, named, values};
+use super::rows;
+use crate::store::types::Merge;
+
+/// Joins `merge.drop` into `merge.keep`. The rows of the id that is still served are the newer generation, and
+/// candidates for those of the other.
+pub fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
+    let (keep, drop) = (merge.keep, merge.drop);
+    db.run("UPDATE ts_accounts SET generation = generation + 1, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
+                stand_balance = NULL, stand_currency = NULL, stand_rows = NULL
+         WHERE key = ?1", values![keep])?;
+    if !merge.adopts_id {
+        db.run(
+            "UPDATE ts_transactions SET generation = generation + 1,
+                    first_walk = (SELECT walks + 1 FROM ts_accounts WHERE key = ?1)
+             WHERE account = ?1 AND removed_at IS NULL
+               AND generation + 1 = (SELECT generation FROM ts_accounts WHERE key = ?1)",
+            values![keep],
+        )?;
+    }
+    take_over_rows(db, run, merge, now)?;
+    // The served id may be the other's, which is unique among the connection's accounts.
+    db.run("UPDATE ts_accounts SET merged_into = ?2, merged_id = account_id, closed_at = coalesce(closed_at, ?3),
+                account_id = 'merged:' || key || ':' || account_id
+         WHERE key = ?1", values![drop, keep, Millis(now)])?;
+    if merge.adopts_id {
+        db.run("UPDATE ts_accounts SET account_id = (SELECT merged_id FROM ts_accounts WHERE key = ?2) WHERE key = ?1", values![keep, drop])?;
+    }
+    db.run(
+        "UPDATE ts_account_ids SET account = ?3 WHERE connection = ?1 AND account = ?2",
+        values![connection, drop, keep],
+    )?;
+    // The sums of the joined rows are added up anew by the next complete walk.
+    for table in ["ts_balances", "ts_sums"] {
+        db.run(&format!("DELETE FROM {table} WHERE account IN (?1, ?2)"), values![keep, drop])?;
+    }
+    db.run("UPDATE OR IGNORE ts_quarantine SET account = ?2 WHERE account = ?1", values![drop, keep])?;
+    db.run("DELETE FROM ts_quarantine WHERE account = ?1", values![drop])?;
+    Ok(())
+}
+
+/// What a row carries over to the other key; the rest is set anew.
+const CARRIED: &str = "transaction_id, status, amount, currency, booked_date, value_date, transaction_date, booked_at,
+        description, description_original, description_detailed, merchant_name, merchant_category_code, category_id,
+        type, reference, provider_transaction_id, mutability, payer_name, payee_name, first_seen_run";
+
+fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
+    let (keep, drop) = (merge.keep, merge.drop);
+    // An id that was removed under the key that stays comes back under it.
+    db.run("DELETE FROM ts_transactions WHERE account = ?1 AND removed_at IS NOT NULL
+           AND transaction_id IN (SELECT transaction_id FROM ts_transactions WHERE account = ?2 AND removed_at IS NULL)", values![keep, drop])?;
+    let count: i64 = db.value(
+        "SELECT count(*) FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL",
+        values![drop],
+    )?;
+    let count = usize::try_from(count).unwrap_or_default();
+    let first = rows::reserve(db, run, count)?;
+    db.run(
+        &format!(
+            "INSERT INTO ts_transactions (account, generation, first_walk, changed_run, change_seq, {CARRIED})
+             SELECT :keep, (SELECT generation FROM ts_accounts WHERE key = :keep) - :older,
+                    (SELECT walks + 1 FROM ts_accounts WHERE key = :keep), :run,
+                    :first - 1 + row_number() OVER (ORDER BY t.key), {CARRIED}
+             FROM ts_transactions t
+             WHERE t.account = :drop AND t.removed_at IS NULL
+               AND NOT EXISTS (SELECT 1 FROM ts_transactions k
+                               WHERE k.account = :keep AND k.transaction_id = t.transaction_id)
+             ORDER BY t.key"
+        ),
+        named! { ":older": !merge.adopts_id, ":run": run, ":first": first, ":keep": keep, ":drop": drop },
+    )?;
+    db.run(
+        "INSERT OR IGNORE INTO ts_raw (transaction_key, raw, stored_at)
+         SELECT k.key, r.raw, r.stored_at FROM ts_raw r
+         JOIN ts_transactions t ON t.key = r.transaction_key AND t.account = ?2
+         JOIN ts_transactions k ON k.account = ?1 AND k.transaction_id = t.transaction_id",
+        values![keep, drop],
+    )?;
+    let first = rows::reserve(db, run, count)?;
+    db.run("UPDATE ts_transactions SET removed_at = :now, removed_reason = 'replaced', replaced_by = transaction_id,
+                match_rule = 'merged', changed_run = :run, missed = 0, change_seq = :first - 1 + n.place
+         FROM (SELECT key AS numbered, row_number() OVER (ORDER BY key) AS place
+               FROM ts_transactions WHERE account = :drop AND removed_at IS NULL) n
+         WHERE ts_transactions.key = n.numbered", named! { ":now": Millis(now), ":run": run, ":first": first, ":drop": drop })?;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The mirror of the source view: what the application says of its connections, written before each run in one
+//! transaction. What it makes of them is `domain::mirroring`'s to say. Says nothing of who is due.
+
+use std::collections::HashSet;
+
+use super::engine::value::tink_user_columns;
+use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
+use super::{forget, owners, population, tokens};
+use crate::domain::connection::Viewed;
+use crate::domain::mirroring::{self, Change, State, Stored};
+use crate::store::types::{Mirrored, Run};
+
+/// The columns that the view decides, and their values.
+const COLUMNS: &str =
+    "user_id, external_user_id, tink_user_id, enabled, entitled, entitled_until, market, priority, problem,
+    refused, refused_user, moved_external_user_id, moved_tink_user_id, gone_at, lapsed_at";
+const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem,
+    :refused, :refused_user, :moved_external, :moved_tink, :gone, :lapsed";
+
+/// Takes the whole view in. Connections that were forgotten since the run began stay forgotten.
+pub fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) -> Result<Mirrored, Fail> {
+    let forgotten = forgotten_since(db, run)?;
+    viewed.rows.retain(|row| !forgotten.contains(row.connection_id.as_str()));
+    let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
+    let (source, at) = (viewed.source.clone(), viewed.at);
+    let mirrored = mirroring::mirror(&stored, viewed, population::remembered(db)?);
+    let mut took_over = Vec::new();
+    for change in &mirrored.changes {
+        let before = change.place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));
+        let key = write(db, change, before)?;
+        if let Some((from, gone)) =
+            change.takes_over.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)))
+        {
+            take_over(db, context, from, key)?;
+            took_over.push((gone.held.connection_id.as_str().into(), change.connection_id.as_str().into()));
+        }
+    }
+    population::remember(db, &source, mirrored.numbers, mirrored.fall, at)?;
+    Ok(Mirrored { numbers: mirrored.numbers, fall: mirrored.fall, took_over })
+}
+
+fn forgotten_since(db: Db<'_>, run: &Run) -> Result<HashSet<String>, Fail> {
+    let sql =
+        "SELECT connection_id FROM ts_audit WHERE key > ?1 AND action = ?2 AND connection_id IS NOT NULL";
+    db.column(sql, values![run.audited, forget::ACTION])
+}
+
+/// Writes one connection; returns its key.
+fn write(db: Db<'_>, change: &Change, before: Option<(i64, &Stored)>) -> Result<i64, Fail> {
+    let key = match before {
+        None => insert(db, &change.connection_id, &change.state)?,
+        Some((key, before)) => {
+            let former = before.state.tink_user.as_ref().filter(|_| before.held.has_data);
+            if let Some(former) = former.filter(|former| change.state.tink_user.as_ref() != Some(former)) {
+                owners::remember(db, key, former)?;
+            }
+            update(db, key, &change.state)?;
+            if change.other_owner {
+                owners::forget_progress(db, key)?;
+            }
+            key
+        }
+    };
+    if let Some(seed) = &change.seed {
+        tokens::seed(db, key, seed)?;
+    }
+    Ok(key)
+}
+
+/// A new connection, under a key that none had before.
+fn insert(db: Db<'_>, id: &str, state: &State) -> Result<i64, Fail> {
+    let sql = format!(
+        "INSERT INTO ts_connections (key, connection_id, {COLUMNS})
+         VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_connections), 0),
+                             coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_connections'), 0)) + 1),
+                 :id, {VALUES})
+         RETURNING key"
+    );
+    let mut bound = parameters(state);
+    bound.push((":id", id.to_value()));
+    db.value(&sql, Params::Named(&bound))
+}
+
+/// Brings a connection up to date; one that is as it was is not written.
+fn update(db: Db<'_>, key: i64, state: &State) -> Result<u64, Fail> {
+    let sql = format!(
+        "UPDATE ts_connections SET ({COLUMNS}) = ({VALUES}) WHERE key = :key AND ({COLUMNS}) IS NOT ({VALUES})"
+    );
+    let mut bound = parameters(state);
+    bound.push((":key", Value::Int(key)));
+    db.count(&sql, Params::Named(&bound))
+}
+
+/// The parameters of [`VALUES`].
+fn parameters(state: &State) -> Vec<(&'static str, Value<'_>)> {
+    fn text(text: Option<&str>) -> Value<'_> {
+        text.map_or(Value::Null, ToValue::to_value)
+    }
+    let (external, tink) = tink_user_columns(state.tink_user.as_ref());
+    let (moved_external, moved_tink) = tink_user_columns(state.moved.as_ref());
+    vec![
+        (":user", state.user_id.to_value()),
+        (":external", text(external)),
+        (":tink", text(tink)),
+        (":enabled", state.enabled.to_value()),
+        (":entitled", state.entitled.to_value()),
+        (":until", state.entitled_until.map_or(Value::Null, Value::Millis)),
+        (":market", state.market.to_value()),
+        (":priority", state.priority.to_value()),
+        (":problem", state.problem.to_value()),
+        (":refused", state.refused.to_value()),
+        (":refused_user", state.refused_user.to_value()),
+        (":moved_external", text(moved_external)),
+        (":moved_tink", text(moved_tink)),
+        (":gone", state.gone_at.map_or(Value::Null, Value::Millis)),
+        (":lapsed", state.lapsed_at.map_or(Value::Null, Value::Millis)),
+    ]
+}
+
+/// A rehearsal copies a connection's rows only when it claims it, and lets them change hands then.
+pub fn take_over(db: Db<'_>, context: &Context, from: i64, to: i64) -> Result<(), Fail> {
+    if !context.rehearsal {
+        return owners::take_over(db, from, to);
+    }
+    owners::hand_over(db, from, to)?;
+    db.note_takeover(from, to)
+}
+
+/// Copies a connection's rows into a rehearsal's temporary tables, with those that it takes over.
+pub fn shadow(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+    db.shadow(connection)?;
+    db.takeovers(connection)?.into_iter().try_for_each(|from| {
+        db.shadow(from)?;
+        owners::move_accounts(db, from, connection)
+    })
+}

@@ -1,0 +1,269 @@
+//! Whose data a connection holds, in SQLite: what `domain::owner` judges by, and what changes when a connection
+//! gets another owner or takes another's data over. Decides nothing.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::engine::value::{Millis, json_list, tink_user_columns};
+use super::engine::{Db, Fail, Row, values};
+use crate::domain::connection::TinkUser;
+use crate::domain::ids::{AccountId, CredentialsId, shown};
+use crate::domain::mirroring::{State, Stored};
+use crate::domain::owner::Held;
+use crate::store::types::{Lease, Overview};
+
+/// Whether anything is kept of the user of connection `c`, or is just being fetched. Of the file itself: a
+/// rehearsal has laid nothing over it that says otherwise.
+pub(super) const HAS_DATA: &str = "(c.lease_token IS NOT NULL OR c.last_success_at IS NOT NULL
+    OR EXISTS (SELECT 1 FROM main.ts_accounts a WHERE a.connection = c.key)
+    OR EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key))";
+
+/// An id this long is no number of a test's or of a bank's: only one Tink user has it.
+const TELLING: usize = 32;
+
+/// Every connection with its key, in the order in which they came here.
+pub(super) fn stored(db: Db<'_>) -> Result<Vec<(i64, Stored)>, Fail> {
+    let mut former = former(db)?;
+    let rows = format!("SELECT c.*, {HAS_DATA} AS has_data FROM ts_connections c ORDER BY key");
+    db.all(&rows, values![], |row| {
+        let key: i64 = row.get("key")?;
+        let state = state(row)?;
+        let held = Held {
+            connection_id: row.get("connection_id")?,
+            user_id: state.user_id.clone(),
+            tink_user: state.tink_user.clone(),
+            former: former.remove(&key).unwrap_or_default(),
+            has_data: row.get("has_data")?,
+        };
+        Ok((key, Stored { held, state }))
+    })
+}
+
+/// What the view said of a connection.
+pub(super) fn state(row: Row<'_>) -> Result<State, Fail> {
+    Ok(State {
+        user_id: row.get("user_id")?,
+        tink_user: row.tink_user()?,
+        enabled: row.get("enabled")?,
+        entitled: row.get("entitled")?,
+        entitled_until: row.millis("entitled_until")?,
+        market: row.get("market")?,
+        priority: row.get("priority")?,
+        problem: row.get("problem")?,
+        refused: row.get("refused")?,
+        refused_user: row.get("refused_user")?,
+        moved: moved(row)?,
+        gone_at: row.millis("gone_at")?,
+        lapsed_at: row.millis("lapsed_at")?,
+    })
+}
+
+/// How a connection's row names the Tink user.
+pub(super) fn name(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
+    row.tink_user()
+}
+
+/// How the view names the Tink user now, who may be the same.
+pub(super) fn moved(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
+    let external: Option<String> = row.get("moved_external_user_id")?;
+    let tink: Option<String> = row.get("moved_tink_user_id")?;
+    Ok(external.map(TinkUser::External).or_else(|| tink.map(TinkUser::Tink)))
+}
+
+/// By connection, the Tink users whose data it holds besides those of its present one.
+pub(super) fn former(db: Db<'_>) -> Result<HashMap<i64, Vec<TinkUser>>, Fail> {
+    let mut former: HashMap<i64, Vec<TinkUser>> = HashMap::new();
+    db.each("SELECT connection, kind, id FROM main.ts_former_users", values![], |row| {
+        let (kind, id): (String, String) = (row.get(1)?, row.get(2)?);
+        let user = if kind == "tink" { TinkUser::Tink(id) } else { TinkUser::External(id) };
+        former.entry(row.get(0)?).or_default().push(user);
+        Ok(())
+    })?;
+    Ok(former)
+}
+
+/// Remembers a Tink user whose data the connection holds besides those of its present one.
+pub(super) fn remember(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<(), Fail> {
+    let (kind, id) = match user {
+        TinkUser::External(id) => ("external", id),
+        TinkUser::Tink(id) => ("tink", id),
+    };
+    db.run(
+        "INSERT OR IGNORE INTO ts_former_users (connection, kind, id) VALUES (?1, ?2, ?3)",
+        values![connection, kind, id],
+    )
+}
+
+/// Lets nothing that was known or under way of the owner so far count for the next one: not its failures, not its
+/// tokens, not its events, and no run that is at work on it.
+pub(super) fn forget_progress(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+    for sql in [
+        "UPDATE ts_connections SET mode = 'mint', failures = 0, failing_run = NULL, not_before = NULL, needs_user = NULL,
+                next_due = NULL, last_success_began = NULL, last_outcome = NULL, last_reason = NULL, last_error = NULL,
+                last_attempt_run = NULL, lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE key = ?1",
+        "DELETE FROM ts_tokens WHERE connection = ?1",
+        "DELETE FROM ts_events WHERE connection = ?1",
+    ] {
+        db.run(sql, values![connection])?;
+    }
+    Ok(())
+}
+
+/// Lets `to` go on with everything that is kept of `from`, which has the same user and Tink user and is not enabled
+/// any more. What `from` did in past runs stays its own.
+pub(super) fn take_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
+    db.run("DELETE FROM ts_former_users WHERE connection = ?1", values![to])?;
+    move_accounts(db, from, to)?;
+    let sql = "SELECT external_user_id, tink_user_id FROM ts_connections WHERE key = ?1";
+    if let Some(name) = db.single(sql, values![from], name)? {
+        remember(db, to, &name)?;
+    }
+    hand_over(db, from, to)
+}
+
+/// Lets `to` have had the last success of `from`, of which nothing is known from now on.
+pub(super) fn hand_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
+    let success = "UPDATE ts_connections SET last_success_at = (SELECT last_success_at FROM ts_connections WHERE key = ?1)
+                   WHERE key = ?2";
+    db.run(success, values![from, to])?;
+    db.run("UPDATE ts_connections SET last_success_at = NULL, enabled = 0 WHERE key = ?1", values![from])?;
+    forget_progress(db, from)
+}
+
+/// Moves accounts, the ids they were known by, consents and former Tink users; transactions, balances and quarantine
+/// hang on the accounts. What a reader finds under another connection from now on is changed here and nowhere else.
+pub(super) fn move_accounts(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
+    for table in ["ts_accounts", "ts_account_ids", "ts_consents", "ts_former_users"] {
+        db.run(&format!("UPDATE {table} SET connection = ?2 WHERE connection = ?1"), values![from, to])?;
+    }
+    Ok(())
+}
+
+/// Whether Tink shows under the new name what the connection holds; then it goes on under that name.
+pub(super) fn adopt(
+    db: Db<'_>,
+    lease: &Lease,
+    user: &TinkUser,
+    consents: &[CredentialsId],
+    accounts: &[AccountId],
+) -> Result<bool, Fail> {
+    let consents = json_list(consents.iter().map(CredentialsId::as_str));
+    let accounts = json_list(accounts.iter().map(AccountId::as_str));
+    let is_same: bool = db.value("SELECT EXISTS (SELECT 1 FROM ts_consents JOIN json_each(?2) j ON j.value = credentials_id WHERE connection = ?1)
+             OR EXISTS (SELECT 1 FROM ts_account_ids JOIN json_each(?3) j ON j.value = account_id WHERE connection = ?1)", values![lease.connection, consents, accounts])?;
+    if is_same {
+        name_anew(db, lease.connection, user)?;
+    }
+    Ok(is_same)
+}
+
+/// Gives a connection another Tink user, and remembers the one so far.
+pub(super) fn name_anew(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<(), Fail> {
+    let before = db.single(
+        "SELECT external_user_id, tink_user_id FROM ts_connections WHERE key = ?1",
+        values![connection],
+        name,
+    )?;
+    if let Some(before) = before.filter(|before| before != user) {
+        remember(db, connection, &before)?;
+    }
+    let (external, tink) = tink_user_columns(Some(user));
+    db.run("UPDATE ts_connections SET external_user_id = ?2, tink_user_id = ?3, moved_external_user_id = NULL,
+                moved_tink_user_id = NULL, refused = NULL, refused_user = NULL, problem = NULL WHERE key = ?1", values![connection, external, tink])
+}
+
+/// Why what Tink shows must not be stored as it is.
+pub(super) enum Anothers {
+    /// Another connection holds it: both are of one Tink user, whatever the view calls him.
+    Refused(String),
+    /// That of this key holds it, which has the same user and is not enabled any more: it is to be taken over.
+    Left(i64),
+}
+
+/// Whether another connection holds the consents and accounts that Tink shows.
+pub(super) fn anothers(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<Option<Anothers>, Fail> {
+    let consents = overview.consents.iter().map(|consent| (CONSENTS, consent.credentials_id.as_str()));
+    let accounts = overview.accounts.iter().map(|(account, _)| (ACCOUNTS, account.id.as_str()));
+    let telling = consents.chain(accounts).filter(|(_, id)| id.len() >= TELLING);
+    for ((table, column), id) in telling {
+        let refused = format!("{} LIMIT 1", holder(table, column, REFUSED));
+        let other = db.one(&refused, values![lease.connection, id], |row| {
+            Ok((row.get::<String>(0)?, row.get::<String>(1)?))
+        })?;
+        if let Some((connection, user)) = other {
+            return Ok(Some(Anothers::Refused(format!(
+                "Tink shows here what connection {} of user {} holds: both rows of the source view name one Tink user; \
+                 correct the one that is wrong, or forget the connection that is not needed: tink-sync connections forget ID",
+                shown(&connection),
+                shown(&user)
+            ))));
+        }
+        let left = format!("{} LIMIT 1", holder(table, column, LEFT));
+        if let Some(key) = db.one(&left, values![lease.connection, id], |row| row.get(2))? {
+            return Ok(Some(Anothers::Left(key)));
+        }
+    }
+    Ok(None)
+}
+
+const CONSENTS: (&str, &str) = ("ts_consents", "credentials_id");
+const ACCOUNTS: (&str, &str) = ("ts_account_ids", "account_id");
+
+/// Another user's, unless `?1` held it first; or that of the same user's, if it is enabled and `?1` does not hold it.
+const REFUSED: &str = "(c.user_id <> me.user_id AND (c.key < me.key OR NOT holds))
+    OR (c.user_id = me.user_id AND c.enabled AND c.gone_at IS NULL AND NOT holds)";
+/// The same user's that is not enabled any more, while `?1` has nothing.
+const LEFT: &str = "c.user_id = me.user_id AND NOT (c.enabled AND c.gone_at IS NULL) AND NOT holds
+    AND NOT EXISTS (SELECT 1 FROM ts_accounts WHERE connection = ?1)";
+
+/// Connections besides `?1` that hold the consent or account `?2`, under a condition.
+fn holder(table: &str, column: &str, condition: &str) -> String {
+    format!(
+        "SELECT c.connection_id, c.user_id, c.key FROM main.{table} s JOIN ts_connections c ON c.key = s.connection
+         JOIN (SELECT *, EXISTS (SELECT 1 FROM {table} WHERE connection = ?1 AND {column} = ?2) AS holds
+               FROM ts_connections WHERE key = ?1) me
+         WHERE s.{column} = ?2 AND s.connection <> ?1 AND ({condition})"
+    )
+}
+
+/// Of connections that get another user, one that shares a Tink user with a connection that does not get him.
+pub(super) fn parted(db: Db<'_>, new: &HashMap<i64, &str>) -> Result<Option<(String, String)>, Fail> {
+    for (table, column) in [CONSENTS, ACCOUNTS] {
+        let sql = format!(
+            "SELECT a.connection_id, b.connection_id, b.key, b.user_id FROM {table} s JOIN ts_connections a ON a.key = s.connection
+             JOIN {table} o ON o.{column} = s.{column} AND o.connection <> s.connection
+             JOIN ts_connections b ON b.key = o.connection WHERE s.connection = ?1 AND length(s.{column}) >= {TELLING}"
+        );
+        for (key, user) in new {
+            let sharing: Vec<(i64, String, (String, String))> =
+                db.all(&sql, values![key], |row| Ok((row.get(2)?, row.get(3)?, (row.get(0)?, row.get(1)?))))?;
+            for (other, stays, ids) in sharing {
+                if new.get(&other).map_or(stays.as_str(), |user| user) != *user {
+                    return Ok(Some(ids));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether there is anybody's data.
+pub(super) fn holds_any(db: Db<'_>) -> Result<bool, Fail> {
+    db.value("SELECT EXISTS (SELECT 1 FROM main.ts_accounts)", values![])
+}
+
+/// Gives a connection another user of the application's, with his quota.
+pub(super) fn renumber(db: Db<'_>, connection: i64, user_id: &str, now: Timestamp) -> Result<(), Fail> {
+    let day_ago = Millis(now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN));
+    db.run(
+        "UPDATE ts_connections SET user_id = ?2, refused = NULL, refused_user = NULL, problem = NULL,
+                lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE key = ?1",
+        values![connection, user_id],
+    )?;
+    db.run(
+        "UPDATE ts_run_connections SET user_id = ?2 WHERE connection = ?1 AND started_at > ?3",
+        values![connection, user_id, day_ago],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What is remembered of the source view from pass to pass: where it lay, how many it gave, and whether a fall of
+//! that number waits to be confirmed. Decides nothing: see `domain::population`.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::Store;
+use super::engine::value::{DateColumn, Millis, unsigned};
+use super::engine::{Db, Fail, Row, values};
+use crate::domain::population::{Fall, Numbers, RECENT, Remembered};
+use crate::store::Result;
+
+/// The view as it was read last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastView {
+    /// Where it lay and what it was called.
+    pub source: String,
+    /// How many it gave.
+    pub numbers: Numbers,
+    /// Since when there are far fewer than before, and what there were.
+    pub fallen: Option<(Timestamp, Numbers)>,
+}
+
+/// What is remembered for the next look at the view. Of the file itself: a rehearsal writes beside it.
+pub(super) fn remembered(db: Db<'_>) -> Result<Remembered, Fail> {
+    let most = "SELECT max(enabled), max(entitled) FROM main.ts_population";
+    let before = db.single(most, values![], |row| Ok(row.get::<Option<i64>>(0)?.zip(row.get(1)?)))?;
+    let before = match before {
+        Some((enabled, entitled)) => numbers(enabled, entitled),
+        // A store of an older release knows only what it mirrored last.
+        None => db.single("SELECT coalesce(sum(enabled), 0), coalesce(sum(enabled AND entitled), 0) FROM main.ts_connections", values![], |row| Ok(numbers(row.get(0)?, row.get(1)?)))?,
+    };
+    let fallen_at = last(db)?.and_then(|view| view.fallen).map(|(since, _)| since);
+    Ok(Remembered { before: Some(before), fallen_at })
+}
+
+fn numbers(enabled: i64, entitled: i64) -> Numbers {
+    Numbers { enabled: unsigned(enabled), entitled: unsigned(entitled) }
+}
+
+/// The view as it was read last; `None` if it never was.
+pub(super) fn last(db: Db<'_>) -> Result<Option<LastView>, Fail> {
+    let read = |row: Row<'_>| {
+        let before = numbers(
+            row.get::<Option<i64>>("enabled_before")?.unwrap_or_default(),
+            row.get::<Option<i64>>("entitled_before")?.unwrap_or_default(),
+        );
+        Ok(LastView {
+            source: row.get("source")?,
+            numbers: numbers(row.get("enabled")?, row.get("entitled")?),
+            fallen: row.millis("fallen_at")?.map(|since| (since, before)),
+        })
+    };
+    db.one("SELECT * FROM main.ts_view LIMIT 1", values![], read)
+}
+
+/// Remembers what the view gave.
+pub(super) fn remember(
+    db: Db<'_>,
+    source: &str,
+    now: Numbers,
+    fall: Option<Fall>,
+    at: Timestamp,
+) -> Result<(), Fail> {
+    db.run("DELETE FROM ts_view", values![])?;
+    db.run(
+        "INSERT INTO ts_view (source, read_at, enabled, entitled, fallen_at, enabled_before, entitled_before)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        values![
+            source,
+            Millis(at),
+            now.enabled.cast_signed(),
+            now.entitled.cast_signed(),
+            fall.map(|fall| Millis(fall.since)),
+            fall.map(|fall| fall.before.enabled.cast_signed()),
+            fall.map(|fall| fall.before.entitled.cast_signed()),
+        ],
+    )?;
+    if fall.is_none() { take(db, now, at) } else { Ok(()) }
+}
+
+/// Takes a number as it is: one of those that the next ones are compared with.
+fn take(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
+    let day = |at: Timestamp| DateColumn(at.to_zoned_datetime(TimeZone::UTC).date());
+    db.run("INSERT INTO ts_population (day, enabled, entitled) VALUES (?1, ?2, ?3)
+         ON CONFLICT (day) DO UPDATE SET enabled = max(enabled, excluded.enabled), entitled = max(entitled, excluded.entitled)
+         WHERE excluded.enabled > enabled OR excluded.entitled > entitled", values![day(at), now.enabled.cast_signed(), now.entitled.cast_signed()])?;
+    let oldest = at.saturating_sub(RECENT).unwrap_or(Timestamp::MIN);
+    db.run("DELETE FROM ts_population WHERE day < ?1", values![day(oldest)])?;
+    Ok(())
+}
+
+/// Takes the number of now as the one that later ones are compared with.
+pub(super) fn confirm(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
+    db.run("DELETE FROM ts_population", values![])?;
+    db.run("UPDATE ts_view SET fallen_at = NULL, enabled_before = NULL, entitled_before = NULL", values![])?;
+    take(db, now, at)
+}
+
+impl Store {
+    /// The source view as it was read last; `None` if it never was.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be read.
+    pub async fn last_view(&self) -> Result<Option<LastView>> {
+        self.worker.read("read what is remembered of the source view", last).await
+    }
+}

@@ -1,0 +1,41 @@
+//! One consistent snapshot of the store for all that only reads: every answer to a question of people is given from one. What
+//! there is to read, `reads` and the files of each matter say.
+
+use std::path::{Path, PathBuf};
+
+use super::Result;
+use super::engine::sqlite::open;
+use super::engine::{Db, Fail, Session};
+
+/// A snapshot of the store. What is written meanwhile is not seen, and waits for nobody who reads.
+#[derive(Debug)]
+pub struct Reader {
+    session: Session,
+}
+
+impl Reader {
+    /// Opens the store at `path` read-only, at this moment.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Missing`], [`super::StoreError::Older`], or another one if it cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut session = open::reader(path)?;
+        session.begin_read("read the store")?;
+        Ok(Self { session })
+    }
+
+    /// Where the store lies, under its canonical name: there its runs have their locks.
+    pub(super) fn path(&self) -> PathBuf {
+        let path = &self.session.path;
+        path.canonicalize().unwrap_or_else(|_| path.clone())
+    }
+
+    /// Runs statements that read.
+    pub(super) fn read<T>(
+        &self,
+        what: &'static str,
+        read: impl FnOnce(Db<'_>) -> Result<T, Fail>,
+    ) -> Result<T> {
+        read(self.session.db()).map_err(|fail| self.session.explain(what, fail))
+    }
+}

@@ -1,0 +1,321 @@
+//! Reading for people: what `status`, `why`, `check` and `connections` show. Must not write, and does not decide who is
+//! due.
+
+mod audit;
+mod balances;
+mod detail;
+mod known;
+mod quarantine;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::engine::value::{Cell, Millis, TimeColumn};
+use super::engine::{Db, Fail, Row, values};
+use super::liveness;
+use super::owners::{self, HAS_DATA};
+use super::population::{self, LastView};
+use super::{Reader, app, runs};
+use crate::store::Result;
+pub use audit::{AuditQuery, Audited};
+pub use balances::AccountProof;
+pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt};
+pub use known::{Holder, KnownConnection, Overlaid, State};
+pub use quarantine::{NotKept, Quarantined};
+
+impl Reader {
+    /// Every mirrored connection, by id. Whoever is held by a run that died is free.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn connections(&self) -> Result<Vec<KnownConnection>> {
+        self.read("read the connections", |db| known_connections(db, &self.path()))
+    }
+}
+
+/// The same, also as a rehearsal has them; what hangs on them is that of the file.
+pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConnection>, Fail> {
+    let rows = format!(
+        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
+                (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
+                EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
+                    AS consent_expired,
+                {HAS_DATA} AS has_data
+         FROM ts_connections c ORDER BY connection_id"
+    );
+    let mut dead = HashMap::new();
+    let mut former = owners::former(db)?;
+    db.all(&rows, values![], |row| {
+        let connection = known_connection(row)?;
+        let held = connection.holder.as_ref().is_some_and(|holder| {
+            !*dead.entry(holder.run_id.clone()).or_insert_with(|| liveness::has_died(path, &holder.run_id))
+        });
+        let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
+        Ok(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection })
+    })
+}
+
+impl Reader {
+    /// The source view as it was read last; `None` if it never was.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn last_view(&self) -> Result<Option<LastView>> {
+        self.read("read what is remembered of the source view", population::last)
+    }
+
+    /// The client id of the Tink app whose data are here; `None` if none is remembered yet.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn app(&self) -> Result<Option<String>> {
+        self.read("read the app", app::remembered)
+    }
+}
+
+fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
+    let holder = match (row.get("lease_run_id")?, row.millis("lease_until")?) {
+        (Some(run_id), Some(until)) => Some(Holder { run_id, until }),
+        _ => None,
+    };
+    Ok(KnownConnection {
+        key: row.get("key")?,
+        connection_id: row.get("connection_id")?,
+        user_id: row.get("user_id")?,
+        tink_user: row.tink_user()?,
+        mode: row.get("mode")?,
+        enabled: row.get("enabled")?,
+        entitled: row.get("entitled")?,
+        entitled_until: row.millis("entitled_until")?,
+        problem: row.get("problem")?,
+        refused: row.get("refused")?,
+        refused_user: row.get("refused_user")?,
+        moved: owners::moved(row)?,
+        former: Vec::new(),
+        has_data: row.get("has_data")?,
+        gone_at: row.millis("gone_at")?,
+        lapsed_at: row.millis("lapsed_at")?,
+        last_attempt_at: row.millis("last_attempt_at")?,
+        last_success_at: row.millis("last_success_at")?,
+        data_as_of: row.time("data_as_of")?,
+        last_success_began: row.millis("last_success_began")?,
+        next_due: row.millis("next_due")?,
+        not_before: row.millis("not_before")?,
+        failures: row.get("failures")?,
+        last_outcome: row.get("last_outcome")?,
+        last_reason: row.get("last_reason")?,
+        last_error: row.get("last_error")?,
+        needs_user: row.get("needs_user")?,
+        holder,
+        consent_ends: row.time("consent_ends")?,
+        consent_expired: row.get("consent_expired")?,
+        skipped: None,
+    })
+}
+
+/// A run, with the columns of `runs_v1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub run_id: String,
+    /// `timer`, `manual` or `app`.
+    pub trigger: String,
+    /// The machine.
+    pub host: String,
+    /// The program's version.
+    pub version: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended; none while it runs.
+    pub finished_at: Option<String>,
+    /// How it ended; none while it runs, or if it died.
+    pub exit_code: Option<u8>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// Whether it is at work: it has not ended, and its process lives.
+    #[serde(skip)]
+    pub at_work: bool,
+    /// The totals; none where the run wrote none.
+    #[serde(flatten)]
+    pub totals: BTreeMap<String, Option<i64>>,
+}
+
+impl RunRow {
+    /// One of the totals.
+    pub fn total(&self, name: &str) -> Option<i64> {
+        self.totals.get(name).copied().flatten()
+    }
+}
+
+impl Reader {
+    /// The last runs, newest first.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn runs(&self, limit: u32) -> Result<Vec<RunRow>> {
+        self.read("read the runs", |db| {
+            let path = self.path();
+            let at_work = |run: &RunRow| run.finished_at.is_none() && !liveness::has_died(&path, &run.run_id);
+            let row = |row: Row<'_>| {
+                let run = run_row(row)?;
+                Ok(RunRow { at_work: at_work(&run), ..run })
+            };
+            let sql =
+                "SELECT v.* FROM (SELECT run_id, started_at FROM ts_runs ORDER BY started_at DESC LIMIT ?1) r
+                 JOIN runs_v1 v ON v.run_id = r.run_id ORDER BY r.started_at DESC";
+            db.all(sql, values![limit], row)
+        })
+    }
+
+    /// When the last passes began, newest first. A run on demand is no pass.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn passes(&self, limit: u32) -> Result<Vec<Timestamp>> {
+        self.read("read the passes", |db| {
+            let rows = "SELECT started_at FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1";
+            db.all(rows, values![limit], |row| Ok(row.get::<Millis>(0)?.0))
+        })
+    }
+
+    /// The last run that came to its end.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn last_finished_run(&self) -> Result<Option<RunRow>> {
+        self.read("read the last run", |db| {
+            let sql = "SELECT * FROM runs_v1 WHERE run_id = (
+                           SELECT run_id FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)";
+            db.one(sql, values![], run_row)
+        })
+    }
+
+    /// The end of the last run that did all it could.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn last_good_end(&self) -> Result<Option<Timestamp>> {
+        self.read("read the last run", |db| {
+            // In these words, by which the index of such runs is found.
+            let sql = "SELECT max(finished_at) FROM ts_runs WHERE exit_code IN (0, 11)";
+            Ok(db.value::<Option<Millis>>(sql, values![])?.map(|end| end.0))
+        })
+    }
+}
+
+fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {
+    let mut run = RunRow {
+        run_id: row.get("run_id")?,
+        trigger: row.get("trigger")?,
+        host: row.get("host")?,
+        version: row.get("version")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.get("finished_at")?,
+        exit_code: row.get("exit_code")?,
+        duration_ms: row.get("duration_ms")?,
+        at_work: false,
+        totals: BTreeMap::new(),
+    };
+    // The totals come last.
+    let totals = (0..row.width()).skip_while(|at| row.name(*at) != "duration_ms").skip(1);
+    for at in totals {
+        let number = match row.cell(at)? {
+            Cell::Int(number) => Some(number),
+            _ => None,
+        };
+        run.totals.insert(row.name(at).to_owned(), number);
+    }
+    Ok(run)
+}
+
+impl Reader {
+    /// The ends of all dated consents of connections that are neither disabled nor paused.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn consent_ends(&self) -> Result<Vec<Timestamp>> {
+        self.read("read the consents", |db| {
+            let rows = "SELECT s.expires_at FROM ts_consents s JOIN ts_connections c ON c.key = s.connection
+                 WHERE c.enabled <> 0 AND c.entitled <> 0 AND s.expires_at IS NOT NULL";
+            db.all(rows, values![], |row| Ok(row.get::<TimeColumn>(0)?.0))
+        })
+    }
+}
+
+/// A larger file takes too long to be looked through.
+const LARGEST_LOOKED_THROUGH: u64 = 256 << 20;
+
+impl Reader {
+    /// What SQLite finds damaged in the file, in its words; none if it is sound, or too large to be looked through.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn damage(&self) -> Result<Option<String>> {
+        if std::fs::metadata(self.path()).is_ok_and(|file| file.len() > LARGEST_LOOKED_THROUGH) {
+            return Ok(None);
+        }
+        self.read("look for damage", |db| {
+            let found: String = db.value("PRAGMA quick_check(1)", values![])?;
+            Ok(Some(found).filter(|found| found != "ok"))
+        })
+    }
+}
+
+/// Attempts that count against a user's quota.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// How many.
+    pub attempts: u32,
+    /// When the oldest of them began.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Reader {
+    /// The attempts on all connections of this user since then.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn used(&self, user_id: &str, since: Timestamp) -> Result<Used> {
+        self.read("read the quota", |db| {
+            let sql = "SELECT coalesce(sum(attempts), 0), min(started_at) FROM ts_run_connections
+                       WHERE user_id = ?1 AND started_at > ?2 AND reason IS NOT 'source_row'";
+            db.single(sql, values![user_id, Millis(since)], |row| {
+                Ok(Used { attempts: row.get(0)?, oldest: row.get::<Option<Millis>>(1)?.map(|at| at.0) })
+            })
+        })
+    }
+
+    /// As [`used`], for every user who had an attempt.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn used_by_user(&self, since: Timestamp) -> Result<HashMap<String, Used>> {
+        self.read("read the quotas", |db| {
+            let rows = &format!(
+                "SELECT x.user_id, sum(x.attempts), min(x.started_at) FROM ts_run_connections x
+                 WHERE x.run IN ({}) AND x.started_at > ?1 AND x.reason IS NOT 'source_row' GROUP BY x.user_id",
+                runs::RECENT
+            );
+            let used = |row: Row<'_>| {
+                let oldest = row.get::<Option<Millis>>(2)?.map(|at| at.0);
+                Ok((row.get(0)?, Used { attempts: row.get(1)?, oldest }))
+            };
+            db.all(rows, values![Millis(since)], used)
+        })
+    }
+}
+
+#[cfg(test)]
+impl Reader {
+    /// The audit log as `action connection user details`, for the tests of those who write it.
+    pub(crate) fn audited(&self) -> Vec<String> {
+        let sql = "SELECT action || ' ' || coalesce(connection_id, '-') || ' ' || coalesce(user_id, '-')
+                          || coalesce(' ' || details, '') FROM ts_audit ORDER BY key";
+        self.read("read the audit log", |db| db.column(sql, values![])).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests;

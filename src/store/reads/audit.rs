@@ -1,0 +1,100 @@
+//! Reading the audit log, newest first. What is not in `audit_v1` is not told.
+
+use jiff::Timestamp;
+
+use crate::store::engine::value::Millis;
+use crate::store::engine::{Fail, Row, named, values};
+use crate::store::{Reader, Result};
+
+/// Which rows of the audit log; what is none does not narrow it down.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Of this user.
+    pub user_id: Option<String>,
+    /// On this connection.
+    pub connection_id: Option<String>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// Of this kind.
+    pub action: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// A row of the audit log, with the columns of `audit_v1`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Audited {
+    /// When.
+    pub at: String,
+    /// Who.
+    pub actor: Option<String>,
+    /// From where.
+    pub ip: Option<String>,
+    /// What.
+    pub action: String,
+    /// On which connection.
+    pub connection_id: Option<String>,
+    /// Of which user.
+    pub user_id: Option<String>,
+    /// `ok` or why not.
+    pub result: String,
+    /// More.
+    pub details: Option<String>,
+}
+
+impl Reader {
+    /// The rows that match, newest first.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if it cannot be read.
+    pub fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>> {
+        self.read("read the audit log", |db| {
+            let rows =
+                "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at, actor, ip, action,
+                        connection_id, user_id, result, details
+                 FROM ts_audit
+                 WHERE (:user IS NULL OR user_id = :user) AND (:connection IS NULL OR connection_id = :connection)
+                   AND (:action IS NULL OR action = :action)
+                   AND ts_audit.at >= :since AND ts_audit.at < :until
+                 ORDER BY ts_audit.at DESC, key DESC LIMIT :limit";
+            db.all(
+                rows,
+                named! {
+                    ":user": query.user_id, ":connection": query.connection_id, ":action": query.action,
+                    ":since": Millis(query.since.unwrap_or(Timestamp::MIN)),
+                    ":until": Millis(query.until.unwrap_or(Timestamp::MAX)),
+                    ":limit": query.limit.map_or(-1, i64::from),
+                },
+                audited,
+            )
+        })
+    }
+}
+
+fn audited(row: Row<'_>) -> Result<Audited, Fail> {
+    Ok(Audited {
+        at: row.get("at")?,
+        actor: row.get("actor")?,
+        ip: row.get("ip")?,
+        action: row.get("action")?,
+        connection_id: row.get("connection_id")?,
+        user_id: row.get("user_id")?,
+        result: row.get("result")?,
+        details: row.get("details")?,
+    })
+}
+
+impl Reader {
+    /// Every kind of act in the log, by name.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if it cannot be read.
+    pub fn audited_actions(&self) -> Result<Vec<String>> {
+        self.read("read the audit log", |db| {
+            let rows = "SELECT DISTINCT action FROM ts_audit ORDER BY action";
+            db.column(rows, values![])
+        })
+    }
+}

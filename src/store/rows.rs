@@ -1,0 +1,310 @@
+//! Transactions in SQLite: loading what a walk is compared with, and writing change sets. Every row
+//! written, changed or removed gets the next change number in the same transaction.
+
+use jiff::Timestamp;
+
+use super::balances::{self, Changes};
+use super::engine::value::{DateColumn, Decimal, IdColumn, Millis, StatusColumn, TimeColumn};
+use super::engine::{Db, Fail, Row, Written, named, values};
+use super::run_names;
+use super::unreadable;
+
+use crate::domain::amount::Money;
+use crate::domain::transaction::Transaction;
+use crate::store::types::{
+    Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
+};
+
+/// A statement that selects what [`stored_row`] reads, in its order, of `ts_transactions t`.
+macro_rules! stored_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.key, t.generation, t.missed, t.removed_at, t.transaction_id, t.status, t.amount, t.currency,
+                    t.booked_date, t.value_date, t.transaction_date, t.booked_at, t.description,
+                    t.description_original, t.description_detailed, t.merchant_name, t.merchant_category_code,
+                    t.category_id, t.type, t.reference, t.provider_transaction_id, t.mutability, t.payer_name,
+                    t.payee_name
+             FROM ts_transactions t ",
+            $rest
+        )
+    };
+}
+
+/// Reads a whole row of `ts_transactions`, as [`stored_rows`] selects it.
+pub(super) fn stored_row(row: Row<'_>) -> Result<StoredRow, Fail> {
+    let transaction = Transaction {
+        id: row.get::<IdColumn>(4)?.0,
+        status: row.get::<StatusColumn>(5)?.0,
+        money: Money { amount: row.get::<Decimal>(6)?.0, currency: row.get(7)? },
+        booked_date: row.day(8)?,
+        value_date: row.day(9)?,
+        transaction_date: row.day(10)?,
+        booked_at: row.time(11)?,
+        description: row.get(12)?,
+        description_original: row.get(13)?,
+        description_detailed: row.get(14)?,
+        merchant_name: row.get(15)?,
+        merchant_category_code: row.get(16)?,
+        category_id: row.get(17)?,
+        kind: row.get(18)?,
+        reference: row.get(19)?,
+        provider_transaction_id: row.get(20)?,
+        mutability: row.get(21)?,
+        payer_name: row.get(22)?,
+        payee_name: row.get(23)?,
+    };
+    Ok(StoredRow {
+        key: row.get(0)?,
+        transaction,
+        generation: row.get(1)?,
+        missed: row.get(2)?,
+        removed: row.get::<Option<i64>>(3)?.is_some(),
+    })
+}
+
+/// Loads whole rows of one account.
+pub fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<StoredRow>, Fail> {
+    match query {
+        RowQuery::Ids(ids) => {
+            // One that never had rows is not asked for each.
+            if !db.exists("SELECT 1 FROM ts_transactions WHERE account = ?1", values![account])? {
+                return Ok(Vec::new());
+            }
+            let one = stored_rows!("WHERE t.account = ?1 AND t.transaction_id = ?2");
+            let found = ids.iter().map(|id| db.one(one, values![account, id], stored_row));
+            found.filter_map(Result::transpose).collect()
+        }
+        RowQuery::Keys(keys) => {
+            let one = stored_rows!("WHERE t.account = ?1 AND t.key = ?2");
+            let found = keys.iter().map(|key| db.one(one, values![account, key], stored_row));
+            found.filter_map(Result::transpose).collect()
+        }
+        RowQuery::SinceCheckpoint => {
+            let statement = stored_rows!(
+                "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk <> 0 AND t.first_walk > ?2
+                   AND NOT EXISTS (SELECT 1 FROM ts_transactions r
+                                   WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)"
+            );
+            let walks = column(db, account, "walks")?;
+            by_key(db.all(statement, values![account, walks], stored_row))
+        }
+        RowQuery::Newest(limit) => {
+            let statement = stored_rows!(
+                "WHERE t.account = ?1 AND t.removed_at IS NULL ORDER BY t.booked_date DESC LIMIT ?2"
+            );
+            db.all(statement, values![account, limit], stored_row)
+        }
+        RowQuery::OlderGeneration(from) => {
+            let statement = concat!(
+                stored_rows!(
+                    "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < ?2 AND t.booked_date IS NULL"
+                ),
+                " UNION ALL ",
+                stored_rows!(
+                    "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.generation < ?2 AND t.booked_date >= ?3"
+                )
+            );
+            let generation = column(db, account, "generation")?;
+            by_key(db.all(statement, values![account, generation, from.map(DateColumn)], stored_row))
+        }
+    }
+}
+
+/// In the order in which they came. Not asked of SQLite, which may then read everything in that order.
+fn by_key(rows: Result<Vec<StoredRow>, Fail>) -> Result<Vec<StoredRow>, Fail> {
+    rows.map(|mut rows| {
+        rows.sort_unstable_by_key(|row| row.key);
+        rows
+    })
+}
+
+/// A number of the account, for statements that read no other table: SQLite then looks only where the rows are.
+fn column(db: Db<'_>, account: i64, column: &str) -> Result<i64, Fail> {
+    let found =
+        db.one(&format!("SELECT {column} FROM ts_accounts WHERE key = ?1"), values![account], |row| {
+            row.get(0)
+        })?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The live rows a walk of this window should have returned. Two ranges of one index: what lies outside of the
+/// window is not read.
+pub fn live(db: Db<'_>, query: &LiveQuery) -> Result<Vec<LiveRow>, Fail> {
+    let rows = "SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND booked_date IS NULL
+         UNION ALL
+         SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND booked_date >= ?2 AND booked_date <= ?3";
+    let from = query.window.from.map_or_else(String::new, |date| date.to_string());
+    db.all(rows, values![query.account, from, DateColumn(query.window.to)], |row| {
+        Ok(LiveRow {
+            key: row.get(0)?,
+            id: row.get::<IdColumn>(1)?.0,
+            status: row.get::<StatusColumn>(2)?.0,
+            booked_date: row.get::<Option<DateColumn>>(3)?.map(|date| date.0),
+            generation: row.get(4)?,
+        })
+    })
+}
+
+/// Removes the pending rows of an account that is closed; returns how many. They never count in sums.
+pub fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Result<u64, Fail> {
+    let pending = "account = ?1 AND removed_at IS NULL AND status = 'pending'";
+    let keys = &format!("SELECT key FROM ts_transactions WHERE {pending}");
+    let mut keys: Vec<i64> = db.column(keys, values![account])?;
+    keys.sort_unstable();
+    let first = reserve(db, run, keys.len())?;
+    for (seq, key) in (first..).zip(&keys) {
+        db.run(
+            "UPDATE ts_transactions SET removed_at = ?2, removed_reason = 'account_closed', changed_run = ?3,
+                    change_seq = ?4, missed = 0 WHERE key = ?1",
+            values![key, Millis(now), run, seq],
+        )?;
+    }
+    Ok(keys.len() as u64)
+}
+
+/// Writes one commit of rows; returns how many records are new in the quarantine.
+pub fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
+    let changes = &commit.changes;
+    let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
+    let sums = if numbered > 0 { Changes::begin(db, commit.account)? } else { None };
+    let of = Written { account: commit.account, run, generation: commit.generation };
+    let mut changing = Changing { db, of, commit, next: reserve(db, run, numbered)?, sums };
+    changing.insert()?;
+    changing.update()?;
+    changing.remove()?;
+    changing.sums.map_or(Ok(()), |sums| sums.end(db))?;
+    for key in &changes.touch {
+        db.run(
+            "UPDATE ts_transactions SET generation = ?2, missed = 0 WHERE key = ?1",
+            values![*key, commit.generation],
+        )?;
+    }
+    for key in &changes.missed {
+        db.run("UPDATE ts_transactions SET missed = missed + 1 WHERE key = ?1", values![*key])?;
+    }
+    let new = unreadable::apply(db, run, commit)?;
+    if let Some(proof) = &commit.checkpoint {
+        checkpoint(db, commit.account, proof)?;
+        balances::catch_up(db, commit.account)?;
+        balances::keep_stand(db, commit.account)?;
+    }
+    Ok(new)
+}
+
+/// Takes `count` change numbers for rows that name the run; returns the first.
+pub(super) fn reserve(db: Db<'_>, run: i64, count: usize) -> Result<i64, Fail> {
+    if count == 0 {
+        return Ok(0);
+    }
+    run_names::keep_name(db, run)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let last: i64 = db.value(
+        "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value",
+        values![count],
+    )?;
+    Ok(last - count + 1)
+}
+
+/// Writes the numbered changes of one commit.
+struct Changing<'a> {
+    db: Db<'a>,
+    of: Written,
+    commit: &'a RowCommit,
+    next: i64,
+    /// What it does to the sums of the account's rows.
+    sums: Option<Changes>,
+}
+
+impl Changing<'_> {
+    /// The first of so many change numbers.
+    fn seqs(&mut self, count: usize) -> i64 {
+        let first = self.next;
+        self.next += i64::try_from(count).unwrap_or(i64::MAX);
+        first
+    }
+
+    fn count(&mut self, row: &Transaction) {
+        if let Some(sums) = &mut self.sums {
+            sums.add(row);
+        }
+    }
+
+    /// To be called before the row changes.
+    fn discount(&mut self, key: i64) -> Result<(), Fail> {
+        self.sums.as_mut().map_or(Ok(()), |sums| sums.take(self.db, key))
+    }
+
+    fn insert(&mut self) -> Result<(), Fail> {
+        let rows = &self.commit.changes.insert;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let walk = "SELECT walks + 1 FROM ts_accounts WHERE key = ?1";
+        let walk = self.db.value(walk, values![self.of.account])?;
+        let first = self.seqs(rows.len());
+        let keys = self.db.insert_rows(&self.of, walk, rows, first)?;
+        for (key, row) in keys.into_iter().zip(rows) {
+            self.keep_raw(key, row)?;
+            self.count(&row.transaction);
+        }
+        Ok(())
+    }
+
+    fn update(&mut self) -> Result<(), Fail> {
+        let rows = &self.commit.changes.update;
+        for (key, row) in rows {
+            self.discount(*key)?;
+            self.keep_raw(*key, row)?;
+            self.count(&row.transaction);
+        }
+        let first = self.seqs(rows.len());
+        self.db.update_rows(&self.of, rows, first)
+    }
+
+    fn remove(&mut self) -> Result<(), Fail> {
+        for (key, removal) in &self.commit.changes.remove {
+            let (reason, by, rule) = match removal {
+                Removal::Vanished => ("vanished", None, None),
+                Removal::Replaced { by, rule } => ("replaced", Some(by), Some(*rule)),
+            };
+            let seq = self.seqs(1);
+            self.discount(*key)?;
+            self.db.run(
+                "UPDATE ts_transactions SET removed_at = ?2, removed_reason = ?3, replaced_by = ?4, match_rule = ?5,
+                        changed_run = ?6, change_seq = ?7, missed = 0 WHERE key = ?1",
+                values![key, Millis(self.commit.now), reason, by, rule, self.of.run, seq],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn keep_raw(&self, key: i64, row: &FetchedRow) -> Result<(), Fail> {
+        let Some(raw) = &row.raw else { return Ok(()) };
+        self.db.run(
+            "INSERT INTO ts_raw (transaction_key, raw, stored_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (transaction_key) DO UPDATE SET raw = excluded.raw, stored_at = excluded.stored_at",
+            values![key, raw.as_ref(), Millis(self.commit.now)],
+        )
+    }
+}
+
+/// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh
+/// it is does not make that of an earlier one unknown.
+fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
+    db.run("UPDATE ts_accounts SET
+            complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
+            walks = walks + :settled, repairing = repairing AND NOT :repaired,
+            walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
+            deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
+            suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
+            unmatched_from = :unmatched, judged_refresh = coalesce(iif(:judged, :refresh, NULL), judged_refresh, walked_refresh)
+         WHERE key = :account", named! {
+        ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
+        ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
+        ":settled": checkpoint.settled, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
+        ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
+    })?;
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! Runs and their records, from the registration to the end. Which runs are alive is told elsewhere.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::engine::fail::corrupt;
+use super::engine::value::{Millis, tink_user_columns, unsigned};
+use super::engine::{Context, Db, Fail, Row, named, values};
+use super::liveness;
+use super::tokens;
+use super::{balances, events, owners, plan};
+use crate::domain::cause::Cause;
+use crate::domain::connection::TinkUser;
+use crate::domain::event::{BankTrouble, Finished};
+use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::failpoint;
+use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
+
+/// The longest from the start of a process to its run's registration: it may wait for the store that long.
+const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
+
+/// The keys of runs that were at work after the time `?1`, each kind by an index of its own: those that have not ended,
+/// those that came to their end, and those whose process died. Of the file itself.
+pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at IS NULL
+    UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1
+    UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NULL AND finished_at > ?1";
+
+/// Registers the run and gives up what dead runs left behind.
+pub fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, Fail> {
+    let id = new.run_id.as_str();
+    failpoint::around("lock the run", || liveness::hold(context, id)).map_err(|e| {
+        let file = liveness::lock_path(&context.path, id);
+        Fail::Unusable { detail: format!("cannot lock {}: {e}", file.display()), source: Cause::of(e) }
+    })?;
+    liveness::sweep(db, context, new.started_at)?;
+    tokens::give_up(db, new.started_at)?;
+    events::tidy(db)?;
+    // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
+    // A dead run (ended without an exit code) is not part of it: its connections are free. Nor is one that ends
+    // long after now: its clock jumped, and nobody would wait for that time to come.
+    let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
+    let oldest: Option<Millis> = db.value("SELECT min(began) FROM (
+             SELECT min(started_at) AS began FROM ts_runs WHERE finished_at IS NULL
+             UNION ALL
+             SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)", values![Millis(new.process_started), Millis(latest)])?;
+    let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
+    let insert = "INSERT INTO ts_runs (run_id, trigger, on_demand, host, version, started_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING key";
+    let key = db.value(
+        insert,
+        values![id, new.trigger, new.on_demand, new.host, new.version, Millis(new.started_at)],
+    )?;
+    let audited = db.value("SELECT coalesce(max(key), 0) FROM ts_audit", values![])?;
+    Ok(Run { key, id: new.run_id.clone(), cohort, audited })
+}
+
+/// Failures that no bank can be blamed for, however many connections of one meet them.
+const NOT_THE_BANKS: &str =
+    "'store', 'panic', 'lease_lost', 'source_row', 'tink_user_unknown', 'scope_missing', 'refresh_lost'";
+
+/// Banks of which at least half of the run's connections, and at least `least`, failed for one reason.
+pub fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<BankTrouble>, Fail> {
+    let banks = format!(
+        "WITH worked AS MATERIALIZED (
+             SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial') AND x.reason NOT IN ({NOT_THE_BANKS}), x.reason, NULL) AS reason
+             FROM ts_run_connections x JOIN ts_consents s ON s.connection = x.connection
+             WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL),
+         reasons AS (SELECT provider, reason, count(*) AS failed FROM worked GROUP BY provider, reason)
+         SELECT * FROM (
+             SELECT provider, reason, failed, sum(failed) OVER (PARTITION BY provider) AS all_of_it FROM reasons)
+         WHERE reason IS NOT NULL AND failed >= ?2 AND failed * 2 >= all_of_it
+         ORDER BY failed DESC, provider, reason",
+    );
+    let mut troubled = Vec::new();
+    db.each(&banks, values![run, least], |row| {
+        let reason: String = row.get("reason")?;
+        let (provider, connections, of) = (row.get("provider")?, row.get("failed")?, row.get("all_of_it")?);
+        let trouble =
+            |reason| BankTrouble { provider, reason, connections: unsigned(connections), of: unsigned(of) };
+        troubled.extend(Reason::parse(&reason).map(trouble));
+        Ok(())
+    })?;
+    Ok(troubled)
+}
+
+/// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the
+/// release of the lease. None if the connection was forgotten meanwhile: then it counts as skipped.
+pub fn record(
+    db: Db<'_>,
+    context: &Context,
+    lease: &Lease,
+    record: &Record,
+    ours: bool,
+) -> Result<Option<Finished>, Fail> {
+    db.run("UPDATE ts_run_connections SET
+            outcome = :outcome, reason = :reason, error = :error, request_id = :request_id, again = :again,
+            duration_ms = coalesce(duration_ms, 0) + :duration, accounts = :accounts, fetched = :fetched,
+            added = added + :added, updated = updated + :updated, removed = removed + :removed,
+            quarantined = quarantined + :quarantined, requests = requests + :requests, retries = retries + :retries
+         WHERE run = :run AND connection = :connection", named! {
+        ":run": lease.run, ":connection": lease.connection,
+        ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
+        ":error": record.error, ":request_id": record.request_id, ":again": record.again,
+        ":duration": i64::try_from(record.took.as_millis()).unwrap_or(i64::MAX),
+        ":accounts": record.counts.accounts.cast_signed(), ":fetched": record.counts.fetched.cast_signed(),
+        ":added": record.counts.added.cast_signed(), ":updated": record.counts.updated.cast_signed(),
+        ":removed": record.counts.removed.cast_signed(), ":quarantined": record.counts.quarantined.cast_signed(),
+        ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
+    })?;
+    if ours {
+        let before = events::Before::of(db, lease.connection)?;
+        update_connection(db, lease, record)?;
+        balances::save(db, lease.run, &record.judged)?;
+        for (account, hung) in &record.hung {
+            db.run(
+                "UPDATE ts_accounts SET hung_at = iif(?2, ?3, NULL) WHERE key = ?1",
+                values![account, hung, Millis(record.ended)],
+            )?;
+        }
+        note_stale(db, lease.connection, record.stale.as_deref())?;
+        events::recorded(db, context, lease, record, &before)?;
+    }
+    let finished = db.one(
+        &format!("{FINISHED} WHERE x.run = ?1 AND x.connection = ?2"),
+        values![lease.run, lease.connection],
+        finished,
+    )?;
+    if finished.is_none() {
+        plan::drop_out(db, lease.connection)?;
+    }
+    if context.rehearsal {
+        db.unshadow(lease.connection)?;
+    }
+    Ok(finished)
+}
+
+fn update_connection(db: Db<'_>, lease: &Lease, record: &Record) -> Result<(), Fail> {
+    // The second attempt of one run is not a second failure.
+    db.run("UPDATE ts_connections SET
+            last_success_at = iif(:success, :ended, last_success_at),
+            last_success_began = iif(:success, :began, last_success_began),
+            failures = CASE WHEN :success OR :needs_user THEN 0
+                            WHEN :failure THEN failures + (SELECT attempts = 1 FROM ts_run_connections
+                                                           WHERE run = :run AND connection = :connection)
+                            ELSE failures END,
+            looks = iif(:without_data, looks + 1, 0),
+            needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
+            not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
+            next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
+            lease_run = NULL, lease_token = NULL, lease_until = NULL
+         WHERE key = :connection", named! {
+        ":connection": lease.connection, ":run": lease.run,
+        ":without_data": record.without_data,
+        ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged) && !record.without_data,
+        ":needs_user": record.outcome == Outcome::NeedsUser,
+        ":failure": matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited),
+        ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
+        ":error": record.error, ":ended": Millis(record.ended), ":began": Millis(record.began),
+        ":next_due": Millis(record.next_due), ":not_before": record.not_before.map(Millis),
+    })?;
+    Ok(())
+}
+
+/// Notes which accounts of the connection stand still, so that each is told of once.
+fn note_stale(db: Db<'_>, connection: i64, stale: Option<&[i64]>) -> Result<(), Fail> {
+    let Some(stale) = stale else { return Ok(()) };
+    let stale = stale.iter().copied().collect::<serde_json::Value>().to_string();
+    db.run(
+        "UPDATE ts_accounts SET stale = NOT stale
+         WHERE connection = ?1 AND stale <> (key IN (SELECT value FROM json_each(?2)))",
+        values![connection, stale],
+    )
+}
+
+const FINISHED: &str = "SELECT x.*, c.connection_id, c.failures, c.not_before FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";
+
+fn finished(row: Row<'_>) -> Result<Finished, Fail> {
+    let reason: Option<String> = row.get("reason")?;
+    let outcome: Option<String> = row.get("outcome")?;
+    Ok(Finished {
+        connection_id: row.get::<String>("connection_id")?.into(),
+        user_id: row.get::<String>("user_id")?.into(),
+        outcome: outcome.and_then(|text| Outcome::parse(&text)).unwrap_or(Outcome::Interrupted),
+        reason: reason.and_then(|text| Reason::parse(&text)),
+        error: row.get("error")?,
+        request_id: row.get("request_id")?,
+        started_at: row.get::<Millis>("started_at")?.0,
+        duration_ms: unsigned(row.get::<Option<i64>>("duration_ms")?.unwrap_or_default()),
+        counts: counts(row)?,
+        failures: unsigned(row.get("failures")?),
+        not_before: row.millis("not_before")?,
+    })
+}
+
+fn counts(row: Row<'_>) -> Result<Counts, Fail> {
+    let count = |column| row.get::<Option<i64>>(column).map(|n| unsigned(n.unwrap_or_default()));
+    Ok(Counts {
+        accounts: count("accounts")?,
+        fetched: count("fetched")?,
+        added: count("added")?,
+        updated: count("updated")?,
+        removed: count("removed")?,
+        quarantined: count("quarantined")?,
+        requests: count("requests")?,
+        retries: count("retries")?,
+    })
+}
+
+/// Connections that were to be tried again in this run and were not: their first outcome stands.
+pub fn settle(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, Fail> {
+    events::settled(db, context, run)?;
+    let left = &format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0");
+    let left = db.all(left, values![run], finished)?;
+    db.run("UPDATE ts_run_connections SET again = 0 WHERE run = ?1 AND again <> 0", values![run])?;
+    Ok(left)
+}
+
+/// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
+pub fn forgive(db: Db<'_>, run: i64) -> Result<(), Fail> {
+    let met = "SELECT connection FROM ts_run_connections
+         WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large')";
+    let forgive = format!(
+        "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
+         WHERE last_attempt_run = ?1 AND key IN ({met})"
+    );
+    db.run(&forgive, values![run])?;
+    events::forgiven(db, run, met)
+}
+
+/// Sums over the run by outcome.
+pub fn totals(db: Db<'_>, run: i64) -> Result<RunTotals, Fail> {
+    let mut totals = RunTotals::default();
+    let groups =
+        "SELECT outcome, count(*) AS connections, sum(accounts) AS accounts, sum(fetched) AS fetched,
+                sum(added) AS added, sum(updated) AS updated, sum(removed) AS removed,
+                sum(quarantined) AS quarantined, sum(requests) AS requests, sum(retries) AS retries
+         FROM ts_run_connections WHERE run = ?1 AND outcome IS NOT NULL GROUP BY outcome";
+    db.each(groups, values![run], |row| {
+        if let Some(outcome) = Outcome::parse(&row.get::<String>("outcome")?) {
+            totals.outcomes.insert(outcome, unsigned(row.get("connections")?));
+        }
+        totals.counts += counts(row)?;
+        Ok(())
+    })?;
+    Ok(totals)
+}
+
+/// Writes the end of the run and lets go of its lock.
+pub fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<(), Fail> {
+    db.run(
+        "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1",
+        values![run.key, Millis(end.at), end.exit_code, end.totals],
+    )?;
+    if end.pass_failed {
+        events::pass_failed(db, context, run.key, end.exit_code, end.at)?;
+    }
+    db.run("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", values![run.key])?;
+    if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
+        // The run is over in the store; a file left behind is swept by nobody but harms nobody.
+        let path = liveness::lock_path(&context.path, run.id.as_str());
+        let _ = failpoint::around("unlock the run", || std::fs::remove_file(path));
+        drop(lock);
+    }
+    Ok(())
+}
+
+/// The user whose connection worked most recently, another one than `except`.
+pub fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option<TinkUser>, Fail> {
+    let (external, tink) = tink_user_columns(except);
+    db.one("SELECT external_user_id, tink_user_id FROM ts_connections
+         WHERE last_success_at IS NOT NULL AND problem IS NULL AND (external_user_id, tink_user_id) IS NOT (?1, ?2)
+         ORDER BY last_success_at DESC LIMIT 1", values![external, tink], owners::name)
+    .map(Option::flatten)
+}
+
+/// Copies what all connections share into a rehearsal's temporary tables.
+pub fn shadow_shared(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
+    for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections"] {
+        db.batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
+    }
+    // Older attempts do not count for the quota.
+    let day_ago = now.saturating_sub(SignedDuration::from_hours(24)).map_err(|e| corrupt(e.to_string()))?;
+    db.run(
+        &format!(
+            "INSERT INTO temp.ts_run_connections
+         SELECT x.* FROM main.ts_run_connections x WHERE x.run IN ({RECENT}) AND x.started_at > ?1"
+        ),
+        values![Millis(day_ago)],
+    )?;
+    shadow_runs(db, day_ago)
+}
+
+/// Copies the runs that a run looks at: those that have not ended or may overlap with it, and each that a connection
+/// was last attempted by; also the newest, so that its key is not given again.
+fn shadow_runs(db: Db<'_>, since: Timestamp) -> Result<(), Fail> {
+    // UNION ALL: to merge them without doubles SQLite would walk through all runs by key.
+    db.run(
+        &format!(
+            "INSERT INTO temp.ts_runs SELECT * FROM main.ts_runs WHERE key IN (
+                 {RECENT}
+                 UNION ALL SELECT last_attempt_run FROM main.ts_connections
+                 UNION ALL SELECT max(key) FROM main.ts_runs)"
+        ),
+        values![Millis(since)],
+    )
+}
+
+#[cfg(test)]
+mod cost;

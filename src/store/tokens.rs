@@ -1,0 +1,155 @@
+//! Encrypted tokens of older links in SQLite. Every change of a token's state is one statement that names the
+//! state it expects, so that nobody can present a token twice. Sees no token in the clear.
+
+use jiff::Timestamp;
+
+use super::engine::value::Millis;
+use super::engine::{Context, Db, Fail, named, values};
+use crate::domain::connection::Seed;
+use crate::store::types::{EncryptedTokens, Lease, Renewal, RotationBegin, TokenState};
+
+/// Refresh and access token of a connection in, the same encrypted anew out.
+pub type Reencrypt<'a, E> = dyn Fn(&str, &[u8], Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
+
+/// Takes a seed over, once for each version of it.
+pub fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail> {
+    // The numbers of askings begin anywhere: an answer to one of a former owner of the connection must not be taken
+    // for one of the next.
+    db.run(
+        "INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until, asking)
+         VALUES (:key, :version, 'ready', :refresh, :access, :until, abs(random() % 1000000000000))
+         ON CONFLICT (connection) DO UPDATE SET version = excluded.version, state = 'ready',
+            refresh = excluded.refresh, access = excluded.access, access_until = excluded.access_until,
+            asked_run = NULL, asking = asking + 1
+         WHERE version <> excluded.version",
+        named! {
+            ":key": connection, ":version": seed.version, ":refresh": seed.refresh,
+            ":access": seed.access, ":until": seed.access_until.map(Millis),
+        },
+    )?;
+    db.run(
+        "UPDATE ts_connections SET mode = 'refresh' WHERE key = ?1 AND mode <> 'refresh'",
+        values![connection],
+    )?;
+    Ok(())
+}
+
+/// The tokens of a connection, if it has any. A rehearsal sees those of the file.
+pub fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens>, Fail> {
+    let read = |table: &str| {
+        db.one(
+            &format!("SELECT state, refresh, access, access_until FROM {table} WHERE connection = ?1"),
+            values![connection],
+            |row| {
+                let state: String = row.get("state")?;
+                Ok(EncryptedTokens {
+                    state: match state.as_str() {
+                        "ready" => TokenState::Ready,
+                        "asked" => TokenState::Asked,
+                        _ => TokenState::Lost,
+                    },
+                    refresh: row.get("refresh")?,
+                    access: row.get("access")?,
+                    access_until: row.millis("access_until")?,
+                })
+            },
+        )
+    };
+    match read("ts_tokens")? {
+        Some(found) => Ok(Some(found)),
+        None => read("main.ts_tokens"),
+    }
+}
+
+/// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal.
+pub fn ask(db: Db<'_>, context: &Context, lease: &Lease) -> Result<Option<RotationBegin>, Fail> {
+    if context.rehearsal {
+        return Ok(None);
+    }
+    db.one(
+        "UPDATE ts_tokens SET state = 'asked', asked_run = ?2, asking = asking + 1
+         WHERE connection = ?1 AND state = 'ready' RETURNING asking",
+        values![lease.connection, lease.run],
+        |row| {
+            Ok(RotationBegin {
+                connection: lease.connection,
+                connection_id: lease.connection_id.clone(),
+                number: row.get(0)?,
+            })
+        },
+    )
+}
+
+/// Writes what came of asking; nothing if somebody else has settled it meanwhile.
+pub fn renewed(db: Db<'_>, asking: &RotationBegin, renewal: &Renewal, now: Timestamp) -> Result<bool, Fail> {
+    let (state, refresh, access, until) = match renewal {
+        Renewal::Renewed { refresh, access, until } => ("ready", refresh.as_ref(), Some(access), *until),
+        Renewal::NotAsked => ("ready", None, None, None),
+        Renewal::Lost(_) => ("lost", None, None, None),
+    };
+    let changed = db.count(
+        "UPDATE ts_tokens SET state = :state, refresh = coalesce(:refresh, refresh), access = :access,
+                                  access_until = :until, asked_run = NULL
+             WHERE connection = :connection AND state = 'asked' AND asking = :number",
+        named! {
+            ":connection": asking.connection, ":number": asking.number, ":state": state,
+            ":refresh": refresh, ":access": access, ":until": until.map(Millis),
+        },
+    )?;
+    match renewal {
+        Renewal::NotAsked => {}
+        Renewal::Renewed { .. } if changed > 0 => {
+            audit(db, asking.connection, "token.refreshed", "ok", now)?;
+        }
+        Renewal::Renewed { .. } => {
+            audit(db, asking.connection, "token.refresh_failed", "the answer came too late", now)?;
+        }
+        Renewal::Lost(why) => audit(db, asking.connection, "token.refresh_failed", why, now)?,
+    }
+    Ok(changed > 0)
+}
+
+/// Gives up what runs that have ended asked for and never heard of: it may have been used up.
+pub fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
+    let abandoned = "UPDATE ts_tokens SET state = 'lost', access = NULL, asked_run = NULL
+         WHERE state = 'asked'
+           AND EXISTS (SELECT 1 FROM ts_runs r WHERE r.key = asked_run AND r.finished_at IS NOT NULL)
+         RETURNING connection";
+    let keys: Vec<i64> = db.column(abandoned, values![])?;
+    keys.into_iter().try_for_each(|key| {
+        audit(db, key, "token.refresh_failed", "a run ended before it knew what came of it", now)
+    })
+}
+
+fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp) -> Result<(), Fail> {
+    db.run(
+        "INSERT INTO ts_audit (at, action, connection_id, user_id, result)
+         SELECT ?2, ?3, connection_id, user_id, ?4 FROM ts_connections WHERE key = ?1",
+        values![connection, Millis(now), action, result],
+    )
+}
+
+/// Every encrypted token, with its connection, to be encrypted anew; `encrypt` gives refresh and access token back.
+///
+/// # Errors
+/// As SQLite reports it; what `encrypt` refuses comes back as the inner error, and nothing is changed.
+pub fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
+    type Encrypted = (i64, String, Vec<u8>, Option<Vec<u8>>);
+    let all = "SELECT t.connection, c.connection_id, t.refresh, t.access
+         FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection";
+    let all: Vec<Encrypted> =
+        db.all(all, values![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let mut done = 0;
+    for (key, id, refresh, access) in all {
+        let (refresh, access) = match encrypt(&id, &refresh, access.as_deref()) {
+            Ok(encrypted) => encrypted,
+            Err(error) => return Ok(Err(error)),
+        };
+        db.run(
+            "UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1",
+            values![key, refresh, access],
+        )?;
+        done += 1;
+    }
+    Ok(Ok(done))
+}

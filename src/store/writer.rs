@@ -1,0 +1,99 @@
+//! What a command of an operator or of the application changes: one transaction for each change, which is audited with
+//! it. A pass has [`super::Store`] instead.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::engine::sqlite::open;
+use super::engine::{Db, Fail, Session, values};
+use super::{Result, tokens};
+
+/// A store open for changes by hand.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) session: Session,
+}
+
+impl Writer {
+    /// Opens (and creates or migrates) the store.
+    ///
+    /// # Errors
+    /// As [`super::Store::open`].
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
+        Ok(Self { session: open::writer(path, Duration::ZERO, now)? })
+    }
+
+    /// Runs one change, all or nothing.
+    pub(super) fn run<T>(
+        &mut self,
+        what: &'static str,
+        work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail>,
+    ) -> Result<T> {
+        self.session.write(what, |db, _| work(db))
+    }
+
+    /// Reads, also while somebody else writes.
+    pub(super) fn look<T>(
+        &mut self,
+        what: &'static str,
+        work: impl Fn(Db<'_>) -> std::result::Result<T, Fail>,
+    ) -> Result<T> {
+        self.session.retry_busy(what, |conn| work(Db::Sqlite(conn)))
+    }
+
+    /// Encrypts every token of older links anew, all or none; returns how many connections have some.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the store cannot be written; what `encrypt` refuses is the inner error.
+    pub fn reencrypt<E>(&mut self, encrypt: &tokens::Reencrypt<'_, E>) -> Result<Result<u64, E>> {
+        self.run("encrypt tokens anew", |db| tokens::reencrypt(db, encrypt))
+    }
+
+    /// Writes one audit row.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if the store cannot be written.
+    pub fn audit(&mut self, row: &AuditRow<'_>) -> Result<()> {
+        self.run("write the audit log", |db| note(db, row))
+    }
+}
+
+pub(super) fn note(db: Db<'_>, row: &AuditRow<'_>) -> Result<(), Fail> {
+    db.run(
+        "INSERT INTO ts_audit (at, actor, ip, action, connection_id, user_id, result, details)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        values![
+            row.at.as_millisecond(),
+            row.actor,
+            row.ip,
+            row.action,
+            row.connection_id,
+            row.user_id,
+            row.result,
+            row.details
+        ],
+    )
+}
+
+/// One user-initiated act (`audit_v1`). Never holds a token, an IBAN, a name or an amount.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditRow<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Option<&'a str>,
+    /// From where.
+    pub ip: Option<&'a str>,
+    /// What, e.g. `sync.requested`.
+    pub action: &'a str,
+    /// On which connection.
+    pub connection_id: Option<&'a str>,
+    /// Of which user.
+    pub user_id: Option<&'a str>,
+    /// `ok` or why not.
+    pub result: &'a str,
+    /// More.
+    pub details: Option<&'a str>,
+}
