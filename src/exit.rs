@@ -8,7 +8,7 @@ use crate::domain::outcome::{Outcome, Reason};
 use crate::failure::Failure;
 use crate::file_limit;
 use crate::store::StoreError;
-use crate::store::engine::sqlite::source::SourceError;
+use crate::store::source::SourceError;
 use crate::sync::pass::{PassEnd, Stop};
 use crate::tink::{self, ErrorKind};
 

@@ -4,7 +4,7 @@
 use crate::config::ConfigError;
 use crate::file_limit;
 use crate::store::StoreError;
-use crate::store::engine::sqlite::source::SourceError;
+use crate::store::source::SourceError;
 use crate::tink;
 
 /// Why a command could not do its work.

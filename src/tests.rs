@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::store::engine::sqlite::source;
+use crate::store::source;
 use crate::tink::hostile::Answer;
 
 const FOLDERS: [(&str, Answer); 5] = [

@@ -7,8 +7,8 @@ use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::Reader;
-use crate::store::engine::sqlite::source::parse_time;
 use crate::store::reads::{AuditQuery, Audited};
+use crate::store::source::parse_time;
 
 /// So many rows are shown to people unless they say otherwise.
 const SHOWN: u32 = 50;

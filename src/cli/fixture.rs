@@ -11,7 +11,7 @@ use crate::clock::{Clock as _, ManualClock, Stopwatch};
 use crate::config;
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::{Counts, Outcome, Reason};
-use crate::store::engine::sqlite::source;
+use crate::store::source;
 use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped};
 use crate::store::{Reader, Store};

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::{Environment, Failure};
 use crate::domain::connection::Viewed;
 use crate::store::Store;
-use crate::store::engine::sqlite::source::{self, OWN_VIEW};
 use crate::store::population::LastView;
+use crate::store::source::{self, OWN_VIEW};
 use crate::store::{Mirrored, Run};
 use crate::vault::Vault;
 

@@ -253,8 +253,7 @@ impl Environment {
     /// As [`Self::store_path`].
     pub fn source(&self) -> Result<(PathBuf, String), Failure> {
         let source = &self.settings.source;
-        let view =
-            source.view.clone().unwrap_or_else(|| crate::store::engine::sqlite::source::OWN_VIEW.to_owned());
+        let view = source.view.clone().unwrap_or_else(|| crate::store::source::OWN_VIEW.to_owned());
         let path = match &source.database {
             Some(path) => path.clone(),
             None => self.store_path()?,

@@ -14,7 +14,7 @@ use super::{Environment, Failure};
 use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::engine::sqlite::source::parse_time;
+use crate::store::source::parse_time;
 use crate::store::{AuditRow, Writer, stand_alone::OwnUser};
 
 /// Arguments of `users`.

@@ -114,7 +114,10 @@ pub fn save(
             Identity::New => insert(db, connection, account)?,
             Identity::Known(key) => *key,
             Identity::Alias(key) => {
-                db.run("UPDATE ts_accounts SET account_id = ?2, generation = generation + 1, repairing = 1 WHERE key = ?1", values![key, account.id.as_str()])?;
+                db.run(
+                    "UPDATE ts_accounts SET account_id = ?2, generation = generation + 1, repairing = 1 WHERE key = ?1",
+                    values![key, account.id.as_str()],
+                )?;
                 *key
             }
             Identity::Superseded(key) => {
@@ -200,7 +203,8 @@ pub(super) fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId)
 fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
     let amount = |money: &Option<Money>| money.as_ref().map(|m| m.amount.as_str().to_owned());
     let currency = |money: &Option<Money>| money.as_ref().map(|m| m.currency.clone());
-    db.run("UPDATE ts_accounts SET name = :name, type = :type, iban = :iban, account_number = :number,
+    db.run(
+        "UPDATE ts_accounts SET name = :name, type = :type, iban = :iban, account_number = :number,
             masked_pan = :pan, financial_institution_id = :institution,
             booked_balance = :booked, booked_currency = :booked_currency,
             available_balance = :available, available_currency = :available_currency,
@@ -212,13 +216,15 @@ fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
            AND (name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance, booked_currency,
                 available_balance, available_currency, last_refreshed, missing_refresh, closed_at)
             IS NOT (:name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
-                    :available, :available_currency, :refreshed, NULL, NULL)", named! {
-        ":key": key, ":name": account.name, ":type": account.kind, ":iban": account.iban,
-        ":number": account.account_number, ":pan": account.masked_pan,
-        ":institution": account.financial_institution_id,
-        ":booked": amount(&account.booked), ":booked_currency": currency(&account.booked),
-        ":available": amount(&account.available), ":available_currency": currency(&account.available),
-        ":refreshed": account.last_refreshed.map(TimeColumn),
-    })?;
+                    :available, :available_currency, :refreshed, NULL, NULL)",
+        named! {
+            ":key": key, ":name": account.name, ":type": account.kind, ":iban": account.iban,
+            ":number": account.account_number, ":pan": account.masked_pan,
+            ":institution": account.financial_institution_id,
+            ":booked": amount(&account.booked), ":booked_currency": currency(&account.booked),
+            ":available": amount(&account.available), ":available_currency": currency(&account.available),
+            ":refreshed": account.last_refreshed.map(TimeColumn),
+        },
+    )?;
     Ok(())
 }

@@ -272,23 +272,26 @@ fn write(
     proof: &Proof,
 ) -> Result<(), Fail> {
     let (anchor, open) = (proof.anchor.as_ref(), proof.difference.as_ref());
-    db.run("UPDATE ts_balances SET
+    db.run(
+        "UPDATE ts_balances SET
             currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
             quarantined = :quarantined, anchored_at = :anchored, anchor_balance = :balance, convention = :convention,
             judged_refresh = :judged, proven_refresh = :proven,
             since_run = CASE WHEN :difference IS NULL THEN NULL WHEN difference IS NULL THEN :run ELSE since_run END,
             difference = :difference, since_at = :since, changed_at = :changed, doubt = :doubt
-         WHERE account = :account AND opening IS :before", named! {
-        ":account": account, ":run": run, ":before": before,
-        ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),
-        ":earlier": anchor.map(|a| a.earlier.to_string()), ":unclear": anchor.map(|a| &a.unclear),
-        ":quarantined": anchor.map(|a| a.quarantined), ":anchored": anchor.map(|a| Millis(a.since)),
-        ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
-        ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
-        ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
-        ":balance": anchor.and_then(|a| a.balance.as_ref()).map(ToString::to_string),
-        ":convention": proof.convention.map(Convention::as_str),
-    })?;
+         WHERE account = :account AND opening IS :before",
+        named! {
+            ":account": account, ":run": run, ":before": before,
+            ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),
+            ":earlier": anchor.map(|a| a.earlier.to_string()), ":unclear": anchor.map(|a| &a.unclear),
+            ":quarantined": anchor.map(|a| a.quarantined), ":anchored": anchor.map(|a| Millis(a.since)),
+            ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
+            ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
+            ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
+            ":balance": anchor.and_then(|a| a.balance.as_ref()).map(ToString::to_string),
+            ":convention": proof.convention.map(Convention::as_str),
+        },
+    )?;
     Ok(())
 }
 

@@ -49,7 +49,10 @@ pub fn save(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<(), Fail> 
     }
     let listed = consents.iter().map(|consent| &consent.credentials_id);
     let stays = json_list(listed.chain(&kept.unlisted).map(CredentialsId::as_str));
-    db.run("DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))", values![lease.connection, stays])?;
+    db.run(
+        "DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))",
+        values![lease.connection, stays],
+    )?;
     if kept.complete {
         let note = "UPDATE ts_consents SET missing_run = ?3
              WHERE connection = ?1 AND credentials_id = ?2 AND missing_run IS NULL";
@@ -62,7 +65,8 @@ pub fn save(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<(), Fail> 
 
 fn write(db: Db<'_>, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> Result<(), Fail> {
     let undated = kept.undated.contains(&consent.credentials_id).then_some(lease.run);
-    db.run("INSERT INTO ts_consents (connection, credentials_id, provider, status, status_updated, expires_at,
+    db.run(
+        "INSERT INTO ts_consents (connection, credentials_id, provider, status, status_updated, expires_at,
                                   extendable, error_type, error_reason, account_ids, known_expiry, undated_run)
          VALUES (:connection, :id, :provider, :status, :updated, :expires, :extendable, :type, :reason, :accounts,
                  :expires, :undated)
@@ -77,13 +81,15 @@ fn write(db: Db<'_>, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> R
                 missing_run, undated_run IS NULL)
             IS NOT (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
                     excluded.extendable, excluded.error_type, excluded.error_reason, excluded.account_ids,
-                    NULL, excluded.undated_run IS NULL)", named! {
-        ":connection": lease.connection, ":id": consent.credentials_id.as_str(), ":provider": consent.provider,
-        ":status": consent.status, ":updated": consent.status_updated.map(TimeColumn),
-        ":expires": consent.expires_at.map(TimeColumn), ":extendable": consent.extendable,
-        ":type": consent.error_type, ":reason": consent.error_reason, ":undated": undated,
-        ":accounts": json_list(consent.account_ids.iter().map(AccountId::as_str)),
-    })?;
+                    NULL, excluded.undated_run IS NULL)",
+        named! {
+            ":connection": lease.connection, ":id": consent.credentials_id.as_str(), ":provider": consent.provider,
+            ":status": consent.status, ":updated": consent.status_updated.map(TimeColumn),
+            ":expires": consent.expires_at.map(TimeColumn), ":extendable": consent.extendable,
+            ":type": consent.error_type, ":reason": consent.error_reason, ":undated": undated,
+            ":accounts": json_list(consent.account_ids.iter().map(AccountId::as_str)),
+        },
+    )?;
     Ok(())
 }
 

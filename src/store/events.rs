@@ -60,19 +60,22 @@ pub fn committed(db: Db<'_>, context: &Context, lease: &Lease, commit: &RowCommi
     if !listened || counts.added + counts.updated + counts.removed == 0 {
         return Ok(());
     }
-    db.run("INSERT INTO ts_events (kind, run, connection, at, details)
+    db.run(
+        "INSERT INTO ts_events (kind, run, connection, at, details)
          VALUES ('new-transactions', ?1, ?2, ?3, json_object('added', ?4, 'updated', ?5, 'removed', ?6, 'replaced', ?7))
          ON CONFLICT (run, connection) WHERE kind = 'new-transactions' DO UPDATE SET at = ?3, details = json_object(
              'added', details ->> 'added' + ?4, 'updated', details ->> 'updated' + ?5,
-             'removed', details ->> 'removed' + ?6, 'replaced', details ->> 'replaced' + ?7)", values![
-        lease.run,
-        lease.connection,
-        Millis(commit.now),
-        counts.added.cast_signed(),
-        counts.updated.cast_signed(),
-        counts.removed.cast_signed(),
-        replaced(db, lease.run, commit)?,
-    ])?;
+             'removed', details ->> 'removed' + ?6, 'replaced', details ->> 'replaced' + ?7)",
+        values![
+            lease.run,
+            lease.connection,
+            Millis(commit.now),
+            counts.added.cast_signed(),
+            counts.updated.cast_signed(),
+            counts.removed.cast_signed(),
+            replaced(db, lease.run, commit)?,
+        ],
+    )?;
     Ok(())
 }
 

@@ -202,7 +202,7 @@ fn cells(row: Row<'_>) -> Result<Vec<Cell>, Fail> {
         value::Cell::Null => Ok(Cell::Null),
         value::Cell::Int(number) => Ok(Cell::Number(number)),
         value::Cell::Text(text) => Ok(Cell::Text(String::from_utf8_lossy(text).into_owned())),
-        value::Cell::Real | value::Cell::Bytes(_) => {
+        value::Cell::Real(_) | value::Cell::Bytes(_) => {
             Err(corrupt("a column of transactions_v1 is neither text nor an integer"))
         }
     };

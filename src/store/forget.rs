@@ -191,10 +191,13 @@ fn audited(id: &str) -> String {
 /// account under it, nor a run that is under way another connection.
 fn never_again(db: Db<'_>) -> Result<(), Fail> {
     for table in ["ts_connections", "ts_accounts"] {
-        db.run(&format!(
+        db.run(
+            &format!(
                 "INSERT INTO ts_sequences (name, value) SELECT '{table}', coalesce(max(key), 0) FROM {table} WHERE true
                  ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
-            ), values![])?;
+            ),
+            values![],
+        )?;
     }
     Ok(())
 }

@@ -245,8 +245,11 @@ impl<'a> Importer<'a> {
             mirror::shadow(self.db, key)?;
         }
         // Rows of an account's own generation were seen by a walk.
-        let synced = self.db.value("SELECT EXISTS (SELECT 1 FROM ts_accounts a WHERE a.connection = ?1 AND (a.walked_at IS NOT NULL
-                OR EXISTS (SELECT 1 FROM ts_transactions t WHERE t.account = a.key AND t.generation = a.generation)))", values![key])?;
+        let synced = self.db.value(
+            "SELECT EXISTS (SELECT 1 FROM ts_accounts a WHERE a.connection = ?1 AND (a.walked_at IS NOT NULL
+                OR EXISTS (SELECT 1 FROM ts_transactions t WHERE t.account = a.key AND t.generation = a.generation)))",
+            values![key],
+        )?;
         self.imported.connections.entry(id.as_str().to_owned()).or_default().user_id = user_id;
         Ok(Ok(Owner { key, synced }))
     }

@@ -65,8 +65,14 @@ pub fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<bool, Fail
             continue;
         }
         found = true;
-        db.run("UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL", values![key])?;
-        db.run("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", values![key])?;
+        db.run(
+            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
+            values![key],
+        )?;
+        db.run(
+            "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1",
+            values![key],
+        )?;
         db.run("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
         if !context.rehearsal {
             // Left behind at worst: an unlocked file says the same as a missing one.

@@ -13,9 +13,12 @@ use crate::store::types::Merge;
 /// candidates for those of the other.
 pub fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
-    db.run("UPDATE ts_accounts SET generation = generation + 1, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
+    db.run(
+        "UPDATE ts_accounts SET generation = generation + 1, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
                 stand_balance = NULL, stand_currency = NULL, stand_rows = NULL
-         WHERE key = ?1", values![keep])?;
+         WHERE key = ?1",
+        values![keep],
+    )?;
     if !merge.adopts_id {
         db.run(
             "UPDATE ts_transactions SET generation = generation + 1,
@@ -27,11 +30,17 @@ pub fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp
     }
     take_over_rows(db, run, merge, now)?;
     // The served id may be the other's, which is unique among the connection's accounts.
-    db.run("UPDATE ts_accounts SET merged_into = ?2, merged_id = account_id, closed_at = coalesce(closed_at, ?3),
+    db.run(
+        "UPDATE ts_accounts SET merged_into = ?2, merged_id = account_id, closed_at = coalesce(closed_at, ?3),
                 account_id = 'merged:' || key || ':' || account_id
-         WHERE key = ?1", values![drop, keep, Millis(now)])?;
+         WHERE key = ?1",
+        values![drop, keep, Millis(now)],
+    )?;
     if merge.adopts_id {
-        db.run("UPDATE ts_accounts SET account_id = (SELECT merged_id FROM ts_accounts WHERE key = ?2) WHERE key = ?1", values![keep, drop])?;
+        db.run(
+            "UPDATE ts_accounts SET account_id = (SELECT merged_id FROM ts_accounts WHERE key = ?2) WHERE key = ?1",
+            values![keep, drop],
+        )?;
     }
     db.run(
         "UPDATE ts_account_ids SET account = ?3 WHERE connection = ?1 AND account = ?2",
@@ -54,8 +63,11 @@ const CARRIED: &str = "transaction_id, status, amount, currency, booked_date, va
 fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
     // An id that was removed under the key that stays comes back under it.
-    db.run("DELETE FROM ts_transactions WHERE account = ?1 AND removed_at IS NOT NULL
-           AND transaction_id IN (SELECT transaction_id FROM ts_transactions WHERE account = ?2 AND removed_at IS NULL)", values![keep, drop])?;
+    db.run(
+        "DELETE FROM ts_transactions WHERE account = ?1 AND removed_at IS NOT NULL
+           AND transaction_id IN (SELECT transaction_id FROM ts_transactions WHERE account = ?2 AND removed_at IS NULL)",
+        values![keep, drop],
+    )?;
     let count: i64 = db.value(
         "SELECT count(*) FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL",
         values![drop],
@@ -84,10 +96,13 @@ fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result
         values![keep, drop],
     )?;
     let first = rows::reserve(db, run, count)?;
-    db.run("UPDATE ts_transactions SET removed_at = :now, removed_reason = 'replaced', replaced_by = transaction_id,
+    db.run(
+        "UPDATE ts_transactions SET removed_at = :now, removed_reason = 'replaced', replaced_by = transaction_id,
                 match_rule = 'merged', changed_run = :run, missed = 0, change_seq = :first - 1 + n.place
          FROM (SELECT key AS numbered, row_number() OVER (ORDER BY key) AS place
                FROM ts_transactions WHERE account = :drop AND removed_at IS NULL) n
-         WHERE ts_transactions.key = n.numbered", named! { ":now": Millis(now), ":run": run, ":first": first, ":drop": drop })?;
+         WHERE ts_transactions.key = n.numbered",
+        named! { ":now": Millis(now), ":run": run, ":first": first, ":drop": drop },
+    )?;
     Ok(())
 }

@@ -33,6 +33,7 @@ pub mod reads;
 mod rows;
 mod run_names;
 mod runs;
+pub mod source;
 pub mod stand_alone;
 mod tokens;
 pub mod types;
@@ -80,10 +81,7 @@ impl Store {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        let mut session = open::writer(path, patience, now)?;
-        // What undoes one job of several is kept in memory; it is as large as what that job changes.
-        session.retry_busy("open the store", |conn| Ok(conn.execute_batch("PRAGMA temp_store = MEMORY")?))?;
-        Ok(Self { worker: Worker::start(session) })
+        Ok(Self { worker: Worker::start(open::for_groups(path, patience, now)?) })
     }
 
     /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.

@@ -150,8 +150,11 @@ pub(super) fn adopt(
 ) -> Result<bool, Fail> {
     let consents = json_list(consents.iter().map(CredentialsId::as_str));
     let accounts = json_list(accounts.iter().map(AccountId::as_str));
-    let is_same: bool = db.value("SELECT EXISTS (SELECT 1 FROM ts_consents JOIN json_each(?2) j ON j.value = credentials_id WHERE connection = ?1)
-             OR EXISTS (SELECT 1 FROM ts_account_ids JOIN json_each(?3) j ON j.value = account_id WHERE connection = ?1)", values![lease.connection, consents, accounts])?;
+    let is_same: bool = db.value(
+        "SELECT EXISTS (SELECT 1 FROM ts_consents JOIN json_each(?2) j ON j.value = credentials_id WHERE connection = ?1)
+             OR EXISTS (SELECT 1 FROM ts_account_ids JOIN json_each(?3) j ON j.value = account_id WHERE connection = ?1)",
+        values![lease.connection, consents, accounts],
+    )?;
     if is_same {
         name_anew(db, lease.connection, user)?;
     }
@@ -169,8 +172,11 @@ pub(super) fn name_anew(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<
         remember(db, connection, &before)?;
     }
     let (external, tink) = tink_user_columns(Some(user));
-    db.run("UPDATE ts_connections SET external_user_id = ?2, tink_user_id = ?3, moved_external_user_id = NULL,
-                moved_tink_user_id = NULL, refused = NULL, refused_user = NULL, problem = NULL WHERE key = ?1", values![connection, external, tink])
+    db.run(
+        "UPDATE ts_connections SET external_user_id = ?2, tink_user_id = ?3, moved_external_user_id = NULL,
+                moved_tink_user_id = NULL, refused = NULL, refused_user = NULL, problem = NULL WHERE key = ?1",
+        values![connection, external, tink],
+    )
 }
 
 /// Why what Tink shows must not be stored as it is.

@@ -392,9 +392,12 @@ fn lease(
 
 /// Makes what is left of the plan wait until `until`.
 pub fn postpone(db: Db<'_>, run: i64, until: Timestamp) -> Result<u64, Fail> {
-    db.run("UPDATE ts_connections SET not_before = max(coalesce(not_before, 0), ?1)
+    db.run(
+        "UPDATE ts_connections SET not_before = max(coalesce(not_before, 0), ?1)
          WHERE key IN (SELECT connection FROM temp.ts_plan WHERE state = 0)
-            OR key IN (SELECT connection FROM ts_run_connections WHERE run = ?2 AND (again <> 0 OR outcome IS NULL))", values![Millis(until), run])?;
+            OR key IN (SELECT connection FROM ts_run_connections WHERE run = ?2 AND (again <> 0 OR outcome IS NULL))",
+        values![Millis(until), run],
+    )?;
     db.count("UPDATE temp.ts_plan SET state = 2, reason = 'not_before' WHERE state = 0", values![])
 }
 

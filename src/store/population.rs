@@ -28,7 +28,11 @@ pub(super) fn remembered(db: Db<'_>) -> Result<Remembered, Fail> {
     let before = match before {
         Some((enabled, entitled)) => numbers(enabled, entitled),
         // A store of an older release knows only what it mirrored last.
-        None => db.single("SELECT coalesce(sum(enabled), 0), coalesce(sum(enabled AND entitled), 0) FROM main.ts_connections", values![], |row| Ok(numbers(row.get(0)?, row.get(1)?)))?,
+        None => db.single(
+            "SELECT coalesce(sum(enabled), 0), coalesce(sum(enabled AND entitled), 0) FROM main.ts_connections",
+            values![],
+            |row| Ok(numbers(row.get(0)?, row.get(1)?)),
+        )?,
     };
     let fallen_at = last(db)?.and_then(|view| view.fallen).map(|(since, _)| since);
     Ok(Remembered { before: Some(before), fallen_at })
@@ -82,9 +86,12 @@ pub(super) fn remember(
 /// Takes a number as it is: one of those that the next ones are compared with.
 fn take(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
     let day = |at: Timestamp| DateColumn(at.to_zoned_datetime(TimeZone::UTC).date());
-    db.run("INSERT INTO ts_population (day, enabled, entitled) VALUES (?1, ?2, ?3)
+    db.run(
+        "INSERT INTO ts_population (day, enabled, entitled) VALUES (?1, ?2, ?3)
          ON CONFLICT (day) DO UPDATE SET enabled = max(enabled, excluded.enabled), entitled = max(entitled, excluded.entitled)
-         WHERE excluded.enabled > enabled OR excluded.entitled > entitled", values![day(at), now.enabled.cast_signed(), now.entitled.cast_signed()])?;
+         WHERE excluded.enabled > enabled OR excluded.entitled > entitled",
+        values![day(at), now.enabled.cast_signed(), now.entitled.cast_signed()],
+    )?;
     let oldest = at.saturating_sub(RECENT).unwrap_or(Timestamp::MIN);
     db.run("DELETE FROM ts_population WHERE day < ?1", values![day(oldest)])?;
     Ok(())

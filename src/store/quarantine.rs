@@ -114,8 +114,11 @@ impl Writer {
                 return Ok(None);
             }
             let ids = json_list(transactions.iter().map(String::as_str));
-            let dropped = db.count("DELETE FROM ts_quarantine WHERE account IN (SELECT key FROM ts_accounts WHERE connection = ?1)
-                    AND (?2 OR transaction_id IN (SELECT value FROM json_each(?3)))", values![key, transactions.is_empty(), ids])?;
+            let dropped = db.count(
+                "DELETE FROM ts_quarantine WHERE account IN (SELECT key FROM ts_accounts WHERE connection = ?1)
+                    AND (?2 OR transaction_id IN (SELECT value FROM json_each(?3)))",
+                values![key, transactions.is_empty(), ids],
+            )?;
             if dropped > 0 {
                 note(db, &AuditRow { details: Some(&format!("{dropped} dropped")), ..*audit })?;
             }

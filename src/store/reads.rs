@@ -244,22 +244,13 @@ impl Reader {
     }
 }
 
-/// A larger file takes too long to be looked through.
-const LARGEST_LOOKED_THROUGH: u64 = 256 << 20;
-
 impl Reader {
-    /// What SQLite finds damaged in the file, in its words; none if it is sound, or too large to be looked through.
+    /// What is damaged in the file, in the database's words; `None` if it is sound, or too large to be looked through.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn damage(&self) -> Result<Option<String>> {
-        if std::fs::metadata(self.path()).is_ok_and(|file| file.len() > LARGEST_LOOKED_THROUGH) {
-            return Ok(None);
-        }
-        self.read("look for damage", |db| {
-            let found: String = db.value("PRAGMA quick_check(1)", values![])?;
-            Ok(Some(found).filter(|found| found != "ok"))
-        })
+        self.read("look for damage", |db| db.damage(&self.path()))
     }
 }
 

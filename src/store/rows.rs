@@ -293,18 +293,21 @@ impl Changing<'_> {
 /// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh
 /// it is does not make that of an earlier one unknown.
 fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
-    db.run("UPDATE ts_accounts SET
+    db.run(
+        "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
             walks = walks + :settled, repairing = repairing AND NOT :repaired,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
             unmatched_from = :unmatched, judged_refresh = coalesce(iif(:judged, :refresh, NULL), judged_refresh, walked_refresh)
-         WHERE key = :account", named! {
-        ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
-        ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
-        ":settled": checkpoint.settled, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
-        ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
-    })?;
+         WHERE key = :account",
+        named! {
+            ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
+            ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
+            ":settled": checkpoint.settled, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
+            ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
+        },
+    )?;
     Ok(())
 }

@@ -38,10 +38,13 @@ pub fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     // A dead run (ended without an exit code) is not part of it: its connections are free. Nor is one that ends
     // long after now: its clock jumped, and nobody would wait for that time to come.
     let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
-    let oldest: Option<Millis> = db.value("SELECT min(began) FROM (
+    let oldest: Option<Millis> = db.value(
+        "SELECT min(began) FROM (
              SELECT min(started_at) AS began FROM ts_runs WHERE finished_at IS NULL
              UNION ALL
-             SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)", values![Millis(new.process_started), Millis(latest)])?;
+             SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)",
+        values![Millis(new.process_started), Millis(latest)],
+    )?;
     let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
     let insert = "INSERT INTO ts_runs (run_id, trigger, on_demand, host, version, started_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING key";
@@ -91,21 +94,24 @@ pub fn record(
     record: &Record,
     ours: bool,
 ) -> Result<Option<Finished>, Fail> {
-    db.run("UPDATE ts_run_connections SET
+    db.run(
+        "UPDATE ts_run_connections SET
             outcome = :outcome, reason = :reason, error = :error, request_id = :request_id, again = :again,
             duration_ms = coalesce(duration_ms, 0) + :duration, accounts = :accounts, fetched = :fetched,
             added = added + :added, updated = updated + :updated, removed = removed + :removed,
             quarantined = quarantined + :quarantined, requests = requests + :requests, retries = retries + :retries
-         WHERE run = :run AND connection = :connection", named! {
-        ":run": lease.run, ":connection": lease.connection,
-        ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
-        ":error": record.error, ":request_id": record.request_id, ":again": record.again,
-        ":duration": i64::try_from(record.took.as_millis()).unwrap_or(i64::MAX),
-        ":accounts": record.counts.accounts.cast_signed(), ":fetched": record.counts.fetched.cast_signed(),
-        ":added": record.counts.added.cast_signed(), ":updated": record.counts.updated.cast_signed(),
-        ":removed": record.counts.removed.cast_signed(), ":quarantined": record.counts.quarantined.cast_signed(),
-        ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
-    })?;
+         WHERE run = :run AND connection = :connection",
+        named! {
+            ":run": lease.run, ":connection": lease.connection,
+            ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
+            ":error": record.error, ":request_id": record.request_id, ":again": record.again,
+            ":duration": i64::try_from(record.took.as_millis()).unwrap_or(i64::MAX),
+            ":accounts": record.counts.accounts.cast_signed(), ":fetched": record.counts.fetched.cast_signed(),
+            ":added": record.counts.added.cast_signed(), ":updated": record.counts.updated.cast_signed(),
+            ":removed": record.counts.removed.cast_signed(), ":quarantined": record.counts.quarantined.cast_signed(),
+            ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
+        },
+    )?;
     if ours {
         let before = events::Before::of(db, lease.connection)?;
         update_connection(db, lease, record)?;
@@ -135,7 +141,8 @@ pub fn record(
 
 fn update_connection(db: Db<'_>, lease: &Lease, record: &Record) -> Result<(), Fail> {
     // The second attempt of one run is not a second failure.
-    db.run("UPDATE ts_connections SET
+    db.run(
+        "UPDATE ts_connections SET
             last_success_at = iif(:success, :ended, last_success_at),
             last_success_began = iif(:success, :began, last_success_began),
             failures = CASE WHEN :success OR :needs_user THEN 0
@@ -147,16 +154,18 @@ fn update_connection(db: Db<'_>, lease: &Lease, record: &Record) -> Result<(), F
             not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
             next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
             lease_run = NULL, lease_token = NULL, lease_until = NULL
-         WHERE key = :connection", named! {
-        ":connection": lease.connection, ":run": lease.run,
-        ":without_data": record.without_data,
-        ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged) && !record.without_data,
-        ":needs_user": record.outcome == Outcome::NeedsUser,
-        ":failure": matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited),
-        ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
-        ":error": record.error, ":ended": Millis(record.ended), ":began": Millis(record.began),
-        ":next_due": Millis(record.next_due), ":not_before": record.not_before.map(Millis),
-    })?;
+         WHERE key = :connection",
+        named! {
+            ":connection": lease.connection, ":run": lease.run,
+            ":without_data": record.without_data,
+            ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged) && !record.without_data,
+            ":needs_user": record.outcome == Outcome::NeedsUser,
+            ":failure": matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited),
+            ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
+            ":error": record.error, ":ended": Millis(record.ended), ":began": Millis(record.began),
+            ":next_due": Millis(record.next_due), ":not_before": record.not_before.map(Millis),
+        },
+    )?;
     Ok(())
 }
 
@@ -253,7 +262,10 @@ pub fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<
     if end.pass_failed {
         events::pass_failed(db, context, run.key, end.exit_code, end.at)?;
     }
-    db.run("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1", values![run.key])?;
+    db.run(
+        "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1",
+        values![run.key],
+    )?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a file left behind is swept by nobody but harms nobody.
         let path = liveness::lock_path(&context.path, run.id.as_str());
@@ -266,9 +278,13 @@ pub fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<
 /// The user whose connection worked most recently, another one than `except`.
 pub fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option<TinkUser>, Fail> {
     let (external, tink) = tink_user_columns(except);
-    db.one("SELECT external_user_id, tink_user_id FROM ts_connections
+    db.one(
+        "SELECT external_user_id, tink_user_id FROM ts_connections
          WHERE last_success_at IS NOT NULL AND problem IS NULL AND (external_user_id, tink_user_id) IS NOT (?1, ?2)
-         ORDER BY last_success_at DESC LIMIT 1", values![external, tink], owners::name)
+         ORDER BY last_success_at DESC LIMIT 1",
+        values![external, tink],
+        owners::name,
+    )
     .map(Option::flatten)
 }
 

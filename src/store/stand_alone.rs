@@ -126,16 +126,22 @@ impl Writer {
         audit: &AuditRow<'_>,
     ) -> Result<()> {
         self.run("change the user", |db| {
-            db.run("INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (user_id) DO UPDATE SET entitled = excluded.entitled, entitled_until = excluded.entitled_until", values![user_id, entitled, until])?;
+            db.run(
+                "INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (user_id) DO UPDATE SET entitled = excluded.entitled, entitled_until = excluded.entitled_until",
+                values![user_id, entitled, until],
+            )?;
             note(db, audit)
         })
     }
 }
 
 pub(super) fn insert(db: Db<'_>, c: &OwnConnection) -> Result<(), Fail> {
-    db.run("INSERT INTO ts_own_connections (connection_id, user_id, external_user_id, tink_user_id, market, priority)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values![c.connection_id, c.user_id, c.external_user_id, c.tink_user_id, c.market, c.priority])?;
+    db.run(
+        "INSERT INTO ts_own_connections (connection_id, user_id, external_user_id, tink_user_id, market, priority)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        values![c.connection_id, c.user_id, c.external_user_id, c.tink_user_id, c.market, c.priority],
+    )?;
     db.run("INSERT OR IGNORE INTO ts_own_users (user_id) VALUES (?1)", values![&c.user_id])?;
     Ok(())
 }

@@ -91,18 +91,21 @@ fn put(db: Db<'_>, run: i64, commit: &RowCommit, record: &Unreadable, room: &mut
     room.counted += i64::from(known.is_none());
     room.kept += i64::from(is_kept && !was_kept);
     let raw = if is_kept { record.raw.as_str() } else { "" };
-    db.run("INSERT INTO ts_quarantine (key, account, fingerprint, transaction_id, reason, raw, booked_date, likeness,
+    db.run(
+        "INSERT INTO ts_quarantine (key, account, fingerprint, transaction_id, reason, raw, booked_date, likeness,
                                     first_seen_at, run, seen_run)
          VALUES (:key, :account, :fingerprint, :id, :reason, :raw, :date, :likeness, :now, :run, :run)
          ON CONFLICT (key) DO UPDATE SET
             fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id, reason = excluded.reason,
             raw = excluded.raw, booked_date = excluded.booked_date, likeness = excluded.likeness,
-            seen_run = excluded.seen_run, missed = 0", named! {
-        ":key": known.map(|(key, _)| key), ":account": commit.account, ":fingerprint": fingerprint,
-        ":id": record.id.as_ref().map(TransactionId::as_str), ":reason": record.reason, ":raw": raw,
-        ":date": record.booked_date.map(DateColumn), ":likeness": record.likeness, ":now": Millis(commit.now),
-        ":run": run,
-    })?;
+            seen_run = excluded.seen_run, missed = 0",
+        named! {
+            ":key": known.map(|(key, _)| key), ":account": commit.account, ":fingerprint": fingerprint,
+            ":id": record.id.as_ref().map(TransactionId::as_str), ":reason": record.reason, ":raw": raw,
+            ":date": record.booked_date.map(DateColumn), ":likeness": record.likeness, ":now": Millis(commit.now),
+            ":run": run,
+        },
+    )?;
     Ok(known.is_none())
 }
 
@@ -125,14 +128,18 @@ fn find(
     }
     // An older release knew a record without id by its JSON, and no record by its like.
     // Each is one look into an index, however many are alike.
-    db.one("SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
+    db.one(
+        "SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
                         WHERE account = ?1 AND likeness = ?3 AND seen_run IS NULL ORDER BY key LIMIT 1)
          UNION ALL
          SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
                         WHERE account = ?1 AND likeness = ?3 AND seen_run < ?2 ORDER BY seen_run, key LIMIT 1)
          UNION ALL
          SELECT key, raw <> '' FROM ts_quarantine
-         WHERE account = ?1 AND fingerprint = 'raw:' || ?5 AND ?4 AND likeness IS NULL AND seen_run IS NOT ?2", values![account, run, record.likeness, record.id.is_none(), record.raw], row)
+         WHERE account = ?1 AND fingerprint = 'raw:' || ?5 AND ?4 AND likeness IS NULL AND seen_run IS NOT ?2",
+        values![account, run, record.likeness, record.id.is_none(), record.raw],
+        row,
+    )
 }
 
 /// Drops what a complete walk should have listed and did not.
@@ -154,7 +161,10 @@ fn sweep(db: Db<'_>, account: i64, run: i64, covered: Covered) -> Result<(), Fai
     )?;
     db.run("DELETE FROM ts_quarantine WHERE account = ?1 AND missed >= ?2", values![account, UNDATED_WALKS])?;
     // An older release kept them all.
-    db.run("UPDATE ts_quarantine SET raw = '' WHERE account = ?1 AND raw <> '' AND key > coalesce(
-             (SELECT key FROM ts_quarantine WHERE account = ?1 AND raw <> '' ORDER BY key LIMIT 1 OFFSET ?2), key)", values![account, KEPT - 1])?;
+    db.run(
+        "UPDATE ts_quarantine SET raw = '' WHERE account = ?1 AND raw <> '' AND key > coalesce(
+             (SELECT key FROM ts_quarantine WHERE account = ?1 AND raw <> '' ORDER BY key LIMIT 1 OFFSET ?2), key)",
+        values![account, KEPT - 1],
+    )?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rusqlite::types::Value as Sql;
 use tink_sandbox::{Action, Endpoint, Fault, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
-use tink_sync::store::engine::sqlite::source;
+use tink_sync::store::source;
 
 use crate::harness::{World, small};
 use crate::scripted::{Sam, at, booked, many};

@@ -7,6 +7,8 @@ pub mod sqlite;
 pub(crate) mod value;
 pub(crate) mod worker;
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -184,6 +186,13 @@ impl Db<'_> {
     pub fn columns(self, relation: &str) -> Result<Vec<String>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::columns(conn, relation),
+        }
+    }
+
+    /// What is damaged in the file, in the database's words; `None` if it is sound, or too large to be looked through.
+    pub fn damage(self, path: &Path) -> Result<Option<String>, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::open::damage(conn, path),
         }
     }
 

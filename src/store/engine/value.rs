@@ -152,7 +152,7 @@ impl ToValue for usize {
 pub(crate) enum Cell<'a> {
     Null,
     Int(i64),
-    Real,
+    Real(f64),
     /// As the database holds it, which need not be UTF-8.
     Text(&'a [u8]),
     Bytes(&'a [u8]),
@@ -179,7 +179,7 @@ impl<'a> Cell<'a> {
         let found = match self {
             Self::Null => "nothing",
             Self::Int(_) => "an integer",
-            Self::Real => "a floating-point number",
+            Self::Real(_) => "a floating-point number",
             Self::Text(_) => "text",
             Self::Bytes(_) => "bytes",
         };

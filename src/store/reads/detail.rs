@@ -92,7 +92,10 @@ impl Reader {
                 consents: consents(db, key)?,
                 accounts: accounts(db, key)?,
                 attempts: attempts(db, key)?,
-                quarantined: db.value("SELECT count(*) FROM ts_quarantine q JOIN ts_accounts a ON a.key = q.account WHERE a.connection = ?1", values![key])?,
+                quarantined: db.value(
+                    "SELECT count(*) FROM ts_quarantine q JOIN ts_accounts a ON a.key = q.account WHERE a.connection = ?1",
+                    values![key],
+                )?,
             })
         })
     }

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tink_sync::store::engine::sqlite::source::hostile;
+use tink_sync::store::source::hostile;
 
 fuzz_target!(|bytes: &[u8]| hostile::challenge(bytes));

@@ -10,6 +10,6 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 pub mod scratch;
 pub mod sharing;
-pub mod source;
+pub(crate) mod source;
 pub(crate) mod statement;
 pub mod wal;

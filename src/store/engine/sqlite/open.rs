@@ -192,6 +192,14 @@ pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<
     Ok(session)
 }
 
+/// As [`writer`], for the thread that commits in groups.
+pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
+    let mut session = writer(path, patience, now)?;
+    // What undoes one job of several is kept in memory; it is as large as what that job changes.
+    session.retry_busy("open the store", |conn| Ok(conn.execute_batch("PRAGMA temp_store = MEMORY")?))?;
+    Ok(session)
+}
+
 /// A rehearsal in place of a store that is not there yet.
 pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
     let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
@@ -214,4 +222,16 @@ pub(crate) fn rehearsal(
     refuse_older(&session)?;
     session.retry_busy("rehearse", |conn| overlay::lay(conn, &fill))?;
     Ok(session)
+}
+
+/// A larger file takes too long to be looked through.
+const LARGEST_LOOKED_THROUGH: u64 = 256 << 20;
+
+/// What SQLite finds damaged in the file, in its words.
+pub(crate) fn damage(conn: &Connection, path: &Path) -> std::result::Result<Option<String>, Fail> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > LARGEST_LOOKED_THROUGH) {
+        return Ok(None);
+    }
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(Some(found).filter(|found| found != "ok"))
 }

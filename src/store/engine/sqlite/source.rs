@@ -1,10 +1,6 @@
 //! Reads the source view of an application's SQLite database: on a connection of its own, read-only,
 //! closed after one query that has an end. Understands nothing else of the application.
 
-#[cfg(any(test, fuzzing))]
-pub mod hostile;
-mod row;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,30 +10,15 @@ use rusqlite::limits::Limit;
 
 use super::explain::explain;
 use super::open::connect_read_only;
+use super::statement::cell_of;
 use crate::domain::cause::Cause;
 use crate::domain::connection::SourceRow;
 use crate::domain::ids::LONGEST;
 use crate::store::StoreError;
-use crate::store::engine::context::BUSY_PAUSE;
+use crate::store::source::error::SourceError;
+use crate::store::source::row::{OPTIONAL, REQUIRED, source_row};
 use crate::vault::Vault;
-pub use row::parse_time;
-use row::source_row;
 
-/// Name of the view over our own tables, used when the application brings none.
-pub const OWN_VIEW: &str = "tink_sync_source_v1";
-
-const REQUIRED: [&str; 4] = ["connection_id", "user_id", "enabled", "entitled"];
-const OPTIONAL: [&str; 9] = [
-    "entitled_until",
-    "external_user_id",
-    "tink_user_id",
-    "market",
-    "priority",
-    "refresh_token",
-    "access_token",
-    "access_expires_at",
-    "token_version",
-];
 /// Tokens may be longer than ids (API.md 2.1).
 const LONGEST_TOKEN: usize = 64 * 1024;
 
@@ -60,88 +41,7 @@ const LIMITS: Limits =
 /// The time is looked at after so many steps of SQLite's machine.
 const STEPS: i32 = 10_000;
 
-/// What went wrong with the source.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The view is missing or lacks a column (exit 78).
-    #[error("{path}: {detail}")]
-    View {
-        /// The application's database.
-        path: String,
-        /// What is missing and what to do.
-        detail: String,
-        /// What SQLite said, if anything.
-        source: Option<Cause>,
-    },
-    /// The view is missing, and was there at the last pass (exit 75).
-    #[error(
-        "{path}: the view {view} was there at the last pass and is missing now, nothing was changed; \
-         wait if the application is being upgraded, or create it again there (README, \"Connect your application\")"
-    )]
-    Missing {
-        /// The application's database.
-        path: String,
-        /// The view.
-        view: String,
-    },
-    /// The database cannot be read (exit 74 or 75).
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 type Result<T> = std::result::Result<T, SourceError>;
-
-/// Reads the whole view in one short query, so that the application's database is not held while the
-/// store may be waiting for something. A locked database is tried again until `patience` is over, after
-/// SQLite's own 30 s.
-///
-/// # Errors
-/// [`SourceError::View`] names a missing view or column; otherwise as SQLite reports it. An unreadable
-/// row is no error: it comes with its problem.
-pub fn read_view(
-    path: &Path,
-    view: &str,
-    vault: Option<&Vault>,
-    now: Timestamp,
-    patience: Duration,
-) -> Result<Vec<SourceRow>> {
-    patiently(patience, || Source { path, view, vault, now, limits: LIMITS }.read())
-}
-
-/// As [`read_view`], for a view that was there at the last pass: if it is missing it is waited for as well.
-///
-/// # Errors
-/// [`SourceError::Missing`], or as [`read_view`].
-pub fn read_known_view(
-    path: &Path,
-    view: &str,
-    vault: Option<&Vault>,
-    now: Timestamp,
-    patience: Duration,
-) -> Result<Vec<SourceRow>> {
-    let missing = || SourceError::Missing { path: path.display().to_string(), view: view.to_owned() };
-    patiently(patience, || {
-        let source = Source { path, view, vault, now, limits: LIMITS };
-        source.read().map_err(|error| match error {
-            SourceError::View { .. } if source.is_missing() => missing(),
-            other => other,
-        })
-    })
-}
-
-fn patiently<T>(patience: Duration, mut read: impl FnMut() -> Result<T>) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        match read() {
-            Err(SourceError::Store(StoreError::Busy { .. }) | SourceError::Missing { .. })
-                if began.elapsed() < patience =>
-            {
-                std::thread::sleep(BUSY_PAUSE);
-            }
-            other => return other,
-        }
-    }
-}
 
 /// A view and how it is read.
 struct Source<'a> {
@@ -150,6 +50,23 @@ struct Source<'a> {
     vault: Option<&'a Vault>,
     now: Timestamp,
     limits: Limits,
+}
+
+/// Reads the whole view.
+///
+/// # Errors
+/// As [`crate::store::source::read_view`], without patience.
+pub(crate) fn read(path: &Path, view: &str, vault: Option<&Vault>, now: Timestamp) -> Result<Vec<SourceRow>> {
+    Source { path, view, vault, now, limits: LIMITS }.read()
+}
+
+/// Whether there is no view or table of this name.
+pub(crate) fn is_missing(path: &Path, view: &str) -> bool {
+    let Ok(db) = connect_read_only(path) else { return false };
+    matches!(
+        db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))),
+        Err(rusqlite::Error::SqliteFailure(_, Some(text))) if names_missing(&text, view)
+    )
 }
 
 impl Source<'_> {
@@ -178,7 +95,12 @@ impl Source<'_> {
                     self.limits.bytes >> 20
                 )));
             }
-            rows.push(source_row(&columns, |index| row.get_ref(index).ok(), self.vault, self.now));
+            rows.push(source_row(
+                &columns,
+                |index| row.get_ref(index).ok().map(cell_of),
+                self.vault,
+                self.now,
+            ));
         }
         Ok(rows)
     }
@@ -209,15 +131,6 @@ impl Source<'_> {
         }
     }
 
-    /// Whether there is no view or table of this name.
-    fn is_missing(&self) -> bool {
-        let Ok(db) = connect_read_only(self.path) else { return false };
-        matches!(
-            db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(self.view))),
-            Err(rusqlite::Error::SqliteFailure(_, Some(text))) if is_missing(&text, self.view)
-        )
-    }
-
     /// The columns of ours that the view has; the required ones must be there.
     fn columns(&self, db: &rusqlite::Connection) -> Result<Vec<&'static str>> {
         let view = self.view;
@@ -227,7 +140,7 @@ impl Source<'_> {
             source,
         };
         let statement = db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
-            rusqlite::Error::SqliteFailure(code, Some(text)) if is_missing(&text, view) => {
+            rusqlite::Error::SqliteFailure(code, Some(text)) if names_missing(&text, view) => {
                 let detail = format!("{text}: create the view {view} there, or correct source.view (README, \"Connect your application\")");
                 fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, Some(text)))))
             }
@@ -273,7 +186,7 @@ fn quoted(view: &str) -> String {
 }
 
 /// Whether SQLite says that the view itself is missing, not a table it is made of.
-fn is_missing(text: &str, view: &str) -> bool {
+fn names_missing(text: &str, view: &str) -> bool {
     text.strip_prefix("no such table: ").is_some_and(|name| name == view)
 }
 

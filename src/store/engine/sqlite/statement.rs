@@ -88,11 +88,15 @@ pub(crate) fn columns(conn: &Connection, relation: &str) -> Result<Vec<String>, 
 }
 
 pub(crate) fn cell<'r>(row: &'r rusqlite::Row<'r>, at: usize) -> Result<Cell<'r>, Fail> {
-    Ok(match row.get_ref(at)? {
+    Ok(cell_of(row.get_ref(at)?))
+}
+
+pub(crate) const fn cell_of(value: ValueRef<'_>) -> Cell<'_> {
+    match value {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(number) => Cell::Int(number),
-        ValueRef::Real(_) => Cell::Real,
+        ValueRef::Real(number) => Cell::Real(number),
         ValueRef::Text(text) => Cell::Text(text),
         ValueRef::Blob(bytes) => Cell::Bytes(bytes),
-    })
+    }
 }

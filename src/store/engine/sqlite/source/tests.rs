@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
+use crate::store::source::{read_known_view, read_view};
 
 fn database(sql: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();

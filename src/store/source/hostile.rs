@@ -4,9 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::{Value, ValueRef};
 
-use super::row::source_row;
-use super::{OPTIONAL, REQUIRED};
+use super::row::{OPTIONAL, REQUIRED, source_row};
 use crate::domain::connection::SourceRow;
+use crate::store::engine::sqlite::statement::cell_of;
 use crate::vault::Vault;
 
 /// A row of values as bytes: a line for each column, its type in front (`i`, `r`, `t`, `b`; all else is NULL).
@@ -27,7 +27,7 @@ pub fn values(bytes: &[u8]) -> Vec<Value> {
 /// Reads a row with these values in the columns, required ones first, in the order of the lists.
 pub fn read(values: &[Value], vault: Option<&Vault>, now: Timestamp) -> SourceRow {
     let columns: Vec<&str> = REQUIRED.into_iter().chain(OPTIONAL).collect();
-    source_row(&columns, |index| values.get(index).map(ValueRef::from), vault, now)
+    source_row(&columns, |index| values.get(index).map(|value| cell_of(ValueRef::from(value))), vault, now)
 }
 
 /// Reads a row and fails if it is passed on although it is unusable, or the other way round.

@@ -5,12 +5,27 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, date};
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
-use rusqlite::types::ValueRef;
 use secrecy::SecretString;
 
 use crate::domain::connection::{Seed, SourceRow, TinkUser};
 use crate::domain::ids::is_usable;
+use crate::store::engine::value::Cell;
 use crate::vault::{TokenKind, Vault};
+
+/// The columns that a view must have.
+pub(in crate::store) const REQUIRED: [&str; 4] = ["connection_id", "user_id", "enabled", "entitled"];
+/// Those it may have.
+pub(in crate::store) const OPTIONAL: [&str; 9] = [
+    "entitled_until",
+    "external_user_id",
+    "tink_user_id",
+    "market",
+    "priority",
+    "refresh_token",
+    "access_token",
+    "access_expires_at",
+    "token_version",
+];
 
 /// Where the calendar ends for a [`Timestamp`]. Databases write `9999-12-31` for "without end", and a user
 /// who has paid for ever must not be paused because that day is two hours too late.
@@ -21,15 +36,15 @@ const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to encrypt it with: set store.token_key_file";
 
 /// Reads a row.
-pub(super) fn source_row<'a>(
+pub(in crate::store) fn source_row<'a>(
     columns: &[&str],
-    value_at: impl Fn(usize) -> Option<ValueRef<'a>>,
+    value_at: impl Fn(usize) -> Option<Cell<'a>>,
     vault: Option<&Vault>,
     now: Timestamp,
 ) -> SourceRow {
     let value = |name: &str| {
         let index = columns.iter().position(|column| *column == name)?;
-        value_at(index).filter(|v| !matches!(v, ValueRef::Null))
+        value_at(index).filter(|v| !matches!(v, Cell::Null))
     };
     let text = |name: &str| value(name).and_then(as_text).filter(|text| !text.is_empty());
     let until = value("entitled_until").map(as_time);
@@ -115,27 +130,27 @@ impl Given {
 }
 
 /// Whether something stands there, also if it is too long to be looked at.
-fn is_given(value: Option<ValueRef<'_>>) -> bool {
+fn is_given(value: Option<Cell<'_>>) -> bool {
     match value {
-        None | Some(ValueRef::Null) => false,
-        Some(ValueRef::Text(text)) => !text.is_empty(),
-        Some(ValueRef::Blob(_) | ValueRef::Integer(_) | ValueRef::Real(_)) => true,
+        None | Some(Cell::Null) => false,
+        Some(Cell::Text(text)) => !text.is_empty(),
+        Some(Cell::Bytes(_) | Cell::Int(_) | Cell::Real(_)) => true,
     }
 }
 
-fn as_text(value: ValueRef<'_>) -> Option<String> {
+fn as_text(value: Cell<'_>) -> Option<String> {
     match value {
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8(text.to_vec()).ok(),
-        ValueRef::Null | ValueRef::Real(_) => None,
+        Cell::Int(number) => Some(number.to_string()),
+        Cell::Text(text) | Cell::Bytes(text) => String::from_utf8(text.to_vec()).ok(),
+        Cell::Null | Cell::Real(_) => None,
     }
 }
 
 /// True is integer 1 or the text true, t, yes or 1; all else is false.
-fn as_bool(value: ValueRef<'_>) -> bool {
+fn as_bool(value: Cell<'_>) -> bool {
     match value {
-        ValueRef::Integer(number) => number == 1,
-        ValueRef::Text(text) => {
+        Cell::Int(number) => number == 1,
+        Cell::Text(text) => {
             let text = String::from_utf8_lossy(text).trim().to_ascii_lowercase();
             matches!(text.as_str(), "true" | "t" | "yes" | "1")
         }
@@ -144,13 +159,13 @@ fn as_bool(value: ValueRef<'_>) -> bool {
 }
 
 /// A time as RFC 3339, as `YYYY-MM-DD HH:MM:SS` in UTC, or as epoch seconds.
-fn as_time(value: ValueRef<'_>) -> Option<Timestamp> {
+fn as_time(value: Cell<'_>) -> Option<Timestamp> {
     match value {
-        ValueRef::Integer(seconds) => Timestamp::from_second(seconds).ok(),
+        Cell::Int(seconds) => Timestamp::from_second(seconds).ok(),
         #[expect(clippy::cast_possible_truncation, reason = "a cast of a float to an integer saturates")]
-        ValueRef::Real(seconds) => Timestamp::from_second(seconds as i64).ok(),
-        ValueRef::Text(text) => parse_time(std::str::from_utf8(text).ok()?.trim()),
-        ValueRef::Null | ValueRef::Blob(_) => None,
+        Cell::Real(seconds) => Timestamp::from_second(seconds as i64).ok(),
+        Cell::Text(text) => parse_time(std::str::from_utf8(text).ok()?.trim()),
+        Cell::Null | Cell::Bytes(_) => None,
     }
 }
 
@@ -168,9 +183,9 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
     Some(time.min(NEVER))
 }
 
-fn as_integer(value: ValueRef<'_>) -> Option<i64> {
+fn as_integer(value: Cell<'_>) -> Option<i64> {
     match value {
-        ValueRef::Integer(number) => Some(number),
+        Cell::Int(number) => Some(number),
         _ => as_text(value)?.parse().ok(),
     }
 }
@@ -181,21 +196,15 @@ mod tests {
 
     #[test]
     fn only_the_documented_forms_are_true() {
-        let yes = [
-            ValueRef::Integer(1),
-            ValueRef::Text(b"true"),
-            ValueRef::Text(b"T"),
-            ValueRef::Text(b"yes"),
-            ValueRef::Text(b"1"),
-        ];
+        let yes = [Cell::Int(1), Cell::Text(b"true"), Cell::Text(b"T"), Cell::Text(b"yes"), Cell::Text(b"1")];
         let no = [
-            ValueRef::Null,
-            ValueRef::Integer(0),
-            ValueRef::Integer(2),
-            ValueRef::Text(b"on"),
-            ValueRef::Text(b""),
-            ValueRef::Real(1.0),
-            ValueRef::Blob(b"1"),
+            Cell::Null,
+            Cell::Int(0),
+            Cell::Int(2),
+            Cell::Text(b"on"),
+            Cell::Text(b""),
+            Cell::Real(1.0),
+            Cell::Bytes(b"1"),
         ];
         assert!(yes.into_iter().all(as_bool));
         assert!(!no.into_iter().any(as_bool));
@@ -208,7 +217,7 @@ mod tests {
         {
             assert_eq!(parse_time(text), Some(expected), "{text}");
         }
-        assert_eq!(as_time(ValueRef::Integer(1_770_091_506)), Some(expected));
+        assert_eq!(as_time(Cell::Int(1_770_091_506)), Some(expected));
         for text in ["", "soon", "2026-13-01", "9999-12-31 25:00:00", "9999-12-31 or so"] {
             assert_eq!(parse_time(text), None, "{text}");
         }

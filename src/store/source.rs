@@ -1,0 +1,76 @@
+//! The source view of an application: which columns it has, what a row of it says, and how long it is waited for. Understands
+//! nothing else of the application.
+
+pub(super) mod error;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
+pub(super) mod row;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::engine::context::BUSY_PAUSE;
+use super::engine::sqlite;
+use crate::domain::connection::SourceRow;
+use crate::vault::Vault;
+pub use error::SourceError;
+pub use row::parse_time;
+
+/// Name of the view over our own tables, used when the application brings none.
+pub const OWN_VIEW: &str = "tink_sync_source_v1";
+
+type Result<T> = std::result::Result<T, SourceError>;
+
+/// Reads the whole view in one short query, so that the application's database is not held while the
+/// store may be waiting for something. A locked database is tried again until `patience` is over, after
+/// SQLite's own 30 s.
+///
+/// # Errors
+/// [`SourceError::View`] names a missing view or column; otherwise as the database reports it. An unreadable
+/// row is no error: it comes with its problem.
+pub fn read_view(
+    path: &Path,
+    view: &str,
+    vault: Option<&Vault>,
+    now: Timestamp,
+    patience: Duration,
+) -> Result<Vec<SourceRow>> {
+    patiently(patience, || sqlite::source::read(path, view, vault, now))
+}
+
+/// As [`read_view`], for a view that was there at the last pass: if it is missing it is waited for as well.
+///
+/// # Errors
+/// [`SourceError::Missing`], or as [`read_view`].
+pub fn read_known_view(
+    path: &Path,
+    view: &str,
+    vault: Option<&Vault>,
+    now: Timestamp,
+    patience: Duration,
+) -> Result<Vec<SourceRow>> {
+    let missing = || SourceError::Missing { path: path.display().to_string(), view: view.to_owned() };
+    patiently(patience, || {
+        sqlite::source::read(path, view, vault, now).map_err(|error| match error {
+            SourceError::View { .. } if sqlite::source::is_missing(path, view) => missing(),
+            other => other,
+        })
+    })
+}
+
+fn patiently<T>(patience: Duration, mut read: impl FnMut() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match read() {
+            Err(SourceError::Store(StoreError::Busy { .. }) | SourceError::Missing { .. })
+                if began.elapsed() < patience =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
