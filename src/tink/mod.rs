@@ -15,8 +15,6 @@ pub mod api {}
 mod client;
 mod erase;
 mod error;
-#[cfg(test)]
-mod fake;
 mod gzip;
 mod head;
 #[cfg(any(test, fuzzing))]
