@@ -123,7 +123,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     match args.format {
         Format::Human if rows.is_empty() => table::print(&nothing(env, args)?)?,
         Format::Human => table::print(&listing(&rows, is_cut, env.color))?,
-        Format::Json => rows.iter().try_for_each(|row| table::print_json(&serde_json::json!(row)))?,
+        Format::Json => rows.iter().try_for_each(table::print_json)?,
     }
     Ok(Exit::Success)
 }

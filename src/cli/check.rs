@@ -12,7 +12,7 @@ mod timer;
 mod tink;
 mod unit;
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use super::schedule::Schedule;
 use super::table::{self, Tone};
@@ -50,10 +50,22 @@ enum Grade {
     Fail(Exit),
 }
 
+impl Serialize for Grade {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Ok => "ok",
+            Self::Skip => "skip",
+            Self::Warn => "warn",
+            Self::Fail(_) => "fail",
+        })
+    }
+}
+
 /// One check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     grade: Grade,
+    #[serde(rename = "check")]
     what: &'static str,
     text: String,
     remedy: Option<String>,
@@ -93,16 +105,14 @@ impl Finding {
         let remedy = self.remedy.as_deref().map(|remedy| format!("{:INDENT$}{}\n", "", table::clean(remedy)));
         format!("{word}  {}{}", text.trim_start(), remedy.unwrap_or_default())
     }
+}
 
-    fn json(&self) -> Value {
-        let grade = match self.grade {
-            Grade::Ok => "ok",
-            Grade::Skip => "skip",
-            Grade::Warn => "warn",
-            Grade::Fail(_) => "fail",
-        };
-        json!({ "check": self.what, "grade": grade, "text": self.text, "remedy": self.remedy })
-    }
+/// The findings as JSON.
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    schema: u8,
+    exit_code: u8,
+    findings: &'a [Finding],
 }
 
 /// Where the text of the findings goes.
@@ -137,9 +147,8 @@ impl<'a> Checks<'a> {
     fn close(self) -> Result<Exit, Failure> {
         let exit = self.exit();
         if self.format == Format::Json {
-            let findings: Vec<Value> = self.findings.iter().map(Finding::json).collect();
-            let all = json!({ "schema": 1, "exit_code": exit.code(), "findings": findings });
-            (self.tell)(&format!("{all}\n"))?;
+            let all = CheckJson { schema: 1, exit_code: exit.code(), findings: &self.findings };
+            (self.tell)(&format!("{}\n", table::json(&all)))?;
         } else if !self.quiet {
             let closing = self.closing();
             (self.tell)(&closing)?;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, Line, Tone, count};
@@ -194,22 +194,56 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
     text
 }
 
-fn json(imported: &Imported, dry_run: bool) -> Value {
+/// What became of an import, as JSON.
+#[derive(Serialize)]
+struct ImportJson<'a> {
+    schema: u8,
+    dry_run: bool,
+    kept: bool,
+    read: u64,
+    added: u64,
+    known: u64,
+    bad: u64,
+    connections: Vec<TakenJson<'a>>,
+    problems: Vec<ProblemJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TakenJson<'a> {
+    connection_id: &'a str,
+    user_id: &'a str,
+    read: u64,
+    added: u64,
+    known: u64,
+    new_accounts: u64,
+}
+
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    line: u64,
+    problem: &'a str,
+}
+
+fn json(imported: &Imported, dry_run: bool) -> ImportJson<'_> {
     let (read, added, known) = totals(imported);
-    let connections: Vec<Value> = imported
-        .connections
-        .iter()
-        .map(|(id, taken)| {
-            json!({
-                "connection_id": id, "user_id": taken.user_id, "read": taken.read, "added": taken.added,
-                "known": taken.known, "new_accounts": taken.accounts,
-            })
-        })
-        .collect();
-    let problems: Vec<Value> =
-        imported.problems.iter().map(|(line, problem)| json!({ "line": line, "problem": problem })).collect();
-    json!({
-        "schema": 1, "dry_run": dry_run, "kept": imported.kept && !dry_run, "read": read, "added": added,
-        "known": known, "bad": imported.bad, "connections": connections, "problems": problems,
-    })
+    let connections = imported.connections.iter().map(|(connection_id, taken)| TakenJson {
+        connection_id,
+        user_id: &taken.user_id,
+        read: taken.read,
+        added: taken.added,
+        known: taken.known,
+        new_accounts: taken.accounts,
+    });
+    let problems = imported.problems.iter().map(|(line, problem)| ProblemJson { line: *line, problem });
+    ImportJson {
+        schema: 1,
+        dry_run,
+        kept: imported.kept && !dry_run,
+        read,
+        added,
+        known,
+        bad: imported.bad,
+        connections: connections.collect(),
+        problems: problems.collect(),
+    }
 }

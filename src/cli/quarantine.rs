@@ -1,8 +1,6 @@
 //! `tink-sync quarantine`: records that could not be read, reading them once more with this release, dropping them.
 //! Shows nobody's data unless that is asked for, and asks nobody at Tink.
 
-use serde_json::json;
-
 use super::actor::{Actor, ActorArgs};
 use super::connections::naming;
 use super::table::{self, Line, Tone};
@@ -106,12 +104,12 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
 }
 
 fn list_json(env: &Environment, records: &[Quarantined], connections: &[String]) -> Result<(), Failure> {
-    records.iter().try_for_each(|record| table::print_json(&json!(record)))?;
+    records.iter().try_for_each(|record| table::print_json(record))?;
     if !env.store_path()?.exists() {
         return Ok(());
     }
     let rest = reads::not_kept(&env.store_path()?, connections)?;
-    rest.iter().try_for_each(|rest| table::print_json(&json!(rest)))
+    rest.iter().try_for_each(|rest| table::print_json(rest))
 }
 
 /// The records of these connections, all of which must be known.

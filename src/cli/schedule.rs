@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::table::{self, exact, minute, rfc3339, span};
 use super::timer::cadence::SHIPPED;
@@ -31,7 +31,7 @@ pub(super) struct Schedule {
 }
 
 /// What keeps passes from starting, with what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Trouble {
     /// A word for machines.
     pub kind: &'static str,
@@ -126,21 +126,26 @@ impl Schedule {
     }
 
     /// For machines.
-    pub(super) fn json(&self, now: Timestamp) -> Value {
-        json!({
-            "every_seconds": self.every().as_secs(),
-            "last_pass_at": self.passes.first().copied().map(rfc3339),
-            "next_pass_at": self.next_pass(now).map(rfc3339),
-            "troubles": self.troubles(now).iter().map(Trouble::json).collect::<Vec<_>>(),
-        })
+    pub(super) fn json(&self, now: Timestamp) -> ScheduleJson {
+        ScheduleJson {
+            every_seconds: self.every().as_secs(),
+            last_pass_at: self.passes.first().copied().map(rfc3339),
+            next_pass_at: self.next_pass(now).map(rfc3339),
+            troubles: self.troubles(now),
+        }
     }
 }
 
-impl Trouble {
-    fn json(&self) -> Value {
-        json!({ "kind": self.kind, "text": self.text, "remedy": self.remedy })
-    }
+/// The schedule as JSON.
+#[derive(Serialize)]
+pub(super) struct ScheduleJson {
+    every_seconds: i64,
+    last_pass_at: Option<String>,
+    next_pass_at: Option<String>,
+    troubles: Vec<Trouble>,
+}
 
+impl Trouble {
     /// For people, the remedy on a line of its own.
     pub(super) fn show(&self, color: bool) -> String {
         let text = table::wrap(&self.text, 0);

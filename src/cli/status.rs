@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use late::{Late, Of, Whom};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::connections::{self, days_left};
-use super::rules::Rules;
-use super::schedule::Schedule;
+use super::connections::{self, ConnectionJson, days_left};
+use super::rules::{QuotaJson, Rules};
+use super::schedule::{Schedule, ScheduleJson};
 use super::table::{self, rfc3339};
 use super::timer::state::Timer;
-use super::why;
+use super::why::json::AttemptJson;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
@@ -204,39 +204,63 @@ impl Report {
         self.used.get(&connection.user_id).map_or(0, |used| used.attempts)
     }
 
-    fn connection_json(&self, connection: &KnownConnection) -> Value {
-        let mut json = connections::json(connection, self.now);
-        if let Some(fields) = json.as_object_mut() {
-            fields.insert("quota".to_owned(), self.rules.quota_json(self.used(connection)));
-            let differing = self.differences.get(&connection.connection_id);
-            fields.insert("balance_differences".to_owned(), json!(differing.map_or(&[][..], Vec::as_slice)));
-            let attempts = self.attempts.get(&connection.connection_id);
-            fields.extend(attempts.map(|attempts| ("attempts".to_owned(), why::attempts_json(attempts))));
+    fn connection_json<'a>(&'a self, connection: &'a KnownConnection) -> KnownJson<'a> {
+        let id = &connection.connection_id;
+        KnownJson {
+            connection: ConnectionJson::of(connection, self.now),
+            quota: self.rules.quota_json(self.used(connection)),
+            balance_differences: self.differences.get(id).map_or(&[], Vec::as_slice),
+            attempts: self.attempts.get(id).map(|all| all.iter().map(AttemptJson::of).collect()),
         }
-        json
     }
 
-    fn json(&self) -> Value {
-        let connections: Vec<_> = self.connections.iter().map(|c| self.connection_json(c)).collect();
-        let mut report = json!({
-            "schema": 1,
-            "at": rfc3339(self.now),
-            "schedule": self.schedule.json(self.now),
-            "connections": connections,
-            "runs": self.runs,
-        });
-        for (late, (limit, ids)) in
-            self.late.iter().zip([("max_age_seconds", "overdue"), ("max_data_age_seconds", "data_overdue")])
-        {
-            if let (Some(most), Some(fields)) = (late.limit, report.as_object_mut()) {
-                let found =
-                    self.connections.iter().map(|c| &c.connection_id).filter(|id| late.ids.contains(*id));
-                fields.insert(limit.to_owned(), json!(most.as_secs()));
-                fields.insert(ids.to_owned(), found.map(String::as_str).collect());
-            }
+    fn json(&self) -> StatusJson<'_> {
+        let ids = |late: &Late| -> Option<Vec<&str>> {
+            late.limit?;
+            let ids = self.connections.iter().map(|c| c.connection_id.as_str());
+            Some(ids.filter(|id| late.ids.contains(*id)).collect())
+        };
+        let [success, data] = &self.late;
+        StatusJson {
+            schema: 1,
+            at: rfc3339(self.now),
+            schedule: self.schedule.json(self.now),
+            connections: self.connections.iter().map(|c| self.connection_json(c)).collect(),
+            runs: &self.runs,
+            max_age_seconds: success.limit.map(|most| most.as_secs()),
+            overdue: ids(success),
+            max_data_age_seconds: data.limit.map(|most| most.as_secs()),
+            data_overdue: ids(data),
         }
-        report
     }
+}
+
+/// The status as JSON.
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    schema: u8,
+    at: String,
+    schedule: ScheduleJson,
+    connections: Vec<KnownJson<'a>>,
+    runs: &'a [RunRow],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overdue: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_data_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_overdue: Option<Vec<&'a str>>,
+}
+
+#[derive(Serialize)]
+struct KnownJson<'a> {
+    #[serde(flatten)]
+    connection: ConnectionJson<'a>,
+    quota: QuotaJson,
+    balance_differences: &'a [AccountProof],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<AttemptJson<'a>>>,
 }
 
 /// The last attempts of the connections with these ids.

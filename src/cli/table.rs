@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Failure;
 use crate::observe::terminal::{self, Colour};
@@ -46,9 +48,15 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     terminal::print(text).map_err(Failure::Output)
 }
 
+/// A value of ours as machines get it: the members of each object in the order of their names.
+pub(super) fn json(value: &impl Serialize) -> Value {
+    // Our types have texts as names and no map that could hold anything else.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
 /// Prints one JSON value on a line of its own.
-pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    terminal::print_json(value).map_err(Failure::Output)
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    terminal::print_json(&json(value)).map_err(Failure::Output)
 }
 
 /// A table without borders; one line of text per line, its notes indented below it. A first cell that would

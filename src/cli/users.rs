@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::connections::only_stand_alone;
@@ -94,16 +94,32 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     };
     let now = env.clock.now();
     if format == Format::Json {
-        let user = |user: &OwnUser| {
-            json!({
-                "user_id": user.user_id, "entitled": user.entitled, "entitled_until": user.entitled_until,
-                "entitled_now": is_entitled(user, now), "connections": user.connections,
-            })
-        };
-        let users: Vec<_> = users.iter().map(user).collect();
-        return table::print_json(&json!({ "schema": 1, "users": users }));
+        let users = users.iter().map(|user| UserJson {
+            user_id: &user.user_id,
+            entitled: user.entitled,
+            entitled_until: user.entitled_until.as_deref(),
+            entitled_now: is_entitled(user, now),
+            connections: user.connections,
+        });
+        return table::print_json(&UsersJson { schema: 1, users: users.collect() });
     }
     table::print(&listing(&users, now, env.color))
+}
+
+/// The users as JSON.
+#[derive(Serialize)]
+struct UsersJson<'a> {
+    schema: u8,
+    users: Vec<UserJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct UserJson<'a> {
+    user_id: &'a str,
+    entitled: bool,
+    entitled_until: Option<&'a str>,
+    entitled_now: bool,
+    connections: i64,
 }
 
 fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {

@@ -9,8 +9,10 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use nix::fcntl::OFlag;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::atomic_file::{self, AtomicFile};
 use crate::domain::hook::{HookEvent, HookKind};
@@ -302,21 +304,39 @@ impl Spool {
     }
 }
 
+/// The line of an event.
+#[derive(Serialize)]
+struct EventJson<'a> {
+    schema: u8,
+    event: &'static str,
+    id: &'a str,
+    at: Timestamp,
+    run_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(flatten)]
+    details: Map<String, Value>,
+}
+
 /// An event as hooks get it: one line of JSON.
 pub fn text(event: &HookEvent) -> String {
     // Written by the store itself; what cannot be read says nothing.
     let details: Map<String, Value> = serde_json::from_str(&event.details).unwrap_or_default();
-    let mut told = json!({
-        "schema": SCHEMA, "event": event.kind.as_str(), "id": event.id, "at": event.at.to_string(),
-        "run_id": event.run_id.as_str(),
-    });
-    if let Some(told) = told.as_object_mut() {
-        if let (Some(connection), Some(user)) = (&event.connection_id, &event.user_id) {
-            told.insert("connection_id".to_owned(), connection.as_str().into());
-            told.insert("user_id".to_owned(), user.as_str().into());
-        }
-        told.extend(details);
-    }
+    let ids = event.connection_id.as_ref().zip(event.user_id.as_ref());
+    let told = EventJson {
+        schema: SCHEMA,
+        event: event.kind.as_str(),
+        id: &event.id,
+        at: event.at,
+        run_id: event.run_id.as_str(),
+        connection_id: ids.map(|(connection, _)| connection.as_str()),
+        user_id: ids.map(|(_, user)| user.as_str()),
+        details,
+    };
+    // As a value first: its members come in the order of their names, and each once.
+    let told = serde_json::to_value(told).unwrap_or_default();
     format!("{told}\n")
 }
 

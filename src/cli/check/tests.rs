@@ -132,7 +132,7 @@ fn the_findings_come_as_json_too() {
         Ok(())
     };
     let exit = check(&fixture.env(), &Args { offline: true, format: Format::Json }, &mut tell).unwrap();
-    let json: Value = serde_json::from_str(&text).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&json["schema"], &json["exit_code"]), (&1.into(), &exit.code().into()));
     let client_id = &json["findings"][1];
     assert_eq!((&client_id["check"], &client_id["grade"]), (&"client id".into(), &"warn".into()));

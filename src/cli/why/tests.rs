@@ -80,7 +80,8 @@ fn the_story_tells_quota_backoff_and_attempts() {
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(words), "{words}\n{text}");
     }
-    let json = Story::read(&fixture.env(), "c", None).unwrap().json();
+    let story = Story::read(&fixture.env(), "c", None).unwrap();
+    let json = table::json(&json::WhyJson::of(&story));
     assert_eq!(
         (&json["next_run"]["reason"], &json["next_run"]["due"]),
         (&"not_before".into(), &false.into())
@@ -101,7 +102,8 @@ fn whatever_needs_its_user_names_the_command_for_it() {
         text.contains("What to do: let its user log in to the bank again: tink-sync renew c.\n"),
         "{text}"
     );
-    let json = Story::read(&fixture.env(), "c", None).unwrap().json();
+    let story = Story::read(&fixture.env(), "c", None).unwrap();
+    let json = table::json(&json::WhyJson::of(&story));
     assert!(json["connection"]["remedy"].as_str().unwrap().ends_with("tink-sync renew c"), "{json}");
 }
 

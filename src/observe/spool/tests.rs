@@ -34,7 +34,7 @@ fn an_event_is_one_line_of_json() {
     let told = text(&event(HookKind::NeedsUser, 7));
     assert!(told.ends_with("}\n") && told.lines().count() == 1);
     let told: Value = serde_json::from_str(&told).unwrap();
-    let expected = json!({
+    let expected = serde_json::json!({
         "schema": 1, "event": "needs-user", "id": "run-0000000007", "at": "2026-06-01T12:00:00Z",
         "run_id": "run", "connection_id": "c-1", "user_id": "u-1", "reason": "consent_expired",
     });
