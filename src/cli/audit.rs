@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::table::{self, Line};
+use super::table::{self, TableLine};
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
@@ -159,7 +159,7 @@ fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {
         let result = (row.result != "ok").then(|| row.result.clone());
         let notes = [from, result, row.details.clone()].into_iter().flatten();
         let notes = notes.collect::<Vec<_>>().join("; ");
-        Line {
+        TableLine {
             cells: vec![
                 row.at.get(..16).unwrap_or(&row.at).replace('T', " "),
                 row.action.clone(),
@@ -168,10 +168,10 @@ fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {
                 or_dash(&row.actor),
             ],
             notes: if notes.is_empty() { Vec::new() } else { vec![notes] },
-            ..Line::default()
+            ..TableLine::default()
         }
     };
-    let lines: Vec<Line> = rows.iter().map(line).collect();
+    let lines: Vec<TableLine> = rows.iter().map(line).collect();
     let mut text = table::table(&["AT (UTC)", "ACTION", "CONNECTION", "USER", "WHO"], &lines, color);
     if is_cut {
         text.push_str("There are older ones: --limit shows more.\n");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Environment, Failure};
 use crate::config::{ConfigError, Network, Refresh};
-use crate::tink::{Client, Options, Proxies, RetryOptions};
+use crate::tink::{Client, ClientOptions, Proxies, RetryOptions};
 
 /// Builds the client, ready to send.
 ///
@@ -25,7 +25,7 @@ pub fn unprepared(env: &Environment) -> Result<Client, Failure> {
     let (client_id, client_secret) = tink.credentials()?;
     let network = Network::of(&env.variable)?;
     let retry = &env.settings.retry;
-    let options = Options {
+    let options = ClientOptions {
         api_url: tink.api_url.clone(),
         client_id: client_id.to_owned(),
         client_secret: client_secret.clone(),

@@ -88,14 +88,14 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     table::print(&chosen.words())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::watch() })?;
-    let command = Command { env, args, client, runtime, signals };
+    let command = ConnectCommand { env, args, client, runtime, signals };
     let exit = command.run(chosen);
     command.runtime.shutdown_background();
     exit
 }
 
 /// The command with what it needs throughout.
-struct Command<'a> {
+struct ConnectCommand<'a> {
     env: &'a Environment,
     args: &'a Args,
     client: Client,
@@ -103,7 +103,7 @@ struct Command<'a> {
     signals: Signals,
 }
 
-impl Command<'_> {
+impl ConnectCommand<'_> {
     fn run(&self, chosen: Chosen) -> Result<Exit, Failure> {
         let (env, args) = (self.env, self.args);
         let mut visit = self.runtime.block_on(Visit::begin(env, &args.way, &self.signals, false))?;

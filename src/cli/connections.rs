@@ -17,7 +17,7 @@ use super::actor::{Actor, ActorArgs};
 use super::mirror::Reading;
 use super::remedy;
 use super::rules::Rules;
-use super::table::{self, Line, Tone, age, rfc3339};
+use super::table::{self, TableLine, Tone, age, rfc3339};
 use super::{Environment, Failure};
 use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::ids::shown;
@@ -39,12 +39,12 @@ pub(super) const NAMED: usize = 20;
 pub struct Args {
     /// What to do
     #[command(subcommand)]
-    pub action: Action,
+    pub action: ConnectionsAction,
 }
 
 /// What can be done with connections.
 #[derive(Debug, clap::Subcommand)]
-pub enum Action {
+pub enum ConnectionsAction {
     /// List every connection with its user and state
     #[command(
         after_help = "Examples:\n  tink-sync connections list\n  tink-sync connections list --format json"
@@ -126,16 +126,16 @@ pub enum Action {
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
-        Action::List { format } => list(env, format)?,
-        Action::Add(args) => table::print(&add::add(env, args)?)?,
-        Action::Forget(args) => forget::forget(env, &args)?,
-        Action::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
-        Action::AcceptUnmatched { id, who } => table::print(&accept_unmatched(env, &id, &who)?)?,
-        Action::AcceptUser(args) => table::print(&accept::user(env, &args)?)?,
-        Action::AcceptApp { who } => table::print(&accept::tink_app(env, &who)?)?,
-        Action::AcceptChange { who } => table::print(&accept::change(env, &who)?)?,
-        Action::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
-        Action::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
+        ConnectionsAction::List { format } => list(env, format)?,
+        ConnectionsAction::Add(args) => table::print(&add::add(env, args)?)?,
+        ConnectionsAction::Forget(args) => forget::forget(env, &args)?,
+        ConnectionsAction::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
+        ConnectionsAction::AcceptUnmatched { id, who } => table::print(&accept_unmatched(env, &id, &who)?)?,
+        ConnectionsAction::AcceptUser(args) => table::print(&accept::user(env, &args)?)?,
+        ConnectionsAction::AcceptApp { who } => table::print(&accept::tink_app(env, &who)?)?,
+        ConnectionsAction::AcceptChange { who } => table::print(&accept::change(env, &who)?)?,
+        ConnectionsAction::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
+        ConnectionsAction::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
     }
     Ok(Exit::Success)
 }
@@ -323,7 +323,7 @@ fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> S
         let state = connection.state(now);
         let plain = matches!(state, State::New | State::Ok | State::Paused | State::Disabled);
         let reason = connection.reason(now).filter(|_| !plain).unwrap_or("-");
-        Line {
+        TableLine {
             cells: vec![
                 connection.connection_id.clone(),
                 connection.user_id.clone(),
@@ -335,7 +335,7 @@ fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> S
             tone: if plain { Tone::Plain } else { Tone::Warning },
         }
     };
-    let lines: Vec<Line> = connections.iter().map(line).collect();
+    let lines: Vec<TableLine> = connections.iter().map(line).collect();
     table::table(&["CONNECTION", "USER", "STATE", "REASON", "AGE"], &lines, color)
 }
 

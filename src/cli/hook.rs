@@ -17,7 +17,7 @@ use crate::domain::hook::HookKind;
 use crate::exit::Exit;
 use crate::observe::spool::Spool;
 use program::Program;
-use queue::Queue;
+use queue::HookQueue;
 
 /// Arguments of `hook`.
 #[derive(Debug, clap::Args)]
@@ -149,7 +149,7 @@ fn tell(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
         away: wall::wanted(spool.place()),
         spool: spool.clone(),
     };
-    runtime.block_on(Queue { kind, spool, program, args }.run())?;
+    runtime.block_on(HookQueue { kind, spool, program, args }.run())?;
     Ok(Exit::Success)
 }
 

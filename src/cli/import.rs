@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
-use super::table::{self, Line, Tone, count};
+use super::table::{self, TableLine, Tone, count};
 use super::{Environment, Failure, app, mirror};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
@@ -161,7 +161,7 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
     let rows = count(usize::try_from(read).unwrap_or(usize::MAX), "row");
     let done = if dry_run || !imported.kept { "to be taken over" } else { "taken over" };
     let mut text = format!("{rows} read: {added} {done}, {known} there already.\n");
-    let line = |(id, taken): (&String, &import::Taken)| Line {
+    let line = |(id, taken): (&String, &import::Taken)| TableLine {
         cells: vec![
             id.clone(),
             taken.read.to_string(),
@@ -172,7 +172,7 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
         notes: Vec::new(),
         tone: Tone::Plain,
     };
-    let lines: Vec<Line> = imported.connections.iter().map(line).collect();
+    let lines: Vec<TableLine> = imported.connections.iter().map(line).collect();
     if !lines.is_empty() {
         text.push_str(&table::table(&["CONNECTION", "ROWS", "NEW", "THERE", "NEW ACCOUNTS"], &lines, color));
     }

@@ -27,7 +27,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads;
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
-use crate::sync::context::{Context, Options, RefreshRules};
+use crate::sync::context::{PassContext, RefreshRules, SyncOptions};
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
@@ -89,7 +89,7 @@ pub struct Args {
 /// [`Failure`], with nothing half-written.
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(Command::new(env, args)?.run());
+    let exit = runtime.block_on(RunCommand::new(env, args)?.run());
     progress::clear();
     // Requests of connections that were cut short are not waited for.
     runtime.shutdown_background();
@@ -99,7 +99,7 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
 type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// The command with what it works out first.
-struct Command<'a> {
+struct RunCommand<'a> {
     env: &'a Environment,
     args: Args,
     run_id: RunId,
@@ -109,7 +109,7 @@ struct Command<'a> {
     renewals: Renewals,
 }
 
-impl<'a> Command<'a> {
+impl<'a> RunCommand<'a> {
     fn new(env: &'a Environment, args: Args) -> Result<Self, Failure> {
         let selection = Selection {
             connections: args.connection.iter().cloned().map(Into::into).collect(),
@@ -418,11 +418,11 @@ impl<'a> Command<'a> {
         Ok(())
     }
 
-    fn context(&self, store: SqliteStore, client: Client, tell: Tell) -> Context<SqliteStore> {
+    fn context(&self, store: SqliteStore, client: Client, tell: Tell) -> PassContext<SqliteStore> {
         let settings = &self.env.settings;
         let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
         let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };
-        let options = Options {
+        let options = SyncOptions {
             min_interval: settings.sync.min_interval,
             history_days: settings.sync.history_days,
             overlap_days: settings.sync.overlap_days,
@@ -449,7 +449,7 @@ impl<'a> Command<'a> {
             },
         };
         let renewals = self.renewals.clone();
-        Context { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }
+        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }
     }
 }
 

@@ -27,12 +27,12 @@ pub(super) struct Schedule {
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// What keeps them from doing any good.
-    obstacles: Vec<Trouble>,
+    obstacles: Vec<ScheduleProblem>,
 }
 
 /// What keeps passes from starting, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Trouble {
+pub(super) struct ScheduleProblem {
     /// A word for machines.
     pub kind: &'static str,
     /// A sentence.
@@ -95,9 +95,9 @@ impl Schedule {
     }
 
     /// What keeps passes from starting.
-    pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
+    pub(super) fn troubles(&self, now: Timestamp) -> Vec<ScheduleProblem> {
         if self.switched_off {
-            return vec![Trouble {
+            return vec![ScheduleProblem {
                 kind: "switched_off",
                 text: "Passes are switched off: nothing is kept fresh.".to_owned(),
                 remedy: "remove enabled = false from the configuration, or TINK_SYNC_ENABLED".to_owned(),
@@ -108,7 +108,7 @@ impl Schedule {
     }
 
     /// No pass has begun for too long, whatever the timer says.
-    fn missed(&self, now: Timestamp) -> Option<Trouble> {
+    fn missed(&self, now: Timestamp) -> Option<ScheduleProblem> {
         let (since, every) = (now.duration_since(*self.passes.first()?), self.every());
         if since <= every.checked_mul(MISSED)? {
             return None;
@@ -118,7 +118,7 @@ impl Schedule {
             Some(_) => format!("systemctl status {UNIT} tink-sync.service"),
             None => "look at what starts tink-sync run on this machine".to_owned(),
         };
-        Some(Trouble {
+        Some(ScheduleProblem {
             kind: "no_pass",
             text: format!("No pass has begun for {}, and one is due every {every}.", span(since)),
             remedy,
@@ -142,10 +142,10 @@ pub(super) struct ScheduleJson {
     every_seconds: i64,
     last_pass_at: Option<String>,
     next_pass_at: Option<String>,
-    troubles: Vec<Trouble>,
+    troubles: Vec<ScheduleProblem>,
 }
 
-impl Trouble {
+impl ScheduleProblem {
     /// For people, the remedy on a line of its own.
     pub(super) fn show(&self, color: bool) -> String {
         let text = table::wrap(&self.text, 0);
@@ -154,18 +154,18 @@ impl Trouble {
 }
 
 /// What makes passes fail as a whole, or do far less than before.
-fn obstacles(env: &Environment) -> Result<Vec<Trouble>, Failure> {
+fn obstacles(env: &Environment) -> Result<Vec<ScheduleProblem>, Failure> {
     let other = app::other(env)?.map(|other| {
         let text = app::sentence(env, &other);
         let (text, remedy) = text.split_once("; ").unwrap_or((&text, app::ACCEPT));
-        Trouble {
+        ScheduleProblem {
             kind: "other_app",
             text: format!("Every pass ends with 78: {text}."),
             remedy: remedy.to_owned(),
         }
     });
     let last = reads::last_view(&env.store_path()?)?;
-    let fallen = last.and_then(|last| Some((last.numbers, last.fallen?))).map(|(now, (since, before))| Trouble {
+    let fallen = last.and_then(|last| Some((last.numbers, last.fallen?))).map(|(now, (since, before))| ScheduleProblem {
         kind: "fall",
         text: format!(
             "Since {} UTC the source view has given far fewer connections than before: {} entitled (before: {}), {} enabled (before: {}).",
@@ -177,7 +177,7 @@ fn obstacles(env: &Environment) -> Result<Vec<Trouble>, Failure> {
 }
 
 /// Why a timer that is there starts nothing.
-fn stopped(timer: &Timer) -> Option<Trouble> {
+fn stopped(timer: &Timer) -> Option<ScheduleProblem> {
     if timer.running {
         return None;
     }
@@ -187,7 +187,7 @@ fn stopped(timer: &Timer) -> Option<Trouble> {
     } else {
         format!("systemctl enable --now {UNIT}")
     };
-    Some(Trouble { kind: "timer_stopped", text, remedy })
+    Some(ScheduleProblem { kind: "timer_stopped", text, remedy })
 }
 
 fn signed(duration: Duration) -> SignedDuration {

@@ -47,13 +47,13 @@ pub struct Args {
     #[arg(long)]
     pub all: bool,
     /// Form of the output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
+    pub format: StatusFormat,
 }
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum StatusFormat {
     /// For people.
     Human,
     /// One JSON object.
@@ -92,12 +92,12 @@ struct Report {
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let report = Report::read(env, args, Timer::ask().ok())?;
     match args.format {
-        Format::Human => table::print(&human::text(&report, args.all, env.color))?,
-        Format::Json => table::print_json(&report.json())?,
-        Format::Prometheus => table::print(&metrics(env, args, &report)?)?,
+        StatusFormat::Human => table::print(&human::text(&report, args.all, env.color))?,
+        StatusFormat::Json => table::print_json(&report.json())?,
+        StatusFormat::Prometheus => table::print(&metrics(env, args, &report)?)?,
     }
     let late = report.late_sentences();
-    if args.format == Format::Prometheus {
+    if args.format == StatusFormat::Prometheus {
         // The metrics name no connection, so this is said beside them.
         for sentence in &late {
             tracing::warn!("{sentence}");
@@ -121,7 +121,7 @@ pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
 
 fn metrics_of(env: &Environment, connections: &[KnownConnection]) -> Result<String, Failure> {
     let path = env.store_path()?;
-    Ok(prometheus::text(&prometheus::Snapshot {
+    Ok(prometheus::text(&prometheus::MetricsInput {
         now: env.clock.now(),
         connections,
         consent_ends: &reads::consent_ends(&path)?,

@@ -37,7 +37,7 @@ pub(super) enum Tone {
 
 /// A line of a table, with notes below it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line {
+pub(super) struct TableLine {
     pub cells: Vec<String>,
     pub notes: Vec<String>,
     pub tone: Tone,
@@ -61,8 +61,9 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// A table without borders; one line of text per line, its notes indented below it. A first cell that would
 /// make the table too wide stands on a line of its own.
-pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
-    let long = |line: &Line| line.cells.first().filter(|cell| cell.chars().count() > LONGEST_ID).cloned();
+pub(super) fn table(header: &[&str], lines: &[TableLine], color: bool) -> String {
+    let long =
+        |line: &TableLine| line.cells.first().filter(|cell| cell.chars().count() > LONGEST_ID).cloned();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_line_and_its_notes_below() {
-        let line = |id: &str, notes: &[&str]| Line {
+        let line = |id: &str, notes: &[&str]| TableLine {
             cells: vec![id.to_owned(), "x".to_owned()],
             notes: notes.iter().map(|&note| note.to_owned()).collect(),
             tone: Tone::Bad,
@@ -259,7 +260,8 @@ mod tests {
     #[test]
     fn a_long_id_stands_alone_and_is_whole() {
         let long = "x".repeat(60);
-        let line = |id: &str| Line { cells: vec![id.to_owned(), "ok".to_owned()], ..Line::default() };
+        let line =
+            |id: &str| TableLine { cells: vec![id.to_owned(), "ok".to_owned()], ..TableLine::default() };
         assert_eq!(
             table(&["ID", "STATE"], &[line(&long), line("c-1")], false),
             format!("ID   STATE\n{long}\n     ok\nc-1  ok\n")

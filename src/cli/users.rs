@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::connections::only_stand_alone;
-use super::table::{self, Line, Tone};
+use super::table::{self, TableLine, Tone};
 use super::{Environment, Failure};
 use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
@@ -26,12 +26,12 @@ use crate::store::sqlite::source::parse_time;
 pub struct Args {
     /// What to do
     #[command(subcommand)]
-    pub action: Action,
+    pub action: UsersAction,
 }
 
 /// What can be done with users.
 #[derive(Debug, clap::Subcommand)]
-pub enum Action {
+pub enum UsersAction {
     /// List every user with the entitlement
     #[command(after_help = "Examples:\n  tink-sync users list\n  tink-sync users list --format json")]
     List {
@@ -73,8 +73,8 @@ pub enum YesNo {
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
 pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
-        Action::List { format } => list(env, format)?,
-        Action::Set { id, entitled, entitled_until, who } => {
+        UsersAction::List { format } => list(env, format)?,
+        UsersAction::Set { id, entitled, entitled_until, who } => {
             table::print(&set(env, &id, entitled == YesNo::Yes, entitled_until, &who)?)?;
         }
     }
@@ -126,7 +126,7 @@ fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
     if users.is_empty() {
         return "No users yet: tink-sync connect --user ID links a bank and makes the user.\n".to_owned();
     }
-    let line = |user: &OwnUser| Line {
+    let line = |user: &OwnUser| TableLine {
         cells: vec![
             user.user_id.clone(),
             if is_entitled(user, now) { "yes" } else { "no" }.to_owned(),
@@ -136,7 +136,7 @@ fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
         notes: Vec::new(),
         tone: if is_entitled(user, now) { Tone::Plain } else { Tone::Faint },
     };
-    let lines: Vec<Line> = users.iter().map(line).collect();
+    let lines: Vec<TableLine> = users.iter().map(line).collect();
     table::table(&["USER", "ENTITLED", "UNTIL", "CONNECTIONS"], &lines, color)
 }
 

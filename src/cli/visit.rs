@@ -18,12 +18,12 @@ use super::{Environment, Failure, table};
 use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
-use crate::link::listener::{Choose, Listener, Waiting};
+use crate::link::listener::{Callbacks, Choose, Listener};
 use crate::link::reception::Reception;
-use crate::link::redirect::{self, Answer, Refusal};
+use crate::link::redirect::{self, LinkError, LinkOutcome};
 use crate::link::state::States;
 use crate::link::url::{Link, Purpose, RedirectUri};
-use paste::Lines;
+use paste::PastedLines;
 
 /// A link is good for no longer.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -94,7 +94,7 @@ pub(super) struct Visit<'a> {
 
 /// Where the answer comes in. A listener goes on answering until the program ends: people load pages again.
 enum Door {
-    Listener(Waiting<Answer>),
+    Listener(Callbacks<LinkOutcome>),
     Paste,
 }
 
@@ -154,12 +154,12 @@ impl<'a> Visit<'a> {
             }
         };
         match answer {
-            Answer::Linked(credentials_id) => Ok(Callback::Linked(credentials_id)),
-            Answer::Refused(refusal) => self.refused(&refusal),
+            LinkOutcome::Linked(credentials_id) => Ok(Callback::Linked(credentials_id)),
+            LinkOutcome::Refused(refusal) => self.refused(&refusal),
         }
     }
 
-    fn refused(&self, refusal: &Refusal) -> Result<Callback, Failure> {
+    fn refused(&self, refusal: &LinkError) -> Result<Callback, Failure> {
         let explanation = redirect::explain(refusal, self.repair);
         tracing::debug!(error = refusal.error, tracking_id = refusal.tracking_id, "Tink Link refused");
         table::print(&words::refused(refusal, &explanation))?;
@@ -167,7 +167,7 @@ impl<'a> Visit<'a> {
         Ok(Callback::Nothing(exit))
     }
 
-    async fn answer(&mut self) -> Result<Answer, Failure> {
+    async fn answer(&mut self) -> Result<LinkOutcome, Failure> {
         match &mut self.door {
             Door::Listener(waiting) => waiting.next().await.ok_or_else(|| {
                 Failure::Io(std::io::Error::other("the listener for the browser's answer ended"))
@@ -177,8 +177,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Takes lines until one is the answer.
-    async fn pasted(&self) -> Result<Answer, Failure> {
-        let mut lines = Lines::of_stdin();
+    async fn pasted(&self) -> Result<LinkOutcome, Failure> {
+        let mut lines = PastedLines::of_stdin();
         loop {
             let Some(line) = lines.next().await else {
                 return Err(Failure::Usage(words::NOTHING_PASTED.to_owned()));
@@ -215,7 +215,7 @@ async fn door(
     let listener = Listener::bind(&sockets).await;
     let listener = listener.map_err(|error| Failure::Usage(words::cannot_listen(&error)))?;
     let (reception, clock) = (Arc::clone(reception), Arc::clone(&env.clock));
-    let choose: Arc<Choose<Answer>> = Arc::new(move |query| {
+    let choose: Arc<Choose<LinkOutcome>> = Arc::new(move |query| {
         let received = lock(&reception).receive(query, clock.now());
         if let Err(error) = received.answer {
             tracing::warn!("a redirect was turned away: {}", words::turned_away(error));

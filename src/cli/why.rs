@@ -35,7 +35,7 @@ pub struct Args {
 
 /// Everything about one connection.
 #[derive(Debug)]
-struct Story {
+struct WhyReport {
     now: Timestamp,
     connection: KnownConnection,
     detail: Detail,
@@ -59,7 +59,7 @@ struct Story {
 /// # Errors
 /// [`Failure`] if there is no readable store, or the connection is unknown.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let story = Story::read(env, &args.id, Timer::ask().ok())?;
+    let story = WhyReport::read(env, &args.id, Timer::ask().ok())?;
     match args.format {
         Format::Human => table::print(&human::text(&story))?,
         Format::Json => table::print_json(&json::WhyJson::of(&story))?,
@@ -67,7 +67,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-impl Story {
+impl WhyReport {
     /// `timer` is what systemd says of it.
     fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
         let (path, now) = (env.store_path()?, env.clock.now());

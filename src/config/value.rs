@@ -114,9 +114,9 @@ impl Word for Refresh {
 }
 
 /// A [`Word`] as it stands in the file.
-pub(super) struct Written<T>(pub T);
+pub(super) struct WrittenWord<T>(pub T);
 
-impl<'de, T: Word> Deserialize<'de> for Written<T> {
+impl<'de, T: Word> Deserialize<'de> for WrittenWord<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(WordVisitor(PhantomData)).map(Self)
     }

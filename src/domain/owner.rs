@@ -107,7 +107,7 @@ pub fn judge(held: &[Held], rows: Vec<SourceRow>) -> Vec<Judged> {
             Judged { row, held: place, verdict }
         })
         .collect();
-    Claims::of(held, &judged).settle(held, &mut judged);
+    OwnershipClaims::of(held, &judged).settle(held, &mut judged);
     judged
 }
 
@@ -188,7 +188,7 @@ fn other_user(row: &SourceRow, held: &Held) -> Verdict {
 }
 
 /// Somebody who has, or wants, a Tink user.
-struct Claim {
+struct OwnershipClaim {
     /// Of a row of the view, if it has one that counts.
     row: Option<usize>,
     /// Of a stored connection.
@@ -204,15 +204,15 @@ struct Claim {
 }
 
 /// Everybody who has, or wants, a Tink user: those who had it first come first.
-struct Claims(Vec<Claim>);
+struct OwnershipClaims(Vec<OwnershipClaim>);
 
-impl Claims {
+impl OwnershipClaims {
     fn of(held: &[Held], judged: &[Judged]) -> Self {
         let mut claims = Vec::new();
         let mut rows: HashMap<usize, &Judged> = HashMap::new();
         for (place, one) in judged.iter().enumerate() {
             rows.extend(one.held.map(|held| (held, one)));
-            claims.extend(Claim::of_row(place, one, one.held.and_then(|place| held.get(place))));
+            claims.extend(OwnershipClaim::of_row(place, one, one.held.and_then(|place| held.get(place))));
         }
         for (place, held) in held.iter().enumerate().filter(|(_, held)| held.has_data) {
             let row = rows.get(&place);
@@ -220,7 +220,7 @@ impl Claims {
             // A row that cannot be read says nothing of whether the connection is still there.
             let broken = row.is_some_and(|one| one.row.problem.is_some());
             if !counts {
-                claims.push(Claim::of_held(place, held, broken));
+                claims.push(OwnershipClaim::of_held(place, held, broken));
             }
         }
         claims.sort_by_key(|claim| {
@@ -236,7 +236,8 @@ impl Claims {
             let mut others: Vec<usize> =
                 claim.names.iter().filter_map(|name| owners.get(name).copied()).collect();
             others.dedup();
-            let others: Vec<&Claim> = others.into_iter().filter_map(|number| self.0.get(number)).collect();
+            let others: Vec<&OwnershipClaim> =
+                others.into_iter().filter_map(|number| self.0.get(number)).collect();
             let stands = claim
                 .row
                 .and_then(|row| judged.get_mut(row))
@@ -255,7 +256,7 @@ impl Claims {
 }
 
 /// Settles the claim of a row against those who came first; `false` if it is refused.
-fn settle_one(one: &mut Judged, claim: &Claim, others: &[&Claim]) -> bool {
+fn settle_one(one: &mut Judged, claim: &OwnershipClaim, others: &[&OwnershipClaim]) -> bool {
     let refused = others.iter().find(|other| other.enabled || other.user_id != claim.user_id);
     if let Some(other) = refused {
         one.verdict = Verdict::Refused(shared(claim, other));
@@ -267,7 +268,7 @@ fn settle_one(one: &mut Judged, claim: &Claim, others: &[&Claim]) -> bool {
     true
 }
 
-fn shared(claim: &Claim, other: &Claim) -> Refusal {
+fn shared(claim: &OwnershipClaim, other: &OwnershipClaim) -> Refusal {
     let (id, first, user) = (shown(&claim.connection_id), shown(&other.connection_id), shown(&other.user_id));
     let same_user = claim.user_id == other.user_id;
     let text = match (other.enabled, same_user) {
@@ -304,7 +305,7 @@ impl Judged {
     }
 }
 
-impl Claim {
+impl OwnershipClaim {
     fn of_row(place: usize, one: &Judged, held: Option<&Held>) -> Option<Self> {
         if !one.is_claim() {
             return None;

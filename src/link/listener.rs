@@ -60,32 +60,32 @@ impl Listener {
     }
 
     /// Serves `path` until what is returned is dropped. What is told comes once its page was sent.
-    pub fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Waiting<T> {
+    pub fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Callbacks<T> {
         let (told, hear) = unbounded_channel();
-        let place = Arc::new(Place { path: path.to_owned(), choose, told });
+        let place = Arc::new(CallbackTarget { path: path.to_owned(), choose, told });
         let mut tasks = JoinSet::new();
         for socket in self.sockets {
             tasks.spawn(accept(socket, Arc::clone(&place)));
         }
-        Waiting { hear, _tasks: tasks }
+        Callbacks { hear, _tasks: tasks }
     }
 }
 
 /// A listener at work; it ends when dropped.
 #[derive(Debug)]
-pub struct Waiting<T> {
+pub struct Callbacks<T> {
     hear: UnboundedReceiver<T>,
     _tasks: JoinSet<Infallible>,
 }
 
-impl<T> Waiting<T> {
+impl<T> Callbacks<T> {
     /// The next thing to tell; waits for ever if nothing comes.
     pub async fn next(&mut self) -> Option<T> {
         self.hear.recv().await
     }
 }
 
-struct Place<T> {
+struct CallbackTarget<T> {
     path: String,
     choose: Arc<Choose<T>>,
     told: UnboundedSender<T>,
@@ -94,7 +94,7 @@ struct Place<T> {
 /// What to tell of one connection, told when it ends, however that is: a browser that went away before it saw the page
 /// has still come.
 struct News<'a, T> {
-    place: &'a Place<T>,
+    place: &'a CallbackTarget<T>,
     tell: Mutex<Option<T>>,
 }
 
@@ -107,7 +107,7 @@ impl<T> Drop for News<'_, T> {
     }
 }
 
-async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<Place<T>>) -> Infallible {
+async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<CallbackTarget<T>>) -> Infallible {
     let mut connections = JoinSet::new();
     // Oldest first. None of them waits for anything but its browser: one that has asked is done at once.
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
@@ -127,7 +127,7 @@ async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<Place<T>>) ->
 }
 
 /// One request, one answer.
-async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) {
+async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<CallbackTarget<T>>) {
     let news = News { place: &place, tell: Mutex::new(None) };
     let service = service_fn(|request: Request<Incoming>| {
         let (notice, tell) = judge(&request, &place);
@@ -145,7 +145,7 @@ async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) 
     let _ = timeout(WHOLE_TIME, serving).await;
 }
 
-fn judge<T>(request: &Request<Incoming>, place: &Place<T>) -> (Notice, Option<T>) {
+fn judge<T>(request: &Request<Incoming>, place: &CallbackTarget<T>) -> (Notice, Option<T>) {
     if request.uri().path() != place.path {
         (Notice::not_found(), None)
     } else if request.method() != Method::GET {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
-use super::redirect::{Class, Explanation, Refusal};
+use super::redirect::{Class, Explanation, LinkError};
 use super::state::StateError;
 
 /// How a page looks.
@@ -68,7 +68,7 @@ impl Notice {
     }
 
     /// Tink Link reports an error.
-    pub fn refused(refusal: &Refusal, explanation: &Explanation) -> Self {
+    pub fn refused(refusal: &LinkError, explanation: &Explanation) -> Self {
         let mood = if explanation.class == Class::Cancelled { Mood::Plain } else { Mood::Bad };
         let paragraphs = [explanation.what.as_str(), explanation.next.as_str()];
         let facts = [
@@ -213,7 +213,7 @@ mod tests {
         let mut all =
             vec![Notice::back(), Notice::not_found(), Notice::not_allowed(), Notice::not_ahead_of_time()];
         all.extend([Expired, Missing, NotSent, Used, Wrong].map(Notice::bad_state));
-        let refusal = Refusal { error: Some("USER_CANCELLED".to_owned()), ..Refusal::default() };
+        let refusal = LinkError { error: Some("USER_CANCELLED".to_owned()), ..LinkError::default() };
         all.push(Notice::refused(&refusal, &super::super::redirect::explain(&refusal, false)));
         all
     }
@@ -244,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_refusal_shows_what_support_asks_for() {
-        let refusal = Refusal {
+        let refusal = LinkError {
             error: Some("INTERNAL_ERROR".to_owned()),
             tracking_id: Some("t-1".to_owned()),
-            ..Refusal::default()
+            ..LinkError::default()
         };
         let html = Notice::refused(&refusal, &super::super::redirect::explain(&refusal, false)).html();
         assert!(html.contains("<dd>t-1</dd>") && html.contains("<dd>INTERNAL_ERROR</dd>"), "{html}");

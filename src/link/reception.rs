@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::page::Notice;
-use super::redirect::{Answer, Redirect, explain};
+use super::redirect::{LinkOutcome, Redirect, explain};
 use super::state::{StateError, States};
 
 /// Waits for one visit.
@@ -20,7 +20,7 @@ pub struct Received {
     /// The page.
     pub notice: Notice,
     /// How the visit ended, or why that is not to be believed.
-    pub answer: Result<Answer, StateError>,
+    pub answer: Result<LinkOutcome, StateError>,
 }
 
 impl Reception {
@@ -38,8 +38,8 @@ impl Reception {
             return Received { notice: Notice::bad_state(error), answer: Err(error) };
         }
         let notice = match &answer {
-            Answer::Linked(_) => Notice::back(),
-            Answer::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
+            LinkOutcome::Linked(_) => Notice::back(),
+            LinkOutcome::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
         };
         Received { notice, answer: Ok(answer) }
     }
@@ -63,7 +63,10 @@ mod tests {
         let wrong = reception.receive("state=wrong&credentials_id=c", now);
         assert_eq!((wrong.answer, wrong.notice.status), (Err(StateError::Wrong), 400));
         let linked = reception.receive(&format!("credentials_id=c&state={state}"), now);
-        assert_eq!((linked.answer, linked.notice), (Ok(Answer::Linked(Some("c".into()))), Notice::back()));
+        assert_eq!(
+            (linked.answer, linked.notice),
+            (Ok(LinkOutcome::Linked(Some("c".into()))), Notice::back())
+        );
         let again = reception.receive(&format!("credentials_id=c&state={state}"), now);
         assert_eq!((again.answer, again.notice.status), (Err(StateError::Used), 409));
     }
@@ -91,7 +94,7 @@ mod tests {
         let (mut reception, state, now) = reception();
         assert!(reception.receive("error=USER_CANCELLED", now).answer.is_err());
         let refused = reception.receive(&format!("error=USER_CANCELLED&state={state}"), now);
-        assert!(matches!(refused.answer, Ok(Answer::Refused(_))));
+        assert!(matches!(refused.answer, Ok(LinkOutcome::Refused(_))));
         assert_eq!(refused.notice.title, "Cancelled");
     }
 

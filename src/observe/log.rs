@@ -95,7 +95,7 @@ pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) 
     }
     let max = level.on_stderr();
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { color })
+        .event_format(PlainLines { color })
         .with_writer(StandardError::now)
         .with_filter(filter_fn(move |m| ours(m) && *m.level() <= max));
     // A second start (in tests) keeps the first.
@@ -154,11 +154,11 @@ fn outlet() -> Option<Outlet> {
 }
 
 /// One plain line per record.
-struct Lines {
+struct PlainLines {
     color: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for PlainLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -175,7 +175,7 @@ where
             tracing::Level::INFO => ("info", Colour::Green),
             _ => ("debug", Colour::Faint),
         };
-        let mut fields = Fields { message: String::new(), others: String::new() };
+        let mut fields = RecordFields { message: String::new(), others: String::new() };
         event.record(&mut fields);
         if self.color {
             write!(writer, "{} {}", terminal::painted(&format!("{word}:"), colour), fields.message)?;
@@ -189,12 +189,12 @@ where
     }
 }
 
-struct Fields {
+struct RecordFields {
     message: String,
     others: String,
 }
 
-impl Visit for Fields {
+impl Visit for RecordFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a String cannot fail.
         let _ = match field.name() {

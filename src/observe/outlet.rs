@@ -23,11 +23,11 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 pub struct Outlet(Arc<Handle>);
 
 /// Ends the thread, once it has written everything, with the last clone.
-struct Handle(Arc<Queue>);
+struct Handle(Arc<OutletQueue>);
 
 #[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
+struct OutletQueue {
+    state: Mutex<OutletState>,
     /// There is something to write.
     filled: Condvar,
     /// All has been written, or nothing can be any more.
@@ -35,18 +35,18 @@ struct Queue {
 }
 
 #[derive(Default)]
-struct State {
+struct OutletState {
     /// Older than `recent`; none while the reader keeps up.
     overflow: Option<Overflow>,
     recent: Vec<u8>,
     /// The thread is writing what it has taken.
     writing: bool,
     closed: bool,
-    end: Option<End>,
+    end: Option<OutletEnd>,
 }
 
 /// Why nothing is written any more.
-enum End {
+enum OutletEnd {
     /// The reader went away, which is no failure.
     Unread,
     Failed(io::Error),
@@ -64,7 +64,7 @@ impl Outlet {
     /// # Errors
     /// If no thread can be started.
     pub fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(OutletQueue::default());
         let shared = Arc::clone(&queue);
         std::thread::Builder::new().name("outlet".to_owned()).spawn(move || shared.write_all_to(stream))?;
         Ok(Self(Arc::new(Handle(queue))))
@@ -87,7 +87,7 @@ impl Outlet {
     /// Waits for the same, but not for long: what comes after it on another stream stands behind it then.
     pub fn settle(&self, at_most: Duration) {
         let queue = &self.0.0;
-        let is_busy = |state: &mut State| state.ended().is_none();
+        let is_busy = |state: &mut OutletState| state.ended().is_none();
         let waited = queue.filled.wait_timeout_while(queue.lock(), at_most, is_busy);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
@@ -121,7 +121,7 @@ impl Drop for Handle {
     }
 }
 
-impl State {
+impl OutletState {
     fn is_empty(&self) -> bool {
         self.recent.is_empty() && self.overflow.is_none()
     }
@@ -129,8 +129,8 @@ impl State {
     /// What became of it; `None` while there is something left to write.
     fn ended(&self) -> Option<io::Result<()>> {
         match &self.end {
-            Some(End::Unread) => Some(Ok(())),
-            Some(End::Failed(error)) => Some(Err(io::Error::new(error.kind(), error.to_string()))),
+            Some(OutletEnd::Unread) => Some(Ok(())),
+            Some(OutletEnd::Failed(error)) => Some(Err(io::Error::new(error.kind(), error.to_string()))),
             None => (self.is_empty() && !self.writing).then_some(Ok(())),
         }
     }
@@ -172,20 +172,20 @@ impl State {
 
     fn fail(&mut self, error: io::Error) {
         let unread = error.kind() == io::ErrorKind::BrokenPipe;
-        self.end = Some(if unread { End::Unread } else { End::Failed(error) });
+        self.end = Some(if unread { OutletEnd::Unread } else { OutletEnd::Failed(error) });
         (self.recent, self.overflow) = (Vec::new(), None);
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl OutletQueue {
+    fn lock(&self) -> MutexGuard<'_, OutletState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The work of the thread.
     fn write_all_to(&self, mut stream: impl Write) {
         loop {
-            let is_idle = |state: &mut State| state.is_empty() && !state.closed && state.end.is_none();
+            let is_idle = |state: &mut OutletState| state.is_empty() && !state.closed && state.end.is_none();
             let mut state =
                 self.filled.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
             if state.is_empty() || state.end.is_some() {

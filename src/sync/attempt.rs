@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance;
-use super::context::{ConnectionSync, Context, Counters, Deadline};
+use super::context::{ConnectionSync, Counters, Deadline, PassContext};
 use super::fresh_link;
 use super::moved;
 use super::policy::{self, Hint};
@@ -32,7 +32,7 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// The rounds of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Round {
+pub enum PassRound {
     /// Every due connection.
     First,
     /// What failed in passing.
@@ -43,7 +43,7 @@ pub enum Round {
 #[derive(Debug)]
 pub struct Done {
     /// What the run record says, or why it could not be written.
-    pub recorded: Result<Written>,
+    pub recorded: Result<AttemptRecord>,
     /// The connection's user.
     pub user_id: UserId,
     /// How Tink knows that user.
@@ -58,7 +58,7 @@ pub struct Done {
 
 /// The record of an attempt.
 #[derive(Debug)]
-pub struct Written {
+pub struct AttemptRecord {
     /// How it ended.
     pub outcome: Outcome,
     /// What is to be told of it, in order, once it is durable.
@@ -69,9 +69,9 @@ pub struct Written {
 
 /// Works on one connection and records how it ended, whatever happens inside.
 pub async fn attempt<S: Store>(
-    ctx: Arc<Context<S>>,
+    ctx: Arc<PassContext<S>>,
     claim: Claim,
-    round: Round,
+    round: PassRound,
     cancel: CancellationToken,
 ) -> Done {
     let (began, watch) = (ctx.clock.now(), Stopwatch::start(ctx.clock.as_ref()));
@@ -116,7 +116,7 @@ pub async fn attempt<S: Store>(
 }
 
 /// The connection's own tokens.
-fn rotation<S: Store>(ctx: &Context<S>, claim: &Claim) -> Option<Arc<Rotation<S>>> {
+fn rotation<S: Store>(ctx: &PassContext<S>, claim: &Claim) -> Option<Arc<Rotation<S>>> {
     let (store, client, clock) = (ctx.store.clone(), ctx.client.clone(), Arc::clone(&ctx.clock));
     Rotation::new(store, client, clock, &ctx.renewals, claim.lease.clone()).map(Arc::new)
 }
@@ -174,9 +174,9 @@ async fn timeout<S: Store>(sync: &ConnectionSync<'_, S>) {
 
 /// Records the result and tells the pass what it needs to know.
 async fn settle<S: Store>(
-    ctx: &Context<S>,
+    ctx: &PassContext<S>,
     claim: Claim,
-    round: Round,
+    round: PassRound,
     (began, watch): (Timestamp, Stopwatch),
     counters: &Counters,
     mut result: AttemptResult,
@@ -189,7 +189,7 @@ async fn settle<S: Store>(
     let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
     // Who is told to come back much later is not tried again in this run.
     let rests = result.retry_after.is_some_and(|wait| wait > LONGEST_REST);
-    let again = round == Round::First && result.transient && !rests;
+    let again = round == PassRound::First && result.transient && !rests;
     let record = Record {
         outcome: result.outcome,
         reason: result.reason,
@@ -216,7 +216,7 @@ async fn settle<S: Store>(
         let again = again && finished.is_some();
         let finished = finished.unwrap_or_else(|| forgotten(&claim, began, took));
         let outcome = finished.outcome;
-        Written { outcome, news: news(&claim, &result, opened, finished, again), durable }
+        AttemptRecord { outcome, news: news(&claim, &result, opened, finished, again), durable }
     });
     Done {
         recorded,

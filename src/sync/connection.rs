@@ -12,7 +12,7 @@ use super::fresh_link;
 use super::policy::{self, Hint};
 use super::result::{AttemptResult, SyncError};
 use super::staleness;
-use super::walk::{End, Walk};
+use super::walk::{Walk, WalkEnd};
 use super::{accounts, anomalies, consents, incomplete};
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
@@ -224,7 +224,7 @@ struct Walked {
 }
 
 impl Walked {
-    fn end(&mut self, account: &StoredAccount, end: End) {
+    fn end(&mut self, account: &StoredAccount, end: WalkEnd) {
         self.done += 1;
         self.exact.extend(end.exact.then_some(account.key));
         self.suspect |= end.suspect;

@@ -28,7 +28,7 @@ pub struct RefreshRules {
 
 /// The settings of the sync that every connection shares.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SyncOptions {
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
     /// How far back a first walk goes; none is everything.
@@ -64,7 +64,7 @@ pub struct Options {
 }
 
 /// What the connections of one pass share.
-pub struct Context<S> {
+pub struct PassContext<S> {
     /// Where everything is stored.
     pub store: S,
     /// The way to Tink.
@@ -72,14 +72,14 @@ pub struct Context<S> {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The settings.
-    pub options: Options,
+    pub options: SyncOptions,
     /// Who is told what happens.
     pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Renewals of tokens of older links.
     pub renewals: Renewals,
 }
 
-impl<S> fmt::Debug for Context<S> {
+impl<S> fmt::Debug for PassContext<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").finish_non_exhaustive()
     }
@@ -129,7 +129,7 @@ impl Deadline {
 /// One connection being worked on.
 pub struct ConnectionSync<'a, S> {
     /// What all connections share.
-    pub ctx: &'a Context<S>,
+    pub ctx: &'a PassContext<S>,
     /// The connection and its lease.
     pub claim: &'a Claim,
     /// Its calls to Tink.

@@ -111,7 +111,7 @@ fn day_of(at: Timestamp) -> Date {
 
 /// What a walk found out about missing rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
+pub struct Absence {
     /// The refresh at which rows were missing in a way that was not believed.
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
@@ -126,7 +126,7 @@ pub struct Judged {
     pub complete: bool,
 }
 
-impl Judged {
+impl Absence {
     /// No missing row is left to be judged.
     pub fn nothing_missing() -> Self {
         Self { complete: true, ..Self::default() }

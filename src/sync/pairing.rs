@@ -97,7 +97,7 @@ impl Statuses {
 
 /// When two rows are one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Evidence {
+enum MatchEvidence {
     /// An id of the bank's that occurs once on each side, and equal money.
     ProviderId,
     /// The same, whatever the money.
@@ -116,7 +116,7 @@ enum Evidence {
 
 /// One way to tell that two rows are one.
 struct Rule {
-    evidence: Evidence,
+    evidence: MatchEvidence,
     statuses: Statuses,
     /// Only for rows from before a re-consent.
     renewal: bool,
@@ -127,21 +127,31 @@ struct Rule {
 /// From the strongest evidence to the weakest. Equal statuses come first, so that a reservation never takes
 /// the successor of a booking.
 const RULES: [Rule; 12] = [
-    rule(Evidence::ProviderId, Statuses::Equal, false, ["reissued", "reconsent:provider_id"]),
-    rule(Evidence::Reference, Statuses::Equal, true, ["", "reconsent:reference"]),
-    rule(Evidence::Text, Statuses::Equal, false, ["reissued", "reconsent:date+amount+text"]),
-    rule(Evidence::FoldedText, Statuses::Equal, false, ["reissued", "reconsent:date+amount+folded_text"]),
-    rule(Evidence::ProviderId, Statuses::PendingToBooked, false, ["pending_booked:provider_id"; 2]),
-    rule(Evidence::Text, Statuses::PendingToBooked, false, ["pending_booked:amount+date+same_text"; 2]),
-    rule(Evidence::Words, Statuses::PendingToBooked, false, ["pending_booked:amount+date"; 2]),
-    rule(Evidence::Words, Statuses::Equal, false, ["pending_reissued:amount+date"; 2]),
-    rule(Evidence::ProviderIdAlone, Statuses::PendingToBooked, false, ["pending_booked:provider_id_only"; 2]),
-    rule(Evidence::FoldedText, Statuses::Any, true, ["", "reconsent:date+amount+other_status"]),
-    rule(Evidence::DayAndMoney, Statuses::Equal, true, ["", "reconsent:date+amount"]),
-    rule(Evidence::DayAndMoney, Statuses::PendingToBooked, true, ["", "reconsent:date+amount"]),
+    rule(MatchEvidence::ProviderId, Statuses::Equal, false, ["reissued", "reconsent:provider_id"]),
+    rule(MatchEvidence::Reference, Statuses::Equal, true, ["", "reconsent:reference"]),
+    rule(MatchEvidence::Text, Statuses::Equal, false, ["reissued", "reconsent:date+amount+text"]),
+    rule(
+        MatchEvidence::FoldedText,
+        Statuses::Equal,
+        false,
+        ["reissued", "reconsent:date+amount+folded_text"],
+    ),
+    rule(MatchEvidence::ProviderId, Statuses::PendingToBooked, false, ["pending_booked:provider_id"; 2]),
+    rule(MatchEvidence::Text, Statuses::PendingToBooked, false, ["pending_booked:amount+date+same_text"; 2]),
+    rule(MatchEvidence::Words, Statuses::PendingToBooked, false, ["pending_booked:amount+date"; 2]),
+    rule(MatchEvidence::Words, Statuses::Equal, false, ["pending_reissued:amount+date"; 2]),
+    rule(
+        MatchEvidence::ProviderIdAlone,
+        Statuses::PendingToBooked,
+        false,
+        ["pending_booked:provider_id_only"; 2],
+    ),
+    rule(MatchEvidence::FoldedText, Statuses::Any, true, ["", "reconsent:date+amount+other_status"]),
+    rule(MatchEvidence::DayAndMoney, Statuses::Equal, true, ["", "reconsent:date+amount"]),
+    rule(MatchEvidence::DayAndMoney, Statuses::PendingToBooked, true, ["", "reconsent:date+amount"]),
 ];
 
-const fn rule(evidence: Evidence, statuses: Statuses, renewal: bool, names: [&'static str; 2]) -> Rule {
+const fn rule(evidence: MatchEvidence, statuses: Statuses, renewal: bool, names: [&'static str; 2]) -> Rule {
     Rule { evidence, statuses, renewal, names }
 }
 
@@ -170,9 +180,11 @@ impl<'a> Pairing<'a> {
             return;
         }
         match rule.evidence {
-            Evidence::Words => self.near(rule),
-            Evidence::ProviderId | Evidence::ProviderIdAlone | Evidence::DayAndMoney => self.unique(rule),
-            Evidence::Reference | Evidence::Text | Evidence::FoldedText => self.ordinal(rule),
+            MatchEvidence::Words => self.near(rule),
+            MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone | MatchEvidence::DayAndMoney => {
+                self.unique(rule)
+            }
+            MatchEvidence::Reference | MatchEvidence::Text | MatchEvidence::FoldedText => self.ordinal(rule),
         }
     }
 
@@ -208,7 +220,7 @@ impl<'a> Pairing<'a> {
     fn unique(&mut self, rule: &Rule) {
         let (mut left, mut right) = (HashMap::new(), HashMap::new());
         // An id must be told apart from all others of its side, whether or not those have found a successor.
-        let all = matches!(rule.evidence, Evidence::ProviderId | Evidence::ProviderIdAlone);
+        let all = matches!(rule.evidence, MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone);
         let everybody: Vec<&'a StoredRow> = self.sides.old.iter().filter(|row| !row.removed).collect();
         for row in if all { &everybody } else { &self.old } {
             count(&mut left, self.key_of(rule, &row.transaction));
@@ -224,7 +236,7 @@ impl<'a> Pairing<'a> {
             let once = left.get(&key) == Some(&1) && right.get(&key) == Some(&1);
             let Some(new) = places.get(&key).filter(|_| once) else { continue };
             let fits = rule.statuses.allow(row.transaction.status, new.status);
-            let pays = rule.evidence != Evidence::ProviderId || row.transaction.money == new.money;
+            let pays = rule.evidence != MatchEvidence::ProviderId || row.transaction.money == new.money;
             if fits && pays {
                 found.push((row, *new));
             }
@@ -234,11 +246,11 @@ impl<'a> Pairing<'a> {
 
     fn key_of(&self, rule: &Rule, row: &Transaction) -> Option<String> {
         match rule.evidence {
-            Evidence::ProviderId | Evidence::ProviderIdAlone => {
+            MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone => {
                 telling_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
             }
             // Which of the statuses it is to be unique among.
-            Evidence::DayAndMoney => {
+            MatchEvidence::DayAndMoney => {
                 let status = if rule.statuses == Statuses::Equal { row.status.as_str() } else { "" };
                 row.booked_date.map(|date| format!("{date} {} {status}", money(row)))
             }
@@ -298,7 +310,7 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// The names of what [`Evidence::Words`] pairs: booked or still pending, with the same text or another.
+/// The names of what [`MatchEvidence::Words`] pairs: booked or still pending, with the same text or another.
 const NEAR_NAMES: [[&str; 2]; 2] = [
     ["pending_booked:amount+date+same_text", "pending_booked:amount+date+similar_text"],
     ["pending_reissued:amount+date+same_text", "pending_reissued:amount+date+similar_text"],
@@ -310,15 +322,15 @@ fn count(counts: &mut HashMap<String, u32>, key: Option<String>) {
     }
 }
 
-fn key(evidence: Evidence, row: &Transaction) -> Option<String> {
+fn key(evidence: MatchEvidence, row: &Transaction) -> Option<String> {
     let day = row.booked_date.map_or_else(String::new, |date| date.to_string());
     let money = money(row);
     match evidence {
-        Evidence::Reference => {
+        MatchEvidence::Reference => {
             let reference = row.reference.as_deref().filter(|text| is_telling(text))?;
             Some(format!("{day} {money} {reference}"))
         }
-        Evidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),
+        MatchEvidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),
         _ => Some(format!("{day} {money} {}", row.text())),
     }
 }

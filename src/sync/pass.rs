@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::untold::{Untold, first_durable};
-use super::attempt::{Done, Round, attempt};
-use super::context::Context;
+use super::attempt::{Done, PassRound, attempt};
+use super::context::PassContext;
 use super::policy::{self, Hint};
 use crate::clock::Stopwatch;
 use crate::domain::cause::Cause;
@@ -95,7 +95,7 @@ pub struct PassEnd {
 
 /// A pass at work.
 pub struct Pass<S> {
-    ctx: Arc<Context<S>>,
+    ctx: Arc<PassContext<S>>,
     task: Task,
     cancel: CancellationToken,
     stop: Stop,
@@ -123,7 +123,7 @@ impl<S> fmt::Debug for Pass<S> {
 
 impl<S: Store> Pass<S> {
     /// A pass that ends early when `cancel` is cancelled.
-    pub fn new(ctx: Arc<Context<S>>, task: Task, cancel: CancellationToken) -> Self {
+    pub fn new(ctx: Arc<PassContext<S>>, task: Task, cancel: CancellationToken) -> Self {
         let deadline = Instant::now() + ctx.options.deadline;
         let watch = Stopwatch::start(ctx.clock.as_ref());
         Self {
@@ -169,12 +169,12 @@ impl<S: Store> Pass<S> {
     }
 
     async fn work(&mut self) -> Result<()> {
-        self.round(Round::First).await?;
+        self.round(PassRound::First).await?;
         if self.is_open() && self.suspicion > 0 {
             self.prove().await?;
         }
         if self.is_open() {
-            self.round(Round::Second).await?;
+            self.round(PassRound::Second).await?;
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ impl<S: Store> Pass<S> {
     }
 
     /// Claims and works until nothing is left or the pass has to stop.
-    async fn round(&mut self, round: Round) -> Result<()> {
+    async fn round(&mut self, round: PassRound) -> Result<()> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
         loop {
@@ -275,11 +275,11 @@ impl<S: Store> Pass<S> {
         }
     }
 
-    async fn claim(&mut self, round: Round, limit: usize) -> Result<Claims> {
+    async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
         let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
         let claims = match round {
-            Round::First => self.ctx.store.claim(run, rules, limit, until).await?,
-            Round::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
+            PassRound::First => self.ctx.store.claim(run, rules, limit, until).await?,
+            PassRound::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
         };
         for skipped in &claims.skipped {
             self.tell_skipped(skipped, !self.task.selection.is_all());

@@ -17,7 +17,7 @@ const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a failed call means for its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct FailureMeaning {
     /// How the connection ends if nothing else was read.
     pub outcome: Outcome,
     /// Why.
@@ -46,8 +46,9 @@ pub enum Hint {
 }
 
 /// The table.
-pub fn verdict(kind: ErrorKind) -> Verdict {
-    let failed = |reason, transient, hint| Verdict { outcome: Outcome::Failed, reason, transient, hint };
+pub fn verdict(kind: ErrorKind) -> FailureMeaning {
+    let failed =
+        |reason, transient, hint| FailureMeaning { outcome: Outcome::Failed, reason, transient, hint };
     match kind {
         // Something in between that answers is no trouble of anybody's bank: it is the network's.
         ErrorKind::Network | ErrorKind::Intercepted => failed(Reason::Network, true, Hint::MayBeAway),
@@ -60,14 +61,14 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
         ErrorKind::GrantRefused => failed(Reason::Http4xx, false, Hint::UserRefused),
         ErrorKind::UserUnknown => failed(Reason::TinkUserUnknown, false, Hint::Answers),
         ErrorKind::ClientRefused => failed(Reason::Http4xx, false, Hint::ClientRefused),
-        ErrorKind::TokenLost => Verdict {
+        ErrorKind::TokenLost => FailureMeaning {
             outcome: Outcome::NeedsUser,
             reason: Reason::RefreshLost,
             transient: false,
             hint: Hint::Nothing,
         },
         // Not its own failure: nothing is known of it.
-        ErrorKind::ClockOff => Verdict {
+        ErrorKind::ClockOff => FailureMeaning {
             outcome: Outcome::Interrupted,
             reason: Reason::Network,
             transient: false,
@@ -80,7 +81,7 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
         | ErrorKind::NotFound
         | ErrorKind::Client4xx
         | ErrorKind::Config => failed(Reason::Http4xx, false, Hint::Answers),
-        ErrorKind::RateLimited => Verdict {
+        ErrorKind::RateLimited => FailureMeaning {
             outcome: Outcome::RateLimited,
             reason: Reason::RateLimited,
             transient: true,

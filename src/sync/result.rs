@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::policy::{self, Hint, Verdict};
+use super::policy::{self, FailureMeaning, Hint};
 use crate::domain::cause::Cause;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Judgement, StoreError};
@@ -103,7 +103,7 @@ impl AttemptResult {
     }
 
     fn of(error: &tink::Error) -> Self {
-        let Verdict { outcome, reason, transient, .. } = policy::verdict(error.kind);
+        let FailureMeaning { outcome, reason, transient, .. } = policy::verdict(error.kind);
         Self {
             outcome,
             reason: Some(reason),

@@ -21,7 +21,7 @@ use crate::vault::{TokenKind, Vault, VaultError};
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// A token, or none if the connection has none to give.
-type Given = Result<Option<GivenToken>, tink::Error>;
+type GivenResult = Result<Option<GivenToken>, tink::Error>;
 
 /// What the renewals of one run share.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Renewals {
 
 /// The tokens of one connection.
 pub(super) struct Rotation<S> {
-    work: Work<S>,
+    work: RotationContext<S>,
     under_way: TaskTracker,
 }
 
@@ -45,7 +45,7 @@ impl<S> fmt::Debug for Rotation<S> {
 }
 
 /// What a renewal needs, apart from its connection's sync.
-struct Work<S> {
+struct RotationContext<S> {
     store: S,
     client: Client,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ struct Work<S> {
     lease: Lease,
 }
 
-impl<S: Clone> Clone for Work<S> {
+impl<S: Clone> Clone for RotationContext<S> {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
@@ -83,7 +83,7 @@ fn unopened(error: VaultError) -> tink::Error {
 
 /// What a renewal in a task of its own came to. One that panicked panics its connection, which tells of it; one that
 /// the end of the program cut short gives no token.
-fn joined(renewal: Result<Given, JoinError>) -> Given {
+fn joined(renewal: Result<GivenResult, JoinError>) -> GivenResult {
     match renewal.map_err(JoinError::try_into_panic) {
         Ok(given) => given,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
@@ -101,11 +101,11 @@ impl<S: Store> Rotation<S> {
         lease: Lease,
     ) -> Option<Self> {
         let vault = Arc::clone(renewals.vault.as_ref()?);
-        let work = Work { store, client, clock, vault, lease };
+        let work = RotationContext { store, client, clock, vault, lease };
         Some(Self { work, under_way: renewals.under_way.clone() })
     }
 
-    async fn give(&self, refused: bool) -> Given {
+    async fn give(&self, refused: bool) -> GivenResult {
         let Some(stored) = self.work.store.tokens(&self.work.lease).await.map_err(unstored)? else {
             return Ok(None);
         };
@@ -127,7 +127,7 @@ impl<S: Store> Rotation<S> {
     }
 }
 
-impl<S: Store> Work<S> {
+impl<S: Store> RotationContext<S> {
     fn open(&self, what: TokenKind, encrypted: &[u8]) -> Result<secrecy::SecretString, VaultError> {
         self.vault.decrypt(self.lease.connection_id.as_str(), what, encrypted)
     }
@@ -144,7 +144,7 @@ impl<S: Store> Work<S> {
     }
 
     /// Presents the refresh token, once, and keeps what comes of it before anybody uses it.
-    async fn renew(&self, asking: RotationBegin, refresh: &secrecy::SecretString) -> Given {
+    async fn renew(&self, asking: RotationBegin, refresh: &secrecy::SecretString) -> GivenResult {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {
             Ok(renewed) => self.encrypted(renewed, asked_at).map_err(unopened)?,
@@ -181,7 +181,7 @@ impl<S: Store> Work<S> {
 }
 
 impl<S: Store> OwnTokens for Rotation<S> {
-    fn token(&self, refused: bool) -> BoxFuture<'_, Given> {
+    fn token(&self, refused: bool) -> BoxFuture<'_, GivenResult> {
         self.give(refused).boxed()
     }
 }

@@ -14,7 +14,7 @@ mod successors;
 
 use self::gathered::Gathered;
 use super::context::ConnectionSync;
-use super::judgement::Judged;
+use super::judgement::Absence;
 use super::pairing::ProviderIds;
 use super::reconcile;
 use super::result::SyncError;
@@ -41,7 +41,7 @@ pub struct Walk<'a, S> {
 
 /// How a walk ended that came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub struct WalkEnd {
     /// It was complete, and no missing row is left unjudged: the rows are Tink's as of the refresh in the
     /// account list.
     pub exact: bool,
@@ -80,19 +80,19 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// What an account that is not due has to be told of all the same.
-    pub fn at_rest(&self) -> End {
+    pub fn at_rest(&self) -> WalkEnd {
         let note = (self.account.unmatched > 0).then_some(Reason::ReconsentUnmatched);
-        End { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
+        WalkEnd { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
     }
 
     /// Reads all pages and commits.
-    pub async fn run(&self) -> Result<End, SyncError> {
+    pub async fn run(&self) -> Result<WalkEnd, SyncError> {
         let end = self.walk().await;
         self.sync.session.release_unwritten();
         end
     }
 
-    async fn walk(&self) -> Result<End, SyncError> {
+    async fn walk(&self) -> Result<WalkEnd, SyncError> {
         let window = self.window();
         let mut gathered = self.read(&window, Gathered::default()).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
@@ -110,8 +110,8 @@ impl<S: Store> Walk<'_, S> {
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))
             });
             let judged = match gathered.ids.is_empty() {
-                true if were_booked => Judged::shows_nothing(self.unjudged()),
-                _ if gathered.is_conclusive() => Judged::nothing_missing(),
+                true if were_booked => Absence::shows_nothing(self.unjudged()),
+                _ if gathered.is_conclusive() => Absence::nothing_missing(),
                 _ => self.unjudged(),
             };
             let missing = self.replace_older(&missing, &mut commit, &gathered, &stored).await?;
@@ -146,7 +146,7 @@ impl<S: Store> Walk<'_, S> {
             stored: [stored, looked_for].concat(),
         };
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
-        let (judged, gathered) = (Judged { reissued, ..judged.again_from(found.beyond) }, found.gathered);
+        let (judged, gathered) = (Absence { reissued, ..judged.again_from(found.beyond) }, found.gathered);
         self.checkpoint(&window, &gathered, commit, judged, &missing, rematched).await
     }
 
@@ -388,10 +388,10 @@ impl<S: Store> Walk<'_, S> {
         window: &Window,
         gathered: &Gathered,
         mut commit: RowCommit,
-        judged: Judged,
+        judged: Absence,
         missing: &[StoredRow],
         rematched: usize,
-    ) -> Result<End, SyncError> {
+    ) -> Result<WalkEnd, SyncError> {
         let account = self.account;
         let (unmatched_from, unmatched) = self.unmatched(gathered, &judged, missing, rematched);
         let bounded = self.bounded(window, gathered);
@@ -423,7 +423,7 @@ impl<S: Store> Walk<'_, S> {
         self.commit(commit).await?;
         let told = judged.reissued && !account.reissued;
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
-        Ok(End {
+        Ok(WalkEnd {
             exact: judged.is_exact(),
             suspect: judged.suspect.is_some(),
             note: note.or(told.then_some(Reason::IdsReissued)),
@@ -434,7 +434,7 @@ impl<S: Store> Walk<'_, S> {
     fn unmatched(
         &self,
         gathered: &Gathered,
-        judged: &Judged,
+        judged: &Absence,
         missing: &[StoredRow],
         rematched: usize,
     ) -> (Option<Date>, u64) {

@@ -6,7 +6,7 @@ use crate::domain::ids::AccountId;
 
 /// Which answer the bytes are taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum AnswerKind {
     /// A page of accounts.
     Accounts,
     /// The list of consents.
@@ -19,7 +19,7 @@ pub enum Answer {
     Code,
 }
 
-impl Answer {
+impl AnswerKind {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Accounts, Self::Consents, Self::Transactions, Self::Token, Self::Code];
 
@@ -54,8 +54,8 @@ impl Answer {
             Self::Transactions => {
                 let page = wire::transactions(bytes, &AccountId::from("a".to_owned()), true)?;
                 let rows = page.rows.into_iter().filter_map(|record| match record {
-                    wire::Record::Row { transaction, .. } => Some(transaction.money),
-                    wire::Record::Unreadable(_) => None,
+                    wire::TransactionRecord::Row { transaction, .. } => Some(transaction.money),
+                    wire::TransactionRecord::Unreadable(_) => None,
                 });
                 Ok(rows.collect())
             }

@@ -11,7 +11,7 @@ use super::error::{Endpoint, Error, ErrorKind};
 
 /// Everything a [`Client`](super::Client) needs to know.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ClientOptions {
     /// Base of every address, such as `https://api.tink.com` (API.md 1.1).
     pub api_url: String,
     /// The app's id.
@@ -58,7 +58,7 @@ pub struct RetryOptions {
     pub max: Duration,
 }
 
-impl Options {
+impl ClientOptions {
     /// Refuses values that no client can work with.
     pub(super) fn check(&self) -> Result<(), Error> {
         let problem = if !(self.requests_per_second.is_finite() && self.requests_per_second > 0.0) {
@@ -78,7 +78,7 @@ impl Options {
 
 /// What was done since the client was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct ClientTotals {
     /// HTTP requests sent.
     pub requests: u64,
     /// Of these, repetitions.
@@ -100,14 +100,14 @@ pub struct Examination {
 
 /// Requests of one session or of the process.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CallCounters {
     requests: AtomicU64,
     retries: AtomicU64,
     /// Milliseconds of pauses that its requests made for everybody.
     paused: AtomicU64,
 }
 
-impl Tally {
+impl CallCounters {
     pub(super) fn count_pause(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.paused.fetch_add(millis, Ordering::Relaxed);

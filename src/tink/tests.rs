@@ -69,8 +69,8 @@ fn known_tokens(tink: &Sandbox) {
     on(tink, Call::CodeExchange, [answer(200, r#"{"access_token":"user-3","expires_in":7200}"#)]);
 }
 
-fn options(tink: &Sandbox) -> Options {
-    Options {
+fn options(tink: &Sandbox) -> ClientOptions {
+    ClientOptions {
         api_url: format!("{}/", tink.url()),
         client_id: "app".to_owned(),
         client_secret: "s3cret+&=".into(),
@@ -86,7 +86,7 @@ fn options(tink: &Sandbox) -> Options {
     }
 }
 
-fn client_with(options: Options) -> Client {
+fn client_with(options: ClientOptions) -> Client {
     let now: Timestamp = NOW.parse().unwrap();
     Client::new(options, Arc::new(ManualClock::new(now)), 7).unwrap()
 }

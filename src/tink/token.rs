@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::error::{Endpoint, Error, ErrorKind};
 use super::head::Answer;
 use super::http::{Request, Transport};
-use super::options::Tally;
+use super::options::CallCounters;
 use super::wire::{self, Granted};
 use crate::domain::connection::TinkUser;
 
@@ -108,7 +108,7 @@ struct Cache {
 #[derive(Clone, Copy)]
 pub(super) struct Effort<'a> {
     pub transport: &'a Transport,
-    pub tally: &'a Tally,
+    pub counters: &'a CallCounters,
     pub tries: u32,
     pub repeated: bool,
 }
@@ -342,7 +342,7 @@ impl Tokens {
             tries: effort.tries,
             repeated: effort.repeated,
         };
-        let result = effort.transport.call(&request, effort.tally, wire::code).await;
+        let result = effort.transport.call(&request, effort.counters, wire::code).await;
         result.map(|answer| answer.value).map_err(|error| match error.status {
             _ if error.kind == ErrorKind::Intercepted => error,
             Some(401 | 403) => error.with_kind(ErrorKind::GrantRefused),
@@ -370,7 +370,7 @@ impl Tokens {
             repeated: effort.repeated,
         };
         // Tink may quote what it refuses; the secret is taken out by its value, whatever it looks like.
-        effort.transport.call(&request, effort.tally, wire::granted).await.map_err(|error| {
+        effort.transport.call(&request, effort.counters, wire::granted).await.map_err(|error| {
             let detail = error.detail.replace(secret, "…");
             Error { detail, ..error }
         })

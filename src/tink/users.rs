@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
-use super::options::Tally;
+use super::options::CallCounters;
 use super::token::Effort;
 use super::wire;
 use crate::domain::connection::TinkUser;
@@ -37,8 +37,8 @@ impl Client {
     /// [`ErrorKind::ScopeMissing`] if the app may not make users, [`ErrorKind::BadRequest`] if Tink does not
     /// accept market or language; else the call's error after all repetitions.
     pub async fn create_user(&self, user: &NewUser<'_>) -> Result<(), Error> {
-        let tally = Tally::default();
-        let effort = self.effort(&tally);
+        let counters = CallCounters::default();
+        let effort = self.effort(&counters);
         let token = self.token_to_create(effort).await?;
         // Texts always have a form in JSON.
         let body = serde_json::to_string(user).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Client {
             tries: effort.tries,
             repeated: false,
         };
-        match effort.transport.call(&request, effort.tally, wire::done).await {
+        match effort.transport.call(&request, effort.counters, wire::done).await {
             Err(error) if error.status == Some(409) => Ok(()),
             other => other.map(drop),
         }
@@ -80,8 +80,8 @@ impl Client {
     /// [`ErrorKind::UserUnknown`] if Tink has no such user, [`ErrorKind::GrantRefused`] if the app may not;
     /// else the call's error after all repetitions.
     pub async fn delegate(&self, user: &TinkUser, id_hint: &str) -> Result<SecretString, Error> {
-        let tally = Tally::default();
-        let effort = self.effort(&tally);
+        let counters = CallCounters::default();
+        let effort = self.effort(&counters);
         let client = self.tokens().client(effort, None).await?;
         let result = match self.ask_to_delegate(effort, &client.secret, user, id_hint).await {
             Err(error) if error.status == Some(401) => {
@@ -120,6 +120,6 @@ impl Client {
             tries: effort.tries,
             repeated: effort.repeated,
         };
-        Ok(effort.transport.call(&request, effort.tally, wire::code).await?.value)
+        Ok(effort.transport.call(&request, effort.counters, wire::code).await?.value)
     }
 }

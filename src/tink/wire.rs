@@ -22,7 +22,7 @@ pub(super) use accounts::accounts;
 pub(super) use consents::consents;
 pub(super) use tokens::{Granted, code, granted};
 pub(super) use transactions::transactions;
-pub use transactions::{Record, replay};
+pub use transactions::{TransactionRecord, replay};
 
 use super::scrub::is_error;
 use crate::domain::amount::{Amount, Money};

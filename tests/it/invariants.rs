@@ -17,7 +17,7 @@ use tink_sync::store::{
     ChangeSet, Checkpoint, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run,
     Selection, Store, StoreError,
 };
-use tink_sync::sync::context::{Context, Options};
+use tink_sync::sync::context::{PassContext, SyncOptions};
 use tink_sync::sync::pass::{Pass, PassEnd, Stop, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
@@ -219,7 +219,7 @@ async fn timed_pass(
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
-    let client = tink_sync::tink::Options {
+    let client = tink_sync::tink::ClientOptions {
         api_url: sandbox.url(),
         client_id: sandbox.config().client_id.clone(),
         client_secret: SecretString::from(sandbox.config().client_secret.clone()),
@@ -233,7 +233,7 @@ async fn timed_pass(
         refresh: false,
         proxies: tink_sync::tink::Proxies::default(),
     };
-    let options = Options {
+    let options = SyncOptions {
         min_interval: Duration::ZERO,
         history_days: None,
         overlap_days: 14,
@@ -252,7 +252,7 @@ async fn timed_pass(
         refresh: None,
     };
     let client = Client::new(client, Arc::<ManualClock>::clone(clock), 1).unwrap();
-    let context = Context {
+    let context = PassContext {
         store,
         client,
         clock: Arc::<ManualClock>::clone(clock),

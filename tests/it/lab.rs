@@ -18,7 +18,7 @@ use tink_sync::domain::event::{Event, Finished};
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
 use tink_sync::store::sqlite::SqliteStore;
 use tink_sync::store::{NewRun, RunEnd, Selection, Store as _};
-use tink_sync::sync::context::{Context, Options};
+use tink_sync::sync::context::{PassContext, SyncOptions};
 use tink_sync::sync::pass::{Pass, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
@@ -34,7 +34,7 @@ pub struct Lab {
     pub sandbox: Sandbox,
     pub clock: Arc<ManualClock>,
     /// Changed before a pass, for that pass.
-    pub options: Options,
+    pub options: SyncOptions,
     dir: tempfile::TempDir,
     store: SqliteStore,
     reader: Connection,
@@ -197,7 +197,7 @@ impl Lab {
             started_at: now,
             tell_skipped: false,
         };
-        let context = Context {
+        let context = PassContext {
             store: store.clone(),
             client: self.client.clone(),
             clock: Arc::<ManualClock>::clone(&self.clock),
@@ -271,8 +271,8 @@ pub fn texts(db: &Connection, sql: &str, connection: &str) -> Vec<Vec<Option<Str
     rows.collect::<Result<_, _>>().unwrap()
 }
 
-fn client_options(sandbox: &Sandbox) -> tink_sync::tink::Options {
-    tink_sync::tink::Options {
+fn client_options(sandbox: &Sandbox) -> tink_sync::tink::ClientOptions {
+    tink_sync::tink::ClientOptions {
         api_url: sandbox.url(),
         client_id: sandbox.config().client_id.clone(),
         client_secret: SecretString::from(sandbox.config().client_secret.clone()),
@@ -289,8 +289,8 @@ fn client_options(sandbox: &Sandbox) -> tink_sync::tink::Options {
 }
 
 /// The defaults of the settings, where a test needs no other.
-fn options() -> Options {
-    Options {
+fn options() -> SyncOptions {
+    SyncOptions {
         min_interval: Duration::ZERO,
         history_days: None,
         overlap_days: 14,

@@ -18,14 +18,14 @@ use crate::observe::spool::Spool;
 pub(super) const LONGEST: Duration = Duration::from_mins(20);
 
 /// The events of one kind and their program.
-pub(super) struct Queue<'a> {
+pub(super) struct HookQueue<'a> {
     pub kind: HookKind,
     pub spool: Spool,
     pub program: Program,
     pub args: &'a RunArgs,
 }
 
-impl Queue<'_> {
+impl HookQueue<'_> {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let (began, mut lingered, mut patient) = (Instant::now(), false, true);
         loop {

@@ -7,7 +7,7 @@ use super::Report;
 use crate::cli::balance::sentence;
 use crate::cli::connections::{days_left, none_yet};
 use crate::cli::remedy;
-use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
+use crate::cli::table::{self, TableLine, Tone, age, minute, shorten, span};
 use crate::domain::outcome::Reason;
 use crate::exit;
 use crate::store::sqlite::reads::{KnownConnection, PastAttempt, RunRow, State};
@@ -49,7 +49,7 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     // Of those that need attention the first are shown in any case.
     let (first, rest_shown) = (if all { attention.len() } else { MANY }, most(&rest));
     let shown = attention.iter().take(first).chain(rest.iter().take(rest_shown));
-    let lines: Vec<Line> = shown.map(|c| line(report, c)).collect();
+    let lines: Vec<TableLine> = shown.map(|c| line(report, c)).collect();
     let mut text = String::new();
     if !lines.is_empty() {
         text.push_str(&table::table(
@@ -78,9 +78,9 @@ fn tally(report: &Report, connections: &[&KnownConnection]) -> String {
     format!("{}: {}", table::count(connections.len(), "connection"), words.join(", "))
 }
 
-fn line(report: &Report, connection: &KnownConnection) -> Line {
+fn line(report: &Report, connection: &KnownConnection) -> TableLine {
     let (now, state) = (report.now, connection.state(report.now));
-    Line {
+    TableLine {
         cells: vec![
             connection.connection_id.clone(),
             state.as_str().to_owned(),
@@ -190,15 +190,15 @@ fn runs(runs: &[RunRow], color: bool) -> String {
     if runs.is_empty() {
         return "No runs yet: `tink-sync run` makes the first.\n".to_owned();
     }
-    let lines: Vec<Line> = runs.iter().map(run_line).collect();
+    let lines: Vec<TableLine> = runs.iter().map(run_line).collect();
     let header = ["LAST RUNS (UTC)", "TRIGGER", "TOOK", "EXIT", "DUE", "OK", "ADDED", "UPDATED", "REMOVED"];
     table::table(&header, &lines, color)
 }
 
-fn run_line(run: &RunRow) -> Line {
+fn run_line(run: &RunRow) -> TableLine {
     let number = |name: &str| run.total(name).map_or_else(|| "-".to_owned(), |number| number.to_string());
     let done = run.total("synced").zip(run.total("unchanged")).map(|(synced, unchanged)| synced + unchanged);
-    Line {
+    TableLine {
         cells: vec![
             run.started_at.parse().map_or_else(|_| run.started_at.clone(), minute),
             run.trigger.clone(),

@@ -14,7 +14,13 @@ const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
 ];
 
 fn args() -> Args {
-    Args { max_age: None, max_data_age: None, connection: Vec::new(), all: false, format: Format::Human }
+    Args {
+        max_age: None,
+        max_data_age: None,
+        connection: Vec::new(),
+        all: false,
+        format: StatusFormat::Human,
+    }
 }
 
 fn mixed() -> Fixture {

@@ -9,9 +9,9 @@ const LONGEST: u64 = 64 * 1024;
 
 /// Lines of standard input.
 #[derive(Debug)]
-pub(super) struct Lines(UnboundedReceiver<String>);
+pub(super) struct PastedLines(UnboundedReceiver<String>);
 
-impl Lines {
+impl PastedLines {
     /// Begins to read.
     pub(super) fn of_stdin() -> Self {
         let (send, lines) = unbounded_channel();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RedirectOptions;
 use crate::link::page::Notice;
-use crate::link::redirect::{Explanation, Refusal};
+use crate::link::redirect::{Explanation, LinkError};
 use crate::link::state::StateError;
 use crate::link::url::Purpose;
 
@@ -79,7 +79,7 @@ pub(super) fn late(time: Duration) -> String {
 }
 
 /// Tink Link reported an error.
-pub(super) fn refused(refusal: &Refusal, explanation: &Explanation) -> String {
+pub(super) fn refused(refusal: &LinkError, explanation: &Explanation) -> String {
     let mut text = format!("{}. {}\n{}\n", explanation.title, explanation.what, explanation.next);
     let facts = [
         ("error", &refusal.error),

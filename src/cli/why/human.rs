@@ -1,7 +1,7 @@
 //! The story of one connection in plain sentences, the answer first. Must not read anything; the story
 //! is given.
 
-use super::Story;
+use super::WhyReport;
 use super::lines::{account, attempt, consent, moment};
 use crate::cli::balance::sentence;
 use crate::cli::remedy;
@@ -11,7 +11,7 @@ use crate::domain::outcome::Reason;
 use crate::store::sqlite::reads::State;
 
 /// The whole text.
-pub(super) fn text(story: &Story) -> String {
+pub(super) fn text(story: &WhyReport) -> String {
     let mut text = String::new();
     let paragraphs = [
         Some(identity(story)),
@@ -53,7 +53,7 @@ fn section(text: &mut String, title: &str, lines: impl ExactSizeIterator<Item = 
     }
 }
 
-fn identity(story: &Story) -> String {
+fn identity(story: &WhyReport) -> String {
     let c = &story.connection;
     let tink = match &c.tink_user {
         Some(TinkUser::External(id)) => format!("Tink knows the user by the external user id {id}"),
@@ -63,7 +63,7 @@ fn identity(story: &Story) -> String {
     format!("Connection {} of user {}; {tink}.", c.connection_id, c.user_id)
 }
 
-fn condition(story: &Story) -> String {
+fn condition(story: &WhyReport) -> String {
     let (c, now) = (&story.connection, story.now);
     let state = c.state(now);
     let reason = c.reason(now).filter(|_| !matches!(state, State::Disabled | State::Paused | State::New));
@@ -81,7 +81,7 @@ fn condition(story: &Story) -> String {
 }
 
 /// How old Tink's own data are; whatever passes do, what is here is as old as that.
-fn data(story: &Story) -> Option<String> {
+fn data(story: &WhyReport) -> Option<String> {
     let (at, now) = (story.connection.data_as_of?, story.now);
     let old = story.connection.reason(now) == Some(Reason::DataStale.as_str());
     let limit = exact(story.stale_after);
@@ -90,7 +90,7 @@ fn data(story: &Story) -> Option<String> {
 }
 
 /// What the next run will do with it, and why.
-pub(super) fn next_run(story: &Story) -> String {
+pub(super) fn next_run(story: &WhyReport) -> String {
     let verdict = match story.why_not() {
         None => due(story),
         Some(reason) => skipped(story, reason),
@@ -105,7 +105,7 @@ pub(super) fn next_run(story: &Story) -> String {
 }
 
 /// When that will be; none if never, or if a run has it right now.
-fn next_attempt(story: &Story) -> Option<String> {
+fn next_attempt(story: &WhyReport) -> Option<String> {
     let (c, now) = (&story.connection, story.now);
     if story.switched_off || !c.is_active(now) || c.held_by(now).is_some() {
         return None;
@@ -119,13 +119,13 @@ fn next_attempt(story: &Story) -> Option<String> {
 }
 
 /// Why no pass comes at all; that they are switched off is told with the next run.
-fn trouble(story: &Story) -> Option<String> {
+fn trouble(story: &WhyReport) -> Option<String> {
     let troubles = story.schedule.troubles(story.now);
     let trouble = troubles.into_iter().find(|_| !story.switched_off)?;
     Some(format!("{} What to do: {}", trouble.text, trouble.remedy))
 }
 
-fn due(story: &Story) -> String {
+fn due(story: &WhyReport) -> String {
     let c = &story.connection;
     if c.moved.is_some() {
         "asks Tink whether the user that the source view names now is the one whose data are here, and syncs it if so.".to_owned()
@@ -142,7 +142,7 @@ fn due(story: &Story) -> String {
     }
 }
 
-fn skipped(story: &Story, reason: Reason) -> String {
+fn skipped(story: &WhyReport, reason: Reason) -> String {
     let (c, now) = (&story.connection, story.now);
     let id = &c.connection_id;
     match reason {
@@ -188,7 +188,7 @@ fn skipped(story: &Story, reason: Reason) -> String {
 }
 
 /// When the quota has room again.
-fn room(story: &Story) -> String {
+fn room(story: &WhyReport) -> String {
     let free = story.used.oldest.map(|oldest| moment(day_after(oldest), story.now));
     free.map_or_else(
         || "quota.syncs_per_day leaves none".to_owned(),
@@ -196,7 +196,7 @@ fn room(story: &Story) -> String {
     )
 }
 
-fn entitlement(story: &Story) -> String {
+fn entitlement(story: &WhyReport) -> String {
     let (c, now) = (&story.connection, story.now);
     let yes = |value: bool| if value { "yes" } else { "no" };
     let until = match c.entitled_until {
@@ -214,7 +214,7 @@ fn entitlement(story: &Story) -> String {
     )
 }
 
-fn quota(story: &Story) -> String {
+fn quota(story: &WhyReport) -> String {
     let (used, rules) = (story.used.attempts, &story.rules);
     format!(
         "Quota: {used} of {} syncs used in the last 24 hours, over all connections of the user; left: {} for automatic runs, {} for manual ones.",
@@ -224,7 +224,7 @@ fn quota(story: &Story) -> String {
     )
 }
 
-fn backoff(story: &Story) -> String {
+fn backoff(story: &WhyReport) -> String {
     let (c, now) = (&story.connection, story.now);
     match (c.not_before.filter(|at| *at > now), c.failures) {
         (Some(at), failures) => format!(
@@ -239,11 +239,11 @@ fn backoff(story: &Story) -> String {
     }
 }
 
-fn remedy(story: &Story) -> Option<String> {
+fn remedy(story: &WhyReport) -> Option<String> {
     Some(format!("What to do: {}.", remedy::of_connection(&story.connection, story.now)?))
 }
 
-fn problem(story: &Story) -> Option<String> {
+fn problem(story: &WhyReport) -> Option<String> {
     story
         .connection
         .problem
@@ -251,7 +251,7 @@ fn problem(story: &Story) -> Option<String> {
         .map(|problem| format!("Its row in the source view is unusable: {problem}."))
 }
 
-fn lease(story: &Story) -> Option<String> {
+fn lease(story: &WhyReport) -> Option<String> {
     let holder = story.connection.held_by(story.now)?;
     Some(format!(
         "Lease: run {} works on it now and has it until {}; it prolongs that while it lives.",
@@ -260,12 +260,12 @@ fn lease(story: &Story) -> Option<String> {
     ))
 }
 
-fn view_problem(story: &Story) -> Option<String> {
+fn view_problem(story: &WhyReport) -> Option<String> {
     let problem = story.view_problem.as_deref()?;
     Some(format!("All this is as of the last run, because the source view cannot be read now: {problem}"))
 }
 
-fn quarantine(story: &Story) -> Option<String> {
+fn quarantine(story: &WhyReport) -> Option<String> {
     let number = story.detail.quarantined;
     (number > 0).then(|| {
         format!(

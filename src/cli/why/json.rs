@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Story, human};
+use super::{WhyReport, human};
 use crate::cli::connections::{ConnectionJson, days_left};
 use crate::cli::rules::QuotaJson;
 use crate::cli::table::rfc3339;
@@ -77,7 +77,7 @@ pub(in crate::cli) struct AttemptJson<'a> {
 }
 
 impl<'a> WhyJson<'a> {
-    pub(super) fn of(story: &'a Story) -> Self {
+    pub(super) fn of(story: &'a WhyReport) -> Self {
         let (now, reason) = (story.now, story.why_not());
         Self {
             schema: 1,
@@ -104,7 +104,7 @@ impl<'a> WhyJson<'a> {
     }
 }
 
-impl Story {
+impl WhyReport {
     fn consents(&self) -> Vec<ConsentJson<'_>> {
         let consents = self.detail.consents.iter().map(|consent| ConsentJson {
             credentials_id: &consent.credentials_id,

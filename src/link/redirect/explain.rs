@@ -1,7 +1,7 @@
 //! What an error of Tink Link's means and what to do about it, in plain words for whoever sits at the
 //! browser or the terminal. Decides by codes alone, and shows no text that came from outside.
 
-use super::Refusal;
+use super::LinkError;
 
 /// What kind of trouble it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ const AGAIN: &str = "Start again with the same command; it makes a new link.";
 const SUPPORT: &str = "If it stays so, write to Tink's support and give them the tracking id.";
 
 /// Explains an error; `repair` is a visit for a consent that exists.
-pub fn explain(refusal: &Refusal, repair: bool) -> Explanation {
+pub fn explain(refusal: &LinkError, repair: bool) -> Explanation {
     let reason = refusal.reason.as_deref().unwrap_or_default();
     by_reason(reason).unwrap_or_else(|| by_error(refusal, repair))
 }
@@ -109,7 +109,7 @@ fn state(name: &str) -> Explanation {
     new(Class::Temporary, "Not possible now", what, format!("Wait some minutes. {AGAIN} {SUPPORT}"))
 }
 
-fn by_error(refusal: &Refusal, repair: bool) -> Explanation {
+fn by_error(refusal: &LinkError, repair: bool) -> Explanation {
     let kept = if repair { "The consent is as it was." } else { "Nothing was linked." };
     match refusal.error.as_deref().unwrap_or_default() {
         "USER_CANCELLED" => new(
@@ -189,7 +189,7 @@ mod tests {
     fn of(error: &str, reason: &str, kind: &str) -> Explanation {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let refusal =
-            Refusal { error: text(error), reason: text(reason), kind: text(kind), ..Refusal::default() };
+            LinkError { error: text(error), reason: text(reason), kind: text(kind), ..LinkError::default() };
         explain(&refusal, false)
     }
 
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_repair_that_fails_says_that_the_consent_is_as_it_was() {
-        let refusal = Refusal { error: Some("USER_CANCELLED".to_owned()), ..Refusal::default() };
+        let refusal = LinkError { error: Some("USER_CANCELLED".to_owned()), ..LinkError::default() };
         assert!(explain(&refusal, true).what.ends_with("The consent is as it was."));
         assert!(explain(&refusal, false).what.ends_with("Nothing was linked."));
     }

@@ -89,11 +89,11 @@ fn rows_that_were_missing_at_an_older_refresh_too_have_been_looked_at_twice() {
 fn what_is_open_stays_open_beside_what_is_new() {
     let at = "2026-06-01T00:00:00Z".parse().unwrap();
     let day = |day| jiff::civil::date(2026, 5, day);
-    let before = Judged::open(Some(at), Some(day(3)));
-    assert_eq!(Judged::waits(&rows(1), before), before);
-    assert_eq!(before.and(Judged::nothing_missing()), before);
-    assert!(Judged::nothing_missing().complete && !before.complete);
-    assert_eq!(Judged::open(None, Some(day(1))).and(before), Judged::open(Some(at), Some(day(1))));
+    let before = Absence::open(Some(at), Some(day(3)));
+    assert_eq!(Absence::waits(&rows(1), before), before);
+    assert_eq!(before.and(Absence::nothing_missing()), before);
+    assert!(Absence::nothing_missing().complete && !before.complete);
+    assert_eq!(Absence::open(None, Some(day(1))).and(before), Absence::open(Some(at), Some(day(1))));
 }
 
 #[test]

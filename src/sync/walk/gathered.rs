@@ -11,7 +11,7 @@ use crate::domain::unreadable::Unreadable;
 use crate::store::FetchedRow;
 use crate::sync::pairing::ProviderIds;
 use crate::sync::reconcile::Rewritten;
-use crate::tink::Record;
+use crate::tink::TransactionRecord;
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
@@ -51,11 +51,11 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    pub fn take(&mut self, records: Vec<Record>) {
+    pub fn take(&mut self, records: Vec<TransactionRecord>) {
         for record in records {
             match record {
-                Record::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
-                Record::Unreadable(record) => {
+                TransactionRecord::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
+                TransactionRecord::Unreadable(record) => {
                     match &record.id {
                         Some(id) => drop(self.ids.entry(id.clone()).or_default()),
                         None => self.unnamed = true,

@@ -10,7 +10,7 @@ use super::{Found, Walk};
 use crate::domain::account::Account;
 use crate::domain::window::Window;
 use crate::store::{Removal, RowCommit, RowQuery, Store, StoredRow};
-use crate::sync::judgement::{self, Judged};
+use crate::sync::judgement::{self, Absence};
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 
@@ -24,20 +24,20 @@ impl<S: Store> Walk<'_, S> {
         missing: &mut Vec<StoredRow>,
         commit: &mut RowCommit,
         found: &mut Found,
-    ) -> Result<Judged, SyncError> {
+    ) -> Result<Absence, SyncError> {
         if missing.is_empty() {
-            return Ok(Judged::nothing_missing());
+            return Ok(Absence::nothing_missing());
         }
         if !self.healthy || !self.has_moved() {
-            return Ok(Judged::waits(missing, self.unjudged()));
+            return Ok(Absence::waits(missing, self.unjudged()));
         }
         if missing.iter().any(|row| reconcile::is_settled(row.transaction.status)) {
             let conclusive = self.look_again(missing, commit, found).await?;
             if missing.is_empty() {
-                return Ok(Judged::nothing_missing());
+                return Ok(Absence::nothing_missing());
             }
             if !conclusive {
-                return Ok(Judged::waits(missing, self.unjudged()));
+                return Ok(Absence::waits(missing, self.unjudged()));
             }
         }
         let refresh = self.refresh();
@@ -53,10 +53,10 @@ impl<S: Store> Walk<'_, S> {
         };
         if look.is_suspicious(missing) {
             commit.changes.missed.extend(missing.iter().map(|row| row.key));
-            return Ok(Judged::suspicious(missing, refresh));
+            return Ok(Absence::suspicious(missing, refresh));
         }
         if !self.stands_still().await? {
-            return Ok(Judged::waits(missing, self.unjudged()));
+            return Ok(Absence::waits(missing, self.unjudged()));
         }
         for row in &*missing {
             if reconcile::is_ripe(row) {
@@ -65,7 +65,7 @@ impl<S: Store> Walk<'_, S> {
                 commit.changes.missed.push(row.key);
             }
         }
-        Ok(Judged { again_from: look.unproven_from(missing), ..Judged::nothing_missing() })
+        Ok(Absence { again_from: look.unproven_from(missing), ..Absence::nothing_missing() })
     }
 
     /// Walks the account once more, without date limits, before a booked row is said to be gone: it may have
@@ -152,7 +152,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// A walk that could not judge leaves open what was open.
-    pub(super) fn unjudged(&self) -> Judged {
-        Judged::open(self.account.suspect_refresh, self.account.absent_from)
+    pub(super) fn unjudged(&self) -> Absence {
+        Absence::open(self.account.suspect_refresh, self.account.absent_from)
     }
 }

@@ -64,7 +64,7 @@ async fn a_body_beyond_its_reservation_is_read_whole() {
     let tink = sandbox();
     let long = format!(r#"{{"providerConsents":[],"x":"{}"}}"#, "x".repeat(700_000));
     on(&tink, Call::Consents, vec![Action::Unannounced(long.into()); 3]);
-    let client = client_with(Options { max_response: 1 << 20, ..options(&tink) });
+    let client = client_with(ClientOptions { max_response: 1 << 20, ..options(&tink) });
     let sessions = [client.session(user()), client.session(user()), client.session(user())];
     let [one, two, three] = &sessions;
     let (one, two, three) = tokio::join!(one.consents(), two.consents(), three.consents());
@@ -124,7 +124,7 @@ async fn a_long_retry_after_fails_at_once() {
 async fn no_answer_and_no_server_are_told_apart() {
     let tink = sandbox();
     on(&tink, Call::ClientToken, [Action::Hang]);
-    let hasty = Options { request_timeout: Duration::from_millis(20), ..options(&tink) };
+    let hasty = ClientOptions { request_timeout: Duration::from_millis(20), ..options(&tink) };
     assert_eq!(client_with(hasty).probe(None).await.unwrap_err().kind, ErrorKind::Timeout);
 
     let client = client(&tink);
@@ -156,13 +156,13 @@ async fn unusable_options_are_refused() {
     let tink = sandbox();
     let good = options(&tink);
     for bad in [
-        Options { requests_per_second: f64::NAN, ..good.clone() },
-        Options { requests_per_second: 0.0, ..good.clone() },
-        Options { concurrency: 0, ..good.clone() },
-        Options { client_id: String::new(), ..good.clone() },
-        Options { api_url: "api.tink.com".to_owned(), ..good.clone() },
-        Options { api_url: "file:///etc".to_owned(), ..good.clone() },
-        Options { retry: RetryOptions { attempts: 0, ..good.retry }, ..good.clone() },
+        ClientOptions { requests_per_second: f64::NAN, ..good.clone() },
+        ClientOptions { requests_per_second: 0.0, ..good.clone() },
+        ClientOptions { concurrency: 0, ..good.clone() },
+        ClientOptions { client_id: String::new(), ..good.clone() },
+        ClientOptions { api_url: "api.tink.com".to_owned(), ..good.clone() },
+        ClientOptions { api_url: "file:///etc".to_owned(), ..good.clone() },
+        ClientOptions { retry: RetryOptions { attempts: 0, ..good.retry }, ..good.clone() },
     ] {
         let now: Timestamp = NOW.parse().unwrap();
         let error = Client::new(bad, Arc::new(ManualClock::new(now)), 7).unwrap_err();

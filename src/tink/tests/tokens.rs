@@ -33,7 +33,7 @@ async fn the_first_call_mints_and_the_next_ones_do_not() {
     client.session(TinkUser::Tink("t".to_owned())).consents().await.unwrap();
     assert_eq!(tink.requests_to(Call::ClientToken), 1);
     assert!(tink.log()[5].body.starts_with("user_id=t&"));
-    assert_eq!(client.totals(), Totals { requests: 8, ..Totals::default() });
+    assert_eq!(client.totals(), ClientTotals { requests: 8, ..ClientTotals::default() });
 }
 
 #[tokio::test]

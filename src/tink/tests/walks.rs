@@ -29,11 +29,11 @@ async fn a_walk_without_a_lower_bound_sends_none_and_a_loop_ends_it() {
     let record = r#"{"id":"t","amount":{"currencyCode":"EUR","value":{"scale":0,"unscaledValue":1}}}"#;
     let page = answer(200, format!(r#"{{"transactions":[{record}],"nextPageToken":"same"}}"#));
     on(&tink, Call::Transactions, [page.clone(), page]);
-    let session = client_with(Options { keep_raw: true, ..options(&tink) }).session(user());
+    let session = client_with(ClientOptions { keep_raw: true, ..options(&tink) }).session(user());
     let mut pages = session.transactions(&"acc".into(), &Window { from: None, to: date(2026, 8, 31) });
     for _ in 0..2 {
         let rows = pages.next().await.unwrap().unwrap();
-        assert!(matches!(&rows[..], [Record::Row { raw: Some(raw), .. }] if &**raw == record));
+        assert!(matches!(&rows[..], [TransactionRecord::Row { raw: Some(raw), .. }] if &**raw == record));
     }
     for _ in 0..2 {
         assert_eq!(pages.next().await.unwrap_err().kind, ErrorKind::PageLoop);
@@ -66,8 +66,8 @@ async fn a_refused_page_token_starts_the_walk_again_once() {
 }
 
 /// Limits as users have them.
-fn roomy(tink: &Sandbox) -> Options {
-    Options { max_response: 16 << 20, ..options(tink) }
+fn roomy(tink: &Sandbox) -> ClientOptions {
+    ClientOptions { max_response: 16 << 20, ..options(tink) }
 }
 
 #[tokio::test]
