@@ -22,7 +22,9 @@ use super::why::json::AttemptJson;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
-use crate::store::sqlite::reads::{self, AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
+use crate::store::sqlite::reads::{
+    self, AccountReconciliation, KnownConnection, PastAttempt, RunRow, State, Used,
+};
 use crate::store::sqlite::wal;
 
 /// So many runs are shown.
@@ -76,7 +78,7 @@ struct Report {
     /// The last attempts of the connections that were asked for by name.
     attempts: HashMap<String, Vec<PastAttempt>>,
     /// Accounts whose balance differs, by connection.
-    differences: HashMap<String, Vec<AccountProof>>,
+    differences: HashMap<String, Vec<AccountReconciliation>>,
     /// The application's view; none stand-alone.
     view: Option<String>,
     /// A consent that ends in so many days is worth a look.
@@ -258,7 +260,7 @@ struct KnownJson<'a> {
     #[serde(flatten)]
     connection: ConnectionJson<'a>,
     quota: QuotaJson,
-    balance_differences: &'a [AccountProof],
+    balance_differences: &'a [AccountReconciliation],
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptJson<'a>>>,
 }
@@ -275,8 +277,8 @@ fn attempts(
 }
 
 /// The accounts whose balance differs, by connection.
-fn differences(path: &Path) -> Result<HashMap<String, Vec<AccountProof>>, Failure> {
-    let mut differences: HashMap<String, Vec<AccountProof>> = HashMap::new();
+fn differences(path: &Path) -> Result<HashMap<String, Vec<AccountReconciliation>>, Failure> {
+    let mut differences: HashMap<String, Vec<AccountReconciliation>> = HashMap::new();
     for proof in reads::balance_differences(path)? {
         differences.entry(proof.connection_id.clone()).or_default().push(proof);
     }

@@ -18,7 +18,7 @@ use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::sqlite::reads::{self, AccountProof, Detail, KnownConnection, Used};
+use crate::store::sqlite::reads::{self, AccountReconciliation, Detail, KnownConnection, Used};
 
 /// Arguments of `why`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ struct WhyReport {
     rules: Rules,
     schedule: Schedule,
     /// What its accounts' balances say.
-    proofs: Vec<AccountProof>,
+    proofs: Vec<AccountReconciliation>,
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// Tink's data are told of when they are older.

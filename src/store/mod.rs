@@ -134,7 +134,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn commit(&self, lease: &Lease, commit: RowCommit) -> impl Future<Output = Result<u64>> + Send;
 
     /// What there is to judge of the balances of these accounts, after complete walks of them.
-    fn ledgers(&self, accounts: Vec<i64>) -> impl Future<Output = Result<Vec<Ledger>>> + Send;
+    fn balance_checks(&self, accounts: Vec<i64>) -> impl Future<Output = Result<Vec<BalanceCheck>>> + Send;
 
     /// Writes the outcome and releases the lease. Without the lease only the run record is written: it is this run's
     /// own.

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use super::reconcile;
 use crate::domain::balance::{Evidence, Part, Stand};
 use crate::domain::transaction::{Status, Transaction};
-use crate::store::types::{ChangeSet, Ledger, StoredRow};
+use crate::store::types::{BalanceCheck, ChangeSet, StoredRow};
 
 /// What is known when missing rows are judged.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Look<'a> {
     /// Booked rows of the window that are live and have no successor, the missing ones included.
     pub booked: usize,
     /// The balance and the rows as they are now, the missing ones included.
-    pub ledger: Option<&'a Ledger>,
+    pub check: Option<&'a BalanceCheck>,
     /// The same at the last complete walk.
     pub stand: Option<&'a Stand>,
     /// At an older refresh rows were missing in a way that was not believed.
@@ -38,7 +38,7 @@ impl Look<'_> {
         if going.is_empty() {
             return false;
         }
-        let evidence = self.ledger.map_or(Evidence::Silent, |ledger| self.evidence(ledger, missing));
+        let evidence = self.check.map_or(Evidence::Silent, |check| self.evidence(check, missing));
         match evidence {
             Evidence::Proves => false,
             Evidence::Contradicts => true,
@@ -52,13 +52,13 @@ impl Look<'_> {
         let is_going =
             |row: &&StoredRow| reconcile::is_settled(row.transaction.status) && reconcile::is_ripe(row);
         let oldest = missing.iter().filter(is_going).filter_map(|row| row.transaction.booked_date).min();
-        let proven = |ledger| self.evidence(ledger, missing) == Evidence::Proves;
-        oldest.filter(|_| !self.ledger.is_some_and(proven))
+        let proven = |check| self.evidence(check, missing) == Evidence::Proves;
+        oldest.filter(|_| !self.check.is_some_and(proven))
     }
 
     /// What the balance says of all booked rows that would go.
-    fn evidence(&self, ledger: &Ledger, missing: &[StoredRow]) -> Evidence {
-        let refreshed = ledger.books.refresh.map(day_of);
+    fn evidence(&self, check: &BalanceCheck, missing: &[StoredRow]) -> Evidence {
+        let refreshed = check.input.refresh.map(day_of);
         let counts = |row: &&StoredRow| {
             let date = row.transaction.booked_date;
             row.transaction.status == Status::Booked
@@ -66,15 +66,15 @@ impl Look<'_> {
                 && date.zip(refreshed).is_none_or(|(date, refreshed)| date <= refreshed)
         };
         let going = missing.iter().filter(counts).map(|row| &row.transaction.money);
-        ledger.books.evidence(&ledger.proof, self.stand, going)
+        check.input.evidence(&check.reconciliation, self.stand, going)
     }
 }
 
-/// Counts changes that are not written yet among the rows of a ledger; `stored` are the rows they change.
-pub fn count(ledger: &mut Ledger, changes: &ChangeSet, stored: &[StoredRow]) {
-    let refreshed = ledger.books.refresh.map(day_of);
-    let first_day = ledger.first_day;
-    let books = &mut ledger.books;
+/// Counts changes that are not written yet among the rows of a check; `stored` are the rows they change.
+pub fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[StoredRow]) {
+    let refreshed = check.input.refresh.map(day_of);
+    let first_day = check.first_day;
+    let input = &mut check.input;
     let part = |row: &Transaction| Part::of(row.status, row.booked_date, first_day);
     let is_ahead = |row: &Transaction| row.booked_date.zip(refreshed).is_some_and(|(date, day)| date > day);
     let replaced: HashSet<i64> = changes
@@ -88,18 +88,18 @@ pub fn count(ledger: &mut Ledger, changes: &ChangeSet, stored: &[StoredRow]) {
         stored.iter().filter(|row| !row.removed && replaced.contains(&row.key) && taken.insert(row.key))
     {
         if let Some(part) = part(&row.transaction) {
-            books.sums.take(part, &row.transaction.money);
+            input.sums.take(part, &row.transaction.money);
             if is_ahead(&row.transaction) {
-                books.ahead.take(part, &row.transaction.money);
+                input.ahead.take(part, &row.transaction.money);
             }
         }
     }
     let new = changes.insert.iter().chain(changes.update.iter().map(|(_, row)| row));
     for row in new.map(|row| &row.transaction) {
         if let Some(part) = part(row) {
-            books.sums.add(part, &row.money);
+            input.sums.add(part, &row.money);
             if is_ahead(row) {
-                books.ahead.add(part, &row.money);
+                input.ahead.add(part, &row.money);
             }
         }
     }
@@ -116,7 +116,7 @@ pub struct Absence {
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
     pub absent_from: Option<Date>,
-    /// Oldest booked date of rows that went without a proof, or were looked at only once.
+    /// Oldest booked date of rows that went without a reconciliation, or were looked at only once.
     pub again_from: Option<Date>,
     /// The list is not believed to be all there is: it says nothing of what else it did not show.
     pub disbelieved: bool,

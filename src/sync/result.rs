@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::policy::{self, FailureMeaning, Hint};
 use crate::domain::cause::Cause;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Judgement, StoreError};
+use crate::store::{CheckedBalance, StoreError};
 use crate::tink;
 
 /// Why a sync could not go on.
@@ -69,7 +69,7 @@ pub struct AttemptResult {
     /// What it says about Tink as a whole.
     pub hint: Hint,
     /// What was judged of the accounts' balances.
-    pub judged: Vec<Judgement>,
+    pub judged: Vec<CheckedBalance>,
     /// Accounts that used up their share of the time, and those that no longer do.
     pub hung: Vec<(i64, bool)>,
     /// It went well, and there is nothing yet: no success.

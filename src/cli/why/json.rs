@@ -7,7 +7,7 @@ use crate::cli::connections::{ConnectionJson, days_left};
 use crate::cli::rules::QuotaJson;
 use crate::cli::table::rfc3339;
 use crate::domain::outcome::Reason;
-use crate::store::sqlite::reads::{AccountProof, PastAttempt};
+use crate::store::sqlite::reads::{AccountReconciliation, PastAttempt};
 
 #[derive(Serialize)]
 pub(super) struct WhyJson<'a> {
@@ -19,7 +19,7 @@ pub(super) struct WhyJson<'a> {
     consents: Vec<ConsentJson<'a>>,
     accounts: Vec<AccountJson<'a>>,
     attempts: Vec<AttemptJson<'a>>,
-    balances: &'a [AccountProof],
+    balances: &'a [AccountReconciliation],
     quarantined: u32,
     source_problem: Option<&'a str>,
 }

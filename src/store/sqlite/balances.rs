@@ -9,11 +9,13 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::codec::{self, DateColumn, Millis, TimeColumn};
 use super::run_names;
 use crate::domain::amount::Money;
-use crate::domain::balance::{Anchor, Books, Convention, Difference, Doubt, Part, Proof, Stand, Sum, Sums};
+use crate::domain::balance::{
+    Anchor, BalanceInput, Convention, Difference, Doubt, Part, Reconciliation, Stand, Sum, Sums,
+};
 use crate::domain::ids::AccountId;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
-use crate::store::types::{Judgement, Ledger};
+use crate::store::types::{BalanceCheck, CheckedBalance};
 
 /// How the sums of one account change in one commit.
 pub struct Changes {
@@ -102,7 +104,7 @@ pub fn open(db: &Connection, account: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Adds up the rows of an account that is older than the proof, once, row by row.
+/// Adds up the rows of an account that is older than the reconciliation, once, row by row.
 pub fn catch_up(db: &Connection, account: i64) -> rusqlite::Result<()> {
     let mut kept = db.prepare_cached("SELECT 1 FROM ts_balances WHERE account = ?1")?;
     if kept.exists([account])? {
@@ -127,7 +129,7 @@ pub fn catch_up(db: &Connection, account: i64) -> rusqlite::Result<()> {
 }
 
 /// What there is to judge of these accounts; those whose rows are not added up are left out.
-pub fn ledgers(db: &Connection, accounts: &[i64]) -> rusqlite::Result<Vec<Ledger>> {
+pub fn balance_checks(db: &Connection, accounts: &[i64]) -> rusqlite::Result<Vec<BalanceCheck>> {
     let mut one = db.prepare_cached(
         "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
                 (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
@@ -136,11 +138,11 @@ pub fn ledgers(db: &Connection, accounts: &[i64]) -> rusqlite::Result<Vec<Ledger
     let mut found = Vec::with_capacity(accounts.len());
     for account in accounts {
         let sums = sums(db, *account)?;
-        let ledger = one.query_row([account], |row| {
-            Ok(Ledger {
+        let check = one.query_row([account], |row| {
+            Ok(BalanceCheck {
                 account: *account,
                 account_id: AccountId::from(row.get::<_, String>("account_id")?),
-                books: Books {
+                input: BalanceInput {
                     balance: codec::money(row, "booked_balance", "booked_currency")?,
                     refresh: codec::time(row, "last_refreshed")?,
                     quarantined: row.get("waiting")?,
@@ -148,10 +150,10 @@ pub fn ledgers(db: &Connection, accounts: &[i64]) -> rusqlite::Result<Vec<Ledger
                     sums,
                 },
                 first_day: codec::date(row, "first_day")?,
-                proof: proof(row)?,
+                reconciliation: reconciliation(row)?,
             })
         });
-        found.extend(ledger.optional()?);
+        found.extend(check.optional()?);
     }
     Ok(found)
 }
@@ -190,8 +192,8 @@ fn ahead(db: &Connection, account: i64, refresh: Option<Timestamp>) -> rusqlite:
 
 /// Keeps balance and booked rows as a complete walk leaves them.
 pub fn keep_stand(db: &Connection, account: i64) -> rusqlite::Result<()> {
-    let ledgers = ledgers(db, &[account])?;
-    let Some(stand) = ledgers.first().and_then(|ledger| ledger.books.stand()) else { return Ok(()) };
+    let balance_checks = balance_checks(db, &[account])?;
+    let Some(stand) = balance_checks.first().and_then(|check| check.input.stand()) else { return Ok(()) };
     db.prepare_cached(
         "UPDATE ts_accounts SET stand_balance = ?2, stand_currency = ?3, stand_rows = ?4
          WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS NOT (?2, ?3, ?4)",
@@ -212,7 +214,7 @@ pub fn stand(row: &Row<'_>) -> rusqlite::Result<Option<Stand>> {
 }
 
 /// Reads what was judged from a row of `ts_balances`.
-pub fn proof(row: &Row<'_>) -> rusqlite::Result<Proof> {
+pub fn reconciliation(row: &Row<'_>) -> rusqlite::Result<Reconciliation> {
     let anchor = match (total(row, "opening")?, codec::millis(row, "anchored_at")?) {
         (Some(opening), Some(since)) => Some(Anchor {
             currency: row.get("currency")?,
@@ -230,7 +232,7 @@ pub fn proof(row: &Row<'_>) -> rusqlite::Result<Proof> {
         (Some(amount), (Some(since), Some(changed))) => Some(Difference { amount, since, changed }),
         _ => None,
     };
-    Ok(Proof {
+    Ok(Reconciliation {
         anchor,
         judged: codec::time(row, "judged_refresh")?,
         proven: codec::time(row, "proven_refresh")?,
@@ -242,22 +244,22 @@ pub fn proof(row: &Row<'_>) -> rusqlite::Result<Proof> {
 
 /// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
 /// accepted a difference meanwhile) is dropped.
-pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result<()> {
-    for Judgement { ledger, after } in judged {
-        let first_day = match (&ledger.proof.anchor, &after.anchor) {
-            (None, Some(_)) => Some(first_day(db, ledger)?),
+pub fn save(db: &Connection, run: i64, judged: &[CheckedBalance]) -> rusqlite::Result<()> {
+    for CheckedBalance { check, after } in judged {
+        let first_day = match (&check.reconciliation.anchor, &after.anchor) {
+            (None, Some(_)) => Some(first_day(db, check)?),
             _ => None,
         };
-        let before = ledger.proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        let before = check.reconciliation.anchor.as_ref().map(|anchor| anchor.opening.to_string());
         if after.difference.is_some() {
             run_names::keep_name(db, run)?;
         }
-        write(db, ledger.account, Some(run), before.as_deref(), after)?;
+        write(db, check.account, Some(run), before.as_deref(), after)?;
         if let Some(day) = first_day {
             db.prepare_cached(
                 "UPDATE ts_balances SET first_day = ?2 WHERE account = ?1 AND first_day IS NULL",
             )?
-            .execute(params![ledger.account, day.map(DateColumn)])?;
+            .execute(params![check.account, day.map(DateColumn)])?;
         }
     }
     Ok(())
@@ -265,16 +267,16 @@ pub fn save(db: &Connection, run: i64, judged: &[Judgement]) -> rusqlite::Result
 
 /// The day of the account's oldest booking, or the day it was refreshed if that is earlier; what is dated before
 /// is history.
-fn first_day(db: &Connection, ledger: &Ledger) -> rusqlite::Result<Option<Date>> {
+fn first_day(db: &Connection, check: &BalanceCheck) -> rusqlite::Result<Option<Date>> {
     let oldest: Option<DateColumn> = db
         .prepare_cached(
             "SELECT booked_date FROM ts_transactions
              WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
              ORDER BY booked_date LIMIT 1",
         )?
-        .query_row([ledger.account], |row| row.get(0))
+        .query_row([check.account], |row| row.get(0))
         .optional()?;
-    let refreshed = ledger.books.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
+    let refreshed = check.input.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
     Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
 }
 
@@ -283,9 +285,9 @@ fn write(
     account: i64,
     run: Option<i64>,
     before: Option<&str>,
-    proof: &Proof,
+    reconciliation: &Reconciliation,
 ) -> rusqlite::Result<()> {
-    let (anchor, open) = (proof.anchor.as_ref(), proof.difference.as_ref());
+    let (anchor, open) = (reconciliation.anchor.as_ref(), reconciliation.difference.as_ref());
     db.prepare_cached(
         "UPDATE ts_balances SET
             currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
@@ -300,11 +302,11 @@ fn write(
         ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),
         ":earlier": anchor.map(|a| a.earlier.to_string()), ":unclear": anchor.map(|a| &a.unclear),
         ":quarantined": anchor.map(|a| a.quarantined), ":anchored": anchor.map(|a| Millis(a.since)),
-        ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
+        ":judged": reconciliation.judged.map(TimeColumn), ":proven": reconciliation.proven.map(TimeColumn),
         ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
-        ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
+        ":changed": open.map(|d| Millis(d.changed)), ":doubt": reconciliation.doubt.map(Doubt::as_str),
         ":balance": anchor.and_then(|a| a.balance.as_ref()).map(ToString::to_string),
-        ":convention": proof.convention.map(Convention::as_str),
+        ":convention": reconciliation.convention.map(Convention::as_str),
     })?;
     Ok(())
 }
@@ -316,12 +318,12 @@ pub fn accept(db: &Connection, connection_id: &str, now: Timestamp) -> rusqlite:
          JOIN ts_connections c ON c.key = a.connection
          WHERE b.difference IS NOT NULL AND c.connection_id = ?1",
     )?;
-    let open = open.query_map([connection_id], |row| Ok((row.get("account")?, proof(row)?)))?;
+    let open = open.query_map([connection_id], |row| Ok((row.get("account")?, reconciliation(row)?)))?;
     let mut accepted = 0;
-    for (account, mut proof) in open.collect::<rusqlite::Result<Vec<(i64, Proof)>>>()? {
-        let before = proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
-        if proof.accept(now) {
-            write(db, account, None, before.as_deref(), &proof)?;
+    for (account, mut reconciliation) in open.collect::<rusqlite::Result<Vec<(i64, Reconciliation)>>>()? {
+        let before = reconciliation.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        if reconciliation.accept(now) {
+            write(db, account, None, before.as_deref(), &reconciliation)?;
             accepted += 1;
         }
     }

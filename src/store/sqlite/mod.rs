@@ -55,9 +55,10 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::types::{
-    Claims, ConsentWarning, EncryptedTokens, Lease, Ledger, LeftOver, LiveQuery, LiveRow, Mirrored, NewRun,
-    NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Recorded, Renewal, RotationBegin,
-    RowCommit, RowQuery, Run, RunEnd, RunTotals, Selection, Skipped, StoredAccount, StoredConsent, StoredRow,
+    BalanceCheck, Claims, ConsentWarning, EncryptedTokens, Lease, LeftOver, LiveQuery, LiveRow, Mirrored,
+    NewRun, NotedAnomaly, Overview, OverviewSaved, PlanCounts, PlanRules, Record, Recorded, Renewal,
+    RotationBegin, RowCommit, RowQuery, Run, RunEnd, RunTotals, Selection, Skipped, StoredAccount,
+    StoredConsent, StoredRow,
 };
 use super::{Result, Store, StoreError};
 use crate::domain::connection::{TinkUser, Viewed};
@@ -382,8 +383,8 @@ impl Store for SqliteStore {
         Ok(quarantined)
     }
 
-    async fn ledgers(&self, accounts: Vec<i64>) -> Result<Vec<Ledger>> {
-        self.worker.read("read balances", move |db| balances::ledgers(db, &accounts)).await
+    async fn balance_checks(&self, accounts: Vec<i64>) -> Result<Vec<BalanceCheck>> {
+        self.worker.read("read balances", move |db| balances::balance_checks(db, &accounts)).await
     }
 
     async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {

@@ -21,7 +21,7 @@ use super::population::{self, LastView};
 use super::{app, read, runs};
 use crate::store::Result;
 pub use audit::{AuditQuery, Audited, audit, audited_actions};
-pub use balances::{AccountProof, balance_differences, balance_proofs};
+pub use balances::{AccountReconciliation, balance_differences, balance_proofs};
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt, detail};
 pub use known::{Holder, KnownConnection, Overlaid, State};
 pub use quarantine::{NotKept, Quarantined, not_kept, quarantine, user_of};

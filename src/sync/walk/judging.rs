@@ -41,13 +41,13 @@ impl<S: Store> Walk<'_, S> {
             }
         }
         let refresh = self.refresh();
-        let mut ledgers = self.sync.ctx.store.ledgers(vec![self.account.key]).await?;
-        for ledger in &mut ledgers {
-            judgement::count(ledger, &commit.changes, &found.stored);
+        let mut balance_checks = self.sync.ctx.store.balance_checks(vec![self.account.key]).await?;
+        for check in &mut balance_checks {
+            judgement::count(check, &commit.changes, &found.stored);
         }
         let look = judgement::Look {
             booked: found.booked,
-            ledger: ledgers.first(),
+            check: balance_checks.first(),
             stand: self.account.stand.as_ref(),
             suspected: self.account.suspect_refresh.is_some_and(|at| refresh.is_some_and(|now| now > at)),
         };

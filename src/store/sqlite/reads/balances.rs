@@ -9,7 +9,7 @@ use crate::store::sqlite::read;
 
 /// The balance proof of one account, with the columns of `balance_proofs_v1` but the balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct AccountProof {
+pub struct AccountReconciliation {
     /// The connection.
     pub connection_id: String,
     /// Tink's id of the account.
@@ -42,7 +42,7 @@ pub struct AccountProof {
 ///
 /// # Errors
 /// As [`crate::store::sqlite::open_reader`].
-pub fn balance_differences(path: &Path) -> Result<Vec<AccountProof>> {
+pub fn balance_differences(path: &Path) -> Result<Vec<AccountReconciliation>> {
     read(path, "read the balances", |db| {
         let which = "difference IS NOT NULL AND closed_at IS NULL ORDER BY connection_id, account_key";
         proofs(db, which, [])
@@ -53,19 +53,19 @@ pub fn balance_differences(path: &Path) -> Result<Vec<AccountProof>> {
 ///
 /// # Errors
 /// As [`crate::store::sqlite::open_reader`].
-pub fn balance_proofs(path: &Path, connection_id: &str) -> Result<Vec<AccountProof>> {
+pub fn balance_proofs(path: &Path, connection_id: &str) -> Result<Vec<AccountReconciliation>> {
     read(path, "read the balances", |db| {
         proofs(db, "connection_id = ?1 ORDER BY account_key", [connection_id])
     })
 }
 
-fn proofs(db: &Connection, which: &str, params: impl Params) -> rusqlite::Result<Vec<AccountProof>> {
+fn proofs(db: &Connection, which: &str, params: impl Params) -> rusqlite::Result<Vec<AccountReconciliation>> {
     let mut rows = db.prepare(&format!("SELECT * FROM balance_proofs_v1 WHERE {which}"))?;
     rows.query_map(params, proof)?.collect()
 }
 
-fn proof(row: &Row<'_>) -> rusqlite::Result<AccountProof> {
-    Ok(AccountProof {
+fn proof(row: &Row<'_>) -> rusqlite::Result<AccountReconciliation> {
+    Ok(AccountReconciliation {
         connection_id: row.get("connection_id")?,
         account_id: row.get("account_id")?,
         state: row.get("state")?,
