@@ -268,7 +268,7 @@ pub struct Reconciliation {
 
 impl Reconciliation {
     /// Whether this judgement, which followed `before`, stands only if balance and rows are of one refresh
-    /// beyond doubt. That numbers agree is reconciliation of it.
+    /// beyond doubt. That the numbers agree proves it.
     pub fn is_delicate(&self, before: &Self) -> bool {
         let agrees = before.anchor.is_some() && self.proven == self.judged && self.doubt.is_none();
         let stood_still = self.doubt == Some(Doubt::BalanceStill) && self.doubt != before.doubt;

@@ -7,14 +7,14 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::connection::{Seed, SourceRow, TinkUser, Viewed};
-use super::owner::{self, Held, Judged, Verdict};
+use super::owner::{self, HeldConnection, Judged, Verdict};
 use super::population::{Fall, Numbers, Remembered};
 
 /// A connection as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Whose it is.
-    pub held: Held,
+    pub held: HeldConnection,
     /// What else the view said of it.
     pub state: State,
 }
@@ -80,7 +80,7 @@ pub struct Mirroring {
 
 /// Works out what the view makes of the stored connections, which are in the order in which they came here.
 pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
-    let held: Vec<Held> = stored.iter().map(|stored| stored.held.clone()).collect();
+    let held: Vec<HeldConnection> = stored.iter().map(|stored| stored.held.clone()).collect();
     let judged = owner::judge(&held, viewed.rows);
     let mut listed: HashSet<usize> = judged.iter().filter_map(|one| one.held).collect();
     let taken: HashSet<usize> = judged.iter().filter_map(Judged::takes_over).collect();

@@ -12,7 +12,7 @@ pub mod accept;
 
 /// A connection as it is stored, as far as it matters whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldConnection {
     /// Its id.
     pub connection_id: String,
     /// Its user.
@@ -25,7 +25,7 @@ pub struct Held {
     pub has_data: bool,
 }
 
-impl Held {
+impl HeldConnection {
     fn names(&self) -> impl Iterator<Item = &TinkUser> {
         self.tink_user.iter().chain(&self.former)
     }
@@ -96,7 +96,7 @@ impl RefusalKind {
 }
 
 /// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
-pub fn judge(held: &[Held], rows: Vec<SourceRow>) -> Vec<Judged> {
+pub fn judge(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<Judged> {
     let places: HashMap<&str, usize> =
         held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
     let mut judged: Vec<Judged> = single(rows)
@@ -142,7 +142,7 @@ fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
 }
 
 /// Whether a row is that of the connection that is stored under its id.
-fn identity(row: &SourceRow, held: Option<&Held>) -> Verdict {
+fn identity(row: &SourceRow, held: Option<&HeldConnection>) -> Verdict {
     let own = |tink_user| Verdict::Own { tink_user, takes_over: None };
     // Without data there is nothing that could be shown to another.
     let Some(held) = held.filter(|held| held.has_data) else { return own(row.tink_user.clone()) };
@@ -170,7 +170,7 @@ fn identity(row: &SourceRow, held: Option<&Held>) -> Verdict {
     Verdict::Moved(named.clone())
 }
 
-fn other_user(row: &SourceRow, held: &Held) -> Verdict {
+fn other_user(row: &SourceRow, held: &HeldConnection) -> Verdict {
     let same_tink_user = row.names().any(|name| held.names().any(|known| known == name));
     let (id, new, old) = (shown(&held.connection_id), shown(row.user_id.as_str()), shown(&held.user_id));
     let text = if same_tink_user {
@@ -207,7 +207,7 @@ struct OwnershipClaim {
 struct OwnershipClaims(Vec<OwnershipClaim>);
 
 impl OwnershipClaims {
-    fn of(held: &[Held], judged: &[Judged]) -> Self {
+    fn of(held: &[HeldConnection], judged: &[Judged]) -> Self {
         let mut claims = Vec::new();
         let mut rows: HashMap<usize, &Judged> = HashMap::new();
         for (place, one) in judged.iter().enumerate() {
@@ -230,7 +230,7 @@ impl OwnershipClaims {
     }
 
     /// Refuses those who want what another has, and lets those who follow one that is gone take over.
-    fn settle(self, held: &[Held], judged: &mut [Judged]) {
+    fn settle(self, held: &[HeldConnection], judged: &mut [Judged]) {
         let mut owners: HashMap<TinkUser, usize> = HashMap::new();
         for (number, claim) in self.0.iter().enumerate() {
             let mut others: Vec<usize> =
@@ -306,7 +306,7 @@ impl Judged {
 }
 
 impl OwnershipClaim {
-    fn of_row(place: usize, one: &Judged, held: Option<&Held>) -> Option<Self> {
+    fn of_row(place: usize, one: &Judged, held: Option<&HeldConnection>) -> Option<Self> {
         if !one.is_claim() {
             return None;
         }
@@ -315,7 +315,7 @@ impl OwnershipClaim {
             Verdict::Own { tink_user, .. } => tink_user.clone(),
             Verdict::Moved(_) | Verdict::Refused(_) => None,
         };
-        let kept = held.filter(|_| has_data).into_iter().flat_map(Held::names);
+        let kept = held.filter(|_| has_data).into_iter().flat_map(HeldConnection::names);
         let names: Vec<TinkUser> = own.iter().chain(one.row.names()).chain(kept).cloned().collect();
         Some(Self {
             row: Some(place),
@@ -329,7 +329,7 @@ impl OwnershipClaim {
         })
     }
 
-    fn of_held(place: usize, held: &Held, broken: bool) -> Self {
+    fn of_held(place: usize, held: &HeldConnection, broken: bool) -> Self {
         Self {
             row: None,
             held: Some(place),

@@ -116,7 +116,7 @@ pub struct Absence {
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
     pub absent_from: Option<Date>,
-    /// Oldest booked date of rows that went without a reconciliation, or were looked at only once.
+    /// Oldest booked date of rows that went though no balance proved it, or were looked at only once.
     pub again_from: Option<Date>,
     /// The list is not believed to be all there is: it says nothing of what else it did not show.
     pub disbelieved: bool,

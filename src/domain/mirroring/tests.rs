@@ -19,7 +19,7 @@ fn row(n: usize) -> SourceRow {
 /// The first so many connections, each with data.
 fn stored(number: usize) -> Vec<Stored> {
     let one = |n: usize| Stored {
-        held: Held {
+        held: HeldConnection {
             connection_id: format!("c-{n}"),
             user_id: format!("u-{n}"),
             tink_user: Some(user(n)),

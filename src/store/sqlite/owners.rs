@@ -10,7 +10,7 @@ use super::codec::{self, json_list, tink_user_columns};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::{AccountId, CredentialsId, shown};
 use crate::domain::mirroring::{State, Stored};
-use crate::domain::owner::Held;
+use crate::domain::owner::HeldConnection;
 use crate::store::types::{Lease, Overview};
 
 /// Whether anything is kept of the user of connection `c`, or is just being fetched. Of the file itself: a
@@ -30,7 +30,7 @@ pub(super) fn stored(db: &Connection) -> rusqlite::Result<Vec<(i64, Stored)>> {
     let rows = rows.query_map([], |row| {
         let key: i64 = row.get("key")?;
         let state = state(row)?;
-        let held = Held {
+        let held = HeldConnection {
             connection_id: row.get("connection_id")?,
             user_id: state.user_id.clone(),
             tink_user: state.tink_user.clone(),
