@@ -16,12 +16,12 @@ pub struct Stored {
     /// Whose it is.
     pub held: HeldConnection,
     /// What else the view said of it.
-    pub state: State,
+    pub state: MirroredState,
 }
 
 /// What the view says of a connection, as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct MirroredState {
     /// Its user.
     pub user_id: String,
     /// Its user at Tink.
@@ -58,7 +58,7 @@ pub struct Change {
     /// Its id.
     pub connection_id: String,
     /// As it is from now on.
-    pub state: State,
+    pub state: MirroredState,
     /// It has another user or Tink user than before, of whom nothing is kept.
     pub other_owner: bool,
     /// Place of the connection whose data it takes over.
@@ -114,7 +114,7 @@ fn numbers(judged: &[Judged]) -> Numbers {
     Numbers { enabled, entitled }
 }
 
-impl State {
+impl MirroredState {
     fn is_active(&self, at: Timestamp) -> bool {
         self.enabled && self.entitled && self.entitled_until.is_none_or(|until| until > at)
     }
@@ -150,7 +150,7 @@ impl After<'_> {
             _ => None,
         };
         let mut state = match (before, refusal) {
-            (Some(before), Some(kind)) if kind.is_foreign() => State {
+            (Some(before), Some(kind)) if kind.is_foreign() => MirroredState {
                 refused: Some(row.enabled && row.entitled),
                 refused_user: Some(row.user_id.as_str().to_owned()),
                 moved: None,
@@ -174,7 +174,7 @@ impl After<'_> {
     }
 
     /// The state by the connection's own row.
-    fn own(&self, row: &SourceRow, verdict: &Verdict, before: Option<&Stored>) -> State {
+    fn own(&self, row: &SourceRow, verdict: &Verdict, before: Option<&Stored>) -> MirroredState {
         let kept = before.filter(|before| before.held.has_data);
         let stays = kept.and_then(|kept| kept.held.tink_user.clone());
         let (tink_user, moved) = match verdict {
@@ -185,7 +185,7 @@ impl After<'_> {
         };
         let unnamed = before.filter(|_| row.user_id.as_str().is_empty());
         let as_before = kept.filter(|_| self.keeps && row.unsaid).map(|kept| &kept.state);
-        State {
+        MirroredState {
             user_id: unnamed
                 .map_or_else(|| row.user_id.as_str().to_owned(), |before| before.state.user_id.clone()),
             tink_user,
@@ -196,14 +196,14 @@ impl After<'_> {
             priority: row.priority,
             moved,
             lapsed_at: before.and_then(|before| before.state.lapsed_at),
-            ..State::default()
+            ..MirroredState::default()
         }
     }
 
     /// A connection without a row.
     fn missing(&self, place: usize) -> Option<Change> {
         let before = self.stored.get(place)?;
-        let mut state = State {
+        let mut state = MirroredState {
             problem: None,
             refused: None,
             refused_user: None,
@@ -229,7 +229,7 @@ impl After<'_> {
         })
     }
 
-    fn close(&self, before: Option<&Stored>, state: &mut State, taken: bool) {
+    fn close(&self, before: Option<&Stored>, state: &mut MirroredState, taken: bool) {
         state.enabled &= !taken;
         let was_active = before.is_some_and(|before| before.state.enabled && before.state.entitled);
         state.lapsed_at = match state.lapsed_at {
@@ -241,7 +241,7 @@ impl After<'_> {
 }
 
 impl Stored {
-    fn is_others(&self, state: &State) -> bool {
+    fn is_others(&self, state: &MirroredState) -> bool {
         self.state.user_id != state.user_id || self.state.tink_user != state.tink_user
     }
 }

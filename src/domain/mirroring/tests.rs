@@ -26,12 +26,12 @@ fn stored(number: usize) -> Vec<Stored> {
             former: Vec::new(),
             has_data: true,
         },
-        state: State {
+        state: MirroredState {
             user_id: format!("u-{n}"),
             tink_user: Some(user(n)),
             enabled: true,
             entitled: true,
-            ..State::default()
+            ..MirroredState::default()
         },
     };
     (0..number).map(one).collect()

@@ -9,7 +9,7 @@ use super::codec::{Millis, tink_user_columns};
 use super::thread::Context;
 use super::{forget, owners, population, rehearsal, tokens};
 use crate::domain::connection::Viewed;
-use crate::domain::mirroring::{self, Change, State, Stored};
+use crate::domain::mirroring::{self, Change, MirroredState, Stored};
 use crate::store::types::{Mirrored, Run};
 
 /// The columns that the view decides, and their values.
@@ -70,7 +70,7 @@ fn write(db: &Connection, change: &Change, before: Option<(i64, &Stored)>) -> ru
 }
 
 /// A new connection, under a key that none had before.
-fn insert(db: &Connection, id: &str, state: &State) -> rusqlite::Result<i64> {
+fn insert(db: &Connection, id: &str, state: &MirroredState) -> rusqlite::Result<i64> {
     let sql = format!(
         "INSERT INTO ts_connections (key, connection_id, {COLUMNS})
          VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_connections), 0),
@@ -85,7 +85,7 @@ fn insert(db: &Connection, id: &str, state: &State) -> rusqlite::Result<i64> {
 }
 
 /// Brings a connection up to date; one that is as it was is not written.
-fn update(db: &Connection, key: i64, state: &State) -> rusqlite::Result<usize> {
+fn update(db: &Connection, key: i64, state: &MirroredState) -> rusqlite::Result<usize> {
     let sql = format!(
         "UPDATE ts_connections SET ({COLUMNS}) = ({VALUES}) WHERE key = :key AND ({COLUMNS}) IS NOT ({VALUES})"
     );
@@ -96,7 +96,7 @@ fn update(db: &Connection, key: i64, state: &State) -> rusqlite::Result<usize> {
 }
 
 /// Hands on the parameters of [`VALUES`].
-fn bind<T>(state: &State, run: impl FnOnce(&[(&str, &dyn rusqlite::ToSql)]) -> T) -> T {
+fn bind<T>(state: &MirroredState, run: impl FnOnce(&[(&str, &dyn rusqlite::ToSql)]) -> T) -> T {
     let (external, tink) = tink_user_columns(state.tink_user.as_ref());
     let (moved_external, moved_tink) = tink_user_columns(state.moved.as_ref());
     run(named_params! {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::codec::{self, json_list, tink_user_columns};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::{AccountId, CredentialsId, shown};
-use crate::domain::mirroring::{State, Stored};
+use crate::domain::mirroring::{MirroredState, Stored};
 use crate::domain::owner::HeldConnection;
 use crate::store::types::{Lease, Overview};
 
@@ -43,8 +43,8 @@ pub(super) fn stored(db: &Connection) -> rusqlite::Result<Vec<(i64, Stored)>> {
 }
 
 /// What the view said of a connection.
-pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<State> {
-    Ok(State {
+pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<MirroredState> {
+    Ok(MirroredState {
         user_id: row.get("user_id")?,
         tink_user: codec::tink_user(row)?,
         enabled: row.get("enabled")?,
