@@ -67,13 +67,13 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Claims>> + Send;
 
     /// Connections that were to be tried once more and were not: their first outcome stands.
-    fn settle(&self, run: &Run) -> impl Future<Output = Result<Vec<Finished>>> + Send;
+    fn close_retries(&self, run: &Run) -> impl Future<Output = Result<Vec<Finished>>> + Send;
 
     /// Gives every planned connection that is left a time before which it is not tried; returns how many.
     fn postpone(&self, run: &Run, until: Timestamp) -> impl Future<Output = Result<u64>> + Send;
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
-    fn forgive(&self, run: &Run) -> impl Future<Output = Result<()>> + Send;
+    fn reset_failures(&self, run: &Run) -> impl Future<Output = Result<()>> + Send;
 
     /// What became of the plan.
     fn left_over(&self) -> impl Future<Output = Result<LeftOver>> + Send;
@@ -155,7 +155,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Notes, durably, that a refresh token is about to be presented; none if it may not be.
     fn begin_rotation(&self, lease: &Lease) -> impl Future<Output = Result<Option<RotationBegin>>> + Send;
 
-    /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has settled it.
+    /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has finished it.
     fn finish_rotation(
         &self,
         asking: RotationBegin,

@@ -438,9 +438,9 @@ impl<S: Store> Pass<S> {
         }
         if let Stop::Unreachable(_) | Stop::Refused(_) = self.stop {
             // Else a few such passes would end in back-offs that outlast the trouble, and hide it.
-            self.ctx.store.forgive(&self.task.run).await?;
+            self.ctx.store.reset_failures(&self.task.run).await?;
         }
-        let settled = self.ctx.store.settle(&self.task.run).await?;
+        let settled = self.ctx.store.close_retries(&self.task.run).await?;
         self.confirm().await?;
         self.look_at_clock().await;
         for finished in settled {

@@ -418,7 +418,7 @@ impl<S: Store> Walk<'_, S> {
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
             unmatched_from,
             // What the first look showed and the second did not may go on under an id that came in this walk.
-            settled: gathered.is_conclusive() && !gathered.outdated,
+            compared: gathered.is_conclusive() && !gathered.outdated,
         });
         self.commit(commit).await?;
         let told = judged.reissued && !account.reissued;

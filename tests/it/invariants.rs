@@ -114,7 +114,7 @@ pub fn commit(account: i64) -> RowCommit {
         reissued: false,
         unmatched_from: None,
         suspect: None,
-        settled: true,
+        compared: true,
     };
     RowCommit {
         account,

@@ -167,7 +167,7 @@ fn failing(db: &Connection, connection: i64, run: Option<i64>) -> rusqlite::Resu
     Ok(())
 }
 
-/// Tells of a failure as the run record has it, unless it was told before or is forgiven.
+/// Tells of a failure as the run record has it, unless it was told before or is retracted.
 fn failed(
     db: &Connection,
     context: &Context,
@@ -188,7 +188,7 @@ fn failed(
 }
 
 /// Connections of a run that were to be tried again and were not: their first outcome stands.
-pub fn settled(db: &Connection, context: &Context, run: i64) -> rusqlite::Result<()> {
+pub fn close_retries(db: &Connection, context: &Context, run: i64) -> rusqlite::Result<()> {
     let mut left = db.prepare(
         "SELECT connection, started_at + coalesce(duration_ms, 0) FROM ts_run_connections
          WHERE run = ?1 AND again <> 0",
@@ -203,7 +203,7 @@ pub fn settled(db: &Connection, context: &Context, run: i64) -> rusqlite::Result
 
 /// What this run told of these connections' failures was none of theirs. `connections` is a query over the
 /// run, `?1`.
-pub fn forgiven(db: &Connection, run: i64, connections: &str) -> rusqlite::Result<()> {
+pub fn retract_failures(db: &Connection, run: i64, connections: &str) -> rusqlite::Result<()> {
     let events = format!(
         "DELETE FROM ts_events WHERE run = ?1 AND kind = 'first-failure' AND connection IN ({connections})"
     );

@@ -252,9 +252,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn settle(&self, run: &Run) -> Result<Vec<Finished>> {
+    async fn close_retries(&self, run: &Run) -> Result<Vec<Finished>> {
         let run = run.key;
-        self.worker.write("settle the run", move |tx, db| Ok(runs::settle(tx, db, run)?)).await
+        self.worker.write("close retries", move |tx, db| Ok(runs::close_retries(tx, db, run)?)).await
     }
 
     async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
@@ -262,9 +262,9 @@ impl Store for SqliteStore {
         self.worker.write("postpone connections", move |tx, _| Ok(plan::postpone(tx, run, until)?)).await
     }
 
-    async fn forgive(&self, run: &Run) -> Result<()> {
+    async fn reset_failures(&self, run: &Run) -> Result<()> {
         let run = run.key;
-        self.worker.write("forgive failures", move |tx, _| Ok(runs::forgive(tx, run)?)).await
+        self.worker.write("reset failures", move |tx, _| Ok(runs::reset_failures(tx, run)?)).await
     }
 
     async fn left_over(&self) -> Result<LeftOver> {

@@ -425,7 +425,7 @@ pub fn postpone(db: &Connection, run: i64, until: Timestamp) -> rusqlite::Result
 }
 
 /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
-pub fn drop_out(db: &Connection, connection: i64) -> rusqlite::Result<()> {
+pub fn exclude(db: &Connection, connection: i64) -> rusqlite::Result<()> {
     db.execute("UPDATE temp.ts_plan SET state = 2, reason = 'disabled' WHERE connection = ?1", [connection])?;
     Ok(())
 }

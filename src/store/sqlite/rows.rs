@@ -329,7 +329,7 @@ fn checkpoint(db: &Connection, account: i64, checkpoint: &Checkpoint) -> rusqlit
     db.prepare_cached(
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
-            walks = walks + :settled, repairing = repairing AND NOT :repaired,
+            walks = walks + :compared, repairing = repairing AND NOT :repaired,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
@@ -339,7 +339,7 @@ fn checkpoint(db: &Connection, account: i64, checkpoint: &Checkpoint) -> rusqlit
     .execute(named_params! {
         ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
         ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
-        ":settled": checkpoint.settled, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
+        ":compared": checkpoint.compared, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
         ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
     })?;
     Ok(())

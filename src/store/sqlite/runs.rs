@@ -132,7 +132,7 @@ pub fn record(
         .query_row([lease.run, lease.connection], finished)
         .optional()?;
     if finished.is_none() {
-        plan::drop_out(db, lease.connection)?;
+        plan::exclude(db, lease.connection)?;
     }
     if context.rehearsal {
         rehearsal::unshadow(db, lease.connection)?;
@@ -217,8 +217,8 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<Counts> {
 }
 
 /// Connections that were to be tried again in this run and were not: their first outcome stands.
-pub fn settle(db: &Connection, context: &Context, run: i64) -> rusqlite::Result<Vec<Finished>> {
-    events::settled(db, context, run)?;
+pub fn close_retries(db: &Connection, context: &Context, run: i64) -> rusqlite::Result<Vec<Finished>> {
+    events::close_retries(db, context, run)?;
     let mut left = db.prepare(&format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0"))?;
     let left = left.query_map([run], finished)?.collect::<Result<_, _>>()?;
     db.execute("UPDATE ts_run_connections SET again = 0 WHERE run = ?1 AND again <> 0", [run])?;
@@ -226,15 +226,15 @@ pub fn settle(db: &Connection, context: &Context, run: i64) -> rusqlite::Result<
 }
 
 /// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
-pub fn forgive(db: &Connection, run: i64) -> rusqlite::Result<()> {
+pub fn reset_failures(db: &Connection, run: i64) -> rusqlite::Result<()> {
     let met = "SELECT connection FROM ts_run_connections
          WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large')";
-    let forgive = format!(
+    let reset = format!(
         "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
          WHERE last_attempt_run = ?1 AND key IN ({met})"
     );
-    db.execute(&forgive, [run])?;
-    events::forgiven(db, run, met)
+    db.execute(&reset, [run])?;
+    events::retract_failures(db, run, met)
 }
 
 /// Sums over the run by outcome.

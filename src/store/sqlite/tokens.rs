@@ -81,7 +81,7 @@ pub fn ask(db: &Connection, context: &Context, lease: &Lease) -> rusqlite::Resul
     .optional()
 }
 
-/// Writes what came of asking; nothing if somebody else has settled it meanwhile.
+/// Writes what came of asking; nothing if somebody else has finished it meanwhile.
 pub fn renewed(
     db: &Connection,
     asking: &RotationBegin,

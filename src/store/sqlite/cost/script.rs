@@ -145,7 +145,7 @@ pub fn pass(db: &Db, script: &Script) {
     work.all(Round::First, || plan::claim(conn, context, &run, &rules, 13, until).unwrap());
     work.all(Round::Second, || plan::claim_again(conn, context, &run, &rules, 13, until).unwrap());
     runs::troubled_banks(conn, run.key, 3).unwrap();
-    runs::settle(conn, context, run.key).unwrap();
+    runs::close_retries(conn, context, run.key).unwrap();
     plan::left_over(conn).unwrap();
     let totals = runs::totals(conn, run.key).unwrap();
     let synced = [Outcome::Synced, Outcome::Unchanged].map(|outcome| totals.outcomes.get(&outcome).copied());
@@ -310,7 +310,7 @@ impl Work<'_> {
             full_due: false,
             reissued: false,
             unmatched_from: account.unmatched_from,
-            settled: true,
+            compared: true,
         };
         let nothing = nothing(account.key, account.generation);
         let commit =
