@@ -248,7 +248,7 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     if chosen.is_new() {
         // The bank must not come to a user at Tink who is somebody else's.
         let id = chosen.connection_id();
-        let row = SourceRow::asking(id, &args.user, Some(chosen.tink_user()));
+        let row = SourceRow::active(id, &args.user, Some(chosen.tink_user()));
         if let Some((_, text)) = connections::refused(env, vec![row], |refused| refused == id)?.pop() {
             return Err(Failure::Usage(format!("connection {id} cannot be made: {text}")));
         }

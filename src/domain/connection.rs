@@ -43,7 +43,7 @@ pub struct SourceRow {
     /// Tokens of an older link, encrypted.
     pub seed: Option<Seed>,
     /// It brings tokens, and there is no key to encrypt them with: they are passed over.
-    pub unsealed: bool,
+    pub unencrypted: bool,
 }
 
 impl TinkUser {
@@ -55,7 +55,7 @@ impl TinkUser {
 
 impl SourceRow {
     /// A row that asks for its connection to be synced, and says nothing else.
-    pub fn asking(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
+    pub fn active(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
         Self {
             connection_id: connection_id.into(),
             user_id: user_id.into(),
@@ -69,7 +69,7 @@ impl SourceRow {
             priority: 0,
             problem: None,
             seed: None,
-            unsealed: false,
+            unencrypted: false,
         }
     }
 

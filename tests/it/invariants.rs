@@ -31,7 +31,7 @@ fn now() -> Timestamp {
 
 fn source_row(n: u32) -> SourceRow {
     let user = TinkUser::External(format!("user-{n}"));
-    SourceRow::asking(&format!("c-{n}"), &format!("u-{n}"), Some(user))
+    SourceRow::active(&format!("c-{n}"), &format!("u-{n}"), Some(user))
 }
 
 /// A view of so many connections.

@@ -100,7 +100,7 @@ impl Lab {
         self.is_news.set(true);
         self.sandbox.script(user, Script::default());
         let tink_user = Some(TinkUser::External(user.to_owned()));
-        self.users.push(SourceRow::asking(user, &format!("u-{user}"), tink_user));
+        self.users.push(SourceRow::active(user, &format!("u-{user}"), tink_user));
     }
 
     /// Whether a user pays.

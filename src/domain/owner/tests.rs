@@ -23,7 +23,7 @@ fn held(id: &str, user: &str, tink_user: TinkUser) -> HeldConnection {
 }
 
 fn row(id: &str, user: &str, tink_user: TinkUser) -> SourceRow {
-    SourceRow::asking(id, user, Some(tink_user))
+    SourceRow::active(id, user, Some(tink_user))
 }
 
 fn both(id: &str, user: &str, external: &str, tink_id: &str) -> SourceRow {
@@ -138,7 +138,7 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
 #[test]
 fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     let bob = [held("c-1", "bob", ext("b"))];
-    let broken = SourceRow { problem: Some("odd".to_owned()), ..SourceRow::asking("c-1", "", None) };
+    let broken = SourceRow { problem: Some("odd".to_owned()), ..SourceRow::active("c-1", "", None) };
     assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
     let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, twice), ["c-1!row"]);

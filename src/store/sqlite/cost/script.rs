@@ -51,7 +51,7 @@ impl Script {
     fn view(&self) -> Viewed {
         let row = |n: u32| {
             let user = TinkUser::External(format!("x-{n}"));
-            SourceRow::asking(&format!("c-{n:05}"), &format!("u-{n:05}"), Some(user))
+            SourceRow::active(&format!("c-{n:05}"), &format!("u-{n:05}"), Some(user))
         };
         Viewed { rows: (0..self.connections).map(row).collect(), at: self.at(), ..Viewed::default() }
     }
