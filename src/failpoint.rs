@@ -191,7 +191,7 @@ mod tests {
         assert!(!armed.strikes("close retries", After));
         assert!(armed.strikes("record the outcome", After));
         assert!(!armed.strikes("record the outcome", After));
-        assert!(Armed::parse("close retries:before").strikes("settle the run", Before));
+        assert!(Armed::parse("close retries:before").strikes("close retries", Before));
     }
 
     #[test]

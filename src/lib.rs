@@ -22,7 +22,7 @@
 //!
 //! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
-//! `link` knows `domain`: the visit of a browser at Tink Link, there and back; `hyper` stands only there.
+//! `link` knows `domain`: the Link session of a browser, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
 //! `identity` settles who the process is; `vault` encrypts tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,

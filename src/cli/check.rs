@@ -116,7 +116,7 @@ struct CheckJson<'a> {
 }
 
 /// Where the text of the findings goes.
-type Tell<'a> = dyn FnMut(&str) -> Result<(), Failure> + 'a;
+type Write<'a> = dyn FnMut(&str) -> Result<(), Failure> + 'a;
 
 /// The findings so far; each is told as soon as it is there, since Tink may take its time.
 struct Checks<'a> {
@@ -124,19 +124,19 @@ struct Checks<'a> {
     quiet: bool,
     format: Format,
     findings: Vec<Finding>,
-    tell: &'a mut Tell<'a>,
+    write: &'a mut Write<'a>,
 }
 
 impl<'a> Checks<'a> {
-    fn new(color: bool, quiet: bool, format: Format, tell: &'a mut Tell<'a>) -> Self {
-        Self { color, quiet, format, findings: Vec::new(), tell }
+    fn new(color: bool, quiet: bool, format: Format, write: &'a mut Write<'a>) -> Self {
+        Self { color, quiet, format, findings: Vec::new(), write }
     }
 
     fn add(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result<(), Failure> {
         for finding in findings {
             let notable = matches!(finding.grade, Grade::Warn | Grade::Fail(_));
             if self.format == Format::Human && (notable || !self.quiet) {
-                (self.tell)(&finding.show(self.color))?;
+                (self.write)(&finding.show(self.color))?;
             }
             self.findings.push(finding);
         }
@@ -148,10 +148,10 @@ impl<'a> Checks<'a> {
         let exit = self.exit();
         if self.format == Format::Json {
             let all = CheckJson { schema: 1, exit_code: exit.code(), findings: &self.findings };
-            (self.tell)(&format!("{}\n", table::json(&all)))?;
+            (self.write)(&format!("{}\n", table::json(&all)))?;
         } else if !self.quiet {
             let closing = self.closing();
-            (self.tell)(&closing)?;
+            (self.write)(&closing)?;
         }
         Ok(exit)
     }
@@ -200,14 +200,14 @@ pub fn without_configuration(
     color: bool,
     quiet: bool,
 ) -> Result<Exit, Failure> {
-    let mut tell = table::print;
-    let mut checks = Checks::new(color, quiet, args.format, &mut tell);
+    let mut write = table::print;
+    let mut checks = Checks::new(color, quiet, args.format, &mut write);
     checks.add([settings::refused(error)])?;
     checks.close()
 }
 
-fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<Exit, Failure> {
-    let mut checks = Checks::new(env.color, env.quiet, args.format, tell);
+fn check<'a>(env: &Environment, args: &Args, write: &'a mut Write<'a>) -> Result<Exit, Failure> {
+    let mut checks = Checks::new(env.color, env.quiet, args.format, write);
     checks.add(settings::configuration(env))?;
     checks.add(settings::network(env))?;
     checks.add(settings::secrets(env, args.offline))?;

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 
 use super::actor::{Actor, ActorArgs};
 use super::connections;
-use super::visit::data::{self, Fresh};
-use super::visit::{Callback, RedirectOptions, Visit, proof};
+use super::link_session::data::{self, Fresh};
+use super::link_session::{Callback, LinkSession, RedirectOptions, proof};
 use super::{Environment, Failure, app, client, table, users};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::consent::{Consent, Health};
@@ -55,7 +55,7 @@ pub struct Args {
     pub external_user_id: Option<String>,
     /// How the browser comes back.
     #[command(flatten)]
-    pub way: RedirectOptions,
+    pub redirect: RedirectOptions,
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
@@ -80,7 +80,7 @@ fn external_id(text: &str) -> Result<String, String> {
 /// Links a bank and syncs it.
 ///
 /// # Errors
-/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
+/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the session comes to is an exit code.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
     app::ours(env)?;
@@ -106,7 +106,8 @@ struct ConnectCommand<'a> {
 impl ConnectCommand<'_> {
     fn run(&self, chosen: Chosen) -> Result<Exit, Failure> {
         let (env, args) = (self.env, self.args);
-        let mut visit = self.runtime.block_on(Visit::begin(env, &args.way, &self.signals, false))?;
+        let mut session =
+            self.runtime.block_on(LinkSession::begin(env, &args.redirect, &self.signals, false))?;
         // Before Tink hears of it: a link that is cut short goes on with this very user.
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
@@ -120,7 +121,7 @@ impl ConnectCommand<'_> {
             known @ Chosen::Known { .. } => known,
         };
         let user = chosen.tink_user();
-        let credentials_id = match self.runtime.block_on(self.link(&mut visit, &chosen, &user))? {
+        let credentials_id = match self.runtime.block_on(self.link(&mut session, &chosen, &user))? {
             Callback::Linked(id) => id,
             Callback::Nothing(exit) => return Ok(exit),
         };
@@ -128,13 +129,13 @@ impl ConnectCommand<'_> {
         self.store(&chosen, credentials_id.as_ref())?;
         table::print(&format!("The bank is linked: connection {id} of user {}.\n", args.user))?;
         let fresh = Fresh { connection_id: id, user: &user, consent: credentials_id.as_ref() };
-        data::sync(env, &self.client, (&self.runtime, &self.signals), &args.way, &fresh)
+        data::sync(env, &self.client, (&self.runtime, &self.signals), &args.redirect, &fresh)
     }
 
-    /// From the user at Tink to the end of the visit.
+    /// From the user at Tink to the end of the session.
     async fn link(
         &self,
-        visit: &mut Visit<'_>,
+        session: &mut LinkSession<'_>,
         chosen: &Chosen,
         user: &TinkUser,
     ) -> Result<Callback, Failure> {
@@ -163,15 +164,15 @@ impl ConnectCommand<'_> {
             test: self.args.test,
         };
         let before = self.client.session(user.clone()).consents().await?;
-        let came = visit.go(&code, &purpose, &self.args.user).await?;
-        let Callback::Linked(named) = came else { return Ok(came) };
+        let callback = session.go(&code, &purpose, &self.args.user).await?;
+        let Callback::Linked(named) = callback else { return Ok(callback) };
         // Anybody can type an address, so it is Tink who says whether there is a bank, and which.
         let new = if before.is_empty() { "" } else { "new " };
         let otherwise = format!(
             "Tink lists no {new}bank for this user; nothing was linked. The same command goes on, with a new link.\n"
         );
         let linked = |after: &[Consent]| proof::linked(&before, after, named.as_ref(), self.env.clock.now());
-        let proved = visit.prove((&self.client, user), &otherwise, linked).await?;
+        let proved = session.prove((&self.client, user), &otherwise, linked).await?;
         Ok(proved.map_or_else(Callback::Nothing, |id| Callback::Linked(Some(id))))
     }
 

@@ -128,16 +128,16 @@ fn limit(text: &str) -> Result<Duration, String> {
 /// hooks. A hook that fails is no error of its unit: its event is put aside, so that systemd does not start the
 /// unit for it again and again.
 pub fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
-    let entered = |spool: &Path| identity::settle_for_hooks(variable, spool);
+    let entered = |spool: &Path| identity::become_hook_user(variable, spool);
     match &args.command {
-        None => tell(&args.run, entered(&args.run.spool)?),
+        None => deliver(&args.run, entered(&args.run.spool)?),
         Some(HookCommand::Test(test)) => by_hand::test(test, &entered(&test.spool)?),
         Some(HookCommand::Retry(old)) => by_hand::retry(&old.kinds(), &entered(&old.spool)?),
         Some(HookCommand::Drop(old)) => by_hand::drop_failed(&old.kinds(), &entered(&old.spool)?),
     }
 }
 
-fn tell(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
+fn deliver(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
     let Some(kind) = args.event else {
         return Err(Failure::Usage(format!("--event names a kind: {}", known())));
     };

@@ -22,7 +22,7 @@ const ETC: &str = "/etc";
 /// # Errors
 /// [`Failure::Usage`] if the environment names a user that does not exist, [`Failure::Io`] if the system
 /// refuses to become that user.
-pub(super) fn settle(variable: &Env<'_>) -> Result<Credentials, Failure> {
+pub(super) fn become_service_user(variable: &Env<'_>) -> Result<Credentials, Failure> {
     let given = Credentials::of_unit(variable);
     if !identity::is_root() || given.is_of_service() {
         return Ok(given);
@@ -39,8 +39,8 @@ pub(super) fn settle(variable: &Env<'_>) -> Result<Credentials, Failure> {
 /// look into the directory above.
 ///
 /// # Errors
-/// As [`settle`]; [`Failure::Usage`] also if the system has no such user, since nothing of a hook is done as root.
-pub(super) fn settle_for_hooks(variable: &Env<'_>, spool: &Path) -> Result<Spool, Failure> {
+/// As [`become_service_user`]; [`Failure::Usage`] also if the system has no such user, since nothing of a hook is done as root.
+pub(super) fn become_hook_user(variable: &Env<'_>, spool: &Path) -> Result<Spool, Failure> {
     let stays = variable(USER_VARIABLE).is_some_and(|name| name == "root");
     if !identity::is_root() || stays {
         return Ok(Spool::new(spool));

@@ -19,6 +19,7 @@ pub mod hook;
 mod identity;
 pub mod import;
 mod instance;
+pub mod link_session;
 mod mirror;
 pub mod prune;
 pub mod quarantine;
@@ -33,7 +34,6 @@ pub mod status;
 mod table;
 pub mod timer;
 pub mod users;
-pub mod visit;
 pub mod why;
 
 use std::path::PathBuf;
@@ -278,14 +278,14 @@ pub fn main() -> Exit {
 /// Shows what was asked for (help, version), or what is wrong with the command line, which may quote anything.
 fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() {
-        terminal::tell(&error.render().to_string());
+        terminal::print_error(&error.render().to_string());
         return Exit::Usage;
     }
-    match terminal::forgiving(error.print()) {
+    match terminal::unless_broken_pipe(error.print()) {
         Ok(()) => Exit::Success,
         Err(error) => {
             let failure = Failure::Output(error);
-            terminal::tell(&format!("error: {failure}\n"));
+            terminal::print_error(&format!("error: {failure}\n"));
             Exit::from(&failure)
         }
     }
@@ -308,11 +308,11 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
     };
     // Asked of whoever typed it, before root becomes the service.
     match &command {
-        ServiceCommand::Connect(args) => args.way.allow_open()?,
-        ServiceCommand::Renew(args) => args.way.allow_open()?,
+        ServiceCommand::Connect(args) => args.redirect.allow_open()?,
+        ServiceCommand::Renew(args) => args.redirect.allow_open()?,
         _ => {}
     }
-    let credentials = identity::settle(&config::process_env)?;
+    let credentials = identity::become_service_user(&config::process_env)?;
     let settings = match (config::load_with(&path, &config::process_env, credentials), &command) {
         (Err(error), ServiceCommand::Check(args)) => {
             return check::without_configuration(&error, args, color, cli.quiet);

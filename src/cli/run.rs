@@ -96,7 +96,7 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     exit
 }
 
-type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
+type Emit = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// The command with what it works out first.
 struct RunCommand<'a> {
@@ -159,21 +159,21 @@ impl<'a> RunCommand<'a> {
     }
 
     async fn work_unless_off(&self, signals: &Signals, report: &Outlet) -> Result<Exit, Failure> {
-        let tell = self.tell(report.clone());
+        let emit = self.emit(report.clone());
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
-            return Ok(self.switched_off(&tell, report.clone()));
+            return Ok(self.switched_off(&emit, report.clone()));
         }
         let client = client::unprepared(self.env)?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {
-            ended = self.work(client, signals, &tell) => ended,
+            ended = self.work(client, signals, &emit) => ended,
             () = signals.overdue(GRACE) => Ok(signals.exit()),
         }
     }
 
     /// Opens the store, registers the run, and ends it in the store however the pass goes.
-    async fn work(&self, client: Client, signals: &Signals, tell: &Tell) -> Result<Exit, Failure> {
+    async fn work(&self, client: Client, signals: &Signals, emit: &Emit) -> Result<Exit, Failure> {
         let path = self.env.store_path()?;
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
@@ -196,7 +196,7 @@ impl<'a> RunCommand<'a> {
         let run = store.begin_run(self.new_run()).await?;
         // What a run that was killed left behind.
         outbox.deliver().await;
-        let ended = self.pass(&store, &run, client, signals, tell).await;
+        let ended = self.pass(&store, &run, client, signals, emit).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -234,7 +234,7 @@ impl<'a> RunCommand<'a> {
         run: &Run,
         client: Client,
         signals: &Signals,
-        tell: &Tell,
+        emit: &Emit,
     ) -> Result<Exit, Failure> {
         // Before anything of the view is taken in: it may be that of another installation.
         let remembered = store.app().await?;
@@ -246,7 +246,7 @@ impl<'a> RunCommand<'a> {
             mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
         let fall = mirrored.fall.filter(|_| self.is_pass());
         if let Some(fall) = fall {
-            tell(&Event::Fell(fall));
+            emit(&Event::Fell(fall));
         }
         let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
@@ -257,9 +257,9 @@ impl<'a> RunCommand<'a> {
             force: self.args.force,
             dry_run: self.args.dry_run,
             started_at: self.env.started,
-            tell_skipped: self.env.verbose,
+            emit_skipped: self.env.verbose,
         };
-        let context = self.context(store.clone(), client.clone(), Arc::clone(tell));
+        let context = self.context(store.clone(), client.clone(), Arc::clone(emit));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         if let Stop::Unprepared(error) = end.stop {
             return Err(client::unusable(self.env, error));
@@ -274,7 +274,7 @@ impl<'a> RunCommand<'a> {
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
-        tell(&self.ended(exit, end.summary, finished_at));
+        emit(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
     }
 
@@ -313,7 +313,7 @@ impl<'a> RunCommand<'a> {
     }
 
     /// The journal and the report hear of every event; whoever tells it waits for neither's reader.
-    fn tell(&self, report: Outlet) -> Tell {
+    fn emit(&self, report: Outlet) -> Emit {
         let human = self.args.format == Format::Human;
         let progress = human && terminal::is_error_watched() && !self.env.quiet;
         // Under systemd the journal has it all, as records of its own.
@@ -327,17 +327,17 @@ impl<'a> RunCommand<'a> {
             if all || !in_report(event) {
                 journal::write(run_id.as_str(), event);
             }
-            reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
+            reporter.lock().unwrap_or_else(PoisonError::into_inner).emit(event);
         })
     }
 
-    fn switched_off(&self, tell: &Tell, mut report: Outlet) -> Exit {
+    fn switched_off(&self, emit: &Emit, mut report: Outlet) -> Exit {
         journal::switched_off();
         if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
             let _ = writeln!(report, "{}", journal::SWITCHED_OFF_TEXT);
         }
         if self.args.format == Format::Json {
-            tell(&Event::Started {
+            emit(&Event::Started {
                 run_id: self.run_id.clone(),
                 trigger: self.trigger,
                 dry_run: self.args.dry_run,
@@ -345,7 +345,7 @@ impl<'a> RunCommand<'a> {
                 connections: 0,
                 due: 0,
             });
-            tell(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
+            emit(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
         }
         Exit::Success
     }
@@ -418,7 +418,7 @@ impl<'a> RunCommand<'a> {
         Ok(())
     }
 
-    fn context(&self, store: SqliteStore, client: Client, tell: Tell) -> PassContext<SqliteStore> {
+    fn context(&self, store: SqliteStore, client: Client, emit: Emit) -> PassContext<SqliteStore> {
         let settings = &self.env.settings;
         let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
         let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };
@@ -449,7 +449,7 @@ impl<'a> RunCommand<'a> {
             },
         };
         let renewals = self.renewals.clone();
-        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }
+        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, emit, renewals }
     }
 }
 

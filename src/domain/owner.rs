@@ -107,7 +107,7 @@ pub fn judge(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<Judged> {
             Judged { row, held: place, verdict }
         })
         .collect();
-    OwnershipClaims::of(held, &judged).settle(held, &mut judged);
+    OwnershipClaims::of(held, &judged).resolve(held, &mut judged);
     judged
 }
 
@@ -230,7 +230,7 @@ impl OwnershipClaims {
     }
 
     /// Refuses those who want what another has, and lets those who follow one that is gone take over.
-    fn settle(self, held: &[HeldConnection], judged: &mut [Judged]) {
+    fn resolve(self, held: &[HeldConnection], judged: &mut [Judged]) {
         let mut owners: HashMap<TinkUser, usize> = HashMap::new();
         for (number, claim) in self.0.iter().enumerate() {
             let mut others: Vec<usize> =
@@ -241,7 +241,7 @@ impl OwnershipClaims {
             let stands = claim
                 .row
                 .and_then(|row| judged.get_mut(row))
-                .is_none_or(|one| settle_one(one, claim, &others));
+                .is_none_or(|one| resolve_one(one, claim, &others));
             for name in claim.names.iter().filter(|_| stands) {
                 // Who is not enabled any more makes room.
                 let room =
@@ -256,7 +256,7 @@ impl OwnershipClaims {
 }
 
 /// Settles the claim of a row against those who came first; `false` if it is refused.
-fn settle_one(one: &mut Judged, claim: &OwnershipClaim, others: &[&OwnershipClaim]) -> bool {
+fn resolve_one(one: &mut Judged, claim: &OwnershipClaim, others: &[&OwnershipClaim]) -> bool {
     let refused = others.iter().find(|other| other.enabled || other.user_id != claim.user_id);
     if let Some(other) = refused {
         one.verdict = Verdict::Refused(shared(claim, other));

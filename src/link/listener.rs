@@ -95,14 +95,14 @@ struct CallbackTarget<T> {
 /// has still come.
 struct News<'a, T> {
     place: &'a CallbackTarget<T>,
-    tell: Mutex<Option<T>>,
+    callback: Mutex<Option<T>>,
 }
 
 impl<T> Drop for News<'_, T> {
     fn drop(&mut self) {
-        if let Some(tell) = self.tell.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(callback) = self.callback.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // Nobody waits any more: then it was told before.
-            let _ = self.place.told.send(tell);
+            let _ = self.place.told.send(callback);
         }
     }
 }
@@ -128,11 +128,11 @@ async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<CallbackTarge
 
 /// One request, one answer.
 async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<CallbackTarget<T>>) {
-    let news = News { place: &place, tell: Mutex::new(None) };
+    let news = News { place: &place, callback: Mutex::new(None) };
     let service = service_fn(|request: Request<Incoming>| {
-        let (notice, tell) = judge(&request, &place);
-        if tell.is_some() {
-            *news.tell.lock().unwrap_or_else(PoisonError::into_inner) = tell;
+        let (notice, callback) = judge(&request, &place);
+        if callback.is_some() {
+            *news.callback.lock().unwrap_or_else(PoisonError::into_inner) = callback;
         }
         async move { Ok::<_, Infallible>(response(&notice)) }
     });

@@ -54,14 +54,14 @@ impl Notice {
         Self { status, mood, title: title.to_owned(), paragraphs, facts: Vec::new() }
     }
 
-    /// The browser is back, and no error came with it. What came of the visit only Tink knows.
+    /// The browser is back, and no error came with it. What came of the session only Tink knows.
     pub fn back() -> Self {
         Self::new(
             200,
             Mood::Plain,
             "You are back from Tink",
             &[
-                "An address can be typed by anybody, so tink-sync asks Tink itself what this visit led to.",
+                "An address can be typed by anybody, so tink-sync asks Tink itself how it ended.",
                 "You can close this page. The terminal where you began shows how it went, and how the data arrive.",
             ],
         )
@@ -134,7 +134,7 @@ impl Notice {
         Self::new(405, Mood::Plain, "Not like this", &["Open the link that stands in the terminal."])
     }
 
-    /// A browser looks ahead; what it would find is only for the visit itself.
+    /// A browser looks ahead; what it would find is only for the session itself.
     pub fn not_ahead_of_time() -> Self {
         Self::new(503, Mood::Plain, "Not ahead of time", &["This page is shown when it is opened."])
     }

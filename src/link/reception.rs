@@ -7,7 +7,7 @@ use super::page::Notice;
 use super::redirect::{LinkOutcome, Redirect, explain};
 use super::state::{StateError, States};
 
-/// Waits for one visit.
+/// Waits for one session.
 #[derive(Debug)]
 pub struct Reception {
     states: States,
@@ -19,12 +19,12 @@ pub struct Reception {
 pub struct Received {
     /// The page.
     pub notice: Notice,
-    /// How the visit ended, or why that is not to be believed.
+    /// How the session ended, or why that is not to be believed.
     pub answer: Result<LinkOutcome, StateError>,
 }
 
 impl Reception {
-    /// A reception that accepts these states; `repair` is a visit for a consent that exists.
+    /// A reception that accepts these states; `repair` is a session for a consent that exists.
     pub fn new(states: States, repair: bool) -> Self {
         Self { states, repair }
     }

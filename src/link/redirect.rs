@@ -18,11 +18,11 @@ pub struct Redirect {
     pub state: Option<String>,
     /// Whether it is the link that leads to Tink, and not what Tink sends back.
     pub is_link: bool,
-    /// How the visit ended.
+    /// How the session ended.
     pub answer: LinkOutcome,
 }
 
-/// How a visit at Tink Link ended.
+/// How a Link session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkOutcome {
     /// The user is through; the consent, if it was named.

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::ids::CredentialsId;
 
-/// What the visit at Tink Link is for (API.md 6).
+/// What the Link session is for (API.md 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Link a bank.
@@ -36,7 +36,7 @@ pub struct Link<'a> {
     pub client_id: &'a str,
     /// Where the browser is sent back to.
     pub redirect_uri: &'a RedirectUri,
-    /// The code that stands for the user; good for one visit.
+    /// The code that stands for the user; works once.
     pub code: &'a SecretString,
     /// Comes back with the redirect.
     pub state: &'a str,

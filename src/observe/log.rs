@@ -33,7 +33,7 @@ static NATIVE: AtomicBool = AtomicBool::new(false);
 static OUTLET: Mutex<Option<Outlet>> = Mutex::new(None);
 
 /// The report waits so long for the lines before it; longer, and nobody reads them.
-const SETTLING: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub fn fatal(message: &str) {
     notify::status(message);
     if is_journal() {
         // Each line would be a record of its own.
-        terminal::tell(&format!("<3>{}\n", terminal::clean(message)));
+        terminal::print_error(&format!("<3>{}\n", terminal::clean(message)));
     } else {
         tracing::error!("{message}");
     }
@@ -143,9 +143,9 @@ pub fn undetach() {
 }
 
 /// Waits a moment for the records that were made so far: what follows on standard output stands behind them.
-pub fn settle() {
+pub fn wait_until_written() {
     if let Some(outlet) = outlet() {
-        outlet.settle(SETTLING);
+        outlet.wait_until_written(PATIENCE);
     }
 }
 

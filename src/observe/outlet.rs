@@ -85,7 +85,7 @@ impl Outlet {
     }
 
     /// Waits for the same, but not for long: what comes after it on another stream stands behind it then.
-    pub fn settle(&self, at_most: Duration) {
+    pub fn wait_until_written(&self, at_most: Duration) {
         let queue = &self.0.0;
         let is_busy = |state: &mut OutletState| state.ended().is_none();
         let waited = queue.filled.wait_timeout_while(queue.lock(), at_most, is_busy);

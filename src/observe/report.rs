@@ -61,7 +61,7 @@ impl<W: Write> Reporter<W> {
     }
 
     /// Takes in an event.
-    pub fn tell(&mut self, event: &Event) {
+    pub fn emit(&mut self, event: &Event) {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
         }
@@ -87,7 +87,7 @@ impl<W: Write> Reporter<W> {
             Event::Ended { exit_code, summary, dry_run, .. } => {
                 progress::clear();
                 if !self.silent {
-                    log::settle();
+                    log::wait_until_written();
                     return Some(self.close(*exit_code, summary, *dry_run));
                 }
             }

@@ -124,7 +124,7 @@ impl Spool {
     ///
     /// # Errors
     /// As the file system reports it.
-    pub fn settle(&self, _turn: &Turn, kind: HookKind) -> io::Result<()> {
+    pub fn sync_queue(&self, _turn: &Turn, kind: HookKind) -> io::Result<()> {
         File::open(self.queue(kind))?.sync_all()
     }
 

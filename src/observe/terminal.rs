@@ -1,4 +1,4 @@
-//! The one door to standard output and standard error. Whatever a terminal would obey (escapes, other control
+//! The only writer of standard output and standard error. Whatever a terminal would obey (escapes, other control
 //! characters, marks that turn the direction of text) is taken out here, so that no id, name or word of anybody's
 //! can move a cursor, hide a line or set a title. Must not know what is told.
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// What stands in the place of what is taken out.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Ends a colour. These stand for escapes inside of texts and become such only at the door; Unicode keeps them
+/// Ends a colour. These stand for escapes inside of texts and become such only when they are written; Unicode keeps them
 /// free for uses like this one.
 const PLAIN: char = '\u{fdd0}';
 
@@ -37,7 +37,7 @@ pub enum Colour {
     Faint,
 }
 
-/// The text in a colour, once it goes through the door.
+/// The text in a colour, once it is written.
 pub fn painted(text: &str, colour: Colour) -> String {
     let mark = COLOURS.iter().find(|(known, _, _)| *known == colour).map_or(PLAIN, |(_, mark, _)| *mark);
     format!("{mark}{}{PLAIN}", clean(text))
@@ -99,7 +99,7 @@ pub fn json_line(value: &impl Serialize) -> String {
 /// # Errors
 /// As the system reports it.
 pub fn print(text: &str) -> io::Result<()> {
-    forgiving(write(&mut io::stdout().lock(), &shown(text)))
+    unless_broken_pipe(write(&mut io::stdout().lock(), &shown(text)))
 }
 
 /// As [`print`], for machines.
@@ -107,11 +107,11 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// As the system reports it.
 pub fn print_json(value: &Value) -> io::Result<()> {
-    forgiving(write(&mut io::stdout().lock(), &json_line(value)))
+    unless_broken_pipe(write(&mut io::stdout().lock(), &json_line(value)))
 }
 
 /// Writes to standard error. Nothing is left to do if even that fails.
-pub fn tell(text: &str) {
+pub fn print_error(text: &str) {
     let _ = write(&mut io::stderr().lock(), &shown(text));
 }
 
@@ -140,7 +140,7 @@ pub(super) fn write_error(bytes: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// Any other one that was `written`.
-pub fn forgiving(written: io::Result<()>) -> io::Result<()> {
+pub fn unless_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn only_a_reader_that_went_away_is_forgiven() {
-        let failed = |kind: io::ErrorKind| forgiving(Err(kind.into())).is_err();
+        let failed = |kind: io::ErrorKind| unless_broken_pipe(Err(kind.into())).is_err();
         assert!(!failed(io::ErrorKind::BrokenPipe) && failed(io::ErrorKind::StorageFull));
     }
 

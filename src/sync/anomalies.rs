@@ -12,7 +12,7 @@ const MOST: usize = 50;
 ///
 /// # Errors
 /// [`StoreError`], as for any other write.
-pub async fn tell<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreError> {
+pub async fn emit<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreError> {
     let met: Vec<NotedAnomaly> = sync
         .session
         .take_anomalies()
@@ -28,7 +28,7 @@ pub async fn tell<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreErr
     }
     let lease = &sync.claim.lease;
     for NotedAnomaly { anomaly, times, .. } in sync.ctx.store.note_anomalies(lease, met, sync.now()).await? {
-        (sync.ctx.tell)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
+        (sync.ctx.emit)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
     }
     Ok(())
 }

@@ -112,7 +112,7 @@ pub async fn attempt<S: Store>(
         }
         Err(error) => return failed_store(claim, error),
     };
-    settle(&ctx, claim, round, (began, watch), &counters, result).await
+    record(&ctx, claim, round, (began, watch), &counters, result).await
 }
 
 /// The connection's own tokens.
@@ -173,7 +173,7 @@ async fn timeout<S: Store>(sync: &ConnectionSync<'_, S>) {
 }
 
 /// Records the result and tells the pass what it needs to know.
-async fn settle<S: Store>(
+async fn record<S: Store>(
     ctx: &PassContext<S>,
     claim: Claim,
     round: PassRound,

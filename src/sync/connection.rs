@@ -28,7 +28,7 @@ impl<S: Store> ConnectionSync<'_, S> {
     /// [`StoreError`].
     pub async fn run(&self) -> Result<AttemptResult, StoreError> {
         let result = self.take_steps().await.or_else(SyncError::into_result)?;
-        match anomalies::tell(self).await {
+        match anomalies::emit(self).await {
             Ok(()) => Ok(result),
             Err(error) => SyncError::Store(error).into_result(),
         }

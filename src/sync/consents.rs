@@ -133,7 +133,7 @@ pub async fn warn<S: Store>(
     for ConsentWarning { credentials_id, due, .. } in warnings {
         let Some(due) = due else { continue };
         let consent = consents.listed.iter().find(|consent| consent.credentials_id == credentials_id);
-        (ctx.tell)(&Event::ConsentEnds {
+        (ctx.emit)(&Event::ConsentEnds {
             connection_id: claim.lease.connection_id.clone(),
             user_id: claim.user_id.clone(),
             provider: consent.and_then(|consent| consent.provider.clone()),

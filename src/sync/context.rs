@@ -74,7 +74,7 @@ pub struct PassContext<S> {
     /// The settings.
     pub options: SyncOptions,
     /// Who is told what happens.
-    pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
+    pub emit: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Renewals of tokens of older links.
     pub renewals: Renewals,
 }
@@ -155,6 +155,6 @@ impl<S> ConnectionSync<'_, S> {
     /// Tells of records new in the quarantine.
     pub fn quarantined(&self, reason: String, records: u64) {
         let connection_id = self.claim.lease.connection_id.clone();
-        (self.ctx.tell)(&Event::Quarantined { connection_id, reason, records });
+        (self.ctx.emit)(&Event::Quarantined { connection_id, reason, records });
     }
 }

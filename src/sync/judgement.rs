@@ -31,7 +31,7 @@ impl Look<'_> {
         let is_new = |row: &&StoredRow| !(self.suspected && row.missed > 0);
         let going: Vec<&StoredRow> = missing
             .iter()
-            .filter(|row| reconcile::is_settled(row.transaction.status))
+            .filter(|row| reconcile::counts_as_booked(row.transaction.status))
             .filter(is_new)
             .filter(|row| reconcile::is_ripe(row))
             .collect();
@@ -50,7 +50,7 @@ impl Look<'_> {
     /// more, for a list may have been cut short just then.
     pub fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
         let is_going =
-            |row: &&StoredRow| reconcile::is_settled(row.transaction.status) && reconcile::is_ripe(row);
+            |row: &&StoredRow| reconcile::counts_as_booked(row.transaction.status) && reconcile::is_ripe(row);
         let oldest = missing.iter().filter(is_going).filter_map(|row| row.transaction.booked_date).min();
         let proven = |check| self.evidence(check, missing) == Evidence::Proves;
         oldest.filter(|_| !self.check.is_some_and(proven))

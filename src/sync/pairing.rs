@@ -39,12 +39,12 @@ impl ProviderIds {
 }
 
 /// The bank's own id of a row, unless it is one that banks put where they have none.
-fn telling_id(row: &Transaction) -> Option<&str> {
-    row.provider_transaction_id.as_deref().filter(|id| is_telling(id))
+fn distinctive_id(row: &Transaction) -> Option<&str> {
+    row.provider_transaction_id.as_deref().filter(|id| is_distinctive(id))
 }
 
 /// Whether a text that ought to identify something can do so.
-fn is_telling(text: &str) -> bool {
+fn is_distinctive(text: &str) -> bool {
     let plain: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let says_nothing = ["notprovided", "none", "null", "na", "nil", "unknown", "undefined", "notavailable"];
     !plain.chars().all(|c| c == '0') && !says_nothing.contains(&plain.as_str())
@@ -247,7 +247,7 @@ impl<'a> Pairing<'a> {
     fn key_of(&self, rule: &Rule, row: &Transaction) -> Option<String> {
         match rule.evidence {
             MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone => {
-                telling_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
+                distinctive_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
             }
             // Which of the statuses it is to be unique among.
             MatchEvidence::DayAndMoney => {
@@ -327,7 +327,7 @@ fn key(evidence: MatchEvidence, row: &Transaction) -> Option<String> {
     let money = money(row);
     match evidence {
         MatchEvidence::Reference => {
-            let reference = row.reference.as_deref().filter(|text| is_telling(text))?;
+            let reference = row.reference.as_deref().filter(|text| is_distinctive(text))?;
             Some(format!("{day} {money} {reference}"))
         }
         MatchEvidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),

@@ -3,7 +3,7 @@
 //! failure, panic or timeout never touches another; only a broken store stops the pass.
 
 mod clock;
-mod untold;
+mod unconfirmed;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::untold::{Untold, first_durable};
+use self::unconfirmed::{Unconfirmed, first_durable};
 use super::attempt::{Done, PassRound, attempt};
 use super::context::PassContext;
 use super::policy::{self, Hint};
@@ -58,7 +58,7 @@ pub struct Task {
     /// When the run began.
     pub started_at: Timestamp,
     /// Tell of every skipped connection, not only of those asked for.
-    pub tell_skipped: bool,
+    pub emit_skipped: bool,
 }
 
 /// Why a pass stopped.
@@ -107,7 +107,7 @@ pub struct Pass<S> {
     limited: Option<TinkUser>,
     deadline: Instant,
     /// What has happened and is told once it is durable, in this order.
-    untold: Untold,
+    unconfirmed: Unconfirmed,
     watch: Stopwatch,
     /// How long the machine was suspended as far as was told.
     slept: Duration,
@@ -137,7 +137,7 @@ impl<S: Store> Pass<S> {
             refusal: String::new(),
             limited: None,
             deadline,
-            untold: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
             watch,
             slept: Duration::ZERO,
             set_by: SignedDuration::ZERO,
@@ -150,7 +150,7 @@ impl<S: Store> Pass<S> {
     /// [`StoreError`]: the store failed, and what was not committed by then is not.
     pub async fn run(mut self) -> Result<PassEnd> {
         let plan = self.ctx.store.plan(&self.task.run, self.rules()).await?;
-        self.tell_start(&plan).await?;
+        self.emit_start(&plan).await?;
         // A pass with nothing to do needs no certificates.
         if plan.due > 0
             && let Err(error) = self.ctx.client.prepare()
@@ -193,12 +193,12 @@ impl<S: Store> Pass<S> {
         }
     }
 
-    fn tell(&self, event: &Event) {
-        (self.ctx.tell)(event);
+    fn emit(&self, event: &Event) {
+        (self.ctx.emit)(event);
     }
 
-    async fn tell_start(&self, plan: &PlanCounts) -> Result<()> {
-        self.tell(&Event::Started {
+    async fn emit_start(&self, plan: &PlanCounts) -> Result<()> {
+        self.emit(&Event::Started {
             run_id: self.task.run.id.clone(),
             trigger: self.task.trigger,
             dry_run: self.task.dry_run,
@@ -207,14 +207,14 @@ impl<S: Store> Pass<S> {
             due: plan.due,
         });
         let asked = !self.task.selection.is_all();
-        if !asked && !self.task.tell_skipped {
+        if !asked && !self.task.emit_skipped {
             return Ok(());
         }
         let mut after = None;
         loop {
             let batch = self.ctx.store.skipped(&self.task.run, self.rules(), after, 500).await?;
             for skipped in &batch {
-                self.tell_skipped(skipped, asked);
+                self.emit_skipped(skipped, asked);
             }
             match batch.into_iter().next_back() {
                 None => return Ok(()),
@@ -223,8 +223,8 @@ impl<S: Store> Pass<S> {
         }
     }
 
-    fn tell_skipped(&self, skipped: &crate::store::Skipped, asked: bool) {
-        self.tell(&Event::Skipped {
+    fn emit_skipped(&self, skipped: &crate::store::Skipped, asked: bool) {
+        self.emit(&Event::Skipped {
             connection_id: skipped.connection_id.clone(),
             user_id: skipped.user_id.clone(),
             reason: skipped.reason,
@@ -265,9 +265,9 @@ impl<S: Store> Pass<S> {
             }
             tokio::select! {
                 Some(done) = tasks.join_next() => self.digest(joined(done)?).await?,
-                durable = first_durable(&mut self.untold) => {
+                durable = first_durable(&mut self.unconfirmed) => {
                     durable?;
-                    self.tell_first();
+                    self.emit_first();
                 }
                 () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
                 () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
@@ -282,7 +282,7 @@ impl<S: Store> Pass<S> {
             PassRound::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
         };
         for skipped in &claims.skipped {
-            self.tell_skipped(skipped, !self.task.selection.is_all());
+            self.emit_skipped(skipped, !self.task.selection.is_all());
         }
         Ok(claims)
     }
@@ -292,7 +292,7 @@ impl<S: Store> Pass<S> {
         let written = done.recorded?;
         let limited = written.outcome == Outcome::RateLimited;
         if !written.news.is_empty() {
-            self.untold.push_back((written.durable, written.news));
+            self.unconfirmed.push_back((written.durable, written.news));
         }
         if let Some(wait) = done.retry_after.filter(|_| limited && self.is_open()) {
             self.postpone_if_all_are_limited(wait, done.tink_user.as_ref()).await?;
@@ -364,7 +364,7 @@ impl<S: Store> Pass<S> {
     async fn refuse(&mut self, error: String) -> Result<()> {
         if !matches!(self.stop, Stop::Refused(_)) {
             self.confirm().await?;
-            self.tell(&Event::Refused(error.clone()));
+            self.emit(&Event::Refused(error.clone()));
             self.stop = Stop::Refused(error);
         }
         Ok(())
@@ -398,7 +398,7 @@ impl<S: Store> Pass<S> {
                 }
                 _ => {
                     if waiting_since.is_some() {
-                        self.tell(&Event::Resumed);
+                        self.emit(&Event::Resumed);
                     }
                     return Ok(());
                 }
@@ -408,12 +408,12 @@ impl<S: Store> Pass<S> {
             if failed >= PROBES {
                 let since = *waiting_since.get_or_insert_with(|| {
                     if !patience.is_zero() {
-                        (self.ctx.tell)(&Event::Waiting { error: error.clone(), patience });
+                        (self.ctx.emit)(&Event::Waiting { error: error.clone(), patience });
                     }
                     Instant::now()
                 });
                 if since.elapsed() >= patience || Instant::now() >= self.deadline {
-                    self.tell(&Event::Unreachable { error: error.clone(), reason });
+                    self.emit(&Event::Unreachable { error: error.clone(), reason });
                     self.stop = Stop::Unreachable(error);
                     return Ok(());
                 }
@@ -440,15 +440,15 @@ impl<S: Store> Pass<S> {
             // Else a few such passes would end in back-offs that outlast the trouble, and hide it.
             self.ctx.store.reset_failures(&self.task.run).await?;
         }
-        let settled = self.ctx.store.close_retries(&self.task.run).await?;
+        let ended = self.ctx.store.close_retries(&self.task.run).await?;
         self.confirm().await?;
         self.look_at_clock().await;
-        for finished in settled {
-            self.tell(&Event::Finished(finished));
+        for finished in ended {
+            self.emit(&Event::Finished(finished));
         }
         if let Stop::Done | Stop::Deadline = self.stop {
             for trouble in self.ctx.store.troubled_banks(&self.task.run, ALIKE).await? {
-                self.tell(&Event::BankTroubled(trouble));
+                self.emit(&Event::BankTroubled(trouble));
             }
         }
         let left = self.ctx.store.left_over().await?;

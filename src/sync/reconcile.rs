@@ -138,7 +138,7 @@ pub fn is_ripe(row: &StoredRow) -> bool {
 }
 
 /// Whether a row counts where booked rows are counted: anything that does not come and go by nature.
-pub fn is_settled(status: Status) -> bool {
+pub fn counts_as_booked(status: Status) -> bool {
     status != Status::Pending
 }
 

@@ -118,11 +118,11 @@ impl<S: Store> Rotation<S> {
             TokenState::Asked | TokenState::Lost => return Ok(None),
         }
         let refresh = self.work.open(TokenKind::Refresh, &stored.refresh).map_err(unopened)?;
-        let asking = self.work.store.begin_rotation(&self.work.lease).await.map_err(unstored)?;
-        let Some(asking) = asking else { return Ok(None) };
+        let begun = self.work.store.begin_rotation(&self.work.lease).await.map_err(unstored)?;
+        let Some(begun) = begun else { return Ok(None) };
         let work = self.work.clone();
         // In a task of its own: from here on the token may be used up, and what came of it must be kept.
-        let renewal = self.under_way.spawn(async move { work.renew(asking, &refresh).await });
+        let renewal = self.under_way.spawn(async move { work.renew(begun, &refresh).await });
         joined(renewal.await)
     }
 }
@@ -144,19 +144,19 @@ impl<S: Store> RotationContext<S> {
     }
 
     /// Presents the refresh token, once, and keeps what comes of it before anybody uses it.
-    async fn renew(&self, asking: RotationBegin, refresh: &secrecy::SecretString) -> GivenResult {
+    async fn renew(&self, begun: RotationBegin, refresh: &secrecy::SecretString) -> GivenResult {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {
             Ok(renewed) => self.encrypted(renewed, asked_at).map_err(unopened)?,
             Err(RenewError::NotSent(error)) => {
-                self.keep(asking, Renewal::NotAsked).await.map_err(unstored)?;
+                self.keep(begun, Renewal::NotAsked).await.map_err(unstored)?;
                 return Err(error);
             }
             Err(RenewError::Refused(error) | RenewError::Unknown(error)) => {
                 (Renewal::Lost(error.to_string()), None)
             }
         };
-        let ours = self.keep(asking, renewal).await.map_err(unstored)?;
+        let ours = self.keep(begun, renewal).await.map_err(unstored)?;
         Ok(given.filter(|_| ours))
     }
 
@@ -175,8 +175,8 @@ impl<S: Store> RotationContext<S> {
         Ok((renewal, Some(GivenToken { secret: renewed.access, life: renewed.life })))
     }
 
-    async fn keep(&self, asking: RotationBegin, renewal: Renewal) -> Result<bool, StoreError> {
-        self.store.finish_rotation(asking, renewal, self.clock.now()).await
+    async fn keep(&self, begun: RotationBegin, renewal: Renewal) -> Result<bool, StoreError> {
+        self.store.finish_rotation(begun, renewal, self.clock.now()).await
     }
 }
 

@@ -106,7 +106,7 @@ impl<S: Store> Walk<'_, S> {
         if missing.is_empty() || !gathered.is_conclusive() {
             // What shows nothing ends no suspicion and settles nothing, and where rows were it is not believed.
             let were_booked = missing.iter().any(|row| {
-                reconcile::is_settled(row.status)
+                reconcile::counts_as_booked(row.status)
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))
             });
             let judged = match gathered.ids.is_empty() {
@@ -123,7 +123,7 @@ impl<S: Store> Walk<'_, S> {
         let paired: HashMap<i64, bool> =
             pairs.iter().map(|(key, removal)| (*key, is_reissue(removal))).collect();
         // Ids of reservations change at many banks; those of bookings should not.
-        let is_news = |row: &StoredRow| reconcile::is_settled(row.transaction.status);
+        let is_news = |row: &StoredRow| reconcile::counts_as_booked(row.transaction.status);
         let renamed =
             missing.iter().filter(|row| paired.get(&row.key) == Some(&true) && is_news(row)).count();
         let rematched =
@@ -131,13 +131,14 @@ impl<S: Store> Walk<'_, S> {
         let looked_for = missing.clone();
         missing.retain(|row| !paired.contains_key(&row.key));
         commit.changes.remove.extend(pairs);
-        let booked =
-            live.iter().filter(|row| reconcile::is_settled(row.status) && !paired.contains_key(&row.key));
+        let booked = live
+            .iter()
+            .filter(|row| reconcile::counts_as_booked(row.status) && !paired.contains_key(&row.key));
         let mut candidates: Vec<StoredRow> = missing.clone();
         let bounded = self.bounded(&window, &gathered);
         candidates.retain(|row| reconcile::is_missing(row, &bounded, self.account.generation));
-        let reissued =
-            renamed > 0 && renamed * 2 >= live.iter().filter(|row| reconcile::is_settled(row.status)).count();
+        let reissued = renamed > 0
+            && renamed * 2 >= live.iter().filter(|row| reconcile::counts_as_booked(row.status)).count();
         let mut found = Found {
             booked: booked.count(),
             window: bounded,
@@ -374,7 +375,7 @@ impl<S: Store> Walk<'_, S> {
     /// Whether it is a booked row from before a re-consent whose counterpart is looked for.
     fn is_unmatched(&self, row: &StoredRow) -> bool {
         row.generation < self.account.generation
-            && reconcile::is_settled(row.transaction.status)
+            && reconcile::counts_as_booked(row.transaction.status)
             && row
                 .transaction
                 .booked_date
@@ -446,7 +447,7 @@ impl<S: Store> Walk<'_, S> {
         }
         let left = |row: &&StoredRow| {
             row.generation < account.generation
-                && reconcile::is_settled(row.transaction.status)
+                && reconcile::counts_as_booked(row.transaction.status)
                 && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
         };
         let left = missing.iter().filter(left).count() as u64;

@@ -64,13 +64,13 @@ impl Text {
         if self.is_same(other) {
             return true;
         }
-        let telling = |text: &Self| -> HashSet<String> {
+        let distinctive = |text: &Self| -> HashSet<String> {
             let told: HashSet<String> = text.words.difference(&common.0).cloned().collect();
             let named: HashSet<String> =
                 told.iter().filter(|word| !word.chars().any(char::is_numeric)).cloned().collect();
             if named.is_empty() { told } else { named }
         };
-        let (mine, others) = (telling(self), telling(other));
+        let (mine, others) = (distinctive(self), distinctive(other));
         !mine.is_empty() && !others.is_empty() && (mine.is_subset(&others) || others.is_subset(&mine))
     }
 }

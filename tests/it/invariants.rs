@@ -200,13 +200,13 @@ fn named(id: &str) -> Selection {
     Selection { connections: vec![id.into()], users: Vec::new() }
 }
 
-/// Runs one pass in this process, telling `tell` what happens.
+/// Runs one pass in this process, telling `emit` what happens.
 async fn pass(
     sandbox: &Sandbox,
     dir: &tempfile::TempDir,
-    tell: impl Fn(&Event) + Send + Sync + 'static,
+    emit: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    timed_pass(sandbox, dir, &Arc::new(ManualClock::new(SystemClock.now())), tell).await
+    timed_pass(sandbox, dir, &Arc::new(ManualClock::new(SystemClock.now())), emit).await
 }
 
 /// The same by a clock that the test may set meanwhile.
@@ -214,7 +214,7 @@ async fn timed_pass(
     sandbox: &Sandbox,
     dir: &tempfile::TempDir,
     clock: &Arc<ManualClock>,
-    tell: impl Fn(&Event) + Send + Sync + 'static,
+    emit: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
     let store = SqliteStore::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
@@ -257,7 +257,7 @@ async fn timed_pass(
         client,
         clock: Arc::<ManualClock>::clone(clock),
         options,
-        tell: Arc::new(tell),
+        emit: Arc::new(emit),
         renewals: Renewals::default(),
     };
     let task = Task {
@@ -267,7 +267,7 @@ async fn timed_pass(
         force: false,
         dry_run: false,
         started_at: clock.now(),
-        tell_skipped: false,
+        emit_skipped: false,
     };
     Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap()
 }

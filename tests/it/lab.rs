@@ -160,8 +160,8 @@ impl Lab {
         self.runs.set(self.runs.get() + 1);
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
-        let tell = move |event: &Event| heard.lock().unwrap().push(event.clone());
-        self.runtime.block_on(self.run(users, force, Arc::new(tell)));
+        let emit = move |event: &Event| heard.lock().unwrap().push(event.clone());
+        self.runtime.block_on(self.run(users, force, Arc::new(emit)));
         let events = std::mem::take(&mut *events.lock().unwrap());
         let ended = events.iter().filter_map(|event| match event {
             Event::Finished(finished) => Some((finished.connection_id.to_string(), finished.clone())),
@@ -170,7 +170,7 @@ impl Lab {
         Told { ended: ended.collect(), events }
     }
 
-    async fn run(&self, users: &[&str], force: bool, tell: Arc<dyn Fn(&Event) + Send + Sync>) {
+    async fn run(&self, users: &[&str], force: bool, emit: Arc<dyn Fn(&Event) + Send + Sync>) {
         let (store, now) = (&self.store, self.clock.now());
         let new = NewRun {
             run_id: format!("run-{}", self.runs.get()).as_str().into(),
@@ -195,14 +195,14 @@ impl Lab {
             force,
             dry_run: false,
             started_at: now,
-            tell_skipped: false,
+            emit_skipped: false,
         };
         let context = PassContext {
             store: store.clone(),
             client: self.client.clone(),
             clock: Arc::<ManualClock>::clone(&self.clock),
             options: self.options.clone(),
-            tell,
+            emit,
             renewals: Renewals::default(),
         };
         Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap();

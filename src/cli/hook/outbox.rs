@@ -80,7 +80,7 @@ impl<'a> Outbox<'a> {
                 return Ok(());
             }
             let delivered = self.put(Arc::clone(&turn), outgoing).await?;
-            tell(&delivered);
+            log_delivered(&delivered);
             stuck.extend(delivered.stuck.iter().map(|(kind, _)| *kind));
             self.store.forget_events(delivered.done).await?;
         }
@@ -135,12 +135,12 @@ fn put_kind(
             }
         }
     }
-    spool.settle(turn, kind)?;
+    spool.sync_queue(turn, kind)?;
     delivered.done.extend(written);
     failed.map_or(Ok(()), Err)
 }
 
-fn tell(delivered: &Delivered) {
+fn log_delivered(delivered: &Delivered) {
     if delivered.gone > 0 {
         tracing::warn!(
             "hooks: {} of the oldest events were dropped, since too many wait to be told; is the unit of their hook enabled? sudo tink-sync check",

@@ -48,7 +48,7 @@ impl HookQueue<'_> {
                 // A hook that has just used up all attempts gets one for each further event: where it is
                 // broken for good, thousands of events would take days otherwise.
                 patient = self
-                    .tell(&file, patient)
+                    .deliver(&file, patient)
                     .await
                     .map_err(|error| spool_unusable(&self.spool.shown(&file), &error))?;
             }
@@ -56,7 +56,7 @@ impl HookQueue<'_> {
     }
 
     /// Tells one event, or puts it aside; says whether the hook took it.
-    async fn tell(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
+    async fn deliver(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
         let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = match self.spool.read(file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),

@@ -43,7 +43,7 @@ pub struct Explanation {
 const AGAIN: &str = "Start again with the same command; it makes a new link.";
 const SUPPORT: &str = "If it stays so, write to Tink's support and give them the tracking id.";
 
-/// Explains an error; `repair` is a visit for a consent that exists.
+/// Explains an error; `repair` is a session for a consent that exists.
 pub fn explain(refusal: &LinkError, repair: bool) -> Explanation {
     let reason = refusal.reason.as_deref().unwrap_or_default();
     by_reason(reason).unwrap_or_else(|| by_error(refusal, repair))
@@ -65,7 +65,7 @@ fn by_reason(reason: &str) -> Option<Explanation> {
         "REQUEST_FAILED_FETCH_EXISTING_USER" => new(
             Class::Stale,
             "The link was used already",
-            "The code in the link is good for one visit, and it is missing, used or too old. Opening the link twice or loading the page again uses it up.",
+            "The code in the link works once, and it is missing, used or too old. Opening the link twice or loading the page again uses it up.",
             AGAIN,
         ),
         "INVALID_STATE_REFRESH_CREDENTIALS_RATE_LIMITED" => new(

@@ -21,7 +21,7 @@ fn put(spool: &Spool, events: &[HookEvent]) {
     for event in events {
         spool.make_room(&turn, event.kind, 1).unwrap();
         assert_eq!(spool.put(&turn, event).unwrap(), None);
-        spool.settle(&turn, event.kind).unwrap();
+        spool.sync_queue(&turn, event.kind).unwrap();
     }
 }
 

@@ -31,7 +31,7 @@ impl<S: Store> Walk<'_, S> {
         if !self.healthy || !self.has_moved() {
             return Ok(Absence::waits(missing, self.unjudged()));
         }
-        if missing.iter().any(|row| reconcile::is_settled(row.transaction.status)) {
+        if missing.iter().any(|row| reconcile::counts_as_booked(row.transaction.status)) {
             let conclusive = self.look_again(missing, commit, found).await?;
             if missing.is_empty() {
                 return Ok(Absence::nothing_missing());

@@ -1,4 +1,4 @@
-//! What is said in the terminal about a visit at Tink Link. Pure: words in, text out.
+//! What is said in the terminal about a Link session. Pure: words in, text out.
 
 use std::fmt::Write as _;
 use std::io;
@@ -35,7 +35,7 @@ pub(super) fn invitation(
     };
     let mut text = format!(
         "Open this link in a browser within {time}, {what}:\n\n  {address}\n\n\
-         It is good for one visit, and whoever opens it acts for user {user_id}: keep it to yourself.\n"
+         It works once, and acts for user {user_id}: keep it to yourself.\n"
     );
     let uri = &way.redirect_uri;
     // Writing to a String cannot fail.
@@ -116,7 +116,7 @@ pub(super) fn turned_away(error: StateError) -> &'static str {
     }
 }
 
-/// The door is shut.
+/// The listener cannot be opened.
 pub(super) fn cannot_listen(error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {

@@ -1,4 +1,4 @@
-//! One visit of a browser at Tink Link, as `connect` and `renew` have it: says where to go, waits for it to
+//! One Link session of a browser, as `connect` and `renew` have it: says where to go, waits for it to
 //! come back, and tells how it went. Must not decide whom or what it is for.
 
 pub(super) mod data;
@@ -72,7 +72,7 @@ fn patience(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// How a visit ended.
+/// How a session ended.
 #[derive(Debug)]
 pub(super) enum Callback {
     /// The user is through; the consent, if it was named.
@@ -81,28 +81,28 @@ pub(super) enum Callback {
     Nothing(Exit),
 }
 
-/// A visit that is waited for.
-pub(super) struct Visit<'a> {
+/// A session that is waited for.
+pub(super) struct LinkSession<'a> {
     env: &'a Environment,
-    way: &'a RedirectOptions,
+    redirect: &'a RedirectOptions,
     signals: &'a Signals,
     reception: Arc<Mutex<Reception>>,
     state: String,
     repair: bool,
-    door: Door,
+    callbacks: CallbackSource,
 }
 
 /// Where the answer comes in. A listener goes on answering until the program ends: people load pages again.
-enum Door {
+enum CallbackSource {
     Listener(Callbacks<LinkOutcome>),
     Paste,
 }
 
-impl<'a> Visit<'a> {
-    /// Opens the door; `repair` is a visit for a consent that exists.
+impl<'a> LinkSession<'a> {
+    /// Opens the callback listener; `repair` is a session for a consent that exists.
     pub(super) async fn begin(
         env: &'a Environment,
-        way: &'a RedirectOptions,
+        redirect: &'a RedirectOptions,
         signals: &'a Signals,
         repair: bool,
     ) -> Result<Self, Failure> {
@@ -111,12 +111,12 @@ impl<'a> Visit<'a> {
             getrandom::fill(bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
         }
         let states = States::new(key);
-        let until = SignedDuration::try_from(way.timeout).unwrap_or(SignedDuration::MAX);
+        let until = SignedDuration::try_from(redirect.timeout).unwrap_or(SignedDuration::MAX);
         let until = env.clock.now().saturating_add(until).unwrap_or(Timestamp::MAX);
         let state = states.issue(nonce, until);
         let reception = Arc::new(Mutex::new(Reception::new(states, repair)));
-        let door = door(env, way, &reception).await?;
-        Ok(Self { env, way, signals, reception, state, repair, door })
+        let callbacks = callbacks(env, redirect, &reception).await?;
+        Ok(Self { env, redirect, signals, reception, state, repair, callbacks })
     }
 
     /// Says where to go and waits for the answer. `user_id` is for the words only.
@@ -130,17 +130,17 @@ impl<'a> Visit<'a> {
         let link = Link {
             base: &tink.link_url,
             client_id: tink.credentials()?.0,
-            redirect_uri: &self.way.redirect_uri,
+            redirect_uri: &self.redirect.redirect_uri,
             code,
             state: &self.state,
             purpose,
         };
         let address = link.address();
-        let listens = matches!(self.door, Door::Listener(_));
-        table::print(&words::invitation(&address, self.way, purpose, user_id, listens))?;
-        // There until the visit is over.
-        let _page = if self.way.open { open::in_browser(self.env, &address) } else { None };
-        let (signals, timeout) = (self.signals, self.way.timeout);
+        let listens = matches!(self.callbacks, CallbackSource::Listener(_));
+        table::print(&words::invitation(&address, self.redirect, purpose, user_id, listens))?;
+        // There until the session is over.
+        let _page = if self.redirect.open { open::in_browser(self.env, &address) } else { None };
+        let (signals, timeout) = (self.signals, self.redirect.timeout);
         let answer = tokio::select! {
             biased;
             answer = self.answer() => answer?,
@@ -168,11 +168,11 @@ impl<'a> Visit<'a> {
     }
 
     async fn answer(&mut self) -> Result<LinkOutcome, Failure> {
-        match &mut self.door {
-            Door::Listener(waiting) => waiting.next().await.ok_or_else(|| {
+        match &mut self.callbacks {
+            CallbackSource::Listener(waiting) => waiting.next().await.ok_or_else(|| {
                 Failure::Io(std::io::Error::other("the listener for the browser's answer ended"))
             }),
-            Door::Paste => self.pasted().await,
+            CallbackSource::Paste => self.pasted().await,
         }
     }
 
@@ -200,17 +200,17 @@ impl<'a> Visit<'a> {
     }
 }
 
-async fn door(
+async fn callbacks(
     env: &Environment,
-    way: &RedirectOptions,
+    redirect: &RedirectOptions,
     reception: &Arc<Mutex<Reception>>,
-) -> Result<Door, Failure> {
-    let sockets = match way.listen {
+) -> Result<CallbackSource, Failure> {
+    let sockets = match redirect.listen {
         Some(address) => vec![address],
-        None => way.redirect_uri.sockets().to_vec(),
+        None => redirect.redirect_uri.sockets().to_vec(),
     };
-    if way.paste || sockets.is_empty() {
-        return Ok(Door::Paste);
+    if redirect.paste || sockets.is_empty() {
+        return Ok(CallbackSource::Paste);
     }
     let listener = Listener::bind(&sockets).await;
     let listener = listener.map_err(|error| Failure::Usage(words::cannot_listen(&error)))?;
@@ -222,7 +222,7 @@ async fn door(
         }
         (received.notice, received.answer.ok())
     });
-    Ok(Door::Listener(listener.serve(way.redirect_uri.path(), choose)))
+    Ok(CallbackSource::Listener(listener.serve(redirect.redirect_uri.path(), choose)))
 }
 
 fn lock(reception: &Mutex<Reception>) -> std::sync::MutexGuard<'_, Reception> {
