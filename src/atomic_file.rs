@@ -54,7 +54,7 @@ impl AtomicFile {
         Self::make(target, temporary_directory, mode)
     }
 
-    /// Begins a file in another directory of the same file system, so that whoever may write at `path` does not come near
+    /// Begins a file in another directory of the same file system, so that anybody who may write at `path` does not come near
     /// it before it is complete. It takes the place of whatever is there by then, but of a directory.
     ///
     /// # Errors
@@ -255,7 +255,7 @@ pub fn sweep_directory(directory: &Path) {
 }
 
 fn sweep(directory: &OwnedFd) {
-    // Whoever may write into a directory may not always list it; then what is there stays.
+    // Anybody who may write into a directory may not always list it; then what is there stays.
     let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd()));
     let Ok(entries) = std::fs::read_dir(path) else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {

@@ -143,7 +143,7 @@ mod debug {
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
     pub(super) fn arm(point: &str) {
-        // Whoever arms twice keeps the first.
+        // Arming twice keeps the first.
         let _ = ARMED.set(Armed::parse(point));
     }
 

@@ -1,4 +1,4 @@
-//! Who this process runs as: root's commands by hand become the user of the service, and whoever may not
+//! Who this process runs as: root's commands by hand become the user of the service, and anybody who may not
 //! open something is told how they may. Must be settled while the process has one thread and nothing open.
 
 use std::ffi::{CString, OsString};
@@ -125,7 +125,7 @@ pub fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     format!("{chown}sudo -u {by} chmod {mode} {name}")
 }
 
-/// The command by which a user gets these rights to a file, typed by root or as whoever owns it.
+/// The command by which a user gets these rights to a file, typed by root or by its owner.
 pub fn granting(path: &Path, user: &str, rights: &str) -> String {
     let command = format!("setfacl -m u:{user}:{rights} {}", quoted(path));
     let owner = std::fs::symlink_metadata(path).ok().and_then(|file| user_name(file.uid()));

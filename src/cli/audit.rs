@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::sqlite::reads::{self, AuditQuery, Audited};
 use crate::store::sqlite::source::parse_time;
 
-/// So many rows are shown to people unless they say otherwise.
+/// How many rows are shown to people unless they say otherwise.
 const SHOWN: u32 = 50;
 
 /// The acts that this release writes.
@@ -56,7 +56,7 @@ pub struct Args {
     /// Only this kind of act, such as connection.forgotten
     #[arg(long, value_name = "ACTION")]
     pub action: Option<String>,
-    /// At most so many, the newest [default: 50; as JSON all]
+    /// At most this many, the newest [default: 50; as JSON all]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// Form of the output

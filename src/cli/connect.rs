@@ -1,5 +1,5 @@
 //! `tink-sync connect`: links a bank, from a user at Tink to the first data. What must survive a crash is
-//! written before Tink is asked for it; whoever begins again goes on where it was cut short.
+//! written before Tink is asked for it; the next attempt goes on where this one was cut short.
 
 mod choice;
 

@@ -28,7 +28,7 @@ use crate::store::sqlite::foresight;
 use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads::{self, KnownConnection, Overlaid, State};
 
-/// So many ids are named in a message.
+/// How many ids are named in a message.
 pub(super) const NAMED: usize = 20;
 
 /// Arguments of `connections`.

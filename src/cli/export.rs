@@ -106,7 +106,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let file = args.output.as_deref().filter(|file| file.as_os_str() != "-");
     let mut target = OutputTarget::open(file, &env.protected())?;
     match write(&snapshot, form.as_mut(), &mut target, args.format) {
-        // Whoever read it has seen enough.
+        // The reader has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Success),
         Err(Failure::Io(error)) => return Err(target.explain(&error)),
         Err(failure) => return Err(failure),

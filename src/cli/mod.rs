@@ -213,7 +213,7 @@ impl Environment {
         files.into_iter().flatten().fold(protected, |protected, file| protected.file(file))
     }
 
-    /// The vault for tokens of older links; none without a key.
+    /// The vault for tokens of older links; `None` without a key.
     ///
     /// # Errors
     /// [`Failure::Config`] if the key that is named cannot be read or is none.
@@ -306,7 +306,7 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
         Command::HookWall(args) => return hook::wall::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
-    // Asked of whoever typed it, before root becomes the service.
+    // Asked of the user who typed it, before root becomes the service.
     match &command {
         ServiceCommand::Connect(args) => args.redirect.allow_open()?,
         ServiceCommand::Renew(args) => args.redirect.allow_open()?,

@@ -2,7 +2,9 @@
 //! turns how it ended into an exit code.
 
 mod around;
+mod reported;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -12,17 +14,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status, table};
+use super::{Environment, Failure, app, client, hook, instance, mirror, prune, table};
 use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
-use crate::file_limit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
-use crate::observe::{journal, notify, progress, terminal, textfile};
+use crate::observe::{journal, notify, progress, terminal};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::own::{AuditRow, StandAloneSource};
 use crate::store::sqlite::reads;
@@ -31,6 +32,7 @@ use crate::sync::context::{PassContext, RefreshRules, SyncOptions};
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
+use reported::Reported;
 
 /// How long to wait for Tink as a whole, unless configured, when nobody watches.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -39,7 +41,7 @@ const PATIENCE: Duration = Duration::from_mins(30);
 const GRACE: Duration = Duration::from_secs(10);
 /// A start that the timer asked for may wait that long for the network.
 const LATE_START: SignedDuration = SignedDuration::from_mins(5);
-/// The first look whether the bank has answered comes after so many of `retry.base` (5 s as shipped).
+/// The first look whether the bank has answered comes after this many of `retry.base` (5 s as shipped).
 const LOOKS_APART: u32 = 5;
 /// What a pass needs at most besides its deadline and its patience: databases that are slow to open, the
 /// last connections, the end of the run.
@@ -107,6 +109,7 @@ struct RunCommand<'a> {
     selection: Selection,
     patience: Duration,
     renewals: Renewals,
+    reported: Arc<Reported>,
 }
 
 impl<'a> RunCommand<'a> {
@@ -127,14 +130,19 @@ impl<'a> RunCommand<'a> {
         let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
         let renewals = Renewals { vault: env.vault()?.map(Arc::new), ..Renewals::default() };
         let run_id = new_id(env.started);
-        Ok(Self { env, args, run_id, trigger, selection, patience, renewals })
+        Ok(Self { env, args, run_id, trigger, selection, patience, renewals, reported: Arc::default() })
     }
 
     async fn run(self) -> Result<Exit, Failure> {
         let signals = Signals::watch()?;
         let report = Outlet::to(File::from(terminal::output_file()?))?;
         let records = log::detach()?;
-        let ended = self.work_unless_off(&signals, &report).await;
+        let emit = self.emit(report.clone());
+        let ended = self.work_unless_off(&signals, &report, &emit).await;
+        if let Some(summary) = self.reported.open() {
+            let exit = ended.as_ref().map_or_else(Exit::from, |exit| *exit);
+            emit(&self.ended(exit, summary, self.env.clock.now()));
+        }
         // All is stored, nothing is held any more: only the readers are waited for, if nobody wants the end.
         let grace = if signals.token.is_cancelled() { GRACE } else { Duration::ZERO };
         let written = tokio::select! {
@@ -158,16 +166,20 @@ impl<'a> RunCommand<'a> {
         }
     }
 
-    async fn work_unless_off(&self, signals: &Signals, report: &Outlet) -> Result<Exit, Failure> {
-        let emit = self.emit(report.clone());
+    async fn work_unless_off(
+        &self,
+        signals: &Signals,
+        report: &Outlet,
+        emit: &Emit,
+    ) -> Result<Exit, Failure> {
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
-            return Ok(self.switched_off(&emit, report.clone()));
+            return Ok(self.switched_off(emit, report.clone()));
         }
         let client = client::unprepared(self.env)?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {
-            ended = self.work(client, signals, &emit) => ended,
+            ended = self.work(client, signals, emit) => ended,
             () = signals.overdue(GRACE) => Ok(signals.exit()),
         }
     }
@@ -222,7 +234,9 @@ impl<'a> RunCommand<'a> {
         store.close().await;
         if ended.is_ok() {
             around::look_at_log(self.env);
-            self.write_metrics();
+            if !dry_run {
+                around::write_metrics(self.env);
+            }
         }
         ended
     }
@@ -282,7 +296,7 @@ impl<'a> RunCommand<'a> {
         RunEnd {
             totals,
             exit_code: exit.code(),
-            // Whoever asks for single connections, or asks in wrong words, is told at once.
+            // Anybody who asks for single connections, or asks in wrong words, is told at once.
             pass_failed: self.is_pass() && !exit.is_unit_success() && exit != Exit::Usage,
             at: self.env.clock.now(),
         }
@@ -312,14 +326,14 @@ impl<'a> RunCommand<'a> {
         Err(Failure::Usage(format!("unknown connection or user: {unknown}; tink-sync status lists them")))
     }
 
-    /// The journal and the report hear of every event; whoever tells it waits for neither's reader.
+    /// The journal and the report hear of every event; an event waits for neither reader.
     fn emit(&self, report: Outlet) -> Emit {
         let human = self.args.format == Format::Human;
         let progress = human && terminal::is_error_watched() && !self.env.quiet;
         // Under systemd the journal has it all, as records of its own.
         let silent = self.env.quiet || (log::is_journal() && !terminal::is_watched());
         let reporter = Mutex::new(Reporter::new(report, self.args.format, progress, silent));
-        let run_id = self.run_id.clone();
+        let (run_id, reported) = (self.run_id.clone(), Arc::clone(&self.reported));
         // On a terminal the report says at its end what a record would say beside it.
         let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
         let all = log::is_journal() || self.env.verbose;
@@ -327,6 +341,7 @@ impl<'a> RunCommand<'a> {
             if all || !in_report(event) {
                 journal::write(run_id.as_str(), event);
             }
+            reported.note(event);
             reporter.lock().unwrap_or_else(PoisonError::into_inner).emit(event);
         })
     }
@@ -344,6 +359,7 @@ impl<'a> RunCommand<'a> {
                 at: self.env.started,
                 connections: 0,
                 due: 0,
+                skipped: BTreeMap::new(),
             });
             emit(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
         }
@@ -372,21 +388,6 @@ impl<'a> RunCommand<'a> {
             version: env!("CARGO_PKG_VERSION"),
             process_started: self.env.started,
             started_at: self.env.started,
-        }
-    }
-
-    /// A run is not worse for metrics that could not be written.
-    fn write_metrics(&self) {
-        let Some(path) = self.env.settings.report.metrics_file.as_ref().filter(|_| !self.args.dry_run) else {
-            return;
-        };
-        let text = match status::metrics_text(self.env) {
-            Ok(text) => text,
-            Err(error) => return tracing::warn!("no metrics were written: {error}"),
-        };
-        if let Err(error) = textfile::replace(path, &text, &self.env.protected()) {
-            let error = file_limit::explain(&error);
-            tracing::warn!("report.metrics_file: cannot write {}: {error}", path.display());
         }
     }
 

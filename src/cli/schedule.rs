@@ -12,15 +12,15 @@ use super::timer::state::{Timer, UNIT};
 use super::{Environment, Failure, app};
 use crate::store::sqlite::reads;
 
-/// So many passes tell the rhythm.
+/// How many passes tell the rhythm.
 const PASSES: u32 = 10;
-/// After so many passes that did not come, none is expected any more.
+/// After this many passes that did not come, none is expected any more.
 const MISSED: i32 = 2;
 
 /// What is known about the passes of this installation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// The timer; none where no systemd runs.
+    /// The timer; `None` where no systemd runs.
     timer: Option<Timer>,
     /// When the last passes began, newest first.
     passes: Vec<Timestamp>,
@@ -87,7 +87,7 @@ impl Schedule {
         next.checked_add(SignedDuration::from_secs(slots.saturating_mul(every))).ok()
     }
 
-    /// The next pass in words; none if nobody knows when it starts.
+    /// The next pass in words; `None` if nobody knows when it starts.
     pub(super) fn words(&self, now: Timestamp) -> Option<String> {
         let next = self.next_pass(now)?;
         let rhythm = self.timer.as_ref()?.rhythm();
@@ -95,7 +95,7 @@ impl Schedule {
     }
 
     /// What keeps passes from starting.
-    pub(super) fn troubles(&self, now: Timestamp) -> Vec<ScheduleProblem> {
+    pub(super) fn problems(&self, now: Timestamp) -> Vec<ScheduleProblem> {
         if self.switched_off {
             return vec![ScheduleProblem {
                 kind: "switched_off",
@@ -131,7 +131,7 @@ impl Schedule {
             every_seconds: self.every().as_secs(),
             last_pass_at: self.passes.first().copied().map(rfc3339),
             next_pass_at: self.next_pass(now).map(rfc3339),
-            troubles: self.troubles(now),
+            troubles: self.problems(now),
         }
     }
 }
@@ -210,7 +210,7 @@ mod tests {
         SignedDuration::from_hours(hours)
     }
 
-    /// With passes that began so many hours ago.
+    /// With passes that began this many hours ago.
     fn schedule(timer: &str, ago: &[i64]) -> Schedule {
         let timer = Some(Timer::read(timer)).filter(|timer| timer.installed);
         Schedule {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn kinds(schedule: &Schedule) -> Vec<&'static str> {
-        schedule.troubles(now()).iter().map(|trouble| trouble.kind).collect()
+        schedule.problems(now()).iter().map(|problem| problem.kind).collect()
     }
 
     #[test]
@@ -254,9 +254,9 @@ mod tests {
     fn a_timer_that_does_not_run_is_told_with_the_command_that_starts_it() {
         let stopped = schedule(&EVERY_4H.replace("ActiveState=active", "ActiveState=inactive"), &[1]);
         assert_eq!(kinds(&stopped), ["timer_stopped"]);
-        assert_eq!(stopped.troubles(now())[0].remedy, "systemctl enable --now tink-sync.timer");
+        assert_eq!(stopped.problems(now())[0].remedy, "systemctl enable --now tink-sync.timer");
         let masked = schedule("LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n", &[1]);
-        assert!(masked.troubles(now())[0].remedy.starts_with("systemctl unmask "));
+        assert!(masked.problems(now())[0].remedy.starts_with("systemctl unmask "));
         let off = Schedule { switched_off: true, ..stopped };
         assert_eq!((kinds(&off), off.next_pass(now())), (vec!["switched_off"], None));
     }

@@ -27,7 +27,7 @@ use crate::store::sqlite::reads::{
 };
 use crate::store::sqlite::wal;
 
-/// So many runs are shown.
+/// How many runs are shown.
 const RUNS: u32 = 5;
 
 /// Arguments of `status`.
@@ -79,9 +79,9 @@ struct Report {
     attempts: HashMap<String, Vec<PastAttempt>>,
     /// Accounts whose balance differs, by connection.
     differences: HashMap<String, Vec<AccountReconciliation>>,
-    /// The application's view; none stand-alone.
+    /// The application's view; `None` stand-alone.
     view: Option<String>,
-    /// A consent that ends in so many days is worth a look.
+    /// A consent that ends in this many days is worth a look.
     warn_days: i64,
     /// Connections without success for too long, and those of which Tink's data are too old.
     late: [Late; 2],

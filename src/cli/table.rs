@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Failure;
 use crate::observe::terminal::{self, Colour};
 
-/// Everything is readable in so many columns.
+/// Everything is readable in this many columns.
 pub(super) const WIDTH: usize = 80;
 
 /// A UUID is the longest id that stands within a table.
@@ -94,7 +94,7 @@ pub(super) fn table(header: &[&str], lines: &[TableLine], color: bool) -> String
     text
 }
 
-/// The lines of the table with so many blanks between its columns.
+/// The lines of the table with this many blanks between its columns.
 fn padded(table: &mut Table, blanks: u16) -> Vec<String> {
     for column in table.column_iter_mut() {
         column.set_padding((0, blanks));

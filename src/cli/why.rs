@@ -48,7 +48,7 @@ struct WhyReport {
     switched_off: bool,
     /// Tink's data are told of when they are older.
     stale_after: Duration,
-    /// The application's view; none stand-alone.
+    /// The application's view; `None` stand-alone.
     view: Option<String>,
     /// Why the source view could not be read now.
     view_problem: Option<String>,
@@ -59,10 +59,10 @@ struct WhyReport {
 /// # Errors
 /// [`Failure`] if there is no readable store, or the connection is unknown.
 pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let story = WhyReport::read(env, &args.id, Timer::ask().ok())?;
+    let report = WhyReport::read(env, &args.id, Timer::ask().ok())?;
     match args.format {
-        Format::Human => table::print(&human::text(&story))?,
-        Format::Json => table::print_json(&json::WhyJson::of(&story))?,
+        Format::Human => table::print(&human::text(&report))?,
+        Format::Json => table::print_json(&json::WhyJson::of(&report))?,
     }
     Ok(Exit::Success)
 }
@@ -101,7 +101,7 @@ impl WhyReport {
         })
     }
 
-    /// Why the next pass will leave the connection alone; none if it will sync it.
+    /// Why the next pass will leave the connection alone; `None` if it will sync it.
     fn why_not(&self) -> Option<Reason> {
         self.connection.skipped
     }

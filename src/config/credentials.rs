@@ -88,7 +88,7 @@ impl Credentials {
         }
     }
 
-    /// The credential of this name, which must be a secret of one line; none if there is none.
+    /// The credential of this name, which must be a secret of one line; `None` if there is none.
     pub(super) fn one_line(&self, name: &str) -> Option<Result<SecretString, String>> {
         match self {
             Self::None => None,

@@ -60,7 +60,7 @@ impl Word for Days {
     }
 }
 
-/// How far back a first sync goes; none is everything.
+/// How far back a first sync goes; `None` is everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct History(pub Option<Days>);
 

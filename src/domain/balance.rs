@@ -57,7 +57,7 @@ impl Part {
         }
     }
 
-    /// How a row counts; none if it does not.
+    /// How a row counts; `None` if it does not.
     pub fn of(status: Status, booked_date: Option<Date>, first_day: Option<Date>) -> Option<Self> {
         match status {
             Status::Booked if booked_date.zip(first_day).is_some_and(|(date, first)| date < first) => {
@@ -252,7 +252,7 @@ impl Doubt {
 /// How far the balance of an account is explained by its rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciliation {
-    /// What is compared with; none until the first judgement.
+    /// What is compared with; `None` until the first judgement.
     pub anchor: Option<Anchor>,
     /// The refresh that was last judged.
     pub judged: Option<Timestamp>,

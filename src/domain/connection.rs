@@ -22,7 +22,7 @@ pub struct SourceRow {
     pub connection_id: ConnectionId,
     /// The application's id of the user.
     pub user_id: UserId,
-    /// Whom to ask Tink for; none makes the row fail alone.
+    /// Whom to ask Tink for; `None` makes the row fail alone.
     pub tink_user: Option<TinkUser>,
     /// Another name of that user, where the row gives two.
     pub also: Option<TinkUser>,
@@ -101,6 +101,6 @@ pub struct Seed {
     pub refresh: Vec<u8>,
     /// The token it last gave.
     pub access: Option<Vec<u8>>,
-    /// When that one ends; none is not known.
+    /// When that one ends; `None` is not known.
     pub access_until: Option<Timestamp>,
 }

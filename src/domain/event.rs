@@ -76,7 +76,7 @@ pub struct BankTrouble {
     pub reason: Reason,
     /// How many.
     pub connections: u64,
-    /// Of so many that this run worked on.
+    /// Of how many that this run worked on.
     pub of: u64,
 }
 
@@ -97,6 +97,8 @@ pub enum Event {
         connections: u64,
         /// Of these, due.
         due: u64,
+        /// The others by reason.
+        skipped: BTreeMap<Reason, u64>,
     },
     /// A connection ended.
     Finished(Finished),

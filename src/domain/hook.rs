@@ -35,7 +35,7 @@ pub struct HookEvent {
     pub at: Timestamp,
     /// In which run.
     pub run_id: RunId,
-    /// To which connection; none if to the pass as a whole.
+    /// To which connection; `None` if to the pass as a whole.
     pub connection_id: Option<ConnectionId>,
     /// That connection's user.
     pub user_id: Option<UserId>,

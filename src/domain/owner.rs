@@ -273,16 +273,17 @@ fn shared(claim: &OwnershipClaim, other: &OwnershipClaim) -> Refusal {
     let same_user = claim.user_id == other.user_id;
     let text = match (other.enabled, same_user) {
         (true, true) => format!(
-            "in the source view connection {first} of the same user has the same Tink user: disconnect {first} in the application, \
-             and this one takes its data over; or forget the one that is not needed (tink-sync connections forget {first})"
+            "connection {first} of the same user has the same Tink user: disconnect {first} (in the source view; stand-alone: \
+             tink-sync connections disable {first}), and this one takes its data over; \
+             or forget the one that is not needed (tink-sync connections forget {first})"
         ),
         (true, false) => format!(
-            "in the source view connection {first} of user {user} has the same Tink user, and had it first: \
-             correct the row that names the wrong one"
+            "connection {first} of user {user} has the same Tink user, and had it first: \
+             correct the one that names the wrong Tink user (in the source view; stand-alone: forget it and add it anew)"
         ),
         (false, _) => format!(
-            "the source view gives it the Tink user of connection {first} of user {user}, which is not enabled any more but whose data are still here: \
-             correct this row, or forget the other first (tink-sync connections forget {first}); \
+            "it names the Tink user of connection {first} of user {user}, which is not enabled any more but whose data are still here: \
+             correct that (in the source view; stand-alone: in connections add), or forget the other first (tink-sync connections forget {first}); \
              if it is the same person under a new user_id: tink-sync connections accept-user --same-tink-user {id}"
         ),
     };

@@ -3,11 +3,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A fall of no more than so many is everyday life.
+/// A fall of no more than this many is everyday life.
 const EVERYDAY: u64 = 5;
 /// For so long those whose row is missing are kept as they were while nobody has confirmed the fall.
 const KEPT: SignedDuration = SignedDuration::from_hours(72);
-/// Whoever was enabled and entitled this recently counts as one who should be synced while a fall is not confirmed.
+/// Anybody who was enabled and entitled this recently counts as one who should be synced while a fall is not confirmed.
 pub const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How many connections the view gives.

@@ -28,7 +28,7 @@ const HEAD: usize = 16 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// And the page must be fetched in that.
 const WHOLE_TIME: Duration = Duration::from_secs(30);
-/// Connections of a socket at one time; browsers open some in advance. Whoever comes beyond that takes the place of the
+/// Connections of a socket at one time; browsers open some in advance. Anybody who comes beyond that takes the place of the
 /// one that has been silent for longest: who says nothing keeps nobody out.
 const CONNECTIONS: usize = 32;
 

@@ -34,7 +34,7 @@ pub enum LinkOutcome {
 /// An error that the redirect carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkError {
-    /// `error`, such as `USER_CANCELLED`; none if it is nothing like a code.
+    /// `error`, such as `USER_CANCELLED`; `None` if it is nothing like a code.
     pub error: Option<String>,
     /// `error_reason`.
     pub reason: Option<String>,
@@ -82,7 +82,7 @@ impl Redirect {
     }
 }
 
-/// The query of an address that was pasted: what is behind its question mark; none if there is none.
+/// The query of an address that was pasted: what is behind its question mark; `None` if there is none.
 pub fn query_of(pasted: &str) -> Option<&str> {
     let (_, query) = pasted.trim().split_once('?')?;
     Some(query.split('#').next().unwrap_or(query))

@@ -45,7 +45,7 @@ pub struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// The address. Whoever has it can link a bank to the user, once: for the user's eyes only.
+    /// The address. Anybody who has it can link a bank to the user, once: for the user's eyes only.
     pub fn address(&self) -> String {
         let (path, rest) = match self.purpose {
             Purpose::Connect { market, locale, test } => {
@@ -115,7 +115,7 @@ impl RedirectUri {
         &self.path
     }
 
-    /// Where a listener of ours gets it; none if it is not this machine's.
+    /// Where a listener of ours gets it; `None` if it is not this machine's.
     pub fn sockets(&self) -> &[SocketAddr] {
         &self.sockets
     }

@@ -137,7 +137,7 @@ pub fn detach() -> io::Result<Outlet> {
     Ok(outlet)
 }
 
-/// Records are written at once again, by whoever makes them.
+/// Records are written at once again, by the thread that makes them.
 pub fn undetach() {
     *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// So many signs of life fall into the time after which systemd takes a silent program for dead.
+/// How many signs of life fall into the time after which systemd takes a silent program for dead.
 const SIGNS_PER_LIMIT: u32 = 4;
 
 /// Shows `text` as the unit's status.

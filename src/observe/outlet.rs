@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// So much is kept in memory before the rest goes to the temporary file.
+/// How much is kept in memory before the rest goes to the temporary file.
 const IN_MEMORY: usize = 256 * 1024;
-/// So much is read back from it at once.
+/// How much is read back from it at once.
 const CHUNK: usize = 64 * 1024;
 /// A stream that takes nothing now, without saying when it will, is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ struct OutletQueue {
 
 #[derive(Default)]
 struct OutletState {
-    /// Older than `recent`; none while the reader keeps up.
+    /// Older than `recent`; `None` while the reader keeps up.
     overflow: Option<Overflow>,
     recent: Vec<u8>,
     /// The thread is writing what it has taken.
@@ -208,7 +208,7 @@ impl OutletQueue {
     }
 }
 
-/// Standard streams are shared with whoever started the program, who may have made them non-blocking.
+/// Standard streams are shared with the process that started the program, which may have made them non-blocking.
 fn write_chunk(stream: &mut impl Write, mut chunk: &[u8]) -> io::Result<()> {
     while !chunk.is_empty() {
         match stream.write(chunk) {

@@ -13,7 +13,7 @@ use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
 pub use lines::{no_totals, stored_totals};
 
-/// So many connections are listed by name; the rest is in the journal and in `status`.
+/// How many connections are listed by name; the rest is in the journal and in `status`.
 const LISTED: usize = 50;
 
 /// The table fits a plain terminal.

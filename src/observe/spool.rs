@@ -19,13 +19,13 @@ use crate::domain::hook::{HookEvent, HookKind};
 use crate::failpoint;
 use place::{gone_is_fine, list};
 
-/// So many events of one kind are kept, in the queue and of those given up.
+/// How many events of one kind are kept, in the queue and of those given up.
 pub const MOST: usize = 10_000;
 /// No event of ours is longer: two ids of 16 KiB stand in it, at worst with six letters for each of theirs.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// No directory of ours is as deep; what the user of the hooks makes may be.
 const DEEPEST: u32 = 4;
-/// All that lies in the queue of a kind and beside it may take so much of the disk: three times what two full
+/// All that lies in the queue of a kind and beside it may take this much of the disk: three times what two full
 /// directories of events take.
 pub const QUOTA: u64 = 256 * 1024 * 1024;
 /// So often something else is moved out of the way of one event before its kind is given up for this run.
@@ -136,12 +136,12 @@ impl Spool {
         list(&self.queue(kind))
     }
 
-    /// How many of one kind were given up; none if nobody may look.
+    /// How many of one kind were given up; 0 if nobody may look.
     pub fn given_up(&self, kind: HookKind) -> usize {
         list(&self.failed(kind)).map_or(0, |files| files.len())
     }
 
-    /// How many things that are no events were moved out of the way of this kind; none if nobody may look.
+    /// How many things that are no events were moved out of the way of this kind; 0 if nobody may look.
     pub fn aside(&self, kind: HookKind) -> usize {
         let count = |directory: &Path| place::moved_aside(directory).map_or(0, |files| files.len());
         count(&self.queue(kind)) + count(&self.failed(kind))

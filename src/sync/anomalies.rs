@@ -5,7 +5,7 @@ use super::context::ConnectionSync;
 use crate::domain::event::Event;
 use crate::store::{NotedAnomaly, Store, StoreError};
 
-/// So many kinds are told of one connection in one run at most; the next run goes on.
+/// How many kinds are told of one connection in one run at most; the next run goes on.
 const MOST: usize = 50;
 
 /// Remembers the anomalies met so far and tells those that are new.

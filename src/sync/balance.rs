@@ -47,7 +47,7 @@ pub fn opened(judged: &[CheckedBalance]) -> u64 {
     judged.iter().filter(|j| j.after.opens(&j.check.reconciliation)).count() as u64
 }
 
-/// That so many accounts of a connection newly have a difference, if any.
+/// That this many accounts of a connection newly have a difference, if any.
 pub fn news(claim: &Claim, accounts: u64) -> Option<Event> {
     (accounts > 0).then(|| Event::BalanceDiffers {
         connection_id: claim.lease.connection_id.clone(),

@@ -31,7 +31,7 @@ pub struct RefreshRules {
 pub struct SyncOptions {
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
-    /// How far back a first walk goes; none is everything.
+    /// How far back a first walk goes; `None` is everything.
     pub history_days: Option<i64>,
     /// Days read again below the watermark.
     pub overlap_days: i64,

@@ -14,7 +14,7 @@ use crate::store::types::{Removal, StoredRow};
 
 /// A pending row and its successor lie at most this far apart.
 const NEAR_DAYS: i32 = 7;
-/// A booking is dated at most so many days before its reservation.
+/// A booking is dated at most this many days before its reservation.
 const EARLIER_DAYS: i32 = 1;
 
 /// How often each id of the bank's occurs in what a walk returned, by their hashes: a walk may be long.

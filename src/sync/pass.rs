@@ -31,13 +31,13 @@ use crate::tink::ErrorKind;
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
 const HEARTBEAT: Duration = Duration::from_mins(1);
-/// So many failures in a row that could be Tink's own ask for a probe.
+/// How many failures in a row that could be Tink's own ask for a probe.
 const SUSPICIONS: u32 = 3;
-/// So many failed probes in a row are an outage.
+/// How many failed probes in a row are an outage.
 const PROBES: u32 = 3;
-/// So many distinct users refused before any was accepted mean that the client is refused.
+/// How many distinct users refused before any was accepted mean that the client is refused.
 const REFUSED_USERS: usize = 3;
-/// So many connections of one bank that fail alike are told of as one.
+/// How many connections of one bank that fail alike are told of as one.
 const ALIKE: u64 = 3;
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
@@ -205,6 +205,7 @@ impl<S: Store> Pass<S> {
             at: self.task.started_at,
             connections: plan.connections,
             due: plan.due,
+            skipped: plan.skipped.clone(),
         });
         let asked = !self.task.selection.is_all();
         if !asked && !self.task.emit_skipped {
@@ -480,7 +481,7 @@ fn lease_end(now: Timestamp) -> Timestamp {
     now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
 }
 
-/// Panics of a story are caught inside it; one that gets here is a bug of the pass itself.
+/// Panics of the work on a connection are caught there; one that gets here is a bug of the pass itself.
 fn joined(done: std::result::Result<Done, tokio::task::JoinError>) -> Result<Done> {
     done.map_err(|error| StoreError::Internal { what: "work on a connection", source: Cause::of(error) })
 }

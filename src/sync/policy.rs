@@ -91,7 +91,7 @@ pub fn verdict(kind: ErrorKind) -> FailureMeaning {
 }
 
 /// What a failed call says about Tink as a whole. A client token that cannot be read is no user's trouble:
-/// whoever answers there, a proxy or a page for people, it is not Tink.
+/// what answers there, a proxy or a page for people, is not Tink.
 pub fn hint(error: &Error) -> Hint {
     if is_unreadable_client_token(error) { Hint::MayBeAway } else { verdict(error.kind).hint }
 }
@@ -124,7 +124,7 @@ pub fn is_client_refused(error: &Error) -> bool {
     }
 }
 
-/// When a connection with this many failures in a row may be tried again; none is at the next pass.
+/// When a connection with this many failures in a row may be tried again; `None` is at the next pass.
 ///
 /// The cadence of the passes is the first back-off; eight hours, doubling, up to a day, come after it.
 /// A 429 rests as long as Tink asked; one that named no time is left to the cadence.

@@ -26,7 +26,7 @@ type GivenResult = Result<Option<GivenToken>, tink::Error>;
 /// What the renewals of one run share.
 #[derive(Clone, Debug, Default)]
 pub struct Renewals {
-    /// The key; none if none is configured.
+    /// The key; `None` if none is configured.
     pub vault: Option<Arc<Vault>>,
     /// Those under way; the run waits for them before it ends.
     pub under_way: TaskTracker,
@@ -92,7 +92,7 @@ fn joined(renewal: Result<GivenResult, JoinError>) -> GivenResult {
 }
 
 impl<S: Store> Rotation<S> {
-    /// The tokens of the leased connection; none without a key.
+    /// The tokens of the leased connection; `None` without a key.
     pub fn new(
         store: S,
         client: Client,

@@ -126,7 +126,7 @@ impl Client {
         self.0.keep_raw
     }
 
-    /// An ordinary effort on behalf of whoever owns `counters`.
+    /// An ordinary effort counted in `counters`.
     pub(super) fn effort<'a>(&'a self, counters: &'a CallCounters) -> Effort<'a> {
         let transport = &self.0.transport;
         Effort { transport, counters, tries: transport.retry.attempts(), repeated: false }

@@ -241,7 +241,7 @@ impl Error {
         }
     }
 
-    /// What stands between us and the server, as far as the words of the libraries below tell; none if they do
+    /// What stands between us and the server, as far as the words of the libraries below tell; `None` if they do
     /// not, or if it is something else.
     pub fn obstacle(&self) -> Option<ConnectObstacle> {
         let says = |words: &str| self.detail.contains(words);

@@ -29,7 +29,7 @@ const ERROR_BODY: u64 = 16 * 1024;
 pub(super) struct Request<'a> {
     pub endpoint: Endpoint,
     pub query: &'a [(&'static str, String)],
-    /// The fields of a form; none makes it a GET, unless there is a body.
+    /// The fields of a form; `None` makes it a GET, unless there is a body.
     pub form: &'a [(&'static str, &'a str)],
     /// What stands for `{id}` in the path, and the JSON that is posted there.
     pub posted: Option<(&'a str, &'a str)>,

@@ -92,9 +92,9 @@ pub struct ClientTotals {
 /// What `check` learns from one client token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
-    /// The scopes of the client token; none if Tink did not say.
+    /// The scopes of the client token; `None` if Tink did not say.
     pub scopes: Option<Vec<String>>,
-    /// Tink's `Date` minus our clock, exact to about a second; none without a readable header.
+    /// Tink's `Date` minus our clock, exact to about a second; `None` without a readable header.
     pub skew: Option<SignedDuration>,
 }
 

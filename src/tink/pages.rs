@@ -27,7 +27,7 @@ impl PageCursor {
         !self.ended
     }
 
-    /// The token of the page to read; none is the first page.
+    /// The token of the page to read; `None` is the first page.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }

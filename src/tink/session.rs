@@ -53,7 +53,7 @@ impl fmt::Debug for GivenToken {
 
 /// Tokens that a link has of its own.
 pub trait OwnTokens: Send + Sync {
-    /// A user token, another one if Tink has `refused` the last; none if there is none to be had.
+    /// A user token, another one if Tink has `refused` the last; `None` if there is none.
     fn token(&self, refused: bool) -> BoxFuture<'_, Result<Option<GivenToken>, Error>>;
 }
 
@@ -315,7 +315,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("tally", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Session").field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 

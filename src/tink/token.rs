@@ -39,7 +39,7 @@ pub(super) struct Bearer {
 }
 
 impl Bearer {
-    /// A token from elsewhere that lives so much longer.
+    /// A token from elsewhere that lives this much longer.
     pub(super) fn given(secret: SecretString, life: Option<Duration>) -> Arc<Self> {
         let expires_in = life.map(|life| life.as_secs());
         Self::new(Granted { secret, expires_in, scopes: None, refresh: None }, Instant::now())
@@ -62,7 +62,7 @@ impl Bearer {
 pub struct Renewed {
     /// The token of the calls.
     pub access: SecretString,
-    /// The next token that renews; none if the one presented stays good.
+    /// The next token that renews; `None` if the one presented stays good.
     pub refresh: Option<SecretString>,
     /// How long the access token lives, if told.
     pub life: Option<Duration>,
@@ -163,7 +163,7 @@ impl Tokens {
     }
 
     /// Gets the client token of the process, trying once: tells whether the clocks agree, as far as there is an answer.
-    /// That it cannot be had is told to whoever needs it.
+    /// That it cannot be had is for its caller to report.
     pub(super) async fn agree(&self, effort: Effort<'_>) -> Result<bool, Error> {
         let mut cache = self.cache.lock().await;
         let asked = Instant::now();
@@ -195,7 +195,7 @@ impl Tokens {
 
     /// A new client token, whatever its scopes.
     pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        // Whoever refuses this call in Tink's own words refuses the client: no user has a part in it. Anybody
+        // A refusal of this call in Tink's own words refuses the client: no user has a part in it. Anybody
         // else who answers here is not Tink.
         let refused = |error: &Error| matches!(error.status, Some(300..=407 | 409..=428 | 430..=499));
         let result = match self.ask(effort, CLIENT_SCOPE).await {
@@ -320,7 +320,7 @@ impl Tokens {
         }
     }
 
-    /// One code for `user`; its errors are final in kind, whoever repeats looks at the status.
+    /// One code for `user`; its errors are final in kind; a caller that repeats looks at the status.
     async fn grant(
         &self,
         effort: Effort<'_>,

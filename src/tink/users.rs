@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    /// A code with which Tink Link works for `user`, once and soon. `id_hint` is shown to whoever opens the
+    /// A code with which Tink Link works for `user`, once and soon. `id_hint` is shown to anybody who opens the
     /// link, and must be of ISO-8859-1 characters.
     ///
     /// # Errors

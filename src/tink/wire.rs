@@ -152,7 +152,7 @@ fn decoded<'a>(raw: Raw<'a>, anomalies: &mut Anomalies) -> Option<Cow<'a, str>> 
     Some(Cow::Owned(text))
 }
 
-/// The text of a JSON number; none for any other type.
+/// The text of a JSON number; `None` for any other type.
 fn number(raw: Raw<'_>) -> Option<&str> {
     let text = raw.get();
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then_some(text)

@@ -34,7 +34,7 @@ fn source_row(n: u32) -> SourceRow {
     SourceRow::active(&format!("c-{n}"), &format!("u-{n}"), Some(user))
 }
 
-/// A view of so many connections.
+/// A view of this many connections.
 fn viewed(users: u32) -> Viewed {
     Viewed { rows: (0..users).map(source_row).collect(), at: now(), ..Viewed::default() }
 }
@@ -278,7 +278,7 @@ async fn invariant_06_a_panic_ends_one_connection_only() {
         Sandbox::start(Config { users: 6, rates: Rates::none(), history_days: 10, ..Config::default() });
     sandbox.plan("user-3", |plan| plan.consent(0).expiry = Expiry::Day(6));
     let dir = tempfile::tempdir().unwrap();
-    // GIVEN a listener that panics in the middle of one connection's story
+    // GIVEN a listener that panics in the middle of one connection's sync
     let end = pass(&sandbox, &dir, |event| {
         assert!(!matches!(event, Event::ConsentEnds { .. }), "a bug on purpose");
     })

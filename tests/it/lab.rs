@@ -115,7 +115,7 @@ impl Lab {
         self.clock.advance(SignedDuration::from_hours(hours));
     }
 
-    /// The day so many days after (or before) the first one.
+    /// The day this many days after (or before) the first one.
     pub fn date(n: i64) -> Date {
         let morning: Timestamp = MORNING.parse().unwrap();
         morning.to_zoned_datetime(jiff::tz::TimeZone::UTC).date() + n.days()

@@ -86,7 +86,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
     table::print(&gone_at_tink(&doomed, &details))?;
-    // Whoever was cut short left something where the rows are not.
+    // An erasure that was cut short left something where the rows are not.
     gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
     if !path.exists() {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);

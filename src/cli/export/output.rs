@@ -58,7 +58,7 @@ impl Write for OutputTarget {
     }
 }
 
-/// Why a file cannot be begun: whoever named it can name another one.
+/// Why a file cannot be begun: its name can be changed.
 fn cannot_open(path: &Path, error: &io::Error) -> Failure {
     let directory = path.parent().unwrap_or(path).display();
     let why = match error.kind() {

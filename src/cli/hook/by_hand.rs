@@ -136,7 +136,7 @@ fn refused(spool: &Spool, place: &Path, error: &std::io::Error) -> Failure {
     let failure = spool_unusable(&spool.shown(place), error);
     match error.kind() {
         ErrorKind::PermissionDenied => {
-            Failure::Io(std::io::Error::other(format!("{failure}; it wants sudo: sudo tink-sync hook …")))
+            Failure::Usage(format!("{failure}; it wants sudo: sudo tink-sync hook …"))
         }
         _ => failure,
     }

@@ -30,7 +30,7 @@ impl PastedLines {
         Self(lines)
     }
 
-    /// The next line; none at the end of the input.
+    /// The next line; `None` at the end of the input.
     pub(super) async fn next(&mut self) -> Option<String> {
         self.0.recv().await
     }

@@ -20,7 +20,7 @@ const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
 
 /// The whole text: what is wrong with all of it, then the connections, then the runs.
 pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
-    let troubles = report.schedule.troubles(report.now);
+    let troubles = report.schedule.problems(report.now);
     let mut text: String = troubles.iter().map(|trouble| trouble.show(color)).collect();
     for sentence in report.late_sentences() {
         let sentence = table::wrap(&sentence, 0);
@@ -61,17 +61,17 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     }
     let hidden: Vec<_> = attention.iter().skip(first).chain(rest.iter().skip(rest_shown)).copied().collect();
     let sums = if hidden.is_empty() {
-        tally(report, &report.connections.iter().collect::<Vec<_>>())
+        counts_by_state(report, &report.connections.iter().collect::<Vec<_>>())
     } else {
         let and = if lines.is_empty() { "" } else { "and " };
-        format!("{and}{} (--all lists them)", tally(report, &hidden))
+        format!("{and}{} (--all lists them)", counts_by_state(report, &hidden))
     };
     text.push_str(&table::wrap(&sums, 0));
     text
 }
 
 /// `38 ok, 2 paused_not_entitled`.
-fn tally(report: &Report, connections: &[&KnownConnection]) -> String {
+fn counts_by_state(report: &Report, connections: &[&KnownConnection]) -> String {
     let number = |state: State| connections.iter().filter(|c| c.state(report.now) == state).count();
     let counts = State::ALL.into_iter().map(|state| (number(state), state)).filter(|(number, _)| *number > 0);
     let words: Vec<String> = counts.map(|(number, state)| format!("{number} {}", state.as_str())).collect();

@@ -46,7 +46,7 @@ impl Cadence {
         MINUTES.into_iter().min_by_key(far).map_or(SHIPPED, Self)
     }
 
-    /// The cadence that this expression means; none for any that is not written by [`Self::calendar`].
+    /// The cadence that this expression means; `None` for any that is not written by [`Self::calendar`].
     pub(in crate::cli) fn of_calendar(expression: &str) -> Option<Self> {
         MINUTES.into_iter().map(Self).find(|cadence| cadence.calendar() == expression)
     }

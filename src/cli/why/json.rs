@@ -77,29 +77,29 @@ pub(in crate::cli) struct AttemptJson<'a> {
 }
 
 impl<'a> WhyJson<'a> {
-    pub(super) fn of(story: &'a WhyReport) -> Self {
-        let (now, reason) = (story.now, story.why_not());
+    pub(super) fn of(report: &'a WhyReport) -> Self {
+        let (now, reason) = (report.now, report.why_not());
         Self {
             schema: 1,
-            connection: ConnectionJson::of(&story.connection, now),
+            connection: ConnectionJson::of(&report.connection, now),
             next_run: NextRunJson {
-                due: reason.is_none() && !story.switched_off,
-                switched_off: story.switched_off,
+                due: reason.is_none() && !report.switched_off,
+                switched_off: report.switched_off,
                 reason: reason.map(Reason::as_str),
-                explanation: human::next_run(story),
-                at: story.next_pass().map(rfc3339),
+                explanation: human::next_run(report),
+                at: report.next_pass().map(rfc3339),
             },
-            lease: story
+            lease: report
                 .connection
                 .held_by(now)
                 .map(|holder| LeaseJson { run_id: &holder.run_id, until: rfc3339(holder.until) }),
-            quota: story.rules.quota_json(story.used.attempts),
-            consents: story.consents(),
-            accounts: story.accounts(),
-            attempts: story.detail.attempts.iter().map(AttemptJson::of).collect(),
-            balances: &story.proofs,
-            quarantined: story.detail.quarantined,
-            source_problem: story.view_problem.as_deref(),
+            quota: report.rules.quota_json(report.used.attempts),
+            consents: report.consents(),
+            accounts: report.accounts(),
+            attempts: report.detail.attempts.iter().map(AttemptJson::of).collect(),
+            balances: &report.proofs,
+            quarantined: report.detail.quarantined,
+            source_problem: report.view_problem.as_deref(),
         }
     }
 }

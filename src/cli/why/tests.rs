@@ -61,7 +61,7 @@ fn the_answer_names_the_remedy() {
 }
 
 #[test]
-fn the_story_tells_quota_backoff_and_attempts() {
+fn the_report_tells_quota_backoff_and_attempts() {
     let fixture = Fixture::new();
     fixture.add(&["c"]);
     fixture.pass(&[("c", Outcome::Failed, Some(Reason::Http5xx))], 10);
@@ -81,8 +81,8 @@ fn the_story_tells_quota_backoff_and_attempts() {
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(words), "{words}\n{text}");
     }
-    let story = WhyReport::read(&fixture.env(), "c", None).unwrap();
-    let json = table::json(&json::WhyJson::of(&story));
+    let report = WhyReport::read(&fixture.env(), "c", None).unwrap();
+    let json = table::json(&json::WhyJson::of(&report));
     assert_eq!(
         (&json["next_run"]["reason"], &json["next_run"]["due"]),
         (&"not_before".into(), &false.into())
@@ -103,8 +103,8 @@ fn whatever_needs_its_user_names_the_command_for_it() {
         text.contains("What to do: let its user log in to the bank again: tink-sync renew c.\n"),
         "{text}"
     );
-    let story = WhyReport::read(&fixture.env(), "c", None).unwrap();
-    let json = table::json(&json::WhyJson::of(&story));
+    let report = WhyReport::read(&fixture.env(), "c", None).unwrap();
+    let json = table::json(&json::WhyJson::of(&report));
     assert!(json["connection"]["remedy"].as_str().unwrap().ends_with("tink-sync renew c"), "{json}");
 }
 

@@ -16,7 +16,7 @@ fn row(n: usize) -> SourceRow {
     SourceRow::active(&format!("c-{n}"), &format!("u-{n}"), Some(user(n)))
 }
 
-/// The first so many connections, each with data.
+/// The first `n` connections, each with data.
 fn stored(number: usize) -> Vec<Stored> {
     let one = |n: usize| Stored {
         held: HeldConnection {

@@ -49,7 +49,7 @@ pub fn accept(
             })
             .collect::<Result<_, String>>()?,
     };
-    // Whoever has the Tink user already had him first.
+    // Anybody who has the Tink user already had him first.
     let (last, mut after): (Vec<_>, Vec<_>) = held
         .iter()
         .enumerate()

@@ -106,7 +106,7 @@ fn one_tink_user_is_one_connections_and_the_first_has_it() {
     let told =
         vec![both("c-1", "bob", "b", "t"), row("c-2", "carl", tink("t")), both("c-3", "dan", "d", "t")];
     assert_eq!(verdicts(&bob, told), ["c-1=own", "c-2!shared", "c-3!shared"]);
-    // Whoever came to data without asking first is no better for it.
+    // Anybody who came to data without asking first is no better for it.
     let two = [held("c-1", "bob", ext("b")), held("c-2", "carl", ext("b"))];
     assert_eq!(verdicts(&two, rows("carl")), ["c-2!shared", "c-1=own"]);
 }

@@ -1,4 +1,4 @@
-//! What an error of Tink Link's means and what to do about it, in plain words for whoever sits at the
+//! What an error of Tink Link's means and what to do about it, in plain words for anybody who sits at the
 //! browser or the terminal. Decides by codes alone, and shows no text that came from outside.
 
 use super::LinkError;

@@ -105,7 +105,7 @@ impl ReportTotals {
 /// The line of an event of the run `run_id`, with its end. Returns `None` if it has none.
 pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
     let line = match event {
-        Event::Started { run_id, trigger, dry_run, at, connections, due } => ReportLine::Run {
+        Event::Started { run_id, trigger, dry_run, at, connections, due, .. } => ReportLine::Run {
             schema: SCHEMA,
             run_id: run_id.as_str(),
             dry_run: *dry_run,

@@ -14,7 +14,7 @@ use crate::sync::judgement::{self, Absence};
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 
-/// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
+/// A walk without an upper date asks for this many days ahead: without one Tink ends at today.
 const WITHOUT_LIMIT: i64 = 3650;
 
 impl<S: Store> Walk<'_, S> {

@@ -13,7 +13,7 @@ use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 use crate::sync::words::CommonWords;
 
-/// So many rows show which words of an account say nothing.
+/// How many rows show which words of an account say nothing.
 const TEXTS: u32 = 400;
 
 impl<S: Store> Walk<'_, S> {

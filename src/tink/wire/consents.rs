@@ -76,7 +76,7 @@ pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<ConsentList, String> {
     Ok(ConsentList { readable: consents, complete, anomalies })
 }
 
-/// Reads one consent; `None` if its id or its status cannot be read. There is `room` for so many account ids.
+/// Reads one consent; `None` if its id or its status cannot be read. There is `room` for this many account ids.
 fn consent(raw: Raw<'_>, room: &mut usize, anomalies: &mut Anomalies) -> Result<Option<Consent>, String> {
     let mut own = Anomalies::default();
     let Ok(wire) = object::<WireConsent<'_>>(raw, &mut own) else { return Ok(None) };

@@ -141,7 +141,7 @@ impl Action {
         }
     }
 
-    /// A small packed body that unpacks to so many blanks.
+    /// A small packed body that unpacks to this many blanks.
     ///
     /// # Panics
     /// Never: memory takes whatever is written.
