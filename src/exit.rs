@@ -58,7 +58,6 @@ impl Exit {
         Self::Terminated,
     ];
 
-    /// The number.
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,

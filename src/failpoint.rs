@@ -77,7 +77,6 @@ pub enum Side {
 }
 
 impl Side {
-    /// Both.
     pub const BOTH: [Self; 2] = [Self::Before, Self::After];
 
     /// As in [`VARIABLE`].

@@ -67,9 +67,7 @@ pub struct Args {
 /// A time, or so long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// This very time.
     At(Timestamp),
-    /// So long ago.
     Ago(SignedDuration),
 }
 
@@ -91,10 +89,7 @@ fn moment(text: &str) -> Result<Moment, String> {
 }
 
 /// Shows the audit log.
-///
-/// # Errors
-/// [`Failure`] if the store cannot be read.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let now = env.clock.now();
     let since = args.since.map(|moment| moment.before(now));
     let until = args.until.map(|moment| moment.before(now));

@@ -61,7 +61,6 @@ impl Serialize for Grade {
     }
 }
 
-/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     grade: Grade,
@@ -183,18 +182,12 @@ impl<'a> Checks<'a> {
 }
 
 /// Checks the set-up.
-///
-/// # Errors
-/// [`Failure`] only if the findings cannot be shown.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     check(env, args, &mut table::print)
 }
 
 /// What there is to say if the configuration cannot be read: nothing else can be checked then.
-///
-/// # Errors
-/// [`Failure`] only if the findings cannot be shown.
-pub fn without_configuration(
+pub(super) fn without_configuration(
     error: &ConfigError,
     args: &Args,
     color: bool,

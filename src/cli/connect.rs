@@ -81,7 +81,7 @@ fn external_id(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// [`Failure`] if it cannot be begun, or Tink or the store fail; what the session comes to is an exit code.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
     app::ours(env)?;
     let chosen = choose(env, args)?;

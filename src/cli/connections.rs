@@ -124,7 +124,7 @@ pub enum ConnectionsAction {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         ConnectionsAction::List { format } => list(env, format)?,
         ConnectionsAction::Add(args) => table::print(&add::add(env, args)?)?,

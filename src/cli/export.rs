@@ -79,14 +79,12 @@ trait Form {
     /// What comes before the rows.
     fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()>;
 
-    /// One row.
     fn row(&mut self, out: &mut dyn Write, row: &ExportRow<'_>) -> io::Result<()>;
 }
 
 /// What is known before the first row.
 struct ExportHead<'a> {
     columns: &'a [String],
-    /// Only for journals.
     accounts: &'a [ExportAccount],
 }
 
@@ -94,7 +92,7 @@ struct ExportHead<'a> {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be read, the output cannot be written, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let mut form = args.form()?;
     let snapshot = Snapshot::open(&env.store_path()?, args.filter())?;
     let unknown = snapshot.unknown()?;

@@ -3,10 +3,10 @@
 //! the user of the hooks before it opens anything; a pass never comes here.
 
 mod by_hand;
-pub mod outbox;
+pub(super) mod outbox;
 mod program;
 mod queue;
-pub mod wall;
+pub(super) mod wall;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -127,7 +127,7 @@ fn limit(text: &str) -> Result<Duration, String> {
 /// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the user of the
 /// hooks. A hook that fails is no error of its unit: its event is put aside, so that systemd does not start the
 /// unit for it again and again.
-pub fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
     let entered = |spool: &Path| identity::become_hook_user(variable, spool);
     match &args.command {
         None => deliver(&args.run, entered(&args.run.spool)?),

@@ -43,7 +43,6 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment would be taken for the command's help")]
     pub who: ActorArgs,
 }
 
@@ -52,7 +51,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure::Usage`] if a line cannot be taken over; then nothing was written. Others if the input cannot be
 /// read or the store cannot be written.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let imported = runtime.block_on(take_over(env, args))?;
     match args.format {

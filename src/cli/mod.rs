@@ -1,40 +1,40 @@
 //! The command line: one file per command. Wires settings, store, client and output together; decides
 //! nothing about data.
 
-pub mod actor;
+mod actor;
 mod app;
-pub mod audit;
+mod audit;
 mod balance;
-pub mod check;
+mod check;
 mod client;
-pub mod connect;
-pub mod connections;
-pub mod export;
+mod connect;
+mod connections;
+mod export;
 #[cfg(test)]
 mod fixture;
-pub mod generate;
+mod generate;
 #[cfg(test)]
 mod help;
-pub mod hook;
+mod hook;
 mod identity;
-pub mod import;
+mod import;
 mod instance;
-pub mod link_session;
+mod link_session;
 mod mirror;
-pub mod prune;
-pub mod quarantine;
-pub mod rekey;
+mod prune;
+mod quarantine;
+mod rekey;
 mod remedy;
-pub mod renew;
-pub mod report_failure;
+mod renew;
+mod report_failure;
 mod rules;
-pub mod run;
+mod run;
 mod schedule;
-pub mod status;
+mod status;
 mod table;
-pub mod timer;
-pub mod users;
-pub mod why;
+mod timer;
+mod users;
+mod why;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,9 +154,7 @@ pub enum ServiceCommand {
 /// What every command gets.
 #[derive(Debug)]
 pub struct Environment {
-    /// The validated settings.
     pub settings: Settings,
-    /// The time.
     pub clock: Arc<dyn Clock>,
     /// When this process started.
     pub started: Timestamp,
@@ -166,7 +164,6 @@ pub struct Environment {
     pub variable: fn(&str) -> Option<std::ffi::OsString>,
     /// Whether standard output may be coloured.
     pub color: bool,
-    /// Tell more.
     pub verbose: bool,
     /// Tell only what went wrong.
     pub quiet: bool,

@@ -80,7 +80,7 @@ pub enum QuarantineAction {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         QuarantineAction::List { connection, raw, format } => {
             let records = records(env, &connection, raw)?;
@@ -104,12 +104,12 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
 }
 
 fn list_json(env: &Environment, records: &[Quarantined], connections: &[String]) -> Result<(), Failure> {
-    records.iter().try_for_each(|record| table::print_json(record))?;
+    records.iter().try_for_each(table::print_json)?;
     if !env.store_path()?.exists() {
         return Ok(());
     }
     let rest = reads::not_kept(&env.store_path()?, connections)?;
-    rest.iter().try_for_each(|rest| table::print_json(rest))
+    rest.iter().try_for_each(table::print_json)
 }
 
 /// The records of these connections, all of which must be known.

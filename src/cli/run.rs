@@ -89,7 +89,7 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Failure`], with nothing half-written.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(RunCommand::new(env, args)?.run());
     progress::clear();
@@ -137,11 +137,11 @@ impl<'a> RunCommand<'a> {
         let signals = Signals::watch()?;
         let report = Outlet::to(File::from(terminal::output_file()?))?;
         let records = log::detach()?;
-        let emit = self.emit(report.clone());
-        let ended = self.work_unless_off(&signals, &report, &emit).await;
+        let send = self.emit(report.clone());
+        let ended = self.work_unless_off(&signals, &report, &send).await;
         if let Some(summary) = self.reported.open() {
             let exit = ended.as_ref().map_or_else(Exit::from, |exit| *exit);
-            emit(&self.ended(exit, summary, self.env.clock.now()));
+            send(&self.ended(exit, summary, self.env.clock.now()));
         }
         // All is stored, nothing is held any more: only the readers are waited for, if nobody wants the end.
         let grace = if signals.token.is_cancelled() { GRACE } else { Duration::ZERO };
@@ -170,22 +170,22 @@ impl<'a> RunCommand<'a> {
         &self,
         signals: &Signals,
         report: &Outlet,
-        emit: &Emit,
+        send: &Emit,
     ) -> Result<Exit, Failure> {
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
-            return Ok(self.switched_off(emit, report.clone()));
+            return Ok(self.switched_off(send, report.clone()));
         }
         let client = client::unprepared(self.env)?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {
-            ended = self.work(client, signals, emit) => ended,
+            ended = self.work(client, signals, send) => ended,
             () = signals.overdue(GRACE) => Ok(signals.exit()),
         }
     }
 
     /// Opens the store, registers the run, and ends it in the store however the pass goes.
-    async fn work(&self, client: Client, signals: &Signals, emit: &Emit) -> Result<Exit, Failure> {
+    async fn work(&self, client: Client, signals: &Signals, send: &Emit) -> Result<Exit, Failure> {
         let path = self.env.store_path()?;
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
@@ -208,7 +208,7 @@ impl<'a> RunCommand<'a> {
         let run = store.begin_run(self.new_run()).await?;
         // What a run that was killed left behind.
         outbox.deliver().await;
-        let ended = self.pass(&store, &run, client, signals, emit).await;
+        let ended = self.pass(&store, &run, client, signals, send).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -248,7 +248,7 @@ impl<'a> RunCommand<'a> {
         run: &Run,
         client: Client,
         signals: &Signals,
-        emit: &Emit,
+        send: &Emit,
     ) -> Result<Exit, Failure> {
         // Before anything of the view is taken in: it may be that of another installation.
         let remembered = store.app().await?;
@@ -260,7 +260,7 @@ impl<'a> RunCommand<'a> {
             mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
         let fall = mirrored.fall.filter(|_| self.is_pass());
         if let Some(fall) = fall {
-            emit(&Event::Fell(fall));
+            send(&Event::Fell(fall));
         }
         let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
@@ -273,7 +273,7 @@ impl<'a> RunCommand<'a> {
             started_at: self.env.started,
             emit_skipped: self.env.verbose,
         };
-        let context = self.context(store.clone(), client.clone(), Arc::clone(emit));
+        let context = self.context(store.clone(), client.clone(), Arc::clone(send));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         if let Stop::Unprepared(error) = end.stop {
             return Err(client::unusable(self.env, error));
@@ -283,12 +283,13 @@ impl<'a> RunCommand<'a> {
         if remembered.is_none() && exit.is_whole() {
             store.remember_app(self.env.clock.now()).await?;
         }
-        let sent = client.totals();
-        let totals = report::stored_totals(&end.summary, (sent.errors, sent.token_failures), self.env.took());
+        let calls = client.totals();
+        let totals =
+            report::stored_totals(&end.summary, (calls.errors, calls.token_failures), self.env.took());
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
-        emit(&self.ended(exit, end.summary, finished_at));
+        send(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
     }
 
@@ -333,7 +334,7 @@ impl<'a> RunCommand<'a> {
         // Under systemd the journal has it all, as records of its own.
         let silent = self.env.quiet || (log::is_journal() && !terminal::is_watched());
         let reporter = Mutex::new(Reporter::new(report, self.args.format, progress, silent));
-        let (run_id, reported) = (self.run_id.clone(), Arc::clone(&self.reported));
+        let (run_id, lines) = (self.run_id.clone(), Arc::clone(&self.reported));
         // On a terminal the report says at its end what a record would say beside it.
         let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
         let all = log::is_journal() || self.env.verbose;
@@ -341,18 +342,18 @@ impl<'a> RunCommand<'a> {
             if all || !in_report(event) {
                 journal::write(run_id.as_str(), event);
             }
-            reported.note(event);
+            lines.note(event);
             reporter.lock().unwrap_or_else(PoisonError::into_inner).emit(event);
         })
     }
 
-    fn switched_off(&self, emit: &Emit, mut report: Outlet) -> Exit {
+    fn switched_off(&self, send: &Emit, mut report: Outlet) -> Exit {
         journal::switched_off();
         if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
             let _ = writeln!(report, "{}", journal::SWITCHED_OFF_TEXT);
         }
         if self.args.format == Format::Json {
-            emit(&Event::Started {
+            send(&Event::Started {
                 run_id: self.run_id.clone(),
                 trigger: self.trigger,
                 dry_run: self.args.dry_run,
@@ -361,7 +362,7 @@ impl<'a> RunCommand<'a> {
                 due: 0,
                 skipped: BTreeMap::new(),
             });
-            emit(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
+            send(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
         }
         Exit::Success
     }
@@ -419,7 +420,7 @@ impl<'a> RunCommand<'a> {
         Ok(())
     }
 
-    fn context(&self, store: SqliteStore, client: Client, emit: Emit) -> PassContext<SqliteStore> {
+    fn context(&self, store: SqliteStore, client: Client, send: Emit) -> PassContext<SqliteStore> {
         let settings = &self.env.settings;
         let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
         let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };
@@ -450,7 +451,7 @@ impl<'a> RunCommand<'a> {
             },
         };
         let renewals = self.renewals.clone();
-        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, emit, renewals }
+        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, emit: send, renewals }
     }
 }
 

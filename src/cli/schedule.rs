@@ -35,17 +35,12 @@ pub(super) struct Schedule {
 pub(super) struct ScheduleProblem {
     /// A word for machines.
     pub kind: &'static str,
-    /// A sentence.
     pub text: String,
-    /// What to do.
     pub remedy: String,
 }
 
 impl Schedule {
     /// What the store says, and systemd of its timer.
-    ///
-    /// # Errors
-    /// [`Failure`] if the store cannot be read.
     pub(super) fn with(env: &Environment, timer: Option<Timer>) -> Result<Self, Failure> {
         let timer = timer.filter(|timer| timer.installed);
         let passes = reads::passes(&env.store_path()?, PASSES)?;
@@ -125,7 +120,6 @@ impl Schedule {
         })
     }
 
-    /// For machines.
     pub(super) fn json(&self, now: Timestamp) -> ScheduleJson {
         ScheduleJson {
             every_seconds: self.every().as_secs(),
@@ -136,7 +130,6 @@ impl Schedule {
     }
 }
 
-/// The schedule as JSON.
 #[derive(Serialize)]
 pub(super) struct ScheduleJson {
     every_seconds: i64,

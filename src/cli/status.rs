@@ -91,7 +91,7 @@ struct Report {
 ///
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let report = Report::read(env, args, Timer::ask().ok())?;
     match args.format {
         StatusFormat::Human => table::print(&human::text(&report, args.all, env.color))?,
@@ -237,7 +237,6 @@ impl Report {
     }
 }
 
-/// The status as JSON.
 #[derive(Serialize)]
 struct StatusJson<'a> {
     schema: u8,

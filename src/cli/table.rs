@@ -22,16 +22,12 @@ const LONGEST_ID: usize = 36;
 /// How a line is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// As it is.
     #[default]
     Plain,
-    /// All is well.
     Good,
     /// Someone should look at it.
     Warning,
-    /// Something is broken.
     Bad,
-    /// Of little interest.
     Faint,
 }
 

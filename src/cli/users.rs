@@ -71,7 +71,7 @@ pub enum YesNo {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         UsersAction::List { format } => list(env, format)?,
         UsersAction::Set { id, entitled, entitled_until, who } => {
@@ -106,7 +106,6 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     table::print(&listing(&users, now, env.color))
 }
 
-/// The users as JSON.
 #[derive(Serialize)]
 struct UsersJson<'a> {
     schema: u8,

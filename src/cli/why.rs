@@ -26,7 +26,6 @@ use crate::store::sqlite::reads::{self, AccountReconciliation, Detail, KnownConn
     after_help = "Examples:\n  tink-sync why c-17                             in sentences, the answer first\n  tink-sync why c-17 --format json | jq .next_run"
 )]
 pub struct Args {
-    /// The connection
     pub id: String,
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -58,7 +57,7 @@ struct WhyReport {
 ///
 /// # Errors
 /// [`Failure`] if there is no readable store, or the connection is unknown.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let report = WhyReport::read(env, &args.id, Timer::ask().ok())?;
     match args.format {
         Format::Human => table::print(&human::text(&report))?,

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use super::settings::Refresh;
 use super::value::{Days, History, Size, Span, WrittenWord};
 
-/// The whole file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {

@@ -31,7 +31,6 @@ const EXPECTED: &str =
 /// A proxy, and which variable names it.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// The variable.
     pub variable: &'static str,
     /// Its address with everything that belongs to it.
     pub address: SecretString,

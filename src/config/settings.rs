@@ -66,7 +66,6 @@ impl Settings {
 /// `[tink]`: how to talk to Tink.
 #[derive(Clone, Debug)]
 pub struct TinkSettings {
-    /// The app's id.
     pub client_id: Option<String>,
     /// The app's secret, from the first place that has one.
     pub client_secret: Option<SecretString>,
@@ -86,7 +85,6 @@ pub struct TinkSettings {
     pub max_response: u64,
     /// Pace over all connections.
     pub requests_per_second: f64,
-    /// Requests in flight.
     pub concurrency: usize,
     /// Whether Tink is asked to fetch from the bank.
     pub refresh: Refresh,
@@ -152,7 +150,6 @@ pub enum Refresh {
 /// `store.url`: where the data are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// A file.
     Sqlite(PathBuf),
     /// A server; the address holds no password.
     Postgres(String),
@@ -161,7 +158,6 @@ pub enum StoreUrl {
 /// `[store]`: where our data lie.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// The database.
     pub url: StoreUrl,
     /// File with the key that encrypts refresh tokens; a credential of that name is found by itself.
     pub token_key_file: Option<PathBuf>,
@@ -255,9 +251,7 @@ impl Default for QuotaSettings {
 pub struct RetrySettings {
     /// Attempts in all, the first included.
     pub attempts: u32,
-    /// Longest first pause.
     pub base: Duration,
-    /// Longest pause.
     pub max: Duration,
 }
 

@@ -27,7 +27,6 @@ use crate::domain::window::REMOVAL_MARGIN_DAYS;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
-/// A hundred years.
 const MOST_DAYS: i64 = 36_500;
 /// Walks reach back so far: a tombstone they may meet stays.
 const LEAST_KEPT: i64 = crate::domain::window::DEEP_DAYS;

@@ -16,7 +16,6 @@ pub(super) trait Word: Sized {
     /// What must be written, as the end of "expected …".
     const EXPECTED: &'static str;
 
-    /// Reads the text.
     fn from_text(text: &str) -> Option<Self>;
 
     /// Reads a bare number.

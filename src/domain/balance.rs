@@ -45,7 +45,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Booked, Self::Earlier, Self::Undefined];
 
     /// The text of the store.
@@ -73,7 +72,6 @@ impl Part {
 /// Rows of one part and currency, added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Their exact sum.
     pub total: Total,
     /// How many they are; less than none in a change.
     pub rows: i64,
@@ -187,7 +185,6 @@ pub struct Anchor {
     pub earlier: Total,
     /// Rows whose part in the balance nobody knows.
     pub unclear: String,
-    /// Records in quarantine.
     pub quarantined: u32,
     /// Since when the reconciliation holds without a break.
     pub since: Timestamp,
@@ -390,14 +387,12 @@ pub enum Evidence {
     Proves,
     /// It has moved as if they were still there, or not at all.
     Contradicts,
-    /// Nothing.
     Silent,
 }
 
 /// A balance and the booked rows that went with it at the last complete walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
-    /// The booked balance.
     pub balance: Money,
     /// The booked rows in its currency.
     pub rows: Total,

@@ -10,7 +10,6 @@ use super::ids::{ConnectionId, UserId};
 pub enum TinkUser {
     /// The id this app gave the user.
     External(String),
-    /// Tink's own id.
     Tink(String),
 }
 
@@ -34,7 +33,6 @@ pub struct SourceRow {
     pub unsaid: bool,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
-    /// Market, for links.
     pub market: Option<String>,
     /// Higher goes first among equals.
     pub priority: i64,

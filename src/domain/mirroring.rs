@@ -13,7 +13,6 @@ use super::population::{Fall, Numbers, Remembered};
 /// A connection as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Whose it is.
     pub held: HeldConnection,
     /// What else the view said of it.
     pub state: MirroredState,
@@ -22,9 +21,7 @@ pub struct Stored {
 /// What the view says of a connection, as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MirroredState {
-    /// Its user.
     pub user_id: String,
-    /// Its user at Tink.
     pub tink_user: Option<TinkUser>,
     /// The user has not disconnected.
     pub enabled: bool,
@@ -32,15 +29,12 @@ pub struct MirroredState {
     pub entitled: bool,
     /// Until when it does.
     pub entitled_until: Option<Timestamp>,
-    /// Market, for links.
     pub market: Option<String>,
-    /// Higher goes first.
     pub priority: i64,
     /// Why nothing is synced.
     pub problem: Option<String>,
     /// Its row is not that of this connection: whether it asks to be synced. All else is as before.
     pub refused: Option<bool>,
-    /// Of that row.
     pub refused_user: Option<String>,
     /// How the row names the Tink user, who may be the same.
     pub moved: Option<TinkUser>,
@@ -55,7 +49,6 @@ pub struct MirroredState {
 pub struct Change {
     /// Place among those stored; `None` for a new one.
     pub place: Option<usize>,
-    /// Its id.
     pub connection_id: String,
     /// As it is from now on.
     pub state: MirroredState,

@@ -13,9 +13,7 @@ pub mod accept;
 /// A connection as it is stored, as far as it matters whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldConnection {
-    /// Its id.
     pub connection_id: String,
-    /// Its user.
     pub user_id: String,
     /// Its user at Tink; `None` if it lives from a refresh token alone.
     pub tink_user: Option<TinkUser>,
@@ -47,21 +45,18 @@ pub struct Judged {
 pub enum Verdict {
     /// The connection goes on under this Tink user.
     Own {
-        /// Its user at Tink.
         tink_user: Option<TinkUser>,
         /// Place of a stored connection that is not enabled any more, whose data it takes over.
         takes_over: Option<usize>,
     },
     /// The row names the Tink user in another way: Tink has to show that it is the same.
     Moved(TinkUser),
-    /// Nothing is synced.
     Refused(Refusal),
 }
 
 /// Why a row is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The kind.
     pub kind: RefusalKind,
     /// A sentence for people, with what to do.
     pub text: String,
@@ -69,21 +64,16 @@ pub struct Refusal {
     pub other: Option<usize>,
 }
 
-/// The kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// It brings another user.
-    OtherUser {
-        /// The Tink user is the same.
-        same_tink_user: bool,
-    },
+    OtherUser { same_tink_user: bool },
     /// It brings another Tink user.
     OtherTinkUser,
     /// Its Tink user is that of another connection.
     Shared {
         /// That connection is enabled.
         enabled: bool,
-        /// It has the same user.
         same_user: bool,
     },
 }

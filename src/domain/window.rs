@@ -26,7 +26,6 @@ pub struct Window {
 /// gap of months the first walk still covers what could have changed since the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowInput {
-    /// Today in UTC.
     pub today: Date,
     /// Through which date the history is known to be complete; `None` reads everything.
     pub watermark: Option<Date>,

@@ -10,7 +10,7 @@ use super::state::States;
 ///
 /// # Panics
 /// If it is believed, or the page for it is not made of text alone.
-pub fn challenge(query: &str) {
+pub(crate) fn challenge(query: &str) {
     // A key that nobody has seen a state of.
     let mut reception = Reception::new(States::new([0x5c; 32]), false);
     let received = reception.receive(query, Timestamp::UNIX_EPOCH);

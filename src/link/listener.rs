@@ -33,11 +33,10 @@ const WHOLE_TIME: Duration = Duration::from_secs(30);
 const CONNECTIONS: usize = 32;
 
 /// Chooses the page for the query of a redirect, and what to tell about it.
-pub type Choose<T> = dyn Fn(&str) -> (Notice, Option<T>) + Send + Sync;
+pub(crate) type Choose<T> = dyn Fn(&str) -> (Notice, Option<T>) + Send + Sync;
 
-/// Sockets that wait.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
 }
 
@@ -46,7 +45,7 @@ impl Listener {
     ///
     /// # Errors
     /// As the system reports it, with the address.
-    pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+    pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
         let mut sockets: Vec<TcpListener> = Vec::new();
         for address in addresses {
             match TcpListener::bind(address).await {
@@ -60,7 +59,7 @@ impl Listener {
     }
 
     /// Serves `path` until what is returned is dropped. What is told comes once its page was sent.
-    pub fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Callbacks<T> {
+    pub(crate) fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Callbacks<T> {
         let (told, hear) = unbounded_channel();
         let place = Arc::new(CallbackTarget { path: path.to_owned(), choose, told });
         let mut tasks = JoinSet::new();
@@ -73,14 +72,14 @@ impl Listener {
 
 /// A listener at work; it ends when dropped.
 #[derive(Debug)]
-pub struct Callbacks<T> {
+pub(crate) struct Callbacks<T> {
     hear: UnboundedReceiver<T>,
     _tasks: JoinSet<Infallible>,
 }
 
 impl<T> Callbacks<T> {
     /// The next thing to tell; waits for ever if nothing comes.
-    pub async fn next(&mut self) -> Option<T> {
+    pub(crate) async fn next(&mut self) -> Option<T> {
         self.hear.recv().await
     }
 }

@@ -9,15 +9,14 @@ use super::state::{StateError, States};
 
 /// Waits for one session.
 #[derive(Debug)]
-pub struct Reception {
+pub(crate) struct Reception {
     states: States,
     repair: bool,
 }
 
 /// What came, and what to show for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// The page.
+pub(crate) struct Received {
     pub notice: Notice,
     /// How the session ended, or why that is not to be believed.
     pub answer: Result<LinkOutcome, StateError>,
@@ -25,13 +24,13 @@ pub struct Received {
 
 impl Reception {
     /// A reception that accepts these states; `repair` is a session for a consent that exists.
-    pub fn new(states: States, repair: bool) -> Self {
+    pub(crate) fn new(states: States, repair: bool) -> Self {
         Self { states, repair }
     }
 
     /// Receives the query of a redirect. Its state is used up with the first one that is good; the link itself
     /// is none.
-    pub fn receive(&mut self, query: &str, now: Timestamp) -> Received {
+    pub(crate) fn receive(&mut self, query: &str, now: Timestamp) -> Received {
         let Redirect { state, is_link, answer } = Redirect::parse(query);
         let spent = if is_link { Err(StateError::NotSent) } else { self.states.spend(state.as_deref(), now) };
         if let Err(error) = spent {

@@ -6,14 +6,14 @@ mod explain;
 use ::url::form_urlencoded;
 
 use crate::domain::ids::CredentialsId;
-pub use explain::{Class, Explanation, explain};
+pub(crate) use explain::{Class, Explanation, explain};
 
 /// Longest code or id that is kept.
 const LONGEST: usize = 128;
 
 /// A redirect as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
+pub(crate) struct Redirect {
     /// The state, if there is exactly one.
     pub state: Option<String>,
     /// Whether it is the link that leads to Tink, and not what Tink sends back.
@@ -24,7 +24,7 @@ pub struct Redirect {
 
 /// How a Link session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkOutcome {
+pub(crate) enum LinkOutcome {
     /// The user is through; the consent, if it was named.
     Linked(Option<CredentialsId>),
     /// There was an error.
@@ -33,7 +33,7 @@ pub enum LinkOutcome {
 
 /// An error that the redirect carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LinkError {
+pub(crate) struct LinkError {
     /// `error`, such as `USER_CANCELLED`; `None` if it is nothing like a code.
     pub error: Option<String>,
     /// `error_reason`.
@@ -50,7 +50,7 @@ pub struct LinkError {
 
 impl Redirect {
     /// Reads a query, without its question mark. Whatever it holds, it is one of the answers.
-    pub fn parse(query: &str) -> Self {
+    pub(crate) fn parse(query: &str) -> Self {
         let fields: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let first = |names: &[&str], form: fn(char) -> bool| {
             let mut values = names.iter().flat_map(|name| all(&fields, name));
@@ -83,7 +83,7 @@ impl Redirect {
 }
 
 /// The query of an address that was pasted: what is behind its question mark; `None` if there is none.
-pub fn query_of(pasted: &str) -> Option<&str> {
+pub(crate) fn query_of(pasted: &str) -> Option<&str> {
     let (_, query) = pasted.trim().split_once('?')?;
     Some(query.split('#').next().unwrap_or(query))
 }

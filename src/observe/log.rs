@@ -25,7 +25,7 @@ use super::terminal::{self, Colour};
 use super::{notify, progress};
 
 /// Target of records that journald gets as `notice`, a level that tracing does not have.
-pub const NOTICE: &str = "tink_sync::notice";
+pub(crate) const NOTICE: &str = "tink_sync::notice";
 
 static NATIVE: AtomicBool = AtomicBool::new(false);
 
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Only what went wrong.
     Quiet,
     /// What needs a person; everything that happened goes to the journal.
@@ -48,7 +48,7 @@ pub enum Level {
 
 impl Level {
     /// The level of the two command-line flags.
-    pub fn of(verbose: bool, quiet: bool) -> Self {
+    pub(crate) fn of(verbose: bool, quiet: bool) -> Self {
         match (verbose, quiet) {
             (true, _) => Self::Verbose,
             (_, true) => Self::Quiet,
@@ -73,12 +73,12 @@ impl Level {
 }
 
 /// Whether records go to journald natively.
-pub fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     NATIVE.load(Ordering::Relaxed)
 }
 
 /// Starts logging; later calls in the same process change nothing. What a panic says goes the same way.
-pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
+pub(crate) fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
     let ours = |metadata: &Metadata<'_>| metadata.target().starts_with("tink_sync");
     if stderr_is_journal(variable)
@@ -117,7 +117,7 @@ fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
 
 /// Tells why the program ends. A record that a process sends natively right before its end can lose the
 /// name of its unit, so under systemd this one goes to standard error, marked as an error.
-pub fn fatal(message: &str) {
+pub(crate) fn fatal(message: &str) {
     notify::status(message);
     if is_journal() {
         // Each line would be a record of its own.
@@ -131,19 +131,19 @@ pub fn fatal(message: &str) {
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn detach() -> io::Result<Outlet> {
+pub(crate) fn detach() -> io::Result<Outlet> {
     let outlet = Outlet::to(BesideProgress)?;
     *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlet.clone());
     Ok(outlet)
 }
 
 /// Records are written at once again, by the thread that makes them.
-pub fn undetach() {
+pub(crate) fn undetach() {
     *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Waits a moment for the records that were made so far: what follows on standard output stands behind them.
-pub fn wait_until_written() {
+pub(crate) fn wait_until_written() {
     if let Some(outlet) = outlet() {
         outlet.wait_until_written(PATIENCE);
     }

@@ -20,7 +20,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// A stream with a thread that writes to it. Clones share the stream. Writing never waits for the reader and never
 /// fails; what became of it all is told by [`Self::written`].
 #[derive(Clone)]
-pub struct Outlet(Arc<Handle>);
+pub(crate) struct Outlet(Arc<Handle>);
 
 /// Ends the thread, once it has written everything, with the last clone.
 struct Handle(Arc<OutletQueue>);
@@ -63,7 +63,7 @@ impl Outlet {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
         let queue = Arc::new(OutletQueue::default());
         let shared = Arc::clone(&queue);
         std::thread::Builder::new().name("outlet".to_owned()).spawn(move || shared.write_all_to(stream))?;
@@ -74,7 +74,7 @@ impl Outlet {
     ///
     /// # Errors
     /// Why not, unless it is that the reader went away.
-    pub async fn written(&self) -> io::Result<()> {
+    pub(crate) async fn written(&self) -> io::Result<()> {
         let queue = &self.0.0;
         loop {
             if let Some(ended) = queue.lock().ended() {
@@ -85,7 +85,7 @@ impl Outlet {
     }
 
     /// Waits for the same, but not for long: what comes after it on another stream stands behind it then.
-    pub fn wait_until_written(&self, at_most: Duration) {
+    pub(crate) fn wait_until_written(&self, at_most: Duration) {
         let queue = &self.0.0;
         let is_busy = |state: &mut OutletState| state.ended().is_none();
         let waited = queue.filled.wait_timeout_while(queue.lock(), at_most, is_busy);
@@ -157,7 +157,6 @@ impl OutletState {
         Ok(())
     }
 
-    /// What comes next.
     fn next(&mut self) -> io::Result<Vec<u8>> {
         let Some(overflow) = &mut self.overflow else { return Ok(std::mem::take(&mut self.recent)) };
         let mut chunk = Vec::with_capacity(CHUNK);

@@ -12,7 +12,7 @@ const MOST: usize = 50;
 ///
 /// # Errors
 /// [`StoreError`], as for any other write.
-pub async fn emit<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreError> {
+pub(super) async fn emit<S: Store>(sync: &ConnectionSync<'_, S>) -> Result<(), StoreError> {
     let met: Vec<NotedAnomaly> = sync
         .session
         .take_anomalies()

@@ -30,10 +30,8 @@ use crate::tink::OwnTokens;
 /// A rest up to this long may be over when the second round comes.
 const LONGEST_REST: Duration = Duration::from_mins(1);
 
-/// The rounds of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassRound {
-    /// Every due connection.
+pub(super) enum PassRound {
     First,
     /// What failed in passing.
     Second,
@@ -41,10 +39,9 @@ pub enum PassRound {
 
 /// What one attempt reports to the pass.
 #[derive(Debug)]
-pub struct Done {
+pub(super) struct Done {
     /// What the run record says, or why it could not be written.
     pub recorded: Result<AttemptRecord>,
-    /// The connection's user.
     pub user_id: UserId,
     /// How Tink knows that user.
     pub tink_user: Option<TinkUser>,
@@ -56,19 +53,16 @@ pub struct Done {
     pub refused: Option<String>,
 }
 
-/// The record of an attempt.
 #[derive(Debug)]
-pub struct AttemptRecord {
-    /// How it ended.
+pub(super) struct AttemptRecord {
     pub outcome: Outcome,
     /// What is to be told of it, in order, once it is durable.
     pub news: Vec<Event>,
-    /// When that is.
     pub durable: Durable,
 }
 
 /// Works on one connection and records how it ended, whatever happens inside.
-pub async fn attempt<S: Store>(
+pub(super) async fn attempt<S: Store>(
     ctx: Arc<PassContext<S>>,
     claim: Claim,
     round: PassRound,

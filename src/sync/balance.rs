@@ -16,7 +16,7 @@ use crate::store::{CheckedBalance, Claim, Store, StoreError};
 ///
 /// # Errors
 /// [`StoreError`]; that Tink could not be asked again only leaves a doubtful judgement to the next pass.
-pub async fn judge<S: Store>(
+pub(super) async fn judge<S: Store>(
     sync: &ConnectionSync<'_, S>,
     complete: Vec<i64>,
 ) -> Result<Vec<CheckedBalance>, StoreError> {
@@ -43,12 +43,12 @@ fn is_delicate(judgement: &CheckedBalance) -> bool {
 }
 
 /// How many accounts newly have a difference.
-pub fn opened(judged: &[CheckedBalance]) -> u64 {
+pub(super) fn opened(judged: &[CheckedBalance]) -> u64 {
     judged.iter().filter(|j| j.after.opens(&j.check.reconciliation)).count() as u64
 }
 
 /// That this many accounts of a connection newly have a difference, if any.
-pub fn news(claim: &Claim, accounts: u64) -> Option<Event> {
+pub(super) fn news(claim: &Claim, accounts: u64) -> Option<Event> {
     (accounts > 0).then(|| Event::BalanceDiffers {
         connection_id: claim.lease.connection_id.clone(),
         user_id: claim.user_id.clone(),

@@ -22,7 +22,6 @@ pub struct RefreshRules {
     pub age: SignedDuration,
     /// The first pause between two looks.
     pub pause: Duration,
-    /// The longest.
     pub longest_pause: Duration,
 }
 
@@ -69,9 +68,7 @@ pub struct PassContext<S> {
     pub store: S,
     /// The way to Tink.
     pub client: Client,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The settings.
     pub options: SyncOptions,
     /// Who is told what happens.
     pub emit: Arc<dyn Fn(&Event) + Send + Sync>,
@@ -90,7 +87,6 @@ impl<S> fmt::Debug for PassContext<S> {
 pub struct Counters(Mutex<Counts>);
 
 impl Counters {
-    /// Changes the counts.
     pub fn add(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -120,7 +116,6 @@ impl Deadline {
         self.began + time + paused.saturating_sub(session.own_pauses())
     }
 
-    /// What is left of it.
     pub fn left(&self, client: &Client, session: &Session, time: Duration) -> Duration {
         self.end(client, session, time).saturating_duration_since(Instant::now())
     }
@@ -134,7 +129,6 @@ pub struct ConnectionSync<'a, S> {
     pub claim: &'a Claim,
     /// Its calls to Tink.
     pub session: &'a Session,
-    /// Its counts.
     pub counters: &'a Counters,
     /// When its time is used up.
     pub deadline: Deadline,
@@ -147,7 +141,6 @@ impl<S> fmt::Debug for ConnectionSync<'_, S> {
 }
 
 impl<S> ConnectionSync<'_, S> {
-    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.ctx.clock.now()
     }

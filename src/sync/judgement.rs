@@ -13,7 +13,7 @@ use crate::store::types::{BalanceCheck, ChangeSet, StoredRow};
 
 /// What is known when missing rows are judged.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub(super) struct Look<'a> {
     /// Booked rows of the window that are live and have no successor, the missing ones included.
     pub booked: usize,
     /// The balance and the rows as they are now, the missing ones included.
@@ -27,7 +27,7 @@ pub struct Look<'a> {
 impl Look<'_> {
     /// Whether the missing rows must be looked at once more, at a newer refresh, before any of them is removed.
     /// Those that were missing at the older refresh too have been looked at twice.
-    pub fn is_suspicious(&self, missing: &[StoredRow]) -> bool {
+    pub(super) fn is_suspicious(&self, missing: &[StoredRow]) -> bool {
         let is_new = |row: &&StoredRow| !(self.suspected && row.missed > 0);
         let going: Vec<&StoredRow> = missing
             .iter()
@@ -48,7 +48,7 @@ impl Look<'_> {
 
     /// The oldest day of booked rows that go though the balance does not prove it: the next walk looks there once
     /// more, for a list may have been cut short just then.
-    pub fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
+    pub(super) fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
         let is_going =
             |row: &&StoredRow| reconcile::counts_as_booked(row.transaction.status) && reconcile::is_ripe(row);
         let oldest = missing.iter().filter(is_going).filter_map(|row| row.transaction.booked_date).min();
@@ -71,7 +71,7 @@ impl Look<'_> {
 }
 
 /// Counts changes that are not written yet among the rows of a check; `stored` are the rows they change.
-pub fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[StoredRow]) {
+pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[StoredRow]) {
     let refreshed = check.input.refresh.map(day_of);
     let first_day = check.first_day;
     let input = &mut check.input;
@@ -111,7 +111,7 @@ fn day_of(at: Timestamp) -> Date {
 
 /// What a walk found out about missing rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Absence {
+pub(super) struct Absence {
     /// The refresh at which rows were missing in a way that was not believed.
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
@@ -128,48 +128,48 @@ pub struct Absence {
 
 impl Absence {
     /// No missing row is left to be judged.
-    pub fn nothing_missing() -> Self {
+    pub(super) fn nothing_missing() -> Self {
         Self { complete: true, ..Self::default() }
     }
 
     /// What was open stays open.
-    pub fn open(suspect: Option<Timestamp>, absent_from: Option<Date>) -> Self {
+    pub(super) fn open(suspect: Option<Timestamp>, absent_from: Option<Date>) -> Self {
         Self { suspect, absent_from, ..Self::default() }
     }
 
     /// Missing rows that this walk could not judge, beside what was open before.
-    pub fn waits(missing: &[StoredRow], before: Self) -> Self {
+    pub(super) fn waits(missing: &[StoredRow], before: Self) -> Self {
         before.and(Self { absent_from: oldest(missing), ..Self::default() })
     }
 
     /// Missing rows that are not believed to be gone.
-    pub fn suspicious(missing: &[StoredRow], refresh: Option<Timestamp>) -> Self {
+    pub(super) fn suspicious(missing: &[StoredRow], refresh: Option<Timestamp>) -> Self {
         let absent_from = oldest(missing);
         Self { suspect: refresh, absent_from, disbelieved: true, complete: true, ..Self::default() }
     }
 
     /// What was open stays open, and the list is not believed.
-    pub fn shows_nothing(before: Self) -> Self {
+    pub(super) fn shows_nothing(before: Self) -> Self {
         Self { disbelieved: true, ..before }
     }
 
     /// Whether the rows are Tink's as of the refresh.
-    pub fn is_exact(&self) -> bool {
+    pub(super) fn is_exact(&self) -> bool {
         self.suspect.is_none() && self.absent_from.is_none() && !self.disbelieved
     }
 
     /// The next walk looks again from this day on too.
-    pub fn again_from(self, day: Option<Date>) -> Self {
+    pub(super) fn again_from(self, day: Option<Date>) -> Self {
         Self { again_from: [self.again_from, day].into_iter().flatten().min(), ..self }
     }
 
     /// From which day on the next walk looks again.
-    pub fn look_from(&self) -> Option<Date> {
+    pub(super) fn look_from(&self) -> Option<Date> {
         [self.absent_from, self.again_from].into_iter().flatten().min()
     }
 
     /// Both: what is open in either is open.
-    pub fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         let dates = [self.absent_from, other.absent_from];
         Self {
             suspect: self.suspect.or(other.suspect),

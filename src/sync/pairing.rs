@@ -19,14 +19,14 @@ const EARLIER_DAYS: i32 = 1;
 
 /// How often each id of the bank's occurs in what a walk returned, by their hashes: a walk may be long.
 #[derive(Debug, Default)]
-pub struct ProviderIds {
+pub(super) struct ProviderIds {
     hasher: RandomState,
     counts: HashMap<u64, u32>,
 }
 
 impl ProviderIds {
     /// Counts the id of one fetched row.
-    pub fn add(&mut self, row: &Transaction) {
+    pub(super) fn add(&mut self, row: &Transaction) {
         if let Some(id) = &row.provider_transaction_id {
             *self.counts.entry(self.hasher.hash_one(id.as_str())).or_default() += 1;
         }
@@ -52,7 +52,7 @@ fn is_distinctive(text: &str) -> bool {
 
 /// What the pairing of one walk looks at.
 #[derive(Debug)]
-pub struct Sides<'a> {
+pub(super) struct Sides<'a> {
     /// Rows the walk did not return.
     pub old: &'a [StoredRow],
     /// Rows that are new in it, and those that arrived since the last walk that was judged.
@@ -66,7 +66,7 @@ pub struct Sides<'a> {
 }
 
 /// Pairs old rows with their successors: the strongest rule first, each row once.
-pub fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
+pub(super) fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
     let mut pairing = Pairing::new(sides);
     for rule in &RULES {
         pairing.apply(rule);
@@ -81,7 +81,6 @@ enum Statuses {
     Equal,
     /// A pending row and a booked one.
     PendingToBooked,
-    /// Whatever they are.
     Any,
 }
 
@@ -182,7 +181,7 @@ impl<'a> Pairing<'a> {
         match rule.evidence {
             MatchEvidence::Words => self.near(rule),
             MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone | MatchEvidence::DayAndMoney => {
-                self.unique(rule)
+                self.unique(rule);
             }
             MatchEvidence::Reference | MatchEvidence::Text | MatchEvidence::FoldedText => self.ordinal(rule),
         }

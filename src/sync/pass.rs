@@ -45,15 +45,12 @@ const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 /// What a run was asked to do.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// The run.
     pub run: Run,
     /// `timer`, `manual` or `app`.
     pub trigger: &'static str,
-    /// Which connections.
     pub selection: Selection,
     /// Ignore back-off (and, for named connections, that they are disabled).
     pub force: bool,
-    /// Rehearsal only.
     pub dry_run: bool,
     /// When the run began.
     pub started_at: Timestamp,
@@ -66,7 +63,6 @@ pub struct Task {
 pub enum Stop {
     /// Nothing is left to do.
     Done,
-    /// Someone stopped it.
     Interrupted,
     /// Its time was over.
     Deadline,
@@ -82,12 +78,9 @@ pub enum Stop {
     ClockOff(String),
 }
 
-/// A pass at its end.
 #[derive(Clone, Debug)]
 pub struct PassEnd {
-    /// Why it stopped.
     pub stop: Stop,
-    /// Its totals.
     pub summary: Summary,
     /// Connections asked for by name that were not worked on.
     pub asked_but_skipped: u64,

@@ -20,7 +20,6 @@ const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
 pub struct FailureMeaning {
     /// How the connection ends if nothing else was read.
     pub outcome: Outcome,
-    /// Why.
     pub reason: Reason,
     /// Worth a second round in the same pass.
     pub transient: bool,
@@ -33,7 +32,6 @@ pub struct FailureMeaning {
 pub enum Hint {
     /// Nothing: Tink was not asked, or not long enough.
     Nothing,
-    /// Tink answered.
     Answers,
     /// It may be an outage; only a probe can tell.
     MayBeAway,
@@ -45,7 +43,6 @@ pub enum Hint {
     ClockOff,
 }
 
-/// The table.
 pub fn verdict(kind: ErrorKind) -> FailureMeaning {
     let failed =
         |reason, transient, hint| FailureMeaning { outcome: Outcome::Failed, reason, transient, hint };

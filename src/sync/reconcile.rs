@@ -88,7 +88,6 @@ fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
 pub struct Rewritten {
     /// Stored rows dated before the ordinary window that were fetched.
     pub seen: usize,
-    /// Of these, changed.
     pub changed: usize,
     /// A row changed its currency.
     pub currency: bool,

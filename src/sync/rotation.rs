@@ -93,7 +93,7 @@ fn joined(renewal: Result<GivenResult, JoinError>) -> GivenResult {
 
 impl<S: Store> Rotation<S> {
     /// The tokens of the leased connection; `None` without a key.
-    pub fn new(
+    pub(super) fn new(
         store: S,
         client: Client,
         clock: Arc<dyn Clock>,

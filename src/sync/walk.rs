@@ -28,7 +28,7 @@ use crate::store::{
 use crate::tink::ErrorKind;
 
 /// One account to walk.
-pub struct Walk<'a, S> {
+pub(super) struct Walk<'a, S> {
     /// The connection it is part of.
     pub sync: &'a ConnectionSync<'a, S>,
     /// The account as it was stored before this pass.
@@ -41,7 +41,7 @@ pub struct Walk<'a, S> {
 
 /// How a walk ended that came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WalkEnd {
+pub(super) struct WalkEnd {
     /// It was complete, and no missing row is left unjudged: the rows are Tink's as of the refresh in the
     /// account list.
     pub exact: bool,
@@ -67,7 +67,7 @@ struct Found {
 impl<S: Store> Walk<'_, S> {
     /// Whether the account has to be read at all: one that has not moved is left alone until
     /// `rewalk` or `deep_rewalk` is over.
-    pub fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         let rewalk = self.is_older(self.account.walked_at, self.sync.ctx.options.rewalk);
         let unmoved = self.refresh().is_some() && self.refresh() == self.account.walked_refresh;
         let waits = self.healthy && self.account.absent_from.is_some() && self.has_moved();
@@ -80,13 +80,13 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// What an account that is not due has to be told of all the same.
-    pub fn at_rest(&self) -> WalkEnd {
+    pub(super) fn at_rest(&self) -> WalkEnd {
         let note = (self.account.unmatched > 0).then_some(Reason::ReconsentUnmatched);
         WalkEnd { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
     }
 
     /// Reads all pages and commits.
-    pub async fn run(&self) -> Result<WalkEnd, SyncError> {
+    pub(super) async fn run(&self) -> Result<WalkEnd, SyncError> {
         let end = self.walk().await;
         self.sync.session.release_unwritten();
         end
@@ -366,7 +366,6 @@ impl<S: Store> Walk<'_, S> {
         Some(Covered { from, to: window.to })
     }
 
-    /// The live rows of the window.
     async fn live_rows(&self, window: &Window) -> Result<Vec<LiveRow>, SyncError> {
         let query = LiveQuery { account: self.account.key, window: *window };
         Ok(self.sync.ctx.store.live_rows(query).await?)

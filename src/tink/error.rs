@@ -193,7 +193,6 @@ impl fmt::Display for Endpoint {
 pub enum ConnectObstacle {
     /// The name has no address.
     Name,
-    /// Nobody listens there.
     Refused,
     /// The certificate is not one that this system trusts for this name.
     Certificate,
@@ -206,7 +205,6 @@ pub enum ConnectObstacle {
 pub struct Error {
     /// What kind of failure.
     pub kind: ErrorKind,
-    /// Which call.
     pub endpoint: Endpoint,
     /// The status, if there was an answer.
     pub status: Option<u16>,

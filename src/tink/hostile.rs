@@ -13,14 +13,12 @@ pub enum AnswerKind {
     Consents,
     /// A page of transactions.
     Transactions,
-    /// A token.
     Token,
     /// The code of a grant.
     Code,
 }
 
 impl AnswerKind {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Accounts, Self::Consents, Self::Transactions, Self::Token, Self::Code];
 
     /// Reads the bytes and fails if an amount was accepted that is not an exact decimal number.

@@ -34,7 +34,6 @@ pub(super) struct Request<'a> {
     /// What stands for `{id}` in the path, and the JSON that is posted there.
     pub posted: Option<(&'a str, &'a str)>,
     pub bearer: Option<&'a SecretString>,
-    /// Tries in all.
     pub tries: u32,
     /// The first try already repeats an earlier request.
     pub repeated: bool,

@@ -14,9 +14,7 @@ use super::error::{Endpoint, Error, ErrorKind};
 pub struct ClientOptions {
     /// Base of every address, such as `https://api.tink.com` (API.md 1.1).
     pub api_url: String,
-    /// The app's id.
     pub client_id: String,
-    /// The app's secret.
     pub client_secret: SecretString,
     /// Limit for opening a connection.
     pub connect_timeout: Duration,
@@ -38,7 +36,6 @@ pub struct ClientOptions {
     pub proxies: Proxies,
 }
 
-/// Addresses of proxies.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// For `https` addresses.
@@ -50,7 +47,6 @@ pub struct Proxies {
 /// How failures are repeated: full jitter between zero and `min(max, base · 2^n)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryOptions {
-    /// Tries in all.
     pub attempts: u32,
     /// Upper bound of the first wait.
     pub base: Duration,
@@ -79,9 +75,7 @@ impl ClientOptions {
 /// What was done since the client was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientTotals {
-    /// HTTP requests sent.
     pub requests: u64,
-    /// Of these, repetitions.
     pub retries: u64,
     /// Of these, how many gave no usable answer.
     pub errors: u64,

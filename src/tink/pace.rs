@@ -17,7 +17,6 @@ const HALVING: Duration = Duration::from_secs(1);
 /// Slack for the rounding of the bucket's level.
 const ROUNDING: f64 = 1e-9;
 
-/// The shared limits.
 pub(super) struct Pacer {
     setting: f64,
     burst: f64,

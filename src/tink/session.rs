@@ -34,12 +34,10 @@ const NOBODY_THERE: &str =
 /// A list is there about so often while it is worked on: as read, as judged, as written, as stored.
 const COPIES: usize = 4;
 
-/// Query parameters.
 pub(super) type Query = Vec<(&'static str, String)>;
 
 /// A user token from elsewhere.
 pub struct GivenToken {
-    /// The token.
     pub secret: SecretString,
     /// How much longer it lives, if known.
     pub life: Option<Duration>,
@@ -242,7 +240,6 @@ impl Session {
         self.counters.paused()
     }
 
-    /// Of these, repetitions.
     pub fn retries(&self) -> u64 {
         self.counters.retries()
     }

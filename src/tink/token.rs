@@ -80,7 +80,6 @@ pub enum RenewError {
     /// It was not presented, or turned away unread (429): it is as good as before.
     #[error("the refresh token was not presented: {0}")]
     NotSent(#[source] Error),
-    /// It was refused.
     #[error("the refresh token was refused: {0}")]
     Refused(#[source] Error),
     /// It may have been used up.

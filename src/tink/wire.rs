@@ -295,7 +295,6 @@ fn page_token<'a>(leaf: Option<impl Into<Leaf<'a>>>) -> Result<Option<String>, S
 }
 
 impl WireMoney<'_> {
-    /// The exact money.
     fn read(&self) -> Result<Money, String> {
         let currency = id(self.currency_code.clone(), "amount.currencyCode")?;
         let value = &self.value.as_ref().ok_or("amount.value is missing or not an object")?.0;

@@ -58,7 +58,6 @@ struct Doomed {
 /// One that is not here any more, or never was; of some that were forgotten something may be left.
 struct Gone {
     id: String,
-    /// Events for hooks.
     events: usize,
 }
 

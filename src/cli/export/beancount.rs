@@ -14,7 +14,6 @@ use crate::store::sqlite::export::{ExportAccount, ExportRow};
 /// Currencies have no beginning; it only has to come before all rows.
 const BEGINNING: &str = "1400-01-01";
 
-/// The form.
 pub(super) struct Beancount {
     counters: JournalAccounts,
 }

@@ -12,7 +12,6 @@ use crate::store::sqlite::export::{Cell, ExportRow};
 /// What a spreadsheet takes for the beginning of a formula, full-width forms included.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// The form.
 pub(super) struct Csv {
     safe_text: bool,
 }

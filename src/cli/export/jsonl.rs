@@ -8,10 +8,8 @@ use serde::{Serialize, Serializer};
 use super::{ExportHead, Form};
 use crate::store::sqlite::export::ExportRow;
 
-/// The form.
 pub(super) struct Jsonl;
 
-/// A row as an object.
 struct RowObject<'a>(&'a ExportRow<'a>);
 
 impl Serialize for RowObject<'_> {

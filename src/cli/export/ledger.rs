@@ -7,7 +7,6 @@ use super::names::{JournalAccounts, dated, flag, one_line, opposite, texts};
 use super::{ExportHead, Form};
 use crate::store::sqlite::export::ExportRow;
 
-/// The form.
 pub(super) struct Ledger {
     counters: JournalAccounts,
 }

@@ -11,7 +11,6 @@ use crate::observe::terminal;
 
 /// Where an export goes.
 pub(super) enum OutputTarget {
-    /// Standard output.
     Stdout(BufWriter<terminal::Data>),
     /// A file, and its name at the end.
     File(BufWriter<AtomicFile>, PathBuf),

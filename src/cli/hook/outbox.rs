@@ -19,7 +19,7 @@ const BATCH: u32 = 100;
 
 /// The outbox of a run.
 #[derive(Debug)]
-pub struct Outbox<'a> {
+pub(crate) struct Outbox<'a> {
     store: &'a SqliteStore,
     spool: Arc<Spool>,
     listened: Vec<HookKind>,
@@ -47,14 +47,14 @@ struct Delivered {
 
 impl<'a> Outbox<'a> {
     /// Lets the store write down what somebody listens to; a rehearsal tells nobody.
-    pub async fn of(settings: &HooksSettings, store: &'a SqliteStore, rehearsal: bool) -> Self {
+    pub(crate) async fn of(settings: &HooksSettings, store: &'a SqliteStore, rehearsal: bool) -> Self {
         let listened = if rehearsal { Vec::new() } else { listened(&settings.directory) };
         store.listen(listened.clone()).await;
         Self { store, spool: Arc::new(Spool::new(&settings.spool)), listened, rehearsal }
     }
 
     /// Moves what waits in the store into the spool, each event at least once and under the same id.
-    pub async fn deliver(&self) {
+    pub(crate) async fn deliver(&self) {
         if self.rehearsal {
             return;
         }

@@ -58,7 +58,7 @@ impl HookQueue<'_> {
     /// Tells one event, or puts it aside; says whether the hook took it.
     async fn deliver(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
         let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let text = match self.spool.read(file) {
+        let text = match Spool::read(file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),
             // A directory, a pipe, of somebody else: it must not start the unit again and again.
             Err(error) => {
@@ -73,7 +73,7 @@ impl HookQueue<'_> {
         loop {
             let problem = match self.program.run(&text).await {
                 Ended::Well => {
-                    self.spool.told(file)?;
+                    Spool::told(file)?;
                     tracing::info!("hook {}: told {id}", self.kind);
                     return Ok(true);
                 }

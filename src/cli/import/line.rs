@@ -52,7 +52,6 @@ const KNOWN: [&str; 32] = [
     "removed_at",
 ];
 
-/// Reads one line.
 pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let fields = Fields::of(line)?;
     let connection = usable("connection_id", fields.required("connection_id")?)?.into();

@@ -12,7 +12,6 @@ const LONGEST: u64 = 64 * 1024;
 pub(super) struct PastedLines(UnboundedReceiver<String>);
 
 impl PastedLines {
-    /// Begins to read.
     pub(super) fn of_stdin() -> Self {
         let (send, lines) = unbounded_channel();
         // A thread that nobody waits for, since a read from a terminal cannot be broken off.

@@ -70,7 +70,6 @@ fn hints(way: &RedirectOptions, listens: bool) -> String {
     text
 }
 
-/// Nobody came.
 pub(super) fn late(time: Duration) -> String {
     format!(
         "Nobody came back within {}. Nothing is lost: the same command goes on from here, with a new link.\n",

@@ -21,7 +21,6 @@ pub(super) enum How {
 pub(super) enum Picked {
     /// This consent, with this session.
     One(Box<Consent>, Purpose),
-    /// Nothing, and why.
     Nothing(String),
 }
 

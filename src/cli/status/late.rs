@@ -26,7 +26,6 @@ pub(super) struct Late {
     of: Of,
     /// The limit; `None` if none was given.
     pub limit: Option<Duration>,
-    /// Their ids.
     pub ids: HashSet<String>,
 }
 

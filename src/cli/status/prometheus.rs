@@ -12,11 +12,8 @@ use crate::store::sqlite::wal::{Log, Reader};
 /// What the metrics are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct MetricsInput<'a> {
-    /// Now.
     pub now: Timestamp,
-    /// Every connection.
     pub connections: &'a [KnownConnection],
-    /// The ends of their consents.
     pub consent_ends: &'a [Timestamp],
     /// The last run that came to its end.
     pub last_run: Option<&'a RunRow>,
@@ -30,7 +27,6 @@ pub(crate) struct MetricsInput<'a> {
     pub log: Log,
 }
 
-/// The whole text.
 pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
     let mut text = MetricsText::default();
     last_run(&mut text, snapshot);

@@ -16,7 +16,6 @@ const LONGEST_SPREAD: Duration = Duration::from_secs(HOUR);
 /// A connection is tried at most so often in one pass.
 const ROUNDS: u64 = 2;
 
-/// The shipped one.
 pub(in crate::cli) const SHIPPED: Cadence = Cadence(360);
 
 /// The distance between two passes, in minutes; one of those that slots on the clock can keep.

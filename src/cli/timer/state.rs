@@ -9,7 +9,6 @@ use jiff::tz::TimeZone;
 
 use super::cadence::Cadence;
 
-/// The unit.
 pub(in crate::cli) const UNIT: &str = "tink-sync.timer";
 const PROPERTIES: &str =
     "LoadState,ActiveState,UnitFileState,TimersCalendar,NextElapseUSecRealtime,LastTriggerUSec,DropInPaths";

@@ -10,7 +10,6 @@ use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
 use crate::store::sqlite::reads::State;
 
-/// The whole text.
 pub(super) fn text(report: &WhyReport) -> String {
     let mut text = String::new();
     let paragraphs = [

@@ -61,7 +61,6 @@ impl Account {
         }
     }
 
-    /// A refresh later.
     fn judge(&mut self) -> &Reconciliation {
         self.n += 1;
         self.reconciliation = reconcile(&self.reconciliation, &self.input(), at(self.n));

@@ -18,9 +18,7 @@ pub enum Acceptance<'a> {
 /// A stored connection whose owner changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its place.
     pub place: usize,
-    /// Its id.
     pub connection_id: String,
     /// Its user from now on.
     pub user_id: String,

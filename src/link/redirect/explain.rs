@@ -5,7 +5,7 @@ use super::LinkError;
 
 /// What kind of trouble it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub(crate) enum Class {
     /// The user went away or said no.
     Cancelled,
     /// The login at the bank did not work; the user can try again.
@@ -22,21 +22,18 @@ pub enum Class {
 
 impl Class {
     /// Whether it is up to the user to try again.
-    pub fn is_the_users(self) -> bool {
+    pub(crate) fn is_the_users(self) -> bool {
         matches!(self, Self::Cancelled | Self::Login)
     }
 }
 
 /// An error in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// What kind of trouble.
     pub class: Class,
-    /// A headline.
     pub title: &'static str,
-    /// What happened.
     pub what: String,
-    /// What to do.
     pub next: String,
 }
 
@@ -44,7 +41,7 @@ const AGAIN: &str = "Start again with the same command; it makes a new link.";
 const SUPPORT: &str = "If it stays so, write to Tink's support and give them the tracking id.";
 
 /// Explains an error; `repair` is a session for a consent that exists.
-pub fn explain(refusal: &LinkError, repair: bool) -> Explanation {
+pub(crate) fn explain(refusal: &LinkError, repair: bool) -> Explanation {
     let reason = refusal.reason.as_deref().unwrap_or_default();
     by_reason(reason).unwrap_or_else(|| by_error(refusal, repair))
 }

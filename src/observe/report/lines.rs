@@ -23,7 +23,6 @@ const SKIPS: [Reason; 7] = [
     Reason::Deadline,
 ];
 
-/// A line of the report.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ReportLine<'a> {
@@ -154,7 +153,7 @@ fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> ReportLine<'a> {
 }
 
 /// The totals as the store keeps them.
-pub fn stored_totals(
+pub(crate) fn stored_totals(
     summary: &Summary,
     (request_errors, token_failures): (u64, u64),
     duration_ms: u64,
@@ -166,7 +165,7 @@ pub fn stored_totals(
 }
 
 /// The totals of a run that came to none.
-pub fn no_totals(duration_ms: u64) -> String {
+pub(crate) fn no_totals(duration_ms: u64) -> String {
     // Numbers always have a form in JSON.
     serde_json::to_string(&NoTotals { duration_ms }).unwrap_or_default()
 }

@@ -55,7 +55,6 @@ pub(in crate::tink) struct ConsentList {
     pub anomalies: Anomalies,
 }
 
-/// Reads the list.
 pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<ConsentList, String> {
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let list: WireConsents<'_> = body(bytes, &spare, &mut anomalies)?;

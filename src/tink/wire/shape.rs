@@ -34,7 +34,6 @@ impl<'a> Soft<'a> for Raw<'a> {
 pub(super) enum Leaf<'a> {
     /// The content of a JSON string, without U+0000.
     Text(Cow<'a, str>),
-    /// Any JSON value.
     Raw(Raw<'a>),
 }
 

@@ -26,9 +26,7 @@ const MAX_RAW: usize = 64 * 1024;
 #[expect(clippy::large_enum_variant, reason = "nearly every record is a row; a box would cost each one")]
 #[derive(Clone, PartialEq, Eq)]
 pub enum TransactionRecord {
-    /// A transaction.
     Row {
-        /// The transaction.
         transaction: Transaction,
         /// Its JSON as sent, if `ClientOptions::keep_raw` is set.
         raw: Option<Box<str>>,
