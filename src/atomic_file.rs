@@ -17,21 +17,20 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::failpoint;
-pub use protected::Protected;
+pub(crate) use protected::Protected;
 use target::Target;
 
 /// For the owner only, until it is finished.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o600);
 /// What the name of a temporary file begins with; hidden, so that no collector, unit or queue takes it for its own …
 const BEFORE: &str = ".tink-sync-";
-/// … and ends with.
 const AFTER: &str = ".tmp";
 /// A name is random, so a second try is enough; more against a sweeper that is faster each time.
 const TRIES: u32 = 8;
 
 /// A file that is going to be put in the place of another one. Given up when dropped.
 #[derive(Debug)]
-pub struct AtomicFile {
+pub(crate) struct AtomicFile {
     file: File,
     /// Where it is made, mostly where it will lie.
     temporary_directory: OwnedFd,
@@ -47,19 +46,16 @@ impl AtomicFile {
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] if nothing may be put there: it is protected, a database, a link, or no regular
     /// file; else as the file system reports it.
-    pub fn create(path: &Path, mode: u32, protected: &Protected) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, mode: u32, protected: &Protected) -> io::Result<Self> {
         let target = Target::of(path)?;
         protected.allow(&target)?;
         let temporary_directory = target.directory.try_clone()?;
         Self::make(target, temporary_directory, mode)
     }
 
-    /// Begins a file in another directory of the same file system, so that whoever may write at `path` does not come near
+    /// Begins a file in another directory of the same file system, so that anybody who may write at `path` does not come near
     /// it before it is complete. It takes the place of whatever is there by then, but of a directory.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn create_in(temporary_directory: &Path, path: &Path, mode: u32) -> io::Result<Self> {
+    pub(crate) fn create_in(temporary_directory: &Path, path: &Path, mode: u32) -> io::Result<Self> {
         let target = Target::of(path)?;
         let temporary_directory = target::open_directory(temporary_directory)?;
         Self::make(target, temporary_directory, mode)
@@ -76,10 +72,7 @@ impl AtomicFile {
 
     /// Makes it durable and puts it in its place; the steps are those of writing and of replacing. What was there
     /// before stays if that fails.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn replace(mut self, [write, replace]: [&'static str; 2]) -> io::Result<()> {
+    pub(crate) fn replace(mut self, [write, replace]: [&'static str; 2]) -> io::Result<()> {
         failpoint::around(write, || {
             self.file.set_permissions(Permissions::from_mode(self.mode))?;
             self.file.sync_all()
@@ -129,7 +122,7 @@ impl Drop for AtomicFile {
 ///
 /// # Errors
 /// As for [`AtomicFile::create`].
-pub fn replace(
+pub(crate) fn replace(
     path: &Path,
     mode: u32,
     text: &str,
@@ -142,10 +135,7 @@ pub fn replace(
 }
 
 /// A file without a name, for reading and writing, that is gone with the process.
-///
-/// # Errors
-/// As the file system reports it.
-pub fn scratch(directory: &Path) -> io::Result<File> {
+pub(crate) fn scratch(directory: &Path) -> io::Result<File> {
     let directory = target::open_directory(directory)?;
     sweep(&directory);
     unnamed(&directory).or_else(|_| {
@@ -157,20 +147,16 @@ pub fn scratch(directory: &Path) -> io::Result<File> {
 
 /// A private file that others open by its name; it goes when this is dropped.
 #[derive(Debug)]
-pub struct PrivateFile {
+pub(crate) struct PrivateFile {
     file: File,
     directory: OwnedFd,
     name: String,
-    /// Where it lies.
     pub path: PathBuf,
 }
 
 impl PrivateFile {
     /// Writes a text for programs of this user, for which the file's name must end so.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn create(directory: &Path, ending: &str, text: &str) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path, ending: &str, text: &str) -> io::Result<Self> {
         let opened = target::open_directory(directory)?;
         sweep(&opened);
         let (file, name) = with_name(&opened, "tink-sync-", ending)?;
@@ -248,14 +234,14 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Removes what processes that were killed have left in a directory.
-pub fn sweep_directory(directory: &Path) {
+pub(crate) fn sweep_directory(directory: &Path) {
     if let Ok(directory) = target::open_directory(directory) {
         sweep(&directory);
     }
 }
 
 fn sweep(directory: &OwnedFd) {
-    // Whoever may write into a directory may not always list it; then what is there stays.
+    // Anybody who may write into a directory may not always list it; then what is there stays.
     let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd()));
     let Ok(entries) = std::fs::read_dir(path) else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {

@@ -45,7 +45,6 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins now.
     pub fn start(clock: &dyn Clock) -> Self {
         Self { began: clock.steady(), at: clock.now() }
     }
@@ -74,7 +73,6 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -58,7 +58,6 @@ impl Exit {
         Self::Terminated,
     ];
 
-    /// The number.
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -169,7 +168,7 @@ impl Exit {
         }
     }
 
-    /// The same for a pass whose report could not be written: whoever reads it has not been told.
+    /// The same for a pass whose report could not be written: anybody who reads it has not been told.
     pub fn of_lost_report(self) -> Self {
         match self {
             Self::Success | Self::NeedsUser => Self::Database,
@@ -249,7 +248,7 @@ impl From<&Failure> for Exit {
     }
 }
 
-/// What an exit code of this program means; none for a number it never uses.
+/// What an exit code of this program means; `None` for a number it never uses.
 pub fn describe(code: u8) -> Option<&'static str> {
     Exit::from_code(code).map(Exit::meaning)
 }

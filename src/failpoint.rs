@@ -33,9 +33,9 @@ pub const STEPS: [&str; 55] = [
     "write transactions",
     "write the end of a walk",
     "record the outcome",
-    "settle the run",
+    "close retries",
     "postpone connections",
-    "forgive failures",
+    "reset failures",
     "finish the run",
     "prune",
     "unlock the run",
@@ -77,7 +77,6 @@ pub enum Side {
 }
 
 impl Side {
-    /// Both.
     pub const BOTH: [Self; 2] = [Self::Before, Self::After];
 
     /// As in [`VARIABLE`].
@@ -143,7 +142,7 @@ mod debug {
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
     pub(super) fn arm(point: &str) {
-        // Whoever arms twice keeps the first.
+        // Arming twice keeps the first.
         let _ = ARMED.set(Armed::parse(point));
     }
 
@@ -188,10 +187,10 @@ mod tests {
         let armed = Armed::parse("record the outcome:after#2");
         assert!(!armed.strikes("record the outcome", After));
         assert!(!armed.strikes("record the outcome", Before));
-        assert!(!armed.strikes("settle the run", After));
+        assert!(!armed.strikes("close retries", After));
         assert!(armed.strikes("record the outcome", After));
         assert!(!armed.strikes("record the outcome", After));
-        assert!(Armed::parse("settle the run:before").strikes("settle the run", Before));
+        assert!(Armed::parse("close retries:before").strikes("close retries", Before));
     }
 
     #[test]

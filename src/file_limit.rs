@@ -12,7 +12,7 @@ const NEAR: u64 = 64 * 1024;
 
 /// Lets a write beyond the limit fail instead of killing the process. Before there is a second thread: each inherits it,
 /// and so do programs that are started.
-pub fn survive() {
+pub(crate) fn survive() {
     // Held back for good, the signal does nothing; where it cannot be held back it kills as before.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
@@ -23,7 +23,7 @@ fn limit() -> Option<u64> {
 }
 
 /// Why one of these files could not be written, if a limit is in force: it names the one that has met it.
-pub fn met_by(files: impl IntoIterator<Item = PathBuf>) -> Option<String> {
+pub(crate) fn met_by(files: impl IntoIterator<Item = PathBuf>) -> Option<String> {
     let limit = limit()?;
     let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |found| found.len());
     let met = files.into_iter().find(|file| size(file).saturating_add(NEAR) > limit);
@@ -39,7 +39,7 @@ fn told(file: Option<PathBuf>, limit: u64) -> String {
 }
 
 /// An error of the system's with what to do about it, if it is one of room. One that was explained stays as it is.
-pub fn explain(error: &io::Error) -> String {
+pub(crate) fn explain(error: &io::Error) -> String {
     if error.raw_os_error().is_none() {
         return error.to_string();
     }
@@ -51,7 +51,7 @@ pub fn explain(error: &io::Error) -> String {
 }
 
 /// Whether the place that is written to gave out: no bug of ours.
-pub fn is_no_room(error: &io::Error) -> bool {
+pub(crate) fn is_no_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::FileTooLarge

@@ -1,4 +1,4 @@
-//! Who this process runs as: root's commands by hand become the user of the service, and whoever may not
+//! Who this process runs as: root's commands by hand become the user of the service, and anybody who may not
 //! open something is told how they may. Must be settled while the process has one thread and nothing open.
 
 use std::ffi::{CString, OsString};
@@ -31,14 +31,14 @@ const OTHERS_WRITE: u32 = 0o022;
 ///
 /// # Errors
 /// As the system reports it; the process works all the same.
-pub fn hide_memory() -> io::Result<()> {
+pub(crate) fn hide_memory() -> io::Result<()> {
     set_dumpable(false)?;
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
 /// Begins this process anew, with these arguments and this environment alone; nothing of it is left to whatever it
 /// starts later. Returns only if that fails.
-pub fn begin_anew(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> io::Error {
+pub(crate) fn begin_anew(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> io::Error {
     let mut command = Command::new(MYSELF);
     if let Some((name, rest)) = arguments.split_first() {
         command.arg0(name).args(rest);
@@ -48,10 +48,7 @@ pub fn begin_anew(arguments: &[OsString], environment: Vec<(OsString, OsString)>
 
 /// Makes a directory the working directory, on a way that nobody but root can have laid: a link is followed only
 /// where root has made it. For places that are reached before the rights to reach them are given up.
-///
-/// # Errors
-/// As the system reports it.
-pub fn enter(directory: &Path) -> io::Result<()> {
+pub(crate) fn enter(directory: &Path) -> io::Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut here: OwnedFd = open(if directory.is_absolute() { "/" } else { "." }, flags, Mode::empty())?;
     for part in directory.components() {
@@ -69,25 +66,22 @@ pub fn enter(directory: &Path) -> io::Result<()> {
 }
 
 /// Whether this process has root's rights.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
 /// Whether this process runs as the user of this number.
-pub fn is_me(uid: u32) -> bool {
+pub(crate) fn is_me(uid: u32) -> bool {
     geteuid().as_raw() == uid
 }
 
 /// Whether this process runs as the user of this name.
-pub fn is_called(name: &str) -> bool {
+pub(crate) fn is_called(name: &str) -> bool {
     User::from_uid(geteuid()).ok().flatten().is_some_and(|user| user.name == name)
 }
 
 /// The user of this name, if the system knows one that is not root.
-///
-/// # Errors
-/// As the system reports it.
-pub fn find(name: &str) -> io::Result<Option<User>> {
+pub(crate) fn find(name: &str) -> io::Result<Option<User>> {
     Ok(User::from_name(name)?.filter(|user| !user.uid.is_root()))
 }
 
@@ -95,7 +89,7 @@ pub fn find(name: &str) -> io::Result<Option<User>> {
 ///
 /// # Errors
 /// As the system reports it; the process must then end.
-pub fn become_user(user: &User) -> io::Result<()> {
+pub(crate) fn become_user(user: &User) -> io::Result<()> {
     let name = CString::new(user.name.as_str())?;
     initgroups(&name, user.gid)?;
     setgid(user.gid)?;
@@ -110,7 +104,7 @@ pub fn become_user(user: &User) -> io::Result<()> {
 
 /// The command by which root gives a file an owner, if one is named, and a mode. Below a directory that somebody
 /// else owns that one may have laid a link, so nothing there is followed, and modes are set as the owner.
-pub fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
+pub(crate) fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     let name = quoted(path);
     if is_roots_alone(path.parent()) {
         let chown = owner.map(|owner| format!("chown {owner}: {name} && ")).unwrap_or_default();
@@ -125,8 +119,8 @@ pub fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     format!("{chown}sudo -u {by} chmod {mode} {name}")
 }
 
-/// The command by which a user gets these rights to a file, typed by root or as whoever owns it.
-pub fn granting(path: &Path, user: &str, rights: &str) -> String {
+/// The command by which a user gets these rights to a file, typed by root or by its owner.
+pub(crate) fn granting(path: &Path, user: &str, rights: &str) -> String {
     let command = format!("setfacl -m u:{user}:{rights} {}", quoted(path));
     let owner = std::fs::symlink_metadata(path).ok().and_then(|file| user_name(file.uid()));
     match owner {
@@ -147,7 +141,7 @@ fn user_name(uid: u32) -> Option<String> {
 }
 
 /// A path as a word of the shell.
-pub fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
         text
@@ -157,7 +151,7 @@ pub fn quoted(path: &Path) -> String {
 }
 
 /// What to do about something that this user may not open.
-pub fn access_hint() -> String {
+pub(crate) fn access_hint() -> String {
     let me = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
     hint_for(me.as_deref())
 }

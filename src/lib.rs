@@ -22,7 +22,7 @@
 //!
 //! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
-//! `link` knows `domain`: the visit of a browser at Tink Link, there and back; `hyper` stands only there.
+//! `link` knows `domain`: the Link session of a browser, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
 //! `identity` settles who the process is; `vault` encrypts tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,
@@ -55,27 +55,34 @@
 //!     over time.
 //! 15. The work of a pass depends on what is due and what changed, not on how old or how large the store is.
 
+// What is `pub` here is for `main.rs`, the tests and the fuzz targets; nothing else uses this crate.
+#![warn(unreachable_pub)]
+
 /// How the program works inside, and why.
 #[cfg(doc)]
 #[doc = include_str!("DESIGN.md")]
 pub mod design {}
 
-pub mod atomic_file;
+mod atomic_file;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod exit;
 pub mod failpoint;
-pub mod failure;
-pub mod file_limit;
-pub mod identity;
-pub mod lifecycle;
-pub mod link;
-pub mod observe;
+mod failure;
+mod file_limit;
+mod identity;
+mod lifecycle;
+mod link;
+mod observe;
+#[expect(unreachable_pub, reason = "its visibilities follow with its new files")]
 pub mod store;
 pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod tink;
-pub mod vault;
+mod vault;
+
+#[cfg(fuzzing)]
+pub use link::hostile as link_hostile;

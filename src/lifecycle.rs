@@ -12,7 +12,7 @@ use crate::exit::Exit;
 
 /// Watches for signals that end the run.
 #[derive(Clone, Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     /// Cancelled by the first signal.
     pub token: CancellationToken,
     terminated: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the handlers cannot be installed.
-    pub fn watch() -> std::io::Result<Self> {
+    pub(crate) fn watch() -> std::io::Result<Self> {
         let signals = Self { token: CancellationToken::new(), terminated: Arc::default() };
         let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
@@ -40,13 +40,13 @@ impl Signals {
     }
 
     /// Ends when a signal came and `grace` has passed since.
-    pub async fn overdue(&self, grace: Duration) {
+    pub(crate) async fn overdue(&self, grace: Duration) {
         self.token.cancelled().await;
         tokio::time::sleep(grace).await;
     }
 
     /// How a run that a signal ended is reported.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         if self.terminated.load(Ordering::Relaxed) { Exit::Terminated } else { Exit::Interrupted }
     }
 }

@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::store::source;
-use crate::tink::hostile::Answer;
+use crate::tink::hostile::AnswerKind;
 
-const FOLDERS: [(&str, Answer); 5] = [
-    ("accounts", Answer::Accounts),
-    ("consents", Answer::Consents),
-    ("transactions", Answer::Transactions),
-    ("token", Answer::Token),
-    ("code", Answer::Code),
+const FOLDERS: [(&str, AnswerKind); 5] = [
+    ("accounts", AnswerKind::Accounts),
+    ("consents", AnswerKind::Consents),
+    ("transactions", AnswerKind::Transactions),
+    ("token", AnswerKind::Token),
+    ("code", AnswerKind::Code),
 ];
 
 /// The files of a folder of the corpus.
@@ -159,9 +159,9 @@ proptest! {
 #[test]
 fn an_answer_nested_beyond_reason_does_no_harm() {
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    for answer in Answer::ALL {
+    for answer in AnswerKind::ALL {
         // Nothing of it is what we look for: a list is empty, a token is missing.
-        let is_list = !matches!(answer, Answer::Token | Answer::Code);
+        let is_list = !matches!(answer, AnswerKind::Token | AnswerKind::Code);
         let read = answer.read(format!("{{\"x\":{deep}}}").as_bytes());
         assert_eq!(read.is_ok_and(|money| money.is_empty()), is_list);
         for list in ["transactions", "accounts", "providerConsents"] {

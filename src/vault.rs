@@ -23,10 +23,8 @@ pub enum TokenKind {
 /// Why something cannot be encrypted or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// The key is not one.
     #[error("must hold 32 bytes in base64; make a key with: head -c 32 /dev/urandom | base64")]
     BadKey,
-    /// It was encrypted with another key.
     #[error(
         "encrypted with another key (id {found}, this one is {mine}); put that key back, or run tink-sync rekey with it"
     )]
@@ -59,9 +57,6 @@ impl std::fmt::Debug for Vault {
 
 impl Vault {
     /// The vault of a key of 32 bytes in base64.
-    ///
-    /// # Errors
-    /// [`VaultError::BadKey`].
     pub fn new(key: &SecretString) -> Result<Self, VaultError> {
         let bytes = BASE64.decode(key.expose_secret().trim().as_bytes()).map_err(|_| VaultError::BadKey)?;
         let bytes: [u8; KEY] = bytes.try_into().map_err(|_| VaultError::BadKey)?;
@@ -77,9 +72,6 @@ impl Vault {
     }
 
     /// Seals a token of this connection.
-    ///
-    /// # Errors
-    /// [`VaultError::NoRandomness`].
     pub fn encrypt(
         &self,
         connection: &str,

@@ -121,7 +121,7 @@ fn step(dir: &Path, text: &str, args: &[&str]) -> Result<()> {
     say(&format!("$ tink-sync {}", args.join(" ")));
     let status = Command::new(std::env::current_exe()?)
         .env(AS_COMMAND, "1")
-        // The files of the demonstration belong to whoever started it.
+        // The files of the demonstration belong to the user who started it.
         .env("TINK_SYNC_USER", "root")
         .arg("--config")
         .arg(dir.join("tink-sync.toml"))

@@ -26,11 +26,9 @@ pub struct Protected {
     directories: Vec<PathBuf>,
 }
 
-/// Device and inode.
 type Id = (u64, u64);
 
 impl Protected {
-    /// A file.
     pub fn file(mut self, path: &Path) -> Self {
         self.files.push(path.to_owned());
         self
@@ -112,7 +110,6 @@ fn relatives(path: &Path) -> impl Iterator<Item = PathBuf> {
     std::iter::once(path.to_owned()).chain(beside)
 }
 
-/// A directory and all above it.
 fn above(directory: &OwnedFd) -> io::Result<Vec<Id>> {
     let mut ids = vec![id(&fstat(directory)?)];
     let mut at = directory.try_clone()?;

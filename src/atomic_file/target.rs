@@ -42,7 +42,7 @@ impl Target {
             OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         ) {
-            // Whoever may write into a directory may not always read it.
+            // Anybody who may write into a directory may not always read it.
             Err(Errno::EACCES) => Ok(()),
             opened => match nix::unistd::fsync(opened?) {
                 // Some file systems have nothing to do for it.

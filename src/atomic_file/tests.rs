@@ -66,7 +66,7 @@ fn what_was_abandoned_is_swept_up_and_what_is_at_work_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let directory = target::open_directory(dir.path()).unwrap();
     let (at_work, name) = named(&directory).unwrap();
-    // Whoever is killed lets go of its lock.
+    // A process that is killed lets go of its lock.
     let (abandoned, _) = named(&directory).unwrap();
     drop(abandoned);
     fs::write(dir.path().join(".tink-sync-notes.tmp"), "").unwrap();

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::table::{self, Line};
+use super::table::{self, TableLine};
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
@@ -10,7 +10,7 @@ use crate::store::Reader;
 use crate::store::reads::{AuditQuery, Audited};
 use crate::store::source::parse_time;
 
-/// So many rows are shown to people unless they say otherwise.
+/// How many rows are shown to people unless they say otherwise.
 const SHOWN: u32 = 50;
 
 /// The acts that this release writes.
@@ -56,7 +56,7 @@ pub struct Args {
     /// Only this kind of act, such as connection.forgotten
     #[arg(long, value_name = "ACTION")]
     pub action: Option<String>,
-    /// At most so many, the newest [default: 50; as JSON all]
+    /// At most this many, the newest [default: 50; as JSON all]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// Form of the output
@@ -67,9 +67,7 @@ pub struct Args {
 /// A time, or so long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// This very time.
     At(Timestamp),
-    /// So long ago.
     Ago(SignedDuration),
 }
 
@@ -91,10 +89,7 @@ fn moment(text: &str) -> Result<Moment, String> {
 }
 
 /// Shows the audit log.
-///
-/// # Errors
-/// [`Failure`] if the store cannot be read.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let now = env.clock.now();
     let since = args.since.map(|moment| moment.before(now));
     let until = args.until.map(|moment| moment.before(now));
@@ -120,7 +115,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     match args.format {
         Format::Human if rows.is_empty() => table::print(&nothing(env, reader.as_ref(), args)?)?,
         Format::Human => table::print(&listing(&rows, is_cut, env.color))?,
-        Format::Json => rows.iter().try_for_each(|row| table::print_json(&serde_json::json!(row)))?,
+        Format::Json => rows.iter().try_for_each(table::print_json)?,
     }
     Ok(Exit::Success)
 }
@@ -155,7 +150,7 @@ fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {
         let result = (row.result != "ok").then(|| row.result.clone());
         let notes = [from, result, row.details.clone()].into_iter().flatten();
         let notes = notes.collect::<Vec<_>>().join("; ");
-        Line {
+        TableLine {
             cells: vec![
                 row.at.get(..16).unwrap_or(&row.at).replace('T', " "),
                 row.action.clone(),
@@ -164,10 +159,10 @@ fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {
                 or_dash(&row.actor),
             ],
             notes: if notes.is_empty() { Vec::new() } else { vec![notes] },
-            ..Line::default()
+            ..TableLine::default()
         }
     };
-    let lines: Vec<Line> = rows.iter().map(line).collect();
+    let lines: Vec<TableLine> = rows.iter().map(line).collect();
     let mut text = table::table(&["AT (UTC)", "ACTION", "CONNECTION", "USER", "WHO"], &lines, color);
     if is_cut {
         text.push_str("There are older ones: --limit shows more.\n");

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::table::{count, minute};
-use crate::store::reads::AccountProof;
+use crate::store::reads::AccountReconciliation;
 
 /// One account's balance in a sentence.
-pub(super) fn sentence(proof: &AccountProof) -> String {
+pub(super) fn sentence(proof: &AccountReconciliation) -> String {
     let mut text = match proof.difference.as_deref() {
         Some(difference) => differs(proof, difference),
         None if proof.state == "proven" => format!(
@@ -28,7 +28,7 @@ pub(super) fn sentence(proof: &AccountProof) -> String {
     text
 }
 
-fn differs(proof: &AccountProof, difference: &str) -> String {
+fn differs(proof: &AccountReconciliation, difference: &str) -> String {
     let (amount, more) = match difference.strip_prefix('-') {
         Some(amount) => (amount, "less"),
         None => (difference, "more"),
@@ -74,14 +74,14 @@ mod tests {
     #[test]
     fn a_difference_is_told_with_its_direction_and_times() {
         let text = |text: &str| Some(text.to_owned());
-        let mut proof = AccountProof {
+        let mut proof = AccountReconciliation {
             state: "differs".to_owned(),
             currency: text("EUR"),
             difference: text("-12.34"),
             since_at: text("2026-06-01T10:00:00.000Z"),
             changed_at: text("2026-06-01T10:00:00.000Z"),
             proven_refresh_at: text("2026-06-01T04:00:00Z"),
-            ..AccountProof::default()
+            ..AccountReconciliation::default()
         };
         assert_eq!(
             sentence(&proof),

@@ -12,7 +12,7 @@ mod timer;
 mod tink;
 mod unit;
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use super::schedule::Schedule;
 use super::table::{self, Tone};
@@ -50,10 +50,21 @@ enum Grade {
     Fail(Exit),
 }
 
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Serialize for Grade {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Ok => "ok",
+            Self::Skip => "skip",
+            Self::Warn => "warn",
+            Self::Fail(_) => "fail",
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     grade: Grade,
+    #[serde(rename = "check")]
     what: &'static str,
     text: String,
     remedy: Option<String>,
@@ -93,20 +104,18 @@ impl Finding {
         let remedy = self.remedy.as_deref().map(|remedy| format!("{:INDENT$}{}\n", "", table::clean(remedy)));
         format!("{word}  {}{}", text.trim_start(), remedy.unwrap_or_default())
     }
+}
 
-    fn json(&self) -> Value {
-        let grade = match self.grade {
-            Grade::Ok => "ok",
-            Grade::Skip => "skip",
-            Grade::Warn => "warn",
-            Grade::Fail(_) => "fail",
-        };
-        json!({ "check": self.what, "grade": grade, "text": self.text, "remedy": self.remedy })
-    }
+/// The findings as JSON.
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    schema: u8,
+    exit_code: u8,
+    findings: &'a [Finding],
 }
 
 /// Where the text of the findings goes.
-type Tell<'a> = dyn FnMut(&str) -> Result<(), Failure> + 'a;
+type Write<'a> = dyn FnMut(&str) -> Result<(), Failure> + 'a;
 
 /// The findings so far; each is told as soon as it is there, since Tink may take its time.
 struct Checks<'a> {
@@ -114,19 +123,19 @@ struct Checks<'a> {
     quiet: bool,
     format: Format,
     findings: Vec<Finding>,
-    tell: &'a mut Tell<'a>,
+    write: &'a mut Write<'a>,
 }
 
 impl<'a> Checks<'a> {
-    fn new(color: bool, quiet: bool, format: Format, tell: &'a mut Tell<'a>) -> Self {
-        Self { color, quiet, format, findings: Vec::new(), tell }
+    fn new(color: bool, quiet: bool, format: Format, write: &'a mut Write<'a>) -> Self {
+        Self { color, quiet, format, findings: Vec::new(), write }
     }
 
     fn add(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result<(), Failure> {
         for finding in findings {
             let notable = matches!(finding.grade, Grade::Warn | Grade::Fail(_));
             if self.format == Format::Human && (notable || !self.quiet) {
-                (self.tell)(&finding.show(self.color))?;
+                (self.write)(&finding.show(self.color))?;
             }
             self.findings.push(finding);
         }
@@ -137,12 +146,11 @@ impl<'a> Checks<'a> {
     fn close(self) -> Result<Exit, Failure> {
         let exit = self.exit();
         if self.format == Format::Json {
-            let findings: Vec<Value> = self.findings.iter().map(Finding::json).collect();
-            let all = json!({ "schema": 1, "exit_code": exit.code(), "findings": findings });
-            (self.tell)(&format!("{all}\n"))?;
+            let all = CheckJson { schema: 1, exit_code: exit.code(), findings: &self.findings };
+            (self.write)(&format!("{}\n", table::json(&all)))?;
         } else if !self.quiet {
             let closing = self.closing();
-            (self.tell)(&closing)?;
+            (self.write)(&closing)?;
         }
         Ok(exit)
     }
@@ -174,31 +182,25 @@ impl<'a> Checks<'a> {
 }
 
 /// Checks the set-up.
-///
-/// # Errors
-/// [`Failure`] only if the findings cannot be shown.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     check(env, args, &mut table::print)
 }
 
 /// What there is to say if the configuration cannot be read: nothing else can be checked then.
-///
-/// # Errors
-/// [`Failure`] only if the findings cannot be shown.
-pub fn without_configuration(
+pub(super) fn without_configuration(
     error: &ConfigError,
     args: &Args,
     color: bool,
     quiet: bool,
 ) -> Result<Exit, Failure> {
-    let mut tell = table::print;
-    let mut checks = Checks::new(color, quiet, args.format, &mut tell);
+    let mut write = table::print;
+    let mut checks = Checks::new(color, quiet, args.format, &mut write);
     checks.add([settings::refused(error)])?;
     checks.close()
 }
 
-fn check<'a>(env: &Environment, args: &Args, tell: &'a mut Tell<'a>) -> Result<Exit, Failure> {
-    let mut checks = Checks::new(env.color, env.quiet, args.format, tell);
+fn check<'a>(env: &Environment, args: &Args, write: &'a mut Write<'a>) -> Result<Exit, Failure> {
+    let mut checks = Checks::new(env.color, env.quiet, args.format, write);
     checks.add(settings::configuration(env))?;
     checks.add(settings::network(env))?;
     checks.add(settings::secrets(env, args.offline))?;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{Environment, Failure};
 use crate::config::{ConfigError, Network, Refresh};
-use crate::tink::{Client, Options, Proxies, RetryOptions};
+use crate::tink::{Client, ClientOptions, Proxies, RetryOptions};
 
 /// Builds the client, ready to send.
 ///
 /// # Errors
 /// [`Failure::Config`] if id or secret are missing, or the address or the system's certificates cannot be used.
-pub fn client(env: &Environment) -> Result<Client, Failure> {
+pub(super) fn client(env: &Environment) -> Result<Client, Failure> {
     let client = unprepared(env)?;
     client.prepare().map_err(|error| unusable(env, error.to_string()))?;
     Ok(client)
@@ -20,12 +20,12 @@ pub fn client(env: &Environment) -> Result<Client, Failure> {
 ///
 /// # Errors
 /// [`Failure::Config`] if id or secret are missing or the address cannot be used.
-pub fn unprepared(env: &Environment) -> Result<Client, Failure> {
+pub(super) fn unprepared(env: &Environment) -> Result<Client, Failure> {
     let tink = &env.settings.tink;
     let (client_id, client_secret) = tink.credentials()?;
     let network = Network::of(&env.variable)?;
     let retry = &env.settings.retry;
-    let options = Options {
+    let options = ClientOptions {
         api_url: tink.api_url.clone(),
         client_id: client_id.to_owned(),
         client_secret: client_secret.clone(),
@@ -47,7 +47,7 @@ pub fn unprepared(env: &Environment) -> Result<Client, Failure> {
 }
 
 /// Why nothing can be sent to the address.
-pub fn unusable(env: &Environment, problem: String) -> Failure {
+pub(super) fn unusable(env: &Environment, problem: String) -> Failure {
     let authorities = Network::of(&env.variable).map(|network| network.authorities).unwrap_or_default();
     // The library's words for that nothing it found is a certificate.
     match authorities.first() {

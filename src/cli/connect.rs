@@ -1,5 +1,5 @@
 //! `tink-sync connect`: links a bank, from a user at Tink to the first data. What must survive a crash is
-//! written before Tink is asked for it; whoever begins again goes on where it was cut short.
+//! written before Tink is asked for it; the next attempt goes on where this one was cut short.
 
 mod choice;
 
@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 
 use super::actor::{Actor, ActorArgs};
 use super::connections;
-use super::visit::data::{self, Fresh};
-use super::visit::{Callback, RedirectOptions, Visit, proof};
+use super::link_session::data::{self, Fresh};
+use super::link_session::{Callback, LinkSession, RedirectOptions, proof};
 use super::{Environment, Failure, app, client, table, users};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::consent::{Consent, Health};
@@ -55,7 +55,7 @@ pub struct Args {
     pub external_user_id: Option<String>,
     /// How the browser comes back.
     #[command(flatten)]
-    pub way: RedirectOptions,
+    pub redirect: RedirectOptions,
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
@@ -80,22 +80,22 @@ fn external_id(text: &str) -> Result<String, String> {
 /// Links a bank and syncs it.
 ///
 /// # Errors
-/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the session comes to is an exit code.
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
     app::ours(env)?;
     let chosen = choose(env, args)?;
     table::print(&chosen.words())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::watch() })?;
-    let command = Command { env, args, client, runtime, signals };
+    let command = ConnectCommand { env, args, client, runtime, signals };
     let exit = command.run(chosen);
     command.runtime.shutdown_background();
     exit
 }
 
 /// The command with what it needs throughout.
-struct Command<'a> {
+struct ConnectCommand<'a> {
     env: &'a Environment,
     args: &'a Args,
     client: Client,
@@ -103,10 +103,11 @@ struct Command<'a> {
     signals: Signals,
 }
 
-impl Command<'_> {
+impl ConnectCommand<'_> {
     fn run(&self, chosen: Chosen) -> Result<Exit, Failure> {
         let (env, args) = (self.env, self.args);
-        let mut visit = self.runtime.block_on(Visit::begin(env, &args.way, &self.signals, false))?;
+        let mut session =
+            self.runtime.block_on(LinkSession::begin(env, &args.redirect, &self.signals, false))?;
         // Before Tink hears of it: a link that is cut short goes on with this very user.
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
@@ -120,7 +121,7 @@ impl Command<'_> {
             known @ Chosen::Known { .. } => known,
         };
         let user = chosen.tink_user();
-        let credentials_id = match self.runtime.block_on(self.link(&mut visit, &chosen, &user))? {
+        let credentials_id = match self.runtime.block_on(self.link(&mut session, &chosen, &user))? {
             Callback::Linked(id) => id,
             Callback::Nothing(exit) => return Ok(exit),
         };
@@ -128,13 +129,13 @@ impl Command<'_> {
         self.store(&chosen, credentials_id.as_ref())?;
         table::print(&format!("The bank is linked: connection {id} of user {}.\n", args.user))?;
         let fresh = Fresh { connection_id: id, user: &user, consent: credentials_id.as_ref() };
-        data::sync(env, &self.client, (&self.runtime, &self.signals), &args.way, &fresh)
+        data::sync(env, &self.client, (&self.runtime, &self.signals), &args.redirect, &fresh)
     }
 
-    /// From the user at Tink to the end of the visit.
+    /// From the user at Tink to the end of the session.
     async fn link(
         &self,
-        visit: &mut Visit<'_>,
+        session: &mut LinkSession<'_>,
         chosen: &Chosen,
         user: &TinkUser,
     ) -> Result<Callback, Failure> {
@@ -163,15 +164,15 @@ impl Command<'_> {
             test: self.args.test,
         };
         let before = self.client.session(user.clone()).consents().await?;
-        let came = visit.go(&code, &purpose, &self.args.user).await?;
-        let Callback::Linked(named) = came else { return Ok(came) };
+        let callback = session.go(&code, &purpose, &self.args.user).await?;
+        let Callback::Linked(named) = callback else { return Ok(callback) };
         // Anybody can type an address, so it is Tink who says whether there is a bank, and which.
         let new = if before.is_empty() { "" } else { "new " };
         let otherwise = format!(
             "Tink lists no {new}bank for this user; nothing was linked. The same command goes on, with a new link.\n"
         );
         let linked = |after: &[Consent]| proof::linked(&before, after, named.as_ref(), self.env.clock.now());
-        let proved = visit.prove((&self.client, user), &otherwise, linked).await?;
+        let proved = session.prove((&self.client, user), &otherwise, linked).await?;
         Ok(proved.map_or_else(Callback::Nothing, |id| Callback::Linked(Some(id))))
     }
 
@@ -248,7 +249,7 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     if chosen.is_new() {
         // The bank must not come to a user at Tink who is somebody else's.
         let id = chosen.connection_id();
-        let row = SourceRow::asking(id, &args.user, Some(chosen.tink_user()));
+        let row = SourceRow::active(id, &args.user, Some(chosen.tink_user()));
         if let Some((_, text)) = connections::refused(env, vec![row], |refused| refused == id)?.pop() {
             return Err(Failure::Usage(format!("connection {id} cannot be made: {text}")));
         }

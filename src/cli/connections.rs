@@ -11,13 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::mirror::Reading;
 use super::remedy;
 use super::rules::Rules;
-use super::table::{self, Line, Tone, age};
+use super::table::{self, TableLine, Tone, age, rfc3339};
 use super::{Environment, Failure};
 use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::ids::shown;
@@ -29,7 +29,7 @@ use crate::store::foresight;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 use crate::store::{AuditRow, Writer};
 
-/// So many ids are named in a message.
+/// How many ids are named in a message.
 pub(super) const NAMED: usize = 20;
 
 /// Arguments of `connections`.
@@ -40,12 +40,12 @@ pub(super) const NAMED: usize = 20;
 pub struct Args {
     /// What to do
     #[command(subcommand)]
-    pub action: Action,
+    pub action: ConnectionsAction,
 }
 
 /// What can be done with connections.
 #[derive(Debug, clap::Subcommand)]
-pub enum Action {
+pub enum ConnectionsAction {
     /// List every connection with its user and state
     #[command(
         after_help = "Examples:\n  tink-sync connections list\n  tink-sync connections list --format json"
@@ -125,18 +125,18 @@ pub enum Action {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
-        Action::List { format } => list(env, format)?,
-        Action::Add(args) => table::print(&add::add(env, args)?)?,
-        Action::Forget(args) => forget::forget(env, &args)?,
-        Action::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
-        Action::AcceptUnmatched { id, who } => table::print(&accept_unmatched(env, &id, &who)?)?,
-        Action::AcceptUser(args) => table::print(&accept::user(env, &args)?)?,
-        Action::AcceptApp { who } => table::print(&accept::tink_app(env, &who)?)?,
-        Action::AcceptChange { who } => table::print(&accept::change(env, &who)?)?,
-        Action::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
-        Action::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
+        ConnectionsAction::List { format } => list(env, format)?,
+        ConnectionsAction::Add(args) => table::print(&add::add(env, args)?)?,
+        ConnectionsAction::Forget(args) => forget::forget(env, &args)?,
+        ConnectionsAction::AcceptBalance { id, who } => table::print(&accept_balance(env, &id, &who)?)?,
+        ConnectionsAction::AcceptUnmatched { id, who } => table::print(&accept_unmatched(env, &id, &who)?)?,
+        ConnectionsAction::AcceptUser(args) => table::print(&accept::user(env, &args)?)?,
+        ConnectionsAction::AcceptApp { who } => table::print(&accept::tink_app(env, &who)?)?,
+        ConnectionsAction::AcceptChange { who } => table::print(&accept::change(env, &who)?)?,
+        ConnectionsAction::Enable { id, who } => table::print(&switch(env, &id, true, &who)?)?,
+        ConnectionsAction::Disable { id, who } => table::print(&switch(env, &id, false, &who)?)?,
     }
     Ok(Exit::Success)
 }
@@ -238,36 +238,70 @@ fn if_there<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
 }
 
 /// A connection with the fields of `connections_v1`, and what else is worth knowing.
-pub(super) fn json(connection: &KnownConnection, now: Timestamp) -> Value {
-    let (external, tink) = match &connection.tink_user {
-        Some(TinkUser::External(id)) => (Some(id), None),
-        Some(TinkUser::Tink(id)) => (None, Some(id)),
-        None => (None, None),
-    };
-    json!({
-        "connection_id": connection.connection_id,
-        "user_id": connection.user_id,
-        "external_user_id": external,
-        "tink_user_id": tink,
-        "mode": connection.mode,
-        "enabled": connection.enabled,
-        "entitled": connection.entitled,
-        "entitled_until": connection.entitled_until.map(table::rfc3339),
-        "state": connection.state(now).as_str(),
-        "reason": connection.reason(now),
-        "consecutive_failures": connection.failures,
-        "last_attempt_at": connection.last_attempt_at.map(table::rfc3339),
-        "last_success_at": connection.last_success_at.map(table::rfc3339),
-        "data_as_of": connection.data_as_of.map(table::rfc3339),
-        "data_age_seconds": connection.data_age(now).map(|age| age.as_secs()),
-        "not_before": connection.not_before.map(table::rfc3339),
-        "next_attempt_at": connection.next_attempt(now).map(table::rfc3339),
-        "last_error": connection.last_error,
-        "problem": connection.problem,
-        "remedy": remedy::of_connection(connection, now),
-        "consent_expires_at": connection.consent_ends.map(table::rfc3339),
-        "consent_days_left": connection.consent_ends.map(|end| days_left(end, now)),
-    })
+#[derive(Serialize)]
+pub(super) struct ConnectionJson<'a> {
+    connection_id: &'a str,
+    user_id: &'a str,
+    external_user_id: Option<&'a str>,
+    tink_user_id: Option<&'a str>,
+    mode: &'a str,
+    enabled: bool,
+    entitled: bool,
+    entitled_until: Option<String>,
+    state: &'static str,
+    reason: Option<&'a str>,
+    consecutive_failures: u32,
+    last_attempt_at: Option<String>,
+    last_success_at: Option<String>,
+    data_as_of: Option<String>,
+    data_age_seconds: Option<i64>,
+    not_before: Option<String>,
+    next_attempt_at: Option<String>,
+    last_error: Option<&'a str>,
+    problem: Option<&'a str>,
+    remedy: Option<String>,
+    consent_expires_at: Option<String>,
+    consent_days_left: Option<i64>,
+}
+
+impl<'a> ConnectionJson<'a> {
+    pub(super) fn of(connection: &'a KnownConnection, now: Timestamp) -> Self {
+        let (external_user_id, tink_user_id) = match &connection.tink_user {
+            Some(TinkUser::External(id)) => (Some(id.as_str()), None),
+            Some(TinkUser::Tink(id)) => (None, Some(id.as_str())),
+            None => (None, None),
+        };
+        Self {
+            connection_id: &connection.connection_id,
+            user_id: &connection.user_id,
+            external_user_id,
+            tink_user_id,
+            mode: &connection.mode,
+            enabled: connection.enabled,
+            entitled: connection.entitled,
+            entitled_until: connection.entitled_until.map(rfc3339),
+            state: connection.state(now).as_str(),
+            reason: connection.reason(now),
+            consecutive_failures: connection.failures,
+            last_attempt_at: connection.last_attempt_at.map(rfc3339),
+            last_success_at: connection.last_success_at.map(rfc3339),
+            data_as_of: connection.data_as_of.map(rfc3339),
+            data_age_seconds: connection.data_age(now).map(|age| age.as_secs()),
+            not_before: connection.not_before.map(rfc3339),
+            next_attempt_at: connection.next_attempt(now).map(rfc3339),
+            last_error: connection.last_error.as_deref(),
+            problem: connection.problem.as_deref(),
+            remedy: remedy::of_connection(connection, now),
+            consent_expires_at: connection.consent_ends.map(rfc3339),
+            consent_days_left: connection.consent_ends.map(|end| days_left(end, now)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ConnectionsJson<'a> {
+    schema: u8,
+    connections: Vec<ConnectionJson<'a>>,
 }
 
 /// Whole days until `end`; negative once it has passed.
@@ -281,8 +315,8 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     let connections = reader.as_ref().map(|reader| known(env, reader)).transpose()?.unwrap_or_default();
     let now = env.clock.now();
     if format == Format::Json {
-        let connections: Vec<_> = connections.iter().map(|c| json(c, now)).collect();
-        return table::print_json(&json!({ "schema": 1, "connections": connections }));
+        let connections = connections.iter().map(|c| ConnectionJson::of(c, now)).collect();
+        return table::print_json(&ConnectionsJson { schema: 1, connections });
     }
     table::print(&listing(env, &connections, env.color))
 }
@@ -304,7 +338,7 @@ fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> S
         let state = connection.state(now);
         let plain = matches!(state, State::New | State::Ok | State::Paused | State::Disabled);
         let reason = connection.reason(now).filter(|_| !plain).unwrap_or("-");
-        Line {
+        TableLine {
             cells: vec![
                 connection.connection_id.clone(),
                 connection.user_id.clone(),
@@ -316,7 +350,7 @@ fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> S
             tone: if plain { Tone::Plain } else { Tone::Warning },
         }
     };
-    let lines: Vec<Line> = connections.iter().map(line).collect();
+    let lines: Vec<TableLine> = connections.iter().map(line).collect();
     table::table(&["CONNECTION", "USER", "STATE", "REASON", "AGE"], &lines, color)
 }
 

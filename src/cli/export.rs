@@ -17,8 +17,8 @@ use super::{Environment, Failure, table};
 use crate::exit::Exit;
 use crate::store::Selection;
 use crate::store::export::{Export, ExportAccount, ExportRow, Filter};
-use names::Counters;
-use output::Target;
+use names::JournalAccounts;
+use output::OutputTarget;
 
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
@@ -27,8 +27,8 @@ use output::Target;
 )]
 pub struct Args {
     /// Form of the output
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+    pub format: ExportFormat,
     /// Only these connections
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub connection: Vec<String>,
@@ -63,7 +63,7 @@ pub struct Args {
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum ExportFormat {
     /// Comma-separated values (RFC 4180) with a header.
     Csv,
     /// One JSON object per line.
@@ -77,16 +77,14 @@ pub enum Format {
 /// One form of output. Nothing is held back: what was written is complete so far.
 trait Form {
     /// What comes before the rows.
-    fn begin(&mut self, out: &mut dyn Write, head: &Head<'_>) -> io::Result<()>;
+    fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()>;
 
-    /// One row.
     fn row(&mut self, out: &mut dyn Write, row: &ExportRow<'_>) -> io::Result<()>;
 }
 
 /// What is known before the first row.
-struct Head<'a> {
+struct ExportHead<'a> {
     columns: &'a [String],
-    /// Only for journals.
     accounts: &'a [ExportAccount],
 }
 
@@ -94,7 +92,7 @@ struct Head<'a> {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be read, the output cannot be written, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let mut form = args.form()?;
     let reader = env.reader()?;
     let export = Export::new(&reader, args.filter())?;
@@ -105,7 +103,7 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::Usage(text));
     }
     let file = args.output.as_deref().filter(|file| file.as_os_str() != "-");
-    let mut target = Target::open(file, &env.protected())?;
+    let mut target = OutputTarget::open(file, &env.protected())?;
     match write(&export, form.as_mut(), &mut target, args.format) {
         // Whoever read it has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Success),
@@ -126,16 +124,16 @@ fn write(
     export: &Export<'_>,
     form: &mut dyn Form,
     out: &mut dyn Write,
-    format: Format,
+    format: ExportFormat,
 ) -> Result<u64, Failure> {
     let accounts = if format.is_journal() { export.accounts()? } else { Vec::new() };
-    form.begin(out, &Head { columns: export.columns(), accounts: &accounts })?;
+    form.begin(out, &ExportHead { columns: export.columns(), accounts: &accounts })?;
     let rows = export.each(|row| Ok::<_, Failure>(form.row(out, row)?))?;
     out.flush()?;
     Ok(rows)
 }
 
-impl Format {
+impl ExportFormat {
     fn is_journal(self) -> bool {
         matches!(self, Self::Ledger | Self::Beancount)
     }
@@ -167,15 +165,16 @@ impl Args {
                 "--removed goes with csv and jsonl: in a journal a removed row would count as money",
             );
         }
-        if self.safe_text && self.format != Format::Csv {
+        if self.safe_text && self.format != ExportFormat::Csv {
             return usage("--safe-text goes with --format csv: no other form is read by spreadsheets");
         }
-        let counters = || Counters::new(&self.expenses, &self.income, self.format).map_err(Failure::Usage);
+        let counters =
+            || JournalAccounts::new(&self.expenses, &self.income, self.format).map_err(Failure::Usage);
         Ok(match self.format {
-            Format::Csv => Box::new(csv::Csv::new(self.safe_text)),
-            Format::Jsonl => Box::new(jsonl::Jsonl),
-            Format::Ledger => Box::new(ledger::Ledger::new(counters()?)),
-            Format::Beancount => Box::new(beancount::Beancount::new(counters()?)),
+            ExportFormat::Csv => Box::new(csv::Csv::new(self.safe_text)),
+            ExportFormat::Jsonl => Box::new(jsonl::Jsonl),
+            ExportFormat::Ledger => Box::new(ledger::Ledger::new(counters()?)),
+            ExportFormat::Beancount => Box::new(beancount::Beancount::new(counters()?)),
         })
     }
 }

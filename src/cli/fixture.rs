@@ -26,23 +26,23 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with("")
     }
 
     /// With more lines of configuration.
-    pub fn with(more: &str) -> Self {
+    pub(super) fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = format!("[store]\nurl = \"sqlite:{}/store.db\"\n{more}", directory.path().display());
         let clock = Arc::new(ManualClock::new("2026-06-01T12:00:00Z".parse().unwrap()));
         Self { directory, clock, config }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn env(&self) -> Environment {
+    pub(super) fn env(&self) -> Environment {
         let file = self.path("tink-sync.toml");
         std::fs::write(&file, &self.config).unwrap();
         Environment {
@@ -57,16 +57,16 @@ impl Fixture {
         }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub fn later(&self, hours: i64) {
+    pub(super) fn later(&self, hours: i64) {
         self.clock.advance(SignedDuration::from_hours(hours));
     }
 
     /// Adds stand-alone connections, each of the user `u-` and its id.
-    pub fn add(&self, ids: &[&str]) {
+    pub(super) fn add(&self, ids: &[&str]) {
         let new = |id: &&str| OwnConnection {
             connection_id: (*id).to_owned(),
             user_id: format!("u-{id}"),
@@ -79,16 +79,16 @@ impl Fixture {
         assert!(self.tables().add(&new, &[]).unwrap().is_empty());
     }
 
-    pub fn tables(&self) -> Writer {
+    pub(super) fn tables(&self) -> Writer {
         Writer::open(&self.path("store.db"), self.now()).unwrap()
     }
 
-    pub fn audited(&self) -> Vec<String> {
+    pub(super) fn audited(&self) -> Vec<String> {
         Reader::open(&self.path("store.db")).unwrap().audited()
     }
 
     /// A whole pass over the stand-alone connections; those without an end stay unclaimed.
-    pub fn pass(&self, ends: &[End<'_>], exit_code: u8) {
+    pub(super) fn pass(&self, ends: &[End<'_>], exit_code: u8) {
         block_on(async {
             let (store, run) = self.begin().await;
             store.plan(&run, self.rules(true)).await.unwrap();
@@ -106,7 +106,7 @@ impl Fixture {
     }
 
     /// Why the plan of a pass begun now leaves connections alone.
-    pub fn skipped(&self) -> Vec<Skipped> {
+    pub(super) fn skipped(&self) -> Vec<Skipped> {
         block_on(async {
             let (store, run) = self.begin().await;
             let skipped = store.skipped(&run, self.rules(false), None, 1000).await.unwrap();
@@ -180,7 +180,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// An act of nobody's, for the audit log.
-pub fn act() -> AuditRow<'static> {
+pub(super) fn act() -> AuditRow<'static> {
     AuditRow {
         at: Timestamp::UNIX_EPOCH,
         actor: None,

@@ -43,7 +43,7 @@ enum Generated {
 ///
 /// # Errors
 /// [`Failure::Io`] as the file system reports it.
-pub fn run(args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     match &args.what {
         Generated::Man { directory } => man(directory)?,
         Generated::Completions { directory } => completions(directory)?,

@@ -3,10 +3,10 @@
 //! the user of the hooks before it opens anything; a pass never comes here.
 
 mod by_hand;
-pub mod outbox;
+pub(super) mod outbox;
 mod program;
 mod queue;
-pub mod wall;
+pub(super) mod wall;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::domain::hook::HookKind;
 use crate::exit::Exit;
 use crate::observe::spool::Spool;
 use program::Program;
-use queue::Queue;
+use queue::HookQueue;
 
 /// Arguments of `hook`.
 #[derive(Debug, clap::Args)]
@@ -127,17 +127,17 @@ fn limit(text: &str) -> Result<Duration, String> {
 /// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the user of the
 /// hooks. A hook that fails is no error of its unit: its event is put aside, so that systemd does not start the
 /// unit for it again and again.
-pub fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
-    let entered = |spool: &Path| identity::settle_for_hooks(variable, spool);
+pub(super) fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
+    let entered = |spool: &Path| identity::become_hook_user(variable, spool);
     match &args.command {
-        None => tell(&args.run, entered(&args.run.spool)?),
+        None => deliver(&args.run, entered(&args.run.spool)?),
         Some(HookCommand::Test(test)) => by_hand::test(test, &entered(&test.spool)?),
         Some(HookCommand::Retry(old)) => by_hand::retry(&old.kinds(), &entered(&old.spool)?),
         Some(HookCommand::Drop(old)) => by_hand::drop_failed(&old.kinds(), &entered(&old.spool)?),
     }
 }
 
-fn tell(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
+fn deliver(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
     let Some(kind) = args.event else {
         return Err(Failure::Usage(format!("--event names a kind: {}", known())));
     };
@@ -149,7 +149,7 @@ fn tell(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
         away: wall::wanted(spool.place()),
         spool: spool.clone(),
     };
-    runtime.block_on(Queue { kind, spool, program, args }.run())?;
+    runtime.block_on(HookQueue { kind, spool, program, args }.run())?;
     Ok(Exit::Success)
 }
 

@@ -2,6 +2,7 @@
 //! them and becomes their user, before anything is opened: no file of root's is ever left in the store. Neither
 //! root's rights nor root's environment come along.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use nix::unistd::User;
@@ -22,7 +23,7 @@ const ETC: &str = "/etc";
 /// # Errors
 /// [`Failure::Usage`] if the environment names a user that does not exist, [`Failure::Io`] if the system
 /// refuses to become that user.
-pub(super) fn settle(variable: &Env<'_>) -> Result<Credentials, Failure> {
+pub(super) fn become_service_user(variable: &Env<'_>) -> Result<Credentials, Failure> {
     let given = Credentials::of_unit(variable);
     if !identity::is_root() || given.is_of_service() {
         return Ok(given);
@@ -39,8 +40,8 @@ pub(super) fn settle(variable: &Env<'_>) -> Result<Credentials, Failure> {
 /// look into the directory above.
 ///
 /// # Errors
-/// As [`settle`]; [`Failure::Usage`] also if the system has no such user, since nothing of a hook is done as root.
-pub(super) fn settle_for_hooks(variable: &Env<'_>, spool: &Path) -> Result<Spool, Failure> {
+/// As [`become_service_user`]; [`Failure::Usage`] also if the system has no such user, since nothing of a hook is done as root.
+pub(super) fn become_hook_user(variable: &Env<'_>, spool: &Path) -> Result<Spool, Failure> {
     let stays = variable(USER_VARIABLE).is_some_and(|name| name == "root");
     if !identity::is_root() || stays {
         return Ok(Spool::new(spool));
@@ -57,7 +58,7 @@ pub(super) fn settle_for_hooks(variable: &Env<'_>, spool: &Path) -> Result<Spool
     Ok(Spool::here(spool))
 }
 
-/// The user that root becomes: the one that the environment names, else this one; none if there is none or root is
+/// The user that root becomes: the one that the environment names, else this one; `None` if there is none or root is
 /// to stay root.
 fn wanted(variable: &Env<'_>, name: &str, usual: &str) -> Result<Option<User>, Failure> {
     let named = variable(name).filter(|user| !user.is_empty());
@@ -88,5 +89,9 @@ pub(super) fn spool_unusable(path: &Path, error: &std::io::Error) -> Failure {
         "cannot use {}: {error}; the package makes this place: systemd-tmpfiles --create tink-sync.conf",
         path.display()
     );
-    Failure::Io(std::io::Error::new(error.kind(), text))
+    match error.kind() {
+        // A wrong --spool, a package that is not installed, or a user without access: no bug.
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => Failure::Usage(text),
+        kind => Failure::Io(std::io::Error::new(kind, text)),
+    }
 }

@@ -8,10 +8,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
-use super::table::{self, Line, Tone, count};
+use super::table::{self, TableLine, Tone, count};
 use super::{Environment, Failure, app, mirror};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
@@ -43,7 +43,6 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment would be taken for the command's help")]
     pub who: ActorArgs,
 }
 
@@ -52,7 +51,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure::Usage`] if a line cannot be taken over; then nothing was written. Others if the input cannot be
 /// read or the store cannot be written.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let imported = runtime.block_on(take_over(env, args))?;
     match args.format {
@@ -161,7 +160,7 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
     let rows = count(usize::try_from(read).unwrap_or(usize::MAX), "row");
     let done = if dry_run || !imported.kept { "to be taken over" } else { "taken over" };
     let mut text = format!("{rows} read: {added} {done}, {known} there already.\n");
-    let line = |(id, taken): (&String, &import::Taken)| Line {
+    let line = |(id, taken): (&String, &import::Taken)| TableLine {
         cells: vec![
             id.clone(),
             taken.read.to_string(),
@@ -172,7 +171,7 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
         notes: Vec::new(),
         tone: Tone::Plain,
     };
-    let lines: Vec<Line> = imported.connections.iter().map(line).collect();
+    let lines: Vec<TableLine> = imported.connections.iter().map(line).collect();
     if !lines.is_empty() {
         text.push_str(&table::table(&["CONNECTION", "ROWS", "NEW", "THERE", "NEW ACCOUNTS"], &lines, color));
     }
@@ -194,22 +193,56 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
     text
 }
 
-fn json(imported: &Imported, dry_run: bool) -> Value {
+/// What became of an import, as JSON.
+#[derive(Serialize)]
+struct ImportJson<'a> {
+    schema: u8,
+    dry_run: bool,
+    kept: bool,
+    read: u64,
+    added: u64,
+    known: u64,
+    bad: u64,
+    connections: Vec<TakenJson<'a>>,
+    problems: Vec<ProblemJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TakenJson<'a> {
+    connection_id: &'a str,
+    user_id: &'a str,
+    read: u64,
+    added: u64,
+    known: u64,
+    new_accounts: u64,
+}
+
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    line: u64,
+    problem: &'a str,
+}
+
+fn json(imported: &Imported, dry_run: bool) -> ImportJson<'_> {
     let (read, added, known) = totals(imported);
-    let connections: Vec<Value> = imported
-        .connections
-        .iter()
-        .map(|(id, taken)| {
-            json!({
-                "connection_id": id, "user_id": taken.user_id, "read": taken.read, "added": taken.added,
-                "known": taken.known, "new_accounts": taken.accounts,
-            })
-        })
-        .collect();
-    let problems: Vec<Value> =
-        imported.problems.iter().map(|(line, problem)| json!({ "line": line, "problem": problem })).collect();
-    json!({
-        "schema": 1, "dry_run": dry_run, "kept": imported.kept && !dry_run, "read": read, "added": added,
-        "known": known, "bad": imported.bad, "connections": connections, "problems": problems,
-    })
+    let connections = imported.connections.iter().map(|(connection_id, taken)| TakenJson {
+        connection_id,
+        user_id: &taken.user_id,
+        read: taken.read,
+        added: taken.added,
+        known: taken.known,
+        new_accounts: taken.accounts,
+    });
+    let problems = imported.problems.iter().map(|(line, problem)| ProblemJson { line: *line, problem });
+    ImportJson {
+        schema: 1,
+        dry_run,
+        kept: imported.kept && !dry_run,
+        read,
+        added,
+        known,
+        bad: imported.bad,
+        connections: connections.collect(),
+        problems: problems.collect(),
+    }
 }

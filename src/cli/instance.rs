@@ -22,7 +22,7 @@ pub(super) fn only(name: &str, mut known: Vec<String>) -> Result<String, String>
     }
 }
 
-/// What `systemd-escape` made this name of; none if it did not make it.
+/// What `systemd-escape` made this name of; `None` if it did not make it.
 fn unescaped(name: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;

@@ -65,7 +65,7 @@ pub(super) async fn mirror(
         return Ok(Mirrored::default());
     }
     let viewed = tokio::task::spawn_blocking(|| reading.read()).await.map_err(io::Error::other)??;
-    if let Some(row) = viewed.rows.iter().find(|row| row.unsealed) {
+    if let Some(row) = viewed.rows.iter().find(|row| row.unencrypted) {
         tracing::warn!(
             "the source view gives refresh tokens (connection {} for one), and there is no key to encrypt them with: they are passed over; set store.token_key_file, or take the column away",
             row.connection_id

@@ -1,40 +1,40 @@
 //! The command line: one file per command. Wires settings, store, client and output together; decides
 //! nothing about data.
 
-pub mod actor;
+mod actor;
 mod app;
-pub mod audit;
+mod audit;
 mod balance;
-pub mod check;
+mod check;
 mod client;
-pub mod connect;
-pub mod connections;
-pub mod export;
+mod connect;
+mod connections;
+mod export;
 #[cfg(test)]
 mod fixture;
-pub mod generate;
+mod generate;
 #[cfg(test)]
 mod help;
-pub mod hook;
+mod hook;
 mod identity;
-pub mod import;
+mod import;
 mod instance;
+mod link_session;
 mod mirror;
-pub mod prune;
-pub mod quarantine;
-pub mod rekey;
+mod prune;
+mod quarantine;
+mod rekey;
 mod remedy;
-pub mod renew;
-pub mod report_failure;
+mod renew;
+mod report_failure;
 mod rules;
-pub mod run;
+mod run;
 mod schedule;
-pub mod status;
+mod status;
 mod table;
-pub mod timer;
-pub mod users;
-pub mod visit;
-pub mod why;
+mod timer;
+mod users;
+mod why;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -155,9 +155,7 @@ pub enum ServiceCommand {
 /// What every command gets.
 #[derive(Debug)]
 pub struct Environment {
-    /// The validated settings.
     pub settings: Settings,
-    /// The time.
     pub clock: Arc<dyn Clock>,
     /// When this process started.
     pub started: Timestamp,
@@ -167,7 +165,6 @@ pub struct Environment {
     pub variable: fn(&str) -> Option<std::ffi::OsString>,
     /// Whether standard output may be coloured.
     pub color: bool,
-    /// Tell more.
     pub verbose: bool,
     /// Tell only what went wrong.
     pub quiet: bool,
@@ -233,7 +230,7 @@ impl Environment {
         files.into_iter().flatten().fold(protected, |protected, file| protected.file(file))
     }
 
-    /// The vault for tokens of older links; none without a key.
+    /// The vault for tokens of older links; `None` without a key.
     ///
     /// # Errors
     /// [`Failure::Config`] if the key that is named cannot be read or is none.
@@ -298,14 +295,14 @@ pub fn main() -> Exit {
 /// Shows what was asked for (help, version), or what is wrong with the command line, which may quote anything.
 fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() {
-        terminal::tell(&error.render().to_string());
+        terminal::print_error(&error.render().to_string());
         return Exit::Usage;
     }
-    match terminal::forgiving(error.print()) {
+    match terminal::unless_broken_pipe(error.print()) {
         Ok(()) => Exit::Success,
         Err(error) => {
             let failure = Failure::Output(error);
-            terminal::tell(&format!("error: {failure}\n"));
+            terminal::print_error(&format!("error: {failure}\n"));
             Exit::from(&failure)
         }
     }
@@ -326,13 +323,13 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
         Command::HookWall(args) => return hook::wall::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
-    // Asked of whoever typed it, before root becomes the service.
+    // Asked of the user who typed it, before root becomes the service.
     match &command {
-        ServiceCommand::Connect(args) => args.way.allow_open()?,
-        ServiceCommand::Renew(args) => args.way.allow_open()?,
+        ServiceCommand::Connect(args) => args.redirect.allow_open()?,
+        ServiceCommand::Renew(args) => args.redirect.allow_open()?,
         _ => {}
     }
-    let credentials = identity::settle(&config::process_env)?;
+    let credentials = identity::become_service_user(&config::process_env)?;
     let settings = match (config::load_with(&path, &config::process_env, credentials), &command) {
         (Err(error), ServiceCommand::Check(args)) => {
             return check::without_configuration(&error, args, color, cli.quiet);

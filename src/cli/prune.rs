@@ -29,10 +29,7 @@ pub struct Args {
 }
 
 /// Prunes, or says what that would do.
-///
-/// # Errors
-/// [`Failure`] if the store cannot be used.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let (path, retention) = (env.store_path()?, retention(env));
     if !path.exists() {
         table::print(&table::no_store(&path))?;

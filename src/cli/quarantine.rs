@@ -1,11 +1,9 @@
 //! `tink-sync quarantine`: records that could not be read, reading them once more with this release, dropping them.
 //! Shows nobody's data unless that is asked for, and asks nobody at Tink.
 
-use serde_json::json;
-
 use super::actor::{Actor, ActorArgs};
 use super::connections::naming;
-use super::table::{self, Line, Tone};
+use super::table::{self, TableLine, Tone};
 use super::{Environment, Failure};
 use crate::exit::Exit;
 use crate::observe::report::Format;
@@ -25,12 +23,12 @@ use crate::tink;
 pub struct Args {
     /// What to do
     #[command(subcommand)]
-    pub action: Action,
+    pub action: QuarantineAction,
 }
 
 /// What can be done with the quarantine.
 #[derive(Debug, clap::Subcommand)]
-pub enum Action {
+pub enum QuarantineAction {
     /// List records of Tink's that could not be read
     #[command(
         after_help = "Examples:\n  tink-sync quarantine list --connection c-17\n  tink-sync quarantine list --raw --format json | jq -r .raw\n\nWithout --raw no name and no amount is shown."
@@ -83,9 +81,9 @@ pub enum Action {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
-        Action::List { connection, raw, format } => {
+        QuarantineAction::List { connection, raw, format } => {
             let reader = env.reader_if_there()?;
             let records = records(reader.as_ref(), &connection, raw)?;
             let rest = reader.as_ref().map(|reader| reader.not_kept(&connection)).transpose()?;
@@ -96,16 +94,16 @@ pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
             }
             Ok(Exit::Success)
         }
-        Action::Retry { connection, who } => retry(env, &connection, &who),
-        Action::Drop { connection, all: _, transaction, who } => {
+        QuarantineAction::Retry { connection, who } => retry(env, &connection, &who),
+        QuarantineAction::Drop { connection, all: _, transaction, who } => {
             drop_of(env, &connection, &transaction, &who)
         }
     }
 }
 
 fn list_json(records: &[Quarantined], rest: &[NotKept]) -> Result<(), Failure> {
-    records.iter().try_for_each(|record| table::print_json(&json!(record)))?;
-    rest.iter().try_for_each(|rest| table::print_json(&json!(rest)))
+    records.iter().try_for_each(table::print_json)?;
+    rest.iter().try_for_each(table::print_json)
 }
 
 /// The records of these connections, all of which must be known.
@@ -129,7 +127,7 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
     }
     let line = |record: &Quarantined| {
         let id = record.transaction_id.as_deref().unwrap_or("without a readable id");
-        Line {
+        TableLine {
             cells: vec![
                 record.connection_id.clone(),
                 record.first_seen_at.get(..16).unwrap_or_default().replace('T', " "),
@@ -139,7 +137,7 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
             tone: Tone::Plain,
         }
     };
-    let lines: Vec<Line> = records.iter().map(line).collect();
+    let lines: Vec<TableLine> = records.iter().map(line).collect();
     let mut text = table::table(&["CONNECTION", "SINCE (UTC)", "RUN"], &lines, color);
     for NotKept { connection_id, account_id, not_kept } in rest {
         let more =

@@ -27,7 +27,7 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Failure::Config`] if a key is missing or is not the one of the tokens; then nothing was changed.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let config = |problem: String| ConfigError::key(&env.settings.file, "store.token_key_file", problem);
     let old = env.vault()?.ok_or_else(|| config("no key is set, so no token is encrypted".to_owned()))?;
     let text = new_key(&args.new_key_file).map_err(Failure::Usage)?;

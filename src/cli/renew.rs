@@ -1,5 +1,5 @@
 //! `tink-sync renew`: sends the user of a connection to Tink Link to prolong a consent or to log in anew.
-//! Never links anything a second time: a repair of a consent is a visit for that consent.
+//! Never links anything a second time: a repair of a consent is a session for that consent.
 
 mod choice;
 
@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 
 use super::actor::{Actor, ActorArgs};
 use super::connections::judged_rows;
-use super::visit::data::{self, Fresh};
-use super::visit::{Callback, RedirectOptions, Visit, proof};
+use super::link_session::data::{self, Fresh};
+use super::link_session::{Callback, LinkSession, RedirectOptions, proof};
 use super::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
@@ -27,7 +27,6 @@ use choice::{How, Picked};
     after_help = "Examples:\n  tink-sync renew c-17                       what has expired or soon will\n  tink-sync renew c-17 --credentials 4f2c…   this one, if there are several\n  tink-sync renew c-17 --update              with a new login in any case\n\ntink-sync why ID shows the consents of a connection. The redirect URI must be one of those that the app has\nin Tink Console; see tink-sync connect --help.\n\nExit status: 0 renewed and synced, or nothing to renew; 10 not renewed (nobody came back in time, Tink does\nnot show it, the bank or Tink has trouble), 11 the user cancelled or could not log in, 130 given up\nwith Ctrl-C; else as of every command."
 )]
 pub struct Args {
-    /// The connection
     pub id: String,
     /// The consent, if more than one needs it or none does yet
     #[arg(long, value_name = "ID")]
@@ -40,7 +39,7 @@ pub struct Args {
     pub update: bool,
     /// How the browser comes back.
     #[command(flatten)]
-    pub way: RedirectOptions,
+    pub redirect: RedirectOptions,
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
@@ -59,8 +58,8 @@ impl Args {
 /// Renews a consent and syncs its connection.
 ///
 /// # Errors
-/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the visit comes to is an exit code.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the session comes to is an exit code.
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
     app::ours(env)?;
     let (user_id, user) = find(env, &args.id)?;
@@ -78,9 +77,9 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         }
         Picked::One(consent, purpose) => (consent, purpose),
     };
-    let mut visit = runtime.block_on(Visit::begin(env, &args.way, &signals, true))?;
+    let mut session = runtime.block_on(LinkSession::begin(env, &args.redirect, &signals, true))?;
     let asked = (&*consent, &purpose);
-    if let Some(exit) = runtime.block_on(go(env, &mut visit, &client, (&user_id, &user), asked))? {
+    if let Some(exit) = runtime.block_on(go(env, &mut session, &client, (&user_id, &user), asked))? {
         return Ok(exit);
     }
     store(env, args, &user_id, &purpose)?;
@@ -90,22 +89,22 @@ pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         args.id
     ))?;
     let fresh = Fresh { connection_id: &args.id, user: &user, consent: Some(&consent.credentials_id) };
-    let exit = data::sync(env, &client, (&runtime, &signals), &args.way, &fresh);
-    drop(visit);
+    let exit = data::sync(env, &client, (&runtime, &signals), &args.redirect, &fresh);
+    drop(session);
     runtime.shutdown_background();
     exit
 }
 
-/// The visit; an exit code if Tink does not show that it renewed the consent.
+/// The session; an exit code if Tink does not show that it renewed the consent.
 async fn go(
     env: &Environment,
-    visit: &mut Visit<'_>,
+    session: &mut LinkSession<'_>,
     client: &Client,
     (user_id, user): (&str, &TinkUser),
     (consent, purpose): (&Consent, &Purpose),
 ) -> Result<Option<Exit>, Failure> {
     let code = client.delegate(user, &id_hint(user_id)).await?;
-    if let Callback::Nothing(exit) = visit.go(&code, purpose, user_id).await? {
+    if let Callback::Nothing(exit) = session.go(&code, purpose, user_id).await? {
         return Ok(Some(exit));
     }
     let otherwise = format!(
@@ -113,7 +112,7 @@ async fn go(
         choice::name(consent)
     );
     let renewed = |after: &[Consent]| proof::is_renewed(consent, after, env.clock.now()).then_some(());
-    Ok(visit.prove((client, user), &otherwise, renewed).await?.err())
+    Ok(session.prove((client, user), &otherwise, renewed).await?.err())
 }
 
 /// The user of the connection, here and at Tink.

@@ -27,7 +27,7 @@ const EXEC: u8 = 203;
 ///
 /// # Errors
 /// [`Failure::Io`] only if the sentence was to be printed and could not be.
-pub fn run(args: &Args, variable: fn(&str) -> Option<OsString>) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args, variable: fn(&str) -> Option<OsString>) -> Result<Exit, Failure> {
     let told = |name: &str| {
         let value = variable(name)?.into_string().ok().filter(|value| !value.is_empty())?;
         Some(table::clean(&value))

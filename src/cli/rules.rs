@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::config::Settings;
 use crate::store::{PlanRules, Selection};
@@ -17,6 +17,15 @@ pub(super) struct Rules {
     pub syncs_per_day: u32,
     /// Of these, what the timer leaves to the user.
     pub reserved: u32,
+}
+
+/// What is used and left of a user's quota.
+#[derive(Serialize)]
+pub(super) struct QuotaJson {
+    used: u32,
+    syncs_per_day: u32,
+    left_for_automatic: u32,
+    left_for_manual: u32,
 }
 
 impl Rules {
@@ -35,13 +44,13 @@ impl Rules {
     }
 
     /// What is used and left of a user's quota, for machines.
-    pub(super) fn quota_json(&self, used: u32) -> Value {
-        json!({
-            "used": used,
-            "syncs_per_day": self.syncs_per_day,
-            "left_for_automatic": self.automatic().saturating_sub(used),
-            "left_for_manual": self.syncs_per_day.saturating_sub(used),
-        })
+    pub(super) fn quota_json(&self, used: u32) -> QuotaJson {
+        QuotaJson {
+            used,
+            syncs_per_day: self.syncs_per_day,
+            left_for_automatic: self.automatic().saturating_sub(used),
+            left_for_manual: self.syncs_per_day.saturating_sub(used),
+        }
     }
 
     /// The rules of a pass that the timer starts now.

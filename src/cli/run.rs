@@ -2,7 +2,9 @@
 //! turns how it ended into an exit code.
 
 mod around;
+mod reported;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -12,24 +14,23 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, app, client, hook, instance, mirror, prune, status, table};
+use super::{Environment, Failure, app, client, hook, instance, mirror, prune, table};
 use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
-use crate::file_limit;
 use crate::lifecycle::Signals;
 use crate::observe::log;
 use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
-use crate::observe::{journal, notify, progress, terminal, textfile};
-use crate::store::Reader;
-use crate::store::{AuditRow, Writer};
+use crate::observe::{journal, notify, progress, terminal};
+use crate::store::{AuditRow, Reader, Writer};
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
-use crate::sync::context::{Context, Options, RefreshRules};
+use crate::sync::context::{PassContext, RefreshRules, SyncOptions};
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
+use reported::Reported;
 
 /// How long to wait for Tink as a whole, unless configured, when nobody watches.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_mins(30);
 const GRACE: Duration = Duration::from_secs(10);
 /// A start that the timer asked for may wait that long for the network.
 const LATE_START: SignedDuration = SignedDuration::from_mins(5);
-/// The first look whether the bank has answered comes after so many of `retry.base` (5 s as shipped).
+/// The first look whether the bank has answered comes after this many of `retry.base` (5 s as shipped).
 const LOOKS_APART: u32 = 5;
 /// What a pass needs at most besides its deadline and its patience: databases that are slow to open, the
 /// last connections, the end of the run.
@@ -86,19 +87,19 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Failure`], with nothing half-written.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(Command::new(env, args)?.run());
+    let exit = runtime.block_on(RunCommand::new(env, args)?.run());
     progress::clear();
     // Requests of connections that were cut short are not waited for.
     runtime.shutdown_background();
     exit
 }
 
-type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
+type Emit = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// The command with what it works out first.
-struct Command<'a> {
+struct RunCommand<'a> {
     env: &'a Environment,
     args: Args,
     run_id: RunId,
@@ -106,9 +107,10 @@ struct Command<'a> {
     selection: Selection,
     patience: Duration,
     renewals: Renewals,
+    reported: Arc<Reported>,
 }
 
-impl<'a> Command<'a> {
+impl<'a> RunCommand<'a> {
     fn new(env: &'a Environment, args: Args) -> Result<Self, Failure> {
         let selection = Selection {
             connections: args.connection.iter().cloned().map(Into::into).collect(),
@@ -126,14 +128,19 @@ impl<'a> Command<'a> {
         let patience = args.outage_patience.or(env.settings.sync.outage_patience).unwrap_or(default);
         let renewals = Renewals { vault: env.vault()?.map(Arc::new), ..Renewals::default() };
         let run_id = new_id(env.started);
-        Ok(Self { env, args, run_id, trigger, selection, patience, renewals })
+        Ok(Self { env, args, run_id, trigger, selection, patience, renewals, reported: Arc::default() })
     }
 
     async fn run(self) -> Result<Exit, Failure> {
         let signals = Signals::watch()?;
         let report = Outlet::to(File::from(terminal::output_file()?))?;
         let records = log::detach()?;
-        let ended = self.work_unless_off(&signals, &report).await;
+        let send = self.emit(report.clone());
+        let ended = self.work_unless_off(&signals, &report, &send).await;
+        if let Some(summary) = self.reported.open() {
+            let exit = ended.as_ref().map_or_else(Exit::from, |exit| *exit);
+            send(&self.ended(exit, summary, self.env.clock.now()));
+        }
         // All is stored, nothing is held any more: only the readers are waited for, if nobody wants the end.
         let grace = if signals.token.is_cancelled() { GRACE } else { Duration::ZERO };
         let written = tokio::select! {
@@ -157,22 +164,26 @@ impl<'a> Command<'a> {
         }
     }
 
-    async fn work_unless_off(&self, signals: &Signals, report: &Outlet) -> Result<Exit, Failure> {
-        let tell = self.tell(report.clone());
+    async fn work_unless_off(
+        &self,
+        signals: &Signals,
+        report: &Outlet,
+        send: &Emit,
+    ) -> Result<Exit, Failure> {
         if !self.env.settings.enabled && self.is_pass() && !self.args.force {
-            return Ok(self.switched_off(&tell, report.clone()));
+            return Ok(self.switched_off(send, report.clone()));
         }
         let client = client::unprepared(self.env)?;
         notify::keep_alive();
         notify::needs(self.env.settings.sync.deadline.saturating_add(self.patience).saturating_add(MARGIN));
         tokio::select! {
-            ended = self.work(client, signals, &tell) => ended,
+            ended = self.work(client, signals, send) => ended,
             () = signals.overdue(GRACE) => Ok(signals.exit()),
         }
     }
 
     /// Opens the store, registers the run, and ends it in the store however the pass goes.
-    async fn work(&self, client: Client, signals: &Signals, tell: &Tell) -> Result<Exit, Failure> {
+    async fn work(&self, client: Client, signals: &Signals, send: &Emit) -> Result<Exit, Failure> {
         let path = self.env.store_path()?;
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
@@ -195,7 +206,7 @@ impl<'a> Command<'a> {
         let run = store.begin_run(self.new_run()).await?;
         // What a run that was killed left behind.
         outbox.deliver().await;
-        let ended = self.pass(&store, &run, client, signals, tell).await;
+        let ended = self.pass(&store, &run, client, signals, send).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -221,7 +232,9 @@ impl<'a> Command<'a> {
         store.close().await;
         if ended.is_ok() {
             around::look_at_log(self.env);
-            self.write_metrics();
+            if !dry_run {
+                around::write_metrics(self.env);
+            }
         }
         ended
     }
@@ -233,7 +246,7 @@ impl<'a> Command<'a> {
         run: &Run,
         client: Client,
         signals: &Signals,
-        tell: &Tell,
+        send: &Emit,
     ) -> Result<Exit, Failure> {
         // Before anything of the view is taken in: it may be that of another installation.
         let remembered = store.app().await?;
@@ -245,7 +258,7 @@ impl<'a> Command<'a> {
             mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
         let fall = mirrored.fall.filter(|_| self.is_pass());
         if let Some(fall) = fall {
-            tell(&Event::Fell(fall));
+            send(&Event::Fell(fall));
         }
         let selection = self.known_selection(store).await?;
         self.audit(&self.env.store_path()?)?;
@@ -256,9 +269,9 @@ impl<'a> Command<'a> {
             force: self.args.force,
             dry_run: self.args.dry_run,
             started_at: self.env.started,
-            tell_skipped: self.env.verbose,
+            emit_skipped: self.env.verbose,
         };
-        let context = self.context(store.clone(), client.clone(), Arc::clone(tell));
+        let context = self.context(store.clone(), client.clone(), Arc::clone(send));
         let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         if let Stop::Unprepared(error) = end.stop {
             return Err(client::unusable(self.env, error));
@@ -268,12 +281,13 @@ impl<'a> Command<'a> {
         if remembered.is_none() && exit.is_whole() {
             store.remember_app(self.env.clock.now()).await?;
         }
-        let sent = client.totals();
-        let totals = report::stored_totals(&end.summary, (sent.errors, sent.token_failures), self.env.took());
+        let calls = client.totals();
+        let totals =
+            report::stored_totals(&end.summary, (calls.errors, calls.token_failures), self.env.took());
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
-        tell(&self.ended(exit, end.summary, finished_at));
+        send(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
     }
 
@@ -281,7 +295,7 @@ impl<'a> Command<'a> {
         RunEnd {
             totals,
             exit_code: exit.code(),
-            // Whoever asks for single connections, or asks in wrong words, is told at once.
+            // Anybody who asks for single connections, or asks in wrong words, is told at once.
             pass_failed: self.is_pass() && !exit.is_unit_success() && exit != Exit::Usage,
             at: self.env.clock.now(),
         }
@@ -311,14 +325,14 @@ impl<'a> Command<'a> {
         Err(Failure::Usage(format!("unknown connection or user: {unknown}; tink-sync status lists them")))
     }
 
-    /// The journal and the report hear of every event; whoever tells it waits for neither's reader.
-    fn tell(&self, report: Outlet) -> Tell {
+    /// The journal and the report hear of every event; an event waits for neither reader.
+    fn emit(&self, report: Outlet) -> Emit {
         let human = self.args.format == Format::Human;
         let progress = human && terminal::is_error_watched() && !self.env.quiet;
         // Under systemd the journal has it all, as records of its own.
         let silent = self.env.quiet || (log::is_journal() && !terminal::is_watched());
         let reporter = Mutex::new(Reporter::new(report, self.args.format, progress, silent));
-        let run_id = self.run_id.clone();
+        let (run_id, lines) = (self.run_id.clone(), Arc::clone(&self.reported));
         // On a terminal the report says at its end what a record would say beside it.
         let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
         let all = log::is_journal() || self.env.verbose;
@@ -326,25 +340,27 @@ impl<'a> Command<'a> {
             if all || !in_report(event) {
                 journal::write(run_id.as_str(), event);
             }
-            reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
+            lines.note(event);
+            reporter.lock().unwrap_or_else(PoisonError::into_inner).emit(event);
         })
     }
 
-    fn switched_off(&self, tell: &Tell, mut report: Outlet) -> Exit {
+    fn switched_off(&self, send: &Emit, mut report: Outlet) -> Exit {
         journal::switched_off();
         if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
             let _ = writeln!(report, "{}", journal::SWITCHED_OFF_TEXT);
         }
         if self.args.format == Format::Json {
-            tell(&Event::Started {
+            send(&Event::Started {
                 run_id: self.run_id.clone(),
                 trigger: self.trigger,
                 dry_run: self.args.dry_run,
                 at: self.env.started,
                 connections: 0,
                 due: 0,
+                skipped: BTreeMap::new(),
             });
-            tell(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
+            send(&self.ended(Exit::Success, Summary::default(), self.env.clock.now()));
         }
         Exit::Success
     }
@@ -371,21 +387,6 @@ impl<'a> Command<'a> {
             version: env!("CARGO_PKG_VERSION"),
             process_started: self.env.started,
             started_at: self.env.started,
-        }
-    }
-
-    /// A run is not worse for metrics that could not be written.
-    fn write_metrics(&self) {
-        let Some(path) = self.env.settings.report.metrics_file.as_ref().filter(|_| !self.args.dry_run) else {
-            return;
-        };
-        let text = match status::metrics_text(self.env) {
-            Ok(text) => text,
-            Err(error) => return tracing::warn!("no metrics were written: {error}"),
-        };
-        if let Err(error) = textfile::replace(path, &text, &self.env.protected()) {
-            let error = file_limit::explain(&error);
-            tracing::warn!("report.metrics_file: cannot write {}: {error}", path.display());
         }
     }
 
@@ -418,11 +419,11 @@ impl<'a> Command<'a> {
         Ok(())
     }
 
-    fn context(&self, store: Store, client: Client, tell: Tell) -> Context {
+    fn context(&self, store: Store, client: Client, send: Emit) -> PassContext {
         let settings = &self.env.settings;
         let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
         let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };
-        let options = Options {
+        let options = SyncOptions {
             min_interval: settings.sync.min_interval,
             history_days: settings.sync.history_days,
             overlap_days: settings.sync.overlap_days,
@@ -449,7 +450,7 @@ impl<'a> Command<'a> {
             },
         };
         let renewals = self.renewals.clone();
-        Context { store, client, clock: Arc::clone(&self.env.clock), options, tell, renewals }
+        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, emit: send, renewals }
     }
 }
 

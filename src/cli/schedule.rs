@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::table::{self, exact, minute, rfc3339, span};
 use super::timer::cadence::SHIPPED;
@@ -12,32 +12,30 @@ use super::timer::state::{Timer, UNIT};
 use super::{Environment, Failure, app};
 use crate::store::Reader;
 
-/// So many passes tell the rhythm.
+/// How many passes tell the rhythm.
 const PASSES: u32 = 10;
-/// After so many passes that did not come, none is expected any more.
+/// After this many passes that did not come, none is expected any more.
 const MISSED: i32 = 2;
 
 /// What is known about the passes of this installation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// The timer; none where no systemd runs.
+    /// The timer; `None` where no systemd runs.
     timer: Option<Timer>,
     /// When the last passes began, newest first.
     passes: Vec<Timestamp>,
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// What keeps them from doing any good.
-    obstacles: Vec<Trouble>,
+    obstacles: Vec<ScheduleProblem>,
 }
 
 /// What keeps passes from starting, with what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ScheduleProblem {
     /// A word for machines.
     pub kind: &'static str,
-    /// A sentence.
     pub text: String,
-    /// What to do.
     pub remedy: String,
 }
 
@@ -87,7 +85,7 @@ impl Schedule {
         next.checked_add(SignedDuration::from_secs(slots.saturating_mul(every))).ok()
     }
 
-    /// The next pass in words; none if nobody knows when it starts.
+    /// The next pass in words; `None` if nobody knows when it starts.
     pub(super) fn words(&self, now: Timestamp) -> Option<String> {
         let next = self.next_pass(now)?;
         let rhythm = self.timer.as_ref()?.rhythm();
@@ -95,9 +93,9 @@ impl Schedule {
     }
 
     /// What keeps passes from starting.
-    pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
+    pub(super) fn problems(&self, now: Timestamp) -> Vec<ScheduleProblem> {
         if self.switched_off {
-            return vec![Trouble {
+            return vec![ScheduleProblem {
                 kind: "switched_off",
                 text: "Passes are switched off: nothing is kept fresh.".to_owned(),
                 remedy: "remove enabled = false from the configuration, or TINK_SYNC_ENABLED".to_owned(),
@@ -108,7 +106,7 @@ impl Schedule {
     }
 
     /// No pass has begun for too long, whatever the timer says.
-    fn missed(&self, now: Timestamp) -> Option<Trouble> {
+    fn missed(&self, now: Timestamp) -> Option<ScheduleProblem> {
         let (since, every) = (now.duration_since(*self.passes.first()?), self.every());
         if since <= every.checked_mul(MISSED)? {
             return None;
@@ -118,29 +116,32 @@ impl Schedule {
             Some(_) => format!("systemctl status {UNIT} tink-sync.service"),
             None => "look at what starts tink-sync run on this machine".to_owned(),
         };
-        Some(Trouble {
+        Some(ScheduleProblem {
             kind: "no_pass",
             text: format!("No pass has begun for {}, and one is due every {every}.", span(since)),
             remedy,
         })
     }
 
-    /// For machines.
-    pub(super) fn json(&self, now: Timestamp) -> Value {
-        json!({
-            "every_seconds": self.every().as_secs(),
-            "last_pass_at": self.passes.first().copied().map(rfc3339),
-            "next_pass_at": self.next_pass(now).map(rfc3339),
-            "troubles": self.troubles(now).iter().map(Trouble::json).collect::<Vec<_>>(),
-        })
+    pub(super) fn json(&self, now: Timestamp) -> ScheduleJson {
+        ScheduleJson {
+            every_seconds: self.every().as_secs(),
+            last_pass_at: self.passes.first().copied().map(rfc3339),
+            next_pass_at: self.next_pass(now).map(rfc3339),
+            troubles: self.problems(now),
+        }
     }
 }
 
-impl Trouble {
-    fn json(&self) -> Value {
-        json!({ "kind": self.kind, "text": self.text, "remedy": self.remedy })
-    }
+#[derive(Serialize)]
+pub(super) struct ScheduleJson {
+    every_seconds: i64,
+    last_pass_at: Option<String>,
+    next_pass_at: Option<String>,
+    troubles: Vec<ScheduleProblem>,
+}
 
+impl ScheduleProblem {
     /// For people, the remedy on a line of its own.
     pub(super) fn show(&self, color: bool) -> String {
         let text = table::wrap(&self.text, 0);
@@ -149,18 +150,18 @@ impl Trouble {
 }
 
 /// What makes passes fail as a whole, or do far less than before.
-fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<Trouble>, Failure> {
+fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<ScheduleProblem>, Failure> {
     let other = app::other_in(env, reader)?.map(|other| {
         let text = app::sentence(env, &other);
         let (text, remedy) = text.split_once("; ").unwrap_or((&text, app::ACCEPT));
-        Trouble {
+        ScheduleProblem {
             kind: "other_app",
             text: format!("Every pass ends with 78: {text}."),
             remedy: remedy.to_owned(),
         }
     });
     let last = reader.last_view()?;
-    let fallen = last.and_then(|last| Some((last.numbers, last.fallen?))).map(|(now, (since, before))| Trouble {
+    let fallen = last.and_then(|last| Some((last.numbers, last.fallen?))).map(|(now, (since, before))| ScheduleProblem {
         kind: "fall",
         text: format!(
             "Since {} UTC the source view has given far fewer connections than before: {} entitled (before: {}), {} enabled (before: {}).",
@@ -172,7 +173,7 @@ fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<Trouble>, Failure
 }
 
 /// Why a timer that is there starts nothing.
-fn stopped(timer: &Timer) -> Option<Trouble> {
+fn stopped(timer: &Timer) -> Option<ScheduleProblem> {
     if timer.running {
         return None;
     }
@@ -182,7 +183,7 @@ fn stopped(timer: &Timer) -> Option<Trouble> {
     } else {
         format!("systemctl enable --now {UNIT}")
     };
-    Some(Trouble { kind: "timer_stopped", text, remedy })
+    Some(ScheduleProblem { kind: "timer_stopped", text, remedy })
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -205,7 +206,7 @@ mod tests {
         SignedDuration::from_hours(hours)
     }
 
-    /// With passes that began so many hours ago.
+    /// With passes that began this many hours ago.
     fn schedule(timer: &str, ago: &[i64]) -> Schedule {
         let timer = Some(Timer::read(timer)).filter(|timer| timer.installed);
         Schedule {
@@ -217,7 +218,7 @@ mod tests {
     }
 
     fn kinds(schedule: &Schedule) -> Vec<&'static str> {
-        schedule.troubles(now()).iter().map(|trouble| trouble.kind).collect()
+        schedule.problems(now()).iter().map(|problem| problem.kind).collect()
     }
 
     #[test]
@@ -249,9 +250,9 @@ mod tests {
     fn a_timer_that_does_not_run_is_told_with_the_command_that_starts_it() {
         let stopped = schedule(&EVERY_4H.replace("ActiveState=active", "ActiveState=inactive"), &[1]);
         assert_eq!(kinds(&stopped), ["timer_stopped"]);
-        assert_eq!(stopped.troubles(now())[0].remedy, "systemctl enable --now tink-sync.timer");
+        assert_eq!(stopped.problems(now())[0].remedy, "systemctl enable --now tink-sync.timer");
         let masked = schedule("LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n", &[1]);
-        assert!(masked.troubles(now())[0].remedy.starts_with("systemctl unmask "));
+        assert!(masked.problems(now())[0].remedy.starts_with("systemctl unmask "));
         let off = Schedule { switched_off: true, ..stopped };
         assert_eq!((kinds(&off), off.next_pass(now())), (vec!["switched_off"], None));
     }

@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use late::{Late, Of, Whom};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::connections::{self, days_left};
-use super::rules::Rules;
-use super::schedule::Schedule;
+use super::connections::{self, ConnectionJson, days_left};
+use super::rules::{QuotaJson, Rules};
+use super::schedule::{Schedule, ScheduleJson};
 use super::table::{self, rfc3339};
 use super::timer::state::Timer;
-use super::why;
+use super::why::json::AttemptJson;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::store::Reader;
 use crate::store::engine::sqlite::wal::{self, Log};
-use crate::store::reads::{AccountProof, KnownConnection, PastAttempt, RunRow, State, Used};
+use crate::store::reads::{AccountReconciliation, KnownConnection, PastAttempt, RunRow, State, Used};
 
-/// So many runs are shown.
+/// How many runs are shown.
 const RUNS: u32 = 5;
 
 /// Arguments of `status`.
@@ -47,13 +47,13 @@ pub struct Args {
     #[arg(long)]
     pub all: bool,
     /// Form of the output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
+    pub format: StatusFormat,
 }
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum StatusFormat {
     /// For people.
     Human,
     /// One JSON object.
@@ -76,10 +76,10 @@ struct Report {
     /// The last attempts of the connections that were asked for by name.
     attempts: HashMap<String, Vec<PastAttempt>>,
     /// Accounts whose balance differs, by connection.
-    differences: HashMap<String, Vec<AccountProof>>,
-    /// The application's view; none stand-alone.
+    differences: HashMap<String, Vec<AccountReconciliation>>,
+    /// The application's view; `None` stand-alone.
     view: Option<String>,
-    /// A consent that ends in so many days is worth a look.
+    /// A consent that ends in this many days is worth a look.
     warn_days: i64,
     /// Connections without success for too long, and those of which Tink's data are too old.
     late: [Late; 2],
@@ -89,19 +89,21 @@ struct Report {
 ///
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
-pub fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let path = env.store_path()?;
     // Before the store is open here.
-    let log = (args.format == Format::Prometheus).then(|| wal::look(&path));
+    let log = (args.format == StatusFormat::Prometheus).then(|| wal::look(&path));
     let reader = env.reader()?;
     let report = Report::read(env, &reader, args, Timer::ask().ok())?;
     match args.format {
-        Format::Human => table::print(&human::text(&report, args.all, env.color))?,
-        Format::Json => table::print_json(&report.json())?,
-        Format::Prometheus => table::print(&metrics(env, &reader, log.unwrap_or_default(), args, &report)?)?,
+        StatusFormat::Human => table::print(&human::text(&report, args.all, env.color))?,
+        StatusFormat::Json => table::print_json(&report.json())?,
+        StatusFormat::Prometheus => {
+            table::print(&metrics(env, &reader, log.unwrap_or_default(), args, &report)?)?;
+        }
     }
     let late = report.late_sentences();
-    if args.format == Format::Prometheus {
+    if args.format == StatusFormat::Prometheus {
         // The metrics name no connection, so this is said beside them.
         for sentence in &late {
             tracing::warn!("{sentence}");
@@ -138,7 +140,7 @@ fn metrics_of(
     log: Log,
     connections: &[KnownConnection],
 ) -> Result<String, Failure> {
-    Ok(prometheus::text(&prometheus::Snapshot {
+    Ok(prometheus::text(&prometheus::MetricsInput {
         now: env.clock.now(),
         connections,
         consent_ends: &reader.consent_ends()?,
@@ -221,39 +223,62 @@ impl Report {
         self.used.get(&connection.user_id).map_or(0, |used| used.attempts)
     }
 
-    fn connection_json(&self, connection: &KnownConnection) -> Value {
-        let mut json = connections::json(connection, self.now);
-        if let Some(fields) = json.as_object_mut() {
-            fields.insert("quota".to_owned(), self.rules.quota_json(self.used(connection)));
-            let differing = self.differences.get(&connection.connection_id);
-            fields.insert("balance_differences".to_owned(), json!(differing.map_or(&[][..], Vec::as_slice)));
-            let attempts = self.attempts.get(&connection.connection_id);
-            fields.extend(attempts.map(|attempts| ("attempts".to_owned(), why::attempts_json(attempts))));
+    fn connection_json<'a>(&'a self, connection: &'a KnownConnection) -> KnownJson<'a> {
+        let id = &connection.connection_id;
+        KnownJson {
+            connection: ConnectionJson::of(connection, self.now),
+            quota: self.rules.quota_json(self.used(connection)),
+            balance_differences: self.differences.get(id).map_or(&[], Vec::as_slice),
+            attempts: self.attempts.get(id).map(|all| all.iter().map(AttemptJson::of).collect()),
         }
-        json
     }
 
-    fn json(&self) -> Value {
-        let connections: Vec<_> = self.connections.iter().map(|c| self.connection_json(c)).collect();
-        let mut report = json!({
-            "schema": 1,
-            "at": rfc3339(self.now),
-            "schedule": self.schedule.json(self.now),
-            "connections": connections,
-            "runs": self.runs,
-        });
-        for (late, (limit, ids)) in
-            self.late.iter().zip([("max_age_seconds", "overdue"), ("max_data_age_seconds", "data_overdue")])
-        {
-            if let (Some(most), Some(fields)) = (late.limit, report.as_object_mut()) {
-                let found =
-                    self.connections.iter().map(|c| &c.connection_id).filter(|id| late.ids.contains(*id));
-                fields.insert(limit.to_owned(), json!(most.as_secs()));
-                fields.insert(ids.to_owned(), found.map(String::as_str).collect());
-            }
+    fn json(&self) -> StatusJson<'_> {
+        let ids = |late: &Late| -> Option<Vec<&str>> {
+            late.limit?;
+            let ids = self.connections.iter().map(|c| c.connection_id.as_str());
+            Some(ids.filter(|id| late.ids.contains(*id)).collect())
+        };
+        let [success, data] = &self.late;
+        StatusJson {
+            schema: 1,
+            at: rfc3339(self.now),
+            schedule: self.schedule.json(self.now),
+            connections: self.connections.iter().map(|c| self.connection_json(c)).collect(),
+            runs: &self.runs,
+            max_age_seconds: success.limit.map(|most| most.as_secs()),
+            overdue: ids(success),
+            max_data_age_seconds: data.limit.map(|most| most.as_secs()),
+            data_overdue: ids(data),
         }
-        report
     }
+}
+
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    schema: u8,
+    at: String,
+    schedule: ScheduleJson,
+    connections: Vec<KnownJson<'a>>,
+    runs: &'a [RunRow],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overdue: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_data_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_overdue: Option<Vec<&'a str>>,
+}
+
+#[derive(Serialize)]
+struct KnownJson<'a> {
+    #[serde(flatten)]
+    connection: ConnectionJson<'a>,
+    quota: QuotaJson,
+    balance_differences: &'a [AccountReconciliation],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<AttemptJson<'a>>>,
 }
 
 /// The last attempts of the connections with these ids.
@@ -268,8 +293,8 @@ fn attempts(
 }
 
 /// The accounts whose balance differs, by connection.
-fn differences(reader: &Reader) -> Result<HashMap<String, Vec<AccountProof>>, Failure> {
-    let mut differences: HashMap<String, Vec<AccountProof>> = HashMap::new();
+fn differences(reader: &Reader) -> Result<HashMap<String, Vec<AccountReconciliation>>, Failure> {
+    let mut differences: HashMap<String, Vec<AccountReconciliation>> = HashMap::new();
     for proof in reader.balance_differences()? {
         differences.entry(proof.connection_id.clone()).or_default().push(proof);
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Failure;
 use crate::observe::terminal::{self, Colour};
 
-/// Everything is readable in so many columns.
+/// Everything is readable in this many columns.
 pub(super) const WIDTH: usize = 80;
 
 /// A UUID is the longest id that stands within a table.
@@ -20,22 +22,18 @@ const LONGEST_ID: usize = 36;
 /// How a line is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// As it is.
     #[default]
     Plain,
-    /// All is well.
     Good,
     /// Someone should look at it.
     Warning,
-    /// Something is broken.
     Bad,
-    /// Of little interest.
     Faint,
 }
 
 /// A line of a table, with notes below it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line {
+pub(super) struct TableLine {
     pub cells: Vec<String>,
     pub notes: Vec<String>,
     pub tone: Tone,
@@ -46,15 +44,22 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     terminal::print(text).map_err(Failure::Output)
 }
 
+/// A value of ours as machines get it: the members of each object in the order of their names.
+pub(super) fn json(value: &impl Serialize) -> Value {
+    // Our types have texts as names and no map that could hold anything else.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
 /// Prints one JSON value on a line of its own.
-pub(super) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    terminal::print_json(value).map_err(Failure::Output)
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    terminal::print_json(&json(value)).map_err(Failure::Output)
 }
 
 /// A table without borders; one line of text per line, its notes indented below it. A first cell that would
 /// make the table too wide stands on a line of its own.
-pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
-    let long = |line: &Line| line.cells.first().filter(|cell| cell.chars().count() > LONGEST_ID).cloned();
+pub(super) fn table(header: &[&str], lines: &[TableLine], color: bool) -> String {
+    let long =
+        |line: &TableLine| line.cells.first().filter(|cell| cell.chars().count() > LONGEST_ID).cloned();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
@@ -85,7 +90,7 @@ pub(super) fn table(header: &[&str], lines: &[Line], color: bool) -> String {
     text
 }
 
-/// The lines of the table with so many blanks between its columns.
+/// The lines of the table with this many blanks between its columns.
 fn padded(table: &mut Table, blanks: u16) -> Vec<String> {
     for column in table.column_iter_mut() {
         column.set_padding((0, blanks));
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_line_and_its_notes_below() {
-        let line = |id: &str, notes: &[&str]| Line {
+        let line = |id: &str, notes: &[&str]| TableLine {
             cells: vec![id.to_owned(), "x".to_owned()],
             notes: notes.iter().map(|&note| note.to_owned()).collect(),
             tone: Tone::Bad,
@@ -251,7 +256,8 @@ mod tests {
     #[test]
     fn a_long_id_stands_alone_and_is_whole() {
         let long = "x".repeat(60);
-        let line = |id: &str| Line { cells: vec![id.to_owned(), "ok".to_owned()], ..Line::default() };
+        let line =
+            |id: &str| TableLine { cells: vec![id.to_owned(), "ok".to_owned()], ..TableLine::default() };
         assert_eq!(
             table(&["ID", "STATE"], &[line(&long), line("c-1")], false),
             format!("ID   STATE\n{long}\n     ok\nc-1  ok\n")

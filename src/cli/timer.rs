@@ -40,7 +40,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure::Usage`] for a cadence that no timer can keep or the quota forbids, and where no systemd runs;
 /// [`Failure::Io`] if the drop-in cannot be written.
-pub fn run(settings: &Settings, args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(settings: &Settings, args: &Args) -> Result<Exit, Failure> {
     if let Some(every) = args.every {
         let cadence = Cadence::of(every).map_err(Failure::Usage)?;
         cadence.fits(settings).map_err(Failure::Usage)?;

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::connections::only_stand_alone;
-use super::table::{self, Line, Tone};
+use super::table::{self, TableLine, Tone};
 use super::{Environment, Failure};
 use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
@@ -25,12 +25,12 @@ use crate::store::{AuditRow, Writer, stand_alone::OwnUser};
 pub struct Args {
     /// What to do
     #[command(subcommand)]
-    pub action: Action,
+    pub action: UsersAction,
 }
 
 /// What can be done with users.
 #[derive(Debug, clap::Subcommand)]
-pub enum Action {
+pub enum UsersAction {
     /// List every user with the entitlement
     #[command(after_help = "Examples:\n  tink-sync users list\n  tink-sync users list --format json")]
     List {
@@ -70,10 +70,10 @@ pub enum YesNo {
 ///
 /// # Errors
 /// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
-pub fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
+pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
-        Action::List { format } => list(env, format)?,
-        Action::Set { id, entitled, entitled_until, who } => {
+        UsersAction::List { format } => list(env, format)?,
+        UsersAction::Set { id, entitled, entitled_until, who } => {
             table::print(&set(env, &id, entitled == YesNo::Yes, entitled_until, &who)?)?;
         }
     }
@@ -90,23 +90,38 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     let users = env.reader_if_there()?.map(|reader| reader.users()).transpose()?.unwrap_or_default();
     let now = env.clock.now();
     if format == Format::Json {
-        let user = |user: &OwnUser| {
-            json!({
-                "user_id": user.user_id, "entitled": user.entitled, "entitled_until": user.entitled_until,
-                "entitled_now": is_entitled(user, now), "connections": user.connections,
-            })
-        };
-        let users: Vec<_> = users.iter().map(user).collect();
-        return table::print_json(&json!({ "schema": 1, "users": users }));
+        let users = users.iter().map(|user| UserJson {
+            user_id: &user.user_id,
+            entitled: user.entitled,
+            entitled_until: user.entitled_until.as_deref(),
+            entitled_now: is_entitled(user, now),
+            connections: user.connections,
+        });
+        return table::print_json(&UsersJson { schema: 1, users: users.collect() });
     }
     table::print(&listing(&users, now, env.color))
+}
+
+#[derive(Serialize)]
+struct UsersJson<'a> {
+    schema: u8,
+    users: Vec<UserJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct UserJson<'a> {
+    user_id: &'a str,
+    entitled: bool,
+    entitled_until: Option<&'a str>,
+    entitled_now: bool,
+    connections: i64,
 }
 
 fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
     if users.is_empty() {
         return "No users yet: tink-sync connect --user ID links a bank and makes the user.\n".to_owned();
     }
-    let line = |user: &OwnUser| Line {
+    let line = |user: &OwnUser| TableLine {
         cells: vec![
             user.user_id.clone(),
             if is_entitled(user, now) { "yes" } else { "no" }.to_owned(),
@@ -116,7 +131,7 @@ fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
         notes: Vec::new(),
         tone: if is_entitled(user, now) { Tone::Plain } else { Tone::Faint },
     };
-    let lines: Vec<Line> = users.iter().map(line).collect();
+    let lines: Vec<TableLine> = users.iter().map(line).collect();
     table::table(&["USER", "ENTITLED", "UNTIL", "CONNECTIONS"], &lines, color)
 }
 

@@ -32,7 +32,7 @@ pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
     Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
 }
 
-/// The host of `host`, `host:port` or `[v6]:port`; none if any part is malformed.
+/// The host of `host`, `host:port` or `[v6]:port`; `None` if any part is malformed.
 fn host(authority: &str) -> Option<&str> {
     let end = match authority.find(']') {
         Some(bracket) => bracket + 1,

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{Bound, Days, Span, Written};
+use super::value::{Bound, Days, Span, WrittenWord};
 
 /// A key and what is wrong with it.
 pub(super) struct Problem(pub &'static str, pub String);
@@ -37,7 +37,7 @@ pub(super) fn within<T: Bound>(key: &'static str, value: T, range: Range<T>) -> 
 
 pub(super) fn optional_span(
     key: &'static str,
-    written: Option<Written<Span>>,
+    written: Option<WrittenWord<Span>>,
     range: Range<Span>,
 ) -> Checked<Option<Duration>> {
     written.map(|written| within(key, written.0, range).map(|span| span.0)).transpose()
@@ -45,7 +45,7 @@ pub(super) fn optional_span(
 
 pub(super) fn span(
     key: &'static str,
-    written: Option<Written<Span>>,
+    written: Option<WrittenWord<Span>>,
     default: Duration,
     range: Range<Span>,
 ) -> Checked<Duration> {
@@ -54,7 +54,7 @@ pub(super) fn span(
 
 pub(super) fn whole_days(
     key: &'static str,
-    written: Option<Written<Days>>,
+    written: Option<WrittenWord<Days>>,
     default: i64,
     range: Range<i64>,
 ) -> Checked<i64> {

@@ -25,12 +25,12 @@ pub enum Credentials {
     /// The directory that systemd made for this process.
     Unit(PathBuf),
     /// What root found in the credential stores of the system before it became the service user.
-    Stores(Vec<Stored>),
+    Stores(Vec<StoredCredential>),
 }
 
 /// A credential from one of the system's stores.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredCredential {
     name: &'static str,
     path: PathBuf,
     value: Result<SecretString, String>,
@@ -58,10 +58,10 @@ impl Credentials {
                     let text = String::from_utf8(bytes).map_err(|_| SecretError::NotOneLine.to_string())?;
                     Ok(SecretString::from(text))
                 });
-                return Some(Stored { name, path: encrypted, value, problem: None });
+                return Some(StoredCredential { name, path: encrypted, value, problem: None });
             }
             let plain = etc.join("credstore").join(name);
-            plain.exists().then(|| Stored {
+            plain.exists().then(|| StoredCredential {
                 name,
                 value: secrets::text(&plain).map_err(|error| error.to_string()),
                 problem: secrets::permission_problem(&plain),
@@ -88,7 +88,7 @@ impl Credentials {
         }
     }
 
-    /// The credential of this name, which must be a secret of one line; none if there is none.
+    /// The credential of this name, which must be a secret of one line; `None` if there is none.
     pub(super) fn one_line(&self, name: &str) -> Option<Result<SecretString, String>> {
         match self {
             Self::None => None,
@@ -110,7 +110,7 @@ impl Credentials {
 
     /// What is wrong with the permissions of plain files in the stores.
     pub(super) fn problems(&self) -> impl Iterator<Item = &str> {
-        let stored: &[Stored] = match self {
+        let stored: &[StoredCredential] = match self {
             Self::Stores(stored) => stored,
             Self::None | Self::Unit(_) => &[],
         };

@@ -5,7 +5,6 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// One variable.
 pub type Variable = (OsString, OsString);
 
 /// Where programs are looked for, whatever root's shell says.

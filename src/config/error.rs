@@ -19,7 +19,6 @@ pub enum ConfigError {
     /// The file is there but cannot be read.
     #[error("{}: cannot be read: {source}{}", path.display(), access_hint(source))]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
@@ -27,19 +26,16 @@ pub enum ConfigError {
     /// The file is not TOML.
     #[error("{}:{line}:{column}: not valid TOML: {problem}", path.display())]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// Line of the mistake, from 1.
         line: usize,
         /// Column of the mistake, from 1.
         column: usize,
-        /// The parser's words.
         problem: String,
     },
     /// A key holds something it must not hold.
     #[error("{}{}: {key}: {problem}", path.display(), at_line(*line))]
     Key {
-        /// The file.
         path: PathBuf,
         /// Line of the value, if known.
         line: Option<usize>,
@@ -53,7 +49,6 @@ pub enum ConfigError {
     Variable {
         /// Name of the variable.
         name: &'static str,
-        /// What was expected.
         problem: String,
     },
 }

@@ -4,9 +4,8 @@
 use serde::Deserialize;
 
 use super::settings::Refresh;
-use super::value::{Days, History, Size, Span, Written};
+use super::value::{Days, History, Size, Span, WrittenWord};
 
-/// The whole file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
@@ -30,12 +29,12 @@ pub(super) struct TinkTable {
     pub client_secret_file: Option<String>,
     pub api_url: Option<String>,
     pub link_url: Option<String>,
-    pub connect_timeout: Option<Written<Span>>,
-    pub request_timeout: Option<Written<Span>>,
-    pub max_response: Option<Written<Size>>,
+    pub connect_timeout: Option<WrittenWord<Span>>,
+    pub request_timeout: Option<WrittenWord<Span>>,
+    pub max_response: Option<WrittenWord<Size>>,
     pub requests_per_second: Option<f64>,
     pub concurrency: Option<i64>,
-    pub refresh: Option<Written<Refresh>>,
+    pub refresh: Option<WrittenWord<Refresh>>,
 }
 
 /// `[store]`
@@ -59,18 +58,18 @@ pub(super) struct SourceTable {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SyncTable {
-    pub min_interval: Option<Written<Span>>,
-    pub history: Option<Written<History>>,
-    pub overlap: Option<Written<Days>>,
-    pub lookahead: Option<Written<Days>>,
-    pub stale_after: Option<Written<Span>>,
-    pub rewalk: Option<Written<Span>>,
-    pub deep_rewalk: Option<Written<Span>>,
-    pub connection_timeout: Option<Written<Span>>,
-    pub deadline: Option<Written<Span>>,
-    pub outage_patience: Option<Written<Span>>,
-    pub keep_raw: Option<Written<Span>>,
-    pub keep_removed: Option<Written<Days>>,
+    pub min_interval: Option<WrittenWord<Span>>,
+    pub history: Option<WrittenWord<History>>,
+    pub overlap: Option<WrittenWord<Days>>,
+    pub lookahead: Option<WrittenWord<Days>>,
+    pub stale_after: Option<WrittenWord<Span>>,
+    pub rewalk: Option<WrittenWord<Span>>,
+    pub deep_rewalk: Option<WrittenWord<Span>>,
+    pub connection_timeout: Option<WrittenWord<Span>>,
+    pub deadline: Option<WrittenWord<Span>>,
+    pub outage_patience: Option<WrittenWord<Span>>,
+    pub keep_raw: Option<WrittenWord<Span>>,
+    pub keep_removed: Option<WrittenWord<Days>>,
 }
 
 /// `[quota]`
@@ -86,15 +85,15 @@ pub(super) struct QuotaTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RetryTable {
     pub attempts: Option<i64>,
-    pub base: Option<Written<Span>>,
-    pub max: Option<Written<Span>>,
+    pub base: Option<WrittenWord<Span>>,
+    pub max: Option<WrittenWord<Span>>,
 }
 
 /// `[consent]`
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConsentTable {
-    pub warn: Option<Vec<Written<Days>>>,
+    pub warn: Option<Vec<WrittenWord<Days>>>,
 }
 
 /// `[report]`
@@ -102,8 +101,8 @@ pub(super) struct ConsentTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ReportTable {
     pub metrics_file: Option<String>,
-    pub history: Option<Written<Days>>,
-    pub history_on_demand: Option<Written<Days>>,
+    pub history: Option<WrittenWord<Days>>,
+    pub history_on_demand: Option<WrittenWord<Days>>,
 }
 
 /// `[hooks]`

@@ -31,7 +31,6 @@ const EXPECTED: &str =
 /// A proxy, and which variable names it.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// The variable.
     pub variable: &'static str,
     /// Its address with everything that belongs to it.
     pub address: SecretString,
@@ -75,7 +74,7 @@ fn wrong(name: &'static str, problem: impl Into<String>) -> ConfigError {
     ConfigError::Variable { name, problem: problem.into() }
 }
 
-/// The address of a proxy in full; none if there is any doubt about it.
+/// The address of a proxy in full; `None` if there is any doubt about it.
 fn address(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let scheme = scheme.to_ascii_lowercase();

@@ -1,5 +1,5 @@
 //! The validated settings, with their defaults: what the rest of the program works with. Holds domain
-//! values inside their bounds; whoever gets them checks nothing again.
+//! values inside their bounds; nothing is checked again where they are used.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,11 +66,10 @@ impl Settings {
 /// `[tink]`: how to talk to Tink.
 #[derive(Clone, Debug)]
 pub struct TinkSettings {
-    /// The app's id.
     pub client_id: Option<String>,
     /// The app's secret, from the first place that has one.
     pub client_secret: Option<SecretString>,
-    /// The file or credential the secret comes from; none if from the environment or nowhere.
+    /// The file or credential the secret comes from; `None` if from the environment or nowhere.
     pub client_secret_file: Option<PathBuf>,
     /// Why a secret that was named could not be read.
     pub client_secret_problem: Option<String>,
@@ -86,7 +85,6 @@ pub struct TinkSettings {
     pub max_response: u64,
     /// Pace over all connections.
     pub requests_per_second: f64,
-    /// Requests in flight.
     pub concurrency: usize,
     /// Whether Tink is asked to fetch from the bank.
     pub refresh: Refresh,
@@ -152,7 +150,6 @@ pub enum Refresh {
 /// `store.url`: where the data are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// A file.
     Sqlite(PathBuf),
     /// A server; the address holds no password.
     Postgres(String),
@@ -161,7 +158,6 @@ pub enum StoreUrl {
 /// `[store]`: where our data lie.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// The database.
     pub url: StoreUrl,
     /// File with the key that encrypts refresh tokens; a credential of that name is found by itself.
     pub token_key_file: Option<PathBuf>,
@@ -181,9 +177,9 @@ impl Default for StoreSettings {
 /// `[source]`: where the application tells us about its users.
 #[derive(Clone, Debug, Default)]
 pub struct SourceSettings {
-    /// The view, a plain SQL name with or without a schema; none reads our own tables.
+    /// The view, a plain SQL name with or without a schema; `None` reads our own tables.
     pub view: Option<String>,
-    /// The application's SQLite file; none is the store itself.
+    /// The application's SQLite file; `None` is the store itself.
     pub database: Option<PathBuf>,
 }
 
@@ -192,7 +188,7 @@ pub struct SourceSettings {
 pub struct SyncSettings {
     /// A connection that succeeded less than this ago is not due.
     pub min_interval: Duration,
-    /// Days a first sync goes back; none is everything.
+    /// Days a first sync goes back; `None` is everything.
     pub history_days: Option<i64>,
     /// Days read again below the watermark.
     pub overlap_days: i64,
@@ -208,9 +204,9 @@ pub struct SyncSettings {
     pub connection_timeout: Duration,
     /// Limit for one pass.
     pub deadline: Duration,
-    /// How long an outage is waited out; none leaves it to the command (30 minutes, 0 on a terminal).
+    /// How long an outage is waited out; `None` leaves it to the command (30 minutes, 0 on a terminal).
     pub outage_patience: Option<Duration>,
-    /// How long original JSON is kept; none keeps nothing.
+    /// How long original JSON is kept; `None` keeps nothing.
     pub keep_raw: Option<Duration>,
     /// How long a transaction stays that was removed.
     pub keep_removed: Duration,
@@ -255,9 +251,7 @@ impl Default for QuotaSettings {
 pub struct RetrySettings {
     /// Attempts in all, the first included.
     pub attempts: u32,
-    /// Longest first pause.
     pub base: Duration,
-    /// Longest pause.
     pub max: Duration,
 }
 

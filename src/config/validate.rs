@@ -22,12 +22,11 @@ use super::settings::{
     SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
 use super::store_url::store_url;
-use super::value::{Days, Size, Span, Written};
+use super::value::{Days, Size, Span, WrittenWord};
 use crate::domain::window::REMOVAL_MARGIN_DAYS;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
-/// A hundred years.
 const MOST_DAYS: i64 = 36_500;
 /// Walks reach back so far: a tombstone they may meet stays.
 const LEAST_KEPT: i64 = crate::domain::window::DEEP_DAYS;
@@ -253,7 +252,7 @@ fn consent(table: ConsentTable) -> Checked<ConsentSettings> {
 fn report(table: ReportTable) -> Checked<ReportSettings> {
     let default = ReportSettings::default();
     // the daily quota is counted from the history, which must reach over it
-    let kept = |key, written: Option<Written<Days>>, default| match written {
+    let kept = |key, written: Option<WrittenWord<Days>>, default| match written {
         Some(written) => {
             let kept = within(key, written.0, Days(7)..=Days(MOST_DAYS))?;
             Ok(days(kept.0.unsigned_abs()).0)

@@ -16,7 +16,6 @@ pub(super) trait Word: Sized {
     /// What must be written, as the end of "expected …".
     const EXPECTED: &'static str;
 
-    /// Reads the text.
     fn from_text(text: &str) -> Option<Self>;
 
     /// Reads a bare number.
@@ -60,7 +59,7 @@ impl Word for Days {
     }
 }
 
-/// How far back a first sync goes; none is everything.
+/// How far back a first sync goes; `None` is everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct History(pub Option<Days>);
 
@@ -114,9 +113,9 @@ impl Word for Refresh {
 }
 
 /// A [`Word`] as it stands in the file.
-pub(super) struct Written<T>(pub T);
+pub(super) struct WrittenWord<T>(pub T);
 
-impl<'de, T: Word> Deserialize<'de> for Written<T> {
+impl<'de, T: Word> Deserialize<'de> for WrittenWord<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(WordVisitor(PhantomData)).map(Self)
     }

@@ -8,23 +8,18 @@ use super::ids::AccountId;
 /// One account of a connection, with texts as Tink sent them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Tink's current id.
     pub id: AccountId,
     /// The bank's name of the account.
     pub name: String,
     /// Tink's type (`CHECKING`, `SAVINGS`, `CREDIT_CARD`, …); unknown values are kept.
     pub kind: String,
-    /// IBAN as sent.
     pub iban: Option<String>,
     /// The bank's own account number (financial institution or sort code number).
     pub account_number: Option<String>,
-    /// Masked card number.
     pub masked_pan: Option<String>,
     /// Tink's id of the bank; only on aggregated accounts.
     pub financial_institution_id: Option<String>,
-    /// Booked balance.
     pub booked: Option<Money>,
-    /// Available balance.
     pub available: Option<Money>,
     /// When Tink last fetched this account from the bank.
     pub last_refreshed: Option<Timestamp>,

@@ -7,11 +7,9 @@ use super::outcome::{Outcome, Reason};
 /// How loud a record is: the journal's priorities that outcomes use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Nothing to do.
     Info,
     /// Somebody should look at it.
     Warning,
-    /// Something failed.
     Error,
 }
 

@@ -53,7 +53,6 @@ impl Amount {
         Self::from_parts(&unscaled, &fraction.len().to_string())
     }
 
-    /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -68,12 +68,10 @@ impl Anomaly {
 pub struct Anomalies(BTreeMap<Anomaly, u64>);
 
 impl Anomalies {
-    /// Counts one.
     pub fn note(&mut self, anomaly: Anomaly) {
         self.add(anomaly, 1);
     }
 
-    /// Counts several.
     pub fn add(&mut self, anomaly: Anomaly, times: u64) {
         if times > 0 {
             *self.0.entry(anomaly).or_default() += times;

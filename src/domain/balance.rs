@@ -1,4 +1,4 @@
-//! The balance proof: what a bank says an account holds must move by exactly the booked rows that came or
+//! The balance reconciliation: what a bank says an account holds must move by exactly the booked rows that came or
 //! went meanwhile. Pure: numbers and times in, a judgement out; when to judge, and that balance and rows
 //! are of one refresh, is the caller's business.
 //!
@@ -45,7 +45,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Booked, Self::Earlier, Self::Undefined];
 
     /// The text of the store.
@@ -57,7 +56,7 @@ impl Part {
         }
     }
 
-    /// How a row counts; none if it does not.
+    /// How a row counts; `None` if it does not.
     pub fn of(status: Status, booked_date: Option<Date>, first_day: Option<Date>) -> Option<Self> {
         match status {
             Status::Booked if booked_date.zip(first_day).is_some_and(|(date, first)| date < first) => {
@@ -73,7 +72,6 @@ impl Part {
 /// Rows of one part and currency, added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Their exact sum.
     pub total: Total,
     /// How many they are; less than none in a change.
     pub rows: i64,
@@ -161,7 +159,7 @@ impl Convention {
 
 /// What an account's balance and rows say after a complete walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Books {
+pub struct BalanceInput {
     /// The booked balance, read before the walk.
     pub balance: Option<Money>,
     /// `lastRefreshed`, read with it.
@@ -187,9 +185,8 @@ pub struct Anchor {
     pub earlier: Total,
     /// Rows whose part in the balance nobody knows.
     pub unclear: String,
-    /// Records in quarantine.
     pub quarantined: u32,
-    /// Since when the proof holds without a break.
+    /// Since when the reconciliation holds without a break.
     pub since: Timestamp,
 }
 
@@ -215,7 +212,7 @@ pub enum Doubt {
     CurrencyChanged,
     /// Rows in another currency or of undefined status came, changed or went.
     UnclearRows,
-    /// Records are in quarantine, or those that were when the proof began have left it.
+    /// Records are in quarantine, or those that were when the reconciliation began have left it.
     Quarantine,
     /// The balance has never moved, though rows did.
     BalanceStill,
@@ -251,8 +248,8 @@ impl Doubt {
 
 /// How far the balance of an account is explained by its rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// What is compared with; none until the first judgement.
+pub struct Reconciliation {
+    /// What is compared with; `None` until the first judgement.
     pub anchor: Option<Anchor>,
     /// The refresh that was last judged.
     pub judged: Option<Timestamp>,
@@ -266,9 +263,9 @@ pub struct Proof {
     pub convention: Option<Convention>,
 }
 
-impl Proof {
+impl Reconciliation {
     /// Whether this judgement, which followed `before`, stands only if balance and rows are of one refresh
-    /// beyond doubt. That numbers agree is proof of it.
+    /// beyond doubt. That the numbers agree proves it.
     pub fn is_delicate(&self, before: &Self) -> bool {
         let agrees = before.anchor.is_some() && self.proven == self.judged && self.doubt.is_none();
         let stood_still = self.doubt == Some(Doubt::BalanceStill) && self.doubt != before.doubt;
@@ -280,7 +277,7 @@ impl Proof {
         self.difference.is_some() && before.difference.is_none()
     }
 
-    /// Takes an open difference as it is: the proof starts anew from here. Says whether there was one.
+    /// Takes an open difference as it is: the reconciliation starts anew from here. Says whether there was one.
     pub fn accept(&mut self, now: Timestamp) -> bool {
         let (Some(anchor), Some(difference)) = (&mut self.anchor, self.difference.take()) else {
             return false;
@@ -293,21 +290,22 @@ impl Proof {
 }
 
 /// Judges the state after a complete walk.
-pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
-    let nothing = |doubt| Proof { doubt: Some(doubt), ..before.clone() };
-    let Some(refresh) = books.refresh else { return nothing(Doubt::NoRefresh) };
-    let Some(balance) = &books.balance else { return nothing(Doubt::NoBalance) };
+pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) -> Reconciliation {
+    let nothing = |doubt| Reconciliation { doubt: Some(doubt), ..before.clone() };
+    let Some(refresh) = input.refresh else { return nothing(Doubt::NoRefresh) };
+    let Some(balance) = &input.balance else { return nothing(Doubt::NoBalance) };
     let convention = before.convention.unwrap_or(Convention::Usual);
-    let seen = measure(books, balance, convention, now);
-    let waits = books.quarantined > 0;
-    let after = Proof { judged: Some(refresh), doubt: waits.then_some(Doubt::Quarantine), ..before.clone() };
+    let seen = measure(input, balance, convention, now);
+    let waits = input.quarantined > 0;
+    let after =
+        Reconciliation { judged: Some(refresh), doubt: waits.then_some(Doubt::Quarantine), ..before.clone() };
     let proven = if waits { before.proven } else { Some(refresh) };
     let Some(anchor) = &before.anchor else {
-        return Proof { anchor: Some(seen), proven, ..after };
+        return Reconciliation { anchor: Some(seen), proven, ..after };
     };
     if anchor.currency != seen.currency {
         let doubt = Some(Doubt::CurrencyChanged);
-        return Proof { anchor: Some(seen), difference: None, doubt, convention: None, ..after };
+        return Reconciliation { anchor: Some(seen), difference: None, doubt, convention: None, ..after };
     }
     let gap = seen.opening.minus(&anchor.opening);
     let moved = Movement::between(anchor, &seen, convention);
@@ -315,26 +313,26 @@ pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
         let convention =
             before.convention.or(moved.is_some_and(|m| !m.balance.is_zero()).then_some(convention));
         let anchor = Anchor { since: anchor.since, ..seen };
-        return Proof { anchor: Some(anchor), proven, difference: None, convention, ..after };
+        return Reconciliation { anchor: Some(anchor), proven, difference: None, convention, ..after };
     }
     // Some banks count a booking of the future at once.
-    if gap == convention.of(&books.ahead.total(Part::Booked, &seen.currency)) {
+    if gap == convention.of(&input.ahead.total(Part::Booked, &seen.currency)) {
         let anchor = Anchor { since: anchor.since, opening: anchor.opening.clone(), ..seen };
-        return Proof { anchor: Some(anchor), proven, difference: None, ..after };
+        return Reconciliation { anchor: Some(anchor), proven, difference: None, ..after };
     }
     if let Some(doubt) = doubt(anchor, &seen) {
-        return Proof { anchor: Some(carried(seen, before)), doubt: Some(doubt), ..after };
+        return Reconciliation { anchor: Some(carried(seen, before)), doubt: Some(doubt), ..after };
     }
     if let Some(moved) = moved.filter(|_| before.convention.is_none()) {
         // Nothing is known yet of how this balance moves.
         if moved.balance.is_zero() && before.difference.is_none() {
-            return Proof { doubt: Some(Doubt::BalanceStill), ..after };
+            return Reconciliation { doubt: Some(Doubt::BalanceStill), ..after };
         }
         if moved.is_opposite() {
             let convention = Convention::DebtPositive;
-            let seen = Anchor { since: anchor.since, ..measure(books, balance, convention, now) };
+            let seen = Anchor { since: anchor.since, ..measure(input, balance, convention, now) };
             let (anchor, convention) = (Some(seen), Some(convention));
-            return Proof { anchor, proven: Some(refresh), difference: None, convention, ..after };
+            return Reconciliation { anchor, proven: Some(refresh), difference: None, convention, ..after };
         }
     }
     let (since, changed) = match &before.difference {
@@ -342,20 +340,20 @@ pub fn prove(before: &Proof, books: &Books, now: Timestamp) -> Proof {
         Some(open) => (open.since, now),
         None => (now, now),
     };
-    Proof { difference: Some(Difference { amount: gap, since, changed }), ..after }
+    Reconciliation { difference: Some(Difference { amount: gap, since, changed }), ..after }
 }
 
-fn measure(books: &Books, balance: &Money, convention: Convention, now: Timestamp) -> Anchor {
+fn measure(input: &BalanceInput, balance: &Money, convention: Convention, now: Timestamp) -> Anchor {
     let currency = &balance.currency;
     let stated = Total::from(&balance.amount);
-    let rows = books.sums.total(Part::Booked, currency).minus(&books.ahead.total(Part::Booked, currency));
+    let rows = input.sums.total(Part::Booked, currency).minus(&input.ahead.total(Part::Booked, currency));
     Anchor {
         opening: stated.minus(&convention.of(&rows)),
         balance: Some(stated),
-        earlier: convention.of(&books.sums.total(Part::Earlier, currency)),
-        unclear: books.sums.unclear(currency),
+        earlier: convention.of(&input.sums.total(Part::Earlier, currency)),
+        unclear: input.sums.unclear(currency),
         currency: currency.clone(),
-        quarantined: books.quarantined,
+        quarantined: input.quarantined,
         since: now,
     }
 }
@@ -389,20 +387,18 @@ pub enum Evidence {
     Proves,
     /// It has moved as if they were still there, or not at all.
     Contradicts,
-    /// Nothing.
     Silent,
 }
 
 /// A balance and the booked rows that went with it at the last complete walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
-    /// The booked balance.
     pub balance: Money,
     /// The booked rows in its currency.
     pub rows: Total,
 }
 
-impl Books {
+impl BalanceInput {
     /// The balance and the booked rows in its currency.
     pub fn stand(&self) -> Option<Stand> {
         let balance = self.balance.clone()?;
@@ -415,7 +411,7 @@ impl Books {
     /// What the balance says of booked rows that would go; `self` counts them as still there.
     pub fn evidence<'a>(
         &self,
-        proof: &Proof,
+        reconciliation: &Reconciliation,
         before: Option<&Stand>,
         going: impl Iterator<Item = &'a Money>,
     ) -> Evidence {
@@ -425,13 +421,13 @@ impl Books {
         going
             .filter(|money| money.currency == *currency)
             .for_each(|money| gone += &Total::from(&money.amount));
-        if gone.is_zero() || proof.doubt == Some(Doubt::BalanceStill) {
+        if gone.is_zero() || reconciliation.doubt == Some(Doubt::BalanceStill) {
             return Evidence::Silent;
         }
-        let convention = proof.convention.unwrap_or(Convention::Usual);
+        let convention = reconciliation.convention.unwrap_or(Convention::Usual);
         let gone = convention.of(&gone);
         let mut said = Vec::new();
-        if let Some(anchor) = proof.anchor.as_ref().filter(|anchor| anchor.currency == *currency) {
+        if let Some(anchor) = reconciliation.anchor.as_ref().filter(|anchor| anchor.currency == *currency) {
             let seen = measure(self, &now.balance, convention, anchor.since);
             // Without the rows the opening would be higher by their sum.
             let gap = anchor.opening.minus(&seen.opening);
@@ -466,7 +462,7 @@ fn doubt(anchor: &Anchor, seen: &Anchor) -> Option<Doubt> {
 }
 
 /// A new start that leaves an open difference open.
-fn carried(mut seen: Anchor, before: &Proof) -> Anchor {
+fn carried(mut seen: Anchor, before: &Reconciliation) -> Anchor {
     if let Some(open) = &before.difference {
         seen.opening -= &open.amount;
     }

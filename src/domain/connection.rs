@@ -10,7 +10,6 @@ use super::ids::{ConnectionId, UserId};
 pub enum TinkUser {
     /// The id this app gave the user.
     External(String),
-    /// Tink's own id.
     Tink(String),
 }
 
@@ -22,7 +21,7 @@ pub struct SourceRow {
     pub connection_id: ConnectionId,
     /// The application's id of the user.
     pub user_id: UserId,
-    /// Whom to ask Tink for; none makes the row fail alone.
+    /// Whom to ask Tink for; `None` makes the row fail alone.
     pub tink_user: Option<TinkUser>,
     /// Another name of that user, where the row gives two.
     pub also: Option<TinkUser>,
@@ -34,7 +33,6 @@ pub struct SourceRow {
     pub unsaid: bool,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
-    /// Market, for links.
     pub market: Option<String>,
     /// Higher goes first among equals.
     pub priority: i64,
@@ -43,7 +41,7 @@ pub struct SourceRow {
     /// Tokens of an older link, encrypted.
     pub seed: Option<Seed>,
     /// It brings tokens, and there is no key to encrypt them with: they are passed over.
-    pub unsealed: bool,
+    pub unencrypted: bool,
 }
 
 impl TinkUser {
@@ -55,7 +53,7 @@ impl TinkUser {
 
 impl SourceRow {
     /// A row that asks for its connection to be synced, and says nothing else.
-    pub fn asking(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
+    pub fn active(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
         Self {
             connection_id: connection_id.into(),
             user_id: user_id.into(),
@@ -69,7 +67,7 @@ impl SourceRow {
             priority: 0,
             problem: None,
             seed: None,
-            unsealed: false,
+            unencrypted: false,
         }
     }
 
@@ -101,6 +99,6 @@ pub struct Seed {
     pub refresh: Vec<u8>,
     /// The token it last gave.
     pub access: Option<Vec<u8>>,
-    /// When that one ends; none is not known.
+    /// When that one ends; `None` is not known.
     pub access_until: Option<Timestamp>,
 }

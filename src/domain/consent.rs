@@ -22,7 +22,7 @@ pub struct Consent {
     pub status: String,
     /// When the status last changed.
     pub status_updated: Option<Timestamp>,
-    /// When the permission ends; none if the bank gave no date (Tink sends 0 or nothing).
+    /// When the permission ends; `None` if the bank gave no date (Tink sends 0 or nothing).
     pub expires_at: Option<Timestamp>,
     /// Whether it can be extended without a new login.
     pub extendable: Option<bool>,

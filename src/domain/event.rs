@@ -14,13 +14,9 @@ use super::population::Fall;
 /// How the work on one connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// The connection.
     pub connection_id: ConnectionId,
-    /// Its user.
     pub user_id: UserId,
-    /// How it ended.
     pub outcome: Outcome,
-    /// Why.
     pub reason: Option<Reason>,
     /// A sentence for people.
     pub error: Option<String>,
@@ -30,7 +26,6 @@ pub struct Finished {
     pub started_at: Timestamp,
     /// Time spent on it in this run.
     pub duration_ms: u64,
-    /// What was counted.
     pub counts: Counts,
     /// Failures in a row that the connection has behind it now, this one included; a success sets it to 0.
     pub failures: u64,
@@ -41,9 +36,7 @@ pub struct Finished {
 /// The totals of a run (DESIGN.md 9).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Connections looked at.
     pub connections: u64,
-    /// Of these, due.
     pub due: u64,
     /// Due ones by how they ended.
     pub outcomes: BTreeMap<Outcome, u64>,
@@ -70,56 +63,41 @@ impl Summary {
 /// What many connections of one bank have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BankTrouble {
-    /// The bank.
     pub provider: String,
-    /// Why they failed.
     pub reason: Reason,
-    /// How many.
     pub connections: u64,
-    /// Of so many that this run worked on.
+    /// Of how many that this run worked on.
     pub of: u64,
 }
 
 /// Something worth telling, in the order it happens.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The pass begins.
     Started {
-        /// The run.
         run_id: RunId,
         /// `timer`, `manual` or `app`.
         trigger: &'static str,
-        /// Rehearsal only.
         dry_run: bool,
-        /// When.
         at: Timestamp,
-        /// Connections looked at.
         connections: u64,
-        /// Of these, due.
         due: u64,
+        /// The others by reason.
+        skipped: BTreeMap<Reason, u64>,
     },
-    /// A connection ended.
     Finished(Finished),
     /// A connection is not worked on.
     Skipped {
-        /// The connection.
         connection_id: ConnectionId,
-        /// Its user.
         user_id: UserId,
-        /// Why.
         reason: Reason,
         /// It was asked for by name.
         asked: bool,
     },
     /// A consent expires soon, or has.
     ConsentEnds {
-        /// The connection.
         connection_id: ConnectionId,
-        /// Its user.
         user_id: UserId,
-        /// The consent.
         credentials_id: CredentialsId,
-        /// The bank.
         provider: Option<String>,
         /// Whole days left; 0 or less is expired.
         days_left: i64,
@@ -128,45 +106,33 @@ pub enum Event {
     BankTroubled(BankTrouble),
     /// A connection newly needs its user.
     NeedsUser {
-        /// The connection.
         connection_id: ConnectionId,
-        /// Its user.
         user_id: UserId,
-        /// Why.
         reason: Reason,
     },
     /// Records were put into quarantine for the first time.
     Quarantined {
-        /// The connection.
         connection_id: ConnectionId,
         /// What is wrong with the first of them.
         reason: String,
-        /// How many.
         records: u64,
     },
     /// Answers of Tink's had another form than documented; everything else of them was used.
     Anomaly {
-        /// The connection.
         connection_id: ConnectionId,
-        /// What was met.
         anomaly: Anomaly,
-        /// How often.
         times: u64,
     },
     /// The balances of accounts have newly come to differ from what their rows explain.
     BalanceDiffers {
-        /// The connection.
         connection_id: ConnectionId,
-        /// Its user.
         user_id: UserId,
         /// How many of its accounts.
         accounts: u64,
     },
     /// Of accounts whose consent is healthy Tink has newly had nothing from the bank for too long.
     DataStale {
-        /// The connection.
         connection_id: ConnectionId,
-        /// Its user.
         user_id: UserId,
         /// How many of its accounts.
         accounts: u64,
@@ -186,7 +152,6 @@ pub enum Event {
     Unreachable {
         /// How the last probe failed.
         error: String,
-        /// Its kind.
         reason: Reason,
     },
     /// Tink refuses the client itself; the pass ends.
@@ -195,28 +160,22 @@ pub enum Event {
     ClockOff(String),
     /// The machine was suspended while the pass was on.
     Suspended {
-        /// For how long.
         time: Duration,
     },
     /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
     Fell(Fall),
     /// The pass is over.
     Ended {
-        /// The run.
         run_id: RunId,
         /// `timer`, `manual` or `app`.
         trigger: &'static str,
-        /// Rehearsal only.
         dry_run: bool,
-        /// When it began.
         started_at: Timestamp,
-        /// When it ended.
         finished_at: Timestamp,
         /// How long it took, by time that nobody can set.
         duration_ms: u64,
         /// The process's exit code.
         exit_code: u8,
-        /// The totals.
         summary: Summary,
     },
 }

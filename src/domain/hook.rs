@@ -24,20 +24,15 @@ text_enum!(
     }
 );
 
-/// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookEvent {
-    /// Its kind.
     pub kind: HookKind,
     /// Unique, and the same whenever it is told again; ids of one kind sort by time.
     pub id: String,
-    /// When it happened.
     pub at: Timestamp,
-    /// In which run.
     pub run_id: RunId,
-    /// To which connection; none if to the pass as a whole.
+    /// To which connection; `None` if to the pass as a whole.
     pub connection_id: Option<ConnectionId>,
-    /// That connection's user.
     pub user_id: Option<UserId>,
     /// What else there is to tell of this kind: a JSON object.
     pub details: String,

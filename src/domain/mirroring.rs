@@ -7,24 +7,21 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::connection::{Seed, SourceRow, TinkUser, Viewed};
-use super::owner::{self, Held, Judged, Verdict};
+use super::owner::{self, HeldConnection, Judged, Verdict};
 use super::population::{Fall, Numbers, Remembered};
 
 /// A connection as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Whose it is.
-    pub held: Held,
+    pub held: HeldConnection,
     /// What else the view said of it.
-    pub state: State,
+    pub state: MirroredState,
 }
 
 /// What the view says of a connection, as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// Its user.
+pub struct MirroredState {
     pub user_id: String,
-    /// Its user at Tink.
     pub tink_user: Option<TinkUser>,
     /// The user has not disconnected.
     pub enabled: bool,
@@ -32,15 +29,12 @@ pub struct State {
     pub entitled: bool,
     /// Until when it does.
     pub entitled_until: Option<Timestamp>,
-    /// Market, for links.
     pub market: Option<String>,
-    /// Higher goes first.
     pub priority: i64,
     /// Why nothing is synced.
     pub problem: Option<String>,
     /// Its row is not that of this connection: whether it asks to be synced. All else is as before.
     pub refused: Option<bool>,
-    /// Of that row.
     pub refused_user: Option<String>,
     /// How the row names the Tink user, who may be the same.
     pub moved: Option<TinkUser>,
@@ -55,10 +49,9 @@ pub struct State {
 pub struct Change {
     /// Place among those stored; `None` for a new one.
     pub place: Option<usize>,
-    /// Its id.
     pub connection_id: String,
     /// As it is from now on.
-    pub state: State,
+    pub state: MirroredState,
     /// It has another user or Tink user than before, of whom nothing is kept.
     pub other_owner: bool,
     /// Place of the connection whose data it takes over.
@@ -80,7 +73,7 @@ pub struct Mirroring {
 
 /// Works out what the view makes of the stored connections, which are in the order in which they came here.
 pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
-    let held: Vec<Held> = stored.iter().map(|stored| stored.held.clone()).collect();
+    let held: Vec<HeldConnection> = stored.iter().map(|stored| stored.held.clone()).collect();
     let judged = owner::judge(&held, viewed.rows);
     let mut listed: HashSet<usize> = judged.iter().filter_map(|one| one.held).collect();
     let taken: HashSet<usize> = judged.iter().filter_map(Judged::takes_over).collect();
@@ -114,7 +107,7 @@ fn numbers(judged: &[Judged]) -> Numbers {
     Numbers { enabled, entitled }
 }
 
-impl State {
+impl MirroredState {
     fn is_active(&self, at: Timestamp) -> bool {
         self.enabled && self.entitled && self.entitled_until.is_none_or(|until| until > at)
     }
@@ -150,7 +143,7 @@ impl After<'_> {
             _ => None,
         };
         let mut state = match (before, refusal) {
-            (Some(before), Some(kind)) if kind.is_foreign() => State {
+            (Some(before), Some(kind)) if kind.is_foreign() => MirroredState {
                 refused: Some(row.enabled && row.entitled),
                 refused_user: Some(row.user_id.as_str().to_owned()),
                 moved: None,
@@ -174,7 +167,7 @@ impl After<'_> {
     }
 
     /// The state by the connection's own row.
-    fn own(&self, row: &SourceRow, verdict: &Verdict, before: Option<&Stored>) -> State {
+    fn own(&self, row: &SourceRow, verdict: &Verdict, before: Option<&Stored>) -> MirroredState {
         let kept = before.filter(|before| before.held.has_data);
         let stays = kept.and_then(|kept| kept.held.tink_user.clone());
         let (tink_user, moved) = match verdict {
@@ -185,7 +178,7 @@ impl After<'_> {
         };
         let unnamed = before.filter(|_| row.user_id.as_str().is_empty());
         let as_before = kept.filter(|_| self.keeps && row.unsaid).map(|kept| &kept.state);
-        State {
+        MirroredState {
             user_id: unnamed
                 .map_or_else(|| row.user_id.as_str().to_owned(), |before| before.state.user_id.clone()),
             tink_user,
@@ -196,14 +189,14 @@ impl After<'_> {
             priority: row.priority,
             moved,
             lapsed_at: before.and_then(|before| before.state.lapsed_at),
-            ..State::default()
+            ..MirroredState::default()
         }
     }
 
     /// A connection without a row.
     fn missing(&self, place: usize) -> Option<Change> {
         let before = self.stored.get(place)?;
-        let mut state = State {
+        let mut state = MirroredState {
             problem: None,
             refused: None,
             refused_user: None,
@@ -229,7 +222,7 @@ impl After<'_> {
         })
     }
 
-    fn close(&self, before: Option<&Stored>, state: &mut State, taken: bool) {
+    fn close(&self, before: Option<&Stored>, state: &mut MirroredState, taken: bool) {
         state.enabled &= !taken;
         let was_active = before.is_some_and(|before| before.state.enabled && before.state.entitled);
         state.lapsed_at = match state.lapsed_at {
@@ -241,7 +234,7 @@ impl After<'_> {
 }
 
 impl Stored {
-    fn is_others(&self, state: &State) -> bool {
+    fn is_others(&self, state: &MirroredState) -> bool {
         self.state.user_id != state.user_id || self.state.tink_user != state.tink_user
     }
 }

@@ -83,7 +83,6 @@ text_enum!(
         RateLimited = "rate_limited",
         /// Tink could not reach the bank; data as of its last success.
         BankUnavailable = "bank_unavailable",
-        /// The consent has expired.
         ConsentExpired = "consent_expired",
         /// The consent was withdrawn.
         ConsentRevoked = "consent_revoked",
@@ -115,7 +114,6 @@ text_enum!(
         Deadline = "deadline",
         /// A bug: the task panicked.
         Panic = "panic",
-        /// The store failed.
         Store = "store",
         /// Skip: switched off by the application or the operator.
         Disabled = "disabled",
@@ -137,21 +135,16 @@ text_enum!(
 /// What was counted while a connection (or a whole run) was worked on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Accounts seen.
     pub accounts: u64,
-    /// Distinct transactions read.
     pub fetched: u64,
     /// Rows new in the store.
     pub added: u64,
     /// Rows changed or revived.
     pub updated: u64,
-    /// Rows marked removed.
     pub removed: u64,
     /// Records newly put into quarantine.
     pub quarantined: u64,
-    /// HTTP requests sent.
     pub requests: u64,
-    /// Of these, repetitions.
     pub retries: u64,
 }
 

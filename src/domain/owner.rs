@@ -12,10 +12,8 @@ pub mod accept;
 
 /// A connection as it is stored, as far as it matters whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Its id.
+pub struct HeldConnection {
     pub connection_id: String,
-    /// Its user.
     pub user_id: String,
     /// Its user at Tink; `None` if it lives from a refresh token alone.
     pub tink_user: Option<TinkUser>,
@@ -25,7 +23,7 @@ pub struct Held {
     pub has_data: bool,
 }
 
-impl Held {
+impl HeldConnection {
     fn names(&self) -> impl Iterator<Item = &TinkUser> {
         self.tink_user.iter().chain(&self.former)
     }
@@ -47,21 +45,18 @@ pub struct Judged {
 pub enum Verdict {
     /// The connection goes on under this Tink user.
     Own {
-        /// Its user at Tink.
         tink_user: Option<TinkUser>,
         /// Place of a stored connection that is not enabled any more, whose data it takes over.
         takes_over: Option<usize>,
     },
     /// The row names the Tink user in another way: Tink has to show that it is the same.
     Moved(TinkUser),
-    /// Nothing is synced.
     Refused(Refusal),
 }
 
 /// Why a row is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The kind.
     pub kind: RefusalKind,
     /// A sentence for people, with what to do.
     pub text: String,
@@ -69,21 +64,16 @@ pub struct Refusal {
     pub other: Option<usize>,
 }
 
-/// The kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// It brings another user.
-    OtherUser {
-        /// The Tink user is the same.
-        same_tink_user: bool,
-    },
+    OtherUser { same_tink_user: bool },
     /// It brings another Tink user.
     OtherTinkUser,
     /// Its Tink user is that of another connection.
     Shared {
         /// That connection is enabled.
         enabled: bool,
-        /// It has the same user.
         same_user: bool,
     },
 }
@@ -96,7 +86,7 @@ impl RefusalKind {
 }
 
 /// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
-pub fn judge(held: &[Held], rows: Vec<SourceRow>) -> Vec<Judged> {
+pub fn judge(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<Judged> {
     let places: HashMap<&str, usize> =
         held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
     let mut judged: Vec<Judged> = single(rows)
@@ -107,7 +97,7 @@ pub fn judge(held: &[Held], rows: Vec<SourceRow>) -> Vec<Judged> {
             Judged { row, held: place, verdict }
         })
         .collect();
-    Claims::of(held, &judged).settle(held, &mut judged);
+    OwnershipClaims::of(held, &judged).resolve(held, &mut judged);
     judged
 }
 
@@ -142,7 +132,7 @@ fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
 }
 
 /// Whether a row is that of the connection that is stored under its id.
-fn identity(row: &SourceRow, held: Option<&Held>) -> Verdict {
+fn identity(row: &SourceRow, held: Option<&HeldConnection>) -> Verdict {
     let own = |tink_user| Verdict::Own { tink_user, takes_over: None };
     // Without data there is nothing that could be shown to another.
     let Some(held) = held.filter(|held| held.has_data) else { return own(row.tink_user.clone()) };
@@ -170,7 +160,7 @@ fn identity(row: &SourceRow, held: Option<&Held>) -> Verdict {
     Verdict::Moved(named.clone())
 }
 
-fn other_user(row: &SourceRow, held: &Held) -> Verdict {
+fn other_user(row: &SourceRow, held: &HeldConnection) -> Verdict {
     let same_tink_user = row.names().any(|name| held.names().any(|known| known == name));
     let (id, new, old) = (shown(&held.connection_id), shown(row.user_id.as_str()), shown(&held.user_id));
     let text = if same_tink_user {
@@ -188,7 +178,7 @@ fn other_user(row: &SourceRow, held: &Held) -> Verdict {
 }
 
 /// Somebody who has, or wants, a Tink user.
-struct Claim {
+struct OwnershipClaim {
     /// Of a row of the view, if it has one that counts.
     row: Option<usize>,
     /// Of a stored connection.
@@ -204,15 +194,15 @@ struct Claim {
 }
 
 /// Everybody who has, or wants, a Tink user: those who had it first come first.
-struct Claims(Vec<Claim>);
+struct OwnershipClaims(Vec<OwnershipClaim>);
 
-impl Claims {
-    fn of(held: &[Held], judged: &[Judged]) -> Self {
+impl OwnershipClaims {
+    fn of(held: &[HeldConnection], judged: &[Judged]) -> Self {
         let mut claims = Vec::new();
         let mut rows: HashMap<usize, &Judged> = HashMap::new();
         for (place, one) in judged.iter().enumerate() {
             rows.extend(one.held.map(|held| (held, one)));
-            claims.extend(Claim::of_row(place, one, one.held.and_then(|place| held.get(place))));
+            claims.extend(OwnershipClaim::of_row(place, one, one.held.and_then(|place| held.get(place))));
         }
         for (place, held) in held.iter().enumerate().filter(|(_, held)| held.has_data) {
             let row = rows.get(&place);
@@ -220,7 +210,7 @@ impl Claims {
             // A row that cannot be read says nothing of whether the connection is still there.
             let broken = row.is_some_and(|one| one.row.problem.is_some());
             if !counts {
-                claims.push(Claim::of_held(place, held, broken));
+                claims.push(OwnershipClaim::of_held(place, held, broken));
             }
         }
         claims.sort_by_key(|claim| {
@@ -230,17 +220,18 @@ impl Claims {
     }
 
     /// Refuses those who want what another has, and lets those who follow one that is gone take over.
-    fn settle(self, held: &[Held], judged: &mut [Judged]) {
+    fn resolve(self, held: &[HeldConnection], judged: &mut [Judged]) {
         let mut owners: HashMap<TinkUser, usize> = HashMap::new();
         for (number, claim) in self.0.iter().enumerate() {
             let mut others: Vec<usize> =
                 claim.names.iter().filter_map(|name| owners.get(name).copied()).collect();
             others.dedup();
-            let others: Vec<&Claim> = others.into_iter().filter_map(|number| self.0.get(number)).collect();
+            let others: Vec<&OwnershipClaim> =
+                others.into_iter().filter_map(|number| self.0.get(number)).collect();
             let stands = claim
                 .row
                 .and_then(|row| judged.get_mut(row))
-                .is_none_or(|one| settle_one(one, claim, &others));
+                .is_none_or(|one| resolve_one(one, claim, &others));
             for name in claim.names.iter().filter(|_| stands) {
                 // Who is not enabled any more makes room.
                 let room =
@@ -255,7 +246,7 @@ impl Claims {
 }
 
 /// Settles the claim of a row against those who came first; `false` if it is refused.
-fn settle_one(one: &mut Judged, claim: &Claim, others: &[&Claim]) -> bool {
+fn resolve_one(one: &mut Judged, claim: &OwnershipClaim, others: &[&OwnershipClaim]) -> bool {
     let refused = others.iter().find(|other| other.enabled || other.user_id != claim.user_id);
     if let Some(other) = refused {
         one.verdict = Verdict::Refused(shared(claim, other));
@@ -267,21 +258,22 @@ fn settle_one(one: &mut Judged, claim: &Claim, others: &[&Claim]) -> bool {
     true
 }
 
-fn shared(claim: &Claim, other: &Claim) -> Refusal {
+fn shared(claim: &OwnershipClaim, other: &OwnershipClaim) -> Refusal {
     let (id, first, user) = (shown(&claim.connection_id), shown(&other.connection_id), shown(&other.user_id));
     let same_user = claim.user_id == other.user_id;
     let text = match (other.enabled, same_user) {
         (true, true) => format!(
-            "in the source view connection {first} of the same user has the same Tink user: disconnect {first} in the application, \
-             and this one takes its data over; or forget the one that is not needed (tink-sync connections forget {first})"
+            "connection {first} of the same user has the same Tink user: disconnect {first} (in the source view; stand-alone: \
+             tink-sync connections disable {first}), and this one takes its data over; \
+             or forget the one that is not needed (tink-sync connections forget {first})"
         ),
         (true, false) => format!(
-            "in the source view connection {first} of user {user} has the same Tink user, and had it first: \
-             correct the row that names the wrong one"
+            "connection {first} of user {user} has the same Tink user, and had it first: \
+             correct the one that names the wrong Tink user (in the source view; stand-alone: forget it and add it anew)"
         ),
         (false, _) => format!(
-            "the source view gives it the Tink user of connection {first} of user {user}, which is not enabled any more but whose data are still here: \
-             correct this row, or forget the other first (tink-sync connections forget {first}); \
+            "it names the Tink user of connection {first} of user {user}, which is not enabled any more but whose data are still here: \
+             correct that (in the source view; stand-alone: in connections add), or forget the other first (tink-sync connections forget {first}); \
              if it is the same person under a new user_id: tink-sync connections accept-user --same-tink-user {id}"
         ),
     };
@@ -304,8 +296,8 @@ impl Judged {
     }
 }
 
-impl Claim {
-    fn of_row(place: usize, one: &Judged, held: Option<&Held>) -> Option<Self> {
+impl OwnershipClaim {
+    fn of_row(place: usize, one: &Judged, held: Option<&HeldConnection>) -> Option<Self> {
         if !one.is_claim() {
             return None;
         }
@@ -314,7 +306,7 @@ impl Claim {
             Verdict::Own { tink_user, .. } => tink_user.clone(),
             Verdict::Moved(_) | Verdict::Refused(_) => None,
         };
-        let kept = held.filter(|_| has_data).into_iter().flat_map(Held::names);
+        let kept = held.filter(|_| has_data).into_iter().flat_map(HeldConnection::names);
         let names: Vec<TinkUser> = own.iter().chain(one.row.names()).chain(kept).cloned().collect();
         Some(Self {
             row: Some(place),
@@ -328,7 +320,7 @@ impl Claim {
         })
     }
 
-    fn of_held(place: usize, held: &Held, broken: bool) -> Self {
+    fn of_held(place: usize, held: &HeldConnection, broken: bool) -> Self {
         Self {
             row: None,
             held: Some(place),

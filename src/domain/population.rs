@@ -3,19 +3,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A fall of no more than so many is everyday life.
+/// A fall of no more than this many is everyday life.
 const EVERYDAY: u64 = 5;
 /// For so long those whose row is missing are kept as they were while nobody has confirmed the fall.
 const KEPT: SignedDuration = SignedDuration::from_hours(72);
-/// Whoever was enabled and entitled this recently counts as one who should be synced while a fall is not confirmed.
+/// Anybody who was enabled and entitled this recently counts as one who should be synced while a fall is not confirmed.
 pub const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How many connections the view gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// Enabled.
     pub enabled: u64,
-    /// Enabled and entitled.
     pub entitled: u64,
 }
 
@@ -38,13 +36,10 @@ pub struct Remembered {
 /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fall {
-    /// What there were.
     pub before: Numbers,
-    /// What there are.
     pub now: Numbers,
     /// Connections that were enabled and entitled and have no row any more.
     pub gone: u64,
-    /// Since when.
     pub since: Timestamp,
 }
 

@@ -45,7 +45,6 @@ pub struct Transaction {
     pub money: Money,
     /// Day of posting in the bank's time zone; for a pending row the expected one.
     pub booked_date: Option<Date>,
-    /// Value date.
     pub value_date: Option<Date>,
     /// When it was initiated.
     pub transaction_date: Option<Date>,
@@ -57,23 +56,17 @@ pub struct Transaction {
     pub description_original: Option<String>,
     /// Long text (`descriptions.detailed.unstructured`).
     pub description_detailed: Option<String>,
-    /// Merchant's name.
     pub merchant_name: Option<String>,
-    /// Merchant category code.
     pub merchant_category_code: Option<String>,
-    /// Tink's category id.
     pub category_id: Option<String>,
     /// Tink's type (`DEFAULT`, `PAYMENT`, …).
     pub kind: Option<String>,
-    /// Payment reference.
     pub reference: Option<String>,
     /// The bank's id of the transaction; not promised unique or stable.
     pub provider_transaction_id: Option<String>,
     /// Whether the bank says that the row can still change.
     pub mutability: Option<String>,
-    /// Payer's name.
     pub payer_name: Option<String>,
-    /// Payee's name.
     pub payee_name: Option<String>,
 }
 

@@ -26,7 +26,6 @@ pub struct Window {
 /// gap of months the first walk still covers what could have changed since the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowInput {
-    /// Today in UTC.
     pub today: Date,
     /// Through which date the history is known to be complete; `None` reads everything.
     pub watermark: Option<Date>,
@@ -34,7 +33,7 @@ pub struct WindowInput {
     pub oldest_pending: Option<Date>,
     /// Oldest booked date of rows that were missing and are still to be judged.
     pub absent_from: Option<Date>,
-    /// How far back a first walk goes; none is everything.
+    /// How far back a first walk goes; `None` is everything.
     pub history_days: Option<i64>,
     /// Days read again below the watermark.
     pub overlap_days: i64,
@@ -96,7 +95,7 @@ impl Window {
 }
 
 impl Window {
-    /// The first date that lies well inside; none is the beginning.
+    /// The first date that lies well inside; `None` is the beginning.
     pub fn well_inside_from(&self) -> Option<Date> {
         self.from.map(|from| shift(from, REMOVAL_MARGIN_DAYS))
     }

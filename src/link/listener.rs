@@ -28,16 +28,15 @@ const HEAD: usize = 16 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// And the page must be fetched in that.
 const WHOLE_TIME: Duration = Duration::from_secs(30);
-/// Connections of a socket at one time; browsers open some in advance. Whoever comes beyond that takes the place of the
+/// Connections of a socket at one time; browsers open some in advance. Anybody who comes beyond that takes the place of the
 /// one that has been silent for longest: who says nothing keeps nobody out.
 const CONNECTIONS: usize = 32;
 
 /// Chooses the page for the query of a redirect, and what to tell about it.
-pub type Choose<T> = dyn Fn(&str) -> (Notice, Option<T>) + Send + Sync;
+pub(crate) type Choose<T> = dyn Fn(&str) -> (Notice, Option<T>) + Send + Sync;
 
-/// Sockets that wait.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
 }
 
@@ -46,7 +45,7 @@ impl Listener {
     ///
     /// # Errors
     /// As the system reports it, with the address.
-    pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+    pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
         let mut sockets: Vec<TcpListener> = Vec::new();
         for address in addresses {
             match TcpListener::bind(address).await {
@@ -60,32 +59,32 @@ impl Listener {
     }
 
     /// Serves `path` until what is returned is dropped. What is told comes once its page was sent.
-    pub fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Waiting<T> {
+    pub(crate) fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Callbacks<T> {
         let (told, hear) = unbounded_channel();
-        let place = Arc::new(Place { path: path.to_owned(), choose, told });
+        let place = Arc::new(CallbackTarget { path: path.to_owned(), choose, told });
         let mut tasks = JoinSet::new();
         for socket in self.sockets {
             tasks.spawn(accept(socket, Arc::clone(&place)));
         }
-        Waiting { hear, _tasks: tasks }
+        Callbacks { hear, _tasks: tasks }
     }
 }
 
 /// A listener at work; it ends when dropped.
 #[derive(Debug)]
-pub struct Waiting<T> {
+pub(crate) struct Callbacks<T> {
     hear: UnboundedReceiver<T>,
     _tasks: JoinSet<Infallible>,
 }
 
-impl<T> Waiting<T> {
+impl<T> Callbacks<T> {
     /// The next thing to tell; waits for ever if nothing comes.
-    pub async fn next(&mut self) -> Option<T> {
+    pub(crate) async fn next(&mut self) -> Option<T> {
         self.hear.recv().await
     }
 }
 
-struct Place<T> {
+struct CallbackTarget<T> {
     path: String,
     choose: Arc<Choose<T>>,
     told: UnboundedSender<T>,
@@ -94,20 +93,20 @@ struct Place<T> {
 /// What to tell of one connection, told when it ends, however that is: a browser that went away before it saw the page
 /// has still come.
 struct News<'a, T> {
-    place: &'a Place<T>,
-    tell: Mutex<Option<T>>,
+    place: &'a CallbackTarget<T>,
+    callback: Mutex<Option<T>>,
 }
 
 impl<T> Drop for News<'_, T> {
     fn drop(&mut self) {
-        if let Some(tell) = self.tell.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(callback) = self.callback.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // Nobody waits any more: then it was told before.
-            let _ = self.place.told.send(tell);
+            let _ = self.place.told.send(callback);
         }
     }
 }
 
-async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<Place<T>>) -> Infallible {
+async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<CallbackTarget<T>>) -> Infallible {
     let mut connections = JoinSet::new();
     // Oldest first. None of them waits for anything but its browser: one that has asked is done at once.
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
@@ -127,12 +126,12 @@ async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<Place<T>>) ->
 }
 
 /// One request, one answer.
-async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) {
-    let news = News { place: &place, tell: Mutex::new(None) };
+async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<CallbackTarget<T>>) {
+    let news = News { place: &place, callback: Mutex::new(None) };
     let service = service_fn(|request: Request<Incoming>| {
-        let (notice, tell) = judge(&request, &place);
-        if tell.is_some() {
-            *news.tell.lock().unwrap_or_else(PoisonError::into_inner) = tell;
+        let (notice, callback) = judge(&request, &place);
+        if callback.is_some() {
+            *news.callback.lock().unwrap_or_else(PoisonError::into_inner) = callback;
         }
         async move { Ok::<_, Infallible>(response(&notice)) }
     });
@@ -145,7 +144,7 @@ async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<Place<T>>) 
     let _ = timeout(WHOLE_TIME, serving).await;
 }
 
-fn judge<T>(request: &Request<Incoming>, place: &Place<T>) -> (Notice, Option<T>) {
+fn judge<T>(request: &Request<Incoming>, place: &CallbackTarget<T>) -> (Notice, Option<T>) {
     if request.uri().path() != place.path {
         (Notice::not_found(), None)
     } else if request.method() != Method::GET {

@@ -9,10 +9,10 @@
 //! ```
 
 #[cfg(any(test, fuzzing))]
-pub mod hostile;
-pub mod listener;
-pub mod page;
-pub mod reception;
-pub mod redirect;
-pub mod state;
-pub mod url;
+pub(crate) mod hostile;
+pub(crate) mod listener;
+pub(crate) mod page;
+pub(crate) mod reception;
+pub(crate) mod redirect;
+pub(crate) mod state;
+pub(crate) mod url;

@@ -6,24 +6,22 @@ use std::fmt::Write as _;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
-use super::redirect::{Class, Explanation, Refusal};
+use super::redirect::{Class, Explanation, LinkError};
 use super::state::StateError;
 
 /// How a page looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub(crate) enum Mood {
     /// It did not work, and that is that.
     Plain,
-    /// Something is wrong.
     Bad,
 }
 
 /// What a page says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// Status of the answer.
     pub status: u16,
-    /// How it looks.
     pub mood: Mood,
     /// The headline, also the title.
     pub title: String,
@@ -54,21 +52,21 @@ impl Notice {
         Self { status, mood, title: title.to_owned(), paragraphs, facts: Vec::new() }
     }
 
-    /// The browser is back, and no error came with it. What came of the visit only Tink knows.
-    pub fn back() -> Self {
+    /// The browser is back, and no error came with it. What came of the session only Tink knows.
+    pub(crate) fn back() -> Self {
         Self::new(
             200,
             Mood::Plain,
             "You are back from Tink",
             &[
-                "An address can be typed by anybody, so tink-sync asks Tink itself what this visit led to.",
+                "An address can be typed by anybody, so tink-sync asks Tink itself how it ended.",
                 "You can close this page. The terminal where you began shows how it went, and how the data arrive.",
             ],
         )
     }
 
     /// Tink Link reports an error.
-    pub fn refused(refusal: &Refusal, explanation: &Explanation) -> Self {
+    pub(crate) fn refused(refusal: &LinkError, explanation: &Explanation) -> Self {
         let mood = if explanation.class == Class::Cancelled { Mood::Plain } else { Mood::Bad };
         let paragraphs = [explanation.what.as_str(), explanation.next.as_str()];
         let facts = [
@@ -82,7 +80,7 @@ impl Notice {
     }
 
     /// The redirect's state is not accepted.
-    pub fn bad_state(error: StateError) -> Self {
+    pub(crate) fn bad_state(error: StateError) -> Self {
         match error {
             StateError::Used => Self::new(
                 409,
@@ -124,23 +122,23 @@ impl Notice {
     }
 
     /// There is nothing at this address.
-    pub fn not_found() -> Self {
+    pub(crate) fn not_found() -> Self {
         let text = "Only Tink sends browsers here, and to another address of this server.";
         Self::new(404, Mood::Plain, "Nothing here", &[text])
     }
 
     /// It was asked for in a way that nothing here knows.
-    pub fn not_allowed() -> Self {
+    pub(crate) fn not_allowed() -> Self {
         Self::new(405, Mood::Plain, "Not like this", &["Open the link that stands in the terminal."])
     }
 
-    /// A browser looks ahead; what it would find is only for the visit itself.
-    pub fn not_ahead_of_time() -> Self {
+    /// A browser looks ahead; what it would find is only for the session itself.
+    pub(crate) fn not_ahead_of_time() -> Self {
         Self::new(503, Mood::Plain, "Not ahead of time", &["This page is shown when it is opened."])
     }
 
     /// The page as HTML.
-    pub fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         let mood = match self.mood {
             Mood::Plain => "plain",
             Mood::Bad => "bad",
@@ -169,7 +167,7 @@ impl Notice {
 }
 
 /// A page that leads a browser on to an address, for the file that `--open` hands to it.
-pub fn forwarding(address: &str) -> String {
+pub(crate) fn forwarding(address: &str) -> String {
     let address = escaped(address);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>To Tink – tink-sync</title>\n\
@@ -179,7 +177,7 @@ pub fn forwarding(address: &str) -> String {
 }
 
 /// What a browser may do with these pages: show them, with their own style and an empty icon, and nothing else.
-pub fn content_security_policy() -> String {
+pub(crate) fn content_security_policy() -> String {
     let style = BASE64.encode(&Sha256::digest(STYLE));
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -213,7 +211,7 @@ mod tests {
         let mut all =
             vec![Notice::back(), Notice::not_found(), Notice::not_allowed(), Notice::not_ahead_of_time()];
         all.extend([Expired, Missing, NotSent, Used, Wrong].map(Notice::bad_state));
-        let refusal = Refusal { error: Some("USER_CANCELLED".to_owned()), ..Refusal::default() };
+        let refusal = LinkError { error: Some("USER_CANCELLED".to_owned()), ..LinkError::default() };
         all.push(Notice::refused(&refusal, &super::super::redirect::explain(&refusal, false)));
         all
     }
@@ -244,10 +242,10 @@ mod tests {
 
     #[test]
     fn a_refusal_shows_what_support_asks_for() {
-        let refusal = Refusal {
+        let refusal = LinkError {
             error: Some("INTERNAL_ERROR".to_owned()),
             tracking_id: Some("t-1".to_owned()),
-            ..Refusal::default()
+            ..LinkError::default()
         };
         let html = Notice::refused(&refusal, &super::super::redirect::explain(&refusal, false)).html();
         assert!(html.contains("<dd>t-1</dd>") && html.contains("<dd>INTERNAL_ERROR</dd>"), "{html}");

@@ -4,42 +4,41 @@
 use jiff::Timestamp;
 
 use super::page::Notice;
-use super::redirect::{Answer, Redirect, explain};
+use super::redirect::{LinkOutcome, Redirect, explain};
 use super::state::{StateError, States};
 
-/// Waits for one visit.
+/// Waits for one session.
 #[derive(Debug)]
-pub struct Reception {
+pub(crate) struct Reception {
     states: States,
     repair: bool,
 }
 
 /// What came, and what to show for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// The page.
+pub(crate) struct Received {
     pub notice: Notice,
-    /// How the visit ended, or why that is not to be believed.
-    pub answer: Result<Answer, StateError>,
+    /// How the session ended, or why that is not to be believed.
+    pub answer: Result<LinkOutcome, StateError>,
 }
 
 impl Reception {
-    /// A reception that accepts these states; `repair` is a visit for a consent that exists.
-    pub fn new(states: States, repair: bool) -> Self {
+    /// A reception that accepts these states; `repair` is a session for a consent that exists.
+    pub(crate) fn new(states: States, repair: bool) -> Self {
         Self { states, repair }
     }
 
     /// Receives the query of a redirect. Its state is used up with the first one that is good; the link itself
     /// is none.
-    pub fn receive(&mut self, query: &str, now: Timestamp) -> Received {
+    pub(crate) fn receive(&mut self, query: &str, now: Timestamp) -> Received {
         let Redirect { state, is_link, answer } = Redirect::parse(query);
         let spent = if is_link { Err(StateError::NotSent) } else { self.states.spend(state.as_deref(), now) };
         if let Err(error) = spent {
             return Received { notice: Notice::bad_state(error), answer: Err(error) };
         }
         let notice = match &answer {
-            Answer::Linked(_) => Notice::back(),
-            Answer::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
+            LinkOutcome::Linked(_) => Notice::back(),
+            LinkOutcome::Refused(refusal) => Notice::refused(refusal, &explain(refusal, self.repair)),
         };
         Received { notice, answer: Ok(answer) }
     }
@@ -63,7 +62,10 @@ mod tests {
         let wrong = reception.receive("state=wrong&credentials_id=c", now);
         assert_eq!((wrong.answer, wrong.notice.status), (Err(StateError::Wrong), 400));
         let linked = reception.receive(&format!("credentials_id=c&state={state}"), now);
-        assert_eq!((linked.answer, linked.notice), (Ok(Answer::Linked(Some("c".into()))), Notice::back()));
+        assert_eq!(
+            (linked.answer, linked.notice),
+            (Ok(LinkOutcome::Linked(Some("c".into()))), Notice::back())
+        );
         let again = reception.receive(&format!("credentials_id=c&state={state}"), now);
         assert_eq!((again.answer, again.notice.status), (Err(StateError::Used), 409));
     }
@@ -91,7 +93,7 @@ mod tests {
         let (mut reception, state, now) = reception();
         assert!(reception.receive("error=USER_CANCELLED", now).answer.is_err());
         let refused = reception.receive(&format!("error=USER_CANCELLED&state={state}"), now);
-        assert!(matches!(refused.answer, Ok(Answer::Refused(_))));
+        assert!(matches!(refused.answer, Ok(LinkOutcome::Refused(_))));
         assert_eq!(refused.notice.title, "Cancelled");
     }
 

@@ -6,35 +6,35 @@ mod explain;
 use ::url::form_urlencoded;
 
 use crate::domain::ids::CredentialsId;
-pub use explain::{Class, Explanation, explain};
+pub(crate) use explain::{Class, Explanation, explain};
 
 /// Longest code or id that is kept.
 const LONGEST: usize = 128;
 
 /// A redirect as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
+pub(crate) struct Redirect {
     /// The state, if there is exactly one.
     pub state: Option<String>,
     /// Whether it is the link that leads to Tink, and not what Tink sends back.
     pub is_link: bool,
-    /// How the visit ended.
-    pub answer: Answer,
+    /// How the session ended.
+    pub answer: LinkOutcome,
 }
 
-/// How a visit at Tink Link ended.
+/// How a Link session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum LinkOutcome {
     /// The user is through; the consent, if it was named.
     Linked(Option<CredentialsId>),
     /// There was an error.
-    Refused(Refusal),
+    Refused(LinkError),
 }
 
 /// An error that the redirect carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusal {
-    /// `error`, such as `USER_CANCELLED`; none if it is nothing like a code.
+pub(crate) struct LinkError {
+    /// `error`, such as `USER_CANCELLED`; `None` if it is nothing like a code.
     pub error: Option<String>,
     /// `error_reason`.
     pub reason: Option<String>,
@@ -50,7 +50,7 @@ pub struct Refusal {
 
 impl Redirect {
     /// Reads a query, without its question mark. Whatever it holds, it is one of the answers.
-    pub fn parse(query: &str) -> Self {
+    pub(crate) fn parse(query: &str) -> Self {
         let fields: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let first = |names: &[&str], form: fn(char) -> bool| {
             let mut values = names.iter().flat_map(|name| all(&fields, name));
@@ -67,7 +67,7 @@ impl Redirect {
         let is_link = ["client_id", "authorization_code"].iter().any(has);
         let is_error = ["error", "error_reason", "error_type"].iter().any(has);
         let answer = if is_error {
-            Answer::Refused(Refusal {
+            LinkOutcome::Refused(LinkError {
                 error: first(&["error"], is_code),
                 reason: first(&["error_reason"], is_code),
                 kind: first(&["error_type"], is_code),
@@ -76,14 +76,14 @@ impl Redirect {
                 provider: first(&["provider_name", "providerName"], is_id),
             })
         } else {
-            Answer::Linked(credentials_id)
+            LinkOutcome::Linked(credentials_id)
         };
         Self { state, is_link, answer }
     }
 }
 
-/// The query of an address that was pasted: what is behind its question mark; none if there is none.
-pub fn query_of(pasted: &str) -> Option<&str> {
+/// The query of an address that was pasted: what is behind its question mark; `None` if there is none.
+pub(crate) fn query_of(pasted: &str) -> Option<&str> {
     let (_, query) = pasted.trim().split_once('?')?;
     Some(query.split('#').next().unwrap_or(query))
 }
@@ -110,10 +110,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn refusal(query: &str) -> Refusal {
+    fn refusal(query: &str) -> LinkError {
         match Redirect::parse(query).answer {
-            Answer::Refused(refusal) => refusal,
-            Answer::Linked(_) => panic!("{query} is no error"),
+            LinkOutcome::Refused(refusal) => refusal,
+            LinkOutcome::Linked(_) => panic!("{query} is no error"),
         }
     }
 
@@ -127,12 +127,12 @@ mod tests {
         ] {
             let redirect = Redirect::parse(query);
             assert_eq!(redirect.state.as_deref(), Some("s"));
-            assert_eq!(redirect.answer, Answer::Linked(Some("c-1".into())), "{query}");
+            assert_eq!(redirect.answer, LinkOutcome::Linked(Some("c-1".into())), "{query}");
         }
-        assert_eq!(Redirect::parse("state=s").answer, Answer::Linked(None));
+        assert_eq!(Redirect::parse("state=s").answer, LinkOutcome::Linked(None));
         let odd = format!("state=s&credentials_id={}", "c".repeat(129));
-        assert_eq!(Redirect::parse(&odd).answer, Answer::Linked(None));
-        assert_eq!(Redirect::parse("credentials_id=<b>x").answer, Answer::Linked(None));
+        assert_eq!(Redirect::parse(&odd).answer, LinkOutcome::Linked(None));
+        assert_eq!(Redirect::parse("credentials_id=<b>x").answer, LinkOutcome::Linked(None));
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
              &credentials=c1&provider_name=se-bank&state=s",
         );
         let text = |text: &str| Some(text.to_owned());
-        let expected = Refusal {
+        let expected = LinkError {
             error: text("AUTHENTICATION_ERROR"),
             reason: text("X_1"),
             kind: text("USER_LOGIN_ERROR"),
@@ -188,8 +188,8 @@ mod tests {
         fn anything_is_read_and_nothing_else_gets_in(query in "(\\PC|[a-z_=&%0-9A-Z+]){0,200}") {
             let redirect = Redirect::parse(&query);
             let id = match &redirect.answer {
-                Answer::Linked(id) => id.clone(),
-                Answer::Refused(refusal) => {
+                LinkOutcome::Linked(id) => id.clone(),
+                LinkOutcome::Refused(refusal) => {
                     let explained = explain(refusal, false);
                     prop_assert!(!explained.what.is_empty() && !explained.next.is_empty());
                     refusal.credentials_id.clone()

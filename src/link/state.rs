@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 /// Bytes of the part that makes each state another one.
-pub const NONCE: usize = 16;
+pub(crate) const NONCE: usize = 16;
 /// Bytes of the key.
-pub const KEY: usize = 32;
+pub(crate) const KEY: usize = 32;
 /// Nonce and end in epoch seconds: what is signed.
 const CLAIM: usize = NONCE + 8;
 /// Bytes of the signature.
@@ -22,7 +22,7 @@ const CHARS: usize = (CLAIM + TAG).div_ceil(3) * 4 - 1;
 
 /// Why a state is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StateError {
+pub(crate) enum StateError {
     /// There is none, or more than one.
     Missing,
     /// It was not made by this process, or was changed.
@@ -36,19 +36,19 @@ pub enum StateError {
 }
 
 /// Makes and checks states.
-pub struct States {
+pub(crate) struct States {
     key: [u8; KEY],
     used: HashSet<[u8; NONCE]>,
 }
 
 impl States {
     /// States of this key; it must be random and known to nobody else.
-    pub fn new(key: [u8; KEY]) -> Self {
+    pub(crate) fn new(key: [u8; KEY]) -> Self {
         Self { key, used: HashSet::new() }
     }
 
     /// A state that is good until then; `nonce` must be random.
-    pub fn issue(&self, nonce: [u8; NONCE], until: Timestamp) -> String {
+    pub(crate) fn issue(&self, nonce: [u8; NONCE], until: Timestamp) -> String {
         let mut bytes = [&nonce[..], &until.as_second().to_be_bytes()].concat();
         let tag = self.signer(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&tag);
@@ -59,7 +59,7 @@ impl States {
     ///
     /// # Errors
     /// Why it is not accepted; then nothing is used up.
-    pub fn spend(&mut self, state: Option<&str>, now: Timestamp) -> Result<(), StateError> {
+    pub(crate) fn spend(&mut self, state: Option<&str>, now: Timestamp) -> Result<(), StateError> {
         let nonce = self.check(state.ok_or(StateError::Missing)?, now)?;
         self.used.insert(nonce);
         Ok(())

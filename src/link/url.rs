@@ -9,16 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::ids::CredentialsId;
 
-/// What the visit at Tink Link is for (API.md 6).
+/// What the Link session is for (API.md 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Link a bank.
+pub(crate) enum Purpose {
     Connect {
         /// Country of the banks that are shown, as `SE`.
         market: String,
         /// Language of the pages, as `en_US`.
         locale: String,
-        /// Show demo banks.
         test: bool,
     },
     /// Prolong a consent without a new login.
@@ -29,24 +27,22 @@ pub enum Purpose {
 
 /// Everything the address is made of.
 #[derive(Debug)]
-pub struct Link<'a> {
+pub(crate) struct Link<'a> {
     /// Address of Tink Link, without a slash at its end.
     pub base: &'a str,
-    /// The app's id.
     pub client_id: &'a str,
     /// Where the browser is sent back to.
     pub redirect_uri: &'a RedirectUri,
-    /// The code that stands for the user; good for one visit.
+    /// The code that stands for the user; works once.
     pub code: &'a SecretString,
     /// Comes back with the redirect.
     pub state: &'a str,
-    /// What for.
     pub purpose: &'a Purpose,
 }
 
 impl Link<'_> {
-    /// The address. Whoever has it can link a bank to the user, once: for the user's eyes only.
-    pub fn address(&self) -> String {
+    /// The address. Anybody who has it can link a bank to the user, once: for the user's eyes only.
+    pub(crate) fn address(&self) -> String {
         let (path, rest) = match self.purpose {
             Purpose::Connect { market, locale, test } => {
                 let mut rest = vec![("market", market.as_str()), ("locale", locale.as_str())];
@@ -115,7 +111,7 @@ impl RedirectUri {
         &self.path
     }
 
-    /// Where a listener of ours gets it; none if it is not this machine's.
+    /// Where a listener of ours gets it; `None` if it is not this machine's.
     pub fn sockets(&self) -> &[SocketAddr] {
         &self.sockets
     }
@@ -142,7 +138,7 @@ fn loopback(host: &Host<&str>, port: u16) -> Vec<SocketAddr> {
 }
 
 /// The user id as a hint for the person in the browser: of ISO-8859-1 only (API.md 2.5), and short.
-pub fn id_hint(user_id: &str) -> String {
+pub(crate) fn id_hint(user_id: &str) -> String {
     let fits = |c: char| u32::from(c) < 0x100 && !c.is_control();
     user_id.chars().take(100).map(|c| if fits(c) { c } else { '?' }).collect()
 }

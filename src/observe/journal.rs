@@ -50,18 +50,18 @@ enum Severity {
 }
 
 /// What is told when the emergency switch is off.
-pub const SWITCHED_OFF_TEXT: &str =
+pub(crate) const SWITCHED_OFF_TEXT: &str =
     "switched off (enabled = false): no connection was synced; set enabled = true to sync again";
 
 /// Tells that the emergency switch is off.
-pub fn switched_off() {
+pub(crate) fn switched_off() {
     notify::status(SWITCHED_OFF_TEXT);
     record!(Severity::Notice, message_id = SWITCHED_OFF, "{SWITCHED_OFF_TEXT}");
 }
 
 /// What systemd tells the failure unit about the unit that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnitFailure {
+pub(crate) struct UnitFailure {
     /// Name of the unit.
     pub unit: String,
     /// systemd's word for how it failed.
@@ -73,7 +73,7 @@ pub struct UnitFailure {
 }
 
 /// Tells that a unit failed, in a sentence for people.
-pub fn unit_failed(failure: &UnitFailure, text: &str) {
+pub(crate) fn unit_failed(failure: &UnitFailure, text: &str) {
     // The catalog's text for this record shows each of them.
     let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     let (result, exit_code) = (told(&failure.result), told(&failure.exit_code));
@@ -89,7 +89,7 @@ pub fn unit_failed(failure: &UnitFailure, text: &str) {
 }
 
 /// Tells that a hook did not take an event, and what becomes of the event.
-pub fn hook_failed(event: &str, id: &str, problem: &str, next: &str) {
+pub(crate) fn hook_failed(event: &str, id: &str, problem: &str, next: &str) {
     tracing::warn!(
         message_id = HOOK_FAILED,
         tink.event = event,
@@ -100,7 +100,7 @@ pub fn hook_failed(event: &str, id: &str, problem: &str, next: &str) {
 }
 
 /// Writes the record of an event of run `run_id`, if it has one.
-pub fn write(run_id: &str, event: &Event) {
+pub(crate) fn write(run_id: &str, event: &Event) {
     match event {
         Event::Started { run_id, trigger, connections, due, dry_run, .. } => {
             let rehearsal = if *dry_run { " (dry run)" } else { "" };
@@ -308,7 +308,7 @@ fn connection_done(run_id: &str, finished: &Finished) {
 }
 
 /// A connection's end in a sentence.
-pub fn sentence(finished: &Finished) -> String {
+pub(crate) fn sentence(finished: &Finished) -> String {
     let id = &finished.connection_id;
     let why = finished.error.clone().or_else(|| finished.reason.map(|reason| reason.to_string()));
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
@@ -388,7 +388,7 @@ fn ended(event: &Event) {
 }
 
 /// The totals in a line.
-pub fn totals(summary: &Summary) -> String {
+pub(crate) fn totals(summary: &Summary) -> String {
     let mut parts = Vec::new();
     for outcome in Outcome::ALL {
         let number = summary.outcome(*outcome);

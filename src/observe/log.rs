@@ -25,7 +25,7 @@ use super::terminal::{self, Colour};
 use super::{notify, progress};
 
 /// Target of records that journald gets as `notice`, a level that tracing does not have.
-pub const NOTICE: &str = "tink_sync::notice";
+pub(crate) const NOTICE: &str = "tink_sync::notice";
 
 static NATIVE: AtomicBool = AtomicBool::new(false);
 
@@ -33,11 +33,11 @@ static NATIVE: AtomicBool = AtomicBool::new(false);
 static OUTLET: Mutex<Option<Outlet>> = Mutex::new(None);
 
 /// The report waits so long for the lines before it; longer, and nobody reads them.
-const SETTLING: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Only what went wrong.
     Quiet,
     /// What needs a person; everything that happened goes to the journal.
@@ -48,7 +48,7 @@ pub enum Level {
 
 impl Level {
     /// The level of the two command-line flags.
-    pub fn of(verbose: bool, quiet: bool) -> Self {
+    pub(crate) fn of(verbose: bool, quiet: bool) -> Self {
         match (verbose, quiet) {
             (true, _) => Self::Verbose,
             (_, true) => Self::Quiet,
@@ -73,12 +73,12 @@ impl Level {
 }
 
 /// Whether records go to journald natively.
-pub fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     NATIVE.load(Ordering::Relaxed)
 }
 
 /// Starts logging; later calls in the same process change nothing. What a panic says goes the same way.
-pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
+pub(crate) fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
     let ours = |metadata: &Metadata<'_>| metadata.target().starts_with("tink_sync");
     if stderr_is_journal(variable)
@@ -95,7 +95,7 @@ pub fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) 
     }
     let max = level.on_stderr();
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { color })
+        .event_format(PlainLines { color })
         .with_writer(StandardError::now)
         .with_filter(filter_fn(move |m| ours(m) && *m.level() <= max));
     // A second start (in tests) keeps the first.
@@ -117,11 +117,11 @@ fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
 
 /// Tells why the program ends. A record that a process sends natively right before its end can lose the
 /// name of its unit, so under systemd this one goes to standard error, marked as an error.
-pub fn fatal(message: &str) {
+pub(crate) fn fatal(message: &str) {
     notify::status(message);
     if is_journal() {
         // Each line would be a record of its own.
-        terminal::tell(&format!("<3>{}\n", terminal::clean(message)));
+        terminal::print_error(&format!("<3>{}\n", terminal::clean(message)));
     } else {
         tracing::error!("{message}");
     }
@@ -131,21 +131,21 @@ pub fn fatal(message: &str) {
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn detach() -> io::Result<Outlet> {
+pub(crate) fn detach() -> io::Result<Outlet> {
     let outlet = Outlet::to(BesideProgress)?;
     *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlet.clone());
     Ok(outlet)
 }
 
-/// Records are written at once again, by whoever makes them.
-pub fn undetach() {
+/// Records are written at once again, by the thread that makes them.
+pub(crate) fn undetach() {
     *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Waits a moment for the records that were made so far: what follows on standard output stands behind them.
-pub fn settle() {
+pub(crate) fn wait_until_written() {
     if let Some(outlet) = outlet() {
-        outlet.settle(SETTLING);
+        outlet.wait_until_written(PATIENCE);
     }
 }
 
@@ -154,11 +154,11 @@ fn outlet() -> Option<Outlet> {
 }
 
 /// One plain line per record.
-struct Lines {
+struct PlainLines {
     color: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for PlainLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -175,7 +175,7 @@ where
             tracing::Level::INFO => ("info", Colour::Green),
             _ => ("debug", Colour::Faint),
         };
-        let mut fields = Fields { message: String::new(), others: String::new() };
+        let mut fields = RecordFields { message: String::new(), others: String::new() };
         event.record(&mut fields);
         if self.color {
             write!(writer, "{} {}", terminal::painted(&format!("{word}:"), colour), fields.message)?;
@@ -189,12 +189,12 @@ where
     }
 }
 
-struct Fields {
+struct RecordFields {
     message: String,
     others: String,
 }
 
-impl Visit for Fields {
+impl Visit for RecordFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a String cannot fail.
         let _ = match field.name() {

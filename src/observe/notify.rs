@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// So many signs of life fall into the time after which systemd takes a silent program for dead.
+/// How many signs of life fall into the time after which systemd takes a silent program for dead.
 const SIGNS_PER_LIMIT: u32 = 4;
 
 /// Shows `text` as the unit's status.
-pub fn status(text: &str) {
+pub(crate) fn status(text: &str) {
     // Each line of the protocol is an assignment of its own, and the text may quote others.
     send(&NotifyState::Status(&text.replace(char::is_control, " ")));
 }
 
 /// Asks for at least this long before the start counts as hung, whatever `TimeoutStartSec=` says; systemd
 /// takes the later of the two ends.
-pub fn needs(time: Duration) {
+pub(crate) fn needs(time: Duration) {
     send(&NotifyState::Custom(&format!("EXTEND_TIMEOUT_USEC={}", time.as_micros())));
 }
 
 /// Shows signs of life as long as tasks are run, also while the pass waits for something, if the unit has
 /// a watchdog. The first one arms it. Must be called inside a runtime.
-pub fn keep_alive() {
+pub(crate) fn keep_alive() {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else { return };
     let mut pace = tokio::time::interval(limit / SIGNS_PER_LIMIT);
     tokio::spawn(async move {

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// So much is kept in memory before the rest goes to the temporary file.
+/// How much is kept in memory before the rest goes to the temporary file.
 const IN_MEMORY: usize = 256 * 1024;
-/// So much is read back from it at once.
+/// How much is read back from it at once.
 const CHUNK: usize = 64 * 1024;
 /// A stream that takes nothing now, without saying when it will, is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -20,14 +20,14 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// A stream with a thread that writes to it. Clones share the stream. Writing never waits for the reader and never
 /// fails; what became of it all is told by [`Self::written`].
 #[derive(Clone)]
-pub struct Outlet(Arc<Handle>);
+pub(crate) struct Outlet(Arc<Handle>);
 
 /// Ends the thread, once it has written everything, with the last clone.
-struct Handle(Arc<Queue>);
+struct Handle(Arc<OutletQueue>);
 
 #[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
+struct OutletQueue {
+    state: Mutex<OutletState>,
     /// There is something to write.
     filled: Condvar,
     /// All has been written, or nothing can be any more.
@@ -35,18 +35,18 @@ struct Queue {
 }
 
 #[derive(Default)]
-struct State {
-    /// Older than `recent`; none while the reader keeps up.
+struct OutletState {
+    /// Older than `recent`; `None` while the reader keeps up.
     overflow: Option<Overflow>,
     recent: Vec<u8>,
     /// The thread is writing what it has taken.
     writing: bool,
     closed: bool,
-    end: Option<End>,
+    end: Option<OutletEnd>,
 }
 
 /// Why nothing is written any more.
-enum End {
+enum OutletEnd {
     /// The reader went away, which is no failure.
     Unread,
     Failed(io::Error),
@@ -63,8 +63,8 @@ impl Outlet {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
-        let queue = Arc::new(Queue::default());
+    pub(crate) fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(OutletQueue::default());
         let shared = Arc::clone(&queue);
         std::thread::Builder::new().name("outlet".to_owned()).spawn(move || shared.write_all_to(stream))?;
         Ok(Self(Arc::new(Handle(queue))))
@@ -74,7 +74,7 @@ impl Outlet {
     ///
     /// # Errors
     /// Why not, unless it is that the reader went away.
-    pub async fn written(&self) -> io::Result<()> {
+    pub(crate) async fn written(&self) -> io::Result<()> {
         let queue = &self.0.0;
         loop {
             if let Some(ended) = queue.lock().ended() {
@@ -85,9 +85,9 @@ impl Outlet {
     }
 
     /// Waits for the same, but not for long: what comes after it on another stream stands behind it then.
-    pub fn settle(&self, at_most: Duration) {
+    pub(crate) fn wait_until_written(&self, at_most: Duration) {
         let queue = &self.0.0;
-        let is_busy = |state: &mut State| state.ended().is_none();
+        let is_busy = |state: &mut OutletState| state.ended().is_none();
         let waited = queue.filled.wait_timeout_while(queue.lock(), at_most, is_busy);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
@@ -121,7 +121,7 @@ impl Drop for Handle {
     }
 }
 
-impl State {
+impl OutletState {
     fn is_empty(&self) -> bool {
         self.recent.is_empty() && self.overflow.is_none()
     }
@@ -129,8 +129,8 @@ impl State {
     /// What became of it; `None` while there is something left to write.
     fn ended(&self) -> Option<io::Result<()>> {
         match &self.end {
-            Some(End::Unread) => Some(Ok(())),
-            Some(End::Failed(error)) => Some(Err(io::Error::new(error.kind(), error.to_string()))),
+            Some(OutletEnd::Unread) => Some(Ok(())),
+            Some(OutletEnd::Failed(error)) => Some(Err(io::Error::new(error.kind(), error.to_string()))),
             None => (self.is_empty() && !self.writing).then_some(Ok(())),
         }
     }
@@ -157,7 +157,6 @@ impl State {
         Ok(())
     }
 
-    /// What comes next.
     fn next(&mut self) -> io::Result<Vec<u8>> {
         let Some(overflow) = &mut self.overflow else { return Ok(std::mem::take(&mut self.recent)) };
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -172,20 +171,20 @@ impl State {
 
     fn fail(&mut self, error: io::Error) {
         let unread = error.kind() == io::ErrorKind::BrokenPipe;
-        self.end = Some(if unread { End::Unread } else { End::Failed(error) });
+        self.end = Some(if unread { OutletEnd::Unread } else { OutletEnd::Failed(error) });
         (self.recent, self.overflow) = (Vec::new(), None);
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl OutletQueue {
+    fn lock(&self) -> MutexGuard<'_, OutletState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The work of the thread.
     fn write_all_to(&self, mut stream: impl Write) {
         loop {
-            let is_idle = |state: &mut State| state.is_empty() && !state.closed && state.end.is_none();
+            let is_idle = |state: &mut OutletState| state.is_empty() && !state.closed && state.end.is_none();
             let mut state =
                 self.filled.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
             if state.is_empty() || state.end.is_some() {
@@ -208,7 +207,7 @@ impl Queue {
     }
 }
 
-/// Standard streams are shared with whoever started the program, who may have made them non-blocking.
+/// Standard streams are shared with the process that started the program, which may have made them non-blocking.
 fn write_chunk(stream: &mut impl Write, mut chunk: &[u8]) -> io::Result<()> {
     while !chunk.is_empty() {
         match stream.write(chunk) {

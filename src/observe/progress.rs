@@ -19,7 +19,7 @@ fn bar() -> Option<ProgressBar> {
 }
 
 /// Shows a bar over `total` connections.
-pub fn start(total: u64) {
+pub(crate) fn start(total: u64) {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} connections {msg} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style);
@@ -35,24 +35,24 @@ pub fn start(total: u64) {
 }
 
 /// One more connection has ended.
-pub fn step() {
+pub(crate) fn step() {
     ENDED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// What is going on besides.
-pub fn note(text: String) {
+pub(crate) fn note(text: String) {
     *NOTE.lock().unwrap_or_else(PoisonError::into_inner) = text;
 }
 
 /// Takes the bar away.
-pub fn clear() {
+pub(crate) fn clear() {
     if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
         bar.finish_and_clear();
     }
 }
 
 /// Runs `print` while the bar is hidden.
-pub fn suspended<T>(print: impl FnOnce() -> T) -> T {
+pub(crate) fn suspended<T>(print: impl FnOnce() -> T) -> T {
     match bar() {
         Some(bar) => bar.suspend(print),
         None => print(),

@@ -11,9 +11,9 @@ use super::{journal, log, notify, progress, terminal};
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::exit::Exit;
-pub use lines::{no_totals, stored_totals};
+pub(crate) use lines::{no_totals, stored_totals};
 
-/// So many connections are listed by name; the rest is in the journal and in `status`.
+/// How many connections are listed by name; the rest is in the journal and in `status`.
 const LISTED: usize = 50;
 
 /// The table fits a plain terminal.
@@ -30,7 +30,7 @@ pub enum Format {
 
 /// Writes the report as things happen.
 #[derive(Debug)]
-pub struct Reporter<W> {
+pub(crate) struct Reporter<W> {
     out: W,
     format: Format,
     progress: bool,
@@ -45,7 +45,7 @@ pub struct Reporter<W> {
 
 impl<W: Write> Reporter<W> {
     /// A report on `out`; `progress` shows a bar meanwhile, `silent` says nothing to people.
-    pub fn new(out: W, format: Format, progress: bool, silent: bool) -> Self {
+    pub(crate) fn new(out: W, format: Format, progress: bool, silent: bool) -> Self {
         Self {
             out,
             format,
@@ -61,7 +61,7 @@ impl<W: Write> Reporter<W> {
     }
 
     /// Takes in an event.
-    pub fn tell(&mut self, event: &Event) {
+    pub(crate) fn emit(&mut self, event: &Event) {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
         }
@@ -87,7 +87,7 @@ impl<W: Write> Reporter<W> {
             Event::Ended { exit_code, summary, dry_run, .. } => {
                 progress::clear();
                 if !self.silent {
-                    log::settle();
+                    log::wait_until_written();
                     return Some(self.close(*exit_code, summary, *dry_run));
                 }
             }

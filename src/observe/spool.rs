@@ -9,23 +9,25 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use nix::fcntl::OFlag;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::atomic_file::{self, AtomicFile};
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::failpoint;
 use place::{gone_is_fine, list};
 
-/// So many events of one kind are kept, in the queue and of those given up.
-pub const MOST: usize = 10_000;
+/// How many events of one kind are kept, in the queue and of those given up.
+pub(crate) const MOST: usize = 10_000;
 /// No event of ours is longer: two ids of 16 KiB stand in it, at worst with six letters for each of theirs.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// No directory of ours is as deep; what the user of the hooks makes may be.
 const DEEPEST: u32 = 4;
-/// All that lies in the queue of a kind and beside it may take so much of the disk: three times what two full
+/// All that lies in the queue of a kind and beside it may take this much of the disk: three times what two full
 /// directories of events take.
-pub const QUOTA: u64 = 256 * 1024 * 1024;
+pub(crate) const QUOTA: u64 = 256 * 1024 * 1024;
 /// So often something else is moved out of the way of one event before its kind is given up for this run.
 const OBSTACLES: usize = 3;
 /// Directory of the events that were given up.
@@ -38,9 +40,8 @@ const MODE: u32 = 0o640;
 /// Version of the form of an event.
 const SCHEMA: u8 = 1;
 
-/// A spool.
 #[derive(Clone, Debug)]
-pub struct Spool {
+pub(crate) struct Spool {
     root: PathBuf,
     /// Its path for people, where this process stands in it.
     name: PathBuf,
@@ -48,34 +49,30 @@ pub struct Spool {
 
 /// The right to write events, until it is dropped.
 #[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+pub(crate) struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
 
 impl Spool {
     /// The spool in this directory.
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), name: root.to_owned() }
     }
 
     /// The spool in the working directory, whose path is `name`.
-    pub fn here(name: &Path) -> Self {
+    pub(crate) fn here(name: &Path) -> Self {
         Self { root: PathBuf::from("."), name: name.to_owned() }
     }
 
-    /// Its directory.
-    pub fn place(&self) -> &Path {
+    pub(crate) fn place(&self) -> &Path {
         &self.root
     }
 
     /// The path of one of its files, for people.
-    pub fn shown(&self, file: &Path) -> PathBuf {
+    pub(crate) fn shown(&self, file: &Path) -> PathBuf {
         file.strip_prefix(&self.root).map_or_else(|_| file.to_owned(), |below| self.name.join(below))
     }
 
     /// Waits for its turn to write; makes the directory if there is none.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn turn(&self) -> io::Result<Turn> {
+    pub(crate) fn turn(&self) -> io::Result<Turn> {
         make(&self.root)?;
         let options = File::options()
             .write(true)
@@ -90,10 +87,7 @@ impl Spool {
 
     /// Makes the queue of this kind if there is none, and room in it for `new` events; returns how many of the
     /// oldest had to go for them.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn make_room(&self, _turn: &Turn, kind: HookKind, new: usize) -> io::Result<usize> {
+    pub(crate) fn make_room(&self, _turn: &Turn, kind: HookKind, new: usize) -> io::Result<usize> {
         let queue = self.queue(kind);
         make(&queue)?;
         place::remove_larger(&queue, LARGEST)?;
@@ -105,7 +99,7 @@ impl Spool {
     ///
     /// # Errors
     /// As the file system reports it; no other event is worse for it.
-    pub fn put(&self, _turn: &Turn, event: &HookEvent) -> io::Result<Option<PathBuf>> {
+    pub(crate) fn put(&self, _turn: &Turn, event: &HookEvent) -> io::Result<Option<PathBuf>> {
         let place = self.queue(event.kind).join(format!("{}.json", event.id));
         let mut moved = None;
         for _ in 0..OBSTACLES {
@@ -119,43 +113,34 @@ impl Spool {
     }
 
     /// Makes what was put into the queue of this kind outlast a power cut.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn settle(&self, _turn: &Turn, kind: HookKind) -> io::Result<()> {
+    pub(crate) fn sync_queue(&self, _turn: &Turn, kind: HookKind) -> io::Result<()> {
         File::open(self.queue(kind))?.sync_all()
     }
 
     /// What waits of one kind, oldest first.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn waiting(&self, kind: HookKind) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn waiting(&self, kind: HookKind) -> io::Result<Vec<PathBuf>> {
         list(&self.queue(kind))
     }
 
-    /// How many of one kind were given up; none if nobody may look.
-    pub fn given_up(&self, kind: HookKind) -> usize {
+    /// How many of one kind were given up; 0 if nobody may look.
+    pub(crate) fn given_up(&self, kind: HookKind) -> usize {
         list(&self.failed(kind)).map_or(0, |files| files.len())
     }
 
-    /// How many things that are no events were moved out of the way of this kind; none if nobody may look.
-    pub fn aside(&self, kind: HookKind) -> usize {
+    /// How many things that are no events were moved out of the way of this kind; 0 if nobody may look.
+    pub(crate) fn aside(&self, kind: HookKind) -> usize {
         let count = |directory: &Path| place::moved_aside(directory).map_or(0, |files| files.len());
         count(&self.queue(kind)) + count(&self.failed(kind))
     }
 
     /// Whether what lies there of this kind takes more of the disk than events can.
-    pub fn is_over_quota(&self, kind: HookKind) -> bool {
+    pub(crate) fn is_over_quota(&self, kind: HookKind) -> bool {
         let usage = |directory: PathBuf| place::usage(&directory, 4 * MOST);
         usage(self.queue(kind)).saturating_add(usage(self.failed(kind))) > QUOTA
     }
 
     /// Removes whatever lies there of this kind and is no event.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn sweep(&self, kind: HookKind) -> io::Result<()> {
+    pub(crate) fn sweep(&self, kind: HookKind) -> io::Result<()> {
         place::sweep(&self.queue(kind), LARGEST)?;
         place::sweep(&self.failed(kind), LARGEST)
     }
@@ -164,15 +149,12 @@ impl Spool {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if somebody was faster; else why it is no event.
-    pub fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
         place::read(file, LARGEST)
     }
 
     /// Takes an event that was told out of the queue, or what has taken its place meanwhile.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn told(&self, file: &Path) -> io::Result<()> {
+    pub(crate) fn told(file: &Path) -> io::Result<()> {
         match fs::remove_file(file) {
             Err(error) if place::is_obstacle(&error) => place::move_aside(file).map(|_| ()),
             done => gone_is_fine(done),
@@ -180,10 +162,7 @@ impl Spool {
     }
 
     /// Puts whatever lies in a queue aside for good; returns where to.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn give_up(&self, kind: HookKind, file: &Path) -> io::Result<PathBuf> {
+    pub(crate) fn give_up(&self, kind: HookKind, file: &Path) -> io::Result<PathBuf> {
         let aside = self.failed(kind);
         make(&aside)?;
         place::thin(&aside, MOST - 1)?;
@@ -200,10 +179,7 @@ impl Spool {
     }
 
     /// Writes one event by hand into the queue of its kind, under a name that no other has; returns its place.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn add(&self, kind: HookKind, id: &str, text: &str) -> io::Result<PathBuf> {
+    pub(crate) fn add(&self, kind: HookKind, id: &str, text: &str) -> io::Result<PathBuf> {
         let queue = self.queue(kind);
         let place = queue.join(format!("{id}.json"));
         write(&queue, &place, text.as_bytes())?;
@@ -212,10 +188,7 @@ impl Spool {
 
     /// Brings what was given up of one kind back into its queue; returns how many events, and how many things
     /// stay since they are none.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn retry(&self, kind: HookKind) -> io::Result<(usize, usize)> {
+    pub(crate) fn retry(&self, kind: HookKind) -> io::Result<(usize, usize)> {
         let (mut back, mut stay) = (0, 0);
         for file in list(&self.failed(kind))? {
             let to = self.queue(kind).join(file.file_name().unwrap_or_default());
@@ -231,10 +204,7 @@ impl Spool {
     }
 
     /// Removes what was given up of one kind, and what was moved out of its way; returns how many things went.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn drop_failed(&self, kind: HookKind) -> io::Result<usize> {
+    pub(crate) fn drop_failed(&self, kind: HookKind) -> io::Result<usize> {
         let mut all = list(&self.failed(kind))?;
         all.extend(place::moved_aside(&self.failed(kind))?);
         all.extend(place::moved_aside(&self.queue(kind))?);
@@ -250,7 +220,7 @@ impl Spool {
     ///
     /// # Errors
     /// That of `erase`, or as the file system reports it; it can be repeated.
-    pub fn forget<T, E: From<io::Error>>(
+    pub(crate) fn forget<T, E: From<io::Error>>(
         &self,
         connection_id: &str,
         erase: impl FnOnce() -> Result<T, E>,
@@ -278,10 +248,7 @@ impl Spool {
     }
 
     /// Every event of a connection.
-    ///
-    /// # Errors
-    /// As the file system reports it.
-    pub fn of(&self, connection_id: &str) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn of(&self, connection_id: &str) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         walk(&self.root, DEEPEST, &mut |file| {
             if is_of(file, connection_id) {
@@ -292,31 +259,49 @@ impl Spool {
     }
 
     /// Where events of one kind wait.
-    pub fn queue(&self, kind: HookKind) -> PathBuf {
+    pub(crate) fn queue(&self, kind: HookKind) -> PathBuf {
         self.root.join(kind.as_str())
     }
 
     /// Where those lie that were given up. No queue: nothing there starts a program.
-    pub fn failed(&self, kind: HookKind) -> PathBuf {
+    pub(crate) fn failed(&self, kind: HookKind) -> PathBuf {
         self.root.join(FAILED).join(kind.as_str())
     }
 }
 
+/// The line of an event.
+#[derive(Serialize)]
+struct EventJson<'a> {
+    schema: u8,
+    event: &'static str,
+    id: &'a str,
+    at: Timestamp,
+    run_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(flatten)]
+    details: Map<String, Value>,
+}
+
 /// An event as hooks get it: one line of JSON.
-pub fn text(event: &HookEvent) -> String {
+pub(crate) fn text(event: &HookEvent) -> String {
     // Written by the store itself; what cannot be read says nothing.
     let details: Map<String, Value> = serde_json::from_str(&event.details).unwrap_or_default();
-    let mut told = json!({
-        "schema": SCHEMA, "event": event.kind.as_str(), "id": event.id, "at": event.at.to_string(),
-        "run_id": event.run_id.as_str(),
-    });
-    if let Some(told) = told.as_object_mut() {
-        if let (Some(connection), Some(user)) = (&event.connection_id, &event.user_id) {
-            told.insert("connection_id".to_owned(), connection.as_str().into());
-            told.insert("user_id".to_owned(), user.as_str().into());
-        }
-        told.extend(details);
-    }
+    let ids = event.connection_id.as_ref().zip(event.user_id.as_ref());
+    let told = EventJson {
+        schema: SCHEMA,
+        event: event.kind.as_str(),
+        id: &event.id,
+        at: event.at,
+        run_id: event.run_id.as_str(),
+        connection_id: ids.map(|(connection, _)| connection.as_str()),
+        user_id: ids.map(|(_, user)| user.as_str()),
+        details,
+    };
+    // As a value first: its members come in the order of their names, and each once.
+    let told = serde_json::to_value(told).unwrap_or_default();
     format!("{told}\n")
 }
 

@@ -1,4 +1,4 @@
-//! The one door to standard output and standard error. Whatever a terminal would obey (escapes, other control
+//! The only writer of standard output and standard error. Whatever a terminal would obey (escapes, other control
 //! characters, marks that turn the direction of text) is taken out here, so that no id, name or word of anybody's
 //! can move a cursor, hide a line or set a title. Must not know what is told.
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// What stands in the place of what is taken out.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Ends a colour. These stand for escapes inside of texts and become such only at the door; Unicode keeps them
+/// Ends a colour. These stand for escapes inside of texts and become such only when they are written; Unicode keeps them
 /// free for uses like this one.
 const PLAIN: char = '\u{fdd0}';
 
@@ -26,19 +26,16 @@ const COLOURS: [(Colour, char, &str); 4] = [
 
 /// A colour of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
-    /// Broken.
+pub(crate) enum Colour {
     Red,
-    /// Well.
     Green,
     /// To be looked at.
     Yellow,
-    /// Of little interest.
     Faint,
 }
 
-/// The text in a colour, once it goes through the door.
-pub fn painted(text: &str, colour: Colour) -> String {
+/// The text in a colour, once it is written.
+pub(crate) fn painted(text: &str, colour: Colour) -> String {
     let mark = COLOURS.iter().find(|(known, _, _)| *known == colour).map_or(PLAIN, |(_, mark, _)| *mark);
     format!("{mark}{}{PLAIN}", clean(text))
 }
@@ -55,12 +52,12 @@ fn is_active(c: char) -> bool {
 }
 
 /// The text without anything active, on one line.
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if is_active(c) { ' ' } else { c }).collect()
 }
 
 /// The text as it leaves: of what is active only line ends, tabs and our own colours are left.
-pub fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -76,7 +73,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// A JSON value on a line of its own. What is active stands in it as JSON escapes it, so that it is the same value.
-pub fn json_line(value: &impl Serialize) -> String {
+pub(crate) fn json_line(value: &impl Serialize) -> String {
     // Numbers and texts always have a form in JSON.
     let text = serde_json::to_string(value).unwrap_or_default();
     let mut line = String::with_capacity(text.len() + 1);
@@ -95,23 +92,17 @@ pub fn json_line(value: &impl Serialize) -> String {
 }
 
 /// Writes to standard output, for people. A reader that went away is no failure.
-///
-/// # Errors
-/// As the system reports it.
-pub fn print(text: &str) -> io::Result<()> {
-    forgiving(write(&mut io::stdout().lock(), &shown(text)))
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    unless_broken_pipe(write(&mut io::stdout().lock(), &shown(text)))
 }
 
 /// As [`print`], for machines.
-///
-/// # Errors
-/// As the system reports it.
-pub fn print_json(value: &Value) -> io::Result<()> {
-    forgiving(write(&mut io::stdout().lock(), &json_line(value)))
+pub(crate) fn print_json(value: &Value) -> io::Result<()> {
+    unless_broken_pipe(write(&mut io::stdout().lock(), &json_line(value)))
 }
 
 /// Writes to standard error. Nothing is left to do if even that fails.
-pub fn tell(text: &str) {
+pub(crate) fn print_error(text: &str) {
     let _ = write(&mut io::stderr().lock(), &shown(text));
 }
 
@@ -121,17 +112,11 @@ fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
 }
 
 /// The file behind standard output, for a report that cleans what it writes.
-///
-/// # Errors
-/// As the system reports it.
-pub fn output_file() -> io::Result<OwnedFd> {
+pub(crate) fn output_file() -> io::Result<OwnedFd> {
     io::stdout().as_fd().try_clone_to_owned()
 }
 
 /// Writes what was cleaned before to standard error.
-///
-/// # Errors
-/// As the system reports it.
 pub(super) fn write_error(bytes: &[u8]) -> io::Result<usize> {
     io::stderr().write(bytes)
 }
@@ -140,17 +125,17 @@ pub(super) fn write_error(bytes: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// Any other one that was `written`.
-pub fn forgiving(written: io::Result<()>) -> io::Result<()> {
+pub(crate) fn unless_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Whether people read standard output.
-pub fn is_watched() -> bool {
+pub(crate) fn is_watched() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Whether people read standard error.
-pub fn is_error_watched() -> bool {
+pub(crate) fn is_error_watched() -> bool {
     io::stderr().is_terminal()
 }
 
@@ -161,7 +146,7 @@ pub(super) fn error_file() -> io::Result<OwnedFd> {
 
 /// Standard output for data: byte for byte into a file or a pipe, and like everything else on a terminal.
 #[derive(Debug)]
-pub struct Data {
+pub(crate) struct Data {
     out: StdoutLock<'static>,
     watched: bool,
     /// The beginning of a character whose rest has not come yet.
@@ -169,8 +154,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Opens it.
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self { out: io::stdout().lock(), watched: is_watched(), begun: Vec::new() }
     }
 }
@@ -229,7 +213,7 @@ mod tests {
 
     #[test]
     fn only_a_reader_that_went_away_is_forgiven() {
-        let failed = |kind: io::ErrorKind| forgiving(Err(kind.into())).is_err();
+        let failed = |kind: io::ErrorKind| unless_broken_pipe(Err(kind.into())).is_err();
         assert!(!failed(io::ErrorKind::BrokenPipe) && failed(io::ErrorKind::StorageFull));
     }
 

@@ -10,7 +10,7 @@ use crate::atomic_file::{self, Protected};
 ///
 /// # Errors
 /// As the file system reports it, or why nothing may be put there; the old file then stays.
-pub fn replace(path: &Path, text: &str, protected: &Protected) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &str, protected: &Protected) -> io::Result<()> {
     atomic_file::replace(path, 0o644, text, protected, ["write the metrics", "replace the metrics"])
 }
 

@@ -8,7 +8,7 @@ use super::{owners, population};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::shown;
 use crate::domain::mirroring::Stored;
-use crate::domain::owner::Held;
+use crate::domain::owner::HeldConnection;
 use crate::domain::owner::accept::{Acceptance, Accepted, accept};
 use crate::domain::population::Numbers;
 use crate::store::Result;
@@ -27,7 +27,7 @@ impl Writer {
     ) -> Result<Result<Vec<Accepted>, String>> {
         self.run("accept users", |db| {
             let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
-            let held: Vec<Held> = stored.into_iter().map(|stored| stored.held).collect();
+            let held: Vec<HeldConnection> = stored.into_iter().map(|stored| stored.held).collect();
             let accepted = match accept(&held, rows, what) {
                 Ok(accepted) => accepted,
                 Err(problem) => return Ok(Err(problem)),

@@ -10,11 +10,13 @@ use super::engine::value::{DateColumn, Millis, TimeColumn};
 use super::engine::{Db, Fail, Params, Row, named, values};
 use super::run_names;
 use crate::domain::amount::Money;
-use crate::domain::balance::{Anchor, Books, Convention, Difference, Doubt, Part, Proof, Stand, Sum, Sums};
+use crate::domain::balance::{
+    Anchor, BalanceInput, Convention, Difference, Doubt, Part, Reconciliation, Stand, Sum, Sums,
+};
 use crate::domain::ids::AccountId;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
-use crate::store::types::{Judgement, Ledger};
+use crate::store::types::{BalanceCheck, CheckedBalance};
 
 /// How the sums of one account change in one commit.
 pub struct Changes {
@@ -101,7 +103,7 @@ pub fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Adds up the rows of an account that is older than the proof, once, row by row.
+/// Adds up the rows of an account that is older than the reconciliation, once, row by row.
 pub fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
     let kept = "SELECT 1 FROM ts_balances WHERE account = ?1";
     if db.exists(kept, values![account])? {
@@ -129,18 +131,18 @@ fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Re
 }
 
 /// What there is to judge of these accounts; those whose rows are not added up are left out.
-pub fn ledgers(db: Db<'_>, accounts: &[i64]) -> Result<Vec<Ledger>, Fail> {
+pub fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<BalanceCheck>, Fail> {
     let one = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
                 (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
          FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
     let mut found = Vec::with_capacity(accounts.len());
     for account in accounts {
         let sums = sums(db, *account)?;
-        let ledger = db.one(one, values![account], |row| {
-            Ok(Ledger {
+        let check = db.one(one, values![account], |row| {
+            Ok(BalanceCheck {
                 account: *account,
                 account_id: AccountId::from(row.get::<String>("account_id")?),
-                books: Books {
+                input: BalanceInput {
                     balance: row.money("booked_balance", "booked_currency")?,
                     refresh: row.time("last_refreshed")?,
                     quarantined: row.get("waiting")?,
@@ -148,10 +150,10 @@ pub fn ledgers(db: Db<'_>, accounts: &[i64]) -> Result<Vec<Ledger>, Fail> {
                     sums,
                 },
                 first_day: row.day("first_day")?,
-                proof: proof(row)?,
+                reconciliation: reconciliation(row)?,
             })
         })?;
-        found.extend(ledger);
+        found.extend(check);
     }
     Ok(found)
 }
@@ -182,8 +184,8 @@ fn ahead(db: Db<'_>, account: i64, refresh: Option<Timestamp>) -> Result<Sums, F
 
 /// Keeps balance and booked rows as a complete walk leaves them.
 pub fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
-    let ledgers = ledgers(db, &[account])?;
-    let Some(stand) = ledgers.first().and_then(|ledger| ledger.books.stand()) else { return Ok(()) };
+    let balance_checks = balance_checks(db, &[account])?;
+    let Some(stand) = balance_checks.first().and_then(|check| check.input.stand()) else { return Ok(()) };
     db.run(
         "UPDATE ts_accounts SET stand_balance = ?2, stand_currency = ?3, stand_rows = ?4
          WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS NOT (?2, ?3, ?4)",
@@ -199,7 +201,7 @@ pub fn stand(row: Row<'_>) -> Result<Option<Stand>, Fail> {
 }
 
 /// Reads what was judged from a row of `ts_balances`.
-pub fn proof(row: Row<'_>) -> Result<Proof, Fail> {
+pub fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
     let anchor = match (total(row, "opening")?, row.millis("anchored_at")?) {
         (Some(opening), Some(since)) => Some(Anchor {
             currency: row.get("currency")?,
@@ -217,7 +219,7 @@ pub fn proof(row: Row<'_>) -> Result<Proof, Fail> {
         (Some(amount), (Some(since), Some(changed))) => Some(Difference { amount, since, changed }),
         _ => None,
     };
-    Ok(Proof {
+    Ok(Reconciliation {
         anchor,
         judged: row.time("judged_refresh")?,
         proven: row.time("proven_refresh")?,
@@ -229,21 +231,21 @@ pub fn proof(row: Row<'_>) -> Result<Proof, Fail> {
 
 /// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
 /// accepted a difference meanwhile) is dropped.
-pub fn save(db: Db<'_>, run: i64, judged: &[Judgement]) -> Result<(), Fail> {
-    for Judgement { ledger, after } in judged {
-        let first_day = match (&ledger.proof.anchor, &after.anchor) {
-            (None, Some(_)) => Some(first_day(db, ledger)?),
+pub fn save(db: Db<'_>, run: i64, judged: &[CheckedBalance]) -> Result<(), Fail> {
+    for CheckedBalance { check, after } in judged {
+        let first_day = match (&check.reconciliation.anchor, &after.anchor) {
+            (None, Some(_)) => Some(first_day(db, check)?),
             _ => None,
         };
-        let before = ledger.proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        let before = check.reconciliation.anchor.as_ref().map(|anchor| anchor.opening.to_string());
         if after.difference.is_some() {
             run_names::keep_name(db, run)?;
         }
-        write(db, ledger.account, Some(run), before.as_deref(), after)?;
+        write(db, check.account, Some(run), before.as_deref(), after)?;
         if let Some(day) = first_day {
             db.run(
                 "UPDATE ts_balances SET first_day = ?2 WHERE account = ?1 AND first_day IS NULL",
-                values![ledger.account, day.map(DateColumn)],
+                values![check.account, day.map(DateColumn)],
             )?;
         }
     }
@@ -252,15 +254,15 @@ pub fn save(db: Db<'_>, run: i64, judged: &[Judgement]) -> Result<(), Fail> {
 
 /// The day of the account's oldest booking, or the day it was refreshed if that is earlier; what is dated before
 /// is history.
-fn first_day(db: Db<'_>, ledger: &Ledger) -> Result<Option<Date>, Fail> {
+fn first_day(db: Db<'_>, check: &BalanceCheck) -> Result<Option<Date>, Fail> {
     let oldest: Option<DateColumn> = db.one(
         "SELECT booked_date FROM ts_transactions
              WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
              ORDER BY booked_date LIMIT 1",
-        values![ledger.account],
+        values![check.account],
         |row| row.get(0),
     )?;
-    let refreshed = ledger.books.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
+    let refreshed = check.input.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
     Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
 }
 
@@ -269,9 +271,9 @@ fn write(
     account: i64,
     run: Option<i64>,
     before: Option<&str>,
-    proof: &Proof,
+    reconciliation: &Reconciliation,
 ) -> Result<(), Fail> {
-    let (anchor, open) = (proof.anchor.as_ref(), proof.difference.as_ref());
+    let (anchor, open) = (reconciliation.anchor.as_ref(), reconciliation.difference.as_ref());
     db.run(
         "UPDATE ts_balances SET
             currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
@@ -285,11 +287,11 @@ fn write(
             ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),
             ":earlier": anchor.map(|a| a.earlier.to_string()), ":unclear": anchor.map(|a| &a.unclear),
             ":quarantined": anchor.map(|a| a.quarantined), ":anchored": anchor.map(|a| Millis(a.since)),
-            ":judged": proof.judged.map(TimeColumn), ":proven": proof.proven.map(TimeColumn),
+            ":judged": reconciliation.judged.map(TimeColumn), ":proven": reconciliation.proven.map(TimeColumn),
             ":difference": open.map(|d| d.amount.to_string()), ":since": open.map(|d| Millis(d.since)),
-            ":changed": open.map(|d| Millis(d.changed)), ":doubt": proof.doubt.map(Doubt::as_str),
+            ":changed": open.map(|d| Millis(d.changed)), ":doubt": reconciliation.doubt.map(Doubt::as_str),
             ":balance": anchor.and_then(|a| a.balance.as_ref()).map(ToString::to_string),
-            ":convention": proof.convention.map(Convention::as_str),
+            ":convention": reconciliation.convention.map(Convention::as_str),
         },
     )?;
     Ok(())
@@ -300,13 +302,13 @@ pub fn accept(db: Db<'_>, connection_id: &str, now: Timestamp) -> Result<u64, Fa
     let open = "SELECT b.* FROM ts_balances b JOIN ts_accounts a ON a.key = b.account
          JOIN ts_connections c ON c.key = a.connection
          WHERE b.difference IS NOT NULL AND c.connection_id = ?1";
-    let open: Vec<(i64, Proof)> =
-        db.all(open, values![connection_id], |row| Ok((row.get("account")?, proof(row)?)))?;
+    let open: Vec<(i64, Reconciliation)> =
+        db.all(open, values![connection_id], |row| Ok((row.get("account")?, reconciliation(row)?)))?;
     let mut accepted = 0;
-    for (account, mut proof) in open {
-        let before = proof.anchor.as_ref().map(|anchor| anchor.opening.to_string());
-        if proof.accept(now) {
-            write(db, account, None, before.as_deref(), &proof)?;
+    for (account, mut reconciliation) in open {
+        let before = reconciliation.anchor.as_ref().map(|anchor| anchor.opening.to_string());
+        if reconciliation.accept(now) {
+            write(db, account, None, before.as_deref(), &reconciliation)?;
             accepted += 1;
         }
     }

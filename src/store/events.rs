@@ -157,7 +157,7 @@ fn failing(db: Db<'_>, connection: i64, run: Option<i64>) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Tells of a failure as the run record has it, unless it was told before or is forgiven.
+/// Tells of a failure as the run record has it, unless it was told before or is retracted.
 fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestamp) -> Result<(), Fail> {
     let first =
         "SELECT x.outcome, x.reason FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection
@@ -172,7 +172,7 @@ fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestam
 }
 
 /// Connections of a run that were to be tried again and were not: their first outcome stands.
-pub fn settled(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail> {
+pub fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail> {
     let left = "SELECT connection, started_at + coalesce(duration_ms, 0) FROM ts_run_connections
          WHERE run = ?1 AND again <> 0";
     let left: Vec<(i64, Millis)> = db.all(left, values![run], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -184,7 +184,7 @@ pub fn settled(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail> {
 
 /// What this run told of these connections' failures was none of theirs. `connections` is a query over the
 /// run, `?1`.
-pub fn forgiven(db: Db<'_>, run: i64, connections: &str) -> Result<(), Fail> {
+pub fn retract_failures(db: Db<'_>, run: i64, connections: &str) -> Result<(), Fail> {
     let events = format!(
         "DELETE FROM ts_events WHERE run = ?1 AND kind = 'first-failure' AND connection IN ({connections})"
     );

@@ -7,7 +7,7 @@ use super::engine::value::tink_user_columns;
 use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
 use super::{forget, owners, population, tokens};
 use crate::domain::connection::Viewed;
-use crate::domain::mirroring::{self, Change, State, Stored};
+use crate::domain::mirroring::{self, Change, MirroredState, Stored};
 use crate::store::types::{Mirrored, Run};
 
 /// The columns that the view decides, and their values.
@@ -68,7 +68,7 @@ fn write(db: Db<'_>, change: &Change, before: Option<(i64, &Stored)>) -> Result<
 }
 
 /// A new connection, under a key that none had before.
-fn insert(db: Db<'_>, id: &str, state: &State) -> Result<i64, Fail> {
+fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
     let sql = format!(
         "INSERT INTO ts_connections (key, connection_id, {COLUMNS})
          VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_connections), 0),
@@ -82,7 +82,7 @@ fn insert(db: Db<'_>, id: &str, state: &State) -> Result<i64, Fail> {
 }
 
 /// Brings a connection up to date; one that is as it was is not written.
-fn update(db: Db<'_>, key: i64, state: &State) -> Result<u64, Fail> {
+fn update(db: Db<'_>, key: i64, state: &MirroredState) -> Result<u64, Fail> {
     let sql = format!(
         "UPDATE ts_connections SET ({COLUMNS}) = ({VALUES}) WHERE key = :key AND ({COLUMNS}) IS NOT ({VALUES})"
     );
@@ -92,7 +92,7 @@ fn update(db: Db<'_>, key: i64, state: &State) -> Result<u64, Fail> {
 }
 
 /// The parameters of [`VALUES`].
-fn parameters(state: &State) -> Vec<(&'static str, Value<'_>)> {
+fn parameters(state: &MirroredState) -> Vec<(&'static str, Value<'_>)> {
     fn text(text: Option<&str>) -> Value<'_> {
         text.map_or(Value::Null, ToValue::to_value)
     }

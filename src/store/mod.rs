@@ -178,9 +178,9 @@ impl Store {
     }
 
     /// Connections that were to be tried once more and were not: their first outcome stands.
-    pub async fn settle(&self, run: &Run) -> Result<Vec<Finished>> {
+    pub async fn close_retries(&self, run: &Run) -> Result<Vec<Finished>> {
         let run = run.key;
-        self.worker.write("settle the run", move |tx, db| runs::settle(tx, db, run)).await
+        self.worker.write("close retries", move |tx, db| runs::close_retries(tx, db, run)).await
     }
 
     /// Gives every planned connection that is left a time before which it is not tried; returns how many.
@@ -190,9 +190,9 @@ impl Store {
     }
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
-    pub async fn forgive(&self, run: &Run) -> Result<()> {
+    pub async fn reset_failures(&self, run: &Run) -> Result<()> {
         let run = run.key;
-        self.worker.write("forgive failures", move |tx, _| runs::forgive(tx, run)).await
+        self.worker.write("reset failures", move |tx, _| runs::reset_failures(tx, run)).await
     }
 
     /// What became of the plan.
@@ -323,8 +323,8 @@ impl Store {
     }
 
     /// What there is to judge of the balances of these accounts, after complete walks of them.
-    pub async fn ledgers(&self, accounts: Vec<i64>) -> Result<Vec<Ledger>> {
-        self.worker.read("read balances", move |db| balances::ledgers(db, &accounts)).await
+    pub async fn balance_checks(&self, accounts: Vec<i64>) -> Result<Vec<BalanceCheck>> {
+        self.worker.read("read balances", move |db| balances::balance_checks(db, &accounts)).await
     }
 
     /// Writes the outcome and releases the lease. Without the lease only the run record is written: it is this run's
@@ -378,7 +378,7 @@ impl Store {
             .await
     }
 
-    /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has settled it.
+    /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has finished it.
     pub async fn finish_rotation(
         &self,
         asking: RotationBegin,

@@ -9,8 +9,8 @@ use super::engine::value::{Millis, json_list, tink_user_columns};
 use super::engine::{Db, Fail, Row, values};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::{AccountId, CredentialsId, shown};
-use crate::domain::mirroring::{State, Stored};
-use crate::domain::owner::Held;
+use crate::domain::mirroring::{MirroredState, Stored};
+use crate::domain::owner::HeldConnection;
 use crate::store::types::{Lease, Overview};
 
 /// Whether anything is kept of the user of connection `c`, or is just being fetched. Of the file itself: a
@@ -29,7 +29,7 @@ pub(super) fn stored(db: Db<'_>) -> Result<Vec<(i64, Stored)>, Fail> {
     db.all(&rows, values![], |row| {
         let key: i64 = row.get("key")?;
         let state = state(row)?;
-        let held = Held {
+        let held = HeldConnection {
             connection_id: row.get("connection_id")?,
             user_id: state.user_id.clone(),
             tink_user: state.tink_user.clone(),
@@ -41,8 +41,8 @@ pub(super) fn stored(db: Db<'_>) -> Result<Vec<(i64, Stored)>, Fail> {
 }
 
 /// What the view said of a connection.
-pub(super) fn state(row: Row<'_>) -> Result<State, Fail> {
-    Ok(State {
+pub(super) fn state(row: Row<'_>) -> Result<MirroredState, Fail> {
+    Ok(MirroredState {
         user_id: row.get("user_id")?,
         tink_user: row.tink_user()?,
         enabled: row.get("enabled")?,

@@ -402,7 +402,7 @@ pub fn postpone(db: Db<'_>, run: i64, until: Timestamp) -> Result<u64, Fail> {
 }
 
 /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
-pub fn drop_out(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+pub fn exclude(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     db.run(
         "UPDATE temp.ts_plan SET state = 2, reason = 'disabled' WHERE connection = ?1",
         values![connection],

@@ -20,7 +20,7 @@ use super::population::{self, LastView};
 use super::{Reader, app, runs};
 use crate::store::Result;
 pub use audit::{AuditQuery, Audited};
-pub use balances::AccountProof;
+pub use balances::AccountReconciliation;
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt};
 pub use known::{Holder, KnownConnection, Overlaid, State};
 pub use quarantine::{NotKept, Quarantined};

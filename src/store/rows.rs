@@ -296,7 +296,7 @@ fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), F
     db.run(
         "UPDATE ts_accounts SET
             complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
-            walks = walks + :settled, repairing = repairing AND NOT :repaired,
+            walks = walks + :compared, repairing = repairing AND NOT :repaired,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
@@ -305,7 +305,7 @@ fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), F
         named! {
             ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
             ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
-            ":settled": checkpoint.settled, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
+            ":compared": checkpoint.compared, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
             ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
         },
     )?;

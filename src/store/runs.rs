@@ -131,7 +131,7 @@ pub fn record(
         finished,
     )?;
     if finished.is_none() {
-        plan::drop_out(db, lease.connection)?;
+        plan::exclude(db, lease.connection)?;
     }
     if context.rehearsal {
         db.unshadow(lease.connection)?;
@@ -215,8 +215,8 @@ fn counts(row: Row<'_>) -> Result<Counts, Fail> {
 }
 
 /// Connections that were to be tried again in this run and were not: their first outcome stands.
-pub fn settle(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, Fail> {
-    events::settled(db, context, run)?;
+pub fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, Fail> {
+    events::close_retries(db, context, run)?;
     let left = &format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0");
     let left = db.all(left, values![run], finished)?;
     db.run("UPDATE ts_run_connections SET again = 0 WHERE run = ?1 AND again <> 0", values![run])?;
@@ -224,15 +224,15 @@ pub fn settle(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, 
 }
 
 /// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
-pub fn forgive(db: Db<'_>, run: i64) -> Result<(), Fail> {
+pub fn reset_failures(db: Db<'_>, run: i64) -> Result<(), Fail> {
     let met = "SELECT connection FROM ts_run_connections
          WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large')";
-    let forgive = format!(
+    let reset = format!(
         "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
          WHERE last_attempt_run = ?1 AND key IN ({met})"
     );
-    db.run(&forgive, values![run])?;
-    events::forgiven(db, run, met)
+    db.run(&reset, values![run])?;
+    events::retract_failures(db, run, met)
 }
 
 /// Sums over the run by outcome.

@@ -80,7 +80,7 @@ pub fn ask(db: Db<'_>, context: &Context, lease: &Lease) -> Result<Option<Rotati
     )
 }
 
-/// Writes what came of asking; nothing if somebody else has settled it meanwhile.
+/// Writes what came of asking; nothing if somebody else has finished it meanwhile.
 pub fn renewed(db: Db<'_>, asking: &RotationBegin, renewal: &Renewal, now: Timestamp) -> Result<bool, Fail> {
     let (state, refresh, access, until) = match renewal {
         Renewal::Renewed { refresh, access, until } => ("ready", refresh.as_ref(), Some(access), *until),

@@ -12,7 +12,7 @@ use jiff::civil::Date;
 
 use crate::domain::account::Account;
 use crate::domain::anomaly::Anomaly;
-use crate::domain::balance::{Books, Proof, Stand};
+use crate::domain::balance::{BalanceInput, Reconciliation, Stand};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::event::Finished;
@@ -327,7 +327,7 @@ pub struct Record {
     /// To be tried again in the second round of this run.
     pub again: bool,
     /// What was judged of its accounts' balances.
-    pub judged: Vec<Judgement>,
+    pub judged: Vec<CheckedBalance>,
     /// Accounts that used up their share of the time, and others that did not.
     pub hung: Vec<(i64, bool)>,
     /// It went well, but a new link has no data yet: that is no success.
@@ -347,26 +347,26 @@ pub struct Recorded {
 
 /// What there is to judge of one account's balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ledger {
+pub struct BalanceCheck {
     /// Key of the account.
     pub account: i64,
     /// Tink's id of it.
     pub account_id: AccountId,
     /// What balance and rows say now.
-    pub books: Books,
+    pub input: BalanceInput,
     /// The account's first day; what is dated before is history.
     pub first_day: Option<Date>,
     /// What was judged before.
-    pub proof: Proof,
+    pub reconciliation: Reconciliation,
 }
 
 /// A new judgement, to be written with the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct CheckedBalance {
     /// What it is made of.
-    pub ledger: Ledger,
+    pub check: BalanceCheck,
     /// What is judged now.
-    pub after: Proof,
+    pub after: Reconciliation,
 }
 
 /// A consent as it was last shown, with what was told of it.

@@ -5,14 +5,14 @@ use super::context::ConnectionSync;
 use crate::domain::event::Event;
 use crate::store::{NotedAnomaly, StoreError};
 
-/// So many kinds are told of one connection in one run at most; the next run goes on.
+/// How many kinds are told of one connection in one run at most; the next run goes on.
 const MOST: usize = 50;
 
 /// Remembers the anomalies met so far and tells those that are new.
 ///
 /// # Errors
 /// [`StoreError`], as for any other write.
-pub async fn tell(sync: &ConnectionSync<'_>) -> Result<(), StoreError> {
+pub(super) async fn emit(sync: &ConnectionSync<'_>) -> Result<(), StoreError> {
     let met: Vec<NotedAnomaly> = sync
         .session
         .take_anomalies()
@@ -28,7 +28,7 @@ pub async fn tell(sync: &ConnectionSync<'_>) -> Result<(), StoreError> {
     }
     let lease = &sync.claim.lease;
     for NotedAnomaly { anomaly, times, .. } in sync.ctx.store.note_anomalies(lease, met, sync.now()).await? {
-        (sync.ctx.tell)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
+        (sync.ctx.emit)(&Event::Anomaly { connection_id: lease.connection_id.clone(), anomaly, times });
     }
     Ok(())
 }

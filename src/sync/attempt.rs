@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance;
-use super::context::{ConnectionSync, Context, Counters, Deadline};
+use super::context::{ConnectionSync, Counters, Deadline, PassContext};
 use super::fresh_link;
 use super::moved;
 use super::policy::{self, Hint};
@@ -30,10 +30,8 @@ use crate::tink::OwnTokens;
 /// A rest up to this long may be over when the second round comes.
 const LONGEST_REST: Duration = Duration::from_mins(1);
 
-/// The rounds of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Round {
-    /// Every due connection.
+pub(super) enum PassRound {
     First,
     /// What failed in passing.
     Second,
@@ -41,10 +39,9 @@ pub enum Round {
 
 /// What one attempt reports to the pass.
 #[derive(Debug)]
-pub struct Done {
+pub(super) struct Done {
     /// What the run record says, or why it could not be written.
-    pub recorded: Result<Written>,
-    /// The connection's user.
+    pub recorded: Result<AttemptRecord>,
     pub user_id: UserId,
     /// How Tink knows that user.
     pub tink_user: Option<TinkUser>,
@@ -56,19 +53,21 @@ pub struct Done {
     pub refused: Option<String>,
 }
 
-/// The record of an attempt.
 #[derive(Debug)]
-pub struct Written {
-    /// How it ended.
+pub(super) struct AttemptRecord {
     pub outcome: Outcome,
     /// What is to be told of it, in order, once it is durable.
     pub news: Vec<Event>,
-    /// When that is.
     pub durable: Durable,
 }
 
 /// Works on one connection and records how it ended, whatever happens inside.
-pub async fn attempt(ctx: Arc<Context>, claim: Claim, round: Round, cancel: CancellationToken) -> Done {
+pub(super) async fn attempt(
+    ctx: Arc<PassContext>,
+    claim: Claim,
+    round: PassRound,
+    cancel: CancellationToken,
+) -> Done {
     let (began, watch) = (ctx.clock.now(), Stopwatch::start(ctx.clock.as_ref()));
     let counters = Counters::default();
     let rotation = claim.has_tokens.then(|| rotation(&ctx, &claim)).flatten();
@@ -107,11 +106,11 @@ pub async fn attempt(ctx: Arc<Context>, claim: Claim, round: Round, cancel: Canc
         }
         Err(error) => return failed_store(claim, error),
     };
-    settle(&ctx, claim, round, (began, watch), &counters, result).await
+    record(&ctx, claim, round, (began, watch), &counters, result).await
 }
 
 /// The connection's own tokens.
-fn rotation(ctx: &Context, claim: &Claim) -> Option<Arc<Rotation>> {
+fn rotation(ctx: &PassContext, claim: &Claim) -> Option<Arc<Rotation>> {
     let (store, client, clock) = (ctx.store.clone(), ctx.client.clone(), Arc::clone(&ctx.clock));
     Rotation::new(store, client, clock, &ctx.renewals, claim.lease.clone()).map(Arc::new)
 }
@@ -165,10 +164,10 @@ async fn timeout(sync: &ConnectionSync<'_>) {
 }
 
 /// Records the result and tells the pass what it needs to know.
-async fn settle(
-    ctx: &Context,
+async fn record(
+    ctx: &PassContext,
     claim: Claim,
-    round: Round,
+    round: PassRound,
     (began, watch): (Timestamp, Stopwatch),
     counters: &Counters,
     mut result: AttemptResult,
@@ -181,7 +180,7 @@ async fn settle(
     let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
     // Who is told to come back much later is not tried again in this run.
     let rests = result.retry_after.is_some_and(|wait| wait > LONGEST_REST);
-    let again = round == Round::First && result.transient && !rests;
+    let again = round == PassRound::First && result.transient && !rests;
     let record = Record {
         outcome: result.outcome,
         reason: result.reason,
@@ -208,7 +207,7 @@ async fn settle(
         let again = again && finished.is_some();
         let finished = finished.unwrap_or_else(|| forgotten(&claim, began, took));
         let outcome = finished.outcome;
-        Written { outcome, news: news(&claim, &result, opened, finished, again), durable }
+        AttemptRecord { outcome, news: news(&claim, &result, opened, finished, again), durable }
     });
     Done {
         recorded,

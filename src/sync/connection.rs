@@ -12,7 +12,7 @@ use super::fresh_link;
 use super::policy::{self, Hint};
 use super::result::{AttemptResult, SyncError};
 use super::staleness;
-use super::walk::{End, Walk};
+use super::walk::{Walk, WalkEnd};
 use super::{accounts, anomalies, consents, incomplete};
 use crate::domain::account::Account;
 use crate::domain::consent::{Consent, Health};
@@ -28,7 +28,7 @@ impl ConnectionSync<'_> {
     /// [`StoreError`].
     pub async fn run(&self) -> Result<AttemptResult, StoreError> {
         let result = self.take_steps().await.or_else(SyncError::into_result)?;
-        match anomalies::tell(self).await {
+        match anomalies::emit(self).await {
             Ok(()) => Ok(result),
             Err(error) => SyncError::Store(error).into_result(),
         }
@@ -224,7 +224,7 @@ struct Walked {
 }
 
 impl Walked {
-    fn end(&mut self, account: &StoredAccount, end: End) {
+    fn end(&mut self, account: &StoredAccount, end: WalkEnd) {
         self.done += 1;
         self.exact.extend(end.exact.then_some(account.key));
         self.suspect |= end.suspect;

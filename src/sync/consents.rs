@@ -21,7 +21,7 @@ const UNLISTED: &str = "UNLISTED";
 
 /// The consents of a connection in this pass.
 #[derive(Debug)]
-pub struct Consents {
+pub(super) struct Consents {
     /// Those to judge by: as listed, and those that are kept although they are not.
     pub all: Vec<Consent>,
     /// Those that are listed: which accounts there are is judged by both lists as they are.
@@ -36,7 +36,7 @@ pub struct Consents {
 ///
 /// # Errors
 /// [`SyncError`]: the call failed, or the store.
-pub async fn read(sync: &ConnectionSync<'_>) -> Result<Consents, SyncError> {
+pub(super) async fn read(sync: &ConnectionSync<'_>) -> Result<Consents, SyncError> {
     let mut list = fresh_link::wait(sync, sync.session.consent_list().await?).await?;
     if let Some(rules) = &sync.ctx.options.refresh {
         list = refresh(sync, list, rules).await?;
@@ -81,7 +81,7 @@ impl Consents {
     }
 
     /// Puts them into what is written before any walk.
-    pub fn fill(&self, overview: &mut Overview) {
+    pub(super) fn fill(&self, overview: &mut Overview) {
         overview.consents.clone_from(&self.listed);
         overview.kept = self.kept.clone();
     }
@@ -118,7 +118,7 @@ fn doubted(consent: Consent, now: Timestamp) -> Consent {
 ///
 /// # Errors
 /// [`SyncError`]: the store failed.
-pub async fn warn(
+pub(super) async fn warn(
     sync: &ConnectionSync<'_>,
     consents: &Consents,
     superseded: &[CredentialsId],
@@ -133,7 +133,7 @@ pub async fn warn(
     for ConsentWarning { credentials_id, due, .. } in warnings {
         let Some(due) = due else { continue };
         let consent = consents.listed.iter().find(|consent| consent.credentials_id == credentials_id);
-        (ctx.tell)(&Event::ConsentEnds {
+        (ctx.emit)(&Event::ConsentEnds {
             connection_id: claim.lease.connection_id.clone(),
             user_id: claim.user_id.clone(),
             provider: consent.and_then(|consent| consent.provider.clone()),

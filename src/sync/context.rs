@@ -22,16 +22,15 @@ pub struct RefreshRules {
     pub age: SignedDuration,
     /// The first pause between two looks.
     pub pause: Duration,
-    /// The longest.
     pub longest_pause: Duration,
 }
 
 /// The settings of the sync that every connection shares.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SyncOptions {
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
-    /// How far back a first walk goes; none is everything.
+    /// How far back a first walk goes; `None` is everything.
     pub history_days: Option<i64>,
     /// Days read again below the watermark.
     pub overlap_days: i64,
@@ -64,22 +63,20 @@ pub struct Options {
 }
 
 /// What the connections of one pass share.
-pub struct Context {
+pub struct PassContext {
     /// Where everything is stored.
     pub store: Store,
     /// The way to Tink.
     pub client: Client,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The settings.
-    pub options: Options,
+    pub options: SyncOptions,
     /// Who is told what happens.
-    pub tell: Arc<dyn Fn(&Event) + Send + Sync>,
+    pub emit: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Renewals of tokens of older links.
     pub renewals: Renewals,
 }
 
-impl fmt::Debug for Context {
+impl fmt::Debug for PassContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").finish_non_exhaustive()
     }
@@ -90,7 +87,6 @@ impl fmt::Debug for Context {
 pub struct Counters(Mutex<Counts>);
 
 impl Counters {
-    /// Changes the counts.
     pub fn add(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -120,7 +116,6 @@ impl Deadline {
         self.began + time + paused.saturating_sub(session.own_pauses())
     }
 
-    /// What is left of it.
     pub fn left(&self, client: &Client, session: &Session, time: Duration) -> Duration {
         self.end(client, session, time).saturating_duration_since(Instant::now())
     }
@@ -129,12 +124,11 @@ impl Deadline {
 /// One connection being worked on.
 pub struct ConnectionSync<'a> {
     /// What all connections share.
-    pub ctx: &'a Context,
+    pub ctx: &'a PassContext,
     /// The connection and its lease.
     pub claim: &'a Claim,
     /// Its calls to Tink.
     pub session: &'a Session,
-    /// Its counts.
     pub counters: &'a Counters,
     /// When its time is used up.
     pub deadline: Deadline,
@@ -147,7 +141,6 @@ impl fmt::Debug for ConnectionSync<'_> {
 }
 
 impl ConnectionSync<'_> {
-    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.ctx.clock.now()
     }
@@ -155,6 +148,6 @@ impl ConnectionSync<'_> {
     /// Tells of records new in the quarantine.
     pub fn quarantined(&self, reason: String, records: u64) {
         let connection_id = self.claim.lease.connection_id.clone();
-        (self.ctx.tell)(&Event::Quarantined { connection_id, reason, records });
+        (self.ctx.emit)(&Event::Quarantined { connection_id, reason, records });
     }
 }

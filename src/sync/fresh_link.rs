@@ -17,8 +17,8 @@ const LOOKS: [i64; 4] = [1, 5, 15, 60];
 /// The longest pause between two looks while a run waits, in pauses of the first length.
 const LONGEST_PAUSE: u32 = 10;
 
-/// When to look again after so many looks without data; `None` leaves it to the cadence.
-pub fn next_look(looks: u32) -> Option<SignedDuration> {
+/// When to look again after this many looks without data; `None` leaves it to the cadence.
+pub(super) fn next_look(looks: u32) -> Option<SignedDuration> {
     let minutes = usize::try_from(looks).ok().and_then(|looks| LOOKS.get(looks))?;
     Some(SignedDuration::from_mins(*minutes))
 }

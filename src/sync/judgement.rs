@@ -9,15 +9,15 @@ use jiff::civil::Date;
 use super::reconcile;
 use crate::domain::balance::{Evidence, Part, Stand};
 use crate::domain::transaction::{Status, Transaction};
-use crate::store::types::{ChangeSet, Ledger, StoredRow};
+use crate::store::types::{BalanceCheck, ChangeSet, StoredRow};
 
 /// What is known when missing rows are judged.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub(super) struct Look<'a> {
     /// Booked rows of the window that are live and have no successor, the missing ones included.
     pub booked: usize,
     /// The balance and the rows as they are now, the missing ones included.
-    pub ledger: Option<&'a Ledger>,
+    pub check: Option<&'a BalanceCheck>,
     /// The same at the last complete walk.
     pub stand: Option<&'a Stand>,
     /// At an older refresh rows were missing in a way that was not believed.
@@ -27,18 +27,18 @@ pub struct Look<'a> {
 impl Look<'_> {
     /// Whether the missing rows must be looked at once more, at a newer refresh, before any of them is removed.
     /// Those that were missing at the older refresh too have been looked at twice.
-    pub fn is_suspicious(&self, missing: &[StoredRow]) -> bool {
+    pub(super) fn is_suspicious(&self, missing: &[StoredRow]) -> bool {
         let is_new = |row: &&StoredRow| !(self.suspected && row.missed > 0);
         let going: Vec<&StoredRow> = missing
             .iter()
-            .filter(|row| reconcile::is_settled(row.transaction.status))
+            .filter(|row| reconcile::counts_as_booked(row.transaction.status))
             .filter(is_new)
             .filter(|row| reconcile::is_ripe(row))
             .collect();
         if going.is_empty() {
             return false;
         }
-        let evidence = self.ledger.map_or(Evidence::Silent, |ledger| self.evidence(ledger, missing));
+        let evidence = self.check.map_or(Evidence::Silent, |check| self.evidence(check, missing));
         match evidence {
             Evidence::Proves => false,
             Evidence::Contradicts => true,
@@ -48,17 +48,17 @@ impl Look<'_> {
 
     /// The oldest day of booked rows that go though the balance does not prove it: the next walk looks there once
     /// more, for a list may have been cut short just then.
-    pub fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
+    pub(super) fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
         let is_going =
-            |row: &&StoredRow| reconcile::is_settled(row.transaction.status) && reconcile::is_ripe(row);
+            |row: &&StoredRow| reconcile::counts_as_booked(row.transaction.status) && reconcile::is_ripe(row);
         let oldest = missing.iter().filter(is_going).filter_map(|row| row.transaction.booked_date).min();
-        let proven = |ledger| self.evidence(ledger, missing) == Evidence::Proves;
-        oldest.filter(|_| !self.ledger.is_some_and(proven))
+        let proven = |check| self.evidence(check, missing) == Evidence::Proves;
+        oldest.filter(|_| !self.check.is_some_and(proven))
     }
 
     /// What the balance says of all booked rows that would go.
-    fn evidence(&self, ledger: &Ledger, missing: &[StoredRow]) -> Evidence {
-        let refreshed = ledger.books.refresh.map(day_of);
+    fn evidence(&self, check: &BalanceCheck, missing: &[StoredRow]) -> Evidence {
+        let refreshed = check.input.refresh.map(day_of);
         let counts = |row: &&StoredRow| {
             let date = row.transaction.booked_date;
             row.transaction.status == Status::Booked
@@ -66,15 +66,15 @@ impl Look<'_> {
                 && date.zip(refreshed).is_none_or(|(date, refreshed)| date <= refreshed)
         };
         let going = missing.iter().filter(counts).map(|row| &row.transaction.money);
-        ledger.books.evidence(&ledger.proof, self.stand, going)
+        check.input.evidence(&check.reconciliation, self.stand, going)
     }
 }
 
-/// Counts changes that are not written yet among the rows of a ledger; `stored` are the rows they change.
-pub fn count(ledger: &mut Ledger, changes: &ChangeSet, stored: &[StoredRow]) {
-    let refreshed = ledger.books.refresh.map(day_of);
-    let first_day = ledger.first_day;
-    let books = &mut ledger.books;
+/// Counts changes that are not written yet among the rows of a check; `stored` are the rows they change.
+pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[StoredRow]) {
+    let refreshed = check.input.refresh.map(day_of);
+    let first_day = check.first_day;
+    let input = &mut check.input;
     let part = |row: &Transaction| Part::of(row.status, row.booked_date, first_day);
     let is_ahead = |row: &Transaction| row.booked_date.zip(refreshed).is_some_and(|(date, day)| date > day);
     let replaced: HashSet<i64> = changes
@@ -88,18 +88,18 @@ pub fn count(ledger: &mut Ledger, changes: &ChangeSet, stored: &[StoredRow]) {
         stored.iter().filter(|row| !row.removed && replaced.contains(&row.key) && taken.insert(row.key))
     {
         if let Some(part) = part(&row.transaction) {
-            books.sums.take(part, &row.transaction.money);
+            input.sums.take(part, &row.transaction.money);
             if is_ahead(&row.transaction) {
-                books.ahead.take(part, &row.transaction.money);
+                input.ahead.take(part, &row.transaction.money);
             }
         }
     }
     let new = changes.insert.iter().chain(changes.update.iter().map(|(_, row)| row));
     for row in new.map(|row| &row.transaction) {
         if let Some(part) = part(row) {
-            books.sums.add(part, &row.money);
+            input.sums.add(part, &row.money);
             if is_ahead(row) {
-                books.ahead.add(part, &row.money);
+                input.ahead.add(part, &row.money);
             }
         }
     }
@@ -111,12 +111,12 @@ fn day_of(at: Timestamp) -> Date {
 
 /// What a walk found out about missing rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
+pub(super) struct Absence {
     /// The refresh at which rows were missing in a way that was not believed.
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
     pub absent_from: Option<Date>,
-    /// Oldest booked date of rows that went without a proof, or were looked at only once.
+    /// Oldest booked date of rows that went though no balance proved it, or were looked at only once.
     pub again_from: Option<Date>,
     /// The list is not believed to be all there is: it says nothing of what else it did not show.
     pub disbelieved: bool,
@@ -126,50 +126,50 @@ pub struct Judged {
     pub complete: bool,
 }
 
-impl Judged {
+impl Absence {
     /// No missing row is left to be judged.
-    pub fn nothing_missing() -> Self {
+    pub(super) fn nothing_missing() -> Self {
         Self { complete: true, ..Self::default() }
     }
 
     /// What was open stays open.
-    pub fn open(suspect: Option<Timestamp>, absent_from: Option<Date>) -> Self {
+    pub(super) fn open(suspect: Option<Timestamp>, absent_from: Option<Date>) -> Self {
         Self { suspect, absent_from, ..Self::default() }
     }
 
     /// Missing rows that this walk could not judge, beside what was open before.
-    pub fn waits(missing: &[StoredRow], before: Self) -> Self {
+    pub(super) fn waits(missing: &[StoredRow], before: Self) -> Self {
         before.and(Self { absent_from: oldest(missing), ..Self::default() })
     }
 
     /// Missing rows that are not believed to be gone.
-    pub fn suspicious(missing: &[StoredRow], refresh: Option<Timestamp>) -> Self {
+    pub(super) fn suspicious(missing: &[StoredRow], refresh: Option<Timestamp>) -> Self {
         let absent_from = oldest(missing);
         Self { suspect: refresh, absent_from, disbelieved: true, complete: true, ..Self::default() }
     }
 
     /// What was open stays open, and the list is not believed.
-    pub fn shows_nothing(before: Self) -> Self {
+    pub(super) fn shows_nothing(before: Self) -> Self {
         Self { disbelieved: true, ..before }
     }
 
     /// Whether the rows are Tink's as of the refresh.
-    pub fn is_exact(&self) -> bool {
+    pub(super) fn is_exact(&self) -> bool {
         self.suspect.is_none() && self.absent_from.is_none() && !self.disbelieved
     }
 
     /// The next walk looks again from this day on too.
-    pub fn again_from(self, day: Option<Date>) -> Self {
+    pub(super) fn again_from(self, day: Option<Date>) -> Self {
         Self { again_from: [self.again_from, day].into_iter().flatten().min(), ..self }
     }
 
     /// From which day on the next walk looks again.
-    pub fn look_from(&self) -> Option<Date> {
+    pub(super) fn look_from(&self) -> Option<Date> {
         [self.absent_from, self.again_from].into_iter().flatten().min()
     }
 
     /// Both: what is open in either is open.
-    pub fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         let dates = [self.absent_from, other.absent_from];
         Self {
             suspect: self.suspect.or(other.suspect),

@@ -9,7 +9,7 @@ use crate::domain::amount::{Amount, Money};
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::types::{FetchedRow, StoredRow};
 
-pub fn row(id: &str, status: Status, cents: &str, day: Option<i8>, text: &str) -> Transaction {
+pub(super) fn row(id: &str, status: Status, cents: &str, day: Option<i8>, text: &str) -> Transaction {
     Transaction {
         id: id.into(),
         status,
@@ -33,34 +33,34 @@ pub fn row(id: &str, status: Status, cents: &str, day: Option<i8>, text: &str) -
     }
 }
 
-pub fn booked(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
+pub(super) fn booked(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
     row(id, Status::Booked, cents, Some(day), text)
 }
 
-pub fn pending(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
+pub(super) fn pending(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
     row(id, Status::Pending, cents, Some(day), text)
 }
 
-pub fn stored(key: i64, transaction: Transaction) -> StoredRow {
+pub(super) fn stored(key: i64, transaction: Transaction) -> StoredRow {
     StoredRow { key, transaction, generation: 1, missed: 0, removed: false }
 }
 
-pub fn store(rows: Vec<Transaction>) -> Vec<StoredRow> {
+pub(super) fn store(rows: Vec<Transaction>) -> Vec<StoredRow> {
     (1..).zip(rows).map(|(key, row)| stored(key, row)).collect()
 }
 
-pub fn fetched(rows: &[Transaction]) -> Vec<FetchedRow> {
+pub(super) fn fetched(rows: &[Transaction]) -> Vec<FetchedRow> {
     rows.iter().map(|row| FetchedRow { transaction: row.clone(), raw: None }).collect()
 }
 
-pub fn live(store: &[StoredRow]) -> Vec<Transaction> {
+pub(super) fn live(store: &[StoredRow]) -> Vec<Transaction> {
     let mut rows: Vec<_> =
         store.iter().filter(|row| !row.removed).map(|row| row.transaction.clone()).collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     rows
 }
 
-pub fn any_row(ids: &'static [&'static str]) -> impl Strategy<Value = Transaction> {
+pub(super) fn any_row(ids: &'static [&'static str]) -> impl Strategy<Value = Transaction> {
     let status = select(vec![Status::Booked, Status::Pending, Status::Undefined]);
     let provider = select(vec![None, Some("NOTPROVIDED"), Some("p-1"), Some("p-2")]);
     let day = prop_oneof![1 => Just(None), 6 => (1i8..28).prop_map(Some)];
@@ -73,10 +73,10 @@ pub fn any_row(ids: &'static [&'static str]) -> impl Strategy<Value = Transactio
     )
 }
 
-pub const OLD: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h"];
-pub const NEW: &[&str] = &["t", "u", "v", "w", "x", "y", "z"];
+pub(super) const OLD: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h"];
+pub(super) const NEW: &[&str] = &["t", "u", "v", "w", "x", "y", "z"];
 
-pub fn rows(ids: &'static [&'static str]) -> impl Strategy<Value = Vec<Transaction>> {
+pub(super) fn rows(ids: &'static [&'static str]) -> impl Strategy<Value = Vec<Transaction>> {
     vec(any_row(ids), 0..12).prop_map(|mut rows| {
         let mut seen = std::collections::HashSet::new();
         rows.retain(|row| seen.insert(row.id.clone()));

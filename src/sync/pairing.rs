@@ -14,19 +14,19 @@ use crate::store::types::{Removal, StoredRow};
 
 /// A pending row and its successor lie at most this far apart.
 const NEAR_DAYS: i32 = 7;
-/// A booking is dated at most so many days before its reservation.
+/// A booking is dated at most this many days before its reservation.
 const EARLIER_DAYS: i32 = 1;
 
 /// How often each id of the bank's occurs in what a walk returned, by their hashes: a walk may be long.
 #[derive(Debug, Default)]
-pub struct ProviderIds {
+pub(super) struct ProviderIds {
     hasher: RandomState,
     counts: HashMap<u64, u32>,
 }
 
 impl ProviderIds {
     /// Counts the id of one fetched row.
-    pub fn add(&mut self, row: &Transaction) {
+    pub(super) fn add(&mut self, row: &Transaction) {
         if let Some(id) = &row.provider_transaction_id {
             *self.counts.entry(self.hasher.hash_one(id.as_str())).or_default() += 1;
         }
@@ -39,12 +39,12 @@ impl ProviderIds {
 }
 
 /// The bank's own id of a row, unless it is one that banks put where they have none.
-fn telling_id(row: &Transaction) -> Option<&str> {
-    row.provider_transaction_id.as_deref().filter(|id| is_telling(id))
+fn distinctive_id(row: &Transaction) -> Option<&str> {
+    row.provider_transaction_id.as_deref().filter(|id| is_distinctive(id))
 }
 
 /// Whether a text that ought to identify something can do so.
-fn is_telling(text: &str) -> bool {
+fn is_distinctive(text: &str) -> bool {
     let plain: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let says_nothing = ["notprovided", "none", "null", "na", "nil", "unknown", "undefined", "notavailable"];
     !plain.chars().all(|c| c == '0') && !says_nothing.contains(&plain.as_str())
@@ -52,7 +52,7 @@ fn is_telling(text: &str) -> bool {
 
 /// What the pairing of one walk looks at.
 #[derive(Debug)]
-pub struct Sides<'a> {
+pub(super) struct Sides<'a> {
     /// Rows the walk did not return.
     pub old: &'a [StoredRow],
     /// Rows that are new in it, and those that arrived since the last walk that was judged.
@@ -66,7 +66,7 @@ pub struct Sides<'a> {
 }
 
 /// Pairs old rows with their successors: the strongest rule first, each row once.
-pub fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
+pub(super) fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
     let mut pairing = Pairing::new(sides);
     for rule in &RULES {
         pairing.apply(rule);
@@ -81,7 +81,6 @@ enum Statuses {
     Equal,
     /// A pending row and a booked one.
     PendingToBooked,
-    /// Whatever they are.
     Any,
 }
 
@@ -97,7 +96,7 @@ impl Statuses {
 
 /// When two rows are one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Evidence {
+enum MatchEvidence {
     /// An id of the bank's that occurs once on each side, and equal money.
     ProviderId,
     /// The same, whatever the money.
@@ -116,7 +115,7 @@ enum Evidence {
 
 /// One way to tell that two rows are one.
 struct Rule {
-    evidence: Evidence,
+    evidence: MatchEvidence,
     statuses: Statuses,
     /// Only for rows from before a re-consent.
     renewal: bool,
@@ -127,21 +126,31 @@ struct Rule {
 /// From the strongest evidence to the weakest. Equal statuses come first, so that a reservation never takes
 /// the successor of a booking.
 const RULES: [Rule; 12] = [
-    rule(Evidence::ProviderId, Statuses::Equal, false, ["reissued", "reconsent:provider_id"]),
-    rule(Evidence::Reference, Statuses::Equal, true, ["", "reconsent:reference"]),
-    rule(Evidence::Text, Statuses::Equal, false, ["reissued", "reconsent:date+amount+text"]),
-    rule(Evidence::FoldedText, Statuses::Equal, false, ["reissued", "reconsent:date+amount+folded_text"]),
-    rule(Evidence::ProviderId, Statuses::PendingToBooked, false, ["pending_booked:provider_id"; 2]),
-    rule(Evidence::Text, Statuses::PendingToBooked, false, ["pending_booked:amount+date+same_text"; 2]),
-    rule(Evidence::Words, Statuses::PendingToBooked, false, ["pending_booked:amount+date"; 2]),
-    rule(Evidence::Words, Statuses::Equal, false, ["pending_reissued:amount+date"; 2]),
-    rule(Evidence::ProviderIdAlone, Statuses::PendingToBooked, false, ["pending_booked:provider_id_only"; 2]),
-    rule(Evidence::FoldedText, Statuses::Any, true, ["", "reconsent:date+amount+other_status"]),
-    rule(Evidence::DayAndMoney, Statuses::Equal, true, ["", "reconsent:date+amount"]),
-    rule(Evidence::DayAndMoney, Statuses::PendingToBooked, true, ["", "reconsent:date+amount"]),
+    rule(MatchEvidence::ProviderId, Statuses::Equal, false, ["reissued", "reconsent:provider_id"]),
+    rule(MatchEvidence::Reference, Statuses::Equal, true, ["", "reconsent:reference"]),
+    rule(MatchEvidence::Text, Statuses::Equal, false, ["reissued", "reconsent:date+amount+text"]),
+    rule(
+        MatchEvidence::FoldedText,
+        Statuses::Equal,
+        false,
+        ["reissued", "reconsent:date+amount+folded_text"],
+    ),
+    rule(MatchEvidence::ProviderId, Statuses::PendingToBooked, false, ["pending_booked:provider_id"; 2]),
+    rule(MatchEvidence::Text, Statuses::PendingToBooked, false, ["pending_booked:amount+date+same_text"; 2]),
+    rule(MatchEvidence::Words, Statuses::PendingToBooked, false, ["pending_booked:amount+date"; 2]),
+    rule(MatchEvidence::Words, Statuses::Equal, false, ["pending_reissued:amount+date"; 2]),
+    rule(
+        MatchEvidence::ProviderIdAlone,
+        Statuses::PendingToBooked,
+        false,
+        ["pending_booked:provider_id_only"; 2],
+    ),
+    rule(MatchEvidence::FoldedText, Statuses::Any, true, ["", "reconsent:date+amount+other_status"]),
+    rule(MatchEvidence::DayAndMoney, Statuses::Equal, true, ["", "reconsent:date+amount"]),
+    rule(MatchEvidence::DayAndMoney, Statuses::PendingToBooked, true, ["", "reconsent:date+amount"]),
 ];
 
-const fn rule(evidence: Evidence, statuses: Statuses, renewal: bool, names: [&'static str; 2]) -> Rule {
+const fn rule(evidence: MatchEvidence, statuses: Statuses, renewal: bool, names: [&'static str; 2]) -> Rule {
     Rule { evidence, statuses, renewal, names }
 }
 
@@ -170,9 +179,11 @@ impl<'a> Pairing<'a> {
             return;
         }
         match rule.evidence {
-            Evidence::Words => self.near(rule),
-            Evidence::ProviderId | Evidence::ProviderIdAlone | Evidence::DayAndMoney => self.unique(rule),
-            Evidence::Reference | Evidence::Text | Evidence::FoldedText => self.ordinal(rule),
+            MatchEvidence::Words => self.near(rule),
+            MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone | MatchEvidence::DayAndMoney => {
+                self.unique(rule);
+            }
+            MatchEvidence::Reference | MatchEvidence::Text | MatchEvidence::FoldedText => self.ordinal(rule),
         }
     }
 
@@ -208,7 +219,7 @@ impl<'a> Pairing<'a> {
     fn unique(&mut self, rule: &Rule) {
         let (mut left, mut right) = (HashMap::new(), HashMap::new());
         // An id must be told apart from all others of its side, whether or not those have found a successor.
-        let all = matches!(rule.evidence, Evidence::ProviderId | Evidence::ProviderIdAlone);
+        let all = matches!(rule.evidence, MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone);
         let everybody: Vec<&'a StoredRow> = self.sides.old.iter().filter(|row| !row.removed).collect();
         for row in if all { &everybody } else { &self.old } {
             count(&mut left, self.key_of(rule, &row.transaction));
@@ -224,7 +235,7 @@ impl<'a> Pairing<'a> {
             let once = left.get(&key) == Some(&1) && right.get(&key) == Some(&1);
             let Some(new) = places.get(&key).filter(|_| once) else { continue };
             let fits = rule.statuses.allow(row.transaction.status, new.status);
-            let pays = rule.evidence != Evidence::ProviderId || row.transaction.money == new.money;
+            let pays = rule.evidence != MatchEvidence::ProviderId || row.transaction.money == new.money;
             if fits && pays {
                 found.push((row, *new));
             }
@@ -234,11 +245,11 @@ impl<'a> Pairing<'a> {
 
     fn key_of(&self, rule: &Rule, row: &Transaction) -> Option<String> {
         match rule.evidence {
-            Evidence::ProviderId | Evidence::ProviderIdAlone => {
-                telling_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
+            MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone => {
+                distinctive_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
             }
             // Which of the statuses it is to be unique among.
-            Evidence::DayAndMoney => {
+            MatchEvidence::DayAndMoney => {
                 let status = if rule.statuses == Statuses::Equal { row.status.as_str() } else { "" };
                 row.booked_date.map(|date| format!("{date} {} {status}", money(row)))
             }
@@ -298,7 +309,7 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// The names of what [`Evidence::Words`] pairs: booked or still pending, with the same text or another.
+/// The names of what [`MatchEvidence::Words`] pairs: booked or still pending, with the same text or another.
 const NEAR_NAMES: [[&str; 2]; 2] = [
     ["pending_booked:amount+date+same_text", "pending_booked:amount+date+similar_text"],
     ["pending_reissued:amount+date+same_text", "pending_reissued:amount+date+similar_text"],
@@ -310,15 +321,15 @@ fn count(counts: &mut HashMap<String, u32>, key: Option<String>) {
     }
 }
 
-fn key(evidence: Evidence, row: &Transaction) -> Option<String> {
+fn key(evidence: MatchEvidence, row: &Transaction) -> Option<String> {
     let day = row.booked_date.map_or_else(String::new, |date| date.to_string());
     let money = money(row);
     match evidence {
-        Evidence::Reference => {
-            let reference = row.reference.as_deref().filter(|text| is_telling(text))?;
+        MatchEvidence::Reference => {
+            let reference = row.reference.as_deref().filter(|text| is_distinctive(text))?;
             Some(format!("{day} {money} {reference}"))
         }
-        Evidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),
+        MatchEvidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),
         _ => Some(format!("{day} {money} {}", row.text())),
     }
 }

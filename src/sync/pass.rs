@@ -3,7 +3,7 @@
 //! failure, panic or timeout never touches another; only a broken store stops the pass.
 
 mod clock;
-mod untold;
+mod unconfirmed;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::untold::{Untold, first_durable};
-use super::attempt::{Done, Round, attempt};
-use super::context::Context;
+use self::unconfirmed::{Unconfirmed, first_durable};
+use super::attempt::{Done, PassRound, attempt};
+use super::context::PassContext;
 use super::policy::{self, Hint};
 use crate::clock::Stopwatch;
 use crate::domain::cause::Cause;
@@ -31,13 +31,13 @@ use crate::tink::ErrorKind;
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
 const HEARTBEAT: Duration = Duration::from_mins(1);
-/// So many failures in a row that could be Tink's own ask for a probe.
+/// How many failures in a row that could be Tink's own ask for a probe.
 const SUSPICIONS: u32 = 3;
-/// So many failed probes in a row are an outage.
+/// How many failed probes in a row are an outage.
 const PROBES: u32 = 3;
-/// So many distinct users refused before any was accepted mean that the client is refused.
+/// How many distinct users refused before any was accepted mean that the client is refused.
 const REFUSED_USERS: usize = 3;
-/// So many connections of one bank that fail alike are told of as one.
+/// How many connections of one bank that fail alike are told of as one.
 const ALIKE: u64 = 3;
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
@@ -45,20 +45,17 @@ const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 /// What a run was asked to do.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// The run.
     pub run: Run,
     /// `timer`, `manual` or `app`.
     pub trigger: &'static str,
-    /// Which connections.
     pub selection: Selection,
     /// Ignore back-off (and, for named connections, that they are disabled).
     pub force: bool,
-    /// Rehearsal only.
     pub dry_run: bool,
     /// When the run began.
     pub started_at: Timestamp,
     /// Tell of every skipped connection, not only of those asked for.
-    pub tell_skipped: bool,
+    pub emit_skipped: bool,
 }
 
 /// Why a pass stopped.
@@ -66,7 +63,6 @@ pub struct Task {
 pub enum Stop {
     /// Nothing is left to do.
     Done,
-    /// Someone stopped it.
     Interrupted,
     /// Its time was over.
     Deadline,
@@ -82,12 +78,9 @@ pub enum Stop {
     ClockOff(String),
 }
 
-/// A pass at its end.
 #[derive(Clone, Debug)]
 pub struct PassEnd {
-    /// Why it stopped.
     pub stop: Stop,
-    /// Its totals.
     pub summary: Summary,
     /// Connections asked for by name that were not worked on.
     pub asked_but_skipped: u64,
@@ -95,7 +88,7 @@ pub struct PassEnd {
 
 /// A pass at work.
 pub struct Pass {
-    ctx: Arc<Context>,
+    ctx: Arc<PassContext>,
     task: Task,
     cancel: CancellationToken,
     stop: Stop,
@@ -107,7 +100,7 @@ pub struct Pass {
     limited: Option<TinkUser>,
     deadline: Instant,
     /// What has happened and is told once it is durable, in this order.
-    untold: Untold,
+    unconfirmed: Unconfirmed,
     watch: Stopwatch,
     /// How long the machine was suspended as far as was told.
     slept: Duration,
@@ -123,7 +116,7 @@ impl fmt::Debug for Pass {
 
 impl Pass {
     /// A pass that ends early when `cancel` is cancelled.
-    pub fn new(ctx: Arc<Context>, task: Task, cancel: CancellationToken) -> Self {
+    pub fn new(ctx: Arc<PassContext>, task: Task, cancel: CancellationToken) -> Self {
         let deadline = Instant::now() + ctx.options.deadline;
         let watch = Stopwatch::start(ctx.clock.as_ref());
         Self {
@@ -137,7 +130,7 @@ impl Pass {
             refusal: String::new(),
             limited: None,
             deadline,
-            untold: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
             watch,
             slept: Duration::ZERO,
             set_by: SignedDuration::ZERO,
@@ -150,7 +143,7 @@ impl Pass {
     /// [`StoreError`]: the store failed, and what was not committed by then is not.
     pub async fn run(mut self) -> Result<PassEnd> {
         let plan = self.ctx.store.plan(&self.task.run, self.rules()).await?;
-        self.tell_start(&plan).await?;
+        self.emit_start(&plan).await?;
         // A pass with nothing to do needs no certificates.
         if plan.due > 0
             && let Err(error) = self.ctx.client.prepare()
@@ -169,12 +162,12 @@ impl Pass {
     }
 
     async fn work(&mut self) -> Result<()> {
-        self.round(Round::First).await?;
+        self.round(PassRound::First).await?;
         if self.is_open() && self.suspicion > 0 {
             self.prove().await?;
         }
         if self.is_open() {
-            self.round(Round::Second).await?;
+            self.round(PassRound::Second).await?;
         }
         Ok(())
     }
@@ -193,28 +186,29 @@ impl Pass {
         }
     }
 
-    fn tell(&self, event: &Event) {
-        (self.ctx.tell)(event);
+    fn emit(&self, event: &Event) {
+        (self.ctx.emit)(event);
     }
 
-    async fn tell_start(&self, plan: &PlanCounts) -> Result<()> {
-        self.tell(&Event::Started {
+    async fn emit_start(&self, plan: &PlanCounts) -> Result<()> {
+        self.emit(&Event::Started {
             run_id: self.task.run.id.clone(),
             trigger: self.task.trigger,
             dry_run: self.task.dry_run,
             at: self.task.started_at,
             connections: plan.connections,
             due: plan.due,
+            skipped: plan.skipped.clone(),
         });
         let asked = !self.task.selection.is_all();
-        if !asked && !self.task.tell_skipped {
+        if !asked && !self.task.emit_skipped {
             return Ok(());
         }
         let mut after = None;
         loop {
             let batch = self.ctx.store.skipped(&self.task.run, self.rules(), after, 500).await?;
             for skipped in &batch {
-                self.tell_skipped(skipped, asked);
+                self.emit_skipped(skipped, asked);
             }
             match batch.into_iter().next_back() {
                 None => return Ok(()),
@@ -223,8 +217,8 @@ impl Pass {
         }
     }
 
-    fn tell_skipped(&self, skipped: &crate::store::Skipped, asked: bool) {
-        self.tell(&Event::Skipped {
+    fn emit_skipped(&self, skipped: &crate::store::Skipped, asked: bool) {
+        self.emit(&Event::Skipped {
             connection_id: skipped.connection_id.clone(),
             user_id: skipped.user_id.clone(),
             reason: skipped.reason,
@@ -245,7 +239,7 @@ impl Pass {
     }
 
     /// Claims and works until nothing is left or the pass has to stop.
-    async fn round(&mut self, round: Round) -> Result<()> {
+    async fn round(&mut self, round: PassRound) -> Result<()> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
         loop {
@@ -265,9 +259,9 @@ impl Pass {
             }
             tokio::select! {
                 Some(done) = tasks.join_next() => self.digest(joined(done)?).await?,
-                durable = first_durable(&mut self.untold) => {
+                durable = first_durable(&mut self.unconfirmed) => {
                     durable?;
-                    self.tell_first();
+                    self.emit_first();
                 }
                 () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
                 () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
@@ -275,14 +269,14 @@ impl Pass {
         }
     }
 
-    async fn claim(&mut self, round: Round, limit: usize) -> Result<Claims> {
+    async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
         let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
         let claims = match round {
-            Round::First => self.ctx.store.claim(run, rules, limit, until).await?,
-            Round::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
+            PassRound::First => self.ctx.store.claim(run, rules, limit, until).await?,
+            PassRound::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
         };
         for skipped in &claims.skipped {
-            self.tell_skipped(skipped, !self.task.selection.is_all());
+            self.emit_skipped(skipped, !self.task.selection.is_all());
         }
         Ok(claims)
     }
@@ -292,7 +286,7 @@ impl Pass {
         let written = done.recorded?;
         let limited = written.outcome == Outcome::RateLimited;
         if !written.news.is_empty() {
-            self.untold.push_back((written.durable, written.news));
+            self.unconfirmed.push_back((written.durable, written.news));
         }
         if let Some(wait) = done.retry_after.filter(|_| limited && self.is_open()) {
             self.postpone_if_all_are_limited(wait, done.tink_user.as_ref()).await?;
@@ -364,7 +358,7 @@ impl Pass {
     async fn refuse(&mut self, error: String) -> Result<()> {
         if !matches!(self.stop, Stop::Refused(_)) {
             self.confirm().await?;
-            self.tell(&Event::Refused(error.clone()));
+            self.emit(&Event::Refused(error.clone()));
             self.stop = Stop::Refused(error);
         }
         Ok(())
@@ -398,7 +392,7 @@ impl Pass {
                 }
                 _ => {
                     if waiting_since.is_some() {
-                        self.tell(&Event::Resumed);
+                        self.emit(&Event::Resumed);
                     }
                     return Ok(());
                 }
@@ -408,12 +402,12 @@ impl Pass {
             if failed >= PROBES {
                 let since = *waiting_since.get_or_insert_with(|| {
                     if !patience.is_zero() {
-                        (self.ctx.tell)(&Event::Waiting { error: error.clone(), patience });
+                        (self.ctx.emit)(&Event::Waiting { error: error.clone(), patience });
                     }
                     Instant::now()
                 });
                 if since.elapsed() >= patience || Instant::now() >= self.deadline {
-                    self.tell(&Event::Unreachable { error: error.clone(), reason });
+                    self.emit(&Event::Unreachable { error: error.clone(), reason });
                     self.stop = Stop::Unreachable(error);
                     return Ok(());
                 }
@@ -438,17 +432,17 @@ impl Pass {
         }
         if let Stop::Unreachable(_) | Stop::Refused(_) = self.stop {
             // Else a few such passes would end in back-offs that outlast the trouble, and hide it.
-            self.ctx.store.forgive(&self.task.run).await?;
+            self.ctx.store.reset_failures(&self.task.run).await?;
         }
-        let settled = self.ctx.store.settle(&self.task.run).await?;
+        let ended = self.ctx.store.close_retries(&self.task.run).await?;
         self.confirm().await?;
         self.look_at_clock().await;
-        for finished in settled {
-            self.tell(&Event::Finished(finished));
+        for finished in ended {
+            self.emit(&Event::Finished(finished));
         }
         if let Stop::Done | Stop::Deadline = self.stop {
             for trouble in self.ctx.store.troubled_banks(&self.task.run, ALIKE).await? {
-                self.tell(&Event::BankTroubled(trouble));
+                self.emit(&Event::BankTroubled(trouble));
             }
         }
         let left = self.ctx.store.left_over().await?;
@@ -480,7 +474,7 @@ fn lease_end(now: Timestamp) -> Timestamp {
     now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
 }
 
-/// Panics of a story are caught inside it; one that gets here is a bug of the pass itself.
+/// Panics of the work on a connection are caught there; one that gets here is a bug of the pass itself.
 fn joined(done: std::result::Result<Done, tokio::task::JoinError>) -> Result<Done> {
     done.map_err(|error| StoreError::Internal { what: "work on a connection", source: Cause::of(error) })
 }

@@ -17,10 +17,9 @@ const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a failed call means for its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct FailureMeaning {
     /// How the connection ends if nothing else was read.
     pub outcome: Outcome,
-    /// Why.
     pub reason: Reason,
     /// Worth a second round in the same pass.
     pub transient: bool,
@@ -33,7 +32,6 @@ pub struct Verdict {
 pub enum Hint {
     /// Nothing: Tink was not asked, or not long enough.
     Nothing,
-    /// Tink answered.
     Answers,
     /// It may be an outage; only a probe can tell.
     MayBeAway,
@@ -45,9 +43,9 @@ pub enum Hint {
     ClockOff,
 }
 
-/// The table.
-pub fn verdict(kind: ErrorKind) -> Verdict {
-    let failed = |reason, transient, hint| Verdict { outcome: Outcome::Failed, reason, transient, hint };
+pub fn verdict(kind: ErrorKind) -> FailureMeaning {
+    let failed =
+        |reason, transient, hint| FailureMeaning { outcome: Outcome::Failed, reason, transient, hint };
     match kind {
         // Something in between that answers is no trouble of anybody's bank: it is the network's.
         ErrorKind::Network | ErrorKind::Intercepted => failed(Reason::Network, true, Hint::MayBeAway),
@@ -60,14 +58,14 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
         ErrorKind::GrantRefused => failed(Reason::Http4xx, false, Hint::UserRefused),
         ErrorKind::UserUnknown => failed(Reason::TinkUserUnknown, false, Hint::Answers),
         ErrorKind::ClientRefused => failed(Reason::Http4xx, false, Hint::ClientRefused),
-        ErrorKind::TokenLost => Verdict {
+        ErrorKind::TokenLost => FailureMeaning {
             outcome: Outcome::NeedsUser,
             reason: Reason::RefreshLost,
             transient: false,
             hint: Hint::Nothing,
         },
         // Not its own failure: nothing is known of it.
-        ErrorKind::ClockOff => Verdict {
+        ErrorKind::ClockOff => FailureMeaning {
             outcome: Outcome::Interrupted,
             reason: Reason::Network,
             transient: false,
@@ -80,7 +78,7 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
         | ErrorKind::NotFound
         | ErrorKind::Client4xx
         | ErrorKind::Config => failed(Reason::Http4xx, false, Hint::Answers),
-        ErrorKind::RateLimited => Verdict {
+        ErrorKind::RateLimited => FailureMeaning {
             outcome: Outcome::RateLimited,
             reason: Reason::RateLimited,
             transient: true,
@@ -90,7 +88,7 @@ pub fn verdict(kind: ErrorKind) -> Verdict {
 }
 
 /// What a failed call says about Tink as a whole. A client token that cannot be read is no user's trouble:
-/// whoever answers there, a proxy or a page for people, it is not Tink.
+/// what answers there, a proxy or a page for people, is not Tink.
 pub fn hint(error: &Error) -> Hint {
     if is_unreadable_client_token(error) { Hint::MayBeAway } else { verdict(error.kind).hint }
 }
@@ -123,7 +121,7 @@ pub fn is_client_refused(error: &Error) -> bool {
     }
 }
 
-/// When a connection with this many failures in a row may be tried again; none is at the next pass.
+/// When a connection with this many failures in a row may be tried again; `None` is at the next pass.
 ///
 /// The cadence of the passes is the first back-off; eight hours, doubling, up to a day, come after it.
 /// A 429 rests as long as Tink asked; one that named no time is left to the cadence.

@@ -15,7 +15,7 @@ use crate::store::types::{ChangeSet, FetchedRow, LiveRow, Removal, StoredRow};
 /// This many booked rows may always go at once, and beyond it one in [`MASS_SHARE`] of the window's.
 const MASS_FLOOR: usize = 2;
 const MASS_SHARE: usize = 5;
-/// A row without a date must be missing in so many complete walks.
+/// A row without a date must be missing in this many complete walks.
 const UNDATED_MISSES: u32 = 2;
 
 /// Inserts, updates and revivals. Of rows with equal ids the later one wins, but a booked one over one that is
@@ -88,7 +88,6 @@ fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
 pub struct Rewritten {
     /// Stored rows dated before the ordinary window that were fetched.
     pub seen: usize,
-    /// Of these, changed.
     pub changed: usize,
     /// A row changed its currency.
     pub currency: bool,
@@ -113,7 +112,7 @@ impl Rewritten {
         }
     }
 
-    /// Whether so much has changed that all of the account is to be read again.
+    /// Whether this much has changed that all of the account is to be read again.
     pub fn is_history_rewritten(&self) -> bool {
         self.currency || self.changed * 10 > self.seen
     }
@@ -138,7 +137,7 @@ pub fn is_ripe(row: &StoredRow) -> bool {
 }
 
 /// Whether a row counts where booked rows are counted: anything that does not come and go by nature.
-pub fn is_settled(status: Status) -> bool {
+pub fn counts_as_booked(status: Status) -> bool {
     status != Status::Pending
 }
 

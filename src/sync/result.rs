@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::policy::{self, Hint, Verdict};
+use super::policy::{self, FailureMeaning, Hint};
 use crate::domain::cause::Cause;
 use crate::domain::outcome::{Outcome, Reason};
-use crate::store::{Judgement, StoreError};
+use crate::store::{CheckedBalance, StoreError};
 use crate::tink;
 
 /// Why a sync could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum SyncError {
+pub(super) enum SyncError {
     /// A call to Tink failed for good.
     #[error(transparent)]
     Tink(tink::Error),
@@ -34,7 +34,7 @@ impl SyncError {
     ///
     /// # Errors
     /// [`StoreError`]: the lease was lost, or the store as a whole is in trouble.
-    pub fn into_result(self) -> Result<AttemptResult, StoreError> {
+    pub(super) fn into_result(self) -> Result<AttemptResult, StoreError> {
         match self {
             Self::Tink(error) => Ok(AttemptResult::of(&error)),
             // The database works but not with this one's data. Should it be broken after all, the record of
@@ -54,9 +54,7 @@ impl SyncError {
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// How.
     pub outcome: Outcome,
-    /// Why.
     pub reason: Option<Reason>,
     /// A sentence for people.
     pub error: Option<String>,
@@ -69,7 +67,7 @@ pub struct AttemptResult {
     /// What it says about Tink as a whole.
     pub hint: Hint,
     /// What was judged of the accounts' balances.
-    pub judged: Vec<Judgement>,
+    pub judged: Vec<CheckedBalance>,
     /// Accounts that used up their share of the time, and those that no longer do.
     pub hung: Vec<(i64, bool)>,
     /// It went well, and there is nothing yet: no success.
@@ -103,7 +101,7 @@ impl AttemptResult {
     }
 
     fn of(error: &tink::Error) -> Self {
-        let Verdict { outcome, reason, transient, .. } = policy::verdict(error.kind);
+        let FailureMeaning { outcome, reason, transient, .. } = policy::verdict(error.kind);
         Self {
             outcome,
             reason: Some(reason),
@@ -123,7 +121,6 @@ impl AttemptResult {
 /// Which accounts of a connection stand still.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standstill {
-    /// Their keys.
     pub accounts: Vec<i64>,
     /// Of how many of them that is news.
     pub new: u64,

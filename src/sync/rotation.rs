@@ -21,12 +21,12 @@ use crate::vault::{TokenKind, Vault, VaultError};
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// A token, or none if the connection has none to give.
-type Given = Result<Option<GivenToken>, tink::Error>;
+type GivenResult = Result<Option<GivenToken>, tink::Error>;
 
 /// What the renewals of one run share.
 #[derive(Clone, Debug, Default)]
 pub struct Renewals {
-    /// The key; none if none is configured.
+    /// The key; `None` if none is configured.
     pub vault: Option<Arc<Vault>>,
     /// Those under way; the run waits for them before it ends.
     pub under_way: TaskTracker,
@@ -34,7 +34,7 @@ pub struct Renewals {
 
 /// The tokens of one connection.
 pub(super) struct Rotation {
-    work: Work,
+    work: RotationContext,
     under_way: TaskTracker,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Rotation {
 }
 
 /// What a renewal needs, apart from its connection's sync.
-struct Work {
+struct RotationContext {
     store: Store,
     client: Client,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ struct Work {
     lease: Lease,
 }
 
-impl Clone for Work {
+impl Clone for RotationContext {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
@@ -83,7 +83,7 @@ fn unopened(error: VaultError) -> tink::Error {
 
 /// What a renewal in a task of its own came to. One that panicked panics its connection, which tells of it; one that
 /// the end of the program cut short gives no token.
-fn joined(renewal: Result<Given, JoinError>) -> Given {
+fn joined(renewal: Result<GivenResult, JoinError>) -> GivenResult {
     match renewal.map_err(JoinError::try_into_panic) {
         Ok(given) => given,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
@@ -92,8 +92,8 @@ fn joined(renewal: Result<Given, JoinError>) -> Given {
 }
 
 impl Rotation {
-    /// The tokens of the leased connection; none without a key.
-    pub fn new(
+    /// The tokens of the leased connection; `None` without a key.
+    pub(super) fn new(
         store: Store,
         client: Client,
         clock: Arc<dyn Clock>,
@@ -101,11 +101,11 @@ impl Rotation {
         lease: Lease,
     ) -> Option<Self> {
         let vault = Arc::clone(renewals.vault.as_ref()?);
-        let work = Work { store, client, clock, vault, lease };
+        let work = RotationContext { store, client, clock, vault, lease };
         Some(Self { work, under_way: renewals.under_way.clone() })
     }
 
-    async fn give(&self, refused: bool) -> Given {
+    async fn give(&self, refused: bool) -> GivenResult {
         let Some(stored) = self.work.store.tokens(&self.work.lease).await.map_err(unstored)? else {
             return Ok(None);
         };
@@ -118,16 +118,16 @@ impl Rotation {
             TokenState::Asked | TokenState::Lost => return Ok(None),
         }
         let refresh = self.work.open(TokenKind::Refresh, &stored.refresh).map_err(unopened)?;
-        let asking = self.work.store.begin_rotation(&self.work.lease).await.map_err(unstored)?;
-        let Some(asking) = asking else { return Ok(None) };
+        let begun = self.work.store.begin_rotation(&self.work.lease).await.map_err(unstored)?;
+        let Some(begun) = begun else { return Ok(None) };
         let work = self.work.clone();
         // In a task of its own: from here on the token may be used up, and what came of it must be kept.
-        let renewal = self.under_way.spawn(async move { work.renew(asking, &refresh).await });
+        let renewal = self.under_way.spawn(async move { work.renew(begun, &refresh).await });
         joined(renewal.await)
     }
 }
 
-impl Work {
+impl RotationContext {
     fn open(&self, what: TokenKind, encrypted: &[u8]) -> Result<secrecy::SecretString, VaultError> {
         self.vault.decrypt(self.lease.connection_id.as_str(), what, encrypted)
     }
@@ -144,19 +144,19 @@ impl Work {
     }
 
     /// Presents the refresh token, once, and keeps what comes of it before anybody uses it.
-    async fn renew(&self, asking: RotationBegin, refresh: &secrecy::SecretString) -> Given {
+    async fn renew(&self, begun: RotationBegin, refresh: &secrecy::SecretString) -> GivenResult {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {
             Ok(renewed) => self.encrypted(renewed, asked_at).map_err(unopened)?,
             Err(RenewError::NotSent(error)) => {
-                self.keep(asking, Renewal::NotAsked).await.map_err(unstored)?;
+                self.keep(begun, Renewal::NotAsked).await.map_err(unstored)?;
                 return Err(error);
             }
             Err(RenewError::Refused(error) | RenewError::Unknown(error)) => {
                 (Renewal::Lost(error.to_string()), None)
             }
         };
-        let ours = self.keep(asking, renewal).await.map_err(unstored)?;
+        let ours = self.keep(begun, renewal).await.map_err(unstored)?;
         Ok(given.filter(|_| ours))
     }
 
@@ -175,13 +175,13 @@ impl Work {
         Ok((renewal, Some(GivenToken { secret: renewed.access, life: renewed.life })))
     }
 
-    async fn keep(&self, asking: RotationBegin, renewal: Renewal) -> Result<bool, StoreError> {
-        self.store.finish_rotation(asking, renewal, self.clock.now()).await
+    async fn keep(&self, begun: RotationBegin, renewal: Renewal) -> Result<bool, StoreError> {
+        self.store.finish_rotation(begun, renewal, self.clock.now()).await
     }
 }
 
 impl OwnTokens for Rotation {
-    fn token(&self, refused: bool) -> BoxFuture<'_, Given> {
+    fn token(&self, refused: bool) -> BoxFuture<'_, GivenResult> {
         self.give(refused).boxed()
     }
 }

@@ -33,7 +33,7 @@ fn judge(accounts: &[Seen], now: Timestamp, limit: SignedDuration) -> Standstill
 }
 
 /// The result of an attempt, with what stands still: a success says so, and stays one.
-pub fn noted(
+pub(super) fn noted(
     sync: &ConnectionSync<'_>,
     listed: &[StoredAccount],
     consents: &[Consent],
@@ -56,7 +56,7 @@ pub fn noted(
 }
 
 /// That accounts newly stand still, if there are any.
-pub fn news(claim: &Claim, still: Option<&Standstill>) -> Option<Event> {
+pub(super) fn news(claim: &Claim, still: Option<&Standstill>) -> Option<Event> {
     let Some(Standstill { new: accounts @ 1.., since: Some(since), .. }) = still else { return None };
     Some(Event::DataStale {
         connection_id: claim.lease.connection_id.clone(),

@@ -14,7 +14,7 @@ mod successors;
 
 use self::gathered::Gathered;
 use super::context::ConnectionSync;
-use super::judgement::Judged;
+use super::judgement::Absence;
 use super::pairing::ProviderIds;
 use super::reconcile;
 use super::result::SyncError;
@@ -28,7 +28,7 @@ use crate::store::{
 use crate::tink::ErrorKind;
 
 /// One account to walk.
-pub struct Walk<'a> {
+pub(super) struct Walk<'a> {
     /// The connection it is part of.
     pub sync: &'a ConnectionSync<'a>,
     /// The account as it was stored before this pass.
@@ -41,7 +41,7 @@ pub struct Walk<'a> {
 
 /// How a walk ended that came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub(super) struct WalkEnd {
     /// It was complete, and no missing row is left unjudged: the rows are Tink's as of the refresh in the
     /// account list.
     pub exact: bool,
@@ -67,7 +67,7 @@ struct Found {
 impl Walk<'_> {
     /// Whether the account has to be read at all: one that has not moved is left alone until
     /// `rewalk` or `deep_rewalk` is over.
-    pub fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         let rewalk = self.is_older(self.account.walked_at, self.sync.ctx.options.rewalk);
         let unmoved = self.refresh().is_some() && self.refresh() == self.account.walked_refresh;
         let waits = self.healthy && self.account.absent_from.is_some() && self.has_moved();
@@ -80,19 +80,19 @@ impl Walk<'_> {
     }
 
     /// What an account that is not due has to be told of all the same.
-    pub fn at_rest(&self) -> End {
+    pub(super) fn at_rest(&self) -> WalkEnd {
         let note = (self.account.unmatched > 0).then_some(Reason::ReconsentUnmatched);
-        End { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
+        WalkEnd { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
     }
 
     /// Reads all pages and commits.
-    pub async fn run(&self) -> Result<End, SyncError> {
+    pub(super) async fn run(&self) -> Result<WalkEnd, SyncError> {
         let end = self.walk().await;
         self.sync.session.release_unwritten();
         end
     }
 
-    async fn walk(&self) -> Result<End, SyncError> {
+    async fn walk(&self) -> Result<WalkEnd, SyncError> {
         let window = self.window();
         let mut gathered = self.read(&window, Gathered::default()).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
@@ -106,12 +106,12 @@ impl Walk<'_> {
         if missing.is_empty() || !gathered.is_conclusive() {
             // What shows nothing ends no suspicion and settles nothing, and where rows were it is not believed.
             let were_booked = missing.iter().any(|row| {
-                reconcile::is_settled(row.status)
+                reconcile::counts_as_booked(row.status)
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))
             });
             let judged = match gathered.ids.is_empty() {
-                true if were_booked => Judged::shows_nothing(self.unjudged()),
-                _ if gathered.is_conclusive() => Judged::nothing_missing(),
+                true if were_booked => Absence::shows_nothing(self.unjudged()),
+                _ if gathered.is_conclusive() => Absence::nothing_missing(),
                 _ => self.unjudged(),
             };
             let missing = self.replace_older(&missing, &mut commit, &gathered, &stored).await?;
@@ -123,7 +123,7 @@ impl Walk<'_> {
         let paired: HashMap<i64, bool> =
             pairs.iter().map(|(key, removal)| (*key, is_reissue(removal))).collect();
         // Ids of reservations change at many banks; those of bookings should not.
-        let is_news = |row: &StoredRow| reconcile::is_settled(row.transaction.status);
+        let is_news = |row: &StoredRow| reconcile::counts_as_booked(row.transaction.status);
         let renamed =
             missing.iter().filter(|row| paired.get(&row.key) == Some(&true) && is_news(row)).count();
         let rematched =
@@ -131,13 +131,14 @@ impl Walk<'_> {
         let looked_for = missing.clone();
         missing.retain(|row| !paired.contains_key(&row.key));
         commit.changes.remove.extend(pairs);
-        let booked =
-            live.iter().filter(|row| reconcile::is_settled(row.status) && !paired.contains_key(&row.key));
+        let booked = live
+            .iter()
+            .filter(|row| reconcile::counts_as_booked(row.status) && !paired.contains_key(&row.key));
         let mut candidates: Vec<StoredRow> = missing.clone();
         let bounded = self.bounded(&window, &gathered);
         candidates.retain(|row| reconcile::is_missing(row, &bounded, self.account.generation));
-        let reissued =
-            renamed > 0 && renamed * 2 >= live.iter().filter(|row| reconcile::is_settled(row.status)).count();
+        let reissued = renamed > 0
+            && renamed * 2 >= live.iter().filter(|row| reconcile::counts_as_booked(row.status)).count();
         let mut found = Found {
             booked: booked.count(),
             window: bounded,
@@ -146,7 +147,7 @@ impl Walk<'_> {
             stored: [stored, looked_for].concat(),
         };
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
-        let (judged, gathered) = (Judged { reissued, ..judged.again_from(found.beyond) }, found.gathered);
+        let (judged, gathered) = (Absence { reissued, ..judged.again_from(found.beyond) }, found.gathered);
         self.checkpoint(&window, &gathered, commit, judged, &missing, rematched).await
     }
 
@@ -365,7 +366,6 @@ impl Walk<'_> {
         Some(Covered { from, to: window.to })
     }
 
-    /// The live rows of the window.
     async fn live_rows(&self, window: &Window) -> Result<Vec<LiveRow>, SyncError> {
         let query = LiveQuery { account: self.account.key, window: *window };
         Ok(self.sync.ctx.store.live_rows(query).await?)
@@ -374,7 +374,7 @@ impl Walk<'_> {
     /// Whether it is a booked row from before a re-consent whose counterpart is looked for.
     fn is_unmatched(&self, row: &StoredRow) -> bool {
         row.generation < self.account.generation
-            && reconcile::is_settled(row.transaction.status)
+            && reconcile::counts_as_booked(row.transaction.status)
             && row
                 .transaction
                 .booked_date
@@ -388,10 +388,10 @@ impl Walk<'_> {
         window: &Window,
         gathered: &Gathered,
         mut commit: RowCommit,
-        judged: Judged,
+        judged: Absence,
         missing: &[StoredRow],
         rematched: usize,
-    ) -> Result<End, SyncError> {
+    ) -> Result<WalkEnd, SyncError> {
         let account = self.account;
         let (unmatched_from, unmatched) = self.unmatched(gathered, &judged, missing, rematched);
         let bounded = self.bounded(window, gathered);
@@ -418,12 +418,12 @@ impl Walk<'_> {
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
             unmatched_from,
             // What the first look showed and the second did not may go on under an id that came in this walk.
-            settled: gathered.is_conclusive() && !gathered.outdated,
+            compared: gathered.is_conclusive() && !gathered.outdated,
         });
         self.commit(commit).await?;
         let told = judged.reissued && !account.reissued;
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
-        Ok(End {
+        Ok(WalkEnd {
             exact: judged.is_exact(),
             suspect: judged.suspect.is_some(),
             note: note.or(told.then_some(Reason::IdsReissued)),
@@ -434,7 +434,7 @@ impl Walk<'_> {
     fn unmatched(
         &self,
         gathered: &Gathered,
-        judged: &Judged,
+        judged: &Absence,
         missing: &[StoredRow],
         rematched: usize,
     ) -> (Option<Date>, u64) {
@@ -446,7 +446,7 @@ impl Walk<'_> {
         }
         let left = |row: &&StoredRow| {
             row.generation < account.generation
-                && reconcile::is_settled(row.transaction.status)
+                && reconcile::counts_as_booked(row.transaction.status)
                 && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
         };
         let left = missing.iter().filter(left).count() as u64;

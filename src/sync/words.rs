@@ -9,7 +9,7 @@ const COMMON_SHARE: usize = 5;
 const SHORTEST: usize = 3;
 
 /// A text without what drifts between two answers of a bank: case, blanks and line ends.
-pub fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !folded.is_empty() {
@@ -22,11 +22,11 @@ pub fn folded(text: &str) -> String {
 
 /// The words that many rows of an account have in common.
 #[derive(Debug, Default)]
-pub struct CommonWords(HashSet<String>);
+pub(super) struct CommonWords(HashSet<String>);
 
 impl CommonWords {
     /// Looks for them in the texts of an account's rows.
-    pub fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut counts: HashMap<String, usize> = HashMap::new();
         // The same shop every week is no boilerplate: a text counts once.
         let distinct: HashSet<String> = texts.map(letters).collect();
@@ -42,35 +42,35 @@ impl CommonWords {
 
 /// A text as its letters and its words.
 #[derive(Debug)]
-pub struct Text {
+pub(super) struct Text {
     letters: String,
     words: HashSet<String>,
 }
 
 impl Text {
     /// Reads a text, in any script.
-    pub fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         Self { letters: letters(text).replace(' ', ""), words: words(&letters(text)) }
     }
 
     /// Whether both have the same letters and digits.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self.letters == other.letters
     }
 
     /// Whether both say the same: the same letters, or telling words of which one side has all that the other has.
     /// Numbers (of a card, a terminal, a day) tell nothing where there are words.
-    pub fn agrees(&self, other: &Self, common: &CommonWords) -> bool {
+    pub(super) fn agrees(&self, other: &Self, common: &CommonWords) -> bool {
         if self.is_same(other) {
             return true;
         }
-        let telling = |text: &Self| -> HashSet<String> {
+        let distinctive = |text: &Self| -> HashSet<String> {
             let told: HashSet<String> = text.words.difference(&common.0).cloned().collect();
             let named: HashSet<String> =
                 told.iter().filter(|word| !word.chars().any(char::is_numeric)).cloned().collect();
             if named.is_empty() { told } else { named }
         };
-        let (mine, others) = (telling(self), telling(other));
+        let (mine, others) = (distinctive(self), distinctive(other));
         !mine.is_empty() && !others.is_empty() && (mine.is_subset(&others) || others.is_subset(&mine))
     }
 }

@@ -8,8 +8,8 @@ use secrecy::SecretString;
 
 use super::error::Error;
 use super::http::Transport;
-use super::memory::Turn;
-use super::options::{Examination, Options, Tally, Totals};
+use super::memory::MemoryTurn;
+use super::options::{CallCounters, ClientOptions, ClientTotals, Examination};
 use super::token::{Effort, RenewError, Renewed, Tokens};
 use crate::clock::Clock;
 use crate::domain::connection::TinkUser;
@@ -21,7 +21,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     transport: Transport,
     tokens: Tokens,
-    turn: Turn,
+    turn: MemoryTurn,
     keep_raw: bool,
 }
 
@@ -30,10 +30,15 @@ impl Client {
     ///
     /// # Errors
     /// [`Config`](super::ErrorKind::Config) if no client can work with the options.
-    pub fn new(options: Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
+    pub fn new(options: ClientOptions, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
         let transport = Transport::new(&options, clock, seed)?;
         let tokens = Tokens::new(options.client_id, options.client_secret, options.refresh);
-        Ok(Self(Arc::new(Inner { transport, tokens, turn: Turn::default(), keep_raw: options.keep_raw })))
+        Ok(Self(Arc::new(Inner {
+            transport,
+            tokens,
+            turn: MemoryTurn::default(),
+            keep_raw: options.keep_raw,
+        })))
     }
 
     /// Makes ready to send: what else the first request does. Sends nothing.
@@ -49,7 +54,7 @@ impl Client {
     /// # Errors
     /// [`RenewError`] says what became of the token.
     pub async fn renew(&self, refresh: &SecretString) -> Result<Renewed, RenewError> {
-        self.tokens().renew(self.effort(&Tally::default()), refresh).await
+        self.tokens().renew(self.effort(&CallCounters::default()), refresh).await
     }
 
     /// Asks for a fresh client token (not the kept one) and, with a user, for one code, each once:
@@ -59,7 +64,7 @@ impl Client {
     /// As they come; a refusal of the client token is
     /// [`ClientRefused`](super::ErrorKind::ClientRefused).
     pub async fn probe(&self, user: Option<&TinkUser>) -> Result<(), Error> {
-        self.tokens().probe(self.effort(&Tally::default()), user).await
+        self.tokens().probe(self.effort(&CallCounters::default()), user).await
     }
 
     /// Gets a fresh client token and a token for `user`, each call once: tells whether Tink accepts the client for
@@ -70,7 +75,7 @@ impl Client {
     /// [`GrantRefused`](super::ErrorKind::GrantRefused) and [`ScopeMissing`](super::ErrorKind::ScopeMissing) mean
     /// that it does not.
     pub async fn prove(&self, user: &TinkUser) -> Result<(), Error> {
-        self.tokens().prove(self.effort(&Tally::default()), user).await
+        self.tokens().prove(self.effort(&CallCounters::default()), user).await
     }
 
     /// Gets a client token, once, and keeps it: whether this machine's clock and Tink's agree about the day. `false`
@@ -79,7 +84,7 @@ impl Client {
     /// # Errors
     /// [`ClockOff`](super::ErrorKind::ClockOff).
     pub async fn agree_on_time(&self) -> Result<bool, Error> {
-        self.tokens().agree(self.effort(&Tally::default())).await
+        self.tokens().agree(self.effort(&CallCounters::default())).await
     }
 
     /// Asks for a fresh client token and tells its scopes and the difference of the clocks.
@@ -87,7 +92,7 @@ impl Client {
     /// # Errors
     /// When no token is to be had, after all repetitions.
     pub async fn examine(&self) -> Result<Examination, Error> {
-        let answer = self.tokens().fetch_any(self.effort(&Tally::default())).await?;
+        let answer = self.tokens().fetch_any(self.effort(&CallCounters::default())).await?;
         Ok(Examination { scopes: answer.value.scopes, skew: answer.head.skew })
     }
 
@@ -96,7 +101,7 @@ impl Client {
     /// # Errors
     /// When Tink does not say.
     pub async fn withheld_scopes(&self) -> Result<Vec<&'static str>, Error> {
-        self.tokens().withheld(self.effort(&Tally::default())).await
+        self.tokens().withheld(self.effort(&CallCounters::default())).await
     }
 
     /// Time the process was paused by `Retry-After` so far, a running pause up to now included.
@@ -105,7 +110,7 @@ impl Client {
     }
 
     /// What was done since the client was made.
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> ClientTotals {
         self.0.transport.totals()
     }
 
@@ -113,7 +118,7 @@ impl Client {
         &self.0.tokens
     }
 
-    pub(super) fn turn(&self) -> Turn {
+    pub(super) fn turn(&self) -> MemoryTurn {
         self.0.turn.clone()
     }
 
@@ -121,10 +126,10 @@ impl Client {
         self.0.keep_raw
     }
 
-    /// An ordinary effort on behalf of whoever owns `tally`.
-    pub(super) fn effort<'a>(&'a self, tally: &'a Tally) -> Effort<'a> {
+    /// An ordinary effort counted in `counters`.
+    pub(super) fn effort<'a>(&'a self, counters: &'a CallCounters) -> Effort<'a> {
         let transport = &self.0.transport;
-        Effort { transport, tally, tries: transport.retry.attempts(), repeated: false }
+        Effort { transport, counters, tries: transport.retry.attempts(), repeated: false }
     }
 
     #[cfg(test)]

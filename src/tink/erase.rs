@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::client::Client;
 use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
-use super::options::Tally;
+use super::options::CallCounters;
 use super::token::{Bearer, Effort};
 use super::wire;
 use crate::domain::connection::TinkUser;
@@ -29,8 +29,8 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::ScopeMissing`] if the app may not delete users; else the call's error after all repetitions.
     pub async fn delete_user(&self, user: &TinkUser) -> Result<Deletion, Error> {
-        let tally = Tally::default();
-        let effort = self.effort(&tally);
+        let counters = CallCounters::default();
+        let effort = self.effort(&counters);
         let token = match self.token_to_delete(effort, user).await {
             Err(error) if error.kind == ErrorKind::UserUnknown => return Ok(Deletion::Unknown),
             other => other?,
@@ -76,7 +76,7 @@ async fn ask_to_delete(effort: Effort<'_>, token: &Bearer) -> Result<(), Error> 
         tries: effort.tries,
         repeated: effort.repeated,
     };
-    match effort.transport.call(&request, effort.tally, wire::done).await {
+    match effort.transport.call(&request, effort.counters, wire::done).await {
         Err(error) if error.status == Some(403) => Err(missing(error)),
         other => other.map(drop),
     }

@@ -20,7 +20,7 @@ pub enum ErrorKind {
     RateLimited,
     /// The answer could not be read.
     Malformed,
-    /// The answer was larger than `Options::max_response`.
+    /// The answer was larger than `ClientOptions::max_response`.
     TooLarge,
     /// 400.
     BadRequest,
@@ -190,10 +190,9 @@ impl fmt::Display for Endpoint {
 
 /// Why no connection can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum ConnectObstacle {
     /// The name has no address.
     Name,
-    /// Nobody listens there.
     Refused,
     /// The certificate is not one that this system trusts for this name.
     Certificate,
@@ -206,7 +205,6 @@ pub enum Obstacle {
 pub struct Error {
     /// What kind of failure.
     pub kind: ErrorKind,
-    /// Which call.
     pub endpoint: Endpoint,
     /// The status, if there was an answer.
     pub status: Option<u16>,
@@ -241,20 +239,20 @@ impl Error {
         }
     }
 
-    /// What stands between us and the server, as far as the words of the libraries below tell; none if they do
+    /// What stands between us and the server, as far as the words of the libraries below tell; `None` if they do
     /// not, or if it is something else.
-    pub fn obstacle(&self) -> Option<Obstacle> {
+    pub fn obstacle(&self) -> Option<ConnectObstacle> {
         let says = |words: &str| self.detail.contains(words);
         if !self.unsent {
             None
         } else if says("dns error") {
-            Some(Obstacle::Name)
+            Some(ConnectObstacle::Name)
         } else if says("certificate") {
-            Some(Obstacle::Certificate)
+            Some(ConnectObstacle::Certificate)
         } else if says("Connection refused") {
-            Some(Obstacle::Refused)
+            Some(ConnectObstacle::Refused)
         } else if says("corrupt message") {
-            Some(Obstacle::NoTls)
+            Some(ConnectObstacle::NoTls)
         } else {
             None
         }

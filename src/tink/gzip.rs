@@ -11,14 +11,12 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Why a body cannot be unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
-    /// It ends early.
     Short,
     /// Its content or its checksum is wrong.
     Corrupt,
 }
 
 impl Damage {
-    /// For people.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Short => "the packed answer ends early",

@@ -57,9 +57,12 @@ impl Head {
     /// What is wrong if Tink's clock and ours are more than a day apart.
     pub(super) fn clock_is_off(&self) -> Option<Error> {
         let skew = self.skew.filter(|skew| skew.abs() > CLOCKS_APART)?;
-        let (days, direction) =
-            (skew.abs().as_hours() / 24, if skew.is_positive() { "behind" } else { "ahead" });
-        Some(self.error(ErrorKind::ClockOff, &format!("it is {days} day(s) {direction}")))
+        let direction = if skew.is_positive() { "behind" } else { "ahead" };
+        let apart = match skew.abs().as_hours() {
+            hours @ ..72 => format!("{hours} hours"),
+            hours => format!("{} days", hours / 24),
+        };
+        Some(self.error(ErrorKind::ClockOff, &format!("it is {apart} {direction}")))
     }
 
     /// An error about this answer; the detail is scrubbed.

@@ -6,21 +6,19 @@ use crate::domain::ids::AccountId;
 
 /// Which answer the bytes are taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum AnswerKind {
     /// A page of accounts.
     Accounts,
     /// The list of consents.
     Consents,
     /// A page of transactions.
     Transactions,
-    /// A token.
     Token,
     /// The code of a grant.
     Code,
 }
 
-impl Answer {
-    /// All of them.
+impl AnswerKind {
     pub const ALL: [Self; 5] = [Self::Accounts, Self::Consents, Self::Transactions, Self::Token, Self::Code];
 
     /// Reads the bytes and fails if an amount was accepted that is not an exact decimal number.
@@ -54,8 +52,8 @@ impl Answer {
             Self::Transactions => {
                 let page = wire::transactions(bytes, &AccountId::from("a".to_owned()), true)?;
                 let rows = page.rows.into_iter().filter_map(|record| match record {
-                    wire::Record::Row { transaction, .. } => Some(transaction.money),
-                    wire::Record::Unreadable(_) => None,
+                    wire::TransactionRecord::Row { transaction, .. } => Some(transaction.money),
+                    wire::TransactionRecord::Unreadable(_) => None,
                 });
                 Ok(rows.collect())
             }

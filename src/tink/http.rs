@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 use super::error::{Endpoint, Error, ErrorKind};
 use super::gzip::{self, Damage, Unpacker};
 use super::head::{Answer, Head, chain};
-use super::options::{Options, Tally, Totals};
+use super::options::{CallCounters, ClientOptions, ClientTotals};
 use super::pace::{Pacer, Reservation};
-use super::retry::{Retry, Verdict};
+use super::retry::{Retry, RetryDecision};
 use crate::clock::Clock;
 
 const USER_AGENT: &str = concat!("tink-sync/", env!("CARGO_PKG_VERSION"));
@@ -29,12 +29,11 @@ const ERROR_BODY: u64 = 16 * 1024;
 pub(super) struct Request<'a> {
     pub endpoint: Endpoint,
     pub query: &'a [(&'static str, String)],
-    /// The fields of a form; none makes it a GET, unless there is a body.
+    /// The fields of a form; `None` makes it a GET, unless there is a body.
     pub form: &'a [(&'static str, &'a str)],
     /// What stands for `{id}` in the path, and the JSON that is posted there.
     pub posted: Option<(&'a str, &'a str)>,
     pub bearer: Option<&'a SecretString>,
-    /// Tries in all.
     pub tries: u32,
     /// The first try already repeats an earlier request.
     pub repeated: bool,
@@ -50,7 +49,7 @@ pub(super) struct Transport {
     pub pacer: Pacer,
     pub retry: Retry,
     clock: Arc<dyn Clock>,
-    tally: Tally,
+    counters: CallCounters,
     errors: AtomicU64,
     token_failures: AtomicU64,
 }
@@ -83,7 +82,7 @@ fn unusable(detail: &str) -> Error {
 }
 
 /// The proxies that are named, but for the hosts that `NO_PROXY` excepts.
-fn proxies(options: &Options) -> reqwest::Result<Vec<Proxy>> {
+fn proxies(options: &ClientOptions) -> reqwest::Result<Vec<Proxy>> {
     let (https, http) = (options.proxies.https.as_ref(), options.proxies.http.as_ref());
     let https = https.map(|address| Proxy::https(address.expose_secret()));
     let http = http.map(|address| Proxy::http(address.expose_secret()));
@@ -101,7 +100,7 @@ enum Fault {
 }
 
 impl Transport {
-    pub(super) fn new(options: &Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
+    pub(super) fn new(options: &ClientOptions, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
         options.check()?;
         let url = Url::parse(&options.api_url).map_err(|e| unusable(&format!("api_url: {e}")))?;
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
@@ -132,7 +131,7 @@ impl Transport {
             pacer: Pacer::new(options.requests_per_second, options.concurrency),
             retry: Retry::new(options.retry, seed),
             clock,
-            tally: Tally::default(),
+            counters: CallCounters::default(),
             errors: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),
         })
@@ -151,14 +150,14 @@ impl Transport {
     pub(super) async fn call<T>(
         &self,
         request: &Request<'_>,
-        tally: &Tally,
+        counters: &CallCounters,
         parse: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<Answer<T>, Error> {
         let mut done = 0;
         let mut before: Option<Error> = None;
         loop {
             let repeated = request.repeated || done > 0;
-            let error = match self.attempt(request, tally, repeated, &parse).await {
+            let error = match self.attempt(request, counters, repeated, &parse).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -170,19 +169,19 @@ impl Transport {
             }
             done += 1;
             match self.retry.judge(&error, done, request.tries) {
-                Verdict::Again(wait) => {
+                RetryDecision::Again(wait) => {
                     log(&error, wait, "trying again");
                     sleep(wait).await;
                 }
-                Verdict::Pause { pause, again } => {
+                RetryDecision::Pause { pause, again } => {
                     log(&error, pause, "pausing all requests");
                     self.pacer.pause(pause);
-                    tally.count_pause(pause);
+                    counters.count_pause(pause);
                     if !again {
                         return Err(error);
                     }
                 }
-                Verdict::Fail => return Err(error),
+                RetryDecision::Fail => return Err(error),
             }
             before = Some(error);
         }
@@ -191,13 +190,13 @@ impl Transport {
     async fn attempt<T>(
         &self,
         request: &Request<'_>,
-        tally: &Tally,
+        counters: &CallCounters,
         repeated: bool,
         parse: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<Answer<T>, Error> {
         let _slot = self.pacer.enter().await;
-        tally.count(repeated);
-        self.tally.count(repeated);
+        counters.count(repeated);
+        self.counters.count(repeated);
         let started = Instant::now();
         let mut head = Head::new(request.endpoint);
         let result = self.send(request, &mut head, parse).await;
@@ -275,10 +274,10 @@ impl Transport {
         self.token_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn totals(&self) -> Totals {
-        Totals {
-            requests: self.tally.requests(),
-            retries: self.tally.retries(),
+    pub(super) fn totals(&self) -> ClientTotals {
+        ClientTotals {
+            requests: self.counters.requests(),
+            retries: self.counters.retries(),
             errors: self.errors.load(Ordering::Relaxed),
             token_failures: self.token_failures.load(Ordering::Relaxed),
         }

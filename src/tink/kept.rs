@@ -4,13 +4,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{self, Record};
+use super::wire::{self, TransactionRecord};
 use crate::domain::ids::AccountId;
 
 /// The member that says whose a transaction is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Owner {
+struct TokenOwner {
     account_id: Option<String>,
 }
 
@@ -23,8 +23,8 @@ pub fn transaction(
     raw: &RawValue,
     account: Option<&AccountId>,
     keep_raw: bool,
-) -> Result<(AccountId, Record), String> {
-    let named = serde_json::from_str::<Owner>(raw.get()).ok().and_then(|owner| owner.account_id);
+) -> Result<(AccountId, TransactionRecord), String> {
+    let named = serde_json::from_str::<TokenOwner>(raw.get()).ok().and_then(|owner| owner.account_id);
     let named = named.filter(|id| !id.is_empty()).map(AccountId::from);
     let owner = named.as_ref().or(account).ok_or("neither account_id nor accountId in raw is given")?;
     let page = format!("{{\"transactions\":[{}]}}", raw.get());

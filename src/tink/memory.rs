@@ -13,7 +13,7 @@ const MOST: usize = 128 * 1024 * 1024;
 
 /// Parts of what is held, each with its own size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum MemoryPart {
     /// The list of consents, and its copies.
     Consents,
     /// The list of accounts, and its copies.
@@ -30,9 +30,9 @@ pub(super) struct TooMuch;
 
 /// The turn to hold more than the others, shared by the process.
 #[derive(Clone, Debug)]
-pub(super) struct Turn(Arc<Semaphore>);
+pub(super) struct MemoryTurn(Arc<Semaphore>);
 
-impl Default for Turn {
+impl Default for MemoryTurn {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(1)))
     }
@@ -41,22 +41,22 @@ impl Default for Turn {
 /// What one connection holds.
 #[derive(Debug)]
 pub(super) struct Memory {
-    turn: Turn,
-    state: Mutex<State>,
+    turn: MemoryTurn,
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct MemoryState {
     parts: [usize; 4],
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl State {
+impl MemoryState {
     fn total(&self) -> usize {
         self.parts.iter().fold(0, |sum: usize, part| sum.saturating_add(*part))
     }
 
-    fn set(&mut self, part: Part, bytes: usize) {
+    fn set(&mut self, part: MemoryPart, bytes: usize) {
         if let Some(held) = self.parts.get_mut(part as usize) {
             *held = bytes;
         }
@@ -64,13 +64,13 @@ impl State {
 }
 
 impl Memory {
-    pub(super) fn new(turn: Turn) -> Self {
+    pub(super) fn new(turn: MemoryTurn) -> Self {
         Self { turn, state: Mutex::default() }
     }
 
     /// Says how much of a part is held now, and waits until that may be. Who holds more than the others waits for
     /// nobody, so this cannot block for ever.
-    pub(super) async fn hold(&self, part: Part, bytes: usize) -> Result<(), TooMuch> {
+    pub(super) async fn hold(&self, part: MemoryPart, bytes: usize) -> Result<(), TooMuch> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.set(part, bytes);
@@ -92,7 +92,7 @@ impl Memory {
     }
 
     /// Says that nothing of a part is held any more.
-    pub(super) fn release(&self, part: Part) {
+    pub(super) fn release(&self, part: MemoryPart) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.set(part, 0);
         if state.total() <= OWN {
@@ -106,34 +106,42 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    fn now(memory: &Memory, part: Part, bytes: usize) -> Option<Result<(), TooMuch>> {
+    fn now(memory: &Memory, part: MemoryPart, bytes: usize) -> Option<Result<(), TooMuch>> {
         memory.hold(part, bytes).now_or_never()
     }
 
     #[test]
     fn one_at_a_time_holds_more_than_its_own() {
-        let turn = Turn::default();
+        let turn = MemoryTurn::default();
         let [one, two, three] = [(); 3].map(|()| Memory::new(turn.clone()));
-        assert_eq!(now(&one, Part::Walk, OWN), Some(Ok(())));
-        assert_eq!(now(&one, Part::Unwritten, 1), Some(Ok(())));
-        assert_eq!(now(&one, Part::Accounts, MOST / 2), Some(Ok(())), "who has the turn waits for nobody");
-        assert_eq!(now(&two, Part::Walk, OWN + 1), None);
-        assert_eq!(now(&three, Part::Walk, OWN), Some(Ok(())), "and nobody waits who needs little");
-        one.release(Part::Accounts);
-        assert_eq!(now(&two, Part::Walk, OWN + 1), None);
-        one.release(Part::Unwritten);
-        assert_eq!(now(&two, Part::Walk, OWN + 1), Some(Ok(())));
+        assert_eq!(now(&one, MemoryPart::Walk, OWN), Some(Ok(())));
+        assert_eq!(now(&one, MemoryPart::Unwritten, 1), Some(Ok(())));
+        assert_eq!(
+            now(&one, MemoryPart::Accounts, MOST / 2),
+            Some(Ok(())),
+            "who has the turn waits for nobody"
+        );
+        assert_eq!(now(&two, MemoryPart::Walk, OWN + 1), None);
+        assert_eq!(now(&three, MemoryPart::Walk, OWN), Some(Ok(())), "and nobody waits who needs little");
+        one.release(MemoryPart::Accounts);
+        assert_eq!(now(&two, MemoryPart::Walk, OWN + 1), None);
+        one.release(MemoryPart::Unwritten);
+        assert_eq!(now(&two, MemoryPart::Walk, OWN + 1), Some(Ok(())));
         drop(two);
-        assert_eq!(now(&three, Part::Consents, 1), Some(Ok(())), "the turn of one that is gone is free");
+        assert_eq!(
+            now(&three, MemoryPart::Consents, 1),
+            Some(Ok(())),
+            "the turn of one that is gone is free"
+        );
     }
 
     #[test]
     fn there_is_a_limit_to_all_of_it_together() {
-        let memory = Memory::new(Turn::default());
-        assert_eq!(now(&memory, Part::Walk, MOST - 1), Some(Ok(())));
-        assert_eq!(now(&memory, Part::Consents, 1), Some(Ok(())));
-        assert_eq!(now(&memory, Part::Accounts, 1), Some(Err(TooMuch)));
-        assert_eq!(now(&memory, Part::Accounts, usize::MAX), Some(Err(TooMuch)));
-        assert_eq!(now(&memory, Part::Accounts, 0), Some(Ok(())));
+        let memory = Memory::new(MemoryTurn::default());
+        assert_eq!(now(&memory, MemoryPart::Walk, MOST - 1), Some(Ok(())));
+        assert_eq!(now(&memory, MemoryPart::Consents, 1), Some(Ok(())));
+        assert_eq!(now(&memory, MemoryPart::Accounts, 1), Some(Err(TooMuch)));
+        assert_eq!(now(&memory, MemoryPart::Accounts, usize::MAX), Some(Err(TooMuch)));
+        assert_eq!(now(&memory, MemoryPart::Accounts, 0), Some(Ok(())));
     }
 }

@@ -15,8 +15,6 @@ pub mod api {}
 mod client;
 mod erase;
 mod error;
-#[cfg(test)]
-mod fake;
 mod gzip;
 mod head;
 #[cfg(any(test, fuzzing))]
@@ -39,10 +37,10 @@ mod wire;
 
 pub use client::Client;
 pub use erase::Deletion;
-pub use error::{Endpoint, Error, ErrorKind, Obstacle};
-pub use options::{Examination, Options, Proxies, RetryOptions, Totals};
+pub use error::{ConnectObstacle, Endpoint, Error, ErrorKind};
+pub use options::{ClientOptions, ClientTotals, Examination, Proxies, RetryOptions};
 pub use session::{GivenToken, Listed, OwnTokens, Session};
 pub use token::{RenewError, Renewed};
 pub use transactions::TransactionPages;
 pub use users::NewUser;
-pub use wire::{Record, replay};
+pub use wire::{TransactionRecord, replay};

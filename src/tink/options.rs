@@ -11,12 +11,10 @@ use super::error::{Endpoint, Error, ErrorKind};
 
 /// Everything a [`Client`](super::Client) needs to know.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ClientOptions {
     /// Base of every address, such as `https://api.tink.com` (API.md 1.1).
     pub api_url: String,
-    /// The app's id.
     pub client_id: String,
-    /// The app's secret.
     pub client_secret: SecretString,
     /// Limit for opening a connection.
     pub connect_timeout: Duration,
@@ -38,7 +36,6 @@ pub struct Options {
     pub proxies: Proxies,
 }
 
-/// Addresses of proxies.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// For `https` addresses.
@@ -50,7 +47,6 @@ pub struct Proxies {
 /// How failures are repeated: full jitter between zero and `min(max, base · 2^n)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryOptions {
-    /// Tries in all.
     pub attempts: u32,
     /// Upper bound of the first wait.
     pub base: Duration,
@@ -58,7 +54,7 @@ pub struct RetryOptions {
     pub max: Duration,
 }
 
-impl Options {
+impl ClientOptions {
     /// Refuses values that no client can work with.
     pub(super) fn check(&self) -> Result<(), Error> {
         let problem = if !(self.requests_per_second.is_finite() && self.requests_per_second > 0.0) {
@@ -78,10 +74,8 @@ impl Options {
 
 /// What was done since the client was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// HTTP requests sent.
+pub struct ClientTotals {
     pub requests: u64,
-    /// Of these, repetitions.
     pub retries: u64,
     /// Of these, how many gave no usable answer.
     pub errors: u64,
@@ -92,22 +86,22 @@ pub struct Totals {
 /// What `check` learns from one client token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
-    /// The scopes of the client token; none if Tink did not say.
+    /// The scopes of the client token; `None` if Tink did not say.
     pub scopes: Option<Vec<String>>,
-    /// Tink's `Date` minus our clock, exact to about a second; none without a readable header.
+    /// Tink's `Date` minus our clock, exact to about a second; `None` without a readable header.
     pub skew: Option<SignedDuration>,
 }
 
 /// Requests of one session or of the process.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CallCounters {
     requests: AtomicU64,
     retries: AtomicU64,
     /// Milliseconds of pauses that its requests made for everybody.
     paused: AtomicU64,
 }
 
-impl Tally {
+impl CallCounters {
     pub(super) fn count_pause(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.paused.fetch_add(millis, Ordering::Relaxed);

@@ -17,18 +17,17 @@ const HALVING: Duration = Duration::from_secs(1);
 /// Slack for the rounding of the bucket's level.
 const ROUNDING: f64 = 1e-9;
 
-/// The shared limits.
 pub(super) struct Pacer {
     setting: f64,
     burst: f64,
-    state: Mutex<State>,
+    state: Mutex<PaceState>,
     turn: tokio::sync::Mutex<()>,
     slots: Semaphore,
     bodies: Semaphore,
     large: Semaphore,
 }
 
-struct State {
+struct PaceState {
     level: f64,
     rate: f64,
     filled: Instant,
@@ -60,7 +59,7 @@ impl Pacer {
     /// A full bucket for `requests_per_second` and `concurrency` slots.
     pub(super) fn new(requests_per_second: f64, concurrency: usize) -> Self {
         let burst = (requests_per_second / 10.0).max(1.0);
-        let state = State {
+        let state = PaceState {
             level: burst,
             rate: requests_per_second,
             filled: Instant::now(),
@@ -108,7 +107,7 @@ impl Pacer {
     }
 
     /// Lets the level and a lowered rate grow up to `now`.
-    fn fill(&self, state: &mut State, now: Instant) {
+    fn fill(&self, state: &mut PaceState, now: Instant) {
         let seconds = now.saturating_duration_since(state.filled).as_secs_f64();
         state.filled = now;
         state.level = (state.level + state.rate * seconds).min(self.burst);
@@ -158,7 +157,7 @@ impl Pacer {
         Reservation { pacer: self, bytes, _memory: memory, large: None }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PaceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

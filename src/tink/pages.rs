@@ -13,7 +13,7 @@ const MAX_PAGES: u32 = 100_000;
 
 /// Where a walk stands. Tokens already seen are kept as hashes, so that a long walk stays small.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
+pub(super) struct PageCursor {
     token: Option<String>,
     seen: HashSet<u64>,
     pages: u32,
@@ -21,13 +21,13 @@ pub(super) struct Walk {
     restarted: bool,
 }
 
-impl Walk {
+impl PageCursor {
     /// Whether another page is to be read.
     pub(super) fn has_more(&self) -> bool {
         !self.ended
     }
 
-    /// The token of the page to read; none is the first page.
+    /// The token of the page to read; `None` is the first page.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn advance(walk: &mut Walk, next: Option<&str>) -> Result<(), ErrorKind> {
+    fn advance(walk: &mut PageCursor, next: Option<&str>) -> Result<(), ErrorKind> {
         walk.advance(next.map(str::to_owned), Endpoint::Accounts).map_err(|error| error.kind)
     }
 
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_walk_ends_without_a_token() {
-        let mut walk = Walk::default();
+        let mut walk = PageCursor::default();
         assert!(walk.has_more() && walk.token().is_none());
         advance(&mut walk, Some("a")).unwrap();
         assert!(walk.has_more());
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_token_that_comes_again_is_a_loop() {
-        let mut walk = Walk::default();
+        let mut walk = PageCursor::default();
         for token in ["a", "b"] {
             advance(&mut walk, Some(token)).unwrap();
         }
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn the_number_of_pages_is_limited_also_over_a_restart() {
-        let mut walk = Walk::default();
-        let go = |mut range: std::ops::Range<u32>, walk: &mut Walk| {
+        let mut walk = PageCursor::default();
+        let go = |mut range: std::ops::Range<u32>, walk: &mut PageCursor| {
             range.try_for_each(|n| advance(walk, Some(&n.to_string())))
         };
         assert_eq!(go(0..MAX_PAGES / 2, &mut walk), Ok(()));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_refused_token_restarts_once_and_a_refused_first_page_never() {
-        let mut walk = Walk::default();
+        let mut walk = PageCursor::default();
         assert!(!walk.restart(&refused()));
         advance(&mut walk, Some("a")).unwrap();
         assert!(!walk.restart(&Error::new(ErrorKind::Server, Endpoint::Accounts, "")));
@@ -126,7 +126,7 @@ mod tests {
         fn every_walk_over_distinct_tokens_reads_all_of_them(
             tokens in proptest::collection::hash_set("[a-z+/=]{1,8}", 0..50)
         ) {
-            let mut walk = Walk::default();
+            let mut walk = PageCursor::default();
             let mut read = Vec::new();
             for token in &tokens {
                 advance(&mut walk, Some(token)).unwrap();

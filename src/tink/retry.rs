@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// What to do after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RetryDecision {
     /// The failure is final.
     Fail,
     /// Try again after this back-off.
@@ -43,21 +43,21 @@ impl Retry {
     }
 
     /// Judges the failure of try number `done` (from 1) of `tries`.
-    pub(super) fn judge(&self, error: &Error, done: u32, tries: u32) -> Verdict {
+    pub(super) fn judge(&self, error: &Error, done: u32, tries: u32) -> RetryDecision {
         let left = done < tries;
         match error.retry_after {
-            Some(wait) if wait > LONGEST_PAUSE => Verdict::Fail,
+            Some(wait) if wait > LONGEST_PAUSE => RetryDecision::Fail,
             // A 503 is one call's: it rests by itself, within its connection's time.
             Some(wait) if error.status != Some(429) => {
                 if left {
-                    Verdict::Again(wait)
+                    RetryDecision::Again(wait)
                 } else {
-                    Verdict::Fail
+                    RetryDecision::Fail
                 }
             }
-            Some(pause) => Verdict::Pause { pause, again: left },
-            None if left && error.kind.is_transient() => Verdict::Again(self.backoff(done - 1)),
-            None => Verdict::Fail,
+            Some(pause) => RetryDecision::Pause { pause, again: left },
+            None if left && error.kind.is_transient() => RetryDecision::Again(self.backoff(done - 1)),
+            None => RetryDecision::Fail,
         }
     }
 
@@ -143,12 +143,12 @@ mod tests {
     #[test]
     fn only_passing_failures_are_tried_again_and_only_while_tries_are_left() {
         let retry = Retry::new(options(), 1);
-        assert!(matches!(retry.judge(&error(ErrorKind::Server, None), 3, 4), Verdict::Again(_)));
-        assert_eq!(retry.judge(&error(ErrorKind::Server, None), 4, 4), Verdict::Fail);
+        assert!(matches!(retry.judge(&error(ErrorKind::Server, None), 3, 4), RetryDecision::Again(_)));
+        assert_eq!(retry.judge(&error(ErrorKind::Server, None), 4, 4), RetryDecision::Fail);
         for kind in
             [ErrorKind::TooLarge, ErrorKind::BadRequest, ErrorKind::Unauthorized, ErrorKind::Client4xx]
         {
-            assert_eq!(retry.judge(&error(kind, None), 1, 4), Verdict::Fail);
+            assert_eq!(retry.judge(&error(kind, None), 1, 4), RetryDecision::Fail);
         }
     }
 
@@ -157,9 +157,9 @@ mod tests {
         let retry = Retry::new(options(), 1);
         let pause = LONGEST_PAUSE;
         let short = error(ErrorKind::RateLimited, Some(60));
-        assert_eq!(retry.judge(&short, 1, 4), Verdict::Pause { pause, again: true });
-        assert_eq!(retry.judge(&short, 4, 4), Verdict::Pause { pause, again: false });
-        assert_eq!(retry.judge(&error(ErrorKind::RateLimited, Some(61)), 1, 4), Verdict::Fail);
+        assert_eq!(retry.judge(&short, 1, 4), RetryDecision::Pause { pause, again: true });
+        assert_eq!(retry.judge(&short, 4, 4), RetryDecision::Pause { pause, again: false });
+        assert_eq!(retry.judge(&error(ErrorKind::RateLimited, Some(61)), 1, 4), RetryDecision::Fail);
     }
 
     proptest! {

@@ -14,9 +14,9 @@ use tokio::sync::Mutex;
 use super::client::Client;
 use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
-use super::memory::{Memory, Part, TooMuch};
-use super::options::Tally;
-use super::pages::{PAGE_SIZE, Walk};
+use super::memory::{Memory, MemoryPart, TooMuch};
+use super::options::CallCounters;
+use super::pages::{PAGE_SIZE, PageCursor};
 use super::token::{Bearer, Effort};
 use super::wire;
 use crate::domain::account::Account;
@@ -34,12 +34,10 @@ const NOBODY_THERE: &str =
 /// A list is there about so often while it is worked on: as read, as judged, as written, as stored.
 const COPIES: usize = 4;
 
-/// Query parameters.
 pub(super) type Query = Vec<(&'static str, String)>;
 
 /// A user token from elsewhere.
 pub struct GivenToken {
-    /// The token.
     pub secret: SecretString,
     /// How much longer it lives, if known.
     pub life: Option<Duration>,
@@ -53,7 +51,7 @@ impl fmt::Debug for GivenToken {
 
 /// Tokens that a link has of its own.
 pub trait OwnTokens: Send + Sync {
-    /// A user token, another one if Tink has `refused` the last; none if there is none to be had.
+    /// A user token, another one if Tink has `refused` the last; `None` if there is none.
     fn token(&self, refused: bool) -> BoxFuture<'_, Result<Option<GivenToken>, Error>>;
 }
 
@@ -75,7 +73,7 @@ pub struct Session {
     user: Option<TinkUser>,
     own: Option<Arc<dyn OwnTokens>>,
     token: Mutex<Option<Arc<Bearer>>>,
-    tally: Tally,
+    counters: CallCounters,
     noted: std::sync::Mutex<Noted>,
     memory: Memory,
 }
@@ -95,8 +93,8 @@ impl Client {
 impl Session {
     pub(super) fn new(client: Client, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Self {
         let memory = Memory::new(client.turn());
-        let (tally, noted) = (Tally::default(), std::sync::Mutex::default());
-        Self { client, user, own, token: Mutex::new(None), tally, noted, memory }
+        let (counters, noted) = (CallCounters::default(), std::sync::Mutex::default());
+        Self { client, user, own, token: Mutex::new(None), counters, noted, memory }
     }
 
     /// All consents of the user that can be read (API.md 5.1; not paged).
@@ -115,7 +113,7 @@ impl Session {
         let list = self.call(Endpoint::ProviderConsents, &Query::new(), wire::consents).await?;
         self.note(None, list.anomalies);
         let size: usize = list.readable.iter().map(size_of_consent).sum();
-        self.hold(Part::Consents, size.saturating_mul(COPIES), Endpoint::ProviderConsents).await?;
+        self.hold(MemoryPart::Consents, size.saturating_mul(COPIES), Endpoint::ProviderConsents).await?;
         Ok(Listed { items: list.readable, complete: list.complete })
     }
 
@@ -130,7 +128,7 @@ impl Session {
             let detail = "the consent's id cannot stand in an address";
             return Err(Error::new(ErrorKind::Malformed, Endpoint::CredentialsRefresh, detail));
         }
-        let effort = self.client.effort(&self.tally);
+        let effort = self.client.effort(&self.counters);
         let token = self.token(effort, None).await?;
         let request = Request {
             endpoint: Endpoint::CredentialsRefresh,
@@ -141,7 +139,7 @@ impl Session {
             tries: 1,
             repeated: false,
         };
-        effort.transport.call(&request, effort.tally, wire::done).await.map(drop)
+        effort.transport.call(&request, effort.counters, wire::done).await.map(drop)
     }
 
     /// All accounts of the user that can be read, over all pages (API.md 3.1). The same id twice is one
@@ -159,7 +157,7 @@ impl Session {
     /// As [`Self::accounts`]; a page on which no account can be read is
     /// [`Malformed`](super::ErrorKind::Malformed).
     pub async fn account_list(&self) -> Result<Listed<Account>, Error> {
-        let mut walk = Walk::default();
+        let mut walk = PageCursor::default();
         let nothing = || Listed { items: Vec::new(), complete: true };
         let (mut list, mut size) = (nothing(), 0);
         while walk.has_more() {
@@ -174,7 +172,7 @@ impl Session {
                         size += size_of_account(&account);
                         merge(&mut list.items, account);
                     }
-                    self.hold(Part::Accounts, size.saturating_mul(COPIES), Endpoint::Accounts).await?;
+                    self.hold(MemoryPart::Accounts, size.saturating_mul(COPIES), Endpoint::Accounts).await?;
                     if list.items.len() > MAX_ACCOUNTS {
                         let detail = format!("more than {MAX_ACCOUNTS} accounts");
                         return Err(Error::new(ErrorKind::TooLarge, Endpoint::Accounts, &detail));
@@ -208,15 +206,15 @@ impl Session {
     /// # Errors
     /// [`TooLarge`](super::ErrorKind::TooLarge): it is more than anybody may hold.
     pub async fn hold_unwritten(&self, bytes: usize) -> Result<(), Error> {
-        self.hold(Part::Unwritten, bytes, Endpoint::Transactions).await
+        self.hold(MemoryPart::Unwritten, bytes, Endpoint::Transactions).await
     }
 
     /// Says that no rows are held any more.
     pub fn release_unwritten(&self) {
-        self.memory.release(Part::Unwritten);
+        self.memory.release(MemoryPart::Unwritten);
     }
 
-    pub(super) async fn hold(&self, part: Part, bytes: usize, endpoint: Endpoint) -> Result<(), Error> {
+    pub(super) async fn hold(&self, part: MemoryPart, bytes: usize, endpoint: Endpoint) -> Result<(), Error> {
         self.memory.hold(part, bytes).await.map_err(|TooMuch| {
             let detail = match endpoint {
                 Endpoint::Transactions => {
@@ -228,23 +226,22 @@ impl Session {
         })
     }
 
-    pub(super) fn release(&self, part: Part) {
+    pub(super) fn release(&self, part: MemoryPart) {
         self.memory.release(part);
     }
 
     /// HTTP requests sent for this session, token requests included.
     pub fn requests(&self) -> u64 {
-        self.tally.requests()
+        self.counters.requests()
     }
 
     /// Pauses that its own requests made for everybody (429).
     pub fn own_pauses(&self) -> Duration {
-        self.tally.paused()
+        self.counters.paused()
     }
 
-    /// Of these, repetitions.
     pub fn retries(&self) -> u64 {
-        self.tally.retries()
+        self.counters.retries()
     }
 
     pub(super) fn keep_raw(&self) -> bool {
@@ -258,7 +255,7 @@ impl Session {
         query: &Query,
         parse: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
-        let effort = self.client.effort(&self.tally);
+        let effort = self.client.effort(&self.counters);
         let token = self.token(effort, None).await?;
         match self.get(effort, endpoint, query, &token, &parse).await {
             Err(error) if error.status == Some(401) => {
@@ -286,7 +283,7 @@ impl Session {
             tries: effort.tries,
             repeated: effort.repeated,
         };
-        Ok(effort.transport.call(&request, effort.tally, parse).await?.value)
+        Ok(effort.transport.call(&request, effort.counters, parse).await?.value)
     }
 
     /// The user's token if it is fresh and not `stale`, else a new one.
@@ -315,7 +312,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("tally", &self.tally).finish_non_exhaustive()
+        f.debug_struct("Session").field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 

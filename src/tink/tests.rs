@@ -1,4 +1,5 @@
-//! Tests of the client against a scripted server: tokens, repetitions, limits, walks.
+//! Tests of the client against the sandbox, which gives scripted answers where a test asks for them: tokens, repetitions,
+//! limits, walks.
 
 mod calls;
 mod tokens;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use jiff::civil::date;
 use jiff::{SignedDuration, Timestamp};
+use tink_sandbox::{Action, Config, Endpoint as Call, Fault, Rates, Sandbox, Script};
 
-use super::fake::{Fake, Reply};
 use super::*;
 use crate::clock::ManualClock;
 use crate::domain::connection::TinkUser;
@@ -23,9 +24,54 @@ const NOW: &str = "2026-06-15T11:59:59.990Z";
 /// A refusal in Tink's own form.
 const REFUSAL: &str = r#"{"errorCode":"oauth.refused","errorMessage":"no"}"#;
 
-fn options(fake: &Fake) -> Options {
-    Options {
-        api_url: format!("{}/", fake.url),
+/// The external id of the one user, who has nothing yet.
+const USER: &str = "u-123";
+
+fn sandbox() -> Sandbox {
+    let tink = Sandbox::start(Config {
+        threads: 1,
+        users: 0,
+        rates: Rates::none(),
+        client_id: "app".to_owned(),
+        client_secret: "s3cret+&=".to_owned(),
+        dated: false,
+        log: 1000,
+        ..Config::default()
+    });
+    tink.script(USER, Script::default());
+    tink
+}
+
+/// The next calls of this kind get these answers, in order; those after them the sandbox's own.
+fn on(tink: &Sandbox, call: Call, answers: impl IntoIterator<Item = Action>) {
+    answers.into_iter().for_each(|action| tink.fault(Fault::new(action).at(call)));
+}
+
+fn calls(tink: &Sandbox) -> Vec<Call> {
+    tink.log().into_iter().map(|logged| logged.endpoint).collect()
+}
+
+fn headed(code: u16, body: impl Into<Vec<u8>>, headers: &[(&str, &str)]) -> Action {
+    let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Action::Answer { code, headers, body: body.into() }
+}
+
+fn answer(code: u16, body: impl Into<Vec<u8>>) -> Action {
+    headed(code, body, &[])
+}
+
+/// The tokens of the next session are `client-1` and `user-3`. The sandbox does not know them, so what is called with them
+/// needs answers too.
+fn known_tokens(tink: &Sandbox) {
+    let client = r#"{"access_token":"client-1","expires_in":1800,"scope":"authorization:grant"}"#;
+    on(tink, Call::ClientToken, [answer(200, client)]);
+    on(tink, Call::Grant, [answer(200, r#"{"code":"code-2"}"#)]);
+    on(tink, Call::CodeExchange, [answer(200, r#"{"access_token":"user-3","expires_in":7200}"#)]);
+}
+
+fn options(tink: &Sandbox) -> ClientOptions {
+    ClientOptions {
+        api_url: format!("{}/", tink.url()),
         client_id: "app".to_owned(),
         client_secret: "s3cret+&=".into(),
         connect_timeout: Duration::from_secs(10),
@@ -40,25 +86,30 @@ fn options(fake: &Fake) -> Options {
     }
 }
 
-fn client_with(options: Options) -> Client {
+fn client_with(options: ClientOptions) -> Client {
     let now: Timestamp = NOW.parse().unwrap();
     Client::new(options, Arc::new(ManualClock::new(now)), 7).unwrap()
 }
 
-fn client(fake: &Fake) -> Client {
-    client_with(options(fake))
+fn client(tink: &Sandbox) -> Client {
+    client_with(options(tink))
 }
 
 fn user() -> TinkUser {
-    TinkUser::External("u-123".to_owned())
+    TinkUser::External(USER.to_owned())
 }
 
-fn replies(status: u16, body: &str, count: usize) -> Vec<Reply> {
-    vec![Reply::new(status, body); count]
+fn replies(status: u16, body: &str, count: usize) -> Vec<Action> {
+    vec![answer(status, body); count]
 }
 
-fn account_page(id: &str, next: &str) -> Reply {
-    Reply::new(200, format!(r#"{{"accounts":[{{"id":"{id}"}}],"nextPageToken":"{next}"}}"#))
+fn account_page(id: &str, next: &str) -> Action {
+    answer(200, format!(r#"{{"accounts":[{{"id":"{id}"}}],"nextPageToken":"{next}"}}"#))
+}
+
+/// What the sandbox says of a user without banks.
+fn no_consents() -> Action {
+    answer(200, r#"{"providerConsents":[]}"#)
 }
 
 async fn consents_error(client: &Client) -> Error {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::error::{Endpoint, Error, ErrorKind};
 use super::head::Answer;
 use super::http::{Request, Transport};
-use super::options::Tally;
+use super::options::CallCounters;
 use super::wire::{self, Granted};
 use crate::domain::connection::TinkUser;
 
@@ -39,7 +39,7 @@ pub(super) struct Bearer {
 }
 
 impl Bearer {
-    /// A token from elsewhere that lives so much longer.
+    /// A token from elsewhere that lives this much longer.
     pub(super) fn given(secret: SecretString, life: Option<Duration>) -> Arc<Self> {
         let expires_in = life.map(|life| life.as_secs());
         Self::new(Granted { secret, expires_in, scopes: None, refresh: None }, Instant::now())
@@ -62,7 +62,7 @@ impl Bearer {
 pub struct Renewed {
     /// The token of the calls.
     pub access: SecretString,
-    /// The next token that renews; none if the one presented stays good.
+    /// The next token that renews; `None` if the one presented stays good.
     pub refresh: Option<SecretString>,
     /// How long the access token lives, if told.
     pub life: Option<Duration>,
@@ -80,7 +80,6 @@ pub enum RenewError {
     /// It was not presented, or turned away unread (429): it is as good as before.
     #[error("the refresh token was not presented: {0}")]
     NotSent(#[source] Error),
-    /// It was refused.
     #[error("the refresh token was refused: {0}")]
     Refused(#[source] Error),
     /// It may have been used up.
@@ -108,7 +107,7 @@ struct Cache {
 #[derive(Clone, Copy)]
 pub(super) struct Effort<'a> {
     pub transport: &'a Transport,
-    pub tally: &'a Tally,
+    pub counters: &'a CallCounters,
     pub tries: u32,
     pub repeated: bool,
 }
@@ -163,7 +162,7 @@ impl Tokens {
     }
 
     /// Gets the client token of the process, trying once: tells whether the clocks agree, as far as there is an answer.
-    /// That it cannot be had is told to whoever needs it.
+    /// That it cannot be had is for its caller to report.
     pub(super) async fn agree(&self, effort: Effort<'_>) -> Result<bool, Error> {
         let mut cache = self.cache.lock().await;
         let asked = Instant::now();
@@ -195,7 +194,7 @@ impl Tokens {
 
     /// A new client token, whatever its scopes.
     pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        // Whoever refuses this call in Tink's own words refuses the client: no user has a part in it. Anybody
+        // A refusal of this call in Tink's own words refuses the client: no user has a part in it. Anybody
         // else who answers here is not Tink.
         let refused = |error: &Error| matches!(error.status, Some(300..=407 | 409..=428 | 430..=499));
         let result = match self.ask(effort, CLIENT_SCOPE).await {
@@ -320,7 +319,7 @@ impl Tokens {
         }
     }
 
-    /// One code for `user`; its errors are final in kind, whoever repeats looks at the status.
+    /// One code for `user`; its errors are final in kind; a caller that repeats looks at the status.
     async fn grant(
         &self,
         effort: Effort<'_>,
@@ -342,7 +341,7 @@ impl Tokens {
             tries: effort.tries,
             repeated: effort.repeated,
         };
-        let result = effort.transport.call(&request, effort.tally, wire::code).await;
+        let result = effort.transport.call(&request, effort.counters, wire::code).await;
         result.map(|answer| answer.value).map_err(|error| match error.status {
             _ if error.kind == ErrorKind::Intercepted => error,
             Some(401 | 403) => error.with_kind(ErrorKind::GrantRefused),
@@ -370,7 +369,7 @@ impl Tokens {
             repeated: effort.repeated,
         };
         // Tink may quote what it refuses; the secret is taken out by its value, whatever it looks like.
-        effort.transport.call(&request, effort.tally, wire::granted).await.map_err(|error| {
+        effort.transport.call(&request, effort.counters, wire::granted).await.map_err(|error| {
             let detail = error.detail.replace(secret, "…");
             Error { detail, ..error }
         })

@@ -1,10 +1,10 @@
 //! The transactions of one account in a window, page by page (API.md 4.1). Must not stop early, nor judge a record.
 
 use super::error::{Endpoint, Error};
-use super::memory::Part;
-use super::pages::{PAGE_SIZE, Walk};
+use super::memory::MemoryPart;
+use super::pages::{PAGE_SIZE, PageCursor};
 use super::session::{Query, Session};
-use super::wire::{self, Record};
+use super::wire::{self, TransactionRecord};
 use crate::domain::ids::AccountId;
 use crate::domain::window::Window;
 
@@ -18,7 +18,7 @@ impl Session {
             session: self,
             account: account.clone(),
             window: *window,
-            walk: Walk::default(),
+            walk: PageCursor::default(),
             kept: 0,
             complete: true,
             failure: None,
@@ -32,7 +32,7 @@ pub struct TransactionPages<'a> {
     session: &'a Session,
     account: AccountId,
     window: Window,
-    walk: Walk,
+    walk: PageCursor,
     kept: usize,
     complete: bool,
     failure: Option<Error>,
@@ -45,7 +45,7 @@ impl TransactionPages<'_> {
     ///
     /// # Errors
     /// The call's error after all repetitions. The walk is then over: it fails from now on.
-    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Vec<TransactionRecord>>, Error> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
@@ -62,7 +62,7 @@ impl TransactionPages<'_> {
         self.complete
     }
 
-    async fn read(&mut self) -> Result<Option<Vec<Record>>, Error> {
+    async fn read(&mut self) -> Result<Option<Vec<TransactionRecord>>, Error> {
         if !self.walk.has_more() {
             return Ok(None);
         }
@@ -76,12 +76,12 @@ impl TransactionPages<'_> {
             kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
         });
         // A loop fails the next call, so that this page's rows are not lost; so do too many records.
-        let too_many = self.session.hold(Part::Walk, self.kept, Endpoint::Transactions).await.err();
+        let too_many = self.session.hold(MemoryPart::Walk, self.kept, Endpoint::Transactions).await.err();
         self.failure = self.walk.advance(page.next, Endpoint::Transactions).err().or(too_many);
         Ok(Some(page.rows))
     }
 
-    async fn page(&self) -> Result<wire::Page<Record>, Error> {
+    async fn page(&self) -> Result<wire::Page<TransactionRecord>, Error> {
         let keep_raw = self.session.keep_raw();
         let parse = |body: &[u8]| wire::transactions(body, &self.account, keep_raw);
         self.session.call(Endpoint::Transactions, &self.query(), parse).await
@@ -100,6 +100,6 @@ impl TransactionPages<'_> {
 
 impl Drop for TransactionPages<'_> {
     fn drop(&mut self) {
-        self.session.release(Part::Walk);
+        self.session.release(MemoryPart::Walk);
     }
 }

@@ -2,12 +2,12 @@
 //! (API.md 2.5, 2.6). Must not keep the code, nor exchange it: it is for Tink Link alone.
 
 use secrecy::SecretString;
-use serde_json::json;
+use serde::Serialize;
 
 use super::client::Client;
 use super::error::{Endpoint, Error, ErrorKind};
 use super::http::Request;
-use super::options::Tally;
+use super::options::CallCounters;
 use super::token::Effort;
 use super::wire;
 use crate::domain::connection::TinkUser;
@@ -19,8 +19,8 @@ const LINK: &str = "df05e4b379934cd09963197cc855bfe9";
 /// What Tink Link does for the user.
 const LINK_SCOPES: &str = "authorization:read,authorization:grant,credentials:refresh,credentials:read,credentials:write,providers:read,user:read";
 
-/// A user to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A user to be made; the form that Tink takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct NewUser<'a> {
     /// The id by which this app will know the user.
     pub external_user_id: &'a str,
@@ -37,15 +37,11 @@ impl Client {
     /// [`ErrorKind::ScopeMissing`] if the app may not make users, [`ErrorKind::BadRequest`] if Tink does not
     /// accept market or language; else the call's error after all repetitions.
     pub async fn create_user(&self, user: &NewUser<'_>) -> Result<(), Error> {
-        let tally = Tally::default();
-        let effort = self.effort(&tally);
+        let counters = CallCounters::default();
+        let effort = self.effort(&counters);
         let token = self.token_to_create(effort).await?;
-        let body = json!({
-            "external_user_id": user.external_user_id,
-            "market": user.market,
-            "locale": user.locale,
-        });
-        let body = body.to_string();
+        // Texts always have a form in JSON.
+        let body = serde_json::to_string(user).unwrap_or_default();
         let request = Request {
             endpoint: Endpoint::UserCreate,
             query: &[],
@@ -55,7 +51,7 @@ impl Client {
             tries: effort.tries,
             repeated: false,
         };
-        match effort.transport.call(&request, effort.tally, wire::done).await {
+        match effort.transport.call(&request, effort.counters, wire::done).await {
             Err(error) if error.status == Some(409) => Ok(()),
             other => other.map(drop),
         }
@@ -77,15 +73,15 @@ impl Client {
         }
     }
 
-    /// A code with which Tink Link works for `user`, once and soon. `id_hint` is shown to whoever opens the
+    /// A code with which Tink Link works for `user`, once and soon. `id_hint` is shown to anybody who opens the
     /// link, and must be of ISO-8859-1 characters.
     ///
     /// # Errors
     /// [`ErrorKind::UserUnknown`] if Tink has no such user, [`ErrorKind::GrantRefused`] if the app may not;
     /// else the call's error after all repetitions.
     pub async fn delegate(&self, user: &TinkUser, id_hint: &str) -> Result<SecretString, Error> {
-        let tally = Tally::default();
-        let effort = self.effort(&tally);
+        let counters = CallCounters::default();
+        let effort = self.effort(&counters);
         let client = self.tokens().client(effort, None).await?;
         let result = match self.ask_to_delegate(effort, &client.secret, user, id_hint).await {
             Err(error) if error.status == Some(401) => {
@@ -124,6 +120,6 @@ impl Client {
             tries: effort.tries,
             repeated: effort.repeated,
         };
-        Ok(effort.transport.call(&request, effort.tally, wire::code).await?.value)
+        Ok(effort.transport.call(&request, effort.counters, wire::code).await?.value)
     }
 }

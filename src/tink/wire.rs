@@ -22,7 +22,7 @@ pub(super) use accounts::accounts;
 pub(super) use consents::consents;
 pub(super) use tokens::{Granted, code, granted};
 pub(super) use transactions::transactions;
-pub use transactions::{Record, replay};
+pub use transactions::{TransactionRecord, replay};
 
 use super::scrub::is_error;
 use crate::domain::amount::{Amount, Money};
@@ -152,7 +152,7 @@ fn decoded<'a>(raw: Raw<'a>, anomalies: &mut Anomalies) -> Option<Cow<'a, str>> 
     Some(Cow::Owned(text))
 }
 
-/// The text of a JSON number; none for any other type.
+/// The text of a JSON number; `None` for any other type.
 fn number(raw: Raw<'_>) -> Option<&str> {
     let text = raw.get();
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then_some(text)
@@ -295,7 +295,6 @@ fn page_token<'a>(leaf: Option<impl Into<Leaf<'a>>>) -> Result<Option<String>, S
 }
 
 impl WireMoney<'_> {
-    /// The exact money.
     fn read(&self) -> Result<Money, String> {
         let currency = id(self.currency_code.clone(), "amount.currencyCode")?;
         let value = &self.value.as_ref().ok_or("amount.value is missing or not an object")?.0;

@@ -9,7 +9,7 @@ use crate::scripted::{consent_with, moving};
 
 const SAM: &str = "sam";
 
-/// What the bank has after the first of so many days: a cancelled reservation, an amended row, one taken back.
+/// What the bank has after the first of this many days: a cancelled reservation, an amended row, one taken back.
 fn rows(changed: bool, today: i64) -> Vec<ScriptRow> {
     let mut rows: Vec<ScriptRow> =
         (-40..0).map(|n| Lab::booked(&format!("old-{n}"), n, -1000 + n, "GROCERY")).collect();

@@ -19,7 +19,7 @@ fn pass(world: &World) -> Ran {
     world.run(&["--verbose"])
 }
 
-/// Lets so many hours go by for whoever backs off.
+/// Lets this many hours go by for anybody who backs off.
 fn hours_pass(world: &World, hours: u32) {
     world.tamper(&format!("UPDATE ts_connections SET not_before = not_before - {hours} * 3600000 - 60000"));
 }

@@ -235,7 +235,9 @@ fn dated(hours: i64) -> Action {
 
 #[test]
 fn a_pass_whose_clock_is_more_than_a_day_off_tinks_does_nothing() {
-    for hours in [25, -25, 24 * 365, -24 * 365] {
+    for (hours, apart) in
+        [(25, "2? hours"), (-47, "4? hours"), (24 * 365, "36? days"), (-24 * 365, "36? days")]
+    {
         let world = World::new(small(2));
         world.sandbox.fault(Fault::new(dated(hours)).at(Endpoint::ClientToken).times(Times::Forever));
         for args in [&[][..], &["--dry-run"], &["--connection", "c-0", "--force"]] {
@@ -247,6 +249,12 @@ fn a_pass_whose_clock_is_more_than_a_day_off_tinks_does_nothing() {
                 ran.stderr
             );
             assert!(ran.stderr.contains("set the clock"), "{}", ran.stderr);
+            let (tens, unit) = apart.split_once('?').unwrap();
+            assert!(
+                ran.stderr.contains(&format!("it is {tens}")) && ran.stderr.contains(unit),
+                "{}",
+                ran.stderr
+            );
         }
         assert_eq!(world.number("SELECT count(*) FROM accounts_v1"), 0);
         assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);

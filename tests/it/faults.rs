@@ -137,7 +137,7 @@ fn what_stays_broken_fails_alone_and_loses_nothing() {
     script_third(&world, 0, 150);
     world.run(&[]).expect(0);
     let before: Vec<BTreeSet<_>> = (0..8).map(|n| world.live(n)).collect();
-    // Three days on, pending rows have gone: whoever reads to the end removes them.
+    // Three days on, pending rows have gone: a walk that comes to the end removes them.
     world.sandbox.set_day(3);
     let expected = break_eight(&world);
     let ran = world.run(&[]).expect(10);

@@ -168,7 +168,7 @@ impl Keeper {
         let tls = match (&self.after, &self.before) {
             (After::Closed, _) if self.turned.is_cancelled() => return,
             (After::Plain, _) if self.turned.is_cancelled() => {
-                // Whoever is called may have gone: that is no better.
+                // The server may have gone: that is no better.
                 let _ = caller.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
                 return;
             }

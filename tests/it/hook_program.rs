@@ -277,7 +277,7 @@ fn root_becomes_the_user_of_the_hooks_before_anything_is_opened() {
     fs::create_dir_all(&failed).unwrap();
     fs::write(failed.join("1.json"), "{}").unwrap();
     // What only root may change is left alone.
-    let refused = as_root("nobody", &["retry"]).expect(1);
+    let refused = as_root("nobody", &["retry"]).expect(2);
     assert!(refused.stderr.contains("ermission denied"), "{}", refused.stderr);
     let unknown = as_root("no-such-user-here", &["retry"]).expect(2);
     assert!(unknown.stderr.contains("there is no user no-such-user-here"), "{}", unknown.stderr);
@@ -303,7 +303,19 @@ fn root_becomes_the_user_of_the_hooks_before_anything_is_opened() {
     fs::rename(hook.path("spool"), hook.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink(hook.path("elsewhere"), hook.path("spool")).unwrap();
     fs::set_permissions(hook.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    as_root("nobody", &["retry"]).expect(1);
+    as_root("nobody", &["retry"]).expect(2);
+}
+
+#[test]
+fn a_spool_that_is_not_there_is_wrong_usage_and_no_bug() {
+    for args in [&["test", KIND][..], &["retry"], &["drop"], &["--event", KIND]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+        command.env_clear().env("TINK_SYNC_USER", "root").arg("hook").args(args);
+        let ran = Ran::of(command.args(["--spool", "/nowhere/spool"]).output().unwrap());
+        // Where nothing was ever put aside there is nothing to bring back or to drop.
+        let expected = if matches!(args[0], "retry" | "drop") { 0 } else { 2 };
+        assert!(ran.expect(expected).stderr.contains(if expected == 0 { "" } else { "/nowhere/spool" }));
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tink_sync::store::{
     ChangeSet, Checkpoint, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run,
     Selection, Store, StoreError,
 };
-use tink_sync::sync::context::{Context, Options};
+use tink_sync::sync::context::{PassContext, SyncOptions};
 use tink_sync::sync::pass::{Pass, PassEnd, Stop, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
@@ -31,10 +31,10 @@ fn now() -> Timestamp {
 
 fn source_row(n: u32) -> SourceRow {
     let user = TinkUser::External(format!("user-{n}"));
-    SourceRow::asking(&format!("c-{n}"), &format!("u-{n}"), Some(user))
+    SourceRow::active(&format!("c-{n}"), &format!("u-{n}"), Some(user))
 }
 
-/// A view of so many connections.
+/// A view of this many connections.
 fn viewed(users: u32) -> Viewed {
     Viewed { rows: (0..users).map(source_row).collect(), at: now(), ..Viewed::default() }
 }
@@ -114,7 +114,7 @@ pub fn commit(account: i64) -> RowCommit {
         reissued: false,
         unmatched_from: None,
         suspect: None,
-        settled: true,
+        compared: true,
     };
     RowCommit {
         account,
@@ -200,13 +200,13 @@ fn named(id: &str) -> Selection {
     Selection { connections: vec![id.into()], users: Vec::new() }
 }
 
-/// Runs one pass in this process, telling `tell` what happens.
+/// Runs one pass in this process, telling `emit` what happens.
 async fn pass(
     sandbox: &Sandbox,
     dir: &tempfile::TempDir,
-    tell: impl Fn(&Event) + Send + Sync + 'static,
+    emit: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    timed_pass(sandbox, dir, &Arc::new(ManualClock::new(SystemClock.now())), tell).await
+    timed_pass(sandbox, dir, &Arc::new(ManualClock::new(SystemClock.now())), emit).await
 }
 
 /// The same by a clock that the test may set meanwhile.
@@ -214,12 +214,12 @@ async fn timed_pass(
     sandbox: &Sandbox,
     dir: &tempfile::TempDir,
     clock: &Arc<ManualClock>,
-    tell: impl Fn(&Event) + Send + Sync + 'static,
+    emit: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
     let store = Store::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
-    let client = tink_sync::tink::Options {
+    let client = tink_sync::tink::ClientOptions {
         api_url: sandbox.url(),
         client_id: sandbox.config().client_id.clone(),
         client_secret: SecretString::from(sandbox.config().client_secret.clone()),
@@ -233,7 +233,7 @@ async fn timed_pass(
         refresh: false,
         proxies: tink_sync::tink::Proxies::default(),
     };
-    let options = Options {
+    let options = SyncOptions {
         min_interval: Duration::ZERO,
         history_days: None,
         overlap_days: 14,
@@ -252,12 +252,12 @@ async fn timed_pass(
         refresh: None,
     };
     let client = Client::new(client, Arc::<ManualClock>::clone(clock), 1).unwrap();
-    let context = Context {
+    let context = PassContext {
         store,
         client,
         clock: Arc::<ManualClock>::clone(clock),
         options,
-        tell: Arc::new(tell),
+        emit: Arc::new(emit),
         renewals: Renewals::default(),
     };
     let task = Task {
@@ -267,7 +267,7 @@ async fn timed_pass(
         force: false,
         dry_run: false,
         started_at: clock.now(),
-        tell_skipped: false,
+        emit_skipped: false,
     };
     Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap()
 }
@@ -278,7 +278,7 @@ async fn invariant_06_a_panic_ends_one_connection_only() {
         Sandbox::start(Config { users: 6, rates: Rates::none(), history_days: 10, ..Config::default() });
     sandbox.plan("user-3", |plan| plan.consent(0).expiry = Expiry::Day(6));
     let dir = tempfile::tempdir().unwrap();
-    // GIVEN a listener that panics in the middle of one connection's story
+    // GIVEN a listener that panics in the middle of one connection's sync
     let end = pass(&sandbox, &dir, |event| {
         assert!(!matches!(event, Event::ConsentEnds { .. }), "a bug on purpose");
     })

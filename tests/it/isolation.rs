@@ -54,7 +54,7 @@ fn one_connection_by_name_runs_beside_a_pass() {
     until(|| requests(&world) > 10);
     let ran = world.run(&["--connection", "c-19"]);
     pass.end().expect(0);
-    // Whoever of the two came first did it; the other says so.
+    // The first of the two did it; the other says so.
     assert!(ran.code == 0 || ran.skipped("leased") == 1, "{}", ran.stdout);
     world.assert_all_exact();
     world.assert_at_rest();

@@ -18,7 +18,7 @@ use tink_sync::domain::event::{Event, Finished};
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
 use tink_sync::store::Store;
 use tink_sync::store::{NewRun, RunEnd, Selection};
-use tink_sync::sync::context::{Context, Options};
+use tink_sync::sync::context::{PassContext, SyncOptions};
 use tink_sync::sync::pass::{Pass, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
@@ -34,7 +34,7 @@ pub struct Lab {
     pub sandbox: Sandbox,
     pub clock: Arc<ManualClock>,
     /// Changed before a pass, for that pass.
-    pub options: Options,
+    pub options: SyncOptions,
     dir: tempfile::TempDir,
     store: Store,
     reader: Connection,
@@ -100,7 +100,7 @@ impl Lab {
         self.is_news.set(true);
         self.sandbox.script(user, Script::default());
         let tink_user = Some(TinkUser::External(user.to_owned()));
-        self.users.push(SourceRow::asking(user, &format!("u-{user}"), tink_user));
+        self.users.push(SourceRow::active(user, &format!("u-{user}"), tink_user));
     }
 
     /// Whether a user pays.
@@ -115,7 +115,7 @@ impl Lab {
         self.clock.advance(SignedDuration::from_hours(hours));
     }
 
-    /// The day so many days after (or before) the first one.
+    /// The day this many days after (or before) the first one.
     pub fn date(n: i64) -> Date {
         let morning: Timestamp = MORNING.parse().unwrap();
         morning.to_zoned_datetime(jiff::tz::TimeZone::UTC).date() + n.days()
@@ -160,8 +160,8 @@ impl Lab {
         self.runs.set(self.runs.get() + 1);
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
-        let tell = move |event: &Event| heard.lock().unwrap().push(event.clone());
-        self.runtime.block_on(self.run(users, force, Arc::new(tell)));
+        let emit = move |event: &Event| heard.lock().unwrap().push(event.clone());
+        self.runtime.block_on(self.run(users, force, Arc::new(emit)));
         let events = std::mem::take(&mut *events.lock().unwrap());
         let ended = events.iter().filter_map(|event| match event {
             Event::Finished(finished) => Some((finished.connection_id.to_string(), finished.clone())),
@@ -170,7 +170,7 @@ impl Lab {
         Told { ended: ended.collect(), events }
     }
 
-    async fn run(&self, users: &[&str], force: bool, tell: Arc<dyn Fn(&Event) + Send + Sync>) {
+    async fn run(&self, users: &[&str], force: bool, emit: Arc<dyn Fn(&Event) + Send + Sync>) {
         let (store, now) = (&self.store, self.clock.now());
         let new = NewRun {
             run_id: format!("run-{}", self.runs.get()).as_str().into(),
@@ -195,14 +195,14 @@ impl Lab {
             force,
             dry_run: false,
             started_at: now,
-            tell_skipped: false,
+            emit_skipped: false,
         };
-        let context = Context {
+        let context = PassContext {
             store: store.clone(),
             client: self.client.clone(),
             clock: Arc::<ManualClock>::clone(&self.clock),
             options: self.options.clone(),
-            tell,
+            emit,
             renewals: Renewals::default(),
         };
         Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap();
@@ -271,8 +271,8 @@ pub fn texts(db: &Connection, sql: &str, connection: &str) -> Vec<Vec<Option<Str
     rows.collect::<Result<_, _>>().unwrap()
 }
 
-fn client_options(sandbox: &Sandbox) -> tink_sync::tink::Options {
-    tink_sync::tink::Options {
+fn client_options(sandbox: &Sandbox) -> tink_sync::tink::ClientOptions {
+    tink_sync::tink::ClientOptions {
         api_url: sandbox.url(),
         client_id: sandbox.config().client_id.clone(),
         client_secret: SecretString::from(sandbox.config().client_secret.clone()),
@@ -289,8 +289,8 @@ fn client_options(sandbox: &Sandbox) -> tink_sync::tink::Options {
 }
 
 /// The defaults of the settings, where a test needs no other.
-fn options() -> Options {
-    Options {
+fn options() -> SyncOptions {
+    SyncOptions {
         min_interval: Duration::ZERO,
         history_days: None,
         overlap_days: 14,

@@ -81,7 +81,7 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-/// So many copies of a text, with commas between.
+/// This many copies of a text, with commas between.
 fn many(text: &str, count: usize) -> String {
     vec![text; count].join(",")
 }

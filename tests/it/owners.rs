@@ -92,7 +92,7 @@ fn an_id_that_is_used_again_shows_nobody_anothers_rows() {
         let identity =
             "SELECT user_id || ' ' || external_user_id FROM connections_v1 WHERE connection_id = 'c-0'";
         assert_eq!(world.text(identity).unwrap(), "u-0 user-0");
-        // Whoever asks for Carl's sync is told why there is none, and it is not counted as one of Bob's.
+        // Anybody who asks for Carl's sync is told why there is none, and it is not counted as one of Bob's.
         let asked = world.run(&["--user", "carl"]).expect(10);
         assert_eq!(asked.ended("c-0").1.as_deref(), Some("source_row"));
         let why: Value =
@@ -243,7 +243,7 @@ fn quoted_sql(text: &str) -> String {
 
 #[test]
 fn one_tink_user_is_one_users_only() {
-    // Whoever had it first keeps it, whatever the order of the view; a pass that meets both at once takes the first.
+    // Anybody who had it first keeps it, whatever the order of the view; a pass that meets both at once takes the first.
     let world = wide(1);
     world.app("INSERT INTO app_connections VALUES ('c-9', 'carl', 1, 1, NULL, 'user-0', NULL)");
     assert_refused(&world, "c-9", "connection c-0 of user u-0 has the same Tink user, and had it first");

@@ -119,7 +119,7 @@ impl World {
                     Named::Tink => (id, None),
                     Named::Both => (external, Some(id)),
                 };
-                let row = SourceRow::asking(&format!("c{connection}"), &format!("u{user}"), Some(tink_user));
+                let row = SourceRow::active(&format!("c{connection}"), &format!("u{user}"), Some(tink_user));
                 self.view.insert(*connection, SourceRow { also, enabled: *enabled, ..row });
             }
             Step::Gone(connection) => drop(self.view.remove(connection)),

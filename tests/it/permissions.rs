@@ -10,12 +10,12 @@ use rusqlite::Connection;
 
 use crate::harness::{Ran, World, quoted, small};
 
-/// A pass as somebody whom file permissions bind; none if this machine cannot do that.
+/// A pass as somebody whom file permissions bind; `None` if this machine cannot do that.
 fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
     bound(world, &[&["run", "--format", "json"], args].concat())
 }
 
-/// A command as somebody whom file permissions bind; none if this machine cannot do that.
+/// A command as somebody whom file permissions bind; `None` if this machine cannot do that.
 pub fn bound(world: &World, args: &[&str]) -> Option<Ran> {
     Some(Ran::of(bound_command(world, args)?.output().unwrap()))
 }
@@ -76,7 +76,7 @@ fn a_database_that_may_only_be_read_is_enough() {
     fs::rename(world.path("app.db"), world.path("app/app.db")).unwrap();
     let database = quoted(&world.path("app/app.db").display().to_string());
     let world = world.set("source.database", &database);
-    // The log has been put away, and whoever only reads could not make a new one.
+    // The log has been put away, and anybody who only reads could not make a new one.
     chmod(&world.path("app"), 0o555);
     let Some(ran) = bound_run(&world, &[]) else { return };
     assert_eq!(ran.expect(0).total("synced"), 3);

@@ -36,7 +36,7 @@ fn read(world: &World, is_member: bool, sql: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// A world whose directory is shared with the group; none if this machine cannot be somebody else.
+/// A world whose directory is shared with the group; `None` if this machine cannot be somebody else.
 #[expect(clippy::print_stdout, reason = "a test that cannot be made here says so")]
 fn shared() -> Option<World> {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;

@@ -281,7 +281,7 @@ fn years_of_rows_are_paired_in_one_go() {
     sam.0.assert_exact(0);
 }
 
-/// So many rows that fill three pages.
+/// As many rows as fill three pages.
 fn pages(prefix: &str, account: &str) -> Vec<ScriptRow> {
     let row = |n: i64| row(&format!("{prefix}{n}"), account, -n / 30, &format!("-{}", 100 + n), "SHOP");
     (0..250).map(row).collect()

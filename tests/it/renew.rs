@@ -5,7 +5,7 @@ use tink_sandbox::{Config, Endpoint, Expiry};
 use crate::harness::{World, small};
 use crate::visitor::{Browser, Waiting, only_state, visit, with_link};
 
-/// A world on the day after its data began, whose one consent ends so many days after day 0 and may be extended or not.
+/// A world on the day after its data began, whose one consent ends this many days after day 0 and may be extended or not.
 fn ending(day: i32, extendable: Option<bool>) -> World {
     let world = with_link(World::new(Config { day: 4, ..small(1) }));
     world.sandbox.plan("user-0", |plan| {

@@ -18,7 +18,7 @@ pub const A1: &str = "a1";
 
 static TODAY: LazyLock<Date> = LazyLock::new(|| SystemClock.today());
 
-/// The date that lies so many days from today.
+/// The date that lies this many days from today.
 pub fn day(offset: i64) -> Date {
     *TODAY + offset.days()
 }
@@ -43,7 +43,7 @@ pub fn undated(id: &str, status: &str, cents: &str, text: &str) -> ScriptRow {
     ScriptRow::with(id, A1, None, status, [cents, "2", "EUR"], text)
 }
 
-/// So many booked rows of distinct amounts, `<name>-<n>`, on one day.
+/// This many booked rows of distinct amounts, `<name>-<n>`, on one day.
 pub fn many(name: &str, count: u32, offset: i64) -> Vec<ScriptRow> {
     let row =
         |n: u32| booked(&format!("{name}-{n}"), offset, &format!("-{}", 1000 + n), &format!("{name} {n}"));
@@ -73,7 +73,7 @@ fn cents(row: &ScriptRow) -> Option<i64> {
     element["amount"]["value"]["unscaledValue"].as_str()?.parse().ok()
 }
 
-/// The same script whose first account holds so many cents.
+/// The same script whose first account holds this many cents.
 pub fn holding(mut script: Script, cents: i64) -> Script {
     script.accounts[0]["balances"]["booked"]["amount"]["value"]["unscaledValue"] = cents.to_string().into();
     script
@@ -85,7 +85,7 @@ pub fn consent_with(mut script: Script, field: &str, value: impl Into<Value>) ->
     script
 }
 
-/// Epoch milliseconds of a time so many days from now.
+/// Epoch milliseconds of a time this many days from now.
 pub fn millis(offset: i64) -> i64 {
     SystemClock.now().as_millisecond() + offset * 24 * 3600 * 1000
 }

@@ -185,7 +185,7 @@ fn no_failure_quotes_what_it_was_answered() {
                 // omits its list was taken for an empty one.
                 world.sandbox.script(SAM, refreshed(refreshes.next().unwrap()));
                 world.sandbox.fault(Fault::new(action).at(place).times(Times::Forever));
-                // Forced, since so many failures in a row make it back off.
+                // Forced, since this many failures in a row make it back off.
                 let ran = world.run(&["--verbose", "--connection", "c-0", "--force"]);
                 assert!(ran.code != 0 || !is_error, "{place:?} {body}");
                 assert_nothing_shown(&format!("{place:?} {code} {body}"), &ran);

@@ -20,13 +20,13 @@ fn shipped() -> Sam {
     Sam(Sam::new().0.unset("sync.stale_after"))
 }
 
-/// A time so many hours ago.
+/// A time this many hours ago.
 fn ago(hours: i64) -> String {
     let at = *NOW - SignedDuration::from_hours(hours);
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// One account of which Tink had data so many hours ago.
+/// One account of which Tink had data this many hours ago.
 fn aged(hours: i64) -> Script {
     Script::simple(A1, &ago(hours), vec![booked("x", -30, "-100", "TRAM")])
 }

@@ -10,7 +10,7 @@ use tink_sandbox::{Action, Endpoint, Fault};
 
 use crate::harness::{World, quoted, small, until};
 
-/// A small file system of its own for the store; none where this machine does not allow one.
+/// A small file system of its own for the store; `None` where this machine does not allow one.
 pub struct Disk(PathBuf);
 
 impl Disk {
@@ -61,6 +61,11 @@ fn a_full_disk_is_told_and_what_was_complete_stays() {
     let Some((world, disk)) = on_disk(40, 700) else { return };
     let ran = world.run(&[]).expect(74);
     assert!(ran.stderr.contains("store.db") && ran.stderr.contains("the disk is full"), "{}", ran.stderr);
+    // The report is closed as any other, and adds up what it has told.
+    let (summary, told) = (ran.summary(), ran.connections());
+    assert_eq!((summary["exit_code"].as_i64(), ran.total("due")), (Some(74), 40), "{summary}");
+    let synced = told.values().filter(|line| line["outcome"] == "synced").count() as u64;
+    assert_eq!(ran.total("synced"), synced);
     let file = world.path("disk/store.db");
     // More room, and the next pass does the rest.
     disk.remount("size=64m");

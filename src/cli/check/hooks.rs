@@ -74,7 +74,7 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whoever owns the directory can put any program there.
+/// Anybody who owns the directory can put any program there.
 fn foreign(directory: &Path) -> Option<Finding> {
     let found = fs::metadata(directory).ok()?;
     let is_ours = found.uid() == 0 || identity::is_me(found.uid());

@@ -56,7 +56,7 @@ fn told(obstacle: &Obstacle, name: &str) -> String {
 
 fn remedy(directory: &Path, obstacle: &Obstacle, name: &str) -> String {
     match obstacle {
-        // Made by whoever opens it next with the right to.
+        // Made by the next process that may open it.
         Obstacle::Missing(_) => "tink-sync status".to_owned(),
         Obstacle::Closed { .. } if directory == Path::new(STATE_DIRECTORY) && name == READERS => {
             "systemd-tmpfiles --create tink-sync.conf".to_owned()

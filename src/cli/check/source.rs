@@ -15,7 +15,7 @@ use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 
-/// So many troubles with rows are told one by one.
+/// How many troubles with rows are told one by one.
 const TOLD: usize = 10;
 
 /// The source view and what is in it, beside a store that is `sound`; also a user to try Tink with, by the id of the connection.

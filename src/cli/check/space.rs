@@ -13,7 +13,7 @@ const TOO_LITTLE: u64 = 32 * MIB;
 /// Less than this is used up in no time by anybody.
 const LITTLE: u64 = 256 * MIB;
 
-/// Whether there is room; none if the system does not say.
+/// Whether there is room; `None` if the system does not say.
 pub(super) fn finding(directory: &Path, store: &Path) -> Option<Finding> {
     let system = statvfs(directory).ok()?;
     let free = system.blocks_available().saturating_mul(system.fragment_size());

@@ -9,11 +9,11 @@ use crate::domain::outcome::Outcome;
 /// The exit code and everything that is told.
 fn checked(env: &Environment, offline: bool) -> (Exit, String) {
     let mut text = String::new();
-    let mut tell = |more: &str| {
+    let mut write = |more: &str| {
         text.push_str(more);
         Ok(())
     };
-    let exit = check(env, &Args { offline, format: Format::Human }, &mut tell).unwrap();
+    let exit = check(env, &Args { offline, format: Format::Human }, &mut write).unwrap();
     (exit, text)
 }
 
@@ -99,8 +99,8 @@ fn a_view_that_is_missing_is_a_mistake_of_the_configuration() {
 
 #[test]
 fn the_first_failure_decides_the_exit_code() {
-    let mut tell = |_: &str| Ok(());
-    let mut checks = Checks::new(false, true, Format::Human, &mut tell);
+    let mut write = |_: &str| Ok(());
+    let mut checks = Checks::new(false, true, Format::Human, &mut write);
     checks.findings.push(Finding::warn("a", "x", "y"));
     assert_eq!((checks.exit(), checks.closing()), (Exit::Success, "Nothing fails; 1 warning.\n".to_owned()));
     checks.findings.push(Finding::fail(Exit::Database, "b", "x"));
@@ -127,12 +127,12 @@ fn the_shipped_example_is_accepted() {
 fn the_findings_come_as_json_too() {
     let fixture = Fixture::new();
     let mut text = String::new();
-    let mut tell = |more: &str| {
+    let mut write = |more: &str| {
         text.push_str(more);
         Ok(())
     };
-    let exit = check(&fixture.env(), &Args { offline: true, format: Format::Json }, &mut tell).unwrap();
-    let json: Value = serde_json::from_str(&text).unwrap();
+    let exit = check(&fixture.env(), &Args { offline: true, format: Format::Json }, &mut write).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&json["schema"], &json["exit_code"]), (&1.into(), &exit.code().into()));
     let client_id = &json["findings"][1];
     assert_eq!((&client_id["check"], &client_id["grade"]), (&"client id".into(), &"warn".into()));

@@ -47,7 +47,7 @@ fn last_pass(last: Option<&RunRow>, schedule: &Schedule, env: &Environment) -> V
     };
     let mut findings = Vec::new();
     // A timer that does not run has its own finding, and so has the switch.
-    let missed = schedule.troubles(now).into_iter().find(|trouble| trouble.kind == "no_pass");
+    let missed = schedule.problems(now).into_iter().find(|trouble| trouble.kind == "no_pass");
     findings.extend(missed.map(|trouble| Finding::warn(what, trouble.text, trouble.remedy)));
     let ago =
         run.started_at.parse().map_or_else(|_| run.started_at.clone(), |at| span(now.duration_since(at)));

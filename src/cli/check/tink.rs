@@ -8,7 +8,7 @@ use crate::cli::{Environment, Failure, client};
 use crate::config::{ConfigError, Network};
 use crate::domain::connection::TinkUser;
 use crate::exit::Exit;
-use crate::tink::{Client, Error, ErrorKind, Examination, Obstacle};
+use crate::tink::{Client, ConnectObstacle, Error, ErrorKind, Examination};
 
 /// The scope that the client token must have.
 const SCOPE: &str = "authorization:grant";
@@ -86,16 +86,16 @@ fn refusal(error: &Error, url: &str) -> Finding {
         ));
     }
     let remedy = match error.obstacle() {
-        Some(Obstacle::Name) => {
+        Some(ConnectObstacle::Name) => {
             "the name has no address: correct tink.api_url, or mend the name service (resolvectl status)"
         }
-        Some(Obstacle::Refused) => {
+        Some(ConnectObstacle::Refused) => {
             "nobody listens there: correct tink.api_url, or look at firewall and proxy"
         }
-        Some(Obstacle::Certificate) => {
+        Some(ConnectObstacle::Certificate) => {
             "correct tink.api_url; else look for a proxy that opens TLS, and at ca-certificates and the clock"
         }
-        Some(Obstacle::NoTls) => {
+        Some(ConnectObstacle::NoTls) => {
             "what listens there speaks no TLS: correct tink.api_url and its port, or look at the proxy"
         }
         None if error.kind == ErrorKind::Malformed => {

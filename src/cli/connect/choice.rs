@@ -6,7 +6,6 @@ use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::{USABLE, is_usable};
 use crate::store::links::BegunLink;
 
-/// What was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub user: &'a str,

@@ -113,7 +113,7 @@ fn refuse_anothers(env: &Environment, new: &[OwnConnection]) -> Result<(), Failu
 fn row(connection: &OwnConnection) -> SourceRow {
     let external = connection.external_user_id.clone().filter(|id| !id.is_empty()).map(TinkUser::External);
     let tink_user = external.or_else(|| connection.tink_user_id.clone().map(TinkUser::Tink));
-    SourceRow::asking(&connection.connection_id, &connection.user_id, tink_user)
+    SourceRow::active(&connection.connection_id, &connection.user_id, tink_user)
 }
 
 /// What was done and what to do next.

@@ -59,7 +59,6 @@ struct Doomed {
 /// One that is not here any more, or never was; of some that were forgotten something may be left.
 struct Gone {
     id: String,
-    /// Events for hooks.
     events: usize,
 }
 
@@ -87,7 +86,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
     table::print(&gone_at_tink(&doomed, &details))?;
-    // Whoever was cut short left something where the rows are not.
+    // An erasure that was cut short left something where the rows are not.
     gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
     if !path.exists() {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);

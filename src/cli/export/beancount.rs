@@ -7,20 +7,19 @@ use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use super::names::{Counters, dated, flag, one_line, opposite, texts};
-use super::{Form, Head};
+use super::names::{JournalAccounts, dated, flag, one_line, opposite, texts};
+use super::{ExportHead, Form};
 use crate::store::export::{ExportAccount, ExportRow};
 
 /// Currencies have no beginning; it only has to come before all rows.
 const BEGINNING: &str = "1400-01-01";
 
-/// The form.
 pub(super) struct Beancount {
-    counters: Counters,
+    counters: JournalAccounts,
 }
 
 impl Beancount {
-    pub(super) fn new(counters: Counters) -> Self {
+    pub(super) fn new(counters: JournalAccounts) -> Self {
         Self { counters }
     }
 
@@ -34,7 +33,7 @@ impl Beancount {
 }
 
 impl Form for Beancount {
-    fn begin(&mut self, out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
+    fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()> {
         let currencies: BTreeSet<&str> = head.accounts.iter().map(|a| a.currency.as_str()).collect();
         for currency in currencies {
             let name = commodity(currency);

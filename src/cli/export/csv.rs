@@ -6,13 +6,12 @@ use std::io::{self, Write};
 
 use csv::{Terminator, WriterBuilder};
 
-use super::{Form, Head};
+use super::{ExportHead, Form};
 use crate::store::export::{Cell, ExportRow};
 
 /// What a spreadsheet takes for the beginning of a formula, full-width forms included.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// The form.
 pub(super) struct Csv {
     safe_text: bool,
 }
@@ -36,7 +35,7 @@ impl Csv {
 }
 
 impl Form for Csv {
-    fn begin(&mut self, out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
+    fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()> {
         record(out, head.columns.iter().map(String::as_str))
     }
 

@@ -5,28 +5,26 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
-use super::{Form, Head};
+use super::{ExportHead, Form};
 use crate::store::export::ExportRow;
 
-/// The form.
 pub(super) struct Jsonl;
 
-/// A row as an object.
-struct Object<'a>(&'a ExportRow<'a>);
+struct RowObject<'a>(&'a ExportRow<'a>);
 
-impl Serialize for Object<'_> {
+impl Serialize for RowObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.columns.iter().zip(&self.0.cells))
     }
 }
 
 impl Form for Jsonl {
-    fn begin(&mut self, _: &mut dyn Write, _: &Head<'_>) -> io::Result<()> {
+    fn begin(&mut self, _: &mut dyn Write, _: &ExportHead<'_>) -> io::Result<()> {
         Ok(())
     }
 
     fn row(&mut self, out: &mut dyn Write, row: &ExportRow<'_>) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, &Object(row))?;
+        serde_json::to_writer(&mut *out, &RowObject(row))?;
         out.write_all(b"\n")
     }
 }

@@ -3,23 +3,22 @@
 
 use std::io::{self, Write};
 
-use super::names::{Counters, dated, flag, one_line, opposite, texts};
-use super::{Form, Head};
+use super::names::{JournalAccounts, dated, flag, one_line, opposite, texts};
+use super::{ExportHead, Form};
 use crate::store::export::ExportRow;
 
-/// The form.
 pub(super) struct Ledger {
-    counters: Counters,
+    counters: JournalAccounts,
 }
 
 impl Ledger {
-    pub(super) fn new(counters: Counters) -> Self {
+    pub(super) fn new(counters: JournalAccounts) -> Self {
         Self { counters }
     }
 }
 
 impl Form for Ledger {
-    fn begin(&mut self, out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
+    fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()> {
         for (name, account) in self.counters.learn(head.accounts) {
             writeln!(out, "; {} (connection {})", one_line(&account.name), one_line(&account.connection_id))?;
             writeln!(out, "account {name}")?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::Format;
+use super::ExportFormat;
 use crate::store::export::{ExportAccount, ExportRow};
 
 /// Where money goes to that nobody has sorted yet.
@@ -16,7 +16,7 @@ const OWED: [&str; 3] = ["CREDIT_CARD", "LOAN", "MORTGAGE"];
 
 /// What every journal needs to know.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(super) struct JournalAccounts {
     /// Account of what was spent.
     pub expenses: String,
     /// Account of what came in.
@@ -24,10 +24,10 @@ pub(super) struct Counters {
     names: HashMap<i64, String>,
 }
 
-impl Counters {
+impl JournalAccounts {
     /// With the accounts of the other side, which must be names in this form.
-    pub(super) fn new(expenses: &str, income: &str, format: Format) -> Result<Self, String> {
-        let is_name = if format == Format::Beancount { is_beancount } else { is_ledger };
+    pub(super) fn new(expenses: &str, income: &str, format: ExportFormat) -> Result<Self, String> {
+        let is_name = if format == ExportFormat::Beancount { is_beancount } else { is_ledger };
         for (option, name) in [("--expenses", expenses), ("--income", income)] {
             if !is_name(name) {
                 return Err(format!("{option}: {name:?} is no account name here; one is {EXPENSES}"));
@@ -193,7 +193,7 @@ mod tests {
         ] {
             assert_eq!((is_beancount(name), is_ledger(name)), (beancount, ledger), "{name:?}");
         }
-        let error = Counters::new("Expenses", "Income:X", Format::Beancount).unwrap_err();
+        let error = JournalAccounts::new("Expenses", "Income:X", ExportFormat::Beancount).unwrap_err();
         assert!(error.starts_with("--expenses: "), "{error}");
     }
 

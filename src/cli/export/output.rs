@@ -10,14 +10,13 @@ use crate::file_limit;
 use crate::observe::terminal;
 
 /// Where an export goes.
-pub(super) enum Target {
-    /// Standard output.
+pub(super) enum OutputTarget {
     Stdout(BufWriter<terminal::Data>),
     /// A file, and its name at the end.
     File(BufWriter<AtomicFile>, PathBuf),
 }
 
-impl Target {
+impl OutputTarget {
     /// Opens it; a file must be new, or a regular file that is no database and none of ours.
     pub(super) fn open(file: Option<&Path>, protected: &Protected) -> Result<Self, Failure> {
         let Some(path) = file else { return Ok(Self::Stdout(BufWriter::new(terminal::Data::open()))) };
@@ -42,7 +41,7 @@ impl Target {
     }
 }
 
-impl Write for Target {
+impl Write for OutputTarget {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout(out) => out.write(bytes),
@@ -58,7 +57,7 @@ impl Write for Target {
     }
 }
 
-/// Why a file cannot be begun: whoever named it can name another one.
+/// Why a file cannot be begun: its name can be changed.
 fn cannot_open(path: &Path, error: &io::Error) -> Failure {
     let directory = path.parent().unwrap_or(path).display();
     let why = match error.kind() {
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     fn write(path: &Path, text: &str) -> Result<(), Failure> {
-        let mut target = Target::open(Some(path), &Protected::default())?;
+        let mut target = OutputTarget::open(Some(path), &Protected::default())?;
         target.write_all(text.as_bytes())?;
         target.flush()?;
         target.finish()
@@ -113,7 +112,7 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        let mut given_up = Target::open(Some(&path), &Protected::default()).unwrap();
+        let mut given_up = OutputTarget::open(Some(&path), &Protected::default()).unwrap();
         given_up.write_all(b"third\n").unwrap();
         drop(given_up);
         assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");

@@ -58,7 +58,7 @@ const FILES: [(&str, &str); 9] = [
 
 const JOURNAL: [(&str, &str); 6] = [
     ("journalctl -u tink-sync -p warning", "What needs a person, and nothing else."),
-    ("journalctl -u tink-sync TINK_CONNECTION_ID=c-17", "The story of one connection."),
+    ("journalctl -u tink-sync TINK_CONNECTION_ID=c-17", "What happened to one connection."),
     ("journalctl -x -u tink-sync -n 20", "The last records, each explained."),
     ("journalctl -u tink-sync -o json TINK_OUTCOME=failed", "Failures with all their fields, for programs."),
     (

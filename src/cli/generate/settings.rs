@@ -6,15 +6,12 @@ use roff::{Roff, bold, roman};
 /// One key of the example.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
-    /// Dotted name.
     name: String,
     /// Default or example, as written.
     value: String,
-    /// What it means.
     text: String,
 }
 
-/// The page.
 pub(super) fn page(example: &str) -> String {
     let mut page = Roff::new();
     section(&mut page, "NAME", "tink-sync.toml - configuration of tink-sync");

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use jiff::Timestamp;
 
 use super::TestArgs;
 use crate::cli::Failure;
@@ -13,9 +13,9 @@ use crate::cli::identity::spool_unusable;
 use crate::cli::table::{self, count};
 use crate::cli::timer::state::{is_systemd, systemctl};
 use crate::clock::{Clock as _, SystemClock};
-use crate::domain::hook::HookKind;
+use crate::domain::hook::{HookEvent, HookKind};
 use crate::exit::Exit;
-use crate::observe::spool::Spool;
+use crate::observe::spool::{self, Spool};
 
 /// Begins the id of a sample; its hook gets one attempt, since somebody waits.
 pub(super) const SAMPLE: &str = "test-";
@@ -35,7 +35,7 @@ pub(super) fn test(args: &TestArgs, spool: &Spool) -> Result<Exit, Failure> {
     }
     let (queue, now) = (spool.queue(kind), SystemClock.now());
     let id = format!("{SAMPLE}{}", now.as_millisecond());
-    let text = sample(kind, &id, &now.to_string());
+    let text = sample(kind, &id, now);
     let file = spool.add(kind, &id, &text).map_err(|error| refused(spool, &queue, &error))?;
     if !is_systemd() {
         table::print(&format!("no systemd runs here; the event waits: {}\n", spool.shown(&file).display()))?;
@@ -71,28 +71,25 @@ fn is_enabled(kind: HookKind) -> bool {
 }
 
 /// An event of this kind as hooks get it, of a connection that does not exist.
-fn sample(kind: HookKind, id: &str, at: &str) -> String {
-    let own = match kind {
-        HookKind::NewTransactions => json!({"added": 1, "updated": 0, "removed": 0, "replaced": 0}),
-        HookKind::FirstFailure => json!({"outcome": "failed", "reason": "bank_unavailable"}),
-        HookKind::Recovered => json!({"from": "failed"}),
-        HookKind::ConsentSoon => json!({"credentials_id": "test", "provider": "test", "days_left": 7}),
-        HookKind::NeedsUser => json!({"reason": "consent_expired"}),
-        HookKind::PassFailed => json!({"exit_code": 10}),
+fn sample(kind: HookKind, id: &str, at: Timestamp) -> String {
+    let details = match kind {
+        HookKind::NewTransactions => r#"{"test":true,"added":1,"updated":0,"removed":0,"replaced":0}"#,
+        HookKind::FirstFailure => r#"{"test":true,"outcome":"failed","reason":"bank_unavailable"}"#,
+        HookKind::Recovered => r#"{"test":true,"from":"failed"}"#,
+        HookKind::ConsentSoon => r#"{"test":true,"credentials_id":"test","provider":"test","days_left":7}"#,
+        HookKind::NeedsUser => r#"{"test":true,"reason":"consent_expired"}"#,
+        HookKind::PassFailed => r#"{"test":true,"exit_code":10}"#,
     };
-    let mut event =
-        json!({"schema": 1, "event": kind.as_str(), "id": id, "at": at, "run_id": "test", "test": true});
-    if let (Some(event), Value::Object(own)) = (event.as_object_mut(), own) {
-        if kind != HookKind::PassFailed {
-            event.extend(ids());
-        }
-        event.extend(own);
-    }
-    format!("{event}\n")
-}
-
-fn ids() -> Map<String, Value> {
-    ["connection_id", "user_id"].into_iter().map(|name| (name.to_owned(), "test".into())).collect()
+    let of_connection = kind != HookKind::PassFailed;
+    spool::text(&HookEvent {
+        kind,
+        id: id.to_owned(),
+        at,
+        run_id: "test".into(),
+        connection_id: of_connection.then(|| "test".into()),
+        user_id: of_connection.then(|| "test".into()),
+        details: details.to_owned(),
+    })
 }
 
 /// Brings events back that were put aside.
@@ -139,7 +136,7 @@ fn refused(spool: &Spool, place: &Path, error: &std::io::Error) -> Failure {
     let failure = spool_unusable(&spool.shown(place), error);
     match error.kind() {
         ErrorKind::PermissionDenied => {
-            Failure::Io(std::io::Error::other(format!("{failure}; it wants sudo: sudo tink-sync hook …")))
+            Failure::Usage(format!("{failure}; it wants sudo: sudo tink-sync hook …"))
         }
         _ => failure,
     }
@@ -147,12 +144,14 @@ fn refused(spool: &Spool, place: &Path, error: &std::io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
     fn a_sample_is_an_event_that_says_what_it_is() {
         for kind in HookKind::ALL {
-            let text = sample(*kind, "test-1", "2026-06-01T12:00:00Z");
+            let text = sample(*kind, "test-1", Timestamp::UNIX_EPOCH);
             assert!(text.ends_with("}\n") && text.lines().count() == 1);
             let event: Value = serde_json::from_str(&text).unwrap();
             assert_eq!((&event["event"], &event["test"]), (&json!(kind.as_str()), &json!(true)));

@@ -19,7 +19,7 @@ const BATCH: u32 = 100;
 
 /// The outbox of a run.
 #[derive(Debug)]
-pub struct Outbox<'a> {
+pub(crate) struct Outbox<'a> {
     store: &'a Store,
     spool: Arc<Spool>,
     listened: Vec<HookKind>,
@@ -47,14 +47,14 @@ struct Delivered {
 
 impl<'a> Outbox<'a> {
     /// Lets the store write down what somebody listens to; a rehearsal tells nobody.
-    pub async fn of(settings: &HooksSettings, store: &'a Store, rehearsal: bool) -> Self {
+    pub(crate) async fn of(settings: &HooksSettings, store: &'a Store, rehearsal: bool) -> Self {
         let listened = if rehearsal { Vec::new() } else { listened(&settings.directory) };
         store.listen(listened.clone()).await;
         Self { store, spool: Arc::new(Spool::new(&settings.spool)), listened, rehearsal }
     }
 
     /// Moves what waits in the store into the spool, each event at least once and under the same id.
-    pub async fn deliver(&self) {
+    pub(crate) async fn deliver(&self) {
         if self.rehearsal {
             return;
         }
@@ -80,7 +80,7 @@ impl<'a> Outbox<'a> {
                 return Ok(());
             }
             let delivered = self.put(Arc::clone(&turn), outgoing).await?;
-            tell(&delivered);
+            log_delivered(&delivered);
             stuck.extend(delivered.stuck.iter().map(|(kind, _)| *kind));
             self.store.forget_events(delivered.done).await?;
         }
@@ -135,12 +135,12 @@ fn put_kind(
             }
         }
     }
-    spool.settle(turn, kind)?;
+    spool.sync_queue(turn, kind)?;
     delivered.done.extend(written);
     failed.map_or(Ok(()), Err)
 }
 
-fn tell(delivered: &Delivered) {
+fn log_delivered(delivered: &Delivered) {
     if delivered.gone > 0 {
         tracing::warn!(
             "hooks: {} of the oldest events were dropped, since too many wait to be told; is the unit of their hook enabled? sudo tink-sync check",

@@ -22,7 +22,6 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Environment of a hook: the kind of the event.
 const EVENT_VARIABLE: &str = "TINK_SYNC_EVENT";
 
-/// A hook.
 #[derive(Debug)]
 pub(super) struct Program {
     pub kind: HookKind,
@@ -46,8 +45,7 @@ pub(super) enum Ended {
 }
 
 impl Program {
-    /// Runs it once.
-    pub async fn run(&self, event: &[u8]) -> Ended {
+    pub(super) async fn run(&self, event: &[u8]) -> Ended {
         let mut child = match self.command().spawn() {
             Ok(child) => child,
             Err(error) => return self.not_started(&error),

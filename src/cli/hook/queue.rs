@@ -18,14 +18,14 @@ use crate::observe::spool::Spool;
 pub(super) const LONGEST: Duration = Duration::from_mins(20);
 
 /// The events of one kind and their program.
-pub(super) struct Queue<'a> {
+pub(super) struct HookQueue<'a> {
     pub kind: HookKind,
     pub spool: Spool,
     pub program: Program,
     pub args: &'a RunArgs,
 }
 
-impl Queue<'_> {
+impl HookQueue<'_> {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let (began, mut lingered, mut patient) = (Instant::now(), false, true);
         loop {
@@ -48,7 +48,7 @@ impl Queue<'_> {
                 // A hook that has just used up all attempts gets one for each further event: where it is
                 // broken for good, thousands of events would take days otherwise.
                 patient = self
-                    .tell(&file, patient)
+                    .deliver(&file, patient)
                     .await
                     .map_err(|error| spool_unusable(&self.spool.shown(&file), &error))?;
             }
@@ -56,9 +56,9 @@ impl Queue<'_> {
     }
 
     /// Tells one event, or puts it aside; says whether the hook took it.
-    async fn tell(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
+    async fn deliver(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
         let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let text = match self.spool.read(file) {
+        let text = match Spool::read(file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),
             // A directory, a pipe, of somebody else: it must not start the unit again and again.
             Err(error) => {
@@ -73,7 +73,7 @@ impl Queue<'_> {
         loop {
             let problem = match self.program.run(&text).await {
                 Ended::Well => {
-                    self.spool.told(file)?;
+                    Spool::told(file)?;
                     tracing::info!("hook {}: told {id}", self.kind);
                     return Ok(true);
                 }

@@ -66,7 +66,7 @@ pub(super) fn problem(ended: &io::Result<ExitStatus>) -> Option<Error> {
 ///
 /// # Errors
 /// [`Failure::Io`] if either cannot be done.
-pub fn run(args: &Args) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     match build(&args.spool) {
         Ok(true) => {}
         Ok(false) => tracing::warn!(

@@ -13,7 +13,7 @@ use crate::cli::Failure;
 const LONGEST: u64 = 1024 * 1024;
 
 /// A line that can be read, or why not.
-pub(super) type Text = Result<String, String>;
+pub(super) type InputText = Result<String, String>;
 
 /// The lines with their numbers, blank ones left out.
 pub(super) struct Lines {
@@ -36,7 +36,7 @@ impl Lines {
         Ok(Self { input: BufReader::new(input), number: 0 })
     }
 
-    fn line(&mut self) -> io::Result<Option<Text>> {
+    fn line(&mut self) -> io::Result<Option<InputText>> {
         let mut bytes = Vec::new();
         if (&mut self.input).take(LONGEST).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
@@ -55,7 +55,7 @@ impl Lines {
 }
 
 impl Iterator for Lines {
-    type Item = io::Result<(u64, Text)>;
+    type Item = io::Result<(u64, InputText)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -97,7 +97,7 @@ fn cannot_read(file: &Path, error: &io::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn lines(bytes: &[u8]) -> Vec<(u64, Text)> {
+    fn lines(bytes: &[u8]) -> Vec<(u64, InputText)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         Lines::open(file.path(), Path::new("/nowhere")).unwrap().map(Result::unwrap).collect()

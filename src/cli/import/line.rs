@@ -12,7 +12,7 @@ use crate::domain::ids::{AccountId, USABLE, is_usable};
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::FetchedRow;
 use crate::store::import::ImportRow;
-use crate::tink::{Record, kept};
+use crate::tink::{TransactionRecord, kept};
 
 /// What a line may hold: where the row belongs, Tink's JSON, or the columns of `transactions_v1`.
 const KNOWN: [&str; 32] = [
@@ -52,7 +52,6 @@ const KNOWN: [&str; 32] = [
     "removed_at",
 ];
 
-/// Reads one line.
 pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let fields = Fields::of(line)?;
     let connection = usable("connection_id", fields.required("connection_id")?)?.into();
@@ -73,8 +72,8 @@ pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let (account, record) =
         kept::transaction(&raw, account.as_ref(), keep_raw).map_err(|problem| format!("raw: {problem}"))?;
     match record {
-        Record::Unreadable(record) => Err(format!("raw: {}", record.reason)),
-        Record::Row { transaction, raw, .. } => {
+        TransactionRecord::Unreadable(record) => Err(format!("raw: {}", record.reason)),
+        TransactionRecord::Row { transaction, raw, .. } => {
             let id = fields.text("transaction_id")?;
             if id.is_some_and(|id| id != transaction.id.as_str()) {
                 return Err("transaction_id is not the id in raw".to_owned());

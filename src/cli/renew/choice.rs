@@ -19,9 +19,8 @@ pub(super) enum How {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Picked {
-    /// This consent, with this visit.
+    /// This consent, with this session.
     One(Box<Consent>, Purpose),
-    /// Nothing, and why.
     Nothing(String),
 }
 

@@ -1,16 +1,18 @@
 //! What a run looks at before and after the pass: whether this machine's clock can be believed, and whether the log
-//! beside the store could be emptied. Changes nothing.
+//! beside the store could be emptied; and the metrics. Changes nothing else.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cli::Environment;
+use crate::cli::{Environment, status};
 use crate::exit::Exit;
+use crate::file_limit;
+use crate::observe::textfile;
 use crate::store::engine::sqlite::wal;
 use crate::tink::{self, Client};
 
 /// A clock that shows less than this after a pass that went well is about right, since it was then.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
-/// So many of the last runs are looked through for one that went well.
+/// How many of the last runs are looked through for one that went well.
 const RUNS_LOOKED_AT: u32 = 20;
 
 /// Dates decide which rows are read, kept and deleted. Whether the clock can be believed: it shows a time soon after
@@ -38,5 +40,18 @@ pub(super) fn look_at_log(env: &Environment) {
             log.bytes >> 20,
             readers.join(" and ")
         );
+    }
+}
+
+/// Writes the file of metrics, if one is wanted. A run is not worse for metrics that could not be written.
+pub(super) fn write_metrics(env: &Environment) {
+    let Some(path) = env.settings.report.metrics_file.as_ref() else { return };
+    let text = match status::metrics_text(env) {
+        Ok(text) => text,
+        Err(error) => return tracing::warn!("no metrics were written: {error}"),
+    };
+    if let Err(error) = textfile::replace(path, &text, &env.protected()) {
+        let error = file_limit::explain(&error);
+        tracing::warn!("report.metrics_file: cannot write {}: {error}", path.display());
     }
 }

@@ -7,7 +7,7 @@ use super::Report;
 use crate::cli::balance::sentence;
 use crate::cli::connections::{days_left, none_yet};
 use crate::cli::remedy;
-use crate::cli::table::{self, Line, Tone, age, minute, shorten, span};
+use crate::cli::table::{self, TableLine, Tone, age, minute, shorten, span};
 use crate::domain::outcome::Reason;
 use crate::exit;
 use crate::store::reads::{KnownConnection, PastAttempt, RunRow, State};
@@ -20,7 +20,7 @@ const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
 
 /// The whole text: what is wrong with all of it, then the connections, then the runs.
 pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
-    let troubles = report.schedule.troubles(report.now);
+    let troubles = report.schedule.problems(report.now);
     let mut text: String = troubles.iter().map(|trouble| trouble.show(color)).collect();
     for sentence in report.late_sentences() {
         let sentence = table::wrap(&sentence, 0);
@@ -49,7 +49,7 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     // Of those that need attention the first are shown in any case.
     let (first, rest_shown) = (if all { attention.len() } else { MANY }, most(&rest));
     let shown = attention.iter().take(first).chain(rest.iter().take(rest_shown));
-    let lines: Vec<Line> = shown.map(|c| line(report, c)).collect();
+    let lines: Vec<TableLine> = shown.map(|c| line(report, c)).collect();
     let mut text = String::new();
     if !lines.is_empty() {
         text.push_str(&table::table(
@@ -61,26 +61,26 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     }
     let hidden: Vec<_> = attention.iter().skip(first).chain(rest.iter().skip(rest_shown)).copied().collect();
     let sums = if hidden.is_empty() {
-        tally(report, &report.connections.iter().collect::<Vec<_>>())
+        counts_by_state(report, &report.connections.iter().collect::<Vec<_>>())
     } else {
         let and = if lines.is_empty() { "" } else { "and " };
-        format!("{and}{} (--all lists them)", tally(report, &hidden))
+        format!("{and}{} (--all lists them)", counts_by_state(report, &hidden))
     };
     text.push_str(&table::wrap(&sums, 0));
     text
 }
 
 /// `38 ok, 2 paused_not_entitled`.
-fn tally(report: &Report, connections: &[&KnownConnection]) -> String {
+fn counts_by_state(report: &Report, connections: &[&KnownConnection]) -> String {
     let number = |state: State| connections.iter().filter(|c| c.state(report.now) == state).count();
     let counts = State::ALL.into_iter().map(|state| (number(state), state)).filter(|(number, _)| *number > 0);
     let words: Vec<String> = counts.map(|(number, state)| format!("{number} {}", state.as_str())).collect();
     format!("{}: {}", table::count(connections.len(), "connection"), words.join(", "))
 }
 
-fn line(report: &Report, connection: &KnownConnection) -> Line {
+fn line(report: &Report, connection: &KnownConnection) -> TableLine {
     let (now, state) = (report.now, connection.state(report.now));
-    Line {
+    TableLine {
         cells: vec![
             connection.connection_id.clone(),
             state.as_str().to_owned(),
@@ -190,15 +190,15 @@ fn runs(runs: &[RunRow], color: bool) -> String {
     if runs.is_empty() {
         return "No runs yet: `tink-sync run` makes the first.\n".to_owned();
     }
-    let lines: Vec<Line> = runs.iter().map(run_line).collect();
+    let lines: Vec<TableLine> = runs.iter().map(run_line).collect();
     let header = ["LAST RUNS (UTC)", "TRIGGER", "TOOK", "EXIT", "DUE", "OK", "ADDED", "UPDATED", "REMOVED"];
     table::table(&header, &lines, color)
 }
 
-fn run_line(run: &RunRow) -> Line {
+fn run_line(run: &RunRow) -> TableLine {
     let number = |name: &str| run.total(name).map_or_else(|| "-".to_owned(), |number| number.to_string());
     let done = run.total("synced").zip(run.total("unchanged")).map(|(synced, unchanged)| synced + unchanged);
-    Line {
+    TableLine {
         cells: vec![
             run.started_at.parse().map_or_else(|_| run.started_at.clone(), minute),
             run.trigger.clone(),

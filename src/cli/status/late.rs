@@ -24,9 +24,8 @@ pub(super) enum Of {
 #[derive(Clone, Debug)]
 pub(super) struct Late {
     of: Of,
-    /// The limit; none if none was given.
+    /// The limit; `None` if none was given.
     pub limit: Option<Duration>,
-    /// Their ids.
     pub ids: HashSet<String>,
 }
 
@@ -58,7 +57,7 @@ impl Late {
         Self { of, limit, ids: late.map(|c| c.connection_id.clone()).collect() }
     }
 
-    /// Names the connections that are too old, the oldest first; none if there are none.
+    /// Names the connections that are too old, the oldest first; `None` if there are none.
     pub(super) fn sentence(&self, connections: &[KnownConnection], now: Timestamp) -> Option<String> {
         let mut late: Vec<_> = connections.iter().filter(|c| self.ids.contains(&c.connection_id)).collect();
         late.sort_by_key(|c| Reverse(self.of.at(c).map_or(SignedDuration::MAX, |at| now.duration_since(at))));

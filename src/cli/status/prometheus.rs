@@ -11,12 +11,9 @@ use crate::store::reads::{KnownConnection, RunRow, State};
 
 /// What the metrics are made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot<'a> {
-    /// Now.
+pub(crate) struct MetricsInput<'a> {
     pub now: Timestamp,
-    /// Every connection.
     pub connections: &'a [KnownConnection],
-    /// The ends of their consents.
     pub consent_ends: &'a [Timestamp],
     /// The last run that came to its end.
     pub last_run: Option<&'a RunRow>,
@@ -30,9 +27,8 @@ pub(crate) struct Snapshot<'a> {
     pub log: Log,
 }
 
-/// The whole text.
-pub(crate) fn text(snapshot: &Snapshot<'_>) -> String {
-    let mut text = Text::default();
+pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
+    let mut text = MetricsText::default();
     last_run(&mut text, snapshot);
     connections(&mut text, snapshot);
     consents(&mut text, snapshot);
@@ -46,7 +42,7 @@ pub(crate) fn text(snapshot: &Snapshot<'_>) -> String {
     text.0
 }
 
-fn last_run(text: &mut Text, snapshot: &Snapshot<'_>) {
+fn last_run(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
     text.single(
         "last_success_timestamp_seconds",
         "When the last run ended that did all it could (exit code 0 or 11).",
@@ -74,14 +70,15 @@ fn last_run(text: &mut Text, snapshot: &Snapshot<'_>) {
     }
 }
 
-fn connections(text: &mut Text, snapshot: &Snapshot<'_>) {
+fn connections(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
     let number = |state| snapshot.connections.iter().filter(|c| c.state(snapshot.now) == state).count();
     let states = State::ALL.map(|state| (label("state", state.as_str()), float(number(state))));
     text.family("connections", "Connections by state.", states);
     let served = || snapshot.connections.iter().filter(|c| c.is_served(snapshot.now));
     let age = |at: Timestamp| snapshot.now.duration_since(at).as_secs_f64().max(0.0);
-    let active =
-        |snapshot: &Snapshot<'_>| snapshot.connections.iter().filter(|c| c.is_active(snapshot.now)).count();
+    let active = |snapshot: &MetricsInput<'_>| {
+        snapshot.connections.iter().filter(|c| c.is_active(snapshot.now)).count()
+    };
     let entitled = snapshot
         .view
         .as_ref()
@@ -109,7 +106,7 @@ fn connections(text: &mut Text, snapshot: &Snapshot<'_>) {
     );
 }
 
-fn consents(text: &mut Text, snapshot: &Snapshot<'_>) {
+fn consents(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
     let within = |days: i64| {
         let ends_in = |end: &&Timestamp| end.duration_since(snapshot.now);
         let soon = |left: SignedDuration| left.is_positive() && left <= SignedDuration::from_hours(24 * days);
@@ -125,7 +122,7 @@ fn consents(text: &mut Text, snapshot: &Snapshot<'_>) {
     );
 }
 
-fn log(text: &mut Text, log: &Log) {
+fn log(text: &mut MetricsText, log: &Log) {
     text.single(
         "store_log_bytes",
         "Size of the log beside the store; a pass empties it at its end unless somebody reads on and on.",
@@ -149,9 +146,9 @@ fn log(text: &mut Text, log: &Log) {
 }
 
 #[derive(Default)]
-struct Text(String);
+struct MetricsText(String);
 
-impl Text {
+impl MetricsText {
     fn family(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP tink_sync_{name} {help}\n# TYPE tink_sync_{name} gauge");

@@ -19,7 +19,13 @@ fn read(env: &Environment) -> Report {
 }
 
 fn args() -> Args {
-    Args { max_age: None, max_data_age: None, connection: Vec::new(), all: false, format: Format::Human }
+    Args {
+        max_age: None,
+        max_data_age: None,
+        connection: Vec::new(),
+        all: false,
+        format: StatusFormat::Human,
+    }
 }
 
 fn mixed() -> Fixture {
@@ -85,7 +91,7 @@ fn only_connections_that_should_be_fresh_can_be_too_old() {
     let sentence = report.late_sentences().remove(0);
     assert!(sentence.starts_with("5 connections without success in the last 26h: "), "{sentence}");
     assert!(sentence.ends_with(", well (31h)"), "{sentence}");
-    assert_eq!(report.json()["overdue"].as_array().unwrap().len(), 5);
+    assert_eq!(table::json(&report.json())["overdue"].as_array().unwrap().len(), 5);
     // Who waits for the user counts only if all are asked for.
     let (ids, _) = late(&Args { all: true, ..with.clone() });
     assert_eq!(ids, ["dead", "part", "slow", "user", "well", "young"]);
@@ -109,7 +115,7 @@ fn data_that_tink_has_not_renewed_are_told_by_age() {
             "4 connections whose data at Tink are older than 3d: dead (never), slow (never), young (never), well (4d)"
         ]
     );
-    let json = report.json();
+    let json = table::json(&report.json());
     assert_eq!((&json["max_data_age_seconds"], json.get("overdue")), (&259_200.into(), None));
     assert!(json["data_overdue"].as_array().unwrap().contains(&"well".into()));
     let well = json["connections"].as_array().unwrap().iter().find(|c| c["connection_id"] == "well").unwrap();
@@ -180,7 +186,7 @@ fn an_unknown_connection_is_wrong_usage() {
 
 #[test]
 fn the_json_has_the_names_of_the_views() {
-    let json = read(&mixed().env()).json();
+    let json = table::json(&read(&mixed().env()).json());
     assert_eq!((&json["schema"], &json["runs"][0]["exit_code"]), (&1.into(), &10.into()));
     let dead = &json["connections"][1];
     assert_eq!(
@@ -246,7 +252,7 @@ fn passes_that_do_not_come_any_more_are_told_first_of_all() {
         text.starts_with("No pass has begun for 13h, and one is due every 6h.\n  look at what starts"),
         "{text}"
     );
-    let json = read(&fixture.env()).json();
+    let json = table::json(&read(&fixture.env()).json());
     assert_eq!(json["schedule"]["troubles"][0]["kind"], "no_pass");
     assert_eq!(json["schedule"]["last_pass_at"], "2026-06-01T12:00:00.000Z");
 }
@@ -285,11 +291,13 @@ fn a_connection_asked_for_by_name_comes_with_its_last_outcomes_and_quota() {
     let with = Args { connection: vec!["dead".to_owned()], ..args() };
     let text = text_of(&fixture, &with);
     assert!(text.contains("  last: failed 1h ago (http_5xx), failed 2h ago (http_5xx)\n"), "{text}");
-    let json = Report::read(&fixture.env(), &fixture.env().reader().unwrap(), &with, None).unwrap().json();
+    let json = table::json(
+        &Report::read(&fixture.env(), &fixture.env().reader().unwrap(), &with, None).unwrap().json(),
+    );
     let dead = &json["connections"][0];
     assert_eq!((&dead["quota"]["used"], &dead["quota"]["left_for_automatic"]), (&2.into(), &78.into()));
     assert_eq!(dead["attempts"].as_array().unwrap().len(), 2);
-    let all = read(&fixture.env()).json();
+    let all = table::json(&read(&fixture.env()).json());
     assert_eq!(all["connections"][0].get("attempts"), None);
 }
 
@@ -338,7 +346,9 @@ fn no_clock_makes_a_pass_or_a_look_at_it_panic() {
         let env = fixture.env();
         let report = read(&env);
         assert!(human::text(&report, true, false).contains("well"));
-        assert!(report.json().is_object() && !report.late_sentences().iter().any(String::is_empty));
+        assert!(
+            table::json(&report.json()).is_object() && !report.late_sentences().iter().any(String::is_empty)
+        );
         assert!(metrics_text(&env).unwrap().contains("tink_sync_connections"));
         fixture.pass(&ENDS, 10);
         let report = read(&fixture.env());

@@ -16,7 +16,6 @@ const LONGEST_SPREAD: Duration = Duration::from_secs(HOUR);
 /// A connection is tried at most so often in one pass.
 const ROUNDS: u64 = 2;
 
-/// The shipped one.
 pub(in crate::cli) const SHIPPED: Cadence = Cadence(360);
 
 /// The distance between two passes, in minutes; one of those that slots on the clock can keep.
@@ -46,7 +45,7 @@ impl Cadence {
         MINUTES.into_iter().min_by_key(far).map_or(SHIPPED, Self)
     }
 
-    /// The cadence that this expression means; none for any that is not written by [`Self::calendar`].
+    /// The cadence that this expression means; `None` for any that is not written by [`Self::calendar`].
     pub(in crate::cli) fn of_calendar(expression: &str) -> Option<Self> {
         MINUTES.into_iter().map(Self).find(|cadence| cadence.calendar() == expression)
     }

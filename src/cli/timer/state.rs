@@ -9,7 +9,6 @@ use jiff::tz::TimeZone;
 
 use super::cadence::Cadence;
 
-/// The unit.
 pub(in crate::cli) const UNIT: &str = "tink-sync.timer";
 const PROPERTIES: &str =
     "LoadState,ActiveState,UnitFileState,TimersCalendar,NextElapseUSecRealtime,LastTriggerUSec,DropInPaths";
@@ -25,7 +24,7 @@ pub(in crate::cli) struct Timer {
     pub enabled: bool,
     /// The calendar expressions in force.
     pub calendar: Vec<String>,
-    /// When the next pass starts; none while one runs, or if the timer does not run.
+    /// When the next pass starts; `None` while one runs, or if the timer does not run.
     pub next: Option<String>,
     /// When it last started one.
     pub last: Option<String>,

@@ -1,7 +1,7 @@
 //! The story of one connection in plain sentences, the answer first. Must not read anything; the story
 //! is given.
 
-use super::Story;
+use super::WhyReport;
 use super::lines::{account, attempt, consent, moment};
 use crate::cli::balance::sentence;
 use crate::cli::remedy;
@@ -10,35 +10,34 @@ use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
 use crate::store::reads::State;
 
-/// The whole text.
-pub(super) fn text(story: &Story) -> String {
+pub(super) fn text(report: &WhyReport) -> String {
     let mut text = String::new();
     let paragraphs = [
-        Some(identity(story)),
-        Some(condition(story)),
-        data(story),
-        remedy(story),
-        Some(next_run(story)),
-        next_attempt(story),
-        trouble(story),
-        Some(entitlement(story)),
-        Some(quota(story)),
-        Some(backoff(story)),
-        problem(story),
-        lease(story),
-        view_problem(story),
-        quarantine(story),
+        Some(identity(report)),
+        Some(condition(report)),
+        data(report),
+        remedy(report),
+        Some(next_run(report)),
+        next_attempt(report),
+        trouble(report),
+        Some(entitlement(report)),
+        Some(quota(report)),
+        Some(backoff(report)),
+        problem(report),
+        lease(report),
+        view_problem(report),
+        quarantine(report),
     ];
     for paragraph in paragraphs.into_iter().flatten() {
         text.push_str(&wrap(&paragraph, 0));
     }
-    section(&mut text, "Consents", story.detail.consents.iter().map(|c| consent(c, story.now)));
-    section(&mut text, "Accounts", story.detail.accounts.iter().map(|a| account(a, story.now)));
-    if !story.proofs.is_empty() {
-        let balances = story.proofs.iter().map(|proof| format!("{}: {}", proof.account_id, sentence(proof)));
+    section(&mut text, "Consents", report.detail.consents.iter().map(|c| consent(c, report.now)));
+    section(&mut text, "Accounts", report.detail.accounts.iter().map(|a| account(a, report.now)));
+    if !report.proofs.is_empty() {
+        let balances = report.proofs.iter().map(|proof| format!("{}: {}", proof.account_id, sentence(proof)));
         section(&mut text, "Balances", balances);
     }
-    section(&mut text, "Last attempts (UTC)", story.detail.attempts.iter().map(|a| attempt(a, story.now)));
+    section(&mut text, "Last attempts (UTC)", report.detail.attempts.iter().map(|a| attempt(a, report.now)));
     text
 }
 
@@ -53,8 +52,8 @@ fn section(text: &mut String, title: &str, lines: impl ExactSizeIterator<Item = 
     }
 }
 
-fn identity(story: &Story) -> String {
-    let c = &story.connection;
+fn identity(report: &WhyReport) -> String {
+    let c = &report.connection;
     let tink = match &c.tink_user {
         Some(TinkUser::External(id)) => format!("Tink knows the user by the external user id {id}"),
         Some(TinkUser::Tink(id)) => format!("Tink's own id of the user is {id}"),
@@ -63,8 +62,8 @@ fn identity(story: &Story) -> String {
     format!("Connection {} of user {}; {tink}.", c.connection_id, c.user_id)
 }
 
-fn condition(story: &Story) -> String {
-    let (c, now) = (&story.connection, story.now);
+fn condition(report: &WhyReport) -> String {
+    let (c, now) = (&report.connection, report.now);
     let state = c.state(now);
     let reason = c.reason(now).filter(|_| !matches!(state, State::Disabled | State::Paused | State::New));
     let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -81,21 +80,21 @@ fn condition(story: &Story) -> String {
 }
 
 /// How old Tink's own data are; whatever passes do, what is here is as old as that.
-fn data(story: &Story) -> Option<String> {
-    let (at, now) = (story.connection.data_as_of?, story.now);
-    let old = story.connection.reason(now) == Some(Reason::DataStale.as_str());
-    let limit = exact(story.stale_after);
+fn data(report: &WhyReport) -> Option<String> {
+    let (at, now) = (report.connection.data_as_of?, report.now);
+    let old = report.connection.reason(now) == Some(Reason::DataStale.as_str());
+    let limit = exact(report.stale_after);
     let old = if old { format!("; that is longer than sync.stale_after ({limit})") } else { String::new() };
     Some(format!("Tink's data: of its oldest account from the bank {}{old}.", moment(at, now)))
 }
 
 /// What the next run will do with it, and why.
-pub(super) fn next_run(story: &Story) -> String {
-    let verdict = match story.why_not() {
-        None => due(story),
-        Some(reason) => skipped(story, reason),
+pub(super) fn next_run(report: &WhyReport) -> String {
+    let verdict = match report.why_not() {
+        None => due(report),
+        Some(reason) => skipped(report, reason),
     };
-    if story.switched_off {
+    if report.switched_off {
         format!(
             "Next run: nothing, passes are switched off (enabled = false, or TINK_SYNC_ENABLED). Once they are on: {verdict}"
         )
@@ -104,14 +103,14 @@ pub(super) fn next_run(story: &Story) -> String {
     }
 }
 
-/// When that will be; none if never, or if a run has it right now.
-fn next_attempt(story: &Story) -> Option<String> {
-    let (c, now) = (&story.connection, story.now);
-    if story.switched_off || !c.is_active(now) || c.held_by(now).is_some() {
+/// When that will be; `None` if never, or if a run has it right now.
+fn next_attempt(report: &WhyReport) -> Option<String> {
+    let (c, now) = (&report.connection, report.now);
+    if report.switched_off || !c.is_active(now) || c.held_by(now).is_some() {
         return None;
     }
     let due = c.next_attempt(now).filter(|due| *due > now);
-    Some(match (story.next_pass(), due) {
+    Some(match (report.next_pass(), due) {
         (Some(pass), _) => format!("Next attempt: with the pass of {}.", moment(pass, now)),
         (None, Some(due)) => format!("Next attempt: with the first pass after {}.", moment(due, now)),
         (None, None) => "Next attempt: with the next pass.".to_owned(),
@@ -119,14 +118,14 @@ fn next_attempt(story: &Story) -> Option<String> {
 }
 
 /// Why no pass comes at all; that they are switched off is told with the next run.
-fn trouble(story: &Story) -> Option<String> {
-    let troubles = story.schedule.troubles(story.now);
-    let trouble = troubles.into_iter().find(|_| !story.switched_off)?;
+fn trouble(report: &WhyReport) -> Option<String> {
+    let troubles = report.schedule.problems(report.now);
+    let trouble = troubles.into_iter().find(|_| !report.switched_off)?;
     Some(format!("{} What to do: {}", trouble.text, trouble.remedy))
 }
 
-fn due(story: &Story) -> String {
-    let c = &story.connection;
+fn due(report: &WhyReport) -> String {
+    let c = &report.connection;
     if c.moved.is_some() {
         "asks Tink whether the user that the source view names now is the one whose data are here, and syncs it if so.".to_owned()
     } else if c.problem.is_some() {
@@ -142,19 +141,19 @@ fn due(story: &Story) -> String {
     }
 }
 
-fn skipped(story: &Story, reason: Reason) -> String {
-    let (c, now) = (&story.connection, story.now);
+fn skipped(report: &WhyReport, reason: Reason) -> String {
+    let (c, now) = (&report.connection, report.now);
     let id = &c.connection_id;
     match reason {
-        Reason::Disabled => match &story.view {
+        Reason::Disabled => match &report.view {
             Some(view) => format!("skips it (disabled): enabled is false in the view {view}."),
             None => format!("skips it (disabled); tink-sync connections enable {id} changes that."),
         },
-        Reason::Gone => match &story.view {
+        Reason::Gone => match &report.view {
             Some(view) => format!("skips it (gone): the view {view} no longer has it."),
             None => "skips it (gone): it was removed.".to_owned(),
         },
-        Reason::NotEntitled => match &story.view {
+        Reason::NotEntitled => match &report.view {
             Some(view) => {
                 format!("skips it (not_entitled): the view {view} says so, or the entitlement is over.")
             }
@@ -173,37 +172,37 @@ fn skipped(story: &Story, reason: Reason) -> String {
         ),
         Reason::Recent => {
             let due =
-                c.last_success_began.map(|began| moment(story.rules.rested(began), now)).unwrap_or_default();
-            let rest = exact(story.rules.min_interval);
+                c.last_success_began.map(|began| moment(report.rules.rested(began), now)).unwrap_or_default();
+            let rest = exact(report.rules.min_interval);
             format!(
                 "skips it (recent): its last success is less than sync.min_interval ({rest}) old; due from {due}. tink-sync run --connection {id} syncs now."
             )
         }
         Reason::Quota => format!(
             "skips it (quota) when the timer starts it: the user's syncs are used up; {}.",
-            room(story)
+            room(report)
         ),
         other => format!("skips it ({other})."),
     }
 }
 
 /// When the quota has room again.
-fn room(story: &Story) -> String {
-    let free = story.used.oldest.map(|oldest| moment(day_after(oldest), story.now));
+fn room(report: &WhyReport) -> String {
+    let free = report.used.oldest.map(|oldest| moment(day_after(oldest), report.now));
     free.map_or_else(
         || "quota.syncs_per_day leaves none".to_owned(),
         |at| format!("the oldest of them is forgotten at {at}"),
     )
 }
 
-fn entitlement(story: &Story) -> String {
-    let (c, now) = (&story.connection, story.now);
+fn entitlement(report: &WhyReport) -> String {
+    let (c, now) = (&report.connection, report.now);
     let yes = |value: bool| if value { "yes" } else { "no" };
     let until = match c.entitled_until {
         Some(until) => format!(", until {}", moment(until, now)),
         None => String::new(),
     };
-    let source = story
+    let source = report
         .view
         .as_deref()
         .map_or_else(|| "the stand-alone store".to_owned(), |view| format!("the view {view}"));
@@ -214,8 +213,8 @@ fn entitlement(story: &Story) -> String {
     )
 }
 
-fn quota(story: &Story) -> String {
-    let (used, rules) = (story.used.attempts, &story.rules);
+fn quota(report: &WhyReport) -> String {
+    let (used, rules) = (report.used.attempts, &report.rules);
     format!(
         "Quota: {used} of {} syncs used in the last 24 hours, over all connections of the user; left: {} for automatic runs, {} for manual ones.",
         rules.syncs_per_day,
@@ -224,8 +223,8 @@ fn quota(story: &Story) -> String {
     )
 }
 
-fn backoff(story: &Story) -> String {
-    let (c, now) = (&story.connection, story.now);
+fn backoff(report: &WhyReport) -> String {
+    let (c, now) = (&report.connection, report.now);
     match (c.not_before.filter(|at| *at > now), c.failures) {
         (Some(at), failures) => format!(
             "Back-off: not before {}, after {}.",
@@ -239,34 +238,34 @@ fn backoff(story: &Story) -> String {
     }
 }
 
-fn remedy(story: &Story) -> Option<String> {
-    Some(format!("What to do: {}.", remedy::of_connection(&story.connection, story.now)?))
+fn remedy(report: &WhyReport) -> Option<String> {
+    Some(format!("What to do: {}.", remedy::of_connection(&report.connection, report.now)?))
 }
 
-fn problem(story: &Story) -> Option<String> {
-    story
+fn problem(report: &WhyReport) -> Option<String> {
+    report
         .connection
         .problem
         .as_deref()
         .map(|problem| format!("Its row in the source view is unusable: {problem}."))
 }
 
-fn lease(story: &Story) -> Option<String> {
-    let holder = story.connection.held_by(story.now)?;
+fn lease(report: &WhyReport) -> Option<String> {
+    let holder = report.connection.held_by(report.now)?;
     Some(format!(
         "Lease: run {} works on it now and has it until {}; it prolongs that while it lives.",
         holder.run_id,
-        moment(holder.until, story.now)
+        moment(holder.until, report.now)
     ))
 }
 
-fn view_problem(story: &Story) -> Option<String> {
-    let problem = story.view_problem.as_deref()?;
+fn view_problem(report: &WhyReport) -> Option<String> {
+    let problem = report.view_problem.as_deref()?;
     Some(format!("All this is as of the last run, because the source view cannot be read now: {problem}"))
 }
 
-fn quarantine(story: &Story) -> Option<String> {
-    let number = story.detail.quarantined;
+fn quarantine(report: &WhyReport) -> Option<String> {
+    let number = report.detail.quarantined;
     (number > 0).then(|| {
         format!(
             "Quarantine: {} could not be read and wait there; the rest is stored.",

@@ -5,13 +5,14 @@ use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::Outcome;
 
 fn human(fixture: &Fixture, id: &str) -> String {
-    human::text(&Story::read(&fixture.env(), id, None).unwrap())
+    human::text(&WhyReport::read(&fixture.env(), id, None).unwrap())
 }
 
 /// Every connection's verdict must be the plan's.
 fn compare(fixture: &Fixture, ids: &[&str]) {
-    let ours =
-        ids.iter().filter_map(|id| Some((*id, Story::read(&fixture.env(), id, None).unwrap().why_not()?)));
+    let ours = ids
+        .iter()
+        .filter_map(|id| Some((*id, WhyReport::read(&fixture.env(), id, None).unwrap().why_not()?)));
     let mut ours: Vec<_> = ours.map(|(id, reason)| (id.to_owned(), reason)).collect();
     ours.sort();
     let plan = fixture.skipped().into_iter().map(|s| (s.connection_id.as_str().to_owned(), s.reason));
@@ -60,7 +61,7 @@ fn the_answer_names_the_remedy() {
 }
 
 #[test]
-fn the_story_tells_quota_backoff_and_attempts() {
+fn the_report_tells_quota_backoff_and_attempts() {
     let fixture = Fixture::new();
     fixture.add(&["c"]);
     fixture.pass(&[("c", Outcome::Failed, Some(Reason::Http5xx))], 10);
@@ -80,7 +81,8 @@ fn the_story_tells_quota_backoff_and_attempts() {
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(words), "{words}\n{text}");
     }
-    let json = Story::read(&fixture.env(), "c", None).unwrap().json();
+    let report = WhyReport::read(&fixture.env(), "c", None).unwrap();
+    let json = table::json(&json::WhyJson::of(&report));
     assert_eq!(
         (&json["next_run"]["reason"], &json["next_run"]["due"]),
         (&"not_before".into(), &false.into())
@@ -101,7 +103,8 @@ fn whatever_needs_its_user_names_the_command_for_it() {
         text.contains("What to do: let its user log in to the bank again: tink-sync renew c.\n"),
         "{text}"
     );
-    let json = Story::read(&fixture.env(), "c", None).unwrap().json();
+    let report = WhyReport::read(&fixture.env(), "c", None).unwrap();
+    let json = table::json(&json::WhyJson::of(&report));
     assert!(json["connection"]["remedy"].as_str().unwrap().ends_with("tink-sync renew c"), "{json}");
 }
 
@@ -110,7 +113,7 @@ fn an_unknown_connection_is_wrong_usage() {
     let fixture = Fixture::new();
     fixture.add(&["c"]);
     assert!(
-        matches!(Story::read(&fixture.env(), "nope", None), Err(Failure::Usage(text)) if text.contains("nope"))
+        matches!(WhyReport::read(&fixture.env(), "nope", None), Err(Failure::Usage(text)) if text.contains("nope"))
     );
 }
 
@@ -121,7 +124,7 @@ fn a_view_that_cannot_be_read_is_told_beside_the_rest() {
     fixture.pass(&[("c", Outcome::Synced, None)], 0);
     let mut env = fixture.env();
     env.settings.source.view = Some("gone_view".to_owned());
-    let text = human::text(&Story::read(&env, "c", None).unwrap());
+    let text = human::text(&WhyReport::read(&env, "c", None).unwrap());
     assert!(text.contains("gone_view") && text.contains("as of the last run"), "{text}");
 }
 

@@ -13,25 +13,25 @@ fn user(n: usize) -> TinkUser {
 }
 
 fn row(n: usize) -> SourceRow {
-    SourceRow::asking(&format!("c-{n}"), &format!("u-{n}"), Some(user(n)))
+    SourceRow::active(&format!("c-{n}"), &format!("u-{n}"), Some(user(n)))
 }
 
-/// The first so many connections, each with data.
+/// The first `n` connections, each with data.
 fn stored(number: usize) -> Vec<Stored> {
     let one = |n: usize| Stored {
-        held: Held {
+        held: HeldConnection {
             connection_id: format!("c-{n}"),
             user_id: format!("u-{n}"),
             tink_user: Some(user(n)),
             former: Vec::new(),
             has_data: true,
         },
-        state: State {
+        state: MirroredState {
             user_id: format!("u-{n}"),
             tink_user: Some(user(n)),
             enabled: true,
             entitled: true,
-            ..State::default()
+            ..MirroredState::default()
         },
     };
     (0..number).map(one).collect()
@@ -112,7 +112,7 @@ fn what_a_row_says_counts_and_what_it_does_not_say_does_not() {
 
 #[test]
 fn others_in_their_place_are_a_fall_too_unless_they_take_over() {
-    let others = |n: usize| SourceRow::asking(&format!("n-{n}"), &format!("x-{n}"), Some(user(100 + n)));
+    let others = |n: usize| SourceRow::active(&format!("n-{n}"), &format!("x-{n}"), Some(user(100 + n)));
     let replaced = mirror(&stored(8), viewed((0..8).map(others).collect(), 0), before(8));
     assert_eq!(replaced.fall.map(|fall| fall.gone), Some(8));
     let renamed = |n: usize| SourceRow { connection_id: format!("n-{n}").into(), ..row(n) };
@@ -139,7 +139,7 @@ fn where_nothing_is_kept_a_missing_row_disables_at_once() {
 fn a_refused_row_changes_nothing_of_the_connection() {
     let mut held = stored(1);
     held[0].state.entitled = false;
-    let anothers = SourceRow::asking("c-0", "u-9", Some(user(9)));
+    let anothers = SourceRow::active("c-0", "u-9", Some(user(9)));
     let change = |row: SourceRow| mirror(&held, viewed(vec![row], 0), before(1)).changes.remove(0);
     let refused = change(anothers.clone()).state;
     assert_eq!((refused.user_id.as_str(), refused.tink_user.clone()), ("u-0", Some(user(0))));
@@ -155,7 +155,7 @@ fn a_refused_row_changes_nothing_of_the_connection() {
 fn an_owner_without_data_is_replaced_and_said_so() {
     let mut held = stored(1);
     held[0].held.has_data = false;
-    let change = mirror(&held, viewed(vec![SourceRow::asking("c-0", "u-9", Some(user(9)))], 0), before(1))
+    let change = mirror(&held, viewed(vec![SourceRow::active("c-0", "u-9", Some(user(9)))], 0), before(1))
         .changes
         .remove(0);
     assert!(change.other_owner && change.state.user_id == "u-9" && change.state.problem.is_none());

@@ -1,7 +1,7 @@
 //! What a person may accept of the rows that were refused: that a user was linked anew, or that the application
 //! has renumbered its users. Pure: what is stored and the view's rows in, the owners that change out.
 
-use super::{Held, Judged, RefusalKind, Verdict, judge};
+use super::{HeldConnection, Judged, RefusalKind, Verdict, judge};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::shown;
 
@@ -18,9 +18,7 @@ pub enum Acceptance<'a> {
 /// A stored connection whose owner changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its place.
     pub place: usize,
-    /// Its id.
     pub connection_id: String,
     /// Its user from now on.
     pub user_id: String,
@@ -32,7 +30,11 @@ pub struct Accepted {
 ///
 /// # Errors
 /// Why it cannot be accepted, in a sentence for people; then nothing is.
-pub fn accept(held: &[Held], rows: &[SourceRow], what: Acceptance<'_>) -> Result<Vec<Accepted>, String> {
+pub fn accept(
+    held: &[HeldConnection],
+    rows: &[SourceRow],
+    what: Acceptance<'_>,
+) -> Result<Vec<Accepted>, String> {
     let judged = judge(held, rows.to_vec());
     let accepted = match what {
         Acceptance::TinkUser(id) => vec![linked_anew(find(&judged, id)?)?],
@@ -45,14 +47,14 @@ pub fn accept(held: &[Held], rows: &[SourceRow], what: Acceptance<'_>) -> Result
             })
             .collect::<Result<_, String>>()?,
     };
-    // Whoever has the Tink user already had him first.
+    // Anybody who has the Tink user already had him first.
     let (last, mut after): (Vec<_>, Vec<_>) = held
         .iter()
         .enumerate()
         .map(|(place, held)| (accepted.iter().find(|one| one.place == place), held.clone()))
         .partition(|(one, _)| one.is_some());
     after.extend(last);
-    let after: Vec<Held> = after
+    let after: Vec<HeldConnection> = after
         .into_iter()
         .map(|(one, mut held)| {
             if let Some(one) = one {

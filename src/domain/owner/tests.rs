@@ -12,8 +12,8 @@ fn tink(id: &str) -> TinkUser {
 }
 
 /// A stored connection with data.
-fn held(id: &str, user: &str, tink_user: TinkUser) -> Held {
-    Held {
+fn held(id: &str, user: &str, tink_user: TinkUser) -> HeldConnection {
+    HeldConnection {
         connection_id: id.to_owned(),
         user_id: user.to_owned(),
         tink_user: Some(tink_user),
@@ -23,7 +23,7 @@ fn held(id: &str, user: &str, tink_user: TinkUser) -> Held {
 }
 
 fn row(id: &str, user: &str, tink_user: TinkUser) -> SourceRow {
-    SourceRow::asking(id, user, Some(tink_user))
+    SourceRow::active(id, user, Some(tink_user))
 }
 
 fn both(id: &str, user: &str, external: &str, tink_id: &str) -> SourceRow {
@@ -35,7 +35,7 @@ fn off(row: SourceRow) -> SourceRow {
 }
 
 /// What became of each row, in short: `id=own`, `id<place` for a take-over, `id?` for one to be proven, `id!kind`.
-fn verdicts(held: &[Held], rows: Vec<SourceRow>) -> Vec<String> {
+fn verdicts(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<String> {
     let short = |one: &Judged| {
         let id = one.row.connection_id.as_str();
         match &one.verdict {
@@ -72,13 +72,13 @@ fn a_connection_with_data_keeps_its_user_and_its_tink_user() {
     ] {
         assert_eq!(verdicts(std::slice::from_ref(&bob), vec![row.clone()]), [expected], "{row:?}");
     }
-    let nothing = Held { has_data: false, ..bob };
+    let nothing = HeldConnection { has_data: false, ..bob };
     assert_eq!(verdicts(&[nothing], vec![row("c", "carl", ext("k"))]), ["c=own"]);
 }
 
 #[test]
 fn names_that_a_connection_has_had_are_its_own() {
-    let both_ways = Held { former: vec![ext("b")], ..held("c", "bob", tink("t")) };
+    let both_ways = HeldConnection { former: vec![ext("b")], ..held("c", "bob", tink("t")) };
     let verdict = |row: SourceRow| judge(std::slice::from_ref(&both_ways), vec![row]).remove(0).verdict;
     let own = |user: TinkUser| Verdict::Own { tink_user: Some(user), takes_over: None };
     assert_eq!(verdict(row("c", "bob", tink("t"))), own(tink("t")));
@@ -87,7 +87,7 @@ fn names_that_a_connection_has_had_are_its_own() {
     assert_eq!(verdict(both("c", "bob", "b", "t")), own(tink("t")));
     assert_eq!(verdict(row("c", "bob", ext("k"))), Verdict::Moved(ext("k")));
     // One that lived from a refresh token alone.
-    let token = Held { tink_user: None, former: Vec::new(), ..both_ways };
+    let token = HeldConnection { tink_user: None, former: Vec::new(), ..both_ways };
     assert_eq!(verdicts(&[token], vec![row("c", "bob", ext("b"))]), ["c?"]);
 }
 
@@ -99,14 +99,14 @@ fn one_tink_user_is_one_connections_and_the_first_has_it() {
         assert_eq!(verdicts(&bob, rows(user)), ["c-2!shared", "c-1=own"], "whatever the view's order");
     }
     // Without data the one that was here before, else the first of the view.
-    let fresh = [Held { has_data: false, ..held("c-1", "bob", ext("b")) }];
+    let fresh = [HeldConnection { has_data: false, ..held("c-1", "bob", ext("b")) }];
     assert_eq!(verdicts(&fresh, rows("carl")), ["c-2!shared", "c-1=own"]);
     assert_eq!(verdicts(&[], rows("carl")), ["c-2=own", "c-1!shared"]);
     // Also where a second name tells.
     let told =
         vec![both("c-1", "bob", "b", "t"), row("c-2", "carl", tink("t")), both("c-3", "dan", "d", "t")];
     assert_eq!(verdicts(&bob, told), ["c-1=own", "c-2!shared", "c-3!shared"]);
-    // Whoever came to data without asking first is no better for it.
+    // Anybody who came to data without asking first is no better for it.
     let two = [held("c-1", "bob", ext("b")), held("c-2", "carl", ext("b"))];
     assert_eq!(verdicts(&two, rows("carl")), ["c-2!shared", "c-1=own"]);
 }
@@ -128,7 +128,7 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
     let two = [held("c-1", "bob", ext("b")), held("c-2", "bob", ext("b"))];
     assert_eq!(verdicts(&two, vec![row("c-2", "bob", ext("b"))]), ["c-2=own"]);
     // What was another Tink user's before he was linked anew is not free either.
-    let anew = [Held { former: vec![ext("old")], ..held("c-1", "bob", ext("b")) }];
+    let anew = [HeldConnection { former: vec![ext("old")], ..held("c-1", "bob", ext("b")) }];
     assert_eq!(
         verdicts(&anew, vec![row("c-1", "bob", ext("b")), row("c-2", "carl", ext("old"))]),
         ["c-1=own", "c-2!shared"]
@@ -138,7 +138,7 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
 #[test]
 fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     let bob = [held("c-1", "bob", ext("b"))];
-    let broken = SourceRow { problem: Some("odd".to_owned()), ..SourceRow::asking("c-1", "", None) };
+    let broken = SourceRow { problem: Some("odd".to_owned()), ..SourceRow::active("c-1", "", None) };
     assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
     let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, twice), ["c-1!row"]);
@@ -175,7 +175,7 @@ fn the_texts_say_what_to_do() {
 }
 
 fn accepted(
-    held: &[Held],
+    held: &[HeldConnection],
     rows: &[SourceRow],
     what: Acceptance<'_>,
 ) -> Result<Vec<(usize, String, bool)>, String> {

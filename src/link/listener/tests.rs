@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
-async fn start() -> (SocketAddr, Waiting<String>) {
+async fn start() -> (SocketAddr, Callbacks<String>) {
     let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
     let address = listener.sockets[0].local_addr().unwrap();
     let choose: Arc<Choose<String>> = Arc::new(|query: &str| {

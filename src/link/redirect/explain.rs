@@ -1,11 +1,11 @@
-//! What an error of Tink Link's means and what to do about it, in plain words for whoever sits at the
+//! What an error of Tink Link's means and what to do about it, in plain words for anybody who sits at the
 //! browser or the terminal. Decides by codes alone, and shows no text that came from outside.
 
-use super::Refusal;
+use super::LinkError;
 
 /// What kind of trouble it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub(crate) enum Class {
     /// The user went away or said no.
     Cancelled,
     /// The login at the bank did not work; the user can try again.
@@ -22,29 +22,26 @@ pub enum Class {
 
 impl Class {
     /// Whether it is up to the user to try again.
-    pub fn is_the_users(self) -> bool {
+    pub(crate) fn is_the_users(self) -> bool {
         matches!(self, Self::Cancelled | Self::Login)
     }
 }
 
 /// An error in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// What kind of trouble.
     pub class: Class,
-    /// A headline.
     pub title: &'static str,
-    /// What happened.
     pub what: String,
-    /// What to do.
     pub next: String,
 }
 
 const AGAIN: &str = "Start again with the same command; it makes a new link.";
 const SUPPORT: &str = "If it stays so, write to Tink's support and give them the tracking id.";
 
-/// Explains an error; `repair` is a visit for a consent that exists.
-pub fn explain(refusal: &Refusal, repair: bool) -> Explanation {
+/// Explains an error; `repair` is a session for a consent that exists.
+pub(crate) fn explain(refusal: &LinkError, repair: bool) -> Explanation {
     let reason = refusal.reason.as_deref().unwrap_or_default();
     by_reason(reason).unwrap_or_else(|| by_error(refusal, repair))
 }
@@ -65,7 +62,7 @@ fn by_reason(reason: &str) -> Option<Explanation> {
         "REQUEST_FAILED_FETCH_EXISTING_USER" => new(
             Class::Stale,
             "The link was used already",
-            "The code in the link is good for one visit, and it is missing, used or too old. Opening the link twice or loading the page again uses it up.",
+            "The code in the link works once, and it is missing, used or too old. Opening the link twice or loading the page again uses it up.",
             AGAIN,
         ),
         "INVALID_STATE_REFRESH_CREDENTIALS_RATE_LIMITED" => new(
@@ -109,7 +106,7 @@ fn state(name: &str) -> Explanation {
     new(Class::Temporary, "Not possible now", what, format!("Wait some minutes. {AGAIN} {SUPPORT}"))
 }
 
-fn by_error(refusal: &Refusal, repair: bool) -> Explanation {
+fn by_error(refusal: &LinkError, repair: bool) -> Explanation {
     let kept = if repair { "The consent is as it was." } else { "Nothing was linked." };
     match refusal.error.as_deref().unwrap_or_default() {
         "USER_CANCELLED" => new(
@@ -189,7 +186,7 @@ mod tests {
     fn of(error: &str, reason: &str, kind: &str) -> Explanation {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let refusal =
-            Refusal { error: text(error), reason: text(reason), kind: text(kind), ..Refusal::default() };
+            LinkError { error: text(error), reason: text(reason), kind: text(kind), ..LinkError::default() };
         explain(&refusal, false)
     }
 
@@ -248,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_repair_that_fails_says_that_the_consent_is_as_it_was() {
-        let refusal = Refusal { error: Some("USER_CANCELLED".to_owned()), ..Refusal::default() };
+        let refusal = LinkError { error: Some("USER_CANCELLED".to_owned()), ..LinkError::default() };
         assert!(explain(&refusal, true).what.ends_with("The consent is as it was."));
         assert!(explain(&refusal, false).what.ends_with("Nothing was linked."));
     }

@@ -125,8 +125,15 @@ fn a_connection_is_told_of_at_the_priority_of_its_outcome() {
 #[test]
 fn start_and_end_of_a_pass_carry_its_totals() {
     let at = jiff::Timestamp::UNIX_EPOCH;
-    let started =
-        Event::Started { run_id: "r-1".into(), trigger: "timer", dry_run: false, at, connections: 3, due: 2 };
+    let started = Event::Started {
+        run_id: "r-1".into(),
+        trigger: "timer",
+        dry_run: false,
+        at,
+        connections: 3,
+        due: 2,
+        skipped: BTreeMap::new(),
+    };
     let fields = "TINK_RUN_ID TINK_TRIGGER TINK_CONNECTIONS TINK_DUE";
     check(&one(&started), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a01", "INFO", fields);
     let fields = "TINK_RUN_ID TINK_TRIGGER TINK_DURATION_MS TINK_EXIT_CODE TINK_CONNECTIONS TINK_DUE TINK_SYNCED

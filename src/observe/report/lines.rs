@@ -23,10 +23,9 @@ const SKIPS: [Reason; 7] = [
     Reason::Deadline,
 ];
 
-/// A line of the report.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Line<'a> {
+enum ReportLine<'a> {
     Run {
         schema: u8,
         run_id: &'a str,
@@ -57,13 +56,13 @@ enum Line<'a> {
         duration_ms: u64,
         exit_code: u8,
         #[serde(flatten)]
-        totals: Totals,
+        totals: ReportTotals,
     },
 }
 
 /// The totals of a run.
 #[derive(Serialize)]
-struct Totals {
+struct ReportTotals {
     connections: u64,
     due: u64,
     #[serde(flatten)]
@@ -75,9 +74,9 @@ struct Totals {
 
 /// The totals as the store keeps them: those of the report, two that only metrics use, and how long it took.
 #[derive(Serialize)]
-struct Stored {
+struct StoredTotals {
     #[serde(flatten)]
-    totals: Totals,
+    totals: ReportTotals,
     request_errors: u64,
     token_failures: u64,
     duration_ms: u64,
@@ -89,7 +88,7 @@ struct NoTotals {
     duration_ms: u64,
 }
 
-impl Totals {
+impl ReportTotals {
     fn of(summary: &Summary) -> Self {
         let outcomes = Outcome::ALL.iter().filter(|outcome| **outcome != Outcome::Skipped);
         Self {
@@ -105,7 +104,7 @@ impl Totals {
 /// The line of an event of the run `run_id`, with its end. Returns `None` if it has none.
 pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
     let line = match event {
-        Event::Started { run_id, trigger, dry_run, at, connections, due } => Line::Run {
+        Event::Started { run_id, trigger, dry_run, at, connections, due, .. } => ReportLine::Run {
             schema: SCHEMA,
             run_id: run_id.as_str(),
             dry_run: *dry_run,
@@ -124,7 +123,7 @@ pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
             duration_ms,
             exit_code,
             summary,
-        } => Line::Summary {
+        } => ReportLine::Summary {
             schema: SCHEMA,
             run_id: run_id.as_str(),
             dry_run: *dry_run,
@@ -133,15 +132,15 @@ pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
             finished_at: *finished_at,
             duration_ms: *duration_ms,
             exit_code: *exit_code,
-            totals: Totals::of(summary),
+            totals: ReportTotals::of(summary),
         },
         _ => return None,
     };
     Some(terminal::json_line(&line))
 }
 
-fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> Line<'a> {
-    Line::Connection {
+fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> ReportLine<'a> {
+    ReportLine::Connection {
         run_id,
         connection_id: finished.connection_id.as_str(),
         outcome: finished.outcome.as_str(),
@@ -154,18 +153,19 @@ fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> Line<'a> {
 }
 
 /// The totals as the store keeps them.
-pub fn stored_totals(
+pub(crate) fn stored_totals(
     summary: &Summary,
     (request_errors, token_failures): (u64, u64),
     duration_ms: u64,
 ) -> String {
-    let stored = Stored { totals: Totals::of(summary), request_errors, token_failures, duration_ms };
+    let stored =
+        StoredTotals { totals: ReportTotals::of(summary), request_errors, token_failures, duration_ms };
     // Numbers always have a form in JSON.
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
 /// The totals of a run that came to none.
-pub fn no_totals(duration_ms: u64) -> String {
+pub(crate) fn no_totals(duration_ms: u64) -> String {
     // Numbers always have a form in JSON.
     serde_json::to_string(&NoTotals { duration_ms }).unwrap_or_default()
 }

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-/// So many names of a directory are read at once; twice what a queue may hold.
+/// How many names of a directory are read at once; twice what a queue may hold.
 const NAMES: usize = 20_000;
 /// Begins the name of what was moved out of the way. systemd does not count hidden names.
 const ASIDE: &[u8] = b".aside-";
-/// So many things are kept that were in the way.
+/// How many things are kept that were in the way.
 const MOST_ASIDE: usize = 100;
 /// The unit in which the system counts what a file takes.
 const BLOCK: u64 = 512;

@@ -21,7 +21,7 @@ fn put(spool: &Spool, events: &[HookEvent]) {
     for event in events {
         spool.make_room(&turn, event.kind, 1).unwrap();
         assert_eq!(spool.put(&turn, event).unwrap(), None);
-        spool.settle(&turn, event.kind).unwrap();
+        spool.sync_queue(&turn, event.kind).unwrap();
     }
 }
 
@@ -34,7 +34,7 @@ fn an_event_is_one_line_of_json() {
     let told = text(&event(HookKind::NeedsUser, 7));
     assert!(told.ends_with("}\n") && told.lines().count() == 1);
     let told: Value = serde_json::from_str(&told).unwrap();
-    let expected = json!({
+    let expected = serde_json::json!({
         "schema": 1, "event": "needs-user", "id": "run-0000000007", "at": "2026-06-01T12:00:00Z",
         "run_id": "run", "connection_id": "c-1", "user_id": "u-1", "reason": "consent_expired",
     });
@@ -54,8 +54,8 @@ fn events_wait_in_order_until_they_are_told_or_given_up() {
     assert_eq!(names(&waiting), ["run-0000000001.json", "run-0000000002.json"]);
     assert_eq!(fs::metadata(&waiting[0]).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(fs::metadata(spool.queue(kind)).unwrap().permissions().mode() & 0o077, 0);
-    spool.told(&waiting[0]).unwrap();
-    spool.told(&waiting[0]).unwrap();
+    Spool::told(&waiting[0]).unwrap();
+    Spool::told(&waiting[0]).unwrap();
     spool.give_up(kind, &waiting[1]).unwrap();
     assert_eq!((spool.waiting(kind).unwrap().len(), spool.given_up(kind)), (0, 1));
     assert_eq!(spool.waiting(HookKind::NeedsUser).unwrap().len(), 1);
@@ -153,7 +153,7 @@ fn nothing_that_has_the_name_of_an_event_keeps_it_from_being_told() {
         let place = spool.queue(kind).join("run-0000000001.json");
         obstacle(&place);
         let moved = spool.put(&turn, &event(kind, 1)).unwrap();
-        assert_eq!(spool.read(&place).unwrap(), text(&event(kind, 1)).as_bytes(), "{what}");
+        assert_eq!(Spool::read(&place).unwrap(), text(&event(kind, 1)).as_bytes(), "{what}");
         assert_eq!(moved.is_some(), what.contains("directory"), "{what}");
         assert_eq!(spool.aside(kind), usize::from(moved.is_some()), "{what}");
         assert_eq!(spool.waiting(kind).unwrap(), [place], "{what}");
@@ -171,7 +171,7 @@ fn whatever_waits_and_is_no_event_is_told_apart_and_leaves_the_queue() {
         fs::create_dir_all(spool.queue(kind)).unwrap();
         let place = spool.queue(kind).join("1.json");
         obstacle(&place);
-        assert!(spool.read(&place).is_err(), "{what}");
+        assert!(Spool::read(&place).is_err(), "{what}");
         spool.give_up(kind, &place).unwrap();
         assert_eq!((spool.waiting(kind).unwrap().len(), spool.given_up(kind)), (0, 1), "{what}");
         // It is no event there either.
@@ -190,7 +190,7 @@ fn an_event_that_was_replaced_while_it_was_told_is_told_once() {
     let file = spool.waiting(kind).unwrap().remove(0);
     fs::remove_file(&file).unwrap();
     fs::create_dir_all(file.join("deep")).unwrap();
-    spool.told(&file).unwrap();
+    Spool::told(&file).unwrap();
     assert_eq!((spool.waiting(kind).unwrap().len(), spool.aside(kind)), (0, 1));
 }
 
@@ -259,5 +259,5 @@ fn what_was_given_up_comes_back_in_its_own_words() {
     assert_eq!(spool.retry(kind).unwrap(), (2, 0));
     let waiting = spool.waiting(kind).unwrap();
     assert_eq!(names(&waiting), ["run-0000000001.json", "run-0000000002.json"]);
-    assert_eq!(spool.read(&waiting[0]).unwrap(), text(&event(kind, 1)).as_bytes());
+    assert_eq!(Spool::read(&waiting[0]).unwrap(), text(&event(kind, 1)).as_bytes());
 }

@@ -20,8 +20,8 @@ use crate::domain::unreadable::Unreadable;
 use crate::domain::window::{Window, shift};
 use crate::store::liveness;
 use crate::store::types::{
-    ChangeSet, Checkpoint, Claim, Claims, FetchedRow, Identity, Judgement, Ledger, LiveQuery, NewRun,
-    Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
+    BalanceCheck, ChangeSet, CheckedBalance, Checkpoint, Claim, Claims, FetchedRow, Identity, LiveQuery,
+    NewRun, Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
 };
 
 pub fn now() -> Timestamp {
@@ -51,7 +51,7 @@ impl Script {
     fn view(&self) -> Viewed {
         let row = |n: u32| {
             let user = TinkUser::External(format!("x-{n}"));
-            SourceRow::asking(&format!("c-{n:05}"), &format!("u-{n:05}"), Some(user))
+            SourceRow::active(&format!("c-{n:05}"), &format!("u-{n:05}"), Some(user))
         };
         Viewed { rows: (0..self.connections).map(row).collect(), at: self.at(), ..Viewed::default() }
     }
@@ -145,7 +145,7 @@ pub fn pass(db: &Session, script: &Script) {
     work.all(Round::First, || plan::claim(conn, context, &run, &rules, 13, until).unwrap());
     work.all(Round::Second, || plan::claim_again(conn, context, &run, &rules, 13, until).unwrap());
     runs::troubled_banks(conn, run.key, 3).unwrap();
-    runs::settle(conn, context, run.key).unwrap();
+    runs::close_retries(conn, context, run.key).unwrap();
     plan::left_over(conn).unwrap();
     let totals = runs::totals(conn, run.key).unwrap();
     let synced = [Outcome::Synced, Outcome::Unchanged].map(|outcome| totals.outcomes.get(&outcome).copied());
@@ -251,11 +251,11 @@ impl Work<'_> {
         Overview { consents: vec![consent], accounts: vec![(account, identity)], ..Overview::default() }
     }
 
-    /// A proof that begins.
-    fn judged(&self, account: &StoredAccount) -> Vec<Judgement> {
-        let ledgers = balances::ledgers(self.conn, &[account.key]).unwrap();
-        let begun = |ledger: Ledger| {
-            let mut after = ledger.proof.clone();
+    /// A reconciliation that begins.
+    fn judged(&self, account: &StoredAccount) -> Vec<CheckedBalance> {
+        let balance_checks = balances::balance_checks(self.conn, &[account.key]).unwrap();
+        let begun = |check: BalanceCheck| {
+            let mut after = check.reconciliation.clone();
             after.anchor = Some(Anchor {
                 currency: "EUR".to_owned(),
                 opening: Total::default(),
@@ -265,9 +265,9 @@ impl Work<'_> {
                 quarantined: 0,
                 since: self.script.at(),
             });
-            Judgement { ledger, after }
+            CheckedBalance { check, after }
         };
-        ledgers.into_iter().map(begun).collect()
+        balance_checks.into_iter().map(begun).collect()
     }
 
     /// What a walk asks for and writes; says whether there was news.
@@ -282,7 +282,7 @@ impl Work<'_> {
         load(RowQuery::SinceCheckpoint);
         load(RowQuery::Newest(100));
         load(RowQuery::OlderGeneration(Some(shift(today, -14))));
-        balances::ledgers(conn, &[account.key]).unwrap();
+        balances::balance_checks(conn, &[account.key]).unwrap();
         let is_new = |row: &Transaction| stored.iter().all(|stored| stored.transaction.id != row.id);
         let readable = fetched.iter().map(|row| row.id.clone()).collect();
         let mut insert = fetched;
@@ -310,7 +310,7 @@ impl Work<'_> {
             full_due: false,
             reissued: false,
             unmatched_from: account.unmatched_from,
-            settled: true,
+            compared: true,
         };
         let nothing = nothing(account.key, account.generation);
         let commit =

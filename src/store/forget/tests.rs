@@ -110,7 +110,7 @@ fn keys_that_were_given_once_are_remembered() {
 }
 
 fn listed(id: &str) -> SourceRow {
-    SourceRow::asking(id, "u", Some(TinkUser::External(if id == "a" { "x" } else { "y" }.to_owned())))
+    SourceRow::active(id, "u", Some(TinkUser::External(if id == "a" { "x" } else { "y" }.to_owned())))
 }
 
 async fn begin(store: &Store, id: &str) -> Run {

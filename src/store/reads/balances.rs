@@ -5,7 +5,7 @@ use crate::store::{Reader, Result};
 
 /// The balance proof of one account, with the columns of `balance_proofs_v1` but the balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct AccountProof {
+pub struct AccountReconciliation {
     /// The connection.
     pub connection_id: String,
     /// Tink's id of the account.
@@ -39,7 +39,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if it cannot be read.
-    pub fn balance_differences(&self) -> Result<Vec<AccountProof>> {
+    pub fn balance_differences(&self) -> Result<Vec<AccountReconciliation>> {
         self.read("read the balances", |db| {
             let which = "difference IS NOT NULL AND closed_at IS NULL ORDER BY connection_id, account_key";
             proofs(db, which, values![])
@@ -50,20 +50,20 @@ impl Reader {
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if it cannot be read.
-    pub fn balance_proofs(&self, connection_id: &str) -> Result<Vec<AccountProof>> {
+    pub fn balance_proofs(&self, connection_id: &str) -> Result<Vec<AccountReconciliation>> {
         self.read("read the balances", |db| {
             proofs(db, "connection_id = ?1 ORDER BY account_key", values![connection_id])
         })
     }
 }
 
-fn proofs(db: Db<'_>, which: &str, params: Params<'_, '_>) -> Result<Vec<AccountProof>, Fail> {
+fn proofs(db: Db<'_>, which: &str, params: Params<'_, '_>) -> Result<Vec<AccountReconciliation>, Fail> {
     let rows = &format!("SELECT * FROM balance_proofs_v1 WHERE {which}");
     db.all(rows, params, proof)
 }
 
-fn proof(row: Row<'_>) -> Result<AccountProof, Fail> {
-    Ok(AccountProof {
+fn proof(row: Row<'_>) -> Result<AccountReconciliation, Fail> {
+    Ok(AccountReconciliation {
         connection_id: row.get("connection_id")?,
         account_id: row.get("account_id")?,
         state: row.get("state")?,

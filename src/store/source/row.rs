@@ -68,7 +68,7 @@ pub(in crate::store) fn source_row<'a>(
         };
         given.encrypted(vault, connection.as_deref().unwrap_or_default())
     });
-    let (seed, seal_problem) = match seed {
+    let (seed, token_problem) = match seed {
         None => (None, None),
         Some(Ok(seed)) => (Some(seed), None),
         Some(Err(problem)) => (None, Some(problem)),
@@ -82,7 +82,7 @@ pub(in crate::store) fn source_row<'a>(
             "the source view gives a Tink user that is not text of at most 16 KiB without control characters",
         )
     } else if tink_user.is_none() && seed.is_none() {
-        Some(seal_problem.unwrap_or("the source view gives neither external_user_id nor tink_user_id"))
+        Some(token_problem.unwrap_or("the source view gives neither external_user_id nor tink_user_id"))
     } else {
         None
     };
@@ -101,7 +101,7 @@ pub(in crate::store) fn source_row<'a>(
         priority: value("priority").and_then(as_integer).unwrap_or_default(),
         problem: problem.map(str::to_owned),
         seed,
-        unsealed: seal_problem.is_some(),
+        unencrypted: token_problem.is_some(),
     }
 }
 

@@ -158,7 +158,7 @@ pub struct Checkpoint {
     /// From this date on, rows from before a re-consent are without a counterpart.
     pub unmatched_from: Option<Date>,
     /// Rows were compared, so what arrived in this walk is no candidate for a later one.
-    pub settled: bool,
+    pub compared: bool,
 }
 
 /// One commit of an account's rows.

@@ -20,7 +20,7 @@ impl Pass {
     pub(super) async fn look_at_clock(&mut self) {
         let slept = self.watch.suspended(self.ctx.clock.as_ref());
         if slept.saturating_sub(self.slept) >= SLEEP {
-            self.tell(&Event::Suspended { time: slept.saturating_sub(self.slept) });
+            self.emit(&Event::Suspended { time: slept.saturating_sub(self.slept) });
             self.slept = slept;
         }
         let set_by = self.watch.set_by(self.ctx.clock.as_ref());
@@ -37,7 +37,7 @@ impl Pass {
 
     pub(super) fn give_up_for_clock(&mut self, error: String) {
         if !matches!(self.stop, Stop::ClockOff(_)) {
-            self.tell(&Event::ClockOff(error.clone()));
+            self.emit(&Event::ClockOff(error.clone()));
             self.stop = Stop::ClockOff(error);
         }
     }

@@ -11,7 +11,7 @@ use crate::domain::unreadable::Unreadable;
 use crate::store::FetchedRow;
 use crate::sync::pairing::ProviderIds;
 use crate::sync::reconcile::Rewritten;
-use crate::tink::Record;
+use crate::tink::TransactionRecord;
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
@@ -25,7 +25,7 @@ const BESIDE_TEXTS: usize = 700;
 /// What has been read and not yet written.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent observation of the list")]
-pub struct Gathered {
+pub(super) struct Gathered {
     pub rows: Vec<FetchedRow>,
     pub unreadable: Vec<Unreadable>,
     /// Every id read in this walk, in quarantine or not, and whether it was booked.
@@ -38,7 +38,6 @@ pub struct Gathered {
     pub partial: bool,
     /// A record was a transaction.
     pub readable: bool,
-    /// Distinct rows read.
     pub rows_read: u64,
     /// Oldest and newest booked date read.
     pub dates: Option<(Date, Date)>,
@@ -51,11 +50,11 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    pub fn take(&mut self, records: Vec<Record>) {
+    pub(super) fn take(&mut self, records: Vec<TransactionRecord>) {
         for record in records {
             match record {
-                Record::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
-                Record::Unreadable(record) => {
+                TransactionRecord::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
+                TransactionRecord::Unreadable(record) => {
                     match &record.id {
                         Some(id) => drop(self.ids.entry(id.clone()).or_default()),
                         None => self.unnamed = true,
@@ -67,7 +66,7 @@ impl Gathered {
         }
     }
 
-    pub fn take_row(&mut self, transaction: Transaction, raw: Option<Box<str>>, size: usize) {
+    pub(super) fn take_row(&mut self, transaction: Transaction, raw: Option<Box<str>>, size: usize) {
         self.readable = true;
         let is_booked = transaction.status == Status::Booked;
         match self.ids.get_mut(&transaction.id) {
@@ -93,12 +92,12 @@ impl Gathered {
         self.rows.push(FetchedRow { transaction, raw });
     }
 
-    pub fn is_chunk(&self) -> bool {
+    pub(super) fn is_chunk(&self) -> bool {
         self.rows.len() + self.unreadable.len() > CHUNK || self.size > CHUNK_SIZE
     }
 
     /// The records that cannot be read, which wait for nothing.
-    pub fn take_unreadable(&mut self) -> Vec<Unreadable> {
+    pub(super) fn take_unreadable(&mut self) -> Vec<Unreadable> {
         let records = mem::take(&mut self.unreadable);
         let size: usize = records.iter().map(|record| record.raw.len() + BESIDE_TEXTS).sum();
         self.size = self.size.saturating_sub(size);
@@ -106,12 +105,12 @@ impl Gathered {
     }
 
     /// Records came, and none of them could be read: such a walk has seen nothing of its window.
-    pub fn is_illegible(&self) -> bool {
+    pub(super) fn is_illegible(&self) -> bool {
         !self.readable && (self.unnamed || !self.ids.is_empty())
     }
 
     /// Whether a row that is not among these is missing: an empty list never says so.
-    pub fn is_conclusive(&self) -> bool {
+    pub(super) fn is_conclusive(&self) -> bool {
         !self.unnamed && !self.ids.is_empty()
     }
 }

@@ -10,11 +10,11 @@ use super::{Found, Walk};
 use crate::domain::account::Account;
 use crate::domain::window::Window;
 use crate::store::{Removal, RowCommit, RowQuery, StoredRow};
-use crate::sync::judgement::{self, Judged};
+use crate::sync::judgement::{self, Absence};
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 
-/// A walk without an upper date asks for so many days ahead: without one Tink ends at today.
+/// A walk without an upper date asks for this many days ahead: without one Tink ends at today.
 const WITHOUT_LIMIT: i64 = 3650;
 
 impl Walk<'_> {
@@ -24,39 +24,39 @@ impl Walk<'_> {
         missing: &mut Vec<StoredRow>,
         commit: &mut RowCommit,
         found: &mut Found,
-    ) -> Result<Judged, SyncError> {
+    ) -> Result<Absence, SyncError> {
         if missing.is_empty() {
-            return Ok(Judged::nothing_missing());
+            return Ok(Absence::nothing_missing());
         }
         if !self.healthy || !self.has_moved() {
-            return Ok(Judged::waits(missing, self.unjudged()));
+            return Ok(Absence::waits(missing, self.unjudged()));
         }
-        if missing.iter().any(|row| reconcile::is_settled(row.transaction.status)) {
+        if missing.iter().any(|row| reconcile::counts_as_booked(row.transaction.status)) {
             let conclusive = self.look_again(missing, commit, found).await?;
             if missing.is_empty() {
-                return Ok(Judged::nothing_missing());
+                return Ok(Absence::nothing_missing());
             }
             if !conclusive {
-                return Ok(Judged::waits(missing, self.unjudged()));
+                return Ok(Absence::waits(missing, self.unjudged()));
             }
         }
         let refresh = self.refresh();
-        let mut ledgers = self.sync.ctx.store.ledgers(vec![self.account.key]).await?;
-        for ledger in &mut ledgers {
-            judgement::count(ledger, &commit.changes, &found.stored);
+        let mut balance_checks = self.sync.ctx.store.balance_checks(vec![self.account.key]).await?;
+        for check in &mut balance_checks {
+            judgement::count(check, &commit.changes, &found.stored);
         }
         let look = judgement::Look {
             booked: found.booked,
-            ledger: ledgers.first(),
+            check: balance_checks.first(),
             stand: self.account.stand.as_ref(),
             suspected: self.account.suspect_refresh.is_some_and(|at| refresh.is_some_and(|now| now > at)),
         };
         if look.is_suspicious(missing) {
             commit.changes.missed.extend(missing.iter().map(|row| row.key));
-            return Ok(Judged::suspicious(missing, refresh));
+            return Ok(Absence::suspicious(missing, refresh));
         }
         if !self.stands_still().await? {
-            return Ok(Judged::waits(missing, self.unjudged()));
+            return Ok(Absence::waits(missing, self.unjudged()));
         }
         for row in &*missing {
             if reconcile::is_ripe(row) {
@@ -65,7 +65,7 @@ impl Walk<'_> {
                 commit.changes.missed.push(row.key);
             }
         }
-        Ok(Judged { again_from: look.unproven_from(missing), ..Judged::nothing_missing() })
+        Ok(Absence { again_from: look.unproven_from(missing), ..Absence::nothing_missing() })
     }
 
     /// Walks the account once more, without date limits, before a booked row is said to be gone: it may have
@@ -152,7 +152,7 @@ impl Walk<'_> {
     }
 
     /// A walk that could not judge leaves open what was open.
-    pub(super) fn unjudged(&self) -> Judged {
-        Judged::open(self.account.suspect_refresh, self.account.absent_from)
+    pub(super) fn unjudged(&self) -> Absence {
+        Absence::open(self.account.suspect_refresh, self.account.absent_from)
     }
 }

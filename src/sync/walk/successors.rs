@@ -13,7 +13,7 @@ use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 use crate::sync::words::CommonWords;
 
-/// So many rows show which words of an account say nothing.
+/// How many rows show which words of an account say nothing.
 const TEXTS: u32 = 400;
 
 impl Walk<'_> {
@@ -32,11 +32,11 @@ impl Walk<'_> {
             row.generation == self.account.generation || date.is_none_or(|date| Some(date) >= reach)
         };
         let mut old: Vec<StoredRow> = missing.iter().filter(in_reach).cloned().collect();
-        let unsealed = self.stored(RowQuery::SinceCheckpoint).await?;
+        let since_checkpoint = self.stored(RowQuery::SinceCheckpoint).await?;
         let taken = reconcile::successors_of(&commit.changes.remove);
         let still_missing: HashSet<&TransactionId> = missing.iter().map(|row| &row.transaction.id).collect();
         let (gone, arrived): (Vec<&StoredRow>, Vec<&StoredRow>) =
-            unsealed.iter().partition(|row| still_missing.contains(&row.transaction.id));
+            since_checkpoint.iter().partition(|row| still_missing.contains(&row.transaction.id));
         let mut new = reconcile::arrivals(stored, &commit.changes);
         // As this walk shows them.
         let shown: HashMap<i64, &Transaction> =

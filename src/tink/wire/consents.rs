@@ -47,7 +47,7 @@ json_object!(
 );
 
 /// What a list of consents says.
-pub(in crate::tink) struct Consents {
+pub(in crate::tink) struct ConsentList {
     /// Those that could be read; of an id that comes twice the last one.
     pub readable: Vec<Consent>,
     /// Every listed consent is among them, with all its accounts; else nothing may be concluded from what is not.
@@ -55,8 +55,7 @@ pub(in crate::tink) struct Consents {
     pub anomalies: Anomalies,
 }
 
-/// Reads the list.
-pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<Consents, String> {
+pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<ConsentList, String> {
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let list: WireConsents<'_> = body(bytes, &spare, &mut anomalies)?;
     let (list, mut complete) = listed(bytes, list.provider_consents, "providerConsents", &mut anomalies)?;
@@ -73,10 +72,10 @@ pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<Consents, String> {
         consents.push(consent);
     }
     complete &= !anomalies.contains(Anomaly::Consent) && !anomalies.contains(Anomaly::Field(ACCOUNT_IDS));
-    Ok(Consents { readable: consents, complete, anomalies })
+    Ok(ConsentList { readable: consents, complete, anomalies })
 }
 
-/// Reads one consent; `None` if its id or its status cannot be read. There is `room` for so many account ids.
+/// Reads one consent; `None` if its id or its status cannot be read. There is `room` for this many account ids.
 fn consent(raw: Raw<'_>, room: &mut usize, anomalies: &mut Anomalies) -> Result<Option<Consent>, String> {
     let mut own = Anomalies::default();
     let Ok(wire) = object::<WireConsent<'_>>(raw, &mut own) else { return Ok(None) };

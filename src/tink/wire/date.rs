@@ -2,7 +2,6 @@
 
 use jiff::civil::Date;
 
-/// The longest month.
 const LONGEST_MONTH: i8 = 31;
 
 /// Reads `YYYY-MM-DD`, alone or before a time. A day that the month does not have is its last day: banks that

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::domain::anomaly::{Anomalies, Anomaly};
 
-/// A cleaned answer is at most so many times as large: what is more is no text with a few odd bytes.
+/// A cleaned answer is at most this many times as large: what is more is no text with a few odd bytes.
 const MOST_GROWTH: usize = 2;
 
 /// What stands for everything that cannot be decoded.

@@ -34,7 +34,6 @@ impl<'a> Soft<'a> for Raw<'a> {
 pub(super) enum Leaf<'a> {
     /// The content of a JSON string, without U+0000.
     Text(Cow<'a, str>),
-    /// Any JSON value.
     Raw(Raw<'a>),
 }
 
@@ -52,9 +51,9 @@ impl<'a> Soft<'a> for Leaf<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Leaf<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct TextVisitor;
 
-        impl<'de> Visitor<'de> for Text {
+        impl<'de> Visitor<'de> for TextVisitor {
             type Value = Leaf<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,7 +73,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Leaf<'a> {
             }
         }
 
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 
@@ -132,9 +131,9 @@ impl<T> Elements<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Elements<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each<T>(PhantomData<T>);
+        struct ElementVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<T> {
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ElementVisitor<T> {
             type Value = Elements<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,7 +153,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Elements<T> {
             }
         }
 
-        deserializer.deserialize_seq(Each(PhantomData))
+        deserializer.deserialize_seq(ElementVisitor(PhantomData))
     }
 }
 
@@ -170,9 +169,9 @@ impl<'a> Soft<'a> for List<'a> {
 
 /// Hands every member of an object to `take`, null ones left out; says whether it is an object at all.
 pub(super) fn members<'a>(raw: Raw<'a>, mut take: impl FnMut(&str, Raw<'a>)) -> bool {
-    struct Each<F>(F);
+    struct MemberVisitor<F>(F);
 
-    impl<'de, F: FnMut(&str, Raw<'de>)> Visitor<'de> for Each<F> {
+    impl<'de, F: FnMut(&str, Raw<'de>)> Visitor<'de> for MemberVisitor<F> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +189,7 @@ pub(super) fn members<'a>(raw: Raw<'a>, mut take: impl FnMut(&str, Raw<'a>)) -> 
         }
     }
 
-    serde_json::Deserializer::from_str(raw.get()).deserialize_map(Each(&mut take)).is_ok()
+    serde_json::Deserializer::from_str(raw.get()).deserialize_map(MemberVisitor(&mut take)).is_ok()
 }
 
 /// The last part of a place such as `dates.booked`: the name of the member.

@@ -25,12 +25,10 @@ const MAX_RAW: usize = 64 * 1024;
 /// One record of a page.
 #[expect(clippy::large_enum_variant, reason = "nearly every record is a row; a box would cost each one")]
 #[derive(Clone, PartialEq, Eq)]
-pub enum Record {
-    /// A transaction.
+pub enum TransactionRecord {
     Row {
-        /// The transaction.
         transaction: Transaction,
-        /// Its JSON as sent, if `Options::keep_raw` is set.
+        /// Its JSON as sent, if `ClientOptions::keep_raw` is set.
         raw: Option<Box<str>>,
         /// About the bytes of its JSON.
         size: usize,
@@ -39,7 +37,7 @@ pub enum Record {
     Unreadable(Unreadable),
 }
 
-impl Record {
+impl TransactionRecord {
     /// Its id, if that could be read.
     pub(in crate::tink) fn id(&self) -> Option<&TransactionId> {
         match self {
@@ -49,7 +47,7 @@ impl Record {
     }
 }
 
-impl fmt::Debug for Record {
+impl fmt::Debug for TransactionRecord {
     /// Shows no data of people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -145,7 +143,7 @@ pub(in crate::tink) fn transactions(
     bytes: &[u8],
     account: &AccountId,
     keep_raw: bool,
-) -> Result<Page<Record>, String> {
+) -> Result<Page<TransactionRecord>, String> {
     // The JSON as sent is at hand only where each record is taken by itself.
     if !keep_raw && let Some(page) = at_once(bytes, account) {
         return Ok(page);
@@ -168,7 +166,7 @@ struct WholePage<'a> {
 }
 
 /// Reads a page in which nothing is odd. `None` if anything is: then it is read record by record, and says what.
-fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<Record>> {
+fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<TransactionRecord>> {
     let text = std::str::from_utf8(bytes).ok()?;
     // The derived reader of a struct would take a list for it, too.
     let is_object = text.trim_ascii_start().starts_with('{');
@@ -179,7 +177,7 @@ fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<Record>> {
     let size = bytes.len() / rows.len().max(1);
     let mut row = |wire: Object<WireTransaction<'_>>| {
         let transaction = checked(wire.0, account, &mut anomalies).ok()?;
-        Some(Record::Row { transaction, raw: None, size })
+        Some(TransactionRecord::Row { transaction, raw: None, size })
     };
     let rows = rows.into_iter().map(&mut row).collect::<Option<Vec<_>>>()?;
     Some(Page { rows, next, complete: true, anomalies })
@@ -207,14 +205,18 @@ pub fn replay(
     Ok((transaction(raw, account, &mut anomalies)?, keep_raw.then(|| raw.get().into())))
 }
 
-fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool, anomalies: &mut Anomalies) -> Record {
+fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool, anomalies: &mut Anomalies) -> TransactionRecord {
     let mut own = Anomalies::default();
     match transaction(raw, account, &mut own) {
         Ok(transaction) => {
             anomalies.merge(own);
-            Record::Row { transaction, raw: keep_raw.then(|| raw.get().into()), size: raw.get().len() }
+            TransactionRecord::Row {
+                transaction,
+                raw: keep_raw.then(|| raw.get().into()),
+                size: raw.get().len(),
+            }
         }
-        Err(reason) => Record::Unreadable(unreadable(raw, reason)),
+        Err(reason) => TransactionRecord::Unreadable(unreadable(raw, reason)),
     }
 }
 

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tink_sync::tink::hostile::Answer;
+use tink_sync::tink::hostile::AnswerKind;
 
-fuzz_target!(|bytes: &[u8]| Answer::Consents.challenge(bytes));
+fuzz_target!(|bytes: &[u8]| AnswerKind::Consents.challenge(bytes));

@@ -228,7 +228,7 @@ fn a_source_that_gives_nothing_or_nonsense() {
     ]);
 }
 
-/// A world whose only pass began so many hours ago.
+/// A world whose only pass began this many hours ago.
 fn passed_before(world: &World, hours: i64) {
     world.run(&[]).expect(0);
     let ago = hours * 3_600_000;

@@ -58,7 +58,7 @@ fn paged(name: &'static str, edit: Edit) -> Fault {
     Fault { pages: true, ..usual(name, Action::Edit(edit)) }
 }
 
-/// An HTTP date so many seconds from now.
+/// An HTTP date this many seconds from now.
 fn date(seconds: i64) -> String {
     let then = SystemClock.now() + SignedDuration::from_secs(seconds);
     httpdate::fmt_http_date(SystemTime::try_from(then).unwrap())

@@ -11,7 +11,7 @@ use super::history::{Act, Drift, TEXTS, Weather};
 /// Rows older than this are not changed any more: no walk but a full one is bound to look there.
 pub const REACH: i64 = 80;
 
-/// One row, whoever shows it under whichever id.
+/// One row, under whichever id it is shown.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub key: u32,

@@ -119,7 +119,7 @@ pub enum Weather {
     Unwell,
     /// The consent is past its date and goes on refreshing.
     PastDate,
-    /// So many eighths of each list, the newest rows.
+    /// This many eighths of each list, the newest rows.
     Cut {
         keep: u8,
     },

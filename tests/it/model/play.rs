@@ -27,7 +27,7 @@ use crate::lab::{Lab, Told};
 
 /// The quiet time at the end: the hours before each of its passes.
 const QUIET: [u32; 3] = [8 * 24, 24, 24];
-/// So many hours without a pass are long.
+/// After how many hours without a pass it was long.
 const LONG: u32 = 60 * 24;
 /// What an ordinary pass certainly reads.
 const RECENT: i64 = 6;

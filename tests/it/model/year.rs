@@ -21,11 +21,11 @@ use super::reader::Copy;
 use super::{number, runner};
 use crate::lab::{Lab, Told};
 
-/// After so many days the rows of a bank are compared.
+/// After this many days the rows of a bank are compared.
 const MONTH: i64 = 28;
 /// On the first days of a month rows change; then new ones come only, so that all that changed has been looked at.
 const LIVELY: i64 = 17;
-/// A consent is good for so many days.
+/// A consent is good for this many days.
 const VALID: i64 = 90;
 /// Warnings of one consent: 14, 7, 3 and 1 days before its end, and at it.
 const WARNINGS: usize = 5;

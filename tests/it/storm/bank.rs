@@ -188,7 +188,7 @@ impl Bank {
                     consent.expiry = if consent.expiry == soon { late } else { soon };
                 });
             }
-            "forgive failures" => fault(Fault::new(Action::status(503))),
+            "reset failures" => fault(Fault::new(Action::status(503))),
             "write the audit log" => args = &["--actor", "somebody"],
             _ => {}
         }

@@ -159,7 +159,7 @@ impl Storm {
         }
     }
 
-    /// Random blows until so many passes have died, a few each day. A pass that got away has done the
+    /// Random blows until this many passes have died, a few each day. A pass that got away has done the
     /// day's work.
     fn rage(&mut self, kills: u32) {
         while self.kills < kills {

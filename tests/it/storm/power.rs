@@ -50,12 +50,12 @@ impl Recorded {
         HEADER + frame * (FRAME + self.page)
     }
 
-    /// The pages of the file at the end of a transaction; none within one.
+    /// The pages of the file at the end of a transaction; `None` within one.
     fn committed(&self, frame: usize) -> bool {
         frame > 0 && number(&self.log, self.end(frame - 1) + 4) > 0
     }
 
-    /// The file after so many pages of the log, chosen by chance, were put into it.
+    /// The file after this many pages of the log, chosen by chance, were put into it.
     fn half_put_away(&self, rng: &mut Rng) -> Vec<u8> {
         let mut file = self.file.clone();
         let last = (1..=self.frames()).rev().find(|frame| self.committed(*frame)).unwrap();

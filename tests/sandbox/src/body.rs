@@ -13,10 +13,10 @@ use tokio::time::{Sleep, sleep};
 /// Size of the pieces that padding comes in, so that a body of gigabytes needs no memory.
 const BLANKS: &[u8] = &[b' '; 64 * 1024];
 
-/// A body that claims a length and may break its word.
+/// A body that may claim a length, and may break its word.
 #[derive(Debug)]
 pub struct ReplyBody {
-    claimed: u64,
+    claimed: Option<u64>,
     rest: Bytes,
     way: Way,
 }
@@ -41,19 +41,24 @@ enum Way {
 impl ReplyBody {
     /// All of `bytes` at once.
     pub fn whole(bytes: Bytes) -> Self {
-        Self { claimed: bytes.len() as u64, rest: bytes, way: Way::Whole }
+        Self { claimed: Some(bytes.len() as u64), rest: bytes, way: Way::Whole }
+    }
+
+    /// All of `bytes`, without a word about their length.
+    pub fn unannounced(bytes: Bytes) -> Self {
+        Self { claimed: None, ..Self::whole(bytes) }
     }
 
     /// Only `sent` of `bytes`; then the connection breaks.
     pub fn cut(bytes: &Bytes, sent: usize) -> Self {
         let rest = bytes.slice(..sent.min(bytes.len()));
-        Self { claimed: bytes.len() as u64, rest, way: Way::Cut { flushed: false } }
+        Self { claimed: Some(bytes.len() as u64), rest, way: Way::Cut { flushed: false } }
     }
 
     /// `bytes` in pieces, with a pause before each. Must be called inside the runtime.
     pub fn slow(bytes: Bytes, chunk: usize, every: Duration) -> Self {
         Self {
-            claimed: bytes.len() as u64,
+            claimed: Some(bytes.len() as u64),
             rest: bytes,
             way: Way::Slow { chunk: chunk.max(1), every, pause: Box::pin(sleep(every)) },
         }
@@ -62,7 +67,11 @@ impl ReplyBody {
     /// `bytes` behind as many blanks as make `size` bytes in all.
     pub fn padded(bytes: Bytes, size: u64) -> Self {
         let claimed = size.max(bytes.len() as u64);
-        Self { claimed, way: Way::Padded { blanks: claimed - bytes.len() as u64 }, rest: bytes }
+        Self {
+            claimed: Some(claimed),
+            way: Way::Padded { blanks: claimed - bytes.len() as u64 },
+            rest: bytes,
+        }
     }
 
     fn take(&mut self, size: usize) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
@@ -109,6 +118,6 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.claimed)
+        self.claimed.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }

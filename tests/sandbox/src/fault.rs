@@ -75,7 +75,7 @@ pub enum Times {
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// This answer, and nothing is done.
+    /// This answer with the endpoint's usual error body unless one is given, and nothing is done.
     Status {
         /// HTTP status.
         code: u16,
@@ -109,6 +109,17 @@ pub enum Action {
     Html,
     /// Status 200 with these bytes as the body.
     Garbage(Vec<u8>),
+    /// Exactly this answer, and nothing is done.
+    Answer {
+        /// HTTP status.
+        code: u16,
+        /// Further headers.
+        headers: Vec<(String, String)>,
+        /// All of the body.
+        body: Vec<u8>,
+    },
+    /// Status 200 with these bytes as the body, whose length is not announced.
+    Unannounced(Vec<u8>),
     /// Status 200 with these bytes as the body, which is said to be packed by gzip.
     Gzip(Vec<u8>),
     /// The real answer, changed.
@@ -130,7 +141,7 @@ impl Action {
         }
     }
 
-    /// A small packed body that unpacks to so many blanks.
+    /// A small packed body that unpacks to this many blanks.
     ///
     /// # Panics
     /// Never: memory takes whatever is written.

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use hyper::HeaderMap;
+
 use crate::call::Endpoint;
 use crate::lock;
 use crate::world::UserKey;
@@ -17,6 +19,10 @@ pub struct Logged {
     pub method: String,
     /// Path and query as sent.
     pub target: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: String,
     /// Where it went.
     pub endpoint: Endpoint,
     /// External id of its user.

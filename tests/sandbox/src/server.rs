@@ -141,6 +141,8 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
             target: head.uri.to_string(),
             endpoint: call.endpoint,
             user: name(),
+            headers: head.headers.clone(),
+            body: String::from_utf8_lossy(&call.body).into_owned(),
             status: answered.as_ref().map_or(0, |response| response.status().as_u16()),
         });
     }
@@ -184,6 +186,15 @@ async fn carry_out(
         }
         Some(Action::Garbage(bytes)) => {
             respond(Reply { body: Bytes::from(bytes), ..Reply::json(String::new()) }, &ReplyBody::whole)
+        }
+        Some(Action::Answer { code, headers, body }) => {
+            let reply =
+                Reply { status: code, headers, body: Bytes::from(body), ..Reply::json(String::new()) };
+            respond(reply, &ReplyBody::whole)
+        }
+        Some(Action::Unannounced(bytes)) => {
+            let reply = Reply { body: Bytes::from(bytes), ..Reply::json(String::new()) };
+            respond(reply, &ReplyBody::unannounced)
         }
         Some(Action::Gzip(bytes)) => {
             let headers = vec![("Content-Encoding".to_owned(), "gzip".to_owned())];

@@ -17,9 +17,9 @@ pub struct UserState {
     pub plan: Option<UserPlan>,
     /// Instead of generated data.
     pub script: Option<Arc<Script>>,
-    /// Scripts that replace the data once so many more transactions pages have been served.
+    /// Scripts that replace the data once this many more transactions pages have been served.
     pub on_page: Vec<(u32, Arc<Script>)>,
-    /// A script that replaces the data once the consents have been read so many more times.
+    /// A script that replaces the data once the consents have been read this many more times.
     pub on_consents: Option<(u32, Arc<Script>)>,
     /// Finished refreshes by consent.
     pub refreshes: BTreeMap<usize, u32>,

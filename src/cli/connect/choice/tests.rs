@@ -4,7 +4,7 @@ use super::*;
 
 fn row(connection: &str, user: &str) -> SourceRow {
     let tink_user = TinkUser::External(format!("ext-{connection}"));
-    SourceRow { market: Some("DE".to_owned()), ..SourceRow::asking(connection, user, Some(tink_user)) }
+    SourceRow { market: Some("DE".to_owned()), ..SourceRow::active(connection, user, Some(tink_user)) }
 }
 
 fn begun(connection: &str) -> BegunLink {

@@ -8,7 +8,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
 
-/// A consent of this id and status that ends in so many days.
+/// A consent of this id and status that ends in this many days.
 fn consent(id: &str, status: &str, days: Option<i64>, extendable: Option<bool>) -> Consent {
     Consent {
         credentials_id: id.into(),

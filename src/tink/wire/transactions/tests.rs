@@ -14,7 +14,7 @@ const FULL: &str = r#"{"id":"t","accountId":"a","amount":{"currencyCode":"GBP","
     "reference":"RF1","counterparties":{"payer":{"name":"Me"},"payee":{"name":"You","identifiers":{}}},
     "providerMutability":"IMMUTABLE","brandNew":{"x":[1]}}"#;
 
-fn page(records: &str) -> Vec<Record> {
+fn page(records: &str) -> Vec<TransactionRecord> {
     let json = format!(r#"{{"transactions":[{records}],"nextPageToken":""}}"#);
     transactions(json.as_bytes(), &"a".into(), false).ok().unwrap().rows
 }
@@ -25,15 +25,17 @@ fn with(members: &str) -> String {
     format!(r#"{{"id":"t","amount":{amount}{members}}}"#)
 }
 
-type Read = Result<(Vec<Record>, Option<String>, Anomalies), String>;
+type Read = Result<(Vec<TransactionRecord>, Option<String>, Anomalies), String>;
 
 /// What is read of a page in one pass, and record by record.
 fn both_ways(json: &str) -> [Read; 2] {
     [false, true].map(|keep_raw| {
         let page = transactions(json.as_bytes(), &"a".into(), keep_raw)?;
         let rows = page.rows.into_iter().map(|record| match record {
-            Record::Row { transaction, .. } => Record::Row { transaction, raw: None, size: 0 },
-            other @ Record::Unreadable(_) => other,
+            TransactionRecord::Row { transaction, .. } => {
+                TransactionRecord::Row { transaction, raw: None, size: 0 }
+            }
+            other @ TransactionRecord::Unreadable(_) => other,
         });
         Ok((rows.collect(), page.next, page.anomalies))
     })
@@ -41,15 +43,15 @@ fn both_ways(json: &str) -> [Read; 2] {
 
 fn row(record: &str) -> Transaction {
     match page(record).remove(0) {
-        Record::Row { transaction, .. } => transaction,
-        other @ Record::Unreadable(_) => panic!("{other:?}"),
+        TransactionRecord::Row { transaction, .. } => transaction,
+        other @ TransactionRecord::Unreadable(_) => panic!("{other:?}"),
     }
 }
 
 fn unreadable(record: &str) -> (Option<TransactionId>, String) {
     match page(record).remove(0) {
-        Record::Unreadable(record) => (record.id, record.reason),
-        Record::Row { .. } => panic!("was read: {record}"),
+        TransactionRecord::Unreadable(record) => (record.id, record.reason),
+        TransactionRecord::Row { .. } => panic!("was read: {record}"),
     }
 }
 
@@ -281,8 +283,11 @@ fn a_day_that_does_not_exist_is_the_last_of_its_month_in_every_date() {
 fn an_unreadable_record_harms_no_other_and_its_json_is_kept() {
     let long = with(&format!(r#","status":["{}"]"#, "é".repeat(40_000)));
     let records = page(&format!("{FULL},{long},{}", with("")));
-    assert!(matches!(records[0], Record::Row { .. }) && matches!(records[2], Record::Row { .. }));
-    let Record::Unreadable(Unreadable { raw, .. }) = &records[1] else { panic!("was read") };
+    assert!(
+        matches!(records[0], TransactionRecord::Row { .. })
+            && matches!(records[2], TransactionRecord::Row { .. })
+    );
+    let TransactionRecord::Unreadable(Unreadable { raw, .. }) = &records[1] else { panic!("was read") };
     assert!(raw.len() <= MAX_RAW && raw.len() > MAX_RAW - 4 && long.starts_with(raw.as_str()));
 }
 
@@ -290,7 +295,7 @@ fn an_unreadable_record_harms_no_other_and_its_json_is_kept() {
 fn raw_json_is_kept_on_demand() {
     let json = format!(r#"{{"transactions":[{FULL}]}}"#);
     let page = transactions(json.as_bytes(), &"a".into(), true).ok().unwrap();
-    let Record::Row { raw, .. } = &page.rows[0] else { panic!("unreadable") };
+    let TransactionRecord::Row { raw, .. } = &page.rows[0] else { panic!("unreadable") };
     assert_eq!(raw.as_deref(), Some(FULL));
     assert_eq!(format!("{:?}", page.rows[0]), r#"Row(TransactionId("t"))"#);
 }

@@ -9,10 +9,9 @@ const LONGEST: u64 = 64 * 1024;
 
 /// Lines of standard input.
 #[derive(Debug)]
-pub(super) struct Lines(UnboundedReceiver<String>);
+pub(super) struct PastedLines(UnboundedReceiver<String>);
 
-impl Lines {
-    /// Begins to read.
+impl PastedLines {
     pub(super) fn of_stdin() -> Self {
         let (send, lines) = unbounded_channel();
         // A thread that nobody waits for, since a read from a terminal cannot be broken off.
@@ -30,7 +29,7 @@ impl Lines {
         Self(lines)
     }
 
-    /// The next line; none at the end of the input.
+    /// The next line; `None` at the end of the input.
     pub(super) async fn next(&mut self) -> Option<String> {
         self.0.recv().await
     }

@@ -1,5 +1,5 @@
-//! Opens the link in the caller's own browser. It reaches the browser in a private file, since whoever is on the machine
-//! reads the arguments of every process, and the link is good for whoever has it. Nothing depends on it: the link was
+//! Opens the link in the caller's own browser. It reaches the browser in a private file, since anybody who is on the machine
+//! reads the arguments of every process, and the link works for anybody who has it. Nothing depends on it: the link was
 //! printed.
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::link::page;
 /// A directory of this user's alone, on most desktops.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
-/// Whether a browser may be started: with the rights of whoever sits there, and no others.
+/// Whether a browser may be started: with the rights of anybody who sits there, and no others.
 pub(super) fn is_allowed() -> bool {
     !identity::is_root() && !identity::is_called(SERVICE_USER)
 }

@@ -1,9 +1,9 @@
-//! What Tink itself shows of a visit. Nobody is told that a bank is linked or a consent renewed on the word of
+//! What Tink itself shows of a session. Nobody is told that a bank is linked or a consent renewed on the word of
 //! an address, which anybody can type or cut short. Must not store anything.
 
 use jiff::Timestamp;
 
-use super::{Visit, data, words};
+use super::{LinkSession, data, words};
 use crate::cli::{Failure, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::consent::{Consent, Health};
@@ -11,7 +11,7 @@ use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
 use crate::tink::Client;
 
-impl Visit<'_> {
+impl LinkSession<'_> {
     /// Looks until Tink shows it, about as long as for data. An exit code if it does not, which `otherwise` tells,
     /// or if it is stopped.
     pub(in crate::cli) async fn prove<T>(
@@ -35,7 +35,7 @@ impl Visit<'_> {
     }
 }
 
-/// The consent that a visit has led to, by Tink's lists before and after it: one that was not there before, or has
+/// The consent that a session has led to, by Tink's lists before and after it: one that was not there before, or has
 /// changed since. Of several the one that the redirect has `named`, which proves nothing by itself.
 pub(in crate::cli) fn linked(
     before: &[Consent],

@@ -1,4 +1,4 @@
-//! What is said in the terminal about a visit at Tink Link. Pure: words in, text out.
+//! What is said in the terminal about a Link session. Pure: words in, text out.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RedirectOptions;
 use crate::link::page::Notice;
-use crate::link::redirect::{Explanation, Refusal};
+use crate::link::redirect::{Explanation, LinkError};
 use crate::link::state::StateError;
 use crate::link::url::Purpose;
 
@@ -35,7 +35,7 @@ pub(super) fn invitation(
     };
     let mut text = format!(
         "Open this link in a browser within {time}, {what}:\n\n  {address}\n\n\
-         It is good for one visit, and whoever opens it acts for user {user_id}: keep it to yourself.\n"
+         It works once, and acts for user {user_id}: keep it to yourself.\n"
     );
     let uri = &way.redirect_uri;
     // Writing to a String cannot fail.
@@ -70,7 +70,6 @@ fn hints(way: &RedirectOptions, listens: bool) -> String {
     text
 }
 
-/// Nobody came.
 pub(super) fn late(time: Duration) -> String {
     format!(
         "Nobody came back within {}. Nothing is lost: the same command goes on from here, with a new link.\n",
@@ -79,7 +78,7 @@ pub(super) fn late(time: Duration) -> String {
 }
 
 /// Tink Link reported an error.
-pub(super) fn refused(refusal: &Refusal, explanation: &Explanation) -> String {
+pub(super) fn refused(refusal: &LinkError, explanation: &Explanation) -> String {
     let mut text = format!("{}. {}\n{}\n", explanation.title, explanation.what, explanation.next);
     let facts = [
         ("error", &refusal.error),
@@ -116,7 +115,7 @@ pub(super) fn turned_away(error: StateError) -> &'static str {
     }
 }
 
-/// The door is shut.
+/// The listener cannot be opened.
 pub(super) fn cannot_listen(error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {

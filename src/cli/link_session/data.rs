@@ -1,4 +1,4 @@
-//! After the visit: waits until Tink has fetched from the bank, and syncs the connection. What is not there
+//! After the session: waits until Tink has fetched from the bank, and syncs the connection. What is not there
 //! in time is the next pass's.
 
 use std::time::Duration;

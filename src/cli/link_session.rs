@@ -1,4 +1,4 @@
-//! One visit of a browser at Tink Link, as `connect` and `renew` have it: says where to go, waits for it to
+//! One Link session of a browser, as `connect` and `renew` have it: says where to go, waits for it to
 //! come back, and tells how it went. Must not decide whom or what it is for.
 
 pub(super) mod data;
@@ -18,12 +18,12 @@ use super::{Environment, Failure, table};
 use crate::domain::ids::CredentialsId;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
-use crate::link::listener::{Choose, Listener, Waiting};
+use crate::link::listener::{Callbacks, Choose, Listener};
 use crate::link::reception::Reception;
-use crate::link::redirect::{self, Answer, Refusal};
+use crate::link::redirect::{self, LinkError, LinkOutcome};
 use crate::link::state::States;
 use crate::link::url::{Link, Purpose, RedirectUri};
-use paste::Lines;
+use paste::PastedLines;
 
 /// A link is good for no longer.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -72,7 +72,7 @@ fn patience(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// How a visit ended.
+/// How a session ended.
 #[derive(Debug)]
 pub(super) enum Callback {
     /// The user is through; the consent, if it was named.
@@ -81,28 +81,28 @@ pub(super) enum Callback {
     Nothing(Exit),
 }
 
-/// A visit that is waited for.
-pub(super) struct Visit<'a> {
+/// A session that is waited for.
+pub(super) struct LinkSession<'a> {
     env: &'a Environment,
-    way: &'a RedirectOptions,
+    redirect: &'a RedirectOptions,
     signals: &'a Signals,
     reception: Arc<Mutex<Reception>>,
     state: String,
     repair: bool,
-    door: Door,
+    callbacks: CallbackSource,
 }
 
 /// Where the answer comes in. A listener goes on answering until the program ends: people load pages again.
-enum Door {
-    Listener(Waiting<Answer>),
+enum CallbackSource {
+    Listener(Callbacks<LinkOutcome>),
     Paste,
 }
 
-impl<'a> Visit<'a> {
-    /// Opens the door; `repair` is a visit for a consent that exists.
+impl<'a> LinkSession<'a> {
+    /// Opens the callback listener; `repair` is a session for a consent that exists.
     pub(super) async fn begin(
         env: &'a Environment,
-        way: &'a RedirectOptions,
+        redirect: &'a RedirectOptions,
         signals: &'a Signals,
         repair: bool,
     ) -> Result<Self, Failure> {
@@ -111,12 +111,12 @@ impl<'a> Visit<'a> {
             getrandom::fill(bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
         }
         let states = States::new(key);
-        let until = SignedDuration::try_from(way.timeout).unwrap_or(SignedDuration::MAX);
+        let until = SignedDuration::try_from(redirect.timeout).unwrap_or(SignedDuration::MAX);
         let until = env.clock.now().saturating_add(until).unwrap_or(Timestamp::MAX);
         let state = states.issue(nonce, until);
         let reception = Arc::new(Mutex::new(Reception::new(states, repair)));
-        let door = door(env, way, &reception).await?;
-        Ok(Self { env, way, signals, reception, state, repair, door })
+        let callbacks = callbacks(env, redirect, &reception).await?;
+        Ok(Self { env, redirect, signals, reception, state, repair, callbacks })
     }
 
     /// Says where to go and waits for the answer. `user_id` is for the words only.
@@ -130,17 +130,17 @@ impl<'a> Visit<'a> {
         let link = Link {
             base: &tink.link_url,
             client_id: tink.credentials()?.0,
-            redirect_uri: &self.way.redirect_uri,
+            redirect_uri: &self.redirect.redirect_uri,
             code,
             state: &self.state,
             purpose,
         };
         let address = link.address();
-        let listens = matches!(self.door, Door::Listener(_));
-        table::print(&words::invitation(&address, self.way, purpose, user_id, listens))?;
-        // There until the visit is over.
-        let _page = if self.way.open { open::in_browser(self.env, &address) } else { None };
-        let (signals, timeout) = (self.signals, self.way.timeout);
+        let listens = matches!(self.callbacks, CallbackSource::Listener(_));
+        table::print(&words::invitation(&address, self.redirect, purpose, user_id, listens))?;
+        // There until the session is over.
+        let _page = if self.redirect.open { open::in_browser(self.env, &address) } else { None };
+        let (signals, timeout) = (self.signals, self.redirect.timeout);
         let answer = tokio::select! {
             biased;
             answer = self.answer() => answer?,
@@ -154,12 +154,12 @@ impl<'a> Visit<'a> {
             }
         };
         match answer {
-            Answer::Linked(credentials_id) => Ok(Callback::Linked(credentials_id)),
-            Answer::Refused(refusal) => self.refused(&refusal),
+            LinkOutcome::Linked(credentials_id) => Ok(Callback::Linked(credentials_id)),
+            LinkOutcome::Refused(refusal) => self.refused(&refusal),
         }
     }
 
-    fn refused(&self, refusal: &Refusal) -> Result<Callback, Failure> {
+    fn refused(&self, refusal: &LinkError) -> Result<Callback, Failure> {
         let explanation = redirect::explain(refusal, self.repair);
         tracing::debug!(error = refusal.error, tracking_id = refusal.tracking_id, "Tink Link refused");
         table::print(&words::refused(refusal, &explanation))?;
@@ -167,18 +167,18 @@ impl<'a> Visit<'a> {
         Ok(Callback::Nothing(exit))
     }
 
-    async fn answer(&mut self) -> Result<Answer, Failure> {
-        match &mut self.door {
-            Door::Listener(waiting) => waiting.next().await.ok_or_else(|| {
+    async fn answer(&mut self) -> Result<LinkOutcome, Failure> {
+        match &mut self.callbacks {
+            CallbackSource::Listener(waiting) => waiting.next().await.ok_or_else(|| {
                 Failure::Io(std::io::Error::other("the listener for the browser's answer ended"))
             }),
-            Door::Paste => self.pasted().await,
+            CallbackSource::Paste => self.pasted().await,
         }
     }
 
     /// Takes lines until one is the answer.
-    async fn pasted(&self) -> Result<Answer, Failure> {
-        let mut lines = Lines::of_stdin();
+    async fn pasted(&self) -> Result<LinkOutcome, Failure> {
+        let mut lines = PastedLines::of_stdin();
         loop {
             let Some(line) = lines.next().await else {
                 return Err(Failure::Usage(words::NOTHING_PASTED.to_owned()));
@@ -200,29 +200,29 @@ impl<'a> Visit<'a> {
     }
 }
 
-async fn door(
+async fn callbacks(
     env: &Environment,
-    way: &RedirectOptions,
+    redirect: &RedirectOptions,
     reception: &Arc<Mutex<Reception>>,
-) -> Result<Door, Failure> {
-    let sockets = match way.listen {
+) -> Result<CallbackSource, Failure> {
+    let sockets = match redirect.listen {
         Some(address) => vec![address],
-        None => way.redirect_uri.sockets().to_vec(),
+        None => redirect.redirect_uri.sockets().to_vec(),
     };
-    if way.paste || sockets.is_empty() {
-        return Ok(Door::Paste);
+    if redirect.paste || sockets.is_empty() {
+        return Ok(CallbackSource::Paste);
     }
     let listener = Listener::bind(&sockets).await;
     let listener = listener.map_err(|error| Failure::Usage(words::cannot_listen(&error)))?;
     let (reception, clock) = (Arc::clone(reception), Arc::clone(&env.clock));
-    let choose: Arc<Choose<Answer>> = Arc::new(move |query| {
+    let choose: Arc<Choose<LinkOutcome>> = Arc::new(move |query| {
         let received = lock(&reception).receive(query, clock.now());
         if let Err(error) = received.answer {
             tracing::warn!("a redirect was turned away: {}", words::turned_away(error));
         }
         (received.notice, received.answer.ok())
     });
-    Ok(Door::Listener(listener.serve(way.redirect_uri.path(), choose)))
+    Ok(CallbackSource::Listener(listener.serve(redirect.redirect_uri.path(), choose)))
 }
 
 fn lock(reception: &Mutex<Reception>) -> std::sync::MutexGuard<'_, Reception> {
