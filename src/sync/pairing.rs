@@ -27,8 +27,8 @@ pub struct ProviderIds {
 impl ProviderIds {
     /// Counts the id of one fetched row.
     pub fn add(&mut self, row: &Transaction) {
-        if let Some(id) = &row.provider_transaction_id {
-            *self.counts.entry(self.hasher.hash_one(id.as_str())).or_default() += 1;
+        if let Some(id) = row.texts.provider_transaction_id() {
+            *self.counts.entry(self.hasher.hash_one(id)).or_default() += 1;
         }
     }
 
@@ -40,7 +40,7 @@ impl ProviderIds {
 
 /// The bank's own id of a row, unless it is one that banks put where they have none.
 fn telling_id(row: &Transaction) -> Option<&str> {
-    row.provider_transaction_id.as_deref().filter(|id| is_telling(id))
+    row.texts.provider_transaction_id().filter(|id| is_telling(id))
 }
 
 /// Whether a text that ought to identify something can do so.
@@ -315,7 +315,7 @@ fn key(evidence: Evidence, row: &Transaction) -> Option<String> {
     let money = money(row);
     match evidence {
         Evidence::Reference => {
-            let reference = row.reference.as_deref().filter(|text| is_telling(text))?;
+            let reference = row.texts.reference().filter(|text| is_telling(text))?;
             Some(format!("{day} {money} {reference}"))
         }
         Evidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),

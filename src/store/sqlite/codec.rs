@@ -11,6 +11,7 @@ use crate::domain::amount::{Amount, Money};
 use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::TransactionId;
+use crate::domain::texts::TextFields;
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::types::StoredRow;
 
@@ -19,7 +20,7 @@ pub struct IdColumn(pub TransactionId);
 
 impl ToSql for IdColumn {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let value = match compact(self.0.as_str()) {
+        let value = match self.0.compact() {
             Some(bytes) => Value::Blob(bytes.to_vec()),
             None => Value::Text(self.0.as_str().to_owned()),
         };
@@ -45,7 +46,7 @@ pub enum IdParam<'a> {
 
 impl<'a> From<&'a TransactionId> for IdParam<'a> {
     fn from(id: &'a TransactionId) -> Self {
-        compact(id.as_str()).map_or(Self::Text(id.as_str()), Self::Compact)
+        id.compact().map_or(Self::Text(id.as_str()), Self::Compact)
     }
 }
 
@@ -56,14 +57,6 @@ impl ToSql for IdParam<'_> {
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
     }
-}
-
-/// Only what comes back as it was: 32 digits, lower case.
-fn compact(text: &str) -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    let length = HEXLOWER.decode_len(text.len()).ok()?;
-    let fits = length == bytes.len() && HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
-    fits.then_some(bytes)
 }
 
 /// A date as `YYYY-MM-DD`.
@@ -258,6 +251,25 @@ pub fn stored_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
     let amount =
         row.get::<_, Decimal>(6)?.0.ok_or_else(|| corrupt("amount is no decimal number".to_owned()))?;
     let date = |column: usize| row.get::<_, Option<DateColumn>>(column).map(|date| date.map(|date| date.0));
+    // Only lent. What is no text is an error in the words of everywhere else.
+    let text = |column: usize| match row.get_ref(column)?.as_str_or_null() {
+        Ok(text) => Ok(text),
+        Err(_) => row.get::<_, Option<String>>(column).map(|_| None),
+    };
+    let texts = TextFields {
+        description: text(12)?,
+        description_original: text(13)?,
+        description_detailed: text(14)?,
+        merchant_name: text(15)?,
+        merchant_category_code: text(16)?,
+        category_id: text(17)?,
+        kind: text(18)?,
+        reference: text(19)?,
+        provider_transaction_id: text(20)?,
+        mutability: text(21)?,
+        payer_name: text(22)?,
+        payee_name: text(23)?,
+    };
     let transaction = Transaction {
         id: row.get::<_, IdColumn>(4)?.0,
         status: row.get::<_, StatusColumn>(5)?.0,
@@ -266,18 +278,7 @@ pub fn stored_row(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
         value_date: date(9)?,
         transaction_date: date(10)?,
         booked_at: row.get::<_, Option<TimeColumn>>(11)?.map(|time| time.0),
-        description: row.get(12)?,
-        description_original: row.get(13)?,
-        description_detailed: row.get(14)?,
-        merchant_name: row.get(15)?,
-        merchant_category_code: row.get(16)?,
-        category_id: row.get(17)?,
-        kind: row.get(18)?,
-        reference: row.get(19)?,
-        provider_transaction_id: row.get(20)?,
-        mutability: row.get(21)?,
-        payer_name: row.get(22)?,
-        payee_name: row.get(23)?,
+        texts: texts.into(),
     };
     Ok(StoredRow {
         key: row.get(0)?,
