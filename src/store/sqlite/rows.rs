@@ -18,16 +18,16 @@ use crate::store::types::{
 pub fn load(db: &Connection, account: i64, query: &RowQuery) -> rusqlite::Result<Vec<StoredRow>> {
     match query {
         RowQuery::Ids(ids) => {
-            // One that never had rows is not asked for each.
-            if !db.prepare_cached("SELECT 1 FROM ts_transactions WHERE account = ?1")?.exists([account])? {
-                return Ok(Vec::new());
-            }
             let one = db.prepare_cached(stored_rows!("WHERE t.account = ?1 AND t.transaction_id = ?2"))?;
             each(one, ids.iter().map(|id| (account, IdParam::from(id))))
         }
         RowQuery::Keys(keys) => {
             let one = db.prepare_cached(stored_rows!("WHERE t.account = ?1 AND t.key = ?2"))?;
             each(one, keys.iter().map(|key| (account, *key)))
+        }
+        RowQuery::First => {
+            let mut statement = db.prepare_cached(stored_rows!("WHERE t.account = ?1 LIMIT 1"))?;
+            statement.query_map([account], codec::stored_row)?.collect()
         }
         RowQuery::SinceCheckpoint => {
             let mut statement = db.prepare_cached(stored_rows!(
