@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{AccessFlags, access};
 use percent_encoding::{AsciiSet, percent_encode};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::regular::refuse_odd;
@@ -131,6 +132,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let mut conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| explain(&e))?;
     conn.busy_handler(Some(wait_for_lock)).map_err(|e| explain(&e))?;
+    // A plan that looks at what is bound is made anew, by parsing the statement again, whenever something else is.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| explain(&e))?;
     scratch::apply(&conn).map_err(|e| explain(&e))?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
@@ -170,4 +173,24 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     let conn = Connection::open_with_flags(uri, flags).map_err(|e| explain(&e))?;
     scratch::apply(&conn).and_then(|()| usable(&conn)).map_err(|e| explain(&e))?;
     Ok(conn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn no_statement_is_parsed_again_for_what_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let db = connect(&dir.path().join("any.db"), flags).unwrap();
+        db.execute_batch("CREATE TABLE t (a, b, c); CREATE INDEX i ON t (a) WHERE b = 'x' AND c > 1")
+            .unwrap();
+        let mut one = db.prepare("SELECT a FROM t WHERE a = ?1 AND b = ?2 AND c > ?3").unwrap();
+        for n in 0..3 {
+            assert!(!one.exists(rusqlite::params![n, format!("{n}"), n]).unwrap());
+        }
+        assert_eq!(one.get_status(StatementStatus::RePrepare), 0);
+    }
 }
