@@ -266,7 +266,7 @@ const LONGEST_ID: usize = 16 * 1024;
 fn id<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<Cow<'a, str>, String> {
     let id = leaf.and_then(|leaf| leaf.into().string()).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| format!("{name} is missing or not a text"))?;
-    if id.contains(['\0', '\u{fffd}']) {
+    if id.contains('\0') || id.contains('\u{fffd}') {
         return Err(format!("{name} cannot be decoded"));
     }
     if id.len() > LONGEST_ID { Err(format!("{name} is far too long")) } else { Ok(id) }

@@ -15,7 +15,7 @@ use crate::tink::Record;
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
-const CHUNK: usize = 250;
+const CHUNK: usize = 150;
 
 /// What is read and not yet written is written when it is as large as this, in bytes.
 const CHUNK_SIZE: usize = 2 * 1024 * 1024;
@@ -95,8 +95,7 @@ impl Gathered {
 
     /// Notes an id; says whether it was that of a booked row before, if it was there.
     fn see(&mut self, id: &TransactionId, booked: bool) -> Option<bool> {
-        let before = self.ids.booked(id);
-        self.ids.add(id, booked);
+        let before = self.ids.add(id, booked);
         // It may be stored since.
         self.unstored &= before.is_none();
         before

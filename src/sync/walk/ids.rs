@@ -2,6 +2,7 @@
 //! that no row is taken for another. Knows nothing of what is stored.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::domain::ids::TransactionId;
 
@@ -13,27 +14,20 @@ pub struct SeenIds {
 }
 
 impl SeenIds {
-    /// Whether the id was that of a booked row; `None` if it was not seen.
-    pub fn booked(&self, id: &TransactionId) -> Option<bool> {
-        match id.compact() {
-            Some(bytes) => self.usual.get(&bytes),
-            None => self.other.get(id),
-        }
-        .copied()
-    }
-
     /// Whether the id was seen.
     pub fn contains(&self, id: &TransactionId) -> bool {
-        self.booked(id).is_some()
+        match id.compact() {
+            Some(bytes) => self.usual.contains_key(&bytes),
+            None => self.other.contains_key(id),
+        }
     }
 
-    /// Adds an id. One that was booked stays so.
-    pub fn add(&mut self, id: &TransactionId, booked: bool) {
-        let known = match id.compact() {
-            Some(bytes) => self.usual.entry(bytes).or_default(),
-            None => self.other.entry(id.clone()).or_default(),
-        };
-        *known |= booked;
+    /// Adds an id; one that was booked stays so. Returns whether it was booked before, `None` if it was not seen.
+    pub fn add(&mut self, id: &TransactionId, booked: bool) -> Option<bool> {
+        match id.compact() {
+            Some(bytes) => mark(self.usual.entry(bytes), booked),
+            None => mark(self.other.entry(id.clone()), booked),
+        }
     }
 
     /// Whether none was seen.
@@ -53,6 +47,20 @@ impl SeenIds {
     }
 }
 
+fn mark<K>(entry: Entry<'_, K, bool>, booked: bool) -> Option<bool> {
+    match entry {
+        Entry::Occupied(mut known) => {
+            let before = *known.get();
+            known.insert(before || booked);
+            Some(before)
+        }
+        Entry::Vacant(place) => {
+            place.insert(booked);
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,15 +72,18 @@ mod tests {
         let mut seen = SeenIds::default();
         assert!(seen.is_empty());
         for (count, id) in ids.iter().enumerate() {
-            assert_eq!((seen.len(), seen.booked(id)), (count, None));
-            seen.add(id, false);
-            assert_eq!(seen.booked(id), Some(false));
+            assert_eq!((seen.len(), seen.contains(id)), (count, false));
+            assert_eq!(seen.add(id, false), None);
+            assert_eq!(seen.add(id, false), Some(false));
         }
         let mut other = SeenIds::default();
         for id in &ids[..2] {
-            seen.add(id, true);
-            seen.add(id, false);
-            assert_eq!(seen.booked(id), Some(true));
+            assert_eq!(seen.add(id, true), Some(false));
+            assert_eq!(
+                (seen.add(id, false), seen.add(id, false)),
+                (Some(true), Some(true)),
+                "it stays booked"
+            );
             other.add(id, false);
         }
         other.add(&"new".into(), false);
