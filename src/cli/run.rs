@@ -88,7 +88,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure`], with nothing half-written.
 pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = around::runtime()?;
     let exit = runtime.block_on(RunCommand::new(env, args)?.run());
     progress::clear();
     // Requests of connections that were cut short are not waited for.

@@ -1,7 +1,10 @@
 //! Identifiers as types, so that a user id never lands where an account id belongs.
-//! All of them are opaque text: nothing may parse them or assume a length.
+//! All of them are opaque text: nothing may parse them or assume a length. A clone shares its text.
 
 use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
 
 /// The longest id of a connection or a user that is taken, in bytes.
 pub const LONGEST: usize = 16 * 1024;
@@ -29,7 +32,7 @@ macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The id as it was given.
@@ -38,7 +41,7 @@ macro_rules! opaque_id {
             }
         }
 
-        impl<T: Into<String>> From<T> for $name {
+        impl<T: Into<Arc<str>>> From<T> for $name {
             fn from(text: T) -> Self {
                 Self(text.into())
             }
@@ -76,3 +79,13 @@ opaque_id!(
     /// One execution of `tink-sync run`.
     RunId
 );
+
+impl TransactionId {
+    /// The id in sixteen bytes if it has the usual form: 32 hexadecimal digits in lower case. No other becomes the same.
+    pub fn compact(&self) -> Option<[u8; 16]> {
+        let mut bytes = [0; 16];
+        let length = HEXLOWER.decode_len(self.0.len()).ok()?;
+        let fits = length == bytes.len() && HEXLOWER.decode_mut(self.0.as_bytes(), &mut bytes).is_ok();
+        fits.then_some(bytes)
+    }
+}

@@ -23,12 +23,12 @@ impl Total {
     pub fn parse(text: &str) -> Result<Self, AmountError> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let scale = u32::try_from(fraction.len()).map_err(|_| AmountError::TooLong)?;
-        let (negative, digits) =
-            amount::integer(&format!("{whole}{fraction}")).map(|(n, d)| (n, d.to_owned()))?;
-        let unscaled = if digits.is_empty() {
-            BigInt::ZERO
-        } else {
-            digits.parse().map_err(|_| AmountError::Unscaled)?
+        let joined = format!("{whole}{fraction}");
+        let (negative, digits) = amount::integer(&joined)?;
+        let unscaled = match digits.parse::<u64>() {
+            Ok(number) => number.into(),
+            Err(_) if digits.is_empty() => BigInt::ZERO,
+            Err(_) => digits.parse().map_err(|_| AmountError::Unscaled)?,
         };
         Ok(Self { unscaled: if negative { -unscaled } else { unscaled }, scale })
     }
@@ -51,6 +51,9 @@ impl Total {
         if other.scale > self.scale {
             self.unscaled *= ten(other.scale - self.scale);
             self.scale = other.scale;
+        }
+        if other.scale == self.scale {
+            return other.unscaled.clone();
         }
         &other.unscaled * ten(self.scale - other.scale)
     }

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 
 use super::amount::Money;
 use super::ids::TransactionId;
+use super::texts::Texts;
 
 /// Tink's status of a row; unknown values count as `Undefined`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,30 +51,14 @@ pub struct Transaction {
     pub transaction_date: Option<Date>,
     /// Exact time of posting, if the bank gives a valid one.
     pub booked_at: Option<Timestamp>,
-    /// Cleaned text (`descriptions.display`).
-    pub description: Option<String>,
-    /// The bank's raw text (`descriptions.original`).
-    pub description_original: Option<String>,
-    /// Long text (`descriptions.detailed.unstructured`).
-    pub description_detailed: Option<String>,
-    pub merchant_name: Option<String>,
-    pub merchant_category_code: Option<String>,
-    pub category_id: Option<String>,
-    /// Tink's type (`DEFAULT`, `PAYMENT`, …).
-    pub kind: Option<String>,
-    pub reference: Option<String>,
-    /// The bank's id of the transaction; not promised unique or stable.
-    pub provider_transaction_id: Option<String>,
-    /// Whether the bank says that the row can still change.
-    pub mutability: Option<String>,
-    pub payer_name: Option<String>,
-    pub payee_name: Option<String>,
+    /// Its texts, as Tink sent them.
+    pub texts: Texts,
 }
 
 impl Transaction {
     /// The text that identifies it best: the bank's raw one, else the cleaned one.
     pub fn text(&self) -> &str {
-        let text = self.description_original.as_deref().or(self.description.as_deref());
+        let text = self.texts.description_original().or(self.texts.description());
         text.unwrap_or_default()
     }
 }

@@ -10,6 +10,7 @@ use super::run_names;
 use super::unreadable;
 
 use crate::domain::amount::Money;
+use crate::domain::texts::TextFields;
 use crate::domain::transaction::Transaction;
 use crate::store::types::{
     Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
@@ -32,6 +33,20 @@ macro_rules! stored_rows {
 
 /// Reads a whole row of `ts_transactions`, as [`stored_rows`] selects it.
 pub(super) fn stored_row(row: Row<'_>) -> Result<StoredRow, Fail> {
+    let texts = TextFields {
+        description: row.text(12)?,
+        description_original: row.text(13)?,
+        description_detailed: row.text(14)?,
+        merchant_name: row.text(15)?,
+        merchant_category_code: row.text(16)?,
+        category_id: row.text(17)?,
+        kind: row.text(18)?,
+        reference: row.text(19)?,
+        provider_transaction_id: row.text(20)?,
+        mutability: row.text(21)?,
+        payer_name: row.text(22)?,
+        payee_name: row.text(23)?,
+    };
     let transaction = Transaction {
         id: row.get::<IdColumn>(4)?.0,
         status: row.get::<StatusColumn>(5)?.0,
@@ -40,18 +55,7 @@ pub(super) fn stored_row(row: Row<'_>) -> Result<StoredRow, Fail> {
         value_date: row.day(9)?,
         transaction_date: row.day(10)?,
         booked_at: row.time(11)?,
-        description: row.get(12)?,
-        description_original: row.get(13)?,
-        description_detailed: row.get(14)?,
-        merchant_name: row.get(15)?,
-        merchant_category_code: row.get(16)?,
-        category_id: row.get(17)?,
-        kind: row.get(18)?,
-        reference: row.get(19)?,
-        provider_transaction_id: row.get(20)?,
-        mutability: row.get(21)?,
-        payer_name: row.get(22)?,
-        payee_name: row.get(23)?,
+        texts: texts.into(),
     };
     Ok(StoredRow {
         key: row.get(0)?,
@@ -66,10 +70,6 @@ pub(super) fn stored_row(row: Row<'_>) -> Result<StoredRow, Fail> {
 pub fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<StoredRow>, Fail> {
     match query {
         RowQuery::Ids(ids) => {
-            // One that never had rows is not asked for each.
-            if !db.exists("SELECT 1 FROM ts_transactions WHERE account = ?1", values![account])? {
-                return Ok(Vec::new());
-            }
             let one = stored_rows!("WHERE t.account = ?1 AND t.transaction_id = ?2");
             let found = ids.iter().map(|id| db.one(one, values![account, id], stored_row));
             found.filter_map(Result::transpose).collect()
@@ -79,6 +79,7 @@ pub fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<StoredRow>
             let found = keys.iter().map(|key| db.one(one, values![account, key], stored_row));
             found.filter_map(Result::transpose).collect()
         }
+        RowQuery::First => db.all(stored_rows!("WHERE t.account = ?1 LIMIT 1"), values![account], stored_row),
         RowQuery::SinceCheckpoint => {
             let statement = stored_rows!(
                 "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk <> 0 AND t.first_walk > ?2

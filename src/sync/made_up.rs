@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::domain::amount::{Amount, Money};
+use crate::domain::texts::TextFields;
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::types::{FetchedRow, StoredRow};
 
@@ -15,22 +16,18 @@ pub(super) fn row(id: &str, status: Status, cents: &str, day: Option<i8>, text: 
         status,
         money: Money { amount: Amount::from_parts(cents, "2").unwrap(), currency: "EUR".to_owned() },
         booked_date: day.map(|day| date(2026, 6, day)),
-        description_original: Some(text.to_owned()),
         value_date: None,
         transaction_date: None,
         booked_at: None,
-        description: None,
-        description_detailed: None,
-        merchant_name: None,
-        merchant_category_code: None,
-        category_id: None,
-        kind: None,
-        reference: None,
-        provider_transaction_id: None,
-        mutability: None,
-        payer_name: None,
-        payee_name: None,
+        texts: TextFields { description_original: Some(text), ..TextFields::default() }.into(),
     }
+}
+
+/// The row with the bank's own id.
+pub(super) fn known_as(row: Transaction, provider_transaction_id: Option<&str>) -> Transaction {
+    let description_original = row.texts.description_original();
+    let texts = TextFields { description_original, provider_transaction_id, ..TextFields::default() };
+    Transaction { texts: texts.into(), ..row }
 }
 
 pub(super) fn booked(id: &str, cents: &str, day: i8, text: &str) -> Transaction {
@@ -66,10 +63,7 @@ pub(super) fn any_row(ids: &'static [&'static str]) -> impl Strategy<Value = Tra
     let day = prop_oneof![1 => Just(None), 6 => (1i8..28).prop_map(Some)];
     let texts = select(vec!["COFFEE", "Coffee bar", "RENT", "", "Żabka"]);
     (select(ids), status, select(vec!["-100", "-250", "0"]), day, texts, provider).prop_map(
-        |(id, status, cents, day, text, provider)| {
-            let provider_transaction_id = provider.map(str::to_owned);
-            Transaction { provider_transaction_id, ..row(id, status, cents, day, text) }
-        },
+        |(id, status, cents, day, text, provider)| known_as(row(id, status, cents, day, text), provider),
     )
 }
 

@@ -27,8 +27,8 @@ pub(super) struct ProviderIds {
 impl ProviderIds {
     /// Counts the id of one fetched row.
     pub(super) fn add(&mut self, row: &Transaction) {
-        if let Some(id) = &row.provider_transaction_id {
-            *self.counts.entry(self.hasher.hash_one(id.as_str())).or_default() += 1;
+        if let Some(id) = row.texts.provider_transaction_id() {
+            *self.counts.entry(self.hasher.hash_one(id)).or_default() += 1;
         }
     }
 
@@ -40,7 +40,7 @@ impl ProviderIds {
 
 /// The bank's own id of a row, unless it is one that banks put where they have none.
 fn distinctive_id(row: &Transaction) -> Option<&str> {
-    row.provider_transaction_id.as_deref().filter(|id| is_distinctive(id))
+    row.texts.provider_transaction_id().filter(|id| is_distinctive(id))
 }
 
 /// Whether a text that ought to identify something can do so.
@@ -326,7 +326,7 @@ fn key(evidence: MatchEvidence, row: &Transaction) -> Option<String> {
     let money = money(row);
     match evidence {
         MatchEvidence::Reference => {
-            let reference = row.reference.as_deref().filter(|text| is_distinctive(text))?;
+            let reference = row.texts.reference().filter(|text| is_distinctive(text))?;
             Some(format!("{day} {money} {reference}"))
         }
         MatchEvidence::FoldedText => Some(format!("{day} {money} {}", folded(row.text()))),

@@ -66,6 +66,10 @@ pub fn arrivals<'a>(stored: &[StoredRow], changes: &'a ChangeSet) -> Vec<&'a Tra
 
 /// One row per id: the last booked one sent, else the last one.
 fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
+    let ids: HashSet<&TransactionId> = fetched.iter().map(|row| &row.transaction.id).collect();
+    if ids.len() == fetched.len() {
+        return fetched;
+    }
     let mut places: HashMap<TransactionId, usize> = HashMap::with_capacity(fetched.len());
     let mut rows: Vec<FetchedRow> = Vec::with_capacity(fetched.len());
     for row in fetched {
@@ -119,9 +123,8 @@ impl Rewritten {
 }
 
 /// The live rows of a window that a complete walk did not return.
-#[expect(clippy::implicit_hasher, reason = "only the walk's own map is ever passed")]
-pub fn not_returned<'a, T>(live: &'a [LiveRow], fetched: &HashMap<TransactionId, T>) -> Vec<&'a LiveRow> {
-    live.iter().filter(|row| !fetched.contains_key(&row.id)).collect()
+pub fn not_returned(live: &[LiveRow], shows: impl Fn(&TransactionId) -> bool) -> Vec<&LiveRow> {
+    live.iter().filter(|row| !shows(&row.id)).collect()
 }
 
 /// Whether the absence of a row without a successor means that it is gone: it lies well inside the window, and

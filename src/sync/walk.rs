@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 mod gathered;
+mod ids;
 mod judging;
 mod successors;
 
@@ -94,15 +95,16 @@ impl Walk<'_> {
 
     async fn walk(&self) -> Result<WalkEnd, SyncError> {
         let window = self.window();
-        let mut gathered = self.read(&window, Gathered::default()).await?;
+        let nothing = Gathered { unstored: self.has_no_rows().await?, ..Gathered::default() };
+        let mut gathered = self.read(&window, nothing).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
         commit.covered = self.covered(&window, &gathered);
         if gathered.partial || gathered.is_illegible() {
             self.commit(commit).await?;
             return Ok(self.at_rest());
         }
-        let live = self.live_rows(&window).await?;
-        let missing = reconcile::not_returned(&live, &gathered.ids);
+        let live = self.live_rows(&window, &gathered).await?;
+        let missing = reconcile::not_returned(&live, |id| gathered.ids.contains(id));
         if missing.is_empty() || !gathered.is_conclusive() {
             // What shows nothing ends no suspicion and settles nothing, and where rows were it is not believed.
             let were_booked = missing.iter().any(|row| {
@@ -291,7 +293,7 @@ impl Walk<'_> {
         if self.account.repairing {
             let oldest = gathered.dates.map(|(oldest, _)| oldest);
             let mut old = self.stored(RowQuery::OlderGeneration(oldest)).await?;
-            old.retain(|row| !gathered.ids.contains_key(&row.transaction.id));
+            old.retain(|row| !gathered.ids.contains(&row.transaction.id));
             commit.changes.remove = self.pair(&old, &commit, gathered, &stored).await?;
         }
         self.commit(commit).await
@@ -302,7 +304,8 @@ impl Walk<'_> {
         gathered.size = 0;
         let rows = mem::take(&mut gathered.rows);
         let ids: Vec<TransactionId> = rows.iter().map(|row| row.transaction.id.clone()).collect();
-        let stored = self.stored(RowQuery::Ids(ids.clone())).await?;
+        let stored =
+            if gathered.unstored { Vec::new() } else { self.stored(RowQuery::Ids(ids.clone())).await? };
         let changes = reconcile::upserts(&stored, rows, self.account.generation);
         let ordinary = self
             .account
@@ -366,7 +369,17 @@ impl Walk<'_> {
         Some(Covered { from, to: window.to })
     }
 
-    async fn live_rows(&self, window: &Window) -> Result<Vec<LiveRow>, SyncError> {
+    /// Whether the account has no row at all, no tombstone either: then no look-up has an answer.
+    async fn has_no_rows(&self) -> Result<bool, SyncError> {
+        let may_have_none = self.account.complete_through.is_none() && self.account.generation == 1;
+        Ok(may_have_none && self.stored(RowQuery::First).await?.is_empty())
+    }
+
+    /// The live rows of the window. Where only this walk's own are stored, none can be missing, and none is read.
+    async fn live_rows(&self, window: &Window, gathered: &Gathered) -> Result<Vec<LiveRow>, SyncError> {
+        if gathered.unstored {
+            return Ok(Vec::new());
+        }
         let query = LiveQuery { account: self.account.key, window: *window };
         Ok(self.sync.ctx.store.live_rows(query).await?)
     }

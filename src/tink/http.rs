@@ -291,7 +291,8 @@ async fn collect(
     limit: u64,
     body: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let mut sent = Vec::new();
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut sent = Vec::with_capacity(memory.covers(announced));
     let received = receive(response, memory, limit, &mut sent).await;
     if !gzip::is_packed(&sent) {
         *body = sent;

@@ -168,6 +168,11 @@ impl Pacer {
 }
 
 impl Reservation<'_> {
+    /// As much of an announced length as is reserved already.
+    pub(super) fn covers(&self, announced: Option<usize>) -> usize {
+        announced.map_or(0, |bytes| bytes.min(self.bytes))
+    }
+
     /// Waits until the body may grow to `bytes`. Who holds the permit for a large body waits for
     /// nobody else, so this cannot block for ever.
     pub(super) async fn grow(&mut self, bytes: usize) {
@@ -264,6 +269,16 @@ mod tests {
         assert!(pacer.enter().now_or_never().is_none());
         drop(first);
         assert!(pacer.enter().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_announced_length_takes_more_than_is_reserved() {
+        let pacer = Pacer::new(1000.0, 2);
+        for (announced, covered) in [(None, 0), (Some(10), 10), (Some(BODY), BODY), (Some(usize::MAX), BODY)]
+        {
+            let body = pacer.reserve(announced.map(|bytes| bytes as u64)).await;
+            assert_eq!(body.covers(announced), covered);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -203,12 +203,12 @@ fn text<'a>(
     leaf: Option<impl Into<Leaf<'a>>>,
     place: &'static str,
     anomalies: &mut Anomalies,
-) -> Option<String> {
+) -> Option<Cow<'a, str>> {
     let text = leaf?.into().text(anomalies);
     if text.is_none() {
         anomalies.note(Anomaly::Field(place));
     }
-    text.map(Cow::into_owned)
+    text
 }
 
 /// An optional value written as a text, such as a date; an empty text is absent, and so is one that `read` refuses.
@@ -255,7 +255,7 @@ fn soft_word(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalie
     if !is_word {
         anomalies.note(Anomaly::Field(place));
     }
-    is_word.then_some(word)
+    is_word.then(|| word.into_owned())
 }
 
 /// No id and no page token is as long as this; texts are kept at any length.
@@ -263,10 +263,10 @@ const LONGEST_ID: usize = 16 * 1024;
 
 /// An id: a JSON string that is not empty. One that cannot be decoded or kept as sent is none: with U+FFFD in it,
 /// it could be another's.
-fn id<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<String, String> {
+fn id<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<Cow<'a, str>, String> {
     let id = leaf.and_then(|leaf| leaf.into().string()).filter(|id| !id.is_empty());
-    let id = id.map(Cow::into_owned).ok_or_else(|| format!("{name} is missing or not a text"))?;
-    if id.contains(['\0', '\u{fffd}']) {
+    let id = id.ok_or_else(|| format!("{name} is missing or not a text"))?;
+    if id.contains('\0') || id.contains('\u{fffd}') {
         return Err(format!("{name} cannot be decoded"));
     }
     if id.len() > LONGEST_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
@@ -296,7 +296,7 @@ fn page_token<'a>(leaf: Option<impl Into<Leaf<'a>>>) -> Result<Option<String>, S
 
 impl WireMoney<'_> {
     fn read(&self) -> Result<Money, String> {
-        let currency = id(self.currency_code.clone(), "amount.currencyCode")?;
+        let currency = id(self.currency_code.clone(), "amount.currencyCode")?.into_owned();
         let value = &self.value.as_ref().ok_or("amount.value is missing or not an object")?.0;
         let unscaled = integer(value.unscaled_value.clone(), "amount.value.unscaledValue")?;
         let scale = integer(value.scale.clone(), "amount.value.scale")?;

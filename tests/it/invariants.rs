@@ -11,6 +11,7 @@ use tink_sync::domain::amount::{Amount, Money};
 use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::event::Event;
 use tink_sync::domain::outcome::Outcome;
+use tink_sync::domain::texts::TextFields;
 use tink_sync::domain::transaction::{Status, Transaction};
 
 use tink_sync::store::{
@@ -85,18 +86,7 @@ pub fn row(id: &str) -> FetchedRow {
         value_date: None,
         transaction_date: None,
         booked_at: None,
-        description: None,
-        description_original: Some("COFFEE".to_owned()),
-        description_detailed: None,
-        merchant_name: None,
-        merchant_category_code: None,
-        category_id: None,
-        kind: None,
-        reference: None,
-        provider_transaction_id: None,
-        mutability: None,
-        payer_name: None,
-        payee_name: None,
+        texts: TextFields { description_original: Some("COFFEE"), ..TextFields::default() }.into(),
     };
     FetchedRow { transaction, raw: None }
 }

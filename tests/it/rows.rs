@@ -72,6 +72,36 @@ fn the_same_id_on_two_pages_is_one_row_and_the_later_page_wins() {
 }
 
 #[test]
+fn an_id_that_comes_again_after_its_row_was_written_is_still_one_row() {
+    // More rows than one commit takes, under an id of the usual form and one of another.
+    for id in ["0123456789abcdef0123456789abcdef", "t1"] {
+        let mut rows = vec![booked(id, -2, "-250", "COFFEE")];
+        rows.extend(many("f", 400, -3));
+        rows.push(booked(id, -2, "-260", "COFFEE AND CAKE"));
+        let sam = Sam::with(at(1, rows));
+        assert_eq!(sam.row(id, "amount, description"), "-2.6|COFFEE AND CAKE");
+        assert_eq!(sam.live().len(), 401);
+        sam.0.assert_exact(0);
+    }
+}
+
+#[test]
+fn a_tombstone_of_an_account_that_was_never_read_to_its_end_is_known() {
+    let rows = [booked("t1", -2, "-250", "COFFEE"), booked("t2", -2, "-300", "TEA")];
+    let sam = Sam::with(at(1, rows.clone()));
+    let store = rusqlite::Connection::open(sam.0.path("store.db")).unwrap();
+    store
+        .execute_batch(
+            "UPDATE ts_transactions SET removed_at = 1, removed_reason = 'vanished';
+             UPDATE ts_accounts SET complete_through = NULL",
+        )
+        .unwrap();
+    let ran = sam.pass(at(2, rows)).expect(0);
+    assert_eq!((ran.total("added"), ran.total("updated")), (0, 2));
+    assert_eq!(sam.live(), ["t1", "t2"]);
+}
+
+#[test]
 fn a_pending_that_is_booked_under_its_own_id_is_the_same_row() {
     let sam = Sam::with(at(1, [pending("t1", 1, "-250", "COFFEE")]));
     let (key, seq) = (sam.row("t1", "first_seen_run"), sam.seq("t1"));

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::amount::{Amount, Money};
 use crate::domain::ids::{AccountId, USABLE, is_usable};
+use crate::domain::texts::TextFields;
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::FetchedRow;
 use crate::store::import::ImportRow;
@@ -151,14 +152,7 @@ impl<'a> Fields<'a> {
 
     /// A row that is told by columns.
     fn transaction(&self) -> Result<Transaction, String> {
-        Ok(Transaction {
-            id: self.required("transaction_id")?.into(),
-            status: self.status()?,
-            money: Money { amount: self.amount()?, currency: self.required("currency")? },
-            booked_date: self.date("booked_date")?,
-            value_date: self.date("value_date")?,
-            transaction_date: self.date("transaction_date")?,
-            booked_at: self.parsed::<Timestamp>("booked_at", "a time (RFC 3339)")?,
+        let texts = TextFields {
             description: self.text("description")?,
             description_original: self.text("description_original")?,
             description_detailed: self.text("description_detailed")?,
@@ -171,6 +165,16 @@ impl<'a> Fields<'a> {
             mutability: self.text("mutability")?,
             payer_name: self.text("payer_name")?,
             payee_name: self.text("payee_name")?,
+        };
+        Ok(Transaction {
+            id: self.required("transaction_id")?.into(),
+            status: self.status()?,
+            money: Money { amount: self.amount()?, currency: self.required("currency")? },
+            booked_date: self.date("booked_date")?,
+            value_date: self.date("value_date")?,
+            transaction_date: self.date("transaction_date")?,
+            booked_at: self.parsed::<Timestamp>("booked_at", "a time (RFC 3339)")?,
+            texts: texts.into(),
         })
     }
 }
@@ -215,7 +219,7 @@ mod tests {
                 .replace('\n', "");
         let row = parse(&line).unwrap().row.transaction;
         assert_eq!((row.money.amount.as_str(), row.status), ("-0.1", Status::Pending));
-        assert_eq!(row.description.as_deref(), Some("Tram"));
+        assert_eq!(row.texts.description(), Some("Tram"));
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! What a run looks at before and after the pass: whether this machine's clock can be believed, and whether the log
-//! beside the store could be emptied; and the metrics. Changes nothing else.
+//! What is around the pass: the threads it runs on, whether this machine's clock can be believed, whether the log beside the
+//! store could be emptied; and the metrics. Changes nothing else.
+
+use std::io;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Environment, status};
 use crate::exit::Exit;
@@ -14,6 +17,12 @@ use crate::tink::{self, Client};
 const SOON: SignedDuration = SignedDuration::from_hours(24);
 /// How many of the last runs are looked through for one that went well.
 const RUNS_LOOKED_AT: u32 = 20;
+
+/// One thread reads and compares, the store's writes, and the caller's keeps watch. More would wait for the one that
+/// writes, and take memory by the number of the machine's cores.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
 
 /// Dates decide which rows are read, kept and deleted. Whether the clock can be believed: it shows a time soon after
 /// a pass that went well, or Tink shows the same day. A store without any such pass has nothing to lose, and the
@@ -53,5 +62,15 @@ pub(super) fn write_metrics(env: &Environment) {
     if let Err(error) = textfile::replace(path, &text, &env.protected()) {
         let error = file_limit::explain(&error);
         tracing::warn!("report.metrics_file: cannot write {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_machine_gets_no_more_threads() {
+        assert_eq!(runtime().unwrap().metrics().num_workers(), 1);
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::consent::Consent;
 use crate::domain::hook::HookKind;
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::domain::texts::TextFields;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
@@ -76,18 +77,7 @@ fn transaction(id: &str, date: Date, status: Status) -> Transaction {
         value_date: None,
         transaction_date: None,
         booked_at: None,
-        description: Some("a purchase".to_owned()),
-        description_original: None,
-        description_detailed: None,
-        merchant_name: None,
-        merchant_category_code: None,
-        category_id: None,
-        kind: None,
-        reference: None,
-        provider_transaction_id: None,
-        mutability: None,
-        payer_name: None,
-        payee_name: None,
+        texts: TextFields { description: Some("a purchase"), ..TextFields::default() }.into(),
     }
 }
 

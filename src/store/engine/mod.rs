@@ -299,6 +299,12 @@ impl<'r> Row<'r> {
         }
     }
 
+    /// Reads an optional text that is only lent.
+    pub fn text(self, column: impl Column) -> Result<Option<&'r str>, Fail> {
+        let at = column.find(self)?;
+        self.cell(at)?.text_or_null().map_err(|e| e.of_column(self.name(at)).into())
+    }
+
     /// Reads an optional day.
     pub fn day(self, column: impl Column) -> Result<Option<Date>, Fail> {
         Ok(self.get::<Option<DateColumn>>(column)?.map(|day| day.0))

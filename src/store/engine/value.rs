@@ -39,16 +39,8 @@ pub(crate) enum StoredId<'a> {
 
 impl<'a> From<&'a TransactionId> for StoredId<'a> {
     fn from(id: &'a TransactionId) -> Self {
-        compact(id.as_str()).map_or(Self::Text(id.as_str()), Self::Compact)
+        id.compact().map_or(Self::Text(id.as_str()), Self::Compact)
     }
-}
-
-/// Only what comes back as it was: 32 digits, lower case.
-fn compact(text: &str) -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    let length = HEXLOWER.decode_len(text.len()).ok()?;
-    let fits = length == bytes.len() && HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
-    fits.then_some(bytes)
 }
 
 /// What can be a parameter.
@@ -166,6 +158,11 @@ impl<'a> Cell<'a> {
             }
             other => Err(other.is_not("text")),
         }
+    }
+
+    /// The text; `None` for an empty cell.
+    pub fn text_or_null(self) -> Result<Option<&'a str>, NotOurs> {
+        if self == Self::Null { Ok(None) } else { self.text().map(Some) }
     }
 
     fn int(self) -> Result<i64, NotOurs> {

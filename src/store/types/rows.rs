@@ -46,6 +46,8 @@ pub enum RowQuery {
     Ids(Vec<TransactionId>),
     /// Those with these keys.
     Keys(Vec<i64>),
+    /// Any one, a tombstone too: whether there are any.
+    First,
     /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
     /// replaced no other row yet.
     SinceCheckpoint,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sync::made_up::{NEW, OLD, any_store, booked, pending, rows, store, stored};
+use crate::sync::made_up::{NEW, OLD, any_store, booked, known_as, pending, rows, store, stored};
 
 fn run(old: &[StoredRow], new: &[Transaction], generation: i64) -> Vec<(i64, Removal)> {
     let ids = ProviderIds::default();
@@ -27,7 +27,7 @@ fn told(pairs: &[(i64, Removal)]) -> Vec<(i64, String, &'static str)> {
 }
 
 fn known(row: Transaction, id: &str) -> Transaction {
-    Transaction { provider_transaction_id: Some(id.to_owned()), ..row }
+    known_as(row, Some(id))
 }
 
 /// Rows of an older generation.

@@ -1,10 +1,10 @@
 //! What one walk has read and not yet written, and what may be concluded from it. Reads and writes nothing itself.
 
-use std::collections::HashMap;
 use std::mem;
 
 use jiff::civil::Date;
 
+use super::ids::SeenIds;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
@@ -15,7 +15,7 @@ use crate::tink::TransactionRecord;
 
 /// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
 /// of years fits in memory.
-const CHUNK: usize = 250;
+const CHUNK: usize = 150;
 
 /// What is read and not yet written is written when it is as large as this, in bytes.
 const CHUNK_SIZE: usize = 2 * 1024 * 1024;
@@ -29,9 +29,11 @@ pub(super) struct Gathered {
     pub rows: Vec<FetchedRow>,
     pub unreadable: Vec<Unreadable>,
     /// Every id read in this walk, in quarantine or not, and whether it was booked.
-    pub ids: HashMap<TransactionId, bool>,
+    pub ids: SeenIds,
     /// The bank's own ids, where stored rows may have to be told apart by them.
     pub provider_ids: Option<ProviderIds>,
+    /// None of these ids is stored: the account had no row when the walk began, and no id came twice.
+    pub unstored: bool,
     /// A record's id could not be read, so no row can be said to be missing.
     pub unnamed: bool,
     /// A page came without its list of records, so the walk has not seen everything.
@@ -56,7 +58,7 @@ impl Gathered {
                 TransactionRecord::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
                 TransactionRecord::Unreadable(record) => {
                     match &record.id {
-                        Some(id) => drop(self.ids.entry(id.clone()).or_default()),
+                        Some(id) => _ = self.see(id, false),
                         None => self.unnamed = true,
                     }
                     self.size += record.raw.len() + BESIDE_TEXTS;
@@ -69,16 +71,14 @@ impl Gathered {
     pub(super) fn take_row(&mut self, transaction: Transaction, raw: Option<Box<str>>, size: usize) {
         self.readable = true;
         let is_booked = transaction.status == Status::Booked;
-        match self.ids.get_mut(&transaction.id) {
+        match self.see(&transaction.id, is_booked) {
             // One id, booked and pending in one walk: a booking never becomes a reservation.
             Some(true) if !is_booked => return,
-            Some(known) => {
-                *known |= is_booked;
+            Some(_) => {
                 // The later page wins, also over one on which the record could not be read.
                 self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
             }
             None => {
-                self.ids.insert(transaction.id.clone(), is_booked);
                 self.rows_read += 1;
                 if let Some(ids) = &mut self.provider_ids {
                     ids.add(&transaction);
@@ -90,6 +90,14 @@ impl Gathered {
         }
         self.size += size + raw.as_ref().map_or(0, |raw| raw.len()) + BESIDE_TEXTS;
         self.rows.push(FetchedRow { transaction, raw });
+    }
+
+    /// Notes an id; says whether it was that of a booked row before, if it was there.
+    fn see(&mut self, id: &TransactionId, booked: bool) -> Option<bool> {
+        let before = self.ids.add(id, booked);
+        // It may be stored since.
+        self.unstored &= before.is_none();
+        before
     }
 
     pub(super) fn is_chunk(&self) -> bool {

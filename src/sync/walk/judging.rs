@@ -82,19 +82,19 @@ impl Walk<'_> {
         let window = Window::all(self.sync.ctx.clock.today(), options.history_days, ahead);
         let mut again = self.read(&window, Gathered::default()).await?;
         // Counted once, whichever walk read it.
-        let twice = again.ids.keys().filter(|id| found.gathered.ids.contains_key(*id)).count() as u64;
+        let twice = again.ids.seen_by(&found.gathered.ids) as u64;
         self.sync.counters.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
         let (more, stored) = self.upserts(&mut again).await?;
         found.stored.extend(stored);
-        commit.changes.supersede(more.changes, |id| again.ids.contains_key(id));
-        commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains_key(id)));
+        commit.changes.supersede(more.changes, |id| again.ids.contains(id));
+        commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains(id)));
         commit.unreadable.extend(more.unreadable);
         commit.readable.extend(more.readable);
         if again.partial || again.is_illegible() || !again.is_conclusive() {
             return Ok(false);
         }
-        found.gathered.outdated = found.gathered.ids.keys().any(|id| !again.ids.contains_key(id));
-        missing.retain(|row| !again.ids.contains_key(&row.transaction.id));
+        found.gathered.outdated = found.gathered.ids.seen_by(&again.ids) < found.gathered.ids.len();
+        missing.retain(|row| !again.ids.contains(&row.transaction.id));
         let all = self.missing_from_all(commit, &again, &window).await?;
         let pairs = self.pair(&all, commit, &again, &found.stored).await?;
         let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
@@ -131,8 +131,8 @@ impl Walk<'_> {
         window: &Window,
     ) -> Result<Vec<StoredRow>, SyncError> {
         let replaced: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
-        let live = self.live_rows(window).await?;
-        let mut gone = reconcile::not_returned(&live, &again.ids);
+        let live = self.live_rows(window, again).await?;
+        let mut gone = reconcile::not_returned(&live, |id| again.ids.contains(id));
         gone.retain(|row| !replaced.contains(&row.key));
         self.stored(RowQuery::Keys(gone.iter().map(|row| row.key).collect())).await
     }

@@ -2,6 +2,8 @@
 //! is absent, and an anomaly. An account that cannot be read is left out, and the list says that it is not
 //! complete, since a missing account would look closed.
 
+use std::borrow::Cow;
+
 use super::{
     List, Object, Page, Raw, Soft as _, Spare, WireMoney, body, id, json_object, listed, object, page_token,
     soft, text,
@@ -106,8 +108,8 @@ fn fill(wire: WireAccount<'_>, anomalies: &mut Anomalies) -> Account {
     let balances = wire.balances.unwrap_or_default().0;
     Account {
         id: String::new().into(),
-        name: text(wire.name, "name", anomalies).unwrap_or_default(),
-        kind: text(wire.r#type, "type", anomalies).unwrap_or_default(),
+        name: text(wire.name, "name", anomalies).unwrap_or_default().into_owned(),
+        kind: text(wire.r#type, "type", anomalies).unwrap_or_default().into_owned(),
         iban: identifier(iban, "identifiers.iban.iban", anomalies),
         account_number: account_number(own, &known.sort_code.unwrap_or_default().0, anomalies),
         masked_pan: identifier(masked, "identifiers.pan.masked", anomalies),
@@ -124,7 +126,7 @@ fn fill(wire: WireAccount<'_>, anomalies: &mut Anomalies) -> Account {
 
 /// A text that identifies something: an empty one identifies nothing.
 fn identifier(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
-    text(raw, place, anomalies).filter(|text| !text.is_empty())
+    text(raw, place, anomalies).filter(|text| !text.is_empty()).map(Cow::into_owned)
 }
 
 /// The bank's own number, else sort code and number.

@@ -16,12 +16,14 @@ pub(super) fn date(text: &str) -> Option<Date> {
     if !has_shape || !is_alone {
         return None;
     }
-    day.parse().ok().or_else(|| last_of_month(day))
+    // By position, not by the general parser: each row has three.
+    let (year, month) = (day.get(..4)?.parse().ok()?, day.get(5..7)?.parse().ok()?);
+    let number = day.get(8..)?.parse().ok()?;
+    Date::new(year, month, number).ok().or_else(|| last_of_month(year, month, number))
 }
 
-fn last_of_month(day: &str) -> Option<Date> {
-    let number: i8 = day.get(8..)?.parse().ok()?;
-    let first: Date = format!("{}01", day.get(..8)?).parse().ok()?;
+fn last_of_month(year: i16, month: i8, number: i8) -> Option<Date> {
+    let first = Date::new(year, month, 1).ok()?;
     (1..=LONGEST_MONTH).contains(&number).then(|| first.last_of_month())
 }
 

@@ -47,7 +47,7 @@ impl Granted {
 pub(in crate::tink) fn granted(bytes: &[u8]) -> Result<Granted, String> {
     let spare = Spare::new();
     let token: WireToken<'_> = body(bytes, &spare, &mut Anomalies::default())?;
-    let secret = id(token.access_token, "access_token")?;
+    let secret = id(token.access_token, "access_token")?.into_owned();
     // Anything else could not be sent in a header.
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("access_token has characters that no token has".to_owned());
@@ -81,7 +81,7 @@ fn seconds(raw: Raw<'_>) -> Result<u64, String> {
 pub(in crate::tink) fn code(bytes: &[u8]) -> Result<SecretString, String> {
     let spare = Spare::new();
     let answer: WireCode<'_> = body(bytes, &spare, &mut Anomalies::default())?;
-    Ok(id(answer.code, "code")?.into())
+    Ok(id(answer.code, "code")?.into_owned().into())
 }
 
 #[cfg(test)]

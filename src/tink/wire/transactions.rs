@@ -2,10 +2,12 @@
 //! on as such and harms no other. Only id, account, amount and status make a record unreadable; any other
 //! field of a wrong form is absent, and an anomaly. Must not guess money.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest as _, Sha256};
 
 use super::date::date;
@@ -16,6 +18,7 @@ use super::{
 use crate::domain::amount::Money;
 use crate::domain::anomaly::Anomalies;
 use crate::domain::ids::{AccountId, TransactionId};
+use crate::domain::texts::TextFields;
 use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
 
@@ -23,7 +26,6 @@ use crate::domain::unreadable::Unreadable;
 const MAX_RAW: usize = 64 * 1024;
 
 /// One record of a page.
-#[expect(clippy::large_enum_variant, reason = "nearly every record is a row; a box would cost each one")]
 #[derive(Clone, PartialEq, Eq)]
 pub enum TransactionRecord {
     Row {
@@ -160,9 +162,31 @@ pub(in crate::tink) fn transactions(
 #[serde(rename_all = "camelCase")]
 struct WholePage<'a> {
     #[serde(borrow)]
-    transactions: Elements<Object<WireTransaction<'a>>>,
+    transactions: Elements<Whole<'a>>,
     #[serde(borrow)]
     next_page_token: Option<Leaf<'a>>,
+}
+
+/// One record of it. What it is made of is large: it is read and let go before the next.
+struct Whole<'a> {
+    transaction: Transaction,
+    /// Whose it says that it is.
+    owner: Option<Cow<'a, str>>,
+    anomalies: Anomalies,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Whole<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (wire, mut anomalies) =
+            (Object::<WireTransaction<'_>>::deserialize(deserializer)?.0, Anomalies::default());
+        let mut owner = None;
+        let is_ours = |text| {
+            owner = Some(text);
+            true
+        };
+        let transaction = checked(wire, is_ours, &mut anomalies).map_err(D::Error::custom)?;
+        Ok(Self { transaction, owner, anomalies })
+    }
 }
 
 /// Reads a page in which nothing is odd. `None` if anything is: then it is read record by record, and says what.
@@ -175,9 +199,10 @@ fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<TransactionRecord>>
     let next = page_token(page.next_page_token).ok()?;
     let mut anomalies = Anomalies::default();
     let size = bytes.len() / rows.len().max(1);
-    let mut row = |wire: Object<WireTransaction<'_>>| {
-        let transaction = checked(wire.0, account, &mut anomalies).ok()?;
-        Some(TransactionRecord::Row { transaction, raw: None, size })
+    let mut row = |row: Whole<'_>| {
+        anomalies.merge(row.anomalies);
+        let is_ours = row.owner.is_none_or(|owner| owner == account.as_str());
+        is_ours.then_some(TransactionRecord::Row { transaction: row.transaction, raw: None, size })
     };
     let rows = rows.into_iter().map(&mut row).collect::<Option<Vec<_>>>()?;
     Some(Page { rows, next, complete: true, anomalies })
@@ -255,18 +280,18 @@ fn likeness(wire: &WireTransaction<'_>, booked_date: Option<Date>) -> String {
 }
 
 fn transaction(raw: Raw<'_>, account: &AccountId, anomalies: &mut Anomalies) -> Result<Transaction, String> {
-    checked(object(raw, anomalies)?, account, anomalies)
+    checked(object(raw, anomalies)?, |owner| owner == account.as_str(), anomalies)
 }
 
 /// The transaction that a record is, if its id, account, amount and status can be read.
-fn checked(
-    mut wire: WireTransaction<'_>,
-    account: &AccountId,
+fn checked<'a>(
+    mut wire: WireTransaction<'a>,
+    is_ours: impl FnOnce(Cow<'a, str>) -> bool,
     anomalies: &mut Anomalies,
 ) -> Result<Transaction, String> {
     let id = id(wire.id.take(), "id")?.into();
     let owner = hard_text(wire.account_id.take(), "accountId", anomalies)?.filter(|owner| !owner.is_empty());
-    if owner.is_some_and(|owner| owner != account.as_str()) {
+    if owner.is_some_and(|owner| !is_ours(owner)) {
         return Err("accountId is another account's".to_owned());
     }
     let money = wire.amount.as_ref().ok_or("amount is missing or not an object")?.0.read()?;
@@ -306,14 +331,7 @@ fn fill(
     // Many banks give none, and some a word in its place (API.md 4.1): that is as documented.
     let booked_at = soft(wire.booked_date_time, "bookedDateTime", anomalies, |time| Some(time.parse().ok()));
     let mut text = |raw, place| text(raw, place, anomalies);
-    Transaction {
-        id,
-        status,
-        money,
-        booked_date,
-        value_date,
-        transaction_date,
-        booked_at: booked_at.flatten(),
+    let texts = TextFields {
         description: text(texts.display, "descriptions.display"),
         description_original: text(texts.original, "descriptions.original"),
         description_detailed: text(detailed, "descriptions.detailed.unstructured"),
@@ -326,6 +344,16 @@ fn fill(
         mutability: text(wire.provider_mutability, "providerMutability"),
         payer_name: text(from.name, "counterparties.payer.name"),
         payee_name: text(to.name, "counterparties.payee.name"),
+    };
+    Transaction {
+        id,
+        status,
+        money,
+        booked_date,
+        value_date,
+        transaction_date,
+        booked_at: booked_at.flatten(),
+        texts: texts.into(),
     }
 }
 

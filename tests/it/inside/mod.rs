@@ -8,6 +8,7 @@ mod times;
 use rusqlite::Connection;
 
 use crate::harness::World;
+#[expect(unused_imports, reason = "named by those who hold one")]
 pub use left::{Kept, Refused};
 
 /// An hour and a day, in the milliseconds of the store's times.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nix::unistd::{AccessFlags, access};
 use percent_encoding::{AsciiSet, percent_encode};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::erase::ERASING;
@@ -129,6 +130,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let mut conn =
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(explain)?;
     conn.busy_handler(Some(wait_for_lock)).map_err(explain)?;
+    // A plan that looks at what is bound is made anew, by parsing the statement again, whenever something else is.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
     scratch::apply(&conn).map_err(explain)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
@@ -234,4 +237,24 @@ pub(crate) fn damage(conn: &Connection, path: &Path) -> std::result::Result<Opti
     }
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok(Some(found).filter(|found| found != "ok"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn no_statement_is_parsed_again_for_what_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let db = connect(&dir.path().join("any.db"), flags).unwrap();
+        db.execute_batch("CREATE TABLE t (a, b, c); CREATE INDEX i ON t (a) WHERE b = 'x' AND c > 1")
+            .unwrap();
+        let mut one = db.prepare("SELECT a FROM t WHERE a = ?1 AND b = ?2 AND c > ?3").unwrap();
+        for n in 0..3 {
+            assert!(!one.exists(rusqlite::params![n, format!("{n}"), n]).unwrap());
+        }
+        assert_eq!(one.get_status(StatementStatus::RePrepare), 0);
+    }
 }

@@ -79,9 +79,10 @@ pub(crate) fn update(
 }
 
 /// What differs from row to row, by position: a name would be looked up each time.
-fn bind(statement: &mut Statement<'_>, t: &Transaction, seq: i64) -> rusqlite::Result<()> {
+fn bind<'t>(statement: &mut Statement<'_>, t: &'t Transaction, seq: i64) -> rusqlite::Result<()> {
     let day = |day: Option<jiff::civil::Date>| day.map_or(Value::Null, Value::Day);
-    let values: [Value<'_>; 20] = [
+    let text = |text: Option<&'t str>| text.map_or(Value::Null, |text| Value::Text(text.into()));
+    let values: [Value<'t>; 20] = [
         Value::Int(seq),
         t.status.as_str().to_value(),
         t.money.amount.to_value(),
@@ -90,18 +91,18 @@ fn bind(statement: &mut Statement<'_>, t: &Transaction, seq: i64) -> rusqlite::R
         day(t.value_date),
         day(t.transaction_date),
         t.booked_at.map_or(Value::Null, Value::Time),
-        t.description.to_value(),
-        t.description_original.to_value(),
-        t.description_detailed.to_value(),
-        t.merchant_name.to_value(),
-        t.merchant_category_code.to_value(),
-        t.category_id.to_value(),
-        t.kind.to_value(),
-        t.reference.to_value(),
-        t.provider_transaction_id.to_value(),
-        t.mutability.to_value(),
-        t.payer_name.to_value(),
-        t.payee_name.to_value(),
+        text(t.texts.description()),
+        text(t.texts.description_original()),
+        text(t.texts.description_detailed()),
+        text(t.texts.merchant_name()),
+        text(t.texts.merchant_category_code()),
+        text(t.texts.category_id()),
+        text(t.texts.kind()),
+        text(t.texts.reference()),
+        text(t.texts.provider_transaction_id()),
+        text(t.texts.mutability()),
+        text(t.texts.payer_name()),
+        text(t.texts.payee_name()),
     ];
     for (parameter, value) in (3usize..).zip(values) {
         statement.raw_bind_parameter(parameter, value)?;

@@ -13,7 +13,7 @@ proptest! {
         let ids: HashMap<TransactionId, bool> =
             ids.into_iter().map(|id| (TransactionId::from(id), true)).collect();
         let live: Vec<LiveRow> = store.iter().filter(|row| !row.removed).map(light).collect();
-        let gone = not_returned(&live, &ids);
+        let gone = not_returned(&live, |id| ids.contains_key(id));
         for row in store.iter().filter(|row| !row.removed) {
             let not_fetched = gone.iter().any(|light| light.key == row.key);
             prop_assert_eq!(not_fetched, !ids.contains_key(&row.transaction.id));

@@ -96,22 +96,22 @@ fn a_page_in_one_pass_is_what_it_is_record_by_record() {
 
 #[test]
 fn a_full_record_is_read_byte_for_byte() {
-    let text = |text: &str| Some(text.to_owned());
     let row = row(FULL);
+    let texts = &row.texts;
     assert_eq!((row.id.as_str(), row.status), ("t", Status::Booked));
     assert_eq!((row.money.amount.as_str(), row.money.currency.as_str()), ("-130", "GBP"));
     assert_eq!(row.booked_date, Some(day(2020, 12, 15)));
     assert_eq!(row.value_date, Some(day(2020, 12, 16)));
     assert_eq!(row.transaction_date, Some(day(2020, 12, 14)));
     assert_eq!(row.booked_at, Some("2020-12-15T08:25:12Z".parse().unwrap()));
-    assert_eq!(row.description, text(" Tesco "));
-    assert_eq!(row.description_original, text("TESCO\u{a0}STORES"));
-    assert_eq!(row.description_detailed, text("long"));
-    assert_eq!((row.merchant_name, row.merchant_category_code), (text("Tesco"), text("5411")));
-    assert_eq!((row.category_id, row.kind), (text("c"), text("DEFAULT")));
-    assert_eq!((row.reference, row.provider_transaction_id), (text("RF1"), text("p")));
-    assert_eq!(row.mutability, text("IMMUTABLE"));
-    assert_eq!((row.payer_name, row.payee_name), (text("Me"), text("You")));
+    assert_eq!(texts.description(), Some(" Tesco "));
+    assert_eq!(texts.description_original(), Some("TESCO\u{a0}STORES"));
+    assert_eq!(texts.description_detailed(), Some("long"));
+    assert_eq!((texts.merchant_name(), texts.merchant_category_code()), (Some("Tesco"), Some("5411")));
+    assert_eq!((texts.category_id(), texts.kind()), (Some("c"), Some("DEFAULT")));
+    assert_eq!((texts.reference(), texts.provider_transaction_id()), (Some("RF1"), Some("p")));
+    assert_eq!(texts.mutability(), Some("IMMUTABLE"));
+    assert_eq!((texts.payer_name(), texts.payee_name()), (Some("Me"), Some("You")));
 }
 
 #[test]
@@ -265,7 +265,10 @@ fn the_cases_that_were_reported_are_rows() {
         assert_eq!(anomalies(&with(members)), [told]);
     }
     let row = row(&with(r#","descriptions":{"original":"a\ud800b\u0000","display":true}"#));
-    assert_eq!((row.description_original.as_deref(), row.description), (Some("a\u{fffd}b\u{fffd}"), None));
+    assert_eq!(
+        (row.texts.description_original(), row.texts.description()),
+        (Some("a\u{fffd}b\u{fffd}"), None)
+    );
 }
 
 #[test]
@@ -321,7 +324,7 @@ proptest! {
     fn texts_survive_whatever_they_contain(text in "[^\\x00]*") {
         let json = serde_json::to_string(&text).unwrap();
         let row = row(&with(&format!(r#","descriptions":{{"original":{json}}}"#)));
-        prop_assert_eq!(row.description_original, Some(text));
+        prop_assert_eq!(row.texts.description_original(), Some(text.as_str()));
     }
 
     #[test]
