@@ -26,6 +26,7 @@ use crate::store::reads::{AccountReconciliation, Detail, KnownConnection, Used};
     after_help = "Examples:\n  tink-sync why c-17                             in sentences, the answer first\n  tink-sync why c-17 --format json | jq .next_run"
 )]
 pub struct Args {
+    /// The connection
     pub id: String,
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
