@@ -13,6 +13,8 @@
 mod driver;
 #[path = "../it/harness.rs"]
 mod harness;
+#[path = "../it/inside/mod.rs"]
+mod inside;
 #[path = "../it/visitor.rs"]
 mod visitor;
 

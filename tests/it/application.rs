@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use jiff::SignedDuration;
-use rusqlite::Connection;
 use tempfile::TempDir;
 use tink_sync::clock::{Clock as _, SystemClock};
 
-use crate::harness::{World, quoted, small};
+use crate::harness::{World, opened, quoted, small};
 
 const SQLITE: &str = include_str!("../../packaging/examples/view-sqlite.sql");
 const POSTGRESQL: &str = include_str!("../../packaging/examples/view-postgresql.sql");
@@ -83,7 +82,7 @@ fn content(time_type: &str) -> String {
 #[test]
 fn the_view_for_sqlite_says_of_every_plan_what_it_should() {
     let world = World::new(small(u32::try_from(USERS.len()).unwrap()));
-    let app = Connection::open(world.path("typical.db")).unwrap();
+    let app = opened(&world.path("typical.db"));
     app.execute_batch(&content("TEXT")).unwrap();
     app.execute_batch(SQLITE).unwrap();
     let database = quoted(&world.path("typical.db").display().to_string());

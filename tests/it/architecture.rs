@@ -376,3 +376,51 @@ fn every_invariant_of_the_map_has_a_test_of_its_number() {
     let untested: Vec<u32> = (1..=12).filter(|n| !all.contains(&format!("fn invariant_{n:02}_"))).collect();
     assert_eq!(untested, Vec::<u32>::new());
 }
+
+/// The sources of these tests, by path below tests/it.
+fn tests() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let mut folders = vec![root.clone()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files
+                    .push((path.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn tests_see_the_store_through_views_and_helpers() {
+    // A base table, by its prefix; and a database that is opened by hand.
+    let base = ["ts", "_"].concat();
+    let names_a_table = |line: &str| {
+        line.match_indices(&base).any(|(at, _)| {
+            !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
+                && line[at + base.len()..].starts_with(|after: char| after.is_ascii_lowercase())
+        })
+    };
+    let opening = ["Connection::", "open"].concat();
+    for (rule, allowed) in [("names a base table", "inside"), ("opens a database", "harness.rs")] {
+        let breaks = |line: &str| match rule {
+            "names a base table" => names_a_table(line),
+            _ => line.contains(&opening),
+        };
+        let found: Vec<_> = tests()
+            .into_iter()
+            // SQLite's file itself is what store_faults.rs is about.
+            .filter(|(path, _)| !path.starts_with(allowed) && path != Path::new("store_faults.rs"))
+            .flat_map(|(path, text)| {
+                let bad = text.lines().filter(|line| breaks(line));
+                bad.map(|line| format!("{}: {}", path.display(), line.trim())).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(found, Vec::<String>::new(), "{rule}: that goes through tests/it/{allowed}");
+    }
+}

@@ -108,13 +108,12 @@ fn the_rows_come_newest_first_and_can_be_narrowed_down() {
     assert!(world.cli(&["audit"]).expect(0).stdout.contains("empty"));
     let unknown = world.cli(&["audit", "--action", "foo"]).expect(0).stdout;
     assert!(unknown.contains("no act foo") && unknown.contains("users.set"), "{unknown}");
-    world.tamper(
-        "INSERT INTO ts_audit (at, actor, action, connection_id, user_id, result) VALUES
-            (1767225600000, 'ann', 'connection.created', 'c-1', 'u-1', 'ok'),
-            (1769904000000, 'ann', 'connection.disabled', 'c-1', 'u-1', 'ok'),
-            (1769904000000, 'bob', 'connection.created', 'c-2', 'u-2', 'ok'),
-            (1772323200000, 'bob', 'users.set', NULL, 'u-1', 'ok')",
-    );
+    world.add_acts(&[
+        (1_767_225_600_000, "ann", "connection.created", Some("c-1"), "u-1"),
+        (1_769_904_000_000, "ann", "connection.disabled", Some("c-1"), "u-1"),
+        (1_769_904_000_000, "bob", "connection.created", Some("c-2"), "u-2"),
+        (1_772_323_200_000, "bob", "users.set", None, "u-1"),
+    ]);
     let seen = |args: &[&str]| -> Vec<String> {
         let ran = world.cli(&[&["audit", "--format", "json"], args].concat()).expect(0);
         let row =

@@ -4,6 +4,7 @@
 use tink_sandbox::{Action, Endpoint, Fault, Times};
 
 use crate::harness::{Ran, World, small};
+use crate::inside::HOUR;
 
 const REFUSALS: [(Endpoint, u16, &str); 6] = [
     (Endpoint::Grant, 401, "http_4xx"),
@@ -21,15 +22,18 @@ fn pass(world: &World) -> Ran {
 
 /// Lets so many hours go by for whoever backs off.
 fn hours_pass(world: &World, hours: u32) {
-    world.tamper(&format!("UPDATE ts_connections SET not_before = not_before - {hours} * 3600000 - 60000"));
+    world.shorten_rests(i64::from(hours) * HOUR + 60_000);
 }
 
 /// How many hours the connections have to wait, by failures in a row.
 fn waits(world: &World, n: usize) -> (i64, i64) {
     let of = |column: &str| {
-        world.number(&format!("SELECT {column} FROM ts_connections WHERE connection_id = 'c-{n}'"))
+        world.number(&format!("SELECT {column} FROM connections_v1 WHERE connection_id = 'c-{n}'"))
     };
-    (of("failures"), of("coalesce((not_before / 1000 - strftime('%s', 'now') + 300) / 3600, 0)"))
+    (
+        of("consecutive_failures"),
+        of("coalesce((strftime('%s', not_before) - strftime('%s', 'now') + 300) / 3600, 0)"),
+    )
 }
 
 #[test]
@@ -75,7 +79,9 @@ fn whoever_is_refused_again_and_again_is_asked_for_rarely_and_told_as_known() {
     pass(&world).expect(0);
     world.assert_all_exact();
     assert_eq!(
-        world.number("SELECT count(*) FROM ts_connections WHERE failures > 0 OR not_before IS NOT NULL"),
+        world.number(
+            "SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0 OR not_before IS NOT NULL"
+        ),
         0
     );
     world.sandbox.fault(Fault::new(Action::status(403)).user("user-4").at(Endpoint::Accounts));
@@ -89,8 +95,7 @@ fn whoever_is_refused_again_and_again_is_asked_for_rarely_and_told_as_known() {
 fn a_limit_is_never_a_success_wherever_it_strikes() {
     let world = World::new(small(6));
     world.run(&[]).expect(0);
-    let succeeded = "SELECT sum(last_success_at) + sum(last_success_began) FROM ts_connections";
-    let before = world.number(succeeded);
+    let before = world.successes();
     for place in [
         Endpoint::ClientToken,
         Endpoint::Grant,
@@ -106,7 +111,7 @@ fn a_limit_is_never_a_success_wherever_it_strikes() {
             let ran = world.run(&["--force"]).expect(10);
             assert_eq!((ran.total("synced"), ran.total("unchanged")), (0, 0), "{place:?} {header}");
             assert!(ran.total("rate_limited") > 0, "{place:?} {header}");
-            assert_eq!(world.number(succeeded), before, "{place:?} {header}");
+            assert_eq!(world.successes(), before, "{place:?} {header}");
             world.sandbox.clear_faults();
         }
     }

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use rusqlite::Connection;
 use tink_sandbox::{Action, Endpoint, Fault, ScriptRow, Times};
 use tink_sync::clock::{Clock as _, ManualClock, Stopwatch, SystemClock};
 use tink_sync::domain::consent::Consent;
@@ -17,37 +16,20 @@ use tink_sync::domain::window::{Deep, Window, WindowInput};
 use tink_sync::sync::policy;
 
 use crate::harness::{Ran, World, plain, small};
+use crate::inside::{DAY, HOUR};
 use crate::scripted::{A1, Sam, at};
 
-const YEAR: i64 = 365 * 24 * 3600 * 1000;
-
-/// Makes all that the program wrote as if its clock had been so far ahead, in milliseconds.
-fn as_if_ahead(world: &World, by: i64) {
-    let store = Connection::open(world.path("store.db")).unwrap();
-    for (table, columns) in [
-        (
-            "ts_connections",
-            &["last_attempt_at", "last_success_at", "last_success_began", "not_before", "next_due"][..],
-        ),
-        ("ts_runs", &["started_at", "finished_at"]),
-        ("ts_run_connections", &["started_at"]),
-        ("ts_accounts", &["walked_at", "deep_walked_at"]),
-    ] {
-        for column in columns {
-            store.execute(&format!("UPDATE {table} SET {column} = {column} + ?1"), [by]).unwrap();
-        }
-    }
-}
+const YEAR: i64 = 365 * DAY;
 
 #[test]
 fn what_a_clock_that_was_wrong_has_left_behind_holds_nobody_up() {
-    for by in [YEAR, -YEAR, 7 * 3600 * 1000, -7 * 3600 * 1000] {
+    for by in [YEAR, -YEAR, 7 * HOUR, -7 * HOUR] {
         let world = World::new(small(4))
             .set("sync.min_interval", "\"5h\"")
             .set("quota.syncs_per_day", "1")
             .set("quota.reserved_for_manual", "0");
         world.run(&[]).expect(0);
-        as_if_ahead(&world, by);
+        world.as_if_ahead(by);
         world.sandbox.set_day(2);
         let ran = world.run(&[]).expect(0);
         // A time within a day could be right: the quota of that day is used up.
@@ -70,14 +52,7 @@ fn a_clock_that_jumped_in_mid_pass_and_was_put_right_holds_nobody_up() {
         let world = World::new(small(4));
         world.run(&[]).expect(0);
         // Half of the pass came before the jump; its end, and what came after it, bear the other time.
-        let jump = format!("+ {hours} * 3600000");
-        world.tamper(&format!(
-            "UPDATE ts_runs SET finished_at = finished_at {jump};
-             UPDATE ts_connections SET last_attempt_at = last_attempt_at {jump}, last_success_at = last_success_at {jump},
-                    last_success_began = last_success_began {jump}, next_due = next_due {jump} WHERE key % 2 = 0;
-             UPDATE ts_run_connections SET started_at = started_at {jump} WHERE connection % 2 = 0;
-             UPDATE ts_accounts SET walked_at = walked_at {jump}, deep_walked_at = deep_walked_at {jump} WHERE connection % 2 = 0"
-        ));
+        world.as_if_ahead_since_its_middle(hours * HOUR);
         world.sandbox.set_day(1);
         let ran = world.run(&[]).expect(0);
         assert_eq!((ran.total("due"), ran.total("synced"), ran.skipped("leased")), (4, 4, 0), "{hours}");
@@ -89,10 +64,7 @@ fn a_clock_that_jumped_in_mid_pass_and_was_put_right_holds_nobody_up() {
 fn a_back_off_of_a_clock_that_was_wrong_is_not_obeyed() {
     let world = World::new(small(1));
     world.run(&[]).expect(0);
-    let store = Connection::open(world.path("store.db")).unwrap();
-    let in_a_year = "UPDATE ts_connections SET failures = 9, not_before = CAST(strftime('%s', 'now') AS INTEGER) * 1000 + ?1";
-    store.execute(in_a_year, [YEAR]).unwrap();
-    drop(store);
+    world.rest_until(9, SystemClock.now().as_millisecond() + YEAR);
     assert_eq!(world.run(&[]).expect(0).total("due"), 1);
 }
 
@@ -249,24 +221,21 @@ fn a_pass_whose_clock_is_more_than_a_day_off_tinks_does_nothing() {
             assert!(ran.stderr.contains("set the clock"), "{}", ran.stderr);
         }
         assert_eq!(world.number("SELECT count(*) FROM accounts_v1"), 0);
-        assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+        assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0"), 0);
         // What one answer says may be somebody's else.
         world.sandbox.clear_faults();
         world.sandbox.fault(Fault::new(dated(hours)).at(Endpoint::ClientToken));
         world.run(&[]).expect(0);
         world.assert_all_exact();
         // A clock that became wrong: what is here stays as it is, run history too.
-        let other = -hours * 3_600_000;
-        world.tamper(&format!(
-            "UPDATE ts_runs SET started_at = started_at + {other}, finished_at = finished_at + {other}"
-        ));
+        world.age_runs(hours * HOUR);
         world.app("DELETE FROM app_connections WHERE id = 'c-1'");
         let world = world.set("report.history", "\"7d\"").set("report.history_on_demand", "\"7d\"");
-        let before = world.text("SELECT group_concat(run_id) FROM ts_runs");
+        let before = world.text("SELECT group_concat(run_id) FROM runs_v1");
         world.sandbox.fault(Fault::new(dated(hours)).at(Endpoint::ClientToken).times(Times::Forever));
         world.sandbox.set_day(3);
         world.run(&[]).expect(78);
-        assert_eq!(world.text("SELECT group_concat(run_id) FROM ts_runs"), before);
+        assert_eq!(world.text("SELECT group_concat(run_id) FROM runs_v1"), before);
         assert_eq!(world.state(1), ("ok".to_owned(), None), "not even the view was taken in");
     }
     let world = World::new(small(1));
@@ -284,7 +253,7 @@ fn a_clock_that_is_found_wrong_in_mid_pass_ends_it_and_is_nobodys_failure() {
     assert!(ran.stderr.contains("clock is more than a day off"), "{}", ran.stderr);
     assert_eq!((ran.total("failed"), ran.total("partial")), (0, 0), "{}", ran.stdout);
     assert!(ran.total("interrupted") > 0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0"), 0);
     world.sandbox.clear_faults();
     world.run(&[]).expect(0);
     world.assert_all_exact();

@@ -15,13 +15,6 @@ pub fn audited(world: &World) -> Vec<Vec<Option<String>>> {
     world.texts(sql, "1")
 }
 
-/// The external id of the link that was begun, or of the connection.
-fn external_id(world: &World) -> String {
-    let sql =
-        "SELECT external_user_id FROM ts_links UNION ALL SELECT external_user_id FROM ts_own_connections";
-    world.text(sql).unwrap()
-}
-
 #[test]
 fn a_bank_is_linked_from_nothing_to_its_rows() {
     let world = alone();
@@ -39,14 +32,14 @@ fn a_bank_is_linked_from_nothing_to_its_rows() {
     let ran = waiting.end().expect(0);
     assert!(ran.stdout.contains("The bank is linked: connection me of user me."), "{}", ran.stdout);
     assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE connection_id = 'me'"), 30);
-    let id = external_id(&world);
+    let id = world.external_id();
     assert!(id.len() == 35 && id.starts_with("ts-") && !id.contains("me"), "{id}");
     assert_eq!(world.text("SELECT state FROM connections_v1").as_deref(), Some("ok"));
     assert_eq!(
         world.text("SELECT provider FROM consents_v1").as_deref(),
         Some("de-demobank-open-banking-redirect")
     );
-    assert_eq!(world.number("SELECT count(*) FROM ts_links"), 0);
+    assert_eq!(world.links_begun(), 0);
     let audit = audited(&world);
     assert_eq!(audit.len(), 1);
     assert_eq!(audit[0][..3], ["connection.created", "me", "me"].map(|text| Some(text.to_owned())));
@@ -75,7 +68,7 @@ fn every_error_is_explained_on_the_page_and_in_the_terminal() {
                 assert!(!said.contains(never), "{choice} shows {never}: {said}");
             }
         }
-        assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+        assert_eq!(world.number("SELECT count(*) FROM tink_sync_source_v1"), 0);
         assert!(audited(&world).is_empty());
     }
 }
@@ -84,11 +77,11 @@ fn every_error_is_explained_on_the_page_and_in_the_terminal() {
 fn a_second_try_goes_on_with_the_same_user() {
     let world = alone();
     visit(&world, &ME, "cancel").1.expect(11);
-    let id = external_id(&world);
+    let id = world.external_id();
     let (_, ran) = visit(&world, &ME, "demo-bank-camel");
     let ran = ran.expect(0);
     assert!(ran.stdout.contains("goes on, with the same user at Tink"), "{}", ran.stdout);
-    assert_eq!(external_id(&world), id);
+    assert_eq!(world.external_id(), id);
     assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30);
 }
 
@@ -96,17 +89,17 @@ fn a_second_try_goes_on_with_the_same_user() {
 fn a_link_that_another_user_has_begun_is_never_taken_over() {
     let world = alone();
     visit(&world, &["connect", "--user", "jane", "--connection", "john", "--test"], "cancel").1.expect(11);
-    let hers = external_id(&world);
+    let hers = world.external_id();
     let ran = Waiting::start(&world, &["connect", "--user", "john", "--test"]).end().expect(2);
     assert!(ran.stderr.contains("john was begun for user jane"), "{}", ran.stderr);
     // Taken back, with what Tink was told of it.
     let forget = ["connections", "forget", "john", "--yes", "--at-tink"];
     let said = world.cli(&forget).expect(0).stdout;
     assert!(said.contains("john of user jane: 0 accounts"), "{said}");
-    assert_eq!(world.number("SELECT count(*) FROM ts_links"), 0);
+    assert_eq!(world.links_begun(), 0);
     assert_eq!(audited(&world)[0][4].as_deref(), Some("0 accounts, 0 transactions; deleted at Tink"));
     visit(&world, &["connect", "--user", "john", "--test"], "demo-bank").1.expect(0);
-    assert_ne!(external_id(&world), hers);
+    assert_ne!(world.external_id(), hers);
     assert_eq!(world.text("SELECT user_id FROM connections_v1").as_deref(), Some("john"));
 }
 
@@ -115,13 +108,13 @@ fn what_is_forgotten_while_it_is_linked_is_not_stored() {
     let world = alone();
     let mut waiting = Waiting::start(&world, &ME);
     let link = waiting.link();
-    let id = external_id(&world);
+    let id = world.external_id();
     world.cli(&["connections", "forget", "me", "--yes"]).expect(0);
     Browser::new().visit(&link, "demo-bank");
     let ran = waiting.end().expect(2);
     let remedy = format!("tink-sync connections add NEW-ID --user me --external-user-id {id}");
     assert!(ran.stderr.contains("was forgotten here") && ran.stderr.contains(&remedy), "{}", ran.stderr);
-    assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM tink_sync_source_v1"), 0);
     // As it says.
     world.cli(&["connections", "add", "new", "--user", "me", "--external-user-id", &id]).expect(0);
     world.run(&[]).expect(0);
@@ -179,7 +172,7 @@ fn data_that_take_their_time_are_waited_for() {
 fn a_second_bank_belongs_to_the_same_connection_and_user() {
     let world = alone();
     visit(&world, &ME, "demo-bank").1.expect(0);
-    let id = external_id(&world);
+    let id = world.external_id();
     let (_, ran) = visit(&world, &ME, "demo-bank");
     let ran = ran.expect(0);
     assert!(
@@ -187,7 +180,7 @@ fn a_second_bank_belongs_to_the_same_connection_and_user() {
         "{}",
         ran.stdout
     );
-    assert_eq!(external_id(&world), id);
+    assert_eq!(world.external_id(), id);
     assert_eq!(world.number("SELECT count(*) FROM consents_v1 WHERE connection_id = 'me'"), 2);
     assert_eq!(world.number("SELECT count(*) FROM transactions_v1 WHERE removed_at IS NULL"), 60);
     let actions: Vec<_> = audited(&world).into_iter().map(|row| row[0].clone().unwrap()).collect();
@@ -266,8 +259,8 @@ fn where_no_bank_is_named_tink_has_the_word() {
     let said = "Tink lists no bank for this user; nothing was linked.";
     assert!(ran.stdout.contains(said) && !ran.stdout.contains("The bank is linked"), "{}", ran.stdout);
     assert!(audited(&world).is_empty());
-    assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
-    let id = external_id(&world);
+    assert_eq!(world.number("SELECT count(*) FROM tink_sync_source_v1"), 0);
+    let id = world.external_id();
     // Somebody was.
     let mut waiting = Waiting::start(&world, &ME);
     let (browser, link) = (Browser::new(), waiting.link());
@@ -275,7 +268,7 @@ fn where_no_bank_is_named_tink_has_the_word() {
     let page = browser.open(&only_state(&waiting.uri, &link));
     assert!(page.body.contains("<h1>You are back from Tink</h1>"), "{}", page.body);
     assert!(waiting.end().expect(0).stdout.contains("The bank is linked"));
-    assert_eq!(external_id(&world), id);
+    assert_eq!(world.external_id(), id);
     let consent = world.text("SELECT credentials_id FROM consents_v1").unwrap();
     assert_eq!(audited(&world)[0][4], Some(format!("consent {consent}")));
     // The bank that is there is no new one.
@@ -298,7 +291,7 @@ fn a_bank_that_only_the_address_names_is_not_linked() {
     let ran = waiting.end().expect(10);
     assert!(ran.stdout.contains("Tink lists no bank for this user; nothing was linked."), "{}", ran.stdout);
     assert!(audited(&world).is_empty());
-    assert_eq!(world.number("SELECT count(*) FROM ts_own_connections"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM tink_sync_source_v1"), 0);
     // With a bank that is there: neither a made-up one nor the old one is linked; a new one is, whatever is named.
     visit(&world, &ME, "demo-bank").1.expect(0);
     let old = world.text("SELECT credentials_id FROM consents_v1").unwrap();
@@ -398,7 +391,7 @@ fn who_does_not_come_and_who_gives_up_lose_nothing() {
     let world = alone();
     let ran = Waiting::start(&world, &["connect", "--user", "me", "--timeout", "20ms"]).end().expect(10);
     assert!(ran.stdout.contains("Nobody came back within 20ms."), "{}", ran.stdout);
-    let id = external_id(&world);
+    let id = world.external_id();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let mut waiting = Waiting::start(&world, &ME);
         waiting.link();
@@ -406,7 +399,7 @@ fn who_does_not_come_and_who_gives_up_lose_nothing() {
         let ran = waiting.end().expect(code);
         assert!(ran.stdout.contains("Stopped. Nothing is lost"), "{}", ran.stdout);
     }
-    assert_eq!(external_id(&world), id);
+    assert_eq!(world.external_id(), id);
 }
 
 #[cfg(debug_assertions)]
@@ -434,7 +427,7 @@ fn wherever_it_dies_the_next_one_goes_on_with_the_same_user() {
             assert_eq!(Browser::new().open(&answer).status, 200);
         }
         waiting.die();
-        let begun = (point != "begin the link:before").then(|| external_id(&world));
+        let begun = (point != "begin the link:before").then(|| world.external_id());
         if point == "end the link:before" {
             // Tink has the bank: nobody is sent there again.
             let ran =
@@ -445,7 +438,7 @@ fn wherever_it_dies_the_next_one_goes_on_with_the_same_user() {
         } else {
             visit(&world, &ME, "demo-bank").1.expect(0);
         }
-        assert!(begun.is_none_or(|id| id == external_id(&world)), "{point}");
+        assert!(begun.is_none_or(|id| id == world.external_id()), "{point}");
         assert_eq!(world.number("SELECT count(*) FROM consents_v1"), 1, "{point}");
         assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), 30, "{point}");
         assert_eq!(audited(&world).len(), 1, "{point}");

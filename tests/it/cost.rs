@@ -2,15 +2,12 @@
 
 use std::fs;
 
-use rusqlite::Connection;
-
 use crate::harness::{World, plain};
 
 /// The commits of what `act` writes into the store: each is one wait for the disk. Counted in the log, which a reader
 /// keeps from being put away meanwhile.
 fn commits(world: &World, act: impl FnOnce()) -> usize {
-    let reader = Connection::open(world.path("store.db")).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM ts_schema;").unwrap();
+    let _reader = world.reading();
     act();
     let log = fs::read(world.path("store.db-wal")).unwrap();
     let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());

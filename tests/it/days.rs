@@ -24,7 +24,7 @@ fn after_each_of_five_days_the_store_is_exact() {
 fn a_pass_with_nothing_new_writes_no_row_and_sends_four_requests_per_connection() {
     let world = World::new(plain(20));
     world.run(&[]).expect(0);
-    let before = world.number("SELECT value FROM ts_sequences WHERE name = 'change'");
+    let before = world.number("SELECT last_change_seq FROM feed_v1");
     world.sandbox.reset_counters();
     let ran = world.run(&[]).expect(0);
     assert_eq!(
@@ -32,5 +32,5 @@ fn a_pass_with_nothing_new_writes_no_row_and_sends_four_requests_per_connection(
         (20, 0, 0, 0)
     );
     assert_eq!(world.sandbox.requests().values().sum::<u64>(), 20 * 4 + 1);
-    assert_eq!(world.number("SELECT value FROM ts_sequences WHERE name = 'change'"), before);
+    assert_eq!(world.number("SELECT last_change_seq FROM feed_v1"), before);
 }

@@ -120,7 +120,7 @@ fn it_knows_no_connections_where_neither_store_nor_application_is_there() {
 fn it_tells_which_migrations_an_older_store_needs_and_applies_none() {
     let world = World::new(small(2));
     world.run(&[]).expect(0);
-    world.tamper("DELETE FROM ts_schema");
+    world.forget_schema();
     let before = files(&world);
     let ran = world.run(&["--dry-run"]).expect(74);
     assert!(ran.stderr.contains("0001_initial"), "{}", ran.stderr);
@@ -136,7 +136,7 @@ fn it_leaves_out_what_another_run_has_and_does_not_disturb_it() {
     let ran = running.end().expect(0);
     assert_eq!(ran.total("synced"), 30);
     assert!(rehearsed.skipped("leased") > 0, "{}", rehearsed.summary());
-    assert_eq!(world.number("SELECT count(*) FROM ts_runs"), 1);
+    assert_eq!(world.number("SELECT count(*) FROM runs_v1"), 1);
     world.assert_all_exact();
     world.assert_at_rest();
 }

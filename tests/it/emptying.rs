@@ -136,7 +136,7 @@ fn what_lies_outside_of_a_walk_stays_until_one_covers_it() {
         sam.0.text("SELECT group_concat(transaction_id) FROM quarantine_v1").as_deref(),
         Some("far,older")
     );
-    sam.0.tamper("UPDATE ts_accounts SET deep_walked_at = NULL");
+    sam.0.no_deep_walk();
     sam.pass(at(3, [fine()])).expect(0);
     assert_eq!(
         sam.0.text("SELECT group_concat(transaction_id) FROM quarantine_v1").as_deref(),
@@ -219,12 +219,7 @@ fn a_store_of_an_older_release_goes_on_without_a_second_warning() {
         rows
     };
     let sam = Sam::with(at(1, rows()));
-    let raw = nameless(-1, "-100").json.replace('\'', "''");
-    sam.0.tamper(&format!(
-        "UPDATE ts_quarantine SET seen_run = NULL, likeness = NULL, raw = iif(raw = '', '{{}}', raw);
-         UPDATE ts_quarantine SET raw = '{raw}' WHERE transaction_id IS NULL;
-         UPDATE ts_quarantine SET fingerprint = 'raw:' || raw WHERE transaction_id IS NULL"
-    ));
+    sam.0.age_quarantine(&nameless(-1, "-100").json);
     assert_eq!(in_quarantine(&sam), 131);
     let ran = sam.pass(at(2, rows())).expect(0);
     assert_eq!((ran.total("quarantined"), warnings(&ran), in_quarantine(&sam)), (0, 0, 100));

@@ -263,8 +263,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn an_export_shows_one_moment_while_others_write() {
     let sam = Sam::with(at(1, [booked("b", -2, "-100", "x")]));
     let before = export(&sam.0, &[]);
-    let writer = rusqlite::Connection::open(sam.0.path("store.db")).unwrap();
-    writer.execute_batch("BEGIN IMMEDIATE; UPDATE ts_transactions SET amount = '7'").unwrap();
+    let writer = sam.0.writing_amounts("7");
     assert_eq!(export(&sam.0, &[]), before);
     writer.execute_batch("COMMIT").unwrap();
     assert!(export(&sam.0, &[]).contains(",7,EUR,"));

@@ -90,7 +90,7 @@ fn what_outlasts_the_repetitions_of_a_call_is_cured_by_the_second_round() {
     assert_eq!(world.sandbox.faults_left(), 0);
     assert_eq!((ran.total("synced"), ran.connections().len()), (12, 12), "each is reported once");
     world.assert_all_exact();
-    assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0"), 0);
 }
 
 /// Gives user 3 one account with this many rows, as of `day`.

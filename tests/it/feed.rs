@@ -121,7 +121,7 @@ fn shown(store: &Connection) -> Vec<Row> {
 }
 
 fn numbers(store: &Connection) -> i64 {
-    store.query_row("SELECT value FROM ts_sequences WHERE name = 'change'", [], |row| row.get(0)).unwrap()
+    store.query_row("SELECT last_change_seq FROM feed_v1", [], |row| row.get(0)).unwrap()
 }
 
 /// What one user has at the bank.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tink_sync::clock::{Clock as _, SystemClock};
 
 use crate::harness::{Ran, World, quoted, small};
+use crate::inside::{HOUR, left};
 
 const CONNECTIONS: usize = 20;
 
@@ -61,30 +62,17 @@ impl Kept {
     fn make(&self, world: &World, n: usize, now: Timestamp) {
         let said = self.said.replace("{n}", &n.to_string());
         world.app(&said.replace("{other}", &(n + CONNECTIONS).to_string()));
-        let at = |hours: Option<i64>| match hours {
-            Some(hours) => (now.as_millisecond() + hours * 3_600_000).to_string(),
-            None => "NULL".to_owned(),
+        let at = |hours: i64| now.as_millisecond() + hours * HOUR;
+        let kept = left::Kept {
+            failures: self.failures,
+            not_before: self.not_before.map(at),
+            needs_user: self.needs_user.then_some("login_required"),
+            last_success_began: self.succeeded.map(at),
+            last_outcome: self.outcome,
+            leased_until: self.leased.then(|| at(1)),
+            has_data: self.has_data,
         };
-        let (needs_user, leased) = (if self.needs_user { "'login_required'" } else { "NULL" }, self.leased);
-        world.tamper(&format!(
-            "UPDATE ts_connections SET failures = {}, not_before = {}, needs_user = {needs_user}, last_success_began = {},
-                    last_outcome = '{}', lease_token = iif({leased}, 999, NULL), lease_until = iif({leased}, {}, NULL),
-                    lease_run = iif({leased}, (SELECT max(key) FROM ts_runs), NULL)
-             WHERE connection_id = 'c-{n}'",
-            self.failures,
-            at(self.not_before),
-            at(self.succeeded),
-            self.outcome,
-            at(Some(1)),
-        ));
-        if !self.has_data {
-            world.tamper(&format!(
-                "UPDATE ts_connections SET last_success_at = NULL WHERE connection_id = 'c-{n}';
-                 DELETE FROM ts_consents WHERE connection = (SELECT key FROM ts_connections WHERE connection_id = 'c-{n}');
-                 DELETE FROM ts_account_ids WHERE connection = (SELECT key FROM ts_connections WHERE connection_id = 'c-{n}');
-                 DELETE FROM ts_accounts WHERE connection = (SELECT key FROM ts_connections WHERE connection_id = 'c-{n}');"
-            ));
-        }
+        world.keep(&format!("c-{n}"), &kept);
     }
 }
 

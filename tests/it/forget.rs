@@ -12,6 +12,7 @@ use tink_sync::failpoint::{self, Side};
 
 use crate::harness::{Ran, World, plain, quoted, small, until, was_killed};
 use crate::hooks::listening;
+use crate::inside::TABLES;
 use crate::scripted::{A1, SAM, booked, refresh};
 
 const FORGET: [&str; 3] = ["connections", "forget", "--yes"];
@@ -30,8 +31,7 @@ fn is_here(world: &World, connection: &str) -> bool {
 /// Everything the base tables hold, less the audit log, as bytes.
 fn held(world: &World) -> Vec<(String, Vec<u8>)> {
     let store = world.store();
-    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'ts_audit'";
-    let mut tables = store.prepare(sql).unwrap();
+    let mut tables = store.prepare(TABLES).unwrap();
     let tables: Vec<String> =
         tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
     let mut all = Vec::new();
@@ -256,7 +256,7 @@ fn a_key_that_an_application_may_have_kept_is_never_anothers() {
     world.run(&["--dry-run"]).expect(0);
     world.run(&[]).expect(0);
     assert!(world.number("SELECT min(account_key) FROM accounts_v1") > key);
-    assert!(world.number("SELECT min(key) FROM ts_connections") > 1);
+    assert!(world.first_connection_key() > 1);
 }
 
 /// Every file below a directory, hidden ones too, with what it holds.
@@ -333,7 +333,7 @@ fn what_is_left_in_the_spool_goes_whether_or_not_the_row_is_known() {
     for forgotten in [true, false] {
         std::fs::write(&event.0, &event.1).unwrap();
         if !forgotten {
-            world.tamper("DELETE FROM ts_audit");
+            world.forget_audit();
         }
         let rehearsed = forget(&world, &["c-0", "--dry-run"]).expect(0).stdout;
         assert!(rehearsed.contains("1 event for hooks"), "{rehearsed}");
@@ -354,8 +354,7 @@ fn what_is_left_in_the_spool_goes_whether_or_not_the_row_is_known() {
 #[test]
 fn a_reader_that_holds_the_old_state_is_told_of_and_the_rows_are_gone() {
     let world = alone();
-    let reader = world.store();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM ts_transactions").unwrap();
+    let reader = world.reading();
     let mut child = world.command(&[&FORGET[..], &["c-0"]].concat());
     let child = child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     until(|| !is_here(&world, "c-0"));

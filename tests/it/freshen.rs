@@ -4,6 +4,7 @@
 use tink_sandbox::{Action, Endpoint, Fault, RefreshOutcome};
 
 use crate::harness::{World, small};
+use crate::inside::HOUR;
 
 /// A world two days behind, in which data is old after twelve hours.
 fn behind(users: u32) -> World {
@@ -20,8 +21,7 @@ fn asked(world: &World) -> u64 {
 
 /// Makes what was asked look six hours older.
 fn six_hours_pass(world: &World) {
-    let store = rusqlite::Connection::open(world.path("store.db")).unwrap();
-    store.execute("UPDATE ts_consents SET asked_at = asked_at - 6 * 3600 * 1000", []).unwrap();
+    world.age_refreshes_asked_for(6 * HOUR);
 }
 
 #[test]

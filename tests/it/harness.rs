@@ -2,7 +2,7 @@
 //! the comparison of the store with the truth. Holds no test.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -179,7 +179,7 @@ impl World {
             users,
             settings: BTreeMap::new(),
         };
-        let app = Connection::open(world.path("app.db")).unwrap();
+        let app = opened(&world.path("app.db"));
         app.execute_batch(
             "PRAGMA journal_mode = wal;
              CREATE TABLE app_connections (id TEXT, user_id TEXT, enabled, entitled, entitled_until, tink TEXT);
@@ -285,17 +285,29 @@ impl World {
 
     /// Changes the application's database.
     pub fn app(&self, sql: &str) {
-        Connection::open(self.path("app.db")).unwrap().execute_batch(sql).unwrap();
+        opened(&self.path("app.db")).execute_batch(sql).unwrap();
     }
 
     /// The store, for looking only.
     pub fn store(&self) -> Connection {
-        Connection::open_with_flags(self.path("store.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+        looked_at(&self.path("store.db"))
     }
 
     /// The store, for making it worse.
     pub fn tamper(&self, sql: &str) {
-        Connection::open(self.path("store.db")).unwrap().execute_batch(sql).unwrap();
+        self.writer().execute_batch(sql).unwrap();
+    }
+
+    /// The store, for making it worse by more than one statement.
+    pub fn writer(&self) -> Connection {
+        opened(&self.path("store.db"))
+    }
+
+    /// A reader that holds on to the store as it is now, until it is dropped.
+    pub fn reading(&self) -> Connection {
+        let reader = self.store();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM connections_v1;").unwrap();
+        reader
     }
 
     /// One text of the store.
@@ -384,8 +396,8 @@ impl World {
 
     /// Fails unless every run has ended and nothing is held any more.
     pub fn assert_at_rest(&self) {
-        assert_eq!(self.number("SELECT count(*) FROM ts_connections WHERE lease_token IS NOT NULL"), 0);
-        assert_eq!(self.number("SELECT count(*) FROM ts_runs WHERE finished_at IS NULL"), 0);
+        assert_eq!(self.leased(), 0);
+        assert_eq!(self.number("SELECT count(*) FROM runs_v1 WHERE finished_at IS NULL"), 0);
         assert!(!self.files().iter().any(|name| name.contains("-run-")), "left behind: {:?}", self.files());
     }
 
@@ -397,14 +409,36 @@ impl World {
 
     /// All rows of a query over one connection, as texts.
     pub fn texts(&self, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
-        let store = self.store();
-        let mut statement = store.prepare(sql).unwrap();
-        let columns = statement.column_count();
-        let rows = statement
-            .query_map([connection], |row| (0..columns).map(|i| row.get::<_, Option<String>>(i)).collect())
-            .unwrap();
-        rows.collect::<Result<_, _>>().unwrap()
+        texts(&self.store(), sql, connection)
     }
+}
+
+/// All rows of a query over one connection, as texts.
+pub fn texts(db: &Connection, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
+    let mut statement = db.prepare_cached(sql).unwrap();
+    let columns = statement.column_count();
+    let text = |row: &rusqlite::Row<'_>, column: usize| {
+        use rusqlite::types::ValueRef;
+        Ok(match row.get_ref(column)? {
+            ValueRef::Null => None,
+            ValueRef::Integer(number) => Some(number.to_string()),
+            ValueRef::Real(number) => Some(number.to_string()),
+            ValueRef::Text(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
+            ValueRef::Blob(bytes) => Some(format!("{bytes:?}")),
+        })
+    };
+    let rows = statement.query_map([connection], |row| (0..columns).map(|i| text(row, i)).collect()).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+/// A database to look at.
+pub fn looked_at(path: &Path) -> Connection {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+}
+
+/// A database to change.
+pub fn opened(path: &Path) -> Connection {
+    Connection::open(path).unwrap()
 }
 
 fn true_rows(truth: &Truth) -> Vec<Vec<Option<String>>> {
@@ -458,7 +492,7 @@ pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-pub fn private(path: &std::path::Path) {
+pub fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

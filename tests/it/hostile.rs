@@ -8,7 +8,7 @@ use tink_sandbox::{Action, Endpoint, Fault, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
 use tink_sync::store::sqlite::source;
 
-use crate::harness::{World, small};
+use crate::harness::{World, opened, small};
 use crate::scripted::{Sam, at, booked, many};
 
 fn sql_value() -> impl Strategy<Value = Sql> {
@@ -29,7 +29,7 @@ proptest! {
     fn rows_of_the_view_may_hold_anything(rows in vec(vec(sql_value(), 9..10), 1..6)) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.db");
-        let db = rusqlite::Connection::open(&path).unwrap();
+        let db = opened(&path);
         db.execute_batch(
             "CREATE TABLE v (connection_id, user_id, enabled, entitled, entitled_until, external_user_id, market, priority, refresh_token)",
         ).unwrap();

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tink_sandbox::ScriptRow;
 use tink_sync::failpoint;
 
-use crate::harness::{Ran, World, small, was_killed};
+use crate::harness::{Ran, World, opened, small, was_killed};
+use crate::inside::ORIGINALS;
 use crate::scripted::{Fate, Sam, at, booked, day, ended, pending};
 
 /// The line an application writes for a row.
@@ -271,10 +272,7 @@ fn killed_at_its_only_step_an_import_is_there_as_a_whole_or_not_at_all() {
 fn a_connection_that_is_being_worked_on_is_left_alone() {
     let sam = Sam::new();
     import(&sam, &three("x"));
-    sam.0.tamper(
-        "UPDATE ts_connections SET lease_run = 999, lease_token = 1,
-         lease_until = CAST(strftime('%s', 'now', '+1 hour') AS INTEGER) * 1000",
-    );
+    sam.0.lease_all();
     let report = import_lines(&sam, &[line(&booked("z", -1, "-1", "x"))], &[], 2);
     assert!(
         report["problems"][0]["problem"].as_str().unwrap().contains("a run is working on connection c-0")
@@ -301,13 +299,7 @@ fn whole_histories_of_many_connections_are_taken_over() {
     other.run(&[]).expect(0);
     let store = other.store();
     // As an application would: one that has every row with its JSON.
-    let mut rows = store
-        .prepare(
-            "SELECT json_object('connection_id', v.connection_id, 'raw', r.raw)
-             FROM transactions_v1 v JOIN ts_transactions t ON t.change_seq = v.change_seq
-             JOIN ts_raw r ON r.transaction_key = t.key ORDER BY r.raw",
-        )
-        .unwrap();
+    let mut rows = store.prepare(ORIGINALS).unwrap();
     let all = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
     lines.extend(all.map(Result::unwrap));
     assert!(lines.len() > 30);
@@ -318,7 +310,7 @@ fn whole_histories_of_many_connections_are_taken_over() {
     let ran = world.run(&[]).expect(0);
     assert_eq!((ran.total("added"), ran.total("updated"), ran.total("removed")), (0, 0, 0));
     world.assert_all_exact();
-    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), i64::try_from(lines.len()).unwrap());
+    assert_eq!(world.originals(), i64::try_from(lines.len()).unwrap());
 }
 
 /// The query that the README gives for an application's database.
@@ -335,7 +327,7 @@ fn the_query_of_the_readme_writes_what_is_taken_over() {
          CREATE TABLE bank_transactions (id INTEGER, account_id INTEGER, tink_transaction_id TEXT, raw_data TEXT);
          INSERT INTO bank_accounts VALUES (1, 'c-0', 'a1');",
     );
-    let app = rusqlite::Connection::open(sam.0.path("app.db")).unwrap();
+    let app = opened(&sam.0.path("app.db"));
     for row in three("x") {
         let values = (row.id, row.json);
         app.execute("INSERT INTO bank_transactions VALUES (1, 1, ?1, ?2)", values).unwrap();

@@ -23,7 +23,8 @@ use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{World, plain, small};
+use crate::harness::{World, opened, plain, small};
+use crate::inside::REFUSE_WATERMARKS;
 
 fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
@@ -146,7 +147,7 @@ async fn one_account(store: &SqliteStore, claim: &Claim) -> i64 {
 }
 
 fn look(dir: &tempfile::TempDir, sql: &str) -> Option<String> {
-    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    let db = opened(&dir.path().join("store.db"));
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -156,19 +157,14 @@ async fn invariant_01_watermark_and_rows_commit_together_or_not_at_all() {
     let (store, _, claim) = claimed(&dir).await;
     let account = one_account(&store, &claim).await;
     // GIVEN a file that refuses the very last statement of the commit
-    rusqlite::Connection::open(dir.path().join("store.db"))
-        .unwrap()
-        .execute_batch(
-            "CREATE TRIGGER t BEFORE UPDATE OF walked_at ON ts_accounts BEGIN SELECT raise(ABORT, 'no'); END",
-        )
-        .unwrap();
+    opened(&dir.path().join("store.db")).execute_batch(REFUSE_WATERMARKS).unwrap();
     // WHEN the walk's last commit is written, THEN neither rows nor watermark are there
     assert!(matches!(store.commit(&claim.lease, commit(account)).await, Err(StoreError::Sql { .. })));
     let count = "SELECT CAST(count(*) AS TEXT) FROM transactions_v1";
     assert_eq!(look(&dir, count).as_deref(), Some("0"));
     assert_eq!(look(&dir, "SELECT complete_through FROM accounts_v1"), None);
     // AND with a file that takes it, both are
-    rusqlite::Connection::open(dir.path().join("store.db")).unwrap().execute_batch("DROP TRIGGER t").unwrap();
+    opened(&dir.path().join("store.db")).execute_batch("DROP TRIGGER somebodys").unwrap();
     store.commit(&claim.lease, commit(account)).await.unwrap();
     store.close().await;
     assert_eq!(look(&dir, count).as_deref(), Some("2"));

@@ -32,7 +32,7 @@ fn three_at_once(min_interval: &str) {
     let ran: Vec<Ran> = running.into_iter().map(|running| running.end().expect(0)).collect();
     assert_eq!(ran.iter().map(|ran| ran.total("synced")).sum::<u64>(), 60);
     assert_synced_once(&world, 60);
-    assert_eq!(world.number("SELECT count(*) FROM ts_run_connections"), 60);
+    assert_eq!(world.number("SELECT count(*) FROM run_connections_v1"), 60);
     world.assert_at_rest();
     world.assert_all_exact();
 }
@@ -87,7 +87,7 @@ fn a_run_after_a_killed_one_finishes_its_work() {
         world.assert_at_rest();
         let dead = "SELECT count(*) FROM runs_v1 WHERE finished_at IS NOT NULL AND exit_code IS NULL";
         assert_eq!(world.number(dead), 1);
-        assert_eq!(world.number("SELECT count(*) FROM ts_run_connections WHERE outcome IS NULL"), 0);
+        assert_eq!(world.number("SELECT count(*) FROM run_connections_v1 WHERE outcome IS NULL"), 0);
         assert_eq!(world.text("PRAGMA integrity_check").unwrap(), "ok");
     }
 }
@@ -98,7 +98,7 @@ fn a_killed_run_leaves_its_work_to_one_that_is_under_way() {
     let first = world.start(&[]);
     until(|| requests(&world) >= 20);
     let second = world.start(&[]);
-    until(|| world.number("SELECT count(*) FROM ts_runs") == 2);
+    until(|| world.number("SELECT count(*) FROM runs_v1") == 2);
     first.kill();
     second.end().expect(0);
     world.assert_all_exact();
@@ -116,14 +116,14 @@ fn stopped_by(signal: &str, code: i32) {
     let running = world.start(&[]);
     // Whatever can end has ended: twenty connections of five calls, four that hang in their last.
     until(|| requests(&world) > 24 * 5);
-    until(|| world.number("SELECT count(*) FROM ts_run_connections WHERE outcome IS NOT NULL") == 20);
+    until(|| world.number("SELECT count(*) FROM run_connections_v1 WHERE outcome IS NOT NULL") == 20);
     let ran = running.stop(signal).expect(code);
     assert_eq!((ran.total("synced"), ran.total("interrupted")), (20, 4));
     assert_eq!(ran.total("exit_code"), u64::try_from(code).unwrap());
     assert_eq!(world.text("SELECT exit_code FROM runs_v1"), Some(code.to_string()));
     world.assert_at_rest();
     (0..16).chain(20..24).for_each(|n| world.assert_exact(n));
-    assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0"), 0);
 
     world.sandbox.clear_faults();
     world.run(&[]).expect(0);
@@ -170,7 +170,7 @@ fn a_signal_ends_a_pause_that_tink_asked_for() {
 fn a_newer_store_is_refused_and_left_alone() {
     let world = World::new(small(2));
     world.run(&[]).expect(0);
-    world.tamper("INSERT INTO ts_schema (version, applied_at) VALUES (99, 0)");
+    world.newer_schema();
     let before = fs::read(world.path("store.db")).unwrap();
     let ran = world.run(&[]).expect(74);
     assert!(ran.stderr.contains("schema 99") && ran.stderr.contains("upgrade tink-sync"), "{}", ran.stderr);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use secrecy::SecretString;
 use tink_sandbox::{Config, Sandbox, Script, ScriptRow};
 use tink_sync::clock::{Clock as _, ManualClock};
@@ -24,7 +24,7 @@ use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::plain;
+use crate::harness::{looked_at, plain, texts};
 
 /// The first morning of every lab.
 const MORNING: &str = "2027-01-04T06:00:00Z";
@@ -78,7 +78,7 @@ impl Lab {
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let path = dir.path().join("store.db");
         let store = SqliteStore::open(&path, Duration::ZERO, morning).unwrap();
-        let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let reader = looked_at(&path);
         let client = Client::new(client_options(&sandbox), Arc::<ManualClock>::clone(&clock), 1).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let options = options();
@@ -220,7 +220,7 @@ impl Lab {
     /// Goes on with such a copy.
     pub fn restore(&mut self, backup: &Path) {
         self.store = SqliteStore::open(backup, Duration::ZERO, self.clock.now()).unwrap();
-        self.reader = Connection::open_with_flags(backup, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        self.reader = looked_at(backup);
         self.is_news.set(true);
     }
 
@@ -251,24 +251,6 @@ impl Lab {
     pub fn number(&self, sql: &str) -> i64 {
         self.reader.query_row(sql, [], |row| row.get(0)).unwrap()
     }
-}
-
-/// All rows of a query over one connection, as texts.
-pub fn texts(db: &Connection, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
-    let mut statement = db.prepare_cached(sql).unwrap();
-    let columns = statement.column_count();
-    let text = |row: &rusqlite::Row<'_>, column: usize| {
-        use rusqlite::types::ValueRef;
-        Ok(match row.get_ref(column)? {
-            ValueRef::Null => None,
-            ValueRef::Integer(number) => Some(number.to_string()),
-            ValueRef::Real(number) => Some(number.to_string()),
-            ValueRef::Text(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
-            ValueRef::Blob(bytes) => Some(format!("{bytes:?}")),
-        })
-    };
-    let rows = statement.query_map([connection], |row| (0..columns).map(|i| text(row, i)).collect()).unwrap();
-    rows.collect::<Result<_, _>>().unwrap()
 }
 
 fn client_options(sandbox: &Sandbox) -> tink_sync::tink::Options {

@@ -1,13 +1,15 @@
 //! Tink's limits and ours: a long `Retry-After`, the daily quota, the rest between two syncs.
 
 use tink_sandbox::{Action, Endpoint, Fault, Times};
+use tink_sync::clock::{Clock as _, SystemClock};
 
 use crate::harness::{World, small};
+use crate::inside::{DAY, HOUR};
 
 /// How many connections wait for about an hour.
-const WAITING: &str = "SELECT count(*) FROM ts_connections
-    WHERE not_before / 1000 - strftime('%s', 'now') BETWEEN 3300 AND 3600";
-const SUCCEEDED: &str = "SELECT count(*) FROM ts_connections WHERE last_success_at IS NOT NULL";
+const WAITING: &str = "SELECT count(*) FROM connections_v1
+    WHERE strftime('%s', not_before) - strftime('%s', 'now') BETWEEN 3300 AND 3600";
+const SUCCEEDED: &str = "SELECT count(*) FROM connections_v1 WHERE last_success_at IS NOT NULL";
 
 fn limited(place: Endpoint) -> Fault {
     Fault::new(Action::too_many("3600")).at(place)
@@ -138,7 +140,7 @@ fn a_sync_counts_for_a_day_and_failed_ones_count_too() {
     world.run_by_timer().expect(10);
     world.run_by_timer().expect(10);
     assert_eq!(world.run_by_timer().expect(0).skipped("quota"), 3);
-    world.tamper("UPDATE ts_run_connections SET started_at = started_at - 86400000");
+    world.age_attempts(DAY);
     let tomorrow = world.run_by_timer().expect(0);
     assert_eq!((tomorrow.total("due"), tomorrow.skipped("quota")), (3, 0));
     world.assert_all_exact();
@@ -162,7 +164,7 @@ fn what_was_synced_just_now_rests() {
     let asked = world.run(&["--user", "u-4"]).expect(0);
     assert_eq!((asked.total("due"), asked.connections().len()), (1, 1));
 
-    world.tamper("UPDATE ts_connections SET last_success_began = last_success_began - 6 * 3600000");
+    world.age_successes(6 * HOUR);
     assert_eq!(world.run(&[]).expect(0).total("due"), 10);
 }
 
@@ -170,10 +172,8 @@ fn what_was_synced_just_now_rests() {
 fn a_clock_that_was_ahead_does_not_hold_anybody_back() {
     let world = World::new(small(4)).set("sync.min_interval", "\"5h\"");
     world.run(&[]).expect(0);
-    world.tamper(
-        "UPDATE ts_connections SET last_success_began = last_success_began + 900 * 86400000,
-                last_success_at = last_success_at + 900 * 86400000, not_before = last_success_at + 900 * 86400000",
-    );
+    world.age_successes(-900 * DAY);
+    world.rest_until(0, SystemClock.now().as_millisecond() + 900 * DAY);
     assert_eq!(world.run(&[]).expect(0).total("due"), 4);
 }
 

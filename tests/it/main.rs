@@ -42,6 +42,7 @@ mod hook_program;
 mod hooks;
 mod hostile;
 mod import;
+mod inside;
 mod invariants;
 mod isolation;
 mod lab;

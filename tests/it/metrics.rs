@@ -46,9 +46,7 @@ fn a_reader_that_stays_is_named_with_what_it_costs() {
     };
     assert_eq!(value(&world), (0, false), "a pass leaves none of it");
     // GIVEN a program that began to read and does not end, while others write
-    let reader = world.store();
-    reader.execute_batch("BEGIN").unwrap();
-    reader.query_row("SELECT count(*) FROM accounts_v1", [], |row| row.get::<_, i64>(0)).unwrap();
+    let reader = world.reading();
     world.tamper("CREATE TABLE junk (x); INSERT INTO junk VALUES (randomblob(3000000))");
     world.run(&[]).expect(0);
     // THEN metrics and check say how much there is and whose it is

@@ -153,7 +153,7 @@ fn history_that_was_rewritten_is_read_in_full() {
         (0..30).map(row).collect()
     };
     let sam = Sam::with(at(1, rows("Shop")));
-    sam.0.tamper("UPDATE ts_accounts SET deep_walked_at = 0");
+    sam.0.deep_walk_was_long_ago();
     sam.pass(at(2, rows("SHOP, CITY"))).expect(0);
     assert!(sam.window().0.is_some(), "the deep walk sees only what changed in it");
     ended(sam.pass(at(3, rows("SHOP, CITY"))), 0, "synced", None);

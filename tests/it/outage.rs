@@ -110,7 +110,7 @@ fn whatever_keeps_the_client_token_back_is_held_against_nobody() {
         // More often than a connection may fail before it backs off.
         (0..7).for_each(|_| drop(world.run(&[]).expect(code)));
         world.sandbox.clear_faults();
-        assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE failures > 0"), 0);
+        assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE consecutive_failures > 0"), 0);
     }
     assert_eq!(world.run(&[]).expect(0).total("synced"), 6, "nobody backs off");
     world.assert_all_exact();
@@ -218,7 +218,7 @@ fn three_users_refused_before_any_other_mean_that_the_client_is_refused() {
     for_everybody(&world, Action::status(401), Some(Endpoint::Grant));
     world.run(&[]).expect(77);
     world.assert_at_rest();
-    let tried = world.number("SELECT count(*) FROM ts_run_connections");
+    let tried = world.number("SELECT count(*) FROM run_connections_v1");
     assert!(tried < 20, "claiming stopped, yet {tried} were tried");
     world.sandbox.clear_faults();
     world.run(&[]).expect(0);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tink_sandbox::Endpoint;
 
 use crate::harness::{Ran, World, quoted, small};
+use crate::inside::{APP, FALL_IS_CONFIRMED};
 
 /// A view that can name the Tink user in both ways.
 const WIDE: &str = "ALTER TABLE app_connections ADD COLUMN tid TEXT; DROP VIEW tink_sync_source_v1;
@@ -140,7 +141,7 @@ fn a_refused_row_takes_nothing_from_the_connection_it_is_not_of() {
     assert_eq!(world.text(flags).unwrap(), "11ok");
     assert!(world.cli(&["check", "--offline"]).stdout.contains("forget it first"));
     world.app("UPDATE app_connections SET enabled = 1, entitled = 1 WHERE id = 'c-0'");
-    world.tamper("UPDATE ts_connections SET enabled = 0 WHERE connection_id = 'c-0'");
+    world.disable("c-0");
     assert_refused(&world, "c-0", "carl, so far u-0");
     assert_eq!(world.text(flags).unwrap(), "01disabled");
     world.app("UPDATE app_connections SET user_id = 'u-0', tink = 'user-0' WHERE id = 'c-0'");
@@ -413,12 +414,11 @@ fn what_is_accepted_or_remembered_is_there_or_not() {
     dies_at(&world, &["run"], "name the user anew", says, ["none", &id]);
     world.app("DELETE FROM app_connections");
     world.run(&[]).expect(10);
-    let says = "SELECT (SELECT fallen_at IS NULL FROM ts_view) || (SELECT count(*) FROM connections_v1 WHERE enabled)";
-    dies_at(&world, &["connections", "accept-change"], "accept the change", says, ["02", "10"]);
-    world.tamper("DELETE FROM ts_app");
-    let says = "SELECT client_id FROM ts_app";
+    let says = format!("SELECT ({FALL_IS_CONFIRMED}) || (SELECT count(*) FROM connections_v1 WHERE enabled)");
+    dies_at(&world, &["connections", "accept-change"], "accept the change", &says, ["02", "10"]);
+    world.forget_app();
     let ours = world.sandbox.config().client_id.clone();
-    dies_at(&world, &["run"], "remember the app", says, ["", &ours]);
+    dies_at(&world, &["run"], "remember the app", APP, ["", &ours]);
     let world = world.set("tink.client_id", &quoted("another"));
-    dies_at(&world, &["connections", "accept-app"], "accept the app", says, [&ours, "another"]);
+    dies_at(&world, &["connections", "accept-app"], "accept the app", APP, [&ours, "another"]);
 }

@@ -22,6 +22,7 @@ use tink_sync::store::{
     Store as _, StoreError,
 };
 
+use crate::harness::opened;
 use crate::invariants::{commit, row};
 
 const CONNECTIONS: u8 = 5;
@@ -283,7 +284,7 @@ impl World {
 
     /// The Tink user of every row, with the user and the connection under which it is visible.
     fn visible(&self) -> Vec<(u8, String, String)> {
-        let db = rusqlite::Connection::open(&self.path).unwrap();
+        let db = opened(&self.path);
         let sql = "SELECT DISTINCT substr(transaction_id, 2, 1), user_id, connection_id FROM transactions_v1";
         let mut rows = db.prepare(sql).unwrap();
         let rows = rows

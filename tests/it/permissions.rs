@@ -6,9 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
-use rusqlite::Connection;
-
-use crate::harness::{Ran, World, quoted, small};
+use crate::harness::{Ran, World, opened, quoted, small};
 
 /// A pass as somebody whom file permissions bind; none if this machine cannot do that.
 fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
@@ -83,7 +81,7 @@ fn a_database_that_may_only_be_read_is_enough() {
 
     // While the application has it open, its log is read too.
     chmod(&world.path("app"), 0o755);
-    let app = Connection::open(world.path("app/app.db")).unwrap();
+    let app = opened(&world.path("app/app.db"));
     app.execute_batch("UPDATE app_connections SET enabled = 0 WHERE id = 'c-0'").unwrap();
     assert!(fs::metadata(world.path("app/app.db-wal")).unwrap().len() > 0);
     chmod(&world.path("app"), 0o555);

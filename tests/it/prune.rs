@@ -3,24 +3,13 @@
 use tink_sandbox::ScriptRow;
 
 use crate::harness::{World, small};
+use crate::inside::DAY;
 use crate::scripted::{Fate, Sam, at, booked, pending, undated};
 
-/// Twenty runs of 500 days ago with their outcomes, an act of that time and original JSON.
-const OLD: &str = "
-    WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
-    INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at, finished_at, exit_code, named)
-        SELECT -n, 'old-' || n, 'timer', 'h', '1', old, old + 1000, 0, n = 1
-        FROM n, (SELECT (unixepoch() - 500 * 86400) * 1000 AS old);
-    INSERT INTO ts_run_connections (run, connection, user_id, outcome, started_at)
-        SELECT r.key, c.key, c.user_id, 'synced', r.started_at FROM ts_runs r, ts_connections c WHERE r.key < 0;
-    INSERT INTO ts_audit (at, action, result) SELECT started_at, 'test', 'ok' FROM ts_runs WHERE key = -1;
-    UPDATE ts_transactions SET first_seen_run = -1;
-    INSERT INTO ts_raw (transaction_key, raw, stored_at)
-        SELECT t.key, '{}', r.started_at FROM ts_transactions t, ts_runs r WHERE r.key = -1;";
-
 fn counts(world: &World) -> [i64; 4] {
-    ["ts_runs", "ts_run_connections", "ts_audit", "ts_raw"]
-        .map(|table| world.number(&format!("SELECT count(*) FROM {table}")))
+    let [runs, attempts, acts] = ["runs_v1", "run_connections_v1", "audit_v1"]
+        .map(|view| world.number(&format!("SELECT count(*) FROM {view}")));
+    [runs, attempts, acts, world.originals()]
 }
 
 /// A world with a synced past and an old one.
@@ -30,8 +19,8 @@ fn aged() -> World {
         world.run(&[]).expect(0);
     }
     world.run(&["--actor", "ann"]).expect(0);
-    world.tamper("DELETE FROM ts_raw");
-    world.tamper(OLD);
+    world.forget_originals();
+    world.add_old_runs();
     world
 }
 
@@ -69,11 +58,11 @@ fn a_pass_does_it_at_its_end_and_a_single_sync_or_a_rehearsal_does_not() {
     world.run(&["--dry-run"]).expect(0);
     assert_eq!(counts(&world), before);
     world.run(&["--connection", "c-1"]).expect(0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_runs WHERE run_id LIKE 'old-%'"), 20);
+    assert_eq!(world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'"), 20);
     world.run(&[]).expect(0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_runs WHERE run_id LIKE 'old-%'"), 0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), 0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_audit"), 1);
+    assert_eq!(world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'"), 0);
+    assert_eq!(world.originals(), 0);
+    assert_eq!(world.number("SELECT count(*) FROM audit_v1"), 1);
 }
 
 #[test]
@@ -87,10 +76,8 @@ fn what_commands_and_the_quota_need_survives_whatever_the_retention() {
     world.cli(&["prune"]).expect(0);
     assert_eq!(world.run(&[]).expect(0).skipped("quota"), 1);
     // A machine that was off for a year still tells how the last pass went.
-    world.tamper(
-        "UPDATE ts_runs SET started_at = started_at - 31536000000, finished_at = finished_at - 31536000000",
-    );
-    world.tamper("UPDATE ts_run_connections SET started_at = started_at - 31536000000");
+    world.age_runs(365 * DAY);
+    world.age_attempts(365 * DAY);
     world.cli(&["prune"]).expect(0);
     let status = world.cli(&["status", "--format", "json"]).expect(0);
     assert_eq!(status.lines[0]["runs"].as_array().unwrap().len(), 5);
@@ -106,13 +93,10 @@ fn runs_on_demand_have_a_retention_of_their_own() {
         world.run(&["--connection", "c-0"]).expect(0);
         world.run(&["--user", "u-1"]).expect(0);
     }
-    let older = "UPDATE ts_runs SET started_at = started_at - 20 * 86400000, finished_at = finished_at - 20 * 86400000";
-    world.tamper(older);
+    world.age_runs(20 * DAY);
     world.run(&[]).expect(0);
     // Of 24 on demand the last ten stay, and of the passes all.
-    let runs =
-        |on_demand| world.number(&format!("SELECT count(*) FROM ts_runs WHERE on_demand = {on_demand}"));
-    assert_eq!((runs(1), runs(0)), (10, 13));
+    assert_eq!((world.runs_on_demand(true), world.runs_on_demand(false)), (10, 13));
     let passes =
         world.cli(&["status", "--format", "json"]).expect(0).lines[0]["schedule"]["last_pass_at"].clone();
     let newest = world.text("SELECT started_at FROM runs_v1 ORDER BY started_at DESC LIMIT 1");
@@ -127,10 +111,10 @@ fn runs_on_demand_have_a_retention_of_their_own() {
 fn original_json_goes_when_none_is_to_be_kept_any_more() {
     let world = World::new(small(1)).set("sync.keep_raw", "\"90d\"");
     world.run(&[]).expect(0);
-    assert!(world.number("SELECT count(*) FROM ts_raw") > 0);
+    assert!(world.originals() > 0);
     let world = world.unset("sync.keep_raw");
     world.cli(&["prune"]).expect(0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), 0);
+    assert_eq!(world.originals(), 0);
 }
 
 #[test]
@@ -139,8 +123,6 @@ fn without_a_store_there_is_nothing_to_prune() {
     assert!(world.cli(&["prune"]).expect(0).stdout.contains("does not exist yet"));
     assert!(!world.path("store.db").exists());
 }
-
-const DAYS_500: &str = "500 * 86400000";
 
 /// Rows that stay, and before the second refresh one that goes.
 fn rows(refreshed: u32) -> Vec<ScriptRow> {
@@ -164,17 +146,17 @@ fn with_tombstone() -> Sam {
 #[test]
 fn a_pruned_run_changes_no_exported_line() {
     let sam = with_tombstone();
-    sam.0.tamper(&format!(
-        "UPDATE ts_runs SET started_at = started_at - {DAYS_500}, finished_at = finished_at - {DAYS_500}"
-    ));
+    sam.0.age_runs(500 * DAY);
     let exported = || {
         ["csv", "jsonl", "ledger", "beancount"].map(|format| {
             let ran = sam.0.cli(&["export", "--format", format, "--pending", "--removed"]);
             (format, ran.code, ran.stdout)
         })
     };
-    let (before, old) =
-        (exported(), "SELECT count(*) FROM ts_runs WHERE started_at < (unixepoch() - 86400) * 1000");
+    let (before, old) = (
+        exported(),
+        "SELECT count(*) FROM runs_v1 WHERE started_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
+    );
     assert!(before[1].2.contains("\"first_seen_run\":\"2"), "{}", before[1].2);
     assert_eq!(sam.0.number(old), 2);
     for _ in 0..12 {
@@ -194,9 +176,7 @@ fn tombstones_have_a_retention_and_a_reader_that_was_away_for_longer_is_told() {
         |seen: i64| sam.0.number(&format!("SELECT {seen} = 0 OR {seen} >= whole_from FROM feed_v1"));
     sam.pass(at(2, rows(2))).expect(0);
     assert_eq!((is_whole(seen), is_whole(0), is_whole(newest())), (1, 1, 1));
-    sam.0.tamper(&format!(
-        "UPDATE ts_transactions SET removed_at = removed_at - {DAYS_500} WHERE removed_at > 0"
-    ));
+    sam.0.age_removals(500 * DAY);
     let said = sam.0.cli(&["prune", "--dry-run"]).expect(0).stdout;
     assert!(said.starts_with("Would go: 1 removed transaction."), "{said}");
     sam.0.run(&["--dry-run"]).expect(0);
@@ -215,9 +195,7 @@ fn tombstones_have_a_retention_and_a_reader_that_was_away_for_longer_is_told() {
 #[test]
 fn a_tombstone_stays_as_long_as_the_key_says() {
     let sam = with_tombstone().set("sync.keep_removed", "\"36500d\"");
-    sam.0.tamper(&format!(
-        "UPDATE ts_transactions SET removed_at = removed_at - {DAYS_500} WHERE removed_at > 0"
-    ));
+    sam.0.age_removals(500 * DAY);
     sam.again().expect(0);
     assert_eq!(sam.fate("p"), Fate::vanished());
 }

@@ -163,10 +163,7 @@ fn whatever_is_not_money_a_status_or_ours_goes_to_quarantine() {
 
 /// What was kept of a record becomes this one, as if this release could read what an older one could not.
 fn mend(sam: &Sam, id: &str, row: &ScriptRow) {
-    sam.0.tamper(&format!(
-        "UPDATE ts_quarantine SET raw = '{}' WHERE transaction_id = '{id}'",
-        row.json.replace('\'', "''")
-    ));
+    sam.0.set_quarantined(Some(id), &row.json);
 }
 
 fn retry(sam: &Sam) -> Ran {
@@ -221,7 +218,7 @@ fn a_newer_state_of_a_row_is_stored_and_an_older_one_is_obsolete() {
     // Quarantined again; a later run has changed the row.
     sam.pass(at(3, [broken(old.clone()), other.clone()])).expect(0);
     assert_eq!(in_quarantine(&sam), 1);
-    sam.0.tamper("UPDATE ts_transactions SET changed_run = changed_run + 100");
+    sam.0.rows_were_changed_later();
     mend(&sam, "t", &old);
     assert!(retry(&sam).expect(0).stdout.contains("1 obsolete"));
     assert_eq!((sam.row("t", "amount"), in_quarantine(&sam)), ("-1.5".to_owned(), 0));
@@ -238,7 +235,7 @@ fn a_record_is_kept_with_what_is_wrong_with_it_now() {
     mend(&sam, "t", &row.but(|element| element["status"] = json!(5)));
     retry(&sam).expect(0);
     assert_eq!(sam.0.text("SELECT reason FROM quarantine_v1").unwrap(), "status is not a text");
-    sam.0.tamper("UPDATE ts_quarantine SET raw = '{\"id\": \"t\"'");
+    sam.0.set_quarantined(None, "{\"id\": \"t\"");
     retry(&sam).expect(0);
     assert_eq!(in_quarantine(&sam), 1);
 }
@@ -295,7 +292,7 @@ fn of(account: &str, id: &str, cents: &str) -> ScriptRow {
 fn after_a_reconsent_a_late_row_takes_the_place_of_the_old_one_and_old_records_leave() {
     let late = of("new", "y1", "-100");
     let sam = Sam::with(link(1, "old", vec![of("old", "x1", "-100"), broken(of("old", "x2", "-200"))]));
-    sam.0.tamper("UPDATE ts_accounts SET iban = 'PL1'");
+    sam.0.set_ibans("PL1");
     let iban = |mut script: Script| {
         script.accounts[0]["identifiers"]["iban"]["iban"] = "PL1".into();
         script

@@ -184,10 +184,7 @@ fn a_store_that_was_written_doubled_is_healed() {
     let key = sam.account("a", "CAST(account_key AS TEXT)");
     sam.pass(bank(2, [("a", Well), ("b", Well)], false)).expect(0);
     // As earlier releases left it: the old one closed since long, its rows live beside the new one's.
-    sam.0.tamper(
-        "UPDATE ts_accounts SET closed_at = 1700000000000, missing_refresh = '2026-01-01T00:00:00Z'
-         WHERE account_id = 'a'",
-    );
+    sam.0.close_account("a");
     ended(sam.pass(bank(3, [("a", Absent), ("b", Well)], true)), 0, "synced", None);
     assert_one(&sam, "b", key.as_ref());
 }

@@ -5,11 +5,11 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use tink_sandbox::{Action, Endpoint, Fault, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
 
-use crate::harness::{World, quoted, small};
+use crate::harness::{World, opened, quoted, small};
 
 /// A world in which connection `c-<n>` has these values, as SQL, for `enabled`, `entitled` and
 /// `entitled_until`.
@@ -250,7 +250,7 @@ fn the_applications_database_is_never_changed_whoever_else_has_it_open() {
     world.run(&[]).expect(0);
     assert_eq!(fs::read(world.path("app.db")).unwrap(), before);
 
-    let open = || Connection::open(world.path("app.db")).unwrap();
+    let open = || opened(&world.path("app.db"));
     let (reader, writer) = (open(), open());
     reader.execute_batch("BEGIN; SELECT * FROM app_connections").unwrap();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -267,7 +267,7 @@ fn the_applications_database_is_never_changed_whoever_else_has_it_open() {
 fn the_view_may_lie_in_the_store_itself() {
     for name in ["tink_sync_source_v1", "premium_connections"] {
         let world = World::new(small(3)).unset("source.database").set("source.view", &quoted(name));
-        let app = Connection::open(world.path("store.db")).unwrap();
+        let app = world.writer();
         app.execute_batch(&format!(
             "CREATE TABLE premium (id TEXT, tink TEXT);
              CREATE VIEW {name} AS SELECT id AS connection_id, 'u' || id AS user_id, 1 AS enabled,
@@ -287,11 +287,14 @@ fn the_view_may_lie_in_the_store_itself() {
 fn stand_alone_tables_are_read_through_the_same_view() {
     let world = World::new(small(3)).unset("source.view").unset("source.database");
     assert_eq!(world.run(&[]).expect(0).total("connections"), 0);
-    world.tamper(
-        "INSERT INTO ts_own_users (user_id, entitled) VALUES ('u-0', 1), ('u-1', 0);
-         INSERT INTO ts_own_connections (connection_id, user_id, external_user_id)
-         VALUES ('c-0', 'u-0', 'user-0'), ('c-1', 'u-1', 'user-1'), ('c-2', 'u-2', 'user-2')",
-    );
+    for n in 0..3 {
+        let (connection, user, tink) = (format!("c-{n}"), format!("u-{n}"), format!("user-{n}"));
+        let add = ["connections", "add", &connection, "--user", &user, "--external-user-id", &tink];
+        world.cli(&add).expect(0);
+    }
+    for (user, entitled) in [("u-0", "yes"), ("u-1", "no"), ("u-2", "no")] {
+        world.cli(&["users", "set", user, "--entitled", entitled]).expect(0);
+    }
     let ran = world.run(&[]).expect(0);
     assert_eq!((ran.total("synced"), ran.skipped("not_entitled")), (1, 2));
     world.assert_exact(0);

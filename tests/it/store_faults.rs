@@ -1,5 +1,6 @@
 //! Databases in trouble: full, read-only, locked, gone, replaced, damaged, too new. Each is told with the file and
-//! what to do, nothing is half-written, and the next pass heals what can be healed.
+//! what to do, nothing is half-written, and the next pass heals what can be healed. It is about SQLite's file itself,
+//! and opens it and names its tables.
 
 use std::fs;
 use std::path::{Path, PathBuf};

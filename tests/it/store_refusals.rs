@@ -2,19 +2,7 @@
 //! pass goes on. Only where its record is refused too is the store broken.
 
 use crate::harness::{Ran, World, plain, small};
-
-/// Plants a trigger of somebody's that refuses what one connection writes.
-fn refuse(world: &World, act: &str, table: &str, connection: &str) {
-    let key = format!("(SELECT key FROM ts_connections WHERE connection_id = '{connection}')");
-    let is_its = match table {
-        "ts_transactions" => format!("NEW.account IN (SELECT key FROM ts_accounts WHERE connection = {key})"),
-        _ => format!("NEW.connection = {key}"),
-    };
-    world.tamper(&format!(
-        "CREATE TRIGGER somebodys BEFORE {act} ON {table} WHEN {is_its}
-         BEGIN SELECT RAISE(ABORT, 'not allowed here'); END"
-    ));
-}
+use crate::inside::left::Refused;
 
 fn assert_told(ran: &Ran, connection: &str) {
     assert_eq!(ran.ended(connection), ("failed".to_owned(), Some("store".to_owned())));
@@ -31,7 +19,7 @@ fn a_row_that_the_database_refuses_fails_its_connection_alone() {
     let before = world.live(2);
     let through = "SELECT complete_through FROM accounts_v1 WHERE connection_id = 'c-2'";
     let watermark = world.text(through);
-    refuse(&world, "INSERT", "ts_transactions", "c-2");
+    world.refuse(Refused::RowsOf("c-2"));
     world.sandbox.set_day(5);
     let ran = world.run(&[]).expect(10);
     assert_told(&ran, "c-2");
@@ -41,7 +29,7 @@ fn a_row_that_the_database_refuses_fails_its_connection_alone() {
     (0..6).filter(|n| *n != 2).for_each(|n| world.assert_exact(n));
     world.assert_at_rest();
 
-    world.tamper("DROP TRIGGER somebodys");
+    world.allow();
     world.run(&[]).expect(0);
     world.assert_all_exact();
 }
@@ -55,18 +43,14 @@ fn an_account_that_the_database_refuses_leaves_the_others_of_its_connection_alon
     let keys = world
         .texts("SELECT CAST(account_key AS TEXT) FROM accounts_v1 WHERE connection_id = ?1", &connection);
     let (good, bad) = (keys[0][0].as_deref().unwrap(), keys[1][0].as_deref().unwrap());
-    world.tamper(&format!(
-        "CREATE TRIGGER somebodys BEFORE INSERT ON ts_transactions WHEN NEW.account = {bad}
-         BEGIN SELECT RAISE(ABORT, 'not allowed here'); END"
-    ));
-    let walked = |key: &str| world.number(&format!("SELECT walks FROM ts_accounts WHERE key = {key}"));
-    let before = [walked(good), walked(bad)];
+    world.refuse(Refused::RowsOfAccount(bad));
+    let before = [world.walks(good), world.walks(bad)];
     world.sandbox.set_day(8);
     let ran = world.run(&[]).expect(10);
     assert_eq!(ran.ended(&connection), ("partial".to_owned(), Some("store".to_owned())));
-    let walks = [walked(good), walked(bad)];
+    let walks = [world.walks(good), world.walks(bad)];
     assert_eq!(walks, [before[0] + 1, before[1]]);
-    world.tamper("DROP TRIGGER somebodys");
+    world.allow();
     world.run(&[]).expect(0);
     world.assert_all_exact();
 }
@@ -75,13 +59,13 @@ fn an_account_that_the_database_refuses_leaves_the_others_of_its_connection_alon
 fn a_record_that_the_database_refuses_is_a_broken_store() {
     let world = World::new(small(3));
     world.run(&[]).expect(0);
-    refuse(&world, "UPDATE OF outcome", "ts_run_connections", "c-1");
+    world.refuse(Refused::OutcomeOf("c-1"));
     world.sandbox.set_day(1);
     let ran = world.run(&[]).expect(74);
     for told in ["store.db", "record the outcome", "not allowed here"] {
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
-    world.tamper("DROP TRIGGER somebodys");
+    world.allow();
     world.run(&[]).expect(0);
     world.assert_all_exact();
     world.assert_at_rest();
@@ -95,7 +79,7 @@ fn a_stored_value_that_is_not_ours_fails_its_connection_alone() {
         let world = World::new(small(4));
         world.run(&[]).expect(0);
         // The database finds it in order: somebody wrote there.
-        world.tamper(&format!("UPDATE ts_transactions SET {change} WHERE account = 1"));
+        world.spoil_rows(1, change);
         let first = "SELECT connection_id FROM accounts_v1 WHERE account_key = 1";
         let broken = world.text(first).unwrap();
         world.sandbox.set_day(2);
@@ -111,10 +95,7 @@ fn a_stored_value_that_is_not_ours_fails_its_connection_alone() {
 fn what_the_store_refuses_is_not_said_to_be_the_banks_trouble() {
     let world = World::new(small(40));
     world.run(&[]).expect(0);
-    world.tamper(
-        "CREATE TRIGGER somebodys BEFORE INSERT ON ts_transactions
-         BEGIN SELECT RAISE(ABORT, 'not allowed here'); END",
-    );
+    world.refuse(Refused::Rows);
     world.sandbox.set_day(5);
     let ran = world.run(&[]).expect(10);
     assert!(ran.total("failed") > 20, "{}", ran.summary());

@@ -246,18 +246,8 @@ fn no_command_lets_a_terminal_be_commanded() {
     world.run(&[]).expect(10);
     // An older release may have taken in anything.
     let evil = "x' || char(27) || ']0;title' || char(7) || char(155) || '2J' || char(8238) || char(13) || char(10) || 'y";
-    world.tamper(&format!(
-        "UPDATE ts_connections SET connection_id = 'c-1{evil}', user_id = 'u{evil}', last_error = '{evil}',
-                external_user_id = '{evil}' WHERE connection_id = 'c-1';
-         UPDATE ts_run_connections SET error = '{evil}';
-         UPDATE ts_consents SET credentials_id = credentials_id || '{evil}', provider = '{evil}', error_type = '{evil}';
-         UPDATE ts_accounts SET name = '{evil}', iban = '{evil}', account_id = account_id || '{evil}';
-         UPDATE ts_runs SET host = '{evil}', run_id = run_id || '{evil}';
-         UPDATE ts_transactions SET description = '{evil}';
-         INSERT INTO ts_audit (at, actor, ip, action, connection_id, user_id, result, details)
-         VALUES (1, '{evil}', '{evil}', 'sync.requested', '{evil}', '{evil}', 'ok', '{evil}')"
-    ));
-    let id = world.text("SELECT connection_id FROM ts_connections WHERE connection_id LIKE 'c-1%'").unwrap();
+    world.spoil_texts(evil);
+    let id = world.text("SELECT connection_id FROM connections_v1 WHERE connection_id LIKE 'c-1%'").unwrap();
     let typed = "\u{1b}]0;t\u{7}\u{202e}";
     for args in [
         &["status", "--all"][..],

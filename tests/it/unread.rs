@@ -48,7 +48,7 @@ fn a_report_that_nobody_reads_holds_up_nothing_and_is_all_there_afterwards() {
     let (mut child, mut reader) = started(world.pass(&[]), false);
     until(|| is_over(&world));
     assert_all_synced(&world);
-    until(|| world.number("SELECT count(*) FROM ts_connections WHERE lease_token IS NOT NULL") == 0);
+    until(|| world.leased() == 0);
     assert!(child.try_wait().unwrap().is_none(), "it did not wait for its reader");
     let mut report = String::new();
     reader.read_to_string(&mut report).unwrap();

@@ -3,7 +3,6 @@
 
 use std::fs;
 
-use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::harness::{World, quoted, small};
@@ -68,12 +67,12 @@ fn a_store_without_an_app_takes_the_one_of_its_first_run_that_is_accepted() {
     world.run(&[]).expect(77);
     let world = world.set("tink.client_id", &ours);
     world.run(&["--dry-run"]).expect(0);
-    assert_eq!(world.number("SELECT count(*) FROM ts_app"), 0);
+    assert_eq!(world.app_remembered(), None);
     world.run(&[]).expect(0);
-    assert_eq!(world.text("SELECT client_id FROM ts_app"), Some(world.sandbox.config().client_id.clone()));
+    assert_eq!(world.app_remembered(), Some(world.sandbox.config().client_id.clone()));
     // One of an older release remembers none, also if nothing is due.
     let world = world.set("sync.min_interval", &quoted("5h"));
-    world.tamper("DELETE FROM ts_app; DELETE FROM ts_view; DELETE FROM ts_population");
+    world.forget_app_and_view();
     assert_eq!(world.run(&[]).expect(0).skipped("recent"), 1);
     let world = world.set("tink.client_id", &quoted("staging"));
     world.run(&[]).expect(78);
@@ -223,7 +222,7 @@ fn ids_that_cannot_be_used_fail_alone_and_are_counted() {
         assert_eq!(ran.total("synced"), 3);
     }
     assert_eq!(
-        world.number("SELECT max(length(connection_id), length(user_id)) < 100 FROM ts_connections"),
+        world.number("SELECT max(length(connection_id), length(user_id)) < 100 FROM connections_v1"),
         1
     );
     world.assert_all_exact();
@@ -241,14 +240,9 @@ fn what_an_older_release_took_can_be_forgotten_however_long_its_id() {
     let world = World::new(small(1));
     world.run(&[]).expect(0);
     let (long, odd) = ("x".repeat(300_000), "a\nb\u{1b}");
-    let store = Connection::open(world.path("store.db")).unwrap();
     for (key, id) in [(100, long.as_str()), (101, odd)] {
-        let sql = "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (?1, ?2, ?2, 0, 0)";
-        store.execute(sql, (key, id)).unwrap();
-        let sql = "INSERT INTO ts_accounts (connection, account_id, name, type) VALUES (?1, 'a', '', '')";
-        store.execute(sql, [key]).unwrap();
+        world.add_connection(key, id);
     }
-    drop(store);
     let lines = format!("{long}\n{}\n", Value::from(odd));
     fs::write(world.path("ids"), &lines).unwrap();
     let file = world.path("ids").display().to_string();

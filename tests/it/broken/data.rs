@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{assert_all, assert_bound, assert_told, chmod, fails, made, warns, write};
 use crate::harness::{World, quoted, small};
+use crate::inside::HOUR;
 use crate::store_faults::Disk;
 
 #[test]
@@ -47,7 +48,7 @@ fn a_store_that_no_pass_can_use() {
             "a newer one",
             |world| {
                 world.run(&[]).expect(0);
-                world.tamper("INSERT INTO ts_schema (version, applied_at) VALUES (99, 0)");
+                world.newer_schema();
                 world
             },
             fails(74, "store", "has schema 99", "newer release"),
@@ -231,10 +232,7 @@ fn a_source_that_gives_nothing_or_nonsense() {
 /// A world whose only pass began so many hours ago.
 fn passed_before(world: &World, hours: i64) {
     world.run(&[]).expect(0);
-    let ago = hours * 3_600_000;
-    world.tamper(&format!(
-        "UPDATE ts_runs SET started_at = started_at - {ago}, finished_at = finished_at - {ago}"
-    ));
+    world.age_runs(hours * HOUR);
 }
 
 #[test]
@@ -252,7 +250,7 @@ fn passes_that_end_badly_or_stay_away() {
             "the last one failed",
             |world| {
                 world.run(&[]).expect(0);
-                world.tamper("UPDATE ts_runs SET exit_code = 10");
+                world.runs_ended_with(10);
                 world
             },
             warns("last pass", "ended with 10", "tink-sync status"),
@@ -261,7 +259,7 @@ fn passes_that_end_badly_or_stay_away() {
             "the last one died",
             |world| {
                 world.run(&[]).expect(0);
-                world.tamper("UPDATE ts_runs SET exit_code = NULL, finished_at = NULL");
+                world.runs_died();
                 world
             },
             warns("last pass", "died before its end", "journalctl -u tink-sync"),

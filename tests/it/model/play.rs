@@ -23,6 +23,7 @@ use tink_sync::domain::outcome::{Outcome, Reason};
 use super::bank::{Bank, REACH, Row, Seen};
 use super::history::{Act, Drift, History, Step, TEXTS, Weather};
 use super::reader::Copy;
+use crate::inside::{KEPT_TOTALS, SUMMED_ROWS};
 use crate::lab::{Lab, Told};
 
 /// The quiet time at the end: the hours before each of its passes.
@@ -353,11 +354,6 @@ fn cents(amount: &str) -> i64 {
 
 /// Whether the sums kept for the balance proof are those of the live rows.
 pub fn sums(lab: &Lab, user: &str) -> Option<String> {
-    let kept = "SELECT s.account, s.total FROM ts_sums s JOIN ts_accounts a ON a.key = s.account
-                JOIN ts_connections c ON c.key = a.connection WHERE c.connection_id = ?1";
-    let rows = "SELECT v.account_key, v.amount FROM transactions_v1 v
-                JOIN ts_balances b ON b.account = v.account_key
-                WHERE v.connection_id = ?1 AND v.removed_at IS NULL AND v.status <> 'pending'";
     let add = |sql: &str| {
         let mut sums: BTreeMap<Option<String>, i64> = BTreeMap::new();
         for row in lab.texts(sql, user) {
@@ -366,6 +362,6 @@ pub fn sums(lab: &Lab, user: &str) -> Option<String> {
         sums.retain(|_, sum| *sum != 0);
         sums
     };
-    let (kept, rows) = (add(kept), add(rows));
+    let (kept, rows) = (add(KEPT_TOTALS), add(SUMMED_ROWS));
     (kept != rows).then(|| format!("the sums are {kept:?}, those of the rows {rows:?}"))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
 
-use crate::lab::texts;
+use crate::harness::texts;
 
 /// What is kept. Columns looked up from other views follow those views' numbers.
 const COLUMNS: &str = "connection_id, account_key, transaction_id, change_seq, status, amount, currency, booked_date,

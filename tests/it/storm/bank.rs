@@ -85,7 +85,7 @@ impl Bank {
     /// The next day at the bank, and 24 hours later here.
     pub fn next_day(&mut self) {
         self.day += 1;
-        self.later(24);
+        self.world.later(24);
         let (sandbox, day) = (&self.world.sandbox, self.day);
         sandbox.set_day(day);
         sandbox.script("long", self.long());
@@ -105,28 +105,6 @@ impl Bank {
     /// The exit code of a pass that finds nothing in its way.
     pub fn code(&self) -> i32 {
         if matches!(self.day % 8, 4 | 5) { 11 } else { 0 }
-    }
-
-    /// Lets hours pass for the store.
-    pub fn later(&self, hours: u32) {
-        let by = u64::from(hours) * 3_600_000;
-        let columns = [
-            (
-                "ts_connections",
-                "last_attempt_at last_success_at last_success_began next_due not_before lease_until",
-            ),
-            ("ts_runs", "started_at finished_at"),
-            ("ts_run_connections", "started_at"),
-            ("ts_accounts", "walked_at deep_walked_at closed_at"),
-            ("ts_transactions", "removed_at"),
-            ("ts_raw", "stored_at"),
-        ];
-        let statements = columns.map(|(table, columns)| {
-            let columns: Vec<String> =
-                columns.split(' ').map(|column| format!("{column} = {column} - {by}")).collect();
-            format!("UPDATE {table} SET {};", columns.join(", "))
-        });
-        self.world.tamper(&format!("BEGIN; {} COMMIT;", statements.concat()));
     }
 
     fn date(&self, offset: i64) -> Date {
@@ -195,7 +173,7 @@ impl Bank {
         let ended = self.world.pass(args).env(failpoint::VARIABLE, point).output().unwrap();
         self.world.sandbox.clear_faults();
         if step == "postpone connections" {
-            self.later(2);
+            self.world.later(2);
         }
         died(&ended)
     }

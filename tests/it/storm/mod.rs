@@ -17,7 +17,7 @@ use tink_sync::failpoint::{self, STEPS, Side};
 use tink_sync::store::sqlite::SqliteStore;
 use tink_sync::store::{NewRun, Store as _};
 
-use crate::harness::{World, small, was_killed};
+use crate::harness::{World, opened, small, was_killed};
 use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
@@ -127,11 +127,11 @@ impl Storm {
         let ran = world.run(&[]).expect(self.bank.code());
         assert_eq!(ran.skipped("leased") + ran.skipped("not_before") + ran.skipped("quota"), 0);
         world.assert_all_exact();
-        assert_eq!(world.number("SELECT count(*) FROM ts_connections WHERE lease_token IS NOT NULL"), 0);
-        assert_eq!(world.number("SELECT count(*) FROM ts_runs WHERE finished_at IS NULL"), 0);
+        assert_eq!(world.leased(), 0);
+        assert_eq!(world.number("SELECT count(*) FROM runs_v1 WHERE finished_at IS NULL"), 0);
         // One that died before its run was written down leaves an empty file that means nothing.
         for file in world.files().iter().filter(|name| name.contains("-run-")) {
-            let known = format!("SELECT count(*) FROM ts_runs WHERE '{file}' LIKE '%' || run_id || '%'");
+            let known = format!("SELECT count(*) FROM runs_v1 WHERE '{file}' LIKE '%' || run_id || '%'");
             assert_eq!(world.number(&known), 0, "{file} is left of a run that is known");
         }
         self.proof.check(world, &mut self.reader);
@@ -267,10 +267,7 @@ fn of_two_passes_one_may_die_and_nothing_is_done_twice() {
         storm.kills += u32::from(died(&dying.wait_with_output().unwrap()));
         // One that came too late to do anything knows of nobody who needs attention.
         assert!(ran.code == 0 || ran.code == storm.bank.code(), "{ran:?}");
-        let twice = "SELECT count(*) FROM (SELECT 1 FROM ts_run_connections x JOIN ts_runs r ON r.key = x.run
-                     WHERE x.outcome IN ('synced', 'unchanged') AND r.started_at > (SELECT max(started_at) - 3600000 FROM ts_runs)
-                     GROUP BY x.connection HAVING count(*) > 1)";
-        assert_eq!(world.number(twice), 0, "connections done by both");
+        assert_eq!(world.done_twice(), 0, "connections done by both");
         storm.proof.check(world, &mut storm.reader);
         storm.clear();
     }
@@ -293,17 +290,17 @@ fn what_the_operator_changes_is_there_or_not() {
         let (id, tink) = (format!("c-{}", side.as_str()), format!("user-{}", side.as_str()));
         let add = ["connections", "add", &id, "--user", "u-0", "--external-user-id", &tink];
         run(&add, &point("add connections"));
-        is(&format!("SELECT count(*) FROM ts_own_connections WHERE connection_id = '{id}'"), done);
+        is(&format!("SELECT count(*) FROM tink_sync_source_v1 WHERE connection_id = '{id}'"), done);
         if done == 0 {
             world.cli(&add).expect(0);
         }
         run(&["connections", "disable", &id], &point("change the connection"));
         is(
-            &format!("SELECT count(*) FROM ts_own_connections WHERE connection_id = '{id}' AND NOT enabled"),
+            &format!("SELECT count(*) FROM tink_sync_source_v1 WHERE connection_id = '{id}' AND NOT enabled"),
             done,
         );
         run(&["users", "set", "u-0", "--entitled", "no"], &point("change the user"));
-        is("SELECT count(*) FROM ts_own_users WHERE NOT entitled", done);
+        is("SELECT count(DISTINCT user_id) FROM tink_sync_source_v1 WHERE NOT entitled", done);
     }
 }
 
@@ -317,7 +314,7 @@ fn a_run_may_die_when_it_renews_its_leases() {
         child.env(failpoint::VARIABLE, format!("renew leases:{}", side.as_str()));
         let ended = child.output().unwrap();
         assert!(was_killed(ended.status), "{ended:?}");
-        let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+        let db = opened(&dir.path().join("store.db"));
         let ok: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(ok, "ok");
     }

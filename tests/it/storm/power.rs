@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
-use rusqlite::Connection;
 use tink_sync::clock::{Clock as _, SystemClock};
 use tink_sync::store::sqlite::SqliteStore;
 
@@ -32,8 +31,7 @@ impl Recorded {
     fn pass(bank: &Bank) -> Self {
         let path = bank.world.path("store.db");
         let file = fs::read(&path).unwrap();
-        let reader = Connection::open(&path).unwrap();
-        reader.execute_batch("BEGIN; SELECT count(*) FROM ts_schema;").unwrap();
+        let _reader = bank.world.reading();
         bank.world.run(&[]).expect(bank.code());
         let log = fs::read(bank.world.path("store.db-wal")).unwrap();
         assert!(fs::read(&path).unwrap() == file, "the log was put away");
@@ -100,7 +98,7 @@ fn cut_everywhere(bank: &Bank, rng: &mut Rng) -> usize {
         let ran = world.run(&[]).expect(bank.code());
         assert_eq!(ran.skipped("leased") + ran.skipped("not_before") + ran.skipped("quota"), 0, "{what}");
         world.assert_all_exact();
-        assert_eq!(world.number("SELECT count(*) FROM ts_runs WHERE finished_at IS NULL"), 0, "{what}");
+        assert_eq!(world.number("SELECT count(*) FROM runs_v1 WHERE finished_at IS NULL"), 0, "{what}");
     };
     for frame in 0..=recorded.frames() {
         let end = recorded.end(frame);

@@ -11,6 +11,9 @@ use tink_sync::domain::hook::HookKind;
 use super::bank::{Bank, LONG};
 use crate::balance::assert_stored_sums_are_those_of_the_rows;
 use crate::harness::World;
+use crate::inside::{
+    NEEDING, NUMBERS_GIVEN_TWICE, STRAY_LEASES, TOLD_FAILING, WALKED_ACCOUNTS, has_accounts, has_balances,
+};
 
 /// Live rows by id: status, amount, date, text.
 type Rows = BTreeMap<String, [Option<String>; 4]>;
@@ -36,19 +39,16 @@ struct Account {
 #[derive(Default)]
 struct Stored {
     accounts: BTreeMap<i64, Account>,
-    successes: BTreeMap<String, Option<i64>>,
+    successes: BTreeMap<String, Option<String>>,
 }
 
 impl Stored {
     fn read(db: &Connection) -> Self {
         let mut stored = Self::default();
-        each(db, "SELECT connection_id, last_success_at FROM ts_connections", |row| {
+        each(db, "SELECT connection_id, last_success_at FROM connections_v1", |row| {
             stored.successes.insert(text(row, 0), row.get(1).unwrap());
         });
-        let accounts = "SELECT a.key, connection_id, account_id, walked_refresh, complete_through,
-                               closed_at IS NOT NULL
-                        FROM ts_accounts a JOIN ts_connections c ON c.key = a.connection";
-        each(db, accounts, |row| {
+        each(db, WALKED_ACCOUNTS, |row| {
             let account = Account {
                 connection: text(row, 1),
                 id: text(row, 2),
@@ -133,7 +133,7 @@ impl Proof {
         let Some(db) = open(world) else { return };
         sound(&db);
         // Each migration is a step of its own.
-        if number(&db, "SELECT count(*) FROM sqlite_master WHERE name = 'ts_balances'") == 1 {
+        if has_balances(&db) {
             assert_stored_sums_are_those_of_the_rows(world);
         }
         let stored = Stored::read(&db);
@@ -148,7 +148,7 @@ impl Proof {
             }
         }
         for (connection, at) in &stored.successes {
-            if *at <= self.morning.successes.get(connection).copied().flatten() {
+            if at.as_ref() <= self.morning.successes.get(connection).and_then(Option::as_ref) {
                 continue;
             }
             let open: Vec<_> =
@@ -202,7 +202,7 @@ pub fn assert_misses_nothing(reader: &Reader, world: &World) {
 /// unless a connection's failures and recoveries were told in turn.
 pub fn assert_told(world: &World) {
     let db = world.store();
-    assert_eq!(number(&db, "SELECT count(*) FROM ts_events"), 0, "events left in the store");
+    assert_eq!(world.untold(), 0, "events left in the store");
     let events = |kind: HookKind| {
         let Ok(files) = std::fs::read_dir(world.path("spool").join(kind.as_str())) else { return Vec::new() };
         let read = |file: std::fs::DirEntry| std::fs::read(file.path()).unwrap();
@@ -227,9 +227,9 @@ pub fn assert_told(world: &World) {
         }
     });
     assert_eq!(told, BTreeMap::new(), "told of rows that are not there");
-    let failing = number(&db, "SELECT count(*) FROM ts_connections WHERE failing_run IS NOT NULL");
+    let failing = number(&db, TOLD_FAILING);
     let (failed, needed) = (events(HookKind::FirstFailure).len(), events(HookKind::NeedsUser).len());
-    let needing = number(&db, "SELECT count(*) FROM ts_connections WHERE needs_user IS NOT NULL");
+    let needing = number(&db, NEEDING);
     let back = i64::try_from(failed + needed).unwrap() - failing - needing;
     assert_eq!(i64::try_from(events(HookKind::Recovered).len()).unwrap(), back, "recoveries");
 }
@@ -237,8 +237,7 @@ pub fn assert_told(world: &World) {
 /// The store, if there is one with tables in it.
 fn open(world: &World) -> Option<Connection> {
     let db = world.path("store.db").exists().then(|| world.store())?;
-    let tables = "SELECT count(*) FROM sqlite_master WHERE name = 'ts_accounts'";
-    (number(&db, tables) == 1).then_some(db)
+    has_accounts(&db).then_some(db)
 }
 
 /// Fails unless the file is sound, and its numbers and ids are given once.
@@ -248,15 +247,12 @@ fn sound(db: &Connection) {
     let twice = "SELECT count(*) FROM (SELECT 1 FROM transactions_v1 WHERE removed_at IS NULL
                  GROUP BY connection_id, transaction_id HAVING count(*) > 1)";
     assert_eq!(number(db, twice), 0, "ids that are live twice");
-    let numbers = "SELECT count(*) - count(DISTINCT change_seq) FROM ts_transactions";
-    assert_eq!(number(db, numbers), 0, "change numbers given twice");
-    let ahead = "SELECT count(*) FROM ts_transactions
-                 WHERE change_seq > (SELECT value FROM ts_sequences WHERE name = 'change')";
+    assert_eq!(number(db, NUMBERS_GIVEN_TWICE), 0, "change numbers given twice");
+    let ahead = "SELECT count(*) FROM transactions_v1
+                 WHERE change_seq > (SELECT last_change_seq FROM feed_v1)";
     assert_eq!(number(db, ahead), 0, "change numbers that will be given again");
     // Nobody is alive who could end them: a lease is of a run that has not ended.
-    let stray = "SELECT count(*) FROM ts_connections WHERE lease_token IS NOT NULL
-                 AND lease_run NOT IN (SELECT key FROM ts_runs WHERE finished_at IS NULL)";
-    assert_eq!(number(db, stray), 0, "leases of runs that have ended");
+    assert_eq!(number(db, STRAY_LEASES), 0, "leases of runs that have ended");
 }
 
 fn differences(expected: &Rows, found: &Rows) -> Vec<String> {
