@@ -10,7 +10,7 @@ use serde_json::Value;
 use tink_sync::clock::{Clock as _, SystemClock};
 
 use crate::harness::{Ran, World, quoted, small};
-use crate::inside::{self, HOUR};
+use crate::inside::{HOUR, left};
 
 const CONNECTIONS: usize = 20;
 
@@ -63,7 +63,7 @@ impl Kept {
         let said = self.said.replace("{n}", &n.to_string());
         world.app(&said.replace("{other}", &(n + CONNECTIONS).to_string()));
         let at = |hours: i64| now.as_millisecond() + hours * HOUR;
-        let kept = inside::Kept {
+        let kept = left::Kept {
             failures: self.failures,
             not_before: self.not_before.map(at),
             needs_user: self.needs_user.then_some("login_required"),

@@ -2,7 +2,7 @@
 //! pass goes on. Only where its record is refused too is the store broken.
 
 use crate::harness::{Ran, World, plain, small};
-use crate::inside::Refused;
+use crate::inside::left::Refused;
 
 fn assert_told(ran: &Ran, connection: &str) {
     assert_eq!(ran.ended(connection), ("failed".to_owned(), Some("store".to_owned())));

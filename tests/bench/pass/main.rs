@@ -1,106 +1,182 @@
-//! How fast and how small a pass is: the real binary against the sandbox at 80 ms per answer.
-//! `cargo bench` prints, for 500 and for 5,000 connections, the time next to the least that latency and
-//! concurrency allow, and the peak memory. It judges nothing: figures are for people to compare.
+//! What a pass costs, beside the least that its work can cost: `cargo bench --bench pass -- [S] [M] [L] [XL] [latency]`,
+//! or `tests/bench/run`, which needs Debian's `time` and `strace` and prints the other benches too. Without sizes: S and M.
+//!
+//! How to read the table. Each size is so many connections × accounts × rows per account; each has three passes: the
+//! first one, one with nothing new, and one a day later, when three of ten accounts have had rows that were pending. For
+//! each pass the line `limit` is a program that fetches the same bytes from the same fake Tink, parses them into plain
+//! structs and inserts them in large transactions, without one check (tests/bench/limit). The line `tink-sync` is the
+//! built program, with 32 requests in flight; the numbers in brackets are its multiples of the limit.
+//! `rows` are rows fetched, `written` rows that were new or changed. `wall` and `cpu` are seconds, CPU of the user and
+//! of the kernel; `peak` is the resident memory in MiB; `fsyncs` counts fsync and fdatasync, `commits` those of
+//! them that are for the store's log; `MB` is what was written to the disk. `Tink` is the CPU that the fake Tink took
+//! meanwhile, in a process of its own: as long as wall is longer than that divided by the number of cores, and cpu and Tink
+//! together fill the cores, the fake Tink is no bottleneck but a neighbour, and both lines have it.
+//! Below it: what one connection and one row cost, made of these numbers: the CPU of an idle pass by connections, and
+//! that of the other passes, less an idle one's, by the rows they fetched.
+//! `latency` is another table: M and 5,000 connections at 80 ms per answer, next to requests × latency ÷ 32.
+//!
+//! It judges nothing: times are for people to compare, in one run on one machine. Counts that must not grow are asserted
+//! by `cargo bench --bench pass -- counts` (counts.rs).
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a bench fails loudly and prints"
 )]
 
+mod bank;
+mod counts;
+mod measure;
+
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::{Connection, params};
-use serde_json::Value;
-use tink_sandbox::{Config, Rates, Sandbox};
+use tink_limit::{Task, Walk};
 
-const LATENCY: Duration = Duration::from_millis(80);
-const CONCURRENCY: u32 = 32;
+use bank::Bank;
+use measure::{Measured, Program};
+
+const CONCURRENCY: usize = 32;
+
+/// Connections, accounts of each, and rows of each account.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    name: &'static str,
+    connections: u32,
+    accounts: u32,
+    rows: u32,
+}
+
+const SIZES: [Size; 4] = [
+    Size { name: "S", connections: 50, accounts: 2, rows: 200 },
+    Size { name: "M", connections: 500, accounts: 2, rows: 500 },
+    Size { name: "L", connections: 5_000, accounts: 2, rows: 200 },
+    Size { name: "XL", connections: 50_000, accounts: 1, rows: 40 },
+];
+
+/// A pass: its name, the day at the bank, and what of the transactions the limit fetches.
+fn passes() -> [(&'static str, u32, Walk); 3] {
+    [
+        ("first", 0, Walk::All),
+        ("nothing new", 0, Walk::Nothing),
+        // As the program does it: two weeks back from the newest row.
+        ("a day later", 1, Walk::Since(bank::date(-14), bank::date(1))),
+    ]
+}
 
 fn main() {
-    println!("connections  rows     requests  seconds  least   ratio  peak MiB  pass");
-    for (connections, history) in [(500, 250), (5_000, 25)] {
-        measure(connections, history);
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    // The other processes of a measurement are this very program.
+    match args.first().map(String::as_str) {
+        Some("serve") => return bank::serve(&args[1..]),
+        Some("limit") => return limit(&args[1..]),
+        Some("counts") => return counts::run(false),
+        Some("renew") => return counts::run(true),
+        _ => {}
+    }
+    let wanted = |name: &str| args.iter().any(|arg| arg == name);
+    let sizes: Vec<Size> = SIZES
+        .into_iter()
+        .filter(|size| wanted(size.name) || args.is_empty() && matches!(size.name, "S" | "M"))
+        .collect();
+    assert!(!sizes.is_empty() || wanted("latency"), "unknown size; there are S, M, L, XL and latency");
+    if !sizes.is_empty() {
+        println!("{}", Measured::HEADING);
+    }
+    let mut costs = String::new();
+    for size in sizes {
+        costs.push_str(&table(size));
+    }
+    if !costs.is_empty() {
+        println!("\n{COSTS}\n{costs}");
+    }
+    if wanted("latency") {
+        println!("\nat 80 ms    pass         requests  wall s  least s  ratio  peak");
+        at_latency(SIZES[1]);
+        at_latency(Size { name: "L", connections: 5_000, accounts: 2, rows: 50 });
     }
 }
 
-/// A first pass, a pass with nothing new and a pass a day later over two accounts per connection.
-fn measure(connections: u32, history_days: u32) {
-    let config = Config {
-        users: connections,
-        rates: Rates::none(),
-        rows_per_day: 2.0,
-        pending_per_day: 0.2,
-        history_days,
-        max_accounts: 2,
-        latency: LATENCY,
-        ..Config::default()
-    };
-    let sandbox = Sandbox::start(config);
-    for n in 0..connections {
-        sandbox.plan(&format!("user-{n}"), |plan| plan.accounts = 2);
-    }
-    let dir = tempfile::tempdir().unwrap();
-    prepare(dir.path(), &sandbox, connections);
-    for (day, pass) in [(0, "first"), (0, "nothing new"), (1, "a day later")] {
-        sandbox.set_day(day);
-        let began = Instant::now();
-        let (summary, peak) = run(dir.path());
-        let seconds = began.elapsed().as_secs_f64();
-        let requests = summary["requests"].as_u64().unwrap();
-        let waves = u32::try_from(requests).unwrap() / CONCURRENCY;
-        let least = LATENCY.as_secs_f64() * f64::from(waves);
-        println!(
-            "{connections:>11}  {:>7}  {requests:>8}  {seconds:>7.1}  {least:>5.1}  {:>5.2}  {peak:>8}  {pass}",
-            summary["fetched"],
-            seconds / least
-        );
-        assert_eq!(summary["exit_code"], 0, "{summary}");
-    }
-}
+/// What [`table`] gives: costs of the program alone, that is without those of the fake Tink.
+const COSTS: &str = "\
+of a pass  ms CPU an idle connection  fsyncs of it  \u{b5}s CPU a row at first  \u{b5}s CPU a row later  requests later";
 
-fn prepare(dir: &Path, sandbox: &Sandbox, connections: u32) {
-    let mut app = Connection::open(dir.join("app.db")).unwrap();
-    app.execute_batch("CREATE TABLE links (id TEXT, tink TEXT)").unwrap();
-    let tx = app.transaction().unwrap();
-    for n in 0..connections {
-        tx.execute("INSERT INTO links VALUES (?1, ?2)", params![format!("c-{n}"), format!("user-{n}")])
-            .unwrap();
+/// Prints what is measured of one size; a line of costs per connection and row.
+fn table(size: Size) -> String {
+    let dir = measure::directory();
+    let bank = Bank::start(size, Duration::ZERO);
+    bank.configure(dir.path(), CONCURRENCY);
+    let mut all = Vec::new();
+    for (name, day, walk) in passes() {
+        bank.set_day(day);
+        let title = format!("{:<3} {name}", size.name);
+        let database = dir.path().join(format!("limit-{day}-{}.db", name.len()));
+        let least = measure::limit(&bank, &limit_args(&bank, size, &database, &walk), dir.path());
+        std::fs::remove_file(&database).unwrap();
+        println!("{}", least.line(&title, Program::Limit, None));
+        let ours = measure::pass(&bank, dir.path());
+        println!("{}", ours.line(&title, Program::TinkSync, Some(&least)));
+        all.push(ours);
     }
-    tx.execute_batch(
-        "CREATE VIEW tink_sync_source_v1 AS
-         SELECT id AS connection_id, id AS user_id, 1 AS enabled, 1 AS entitled, tink AS external_user_id FROM links",
+    let [first, idle, later] = &all[..] else { panic!("three passes") };
+    let connections = f64::from(size.connections);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let per = |part: f64, number: u64| part / number as f64;
+    format!(
+        "{:<10} {:>24.2} {:>13.3} {:>21.1} {:>18.1} {:>15.2}\n",
+        size.name,
+        idle.cpu * 1e3 / connections,
+        f64::from(u32::try_from(idle.fsyncs).unwrap()) / connections,
+        per((first.cpu - idle.cpu) * 1e6, first.rows),
+        per((later.cpu - idle.cpu) * 1e6, later.rows),
+        f64::from(u32::try_from(later.requests).unwrap()) / connections,
     )
-    .unwrap();
-    tx.commit().unwrap();
-    std::fs::write(dir.join("secret"), "sandbox-secret").unwrap();
-    let text = format!(
-        "[tink]\nclient_id = \"sandbox-client\"\nclient_secret_file = \"{dir}/secret\"\napi_url = \"{url}\"\n\
-         requests_per_second = 10000\nconcurrency = {CONCURRENCY}\n[store]\nurl = \"sqlite:{dir}/store.db\"\n\
-         [source]\nview = \"tink_sync_source_v1\"\ndatabase = \"{dir}/app.db\"\n[sync]\nmin_interval = \"0s\"\n",
-        dir = dir.display(),
-        url = sandbox.url(),
-    );
-    std::fs::write(dir.join("tink-sync.toml"), text).unwrap();
 }
 
-/// Runs a pass; returns its summary and its peak memory in MiB, as `/usr/bin/time` counts it.
-fn run(dir: &Path) -> (Value, u64) {
-    let output = Command::new("/usr/bin/time")
-        .env("TINK_SYNC_USER", "root")
-        .args(["-f", "%M", "-o"])
-        .arg(dir.join("peak"))
-        .arg(env!("CARGO_BIN_EXE_tink-sync"))
-        .arg("--config")
-        .arg(dir.join("tink-sync.toml"))
-        .args(["run", "--format", "json"])
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let summary = serde_json::from_str(stdout.lines().next_back().unwrap()).unwrap();
-    let peak = std::fs::read_to_string(dir.join("peak")).unwrap();
-    (summary, peak.lines().next_back().unwrap().trim().parse::<u64>().unwrap() / 1024)
+/// Only the time, where it is Tink's answers that are waited for.
+fn at_latency(size: Size) {
+    const LATENCY: Duration = Duration::from_millis(80);
+    let dir = measure::directory();
+    let bank = Bank::start(size, LATENCY);
+    bank.configure(dir.path(), CONCURRENCY);
+    for (name, day, _) in passes() {
+        bank.set_day(day);
+        let ours = measure::pass(&bank, dir.path());
+        let waves = f64::from(u32::try_from(ours.requests).unwrap()) / 32.0;
+        let least = LATENCY.as_secs_f64() * waves;
+        println!(
+            "{:>5} conn.  {name:<12} {:>8}  {:>6.1}  {least:>7.1}  {:>5.2}  {:>4}",
+            size.connections,
+            ours.requests,
+            ours.wall,
+            ours.wall / least,
+            ours.peak
+        );
+    }
+}
+
+fn limit_args(bank: &Bank, size: Size, database: &Path, walk: &Walk) -> Vec<String> {
+    let (from, refreshed) = match walk {
+        Walk::All => ("all".to_owned(), String::new()),
+        Walk::Nothing => ("nothing".to_owned(), String::new()),
+        Walk::Since(from, refreshed) => (from.clone(), refreshed.clone()),
+    };
+    let database = database.display().to_string();
+    let (url, users) = (bank.url.clone(), size.connections.to_string());
+    vec!["limit".to_owned(), url, users, database, from, refreshed]
+}
+
+/// The limit program, as a process of its own; prints the number of rows.
+fn limit(args: &[String]) {
+    let [url, users, database, from, refreshed] = args else { panic!("limit URL USERS FILE FROM REFRESHED") };
+    let walk = match from.as_str() {
+        "all" => Walk::All,
+        "nothing" => Walk::Nothing,
+        _ => Walk::Since(from.clone(), refreshed.clone()),
+    };
+    let users = users.parse().unwrap();
+    let task = Task { url: url.clone(), users, concurrency: CONCURRENCY, database: database.into(), walk };
+    println!("{}", tink_limit::run(task).unwrap());
 }

@@ -1,15 +1,13 @@
 //! What tests must set or see that no view shows and no command does: each by a function with a plain name. Beside
-//! store_faults.rs, which tests SQLite's file itself, the only place here that names base tables, so that the tests say
+//! `store_faults.rs`, which tests SQLite's file itself, the only place here that names base tables, so that the tests say
 //! what they mean and can run on another engine. Holds no test.
 
-mod left;
+pub mod left;
 mod times;
 
 use rusqlite::Connection;
 
 use crate::harness::World;
-#[expect(unused_imports, reason = "named by those who hold one")]
-pub use left::{Kept, Refused};
 
 /// An hour and a day, in the milliseconds of the store's times.
 pub const HOUR: i64 = 3_600_000;

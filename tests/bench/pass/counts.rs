@@ -1,0 +1,143 @@
+//! Counts of a small fixed pass, which must not creep up: `cargo bench --bench pass -- counts` compares them with
+//! tests/bench/counts.txt and fails where one is more than a twentieth above; `-- renew` writes that file.
+//!
+//! Requests are the pass's own; fsyncs and commits are seen by `strace`; instructions are those that `valgrind` counts of
+//! the release build, all of it: the program, SQLite and the C library; statements are what SQLite runs, seen in the
+//! build with names, that of the tests. One request is in flight, so that nothing depends on who comes first.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::bank::Bank;
+use crate::{Size, measure, passes};
+
+const SMALL: Size = Size { name: "small", connections: 20, accounts: 2, rows: 60 };
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/counts.txt");
+const NAMES: [&str; 5] = ["requests", "statements", "commits", "fsyncs", "instructions"];
+/// A count may be this part of it above the one that is written down.
+const MARGIN: u64 = 20;
+/// What SQLite does at the end of every statement.
+const STATEMENT: &str = "sqlite3VdbeHalt";
+
+const HEAD: &str = "\
+# What a small pass costs (20 connections with 2 accounts of 60 rows, 1 request in flight), counted; renewed by
+#   cargo bench --bench pass -- renew
+# and checked by `cargo bench --bench pass -- counts`, which fails where a count is more than a twentieth above its own
+# here. Instructions are of one compiler and C library: after an update of these they may be renewed without a change
+# of the program. Not of another reason: find what the program does more often, and whether it must.
+";
+
+/// Compares, or writes.
+pub fn run(renew: bool) {
+    let counted = count();
+    let mut text = format!("{HEAD}# pass       {}\n", NAMES.map(|name| format!("{name:>13}")).concat());
+    for (pass, counts) in &counted {
+        let _ = writeln!(text, "{pass:<13}{}", counts.map(|count| format!("{count:>13}")).concat());
+    }
+    println!("{text}");
+    if renew {
+        return fs::write(FILE, text).unwrap();
+    }
+    let known = fs::read_to_string(FILE).unwrap();
+    let known: HashMap<&str, Vec<u64>> = known
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next().unwrap(), words.map(|count| count.parse().unwrap()).collect())
+        })
+        .collect();
+    let mut grown = String::new();
+    for (pass, counts) in counted {
+        for ((name, count), known) in NAMES.iter().zip(counts).zip(&known[pass]) {
+            if count > known + known / MARGIN {
+                let _ = writeln!(grown, "{pass}: {count} {name} where {known} were enough");
+            } else if count + count / MARGIN < *known {
+                println!("{pass}: {count} {name}, fewer than the {known} written down; renew them");
+            }
+        }
+    }
+    assert!(grown.is_empty(), "a pass costs more than it did (tests/bench/counts.txt):\n{grown}");
+}
+
+/// The counts of the three passes, in the order of [`NAMES`].
+fn count() -> Vec<(&'static str, [u64; 5])> {
+    let (dir, copy) = (measure::directory(), measure::directory());
+    let bank = Bank::start(SMALL, Duration::ZERO);
+    bank.configure(dir.path(), 1);
+    bank.configure(copy.path(), 1);
+    let mut counted = Vec::new();
+    for ((_, day, _), name) in passes().into_iter().zip(["first", "nothing-new", "a-day-later"]) {
+        bank.set_day(day);
+        take_over(dir.path(), copy.path());
+        let instructions = instructions(Path::new(env!("CARGO_BIN_EXE_tink-sync")), copy.path());
+        take_over(dir.path(), copy.path());
+        let statements = statements(&program_with_names(), copy.path());
+        let pass = measure::pass(&bank, dir.path());
+        let (commits, fsyncs) = (pass.commits.try_into().unwrap(), pass.fsyncs.try_into().unwrap());
+        counted.push((name, [pass.requests, statements, commits, fsyncs, instructions]));
+    }
+    counted
+}
+
+/// Makes the copy's store that of the original.
+fn take_over(original: &Path, copy: &Path) {
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        let _ = fs::remove_file(copy.join(name));
+        if original.join(name).exists() {
+            fs::copy(original.join(name), copy.join(name)).unwrap();
+        }
+    }
+}
+
+/// The program as the tests have it, with the names of its functions.
+fn program_with_names() -> PathBuf {
+    let built = Command::new("cargo").args(["build", "--quiet", "--bin", "tink-sync"]).status().unwrap();
+    assert!(built.success());
+    let release = Path::new(env!("CARGO_BIN_EXE_tink-sync"));
+    release.parent().unwrap().with_file_name("debug").join("tink-sync")
+}
+
+/// Runs a pass in `dir` under valgrind; what it wrote down.
+fn watched(program: &Path, dir: &Path) -> String {
+    let out = dir.join("callgrind");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(program)
+        .arg("--config")
+        .arg(dir.join("tink-sync.toml"))
+        .args(["run", "--format", "json"])
+        .env("TINK_SYNC_USER", "root")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(out).unwrap()
+}
+
+fn instructions(program: &Path, dir: &Path) -> u64 {
+    let written = watched(program, dir);
+    let total = written.lines().rev().find_map(|line| line.strip_prefix("totals: "));
+    total.unwrap().trim().parse().unwrap()
+}
+
+fn statements(program: &Path, dir: &Path) -> u64 {
+    let written = watched(program, dir);
+    let mut called = "";
+    let mut statements = 0;
+    for line in written.lines() {
+        if let Some(name) = line.strip_prefix("cfn=") {
+            called = name;
+        } else if let Some(calls) = line.strip_prefix("calls=")
+            && called.starts_with(STATEMENT)
+        {
+            statements += calls.split(' ').next().unwrap().parse::<u64>().unwrap();
+        }
+    }
+    assert!(statements > 0, "{STATEMENT} is not called by that name any more");
+    statements
+}
