@@ -20,10 +20,11 @@
 //!
 //! # Who may use whom
 //!
-//! `cli` wires everything · `sync` knows `domain`, `tink`, `store` (the trait) and `clock` · `tink` knows
+//! `cli` wires everything · `sync` knows `domain`, `tink`, `store` and `clock` · `tink` knows
 //! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
 //! `link` knows `domain`: the Link session of a browser, there and back; `hyper` stands only there.
-//! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`.
+//! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in
+//! `store`; what only SQLite can do only in `store::engine`.
 //! `identity` settles who the process is; `vault` encrypts tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,
 //! and knows `failpoint` and `identity`; `file_limit` says when a file may not grow.

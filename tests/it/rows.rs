@@ -89,13 +89,7 @@ fn an_id_that_comes_again_after_its_row_was_written_is_still_one_row() {
 fn a_tombstone_of_an_account_that_was_never_read_to_its_end_is_known() {
     let rows = [booked("t1", -2, "-250", "COFFEE"), booked("t2", -2, "-300", "TEA")];
     let sam = Sam::with(at(1, rows.clone()));
-    let store = rusqlite::Connection::open(sam.0.path("store.db")).unwrap();
-    store
-        .execute_batch(
-            "UPDATE ts_transactions SET removed_at = 1, removed_reason = 'vanished';
-             UPDATE ts_accounts SET complete_through = NULL",
-        )
-        .unwrap();
+    sam.0.rows_were_removed_by_a_walk_without_end();
     let ran = sam.pass(at(2, rows)).expect(0);
     assert_eq!((ran.total("added"), ran.total("updated")), (0, 2));
     assert_eq!(sam.live(), ["t1", "t2"]);
