@@ -27,6 +27,7 @@ use choice::{How, Picked};
     after_help = "Examples:\n  tink-sync renew c-17                       what has expired or soon will\n  tink-sync renew c-17 --credentials 4f2c…   this one, if there are several\n  tink-sync renew c-17 --update              with a new login in any case\n\ntink-sync why ID shows the consents of a connection. The redirect URI must be one of those that the app has\nin Tink Console; see tink-sync connect --help.\n\nExit status: 0 renewed and synced, or nothing to renew; 10 not renewed (nobody came back in time, Tink does\nnot show it, the bank or Tink has trouble), 11 the user cancelled or could not log in, 130 given up\nwith Ctrl-C; else as of every command."
 )]
 pub struct Args {
+    /// The connection
     pub id: String,
     /// The consent, if more than one needs it or none does yet
     #[arg(long, value_name = "ID")]
@@ -129,7 +130,7 @@ fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
         return Err(Failure::Usage(format!("connection {id} cannot be used: {problem}")));
     }
     let user = row.tink_user.ok_or_else(|| {
-        Failure::Usage(format!("connection {id} names no user at Tink, so nobody can be sent there for it"))
+        Failure::Usage(format!("connection {id} names no user at Tink: Tink Link cannot be opened for it"))
     })?;
     Ok((row.user_id.as_str().to_owned(), user))
 }

@@ -278,8 +278,8 @@ fn attempts(
 /// The accounts whose balance differs, by connection.
 fn differences(path: &Path) -> Result<HashMap<String, Vec<AccountReconciliation>>, Failure> {
     let mut differences: HashMap<String, Vec<AccountReconciliation>> = HashMap::new();
-    for proof in reads::balance_differences(path)? {
-        differences.entry(proof.connection_id.clone()).or_default().push(proof);
+    for account in reads::balance_differences(path)? {
+        differences.entry(account.connection_id.clone()).or_default().push(account);
     }
     Ok(differences)
 }

@@ -26,6 +26,7 @@ use crate::store::sqlite::reads::{self, AccountReconciliation, Detail, KnownConn
     after_help = "Examples:\n  tink-sync why c-17                             in sentences, the answer first\n  tink-sync why c-17 --format json | jq .next_run"
 )]
 pub struct Args {
+    /// The connection
     pub id: String,
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -42,7 +43,7 @@ struct WhyReport {
     rules: Rules,
     schedule: Schedule,
     /// What its accounts' balances say.
-    proofs: Vec<AccountReconciliation>,
+    balances: Vec<AccountReconciliation>,
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// Tink's data are told of when they are older.
@@ -91,7 +92,7 @@ impl WhyReport {
             used: reads::used(&path, &connection.user_id, table::day_before(now))?,
             rules: Rules::of(&env.settings),
             schedule: Schedule::with(env, timer)?,
-            proofs: reads::balance_proofs(&path, &connection.connection_id)?,
+            balances: reads::balance_proofs(&path, &connection.connection_id)?,
             switched_off: !env.settings.enabled,
             stale_after: env.settings.sync.stale_after,
             view: env.settings.source.view.clone(),

@@ -425,7 +425,7 @@ impl<S: Store> Pass<S> {
         }
     }
 
-    /// Settles what was left open and adds everything up.
+    /// Closes what was left open and adds everything up.
     async fn finish(mut self, plan: PlanCounts) -> Result<PassEnd> {
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;

@@ -104,7 +104,7 @@ impl<S: Store> Walk<'_, S> {
         let live = self.live_rows(&window).await?;
         let missing = reconcile::not_returned(&live, &gathered.ids);
         if missing.is_empty() || !gathered.is_conclusive() {
-            // What shows nothing ends no suspicion and settles nothing, and where rows were it is not believed.
+            // What shows nothing ends no suspicion and decides nothing, and where rows were it is not believed.
             let were_booked = missing.iter().any(|row| {
                 reconcile::counts_as_booked(row.status)
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))
