@@ -388,7 +388,7 @@ impl<S: Store> Pass<S> {
             };
             let (error, reason) = match probed {
                 Err(error) if policy::is_outage(&error) => {
-                    (error.to_string(), policy::verdict(error.kind).reason)
+                    (error.to_string(), policy::meaning(error.kind).reason)
                 }
                 _ => {
                     if waiting_since.is_some() {
