@@ -326,7 +326,9 @@ fn defined(line: &str) -> Option<&str> {
     let visible = line.strip_prefix("pub").and_then(|rest| rest.split_once(' '));
     let (kind, rest) = visible.map_or(line, |(_, rest)| rest).split_once(' ')?;
     let is_kind = matches!(kind, "struct" | "enum" | "trait") || (kind == "type" && !indented);
-    is_kind.then(|| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap())
+    let name = rest.split(|c: char| !c.is_alphanumeric()).next()?;
+    // That of a macro is written where the macro is used.
+    (is_kind && !name.is_empty()).then_some(name)
 }
 
 #[test]
@@ -337,7 +339,7 @@ fn a_name_of_a_type_has_one_meaning() {
             places.entry(name.to_owned()).or_default().push(path.clone());
         }
     }
-    assert!(places.len() > 500, "{} types: they are not seen any more", places.len());
+    assert!(places.len() > 300, "{} types: they are not seen any more", places.len());
     // The arguments of each command, and what is private to files of the store.
     let may = |name: &str, paths: &[PathBuf]| {
         name == "Args" || paths.len() == 1 || paths.iter().all(|path| path.starts_with("store"))
