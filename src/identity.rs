@@ -1,5 +1,5 @@
 //! Who this process runs as: root's commands by hand become the user of the service, and anybody who may not
-//! open something is told how they may. Must be settled while the process has one thread and nothing open.
+//! open something is told how they may. Must be decided while the process has one thread and nothing open.
 
 use std::ffi::{CString, OsString};
 use std::io;

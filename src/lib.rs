@@ -25,7 +25,7 @@
 //! `link` knows `domain`: the Link session of a browser, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in
 //! `store`; what only SQLite can do only in `store::engine`.
-//! `identity` settles who the process is; `vault` encrypts tokens and knows nothing of ours.
+//! `identity` decides who the process is; `vault` encrypts tokens and knows nothing of ours.
 //! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,
 //! and knows `failpoint` and `identity`; `file_limit` says when a file may not grow.
 //! `tests/it/architecture.rs` reads the sources and fails on anything else. Words, decisions and the rules for rows
@@ -51,7 +51,7 @@
 //! 10. A dry run opens the store read-only and never rotates anything.
 //! 11. Money never passes through a binary float; two scales of one value are equal.
 //! 12. The plan of a dry run equals the result of the run that follows on the same data.
-//! 13. The sums kept for the balance proof are those of the live rows, exact, after every commit.
+//! 13. The sums kept for the balance reconciliation are those of the live rows, exact, after every commit.
 //! 14. No row of one Tink user is ever visible under another `user_id`, whatever the application's view does
 //!     over time.
 //! 15. The work of a pass depends on what is due and what changed, not on how old or how large the store is.
@@ -85,5 +85,8 @@ mod tests;
 pub mod tink;
 mod vault;
 
+/// Anything as what a browser brings back from Tink Link.
 #[cfg(fuzzing)]
-pub use link::hostile as link_hostile;
+pub fn challenge_redirect(query: &str) {
+    link::hostile::challenge(query);
+}

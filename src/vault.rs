@@ -1,4 +1,4 @@
-//! Seals the tokens of older links for the store, and opens them again: XChaCha20-Poly1305, bound to the
+//! Encrypts the tokens of older links for the store, and decrypts them: XChaCha20-Poly1305, bound to the
 //! connection and to what is encrypted, with the id of the key in front. Keeps no token and knows no file.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
@@ -71,7 +71,7 @@ impl Vault {
         HEXLOWER.encode(&self.id)
     }
 
-    /// Seals a token of this connection.
+    /// Encrypts a token of this connection.
     pub fn encrypt(
         &self,
         connection: &str,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_opened_by_the_same_key_for_the_same_connection_only() {
+    fn what_was_encrypted_is_decrypted_by_the_same_key_for_the_same_connection_only() {
         let (mine, other, token) = (vault(1), vault(2), SecretString::from("t-öken"));
         let encrypted = mine.encrypt("c-1", TokenKind::Refresh, &token).unwrap();
         assert_eq!(mine.decrypt("c-1", TokenKind::Refresh, &encrypted).unwrap().expose_secret(), "t-öken");

@@ -1,4 +1,4 @@
-//! What a balance proof says, in words. Must not read anything; the proof is given.
+//! What a balance reconciliation says, in words. Reads nothing.
 
 use jiff::Timestamp;
 
@@ -6,44 +6,44 @@ use super::table::{count, minute};
 use crate::store::reads::AccountReconciliation;
 
 /// One account's balance in a sentence.
-pub(super) fn sentence(proof: &AccountReconciliation) -> String {
-    let mut text = match proof.difference.as_deref() {
-        Some(difference) => differs(proof, difference),
-        None if proof.state == "proven" => format!(
+pub(super) fn sentence(account: &AccountReconciliation) -> String {
+    let mut text = match account.difference.as_deref() {
+        Some(difference) => differs(account, difference),
+        None if account.state == "proven" => format!(
             "proven from {} through the refresh of {}",
-            moment(proof.anchored_at.as_deref()),
-            moment(proof.proven_refresh_at.as_deref())
+            moment(account.anchored_at.as_deref()),
+            moment(account.proven_refresh_at.as_deref())
         ),
         None => "not proven".to_owned(),
     };
-    let waits = proof.quarantined > 0 && proof.state != "proven";
-    if let Some(reason) = proof.reason.as_deref().filter(|reason| !(waits && *reason == "quarantine")) {
+    let waits = account.quarantined > 0 && account.state != "proven";
+    if let Some(reason) = account.reason.as_deref().filter(|reason| !(waits && *reason == "quarantine")) {
         text = format!("{text}; the last walk proved nothing ({reason}): {}", why_not(reason));
     }
     if waits {
-        let waiting = count(proof.quarantined as usize, "record");
-        let what = if proof.difference.is_some() { "explain that" } else { "be money that moved" };
+        let waiting = count(account.quarantined as usize, "record");
+        let what = if account.difference.is_some() { "explain that" } else { "be money that moved" };
         text = format!("{text}; {waiting} of it in quarantine may {what}");
     }
     text
 }
 
-fn differs(proof: &AccountReconciliation, difference: &str) -> String {
+fn differs(account: &AccountReconciliation, difference: &str) -> String {
     let (amount, more) = match difference.strip_prefix('-') {
         Some(amount) => (amount, "less"),
         None => (difference, "more"),
     };
-    let changed = match &proof.changed_at {
-        Some(changed) if Some(changed) != proof.since_at.as_ref() => {
+    let changed = match &account.changed_at {
+        Some(changed) if Some(changed) != account.since_at.as_ref() => {
             format!(", so much since {}", moment(Some(changed)))
         }
         _ => String::new(),
     };
     format!(
         "the bank holds {amount} {} {more} than the rows explain since {}{changed}; all added up at the refresh of {}",
-        proof.currency.as_deref().unwrap_or_default(),
-        moment(proof.since_at.as_deref()),
-        moment(proof.proven_refresh_at.as_deref()),
+        account.currency.as_deref().unwrap_or_default(),
+        moment(account.since_at.as_deref()),
+        moment(account.proven_refresh_at.as_deref()),
     )
 }
 
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_difference_is_told_with_its_direction_and_times() {
         let text = |text: &str| Some(text.to_owned());
-        let mut proof = AccountReconciliation {
+        let mut account = AccountReconciliation {
             state: "differs".to_owned(),
             currency: text("EUR"),
             difference: text("-12.34"),
@@ -84,22 +84,23 @@ mod tests {
             ..AccountReconciliation::default()
         };
         assert_eq!(
-            sentence(&proof),
+            sentence(&account),
             "the bank holds 12.34 EUR less than the rows explain since 2026-06-01 10:00 UTC; \
              all added up at the refresh of 2026-06-01 04:00 UTC"
         );
-        (proof.difference, proof.changed_at, proof.quarantined) =
+        (account.difference, account.changed_at, account.quarantined) =
             (text("5"), text("2026-06-02T10:00:00.000Z"), 1);
-        let told = sentence(&proof);
+        let told = sentence(&account);
         assert!(told.contains("5 EUR more") && told.contains("so much since 2026-06-02 10:00"), "{told}");
         assert!(told.ends_with("1 record of it in quarantine may explain that"), "{told}");
-        (proof.state, proof.difference, proof.reason) = ("unprovable".to_owned(), None, text("quarantine"));
-        assert_eq!(sentence(&proof), "not proven; 1 record of it in quarantine may be money that moved");
-        proof.quarantined = 0;
+        (account.state, account.difference, account.reason) =
+            ("unprovable".to_owned(), None, text("quarantine"));
+        assert_eq!(sentence(&account), "not proven; 1 record of it in quarantine may be money that moved");
+        account.quarantined = 0;
         assert!(
-            sentence(&proof).contains("the last walk proved nothing (quarantine)"),
+            sentence(&account).contains("the last walk proved nothing (quarantine)"),
             "{}",
-            sentence(&proof)
+            sentence(&account)
         );
     }
 

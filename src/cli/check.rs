@@ -171,9 +171,9 @@ impl<'a> Checks<'a> {
         match (failures, warnings) {
             (0, 0) => "All is well.\n".to_owned(),
             (0, _) => format!("Nothing fails; {}.\n", table::count(warnings, "warning")),
-            (_, 0) => format!("{} to mend.\n", table::count(failures, "failure")),
+            (_, 0) => format!("{} to fix.\n", table::count(failures, "failure")),
             (_, _) => format!(
-                "{} to mend, {}.\n",
+                "{} to fix, {}.\n",
                 table::count(failures, "failure"),
                 table::count(warnings, "warning")
             ),

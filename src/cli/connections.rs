@@ -59,7 +59,7 @@ pub enum ConnectionsAction {
     Add(add::Args),
     /// Erase everything about connections here, and at Tink if that is asked for
     Forget(forget::Args),
-    /// Take the balance differences of a connection as they are: the proof starts anew
+    /// Take the balance differences of a connection as they are: the reconciliation starts anew
     #[command(
         after_help = "Examples:\n  tink-sync why my-bank                              by how much, and since when\n  tink-sync connections accept-balance my-bank"
     )]
@@ -431,7 +431,7 @@ fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<Stri
     Ok(match usize::try_from(accounts).unwrap_or(usize::MAX) {
         0 => format!("Nothing of a renewal is open in connection {id}.\n"),
         accounts => format!(
-            "Accepted {} of connection {id} as they are: their rows stay, and the next pass tells nothing of them.\n",
+            "Accepted {} of connection {id} as they are: their rows stay, and the next pass does not report them.\n",
             table::count(accounts, "account")
         ),
     })

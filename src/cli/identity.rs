@@ -18,7 +18,7 @@ use crate::observe::spool::Spool;
 /// The credential stores of the system lie here.
 const ETC: &str = "/etc";
 
-/// Settles both. Stays as it is in a unit, for any other user, and where the service has no user.
+/// Finds the secrets and becomes the user. Stays as it is in a unit, for any other user, and where the service has no user.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the environment names a user that does not exist, [`Failure::Io`] if the system
@@ -36,7 +36,7 @@ pub(super) fn become_service_user(variable: &Env<'_>) -> Result<Credentials, Fai
     Ok(stored)
 }
 
-/// Settles who works on the spool of hooks, and enters it. Root becomes the user of the hooks, who may not even
+/// Finds who works on the spool of hooks, and enters it. Root becomes the user of the hooks, who may not even
 /// look into the directory above.
 ///
 /// # Errors

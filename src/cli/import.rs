@@ -61,7 +61,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     if !imported.kept {
         let lines = count(usize::try_from(imported.bad).unwrap_or(usize::MAX), "line");
         return Err(Failure::Usage(format!(
-            "nothing was taken over: {lines} cannot be; mend them, or use --skip-bad"
+            "nothing was taken over: {lines} cannot be; correct them, or use --skip-bad"
         )));
     }
     Ok(exit_of(&imported))

@@ -18,7 +18,7 @@ use crate::tink;
 /// Arguments of `quarantine`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync quarantine list\n  tink-sync quarantine retry                    after an upgrade that reads more\n  tink-sync quarantine drop --connection c-17   what nobody can use"
+    after_help = "Examples:\n  tink-sync quarantine list\n  tink-sync quarantine retry                    after an upgrade that reads more\n  tink-sync quarantine drop --connection c-17   what is of no use"
 )]
 pub struct Args {
     /// What to do

@@ -23,7 +23,7 @@ pub struct Args {
     pub new_key_file: PathBuf,
 }
 
-/// Seals every token anew.
+/// Encrypts every token anew.
 ///
 /// # Errors
 /// [`Failure::Config`] if a key is missing or is not the one of the tokens; then nothing was changed.

@@ -130,7 +130,7 @@ fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
         return Err(Failure::Usage(format!("connection {id} cannot be used: {problem}")));
     }
     let user = row.tink_user.ok_or_else(|| {
-        Failure::Usage(format!("connection {id} names no user at Tink, so nobody can be sent there for it"))
+        Failure::Usage(format!("connection {id} names no user at Tink: Tink Link cannot be opened for it"))
     })?;
     Ok((row.user_id.as_str().to_owned(), user))
 }

@@ -167,7 +167,7 @@ fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<ScheduleProblem>,
             "Since {} UTC the source view has given far fewer connections than before: {} entitled (before: {}), {} enabled (before: {}).",
             minute(since), now.entitled, before.entitled, now.enabled, before.enabled
         ),
-        remedy: "mend the view, or, if that is right: tink-sync connections accept-change".to_owned(),
+        remedy: "correct the view, or, if that is right: tink-sync connections accept-change".to_owned(),
     });
     Ok(other.into_iter().chain(fallen).collect())
 }

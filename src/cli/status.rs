@@ -295,8 +295,8 @@ fn attempts(
 /// The accounts whose balance differs, by connection.
 fn differences(reader: &Reader) -> Result<HashMap<String, Vec<AccountReconciliation>>, Failure> {
     let mut differences: HashMap<String, Vec<AccountReconciliation>> = HashMap::new();
-    for proof in reader.balance_differences()? {
-        differences.entry(proof.connection_id.clone()).or_default().push(proof);
+    for account in reader.balance_differences()? {
+        differences.entry(account.connection_id.clone()).or_default().push(account);
     }
     Ok(differences)
 }

@@ -43,7 +43,7 @@ struct WhyReport {
     rules: Rules,
     schedule: Schedule,
     /// What its accounts' balances say.
-    proofs: Vec<AccountReconciliation>,
+    balances: Vec<AccountReconciliation>,
     /// Passes are switched off as a whole.
     switched_off: bool,
     /// Tink's data are told of when they are older.
@@ -93,7 +93,7 @@ impl WhyReport {
             used: reader.used(&connection.user_id, table::day_before(now))?,
             rules: Rules::of(&env.settings),
             schedule: Schedule::with(env, &reader, timer)?,
-            proofs: reader.balance_proofs(&connection.connection_id)?,
+            balances: reader.balance_proofs(&connection.connection_id)?,
             switched_off: !env.settings.enabled,
             stale_after: env.settings.sync.stale_after,
             view: env.settings.source.view.clone(),

@@ -42,7 +42,7 @@ fn nothing_for_passes(settings: &Settings) -> Option<String> {
 
 fn no_consent_warning(settings: &Settings) -> Option<String> {
     settings.consent.warn.is_empty().then(|| {
-        "consent.warn: nobody will be warned before a consent ends; list days, such as [\"14d\", \"3d\"]"
+        "consent.warn: there will be no warning before a consent ends; list days, such as [\"14d\", \"3d\"]"
             .to_owned()
     })
 }

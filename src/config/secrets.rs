@@ -136,7 +136,7 @@ pub fn permission_problem(path: &Path) -> Option<String> {
         return None;
     }
     let remedy = remedy(path, &file);
-    Some(format!("{} is open to other users (mode {mode:04o}); mend it with: {remedy}", path.display()))
+    Some(format!("{} is open to other users (mode {mode:04o}); fix it with: {remedy}", path.display()))
 }
 
 /// A file of root that the service read through its group must change hands before it is closed.

@@ -59,7 +59,7 @@ impl Reason {
                 "after a renewal some rows have no counterpart; they were kept, and a person has to look at them"
             }
             Self::ReconsentAmbiguous => {
-                "two accounts may be one and nothing tells; both were kept, and a person has to look at them"
+                "two accounts may be one, and nothing shows whether they are; both were kept: compare them"
             }
             Self::IdsReissued => "the bank gave its bookings new ids; the rows went on under them",
             Self::RefreshLost => "a refresh token was lost: the user must connect the bank again",
@@ -97,7 +97,7 @@ impl Reason {
                 "compare its external_user_id or tink_user_id with the users of this app at Tink"
             }
             Self::ScopeMissing => "tink-sync check names the scopes that the app needs",
-            Self::SourceRow => "mend its row in the source view",
+            Self::SourceRow => "correct its row in the source view",
             Self::TooLarge => "raise tink.max_response",
             Self::Timeout => {
                 "if it happens again: raise tink.request_timeout, or sync.connection_timeout for a long history"

@@ -245,7 +245,7 @@ impl OwnershipClaims {
     }
 }
 
-/// Settles the claim of a row against those who came first; `false` if it is refused.
+/// Decides the claim of a row against those who came first; `false` if it is refused.
 fn resolve_one(one: &mut Judged, claim: &OwnershipClaim, others: &[&OwnershipClaim]) -> bool {
     let refused = others.iter().find(|other| other.enabled || other.user_id != claim.user_id);
     if let Some(other) = refused {

@@ -188,7 +188,7 @@ fn fell(run_id: &str, fall: &Fall) {
         tink.entitled_before = fall.before.entitled,
         tink.enabled = fall.now.enabled,
         tink.enabled_before = fall.before.enabled,
-        "{}; mend the view, or, if that is right: tink-sync connections accept-change",
+        "{}; correct the view, or, if that is right: tink-sync connections accept-change",
         fall.sentence()
     );
 }
@@ -241,7 +241,7 @@ fn of_data(event: &Event) {
         Event::Anomaly { connection_id, anomaly, times } => tracing::warn!(
             tink.connection_id = connection_id.as_str(),
             tink.reason = anomaly.as_str(),
-            "connection {connection_id}: {}; told once a month for each account",
+            "connection {connection_id}: {}; reported once a month for each account",
             anomaly.sentence(*times)
         ),
         Event::BalanceDiffers { .. } | Event::DataStale { .. } => of_accounts(event),

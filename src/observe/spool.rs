@@ -353,10 +353,7 @@ fn walk(directory: &Path, depth: u32, visit: &mut dyn FnMut(&Path)) -> io::Resul
             Ok(kind) if kind.is_dir() && depth > 0 => match walk(&entry.path(), depth - 1, visit) {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     // Made by the user of the hooks, who must not keep anybody from being forgotten.
-                    tracing::warn!(
-                        "hooks: nobody but its owner sees what lies in {}: remove it",
-                        entry.path().display()
-                    );
+                    tracing::warn!("hooks: only its owner can read {}: remove it", entry.path().display());
                 }
                 done => done?,
             },

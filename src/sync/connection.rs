@@ -1,4 +1,4 @@
-//! The sync of one connection, top to bottom: consents, accounts, transactions, verdict. It reads and
+//! The sync of one connection, top to bottom: consents, accounts, transactions, result. It reads and
 //! commits; it neither claims nor records, and one account's trouble is not another's.
 
 use std::time::Duration;

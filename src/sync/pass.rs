@@ -388,7 +388,7 @@ impl Pass {
             };
             let (error, reason) = match probed {
                 Err(error) if policy::is_outage(&error) => {
-                    (error.to_string(), policy::verdict(error.kind).reason)
+                    (error.to_string(), policy::meaning(error.kind).reason)
                 }
                 _ => {
                     if waiting_since.is_some() {
@@ -425,7 +425,7 @@ impl Pass {
         }
     }
 
-    /// Settles what was left open and adds everything up.
+    /// Closes what was left open and adds everything up.
     async fn finish(mut self, plan: PlanCounts) -> Result<PassEnd> {
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;

@@ -43,7 +43,7 @@ pub enum Hint {
     ClockOff,
 }
 
-pub fn verdict(kind: ErrorKind) -> FailureMeaning {
+pub fn meaning(kind: ErrorKind) -> FailureMeaning {
     let failed =
         |reason, transient, hint| FailureMeaning { outcome: Outcome::Failed, reason, transient, hint };
     match kind {
@@ -90,7 +90,7 @@ pub fn verdict(kind: ErrorKind) -> FailureMeaning {
 /// What a failed call says about Tink as a whole. A client token that cannot be read is no user's trouble:
 /// what answers there, a proxy or a page for people, is not Tink.
 pub fn hint(error: &Error) -> Hint {
-    if is_unreadable_client_token(error) { Hint::MayBeAway } else { verdict(error.kind).hint }
+    if is_unreadable_client_token(error) { Hint::MayBeAway } else { meaning(error.kind).hint }
 }
 
 fn is_unreadable_client_token(error: &Error) -> bool {

@@ -101,7 +101,7 @@ impl AttemptResult {
     }
 
     fn of(error: &tink::Error) -> Self {
-        let FailureMeaning { outcome, reason, transient, .. } = policy::verdict(error.kind);
+        let FailureMeaning { outcome, reason, transient, .. } = policy::meaning(error.kind);
         Self {
             outcome,
             reason: Some(reason),

@@ -106,7 +106,7 @@ impl Walk<'_> {
         let live = self.live_rows(&window, &gathered).await?;
         let missing = reconcile::not_returned(&live, |id| gathered.ids.contains(id));
         if missing.is_empty() || !gathered.is_conclusive() {
-            // What shows nothing ends no suspicion and settles nothing, and where rows were it is not believed.
+            // What shows nothing ends no suspicion and decides nothing, and where rows were it is not believed.
             let were_booked = missing.iter().any(|row| {
                 reconcile::counts_as_booked(row.status)
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))

@@ -323,6 +323,34 @@ fn no_two_files_import_each_other_over_however_many_others() {
     assert_eq!(circles, Vec::<&String>::new());
 }
 
+/// The type that a line defines; types of implementations do not count.
+fn defined(line: &str) -> Option<&str> {
+    let (indented, line) = (line.starts_with(' '), line.trim_start());
+    let visible = line.strip_prefix("pub").and_then(|rest| rest.split_once(' '));
+    let (kind, rest) = visible.map_or(line, |(_, rest)| rest).split_once(' ')?;
+    let is_kind = matches!(kind, "struct" | "enum" | "trait") || (kind == "type" && !indented);
+    let name = rest.split(|c: char| !c.is_alphanumeric()).next()?;
+    // That of a macro is written where the macro is used.
+    (is_kind && !name.is_empty()).then_some(name)
+}
+
+#[test]
+fn a_name_of_a_type_has_one_meaning() {
+    let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (path, text) in sources() {
+        for name in text.lines().filter_map(defined) {
+            places.entry(name.to_owned()).or_default().push(path.clone());
+        }
+    }
+    assert!(places.len() > 300, "{} types: they are not seen any more", places.len());
+    // The arguments of each command, and what is private to files of the store.
+    let may = |name: &str, paths: &[PathBuf]| {
+        name == "Args" || paths.len() == 1 || paths.iter().all(|path| path.starts_with("store"))
+    };
+    places.retain(|name, paths| !may(name, paths));
+    assert_eq!(places, BTreeMap::new(), "two types share a name");
+}
+
 /// All of a source as one line, so that a citation may be broken over two.
 fn flat(text: &str) -> String {
     text.lines().map(|line| line.trim_start().trim_start_matches(['/', '!'])).collect::<String>()

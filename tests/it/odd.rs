@@ -17,7 +17,7 @@ use crate::scripted::{A1, Fate, Sam, at, booked, consent_with, day, ended, milli
 
 /// The reasons that a run warned of.
 fn warned(ran: &Ran) -> Vec<String> {
-    let told = ran.stderr.lines().filter(|line| line.contains("told once a month"));
+    let told = ran.stderr.lines().filter(|line| line.contains("reported once a month"));
     told.map(str::to_owned).collect()
 }
 

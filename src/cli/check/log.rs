@@ -38,7 +38,7 @@ fn judged(log: &Log, is_at_work: bool) -> Finding {
     if log.bytes < LARGE {
         return Finding::ok(what, format!("{size} beside the store; the next pass empties it"));
     }
-    let text = format!("{size} beside the store, and nobody is seen who reads it");
+    let text = format!("{size} beside the store; no reader is seen");
     Finding::warn(what, text, "the next pass empties it; if it does not: fuser on the file that ends in -shm")
 }
 

@@ -94,7 +94,7 @@ pub(super) fn secrets(env: &Environment, offline: bool) -> Vec<Finding> {
     let problems = settings.permission_problems();
     findings.extend(problems.iter().map(|problem| {
         let (text, remedy) =
-            problem.split_once("; mend it with: ").unwrap_or((problem.as_str(), "chmod 600 that file"));
+            problem.split_once("; fix it with: ").unwrap_or((problem.as_str(), "chmod 600 that file"));
         Finding::fail(Exit::Configuration, "permissions", text).remedy(remedy)
     }));
     if problems.is_empty() && !settings.secret_files().is_empty() {

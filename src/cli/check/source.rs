@@ -49,7 +49,7 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
 
 /// Far fewer connections than before.
 fn fallen(fall: &Fall) -> Finding {
-    let remedy = "mend the view; if that is right: tink-sync connections accept-change";
+    let remedy = "correct the view; if that is right: tink-sync connections accept-change";
     Finding::warn("connections", fall.sentence(), remedy)
 }
 
@@ -95,13 +95,13 @@ fn counts(all: &[KnownConnection], now: Timestamp, stand_alone: bool) -> Vec<Fin
         Finding::warn(
             "connections",
             text,
-            "nobody will be synced: tink-sync users set ID --entitled yes, tink-sync connections enable ID",
+            "nothing will be synced: tink-sync users set ID --entitled yes, tink-sync connections enable ID",
         )
     } else {
         Finding::warn(
             "connections",
             text,
-            "nobody will be synced: look at the columns enabled and entitled of the view; true is 1, true, t or yes",
+            "nothing will be synced: look at the columns enabled and entitled of the view; true is 1, true, t or yes",
         )
     }];
     findings.extend(unusable(all));

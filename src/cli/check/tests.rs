@@ -28,7 +28,7 @@ fn without_secrets_only_an_offline_check_passes() {
     assert_eq!(checked(&env, true).0, Exit::Success);
     let (exit, text) = checked(&env, false);
     assert_eq!(exit, Exit::Configuration);
-    assert!(text.contains("FAIL  client secret: ") && text.ends_with("2 failures to mend.\n"), "{text}");
+    assert!(text.contains("FAIL  client secret: ") && text.ends_with("2 failures to fix.\n"), "{text}");
     assert!(!env.store_path().unwrap().exists(), "a check makes no store");
 }
 
@@ -107,7 +107,7 @@ fn the_first_failure_decides_the_exit_code() {
     checks.findings.push(Finding::fail(Exit::Refused, "c", "x"));
     assert_eq!(
         (checks.exit(), checks.closing()),
-        (Exit::Database, "2 failures to mend, 1 warning.\n".to_owned())
+        (Exit::Database, "2 failures to fix, 1 warning.\n".to_owned())
     );
     assert_eq!(Finding::warn("a", "x", "y").show(false), "warn  a: x\n      y\n");
 }

@@ -87,7 +87,7 @@ fn refusal(error: &Error, url: &str) -> Finding {
     }
     let remedy = match error.obstacle() {
         Some(ConnectObstacle::Name) => {
-            "the name has no address: correct tink.api_url, or mend the name service (resolvectl status)"
+            "the name has no address: correct tink.api_url, or repair the name service (resolvectl status)"
         }
         Some(ConnectObstacle::Refused) => {
             "nobody listens there: correct tink.api_url, or look at firewall and proxy"
@@ -116,7 +116,7 @@ fn examined(examination: &Examination, url: &str) -> Vec<Finding> {
                 .remedy("have the app granted this scope in Tink Console, or by Tink's support")
         }
         Some(_) => Finding::ok("scopes", format!("{SCOPE} is granted")),
-        None => Finding::ok("scopes", "Tink did not name them; the next check tells"),
+        None => Finding::ok("scopes", "Tink did not name them; check again later"),
     });
     findings.push(skew(examination.skew));
     findings
@@ -143,16 +143,15 @@ fn skew(skew: Option<SignedDuration>) -> Finding {
 fn before_the_first_user(withheld: Result<Vec<&'static str>, Error>) -> Finding {
     let what = "user scopes";
     match withheld {
-        Ok(scopes) if scopes.is_empty() => Finding::ok(
-            what,
-            "granted to the app; nobody to try yet, since no connection is enabled and entitled",
-        ),
+        Ok(scopes) if scopes.is_empty() => {
+            Finding::ok(what, "granted to the app; not tried, since no connection is enabled and entitled")
+        }
         Ok(scopes) => Finding::warn(
             what,
             format!("the app seems to lack {}", scopes.join(", ")),
             "have them granted in Tink Console before the first user connects",
         ),
-        Err(error) => Finding::skip(what, format!("nobody to try yet, and not told otherwise: {error}")),
+        Err(error) => Finding::skip(what, format!("no connection to try yet: {error}")),
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) fn opposite(amount: &str) -> String {
     }
 }
 
-/// `*` for what is settled, `!` for what is not.
+/// `*` for what is booked, `!` for what is not.
 pub(super) fn flag(row: &ExportRow<'_>) -> char {
     if row.text("status") == Some("booked") { '*' } else { '!' }
 }

@@ -45,7 +45,7 @@ pub(super) fn test(args: &TestArgs, spool: &Spool) -> Result<Exit, Failure> {
     while file.symlink_metadata().is_ok() {
         if Instant::now() > end {
             table::print(&format!(
-                "{kind}: not told within {}; the event still waits: journalctl -u tink-sync-hook@{kind}\n",
+                "{kind}: not delivered within {}; the event still waits: journalctl -u tink-sync-hook@{kind}\n",
                 humantime::format_duration(args.wait)
             ))?;
             return Ok(Exit::Incomplete);
@@ -58,7 +58,7 @@ pub(super) fn test(args: &TestArgs, spool: &Spool) -> Result<Exit, Failure> {
         return Ok(Exit::Incomplete);
     }
     table::print(&format!(
-        "{kind}: told; what the program printed: journalctl -u tink-sync-hook@{kind} -n 20\n"
+        "{kind}: delivered; the output of the program: journalctl -u tink-sync-hook@{kind} -n 20\n"
     ))?;
     Ok(Exit::Success)
 }

@@ -143,7 +143,7 @@ fn put_kind(
 fn log_delivered(delivered: &Delivered) {
     if delivered.gone > 0 {
         tracing::warn!(
-            "hooks: {} of the oldest events were dropped, since too many wait to be told; is the unit of their hook enabled? sudo tink-sync check",
+            "hooks: {} of the oldest events were dropped, since too many wait; is the unit of their hook enabled? sudo tink-sync check",
             delivered.gone
         );
     }

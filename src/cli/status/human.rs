@@ -130,7 +130,8 @@ fn notes(report: &Report, connection: &KnownConnection, state: State) -> Vec<Str
         attempts,
     ];
     let differing = report.differences.get(&connection.connection_id).into_iter().flatten();
-    let balances = differing.map(|proof| format!("balance of {}: {}", proof.account_id, sentence(proof)));
+    let balances =
+        differing.map(|account| format!("balance of {}: {}", account.account_id, sentence(account)));
     notes.into_iter().flatten().chain(balances).collect()
 }
 

@@ -33,8 +33,9 @@ pub(super) fn text(report: &WhyReport) -> String {
     }
     section(&mut text, "Consents", report.detail.consents.iter().map(|c| consent(c, report.now)));
     section(&mut text, "Accounts", report.detail.accounts.iter().map(|a| account(a, report.now)));
-    if !report.proofs.is_empty() {
-        let balances = report.proofs.iter().map(|proof| format!("{}: {}", proof.account_id, sentence(proof)));
+    if !report.balances.is_empty() {
+        let balances =
+            report.balances.iter().map(|account| format!("{}: {}", account.account_id, sentence(account)));
         section(&mut text, "Balances", balances);
     }
     section(&mut text, "Last attempts (UTC)", report.detail.attempts.iter().map(|a| attempt(a, report.now)));

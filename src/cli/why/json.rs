@@ -97,7 +97,7 @@ impl<'a> WhyJson<'a> {
             consents: report.consents(),
             accounts: report.accounts(),
             attempts: report.detail.attempts.iter().map(AttemptJson::of).collect(),
-            balances: &report.proofs,
+            balances: &report.balances,
             quarantined: report.detail.quarantined,
             source_problem: report.view_problem.as_deref(),
         }

@@ -24,20 +24,14 @@ struct Account {
     first_day: Option<Date>,
     quarantined: u32,
     n: u32,
-    reconciliation: Reconciliation,
+    state: Reconciliation,
 }
 
 impl Account {
     fn new(balance: i64, rows: &[i64]) -> Self {
         let rows = rows.iter().map(|cents| (*cents, "EUR", Status::Booked, 10)).collect();
-        let mut account = Self {
-            balance,
-            rows,
-            first_day: None,
-            quarantined: 0,
-            n: 0,
-            reconciliation: Reconciliation::default(),
-        };
+        let mut account =
+            Self { balance, rows, first_day: None, quarantined: 0, n: 0, state: Reconciliation::default() };
         account.judge();
         account.first_day = Some(date(2026, 6, 10));
         account
@@ -63,8 +57,8 @@ impl Account {
 
     fn judge(&mut self) -> &Reconciliation {
         self.n += 1;
-        self.reconciliation = reconcile(&self.reconciliation, &self.input(), at(self.n));
-        &self.reconciliation
+        self.state = reconcile(&self.state, &self.input(), at(self.n));
+        &self.state
     }
 
     /// A booking that is seen on both sides.
@@ -74,16 +68,13 @@ impl Account {
     }
 
     fn difference(&self) -> Option<String> {
-        self.reconciliation.difference.as_ref().map(|difference| difference.amount.to_string())
+        self.state.difference.as_ref().map(|difference| difference.amount.to_string())
     }
 
     fn assert_proven(&mut self) {
         let refresh = at(self.n + 1);
-        let reconciliation = self.judge();
-        assert_eq!(
-            (&reconciliation.difference, reconciliation.doubt, reconciliation.proven),
-            (&None, None, Some(refresh))
-        );
+        let state = self.judge();
+        assert_eq!((&state.difference, state.doubt, state.proven), (&None, None, Some(refresh)));
     }
 }
 
@@ -126,12 +117,9 @@ fn each_fault_is_seen_to_the_cent_and_ends_when_it_is_mended() {
         let (since, proven) = (at(account.n), at(account.n - 1));
         account.book(-99, 13);
         account.judge();
-        let open = account.reconciliation.difference.clone().unwrap();
+        let open = account.state.difference.clone().unwrap();
         assert_eq!((open.amount.to_string().as_str(), open.since, open.changed), (difference, since, since));
-        assert_eq!(
-            (account.reconciliation.proven, account.reconciliation.judged),
-            (Some(proven), Some(at(account.n)))
-        );
+        assert_eq!((account.state.proven, account.state.judged), (Some(proven), Some(at(account.n))));
         mend(&mut account);
         account.assert_proven();
     }
@@ -144,7 +132,7 @@ fn a_difference_that_grows_keeps_its_beginning() {
     account.judge();
     account.balance += 50;
     account.judge();
-    let open = account.reconciliation.difference.clone().unwrap();
+    let open = account.state.difference.clone().unwrap();
     assert_eq!((open.amount.to_string().as_str(), open.since, open.changed), ("1.5", at(2), at(3)));
 }
 
@@ -176,15 +164,12 @@ fn pending_rows_never_count_until_they_are_booked() {
 fn rows_of_unknown_weight_prove_nothing_and_accuse_nobody() {
     for row in [(-500, "SEK", Status::Booked, 12), (-500, "EUR", Status::Undefined, 12)] {
         let mut account = Account::new(100_000, &[-1]);
-        let proven = account.reconciliation.proven;
+        let proven = account.state.proven;
         account.rows.push(row);
         account.balance -= 47;
         account.judge();
-        let reconciliation = &account.reconciliation;
-        assert_eq!(
-            (reconciliation.doubt, reconciliation.proven, &reconciliation.difference),
-            (Some(Doubt::UnclearRows), proven, &None)
-        );
+        let state = &account.state;
+        assert_eq!((state.doubt, state.proven, &state.difference), (Some(Doubt::UnclearRows), proven, &None));
         account.book(-2, 13);
         account.assert_proven();
         // Where the bank does not count them, there is no doubt.
@@ -202,11 +187,11 @@ fn a_doubt_does_not_hide_an_open_difference() {
     account.balance -= 47;
     account.judge();
     assert_eq!(
-        (account.reconciliation.doubt, account.difference().as_deref()),
+        (account.state.doubt, account.difference().as_deref()),
         (Some(Doubt::UnclearRows), Some("-10"))
     );
     account.judge();
-    assert_eq!((account.reconciliation.doubt, account.difference().as_deref()), (None, Some("-10")));
+    assert_eq!((account.state.doubt, account.difference().as_deref()), (None, Some("-10")));
     account.rows.push((-1000, "EUR", Status::Booked, 12));
     account.assert_proven();
 }
@@ -214,21 +199,18 @@ fn a_doubt_does_not_hide_an_open_difference() {
 #[test]
 fn nothing_is_proven_while_a_record_is_in_quarantine() {
     let mut account = Account::new(100_000, &[-1]);
-    let before = account.reconciliation.proven;
+    let before = account.state.proven;
     account.quarantined = 1;
     account.judge();
-    assert_eq!((account.reconciliation.doubt, account.difference()), (Some(Doubt::Quarantine), None));
-    assert_eq!(account.reconciliation.proven, before, "the numbers agree, but that may be chance");
+    assert_eq!((account.state.doubt, account.difference()), (Some(Doubt::Quarantine), None));
+    assert_eq!(account.state.proven, before, "the numbers agree, but that may be chance");
     // It is not listed any more.
     account.quarantined = 0;
     account.assert_proven();
 
-    let mut account = Account { reconciliation: Reconciliation::default(), quarantined: 1, ..account };
+    let mut account = Account { state: Reconciliation::default(), quarantined: 1, ..account };
     account.judge();
-    assert_eq!(
-        (account.reconciliation.doubt, account.reconciliation.proven),
-        (Some(Doubt::Quarantine), None)
-    );
+    assert_eq!((account.state.doubt, account.state.proven), (Some(Doubt::Quarantine), None));
     account.quarantined = 0;
     account.assert_proven();
 }
@@ -240,19 +222,19 @@ fn what_leaves_the_quarantine_is_weighed_by_when_it_went_in() {
     account.balance -= 500;
     account.judge();
     assert_eq!(account.difference().as_deref(), Some("-5"));
-    assert_eq!(account.reconciliation.doubt, Some(Doubt::Quarantine), "it says so");
+    assert_eq!(account.state.doubt, Some(Doubt::Quarantine), "it says so");
     account.quarantined = 0;
     account.rows.push((-500, "EUR", Status::Booked, 12));
     account.assert_proven();
 
     // Here the balance had it from the beginning.
-    account.reconciliation = Reconciliation::default();
+    account.state = Reconciliation::default();
     account.quarantined = 1;
     account.judge();
     account.quarantined = 0;
     account.rows.push((-500, "EUR", Status::Booked, 12));
     account.judge();
-    assert_eq!((account.reconciliation.doubt, account.difference()), (Some(Doubt::Quarantine), None));
+    assert_eq!((account.state.doubt, account.difference()), (Some(Doubt::Quarantine), None));
     account.assert_proven();
 }
 
@@ -262,12 +244,12 @@ fn without_balance_or_refresh_nothing_is_proven_and_the_anchor_stays() {
     let without = |change: fn(&mut BalanceInput)| {
         let mut input = account.input();
         change(&mut input);
-        reconcile(&account.reconciliation, &input, at(9))
+        reconcile(&account.state, &input, at(9))
     };
     let none = without(|input| input.balance = None);
-    assert_eq!(none, Reconciliation { doubt: Some(Doubt::NoBalance), ..account.reconciliation.clone() });
+    assert_eq!(none, Reconciliation { doubt: Some(Doubt::NoBalance), ..account.state.clone() });
     let none = without(|input| input.refresh = None);
-    assert_eq!(none, Reconciliation { doubt: Some(Doubt::NoRefresh), ..account.reconciliation.clone() });
+    assert_eq!(none, Reconciliation { doubt: Some(Doubt::NoRefresh), ..account.state.clone() });
     let other = without(|input| input.balance = Some(money(5, "SEK")));
     assert_eq!((other.doubt, other.anchor.unwrap().currency.as_str()), (Some(Doubt::CurrencyChanged), "SEK"));
     account.assert_proven();
@@ -277,11 +259,11 @@ fn without_balance_or_refresh_nothing_is_proven_and_the_anchor_stays() {
 fn only_what_may_come_of_two_refreshes_is_delicate() {
     let mut account = Account::new(100_000, &[-1]);
     let step = |account: &mut Account| {
-        let before = account.reconciliation.clone();
+        let before = account.state.clone();
         let after = account.judge().clone();
         (after.is_delicate(&before), after.opens(&before))
     };
-    assert!(account.reconciliation.is_delicate(&Reconciliation::default()), "the first anchor");
+    assert!(account.state.is_delicate(&Reconciliation::default()), "the first anchor");
     assert_eq!(step(&mut account), (false, false), "agreement");
     account.balance += 5;
     assert_eq!(step(&mut account), (true, true), "a new difference");
@@ -298,11 +280,11 @@ fn only_what_may_come_of_two_refreshes_is_delicate() {
 #[test]
 fn an_accepted_difference_is_the_new_beginning() {
     let mut account = Account::new(100_000, &[-1]);
-    assert!(!account.reconciliation.accept(at(1)));
+    assert!(!account.state.accept(at(1)));
     account.balance += 5;
     account.judge();
-    assert!(account.reconciliation.accept(at(7)));
-    assert_eq!((account.difference(), account.reconciliation.anchor.as_ref().unwrap().since), (None, at(7)));
+    assert!(account.state.accept(at(7)));
+    assert_eq!((account.difference(), account.state.anchor.as_ref().unwrap().since), (None, at(7)));
     account.book(-3, 14);
     account.assert_proven();
 }
@@ -327,7 +309,7 @@ fn a_debt_that_is_stated_as_a_positive_number_is_recognised_and_kept() {
     };
     spend(&mut account, 750);
     account.assert_proven();
-    assert_eq!(account.reconciliation.convention, Some(Convention::DebtPositive));
+    assert_eq!(account.state.convention, Some(Convention::DebtPositive));
     spend(&mut account, 20);
     account.assert_proven();
     // A purchase that is missing here is a difference like any other.
@@ -344,7 +326,7 @@ fn a_balance_that_never_moves_proves_nothing_and_accuses_nobody() {
     for _ in 0..3 {
         account.rows.push((-700, "EUR", Status::Booked, 12));
         account.judge();
-        assert_eq!((account.reconciliation.doubt, account.difference()), (Some(Doubt::BalanceStill), None));
+        assert_eq!((account.state.doubt, account.difference()), (Some(Doubt::BalanceStill), None));
     }
     // Once it moves, it is a balance after all, and all that came since the anchor counts.
     account.balance -= 2100;
@@ -360,8 +342,8 @@ fn rows_dated_after_the_day_of_the_refresh_do_not_count_yet() {
     account.rows.push((-700, "EUR", Status::Booked, 25));
     let mut input = account.input();
     input.ahead.add(Part::Booked, &money(-700, "EUR"));
-    let reconciliation = reconcile(&account.reconciliation, &input, at(5));
-    assert_eq!((reconciliation.difference, reconciliation.doubt), (None, None));
+    let state = reconcile(&account.state, &input, at(5));
+    assert_eq!((state.difference, state.doubt), (None, None));
     account.balance -= 700;
     account.assert_proven();
 }
@@ -373,7 +355,7 @@ fn evidence(account: &Account, before: Option<(i64, i64)>, going: &[i64]) -> Evi
         balance: money(balance, "EUR"),
         rows: Total::from(&money(rows, "EUR").amount),
     });
-    account.input().evidence(&account.reconciliation, stand.as_ref(), going.iter())
+    account.input().evidence(&account.state, stand.as_ref(), going.iter())
 }
 
 #[test]
@@ -392,7 +374,7 @@ fn a_balance_speaks_for_or_against_rows_that_would_go() {
     assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
     account.balance -= 700;
     assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it moved by the new rows alone");
-    account.reconciliation = Reconciliation::default();
+    account.state = Reconciliation::default();
     assert_eq!(evidence(&account, None, &[-700]), Evidence::Silent, "nothing is known of before");
 }
 
@@ -410,7 +392,7 @@ fn a_balance_that_never_moves_contradicts_nothing() {
     let mut account = Account::new(0, &[-500]);
     account.rows.push((-700, "EUR", Status::Booked, 12));
     account.judge();
-    assert_eq!(account.reconciliation.doubt, Some(Doubt::BalanceStill));
+    assert_eq!(account.state.doubt, Some(Doubt::BalanceStill));
     assert_eq!(evidence(&account, Some((0, -1200)), &[-700]), Evidence::Silent);
 }
 
@@ -465,7 +447,7 @@ proptest! {
         let mut account = Account::new(i64::from(opening), &[]);
         for act in acts {
             account.act(&act);
-            prop_assert_eq!((&account.reconciliation.difference, account.reconciliation.doubt), (&None, None));
+            prop_assert_eq!((&account.state.difference, account.state.doubt), (&None, None));
         }
         account.assert_proven();
     }

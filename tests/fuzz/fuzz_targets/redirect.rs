@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|query: &str| tink_sync::link_hostile::challenge(query));
+fuzz_target!(|query: &str| tink_sync::challenge_redirect(query));

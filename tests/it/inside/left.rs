@@ -172,6 +172,14 @@ impl World {
         self.tamper(&format!("UPDATE ts_transactions SET {change} WHERE account = {account}"));
     }
 
+    /// As after a walk that removed all rows and did not come to its end.
+    pub fn rows_were_removed_by_a_walk_without_end(&self) {
+        self.tamper(
+            "UPDATE ts_transactions SET removed_at = 1, removed_reason = 'vanished';
+             UPDATE ts_accounts SET complete_through = NULL",
+        );
+    }
+
     /// Each row was changed by a later run than it was.
     pub fn rows_were_changed_later(&self) {
         self.tamper("UPDATE ts_transactions SET changed_run = changed_run + 100");

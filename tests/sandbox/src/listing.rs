@@ -162,7 +162,7 @@ struct Page<'a> {
     decay: Option<Decay>,
     size: u32,
     at: Cursor,
-    seal: u64,
+    signature: u64,
 }
 
 impl<'a> Page<'a> {
@@ -172,12 +172,12 @@ impl<'a> Page<'a> {
         let size = call.query.first("pageSize").map_or(Ok(10), str::parse::<u32>);
         let size = size.ok().filter(|size| (1..=100).contains(size));
         let size = size.ok_or_else(|| call.refuse(400, "", "pageSize must be between 1 and 100"))?;
-        let seal = mix(mix(shared.config.seed, user.0), asked(call.endpoint, &call.query));
+        let signature = mix(mix(shared.config.seed, user.0), asked(call.endpoint, &call.query));
         let stale = || call.refuse(400, "", "the page token is not valid");
         let at = match call.query.first("pageToken").filter(|token| !token.is_empty()) {
             None => Cursor::default(),
             Some(token) => {
-                let cursor = shape::cursor(token, plan.shape.token, seal).ok_or_else(stale)?;
+                let cursor = shape::cursor(token, plan.shape.token, signature).ok_or_else(stale)?;
                 if plan.refuse_token_once && take_refusal(shared, user) {
                     return Err(stale());
                 }
@@ -185,7 +185,7 @@ impl<'a> Page<'a> {
             }
         };
         let json = Json::with_capacity(256 + size as usize * ROW_BYTES);
-        Ok(Self { json, shape: &plan.shape, decay: plan.decay, size, at, seal })
+        Ok(Self { json, shape: &plan.shape, decay: plan.decay, size, at, signature })
     }
 
     /// Writes the elements of the page and its token; none of them if the consent has decayed.
@@ -197,7 +197,7 @@ impl<'a> Page<'a> {
         self.json.close(']');
         match (cut.next, self.shape.end) {
             (Some(cursor), _) => {
-                self.json.key("nextPageToken").quoted(shape::token(cursor, self.shape.token, self.seal));
+                self.json.key("nextPageToken").quoted(shape::token(cursor, self.shape.token, self.signature));
             }
             (None, EndForm::Empty) => {
                 self.json.key("nextPageToken").raw("\"\"");

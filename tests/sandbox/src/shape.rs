@@ -116,10 +116,10 @@ pub fn cut(total: usize, size: u32, at: Cursor, shape: &PageShape) -> Cut {
     Cut { rows: start..end, next }
 }
 
-/// The token that leads to `cursor`. `seal` binds it to the user, the call and its filters.
-pub fn token(cursor: Cursor, style: TokenStyle, seal: u64) -> String {
+/// The token that leads to `cursor`. `signature` binds it to the user, the call and its filters.
+pub fn token(cursor: Cursor, style: TokenStyle, signature: u64) -> String {
     let Cursor { offset, page } = cursor;
-    let check = mix(seal, u64::from(offset) << 32 | u64::from(page));
+    let check = mix(signature, u64::from(offset) << 32 | u64::from(page));
     match style {
         TokenStyle::Plain => format!("{offset:08x}{page:08x}{check:016x}"),
         TokenStyle::Reserved => format!("{offset:x}+{page:x}/{check:016x}=="),
@@ -127,7 +127,7 @@ pub fn token(cursor: Cursor, style: TokenStyle, seal: u64) -> String {
 }
 
 /// Reads a token; `None` unless [`token`] made exactly this one.
-pub fn cursor(text: &str, style: TokenStyle, seal: u64) -> Option<Cursor> {
+pub fn cursor(text: &str, style: TokenStyle, signature: u64) -> Option<Cursor> {
     let (offset, page) = match style {
         TokenStyle::Plain => (text.get(0..8)?, text.get(8..16)?),
         TokenStyle::Reserved => {
@@ -137,7 +137,7 @@ pub fn cursor(text: &str, style: TokenStyle, seal: u64) -> Option<Cursor> {
     };
     let number = |digits| u32::from_str_radix(digits, 16).ok();
     let cursor = Cursor { offset: number(offset)?, page: number(page)? };
-    (token(cursor, style, seal) == text).then_some(cursor)
+    (token(cursor, style, signature) == text).then_some(cursor)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Access tokens, codes and refresh tokens.
 //!
-//! Access tokens carry their own content under a seal, so a hundred thousand users cost nothing; only what may be used once
+//! Access tokens carry their own content, signed, so a hundred thousand users cost nothing; only what may be used once
 //! is remembered. It must not know about HTTP.
 
 use std::collections::{HashMap, VecDeque};
@@ -39,7 +39,7 @@ pub struct Access {
 /// Maker and checker of all of them.
 #[derive(Debug)]
 pub struct Tokens {
-    seal: u64,
+    signature: u64,
     serial: AtomicU64,
     length: usize,
     codes: Mutex<Unspent>,
@@ -51,7 +51,7 @@ impl Tokens {
     /// Access tokens are filled up to `length`.
     pub fn new(seed: u64, length: usize) -> Self {
         Self {
-            seal: mix(seed, 77),
+            signature: mix(seed, 77),
             serial: AtomicU64::new(0),
             length,
             codes: Mutex::default(),
@@ -74,7 +74,8 @@ impl Tokens {
     fn write(&self, access: Access) -> String {
         let Access { grant, expires_ms, serial } = access;
         let user = grant.user.map_or(CLIENT, |user| user.0);
-        let check = [user, u64::from(grant.scopes.0), expires_ms, serial].into_iter().fold(self.seal, mix);
+        let check =
+            [user, u64::from(grant.scopes.0), expires_ms, serial].into_iter().fold(self.signature, mix);
         let text = format!("{user:016x}{:08x}{expires_ms:016x}{serial:016x}{check:016x}", grant.scopes.0);
         format!("{text:-<width$}", width = self.length)
     }
@@ -136,7 +137,7 @@ impl Tokens {
 
     fn unique(&self, topic: u64) -> String {
         let serial = self.serial.fetch_add(1, Relaxed);
-        Id::of(mix(mix(self.seal, serial), topic)).to_string()
+        Id::of(mix(mix(self.signature, serial), topic)).to_string()
     }
 }
 
