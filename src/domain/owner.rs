@@ -25,6 +25,12 @@ pub struct Held {
     pub has_data: bool,
 }
 
+impl AsRef<Self> for Held {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Held {
     fn names(&self) -> impl Iterator<Item = &TinkUser> {
         self.tink_user.iter().chain(&self.former)
@@ -96,18 +102,19 @@ impl RefusalKind {
 }
 
 /// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
-pub fn judge(held: &[Held], rows: Vec<SourceRow>) -> Vec<Judged> {
+pub fn judge(held: &[impl AsRef<Held>], rows: Vec<SourceRow>) -> Vec<Judged> {
+    let held: Vec<&Held> = held.iter().map(AsRef::as_ref).collect();
     let places: HashMap<&str, usize> =
         held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
     let mut judged: Vec<Judged> = single(rows)
         .into_iter()
         .map(|row| {
             let place = places.get(row.connection_id.as_str()).copied();
-            let verdict = identity(&row, place.and_then(|place| held.get(place)));
+            let verdict = identity(&row, place.and_then(|place| held.get(place).copied()));
             Judged { row, held: place, verdict }
         })
         .collect();
-    Claims::of(held, &judged).settle(held, &mut judged);
+    Claims::of(&held, &judged).settle(held.len(), &mut judged);
     judged
 }
 
@@ -207,12 +214,12 @@ struct Claim {
 struct Claims(Vec<Claim>);
 
 impl Claims {
-    fn of(held: &[Held], judged: &[Judged]) -> Self {
+    fn of(held: &[&Held], judged: &[Judged]) -> Self {
         let mut claims = Vec::new();
         let mut rows: HashMap<usize, &Judged> = HashMap::new();
         for (place, one) in judged.iter().enumerate() {
             rows.extend(one.held.map(|held| (held, one)));
-            claims.extend(Claim::of_row(place, one, one.held.and_then(|place| held.get(place))));
+            claims.extend(Claim::of_row(place, one, one.held.and_then(|place| held.get(place).copied())));
         }
         for (place, held) in held.iter().enumerate().filter(|(_, held)| held.has_data) {
             let row = rows.get(&place);
@@ -230,7 +237,7 @@ impl Claims {
     }
 
     /// Refuses those who want what another has, and lets those who follow one that is gone take over.
-    fn settle(self, held: &[Held], judged: &mut [Judged]) {
+    fn settle(self, held: usize, judged: &mut [Judged]) {
         let mut owners: HashMap<TinkUser, usize> = HashMap::new();
         for (number, claim) in self.0.iter().enumerate() {
             let mut others: Vec<usize> =
@@ -250,7 +257,7 @@ impl Claims {
                 }
             }
         }
-        debug_assert!(judged.iter().all(|one| one.held.is_none_or(|place| place < held.len())));
+        debug_assert!(judged.iter().all(|one| one.held.is_none_or(|place| place < held)));
     }
 }
 
@@ -315,7 +322,12 @@ impl Claim {
             Verdict::Moved(_) | Verdict::Refused(_) => None,
         };
         let kept = held.filter(|_| has_data).into_iter().flat_map(Held::names);
-        let names: Vec<TinkUser> = own.iter().chain(one.row.names()).chain(kept).cloned().collect();
+        let mut names: Vec<TinkUser> = Vec::with_capacity(1);
+        for name in own.iter().chain(one.row.names()).chain(kept) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         Some(Self {
             row: Some(place),
             held: one.held,
