@@ -18,6 +18,12 @@ pub struct Stored {
     pub state: MirroredState,
 }
 
+impl AsRef<HeldConnection> for Stored {
+    fn as_ref(&self) -> &HeldConnection {
+        &self.held
+    }
+}
+
 /// What the view says of a connection, as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MirroredState {
@@ -63,7 +69,7 @@ pub struct Change {
 /// What the view makes of the connections.
 #[derive(Clone, Debug)]
 pub struct Mirroring {
-    /// Every connection: those with a row in the order of the view, then those without.
+    /// The connections that are not as they were: those with a row in the order of the view, then those without.
     pub changes: Vec<Change>,
     /// How many the view gives.
     pub numbers: Numbers,
@@ -73,8 +79,7 @@ pub struct Mirroring {
 
 /// Works out what the view makes of the stored connections, which are in the order in which they came here.
 pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
-    let held: Vec<HeldConnection> = stored.iter().map(|stored| stored.held.clone()).collect();
-    let judged = owner::judge(&held, viewed.rows);
+    let judged = owner::judge(stored, viewed.rows);
     let mut listed: HashSet<usize> = judged.iter().filter_map(|one| one.held).collect();
     let taken: HashSet<usize> = judged.iter().filter_map(Judged::takes_over).collect();
     let numbers = numbers(&judged);
@@ -88,10 +93,13 @@ pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirr
     let fall = Fall::of(remembered, numbers, gone, silent, viewed.at).filter(|_| !viewed.stand_alone);
     let keeps = fall.is_some_and(|fall| fall.keeps(viewed.at));
     let after = After { stored, taken: &taken, at: viewed.at, fallen: fall.is_some(), keeps };
-    let mut changes: Vec<Change> = judged.into_iter().map(|one| after.listed(one)).collect();
+    let mut changes: Vec<Change> = Vec::new();
+    for one in judged {
+        changes.extend(Some(after.listed(one)).filter(|change| after.is_news(change)));
+    }
     for place in 0..stored.len() {
         if listed.insert(place) {
-            changes.extend(after.missing(place));
+            changes.extend(after.missing(place).filter(|change| after.is_news(change)));
         }
     }
     Mirroring { changes, numbers, fall }
@@ -132,6 +140,13 @@ struct After<'a> {
 }
 
 impl After<'_> {
+    /// Whether anything is to be written of a connection.
+    fn is_news(&self, change: &Change) -> bool {
+        let before = change.place.and_then(|place| self.stored.get(place));
+        let is_more = change.other_owner || change.takes_over.is_some() || change.seed.is_some();
+        is_more || before.is_none_or(|before| before.state != change.state)
+    }
+
     /// A connection that has a row.
     fn listed(&self, one: Judged) -> Change {
         let before = one.held.and_then(|place| self.stored.get(place));

@@ -23,6 +23,12 @@ pub struct HeldConnection {
     pub has_data: bool,
 }
 
+impl AsRef<Self> for HeldConnection {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl HeldConnection {
     fn names(&self) -> impl Iterator<Item = &TinkUser> {
         self.tink_user.iter().chain(&self.former)
@@ -86,18 +92,19 @@ impl RefusalKind {
 }
 
 /// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
-pub fn judge(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<Judged> {
+pub fn judge(held: &[impl AsRef<HeldConnection>], rows: Vec<SourceRow>) -> Vec<Judged> {
+    let held: Vec<&HeldConnection> = held.iter().map(AsRef::as_ref).collect();
     let places: HashMap<&str, usize> =
         held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
     let mut judged: Vec<Judged> = single(rows)
         .into_iter()
         .map(|row| {
             let place = places.get(row.connection_id.as_str()).copied();
-            let verdict = identity(&row, place.and_then(|place| held.get(place)));
+            let verdict = identity(&row, place.and_then(|place| held.get(place).copied()));
             Judged { row, held: place, verdict }
         })
         .collect();
-    OwnershipClaims::of(held, &judged).resolve(held, &mut judged);
+    OwnershipClaims::of(&held, &judged).resolve(held.len(), &mut judged);
     judged
 }
 
@@ -197,12 +204,16 @@ struct OwnershipClaim {
 struct OwnershipClaims(Vec<OwnershipClaim>);
 
 impl OwnershipClaims {
-    fn of(held: &[HeldConnection], judged: &[Judged]) -> Self {
+    fn of(held: &[&HeldConnection], judged: &[Judged]) -> Self {
         let mut claims = Vec::new();
         let mut rows: HashMap<usize, &Judged> = HashMap::new();
         for (place, one) in judged.iter().enumerate() {
             rows.extend(one.held.map(|held| (held, one)));
-            claims.extend(OwnershipClaim::of_row(place, one, one.held.and_then(|place| held.get(place))));
+            claims.extend(OwnershipClaim::of_row(
+                place,
+                one,
+                one.held.and_then(|place| held.get(place).copied()),
+            ));
         }
         for (place, held) in held.iter().enumerate().filter(|(_, held)| held.has_data) {
             let row = rows.get(&place);
@@ -220,7 +231,7 @@ impl OwnershipClaims {
     }
 
     /// Refuses those who want what another has, and lets those who follow one that is gone take over.
-    fn resolve(self, held: &[HeldConnection], judged: &mut [Judged]) {
+    fn resolve(self, held: usize, judged: &mut [Judged]) {
         let mut owners: HashMap<TinkUser, usize> = HashMap::new();
         for (number, claim) in self.0.iter().enumerate() {
             let mut others: Vec<usize> =
@@ -241,7 +252,7 @@ impl OwnershipClaims {
                 }
             }
         }
-        debug_assert!(judged.iter().all(|one| one.held.is_none_or(|place| place < held.len())));
+        debug_assert!(judged.iter().all(|one| one.held.is_none_or(|place| place < held)));
     }
 }
 
@@ -307,7 +318,12 @@ impl OwnershipClaim {
             Verdict::Moved(_) | Verdict::Refused(_) => None,
         };
         let kept = held.filter(|_| has_data).into_iter().flat_map(HeldConnection::names);
-        let names: Vec<TinkUser> = own.iter().chain(one.row.names()).chain(kept).cloned().collect();
+        let mut names: Vec<TinkUser> = Vec::with_capacity(1);
+        for name in own.iter().chain(one.row.names()).chain(kept) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         Some(Self {
             row: Some(place),
             held: one.held,

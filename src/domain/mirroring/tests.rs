@@ -56,10 +56,12 @@ fn after(stored: &[Stored], mirrored: &Mirroring) -> Vec<Stored> {
     after
 }
 
-/// How many are enabled, and how many of them entitled.
-fn kept(mirrored: &Mirroring) -> (usize, usize) {
-    let enabled = mirrored.changes.iter().filter(|change| change.state.enabled);
-    (enabled.clone().count(), enabled.filter(|change| change.state.entitled).count())
+/// How many are enabled by now, and how many of them entitled.
+fn kept(stored: &[Stored], mirrored: &Mirroring) -> (usize, usize) {
+    let after = after(stored, mirrored);
+    let new = mirrored.changes.iter().filter(|change| change.place.is_none()).map(|change| &change.state);
+    let enabled = after.iter().map(|stored| &stored.state).chain(new).filter(|state| state.enabled);
+    (enabled.clone().count(), enabled.filter(|state| state.entitled).count())
 }
 
 #[test]
@@ -67,19 +69,19 @@ fn an_empty_view_disables_nobody_and_pauses_after_three_days() {
     let held = stored(8);
     let first = mirror(&held, viewed(Vec::new(), 0), before(8));
     assert_eq!(first.fall.map(|fall| fall.gone), Some(8));
-    assert_eq!(kept(&first), (8, 8));
+    assert_eq!(kept(&held, &first), (8, 8));
     assert!(first.changes.iter().all(|change| change.state.gone_at == Some(at(0))));
     let remembered = Remembered { fallen_at: Some(at(0)), ..before(8) };
     let held = after(&held, &first);
-    assert_eq!(kept(&mirror(&held, viewed(Vec::new(), 71), remembered)), (8, 8));
+    assert_eq!(kept(&held, &mirror(&held, viewed(Vec::new(), 71), remembered)), (8, 8));
     let last = mirror(&held, viewed(Vec::new(), 72), remembered);
-    assert_eq!(kept(&last), (8, 0));
+    assert_eq!(kept(&held, &last), (8, 0));
     assert!(last.changes.iter().all(|change| change.state.lapsed_at == Some(at(72))));
     // It stays a fall, and ends when they are back.
     let held = after(&held, &last);
     assert!(mirror(&held, viewed(Vec::new(), 100), remembered).fall.is_some());
     let back = mirror(&held, viewed((0..8).map(row).collect(), 100), remembered);
-    assert_eq!((back.fall, kept(&back)), (None, (8, 8)));
+    assert_eq!((back.fall, kept(&held, &back)), (None, (8, 8)));
     assert!(
         back.changes.iter().all(|change| change.state.gone_at.is_none() && change.state.lapsed_at.is_none())
     );
@@ -89,7 +91,7 @@ fn an_empty_view_disables_nobody_and_pauses_after_three_days() {
         (held.state.enabled, held.state.entitled) = (false, false);
     }
     let confirmed = mirror(&held, viewed(Vec::new(), 100), before(0));
-    assert_eq!((confirmed.fall, kept(&confirmed)), (None, (0, 0)));
+    assert_eq!((confirmed.fall, kept(&held, &confirmed)), (None, (0, 0)));
 }
 
 #[test]
@@ -98,16 +100,16 @@ fn what_a_row_says_counts_and_what_it_does_not_say_does_not() {
         mirror(&stored(8), viewed((0..8).map(row).map(change).collect(), 0), before(8))
     };
     let paused = with(&|row| SourceRow { entitled: false, ..row });
-    assert_eq!((paused.fall.is_some(), kept(&paused)), (true, (8, 0)));
+    assert_eq!((paused.fall.is_some(), kept(&stored(8), &paused)), (true, (8, 0)));
     let off = with(&|row| SourceRow { enabled: false, ..row });
-    assert_eq!((off.fall.is_some(), kept(&off)), (true, (0, 0)));
+    assert_eq!((off.fall.is_some(), kept(&stored(8), &off)), (true, (0, 0)));
     let null = with(&|row| SourceRow { enabled: false, unsaid: true, ..row });
-    assert_eq!((null.fall.is_some(), kept(&null)), (true, (8, 8)));
+    assert_eq!((null.fall.is_some(), kept(&stored(8), &null)), (true, (8, 8)));
     // Of one alone NULL means no.
     let mut rows: Vec<_> = (0..8).map(row).collect();
     (rows[0].enabled, rows[0].unsaid) = (false, true);
     let one = mirror(&stored(8), viewed(rows, 0), before(8));
-    assert_eq!((one.fall, kept(&one)), (None, (7, 7)));
+    assert_eq!((one.fall, kept(&stored(8), &one)), (None, (7, 7)));
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn others_in_their_place_are_a_fall_too_unless_they_take_over() {
     assert_eq!(replaced.fall.map(|fall| fall.gone), Some(8));
     let renamed = |n: usize| SourceRow { connection_id: format!("n-{n}").into(), ..row(n) };
     let taken = mirror(&stored(8), viewed((0..8).map(renamed).collect(), 0), before(8));
-    assert_eq!((taken.fall, kept(&taken)), (None, (8, 8)));
+    assert_eq!((taken.fall, kept(&stored(8), &taken)), (None, (8, 8)));
     assert!(taken.changes.iter().take(8).all(|change| change.takes_over.is_some()));
 }
 
@@ -125,14 +127,14 @@ fn others_in_their_place_are_a_fall_too_unless_they_take_over() {
 fn an_operators_own_tables_are_taken_at_their_word() {
     let own = Viewed { stand_alone: true, ..viewed(Vec::new(), 0) };
     let mirrored = mirror(&stored(8), own, before(8));
-    assert_eq!((mirrored.fall, kept(&mirrored)), (None, (0, 0)));
+    assert_eq!((mirrored.fall, kept(&stored(8), &mirrored)), (None, (0, 0)));
 }
 
 #[test]
 fn where_nothing_is_kept_a_missing_row_disables_at_once() {
     let mut held = stored(8);
     held[3].held.has_data = false;
-    assert_eq!(kept(&mirror(&held, viewed(Vec::new(), 0), before(8))), (7, 7));
+    assert_eq!(kept(&held, &mirror(&held, viewed(Vec::new(), 0), before(8))), (7, 7));
 }
 
 #[test]
@@ -159,6 +161,14 @@ fn an_owner_without_data_is_replaced_and_said_so() {
         .changes
         .remove(0);
     assert!(change.other_owner && change.state.user_id == "u-9" && change.state.problem.is_none());
-    let same = mirror(&held, viewed(vec![row(0)], 0), before(1)).changes.remove(0);
-    assert!(!same.other_owner);
+    assert!(mirror(&held, viewed(vec![row(0)], 0), before(1)).changes.is_empty());
+}
+
+#[test]
+fn of_what_is_as_it_was_nothing_is_written() {
+    let mut rows: Vec<SourceRow> = (0..9).map(row).collect();
+    rows[3].priority = 1;
+    let mirrored = mirror(&stored(8), viewed(rows, 0), before(8));
+    let places: Vec<_> = mirrored.changes.iter().map(|change| change.place).collect();
+    assert_eq!(places, [Some(3), None]);
 }
