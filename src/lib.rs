@@ -77,7 +77,6 @@ mod identity;
 mod lifecycle;
 mod link;
 mod observe;
-#[expect(unreachable_pub, reason = "its visibilities follow with its new files")]
 pub mod store;
 pub mod sync;
 #[cfg(test)]

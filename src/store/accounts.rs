@@ -16,7 +16,7 @@ use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, shift};
 use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, closed ones included.
-pub fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
+pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
     let mut known: HashMap<i64, Vec<AccountId>> = HashMap::new();
     let ids = "SELECT account, account_id FROM ts_account_ids WHERE connection = ?1";
     db.each(ids, values![connection], |row| {
@@ -96,7 +96,7 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
 }
 
 /// Writes accounts as listed, joins what turned out to be one, and notes what is missing or closed.
-pub fn save(
+pub(super) fn save(
     db: Db<'_>,
     run: i64,
     connection: i64,

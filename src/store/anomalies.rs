@@ -11,7 +11,7 @@ use crate::store::types::NotedAnomaly;
 const AGAIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Which of these were not told yet, remembering them. One that names no account we know is the connection's.
-pub fn note(
+pub(super) fn note(
     db: Db<'_>,
     connection: i64,
     met: Vec<NotedAnomaly>,

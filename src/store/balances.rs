@@ -19,7 +19,7 @@ use crate::domain::transaction::{Status, Transaction};
 use crate::store::types::{BalanceCheck, CheckedBalance};
 
 /// How the sums of one account change in one commit.
-pub struct Changes {
+pub(super) struct Changes {
     account: i64,
     first_day: Option<Date>,
     sums: Sums,
@@ -27,7 +27,7 @@ pub struct Changes {
 
 impl Changes {
     /// Begins a commit; none where the rows of the account are not added up yet.
-    pub fn begin(db: Db<'_>, account: i64) -> Result<Option<Self>, Fail> {
+    pub(super) fn begin(db: Db<'_>, account: i64) -> Result<Option<Self>, Fail> {
         let kept =
             db.one("SELECT first_day FROM ts_balances WHERE account = ?1", values![account], |row| {
                 row.day("first_day")
@@ -36,14 +36,14 @@ impl Changes {
     }
 
     /// Counts a row that is written now.
-    pub fn add(&mut self, row: &Transaction) {
+    pub(super) fn add(&mut self, row: &Transaction) {
         if let Some(part) = Part::of(row.status, row.booked_date, self.first_day) {
             self.sums.add(part, &row.money);
         }
     }
 
     /// Takes away what the row of this key counts as it is stored, before it is changed or removed.
-    pub fn take(&mut self, db: Db<'_>, key: i64) -> Result<(), Fail> {
+    pub(super) fn take(&mut self, db: Db<'_>, key: i64) -> Result<(), Fail> {
         let stored = "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL";
         let stored = db.one(stored, values![key], |row| counted(row, self.first_day))?;
         if let Some((Some(part), money)) = stored {
@@ -53,7 +53,7 @@ impl Changes {
     }
 
     /// Writes the new sums.
-    pub fn end(self, db: Db<'_>) -> Result<(), Fail> {
+    pub(super) fn end(self, db: Db<'_>) -> Result<(), Fail> {
         for ((part, currency), change) in self.sums.0.iter().filter(|(_, change)| !change.is_empty()) {
             let mut sum = one_sum(db, self.account, *part, currency)?;
             sum.total += &change.total;
@@ -98,13 +98,13 @@ fn total(row: Row<'_>, column: &str) -> Result<Option<Total>, Fail> {
 }
 
 /// The rows of a new account are added up from the first one on.
-pub fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
+pub(super) fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
     db.run("INSERT INTO ts_balances (account) VALUES (?1)", values![account])?;
     Ok(())
 }
 
 /// Adds up the rows of an account that is older than the reconciliation, once, row by row.
-pub fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
+pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
     let kept = "SELECT 1 FROM ts_balances WHERE account = ?1";
     if db.exists(kept, values![account])? {
         return Ok(());
@@ -131,7 +131,7 @@ fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Re
 }
 
 /// What there is to judge of these accounts; those whose rows are not added up are left out.
-pub fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<BalanceCheck>, Fail> {
+pub(super) fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<BalanceCheck>, Fail> {
     let one = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
                 (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
          FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
@@ -183,7 +183,7 @@ fn ahead(db: Db<'_>, account: i64, refresh: Option<Timestamp>) -> Result<Sums, F
 }
 
 /// Keeps balance and booked rows as a complete walk leaves them.
-pub fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
+pub(super) fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
     let balance_checks = balance_checks(db, &[account])?;
     let Some(stand) = balance_checks.first().and_then(|check| check.input.stand()) else { return Ok(()) };
     db.run(
@@ -195,13 +195,13 @@ pub fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
 }
 
 /// Reads what [`keep_stand`] wrote from a row of `ts_accounts`.
-pub fn stand(row: Row<'_>) -> Result<Option<Stand>, Fail> {
+pub(super) fn stand(row: Row<'_>) -> Result<Option<Stand>, Fail> {
     let balance = row.money("stand_balance", "stand_currency")?;
     Ok(balance.zip(total(row, "stand_rows")?).map(|(balance, rows)| Stand { balance, rows }))
 }
 
 /// Reads what was judged from a row of `ts_balances`.
-pub fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
+pub(super) fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
     let anchor = match (total(row, "opening")?, row.millis("anchored_at")?) {
         (Some(opening), Some(since)) => Some(Anchor {
             currency: row.get("currency")?,
@@ -231,7 +231,7 @@ pub fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
 
 /// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
 /// accepted a difference meanwhile) is dropped.
-pub fn save(db: Db<'_>, run: i64, judged: &[CheckedBalance]) -> Result<(), Fail> {
+pub(super) fn save(db: Db<'_>, run: i64, judged: &[CheckedBalance]) -> Result<(), Fail> {
     for CheckedBalance { check, after } in judged {
         let first_day = match (&check.reconciliation.anchor, &after.anchor) {
             (None, Some(_)) => Some(first_day(db, check)?),
@@ -298,7 +298,7 @@ fn write(
 }
 
 /// Takes the open differences of a connection's accounts as they are; says of how many accounts.
-pub fn accept(db: Db<'_>, connection_id: &str, now: Timestamp) -> Result<u64, Fail> {
+pub(super) fn accept(db: Db<'_>, connection_id: &str, now: Timestamp) -> Result<u64, Fail> {
     let open = "SELECT b.* FROM ts_balances b JOIN ts_accounts a ON a.key = b.account
          JOIN ts_connections c ON c.key = a.connection
          WHERE b.difference IS NOT NULL AND c.connection_id = ?1";

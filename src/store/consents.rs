@@ -12,7 +12,7 @@ use crate::domain::warning::Told;
 use crate::store::types::{ConsentWarning, KeptConsents, Lease, Overview, StoredConsent};
 
 /// All consents of a connection as they were last shown.
-pub fn load(db: Db<'_>, connection: i64) -> Result<Vec<StoredConsent>, Fail> {
+pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Vec<StoredConsent>, Fail> {
     let rows = "SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY credentials_id";
     db.all(rows, values![connection], stored)
 }
@@ -42,7 +42,7 @@ fn stored(row: Row<'_>) -> Result<StoredConsent, Fail> {
 }
 
 /// Writes the consents as listed; of the others those that are kept stay, and the rest goes.
-pub fn save(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<(), Fail> {
+pub(super) fn save(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<(), Fail> {
     let Overview { consents, kept, .. } = overview;
     for consent in consents {
         write(db, lease, consent, kept)?;
@@ -94,7 +94,7 @@ fn write(db: Db<'_>, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> R
 }
 
 /// Remembers what has been told of these consents.
-pub fn warned(db: Db<'_>, connection: i64, warnings: &[ConsentWarning]) -> Result<(), Fail> {
+pub(super) fn warned(db: Db<'_>, connection: i64, warnings: &[ConsentWarning]) -> Result<(), Fail> {
     let statement = "UPDATE ts_consents SET warned_days = ?3, warned_expiry = ?4 WHERE connection = ?1 AND credentials_id = ?2";
     for ConsentWarning { credentials_id, told, .. } in warnings {
         db.run(
@@ -107,7 +107,7 @@ pub fn warned(db: Db<'_>, connection: i64, warnings: &[ConsentWarning]) -> Resul
 
 /// Whether a consent's bank was not asked for its data within `rest`; then notes that it is asked now. A consent
 /// that is not stored yet is new, and so is its data.
-pub fn may_ask_bank(
+pub(super) fn may_ask_bank(
     db: Db<'_>,
     connection: i64,
     consent: &CredentialsId,

@@ -16,7 +16,7 @@ const MOST: i64 = 10_000;
 
 /// What was told of a connection before.
 #[derive(Clone, Debug, Default)]
-pub struct Before {
+pub(super) struct Before {
     /// That it fails.
     failing: bool,
     /// That it needs its user, and why.
@@ -25,7 +25,7 @@ pub struct Before {
 
 impl Before {
     /// Reads it.
-    pub fn of(db: Db<'_>, connection: i64) -> Result<Self, Fail> {
+    pub(super) fn of(db: Db<'_>, connection: i64) -> Result<Self, Fail> {
         let read = |row: Row<'_>| {
             Ok(Self { failing: row.get::<Option<i64>>(0)?.is_some(), needs_user: row.get(1)? })
         };
@@ -54,7 +54,12 @@ fn note(
 }
 
 /// Rows were just written: all commits of a connection in a run are one event.
-pub fn committed(db: Db<'_>, context: &Context, lease: &Lease, commit: &RowCommit) -> Result<(), Fail> {
+pub(super) fn committed(
+    db: Db<'_>,
+    context: &Context,
+    lease: &Lease,
+    commit: &RowCommit,
+) -> Result<(), Fail> {
     let counts = commit.changes.counts();
     let listened = context.listened.borrow().contains(&HookKind::NewTransactions);
     if !listened || counts.added + counts.updated + counts.removed == 0 {
@@ -92,7 +97,7 @@ fn replaced(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<i64, Fail> {
 }
 
 /// A consent came to a step of the warnings, if it did.
-pub fn consent_ends(
+pub(super) fn consent_ends(
     db: Db<'_>,
     context: &Context,
     lease: &Lease,
@@ -111,7 +116,7 @@ pub fn consent_ends(
 }
 
 /// An attempt ended for good; `before` is what had been told.
-pub fn recorded(
+pub(super) fn recorded(
     db: Db<'_>,
     context: &Context,
     lease: &Lease,
@@ -172,7 +177,7 @@ fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestam
 }
 
 /// Connections of a run that were to be tried again and were not: their first outcome stands.
-pub fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail> {
+pub(super) fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail> {
     let left = "SELECT connection, started_at + coalesce(duration_ms, 0) FROM ts_run_connections
          WHERE run = ?1 AND again <> 0";
     let left: Vec<(i64, Millis)> = db.all(left, values![run], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -184,7 +189,7 @@ pub fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail
 
 /// What this run told of these connections' failures was none of theirs. `connections` is a query over the
 /// run, `?1`.
-pub fn retract_failures(db: Db<'_>, run: i64, connections: &str) -> Result<(), Fail> {
+pub(super) fn retract_failures(db: Db<'_>, run: i64, connections: &str) -> Result<(), Fail> {
     let events = format!(
         "DELETE FROM ts_events WHERE run = ?1 AND kind = 'first-failure' AND connection IN ({connections})"
     );
@@ -197,7 +202,7 @@ pub fn retract_failures(db: Db<'_>, run: i64, connections: &str) -> Result<(), F
 }
 
 /// A pass ended as a failure.
-pub fn pass_failed(
+pub(super) fn pass_failed(
     db: Db<'_>,
     context: &Context,
     run: i64,
@@ -209,7 +214,7 @@ pub fn pass_failed(
 
 /// Drops what nobody will ever fetch: the oldest beyond the limit, and events of runs and connections that
 /// are not known any more.
-pub fn tidy(db: Db<'_>) -> Result<(), Fail> {
+pub(super) fn tidy(db: Db<'_>) -> Result<(), Fail> {
     let oldest = "DELETE FROM ts_events WHERE kind = ?1 AND key <= (
              SELECT key FROM ts_events WHERE kind = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2)";
     for kind in HookKind::ALL {
@@ -224,7 +229,7 @@ pub fn tidy(db: Db<'_>) -> Result<(), Fail> {
 }
 
 /// The next events of runs that have ended, oldest first, each with its key; without those of the kinds `except`.
-pub fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Vec<Outgoing>, Fail> {
+pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Vec<Outgoing>, Fail> {
     let except = except.iter().map(|kind| kind.as_str()).collect::<serde_json::Value>().to_string();
     let events = "SELECT e.key, e.kind, e.at, e.details, r.run_id, c.connection_id, c.user_id,
                 coalesce(e.details ->> 'added' <= e.details ->> 'replaced', 0)
@@ -253,7 +258,7 @@ pub fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Vec<Outgo
 }
 
 /// Forgets events that are out.
-pub fn forget(db: Db<'_>, keys: &[i64]) -> Result<(), Fail> {
+pub(super) fn forget(db: Db<'_>, keys: &[i64]) -> Result<(), Fail> {
     let keys = keys.iter().copied().collect::<serde_json::Value>().to_string();
     db.run("DELETE FROM ts_events WHERE key IN (SELECT value FROM json_each(?1))", values![keys])?;
     Ok(())

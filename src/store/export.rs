@@ -45,7 +45,7 @@ const IN_TIME: &str = "(:since IS NULL OR day >= :since) AND (:until IS NULL OR 
 
 /// A value of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cell {
+pub enum ExportCell {
     /// Nothing.
     Null,
     /// A number of ours, never money.
@@ -54,7 +54,7 @@ pub enum Cell {
     Text(String),
 }
 
-impl Serialize for Cell {
+impl Serialize for ExportCell {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_none(),
@@ -70,7 +70,7 @@ pub struct ExportRow<'a> {
     /// The view's columns.
     pub columns: &'a [String],
     /// Their values.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<ExportCell>,
     /// The day it stands at, `YYYY-MM-DD`.
     pub day: String,
 }
@@ -79,7 +79,7 @@ impl ExportRow<'_> {
     /// The text of a column; none if it is NULL.
     pub fn text(&self, column: &str) -> Option<&str> {
         match self.cell(column)? {
-            Cell::Text(text) => Some(text),
+            ExportCell::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -87,12 +87,12 @@ impl ExportRow<'_> {
     /// The number of a column.
     pub fn number(&self, column: &str) -> Option<i64> {
         match self.cell(column)? {
-            Cell::Number(number) => Some(*number),
+            ExportCell::Number(number) => Some(*number),
             _ => None,
         }
     }
 
-    fn cell(&self, column: &str) -> Option<&Cell> {
+    fn cell(&self, column: &str) -> Option<&ExportCell> {
         self.cells.get(self.columns.iter().position(|name| name == column)?)
     }
 }
@@ -197,11 +197,11 @@ impl<'r> Export<'r> {
     }
 }
 
-fn cells(row: Row<'_>) -> Result<Vec<Cell>, Fail> {
+fn cells(row: Row<'_>) -> Result<Vec<ExportCell>, Fail> {
     let cell = |at| match row.cell(at)? {
-        value::Cell::Null => Ok(Cell::Null),
-        value::Cell::Int(number) => Ok(Cell::Number(number)),
-        value::Cell::Text(text) => Ok(Cell::Text(String::from_utf8_lossy(text).into_owned())),
+        value::Cell::Null => Ok(ExportCell::Null),
+        value::Cell::Int(number) => Ok(ExportCell::Number(number)),
+        value::Cell::Text(text) => Ok(ExportCell::Text(String::from_utf8_lossy(text).into_owned())),
         value::Cell::Real(_) | value::Cell::Bytes(_) => {
             Err(corrupt("a column of transactions_v1 is neither text nor an integer"))
         }

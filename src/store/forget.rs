@@ -48,7 +48,7 @@ fn erased() -> [(&'static str, String); 17] {
 
 /// What is kept of a connection before it is forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldData {
     /// Its user.
     pub user_id: String,
     /// How Tink knows the user.
@@ -79,7 +79,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
-    pub fn held(&self, id: &str) -> Result<Option<Held>> {
+    pub fn held(&self, id: &str) -> Result<Option<HeldData>> {
         self.read("look at the connection", |db| held_in(db, id))
     }
 
@@ -95,7 +95,7 @@ impl Reader {
     }
 }
 
-fn held_in(db: Db<'_>, id: &str) -> Result<Option<Held>, Fail> {
+fn held_in(db: Db<'_>, id: &str) -> Result<Option<HeldData>, Fail> {
     let known = "SELECT user_id, external_user_id, tink_user_id FROM ts_connections WHERE connection_id = ?1
                  UNION ALL
                  SELECT user_id, external_user_id, tink_user_id FROM ts_own_connections WHERE connection_id = ?1
@@ -115,7 +115,7 @@ fn held_in(db: Db<'_>, id: &str) -> Result<Option<Held>, Fail> {
             AND NOT EXISTS (SELECT 1 FROM ts_own_connections WHERE user_id = ?1 AND connection_id <> ?2)",
         values![&user_id, id],
     )?;
-    Ok(Some(Held {
+    Ok(Some(HeldData {
         same_tink_user: tink_user.as_ref().map_or(Ok(Vec::new()), |user| others(db, id, user))?,
         tink_user,
         accounts: count("")?,

@@ -109,7 +109,7 @@ impl Store {
 }
 
 /// A connection of the input.
-struct Owner {
+struct ImportConnection {
     key: i64,
     /// Tink's rows are there already.
     synced: bool,
@@ -139,7 +139,7 @@ struct Importer<'a> {
     run: &'a Run,
     now: Timestamp,
     actor: (Option<String>, Option<String>),
-    owners: HashMap<ConnectionId, Result<Owner, String>>,
+    owners: HashMap<ConnectionId, Result<ImportConnection, String>>,
     places: HashMap<(ConnectionId, AccountId), Option<Place>>,
     waiting: Waiting,
     imported: Imported,
@@ -216,7 +216,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The connection, looked up once.
-    fn owner(&mut self, id: &ConnectionId) -> Result<&Result<Owner, String>, Fail> {
+    fn owner(&mut self, id: &ConnectionId) -> Result<&Result<ImportConnection, String>, Fail> {
         if !self.owners.contains_key(id) {
             let owner = self.find_owner(id)?;
             self.owners.insert(id.clone(), owner);
@@ -224,7 +224,7 @@ impl<'a> Importer<'a> {
         Ok(self.owners.entry(id.clone()).or_insert_with(|| Err(String::new())))
     }
 
-    fn find_owner(&mut self, id: &ConnectionId) -> Result<Result<Owner, String>, Fail> {
+    fn find_owner(&mut self, id: &ConnectionId) -> Result<Result<ImportConnection, String>, Fail> {
         let sql = "SELECT key, user_id, lease_token IS NOT NULL AND lease_until > ?2, problem
                    FROM ts_connections WHERE connection_id = ?1";
         let found: Option<(i64, String, bool, Option<String>)> =
@@ -251,7 +251,7 @@ impl<'a> Importer<'a> {
             values![key],
         )?;
         self.imported.connections.entry(id.as_str().to_owned()).or_default().user_id = user_id;
-        Ok(Ok(Owner { key, synced }))
+        Ok(Ok(ImportConnection { key, synced }))
     }
 
     /// The account, looked up or made once; none if it would have to be made in a synced connection.

@@ -36,7 +36,7 @@ fn is_dead(context: &Context, run_id: &str) -> bool {
 }
 
 /// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use.
-pub fn has_died(store: &Path, run_id: &str) -> bool {
+pub(super) fn has_died(store: &Path, run_id: &str) -> bool {
     // What cannot be looked at is taken for alive; its leases end by themselves.
     let file = match File::open(lock_path(store, run_id)) {
         Ok(file) => file,
@@ -49,14 +49,14 @@ pub fn has_died(store: &Path, run_id: &str) -> bool {
 }
 
 /// The id of a run that is at work on this store now, if there is one.
-pub fn at_work(db: Db<'_>, store: &Path) -> Result<Option<String>, Fail> {
+pub(super) fn at_work(db: Db<'_>, store: &Path) -> Result<Option<String>, Fail> {
     let open = "SELECT run_id FROM ts_runs WHERE finished_at IS NULL ORDER BY key";
     let open: Vec<String> = db.column(open, values![])?;
     Ok(open.into_iter().find(|run_id| !has_died(store, run_id)))
 }
 
 /// Ends runs whose process is gone and releases their leases; returns whether there was one.
-pub fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<bool, Fail> {
+pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<bool, Fail> {
     let open = "SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL";
     let open: Vec<(i64, String)> = db.all(open, values![], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut found = false;
@@ -83,7 +83,7 @@ pub fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<bool, Fail
 }
 
 /// Fails unless the lease is still ours.
-pub fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
+pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     let ours: Option<i64> = db.one(
         "SELECT 1 FROM ts_connections WHERE key = ?1 AND lease_token = ?2 AND lease_run = ?3",
         values![lease.connection, lease.token, lease.run],
@@ -93,7 +93,7 @@ pub fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
 }
 
 /// Prolongs every lease of the run.
-pub fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<(), Fail> {
+pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<(), Fail> {
     db.run("UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1", values![run, Millis(until)])?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::store::types::Merge;
 
 /// Joins `merge.drop` into `merge.keep`. The rows of the id that is still served are the newer generation, and
 /// candidates for those of the other.
-pub fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
+pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
     db.run(
         "UPDATE ts_accounts SET generation = generation + 1, repairing = 1, suspect_refresh = NULL, absent_from = NULL,

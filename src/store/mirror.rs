@@ -18,7 +18,7 @@ const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :mar
     :refused, :refused_user, :moved_external, :moved_tink, :gone, :lapsed";
 
 /// Takes the whole view in. Connections that were forgotten since the run began stay forgotten.
-pub fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) -> Result<Mirrored, Fail> {
+pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) -> Result<Mirrored, Fail> {
     let forgotten = forgotten_since(db, run)?;
     viewed.rows.retain(|row| !forgotten.contains(row.connection_id.as_str()));
     let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
@@ -118,7 +118,7 @@ fn parameters(state: &MirroredState) -> Vec<(&'static str, Value<'_>)> {
 }
 
 /// A rehearsal copies a connection's rows only when it claims it, and lets them change hands then.
-pub fn take_over(db: Db<'_>, context: &Context, from: i64, to: i64) -> Result<(), Fail> {
+pub(super) fn take_over(db: Db<'_>, context: &Context, from: i64, to: i64) -> Result<(), Fail> {
     if !context.rehearsal {
         return owners::take_over(db, from, to);
     }
@@ -127,7 +127,7 @@ pub fn take_over(db: Db<'_>, context: &Context, from: i64, to: i64) -> Result<()
 }
 
 /// Copies a connection's rows into a rehearsal's temporary tables, with those that it takes over.
-pub fn shadow(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+pub(super) fn shadow(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     db.shadow(connection)?;
     db.takeovers(connection)?.into_iter().try_for_each(|from| {
         db.shadow(from)?;

@@ -92,7 +92,7 @@ impl Asked {
 }
 
 /// Ids and users of the selection that no connection has.
-pub fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, Fail> {
+pub(super) fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, Fail> {
     let mut unknown = Vec::new();
     let mut find = |which: &str, id: &str| -> Result<(), Fail> {
         let sql = format!("SELECT 1 FROM ts_connections WHERE {which} LIMIT 1");
@@ -112,7 +112,7 @@ pub fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, Fail> {
 
 /// Writes the order of the due connections into a temporary table and counts the others; those that are
 /// leased are counted by [`left_over`].
-pub fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
+pub(super) fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
     let asked = Asked::new(run, rules);
     let selected = asked.selected();
     // state: 0 waiting, 1 claimed, 2 found not due any more, for the reason beside it.
@@ -157,7 +157,7 @@ pub fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail
 }
 
 /// Why connections are not due, by key.
-pub fn reasons(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<HashMap<i64, Reason>, Fail> {
+pub(super) fn reasons(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<HashMap<i64, Reason>, Fail> {
     let asked = Asked::new(run, rules);
     let sql = format!(
         "SELECT reason, key FROM (SELECT {REASON} AS reason, c.key AS key FROM ts_connections c WHERE {})
@@ -174,7 +174,7 @@ fn reason(row: Row<'_>) -> Result<Reason, Fail> {
 }
 
 /// Connections that are not due, ordered by id.
-pub fn skipped(
+pub(super) fn skipped(
     db: Db<'_>,
     run: &Run,
     rules: &PlanRules,
@@ -209,7 +209,7 @@ fn waiting(db: Db<'_>, limit: usize) -> Result<Vec<(i64, i64, Option<i64>)>, Fai
 }
 
 /// Claims the next `limit` planned connections, looking at each again at this moment.
-pub fn claim(
+pub(super) fn claim(
     db: Db<'_>,
     context: &Context,
     run: &Run,
@@ -246,7 +246,7 @@ pub fn claim(
 }
 
 /// Claims connections of this run that failed in a way that may have passed.
-pub fn claim_again(
+pub(super) fn claim_again(
     db: Db<'_>,
     context: &Context,
     run: &Run,
@@ -391,7 +391,7 @@ fn lease(
 }
 
 /// Makes what is left of the plan wait until `until`.
-pub fn postpone(db: Db<'_>, run: i64, until: Timestamp) -> Result<u64, Fail> {
+pub(super) fn postpone(db: Db<'_>, run: i64, until: Timestamp) -> Result<u64, Fail> {
     db.run(
         "UPDATE ts_connections SET not_before = max(coalesce(not_before, 0), ?1)
          WHERE key IN (SELECT connection FROM temp.ts_plan WHERE state = 0)
@@ -402,7 +402,7 @@ pub fn postpone(db: Db<'_>, run: i64, until: Timestamp) -> Result<u64, Fail> {
 }
 
 /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
-pub fn exclude(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+pub(super) fn exclude(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     db.run(
         "UPDATE temp.ts_plan SET state = 2, reason = 'disabled' WHERE connection = ?1",
         values![connection],
@@ -411,7 +411,7 @@ pub fn exclude(db: Db<'_>, connection: i64) -> Result<(), Fail> {
 }
 
 /// What became of the plan: connections nobody has claimed, and those found not due any more.
-pub fn left_over(db: Db<'_>) -> Result<LeftOver, Fail> {
+pub(super) fn left_over(db: Db<'_>) -> Result<LeftOver, Fail> {
     let mut left = LeftOver::default();
     let groups = "SELECT reason, count(*) FROM temp.ts_plan
          WHERE state = 0 OR (state = 2 AND reason IS NOT NULL) GROUP BY reason";

@@ -49,7 +49,7 @@ pub struct Replayed {
 }
 
 /// An account that has records in quarantine.
-struct Owner {
+struct QuarantineAccount {
     key: i64,
     id: AccountId,
     generation: i64,
@@ -140,12 +140,12 @@ fn is_held(db: Db<'_>, context: &Context, connection: i64, now: Timestamp) -> Re
     Ok(held.unwrap_or_default())
 }
 
-fn owners(db: Db<'_>, connection: i64) -> Result<Vec<Owner>, Fail> {
+fn owners(db: Db<'_>, connection: i64) -> Result<Vec<QuarantineAccount>, Fail> {
     let owners = "SELECT key, account_id, generation, repairing FROM ts_accounts a
          WHERE connection = ?1 AND EXISTS (SELECT 1 FROM ts_quarantine q WHERE q.account = a.key) ORDER BY key";
     let owner = |row: Row<'_>| {
         let id = row.get::<String>(1)?.into();
-        Ok(Owner { key: row.get(0)?, id, generation: row.get(2)?, repairing: row.get(3)? })
+        Ok(QuarantineAccount { key: row.get(0)?, id, generation: row.get(2)?, repairing: row.get(3)? })
     };
     db.all(owners, values![connection], owner)
 }
@@ -153,7 +153,7 @@ fn owners(db: Db<'_>, connection: i64) -> Result<Vec<Owner>, Fail> {
 /// Reads the records of one account, those of each run together: they are what that run has fetched.
 fn account(
     db: Db<'_>,
-    owner: &Owner,
+    owner: &QuarantineAccount,
     how: &Rereading<'_>,
     now: Timestamp,
     sum: &mut Replayed,
@@ -190,7 +190,7 @@ fn chunk(db: Db<'_>, account: i64, run: i64, after: i64) -> Result<Vec<Kept>, Fa
 
 fn replay(
     db: Db<'_>,
-    owner: &Owner,
+    owner: &QuarantineAccount,
     run: i64,
     kept: Vec<Kept>,
     how: &Rereading<'_>,
@@ -238,7 +238,7 @@ fn leave(db: Db<'_>, key: i64) -> Result<(), Fail> {
 /// Writes rows as the run that fetched them would have.
 fn store(
     db: Db<'_>,
-    owner: &Owner,
+    owner: &QuarantineAccount,
     run: i64,
     fetched: Vec<FetchedRow>,
     how: &Rereading<'_>,

@@ -67,7 +67,7 @@ pub(super) fn stored_row(row: Row<'_>) -> Result<StoredRow, Fail> {
 }
 
 /// Loads whole rows of one account.
-pub fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<StoredRow>, Fail> {
+pub(super) fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<StoredRow>, Fail> {
     match query {
         RowQuery::Ids(ids) => {
             let one = stored_rows!("WHERE t.account = ?1 AND t.transaction_id = ?2");
@@ -130,7 +130,7 @@ fn column(db: Db<'_>, account: i64, column: &str) -> Result<i64, Fail> {
 
 /// The live rows a walk of this window should have returned. Two ranges of one index: what lies outside of the
 /// window is not read.
-pub fn live(db: Db<'_>, query: &LiveQuery) -> Result<Vec<LiveRow>, Fail> {
+pub(super) fn live(db: Db<'_>, query: &LiveQuery) -> Result<Vec<LiveRow>, Fail> {
     let rows = "SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
          WHERE account = ?1 AND removed_at IS NULL AND booked_date IS NULL
          UNION ALL
@@ -149,7 +149,7 @@ pub fn live(db: Db<'_>, query: &LiveQuery) -> Result<Vec<LiveRow>, Fail> {
 }
 
 /// Removes the pending rows of an account that is closed; returns how many. They never count in sums.
-pub fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Result<u64, Fail> {
+pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Result<u64, Fail> {
     let pending = "account = ?1 AND removed_at IS NULL AND status = 'pending'";
     let keys = &format!("SELECT key FROM ts_transactions WHERE {pending}");
     let mut keys: Vec<i64> = db.column(keys, values![account])?;
@@ -166,7 +166,7 @@ pub fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Result<u64, 
 }
 
 /// Writes one commit of rows; returns how many records are new in the quarantine.
-pub fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
+pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
     let sums = if numbered > 0 { Changes::begin(db, commit.account)? } else { None };

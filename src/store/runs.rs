@@ -25,7 +25,7 @@ pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at 
     UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NULL AND finished_at > ?1";
 
 /// Registers the run and gives up what dead runs left behind.
-pub fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, Fail> {
+pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
     failpoint::around("lock the run", || liveness::hold(context, id)).map_err(|e| {
         let file = liveness::lock_path(&context.path, id);
@@ -61,7 +61,7 @@ const NOT_THE_BANKS: &str =
     "'store', 'panic', 'lease_lost', 'source_row', 'tink_user_unknown', 'scope_missing', 'refresh_lost'";
 
 /// Banks of which at least half of the run's connections, and at least `least`, failed for one reason.
-pub fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<BankTrouble>, Fail> {
+pub(super) fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<BankTrouble>, Fail> {
     let banks = format!(
         "WITH worked AS MATERIALIZED (
              SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial') AND x.reason NOT IN ({NOT_THE_BANKS}), x.reason, NULL) AS reason
@@ -87,7 +87,7 @@ pub fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<BankTroubl
 
 /// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the
 /// release of the lease. None if the connection was forgotten meanwhile: then it counts as skipped.
-pub fn record(
+pub(super) fn record(
     db: Db<'_>,
     context: &Context,
     lease: &Lease,
@@ -215,7 +215,7 @@ fn counts(row: Row<'_>) -> Result<Counts, Fail> {
 }
 
 /// Connections that were to be tried again in this run and were not: their first outcome stands.
-pub fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, Fail> {
+pub(super) fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, Fail> {
     events::close_retries(db, context, run)?;
     let left = &format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0");
     let left = db.all(left, values![run], finished)?;
@@ -224,7 +224,7 @@ pub fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Fini
 }
 
 /// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
-pub fn reset_failures(db: Db<'_>, run: i64) -> Result<(), Fail> {
+pub(super) fn reset_failures(db: Db<'_>, run: i64) -> Result<(), Fail> {
     let met = "SELECT connection FROM ts_run_connections
          WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large')";
     let reset = format!(
@@ -236,7 +236,7 @@ pub fn reset_failures(db: Db<'_>, run: i64) -> Result<(), Fail> {
 }
 
 /// Sums over the run by outcome.
-pub fn totals(db: Db<'_>, run: i64) -> Result<RunTotals, Fail> {
+pub(super) fn totals(db: Db<'_>, run: i64) -> Result<RunTotals, Fail> {
     let mut totals = RunTotals::default();
     let groups =
         "SELECT outcome, count(*) AS connections, sum(accounts) AS accounts, sum(fetched) AS fetched,
@@ -254,7 +254,7 @@ pub fn totals(db: Db<'_>, run: i64) -> Result<RunTotals, Fail> {
 }
 
 /// Writes the end of the run and lets go of its lock.
-pub fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<(), Fail> {
+pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1",
         values![run.key, Millis(end.at), end.exit_code, end.totals],
@@ -276,7 +276,7 @@ pub fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<
 }
 
 /// The user whose connection worked most recently, another one than `except`.
-pub fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option<TinkUser>, Fail> {
+pub(super) fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option<TinkUser>, Fail> {
     let (external, tink) = tink_user_columns(except);
     db.one(
         "SELECT external_user_id, tink_user_id FROM ts_connections
@@ -289,7 +289,7 @@ pub fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option<TinkUs
 }
 
 /// Copies what all connections share into a rehearsal's temporary tables.
-pub fn shadow_shared(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
+pub(super) fn shadow_shared(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
     for table in ["ts_sequences", "ts_own_users", "ts_own_connections", "ts_connections"] {
         db.batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
     }

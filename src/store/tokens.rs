@@ -9,10 +9,11 @@ use crate::domain::connection::Seed;
 use crate::store::types::{EncryptedTokens, Lease, Renewal, RotationBegin, TokenState};
 
 /// Refresh and access token of a connection in, the same encrypted anew out.
-pub type Reencrypt<'a, E> = dyn Fn(&str, &[u8], Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
+pub(super) type Reencrypt<'a, E> =
+    dyn Fn(&str, &[u8], Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
 /// Takes a seed over, once for each version of it.
-pub fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail> {
+pub(super) fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail> {
     // The numbers of askings begin anywhere: an answer to one of a former owner of the connection must not be taken
     // for one of the next.
     db.run(
@@ -35,7 +36,7 @@ pub fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail> {
 }
 
 /// The tokens of a connection, if it has any. A rehearsal sees those of the file.
-pub fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens>, Fail> {
+pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens>, Fail> {
     let read = |table: &str| {
         db.one(
             &format!("SELECT state, refresh, access, access_until FROM {table} WHERE connection = ?1"),
@@ -62,7 +63,7 @@ pub fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens>, Fail
 }
 
 /// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal.
-pub fn ask(db: Db<'_>, context: &Context, lease: &Lease) -> Result<Option<RotationBegin>, Fail> {
+pub(super) fn ask(db: Db<'_>, context: &Context, lease: &Lease) -> Result<Option<RotationBegin>, Fail> {
     if context.rehearsal {
         return Ok(None);
     }
@@ -81,7 +82,12 @@ pub fn ask(db: Db<'_>, context: &Context, lease: &Lease) -> Result<Option<Rotati
 }
 
 /// Writes what came of asking; nothing if somebody else has finished it meanwhile.
-pub fn renewed(db: Db<'_>, asking: &RotationBegin, renewal: &Renewal, now: Timestamp) -> Result<bool, Fail> {
+pub(super) fn renewed(
+    db: Db<'_>,
+    asking: &RotationBegin,
+    renewal: &Renewal,
+    now: Timestamp,
+) -> Result<bool, Fail> {
     let (state, refresh, access, until) = match renewal {
         Renewal::Renewed { refresh, access, until } => ("ready", refresh.as_ref(), Some(access), *until),
         Renewal::NotAsked => ("ready", None, None, None),
@@ -110,7 +116,7 @@ pub fn renewed(db: Db<'_>, asking: &RotationBegin, renewal: &Renewal, now: Times
 }
 
 /// Gives up what runs that have ended asked for and never heard of: it may have been used up.
-pub fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
+pub(super) fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
     let abandoned = "UPDATE ts_tokens SET state = 'lost', access = NULL, asked_run = NULL
          WHERE state = 'asked'
            AND EXISTS (SELECT 1 FROM ts_runs r WHERE r.key = asked_run AND r.finished_at IS NOT NULL)
@@ -133,7 +139,7 @@ fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp
 ///
 /// # Errors
 /// As SQLite reports it; what `encrypt` refuses comes back as the inner error, and nothing is changed.
-pub fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
+pub(super) fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
     type Encrypted = (i64, String, Vec<u8>, Option<Vec<u8>>);
     let all = "SELECT t.connection, c.connection_id, t.refresh, t.access
          FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection";

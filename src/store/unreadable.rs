@@ -20,7 +20,7 @@ const COUNTED: i64 = 10_000;
 const UNDATED_WALKS: i64 = 2;
 
 /// Applies a commit to the quarantine; returns how many records are new in it.
-pub fn apply(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
+pub(super) fn apply(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
     release(db, commit.account, &commit.readable)?;
     if !commit.unreadable.is_empty() {
         run_names::keep_name(db, run)?;

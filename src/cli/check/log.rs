@@ -46,11 +46,12 @@ fn judged(log: &Log, is_at_work: bool) -> Finding {
 mod tests {
     use super::*;
     use crate::cli::check::Grade;
-    use crate::store::engine::sqlite::wal::Reader;
+    use crate::store::engine::sqlite::wal::LogReader;
 
     #[test]
     fn a_log_that_grows_is_told_with_whom_it_waits_for() {
-        let reader = |pid| Reader { pid: Some(pid), command: Some("py\u{1b}thon3".to_owned()), user: None };
+        let reader =
+            |pid| LogReader { pid: Some(pid), command: Some("py\u{1b}thon3".to_owned()), user: None };
         let log = |mib: u64, readers: &[u32]| Log {
             bytes: mib * MIB,
             readers: readers.iter().map(|pid| reader(*pid)).collect(),

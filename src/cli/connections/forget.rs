@@ -15,7 +15,7 @@ use crate::domain::ids::shown;
 use crate::observe::spool::Spool;
 use crate::store::Reader;
 use crate::store::StoreError;
-use crate::store::forget::Held;
+use crate::store::forget::HeldData;
 use crate::store::reads::KnownConnection;
 use crate::store::{AuditRow, Writer};
 use crate::tink::Deletion;
@@ -53,7 +53,7 @@ pub struct Args {
 /// A connection that is to go.
 struct Doomed {
     id: String,
-    held: Held,
+    held: HeldData,
 }
 
 /// One that is not here any more, or never was; of some that were forgotten something may be left.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use csv::{Terminator, WriterBuilder};
 
 use super::{ExportHead, Form};
-use crate::store::export::{Cell, ExportRow};
+use crate::store::export::{ExportCell, ExportRow};
 
 /// What a spreadsheet takes for the beginning of a formula, full-width forms included.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
@@ -21,15 +21,15 @@ impl Csv {
         Self { safe_text }
     }
 
-    fn cell<'a>(&self, column: &str, cell: &'a Cell) -> Cow<'a, str> {
+    fn cell<'a>(&self, column: &str, cell: &'a ExportCell) -> Cow<'a, str> {
         match cell {
-            Cell::Null => "".into(),
-            Cell::Number(number) => number.to_string().into(),
+            ExportCell::Null => "".into(),
+            ExportCell::Number(number) => number.to_string().into(),
             // An amount is a number, and its minus is meant.
-            Cell::Text(text) if self.safe_text && column != "amount" && text.starts_with(FORMULA) => {
+            ExportCell::Text(text) if self.safe_text && column != "amount" && text.starts_with(FORMULA) => {
                 format!("'{text}").into()
             }
-            Cell::Text(text) => text.into(),
+            ExportCell::Text(text) => text.into(),
         }
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(safe_text: bool, columns: &[&str], cells: &[Cell]) -> Vec<u8> {
+    fn written(safe_text: bool, columns: &[&str], cells: &[ExportCell]) -> Vec<u8> {
         let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
         let row = ExportRow { columns: &columns, cells: cells.to_vec(), day: String::new() };
         let mut out = Vec::new();
@@ -63,13 +63,13 @@ mod tests {
         out
     }
 
-    fn text(text: &str) -> Cell {
-        Cell::Text(text.to_owned())
+    fn text(text: &str) -> ExportCell {
+        ExportCell::Text(text.to_owned())
     }
 
     #[test]
     fn cells_are_quoted_where_they_must_be() {
-        let cells = [text("-1.5"), text("a\"b;c"), text("d,e\nf"), Cell::Null, Cell::Number(7)];
+        let cells = [text("-1.5"), text("a\"b;c"), text("d,e\nf"), ExportCell::Null, ExportCell::Number(7)];
         let line = written(false, &["amount", "a", "b", "c", "d"], &cells);
         assert_eq!(String::from_utf8(line).unwrap(), "-1.5,\"a\"\"b;c\",\"d,e\nf\",,7\r\n");
     }
@@ -88,7 +88,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_text_comes_back_as_it_was(cells: [String; 4]) {
-            let all: Vec<Cell> = cells.iter().map(|cell| text(cell)).collect();
+            let all: Vec<ExportCell> = cells.iter().map(|cell| text(cell)).collect();
             let line = written(false, &["a", "b", "c", "d"], &all);
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_slice());
             let read: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::store::engine::sqlite::wal::{Log, Reader};
+use crate::store::engine::sqlite::wal::{Log, LogReader};
 use crate::store::population::LastView;
 use crate::store::reads::{KnownConnection, RunRow, State};
 
@@ -128,7 +128,7 @@ fn log(text: &mut MetricsText, log: &Log) {
         "Size of the log beside the store; a pass empties it at its end unless somebody reads on and on.",
         Some(float_of(log.bytes)),
     );
-    let reader = |reader: &Reader| {
+    let reader = |reader: &LogReader| {
         let pid = reader.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
         let name = reader.command.as_deref().unwrap_or("unknown");
         // What a process calls itself may be anything.

@@ -61,18 +61,18 @@ impl std::ops::DerefMut for Session {
 }
 
 impl Session {
-    pub fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
+    pub(crate) fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
         Self { conn, context: Context::new(path, patience) }
     }
 
     /// The connection, for statements.
-    pub const fn db(&self) -> Db<'_> {
+    pub(crate) const fn db(&self) -> Db<'_> {
         Db::Sqlite(&self.conn)
     }
 
     /// Repeats `step` while the file is locked, until SQLite's own time-out and patience are over. (A few
     /// statements fail at once instead of waiting.)
-    pub fn retry_busy<T>(
+    pub(crate) fn retry_busy<T>(
         &mut self,
         what: &'static str,
         mut step: impl FnMut(&mut Connection) -> std::result::Result<T, Fail>,
@@ -89,28 +89,28 @@ impl Session {
     }
 
     /// Begins a transaction that writes; only this can meet a lock, and is repeated.
-    pub fn begin_write(&mut self, what: &'static str) -> Result<()> {
+    pub(crate) fn begin_write(&mut self, what: &'static str) -> Result<()> {
         self.retry_busy(what, |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?))
     }
 
     /// Begins a transaction that only reads.
-    pub fn begin_read(&mut self, what: &'static str) -> Result<()> {
+    pub(crate) fn begin_read(&mut self, what: &'static str) -> Result<()> {
         self.retry_busy(what, |conn| Ok(conn.execute_batch("BEGIN")?))
     }
 
     /// Whether a transaction is open. Some errors end it.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.conn.is_autocommit()
     }
 
     /// A statement that belongs to the course of a transaction.
-    pub fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
+    pub(crate) fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
         self.conn.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 
     /// Runs `work` in one transaction that writes.
-    pub fn write<T>(
+    pub(crate) fn write<T>(
         &mut self,
         what: &'static str,
         work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail>,
@@ -128,7 +128,7 @@ impl Session {
 }
 
 impl Context {
-    pub fn new(path: &Path, patience: Duration) -> Self {
+    pub(crate) fn new(path: &Path, patience: Duration) -> Self {
         Self {
             path: path.to_owned(),
             rehearsal: false,
@@ -141,7 +141,7 @@ impl Context {
     }
 
     /// Fails if what was written went to a file that nobody will read.
-    pub fn is_in_place(&self, what: &'static str) -> Result<()> {
+    pub(crate) fn is_in_place(&self, what: &'static str) -> Result<()> {
         // SQLite goes on writing to a file that has no name any more.
         if self.file.is_none_or(|file| FileId::of(&self.path) == Some(file)) {
             return Ok(());
@@ -155,7 +155,7 @@ impl Context {
     }
 
     /// A failure, with the step and the file it was about.
-    pub fn explain(&self, what: &'static str, fail: Fail) -> StoreError {
+    pub(crate) fn explain(&self, what: &'static str, fail: Fail) -> StoreError {
         explain(what, &self.path, fail)
     }
 }

@@ -28,12 +28,12 @@ pub(crate) enum Fail {
 pub(crate) struct NotOurs(String);
 
 impl NotOurs {
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// With the column it was found in.
-    pub fn of_column(self, column: &str) -> Self {
+    pub(crate) fn of_column(self, column: &str) -> Self {
         Self(format!("{column} {}", self.0))
     }
 }

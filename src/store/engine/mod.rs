@@ -60,19 +60,19 @@ pub(crate) enum Row<'r> {
 
 impl Db<'_> {
     /// Runs a statement whose answer does not matter.
-    pub fn run(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
+    pub(crate) fn run(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         self.count(sql, params).map(drop)
     }
 
     /// Runs a statement that changes rows; returns how many.
-    pub fn count(self, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
+    pub(crate) fn count(self, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::count(conn, sql, params),
         }
     }
 
     /// The first row of an answer; `None` if there is none.
-    pub fn one<T>(
+    pub(crate) fn one<T>(
         self,
         sql: &str,
         params: Params<'_, '_>,
@@ -87,7 +87,7 @@ impl Db<'_> {
     ///
     /// # Errors
     /// [`Fail::NoRow`] if it has none.
-    pub fn single<T>(
+    pub(crate) fn single<T>(
         self,
         sql: &str,
         params: Params<'_, '_>,
@@ -100,17 +100,17 @@ impl Db<'_> {
     ///
     /// # Errors
     /// [`Fail::NoRow`] if there is no row.
-    pub fn value<T: FromCell>(self, sql: &str, params: Params<'_, '_>) -> Result<T, Fail> {
+    pub(crate) fn value<T: FromCell>(self, sql: &str, params: Params<'_, '_>) -> Result<T, Fail> {
         self.single(sql, params, |row| row.get(0))
     }
 
     /// Whether there is a row.
-    pub fn exists(self, sql: &str, params: Params<'_, '_>) -> Result<bool, Fail> {
+    pub(crate) fn exists(self, sql: &str, params: Params<'_, '_>) -> Result<bool, Fail> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
 
     /// Hands over the rows of an answer one by one, until `take` says `false`.
-    pub fn walk(
+    pub(crate) fn walk(
         self,
         sql: &str,
         params: Params<'_, '_>,
@@ -122,7 +122,7 @@ impl Db<'_> {
     }
 
     /// Hands over each row of an answer.
-    pub fn each(
+    pub(crate) fn each(
         self,
         sql: &str,
         params: Params<'_, '_>,
@@ -132,7 +132,7 @@ impl Db<'_> {
     }
 
     /// All rows of an answer, in any collection.
-    pub fn all<T, C: Default + Extend<T> + IntoIterator<Item = T>>(
+    pub(crate) fn all<T, C: Default + Extend<T> + IntoIterator<Item = T>>(
         self,
         sql: &str,
         params: Params<'_, '_>,
@@ -147,7 +147,7 @@ impl Db<'_> {
     }
 
     /// The first column of all rows.
-    pub fn column<T: FromCell, C: Default + Extend<T> + IntoIterator<Item = T>>(
+    pub(crate) fn column<T: FromCell, C: Default + Extend<T> + IntoIterator<Item = T>>(
         self,
         sql: &str,
         params: Params<'_, '_>,
@@ -156,14 +156,14 @@ impl Db<'_> {
     }
 
     /// Runs several statements that have no parameters.
-    pub fn batch(self, sql: &str) -> Result<(), Fail> {
+    pub(crate) fn batch(self, sql: &str) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
         }
     }
 
     /// Inserts rows of an account that a walk found, with change numbers from `first` on; returns their keys.
-    pub fn insert_rows(
+    pub(crate) fn insert_rows(
         self,
         of: &Written,
         walk: i64,
@@ -176,28 +176,33 @@ impl Db<'_> {
     }
 
     /// Writes rows anew by their keys, with change numbers from `first` on.
-    pub fn update_rows(self, of: &Written, rows: &[(i64, FetchedRow)], first: i64) -> Result<(), Fail> {
+    pub(crate) fn update_rows(
+        self,
+        of: &Written,
+        rows: &[(i64, FetchedRow)],
+        first: i64,
+    ) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::rows::update(conn, of, rows, first),
         }
     }
 
     /// The names of the columns of a view or table.
-    pub fn columns(self, relation: &str) -> Result<Vec<String>, Fail> {
+    pub(crate) fn columns(self, relation: &str) -> Result<Vec<String>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::columns(conn, relation),
         }
     }
 
     /// What is damaged in the file, in the database's words; `None` if it is sound, or too large to be looked through.
-    pub fn damage(self, path: &Path) -> Result<Option<String>, Fail> {
+    pub(crate) fn damage(self, path: &Path) -> Result<Option<String>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::open::damage(conn, path),
         }
     }
 
     /// Runs `work` on an overlay over this snapshot, with what `fill` copies into it. It is gone afterwards.
-    pub fn rehearsing<T>(
+    pub(crate) fn rehearsing<T>(
         self,
         fill: impl Fn(Db<'_>) -> Result<(), Fail>,
         work: impl FnOnce(Db<'_>) -> Result<T, Fail>,
@@ -208,35 +213,35 @@ impl Db<'_> {
     }
 
     /// Copies what is little of one connection into a rehearsal's own tables.
-    pub fn shadow(self, connection: i64) -> Result<(), Fail> {
+    pub(crate) fn shadow(self, connection: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::shadow(conn, connection)?),
         }
     }
 
     /// Drops what a rehearsal copied and wrote for one connection, so that it does not pile up.
-    pub fn unshadow(self, connection: i64) -> Result<(), Fail> {
+    pub(crate) fn unshadow(self, connection: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::unshadow(conn, connection)?),
         }
     }
 
     /// Notes in a rehearsal that a connection takes over what another holds.
-    pub fn note_takeover(self, from: i64, to: i64) -> Result<(), Fail> {
+    pub(crate) fn note_takeover(self, from: i64, to: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::note_takeover(conn, from, to)?),
         }
     }
 
     /// Whose rows a connection takes over in a rehearsal.
-    pub fn takeovers(self, taker: i64) -> Result<Vec<i64>, Fail> {
+    pub(crate) fn takeovers(self, taker: i64) -> Result<Vec<i64>, Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::takeovers(conn, taker)?),
         }
     }
 
     /// Notes whose entitlement has ended since a run last looked, or lasts again, for the numbers of the feed.
-    pub fn note_lapses(self) -> Result<(), Fail> {
+    pub(crate) fn note_lapses(self) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::feed::note_lapses(conn)?),
         }
@@ -273,61 +278,61 @@ impl<'r> Row<'r> {
     ///
     /// # Errors
     /// [`Fail::NotOurs`] names the column if it holds something else.
-    pub fn get<T: FromCell>(self, column: impl Column) -> Result<T, Fail> {
+    pub(crate) fn get<T: FromCell>(self, column: impl Column) -> Result<T, Fail> {
         let at = column.find(self)?;
         T::from_cell(self.cell(at)?).map_err(|e| e.of_column(self.name(at)).into())
     }
 
     /// What a column holds.
-    pub fn cell(self, at: usize) -> Result<value::Cell<'r>, Fail> {
+    pub(crate) fn cell(self, at: usize) -> Result<value::Cell<'r>, Fail> {
         match self {
             Self::Sqlite(row) => sqlite::statement::cell(row, at),
         }
     }
 
     /// The name of a column; empty if there is no such column.
-    pub fn name(self, at: usize) -> &'r str {
+    pub(crate) fn name(self, at: usize) -> &'r str {
         match self {
             Self::Sqlite(row) => row.as_ref().column_name(at).unwrap_or_default(),
         }
     }
 
     /// How many columns there are.
-    pub fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         match self {
             Self::Sqlite(row) => row.as_ref().column_count(),
         }
     }
 
     /// Reads an optional text that is only lent.
-    pub fn text(self, column: impl Column) -> Result<Option<&'r str>, Fail> {
+    pub(crate) fn text(self, column: impl Column) -> Result<Option<&'r str>, Fail> {
         let at = column.find(self)?;
         self.cell(at)?.text_or_null().map_err(|e| e.of_column(self.name(at)).into())
     }
 
     /// Reads an optional day.
-    pub fn day(self, column: impl Column) -> Result<Option<Date>, Fail> {
+    pub(crate) fn day(self, column: impl Column) -> Result<Option<Date>, Fail> {
         Ok(self.get::<Option<DateColumn>>(column)?.map(|day| day.0))
     }
 
     /// Reads an optional time of Tink's.
-    pub fn time(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
+    pub(crate) fn time(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
         Ok(self.get::<Option<TimeColumn>>(column)?.map(|time| time.0))
     }
 
     /// Reads an optional time of our own.
-    pub fn millis(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
+    pub(crate) fn millis(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
         Ok(self.get::<Option<Millis>>(column)?.map(|time| time.0))
     }
 
     /// Reads an amount with its currency from two columns; `None` if one of them is empty.
-    pub fn money(self, amount: impl Column, currency: impl Column) -> Result<Option<Money>, Fail> {
+    pub(crate) fn money(self, amount: impl Column, currency: impl Column) -> Result<Option<Money>, Fail> {
         let (amount, currency) = (self.get::<Option<Decimal>>(amount)?, self.get(currency)?);
         Ok(amount.zip(currency).map(|(Decimal(amount), currency)| Money { amount, currency }))
     }
 
     /// Reads a Tink user from its two columns.
-    pub fn tink_user(self) -> Result<Option<TinkUser>, Fail> {
+    pub(crate) fn tink_user(self) -> Result<Option<TinkUser>, Fail> {
         if let Some(id) = self.get::<Option<String>>("external_user_id")? {
             return Ok(Some(TinkUser::External(id)));
         }

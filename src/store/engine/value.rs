@@ -161,7 +161,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The text; `None` for an empty cell.
-    pub fn text_or_null(self) -> Result<Option<&'a str>, NotOurs> {
+    pub(crate) fn text_or_null(self) -> Result<Option<&'a str>, NotOurs> {
         if self == Self::Null { Ok(None) } else { self.text().map(Some) }
     }
 

@@ -20,7 +20,7 @@ const FAIR_PAUSE: Duration = Duration::from_millis(4);
 
 /// How long a transaction takes in jobs.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct GroupLimits {
     /// One for which nobody waits stays open that long for more to come.
     idle: Duration,
     /// However many come.
@@ -29,7 +29,7 @@ struct Limits {
     waited: Duration,
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: GroupLimits = GroupLimits {
     idle: Duration::from_millis(5),
     longest: Duration::from_millis(200),
     waited: Duration::from_millis(20),
@@ -105,11 +105,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub fn start(session: Session) -> Self {
+    pub(crate) fn start(session: Session) -> Self {
         Self::start_within(LIMITS, session)
     }
 
-    fn start_within(limits: Limits, session: Session) -> Self {
+    fn start_within(limits: GroupLimits, session: Session) -> Self {
         let (sender, queue) = mpsc::channel();
         std::thread::spawn(move || {
             let mut groups = Groups { limits, session, open: Open::Nothing, broken: None };
@@ -125,7 +125,7 @@ impl Worker {
     }
 
     /// Ends the thread after the work it has; returns when the file is closed.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         let (reply, closed) = oneshot::channel();
         // A thread that has ended already has closed its file.
         if self.queue.send(Message::Close(reply)).is_ok() {
@@ -134,7 +134,10 @@ impl Worker {
     }
 
     /// Changes what the thread knows besides the file.
-    pub async fn configure<T: Send + 'static>(&self, change: impl FnOnce(&Context) -> T + Send + 'static) {
+    pub(crate) async fn configure<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Context) -> T + Send + 'static,
+    ) {
         let (reply, done) = oneshot::channel();
         let change = move |context: &Context| {
             change(context);
@@ -147,7 +150,7 @@ impl Worker {
     }
 
     /// Runs one job, all or nothing; returns when it is durable.
-    pub async fn write<T: Send + 'static>(
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
@@ -158,7 +161,7 @@ impl Worker {
 
     /// As [`Self::write`], but returns as soon as it is applied. Nothing outside may depend on it before it is
     /// durable.
-    pub async fn apply<T: Send + 'static>(
+    pub(crate) async fn apply<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
@@ -167,7 +170,7 @@ impl Worker {
     }
 
     /// As [`Self::apply`], with the wait for it to become durable.
-    pub async fn applied<T: Send + 'static>(
+    pub(crate) async fn applied<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
@@ -176,7 +179,7 @@ impl Worker {
     }
 
     /// Runs reading statements on one snapshot, which shows what is applied.
-    pub async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
@@ -185,7 +188,7 @@ impl Worker {
     }
 
     /// As [`Self::read`]; what was read may not be durable yet.
-    pub async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
@@ -234,7 +237,7 @@ impl Group {
     }
 
     /// What is left of the time in which it takes in jobs.
-    fn left(&self, limits: Limits) -> Duration {
+    fn left(&self, limits: GroupLimits) -> Duration {
         let waited = self.waited.map(|since| limits.waited.saturating_sub(since.elapsed()));
         let left = limits.longest.saturating_sub(self.began.elapsed());
         waited.map_or(left, |waited| waited.min(left))
@@ -250,7 +253,7 @@ enum Next {
 
 /// The thread's own side.
 struct Groups {
-    limits: Limits,
+    limits: GroupLimits,
     session: Session,
     open: Open,
     /// The commit that failed. From then on nothing is done any more.

@@ -27,14 +27,14 @@ const NUMBER: &str = "
     UPDATE ts_sequences SET value = value + (SELECT count(*) FROM ts_connections) WHERE name = 'change'";
 
 /// Whether the views and triggers of the file are those of this release.
-pub fn is_published(db: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn is_published(db: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT value FROM ts_sequences WHERE name = ?1";
     let found: Option<i64> = db.query_row(sql, [PUBLISHED], |row| row.get(0)).optional()?;
     Ok(found == Some(fingerprint()))
 }
 
 /// Drops what this or an older release has published, so that nothing of it stands in a migration's way.
-pub fn withdraw(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn withdraw(db: &Connection) -> rusqlite::Result<()> {
     let ours: Vec<&str> = names(VIEWS, CREATE_VIEW).collect();
     let mut found = db.prepare(
         "SELECT type, name FROM sqlite_master
@@ -51,7 +51,7 @@ pub fn withdraw(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes views and triggers, and gives every account and connection a new number.
-pub fn publish(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn publish(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(VIEWS)?;
     db.execute_batch(FEED)?;
     db.execute_batch(NUMBER)?;
@@ -65,7 +65,7 @@ pub fn publish(db: &Connection) -> rusqlite::Result<()> {
 
 /// Lays the same views and triggers over the temporary tables of a rehearsal. Not the source view: the file's may be
 /// the application's.
-pub fn lay(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn lay(db: &Connection) -> rusqlite::Result<()> {
     for sql in [VIEWS, FEED] {
         let sql = sql.split_once(CREATE_VIEW_IF).map_or(sql.to_owned(), |(before, source)| {
             let (_, after) = source.split_once(";\n").unwrap_or_default();
@@ -80,7 +80,7 @@ pub fn lay(db: &Connection) -> rusqlite::Result<()> {
 
 /// Notes whose entitlement has ended since a run last looked, or lasts again: nobody writes when time passes, and
 /// their state changes all the same. By the clock of the views.
-pub fn note_lapses(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn note_lapses(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE ts_connections SET lapsed = NOT lapsed
          WHERE lapsed <> coalesce(entitled_until <= CAST(strftime('%s', 'now') AS INTEGER) * 1000, 0)",

@@ -11,7 +11,7 @@ pub(crate) struct FileId(u64, u64);
 
 impl FileId {
     /// The file that lies at the path now, if there is one.
-    pub fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
     }
 }

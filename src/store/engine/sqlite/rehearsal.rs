@@ -77,17 +77,18 @@ fn of_own_rows(sql: &str, kind: &str) -> String {
 }
 
 /// A column of the transactions, and its default.
-type Column = (String, Option<String>);
+type TableColumn = (String, Option<String>);
 
-fn columns(db: &Connection) -> rusqlite::Result<Vec<Column>> {
+fn columns(db: &Connection) -> rusqlite::Result<Vec<TableColumn>> {
     let mut columns =
         db.prepare("SELECT name, dflt_value FROM pragma_table_info('ts_transactions', 'main')")?;
     columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// The view, and what writing to it does.
-fn overlay(columns: &[Column]) -> String {
-    let list = |value: &dyn Fn(&Column) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
+fn overlay(columns: &[TableColumn]) -> String {
+    let list =
+        |value: &dyn Fn(&TableColumn) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
     let names = list(&|(name, _)| name.clone());
     let inserted = list(&|(name, default)| match default {
         Some(default) => format!("coalesce(new.{name}, {default})"),

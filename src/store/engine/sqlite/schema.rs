@@ -21,10 +21,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 /// The schema version this binary knows.
-pub const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;
+pub(crate) const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;
 
 /// The schema version of the file; 0 for one that has none.
-pub fn version(db: &Connection) -> rusqlite::Result<i64> {
+pub(crate) fn version(db: &Connection) -> rusqlite::Result<i64> {
     let exists: Option<i64> = db
         .query_row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ts_schema'", [], |row| {
             row.get(0)
@@ -37,14 +37,14 @@ pub fn version(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Names of the migrations that a file of this version still needs.
-pub fn pending(version: i64) -> Vec<String> {
+pub(crate) fn pending(version: i64) -> Vec<String> {
     let from = usize::try_from(version).unwrap_or_default();
     MIGRATIONS.iter().skip(from).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 /// Applies what is missing and makes the views anew, all in one transaction: a reader sees the old schema with its
 /// views or the new one. Several processes may do this at once; each looks again inside the transaction.
-pub fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> {
+pub(crate) fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(
         "CREATE TABLE IF NOT EXISTS ts_schema (

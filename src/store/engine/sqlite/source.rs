@@ -24,7 +24,7 @@ const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// How much is read of a view at most.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct ViewLimits {
     /// For so long.
     time: Duration,
     /// So many rows: more than a pass of six hours could serve by far.
@@ -35,8 +35,8 @@ struct Limits {
     value: i32,
 }
 
-const LIMITS: Limits =
-    Limits { time: Duration::from_secs(30), rows: 250_000, bytes: 64 << 20, value: 64 << 20 };
+const LIMITS: ViewLimits =
+    ViewLimits { time: Duration::from_secs(30), rows: 250_000, bytes: 64 << 20, value: 64 << 20 };
 
 /// The time is looked at after so many steps of SQLite's machine.
 const STEPS: i32 = 10_000;
@@ -49,7 +49,7 @@ struct Source<'a> {
     view: &'a str,
     vault: Option<&'a Vault>,
     now: Timestamp,
-    limits: Limits,
+    limits: ViewLimits,
 }
 
 /// Reads the whole view.

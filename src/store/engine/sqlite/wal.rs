@@ -29,12 +29,12 @@ pub struct Log {
     /// Its size.
     pub bytes: u64,
     /// Who reads the store right now, as far as this user may see.
-    pub readers: Vec<Reader>,
+    pub readers: Vec<LogReader>,
 }
 
 /// A process that is in the midst of reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reader {
+pub struct LogReader {
     /// Its number; none in another container.
     pub pid: Option<u32>,
     /// Its program.
@@ -43,7 +43,7 @@ pub struct Reader {
     pub user: Option<String>,
 }
 
-impl std::fmt::Display for Reader {
+impl std::fmt::Display for LogReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.pid {
             Some(pid) => write!(f, "process {pid}")?,
@@ -100,7 +100,8 @@ fn asked(index: &Path) -> Vec<Option<u32>> {
 /// The processes besides `own` that lock a reader's byte of a file. Some file systems go by another number in the
 /// list than for everybody else: if nothing fits the device, the number of the file decides.
 fn holders(locks: &str, device: (u64, u64), inode: u64, own: u32) -> Vec<Option<u32>> {
-    let found: Vec<Held> = locks.lines().filter_map(Held::read).filter(|held| held.inode == inode).collect();
+    let found: Vec<ReaderLock> =
+        locks.lines().filter_map(ReaderLock::read).filter(|held| held.inode == inode).collect();
     let fits = found.iter().any(|held| held.device == device);
     let mut pids: Vec<Option<u32>> = found
         .into_iter()
@@ -113,13 +114,13 @@ fn holders(locks: &str, device: (u64, u64), inode: u64, own: u32) -> Vec<Option<
 }
 
 /// One line of the list, if it is a lock of somebody who reads.
-struct Held {
+struct ReaderLock {
     pid: Option<u32>,
     device: (u64, u64),
     inode: u64,
 }
 
-impl Held {
+impl ReaderLock {
     /// `1: POSIX  ADVISORY  READ 4711 08:01:131 124 124`; one that waits has an arrow behind its number.
     fn read(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -136,7 +137,7 @@ impl Held {
     }
 }
 
-fn reader(pid: Option<u32>) -> Reader {
+fn reader(pid: Option<u32>) -> LogReader {
     let place = pid.map(|pid| Path::new("/proc").join(pid.to_string()));
     let command = place.as_ref().and_then(|place| fs::read_to_string(place.join("comm")).ok());
     let uid = place.as_ref().and_then(|place| fs::metadata(place).ok()).map(|file| file.uid());
@@ -144,7 +145,7 @@ fn reader(pid: Option<u32>) -> Reader {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         user.map_or_else(|| uid.to_string(), |user| user.name)
     });
-    Reader { pid, command: command.map(|name| name.trim_end().to_owned()), user }
+    LogReader { pid, command: command.map(|name| name.trim_end().to_owned()), user }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl Bench {
         db.conn.commit_hook(Some(hook)).unwrap();
         // On a machine that is busy with other things too all that waits goes together.
         let long = Duration::from_hours(1);
-        let worker = Worker::start_within(Limits { longest: long, waited: long, ..LIMITS }, db);
+        let worker = Worker::start_within(GroupLimits { longest: long, waited: long, ..LIMITS }, db);
         Self { worker, commits, path, _dir: dir }
     }
 

@@ -12,7 +12,7 @@ fn database(sql: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-fn read(path: &Path, limits: Limits) -> Result<Vec<SourceRow>> {
+fn read(path: &Path, limits: ViewLimits) -> Result<Vec<SourceRow>> {
     Source { path, view: "v", vault: None, now: Timestamp::UNIX_EPOCH, limits }.read()
 }
 
@@ -25,12 +25,12 @@ fn a_view_that_never_ends_is_given_up() {
     // One that gives no row at all, and one that gives rows without end.
     let silent = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS connection_id, i AS user_id,";
     let (_guard, path) = database(&view(silent, "FROM n WHERE i < 0"));
-    let said = read(&path, Limits { time: Duration::from_millis(20), ..LIMITS }).unwrap_err().to_string();
+    let said = read(&path, ViewLimits { time: Duration::from_millis(20), ..LIMITS }).unwrap_err().to_string();
     assert!(said.contains("the view v did not come to its end"), "{said}");
     let (_guard, path) = database(&view(silent, "FROM n"));
-    let said = read(&path, Limits { rows: 1000, ..LIMITS }).unwrap_err().to_string();
+    let said = read(&path, ViewLimits { rows: 1000, ..LIMITS }).unwrap_err().to_string();
     assert!(said.contains("gives more than 1000 rows"), "{said}");
-    let said = read(&path, Limits { bytes: 1 << 20, ..LIMITS }).unwrap_err().to_string();
+    let said = read(&path, ViewLimits { bytes: 1 << 20, ..LIMITS }).unwrap_err().to_string();
     assert!(said.contains("or 1 MiB"), "{said}");
 }
 
@@ -44,13 +44,13 @@ fn a_value_that_is_too_long_is_not_loaded_and_fails_its_row_alone() {
         view("SELECT id AS connection_id, user AS user_id,", "FROM t"),
     );
     let (_guard, path) = database(&sql);
-    let rows = read(&path, Limits { value: 1 << 20, ..LIMITS }).unwrap();
+    let rows = read(&path, ViewLimits { value: 1 << 20, ..LIMITS }).unwrap();
     let seen: Vec<_> =
         rows.iter().map(|row| (row.connection_id.as_str().len(), row.problem.is_some())).collect();
     assert_eq!(seen, [(1, false), (1, true), (0, true), (16384, false), (0, true)]);
     // What the view makes itself is.
     let (_guard, path) = database(&view("SELECT hex(zeroblob(1000000)) AS connection_id, 1 AS user_id,", ""));
-    let said = read(&path, Limits { value: 1 << 20, ..LIMITS }).unwrap_err().to_string();
+    let said = read(&path, ViewLimits { value: 1 << 20, ..LIMITS }).unwrap_err().to_string();
     assert!(said.contains("a value of more than 1 MiB"), "{said}");
 }
 
