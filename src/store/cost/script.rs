@@ -25,18 +25,18 @@ use crate::store::types::{
     NewRun, Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
 };
 
-pub fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
 /// The day so many days after the first.
-pub fn day(later: i64) -> Date {
+pub(super) fn day(later: i64) -> Date {
     shift(now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date(), later)
 }
 
 /// What happens in a pass.
 #[derive(Clone, Copy)]
-pub struct Script {
+pub(super) struct Script {
     pub name: &'static str,
     pub connections: u32,
     /// Every third connection fails in the first round.
@@ -104,7 +104,7 @@ fn rules(now: Timestamp, selection: Selection) -> PlanRules {
 }
 
 /// Runs one connection that was asked for by its id, and by its user; but for the view, which is read as a whole.
-pub fn one(db: &Session, name: &'static str) {
+pub(super) fn one(db: &Session, name: &'static str) {
     let script = Script { name, connections: 1, failing: false, days_later: 1 };
     let (conn, at) = (db.db(), script.at());
     let run = begin(db, name, at);
@@ -120,7 +120,7 @@ pub fn one(db: &Session, name: &'static str) {
 }
 
 /// Runs it all.
-pub fn pass(db: &Session, script: &Script) {
+pub(super) fn pass(db: &Session, script: &Script) {
     let (conn, context, at) = (db.db(), &db.context, script.at());
     context.listened.replace(HookKind::ALL.to_vec());
     let run = begin(db, script.name, at);
@@ -336,7 +336,7 @@ impl Work<'_> {
 }
 
 /// Writes so many records that cannot be read and are all alike, in the first account; returns how many are new.
-pub fn quarantine(db: &Session, run: i64, records: u32) -> u64 {
+pub(super) fn quarantine(db: &Session, run: i64, records: u32) -> u64 {
     let record = |n: u32| Unreadable {
         id: Some(format!("{run}-{n}").as_str().into()),
         booked_date: Some(day(0)),
