@@ -2,8 +2,8 @@
 //! of the source view whether the stored connection goes on with it, takes another's data over, or is refused.
 //! Pure: what is stored and the rows in, a verdict for each row out. Reads nothing and writes nothing.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::connection::{SourceRow, TinkUser};
 use super::ids::{USABLE, shown};
@@ -110,6 +110,10 @@ pub fn judge(held: &[impl AsRef<HeldConnection>], rows: Vec<SourceRow>) -> Vec<J
 
 /// One row for each id; an id that comes twice, or cannot be used, is the row's problem.
 fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
+    let ids: HashSet<&str> = rows.iter().map(|row| row.connection_id.as_str()).collect();
+    if ids.len() == rows.len() && !ids.contains("") {
+        return rows;
+    }
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut single: Vec<SourceRow> = Vec::with_capacity(rows.len());
     let mut unusable = 0_u64;
