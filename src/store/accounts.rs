@@ -109,8 +109,17 @@ pub(super) fn save(
         merge::join(db, run, connection, merge, now)?;
     }
     let mut keys = Vec::with_capacity(overview.accounts.len());
+    let is_stored = |key: i64, account: &Account| {
+        before.iter().any(|stored| stored.key == key && is_as_stored(stored, account))
+    };
+    let mut as_stored = overview.merged.is_empty() && overview.missing.is_empty();
+    as_stored &= overview.separate.is_empty() && overview.closed.is_empty();
     for (account, identity) in &overview.accounts {
         let key = match identity {
+            Identity::Known(key) if as_stored && is_stored(*key, account) => {
+                keys.push(*key);
+                continue;
+            }
             Identity::New => insert(db, connection, account)?,
             Identity::Known(key) => *key,
             Identity::Alias(key) => {
@@ -121,10 +130,12 @@ pub(super) fn save(
                 *key
             }
             Identity::Superseded(key) => {
+                as_stored = false;
                 remember_id(db, connection, *key, &account.id)?;
                 continue;
             }
         };
+        as_stored = false;
         remember_id(db, connection, key, &account.id)?;
         update(db, key, account)?;
         keys.push(key);
@@ -146,10 +157,18 @@ pub(super) fn save(
         db.run("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
         removed += rows::close(db, run, *key, now)?;
     }
-    let after = load(db, connection, now)?;
-    let changed = !overview.closed.is_empty() || visible(&before) != visible(&after);
+    let after = if as_stored { None } else { Some(load(db, connection, now)?) };
+    let is_changed = |after: &Vec<StoredAccount>| visible(&before) != visible(after);
+    let changed = !overview.closed.is_empty() || after.as_ref().is_some_and(is_changed);
+    let after = after.unwrap_or(before);
     let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
     Ok(OverviewSaved { accounts, changed, removed })
+}
+
+/// Whether to list the account changes nothing of it.
+fn is_as_stored(stored: &StoredAccount, account: &Account) -> bool {
+    let is_known = stored.account == *account && stored.known_ids.contains(&account.id);
+    is_known && !stored.closed && stored.missing_refresh.is_none()
 }
 
 /// Notes which consents count for nothing, since a healthy one serves their accounts.
@@ -215,7 +234,7 @@ fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
          WHERE key = :key
            AND (name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance, booked_currency,
                 available_balance, available_currency, last_refreshed, missing_refresh, closed_at)
-            IS NOT (:name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
+            IS DISTINCT FROM (:name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
                     :available, :available_currency, :refreshed, NULL, NULL)",
         named! {
             ":key": key, ":name": account.name, ":type": account.kind, ":iban": account.iban,

@@ -86,7 +86,8 @@ fn sum(row: Row<'_>) -> Result<Sum, Fail> {
 
 fn write_sum(db: Db<'_>, account: i64, part: Part, currency: &str, sum: &Sum) -> Result<(), Fail> {
     db.run(
-        "INSERT OR REPLACE INTO ts_sums (account, part, currency, total, rows) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO ts_sums (account, part, currency, total, rows) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (account, part, currency) DO UPDATE SET total = excluded.total, rows = excluded.rows",
         values![account, part.as_str(), currency, sum.total.to_string(), sum.rows],
     )?;
     Ok(())
@@ -188,7 +189,7 @@ pub(super) fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
     let Some(stand) = balance_checks.first().and_then(|check| check.input.stand()) else { return Ok(()) };
     db.run(
         "UPDATE ts_accounts SET stand_balance = ?2, stand_currency = ?3, stand_rows = ?4
-         WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS NOT (?2, ?3, ?4)",
+         WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS DISTINCT FROM (?2, ?3, ?4)",
         values![account, stand.balance.amount.as_str(), stand.balance.currency, stand.rows.to_string()],
     )?;
     Ok(())

@@ -76,10 +76,10 @@ fn write(db: Db<'_>, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> R
             error_type = excluded.error_type, error_reason = excluded.error_reason,
             account_ids = excluded.account_ids, missing_run = NULL,
             known_expiry = coalesce(excluded.expires_at, known_expiry),
-            undated_run = iif(excluded.undated_run IS NULL, NULL, coalesce(undated_run, excluded.undated_run))
+            undated_run = CASE WHEN excluded.undated_run IS NULL THEN NULL ELSE coalesce(undated_run, excluded.undated_run) END
          WHERE (provider, status, status_updated, expires_at, extendable, error_type, error_reason, account_ids,
                 missing_run, undated_run IS NULL)
-            IS NOT (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
+            IS DISTINCT FROM (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
                     excluded.extendable, excluded.error_type, excluded.error_reason, excluded.account_ids,
                     NULL, excluded.undated_run IS NULL)",
         named! {

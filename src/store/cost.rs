@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, StatementStatus};
 
-use super::engine::Session;
+use super::engine::DbSession;
 use super::engine::sqlite::open;
 use super::{Store, merge, runs};
 use crate::store::types::Merge;
@@ -57,11 +57,11 @@ struct Cost {
     pages: u64,
 }
 
-fn cost_of(db: Session, script: &Script) -> Cost {
+fn cost_of(db: DbSession, script: &Script) -> Cost {
     cost(db, |db| pass(db, script))
 }
 
-fn cost(mut db: Session, work: impl FnOnce(&Session)) -> Cost {
+fn cost(mut db: DbSession, work: impl FnOnce(&DbSession)) -> Cost {
     let meter = count(&mut db.conn);
     let before = read_so_far().unwrap_or_default();
     work(&db);
@@ -94,10 +94,10 @@ fn new_store() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-fn opened(path: &Path) -> Session {
+fn opened(path: &Path) -> DbSession {
     let conn = open::connect_writer(path).unwrap();
     conn.execute_batch("PRAGMA synchronous = OFF").unwrap();
-    Session::new(conn, path, std::time::Duration::ZERO)
+    DbSession::new(conn, path, std::time::Duration::ZERO)
 }
 
 /// What a store may hold beside the rows of its accounts, of every connection.
@@ -115,7 +115,7 @@ fn fill(path: &Path) {
     opened(path).conn.execute_batch(&sql).unwrap();
 }
 
-fn rehearsing(path: &Path) -> Session {
+fn rehearsing(path: &Path) -> DbSession {
     open::rehearsal(path, std::time::Duration::ZERO, |db| runs::shadow_shared(db, now())).unwrap()
 }
 

@@ -156,7 +156,7 @@ fn of(lease: &Lease) -> (i64, Option<i64>) {
 /// Remembers which run told that a connection fails.
 fn failing(db: Db<'_>, connection: i64, run: Option<i64>) -> Result<(), Fail> {
     db.run(
-        "UPDATE ts_connections SET failing_run = ?2 WHERE key = ?1 AND failing_run IS NOT ?2",
+        "UPDATE ts_connections SET failing_run = ?2 WHERE key = ?1 AND failing_run IS DISTINCT FROM ?2",
         values![connection, run],
     )?;
     Ok(())

@@ -194,7 +194,7 @@ fn never_again(db: Db<'_>) -> Result<(), Fail> {
         db.run(
             &format!(
                 "INSERT INTO ts_sequences (name, value) SELECT '{table}', coalesce(max(key), 0) FROM {table} WHERE true
-                 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE ts_sequences.value < excluded.value"
             ),
             values![],
         )?;

@@ -298,7 +298,7 @@ impl<'a> Importer<'a> {
 
     /// Lets the first walk pair the account's rows as after a re-consent.
     fn begin(&self, account: i64) -> Result<(), Fail> {
-        let sql = "UPDATE ts_accounts SET generation = max(generation, ?2), repairing = 1 WHERE key = ?1";
+        let sql = "UPDATE ts_accounts SET generation = CASE WHEN generation < ?2 THEN ?2 ELSE generation END, repairing = 1 WHERE key = ?1";
         self.db.run(sql, values![account, GENERATION])
     }
 

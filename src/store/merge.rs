@@ -89,10 +89,11 @@ fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result
         named! { ":older": !merge.adopts_id, ":run": run, ":first": first, ":keep": keep, ":drop": drop },
     )?;
     db.run(
-        "INSERT OR IGNORE INTO ts_raw (transaction_key, raw, stored_at)
+        "INSERT INTO ts_raw (transaction_key, raw, stored_at)
          SELECT k.key, r.raw, r.stored_at FROM ts_raw r
          JOIN ts_transactions t ON t.key = r.transaction_key AND t.account = ?2
-         JOIN ts_transactions k ON k.account = ?1 AND k.transaction_id = t.transaction_id",
+         JOIN ts_transactions k ON k.account = ?1 AND k.transaction_id = t.transaction_id
+         WHERE true ON CONFLICT DO NOTHING",
         values![keep, drop],
     )?;
     let first = rows::reserve(db, run, count)?;

@@ -84,7 +84,7 @@ fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
 /// Brings a connection up to date; one that is as it was is not written.
 fn update(db: Db<'_>, key: i64, state: &MirroredState) -> Result<u64, Fail> {
     let sql = format!(
-        "UPDATE ts_connections SET ({COLUMNS}) = ({VALUES}) WHERE key = :key AND ({COLUMNS}) IS NOT ({VALUES})"
+        "UPDATE ts_connections SET ({COLUMNS}) = ({VALUES}) WHERE key = :key AND ({COLUMNS}) IS DISTINCT FROM ({VALUES})"
     );
     let mut bound = parameters(state);
     bound.push((":key", Value::Int(key)));

@@ -90,7 +90,7 @@ pub(super) fn remember(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<(
         TinkUser::Tink(id) => ("tink", id),
     };
     db.run(
-        "INSERT OR IGNORE INTO ts_former_users (connection, kind, id) VALUES (?1, ?2, ?3)",
+        "INSERT INTO ts_former_users (connection, kind, id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         values![connection, kind, id],
     )
 }

@@ -21,12 +21,12 @@ const HORIZON: SignedDuration = SignedDuration::from_hours(25);
 /// view is told in every pass: finding it out asks nobody for anything.
 const REASON: &str = "CASE
     WHEN c.refused = 0 THEN 'disabled'
-    WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN iif(c.gone_at IS NULL, 'disabled', 'gone')
+    WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN CASE WHEN c.gone_at IS NULL THEN 'disabled' ELSE 'gone' END
     WHEN c.refused IS NULL AND (c.entitled = 0 OR c.entitled_until <= :now) THEN 'not_entitled'
     WHEN c.lease_token IS NOT NULL AND c.lease_until > :now THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'
     WHEN NOT :named AND c.last_attempt_at BETWEEN :cohort AND :now AND c.last_attempt_run <> :run
-         AND c.last_outcome IS NOT 'interrupted'
+         AND c.last_outcome IS DISTINCT FROM 'interrupted'
          AND EXISTS (SELECT 1 FROM ts_runs r WHERE r.key = c.last_attempt_run AND
                      (r.finished_at IS NULL OR r.exit_code IS NOT NULL)) THEN 'leased'
     WHEN c.problem IS NOT NULL THEN NULL
@@ -35,7 +35,7 @@ const REASON: &str = "CASE
          AND c.failures = 0 AND c.needs_user IS NULL THEN 'recent'
     WHEN (SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
           WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
-            AND q.reason IS NOT 'source_row') >= :quota THEN 'quota'
+            AND q.reason IS DISTINCT FROM 'source_row') >= :quota THEN 'quota'
     END";
 
 /// Whether connection `c` is one of those named by id or by user; each is looked up, however many others there are.
@@ -45,12 +45,12 @@ const NAMED: &str = "c.key IN (
     UNION ALL SELECT key FROM ts_connections WHERE refused_user IN (SELECT value FROM json_each(:users)))";
 
 /// The parameters of [`REASON`] and [`NAMED`], and those of the statement around them.
-struct Asked {
+struct PlanParams {
     values: Vec<(&'static str, Value<'static>)>,
     named: bool,
 }
 
-impl Asked {
+impl PlanParams {
     fn new(run: &Run, rules: &PlanRules) -> Self {
         let back = |by: SignedDuration| rules.now.saturating_sub(by).unwrap_or(Timestamp::MIN);
         let rest = SignedDuration::try_from(rules.min_interval).unwrap_or(SignedDuration::MAX);
@@ -113,7 +113,7 @@ pub(super) fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, 
 /// Writes the order of the due connections into a temporary table and counts the others; those that are
 /// leased are counted by [`left_over`].
 pub(super) fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
-    let asked = Asked::new(run, rules);
+    let asked = PlanParams::new(run, rules);
     let selected = asked.selected();
     // state: 0 waiting, 1 claimed, 2 found not due any more, for the reason beside it.
     db.batch(
@@ -124,7 +124,7 @@ pub(super) fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCount
     let order = format!(
         "INSERT INTO temp.ts_plan (connection, attempted)
          SELECT c.key, c.last_attempt_at FROM ts_connections c WHERE {selected} AND {REASON} IS NULL
-         ORDER BY c.failures > 0, iif(c.failures > 0, coalesce(c.not_before, c.last_attempt_at), coalesce(c.last_success_at, c.last_attempt_at)) NULLS FIRST,
+         ORDER BY c.failures > 0, CASE WHEN c.failures > 0 THEN coalesce(c.not_before, c.last_attempt_at) ELSE coalesce(c.last_success_at, c.last_attempt_at) END NULLS FIRST,
                   c.priority DESC, c.key"
     );
     let due = db.count(&order, asked.params())?;
@@ -158,7 +158,7 @@ pub(super) fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCount
 
 /// Why connections are not due, by key.
 pub(super) fn reasons(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<HashMap<i64, Reason>, Fail> {
-    let asked = Asked::new(run, rules);
+    let asked = PlanParams::new(run, rules);
     let sql = format!(
         "SELECT reason, key FROM (SELECT {REASON} AS reason, c.key AS key FROM ts_connections c WHERE {})
          WHERE reason IS NOT NULL",
@@ -181,7 +181,7 @@ pub(super) fn skipped(
     after: Option<&Skipped>,
     limit: usize,
 ) -> Result<Vec<Skipped>, Fail> {
-    let asked = Asked::new(run, rules);
+    let asked = PlanParams::new(run, rules);
     let sql = format!(
         "SELECT * FROM (SELECT {REASON} AS reason, c.connection_id, c.user_id FROM ts_connections c
                         WHERE {} AND c.connection_id > :after ORDER BY c.connection_id)
@@ -335,7 +335,8 @@ enum Claimable {
 
 fn claimable(db: Db<'_>, run: &Run, rules: &PlanRules, planned: &Planned) -> Result<Claimable, Fail> {
     let again = Value::Bool(planned.round == Round::Second);
-    let asked = Asked::new(run, rules).with(":again", again).with(":key", Value::Int(planned.connection));
+    let asked =
+        PlanParams::new(run, rules).with(":again", again).with(":key", Value::Int(planned.connection));
     let sql = format!("SELECT {REASON}, c.last_attempt_at FROM ts_connections c WHERE c.key = :key");
     let found = db.one(&sql, asked.params(), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some((reason, attempted)): Option<(Option<String>, Option<i64>)> = found else {
@@ -433,7 +434,7 @@ fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) -> Result<
     if !liveness::sweep(db, context, rules.now)? {
         return Ok(false);
     }
-    let asked = Asked::new(run, rules);
+    let asked = PlanParams::new(run, rules);
     let sql = format!(
         "UPDATE temp.ts_plan SET state = 0, reason = NULL,
                 attempted = (SELECT last_attempt_at FROM ts_connections c WHERE c.key = connection)

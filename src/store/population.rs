@@ -88,8 +88,11 @@ fn take(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
     let day = |at: Timestamp| DateColumn(at.to_zoned_datetime(TimeZone::UTC).date());
     db.run(
         "INSERT INTO ts_population (day, enabled, entitled) VALUES (?1, ?2, ?3)
-         ON CONFLICT (day) DO UPDATE SET enabled = max(enabled, excluded.enabled), entitled = max(entitled, excluded.entitled)
-         WHERE excluded.enabled > enabled OR excluded.entitled > entitled",
+         ON CONFLICT (day) DO UPDATE SET
+            enabled = CASE WHEN excluded.enabled > ts_population.enabled THEN excluded.enabled ELSE ts_population.enabled END,
+            entitled =
+                CASE WHEN excluded.entitled > ts_population.entitled THEN excluded.entitled ELSE ts_population.entitled END
+         WHERE excluded.enabled > ts_population.enabled OR excluded.entitled > ts_population.entitled",
         values![day(at), now.enabled.cast_signed(), now.entitled.cast_signed()],
     )?;
     let oldest = at.saturating_sub(RECENT).unwrap_or(Timestamp::MIN);

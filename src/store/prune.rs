@@ -166,7 +166,7 @@ fn old_tombstones(db: Db<'_>, before: Timestamp) -> Result<u64, Fail> {
         db.run("DELETE FROM ts_transactions WHERE key = ?1", values![key])?;
     }
     if let Some(newest) = old.iter().map(|(_, seq)| seq).max() {
-        db.run("UPDATE ts_sequences SET value = max(value, ?1) WHERE name = 'pruned'", values![newest])?;
+        db.run("UPDATE ts_sequences SET value = ?1 WHERE name = 'pruned' AND value < ?1", values![newest])?;
     }
     Ok(old.len() as u64)
 }
@@ -187,8 +187,9 @@ fn old_runs(db: Db<'_>, retention: &Retention) -> Result<Pruned, Fail> {
             left -= gone;
             if left > 0 {
                 db.run(
-                    "INSERT OR IGNORE INTO ts_pruned_runs (key, run_id, started_at)
-                     SELECT key, run_id, started_at FROM ts_runs WHERE key = ?1 AND named",
+                    "INSERT INTO ts_pruned_runs (key, run_id, started_at)
+                     SELECT key, run_id, started_at FROM ts_runs WHERE key = ?1 AND named
+                     ON CONFLICT DO NOTHING",
                     values![run],
                 )?;
                 pruned.runs += db.count("DELETE FROM ts_runs WHERE key = ?1", values![run])?;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::Result;
 use super::engine::sqlite::open;
-use super::engine::{Db, Fail, Session};
+use super::engine::{Db, DbSession, Fail};
 
 /// A snapshot of the store. What is written meanwhile is not seen, and waits for nobody who reads.
 #[derive(Debug)]
 pub struct Reader {
-    session: Session,
+    session: DbSession,
 }
 
 impl Reader {

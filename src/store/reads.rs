@@ -271,7 +271,7 @@ impl Reader {
     pub fn used(&self, user_id: &str, since: Timestamp) -> Result<Used> {
         self.read("read the quota", |db| {
             let sql = "SELECT coalesce(sum(attempts), 0), min(started_at) FROM ts_run_connections
-                       WHERE user_id = ?1 AND started_at > ?2 AND reason IS NOT 'source_row'";
+                       WHERE user_id = ?1 AND started_at > ?2 AND reason IS DISTINCT FROM 'source_row'";
             db.single(sql, values![user_id, Millis(since)], |row| {
                 Ok(Used { attempts: row.get(0)?, oldest: row.get::<Option<Millis>>(1)?.map(|at| at.0) })
             })
@@ -286,7 +286,7 @@ impl Reader {
         self.read("read the quotas", |db| {
             let rows = &format!(
                 "SELECT x.user_id, sum(x.attempts), min(x.started_at) FROM ts_run_connections x
-                 WHERE x.run IN ({}) AND x.started_at > ?1 AND x.reason IS NOT 'source_row' GROUP BY x.user_id",
+                 WHERE x.run IN ({}) AND x.started_at > ?1 AND x.reason IS DISTINCT FROM 'source_row' GROUP BY x.user_id",
                 runs::RECENT
             );
             let used = |row: Row<'_>| {

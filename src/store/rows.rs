@@ -296,12 +296,12 @@ impl Changing<'_> {
 fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_accounts SET
-            complete_through = iif(:watermark > coalesce(complete_through, ''), :watermark, complete_through),
+            complete_through = CASE WHEN :watermark > coalesce(complete_through, '') THEN :watermark ELSE complete_through END,
             walks = walks + :compared, repairing = repairing AND NOT :repaired,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
-            deep_walked_at = iif(:deep IS NOT NULL, :at, deep_walked_at), deep_through = coalesce(:deep, deep_through),
+            deep_walked_at = CASE WHEN :deep IS NOT NULL THEN :at ELSE deep_walked_at END, deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
-            unmatched_from = :unmatched, judged_refresh = coalesce(iif(:judged, :refresh, NULL), judged_refresh, walked_refresh)
+            unmatched_from = :unmatched, judged_refresh = coalesce(CASE WHEN :judged THEN :refresh END, judged_refresh, walked_refresh)
          WHERE key = :account",
         named! {
             ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),

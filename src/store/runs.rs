@@ -64,7 +64,7 @@ const NOT_THE_BANKS: &str =
 pub(super) fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<BankTrouble>, Fail> {
     let banks = format!(
         "WITH worked AS MATERIALIZED (
-             SELECT DISTINCT s.provider, x.connection, iif(x.outcome IN ('failed', 'partial') AND x.reason NOT IN ({NOT_THE_BANKS}), x.reason, NULL) AS reason
+             SELECT DISTINCT s.provider, x.connection, CASE WHEN x.outcome IN ('failed', 'partial') AND x.reason NOT IN ({NOT_THE_BANKS}) THEN x.reason END AS reason
              FROM ts_run_connections x JOIN ts_consents s ON s.connection = x.connection
              WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL),
          reasons AS (SELECT provider, reason, count(*) AS failed FROM worked GROUP BY provider, reason)
@@ -118,7 +118,7 @@ pub(super) fn record(
         balances::save(db, lease.run, &record.judged)?;
         for (account, hung) in &record.hung {
             db.run(
-                "UPDATE ts_accounts SET hung_at = iif(?2, ?3, NULL) WHERE key = ?1",
+                "UPDATE ts_accounts SET hung_at = CASE WHEN ?2 THEN ?3 END WHERE key = ?1",
                 values![account, hung, Millis(record.ended)],
             )?;
         }
@@ -143,13 +143,13 @@ fn update_connection(db: Db<'_>, lease: &Lease, record: &Record) -> Result<(), F
     // The second attempt of one run is not a second failure.
     db.run(
         "UPDATE ts_connections SET
-            last_success_at = iif(:success, :ended, last_success_at),
-            last_success_began = iif(:success, :began, last_success_began),
+            last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
+            last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
             failures = CASE WHEN :success OR :needs_user THEN 0
                             WHEN :failure THEN failures + (SELECT attempts = 1 FROM ts_run_connections
                                                            WHERE run = :run AND connection = :connection)
                             ELSE failures END,
-            looks = iif(:without_data, looks + 1, 0),
+            looks = CASE WHEN :without_data THEN looks + 1 ELSE 0 END,
             needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
             not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
             next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
@@ -280,7 +280,7 @@ pub(super) fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option
     let (external, tink) = tink_user_columns(except);
     db.one(
         "SELECT external_user_id, tink_user_id FROM ts_connections
-         WHERE last_success_at IS NOT NULL AND problem IS NULL AND (external_user_id, tink_user_id) IS NOT (?1, ?2)
+         WHERE last_success_at IS NOT NULL AND problem IS NULL AND (external_user_id, tink_user_id) IS DISTINCT FROM (?1, ?2)
          ORDER BY last_success_at DESC LIMIT 1",
         values![external, tink],
         owners::name,

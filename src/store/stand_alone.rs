@@ -142,7 +142,7 @@ pub(super) fn insert(db: Db<'_>, c: &OwnConnection) -> Result<(), Fail> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         values![c.connection_id, c.user_id, c.external_user_id, c.tink_user_id, c.market, c.priority],
     )?;
-    db.run("INSERT OR IGNORE INTO ts_own_users (user_id) VALUES (?1)", values![&c.user_id])?;
+    db.run("INSERT INTO ts_own_users (user_id) VALUES (?1) ON CONFLICT DO NOTHING", values![&c.user_id])?;
     Ok(())
 }
 

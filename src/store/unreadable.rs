@@ -136,7 +136,7 @@ fn find(
                         WHERE account = ?1 AND likeness = ?3 AND seen_run < ?2 ORDER BY seen_run, key LIMIT 1)
          UNION ALL
          SELECT key, raw <> '' FROM ts_quarantine
-         WHERE account = ?1 AND fingerprint = 'raw:' || ?5 AND ?4 AND likeness IS NULL AND seen_run IS NOT ?2",
+         WHERE account = ?1 AND fingerprint = 'raw:' || ?5 AND ?4 AND likeness IS NULL AND seen_run IS DISTINCT FROM ?2",
         values![account, run, record.likeness, record.id.is_none(), record.raw],
         row,
     )
@@ -149,7 +149,7 @@ fn sweep(db: Db<'_>, account: i64, run: i64, covered: Covered) -> Result<(), Fai
     if !any {
         return Ok(());
     }
-    let unlisted = "account = ?1 AND seen_run IS NOT ?2";
+    let unlisted = "account = ?1 AND seen_run IS DISTINCT FROM ?2";
     let from = covered.from.unwrap_or(Date::MIN);
     db.run(
         &format!("DELETE FROM ts_quarantine WHERE {unlisted} AND booked_date BETWEEN ?3 AND ?4"),

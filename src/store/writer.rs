@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::engine::sqlite::open;
-use super::engine::{Db, Fail, Session, values};
+use super::engine::{Db, DbSession, Fail, values};
 use super::{Result, tokens};
 
 /// A store open for changes by hand.
 #[derive(Debug)]
 pub struct Writer {
-    pub(super) session: Session,
+    pub(super) session: DbSession,
 }
 
 impl Writer {

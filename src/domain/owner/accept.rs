@@ -80,7 +80,11 @@ pub fn accept(
     let is_new = |(id, _): &&(String, String)| {
         accepted.iter().any(|one| one.connection_id == *id) || !before.iter().any(|(known, _)| known == id)
     };
-    match ids(&judge(&after, rows.to_vec())).iter().find(is_new) {
+    // Also a row that is not enabled now may be synced: after it was, or as it was before when the view falls silent.
+    let is_accepted =
+        |row: &SourceRow| accepted.iter().any(|one| one.connection_id == row.connection_id.as_str());
+    let claimed = |row: &SourceRow| SourceRow { enabled: row.enabled || is_accepted(row), ..row.clone() };
+    match ids(&judge(&after, rows.iter().map(claimed).collect())).iter().find(is_new) {
         Some((id, text)) => Err(format!("connection {}: {text}", shown(id))),
         None => Ok(accepted),
     }

@@ -203,6 +203,10 @@ fn a_person_may_accept_a_new_link_of_the_same_user() {
         let problem = anew(user, name).unwrap_err();
         assert!(problem.contains(said), "{problem}");
     }
+    // Also while his own row asks for nothing: it may ask again, or the view may fall silent.
+    let rows = [off(row("c-1", "bob", ext("k"))), row("c-2", "carl", ext("k"))];
+    let problem = accepted(&bob, &rows, Acceptance::TinkUser("c-1")).unwrap_err();
+    assert!(problem.contains("connection c-2 of user carl"), "{problem}");
     assert!(accepted(&bob, &[], Acceptance::TinkUser("c-1")).unwrap_err().contains("no row"));
 }
 

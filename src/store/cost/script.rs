@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::engine::{Context, Db, Session};
+use super::super::engine::{Context, Db, DbSession};
 use super::super::{
     accounts, app, balances, consents, events, mirror, owners, plan, prune, rows, runs, tokens,
 };
@@ -81,7 +81,7 @@ fn transaction(id: &str, date: Date, status: Status) -> Transaction {
     }
 }
 
-fn begin(db: &Session, name: &str, at: Timestamp) -> Run {
+fn begin(db: &DbSession, name: &str, at: Timestamp) -> Run {
     let new = NewRun {
         run_id: name.into(),
         trigger: "timer",
@@ -94,7 +94,7 @@ fn begin(db: &Session, name: &str, at: Timestamp) -> Run {
     runs::begin(db.db(), &db.context, &new).unwrap()
 }
 
-fn finish(db: &Session, run: &Run, at: Timestamp) {
+fn finish(db: &DbSession, run: &Run, at: Timestamp) {
     let end = RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at };
     runs::finish(db.db(), &db.context, run, &end).unwrap();
 }
@@ -104,7 +104,7 @@ fn rules(now: Timestamp, selection: Selection) -> PlanRules {
 }
 
 /// Runs one connection that was asked for by its id, and by its user; but for the view, which is read as a whole.
-pub(super) fn one(db: &Session, name: &'static str) {
+pub(super) fn one(db: &DbSession, name: &'static str) {
     let script = Script { name, connections: 1, failing: false, days_later: 1 };
     let (conn, at) = (db.db(), script.at());
     let run = begin(db, name, at);
@@ -120,7 +120,7 @@ pub(super) fn one(db: &Session, name: &'static str) {
 }
 
 /// Runs it all.
-pub(super) fn pass(db: &Session, script: &Script) {
+pub(super) fn pass(db: &DbSession, script: &Script) {
     let (conn, context, at) = (db.db(), &db.context, script.at());
     context.listened.replace(HookKind::ALL.to_vec());
     let run = begin(db, script.name, at);
@@ -336,7 +336,7 @@ impl Work<'_> {
 }
 
 /// Writes so many records that cannot be read and are all alike, in the first account; returns how many are new.
-pub(super) fn quarantine(db: &Session, run: i64, records: u32) -> u64 {
+pub(super) fn quarantine(db: &DbSession, run: i64, records: u32) -> u64 {
     let record = |n: u32| Unreadable {
         id: Some(format!("{run}-{n}").as_str().into()),
         booked_date: Some(day(0)),

@@ -24,7 +24,7 @@ pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connection and what belongs to it.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct DbSession {
     pub conn: Connection,
     pub context: Context,
 }
@@ -47,20 +47,20 @@ pub(crate) struct Context {
     patience: Duration,
 }
 
-impl std::ops::Deref for Session {
+impl std::ops::Deref for DbSession {
     type Target = Context;
     fn deref(&self) -> &Context {
         &self.context
     }
 }
 
-impl std::ops::DerefMut for Session {
+impl std::ops::DerefMut for DbSession {
     fn deref_mut(&mut self) -> &mut Context {
         &mut self.context
     }
 }
 
-impl Session {
+impl DbSession {
     pub(crate) fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
         Self { conn, context: Context::new(path, patience) }
     }

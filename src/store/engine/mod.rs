@@ -7,6 +7,7 @@ pub mod sqlite;
 pub(crate) mod value;
 pub(crate) mod worker;
 
+use std::cell::Cell;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use jiff::civil::Date;
 use crate::domain::amount::Money;
 use crate::domain::connection::TinkUser;
 use crate::store::types::FetchedRow;
-pub(crate) use context::{Context, Session};
+pub(crate) use context::{Context, DbSession};
 pub(crate) use fail::Fail;
 pub(crate) use sqlite::rows::Written;
 use value::{DateColumn, Decimal, Millis, TimeColumn};
@@ -54,8 +55,9 @@ pub(crate) use named;
 /// One row of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Row<'r> {
-    /// Of SQLite's.
-    Sqlite(&'r rusqlite::Row<'r>),
+    /// Of SQLite's, with the place behind the column that was found last by its name: the next one asked for is most
+    /// often the next one.
+    Sqlite(&'r rusqlite::Row<'r>, &'r Cell<usize>),
 }
 
 impl Db<'_> {
@@ -268,7 +270,7 @@ impl Column for usize {
 impl Column for &str {
     fn find(self, row: Row<'_>) -> Result<usize, Fail> {
         match row {
-            Row::Sqlite(row) => Ok(row.as_ref().column_index(self)?),
+            Row::Sqlite(row, last) => sqlite::statement::find(row, self, last),
         }
     }
 }
@@ -286,21 +288,21 @@ impl<'r> Row<'r> {
     /// What a column holds.
     pub(crate) fn cell(self, at: usize) -> Result<value::Cell<'r>, Fail> {
         match self {
-            Self::Sqlite(row) => sqlite::statement::cell(row, at),
+            Self::Sqlite(row, _) => sqlite::statement::cell(row, at),
         }
     }
 
     /// The name of a column; empty if there is no such column.
     pub(crate) fn name(self, at: usize) -> &'r str {
         match self {
-            Self::Sqlite(row) => row.as_ref().column_name(at).unwrap_or_default(),
+            Self::Sqlite(row, _) => row.as_ref().column_name(at).unwrap_or_default(),
         }
     }
 
     /// How many columns there are.
     pub(crate) fn width(self) -> usize {
         match self {
-            Self::Sqlite(row) => row.as_ref().column_count(),
+            Self::Sqlite(row, _) => row.as_ref().column_count(),
         }
     }
 

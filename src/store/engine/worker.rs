@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::{Context, Db, Fail, Session};
+use super::{Context, Db, DbSession, Fail};
 use crate::failpoint;
 use crate::store::types::{Durable, Fate};
 use crate::store::{Result, StoreError};
@@ -51,7 +51,7 @@ trait Job: Send {
     fn what(&self) -> &'static str;
     fn when(&self) -> When;
     /// Does it, and keeps the value for the answer.
-    fn run(&mut self, session: &Session) -> std::result::Result<(), Fail>;
+    fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail>;
     fn answer(self: Box<Self>, kept: Result<Durable>);
 }
 
@@ -67,7 +67,7 @@ struct Call<T, W> {
 impl<T, W> Job for Call<T, W>
 where
     T: Send,
-    W: FnOnce(&Session) -> std::result::Result<T, Fail> + Send,
+    W: FnOnce(&DbSession) -> std::result::Result<T, Fail> + Send,
 {
     fn what(&self) -> &'static str {
         self.what
@@ -77,7 +77,7 @@ where
         self.when
     }
 
-    fn run(&mut self, session: &Session) -> std::result::Result<(), Fail> {
+    fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail> {
         self.value = self.work.take().map(|work| work(session)).transpose()?;
         Ok(())
     }
@@ -105,16 +105,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start(session: Session) -> Self {
+    pub(crate) fn start(session: DbSession) -> Self {
         Self::start_within(LIMITS, session)
     }
 
-    fn start_within(limits: GroupLimits, session: Session) -> Self {
+    fn start_within(limits: GroupLimits, session: DbSession) -> Self {
         let (sender, queue) = mpsc::channel();
         std::thread::spawn(move || {
             let mut groups = Groups { limits, session, open: Open::Nothing, broken: None };
             let closed = groups.serve(&queue);
-            let Session { conn, context } = groups.session;
+            let DbSession { conn, context } = groups.session;
             // What cannot be closed properly is dropped, which is all that is left to do.
             let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
             drop(context);
@@ -200,7 +200,7 @@ impl Worker {
         &self,
         what: &'static str,
         when: When,
-        work: impl FnOnce(&Session) -> std::result::Result<T, Fail> + Send + 'static,
+        work: impl FnOnce(&DbSession) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::thread_ended(what);
@@ -254,7 +254,7 @@ enum Next {
 /// The thread's own side.
 struct Groups {
     limits: GroupLimits,
-    session: Session,
+    session: DbSession,
     open: Open,
     /// The commit that failed. From then on nothing is done any more.
     broken: Option<StoreError>,

@@ -31,7 +31,7 @@ impl Reader {
     /// [`crate::store::StoreError`] if it cannot be read.
     pub fn quarantine(&self, connections: &[String], with_raw: bool) -> Result<Vec<Quarantined>> {
         self.read("read the quarantine", |db| {
-            let rows = "SELECT connection_id, account_id, transaction_id, reason, first_seen_at, run_id, iif(?3, raw, NULL) AS raw
+            let rows = "SELECT connection_id, account_id, transaction_id, reason, first_seen_at, run_id, CASE WHEN ?3 THEN raw END AS raw
                  FROM quarantine_v1 WHERE ?1 OR connection_id IN (SELECT value FROM json_each(?2))
                  ORDER BY connection_id, first_seen_at, account_id, transaction_id";
             let named = json_list(connections.iter().map(String::as_str));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::cost::{PAGE, read_so_far};
-use super::super::engine::Session;
+use super::super::engine::DbSession;
 use super::super::engine::sqlite::open;
 use super::super::{Reader, Store, Writer, plan, prune};
 use super::*;
@@ -48,9 +48,9 @@ fn store(runs: i64) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// Pages that something reads of a store that was just opened.
-fn pages<T>(path: &Path, work: impl FnOnce(&mut Session) -> T) -> u64 {
+fn pages<T>(path: &Path, work: impl FnOnce(&mut DbSession) -> T) -> u64 {
     let conn = open::connect_writer(path).unwrap();
-    let mut db = Session::new(conn, path, std::time::Duration::ZERO);
+    let mut db = DbSession::new(conn, path, std::time::Duration::ZERO);
     // The schema is read by whoever opens a store.
     schema_of(&db.conn);
     let before = read_so_far().unwrap();
@@ -71,7 +71,7 @@ fn rules() -> PlanRules {
     PlanRules { now: now(), selection, force: false, min_interval: std::time::Duration::ZERO, quota: 100 }
 }
 
-fn run(db: &mut Session, id: &str) -> Run {
+fn run(db: &mut DbSession, id: &str) -> Run {
     let new = NewRun {
         run_id: id.into(),
         trigger: "app",

@@ -2,13 +2,13 @@
 
 use crate::failpoint;
 use crate::store::Result;
-use crate::store::engine::{Db, Fail, Session, values};
+use crate::store::engine::{Db, DbSession, Fail, values};
 
 /// What is deleted is overwritten: pages that come free must not keep anybody's money data.
 pub(crate) const ERASING: &str = "PRAGMA secure_delete = ON";
 
 /// Rewrites the whole file and empties the log.
-pub(crate) fn wipe(session: &mut Session) -> Result<()> {
+pub(crate) fn wipe(session: &mut DbSession) -> Result<()> {
     let rewrite = "rewrite the store";
     session.retry_busy(rewrite, |conn| Ok(failpoint::around(rewrite, || conn.execute_batch("VACUUM"))?))?;
     let empty = "empty the log";

@@ -20,7 +20,7 @@ use super::{rehearsal as overlay, schema, scratch, sharing};
 use crate::domain::cause::Cause;
 use crate::failpoint;
 use crate::store::engine::context::BUSY_TIMEOUT;
-use crate::store::engine::{Db, Fail, Session};
+use crate::store::engine::{Db, DbSession, Fail};
 use crate::store::{Result, StoreError};
 
 /// What has a meaning of its own in an SQLite URI.
@@ -30,17 +30,17 @@ const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
 ///
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
-pub(crate) fn reader(path: &Path) -> Result<Session> {
+pub(crate) fn reader(path: &Path) -> Result<DbSession> {
     if !path.exists() {
         return Err(StoreError::Missing { path: path.display().to_string() });
     }
-    let session = Session::new(connect_read_only(path)?, path, Duration::ZERO);
+    let session = DbSession::new(connect_read_only(path)?, path, Duration::ZERO);
     refuse_newer(&session)?;
     refuse_older(&session)?;
     Ok(session)
 }
 
-pub(super) fn refuse_newer(session: &Session) -> Result<()> {
+pub(super) fn refuse_newer(session: &DbSession) -> Result<()> {
     let found =
         schema::version(&session.conn).map_err(|e| explain("read the schema version", &session.path, e))?;
     if found > schema::KNOWN {
@@ -50,7 +50,7 @@ pub(super) fn refuse_newer(session: &Session) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn refuse_older(session: &Session) -> Result<()> {
+pub(super) fn refuse_older(session: &DbSession) -> Result<()> {
     let found =
         schema::version(&session.conn).map_err(|e| explain("read the schema version", &session.path, e))?;
     if found < schema::KNOWN {
@@ -174,12 +174,12 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
 }
 
 /// Opens a store for writing, making and migrating it as needed.
-pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
+pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     refuse_odd(path)?;
     failpoint::around("create the file", || create(path))?;
     // Two spellings of one path must find each other's lock files.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut session = Session::new(connect_writer(path)?, path, patience);
+    let mut session = DbSession::new(connect_writer(path)?, path, patience);
     session.retry_busy("open the store", |conn| {
         failpoint::around("open the store", || conn.pragma_update(None, "journal_mode", "wal"))?;
         conn.execute_batch(
@@ -196,7 +196,7 @@ pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<
 }
 
 /// As [`writer`], for the thread that commits in groups.
-pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
+pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let mut session = writer(path, patience, now)?;
     // What undoes one job of several is kept in memory; it is as large as what that job changes.
     session.retry_busy("open the store", |conn| Ok(conn.execute_batch("PRAGMA temp_store = MEMORY")?))?;
@@ -204,10 +204,10 @@ pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Res
 }
 
 /// A rehearsal in place of a store that is not there yet.
-pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<Session> {
+pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
     schema::migrate(&mut conn, now.as_millisecond()).map_err(|e| explain("rehearse", path, e))?;
-    let mut session = Session::new(conn, path, patience);
+    let mut session = DbSession::new(conn, path, patience);
     session.rehearsal = true;
     Ok(session)
 }
@@ -217,9 +217,9 @@ pub(crate) fn rehearsal(
     path: &Path,
     patience: Duration,
     fill: impl Fn(Db<'_>) -> std::result::Result<(), Fail>,
-) -> Result<Session> {
+) -> Result<DbSession> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut session = Session::new(connect_read_only(path)?, path, patience);
+    let mut session = DbSession::new(connect_read_only(path)?, path, patience);
     session.rehearsal = true;
     refuse_newer(&session)?;
     refuse_older(&session)?;

@@ -62,8 +62,8 @@ pub(crate) fn one<T>(
     params: Params<'_, '_>,
     read: impl FnOnce(Row<'_>) -> Result<T, Fail>,
 ) -> Result<Option<T>, Fail> {
-    let mut statement = bound(conn, sql, params)?;
-    statement.raw_query().next()?.map(|row| read(Row::Sqlite(row))).transpose()
+    let (mut statement, last) = (bound(conn, sql, params)?, LastColumn::default());
+    statement.raw_query().next()?.map(|row| read(Row::Sqlite(row, &last))).transpose()
 }
 
 pub(crate) fn walk(
@@ -72,10 +72,10 @@ pub(crate) fn walk(
     params: Params<'_, '_>,
     mut take: impl FnMut(Row<'_>) -> Result<bool, Fail>,
 ) -> Result<(), Fail> {
-    let mut statement = bound(conn, sql, params)?;
+    let (mut statement, last) = (bound(conn, sql, params)?, LastColumn::default());
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        if !take(Row::Sqlite(row))? {
+        if !take(Row::Sqlite(row, &last))? {
             break;
         }
     }
@@ -85,6 +85,19 @@ pub(crate) fn walk(
 pub(crate) fn columns(conn: &Connection, relation: &str) -> Result<Vec<String>, Fail> {
     let statement = conn.prepare(&format!("SELECT * FROM {relation}"))?;
     Ok(statement.column_names().map(str::to_owned).collect())
+}
+
+/// The place behind the column that was found last.
+type LastColumn = std::cell::Cell<usize>;
+
+/// The place of a column, looked for from the last one on.
+pub(crate) fn find(row: &rusqlite::Row<'_>, column: &str, last: &LastColumn) -> Result<usize, Fail> {
+    let statement = row.as_ref();
+    let is_it = |at: &usize| statement.column_name(*at).is_ok_and(|name| name == column);
+    let mut places = (last.get()..statement.column_count()).chain(0..last.get());
+    let found = places.find(is_it).ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))?;
+    last.set(found + 1);
+    Ok(found)
 }
 
 pub(crate) fn cell<'r>(row: &'r rusqlite::Row<'r>, at: usize) -> Result<Cell<'r>, Fail> {
