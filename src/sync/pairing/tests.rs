@@ -145,11 +145,13 @@ fn a_provider_id_is_telling_only_if_it_occurs_once_on_each_side() {
     let old = store(vec![known(booked("a", "-500", 1, "BARBER"), "77")]);
     let new = known(booked("n", "-500", 19, "CINEMA"), "77");
     let mut ids = ProviderIds::default();
-    ids.add(&new);
-    ids.add(&known(booked("listed", "-9", 2, "TRAM"), "77"));
     let common = CommonWords::default();
-    let sides = Sides { old: &old, new: &[&new], generation: 1, ids: &ids, common: &common };
-    assert!(pair(&sides).is_empty(), "a row that was listed all the time has it too");
+    let pairs =
+        |ids: &ProviderIds| pair(&Sides { old: &old, new: &[&new], generation: 1, ids, common: &common });
+    ids.add(&new);
+    assert_eq!(told(&pairs(&ids)), [(1, "n".to_owned(), "reissued")]);
+    ids.add(&known(booked("listed", "-9", 2, "TRAM"), "77"));
+    assert!(pairs(&ids).is_empty(), "a row that was listed all the time has it too");
     let twice =
         store(vec![known(booked("a", "-500", 1, "x"), "77"), known(booked("b", "-600", 2, "y"), "77")]);
     assert!(run(&twice, &[new], 1).is_empty());
