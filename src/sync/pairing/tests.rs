@@ -206,6 +206,11 @@ fn after_a_re_consent_a_drifted_text_pairs_by_day_and_money_where_that_is_unique
     ];
     assert_eq!(told(&run(&old, &new, 2)), [(1, "n1".to_owned(), "reconsent:date+amount")]);
     assert!(run(&old, &new, 1).is_empty(), "not without a re-consent");
+    // A reservation of the same money beside it does not make a booking less unique; alone it is booked by it.
+    let both = older(store(vec![booked("a", "-100", 3, "TRAM"), pending("p", "-100", 3, "TAXI")]));
+    let n1 = std::slice::from_ref(&new[0]);
+    assert_eq!(told(&run(&both, n1, 2)), [(1, "n1".to_owned(), "reconsent:date+amount")]);
+    assert_eq!(told(&run(&both[1..], n1, 2)), [(2, "n1".to_owned(), "reconsent:date+amount")]);
 }
 
 #[test]
