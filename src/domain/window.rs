@@ -206,6 +206,8 @@ mod tests {
         ] {
             assert_eq!(window.covers(day), covered, "{day}");
         }
+        let short = Window { to: date(2026, 5, 5), ..window };
+        assert!(!short.covers(date(2026, 5, 5)) && short.covers(date(2026, 5, 6)));
         let all = Window { from: None, ..window };
         assert!(all.well_inside_from().is_none() && all.covers(Date::MIN));
     }
