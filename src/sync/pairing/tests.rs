@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::texts::TextFields;
 use crate::sync::made_up::{NEW, OLD, any_store, booked, known_as, pending, rows, store, stored};
 
 fn run(old: &[StoredRow], new: &[Transaction], generation: i64) -> Vec<(i64, Removal)> {
@@ -223,4 +224,26 @@ fn the_most_alike_successor_is_taken() {
     ] {
         assert_eq!(told(&run(&old, &[worse, better], 1))[0].1, "z");
     }
+}
+
+#[test]
+fn after_a_re_consent_a_reference_pairs_rows_whose_texts_have_drifted() {
+    let referring = |row: Transaction, reference: &str| {
+        let text = row.text().to_owned();
+        let (description_original, reference) = (Some(text.as_str()), Some(reference));
+        let texts = TextFields { description_original, reference, ..TextFields::default() };
+        Transaction { texts: texts.into(), ..row }
+    };
+    let rows = |ids: [&str; 2], texts: [&str; 2], references: [&str; 2]| {
+        [0, 1].map(|n| referring(booked(ids[n], "-200", 4, texts[n]), references[n]))
+    };
+    let old = older(store(rows(["a", "b"], ["RENT", "FLAT"], ["r-1", "r-2"]).to_vec()));
+    let new = rows(["n1", "n2"], ["CARD: FLAT", "CARD: RENT"], ["r-2", "r-1"]);
+    let by_reference = "reconsent:reference";
+    let pairs = told(&run(&old, &new, 2));
+    assert_eq!(pairs, [(1, "n2".to_owned(), by_reference), (2, "n1".to_owned(), by_reference)]);
+    assert!(run(&old, &new, 1).is_empty(), "not without a re-consent");
+    let old = older(store(rows(["a", "b"], ["RENT", "FLAT"], ["NOTPROVIDED"; 2]).to_vec()));
+    let new = rows(["n1", "n2"], ["CARD: FLAT", "CARD: RENT"], ["NOTPROVIDED"; 2]);
+    assert!(run(&old, &new, 2).is_empty(), "a reference that says nothing");
 }
