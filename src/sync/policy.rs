@@ -222,7 +222,7 @@ mod tests {
             (ErrorKind::GrantRefused, false, Some(200), false),
             (ErrorKind::Server, true, Some(200), false),
         ] {
-            let error = Error { by_tink, status, ..Error::new(kind, Endpoint::AuthorizationGrant, "") };
+            let error = Error { status, by_tink, ..Error::new(kind, Endpoint::AuthorizationGrant, "") };
             assert_eq!(is_client_refused(&error), refused, "{kind:?} {by_tink} {status:?}");
         }
     }
