@@ -32,3 +32,32 @@ impl Account {
         Some(&balance.currency)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::amount::Amount;
+
+    #[test]
+    fn the_currency_is_that_of_the_booked_balance_first() {
+        let money = |currency: &str| Money {
+            amount: Amount::from_parts("1", "0").unwrap(),
+            currency: currency.to_owned(),
+        };
+        let account = |booked: Option<&str>, available: Option<&str>| Account {
+            id: "a".into(),
+            name: String::new(),
+            kind: String::new(),
+            iban: None,
+            account_number: None,
+            masked_pan: None,
+            financial_institution_id: None,
+            booked: booked.map(money),
+            available: available.map(money),
+            last_refreshed: None,
+        };
+        assert_eq!(account(Some("EUR"), Some("PLN")).currency(), Some("EUR"));
+        assert_eq!(account(None, Some("PLN")).currency(), Some("PLN"));
+        assert_eq!(account(None, None).currency(), None);
+    }
+}

@@ -163,4 +163,12 @@ mod tests {
             assert!(!told.ends_with('.'), "{told}");
         }
     }
+
+    #[test]
+    fn what_leaves_something_open_has_a_remedy() {
+        let open: Vec<&Reason> = Reason::ALL.iter().filter(|reason| reason.leaves_open()).collect();
+        assert_eq!(open, [&Reason::DataStale, &Reason::ReconsentUnmatched, &Reason::ReconsentAmbiguous]);
+        assert!(open.iter().all(|reason| reason.remedy("c-17").is_some()));
+        assert_eq!(Reason::Http5xx.remedy("c-17"), None);
+    }
 }

@@ -150,7 +150,10 @@ mod tests {
         for scale in ["", "2.0", "x", "99999999999"] {
             assert_eq!(Amount::from_parts("1", scale), Err(AmountError::Scale));
         }
-        assert_eq!(Amount::from_parts("1", "-65"), Err(AmountError::TooLong));
+        for scale in ["-65", "65"] {
+            assert_eq!(Amount::from_parts("1", scale), Err(AmountError::TooLong));
+        }
+        assert!(["-64", "64"].iter().all(|scale| Amount::from_parts(&"9".repeat(64), scale).is_ok()));
         assert_eq!(Amount::from_parts(&"9".repeat(65), "0"), Err(AmountError::TooLong));
     }
 

@@ -118,4 +118,25 @@ mod tests {
         let counted: Vec<_> = all.iter().map(|(anomaly, times)| (anomaly.as_str(), times)).collect();
         assert_eq!(counted, [("dates.value", 1), ("undecodable text", 3)]);
     }
+
+    #[test]
+    fn an_anomaly_says_what_is_odd_and_how_often() {
+        let all = [
+            Anomaly::Field("dates.value"),
+            Anomaly::Text,
+            Anomaly::Json,
+            Anomaly::NoList("accounts"),
+            Anomaly::Account,
+            Anomaly::Consent,
+        ];
+        for anomaly in all {
+            assert!(anomaly.sentence(3).contains('3'), "{anomaly:?}");
+        }
+        assert!(
+            Anomaly::Text.sentence(1).contains("(once)") && Anomaly::Text.sentence(2).contains("(2 times)")
+        );
+        let mut met = Anomalies::default();
+        met.note(Anomaly::Text);
+        assert!(met.contains(Anomaly::Text) && !met.contains(Anomaly::Json) && !met.is_empty());
+    }
 }

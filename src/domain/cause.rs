@@ -30,7 +30,8 @@ impl fmt::Display for Cause {
 /// In words only: the fields of an error from below may hold what must not be logged.
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        // Within this impl `self.0.fmt(f)` would be the error's own Debug.
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -47,3 +48,29 @@ impl PartialEq for Cause {
 }
 
 impl Eq for Cause {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the write failed")]
+    struct Outer {
+        secret: u8,
+        source: std::num::ParseIntError,
+    }
+
+    #[test]
+    fn a_cause_says_what_its_error_says_and_shows_no_field_of_it() {
+        let source = "x".parse::<u8>().unwrap_err();
+        let cause = Cause::of(Outer { secret: 42, source: source.clone() });
+        assert_eq!(
+            (cause.to_string(), format!("{cause:?}")),
+            ("the write failed".into(), "the write failed".into())
+        );
+        assert_eq!(cause.source().map(ToString::to_string), Some(source.to_string()));
+        assert_eq!(cause.get::<Outer>().map(|error| error.secret), Some(42));
+        assert!(cause.get::<fmt::Error>().is_none());
+        assert!(cause == Cause::of(fmt::Error), "errors are compared by what they say");
+    }
+}

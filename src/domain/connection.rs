@@ -102,3 +102,17 @@ pub struct Seed {
     /// When that one ends; `None` is not known.
     pub access_until: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_one_kind_are_alike_whoever_they_name() {
+        let (external, tink) = (TinkUser::External("a".to_owned()), TinkUser::Tink("a".to_owned()));
+        assert!(external.is_like(&TinkUser::External("b".to_owned())) && !external.is_like(&tink));
+        let row =
+            SourceRow { also: Some(tink.clone()), ..SourceRow::active("c", "u", Some(external.clone())) };
+        assert_eq!(row.names().collect::<Vec<_>>(), [&external, &tink]);
+    }
+}

@@ -103,8 +103,10 @@ mod tests {
         for (status, age, expires, expected) in [
             ("UPDATED", 900, None, Healthy),
             ("UPDATED", 1, Some(1), Healthy),
+            ("UPDATED", 1, Some(0), PastDate),
             ("UPDATED", 1, Some(-1), PastDate),
             ("UPDATING", 1, None, Busy),
+            ("UPDATING", 24, None, Busy),
             ("UPDATING", 25, None, Unavailable),
             ("TEMPORARY_ERROR", 1, None, Unavailable),
             ("AWAITING_SUPPLEMENTAL_INFORMATION", 1, None, Busy),

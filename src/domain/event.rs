@@ -179,3 +179,20 @@ pub enum Event {
         summary: Summary,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_gone_counts_as_disabled() {
+        let summary = Summary {
+            outcomes: BTreeMap::from([(Outcome::Synced, 7)]),
+            skipped: BTreeMap::from([(Reason::Disabled, 2), (Reason::Gone, 3), (Reason::Quota, 4)]),
+            ..Summary::default()
+        };
+        assert_eq!((summary.outcome(Outcome::Synced), summary.outcome(Outcome::Failed)), (7, 0));
+        let skipped = [Reason::Disabled, Reason::Gone, Reason::Quota, Reason::Recent];
+        assert_eq!(skipped.map(|reason| summary.skipped(reason)), [5, 3, 4, 0]);
+    }
+}

@@ -89,3 +89,40 @@ impl TransactionId {
         fits.then_some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_usable_up_to_sixteen_kibibytes_and_without_control_characters() {
+        for (id, usable) in [
+            ("", false),
+            ("c-1", true),
+            ("c\n1", false),
+            ("x".repeat(16_384).as_str(), true),
+            ("x".repeat(16_385).as_str(), false),
+        ] {
+            assert_eq!(is_usable(id), usable, "{} bytes", id.len());
+        }
+    }
+
+    #[test]
+    fn an_id_is_shown_on_one_line_and_cut_after_a_hundred_characters() {
+        assert_eq!(shown("c\n1"), "c\u{fffd}1");
+        assert_eq!(shown(&"ż".repeat(100)), "ż".repeat(100));
+        assert_eq!(shown(&"ż".repeat(101)), format!("{}… (202 bytes)", "ż".repeat(100)));
+    }
+
+    #[test]
+    fn only_an_id_of_the_usual_form_is_compact() {
+        let compact = |id: &str| TransactionId::from(id).compact();
+        let bytes = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(compact("0123456789abcdef0001020304050607"), Some(bytes));
+        for other in
+            ["0123456789ABCDEF0001020304050607", "0123456789abcdef", "g123456789abcdef0001020304050607", ""]
+        {
+            assert_eq!(compact(other), None, "{other}");
+        }
+    }
+}

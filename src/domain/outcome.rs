@@ -160,3 +160,25 @@ impl AddAssign for Counts {
         self.retries += other.retries;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_added_one_by_one() {
+        let counts = |by: u64| Counts {
+            accounts: by,
+            fetched: 2 * by,
+            added: 3 * by,
+            updated: 4 * by,
+            removed: 5 * by,
+            quarantined: 6 * by,
+            requests: 7 * by,
+            retries: 8 * by,
+        };
+        let mut sum = counts(10);
+        sum += counts(1);
+        assert_eq!(sum, counts(11));
+    }
+}

@@ -134,4 +134,28 @@ mod tests {
         assert!(!fall(Some(at(28))).keeps(at(100)));
         assert_eq!(fall(Some(at(101))).since, at(100), "of a clock that was ahead");
     }
+
+    #[test]
+    fn the_only_one_that_is_over_by_its_own_row_is_no_fall_unless_the_row_is_silent() {
+        let one = Numbers { enabled: 1, entitled: 1 };
+        let remembered = Remembered { before: Some(one), fallen_at: None };
+        let over = Numbers { enabled: 1, entitled: 0 };
+        for (gone, silent, is_one) in [(0, false, false), (0, true, true), (1, false, true)] {
+            assert_eq!(Fall::of(remembered, over, gone, silent, at(0)).is_some(), is_one, "{gone} {silent}");
+        }
+    }
+
+    #[test]
+    fn a_fall_says_both_numbers_and_who_is_kept() {
+        let (before, now) = (Numbers { enabled: 9, entitled: 8 }, Numbers { enabled: 2, entitled: 1 });
+        let fall = Fall { before, now, gone: 7, since: at(0) };
+        let said = fall.sentence();
+        assert!(
+            said.contains("1 entitled (before: 8), 2 enabled (before: 9); 7 that were entitled"),
+            "{said}"
+        );
+        assert!(!Fall { gone: 0, ..fall }.sentence().contains("no row"));
+        let most = Numbers { enabled: 1, entitled: 5 }.max(Numbers { enabled: 3, entitled: 4 });
+        assert_eq!(most, Numbers { enabled: 3, entitled: 5 });
+    }
 }

@@ -124,5 +124,6 @@ mod tests {
         let (texts, empty) = (Texts::from(one), Texts::from(empty));
         assert_eq!((texts.payer_name(), texts.payee_name()), (Some("ab"), Some("c")));
         assert_eq!((texts.merchant_name(), empty.merchant_name()), (None, Some("")));
+        assert!(format!("{empty:?}").contains(r#"Some("ab"), Some("c")"#), "{empty:?}");
     }
 }

@@ -62,3 +62,18 @@ impl Transaction {
         text.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_reads_back_in_any_case_and_an_unknown_one_is_undefined() {
+        for status in [Status::Booked, Status::Pending, Status::Undefined] {
+            assert_eq!(Status::parse(status.as_str()), status);
+            assert_eq!(Status::parse(&status.as_str().to_uppercase()), status);
+        }
+        assert_eq!(Status::parse("HELD"), Status::Undefined);
+        assert_eq!(Status::Undefined.as_str(), "undefined");
+    }
+}

@@ -28,3 +28,23 @@ impl fmt::Debug for Unreadable {
         f.debug_tuple("Unreadable").field(&self.id).field(&self.reason).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debugging_a_record_shows_no_data_of_people() {
+        let (raw, likeness) = ("GRAND HOTEL".to_owned(), "-100 GRAND HOTEL".to_owned());
+        let record = Unreadable {
+            id: Some("t-1".into()),
+            reason: "amount: missing".to_owned(),
+            raw,
+            booked_date: None,
+            likeness,
+        };
+        let shown = format!("{record:?}");
+        assert!(shown.contains("t-1") && shown.contains("amount: missing"), "{shown}");
+        assert!(!shown.contains("HOTEL"), "{shown}");
+    }
+}

@@ -194,6 +194,30 @@ mod tests {
         assert!(!window.is_well_inside(date(2026, 6, 2)));
     }
 
+    #[test]
+    fn a_walk_covers_all_days_from_where_rows_are_well_inside() {
+        let window = Window { from: Some(date(2026, 5, 1)), to: date(2026, 6, 1) };
+        assert_eq!(window.well_inside_from(), Some(date(2026, 5, 8)));
+        for (day, covered) in [
+            (date(2026, 5, 7), false),
+            (date(2026, 5, 8), true),
+            (date(2026, 6, 1), true),
+            (date(2026, 6, 2), true),
+        ] {
+            assert_eq!(window.covers(day), covered, "{day}");
+        }
+        let short = Window { to: date(2026, 5, 5), ..window };
+        assert!(!short.covers(date(2026, 5, 5)) && short.covers(date(2026, 5, 6)));
+        let all = Window { from: None, ..window };
+        assert!(all.well_inside_from().is_none() && all.covers(Date::MIN));
+    }
+
+    #[test]
+    fn days_end_with_the_calendar() {
+        assert_eq!(shift(date(2026, 6, 1), i64::MAX), Date::MAX);
+        assert!(shift(date(2026, 6, 1), i64::MIN) < date(-8000, 1, 1));
+    }
+
     proptest! {
         #[test]
         fn the_window_never_leaves_a_gap_behind_the_watermark(

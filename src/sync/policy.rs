@@ -180,4 +180,50 @@ mod tests {
         assert_eq!(seconds(Some(u64::MAX)), None);
         assert_eq!(seconds(Some(1_000_000)), Some(86_400));
     }
+
+    #[test]
+    fn only_who_was_turned_away_rests_as_long_as_tink_asks() {
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        for (outcome, rests) in [
+            (Outcome::RateLimited, true),
+            (Outcome::Failed, true),
+            (Outcome::Partial, true),
+            (Outcome::Synced, false),
+            (Outcome::NeedsUser, false),
+        ] {
+            let at = not_before(outcome, 1, Some(Duration::from_hours(1)), now);
+            assert_eq!(at.is_some(), rests, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_no_outage_and_neither_is_an_answer_that_cannot_be_used() {
+        use ErrorKind::{
+            BadRequest, Client4xx, Forbidden, Intercepted, Malformed, Network, NotFound, RateLimited, Server,
+            Timeout, Unauthorized,
+        };
+        let refusals = [BadRequest, Unauthorized, Forbidden, NotFound, Client4xx];
+        let outages = [Network, Timeout, Server, Intercepted];
+        for kind in refusals.into_iter().chain(outages).chain([RateLimited, Malformed]) {
+            let error = Error::new(kind, Endpoint::Accounts, "");
+            assert_eq!(is_refusal(&error), refusals.contains(&kind), "{kind:?}");
+            assert_eq!(is_outage(&error), outages.contains(&kind), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_refused_by_tinks_own_word_only() {
+        for (kind, by_tink, status, refused) in [
+            (ErrorKind::ClientRefused, false, None, true),
+            (ErrorKind::ScopeMissing, true, None, true),
+            (ErrorKind::ScopeMissing, false, Some(200), true),
+            (ErrorKind::ScopeMissing, false, Some(403), false),
+            (ErrorKind::GrantRefused, true, Some(400), true),
+            (ErrorKind::GrantRefused, false, Some(200), false),
+            (ErrorKind::Server, true, Some(200), false),
+        ] {
+            let error = Error { status, by_tink, ..Error::new(kind, Endpoint::AuthorizationGrant, "") };
+            assert_eq!(is_client_refused(&error), refused, "{kind:?} {by_tink} {status:?}");
+        }
+    }
 }

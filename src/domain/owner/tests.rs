@@ -229,3 +229,14 @@ fn a_person_may_accept_that_users_were_renumbered() {
     let same = accepted(&held, &[row("c-1", "1", ext("a2"))], Acceptance::User(&["c-1".to_owned()]));
     assert!(same.unwrap_err().contains("leave --same-tink-user out"));
 }
+
+#[test]
+fn a_row_of_another_user_or_tink_user_is_foreign_and_one_that_shares_is_not() {
+    for (kind, foreign) in [
+        (RefusalKind::OtherUser { same_tink_user: true }, true),
+        (RefusalKind::OtherTinkUser, true),
+        (RefusalKind::Shared { enabled: true, same_user: false }, false),
+    ] {
+        assert_eq!(kind.is_foreign(), foreign, "{kind:?}");
+    }
+}

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::texts::TextFields;
 use crate::sync::made_up::{NEW, OLD, any_store, booked, known_as, pending, rows, store, stored};
 
 fn run(old: &[StoredRow], new: &[Transaction], generation: i64) -> Vec<(i64, Removal)> {
@@ -145,11 +146,13 @@ fn a_provider_id_is_telling_only_if_it_occurs_once_on_each_side() {
     let old = store(vec![known(booked("a", "-500", 1, "BARBER"), "77")]);
     let new = known(booked("n", "-500", 19, "CINEMA"), "77");
     let mut ids = ProviderIds::default();
-    ids.add(&new);
-    ids.add(&known(booked("listed", "-9", 2, "TRAM"), "77"));
     let common = CommonWords::default();
-    let sides = Sides { old: &old, new: &[&new], generation: 1, ids: &ids, common: &common };
-    assert!(pair(&sides).is_empty(), "a row that was listed all the time has it too");
+    let pairs =
+        |ids: &ProviderIds| pair(&Sides { old: &old, new: &[&new], generation: 1, ids, common: &common });
+    ids.add(&new);
+    assert_eq!(told(&pairs(&ids)), [(1, "n".to_owned(), "reissued")]);
+    ids.add(&known(booked("listed", "-9", 2, "TRAM"), "77"));
+    assert!(pairs(&ids).is_empty(), "a row that was listed all the time has it too");
     let twice =
         store(vec![known(booked("a", "-500", 1, "x"), "77"), known(booked("b", "-600", 2, "y"), "77")]);
     assert!(run(&twice, &[new], 1).is_empty());
@@ -204,6 +207,11 @@ fn after_a_re_consent_a_drifted_text_pairs_by_day_and_money_where_that_is_unique
     ];
     assert_eq!(told(&run(&old, &new, 2)), [(1, "n1".to_owned(), "reconsent:date+amount")]);
     assert!(run(&old, &new, 1).is_empty(), "not without a re-consent");
+    // A reservation of the same money beside it does not make a booking less unique; alone it is booked by it.
+    let both = older(store(vec![booked("a", "-100", 3, "TRAM"), pending("p", "-100", 3, "TAXI")]));
+    let n1 = std::slice::from_ref(&new[0]);
+    assert_eq!(told(&run(&both, n1, 2)), [(1, "n1".to_owned(), "reconsent:date+amount")]);
+    assert_eq!(told(&run(&both[1..], n1, 2)), [(2, "n1".to_owned(), "reconsent:date+amount")]);
 }
 
 #[test]
@@ -216,4 +224,26 @@ fn the_most_alike_successor_is_taken() {
     ] {
         assert_eq!(told(&run(&old, &[worse, better], 1))[0].1, "z");
     }
+}
+
+#[test]
+fn after_a_re_consent_a_reference_pairs_rows_whose_texts_have_drifted() {
+    let referring = |row: Transaction, reference: &str| {
+        let text = row.text().to_owned();
+        let (description_original, reference) = (Some(text.as_str()), Some(reference));
+        let texts = TextFields { description_original, reference, ..TextFields::default() };
+        Transaction { texts: texts.into(), ..row }
+    };
+    let rows = |ids: [&str; 2], texts: [&str; 2], references: [&str; 2]| {
+        [0, 1].map(|n| referring(booked(ids[n], "-200", 4, texts[n]), references[n]))
+    };
+    let old = older(store(rows(["a", "b"], ["RENT", "FLAT"], ["r-1", "r-2"]).to_vec()));
+    let new = rows(["n1", "n2"], ["CARD: FLAT", "CARD: RENT"], ["r-2", "r-1"]);
+    let by_reference = "reconsent:reference";
+    let pairs = told(&run(&old, &new, 2));
+    assert_eq!(pairs, [(1, "n2".to_owned(), by_reference), (2, "n1".to_owned(), by_reference)]);
+    assert!(run(&old, &new, 1).is_empty(), "not without a re-consent");
+    let old = older(store(rows(["a", "b"], ["RENT", "FLAT"], ["NOTPROVIDED"; 2]).to_vec()));
+    let new = rows(["n1", "n2"], ["CARD: FLAT", "CARD: RENT"], ["NOTPROVIDED"; 2]);
+    assert!(run(&old, &new, 2).is_empty(), "a reference that says nothing");
 }

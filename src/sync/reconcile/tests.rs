@@ -120,6 +120,41 @@ fn of_one_id_that_is_booked_and_pending_the_booking_wins() {
 }
 
 #[test]
+fn a_row_that_came_again_as_it_was_is_touched_where_its_bookkeeping_is_old() {
+    let row = booked("a", "-100", 1, "COFFEE");
+    for (generation, missed, is_touched) in [(2, 0, false), (1, 0, true), (2, 1, true), (1, 1, true)] {
+        let old = [StoredRow { generation, missed, ..stored(7, row.clone()) }];
+        let changes = upserts(&old, fetched(std::slice::from_ref(&row)), 2);
+        assert_eq!(changes.touch.contains(&7), is_touched, "generation {generation}, missed {missed}");
+        assert!(changes.insert.is_empty() && changes.update.is_empty());
+    }
+}
+
+#[test]
+fn a_latecomer_takes_the_place_of_an_older_row_of_its_days_and_of_no_other() {
+    let late = |stored: &[StoredRow], new: &[Transaction], older: &[StoredRow]| {
+        let changes = latecomers(stored, fetched(new), older, 2);
+        (changes.insert.len(), changes.remove.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+    };
+    let new = booked("n", "-100", 5, "RENT");
+    let before = |row| [stored(1, row)];
+    assert_eq!(late(&[], std::slice::from_ref(&new), &before(booked("a", "-100", 5, "RENT"))), (1, vec![1]));
+    let reserved = before(pending("p", "-100", 4, "RENT"));
+    assert_eq!(late(&[], std::slice::from_ref(&new), &reserved), (1, vec![]), "dated before all that came");
+    let twin = booked("m", "-100", 5, "RENT");
+    let known = before(new.clone());
+    assert_eq!(late(&known, &[new, twin], &known), (1, vec![]), "it came itself: its twin is another row");
+}
+
+#[test]
+fn successors_are_the_rows_that_took_anothers_place() {
+    let replaced = |by: &str| Removal::Replaced { by: by.into(), rule: "reissued" };
+    let pairs = [(1, replaced("n1")), (2, Removal::Vanished), (3, replaced("n2"))];
+    let ids: HashSet<&str> = successors_of(&pairs).into_iter().map(TransactionId::as_str).collect();
+    assert_eq!(ids, HashSet::from(["n1", "n2"]));
+}
+
+#[test]
 fn history_is_rewritten_if_a_tenth_of_old_rows_changed_or_a_currency() {
     let rows: Vec<StoredRow> = store((0..20).map(|n| booked(&n.to_string(), "-100", 1, "x")).collect());
     let rewritten = |changed: usize, from: i8, currency: bool| {
