@@ -66,7 +66,7 @@ pub(crate) fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> 
 
 /// As older releases did it, for the tests of what becomes of their stores.
 #[cfg(test)]
-pub fn migrate_to(db: &mut Connection, last: usize, now_ms: i64) -> rusqlite::Result<()> {
+pub(crate) fn migrate_to(db: &mut Connection, last: usize, now_ms: i64) -> rusqlite::Result<()> {
     db.execute_batch(
         "CREATE TABLE ts_schema (version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
     )?;
