@@ -73,10 +73,9 @@ fn a_record_that_the_database_refuses_is_a_broken_store() {
 
 #[test]
 fn a_stored_value_that_is_not_ours_fails_its_connection_alone() {
-    for (change, told) in [
-        ("amount = 'much'", "amount is no decimal number"),
-        ("booked_date = 'soon'", "booked_date holds no date"),
-    ] {
+    for (change, told) in
+        [("amount = 'much'", "amount is no decimal number"), ("booked_date = 'soon'", "holds no date")]
+    {
         let world = World::new(small(4));
         world.run(&[]).expect(0);
         // The database finds it in order: somebody wrote there.

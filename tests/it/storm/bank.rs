@@ -77,6 +77,11 @@ impl Bank {
         sandbox.plan("user-6", |plan| plan.consent(0).expiry = Expiry::Day(ends_soon()));
     }
 
+    /// Whether there was no pass yet.
+    pub fn is_new(&self) -> bool {
+        !self.world.path("store.db").exists()
+    }
+
     /// Whether this world has no further day.
     pub fn is_over(&self) -> bool {
         self.day == LAST

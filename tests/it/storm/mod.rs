@@ -7,6 +7,7 @@ mod bank;
 mod power;
 mod proof;
 
+use std::collections::VecDeque;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -217,15 +218,27 @@ fn a_pass_may_die_before_and_after_every_durable_step() {
         (2..5).flat_map(|nth| REPEATED.into_iter().flat_map(move |step| sides(step, nth))).collect();
     storm.rng.shuffle(&mut first);
     storm.rng.shuffle(&mut later);
-    // What is done for the day is not done again: a blow that came too late is tried another day.
-    for _ in 0..40 {
-        let today: Vec<Blow> =
-            later.drain(..later.len().min(3)).chain(first.drain(..first.len().min(5))).collect();
-        for blow in today {
-            if !storm.strike(blow) && matches!(blow, Blow::At(_, _, 1)) {
-                first.insert(0, blow);
+    for _ in 0..80 {
+        for blow in later.drain(..later.len().min(3)).collect::<Vec<_>>() {
+            storm.strike(blow);
+        }
+        // A store is made once, and before all else.
+        let makes_it = |blow: &Blow| matches!(blow, Blow::At("create the file" | "prepare the store", ..));
+        let is_new = storm.bank.is_new();
+        let (mut making, others): (Vec<_>, Vec<_>) = first.drain(..).partition(makes_it);
+        let mut today: VecDeque<Blow> =
+            if is_new { making.drain(..).chain(others).collect() } else { others.into() };
+        // What is done for the day is not done again: with a blow that found nothing the day is over, and that blow is
+        // tried when all others were.
+        let mut missed = None;
+        for _ in 0..8 {
+            let Some(blow) = today.pop_front() else { break };
+            if !storm.strike(blow) {
+                missed = Some(blow);
+                break;
             }
         }
+        first = today.into_iter().chain(making).chain(missed).collect();
         storm.clear();
         if first.is_empty() && later.is_empty() {
             break;
