@@ -291,6 +291,8 @@ fn an_accepted_difference_is_the_new_beginning() {
 
 #[test]
 fn words_of_the_store_read_back() {
+    // Rows of the store are found by them.
+    assert_eq!(Part::ALL.map(Part::as_str), ["booked", "earlier", "undefined"]);
     for doubt in Doubt::ALL {
         assert_eq!(Doubt::parse(doubt.as_str()), Some(doubt));
     }
@@ -298,6 +300,14 @@ fn words_of_the_store_read_back() {
         assert_eq!(Convention::parse(convention.as_str()), Some(convention));
     }
     assert_eq!((Doubt::parse("x"), Convention::parse("x")), (None, None));
+}
+
+#[test]
+fn a_sum_is_empty_without_rows_and_without_money() {
+    let (money, rows) = (Total::from(&money(5, "EUR").amount), 2);
+    assert!(Sum::default().is_empty());
+    // Two that sum to nothing are two rows, and money without rows is what a change may leave.
+    assert!(!Sum { rows, ..Sum::default() }.is_empty() && !Sum { total: money, rows: 0 }.is_empty());
 }
 
 #[test]

@@ -198,6 +198,12 @@ proptest! {
 }
 
 #[test]
+fn the_consents_are_handed_on_as_they_were_read() {
+    let consents = two(("UPDATED", &["a"]), ("SESSION_EXPIRED", &["b"]));
+    assert_eq!(overview(&[], Vec::new(), consents.clone(), true, now()).consents, consents);
+}
+
+#[test]
 fn numbers_are_compared_without_blanks_and_case() {
     let all = [stored(1, account("old", Some("PL 61 1090"), "CHECKING", "EUR"))];
     let listed = vec![account("new", Some("pl611090"), "CHECKING", "EUR")];
