@@ -278,6 +278,17 @@ fn only_what_may_come_of_two_refreshes_is_delicate() {
 }
 
 #[test]
+fn that_a_balance_stands_still_is_delicate_when_it_is_first_seen() {
+    let mut account = Account::new(0, &[-500]);
+    for is_delicate in [true, false] {
+        let before = account.state.clone();
+        account.rows.push((-700, "EUR", Status::Booked, 12));
+        assert_eq!(account.judge().is_delicate(&before), is_delicate);
+        assert_eq!(account.state.doubt, Some(Doubt::BalanceStill));
+    }
+}
+
+#[test]
 fn an_accepted_difference_is_the_new_beginning() {
     let mut account = Account::new(100_000, &[-1]);
     assert!(!account.state.accept(at(1)));

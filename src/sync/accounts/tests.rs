@@ -314,6 +314,28 @@ fn two_that_are_served_at_once_are_joined_when_one_is_gone_or_only_ended_consent
 }
 
 #[test]
+fn what_is_joined_is_not_continued_by_another_account_as_well() {
+    // GIVEN two links to one account, of which the first or the second is gone, and a third account that is gone
+    let all: Vec<StoredAccount> = [("a", "PL61"), ("b", "PL61"), ("c", "PL99")]
+        .into_iter()
+        .zip(1..)
+        .map(|((id, iban), key)| stored(key, account(id, Some(iban), "CHECKING", "EUR")))
+        .collect();
+    for (served, adopts_id) in [("a", false), ("b", true)] {
+        // WHEN accounts come of which one has the same IBAN in another currency
+        let listed = vec![
+            account(served, Some("PL61"), "CHECKING", "EUR"),
+            account("n1", Some("PL61"), "CHECKING", "USD"),
+            account("n2", Some("PL99"), "CHECKING", "EUR"),
+        ];
+        let overview = overview(&all, listed, vec![consent("UPDATED", &[served, "n1", "n2"])], true, now());
+        assert_eq!(overview.merged, [Merge { keep: 1, drop: 2, adopts_id }]);
+        let identities: Vec<&Identity> = overview.accounts.iter().map(|(_, identity)| identity).collect();
+        assert_eq!(identities, [&Identity::Known(1), &Identity::New, &Identity::Alias(3)], "{served}");
+    }
+}
+
+#[test]
 fn accounts_of_several_currencies_under_one_iban_are_never_joined() {
     let all = [
         stored(1, account("a", Some("PL61"), "CHECKING", "EUR")),
