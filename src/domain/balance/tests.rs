@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::amount::Amount;
 
+mod beginning;
+mod evidence;
+
 fn money(cents: i64, currency: &str) -> Money {
     let amount = Amount::from_parts(&cents.to_string(), "2").unwrap();
     Money { amount, currency: currency.to_owned() }
@@ -278,115 +281,6 @@ fn only_what_may_come_of_two_refreshes_is_delicate() {
 }
 
 #[test]
-fn that_a_balance_stands_still_is_delicate_when_it_is_first_seen() {
-    let mut account = Account::new(0, &[-500]);
-    for is_delicate in [true, false] {
-        let before = account.state.clone();
-        account.rows.push((-700, "EUR", Status::Booked, 12));
-        assert_eq!(account.judge().is_delicate(&before), is_delicate);
-        assert_eq!(account.state.doubt, Some(Doubt::BalanceStill));
-    }
-}
-
-#[test]
-fn the_first_anchor_proves_itself_and_its_beginning_stays() {
-    let mut account = Account::new(100_000, &[-500]);
-    assert_eq!(account.state.proven, Some(at(1)));
-    account.book(-20, 11);
-    account.assert_proven();
-    assert_eq!(account.state.anchor.as_ref().unwrap().since, at(1));
-}
-
-#[test]
-fn a_balance_in_another_currency_is_a_new_beginning() {
-    let mut account = Account::new(5000, &[-5000]);
-    account.balance += 750;
-    account.rows.push((-750, "EUR", Status::Booked, 12));
-    account.judge();
-    account.balance += 300;
-    account.judge();
-    assert!(account.state.difference.is_some() && account.state.convention.is_some());
-    let input = BalanceInput { balance: Some(money(5, "SEK")), ..account.input() };
-    let after = reconcile(&account.state, &input, at(9));
-    assert_eq!((after.difference, after.convention), (None, None));
-    assert_eq!((after.doubt, after.proven), (Some(Doubt::CurrencyChanged), account.state.proven));
-    assert_eq!(after.anchor.unwrap().since, at(9));
-}
-
-#[test]
-fn a_booking_of_the_future_that_counts_at_once_is_proof_and_moves_no_opening() {
-    let mut account = Account::new(100_000, &[-500]);
-    let first = account.state.anchor.clone().unwrap();
-    account.balance += 5;
-    account.judge();
-    assert!(account.state.difference.is_some());
-    account.balance -= 5 + 700;
-    account.rows.push((-700, "EUR", Status::Booked, 25));
-    let mut input = account.input();
-    input.ahead.add(Part::Booked, &money(-700, "EUR"));
-    input.refresh = Some(at(7));
-    let after = reconcile(&account.state, &input, at(8));
-    assert_eq!((after.difference, after.doubt, after.proven), (None, None, Some(at(7))));
-    let anchor = after.anchor.unwrap();
-    assert_eq!((anchor.since, anchor.opening), (at(1), first.opening));
-    assert_eq!(anchor.balance, Some(Total::from(&money(99_300, "EUR").amount)));
-}
-
-#[test]
-fn a_difference_that_was_a_debt_stated_as_a_positive_number_ends() {
-    let mut account = Account::new(5000, &[-5000]);
-    account.balance += 300;
-    account.judge();
-    assert_eq!(account.difference().as_deref(), Some("3"));
-    account.rows.push((-300, "EUR", Status::Booked, 12));
-    account.assert_proven();
-    assert_eq!(account.state.convention, Some(Convention::DebtPositive));
-    assert_eq!(account.state.anchor.as_ref().unwrap().since, at(1));
-}
-
-#[test]
-fn a_balance_stands_beside_all_booked_rows_that_count_by_now() {
-    let mut input = Account::new(100_000, &[-500, -200]).input();
-    input.sums.add(Part::Earlier, &money(-70_000, "EUR"));
-    input.sums.add(Part::Booked, &money(-9, "SEK"));
-    input.ahead.add(Part::Booked, &money(-200, "EUR"));
-    let rows = Total::from(&money(-70_500, "EUR").amount);
-    assert_eq!(input.stand(), Some(Stand { balance: money(100_000, "EUR"), rows }));
-}
-
-#[test]
-fn the_last_balance_speaks_alone_and_only_of_its_own_currency() {
-    let mut account = Account::new(100_000, &[-500, -700]);
-    let anchored = std::mem::take(&mut account.state);
-    let before = Some((100_000, -1200));
-    account.rows.push((-60, "EUR", Status::Booked, 12));
-    assert_eq!(
-        evidence(&account, before, &[-700]),
-        Evidence::Contradicts,
-        "it did not move for new rows either"
-    );
-    account.balance += 700 - 60;
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
-    let going = [money(-700, "EUR"), money(-33, "SEK")];
-    let stand = |currency| Stand {
-        balance: money(100_000, currency),
-        rows: Total::from(&money(-1200, "EUR").amount),
-    };
-    let said =
-        |state: &Reconciliation, stand: &Stand| account.input().evidence(state, Some(stand), going.iter());
-    assert_eq!(
-        said(&account.state, &stand("EUR")),
-        Evidence::Proves,
-        "rows in another currency are no part of it"
-    );
-    assert_eq!(said(&account.state, &stand("SEK")), Evidence::Silent);
-    let mut foreign = anchored.clone();
-    foreign.anchor.as_mut().unwrap().currency = "SEK".to_owned();
-    assert_eq!(said(&anchored, &stand("SEK")), Evidence::Proves);
-    assert_eq!(said(&foreign, &stand("SEK")), Evidence::Silent);
-}
-
-#[test]
 fn an_accepted_difference_is_the_new_beginning() {
     let mut account = Account::new(100_000, &[-1]);
     assert!(!account.state.accept(at(1)));
@@ -465,54 +359,6 @@ fn rows_dated_after_the_day_of_the_refresh_do_not_count_yet() {
     assert_eq!((state.difference, state.doubt), (None, None));
     account.balance -= 700;
     account.assert_proven();
-}
-
-/// What the balance says of rows of these cents, which are among the account's.
-fn evidence(account: &Account, before: Option<(i64, i64)>, going: &[i64]) -> Evidence {
-    let going: Vec<Money> = going.iter().map(|cents| money(*cents, "EUR")).collect();
-    let stand = before.map(|(balance, rows)| Stand {
-        balance: money(balance, "EUR"),
-        rows: Total::from(&money(rows, "EUR").amount),
-    });
-    account.input().evidence(&account.state, stand.as_ref(), going.iter())
-}
-
-#[test]
-fn a_balance_speaks_for_or_against_rows_that_would_go() {
-    let rows = [-500, -700, -900];
-    let mut account = Account::new(100_000, &rows);
-    let before = Some((100_000, -2100));
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it did not move");
-    assert_eq!(evidence(&account, before, &[-700, 700]), Evidence::Silent, "they sum to nothing");
-    assert_eq!(evidence(&account, before, &[]), Evidence::Silent);
-    account.balance += 700;
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
-    assert_eq!(evidence(&account, before, &[-500]), Evidence::Silent, "it moved by something else");
-    // New rows came meanwhile.
-    account.book(-60, 12);
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
-    account.balance -= 700;
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it moved by the new rows alone");
-    account.state = Reconciliation::default();
-    assert_eq!(evidence(&account, None, &[-700]), Evidence::Silent, "nothing is known of before");
-}
-
-#[test]
-fn a_difference_that_the_removal_would_close_is_proof() {
-    let mut account = Account::new(100_000, &[-500, -700]);
-    account.balance += 700;
-    account.judge();
-    // At the last walk the balance had moved already, and the row was still listed.
-    assert_eq!(evidence(&account, Some((100_700, -1200)), &[-700]), Evidence::Proves);
-}
-
-#[test]
-fn a_balance_that_never_moves_contradicts_nothing() {
-    let mut account = Account::new(0, &[-500]);
-    account.rows.push((-700, "EUR", Status::Booked, 12));
-    account.judge();
-    assert_eq!(account.state.doubt, Some(Doubt::BalanceStill));
-    assert_eq!(evidence(&account, Some((0, -1200)), &[-700]), Evidence::Silent);
 }
 
 /// What happens at the bank and here between two refreshes.
