@@ -127,6 +127,8 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
     assert_eq!(verdicts(&bob, rows), ["c-2<0", "c-3!shared"]);
     let two = [held("c-1", "bob", ext("b")), held("c-2", "bob", ext("b"))];
     assert_eq!(verdicts(&two, vec![row("c-2", "bob", ext("b"))]), ["c-2=own"]);
+    // Of two that are gone the first is followed.
+    assert_eq!(verdicts(&two, vec![row("c-3", "bob", ext("b"))]), ["c-3<0"]);
     // What was another Tink user's before he was linked anew is not free either.
     let anew = [HeldConnection { former: vec![ext("old")], ..held("c-1", "bob", ext("b")) }];
     assert_eq!(
@@ -142,6 +144,18 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
     let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, twice), ["c-1!row"]);
+    // What one of them says, the id has.
+    let paused = |row| SourceRow { entitled: false, ..row };
+    let rows = [off(row("c-1", "bob", ext("b"))), paused(row("c-1", "bob", ext("b")))];
+    for rows in [vec![rows[0].clone(), rows[1].clone()], vec![rows[1].clone(), rows[0].clone()]] {
+        let one = judge(&bob, rows).remove(0).row;
+        assert!(one.enabled && one.entitled);
+    }
+    // A broken row that names another user is another's, and only a broken one may name none.
+    let odd = |user: &str| SourceRow { problem: Some("odd".to_owned()), ..row("c-1", user, ext("k")) };
+    assert_eq!(verdicts(&bob, vec![odd("carl")]), ["c-1!both"]);
+    assert_eq!(verdicts(&bob, vec![odd("")]), ["c-1!row"]);
+    assert_eq!(verdicts(&bob, vec![row("c-1", "", ext("k"))]), ["c-1!both"]);
     let nameless = || SourceRow { problem: Some("odd".to_owned()), ..row("", "u", ext("x")) };
     let judged = judge(&bob, vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
     assert_eq!(judged.len(), 2);

@@ -156,6 +156,12 @@ fn an_ended_consent_is_superseded_by_who_serves_what_its_account_was_joined_with
             "{ended}"
         );
     }
+    // Who serves others, listed beside it, does not serve it.
+    let others = || [("x", "PL1"), ("y", "PL2")].map(|(id, iban)| account(id, Some(iban), "", "EUR"));
+    let [x, y] = others();
+    let all = [all[0].clone(), stored(2, x), stored(3, y)];
+    let consents = two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["x", "y"]));
+    assert_eq!(overview(&all, others().to_vec(), consents, true, now()).superseded, []);
     // Accounts of which nothing is known are not for that the same.
     let unknown =
         overview(&[], Vec::new(), two(("SESSION_EXPIRED", &["x"]), ("UPDATED", &["y"])), true, now());
