@@ -112,6 +112,22 @@ fn one_tink_user_is_one_connections_and_the_first_has_it() {
 }
 
 #[test]
+fn who_has_a_tink_user_now_has_it_before_who_comes_back_to_it_or_comes_anew() {
+    // c-1 is back at a former name, which is c-2's by now.
+    let back = HeldConnection { former: vec![ext("k")], ..held("c-1", "bob", ext("b")) };
+    let both = [back, held("c-2", "carl", ext("k"))];
+    let rows = vec![row("c-1", "bob", ext("k")), row("c-2", "carl", ext("k"))];
+    assert_eq!(verdicts(&both, rows), ["c-1!shared", "c-2=own"]);
+    // Without data it is no more c-1's when its user or its Tink user is another.
+    let fresh = |id: &str, user: &str, name| HeldConnection { has_data: false, ..held(id, user, name) };
+    let rows = || vec![row("c-1", "bob", ext("k")), row("c-2", "carl", ext("k"))];
+    for first in [fresh("c-1", "dan", ext("k")), fresh("c-1", "bob", ext("b"))] {
+        let both = [first, fresh("c-2", "carl", ext("k"))];
+        assert_eq!(verdicts(&both, rows()), ["c-1!shared", "c-2=own"]);
+    }
+}
+
+#[test]
 fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
     let bob = [held("c-1", "bob", ext("b"))];
     for gone in [Vec::new(), vec![off(row("c-1", "bob", ext("b")))]] {
