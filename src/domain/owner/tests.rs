@@ -173,6 +173,8 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     assert_eq!(verdicts(&bob, vec![odd("")]), ["c-1!row"]);
     assert_eq!(verdicts(&bob, vec![row("c-1", "", ext("k"))]), ["c-1!both"]);
     let nameless = || SourceRow { problem: Some("odd".to_owned()), ..row("", "u", ext("x")) };
+    let alone = judge(&bob, vec![nameless()]);
+    assert!(alone[0].problem().unwrap().starts_with("a row of the source view"), "{:?}", alone[0].problem());
     let judged = judge(&bob, vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
     assert_eq!(judged.len(), 2);
     assert!(
