@@ -136,6 +136,11 @@ mod tests {
     }
 
     #[test]
+    fn who_was_entitled_in_the_last_seven_days_should_be_synced() {
+        assert_eq!(RECENT, SignedDuration::from_secs(604_800));
+    }
+
+    #[test]
     fn the_only_one_that_is_over_by_its_own_row_is_no_fall_unless_the_row_is_silent() {
         let one = Numbers { enabled: 1, entitled: 1 };
         let remembered = Remembered { before: Some(one), fallen_at: None };

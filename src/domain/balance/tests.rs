@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::amount::Amount;
 
+mod beginning;
+mod evidence;
+
 fn money(cents: i64, currency: &str) -> Money {
     let amount = Amount::from_parts(&cents.to_string(), "2").unwrap();
     Money { amount, currency: currency.to_owned() }
@@ -291,6 +294,8 @@ fn an_accepted_difference_is_the_new_beginning() {
 
 #[test]
 fn words_of_the_store_read_back() {
+    // Rows of the store are found by them.
+    assert_eq!(Part::ALL.map(Part::as_str), ["booked", "earlier", "undefined"]);
     for doubt in Doubt::ALL {
         assert_eq!(Doubt::parse(doubt.as_str()), Some(doubt));
     }
@@ -298,6 +303,14 @@ fn words_of_the_store_read_back() {
         assert_eq!(Convention::parse(convention.as_str()), Some(convention));
     }
     assert_eq!((Doubt::parse("x"), Convention::parse("x")), (None, None));
+}
+
+#[test]
+fn a_sum_is_empty_without_rows_and_without_money() {
+    let (money, rows) = (Total::from(&money(5, "EUR").amount), 2);
+    assert!(Sum::default().is_empty());
+    // Two that sum to nothing are two rows, and money without rows is what a change may leave.
+    assert!(!Sum { rows, ..Sum::default() }.is_empty() && !Sum { total: money, rows: 0 }.is_empty());
 }
 
 #[test]
@@ -346,54 +359,6 @@ fn rows_dated_after_the_day_of_the_refresh_do_not_count_yet() {
     assert_eq!((state.difference, state.doubt), (None, None));
     account.balance -= 700;
     account.assert_proven();
-}
-
-/// What the balance says of rows of these cents, which are among the account's.
-fn evidence(account: &Account, before: Option<(i64, i64)>, going: &[i64]) -> Evidence {
-    let going: Vec<Money> = going.iter().map(|cents| money(*cents, "EUR")).collect();
-    let stand = before.map(|(balance, rows)| Stand {
-        balance: money(balance, "EUR"),
-        rows: Total::from(&money(rows, "EUR").amount),
-    });
-    account.input().evidence(&account.state, stand.as_ref(), going.iter())
-}
-
-#[test]
-fn a_balance_speaks_for_or_against_rows_that_would_go() {
-    let rows = [-500, -700, -900];
-    let mut account = Account::new(100_000, &rows);
-    let before = Some((100_000, -2100));
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it did not move");
-    assert_eq!(evidence(&account, before, &[-700, 700]), Evidence::Silent, "they sum to nothing");
-    assert_eq!(evidence(&account, before, &[]), Evidence::Silent);
-    account.balance += 700;
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
-    assert_eq!(evidence(&account, before, &[-500]), Evidence::Silent, "it moved by something else");
-    // New rows came meanwhile.
-    account.book(-60, 12);
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
-    account.balance -= 700;
-    assert_eq!(evidence(&account, before, &[-700]), Evidence::Contradicts, "it moved by the new rows alone");
-    account.state = Reconciliation::default();
-    assert_eq!(evidence(&account, None, &[-700]), Evidence::Silent, "nothing is known of before");
-}
-
-#[test]
-fn a_difference_that_the_removal_would_close_is_proof() {
-    let mut account = Account::new(100_000, &[-500, -700]);
-    account.balance += 700;
-    account.judge();
-    // At the last walk the balance had moved already, and the row was still listed.
-    assert_eq!(evidence(&account, Some((100_700, -1200)), &[-700]), Evidence::Proves);
-}
-
-#[test]
-fn a_balance_that_never_moves_contradicts_nothing() {
-    let mut account = Account::new(0, &[-500]);
-    account.rows.push((-700, "EUR", Status::Booked, 12));
-    account.judge();
-    assert_eq!(account.state.doubt, Some(Doubt::BalanceStill));
-    assert_eq!(evidence(&account, Some((0, -1200)), &[-700]), Evidence::Silent);
 }
 
 /// What happens at the bank and here between two refreshes.

@@ -172,3 +172,206 @@ fn of_what_is_as_it_was_nothing_is_written() {
     let places: Vec<_> = mirrored.changes.iter().map(|change| change.place).collect();
     assert_eq!(places, [Some(3), None]);
 }
+
+#[test]
+fn who_was_to_be_synced_when_his_row_was_there_last_counts_as_gone() {
+    let now = 10;
+    for (enabled, entitled, until, gone_at, lapsed_at, counts) in [
+        (true, true, None, None, None, true),
+        (true, true, Some(now + 1), None, None, true),
+        (true, true, Some(now), None, None, false),
+        (true, true, Some(now - 1), None, None, false),
+        (true, false, None, None, None, false),
+        (true, false, None, None, Some(5), false),
+        // What lapsed while it had no row lapsed for that.
+        (true, false, None, Some(5), Some(5), true),
+        (true, false, None, Some(5), Some(6), true),
+        (true, false, None, Some(5), Some(4), false),
+        (false, false, None, Some(5), Some(6), false),
+        (false, true, None, None, None, false),
+    ] {
+        let mut held = stored(8);
+        for one in &mut held {
+            (one.state.enabled, one.state.entitled) = (enabled, entitled);
+            one.state.entitled_until = until.map(at);
+            (one.state.gone_at, one.state.lapsed_at) = (gone_at.map(at), lapsed_at.map(at));
+        }
+        let fall = mirror(&held, viewed(Vec::new(), now), before(8)).fall.unwrap();
+        assert_eq!(
+            fall.gone,
+            if counts { 8 } else { 0 },
+            "{enabled} {entitled} {until:?} {gone_at:?} {lapsed_at:?}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_enabled_and_named_are_counted() {
+    let rows = vec![
+        row(0),
+        SourceRow { entitled: false, ..row(1) },
+        SourceRow { enabled: false, ..row(2) },
+        SourceRow { problem: Some("odd".to_owned()), ..SourceRow::active("", "u-9", None) },
+    ];
+    let mirrored = mirror(&stored(3), viewed(rows, 0), before(3));
+    assert_eq!(mirrored.numbers, Numbers { enabled: 2, entitled: 1 });
+}
+
+#[test]
+fn a_row_that_leaves_open_what_it_has_to_say_makes_a_fall_only_of_one_that_was_to_be_synced() {
+    let fell = |held: &[Stored], unsaid: bool| {
+        let silent = SourceRow { entitled: false, unsaid, ..row(0) };
+        mirror(held, viewed(vec![silent], 0), before(1)).fall.is_some()
+    };
+    let mut held = stored(1);
+    assert!(fell(&held, true) && !fell(&held, false) && !fell(&[], true));
+    held[0].state.enabled = false;
+    assert!(!fell(&held, true));
+}
+
+#[test]
+fn all_that_a_row_says_is_kept() {
+    let said = SourceRow {
+        entitled: false,
+        entitled_until: Some(at(5)),
+        market: Some("SE".to_owned()),
+        priority: 4,
+        ..row(0)
+    };
+    let mut held = stored(1);
+    held[0].state.lapsed_at = Some(at(-1));
+    let state = |row: SourceRow| mirror(&held, viewed(vec![row], 0), before(1)).changes.remove(0).state;
+    let expected = MirroredState {
+        user_id: "u-0".to_owned(),
+        tink_user: Some(user(0)),
+        enabled: true,
+        entitled: false,
+        entitled_until: Some(at(5)),
+        market: Some("SE".to_owned()),
+        priority: 4,
+        lapsed_at: Some(at(-1)),
+        ..MirroredState::default()
+    };
+    assert_eq!(state(said.clone()), expected);
+    // Another way to name the Tink user waits for its proof.
+    let other = TinkUser::Tink("t".to_owned());
+    let moved = state(SourceRow { tink_user: Some(other.clone()), ..said.clone() });
+    assert_eq!(moved, MirroredState { moved: Some(other), ..expected.clone() });
+    // A broken row without a user says nothing of the user.
+    let broken = state(SourceRow { user_id: "".into(), problem: Some("odd".to_owned()), ..said });
+    assert_eq!(broken, MirroredState { problem: Some("odd".to_owned()), ..expected });
+}
+
+#[test]
+fn a_row_that_shares_anothers_tink_user_is_its_own_otherwise() {
+    let mut held = stored(2);
+    let shares = SourceRow { tink_user: Some(user(0)), market: Some("SE".to_owned()), ..row(1) };
+    let change = |held: &[Stored]| {
+        let mirrored = mirror(held, viewed(vec![row(0), shares.clone()], 0), before(2));
+        mirrored.changes.into_iter().find(|change| change.place == Some(1)).unwrap()
+    };
+    held[1].held.has_data = false;
+    let fresh = change(&held);
+    assert_eq!((&fresh.state.market, fresh.state.refused), (&Some("SE".to_owned()), None));
+    assert_eq!((&fresh.state.tink_user, fresh.other_owner), (&Some(user(0)), true));
+    assert!(fresh.state.problem.is_some());
+    // Both came to data under one Tink user: the later one keeps its own.
+    held[1].held.has_data = true;
+    (held[1].held.tink_user, held[1].state.tink_user) = (Some(user(0)), Some(user(0)));
+    held[1].held.former = vec![user(1)];
+    let late = change(&held);
+    assert_eq!((late.state.tink_user, late.state.refused, late.other_owner), (Some(user(0)), None, false));
+    assert!(late.state.problem.is_some());
+}
+
+#[test]
+fn what_a_row_was_refused_for_goes_with_the_row() {
+    let mut held = stored(1);
+    let wrong = MirroredState {
+        problem: Some("odd".to_owned()),
+        refused: Some(true),
+        refused_user: Some("u-9".to_owned()),
+        moved: Some(user(9)),
+        ..held[0].state.clone()
+    };
+    held[0].state = wrong;
+    let gone = mirror(&held, viewed(Vec::new(), 7), before(1)).changes.remove(0).state;
+    let clean = MirroredState { gone_at: Some(at(7)), ..stored(1)[0].state.clone() };
+    assert_eq!(gone, clean);
+    // Since when it has no row stays, until a row comes, be it another's.
+    held[0].state = MirroredState { moved: Some(user(9)), ..clean };
+    assert_eq!(mirror(&held, viewed(Vec::new(), 9), before(1)).changes.remove(0).state.gone_at, Some(at(7)));
+    let anothers = SourceRow::active("c-0", "u-9", Some(user(8)));
+    let refused = mirror(&held, viewed(vec![anothers], 9), before(1)).changes.remove(0).state;
+    assert_eq!((refused.gone_at, refused.moved, refused.refused), (None, None, Some(true)));
+}
+
+#[test]
+fn whose_data_another_takes_over_is_not_enabled_any_more() {
+    // GIVEN a view in which so many are missing that nobody is disabled for having no row
+    let held = stored(8);
+    let follows = |n: usize| SourceRow { connection_id: format!("n-{n}").into(), ..row(n) };
+    let change = |rows: Vec<SourceRow>| {
+        let mirrored = mirror(&held, viewed(rows, 0), before(8));
+        assert!(mirrored.fall.is_some());
+        mirrored.changes.into_iter().find(|change| change.place == Some(1)).unwrap().state
+    };
+    // WHEN one is followed by another id, without a row and with a row of somebody else
+    let gone = change(vec![follows(1)]);
+    assert!(!gone.enabled && gone.lapsed_at == Some(at(0)));
+    let anothers = SourceRow::active("c-1", "u-9", Some(user(9)));
+    let refused = change(vec![anothers, follows(1)]);
+    assert!(!refused.enabled && refused.refused == Some(true));
+}
+
+#[test]
+fn tokens_and_a_take_over_are_news_though_nothing_else_has_changed() {
+    let seed = || Some(Seed { version: "1".to_owned(), refresh: vec![1], access: None, access_until: None });
+    let changes = |held: &[Stored], rows| mirror(held, viewed(rows, 0), before(1)).changes;
+    let seeded = changes(&stored(1), vec![SourceRow { seed: seed(), ..row(0) }]);
+    assert_eq!((seeded.len(), seeded[0].seed.is_some()), (1, true));
+    // A row that is wrong brings no tokens.
+    let wrong = SourceRow { seed: seed(), problem: Some("odd".to_owned()), ..row(0) };
+    assert_eq!(changes(&stored(1), vec![wrong])[0].seed, None);
+    let mut held = stored(2);
+    held[1].held = HeldConnection { has_data: false, ..held[1].held.clone() };
+    (held[1].held.user_id, held[1].held.tink_user) = ("u-0".to_owned(), Some(user(0)));
+    (held[1].state.user_id, held[1].state.tink_user) = ("u-0".to_owned(), Some(user(0)));
+    let follows = SourceRow { connection_id: "c-1".into(), ..row(0) };
+    let taken = changes(&held, vec![follows]).remove(0);
+    assert_eq!((taken.place, taken.takes_over, taken.other_owner), (Some(1), Some(0), false));
+    assert_eq!(taken.state, held[1].state);
+}
+
+#[test]
+fn another_owner_is_another_user_or_another_tink_user_of_whom_nothing_is_kept() {
+    let mut held = stored(1);
+    held[0].held.former = vec![user(9)];
+    let is_other = |held: &[Stored], id: &str, tink_user: TinkUser| {
+        let rows = vec![SourceRow::active("c-0", id, Some(tink_user))];
+        mirror(held, viewed(rows, 0), before(1)).changes.remove(0).other_owner
+    };
+    assert!(!is_other(&held, "u-0", user(9)), "a name of its own, and its data are kept");
+    held[0].held.has_data = false;
+    assert!(is_other(&held, "u-0", user(9)) && is_other(&held, "u-9", user(0)));
+}
+
+#[test]
+fn one_lapses_when_it_is_not_enabled_and_entitled_any_more() {
+    let lapsed = |before: (bool, bool), lapsed_at: Option<i64>, now: (bool, bool)| {
+        let mut held = stored(1);
+        (held[0].state.enabled, held[0].state.entitled) = before;
+        held[0].state.lapsed_at = lapsed_at.map(at);
+        // Whatever else it says.
+        let row = SourceRow { enabled: now.0, entitled: now.1, priority: 1, ..row(0) };
+        mirror(&held, viewed(vec![row], 3), Remembered::default()).changes.remove(0).state.lapsed_at
+    };
+    let (active, off, paused) = ((true, true), (false, true), (true, false));
+    assert_eq!(lapsed(active, None, off), Some(at(3)));
+    assert_eq!(lapsed(active, None, paused), Some(at(3)));
+    assert_eq!(lapsed(active, Some(1), off), Some(at(1)), "its time was over before");
+    assert_eq!(lapsed(off, Some(1), paused), Some(at(1)));
+    assert_eq!(lapsed(off, None, paused), None, "it never was");
+    assert_eq!(lapsed(paused, None, off), None, "it never was");
+    assert_eq!(lapsed(off, Some(1), active), None);
+}

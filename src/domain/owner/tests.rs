@@ -112,6 +112,22 @@ fn one_tink_user_is_one_connections_and_the_first_has_it() {
 }
 
 #[test]
+fn who_has_a_tink_user_now_has_it_before_who_comes_back_to_it_or_comes_anew() {
+    // c-1 is back at a former name, which is c-2's by now.
+    let back = HeldConnection { former: vec![ext("k")], ..held("c-1", "bob", ext("b")) };
+    let both = [back, held("c-2", "carl", ext("k"))];
+    let rows = vec![row("c-1", "bob", ext("k")), row("c-2", "carl", ext("k"))];
+    assert_eq!(verdicts(&both, rows), ["c-1!shared", "c-2=own"]);
+    // Without data it is no more c-1's when its user or its Tink user is another.
+    let fresh = |id: &str, user: &str, name| HeldConnection { has_data: false, ..held(id, user, name) };
+    let rows = || vec![row("c-1", "bob", ext("k")), row("c-2", "carl", ext("k"))];
+    for first in [fresh("c-1", "dan", ext("k")), fresh("c-1", "bob", ext("b"))] {
+        let both = [first, fresh("c-2", "carl", ext("k"))];
+        assert_eq!(verdicts(&both, rows()), ["c-1!shared", "c-2=own"]);
+    }
+}
+
+#[test]
 fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
     let bob = [held("c-1", "bob", ext("b"))];
     for gone in [Vec::new(), vec![off(row("c-1", "bob", ext("b")))]] {
@@ -127,6 +143,8 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
     assert_eq!(verdicts(&bob, rows), ["c-2<0", "c-3!shared"]);
     let two = [held("c-1", "bob", ext("b")), held("c-2", "bob", ext("b"))];
     assert_eq!(verdicts(&two, vec![row("c-2", "bob", ext("b"))]), ["c-2=own"]);
+    // Of two that are gone the first is followed.
+    assert_eq!(verdicts(&two, vec![row("c-3", "bob", ext("b"))]), ["c-3<0"]);
     // What was another Tink user's before he was linked anew is not free either.
     let anew = [HeldConnection { former: vec![ext("old")], ..held("c-1", "bob", ext("b")) }];
     assert_eq!(
@@ -142,7 +160,21 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
     let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, twice), ["c-1!row"]);
+    // What one of them says, the id has.
+    let paused = |row| SourceRow { entitled: false, ..row };
+    let rows = [off(row("c-1", "bob", ext("b"))), paused(row("c-1", "bob", ext("b")))];
+    for rows in [vec![rows[0].clone(), rows[1].clone()], vec![rows[1].clone(), rows[0].clone()]] {
+        let one = judge(&bob, rows).remove(0).row;
+        assert!(one.enabled && one.entitled);
+    }
+    // A broken row that names another user is another's, and only a broken one may name none.
+    let odd = |user: &str| SourceRow { problem: Some("odd".to_owned()), ..row("c-1", user, ext("k")) };
+    assert_eq!(verdicts(&bob, vec![odd("carl")]), ["c-1!both"]);
+    assert_eq!(verdicts(&bob, vec![odd("")]), ["c-1!row"]);
+    assert_eq!(verdicts(&bob, vec![row("c-1", "", ext("k"))]), ["c-1!both"]);
     let nameless = || SourceRow { problem: Some("odd".to_owned()), ..row("", "u", ext("x")) };
+    let alone = judge(&bob, vec![nameless()]);
+    assert!(alone[0].problem().unwrap().starts_with("a row of the source view"), "{:?}", alone[0].problem());
     let judged = judge(&bob, vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
     assert_eq!(judged.len(), 2);
     assert!(

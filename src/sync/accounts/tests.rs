@@ -7,6 +7,8 @@ use proptest::sample::select;
 use super::*;
 use crate::domain::amount::{Amount, Money};
 
+mod several;
+
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 fn now() -> Timestamp {
@@ -195,6 +197,12 @@ proptest! {
         let overview = overview(&all, Vec::new(), vec![consent("UPDATED", &[])], true, now());
         prop_assert!(overview.missing.is_empty() && overview.closed.is_empty());
     }
+}
+
+#[test]
+fn the_consents_are_handed_on_as_they_were_read() {
+    let consents = two(("UPDATED", &["a"]), ("SESSION_EXPIRED", &["b"]));
+    assert_eq!(overview(&[], Vec::new(), consents.clone(), true, now()).consents, consents);
 }
 
 #[test]

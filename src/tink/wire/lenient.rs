@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn a_word_ends_at_a_blank_and_one_that_is_not_ascii_is_not_guessed() {
+        assert_eq!(cleaned(b"{\"a\":007 ,\"b\":NaN\n}").as_deref(), Some("{\"a\":\"007\" ,\"b\":null\n}"));
+        assert_eq!(cleaned("{\"a\":é,\"b\":NaN}".as_bytes()).as_deref(), Some("{\"a\":é,\"b\":null}"));
+    }
+
+    #[test]
+    fn an_answer_may_become_twice_as_long_and_a_little_more() {
+        // Each control character becomes six: with 259 of them and four letters it is just as long as it may be.
+        let answer = |letters: usize, odd: usize| {
+            cleaned(&[b"{\"a\":\"", &vec![1; odd][..], &vec![b'a'; letters][..], b"\"}"].concat())
+        };
+        assert_eq!(answer(4, 259).map(|cleaned| cleaned.len()), Some(2 * 271 + 1024));
+        assert_eq!((answer(4, 260), answer(3, 259)), (None, None));
+        assert!(answer(5000, 1000).is_some());
+    }
+
+    #[test]
     fn each_kind_is_counted() {
         assert_eq!(counts(b"{\"a\":\"\xff\xfe\xef\xbf\xbd\"}"), [(Anomaly::Text, 2)]);
         assert_eq!(counts(b"{\"a\":\"\x01\x02\xff\"}"), [(Anomaly::Text, 1), (Anomaly::Json, 2)]);

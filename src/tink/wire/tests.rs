@@ -172,3 +172,40 @@ fn an_error_in_place_of_a_list_is_no_list() {
     assert!(!super::accounts(br#"{"errorMessage":null}"#).ok().unwrap().complete);
     assert!(super::accounts(br#"{"errorMessage":"x","accounts":[]}"#).ok().unwrap().complete);
 }
+
+#[test]
+fn why_an_answer_cannot_be_read_is_told_with_its_place() {
+    for (bytes, told) in [
+        (&b"{\"currencyCode\":\"E"[..], "the answer ends early (line 1, column 18)"),
+        (
+            b"{\"currencyCode\":1,\n\"currencyCode\":2}",
+            "the answer has another shape than documented (line 2, column 14)",
+        ),
+        (b"{'a':1}", "the answer is not JSON (line 1, column 2)"),
+        (b"[]", "the answer is not a JSON object"),
+    ] {
+        assert_eq!(answer(bytes).map(drop), Err(told.to_owned()));
+    }
+}
+
+#[test]
+fn words_ids_and_page_tokens_have_a_length_that_is_still_taken() {
+    assert!(is_word("") && is_word(&"x".repeat(256)) && !is_word(&"x".repeat(257)) && !is_word("a\n"));
+    for (length, is_taken) in [(16 * 1024, true), (16 * 1024 + 1, false)] {
+        let json = format!("\"{}\"", "x".repeat(length));
+        let raw: &RawValue = serde_json::from_str(&json).unwrap();
+        assert_eq!(id(Some(raw), "id").is_ok(), is_taken, "{length}");
+        assert_eq!(page_token(Some(raw)).is_ok(), is_taken, "{length}");
+    }
+}
+
+#[test]
+fn a_word_that_is_none_is_absent_and_told() {
+    let read = |json: &str| {
+        let mut anomalies = Anomalies::default();
+        let word = soft_word(Some(serde_json::from_str(json).unwrap()), "x", &mut anomalies);
+        (word, anomalies.contains(Anomaly::Field("x")))
+    };
+    assert_eq!(read(r#""OK""#), (Some("OK".to_owned()), false));
+    assert_eq!(read(r#""\u001b[2J""#), (None, true));
+}

@@ -112,6 +112,16 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_renews_is_read_if_there_is_one() {
+        for (members, expected) in
+            [("", None), (r#","refresh_token":"""#, None), (r#","refresh_token":"r""#, Some("r"))]
+        {
+            let token = granted(format!(r#"{{"access_token":"t"{members}}}"#).as_bytes()).unwrap();
+            assert_eq!(token.refresh.as_ref().map(ExposeSecret::expose_secret), expected, "{members}");
+        }
+    }
+
+    #[test]
     fn an_unusable_token_is_refused() {
         for json in [
             "{}",

@@ -350,3 +350,80 @@ fn a_page_longer_than_any_is_refused_and_one_of_odd_length_is_not() {
     );
     assert_eq!(page.err().as_deref(), Some("nextPageToken is far too long"));
 }
+
+/// What is kept of a record that cannot be read.
+fn kept(record: &str) -> Unreadable {
+    match page(record).remove(0) {
+        TransactionRecord::Unreadable(record) => record,
+        TransactionRecord::Row { .. } => panic!("was read: {record}"),
+    }
+}
+
+#[test]
+fn an_unreadable_record_is_like_another_of_its_amount_and_day_or_of_its_texts() {
+    let like = |a: &str, b: &str| kept(a).likeness == kept(b).likeness;
+    let money = |id: &str, unscaled: i32, rest: &str| {
+        let value = format!(r#"{{"scale":"2","unscaledValue":"{unscaled}"}}"#);
+        format!(r#"{{"id":"{id}","status":5,"amount":{{"currencyCode":"EUR","value":{value}}}{rest}}}"#)
+    };
+    let text = r#","descriptions":{"original":"x"}"#;
+    assert!(like(&money("t", 1, ""), &money("u", 1, text)), "texts are written anew");
+    assert!(!like(&money("t", 1, ""), &money("t", 2, "")));
+    let day = r#","dates":{"booked":"2026-01-02"}"#;
+    assert!(!like(&money("t", 1, ""), &money("t", 1, day)));
+    let words = |members: &str| format!(r#"{{"id":"t",{members}}}"#);
+    for (a, b) in [
+        (r#""reference":"a""#, r#""reference":"b""#),
+        (r#""descriptions":{"original":"a"}"#, r#""descriptions":{"original":"b"}"#),
+        (r#""descriptions":{"display":7}"#, r#""descriptions":{"display":8}"#),
+        (r#""identifiers":{"providerTransactionId":"a"}"#, r#""identifiers":{"providerTransactionId":"b"}"#),
+    ] {
+        assert!(!like(&words(a), &words(b)), "{a}");
+        assert!(like(&words(a), &words(a).replace("\"t\"", "\"u\"")), "{a}");
+    }
+    assert_eq!(kept("{}").likeness.len(), 32);
+}
+
+#[test]
+fn a_record_that_was_kept_as_a_whole_is_read_again() {
+    let account = AccountId::from("a");
+    let read = |kept: &str, strict| replay(kept, &account, strict, false).map(|(row, raw)| (row.id, raw));
+    assert_eq!(read(FULL, true), Ok(("t".into(), None)));
+    let (row, raw) = replay(FULL, &account, true, true).unwrap();
+    assert_eq!((row.money.amount.as_str(), raw.as_deref()), ("-130", Some(FULL)));
+    // It need not say whose it is, unless it may be of an older link.
+    assert!(read(&with(""), false).is_ok());
+    assert!(read(&with(""), true).unwrap_err().contains("does not name its account"));
+    assert_eq!(read(&with(r#","accountId":"b""#), false), Err("accountId is another account's".to_owned()));
+    assert_eq!(read("{", false), Err("not JSON".to_owned()));
+}
+
+#[test]
+fn a_record_of_64_kib_is_cut_and_not_read_again() {
+    let long = |length: usize| {
+        let empty = with(r#","status":[""]"#).len();
+        with(&format!(r#","status":["{}"]"#, "x".repeat(length - empty)))
+    };
+    for (length, is_kept) in [(65_536, 65_536), (65_537, 65_536), (60_000, 60_000)] {
+        assert_eq!(kept(&long(length)).raw.len(), is_kept);
+    }
+    // A cut may fall into a character: what is so long may be less than all.
+    for (length, told) in [(65_532, "status is not a text"), (65_533, "too long to be kept as a whole")] {
+        assert_eq!(replay(&long(length), &"a".into(), false, false).map(drop), Err(told.to_owned()));
+    }
+}
+
+#[test]
+fn a_record_has_an_id_if_it_can_be_read_and_about_a_size() {
+    let records = page(&format!(r#"{FULL},{{"id":"u"}},{{}}"#));
+    let ids: Vec<_> = records.iter().map(|record| record.id().map(TransactionId::as_str)).collect();
+    assert_eq!(ids, [Some("t"), Some("u"), None]);
+    let size = |records: &str| match page(records).remove(0) {
+        TransactionRecord::Row { size, .. } => size,
+        other @ TransactionRecord::Unreadable(_) => panic!("{other:?}"),
+    };
+    // Read by itself, and as its part of a page that is read at once.
+    let plain = FULL.replace("5411", "\"5411\"");
+    let whole = format!(r#"{{"transactions":[{plain},{plain}],"nextPageToken":""}}"#).len();
+    assert_eq!((size(&format!("{plain},7")), size(&format!("{plain},{plain}"))), (plain.len(), whole / 2));
+}
