@@ -19,9 +19,7 @@ impl Reader {
     /// # Errors
     /// [`super::StoreError::Missing`], [`super::StoreError::Older`], or another one if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut session = open::reader(path)?;
-        session.begin_read("read the store")?;
-        Ok(Self { session })
+        Ok(Self { session: open::reader(path)? })
     }
 
     /// Where the store lies, under its canonical name: there its runs have their locks.
@@ -37,5 +35,34 @@ impl Reader {
         read: impl FnOnce(Db<'_>) -> Result<T, Fail>,
     ) -> Result<T> {
         read(self.session.db()).map_err(|fail| self.session.explain(what, fail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{AuditRow, Writer};
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_reader_sees_the_store_as_it_was_when_it_was_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let mut writer = Writer::open(&path, Timestamp::UNIX_EPOCH).unwrap();
+        let before = Reader::open(&path).unwrap();
+        let act = AuditRow {
+            at: Timestamp::UNIX_EPOCH,
+            actor: None,
+            ip: None,
+            action: "users.set",
+            connection_id: None,
+            user_id: Some("u"),
+            result: "ok",
+            details: None,
+        };
+        writer.set_user("u", true, None, &act).unwrap();
+        assert_eq!((before.users().unwrap().len(), before.audited().len()), (0, 0));
+        let after = Reader::open(&path).unwrap();
+        assert_eq!((after.users().unwrap().len(), after.audited().len()), (1, 1));
     }
 }

@@ -250,12 +250,6 @@ impl Db<'_> {
     }
 }
 
-impl<'c> From<&'c rusqlite::Connection> for Db<'c> {
-    fn from(conn: &'c rusqlite::Connection) -> Self {
-        Self::Sqlite(conn)
-    }
-}
-
 /// The place of a column: its position, or its name.
 pub(crate) trait Column: Copy {
     fn find(self, row: Row<'_>) -> Result<usize, Fail>;

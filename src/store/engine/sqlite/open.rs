@@ -26,7 +26,7 @@ use crate::store::{Result, StoreError};
 /// What has a meaning of its own in an SQLite URI.
 const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
 
-/// Opens an existing store for statements that only read.
+/// Opens an existing store for statements that only read, in a transaction that shows it as it is now.
 ///
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
@@ -34,7 +34,9 @@ pub(crate) fn reader(path: &Path) -> Result<DbSession> {
     if !path.exists() {
         return Err(StoreError::Missing { path: path.display().to_string() });
     }
-    let session = DbSession::new(connect_read_only(path)?, path, Duration::ZERO);
+    let mut session = DbSession::new(connect_read_only(path)?, path, Duration::ZERO);
+    // The snapshot is that of the first statement, and the release of the schema must be that of the snapshot.
+    session.begin_read("read the store")?;
     refuse_newer(&session)?;
     refuse_older(&session)?;
     Ok(session)

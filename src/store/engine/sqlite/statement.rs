@@ -27,29 +27,34 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// The statement of this text, with its parameters.
+/// The statement of this text, with its parameters: with every one that it has. One that were left out would count as
+/// NULL, and nobody would notice.
 fn bound<'c>(
     conn: &'c Connection,
     sql: &str,
     params: Params<'_, '_>,
 ) -> rusqlite::Result<CachedStatement<'c>> {
     let mut statement = conn.prepare_cached(sql)?;
+    let mut given = 0;
     match params {
         Params::Positional(values) => {
             for (at, value) in (1usize..).zip(values) {
                 statement.raw_bind_parameter(at, value)?;
             }
+            given = values.len();
         }
         Params::Named(values) => {
             for (name, value) in values {
                 // One that this form of the statement does not use.
                 if let Some(at) = statement.parameter_index(name)? {
                     statement.raw_bind_parameter(at, value)?;
+                    given += 1;
                 }
             }
         }
     }
-    Ok(statement)
+    let wanted = statement.parameter_count();
+    if given == wanted { Ok(statement) } else { Err(rusqlite::Error::InvalidParameterCount(given, wanted)) }
 }
 
 pub(crate) fn count(conn: &Connection, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
@@ -111,5 +116,37 @@ pub(crate) const fn cell_of(value: ValueRef<'_>) -> Cell<'_> {
         ValueRef::Real(number) => Cell::Real(number),
         ValueRef::Text(text) => Cell::Text(text),
         ValueRef::Blob(bytes) => Cell::Bytes(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::engine::{Db, named, values};
+
+    #[test]
+    fn a_parameter_that_is_left_out_is_refused_and_not_null() {
+        let conn = Connection::open_in_memory().unwrap();
+        let db = Db::Sqlite(&conn);
+        let read = |sql: &str, params: Params<'_, '_>| db.value::<Option<i64>>(sql, params).ok();
+        assert_eq!(read("SELECT ?1 + ?2", values![1, 2]), Some(Some(3)));
+        assert_eq!(read("SELECT ?1 + ?2", values![1]), None);
+        assert_eq!(read("SELECT ?1", values![1, 2]), None);
+        assert_eq!(
+            read("SELECT :one", named! { ":one": 1, ":two": 2 }),
+            Some(Some(1)),
+            "two is not used here"
+        );
+        assert_eq!(read("SELECT :one + :tow", named! { ":one": 1, ":two": 2 }), None);
+    }
+
+    #[test]
+    fn columns_are_found_by_name_in_any_order() {
+        let conn = Connection::open_in_memory().unwrap();
+        let sql = "SELECT 1 AS a, 2 AS b, 3 AS c UNION ALL SELECT 4, 5, 6";
+        let row = |row: Row<'_>| Ok((row.get("b")?, row.get("a")?, row.get("c")?, row.get("b")?));
+        let rows: Vec<(i64, i64, i64, i64)> = Db::Sqlite(&conn).all(sql, values![], row).unwrap();
+        assert_eq!(rows, [(2, 1, 3, 2), (5, 4, 6, 5)]);
+        assert!(Db::Sqlite(&conn).single(sql, values![], |row| row.get::<i64>("d")).is_err());
     }
 }
