@@ -59,7 +59,7 @@ pub enum AppAccepted {
     Already,
     /// A run is at work, of whichever app.
     RunAtWork(String),
-    /// It took the place of another, of which so many connections hold data.
+    /// It took the place of another, of which this many connections hold data.
     Now {
         /// The one before.
         before: Option<String>,

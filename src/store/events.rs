@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::engine::value::{IdColumn, Millis};
+use super::engine::value::Millis;
 use super::engine::{Context, Db, Fail, Row, values};
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::domain::ids::{ConnectionId, RunId, UserId};
@@ -90,7 +90,7 @@ fn replaced(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<i64, Fail> {
     let mut replaced = 0;
     for (_, how) in &commit.changes.remove {
         if let Removal::Replaced { by, .. } = how {
-            replaced += db.value::<i64>(new, values![commit.account, IdColumn(by.clone()), run])?;
+            replaced += db.value::<i64>(new, values![commit.account, by, run])?;
         }
     }
     Ok(replaced)

@@ -91,7 +91,7 @@ fn connections(db: Db<'_>, context: &Context, mirrored: &Mirrored) -> Result<Vec
     let mut connections = reads::known_connections(db, &context.path)?;
     for connection in &mut connections {
         let id = connection.connection_id.as_str();
-        // Their rows move when the run claims whoever takes them over.
+        // Their rows move when the run claims the connection that takes them over.
         let gave = mirrored.took_over.iter().any(|(from, _)| from.as_str() == id);
         connection.has_data &= !gave;
         // What Tink did not show in the last run it is asked for again: until then that is what is wrong.

@@ -9,7 +9,7 @@ use std::io;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::engine::value::{IdColumn, Millis};
+use super::engine::value::Millis;
 use super::engine::{Context, Db, Fail, values};
 use super::writer::{self, AuditRow};
 use super::{Store, accounts, mirror, rows};
@@ -311,7 +311,7 @@ impl<'a> Importer<'a> {
         }
         self.db.exists(
             "SELECT 1 FROM ts_transactions WHERE account = ?1 AND transaction_id = ?2",
-            values![place.key, IdColumn(id.clone())],
+            values![place.key, id],
         )
     }
 

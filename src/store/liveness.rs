@@ -23,7 +23,7 @@ pub(super) fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Nobody else's, whatever the umask and whoever may read the store beside it.
+/// Of its owner alone, whatever the umask and the readers of the store beside it.
 fn lock_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let no_link = nix::fcntl::OFlag::O_NOFOLLOW.bits();

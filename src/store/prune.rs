@@ -9,7 +9,7 @@ use super::engine::{Db, Fail, values};
 use super::{Reader, Store, Writer};
 use crate::store::Result;
 
-/// At most so many rows of a kind go in one step.
+/// The most rows of a kind that go in one step.
 const STEP: u32 = 500;
 /// Runs at a time.
 const RUNS: u32 = 250;
@@ -200,7 +200,7 @@ fn old_runs(db: Db<'_>, retention: &Retention) -> Result<Pruned, Fail> {
     Ok(pruned)
 }
 
-/// Deletes what a run did for at most so many connections.
+/// Deletes what a run did, for at most `most` connections.
 fn forget_outcomes(db: Db<'_>, run: i64, most: u64) -> Result<u64, Fail> {
     let some = "DELETE FROM ts_run_connections WHERE run = ?1 AND connection IN (
              SELECT connection FROM ts_run_connections WHERE run = ?1 LIMIT ?2)";

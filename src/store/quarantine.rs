@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::value::{IdColumn, Millis, json_list, unsigned};
+use super::engine::value::{Millis, json_list, unsigned};
 use super::engine::{Context, Db, Fail, Row, values};
 use super::liveness;
 use super::rows;
@@ -228,7 +228,7 @@ fn replay(
 fn has_changed_since(db: Db<'_>, account: i64, id: &TransactionId, run: i64) -> Result<bool, Fail> {
     let sql = "SELECT EXISTS (SELECT 1 FROM ts_transactions
                               WHERE account = ?1 AND transaction_id = ?2 AND changed_run > ?3)";
-    db.value(sql, values![account, IdColumn(id.clone()), run])
+    db.value(sql, values![account, id, run])
 }
 
 fn leave(db: Db<'_>, key: i64) -> Result<(), Fail> {

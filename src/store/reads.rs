@@ -26,7 +26,7 @@ pub use known::{Holder, KnownConnection, Overlaid, State};
 pub use quarantine::{NotKept, Quarantined};
 
 impl Reader {
-    /// Every mirrored connection, by id. Whoever is held by a run that died is free.
+    /// Every mirrored connection, by id. One that a dead run holds is free.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.

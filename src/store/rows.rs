@@ -219,7 +219,7 @@ struct Changing<'a> {
 }
 
 impl Changing<'_> {
-    /// The first of so many change numbers.
+    /// Takes `count` change numbers; returns the first.
     fn seqs(&mut self, count: usize) -> i64 {
         let first = self.next;
         self.next += i64::try_from(count).unwrap_or(i64::MAX);

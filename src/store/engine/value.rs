@@ -126,7 +126,7 @@ impl ToValue for u32 {
     }
 }
 
-/// A count; no store holds so many that it does not fit.
+/// A count; one that does not fit is the largest that does.
 impl ToValue for u64 {
     fn to_value(&self) -> Value<'_> {
         Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
@@ -260,14 +260,8 @@ impl FromCell for u64 {
     }
 }
 
-/// A transaction id.
+/// A transaction id, as it is read.
 pub(crate) struct IdColumn(pub TransactionId);
-
-impl ToValue for IdColumn {
-    fn to_value(&self) -> Value<'_> {
-        Value::Id(StoredId::from(&self.0))
-    }
-}
 
 impl ToValue for TransactionId {
     fn to_value(&self) -> Value<'_> {

@@ -294,7 +294,7 @@ impl Groups {
             Err(TryRecvError::Disconnected) => return Next::End,
             Err(TryRecvError::Empty) => {}
         }
-        // Nothing else waits: whoever waits for the commit gets it now.
+        // Nothing else waits: those that wait for the commit get it now.
         let Some(group) = group.filter(|group| group.waiting.is_empty()) else { return Next::Commit };
         match queue.recv_timeout(self.limits.idle.min(group.left(self.limits))) {
             Ok(message) => Next::Take(message),

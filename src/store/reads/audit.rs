@@ -19,7 +19,7 @@ pub struct AuditQuery {
     pub until: Option<Timestamp>,
     /// Of this kind.
     pub action: Option<String>,
-    /// At most so many.
+    /// The most rows.
     pub limit: Option<u32>,
 }
 

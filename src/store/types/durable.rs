@@ -1,5 +1,5 @@
-//! The wait for what was applied to become durable. Whoever tells the outside of it waits; whoever only goes on
-//! does not.
+//! The wait for what was applied to become durable. A caller that tells the outside of it waits; one that only
+//! goes on does not.
 
 use tokio::sync::watch;
 

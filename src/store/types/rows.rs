@@ -53,7 +53,7 @@ pub enum RowQuery {
     SinceCheckpoint,
     /// Live rows of an older generation, dated from this day on or not at all.
     OlderGeneration(Option<Date>),
-    /// The newest rows, at most so many: their texts show which words say nothing.
+    /// The newest rows, at most this many: their texts show which words say nothing.
     Newest(u32),
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn connect_writer(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Whoever waits for a lock looks so often; who has had it for long leaves it free for longer than that: see `worker`.
+/// How often a lock that is held is tried again. The worker leaves it free for longer than that once it had it for long.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
 thread_local! {

@@ -25,7 +25,7 @@ pub(super) fn family(path: &Path) -> [PathBuf; 4] {
     })
 }
 
-/// Whoever opens a pipe waits for its other end, and a device has none.
+/// Opening a pipe waits for its other end, and a device has none.
 pub(super) fn refuse_odd(path: &Path) -> Result<()> {
     for file in family(path) {
         // What is not there, or a directory, has an error of its own.

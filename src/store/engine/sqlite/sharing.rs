@@ -40,7 +40,7 @@ pub fn reading_group(directory: &Path) -> Option<u32> {
 /// Why the group may not read a file of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It is not there, and whoever only reads cannot make it.
+    /// It is not there, and a reader cannot make it.
     Missing(PathBuf),
     /// It has another group, or the group may not read it.
     Closed {

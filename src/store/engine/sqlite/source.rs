@@ -38,7 +38,7 @@ struct ViewLimits {
 const LIMITS: ViewLimits =
     ViewLimits { time: Duration::from_secs(30), rows: 250_000, bytes: 64 << 20, value: 64 << 20 };
 
-/// The time is looked at after so many steps of SQLite's machine.
+/// The time is looked at after this many steps of SQLite's machine.
 const STEPS: i32 = 10_000;
 
 type Result<T> = std::result::Result<T, SourceError>;

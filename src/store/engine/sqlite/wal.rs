@@ -1,5 +1,5 @@
-//! The log beside a store (`-wal`): how large it is, and who keeps it from being emptied. Whoever reads in one
-//! transaction that never ends sees the store as it was when that began, so that all that is written since has to
+//! The log beside a store (`-wal`): how large it is, and who keeps it from being emptied. A program that reads in
+//! one transaction that never ends sees the store as it was when that began, so that all that is written since has to
 //! stay in the log. Looks at files and at the kernel's list of locks; opens nothing.
 
 use std::fs;
