@@ -23,6 +23,7 @@ use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::ids::shown;
 use crate::exit::Exit;
 use crate::observe::report::Format;
+use crate::store;
 use crate::store::Reader;
 use crate::store::StoreError;
 use crate::store::foresight;
@@ -213,7 +214,7 @@ pub(super) fn refused(
 ) -> Result<Vec<(String, String)>, Failure> {
     let path = env.store_path()?;
     let mut viewed = match env.settings.source.view {
-        None if !path.exists() => Viewed::default(),
+        None if !store::is_there(&path) => Viewed::default(),
         _ => viewed(env)?,
     };
     // What is there already is told apart.

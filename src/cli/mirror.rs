@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{Environment, Failure};
 use crate::domain::connection::Viewed;
+use crate::store;
 use crate::store::Store;
 use crate::store::population::LastView;
 use crate::store::source::{self, OWN_VIEW};
@@ -60,7 +61,7 @@ pub(super) async fn mirror(
     patience: Duration,
 ) -> Result<Mirrored, Failure> {
     let reading = Reading::of(env, vault, patience, store.last_view().await?)?;
-    if reading.view == OWN_VIEW && env.settings.source.database.is_none() && !reading.path.exists() {
+    if reading.view == OWN_VIEW && env.settings.source.database.is_none() && !store::is_there(&reading.path) {
         // A rehearsal before the first run: there is no store yet, so there are no connections.
         return Ok(Mirrored::default());
     }

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::table;
 use super::{Environment, Failure};
 use crate::exit::Exit;
+use crate::store;
 use crate::store::Store;
 use crate::store::Writer;
 use crate::store::prune::{Pruned, Retention};
@@ -31,7 +32,7 @@ pub struct Args {
 /// Prunes, or says what that would do.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let (path, retention) = (env.store_path()?, retention(env));
-    if !path.exists() {
+    if !store::is_there(&path) {
         table::print(&table::no_store(&path))?;
         return Ok(Exit::Success);
     }

@@ -16,6 +16,7 @@ use crate::domain::consent::Consent;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
+use crate::store;
 use crate::store::{AuditRow, Writer};
 use crate::tink::Client;
 use choice::{How, Picked};
@@ -121,7 +122,7 @@ fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
     let unknown =
         || Failure::Usage(format!("unknown connection: {id}; tink-sync connections list shows all"));
     let (path, _) = env.source()?;
-    if env.settings.source.database.is_none() && !path.exists() {
+    if env.settings.source.database.is_none() && !store::is_there(&path) {
         return Err(unknown());
     }
     let row =

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Reader;
 use super::engine::sqlite::open;
 use super::engine::{Context, Db, Fail, values};
-use super::{mirror, plan, reads, runs};
+use super::{is_there, mirror, plan, reads, runs};
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::Reason;
 use crate::store::reads::{KnownConnection, Overlaid};
@@ -22,7 +22,7 @@ const WHAT: &str = "foresee the next run";
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
 pub fn foresee(path: &Path, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
-    if !path.exists() {
+    if !is_there(path) {
         return foresee_anew(viewed, rules);
     }
     match Reader::open(path) {

@@ -49,6 +49,7 @@ use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::{AccountId, CredentialsId};
 use engine::sqlite::open;
+pub(crate) use engine::sqlite::regular::is_there;
 use engine::worker::Worker;
 use engine::{Context, Db, Fail};
 pub use error::StoreError;
@@ -89,7 +90,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
     pub fn open_dry(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        let opened = if path.exists() {
+        let opened = if is_there(path) {
             open::rehearsal(path, patience, |db| runs::shadow_shared(db, now))
         } else {
             open::empty(path, patience, now)

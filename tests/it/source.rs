@@ -284,6 +284,32 @@ fn the_view_may_lie_in_the_store_itself() {
 }
 
 #[test]
+fn an_empty_file_in_the_place_of_a_store_is_no_store_yet() {
+    let world = World::new(small(2)).unset("source.database").unset("source.view");
+    let empty = || std::fs::write(world.path("store.db"), "").unwrap();
+    let add = ["connections", "add", "c", "--user", "u", "--external-user-id", "user-0"];
+    for command in [
+        &["status"][..],
+        &["why", "c"],
+        &["connections", "list"],
+        &["quarantine", "list"],
+        &["check", "--offline"],
+    ] {
+        let _ = std::fs::remove_file(world.path("store.db"));
+        let before = world.cli(command);
+        empty();
+        let after = world.cli(command);
+        assert_eq!((after.code, &after.stderr), (before.code, &before.stderr), "{command:?}");
+        assert!(!after.stderr.contains("schema 0"), "{}", after.stderr);
+    }
+    empty();
+    world.run(&["--dry-run"]).expect(0);
+    assert_eq!(std::fs::metadata(world.path("store.db")).unwrap().len(), 0, "a rehearsal writes nothing");
+    world.cli(&add).expect(0);
+    assert_eq!(world.run(&[]).expect(0).total("synced"), 1);
+}
+
+#[test]
 fn stand_alone_tables_are_read_through_the_same_view() {
     let world = World::new(small(3)).unset("source.view").unset("source.database");
     assert_eq!(world.run(&[]).expect(0).total("connections"), 0);

@@ -13,6 +13,7 @@ use crate::cli::table::{count, exact, span};
 use crate::cli::{Environment, Failure};
 use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
+use crate::store;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 
 /// How many troubles with rows are told one by one.
@@ -27,7 +28,7 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
     if stand_alone && !sound {
         return (vec![Finding::skip("connections", "not counted, because of the store")], None);
     }
-    if stand_alone && !path.exists() {
+    if stand_alone && !store::is_there(&path) {
         let text = "none yet; connections come from tink-sync connections add";
         return (vec![Finding::ok("connections", text)], None);
     }

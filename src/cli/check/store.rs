@@ -13,6 +13,7 @@ use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
 use crate::identity::{granting, mending};
+use crate::store;
 use crate::store::Reader;
 use crate::store::StoreError;
 use crate::store::engine::sqlite::sharing;
@@ -97,7 +98,7 @@ fn described(file: &Metadata) -> String {
 
 fn opened(path: &Path) -> Finding {
     let shown = path.display();
-    if !path.exists() {
+    if !store::is_there(path) {
         return Finding::ok("store", format!("{shown} will be created by the first run"));
     }
     match Reader::open(path).and_then(|reader| reader.damage()) {

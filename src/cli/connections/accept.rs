@@ -6,6 +6,7 @@ use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
 use crate::domain::owner::accept::{Acceptance, Accepted};
 use crate::domain::population::Fall;
+use crate::store;
 use crate::store::StoreError;
 use crate::store::app::AppAccepted;
 use crate::store::{AuditRow, Writer};
@@ -40,7 +41,7 @@ pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure
         _ => return Err(Failure::Usage("accept-user takes one connection at a time".to_owned())),
     };
     let (path, now) = (env.store_path()?, env.clock.now());
-    if !path.exists() {
+    if !store::is_there(&path) {
         return Err(StoreError::Missing { path: path.display().to_string() }.into());
     }
     let rows = viewed(env)?.rows;
@@ -73,7 +74,7 @@ fn users(accepted: &[Accepted]) -> String {
 pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Failure> {
     let client_id = env.settings.tink.credentials()?.0;
     let (path, now) = (env.store_path()?, env.clock.now());
-    if !path.exists() {
+    if !store::is_there(&path) {
         return Err(StoreError::Missing { path: path.display().to_string() }.into());
     }
     let actor = Actor::of(env, who);
@@ -104,7 +105,8 @@ pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failu
     let overlaid = super::overlaid(env)?;
     let last = env.reader_if_there()?.map(|reader| reader.last_view()).transpose()?.flatten();
     let fallen = last.is_some_and(|last| last.fallen.is_some());
-    let Some(Fall { before, now: numbers, gone, .. }) = overlaid.fall.filter(|_| path.exists()) else {
+    let Some(Fall { before, now: numbers, gone, .. }) = overlaid.fall.filter(|_| store::is_there(&path))
+    else {
         return Ok(format!(
             "There is nothing to confirm: the source view gives {} connections enabled, {} of them entitled{}.\n",
             overlaid.numbers.enabled,

@@ -8,6 +8,7 @@ use super::{NAMED, lines, naming, next_step, only_stand_alone, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
 use crate::domain::connection::{SourceRow, TinkUser};
+use crate::store;
 use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 
 /// Arguments of `connections add`.
@@ -89,7 +90,7 @@ fn one(args: Args) -> Result<OwnConnection, Failure> {
 
 /// Nobody gets a Tink user, or an id, under which somebody's data are here.
 fn refuse_anothers(env: &Environment, new: &[OwnConnection]) -> Result<(), Failure> {
-    if !env.store_path()?.exists() && new.len() == 1 {
+    if !store::is_there(&env.store_path()?) && new.len() == 1 {
         return Ok(());
     }
     let rows: Vec<SourceRow> = new.iter().map(row).collect();

@@ -13,6 +13,7 @@ use crate::cli::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::shown;
 use crate::observe::spool::Spool;
+use crate::store;
 use crate::store::Reader;
 use crate::store::StoreError;
 use crate::store::forget::HeldData;
@@ -88,7 +89,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     table::print(&gone_at_tink(&doomed, &details))?;
     // An erasure that was cut short left something where the rows are not.
     gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
-    if !path.exists() {
+    if !store::is_there(&path) {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);
     }
     let mut tables = Writer::open(&path, env.clock.now())?;

@@ -15,7 +15,7 @@ use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::erase::ERASING;
 use super::explain::explain;
-use super::regular::{FileId, refuse_odd};
+use super::regular::{FileId, is_there, refuse_odd};
 use super::{rehearsal as overlay, schema, scratch, sharing};
 use crate::domain::cause::Cause;
 use crate::failpoint;
@@ -31,7 +31,7 @@ const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
 pub(crate) fn reader(path: &Path) -> Result<DbSession> {
-    if !path.exists() {
+    if !is_there(path) {
         return Err(StoreError::Missing { path: path.display().to_string() });
     }
     let mut session = DbSession::new(connect_read_only(path)?, path, Duration::ZERO);

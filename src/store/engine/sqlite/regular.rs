@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::store::{Result, StoreError};
 
+/// Whether there is a database. An empty file, as a mistyped command makes one, is none yet: it has no schema, and the
+/// next run makes one in it.
+pub(crate) fn is_there(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| !file.is_file() || file.len() > 0)
+}
+
 /// Device and number of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId(u64, u64);
