@@ -3,6 +3,7 @@
 
 pub(crate) mod context;
 pub(crate) mod fail;
+pub mod postgres;
 pub mod sqlite;
 pub(crate) mod value;
 pub(crate) mod worker;
