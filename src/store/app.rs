@@ -21,7 +21,7 @@ impl Store {
 
     /// From now on data come from this app: the first that are written make it the store's.
     pub async fn feed_from(&self, client_id: String) {
-        self.worker.configure(move |db| db.client_id.replace(Some(client_id))).await;
+        self.worker.configure(move |db| db.client_id.set(Some(client_id))).await;
     }
 
     /// Remembers the app of this run in a store of an older release, which holds data and knows of none.
@@ -47,7 +47,7 @@ pub(super) fn remembered(db: Db<'_>) -> Result<Option<String>, Fail> {
 
 /// Makes the app of this run the store's, unless it has one.
 pub(super) fn remember(db: Db<'_>, context: &Context, now: Timestamp) -> Result<(), Fail> {
-    let Some(client_id) = &*context.client_id.borrow() else { return Ok(()) };
+    let Some(client_id) = &*context.client_id.get() else { return Ok(()) };
     let sql = "INSERT INTO ts_app (client_id, since) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM ts_app)";
     db.run(sql, values![client_id, Millis(now)])
 }

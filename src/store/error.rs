@@ -15,6 +15,18 @@ pub enum StoreError {
         /// The database file.
         path: String,
     },
+    /// A server could not be reached, or said that it cannot do it now (exit 75).
+    #[error("{what}: {place}: {detail}")]
+    Unavailable {
+        /// What was being done.
+        what: &'static str,
+        /// The database, without a password.
+        place: String,
+        /// What it said and what to do.
+        detail: String,
+        /// What it said.
+        source: Option<Cause>,
+    },
     /// The file cannot be opened, read or written (exit 74).
     #[error("{what}: {path}: {detail}")]
     Unusable {

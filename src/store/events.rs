@@ -43,7 +43,7 @@ fn note(
     at: Timestamp,
     details: &serde_json::Value,
 ) -> Result<(), Fail> {
-    if !context.listened.borrow().contains(&kind) {
+    if !context.listened.get().contains(&kind) {
         return Ok(());
     }
     db.run(
@@ -61,7 +61,7 @@ pub(super) fn committed(
     commit: &RowCommit,
 ) -> Result<(), Fail> {
     let counts = commit.changes.counts();
-    let listened = context.listened.borrow().contains(&HookKind::NewTransactions);
+    let listened = context.listened.get().contains(&HookKind::NewTransactions);
     if !listened || counts.added + counts.updated + counts.removed == 0 {
         return Ok(());
     }

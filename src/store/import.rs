@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::io;
+use std::{io, mem};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -90,12 +90,15 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub async fn import(&self, run: &Run, import: Import) -> Result<io::Result<Imported>> {
-        let run = run.clone();
+        let (run, mut import) = (run.clone(), import);
+        let mut lines = Some(mem::replace(&mut import.lines, Box::new(std::iter::empty())));
         self.worker
             .write("take over rows", move |tx, context| {
+                // The input is read once.
+                let lines = lines.take().ok_or(Fail::Busy)?;
                 tx.run("SAVEPOINT import", values![])?;
                 let mut importer = Importer::new(tx, context, &run, &import);
-                let done = importer.all(import.lines)?;
+                let done = importer.all(lines)?;
                 let mut outcome = importer.imported;
                 outcome.kept = done.is_ok() && (outcome.bad == 0 || import.skip_bad);
                 if !outcome.kept {

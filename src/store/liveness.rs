@@ -17,7 +17,11 @@ pub(super) fn lock_path(store: &Path, run_id: &str) -> PathBuf {
 }
 
 pub(super) fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
-    let file = if context.rehearsal { None } else { Some(lock_file(&lock_path(&context.path, run_id))?) };
+    let file = if context.rehearsal || context.target.is_some() {
+        None
+    } else {
+        Some(lock_file(&lock_path(&context.path, run_id))?)
+    };
     file.as_ref().map_or(Ok(()), File::lock)?;
     context.run_locks.borrow_mut().insert(run_id.to_owned(), file);
     Ok(())
@@ -35,8 +39,20 @@ fn is_dead(context: &Context, run_id: &str) -> bool {
     !context.run_locks.borrow().contains_key(run_id) && has_died(&context.path, run_id)
 }
 
-/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use.
-pub(super) fn has_died(store: &Path, run_id: &str) -> bool {
+/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use. On a server: whether
+/// it has not been heard of for as long as a lease lasts.
+pub(super) fn is_over(db: Db<'_>, store: &Path, run_id: &str) -> Result<bool, Fail> {
+    match db {
+        Db::Sqlite(_) => Ok(has_died(store, run_id)),
+        Db::Postgres(_) => {
+            let alive = "SELECT 1 FROM ts_runs WHERE run_id = ?1 AND alive_until > clock_timestamp()";
+            db.exists(alive, values![run_id]).map(|alive| !alive)
+        }
+    }
+}
+
+/// As [`is_over`], for a file.
+fn has_died(store: &Path, run_id: &str) -> bool {
     // What cannot be looked at is taken for alive; its leases end by themselves.
     let file = match File::open(lock_path(store, run_id)) {
         Ok(file) => file,
@@ -52,16 +68,38 @@ pub(super) fn has_died(store: &Path, run_id: &str) -> bool {
 pub(super) fn at_work(db: Db<'_>, store: &Path) -> Result<Option<String>, Fail> {
     let open = "SELECT run_id FROM ts_runs WHERE finished_at IS NULL ORDER BY key";
     let open: Vec<String> = db.column(open, values![])?;
-    Ok(open.into_iter().find(|run_id| !has_died(store, run_id)))
+    for run_id in open {
+        if !is_over(db, store, &run_id)? {
+            return Ok(Some(run_id));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the lease of connection `c` lasts.
+pub(super) const fn lasts(db: Db<'_>) -> &'static str {
+    match db {
+        Db::Sqlite(_) => "c.lease_until > :now",
+        // By the database's clock, which all hosts share.
+        Db::Postgres(_) => {
+            "EXISTS (SELECT 1 FROM ts_runs l WHERE l.key = c.lease_run AND l.finished_at IS NULL AND l.alive_until > clock_timestamp())"
+        }
+    }
 }
 
 /// Ends runs whose process is gone and releases their leases; returns whether there was one.
 pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<bool, Fail> {
-    let open = "SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL";
+    let open = match db {
+        Db::Sqlite(_) => "SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL",
+        Db::Postgres(_) => {
+            "SELECT key, run_id FROM ts_runs WHERE finished_at IS NULL AND alive_until <= clock_timestamp()
+             FOR UPDATE SKIP LOCKED"
+        }
+    };
     let open: Vec<(i64, String)> = db.all(open, values![], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut found = false;
     for (key, run_id) in open {
-        if !is_dead(context, &run_id) {
+        if !db.is_shared() && !is_dead(context, &run_id) {
             continue;
         }
         found = true;
@@ -74,7 +112,7 @@ pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<boo
             values![key],
         )?;
         db.run("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
-        if !context.rehearsal {
+        if !context.rehearsal && !db.is_shared() {
             // Left behind at worst: an unlocked file says the same as a missing one.
             let _ = std::fs::remove_file(lock_path(&context.path, &run_id));
         }
@@ -84,6 +122,9 @@ pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<boo
 
 /// Fails unless the lease is still ours.
 pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
+    if let Db::Postgres(pg) = db {
+        return pg.fence(lease);
+    }
     let ours: Option<i64> = db.one(
         "SELECT 1 FROM ts_connections WHERE key = ?1 AND lease_token = ?2 AND lease_run = ?3",
         values![lease.connection, lease.token, lease.run],
@@ -92,8 +133,12 @@ pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
 }
 
-/// Prolongs every lease of the run.
+/// Prolongs every lease of the run. On a server a lease lasts as long as its run.
 pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<(), Fail> {
+    if db.is_shared() {
+        let alive = "UPDATE ts_runs SET alive_until = DEFAULT WHERE key = ?1 AND finished_at IS NULL";
+        return db.run(alive, values![run]);
+    }
     db.run("UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1", values![run, Millis(until)])?;
     Ok(())
 }

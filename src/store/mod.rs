@@ -114,7 +114,7 @@ impl Store {
         let run = run.clone();
         self.worker
             .write("mirror the source view", move |tx, db| {
-                let mirrored = mirror::all(tx, db, &run, viewed)?;
+                let mirrored = mirror::all(tx, db, &run, viewed.clone())?;
                 tx.note_lapses()?;
                 Ok(mirrored)
             })
@@ -129,7 +129,7 @@ impl Store {
     /// Orders the due connections and counts the others by reason.
     pub async fn plan(&self, run: &Run, rules: PlanRules) -> Result<PlanCounts> {
         let run = run.clone();
-        self.worker.write("plan the run", move |tx, _| plan::plan(tx, &run, &rules)).await
+        self.worker.write("plan the run", move |tx, db| plan::plan(tx, db, &run, &rules)).await
     }
 
     /// Connections that are not due at all, in batches: those behind `after`, at most `limit`.
@@ -187,7 +187,7 @@ impl Store {
     /// Gives every planned connection that is left a time before which it is not tried; returns how many.
     pub async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
         let run = run.key;
-        self.worker.write("postpone connections", move |tx, _| plan::postpone(tx, run, until)).await
+        self.worker.write("postpone connections", move |tx, db| plan::postpone(tx, db, run, until)).await
     }
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
@@ -198,7 +198,9 @@ impl Store {
 
     /// What became of the plan.
     pub async fn left_over(&self) -> Result<LeftOver> {
-        self.worker.read("count what is left", plan::left_over).await
+        let (reply, left) = tokio::sync::oneshot::channel();
+        self.worker.configure(move |db| drop(reply.send(db.plan.get().left_over()))).await;
+        left.await.map_err(|_| StoreError::thread_ended("count what is left"))
     }
 
     /// Prolongs all leases of the run.
@@ -285,7 +287,7 @@ impl Store {
         let lease = lease.clone();
         let note = move |tx: Db<'_>, _: &Context| {
             liveness::held(tx, &lease)?;
-            anomalies::note(tx, lease.connection, met, now)
+            anomalies::note(tx, lease.connection, met.clone(), now)
         };
         let (news, mut durable) = self.worker.applied("note odd answers", note).await?;
         // They are told of once.

@@ -8,7 +8,7 @@ use crate::store::types::Outgoing;
 impl Store {
     /// From now on events of these kinds are written down, as somebody listens; a rehearsal tells nobody.
     pub async fn listen(&self, kinds: Vec<HookKind>) {
-        self.worker.configure(move |db| db.listened.replace(kinds)).await;
+        self.worker.configure(move |db| db.listened.set(kinds)).await;
     }
 
     /// The next events of runs that have ended, oldest first, without those of the kinds `except`.

@@ -1,12 +1,12 @@
 //! The plan and the claims: who is due, in which order, and why the
 //! others are not. The reasons stand in one SQL expression, used by the plan and by every claim.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine::fail::corrupt;
-use super::engine::value::{Millis, json_list, unsigned};
+use super::engine::value::{Millis, json_list, json_numbers, unsigned};
 use super::engine::{Context, Db, Fail, Params, Row, Value, values};
 use super::liveness;
 use super::{mirror, owners};
@@ -23,7 +23,7 @@ const REASON: &str = "CASE
     WHEN c.refused = 0 THEN 'disabled'
     WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN CASE WHEN c.gone_at IS NULL THEN 'disabled' ELSE 'gone' END
     WHEN c.refused IS NULL AND (c.entitled = 0 OR c.entitled_until <= :now) THEN 'not_entitled'
-    WHEN c.lease_token IS NOT NULL AND c.lease_until > :now THEN 'leased'
+    WHEN c.lease_token IS NOT NULL AND {LEASED} THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'
     WHEN NOT :named AND c.last_attempt_at BETWEEN :cohort AND :now AND c.last_attempt_run <> :run
          AND c.last_outcome IS DISTINCT FROM 'interrupted'
@@ -33,10 +33,18 @@ const REASON: &str = "CASE
     WHEN NOT :force AND NOT :again AND c.not_before > :now AND c.not_before < :horizon THEN 'not_before'
     WHEN NOT :named AND c.last_success_began > :rest AND c.last_success_began <= :now
          AND c.failures = 0 AND c.needs_user IS NULL THEN 'recent'
-    WHEN (SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
-          WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
-            AND q.reason IS DISTINCT FROM 'source_row') >= :quota THEN 'quota'
+    WHEN {USED} >= :quota THEN 'quota'
     END";
+
+/// The attempts on all connections of the user of connection `c` that count for the quota.
+const USED: &str = "(SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
+    WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
+      AND q.reason IS DISTINCT FROM 'source_row')";
+
+/// [`REASON`] with what is judged by the database: whether a lease lasts.
+fn reason_of(db: Db<'_>) -> String {
+    REASON.replace("{USED}", USED).replace("{LEASED}", liveness::lasts(db))
+}
 
 /// Whether connection `c` is one of those named by id or by user; each is looked up, however many others there are.
 const NAMED: &str = "c.key IN (
@@ -48,6 +56,9 @@ const NAMED: &str = "c.key IN (
 struct PlanParams {
     values: Vec<(&'static str, Value<'static>)>,
     named: bool,
+    again: bool,
+    run: i64,
+    quota: u64,
 }
 
 impl PlanParams {
@@ -71,14 +82,19 @@ impl PlanParams {
             (":connections", list(json_list(rules.selection.connections.iter().map(ConnectionId::as_str)))),
             (":users", list(json_list(rules.selection.users.iter().map(UserId::as_str)))),
         ];
-        Self { values, named }
+        Self { values, named, again: false, run: run.key, quota: rules.quota.into() }
     }
 
     /// With another parameter, or another value of one.
     fn with(mut self, name: &'static str, value: Value<'static>) -> Self {
+        self.again |= name == ":again" && value == Value::Bool(true);
         self.values.retain(|(known, _)| *known != name);
         self.values.push((name, value));
         self
+    }
+
+    fn params_with<'v>(&'v self, name: &'static str, value: Value<'v>) -> Vec<(&'static str, Value<'v>)> {
+        self.values.iter().cloned().chain([(name, value)]).collect()
     }
 
     /// Which connections the run is about.
@@ -110,38 +126,67 @@ pub(super) fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, 
     Ok(unknown)
 }
 
-/// Writes the order of the due connections into a temporary table and counts the others; those that are
-/// leased are counted by [`left_over`].
-pub(super) fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
+/// Who is due in a run, in order, and what became of those that were.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    waiting: VecDeque<Place>,
+    /// Those another run has. They may come free: see [`adopt`].
+    leased: Vec<i64>,
+    /// Those found not due any more.
+    skipped: BTreeMap<Reason, u64>,
+}
+
+/// A connection of the plan.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    connection: i64,
+    /// When it had last been attempted as it was planned.
+    attempted: Option<i64>,
+}
+
+impl Plan {
+    fn skip(&mut self, connection: i64, reason: Reason) {
+        if reason == Reason::Leased {
+            self.leased.push(connection);
+        } else {
+            *self.skipped.entry(reason).or_default() += 1;
+        }
+    }
+
+    /// What became of it: connections nobody has claimed, and those found not due any more.
+    pub(super) fn left_over(&self) -> LeftOver {
+        let mut left = LeftOver { waiting: self.waiting.len() as u64, ..LeftOver::default() };
+        left.skipped.extend(self.skipped.iter().map(|(reason, number)| (*reason, *number)));
+        if !self.leased.is_empty() {
+            left.skipped.insert(Reason::Leased, self.leased.len() as u64);
+        }
+        left
+    }
+
+    /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
+    pub(super) fn exclude(&mut self) {
+        *self.skipped.entry(Reason::Disabled).or_default() += 1;
+    }
+}
+
+/// Orders the due connections and counts the others; those that are leased are counted by [`Plan::left_over`].
+pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
     let asked = PlanParams::new(run, rules);
-    let selected = asked.selected();
-    // state: 0 waiting, 1 claimed, 2 found not due any more, for the reason beside it.
-    db.batch(
-        "DROP TABLE IF EXISTS temp.ts_plan;
-         CREATE TEMP TABLE ts_plan (pos INTEGER PRIMARY KEY, connection INTEGER NOT NULL, attempted INTEGER,
-                                    state INTEGER NOT NULL DEFAULT 0, reason TEXT)",
-    )?;
+    let (selected, reason_of) = (asked.selected(), reason_of(db));
     let order = format!(
-        "INSERT INTO temp.ts_plan (connection, attempted)
-         SELECT c.key, c.last_attempt_at FROM ts_connections c WHERE {selected} AND {REASON} IS NULL
+        "SELECT c.key, c.last_attempt_at FROM ts_connections c WHERE {selected} AND {reason_of} IS NULL
          ORDER BY c.failures > 0, CASE WHEN c.failures > 0 THEN coalesce(c.not_before, c.last_attempt_at) ELSE coalesce(c.last_success_at, c.last_attempt_at) END NULLS FIRST,
                   c.priority DESC, c.key"
     );
-    let due = db.count(&order, asked.params())?;
-    // Those another run has may come free: see `adopt`.
-    let leased = format!(
-        "INSERT INTO temp.ts_plan (connection, attempted, state, reason)
-         SELECT c.key, c.last_attempt_at, 2, 'leased' FROM ts_connections c WHERE {selected} AND {REASON} = 'leased'"
-    );
-    db.run(&leased, asked.params())?;
-    // Without the first, each claim would walk over all that were claimed before.
-    db.batch(
-        "CREATE INDEX temp.ts_plan_waiting ON ts_plan (pos) WHERE state = 0;
-         CREATE INDEX temp.ts_plan_connection ON ts_plan (connection)",
-    )?;
+    let place = |row: Row<'_>| Ok(Place { connection: row.get(0)?, attempted: row.get(1)? });
+    let waiting: VecDeque<Place> = db.all(&order, asked.params(), place)?;
+    let leased = format!("SELECT c.key FROM ts_connections c WHERE {selected} AND {reason_of} = 'leased'");
+    let leased = db.column(&leased, asked.params())?;
+    let due = waiting.len() as u64;
+    context.plan.set(Plan { waiting, leased, ..Plan::default() });
     let mut counts = PlanCounts { due, connections: due, ..PlanCounts::default() };
     let others = format!(
-        "SELECT reason, count(*) FROM (SELECT {REASON} AS reason FROM ts_connections c WHERE {selected})
+        "SELECT reason, count(*) FROM (SELECT {reason_of} AS reason FROM ts_connections c WHERE {selected}) r
          WHERE reason IS NOT NULL GROUP BY reason"
     );
     db.each(&others, asked.params(), |row| {
@@ -160,8 +205,9 @@ pub(super) fn plan(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<PlanCount
 pub(super) fn reasons(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<HashMap<i64, Reason>, Fail> {
     let asked = PlanParams::new(run, rules);
     let sql = format!(
-        "SELECT reason, key FROM (SELECT {REASON} AS reason, c.key AS key FROM ts_connections c WHERE {})
+        "SELECT reason, key FROM (SELECT {} AS reason, c.key AS key FROM ts_connections c WHERE {}) r
          WHERE reason IS NOT NULL",
+        reason_of(db),
         asked.selected()
     );
     let rows = &sql;
@@ -169,8 +215,11 @@ pub(super) fn reasons(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<HashMa
 }
 
 fn reason(row: Row<'_>) -> Result<Reason, Fail> {
-    let text: String = row.get(0)?;
-    Reason::parse(&text).ok_or_else(|| corrupt(format!("unknown reason {text}")))
+    known_reason(&row.get::<String>(0)?)
+}
+
+fn known_reason(text: &str) -> Result<Reason, Fail> {
+    Reason::parse(text).ok_or_else(|| corrupt(format!("unknown reason {text}")))
 }
 
 /// Connections that are not due, ordered by id.
@@ -183,9 +232,10 @@ pub(super) fn skipped(
 ) -> Result<Vec<Skipped>, Fail> {
     let asked = PlanParams::new(run, rules);
     let sql = format!(
-        "SELECT * FROM (SELECT {REASON} AS reason, c.connection_id, c.user_id FROM ts_connections c
-                        WHERE {} AND c.connection_id > :after ORDER BY c.connection_id)
+        "SELECT * FROM (SELECT {} AS reason, c.connection_id, c.user_id FROM ts_connections c
+                        WHERE {} AND c.connection_id > :after ORDER BY c.connection_id) r
          WHERE reason IS NOT NULL LIMIT :limit",
+        reason_of(db),
         asked.selected()
     );
     let after = after.map_or("", |skipped| skipped.connection_id.as_str()).to_owned();
@@ -200,14 +250,6 @@ pub(super) fn skipped(
     })
 }
 
-/// The next planned connections: place in the plan, key, last attempt as planned.
-fn waiting(db: Db<'_>, limit: usize) -> Result<Vec<(i64, i64, Option<i64>)>, Fail> {
-    let waiting = "SELECT pos, connection, attempted FROM temp.ts_plan INDEXED BY ts_plan_waiting
-         WHERE state = 0 ORDER BY pos LIMIT ?1";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    db.all(waiting, values![limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-}
-
 /// Claims the next `limit` planned connections, looking at each again at this moment.
 pub(super) fn claim(
     db: Db<'_>,
@@ -217,31 +259,31 @@ pub(super) fn claim(
     limit: usize,
     lease_until: Timestamp,
 ) -> Result<Claims, Fail> {
-    let mut next = waiting(db, limit)?;
-    if next.is_empty() && adopt(db, context, run, rules)? {
-        next = waiting(db, limit)?;
+    let mut plan = context.plan.get();
+    if plan.waiting.is_empty() {
+        adopt(db, context, run, rules, &mut plan)?;
     }
+    let next: Vec<Place> = plan.waiting.iter().take(limit).copied().collect();
+    drop(plan);
+    let looked = claim_all(db, &PlanParams::new(run, rules), &next)?;
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
-    for (pos, connection, attempted) in next {
-        let planned = Planned { connection, round: Round::First(attempted) };
-        let (state, reason) = match claim_one(db, run, rules, &planned, lease_until)? {
-            None => (2, Some(Reason::Disabled.as_str())),
-            Some(Ok(claim)) => {
-                claims.claims.push(claim);
-                (1, None)
-            }
-            Some(Err(skipped)) => {
-                let reason = skipped.reason;
+    let mut found_not_due = Vec::new();
+    for (place, looked) in next.iter().zip(looked) {
+        match looked {
+            Looked::Claimed(claim) => claims.claims.push(claim),
+            Looked::Skipped(skipped) => {
+                found_not_due.push((place.connection, skipped.reason));
                 claims.skipped.push(skipped);
-                (2, Some(reason.as_str()))
             }
-        };
-        db.run(
-            "UPDATE temp.ts_plan SET state = ?2, reason = ?3 WHERE pos = ?1",
-            values![pos, state, reason],
-        )?;
+            Looked::Forgotten => found_not_due.push((place.connection, Reason::Disabled)),
+        }
     }
+    lease(db, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
+    context.then(move |plan| {
+        plan.waiting.drain(..next.len().min(plan.waiting.len()));
+        found_not_due.into_iter().for_each(|(connection, reason)| plan.skip(connection, reason));
+    });
     Ok(claims)
 }
 
@@ -257,19 +299,22 @@ pub(super) fn claim_again(
     // again: 0 final, 1 to be tried again, 2 could not be claimed again (its first outcome stands).
     let waiting = "SELECT connection FROM ts_run_connections INDEXED BY ts_run_connections_again
          WHERE run = ?1 AND again = 1 LIMIT ?2";
-    let again: Vec<i64> = db.column(waiting, values![run.key, limit])?;
-    let mut claims = Claims { exhausted: again.is_empty(), ..Claims::default() };
-    for connection in again {
-        match claim_one(db, run, rules, &Planned { connection, round: Round::Second }, lease_until)? {
-            Some(Ok(claim)) => claims.claims.push(claim),
-            None | Some(Err(_)) => {
+    let place = |row: Row<'_>| Ok(Place { connection: row.get(0)?, attempted: None });
+    let next: Vec<Place> = db.all(waiting, values![run.key, limit], place)?;
+    let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
+    let again = PlanParams::new(run, rules).with(":again", Value::Bool(true));
+    for (place, looked) in next.iter().zip(claim_all(db, &again, &next)?) {
+        match looked {
+            Looked::Claimed(claim) => claims.claims.push(claim),
+            Looked::Skipped(_) | Looked::Forgotten => {
                 db.run(
                     "UPDATE ts_run_connections SET again = 2 WHERE run = ?1 AND connection = ?2",
-                    values![run.key, connection],
+                    values![run.key, place.connection],
                 )?;
             }
         }
     }
+    lease(db, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
     Ok(claims)
 }
@@ -283,162 +328,176 @@ fn shadow_claimed(db: Db<'_>, context: &Context, claims: &Claims) -> Result<(), 
     Ok(())
 }
 
-/// A connection and in which round it is to be claimed.
-struct Planned {
-    connection: i64,
-    round: Round,
+/// What a look at a planned connection found.
+enum Looked {
+    /// It can be claimed; its lease is not taken yet.
+    Claimed(Claim),
+    /// It is not due any more, also because somebody attempted it since it was planned.
+    Skipped(Skipped),
+    Forgotten,
 }
 
-/// The two rounds of a run.
-#[derive(PartialEq, Eq)]
-enum Round {
-    /// Of the plan, which knows when the connection had last been attempted.
-    First(Option<i64>),
-    /// Neither this run's own attempt nor the back-off it set counts.
-    Second,
+/// What a statement says of a connection that is to be claimed.
+struct Candidate {
+    claim: Claim,
+    reason: Option<Reason>,
+    attempted: Option<i64>,
+    /// The attempts on all connections of its user that count for the quota.
+    used: u64,
 }
 
-/// The claim, or why not; none if the connection was forgotten since it was planned.
-fn claim_one(
-    db: Db<'_>,
-    run: &Run,
-    rules: &PlanRules,
-    planned: &Planned,
-    lease_until: Timestamp,
-) -> Result<Option<Result<Claim, Skipped>>, Fail> {
-    let reason = match claimable(db, run, rules, planned)? {
-        Claimable::Gone => return Ok(None),
-        Claimable::Yes => {
-            return lease(db, run, rules, planned.connection, lease_until).map(|claim| Some(Ok(claim)));
-        }
-        Claimable::No(reason) => reason,
-    };
-    let names = "SELECT connection_id, user_id FROM ts_connections WHERE key = ?1";
-    let skipped = db.single(names, values![planned.connection], |row| {
-        Ok(Skipped {
-            connection_id: row.get::<String>(0)?.into(),
-            user_id: row.get::<String>(1)?.into(),
-            reason,
-        })
-    })?;
-    Ok(Some(Err(skipped)))
-}
-
-/// Whether a connection can be claimed now.
-enum Claimable {
-    Yes,
-    /// Not any more, also because somebody attempted it since it was planned.
-    No(Reason),
-    /// It was forgotten.
-    Gone,
-}
-
-fn claimable(db: Db<'_>, run: &Run, rules: &PlanRules, planned: &Planned) -> Result<Claimable, Fail> {
-    let again = Value::Bool(planned.round == Round::Second);
-    let asked =
-        PlanParams::new(run, rules).with(":again", again).with(":key", Value::Int(planned.connection));
-    let sql = format!("SELECT {REASON}, c.last_attempt_at FROM ts_connections c WHERE c.key = :key");
-    let found = db.one(&sql, asked.params(), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let Some((reason, attempted)): Option<(Option<String>, Option<i64>)> = found else {
-        return Ok(Claimable::Gone);
-    };
-    let attempted_since = matches!(planned.round, Round::First(before) if before != attempted);
-    if reason.is_none() && attempted_since {
-        return Ok(Claimable::No(Reason::Leased));
+/// Looks at connections, all at one moment, for what stands in the way of claiming them.
+fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Place]) -> Result<Vec<Looked>, Fail> {
+    if places.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(reason.as_deref().and_then(Reason::parse).map_or(Claimable::Yes, Claimable::No))
+    let ours: HashSet<i64> = db.lock_connections(places.iter().map(|place| place.connection))?;
+    let keys = json_numbers(places.iter().map(|place| place.connection));
+    let sql = format!(
+        "SELECT c.*, {} AS reason, {USED} AS used,
+                (SELECT attempts FROM ts_run_connections a WHERE a.run = :run AND a.connection = c.key) AS attempts
+         FROM ts_connections c WHERE c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))",
+        reason_of(db)
+    );
+    let params = asked.params_with(":keys", Value::Text(keys.into()));
+    let mut found: HashMap<i64, Candidate> =
+        db.all(&sql, Params::Named(&params), |row| Ok((row.get("key")?, candidate(row, asked.run)?)))?;
+    let mut claimed: HashMap<String, u64> = HashMap::new();
+    let look = |place: &Place| {
+        let Some(found) = found.remove(&place.connection) else { return Looked::Forgotten };
+        let since = !asked.again && found.attempted != place.attempted;
+        let used = claimed.entry(found.claim.user_id.as_str().to_owned()).or_default();
+        let reason = found.reason.or(if since || !ours.contains(&place.connection) {
+            Some(Reason::Leased)
+        } else if found.claim.problem.is_none() && found.used + *used >= asked.quota {
+            Some(Reason::Quota)
+        } else {
+            None
+        });
+        let Claim { lease, user_id, .. } = &found.claim;
+        match reason {
+            Some(reason) => Looked::Skipped(Skipped {
+                connection_id: lease.connection_id.clone(),
+                user_id: user_id.clone(),
+                reason,
+            }),
+            None => {
+                *used += 1;
+                Looked::Claimed(found.claim)
+            }
+        }
+    };
+    Ok(places.iter().map(look).collect())
 }
 
-/// Takes the lease with a fresh fencing token and reserves the attempt in the user's quota.
+fn candidate(row: Row<'_>, run: i64) -> Result<Candidate, Fail> {
+    let (connection_id, needed_user): (String, Option<String>) =
+        (row.get("connection_id")?, row.get("needs_user")?);
+    let reason: Option<String> = row.get("reason")?;
+    let connection = row.get("key")?;
+    let claim = Claim {
+        lease: Lease { connection, connection_id: connection_id.into(), run, token: 0 },
+        user_id: row.get::<String>("user_id")?.into(),
+        tink_user: row.tink_user()?,
+        moved: owners::moved(row)?,
+        has_tokens: row.get::<String>("mode")? == "refresh",
+        entitled_until: row.millis("entitled_until")?,
+        problem: row.get("problem")?,
+        failures: row.get("failures")?,
+        is_new: row.get::<Option<i64>>("last_success_at")?.is_none(),
+        looks: row.get("looks")?,
+        needed_user: needed_user.and_then(|text| Reason::parse(&text)),
+        attempt: row.get::<Option<u32>>("attempts")?.unwrap_or_default() + 1,
+    };
+    Ok(Candidate {
+        claim,
+        reason: reason.as_deref().map(known_reason).transpose()?,
+        attempted: row.get("last_attempt_at")?,
+        used: unsigned(row.get("used")?),
+    })
+}
+
+/// Takes the leases, each with a fencing token of its own, and reserves the attempts in the quotas of the users.
 fn lease(
     db: Db<'_>,
     run: &Run,
     rules: &PlanRules,
-    connection: i64,
+    claims: &mut Claims,
     lease_until: Timestamp,
-) -> Result<Claim, Fail> {
-    let token: i64 = db
-        .value("UPDATE ts_sequences SET value = value + 1 WHERE name = 'lease' RETURNING value", values![])?;
-    db.run(
-        "UPDATE ts_connections SET lease_run = ?2, lease_token = ?3, lease_until = ?4,
-                last_attempt_at = ?5, last_attempt_run = ?2 WHERE key = ?1",
-        values![connection, run.key, token, Millis(lease_until), Millis(rules.now)],
-    )?;
-    let attempt: u32 = db.value(
-        "INSERT INTO ts_run_connections (run, connection, user_id, started_at)
-             SELECT ?1, key, user_id, ?3 FROM ts_connections WHERE key = ?2
-             ON CONFLICT (run, connection) DO UPDATE SET attempts = attempts + 1, again = 0, outcome = NULL
-             RETURNING attempts",
-        values![run.key, connection, Millis(rules.now)],
-    )?;
-    db.single("SELECT * FROM ts_connections WHERE key = ?1", values![connection], |row| {
-        let connection_id: String = row.get("connection_id")?;
-        let needed_user: Option<String> = row.get("needs_user")?;
-        Ok(Claim {
-            lease: Lease { connection, connection_id: connection_id.into(), run: run.key, token },
-            user_id: row.get::<String>("user_id")?.into(),
-            tink_user: row.tink_user()?,
-            moved: owners::moved(row)?,
-            has_tokens: row.get::<String>("mode")? == "refresh",
-            entitled_until: row.millis("entitled_until")?,
-            problem: row.get("problem")?,
-            failures: row.get("failures")?,
-            is_new: row.get::<Option<i64>>("last_success_at")?.is_none(),
-            looks: row.get("looks")?,
-            needed_user: needed_user.and_then(|text| Reason::parse(&text)),
-            attempt,
-        })
-    })
-}
-
-/// Makes what is left of the plan wait until `until`.
-pub(super) fn postpone(db: Db<'_>, run: i64, until: Timestamp) -> Result<u64, Fail> {
-    db.run(
-        "UPDATE ts_connections SET not_before = max(coalesce(not_before, 0), ?1)
-         WHERE key IN (SELECT connection FROM temp.ts_plan WHERE state = 0)
-            OR key IN (SELECT connection FROM ts_run_connections WHERE run = ?2 AND (again <> 0 OR outcome IS NULL))",
-        values![Millis(until), run],
-    )?;
-    db.count("UPDATE temp.ts_plan SET state = 2, reason = 'not_before' WHERE state = 0", values![])
-}
-
-/// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
-pub(super) fn exclude(db: Db<'_>, connection: i64) -> Result<(), Fail> {
-    db.run(
-        "UPDATE temp.ts_plan SET state = 2, reason = 'disabled' WHERE connection = ?1",
-        values![connection],
-    )?;
+) -> Result<(), Fail> {
+    for claim in &mut claims.claims {
+        claim.lease.token = fencing_token();
+        db.run(
+            "UPDATE ts_connections SET lease_run = ?2, lease_token = ?3, lease_until = ?4,
+                    last_attempt_at = ?5, last_attempt_run = ?2 WHERE key = ?1",
+            values![
+                claim.lease.connection,
+                run.key,
+                claim.lease.token,
+                Millis(lease_until),
+                Millis(rules.now)
+            ],
+        )?;
+        db.run(
+            "INSERT INTO ts_run_connections (run, connection, user_id, started_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (run, connection) DO UPDATE SET attempts = ts_run_connections.attempts + 1, again = 0, outcome = NULL",
+            values![run.key, claim.lease.connection, claim.user_id.as_str(), Millis(rules.now)],
+        )?;
+    }
     Ok(())
 }
 
-/// What became of the plan: connections nobody has claimed, and those found not due any more.
-pub(super) fn left_over(db: Db<'_>) -> Result<LeftOver, Fail> {
-    let mut left = LeftOver::default();
-    let groups = "SELECT reason, count(*) FROM temp.ts_plan
-         WHERE state = 0 OR (state = 2 AND reason IS NOT NULL) GROUP BY reason";
-    db.each(groups, values![], |row| {
-        let number = unsigned(row.get(1)?);
-        match row.get::<Option<String>>(0)? {
-            None => left.waiting = number,
-            Some(_) => {
-                left.skipped.insert(reason(row)?, number);
-            }
-        }
-        Ok(())
-    })?;
-    Ok(left)
+/// A number that no lease had before; of 63 bits, so that nothing needs to count them, and none is given twice where a
+/// database has lost its last transactions.
+fn fencing_token() -> i64 {
+    fastrand::i64(1..)
 }
 
-/// Whether a dead run's connections came free while this one was at work: they join the plan.
-fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) -> Result<bool, Fail> {
-    if !liveness::sweep(db, context, rules.now)? {
-        return Ok(false);
+/// Makes what is left of the plan wait until `until`.
+pub(super) fn postpone(db: Db<'_>, context: &Context, run: i64, until: Timestamp) -> Result<u64, Fail> {
+    let plan = context.plan.get();
+    let waiting: Vec<i64> = plan.waiting.iter().map(|place| place.connection).collect();
+    drop(plan);
+    let wait = |which: &str| {
+        format!(
+            "UPDATE ts_connections SET not_before = max(coalesce(not_before, 0), ?1) WHERE key IN ({which})"
+        )
+    };
+    let listed = wait("SELECT CAST(value AS BIGINT) FROM json_each(?2)");
+    for some in waiting.chunks(1000) {
+        db.run(&listed, values![Millis(until), json_numbers(some.iter().copied())])?;
+    }
+    let begun =
+        wait("SELECT connection FROM ts_run_connections WHERE run = ?2 AND (again <> 0 OR outcome IS NULL)");
+    db.run(&begun, values![Millis(until), run])?;
+    let postponed = waiting.len() as u64;
+    context.then(move |plan| {
+        plan.waiting.clear();
+        if postponed > 0 {
+            *plan.skipped.entry(Reason::NotBefore).or_default() += postponed;
+        }
+    });
+    Ok(postponed)
+}
+
+/// Lets those join the plan that another run had and that came free while this one was at work.
+fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules, plan: &mut Plan) -> Result<(), Fail> {
+    let freed = liveness::sweep(db, context, rules.now)?;
+    if plan.leased.is_empty() || !(freed || db.is_shared()) {
+        return Ok(());
     }
     let asked = PlanParams::new(run, rules);
     let sql = format!(
-        "UPDATE temp.ts_plan SET state = 0, reason = NULL,
-                attempted = (SELECT last_attempt_at FROM ts_connections c WHERE c.key = connection)
-         WHERE state = 2 AND (SELECT {REASON} FROM ts_connections c WHERE c.key = ts_plan.connection) IS NULL"
+        "SELECT c.key, c.last_attempt_at FROM ts_connections c
+         WHERE c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys)) AND {} IS NULL ORDER BY c.key",
+        reason_of(db)
     );
-    Ok(db.count(&sql, asked.params())? > 0)
+    let leased = json_numbers(plan.leased.iter().copied());
+    let params = asked.params_with(":keys", Value::Text(leased.into()));
+    let place = |row: Row<'_>| Ok(Place { connection: row.get(0)?, attempted: row.get(1)? });
+    let free: Vec<Place> = db.all(&sql, Params::Named(&params), place)?;
+    let is_free: HashSet<i64> = free.iter().map(|place| place.connection).collect();
+    plan.leased.retain(|connection| !is_free.contains(connection));
+    plan.waiting.extend(free);
+    Ok(())
 }

@@ -49,9 +49,15 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
     let mut former = owners::former(db)?;
     db.all(&rows, values![], |row| {
         let connection = known_connection(row)?;
-        let held = connection.holder.as_ref().is_some_and(|holder| {
-            !*dead.entry(holder.run_id.clone()).or_insert_with(|| liveness::has_died(path, &holder.run_id))
-        });
+        let held = match &connection.holder {
+            None => false,
+            Some(Holder { run_id, .. }) => {
+                let known = dead.get(run_id).copied();
+                let is_over = known.map_or_else(|| liveness::is_over(db, path, run_id), Ok)?;
+                dead.insert(run_id.clone(), is_over);
+                !is_over
+            }
+        };
         let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
         Ok(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection })
     })
@@ -157,10 +163,10 @@ impl Reader {
     pub fn runs(&self, limit: u32) -> Result<Vec<RunRow>> {
         self.read("read the runs", |db| {
             let path = self.path();
-            let at_work = |run: &RunRow| run.finished_at.is_none() && !liveness::has_died(&path, &run.run_id);
             let row = |row: Row<'_>| {
                 let run = run_row(row)?;
-                Ok(RunRow { at_work: at_work(&run), ..run })
+                let at_work = run.finished_at.is_none() && !liveness::is_over(db, &path, &run.run_id)?;
+                Ok(RunRow { at_work, ..run })
             };
             let sql =
                 "SELECT v.* FROM (SELECT run_id, started_at FROM ts_runs ORDER BY started_at DESC LIMIT ?1) r

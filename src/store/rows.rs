@@ -242,15 +242,12 @@ impl Changing<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let walk = "SELECT walks + 1 FROM ts_accounts WHERE key = ?1";
-        let walk = self.db.value(walk, values![self.of.account])?;
         let first = self.seqs(rows.len());
-        let keys = self.db.insert_rows(&self.of, walk, rows, first)?;
-        for (key, row) in keys.into_iter().zip(rows) {
-            self.keep_raw(key, row)?;
-            self.count(&row.transaction);
-        }
-        Ok(())
+        let raw = rows.iter().any(|row| row.raw.is_some());
+        let keys = self.db.insert_rows(&self.of, rows, first, raw)?;
+        rows.iter().for_each(|row| self.count(&row.transaction));
+        let kept = keys.into_iter().zip(rows).filter(|(_, row)| row.raw.is_some());
+        kept.into_iter().try_for_each(|(key, row)| self.keep_raw(key, row))
     }
 
     fn update(&mut self) -> Result<(), Fail> {

@@ -6,8 +6,9 @@ use super::engine::fail::corrupt;
 use super::engine::value::{Millis, tink_user_columns, unsigned};
 use super::engine::{Context, Db, Fail, Row, named, values};
 use super::liveness;
+use super::plan::Plan;
 use super::tokens;
-use super::{balances, events, owners, plan};
+use super::{balances, events, owners};
 use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
@@ -131,7 +132,7 @@ pub(super) fn record(
         finished,
     )?;
     if finished.is_none() {
-        plan::exclude(db, lease.connection)?;
+        context.then(Plan::exclude);
     }
     if context.rehearsal {
         db.unshadow(lease.connection)?;

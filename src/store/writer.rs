@@ -40,7 +40,7 @@ impl Writer {
         what: &'static str,
         work: impl Fn(Db<'_>) -> std::result::Result<T, Fail>,
     ) -> Result<T> {
-        self.session.retry_busy(what, |conn| work(Db::Sqlite(conn)))
+        self.session.look(what, work)
     }
 
     /// Encrypts every token of older links anew, all or none; returns how many connections have some.

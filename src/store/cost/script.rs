@@ -122,7 +122,7 @@ pub(super) fn one(db: &DbSession, name: &'static str) {
 /// Runs it all.
 pub(super) fn pass(db: &DbSession, script: &Script) {
     let (conn, context, at) = (db.db(), &db.context, script.at());
-    context.listened.replace(HookKind::ALL.to_vec());
+    context.listened.set(HookKind::ALL.to_vec());
     let run = begin(db, script.name, at);
     mirror::all(conn, context, &run, script.view()).unwrap();
     conn.note_lapses().unwrap();

@@ -1,5 +1,6 @@
 //! Why a transaction did not come about, before it is said which step it was and in which database.
 
+use super::postgres::connect::ConnectError;
 use crate::domain::cause::Cause;
 use crate::store::types::Lease;
 
@@ -20,6 +21,16 @@ pub(crate) enum Fail {
     NoRow,
     /// What SQLite reports.
     Sqlite(rusqlite::Error),
+    /// What PostgreSQL reports, or how the session with it ended.
+    Postgres(Box<tokio_postgres::Error>),
+    /// The session ended while a transaction was being committed.
+    CommitUnknown(Box<tokio_postgres::Error>),
+    /// A server did not answer for minutes.
+    NoAnswer,
+    /// There is no session with a server.
+    Connect(Box<ConnectError>),
+    /// A bug: a statement was not given the parameters that it has.
+    Parameters(String),
 }
 
 /// A value that is not what we write there: it is its row's trouble, not the store's.

@@ -19,6 +19,7 @@ use crate::domain::connection::TinkUser;
 use crate::store::types::FetchedRow;
 pub(crate) use context::{Context, DbSession};
 pub(crate) use fail::Fail;
+use postgres::session::Pg;
 pub(crate) use sqlite::rows::Written;
 use value::{DateColumn, Decimal, Millis, TimeColumn};
 pub(crate) use value::{FromCell, ToValue, Value};
@@ -28,6 +29,8 @@ pub(crate) use value::{FromCell, ToValue, Value};
 pub(crate) enum Db<'c> {
     /// A file of SQLite's.
     Sqlite(&'c rusqlite::Connection),
+    /// A session with a server of PostgreSQL's.
+    Postgres(&'c Pg),
 }
 
 /// The parameters of a statement: by position (`?1` is the first), or by name (`:name`).
@@ -59,18 +62,25 @@ pub(crate) enum Row<'r> {
     /// Of SQLite's, with the place behind the column that was found last by its name: the next one asked for is most
     /// often the next one.
     Sqlite(&'r rusqlite::Row<'r>, &'r Cell<usize>),
+    /// Of PostgreSQL's.
+    Postgres(&'r tokio_postgres::Row),
 }
 
 impl Db<'_> {
-    /// Runs a statement whose answer does not matter.
+    /// Runs a statement whose answer does not matter. PostgreSQL is sent it with the next question, and tells with that
+    /// answer, or at the commit, if it failed.
     pub(crate) fn run(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
-        self.count(sql, params).map(drop)
+        match self {
+            Self::Sqlite(conn) => sqlite::statement::count(conn, sql, params).map(drop),
+            Self::Postgres(pg) => pg.send(sql, params),
+        }
     }
 
     /// Runs a statement that changes rows; returns how many.
     pub(crate) fn count(self, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::count(conn, sql, params),
+            Self::Postgres(pg) => postgres::statement::count(pg, sql, params),
         }
     }
 
@@ -83,6 +93,7 @@ impl Db<'_> {
     ) -> Result<Option<T>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::one(conn, sql, params, read),
+            Self::Postgres(pg) => postgres::statement::one(pg, sql, params, read),
         }
     }
 
@@ -112,15 +123,16 @@ impl Db<'_> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
 
-    /// Hands over the rows of an answer one by one, until `take` says `false`.
+    /// Hands over the rows of an answer one by one, until `take` says `false`; for answers of any length.
     pub(crate) fn walk(
         self,
         sql: &str,
         params: Params<'_, '_>,
-        take: impl FnMut(Row<'_>) -> Result<bool, Fail>,
+        mut take: impl FnMut(Row<'_>) -> Result<bool, Fail>,
     ) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::walk(conn, sql, params, take),
+            Self::Postgres(pg) => pg.walk(sql, params, |row| take(Row::Postgres(row))),
         }
     }
 
@@ -131,7 +143,10 @@ impl Db<'_> {
         params: Params<'_, '_>,
         mut take: impl FnMut(Row<'_>) -> Result<(), Fail>,
     ) -> Result<(), Fail> {
-        self.walk(sql, params, |row| take(row).map(|()| true))
+        match self {
+            Self::Sqlite(conn) => sqlite::statement::walk(conn, sql, params, |row| take(row).map(|()| true)),
+            Self::Postgres(pg) => postgres::statement::each(pg, sql, params, take),
+        }
     }
 
     /// All rows of an answer, in any collection.
@@ -162,19 +177,22 @@ impl Db<'_> {
     pub(crate) fn batch(self, sql: &str) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
+            Self::Postgres(pg) => pg.batch(sql),
         }
     }
 
-    /// Inserts rows of an account that a walk found, with change numbers from `first` on; returns their keys.
+    /// Inserts rows of an account that a walk found, with change numbers from `first` on; returns their keys if they are
+    /// asked for.
     pub(crate) fn insert_rows(
         self,
         of: &Written,
-        walk: i64,
         rows: &[FetchedRow],
         first: i64,
+        keys: bool,
     ) -> Result<Vec<i64>, Fail> {
         match self {
-            Self::Sqlite(conn) => sqlite::rows::insert(conn, of, walk, rows, first),
+            Self::Sqlite(conn) => sqlite::rows::insert(conn, of, rows, first),
+            Self::Postgres(pg) => postgres::rows::insert(pg, of, rows, first, keys),
         }
     }
 
@@ -187,6 +205,7 @@ impl Db<'_> {
     ) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::rows::update(conn, of, rows, first),
+            Self::Postgres(pg) => postgres::rows::update(pg, of, rows, first),
         }
     }
 
@@ -194,6 +213,7 @@ impl Db<'_> {
     pub(crate) fn columns(self, relation: &str) -> Result<Vec<String>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::columns(conn, relation),
+            Self::Postgres(pg) => postgres::statement::columns(pg, relation),
         }
     }
 
@@ -201,6 +221,7 @@ impl Db<'_> {
     pub(crate) fn damage(self, path: &Path) -> Result<Option<String>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::open::damage(conn, path),
+            Self::Postgres(_) => Ok(None),
         }
     }
 
@@ -212,6 +233,7 @@ impl Db<'_> {
     ) -> Result<T, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::rehearsal::within(conn, &fill, work),
+            Self::Postgres(pg) => postgres::rehearsal::within(pg, &fill, work),
         }
     }
 
@@ -219,6 +241,7 @@ impl Db<'_> {
     pub(crate) fn shadow(self, connection: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::shadow(conn, connection)?),
+            Self::Postgres(pg) => postgres::rehearsal::shadow(pg, connection),
         }
     }
 
@@ -226,6 +249,7 @@ impl Db<'_> {
     pub(crate) fn unshadow(self, connection: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::unshadow(conn, connection)?),
+            Self::Postgres(pg) => postgres::rehearsal::unshadow(pg, connection),
         }
     }
 
@@ -233,6 +257,7 @@ impl Db<'_> {
     pub(crate) fn note_takeover(self, from: i64, to: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::note_takeover(conn, from, to)?),
+            Self::Postgres(pg) => postgres::rehearsal::note_takeover(pg, from, to),
         }
     }
 
@@ -240,6 +265,24 @@ impl Db<'_> {
     pub(crate) fn takeovers(self, taker: i64) -> Result<Vec<i64>, Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::takeovers(conn, taker)?),
+            Self::Postgres(pg) => postgres::rehearsal::takeovers(pg, taker),
+        }
+    }
+
+    /// Whether programs on other machines may be at work on the same store.
+    pub(crate) const fn is_shared(self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Makes sure that nobody else claims or mirrors these connections before the transaction ends; returns those of which
+    /// that is so. A file has one writer at a time.
+    pub(crate) fn lock_connections<C>(self, keys: impl Iterator<Item = i64>) -> Result<C, Fail>
+    where
+        C: Default + Extend<i64> + FromIterator<i64> + IntoIterator<Item = i64>,
+    {
+        match self {
+            Self::Sqlite(_) => Ok(keys.collect()),
+            Self::Postgres(_) => self.column(postgres::schema::LOCK, values![value::json_numbers(keys)]),
         }
     }
 
@@ -247,6 +290,7 @@ impl Db<'_> {
     pub(crate) fn note_lapses(self) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::feed::note_lapses(conn)?),
+            Self::Postgres(pg) => postgres::schema::note_lapses(pg),
         }
     }
 }
@@ -266,6 +310,7 @@ impl Column for &str {
     fn find(self, row: Row<'_>) -> Result<usize, Fail> {
         match row {
             Row::Sqlite(row, last) => sqlite::statement::find(row, self, last),
+            Row::Postgres(row) => postgres::statement::find(row, self),
         }
     }
 }
@@ -284,6 +329,7 @@ impl<'r> Row<'r> {
     pub(crate) fn cell(self, at: usize) -> Result<value::Cell<'r>, Fail> {
         match self {
             Self::Sqlite(row, _) => sqlite::statement::cell(row, at),
+            Self::Postgres(row) => postgres::value::cell(row, at),
         }
     }
 
@@ -291,6 +337,7 @@ impl<'r> Row<'r> {
     pub(crate) fn name(self, at: usize) -> &'r str {
         match self {
             Self::Sqlite(row, _) => row.as_ref().column_name(at).unwrap_or_default(),
+            Self::Postgres(row) => row.columns().get(at).map_or("", tokio_postgres::Column::name),
         }
     }
 
@@ -298,6 +345,7 @@ impl<'r> Row<'r> {
     pub(crate) fn width(self) -> usize {
         match self {
             Self::Sqlite(row, _) => row.as_ref().column_count(),
+            Self::Postgres(row) => row.len(),
         }
     }
 

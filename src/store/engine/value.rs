@@ -13,6 +13,9 @@ use crate::domain::connection::TinkUser;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::Status;
 
+/// Why a text cannot be kept in PostgreSQL.
+pub(crate) const NUL: &str = "holds the character U+0000, which PostgreSQL cannot keep";
+
 /// A parameter of a statement.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
@@ -385,6 +388,11 @@ pub(crate) fn unsigned(number: i64) -> u64 {
 /// A list of texts as a JSON array, for `json_each`.
 pub(crate) fn json_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.collect::<serde_json::Value>().to_string()
+}
+
+/// A list of numbers as a JSON array, for `json_each`.
+pub(crate) fn json_numbers(numbers: impl Iterator<Item = i64>) -> String {
+    numbers.collect::<serde_json::Value>().to_string()
 }
 
 /// The two columns of a Tink user: (external id, Tink's id).

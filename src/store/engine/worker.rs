@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::context::Conn;
+use super::postgres::lanes;
 use super::{Context, Db, DbSession, Fail};
 use crate::failpoint;
 use crate::store::types::{Durable, Fate};
@@ -37,7 +39,7 @@ const LIMITS: GroupLimits = GroupLimits {
 
 /// When a job is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(super) enum When {
     /// As soon as it is done, also in the transaction of earlier jobs: it changes nothing of the file.
     Read,
     /// As soon as it is applied.
@@ -47,10 +49,10 @@ enum When {
 }
 
 /// What a job of any kind is to the thread.
-trait Job: Send {
+pub(super) trait Job: Send {
     fn what(&self) -> &'static str;
     fn when(&self) -> When;
-    /// Does it, and keeps the value for the answer.
+    /// Does it, and keeps the value for the answer. It may be done again after its changes were undone.
     fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail>;
     fn answer(self: Box<Self>, kept: Result<Durable>);
 }
@@ -59,7 +61,7 @@ trait Job: Send {
 struct Call<T, W> {
     what: &'static str,
     when: When,
-    work: Option<W>,
+    work: W,
     value: Option<T>,
     reply: oneshot::Sender<Result<(T, Durable)>>,
 }
@@ -67,7 +69,7 @@ struct Call<T, W> {
 impl<T, W> Job for Call<T, W>
 where
     T: Send,
-    W: FnOnce(&DbSession) -> std::result::Result<T, Fail> + Send,
+    W: FnMut(&DbSession) -> std::result::Result<T, Fail> + Send,
 {
     fn what(&self) -> &'static str {
         self.what
@@ -78,7 +80,7 @@ where
     }
 
     fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail> {
-        self.value = self.work.take().map(|work| work(session)).transpose()?;
+        self.value = Some((self.work)(session)?);
         Ok(())
     }
 
@@ -92,7 +94,7 @@ where
 }
 
 /// What is sent to the thread.
-enum Message {
+pub(super) enum Message {
     Job(Box<dyn Job>),
     Configure(Box<dyn FnOnce(&Context) + Send>),
     Close(oneshot::Sender<()>),
@@ -105,6 +107,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Several threads with a session each, which take jobs from one queue.
+    pub(crate) fn on_server(first: DbSession, sessions: usize) -> Self {
+        let (queue, jobs) = mpsc::channel();
+        lanes::start(first, sessions, jobs);
+        Self { queue }
+    }
+
     pub(crate) fn start(session: DbSession) -> Self {
         Self::start_within(LIMITS, session)
     }
@@ -115,8 +124,10 @@ impl Worker {
             let mut groups = Groups { limits, session, open: Open::Nothing, broken: None };
             let closed = groups.serve(&queue);
             let DbSession { conn, context } = groups.session;
-            // What cannot be closed properly is dropped, which is all that is left to do.
-            let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
+            if let Conn::Sqlite(conn) = conn {
+                // What cannot be closed properly is dropped, which is all that is left to do.
+                let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
+            }
             drop(context);
             // Nobody may be waiting for the end.
             let _ = closed.map(|closed| closed.send(()));
@@ -153,7 +164,7 @@ impl Worker {
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+        mut work: impl FnMut(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<T> {
         let done = self.call(what, When::Durable, move |session| work(session.db(), &session.context)).await;
         done.map(|(value, _)| value)
@@ -164,7 +175,7 @@ impl Worker {
     pub(crate) async fn apply<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+        work: impl FnMut(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<T> {
         self.applied(what, work).await.map(|(value, _)| value)
     }
@@ -173,7 +184,7 @@ impl Worker {
     pub(crate) async fn applied<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
+        mut work: impl FnMut(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
         self.call(what, When::Applied, move |session| work(session.db(), &session.context)).await
     }
@@ -182,7 +193,7 @@ impl Worker {
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
+        work: impl FnMut(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<T> {
         self.look(what, work).await.map(|(value, _)| value)
     }
@@ -191,7 +202,7 @@ impl Worker {
     pub(crate) async fn look<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
+        mut work: impl FnMut(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
         self.call(what, When::Read, move |session| work(session.db())).await
     }
@@ -200,11 +211,11 @@ impl Worker {
         &self,
         what: &'static str,
         when: When,
-        work: impl FnOnce(&DbSession) -> std::result::Result<T, Fail> + Send + 'static,
+        work: impl FnMut(&DbSession) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::thread_ended(what);
-        let job = Call { what, when, work: Some(work), value: None, reply };
+        let job = Call { what, when, work, value: None, reply };
         self.queue.send(Message::Job(Box::new(job))).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -359,6 +370,7 @@ impl Groups {
         let done = mark("SAVEPOINT job").and_then(|()| job.run(session)).and_then(|()| mark("RELEASE job"));
         match done {
             Ok(()) => {
+                session.context.succeeded();
                 group.steps.push(job.what());
                 if job.when() == When::Durable {
                     group.waited.get_or_insert_with(Instant::now);
@@ -368,6 +380,7 @@ impl Groups {
                 }
             }
             Err(fail) => {
+                session.context.failed();
                 let error = session.context.explain(job.what(), fail);
                 self.undo(is_first, &error);
                 job.answer(Err(error));

@@ -1,3 +1,12 @@
 //! What only PostgreSQL can do. The logic of the store stands above, once for every engine.
 
 pub(crate) mod connect;
+pub(crate) mod explain;
+pub(crate) mod lanes;
+pub(crate) mod rehearsal;
+pub(crate) mod rows;
+pub(crate) mod schema;
+pub(crate) mod session;
+pub(crate) mod statement;
+pub(crate) mod translate;
+pub(crate) mod value;

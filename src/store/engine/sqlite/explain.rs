@@ -34,6 +34,10 @@ pub(crate) fn explain(what: &'static str, file: &Path, fail: impl Into<Fail>) ->
         Fail::OtherOwner(text) => StoreError::OtherOwner(text),
         Fail::NotOurs(error) => unreadable(format!("{path}: {error}"), Some(Cause::of(error))),
         Fail::NoRow => unreadable(format!("{path}: a row is missing"), None),
+        Fail::Connect(error) => unreadable(format!("{path}: {error}"), None),
+        Fail::Postgres(error) | Fail::CommitUnknown(error) => unreadable(format!("{path}: {error}"), None),
+        Fail::NoAnswer => unreadable(format!("{path}: no answer"), None),
+        Fail::Parameters(sql) => unreadable(format!("{path}: wrong parameters for {sql}"), None),
     }
 }
 

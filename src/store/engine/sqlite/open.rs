@@ -43,8 +43,7 @@ pub(crate) fn reader(path: &Path) -> Result<DbSession> {
 }
 
 pub(super) fn refuse_newer(session: &DbSession) -> Result<()> {
-    let found =
-        schema::version(&session.conn).map_err(|e| explain("read the schema version", &session.path, e))?;
+    let found = session.in_file("read the schema version", schema::version)?.unwrap_or_default();
     if found > schema::KNOWN {
         let path = session.path.display().to_string();
         return Err(StoreError::Newer { path, found, known: schema::KNOWN });
@@ -53,8 +52,7 @@ pub(super) fn refuse_newer(session: &DbSession) -> Result<()> {
 }
 
 pub(super) fn refuse_older(session: &DbSession) -> Result<()> {
-    let found =
-        schema::version(&session.conn).map_err(|e| explain("read the schema version", &session.path, e))?;
+    let found = session.in_file("read the schema version", schema::version)?.unwrap_or_default();
     if found < schema::KNOWN {
         let path = session.path.display().to_string();
         return Err(StoreError::Older { path, found, pending: schema::pending(found) });

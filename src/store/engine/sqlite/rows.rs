@@ -24,6 +24,9 @@ const UPDATE: &str = "UPDATE ts_transactions SET
         missed = 0, removed_at = NULL, removed_reason = NULL, replaced_by = NULL, match_rule = NULL
     WHERE key = ?23";
 
+/// The walk that is on, by the number it will have.
+const WALK: &str = "SELECT walks + 1 FROM ts_accounts WHERE key = ?1";
+
 /// What is the same for all rows of a commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
@@ -43,10 +46,10 @@ impl Written {
 pub(crate) fn insert(
     conn: &Connection,
     of: &Written,
-    walk: i64,
     rows: &[FetchedRow],
     first: i64,
 ) -> Result<Vec<i64>, Fail> {
+    let walk: i64 = conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))?;
     let mut statement = conn.prepare_cached(INSERT)?;
     of.bind(&mut statement)?;
     statement.raw_bind_parameter(23, of.account)?;

@@ -1,0 +1,109 @@
+//! The translation of failures into errors for people: what an operator has to do about each. Shows no value that was bound:
+//! of what the server says, only its message and where it was.
+
+use tokio_postgres::error::DbError;
+
+use super::connect::Target;
+use crate::domain::cause::Cause;
+use crate::store::StoreError;
+use crate::store::engine::Fail;
+
+/// What is to be done about a failure by the program itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Somebody else was in the way: the same work, done again, may succeed at once.
+    Again,
+    /// The server is not there, or not ready: connect anew and try again after a while.
+    Reconnect,
+    /// Nothing.
+    None,
+}
+
+pub(crate) fn remedy(fail: &Fail) -> Remedy {
+    match fail {
+        Fail::Connect(error) if error.is_transient() => Remedy::Reconnect,
+        Fail::NoAnswer => Remedy::Reconnect,
+        Fail::Postgres(error) => match error.as_db_error().map(DbError::code) {
+            None => Remedy::Reconnect,
+            Some(code) => match code.code() {
+                "40001" | "40P01" | "55P03" => Remedy::Again,
+                "57P01" | "57P02" | "57P03" | "25006" | "53300" => Remedy::Reconnect,
+                code if code.starts_with("08") => Remedy::Reconnect,
+                _ => Remedy::None,
+            },
+        },
+        _ => Remedy::None,
+    }
+}
+
+/// A failure, with the step and the database it was about.
+pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreError {
+    let place = target.url().to_owned();
+    let unreadable = |detail: String, source| StoreError::Sql { what, detail, source };
+    let is_transient = remedy(&fail) != Remedy::None;
+    match fail {
+        Fail::Connect(error) if is_transient => StoreError::Unavailable {
+            what,
+            place,
+            detail: error.to_string(),
+            source: Some(Cause::of(*error)),
+        },
+        Fail::Connect(error) => StoreError::Unusable {
+            what,
+            path: place,
+            detail: error.to_string(),
+            source: Some(Cause::of(*error)),
+        },
+        Fail::Postgres(error) => match error.as_db_error() {
+            Some(refused) => of_server(what, place, refused, is_transient),
+            None => StoreError::Unavailable {
+                what,
+                place,
+                detail: format!("the session with the server ended: {error}; see the server's log"),
+                source: None,
+            },
+        },
+        Fail::CommitUnknown(error) => unreadable(
+            format!(
+                "{place}: the session ended in a commit ({error}), and nobody knows if it was kept; the next attempt reads again"
+            ),
+            None,
+        ),
+        Fail::NoAnswer => StoreError::Unavailable {
+            what,
+            place,
+            detail: "the server did not answer for five minutes: look at pg_stat_activity there".to_owned(),
+            source: None,
+        },
+        Fail::Busy => StoreError::Busy { what, path: place },
+        Fail::Unusable { detail, source } => {
+            StoreError::Unusable { what, path: place, detail, source: Some(source) }
+        }
+        Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
+        Fail::OtherOwner(text) => StoreError::OtherOwner(text),
+        Fail::NotOurs(error) => unreadable(format!("{place}: {error}"), Some(Cause::of(error))),
+        Fail::NoRow => unreadable(format!("{place}: a row is missing"), None),
+        Fail::Sqlite(error) => unreadable(format!("{place}: {error}"), None),
+        Fail::Parameters(sql) => unreadable(format!("{place}: wrong parameters for {sql}"), None),
+    }
+}
+
+/// Sorts what the server refused by what the operator has to do about it.
+fn of_server(what: &'static str, place: String, error: &DbError, is_transient: bool) -> StoreError {
+    let said = format!("{} ({})", error.message(), error.code().code());
+    if is_transient {
+        return StoreError::Unavailable { what, place, detail: said, source: None };
+    }
+    let hint = match error.code().code() {
+        "42501" => "grant it as packaging/postgres/roles.sql does; `tink-sync check` names what is missing",
+        "53100" => "the server's disk is full: make room, then run again; nothing half-written was kept",
+        "53200" => "the server is out of memory",
+        "XX001" | "XX002" => "the server's data are damaged: stop the timer and restore a backup",
+        "57014" => "the server ended the statement: see statement_timeout of the role",
+        "25P03" => {
+            "the server ended an idle transaction: see idle_in_transaction_session_timeout of the role"
+        }
+        _ => return StoreError::Sql { what, detail: format!("{place}: {said}"), source: None },
+    };
+    StoreError::Unusable { what, path: place, detail: format!("{said}; {hint}"), source: None }
+}

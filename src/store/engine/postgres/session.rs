@@ -1,0 +1,385 @@
+//! One connection to a server: statements that are sent without waiting for their answers, and questions that are answered.
+//! What needs no answer goes with the next question, in one flight. The statements say what is done; nothing here does.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{self, Handle, Runtime};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::connect::{self, Target};
+use super::statement::Answer;
+use super::translate::{Translated, translate};
+use super::value::Parameter;
+use crate::store::engine::{Fail, Params};
+use crate::store::types::Lease;
+
+/// What our sessions are told at their beginning. Names are looked for among temporary tables first: a rehearsal lies there.
+const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c tink_sync.direct=on";
+
+/// The same for a session behind a pooler, which may be another one in each transaction.
+const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_temp, tink_sync";
+
+/// SQLSTATE of a fence that found the lease gone.
+const LEASE_LOST: &str = "TS001";
+
+/// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
+const ANSWER: Duration = Duration::from_secs(300);
+
+type Sent = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send>>;
+
+/// A statement as it is kept.
+struct Known {
+    text: Translated,
+    prepared: OnceLock<Statement>,
+}
+
+/// A session, with what it has sent and not yet awaited.
+pub(crate) struct Pg {
+    target: Arc<Target>,
+    runtime: Runtime,
+    client: RefCell<Arc<Client>>,
+    /// The session is ours alone: no pooler lies between.
+    direct: Cell<bool>,
+    open: Cell<bool>,
+    sent: RefCell<Vec<Sent>>,
+    known: RefCell<HashMap<String, Arc<Known>>>,
+    fenced: RefCell<Option<Lease>>,
+    trips: Cell<u64>,
+}
+
+impl fmt::Debug for Pg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pg")
+            .field("target", &self.target)
+            .field("open", &self.open.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pg {
+    /// # Errors
+    /// [`Fail::Connect`].
+    pub(crate) fn connect(target: &Arc<Target>) -> Result<Self, Fail> {
+        let built = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = built.map_err(|e| Fail::Unusable {
+            detail: "cannot begin to wait for a server".to_owned(),
+            source: crate::domain::cause::Cause::of(e),
+        })?;
+        let (client, direct) = dial(&runtime, target)?;
+        Ok(Self {
+            target: Arc::clone(target),
+            runtime,
+            client: RefCell::new(client),
+            direct: Cell::new(direct),
+            open: Cell::new(false),
+            sent: RefCell::default(),
+            known: RefCell::default(),
+            fenced: RefCell::default(),
+            trips: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// How often it has waited for the server.
+    pub(crate) fn trips(&self) -> u64 {
+        self.trips.get()
+    }
+
+    /// Whether no pooler lies between.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.get()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Whether the server is gone, or has closed the session.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.client.borrow().is_closed()
+    }
+
+    /// Connects anew; what was sent and not answered is forgotten.
+    ///
+    /// # Errors
+    /// [`Fail::Connect`].
+    pub(crate) fn reconnect(&self) -> Result<(), Fail> {
+        self.forget();
+        let (client, direct) = dial(&self.runtime, &self.target)?;
+        self.client.replace(client);
+        self.direct.set(direct);
+        self.known.borrow_mut().clear();
+        Ok(())
+    }
+
+    fn forget(&self) {
+        self.sent.borrow_mut().clear();
+        self.fenced.replace(None);
+        self.open.set(false);
+    }
+
+    /// Begins a transaction; `mode` is what stands behind BEGIN, with a space before it.
+    pub(crate) fn begin(&self, mode: &str) {
+        let begin = BEGIN.replacen(';', &format!("{mode};"), 1);
+        let sql = if self.direct.get() { format!("BEGIN{mode}") } else { begin };
+        self.open.set(true);
+        self.send_batch(sql);
+    }
+
+    /// # Errors
+    /// [`Fail::Unknown`] if it is not known whether it was committed; any other: it was not.
+    pub(crate) fn commit(&self) -> Result<(), Fail> {
+        self.flush()?;
+        self.open.set(false);
+        self.fenced.replace(None);
+        self.send_batch("COMMIT".to_owned());
+        self.settle().map(drop).map_err(|fail| match fail {
+            Fail::Postgres(error) if error.as_db_error().is_none() => Fail::CommitUnknown(error),
+            fail => fail,
+        })
+    }
+
+    /// Ends the transaction without its changes.
+    pub(crate) fn rollback(&self) {
+        self.sent.borrow_mut().clear();
+        self.fenced.replace(None);
+        if self.open.replace(false) {
+            self.send_batch("ROLLBACK".to_owned());
+            // A server that is gone has rolled back.
+            let _ = self.settle();
+        }
+    }
+
+    /// Runs statements that have no parameters.
+    pub(crate) fn batch(&self, sql: &str) -> Result<(), Fail> {
+        self.send_batch(translate(sql).sql);
+        self.settle().map(drop)
+    }
+
+    fn send_batch(&self, sql: String) {
+        let client = Arc::clone(&self.client.borrow());
+        self.push(Box::pin(async move {
+            client.batch_execute(&sql).await?;
+            Ok(Answer::default())
+        }));
+    }
+
+    /// Sends a statement whose answer does not matter; that it failed is told with the next answer.
+    pub(crate) fn send(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
+        let (known, parameters) = self.bound(sql, params)?;
+        self.send_known(&known, parameters)
+    }
+
+    /// Sends a statement in PostgreSQL's own words, with parameters as they are sent.
+    pub(crate) fn send_as_is(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<(), Fail> {
+        let known = self.known(sql, || Translated {
+            sql: sql.to_owned(),
+            names: Vec::new(),
+            arity: parameters.len(),
+        });
+        self.send_known(&known, parameters)
+    }
+
+    /// As [`Self::send_as_is`], with the answer.
+    pub(crate) fn ask_as_is(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<Answer, Fail> {
+        self.send_as_is(sql, parameters)?;
+        self.settle()
+    }
+
+    /// Sends a statement and waits for its answer.
+    pub(crate) fn ask(&self, sql: &str, params: Params<'_, '_>) -> Result<Answer, Fail> {
+        self.send(sql, params)?;
+        self.settle()
+    }
+
+    /// Demands, without waiting, that the lease is held; otherwise nothing of this transaction is kept, and the next answer
+    /// is [`Fail::LeaseLost`].
+    pub(crate) fn fence(&self, lease: &Lease) -> Result<(), Fail> {
+        self.fenced.replace(Some(lease.clone()));
+        let number = |number: i64| Parameter(Some(number.to_string()));
+        self.send_as_is(
+            "SELECT tink_sync.ts_held($1, $2, $3)",
+            vec![number(lease.connection), number(lease.token), number(lease.run)],
+        )
+    }
+
+    fn known(&self, sql: &str, text: impl FnOnce() -> Translated) -> Arc<Known> {
+        if let Some(known) = self.known.borrow().get(sql) {
+            return Arc::clone(known);
+        }
+        let known = Arc::new(Known { text: text(), prepared: OnceLock::new() });
+        self.known.borrow_mut().insert(sql.to_owned(), Arc::clone(&known));
+        known
+    }
+
+    fn bound(&self, sql: &str, params: Params<'_, '_>) -> Result<(Arc<Known>, Vec<Parameter>), Fail> {
+        let known = self.known(sql, || translate(sql));
+        let wrong = || Fail::Parameters(sql.to_owned());
+        let parameters = match params {
+            Params::Positional(values) if values.len() == known.text.arity && known.text.names.is_empty() => {
+                values.iter().map(Parameter::of).collect::<Result<_, _>>()?
+            }
+            Params::Positional(_) => return Err(wrong()),
+            Params::Named(values) => {
+                let named = |name: &String| {
+                    let found = values.iter().find(|(known, _)| known == name);
+                    found.map_or_else(|| Err(wrong()), |(_, value)| Parameter::of(value))
+                };
+                known.text.names.iter().map(named).collect::<Result<_, _>>()?
+            }
+        };
+        Ok((known, parameters))
+    }
+
+    fn send_known(&self, known: &Known, parameters: Vec<Parameter>) -> Result<(), Fail> {
+        let client = Arc::clone(&self.client.borrow());
+        if self.direct.get() {
+            let statement = self.prepared(known)?;
+            self.push(Box::pin(
+                async move { Answer::of(client.query_raw(&statement, parameters).await?).await },
+            ));
+        } else {
+            let sql = known.text.sql.clone();
+            self.push(Box::pin(async move {
+                let parameters = parameters.into_iter().map(|parameter| (parameter, Type::UNKNOWN));
+                Answer::of(client.query_typed_raw(&sql, parameters.collect::<Vec<_>>()).await?).await
+            }));
+        }
+        Ok(())
+    }
+
+    fn prepared(&self, known: &Known) -> Result<Statement, Fail> {
+        if let Some(statement) = known.prepared.get() {
+            return Ok(statement.clone());
+        }
+        // What was sent before belongs before it, and an error of that is not one of this statement.
+        self.flush()?;
+        let client = Arc::clone(&self.client.borrow());
+        let sql = known.text.sql.clone();
+        let statement = self.wait(async move { client.prepare(&sql).await })?.map_err(|e| self.failed(e))?;
+        Ok(known.prepared.get_or_init(|| statement).clone())
+    }
+
+    /// Sends at once; the answer is awaited later.
+    fn push(&self, mut sent: Sent) {
+        match sent.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => self.sent.borrow_mut().push(Box::pin(std::future::ready(done))),
+            Poll::Pending => self.sent.borrow_mut().push(sent),
+        }
+    }
+
+    /// Waits for what was sent, if there is anything.
+    pub(crate) fn flush(&self) -> Result<(), Fail> {
+        if self.sent.borrow().is_empty() { Ok(()) } else { self.settle().map(drop) }
+    }
+
+    /// Waits for all that was sent; returns the last answer.
+    fn settle(&self) -> Result<Answer, Fail> {
+        let sent = self.sent.take();
+        let answers = async move {
+            let (mut last, mut failed) = (Answer::default(), None);
+            for one in sent {
+                match one.await {
+                    Ok(answer) => last = answer,
+                    // Those behind it fail for the reason that it did.
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            failed.map_or(Ok(last), Err)
+        };
+        self.wait(answers)?.map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, error: tokio_postgres::Error) -> Fail {
+        let lost = error.code().is_some_and(|code| code.code() == LEASE_LOST);
+        match self.fenced.borrow().clone().filter(|_| lost) {
+            Some(lease) => Fail::LeaseLost(lease),
+            None => Fail::Postgres(Box::new(error)),
+        }
+    }
+
+    /// Drives the connection until this is done.
+    fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
+        self.trips.set(self.trips.get() + 1);
+        let done = drive(&self.runtime, async { tokio::time::timeout(ANSWER, work).await });
+        done.map_err(|_| {
+            // What it would still answer would be taken for the answer to something else.
+            self.forget();
+            Fail::NoAnswer
+        })
+    }
+
+    /// Hands over the rows of an answer in parts, inside a transaction.
+    pub(crate) fn walk(
+        &self,
+        sql: &str,
+        params: Params<'_, '_>,
+        mut take: impl FnMut(&Row) -> Result<bool, Fail>,
+    ) -> Result<(), Fail> {
+        if !self.open.get() {
+            return self.ask(sql, params)?.rows.iter().try_fold((), |(), row| take(row).map(drop));
+        }
+        self.send(&format!("DECLARE ts_walk NO SCROLL CURSOR FOR {sql}"), params)?;
+        let done = self.fetch(&mut take);
+        self.send_batch("CLOSE ts_walk".to_owned());
+        done
+    }
+
+    fn fetch(&self, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
+        loop {
+            let part = self.ask_as_is("FETCH 1000 FROM ts_walk", Vec::new())?.rows;
+            if part.is_empty() {
+                return Ok(());
+            }
+            for row in &part {
+                if !take(row)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn dial(runtime: &Runtime, target: &Target) -> Result<(Arc<Client>, bool), Fail> {
+    let dialled = drive(runtime, async {
+        let connected = connect::connect(target, Some(OPTIONS)).await?;
+        tokio::spawn(connected.driver);
+        let direct = if connected.took_options { is_direct(&connected.client).await } else { false };
+        Ok((Arc::new(connected.client), direct))
+    });
+    dialled.map_err(|error: connect::ConnectError| Fail::Connect(Box::new(error)))
+}
+
+/// Whether the server's own session has what ours was begun with; behind a pooler it has not.
+async fn is_direct(client: &Client) -> bool {
+    let asked = client.query_typed("SELECT current_setting('tink_sync.direct', true)", &[]).await;
+    asked
+        .ok()
+        .and_then(|rows| rows.first()?.try_get::<_, Option<String>>(0).ok()?)
+        .is_some_and(|on| on == "on")
+}
+
+/// Runs something on this thread; from inside of another runtime, where that is not possible, on one of its own.
+fn drive<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> T {
+    if Handle::try_current().is_err() {
+        return runtime.block_on(work);
+    }
+    let work = pin!(work);
+    std::thread::scope(|scope| {
+        let driven = scope.spawn(|| runtime.block_on(work));
+        driven.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,217 @@
+//! What is bound to PostgreSQL's statements and read of its rows. Parameters are sent as text of no type, so that the server
+//! takes each for what it stands beside; answers come in binary.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use bytes::BytesMut;
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
+
+use crate::store::engine::fail::corrupt;
+use crate::store::engine::value::{Cell, NUL, StoredId, written_day};
+use crate::store::engine::{Fail, Value};
+
+/// A parameter in the form in which it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameter(pub Option<String>);
+
+impl Parameter {
+    /// # Errors
+    /// [`Fail::NotOurs`] for a text that PostgreSQL cannot hold.
+    pub(crate) fn of(value: &Value<'_>) -> Result<Self, Fail> {
+        Ok(Self(match value {
+            Value::Null => None,
+            Value::Bool(is) => Some(if *is { "1" } else { "0" }.to_owned()),
+            Value::Int(number) => Some(number.to_string()),
+            Value::Text(text) => Some(storable(text)?.to_owned()),
+            Value::Bytes(bytes) => Some(format!("\\x{}", HEXLOWER.encode(bytes))),
+            Value::Id(StoredId::Compact(bytes)) => Some(HEXLOWER.encode(bytes)),
+            Value::Id(StoredId::Text(text)) => Some(storable(text)?.to_owned()),
+            Value::Day(day) => Some(written_day(*day).into_owned()),
+            Value::Time(time) => Some(Timestamp::to_string(time)),
+            Value::Millis(time) => Some(time.as_millisecond().to_string()),
+        }))
+    }
+}
+
+/// A text that PostgreSQL can hold.
+fn storable(text: &str) -> Result<&str, Fail> {
+    if text.contains('\0') { Err(corrupt(NUL)) } else { Ok(text) }
+}
+
+/// The elements of an array parameter, in PostgreSQL's textual form.
+#[derive(Debug, Default)]
+pub(crate) struct Array {
+    text: String,
+}
+
+impl Array {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        let mut text = String::with_capacity(bytes);
+        text.push('{');
+        Self { text }
+    }
+
+    fn begin(&mut self) {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+    }
+
+    pub(crate) fn null(&mut self) {
+        self.begin();
+        self.text.push_str("NULL");
+    }
+
+    pub(crate) fn int(&mut self, number: i64) {
+        self.begin();
+        // Writing to a string does not fail.
+        let _ = write!(self.text, "{number}");
+    }
+
+    /// # Errors
+    /// As for [`Parameter::of`].
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Fail> {
+        let text = storable(text)?;
+        self.begin();
+        self.text.push('"');
+        for part in text.split_inclusive(['"', '\\']) {
+            match part.char_indices().next_back() {
+                Some((at, last @ ('"' | '\\'))) => {
+                    self.text.push_str(part.get(..at).unwrap_or_default());
+                    self.text.push('\\');
+                    self.text.push(last);
+                }
+                _ => self.text.push_str(part),
+            }
+        }
+        self.text.push('"');
+        Ok(())
+    }
+
+    /// # Errors
+    /// As for [`Parameter::of`].
+    pub(crate) fn optional(&mut self, text: Option<&str>) -> Result<(), Fail> {
+        if let Some(text) = text {
+            return self.text(text);
+        }
+        self.null();
+        Ok(())
+    }
+
+    pub(crate) fn parameter(mut self) -> Parameter {
+        self.text.push('}');
+        Parameter(Some(self.text))
+    }
+}
+
+impl ToSql for Parameter {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.to_sql(ty, out)
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+}
+
+/// What a cell holds, as it came.
+struct Raw<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// What a column of a row holds.
+pub(crate) fn cell(row: &Row, at: usize) -> Result<Cell<'_>, Fail> {
+    let raw: Option<Raw<'_>> = row.try_get(at).map_err(|e| Fail::Postgres(Box::new(e)))?;
+    let Some(Raw(raw)) = raw else { return Ok(Cell::Null) };
+    let of_type = row.columns().get(at).map(tokio_postgres::Column::type_);
+    let cell = match of_type {
+        Some(&Type::BOOL) => raw.first().map(|byte| Cell::Int(i64::from(*byte))),
+        Some(&Type::INT2) => raw.try_into().ok().map(|bytes| Cell::Int(i16::from_be_bytes(bytes).into())),
+        Some(&Type::INT4) => raw.try_into().ok().map(|bytes| Cell::Int(i32::from_be_bytes(bytes).into())),
+        Some(&Type::INT8) => raw.try_into().ok().map(|bytes| Cell::Int(i64::from_be_bytes(bytes))),
+        Some(&Type::FLOAT8) => raw.try_into().ok().map(|bytes| Cell::Real(f64::from_be_bytes(bytes))),
+        // What a sum of integers is.
+        Some(&Type::NUMERIC) => integral(raw).map(Cell::Int),
+        Some(&Type::BYTEA) => Some(Cell::Bytes(raw)),
+        Some(&(Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN | Type::JSON)) => {
+            Some(Cell::Text(raw))
+        }
+        _ => None,
+    };
+    cell.ok_or_else(|| corrupt("holds a value of a type that is not ours"))
+}
+
+/// The integer of a numeric: four 16-bit words (digits, weight, sign, scale), then digits of four decimal places each.
+fn integral(raw: &[u8]) -> Option<i64> {
+    let word = |at: usize| raw.get(2 * at..2 * at + 2)?.try_into().ok().map(i16::from_be_bytes);
+    let (digits, weight, sign) = (word(0)?, word(1)?, word(2)?);
+    let mut number: i64 = 0;
+    for place in 0..=weight {
+        let digit = if place < digits { word(4 + usize::try_from(place).ok()?)? } else { 0 };
+        number = number.checked_mul(10_000)?.checked_add(digit.into())?;
+    }
+    // Digits behind the point, or no number.
+    if digits > weight + 1 || !matches!(sign, 0 | 0x4000) {
+        return None;
+    }
+    Some(if sign == 0 { number } else { -number })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_holds_texts_of_any_kind() {
+        let mut array = Array::with_capacity(8);
+        array.int(-7);
+        array.null();
+        array.text("a\"b\\c,{}").unwrap();
+        array.optional(None).unwrap();
+        array.text("").unwrap();
+        assert!(array.text("a\0b").is_err());
+        assert_eq!(array.parameter().0.unwrap(), r#"{-7,NULL,"a\"b\\c,{}",NULL,""}"#);
+    }
+
+    #[test]
+    fn a_sum_of_integers_is_an_integer() {
+        let numeric = |digits: &[i16], weight: i16, sign: i16| {
+            let head = [i16::try_from(digits.len()).unwrap(), weight, sign, 0];
+            head.iter().chain(digits).flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>()
+        };
+        for (digits, weight, sign, number) in [
+            (&[][..], 0, 0, Some(0)),
+            (&[1], 0, 0, Some(1)),
+            (&[1], 1, 0, Some(10_000)),
+            (&[12, 3456], 1, 0x4000, Some(-123_456)),
+            (&[5], -1, 0, None),
+            (&[1, 5000], 0, 0, None),
+            (&[], 0, 0xC000u16.cast_signed(), None),
+            (&[1], 9, 0, None),
+        ] {
+            assert_eq!(integral(&numeric(digits, weight, sign)), number, "{digits:?} {weight}");
+        }
+    }
+}
