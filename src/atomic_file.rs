@@ -18,7 +18,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::failpoint;
 pub(crate) use protected::Protected;
-use target::Target;
+use target::Destination;
 
 /// For the owner only, until it is finished.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o600);
@@ -36,7 +36,7 @@ pub(crate) struct AtomicFile {
     temporary_directory: OwnedFd,
     /// Its name there; `None` as long as it has none.
     temporary: Option<String>,
-    target: Target,
+    target: Destination,
     mode: u32,
 }
 
@@ -47,7 +47,7 @@ impl AtomicFile {
     /// [`io::ErrorKind::InvalidInput`] if nothing may be put there: it is protected, a database, a link, or no regular
     /// file; else as the file system reports it.
     pub(crate) fn create(path: &Path, mode: u32, protected: &Protected) -> io::Result<Self> {
-        let target = Target::of(path)?;
+        let target = Destination::of(path)?;
         protected.allow(&target)?;
         let temporary_directory = target.directory.try_clone()?;
         Self::make(target, temporary_directory, mode)
@@ -56,12 +56,12 @@ impl AtomicFile {
     /// Begins a file in another directory of the same file system, so that anybody who may write at `path` does not come near
     /// it before it is complete. It takes the place of whatever is there by then, but of a directory.
     pub(crate) fn create_in(temporary_directory: &Path, path: &Path, mode: u32) -> io::Result<Self> {
-        let target = Target::of(path)?;
+        let target = Destination::of(path)?;
         let temporary_directory = target::open_directory(temporary_directory)?;
         Self::make(target, temporary_directory, mode)
     }
 
-    fn make(target: Target, temporary_directory: OwnedFd, mode: u32) -> io::Result<Self> {
+    fn make(target: Destination, temporary_directory: OwnedFd, mode: u32) -> io::Result<Self> {
         sweep(&temporary_directory);
         let (file, temporary) = match unnamed(&temporary_directory) {
             Ok(file) => (file, None),

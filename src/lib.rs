@@ -21,7 +21,8 @@
 //! # Who may use whom
 //!
 //! `cli` wires everything · `sync` knows `domain`, `tink`, `store` and `clock` · `tink` knows
-//! `domain` and `clock` · `store`, `observe` and `config` know `domain` · `domain` knows nothing of ours.
+//! `domain` and `clock` · `store`, `observe` and `config` know `domain`, and `config` where a store lies (`store::Place`) ·
+//! `domain` knows nothing of ours.
 //! `link` knows `domain`: the Link session of a browser, there and back; `hyper` stands only there.
 //! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in
 //! `store`; what only SQLite can do only in `store::engine`.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::target::{Target, is_kind, refusal};
+use super::target::{Destination, is_kind, refusal};
 
 /// How the files of a database begin: the database itself, its two kinds of logs.
 const DATABASES: [&[u8]; 4] =
@@ -49,7 +49,7 @@ impl Protected {
     }
 
     /// Whether a file may be put there.
-    pub(super) fn allow(&self, target: &Target) -> io::Result<()> {
+    pub(super) fn allow(&self, target: &Destination) -> io::Result<()> {
         let refused = |why: &dyn std::fmt::Display| Err(refusal(format!("{} {why}", target.path.display())));
         if let Some(owner) = self.owner_of(target)? {
             return refused(&format_args!("belongs to {}; nothing is put in its place", owner.display()));
@@ -72,7 +72,7 @@ impl Protected {
     }
 
     /// What of this the place belongs to.
-    fn owner_of(&self, target: &Target) -> io::Result<Option<&Path>> {
+    fn owner_of(&self, target: &Destination) -> io::Result<Option<&Path>> {
         let here = id(&fstat(&target.directory)?);
         let existing = fstatat(&target.directory, target.name.as_os_str(), AtFlags::empty())
             .ok()
@@ -126,7 +126,7 @@ fn above(directory: &OwnedFd) -> io::Result<Vec<Id>> {
     }
 }
 
-fn is_database(target: &Target) -> bool {
+fn is_database(target: &Destination) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let Ok(file) = openat(&target.directory, target.name.as_os_str(), flags, Mode::empty()) else {
         return false;

@@ -17,14 +17,14 @@ const MOST_LINKS: u32 = 40;
 
 /// The place of a file.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct Destination {
     /// As it was named, for people.
     pub path: PathBuf,
     pub directory: OwnedFd,
     pub name: OsString,
 }
 
-impl Target {
+impl Destination {
     /// Opens the directory of `path`.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let no_file = || refusal(format!("{} names no file", path.display()));

@@ -45,7 +45,7 @@ fn a_file_is_replaced_as_a_whole_with_its_permissions_or_stays() {
 #[test]
 fn without_unnamed_files_it_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let target = Target::of(&dir.path().join("out")).unwrap();
+    let target = Destination::of(&dir.path().join("out")).unwrap();
     let temporary_directory = target.directory.try_clone().unwrap();
     let (file, name) = named(&temporary_directory).unwrap();
     assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
@@ -56,7 +56,7 @@ fn without_unnamed_files_it_is_the_same() {
     assert_eq!(names(dir.path()), ["out"]);
     let directory = target::open_directory(dir.path()).unwrap();
     let (file, name) = named(&directory).unwrap();
-    let target = Target::of(&dir.path().join("out")).unwrap();
+    let target = Destination::of(&dir.path().join("out")).unwrap();
     drop(AtomicFile { file, temporary_directory: directory, temporary: Some(name), target, mode: 0o644 });
     assert_eq!(names(dir.path()), ["out"]);
 }

@@ -11,7 +11,7 @@ pub(super) const ACCEPT: &str = "tink-sync connections accept-app";
 
 /// The app that the store remembers, if it is another one than is configured.
 pub(super) fn other(env: &Environment) -> Result<Option<String>, Failure> {
-    match Reader::open(&env.store_path()?) {
+    match Reader::open(env.place()) {
         // Older releases remembered none.
         Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
         opened => other_in(env, &opened?),
@@ -48,11 +48,11 @@ pub(super) fn refused(env: &Environment, remembered: &str) -> Failure {
 /// What is wrong, and what to do.
 pub(super) fn sentence(env: &Environment, remembered: &str) -> String {
     let configured = env.settings.tink.client_id.as_deref().unwrap_or_default();
-    let store = env.store_path().map_or_else(|_| String::new(), |path| format!(" {}", path.display()));
     format!(
-        "the store{store} holds the data of another Tink app (client id {}, not {}), so nothing was changed; \
+        "the store {} holds the data of another Tink app (client id {}, not {}), so nothing was changed; \
          correct tink.client_id or store.url, give an app that goes live a store of its own, \
          or, if it has replaced the other for good: {ACCEPT}",
+        env.place(),
         shown(remembered),
         shown(configured)
     )

@@ -122,7 +122,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 
 fn nothing(env: &Environment, reader: Option<&Reader>, args: &Args) -> Result<String, Failure> {
     let (actions, mut text) = match reader {
-        None => (Vec::new(), table::no_store(&env.store_path()?)),
+        None => (Vec::new(), table::no_store(env.place())),
         Some(reader) => (reader.audited_actions()?, String::new()),
     };
     match &args.action {

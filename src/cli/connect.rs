@@ -112,7 +112,7 @@ impl ConnectCommand<'_> {
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
                 let now = env.clock.now();
-                let link = Writer::open(&env.store_path()?, now)?.begin_link(&link, now)?;
+                let link = Writer::open(env.place(), now)?.begin_link(&link, now)?;
                 if link.user_id != args.user {
                     return Err(Failure::Usage(choice::begun_by_another(&link)));
                 }
@@ -213,7 +213,7 @@ impl ConnectCommand<'_> {
             details: details.as_deref(),
             ..actor.row(now, action)
         };
-        let mut tables = Writer::open(&self.env.store_path()?, now)?;
+        let mut tables = Writer::open(self.env.place(), now)?;
         match chosen {
             Chosen::New { link, .. } if !tables.end_link(link, &audit)? => {
                 Err(Failure::Usage(choice::forgotten_meanwhile(link)))
@@ -230,9 +230,8 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     let now = env.clock.now();
     let mut begun = Vec::new();
     if view.is_none() {
-        let path = env.store_path()?;
-        begun = Writer::open(&path, now)?.begun_links(&args.user)?;
-        let users = Reader::open(&path)?.users()?;
+        begun = Writer::open(env.place(), now)?.begun_links(&args.user)?;
+        let users = Reader::open(env.place())?.users()?;
         if users.iter().any(|user| user.user_id == args.user && !users::is_entitled(user, now)) {
             return Err(Failure::Usage(choice::not_entitled(&args.user, None)));
         }

@@ -7,7 +7,6 @@ mod forget;
 mod lines;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +22,6 @@ use crate::domain::connection::{SourceRow, TinkUser, Viewed};
 use crate::domain::ids::shown;
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store;
 use crate::store::Reader;
 use crate::store::StoreError;
 use crate::store::foresight;
@@ -152,9 +150,9 @@ pub(super) fn known(env: &Environment, reader: &Reader) -> Result<Vec<KnownConne
 
 /// The source view as it is now.
 pub(super) fn viewed(env: &Environment) -> Result<Viewed, Failure> {
-    let reader = if_there(Reader::open(&env.store_path()?))?;
+    let reader = if_there(Reader::open(env.place()))?;
     let last = reader.map(|reader| reader.last_view()).transpose()?.flatten();
-    Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, last)?.read()
+    Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, last).read()
 }
 
 /// The connections as the next run will see them: the source view as it is now, laid over those known here.
@@ -165,7 +163,7 @@ pub(super) fn overlaid(env: &Environment) -> Result<Overlaid, Failure> {
 /// The same, over what is known in this snapshot.
 pub(super) fn overlaid_on(env: &Environment, reader: &Reader) -> Result<Overlaid, Failure> {
     let viewed =
-        Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, reader.last_view()?)?.read()?;
+        Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, reader.last_view()?).read()?;
     foreseen_on(env, reader, Some(viewed))
 }
 
@@ -181,12 +179,12 @@ pub(super) fn foreseen_on(
 
 /// The connections as a pass that the timer started now would see them, with this view or with none.
 pub(super) fn foreseen(env: &Environment, viewed: Option<Viewed>) -> Result<Overlaid, Failure> {
-    Ok(foresight::foresee(&env.store_path()?, viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
+    Ok(foresight::foresee(env.place(), viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
 /// The same without what is known here.
 pub(super) fn as_if_new(env: &Environment) -> Result<Overlaid, Failure> {
-    let viewed = Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, None)?.read()?;
+    let viewed = Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, None).read()?;
     Ok(foresight::foresee_anew(Some(viewed), &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
@@ -212,9 +210,8 @@ pub(super) fn refused(
     more: Vec<SourceRow>,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let path = env.store_path()?;
     let mut viewed = match env.settings.source.view {
-        None if !store::is_there(&path) => Viewed::default(),
+        None if !env.place().is_there()? => Viewed::default(),
         _ => viewed(env)?,
     };
     // What is there already is told apart.
@@ -367,13 +364,13 @@ pub(super) fn only_stand_alone(env: &Environment) -> Result<(), Failure> {
 
 fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result<String, Failure> {
     only_stand_alone(env)?;
-    let (path, now) = (env.store_path()?, env.clock.now());
+    let (place, now) = (env.place(), env.clock.now());
     let unknown =
         || Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"));
-    if !Path::exists(&path) {
+    if !place.is_there()? {
         return Err(unknown());
     }
-    let mut tables = Writer::open(&path, now)?;
+    let mut tables = Writer::open(place, now)?;
     let rows = viewed(env)?.rows;
     let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
@@ -394,8 +391,8 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
 /// What an operator has looked at and found right is not told any more, also where an application decides
 /// who is connected.
 fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
-    let (path, now) = (env.store_path()?, env.clock.now());
-    let connection = Reader::open(&path)?.connections()?.into_iter().find(|known| known.connection_id == id);
+    let (place, now) = (env.place(), env.clock.now());
+    let connection = Reader::open(place)?.connections()?.into_iter().find(|known| known.connection_id == id);
     let connection = connection.ok_or_else(|| {
         Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
     })?;
@@ -405,7 +402,7 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
         user_id: Some(&connection.user_id),
         ..actor.row(now, "balance.accepted")
     };
-    let accepted = Writer::open(&path, now)?.accept_balances(id, &audit)?;
+    let accepted = Writer::open(place, now)?.accept_balances(id, &audit)?;
     Ok(match usize::try_from(accepted).unwrap_or(usize::MAX) {
         0 => format!("No balance of connection {id} differs from what its rows explain.\n"),
         accounts => format!(
@@ -417,8 +414,8 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
 
 /// What a renewal left open is not told any more.
 fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
-    let (path, now) = (env.store_path()?, env.clock.now());
-    let connection = Reader::open(&path)?.connections()?.into_iter().find(|known| known.connection_id == id);
+    let (place, now) = (env.place(), env.clock.now());
+    let connection = Reader::open(place)?.connections()?.into_iter().find(|known| known.connection_id == id);
     let connection = connection.ok_or_else(|| {
         Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
     })?;
@@ -428,7 +425,7 @@ fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<Stri
         user_id: Some(&connection.user_id),
         ..actor.row(now, "connection.unmatched_accepted")
     };
-    let accounts = Writer::open(&path, now)?.accept_unmatched(id, &audit)?;
+    let accounts = Writer::open(place, now)?.accept_unmatched(id, &audit)?;
     Ok(match usize::try_from(accounts).unwrap_or(usize::MAX) {
         0 => format!("Nothing of a renewal is open in connection {id}.\n"),
         accounts => format!(

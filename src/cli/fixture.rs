@@ -14,7 +14,7 @@ use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::source;
 use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped};
-use crate::store::{Reader, Store};
+use crate::store::{Place, Reader, Store};
 
 /// How a run ended for one connection.
 pub(super) type End<'a> = (&'a str, Outcome, Option<Reason>);
@@ -79,12 +79,16 @@ impl Fixture {
         assert!(self.tables().add(&new, &[]).unwrap().is_empty());
     }
 
+    pub(super) fn place(&self) -> Place {
+        self.path("store.db").into()
+    }
+
     pub(super) fn tables(&self) -> Writer {
-        Writer::open(&self.path("store.db"), self.now()).unwrap()
+        Writer::open(&self.place(), self.now()).unwrap()
     }
 
     pub(super) fn audited(&self) -> Vec<String> {
-        Reader::open(&self.path("store.db")).unwrap().audited()
+        Reader::open(&self.place()).unwrap().audited()
     }
 
     /// A whole pass over the stand-alone connections; those without an end stay unclaimed.
@@ -116,8 +120,8 @@ impl Fixture {
     }
 
     async fn begin(&self) -> (Store, Run) {
-        let (path, now) = (self.path("store.db"), self.now());
-        let store = Store::open(&path, std::time::Duration::ZERO, now).unwrap();
+        let (place, now) = (self.place(), self.now());
+        let store = Store::open(&place, std::time::Duration::ZERO, now).unwrap();
         let run_id = format!("run-{}", fastrand::u64(..));
         let new = NewRun {
             run_id: run_id.into(),
@@ -129,7 +133,7 @@ impl Fixture {
             started_at: now,
         };
         let run = store.begin_run(new).await.unwrap();
-        let rows = source::read_view(&path, source::OWN_VIEW, None, now, std::time::Duration::ZERO).unwrap();
+        let rows = source::read_view(&place, source::OWN_VIEW, None, now, std::time::Duration::ZERO).unwrap();
         let viewed = Viewed { rows, source: "own".to_owned(), stand_alone: true, at: now };
         store.mirror(&run, viewed).await.unwrap();
         (store, run)

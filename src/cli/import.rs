@@ -76,11 +76,11 @@ fn exit_of(imported: &Imported) -> Exit {
 }
 
 async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> {
-    let path = env.store_path()?;
-    let lines = Lines::open(&args.file, &path)?;
+    let place = env.place();
+    let lines = Lines::open(&args.file, place.file())?;
     let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
     let open = if args.dry_run { Store::open_dry } else { Store::open };
-    let store = open(&path, patience, env.started)?;
+    let store = open(place, patience, env.started)?;
     let run = store.begin_run(new_run(env)).await?;
     let done = import_lines(env, args, &store, &run, lines).await;
     let (exit, summary) = match &done {

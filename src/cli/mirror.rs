@@ -2,7 +2,6 @@
 //! Decides nothing about them.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +9,14 @@ use jiff::Timestamp;
 
 use super::{Environment, Failure};
 use crate::domain::connection::Viewed;
-use crate::store;
-use crate::store::Store;
 use crate::store::population::LastView;
 use crate::store::source::{self, OWN_VIEW};
-use crate::store::{Mirrored, Run};
+use crate::store::{Mirrored, Place, Run, Store};
 use crate::vault::Vault;
 
 /// The source view and how it is read.
 pub(super) struct Reading {
-    path: PathBuf,
+    place: Place,
     view: String,
     vault: Option<Arc<Vault>>,
     patience: Duration,
@@ -36,18 +33,18 @@ impl Reading {
         vault: Option<Arc<Vault>>,
         patience: Duration,
         last: Option<LastView>,
-    ) -> Result<Self, Failure> {
-        let (path, view) = env.source()?;
+    ) -> Self {
+        let (place, view) = env.source();
         let stand_alone = env.settings.source.view.is_none();
-        Ok(Self { path, view, vault, patience, last, stand_alone, at: env.clock.now() })
+        Self { place, view, vault, patience, last, stand_alone, at: env.clock.now() }
     }
 
     /// Reads the view, and closes its database again.
     pub(super) fn read(self) -> Result<Viewed, Failure> {
-        let source = format!("{}: {}", self.path.display(), self.view);
+        let source = format!("{}: {}", self.place, self.view);
         let is_known = self.last.is_some_and(|last| last.source == source);
         let read = if is_known { source::read_known_view } else { source::read_view };
-        let rows = read(&self.path, &self.view, self.vault.as_deref(), self.at, self.patience)?;
+        let rows = read(&self.place, &self.view, self.vault.as_deref(), self.at, self.patience)?;
         Ok(Viewed { rows, source, stand_alone: self.stand_alone, at: self.at })
     }
 }
@@ -60,8 +57,8 @@ pub(super) async fn mirror(
     vault: Option<Arc<Vault>>,
     patience: Duration,
 ) -> Result<Mirrored, Failure> {
-    let reading = Reading::of(env, vault, patience, store.last_view().await?)?;
-    if reading.view == OWN_VIEW && env.settings.source.database.is_none() && !store::is_there(&reading.path) {
+    let reading = Reading::of(env, vault, patience, store.last_view().await?);
+    if reading.view == OWN_VIEW && env.settings.source.database.is_none() && !reading.place.is_there()? {
         // A rehearsal before the first run: there is no store yet, so there are no connections.
         return Ok(Mirrored::default());
     }

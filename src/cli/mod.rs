@@ -44,14 +44,14 @@ use jiff::Timestamp;
 
 use crate::atomic_file::Protected;
 use crate::clock::{Clock, Stopwatch, SystemClock, millis};
-use crate::config::{self, ConfigError, Settings, StoreUrl};
+use crate::config::{self, ConfigError, Settings};
 use crate::exit::Exit;
 use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::file_limit;
 use crate::observe::{log, terminal};
 use crate::store::engine::sqlite::scratch;
-use crate::store::{Reader, StoreError};
+use crate::store::{Place, Reader, StoreError};
 use crate::vault::Vault;
 
 /// Heading of the options that every command takes.
@@ -176,19 +176,9 @@ impl Environment {
         millis(self.watch.elapsed(self.clock.as_ref()))
     }
 
-    /// The SQLite file of the store.
-    ///
-    /// # Errors
-    /// [`Failure::Config`] for a PostgreSQL address, which this release cannot use yet.
-    pub fn store_path(&self) -> Result<PathBuf, Failure> {
-        match &self.settings.store.url {
-            StoreUrl::Sqlite(path) => Ok(path.clone()),
-            StoreUrl::Postgres(_) => {
-                let problem =
-                    "postgres:// is not supported by this release; use sqlite:/path/to/file".to_owned();
-                Err(ConfigError::key(&self.settings.file, "store.url", problem).into())
-            }
-        }
+    /// Where the store lies.
+    pub const fn place(&self) -> &Place {
+        &self.settings.store.url
     }
 
     /// The store as it is now, for reading.
@@ -196,7 +186,7 @@ impl Environment {
     /// # Errors
     /// [`Failure`] if there is none, or it cannot be read.
     pub fn reader(&self) -> Result<Reader, Failure> {
-        Ok(Reader::open(&self.store_path()?)?)
+        Ok(Reader::open(self.place())?)
     }
 
     /// The same; `None` if there is no store yet.
@@ -204,7 +194,7 @@ impl Environment {
     /// # Errors
     /// [`Failure`] if it cannot be read.
     pub fn reader_if_there(&self) -> Result<Option<Reader>, Failure> {
-        match Reader::open(&self.store_path()?) {
+        match Reader::open(self.place()) {
             Err(StoreError::Missing { .. }) => Ok(None),
             opened => Ok(Some(opened?)),
         }
@@ -221,11 +211,8 @@ impl Environment {
         ];
         let mut protected = Protected::default().directory(&settings.hooks.spool);
         protected = protected.directory(&settings.hooks.directory);
-        if let StoreUrl::Sqlite(path) = &settings.store.url {
-            protected = protected.family(path);
-        }
-        if let Some(path) = &settings.source.database {
-            protected = protected.family(path);
+        for path in [Some(self.place()), settings.source.database.as_ref()].into_iter().flatten() {
+            protected = path.file().into_iter().fold(protected, Protected::family);
         }
         files.into_iter().flatten().fold(protected, |protected, file| protected.file(file))
     }
@@ -245,17 +232,10 @@ impl Environment {
     }
 
     /// The source view: the database it lies in and its name.
-    ///
-    /// # Errors
-    /// As [`Self::store_path`].
-    pub fn source(&self) -> Result<(PathBuf, String), Failure> {
+    pub fn source(&self) -> (Place, String) {
         let source = &self.settings.source;
         let view = source.view.clone().unwrap_or_else(|| crate::store::source::OWN_VIEW.to_owned());
-        let path = match &source.database {
-            Some(path) => path.clone(),
-            None => self.store_path()?,
-        };
-        Ok((path, view))
+        (source.database.as_ref().unwrap_or_else(|| self.place()).clone(), view)
     }
 }
 
@@ -340,8 +320,10 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
     for warning in settings.warnings.iter().filter(|_| !matches!(command, ServiceCommand::Check(_))) {
         tracing::warn!("{warning}");
     }
-    if let StoreUrl::Sqlite(path) = &settings.store.url {
-        scratch::keep_beside(path);
+    match &settings.store.url {
+        Place::Sqlite(path) => scratch::keep_beside(path),
+        // Of an application's database, whose directory is not ours.
+        Place::Postgres(_) => scratch::keep_in_memory(),
     }
     let env = Environment {
         settings,

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::table;
 use super::{Environment, Failure};
 use crate::exit::Exit;
-use crate::store;
 use crate::store::Store;
 use crate::store::Writer;
 use crate::store::prune::{Pruned, Retention};
@@ -31,9 +30,9 @@ pub struct Args {
 
 /// Prunes, or says what that would do.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let (path, retention) = (env.store_path()?, retention(env));
-    if !store::is_there(&path) {
-        table::print(&table::no_store(&path))?;
+    let retention = retention(env);
+    if !env.place().is_there()? {
+        table::print(&table::no_store(env.place()))?;
         return Ok(Exit::Success);
     }
     if args.dry_run {
@@ -41,7 +40,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         table::print(&told(env, "Would go", pruned))?;
         return Ok(Exit::Success);
     }
-    let mut tables = Writer::open(&path, env.clock.now())?;
+    let mut tables = Writer::open(env.place(), env.clock.now())?;
     let mut sum = Pruned::default();
     loop {
         let pruned = tables.prune(&retention)?;

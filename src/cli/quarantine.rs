@@ -88,7 +88,7 @@ pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
             let records = records(reader.as_ref(), &connection, raw)?;
             let rest = reader.as_ref().map(|reader| reader.not_kept(&connection)).transpose()?;
             match (format, rest) {
-                (Format::Human, None) => table::print(&table::no_store(&env.store_path()?))?,
+                (Format::Human, None) => table::print(&table::no_store(env.place()))?,
                 (Format::Human, Some(rest)) => table::print(&listing(&records, &rest, env.color))?,
                 (Format::Json, rest) => list_json(&records, &rest.unwrap_or_default())?,
             }
@@ -157,7 +157,7 @@ fn concerned(env: &Environment, connections: &[String], otherwise: &str) -> Resu
     let reader = env.reader_if_there()?;
     let records = records(reader.as_ref(), connections, false)?;
     if reader.is_none() {
-        table::print(&table::no_store(&env.store_path()?))?;
+        table::print(&table::no_store(env.place()))?;
         return Ok(Vec::new());
     }
     let mut ids: Vec<String> = records.into_iter().map(|record| record.connection_id).collect();
@@ -181,7 +181,7 @@ fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<E
         },
         changes: reconcile::latecomers,
     };
-    let mut tables = Writer::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = Writer::open(env.place(), env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
     for id in &ids {
         let user = env.reader()?.user_of(id)?;
@@ -206,7 +206,7 @@ fn drop_of(
     if ids.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut tables = Writer::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = Writer::open(env.place(), env.clock.now())?;
     let (actor, mut exit) = (Actor::of(env, who), Exit::Success);
     for id in &ids {
         let user = env.reader()?.user_of(id)?;

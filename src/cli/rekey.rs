@@ -32,7 +32,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let old = env.vault()?.ok_or_else(|| config("no key is set, so no token is encrypted".to_owned()))?;
     let text = new_key(&args.new_key_file).map_err(Failure::Usage)?;
     let new = Vault::new(&text).map_err(|error| Failure::Usage(format!("--new-key-file: it {error}")))?;
-    let mut tables = Writer::open(&env.store_path()?, env.clock.now())?;
+    let mut tables = Writer::open(env.place(), env.clock.now())?;
     let done = tables.reencrypt(&|connection, refresh, access| {
         let again = |what, encrypted: &[u8]| reencrypted(&old, &new, connection, what, encrypted);
         let access = access.map(|encrypted| again(TokenKind::Access, encrypted)).transpose()?;

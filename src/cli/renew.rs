@@ -16,7 +16,6 @@ use crate::domain::consent::Consent;
 use crate::exit::Exit;
 use crate::lifecycle::Signals;
 use crate::link::url::{Purpose, id_hint};
-use crate::store;
 use crate::store::{AuditRow, Writer};
 use crate::tink::Client;
 use choice::{How, Picked};
@@ -121,8 +120,7 @@ async fn go(
 fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
     let unknown =
         || Failure::Usage(format!("unknown connection: {id}; tink-sync connections list shows all"));
-    let (path, _) = env.source()?;
-    if env.settings.source.database.is_none() && !store::is_there(&path) {
+    if env.settings.source.database.is_none() && !env.place().is_there()? {
         return Err(unknown());
     }
     let row =
@@ -150,5 +148,5 @@ fn store(env: &Environment, args: &Args, user_id: &str, purpose: &Purpose) -> Re
         details: Some(&details),
         ..actor.row(now, "connection.renewed")
     };
-    Ok(Writer::open(&env.store_path()?, now)?.audit(&audit)?)
+    Ok(Writer::open(env.place(), now)?.audit(&audit)?)
 }

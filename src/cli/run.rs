@@ -7,7 +7,6 @@ mod reported;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use crate::observe::log;
 use crate::observe::outlet::Outlet;
 use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, terminal};
-use crate::store::{AuditRow, Reader, Writer};
+use crate::store::{AuditRow, Place, Reader, Writer};
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::context::{PassContext, RefreshRules, SyncOptions};
 use crate::sync::pass::{Pass, Stop, Task};
@@ -184,11 +183,11 @@ impl<'a> RunCommand<'a> {
 
     /// Opens the store, registers the run, and ends it in the store however the pass goes.
     async fn work(&self, client: Client, signals: &Signals, send: &Emit) -> Result<Exit, Failure> {
-        let path = self.env.store_path()?;
+        let place = self.env.place().clone();
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
         let open = move || {
             let open = if dry_run { Store::open_dry } else { Store::open };
-            open(&path, patience, started)
+            open(&place, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let known = tokio::select! {
@@ -261,7 +260,7 @@ impl<'a> RunCommand<'a> {
             send(&Event::Fell(fall));
         }
         let selection = self.known_selection(store).await?;
-        self.audit(&self.env.store_path()?)?;
+        self.audit(self.env.place())?;
         let task = Task {
             run: run.clone(),
             trigger: self.trigger,
@@ -391,15 +390,15 @@ impl<'a> RunCommand<'a> {
     }
 
     /// User-initiated syncs are audited, one row per connection or user asked for.
-    fn audit(&self, path: &Path) -> Result<(), Failure> {
+    fn audit(&self, place: &Place) -> Result<(), Failure> {
         // A pass is nobody's act, unless somebody is named for it.
         let is_act = !self.is_pass() && !self.args.audited;
         let at_hand = || if is_act { Actor::at_hand(self.env) } else { None };
         let actor = Actor::told(&self.args.who).or_else(at_hand).filter(|_| !self.args.dry_run);
         let Some(actor) = actor else { return Ok(()) };
         let now = self.env.clock.now();
-        let mut tables = Writer::open(path, now)?;
-        let reader = Reader::open(path)?;
+        let mut tables = Writer::open(place, now)?;
+        let reader = Reader::open(place)?;
         let mut asked: Vec<(Option<&str>, Option<String>)> = Vec::new();
         for id in &self.args.connection {
             asked.push((Some(id), reader.user_of(id)?));

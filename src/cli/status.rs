@@ -90,16 +90,15 @@ struct Report {
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    let path = env.store_path()?;
     // Before the store is open here.
-    let log = (args.format == StatusFormat::Prometheus).then(|| wal::look(&path));
+    let log = (args.format == StatusFormat::Prometheus).then(|| env.place().file().map(wal::look)).flatten();
     let reader = env.reader()?;
     let report = Report::read(env, &reader, args, Timer::ask().ok())?;
     match args.format {
         StatusFormat::Human => table::print(&human::text(&report, args.all, env.color))?,
         StatusFormat::Json => table::print_json(&report.json())?,
         StatusFormat::Prometheus => {
-            table::print(&metrics(env, &reader, log.unwrap_or_default(), args, &report)?)?;
+            table::print(&metrics(env, &reader, log, args, &report)?)?;
         }
     }
     let late = report.late_sentences();
@@ -115,7 +114,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 fn metrics(
     env: &Environment,
     reader: &Reader,
-    log: Log,
+    log: Option<Log>,
     args: &Args,
     report: &Report,
 ) -> Result<String, Failure> {
@@ -129,7 +128,7 @@ fn metrics(
 /// The metrics of the store as it is now.
 pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
     // Before the store is open here.
-    let log = wal::look(&env.store_path()?);
+    let log = env.place().file().map(wal::look);
     let reader = env.reader()?;
     metrics_of(env, &reader, log, &connections::known(env, &reader)?)
 }
@@ -137,7 +136,7 @@ pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
 fn metrics_of(
     env: &Environment,
     reader: &Reader,
-    log: Log,
+    log: Option<Log>,
     connections: &[KnownConnection],
 ) -> Result<String, Failure> {
     Ok(prometheus::text(&prometheus::MetricsInput {

@@ -2,7 +2,6 @@
 //! output. Must not know what is told.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -12,6 +11,7 @@ use serde_json::Value;
 
 use super::Failure;
 use crate::observe::terminal::{self, Colour};
+use crate::store::Place;
 
 /// Everything is readable in this many columns.
 pub(super) const WIDTH: usize = 80;
@@ -197,8 +197,8 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
 }
 
 /// What there is to say of a store that is not there.
-pub(super) fn no_store(path: &Path) -> String {
-    format!("{} does not exist yet: no run was made.\n", clean(&path.display().to_string()))
+pub(super) fn no_store(place: &Place) -> String {
+    format!("{} does not exist yet: no run was made.\n", clean(&place.to_string()))
 }
 
 /// A number of things: `1 connection`, `2 connections`.

@@ -155,8 +155,8 @@ fn set(
     if !entitled && until.is_some() {
         return Err(Failure::Usage("--entitled-until goes with --entitled yes only".to_owned()));
     }
-    let (path, now) = (env.store_path()?, env.clock.now());
-    let mut tables = Writer::open(&path, now)?;
+    let now = env.clock.now();
+    let mut tables = Writer::open(env.place(), now)?;
     let written = until.map(|until| until.to_string());
     let details = match &written {
         Some(until) => format!("entitled until {until}"),
@@ -240,6 +240,6 @@ mod tests {
         assert!(
             matches!(set(&fixture.env(), "u", true, None, &ActorArgs::default()), Err(Failure::Usage(text)) if text.contains("app_view"))
         );
-        assert!(!fixture.env().store_path().unwrap().exists());
+        assert!(!fixture.path("store.db").exists());
     }
 }

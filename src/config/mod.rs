@@ -15,10 +15,10 @@ mod keys;
 mod merge;
 mod network;
 mod odd;
+mod place;
 pub mod secrets;
 mod settings;
 mod shape;
-mod store_url;
 mod validate;
 mod value;
 mod variables;
@@ -33,7 +33,7 @@ pub use keys::KEYS;
 pub use network::{Network, Proxy};
 pub use settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
-    SourceSettings, StoreSettings, StoreUrl, SyncSettings, TinkSettings,
+    SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
 pub use variables::{
     CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, ENABLED_VARIABLE, Env,

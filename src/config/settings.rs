@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::secrets;
+use crate::store::Place;
 
 /// Everything the operator can choose.
 #[derive(Clone, Debug)]
@@ -147,18 +148,10 @@ pub enum Refresh {
     Stale(Duration),
 }
 
-/// `store.url`: where the data are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    Sqlite(PathBuf),
-    /// A server; the address holds no password.
-    Postgres(String),
-}
-
 /// `[store]`: where our data lie.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    pub url: StoreUrl,
+    pub url: Place,
     /// File with the key that encrypts refresh tokens; a credential of that name is found by itself.
     pub token_key_file: Option<PathBuf>,
     /// The key itself, or why what was named or found cannot be read.
@@ -170,7 +163,7 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         let file = PathBuf::from("/var/lib/tink-sync/tink-sync.db");
-        Self { url: StoreUrl::Sqlite(file), token_key_file: None, token_key: None, pgpass_file: None }
+        Self { url: Place::Sqlite(file), token_key_file: None, token_key: None, pgpass_file: None }
     }
 }
 
@@ -179,8 +172,8 @@ impl Default for StoreSettings {
 pub struct SourceSettings {
     /// The view, a plain SQL name with or without a schema; `None` reads our own tables.
     pub view: Option<String>,
-    /// The application's SQLite file; `None` is the store itself.
-    pub database: Option<PathBuf>,
+    /// The application's database; `None` is the store itself.
+    pub database: Option<Place>,
 }
 
 /// `[sync]`: what a pass does.

@@ -1,7 +1,7 @@
 //! From what was chosen to [`Settings`]: every bound of every key stands here. Touches nothing
 //! outside except the names of credential files, and shows no value.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::base_url::base_url;
@@ -16,12 +16,12 @@ use super::file::{
 };
 use super::merge::{Merged, Secret};
 use super::odd;
+use super::place::{source_database, store_url};
 use super::secrets;
 use super::settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
     SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
-use super::store_url::store_url;
 use super::value::{Days, Size, Span, WrittenWord};
 use crate::domain::window::REMOVAL_MARGIN_DAYS;
 
@@ -44,11 +44,12 @@ pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigEr
 
 fn all_tables(path: &Path, file: File, secret: Secret, credentials: Credentials) -> Checked<Settings> {
     let File { enabled, tink, store, source, sync, quota, retry, consent, report, hooks } = file;
+    let store = self::store(store, &credentials)?;
     Ok(Settings {
         enabled: enabled.unwrap_or(true),
         tink: TinkSettings { config_file: path.to_owned(), ..self::tink(tink, secret)? },
-        store: self::store(store, &credentials)?,
-        source: self::source(source)?,
+        source: self::source(source, store.pgpass_file.as_deref())?,
+        store,
         sync: self::sync(sync)?,
         quota: self::quota(&quota)?,
         retry: self::retry(retry)?,
@@ -126,10 +127,6 @@ fn refresh(refresh: Refresh) -> Checked<Refresh> {
 
 fn store(table: StoreTable, credentials: &Credentials) -> Checked<StoreSettings> {
     let default = StoreSettings::default();
-    let url = match table.url {
-        Some(text) => store_url(&text).map_err(|problem| Problem("store.url", problem.to_owned()))?,
-        None => default.url,
-    };
     let secret_file = |key, name: Option<String>, credential| {
         let named = name.map(|name| absolute(key, &name)).transpose()?;
         Ok(named.or_else(|| credentials.path(credential)))
@@ -138,15 +135,18 @@ fn store(table: StoreTable, credentials: &Credentials) -> Checked<StoreSettings>
         Some(name) => Some(secrets::read(Path::new(name)).map_err(|error| error.to_string())),
         None => credentials.one_line(secrets::TOKEN_KEY),
     };
-    Ok(StoreSettings {
-        url,
-        token_key,
-        token_key_file: secret_file("store.token_key_file", table.token_key_file, secrets::TOKEN_KEY)?,
-        pgpass_file: secret_file("store.pgpass_file", table.pgpass_file, secrets::PGPASS)?,
-    })
+    let token_key_file = secret_file("store.token_key_file", table.token_key_file, secrets::TOKEN_KEY)?;
+    let pgpass_file = secret_file("store.pgpass_file", table.pgpass_file, secrets::PGPASS)?;
+    let url = match table.url {
+        Some(text) => {
+            store_url(&text, pgpass_file.as_deref()).map_err(|problem| Problem("store.url", problem))?
+        }
+        None => default.url,
+    };
+    Ok(StoreSettings { url, token_key_file, token_key, pgpass_file })
 }
 
-fn source(table: SourceTable) -> Checked<SourceSettings> {
+fn source(table: SourceTable, pgpass: Option<&Path>) -> Checked<SourceSettings> {
     if table.database.is_some() && table.view.is_none() {
         let problem = "works only together with `source.view`; name the view there, or remove this key";
         return Err(Problem("source.database", problem.to_owned()));
@@ -156,13 +156,9 @@ fn source(table: SourceTable) -> Checked<SourceSettings> {
                        and underscores, not beginning with a digit";
         return Err(Problem("source.view", problem.to_owned()));
     }
-    if table.database.as_deref() == Some("") {
-        return Err(Problem(
-            "source.database",
-            "expected the path of the application's database file".to_owned(),
-        ));
-    }
-    Ok(SourceSettings { view: table.view, database: table.database.map(PathBuf::from) })
+    let database = table.database.map(|text| source_database(&text, pgpass)).transpose();
+    let database = database.map_err(|problem| Problem("source.database", problem))?;
+    Ok(SourceSettings { view: table.view, database })
 }
 
 /// Safe to stand in quotes in a statement: at most one schema, plain letters.

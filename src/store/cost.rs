@@ -90,7 +90,7 @@ fn assert_pages(old: &Cost, young: &Cost) {
 fn new_store() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    drop(Store::open(&path, std::time::Duration::ZERO, now()).unwrap());
+    drop(Store::open(&path.clone().into(), std::time::Duration::ZERO, now()).unwrap());
     (directory, path)
 }
 

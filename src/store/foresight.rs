@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Reader;
 use super::engine::sqlite::open;
 use super::engine::{Context, Db, Fail, values};
-use super::{is_there, mirror, plan, reads, runs};
+use super::{Place, Reader, mirror, plan, reads, runs};
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::Reason;
 use crate::store::reads::{KnownConnection, Overlaid};
@@ -21,11 +20,11 @@ const WHAT: &str = "foresee the next run";
 ///
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
-pub fn foresee(path: &Path, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
-    if !is_there(path) {
+pub fn foresee(place: &Place, viewed: Option<Viewed>, rules: &PlanRules) -> Result<Overlaid> {
+    if !place.is_there()? {
         return foresee_anew(viewed, rules);
     }
-    match Reader::open(path) {
+    match Reader::open(place) {
         Err(StoreError::Older { .. }) => foresee_anew(viewed, rules),
         opened => opened?.foresee(viewed, rules),
     }

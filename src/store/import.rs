@@ -120,7 +120,7 @@ struct ImportConnection {
 
 /// An account of the input.
 #[derive(Clone)]
-struct Place {
+struct InputAccount {
     key: i64,
     /// That of the rows taken over.
     generation: i64,
@@ -131,7 +131,7 @@ struct Place {
 /// Rows of one account that are not written yet.
 #[derive(Default)]
 struct Waiting {
-    account: Option<Place>,
+    account: Option<InputAccount>,
     ids: HashSet<TransactionId>,
     rows: Vec<FetchedRow>,
 }
@@ -143,7 +143,7 @@ struct Importer<'a> {
     now: Timestamp,
     actor: (Option<String>, Option<String>),
     owners: HashMap<ConnectionId, Result<ImportConnection, String>>,
-    places: HashMap<(ConnectionId, AccountId), Option<Place>>,
+    places: HashMap<(ConnectionId, AccountId), Option<InputAccount>>,
     waiting: Waiting,
     imported: Imported,
 }
@@ -258,7 +258,11 @@ impl<'a> Importer<'a> {
     }
 
     /// The account, looked up or made once; none if it would have to be made in a synced connection.
-    fn place(&mut self, connection: &ConnectionId, account: &AccountId) -> Result<Option<Place>, Fail> {
+    fn place(
+        &mut self,
+        connection: &ConnectionId,
+        account: &AccountId,
+    ) -> Result<Option<InputAccount>, Fail> {
         let name = (connection.clone(), account.clone());
         if let Some(known) = self.places.get(&name) {
             return Ok(known.clone());
@@ -276,7 +280,7 @@ impl<'a> Importer<'a> {
         Ok(place)
     }
 
-    fn find_place(&self, owner: i64, id: &AccountId, synced: bool) -> Result<Option<Place>, Fail> {
+    fn find_place(&self, owner: i64, id: &AccountId, synced: bool) -> Result<Option<InputAccount>, Fail> {
         let sql = "SELECT a.key, a.generation FROM ts_account_ids i JOIN ts_accounts a ON a.key = i.account
                    WHERE i.connection = ?1 AND i.account_id = ?2";
         let found: Option<(i64, i64)> =
@@ -285,18 +289,18 @@ impl<'a> Importer<'a> {
         if synced {
             let sql = "SELECT min(booked_date) AS first FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL";
             let before = self.db.single(sql, values![key], |row| row.day("first"))?;
-            return Ok(Some(Place { key, generation: generation - 1, before }));
+            return Ok(Some(InputAccount { key, generation: generation - 1, before }));
         }
         // Listed by a pass that could not walk it, or made by an earlier import.
         self.begin(key)?;
-        Ok(Some(Place { key, generation: generation.max(GENERATION) - 1, before: None }))
+        Ok(Some(InputAccount { key, generation: generation.max(GENERATION) - 1, before: None }))
     }
 
-    fn make_place(&self, owner: i64, id: &AccountId) -> Result<Place, Fail> {
+    fn make_place(&self, owner: i64, id: &AccountId) -> Result<InputAccount, Fail> {
         let key = accounts::make(self.db, owner, id, ["", ""])?;
         accounts::remember_id(self.db, owner, key, id)?;
         self.begin(key)?;
-        Ok(Place { key, generation: GENERATION - 1, before: None })
+        Ok(InputAccount { key, generation: GENERATION - 1, before: None })
     }
 
     /// Lets the first walk pair the account's rows as after a re-consent.
@@ -306,7 +310,7 @@ impl<'a> Importer<'a> {
     }
 
     /// Whether a row of this id is there, live or not, or waits to be written.
-    fn is_known(&self, place: &Place, id: &TransactionId) -> Result<bool, Fail> {
+    fn is_known(&self, place: &InputAccount, id: &TransactionId) -> Result<bool, Fail> {
         let waits = self.waiting.account.as_ref().is_some_and(|known| known.key == place.key)
             && self.waiting.ids.contains(id);
         if waits {
@@ -318,7 +322,7 @@ impl<'a> Importer<'a> {
         )
     }
 
-    fn keep(&mut self, place: Place, row: FetchedRow) -> Result<(), Fail> {
+    fn keep(&mut self, place: InputAccount, row: FetchedRow) -> Result<(), Fail> {
         let other = self.waiting.account.as_ref().is_none_or(|known| known.key != place.key);
         if other || self.waiting.rows.len() >= CHUNK {
             self.flush()?;

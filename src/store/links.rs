@@ -104,7 +104,7 @@ fn begun(row: Row<'_>) -> Result<BegunLink, Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Reader;
+    use crate::store::{Place, Reader};
 
     fn link(connection: &str, external: &str) -> BegunLink {
         BegunLink {
@@ -131,13 +131,13 @@ mod tests {
     #[test]
     fn a_link_goes_on_with_the_id_it_began_with_and_ends_once() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
+        let place = Place::from(dir.path().join("store.db"));
         let now = Timestamp::UNIX_EPOCH;
-        let mut tables = Writer::open(&path, now).unwrap();
+        let mut tables = Writer::open(&place, now).unwrap();
         assert_eq!(tables.begin_link(&link("c", "ext-1"), now).unwrap(), link("c", "ext-1"));
         // The program is cut short; the next one would have made another id.
         drop(tables);
-        let mut tables = Writer::open(&path, now).unwrap();
+        let mut tables = Writer::open(&place, now).unwrap();
         let chosen = BegunLink { market: Some("DE".to_owned()), ..link("c", "ext-2") };
         let begun = tables.begin_link(&chosen, now).unwrap();
         assert_eq!((begun.external_user_id.as_str(), begun.market.as_deref()), ("ext-1", Some("DE")));
@@ -147,15 +147,15 @@ mod tests {
         assert!(tables.end_link(&begun, &created()).unwrap());
         assert!(tables.end_link(&begun, &created()).unwrap(), "another process was faster");
         assert!(tables.begun_links("u").unwrap().is_empty());
-        assert_eq!(Reader::open(&path).unwrap().audited(), ["connection.created c u"]);
-        assert_eq!(Reader::open(&path).unwrap().users().unwrap()[0].connections, 1);
+        assert_eq!(Reader::open(&place).unwrap().audited(), ["connection.created c u"]);
+        assert_eq!(Reader::open(&place).unwrap().users().unwrap()[0].connections, 1);
     }
     #[test]
     fn a_link_of_another_user_or_one_that_was_forgotten_becomes_no_connection() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
+        let place = Place::from(dir.path().join("store.db"));
         let now = Timestamp::UNIX_EPOCH;
-        let mut tables = Writer::open(&path, now).unwrap();
+        let mut tables = Writer::open(&place, now).unwrap();
         tables.begin_link(&link("c", "ext-1"), now).unwrap();
         let theirs =
             BegunLink { user_id: "other".to_owned(), market: Some("DE".to_owned()), ..link("c", "ext-2") };
@@ -164,7 +164,7 @@ mod tests {
             tables.forget("c", &AuditRow { action: "connection.forgotten", ..created() }).unwrap();
         assert_eq!(forgotten, super::super::forget::Forgotten::Now(1));
         assert!(!tables.end_link(&link("c", "ext-1"), &created()).unwrap());
-        assert!(Reader::open(&path).unwrap().users().unwrap().is_empty());
+        assert!(Reader::open(&place).unwrap().users().unwrap().is_empty());
         // Meanwhile somebody has added one of this id.
         tables.begin_link(&link("c", "ext-1"), now).unwrap();
         let added = OwnConnection {

@@ -24,6 +24,7 @@ mod merge;
 mod mirror;
 mod outbox;
 mod owners;
+mod place;
 mod plan;
 pub mod population;
 pub mod prune;
@@ -40,7 +41,6 @@ pub mod types;
 mod unreadable;
 mod writer;
 
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -48,11 +48,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::{AccountId, CredentialsId};
-use engine::sqlite::open;
-pub(crate) use engine::sqlite::regular::is_there;
 use engine::worker::Worker;
 use engine::{Context, Db, Fail};
 pub use error::StoreError;
+pub use place::Place;
 pub use reader::Reader;
 pub use types::*;
 pub use writer::{AuditRow, Writer};
@@ -81,21 +80,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
-    pub fn open(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        Ok(Self { worker: Worker::start(open::for_groups(path, patience, now)?) })
+    pub fn open(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
+        Ok(Self { worker: Worker::start(place.for_groups(patience, now)?) })
     }
 
-    /// Opens the store for a rehearsal: nothing of the file changes, and a missing file stays missing.
+    /// Opens the store for a rehearsal: nothing of it changes, and a missing one stays missing.
     ///
     /// # Errors
     /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
-    pub fn open_dry(path: &Path, patience: Duration, now: Timestamp) -> Result<Self> {
-        let opened = if is_there(path) {
-            open::rehearsal(path, patience, |db| runs::shadow_shared(db, now))
-        } else {
-            open::empty(path, patience, now)
-        };
-        Ok(Self { worker: Worker::start(opened?) })
+    pub fn open_dry(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
+        let opened = place.rehearsal(patience, now, |db| runs::shadow_shared(db, now))?;
+        Ok(Self { worker: Worker::start(opened) })
     }
 
     /// Closes the file once all that was asked for is done, so that nothing is left beside it.

@@ -1,11 +1,10 @@
 //! One consistent snapshot of the store for all that only reads: every answer to a question of people is given from one. What
 //! there is to read, `reads` and the files of each matter say.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::Result;
-use super::engine::sqlite::open;
 use super::engine::{Db, DbSession, Fail};
+use super::{Place, Result};
 
 /// A snapshot of the store. What is written meanwhile is not seen, and waits for nobody who reads.
 #[derive(Debug)]
@@ -14,12 +13,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the store at `path` read-only, at this moment.
+    /// Opens the store at `place` read-only, at this moment.
     ///
     /// # Errors
     /// [`super::StoreError::Missing`], [`super::StoreError::Older`], or another one if it cannot be read.
-    pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { session: open::reader(path)? })
+    pub fn open(place: &Place) -> Result<Self> {
+        Ok(Self { session: place.reader()? })
     }
 
     /// Where the store lies, under its canonical name: there its runs have their locks.
@@ -47,9 +46,9 @@ mod tests {
     #[test]
     fn a_reader_sees_the_store_as_it_was_when_it_was_opened() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store.db");
-        let mut writer = Writer::open(&path, Timestamp::UNIX_EPOCH).unwrap();
-        let before = Reader::open(&path).unwrap();
+        let place = Place::from(directory.path().join("store.db"));
+        let mut writer = Writer::open(&place, Timestamp::UNIX_EPOCH).unwrap();
+        let before = Reader::open(&place).unwrap();
         let act = AuditRow {
             at: Timestamp::UNIX_EPOCH,
             actor: None,
@@ -62,7 +61,7 @@ mod tests {
         };
         writer.set_user("u", true, None, &act).unwrap();
         assert_eq!((before.users().unwrap().len(), before.audited().len()), (0, 0));
-        let after = Reader::open(&path).unwrap();
+        let after = Reader::open(&place).unwrap();
         assert_eq!((after.users().unwrap().len(), after.audited().len()), (1, 1));
     }
 }

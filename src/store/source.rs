@@ -6,14 +6,13 @@ pub(super) mod error;
 pub mod hostile;
 pub(super) mod row;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::StoreError;
 use super::engine::context::BUSY_PAUSE;
-use super::engine::sqlite;
+use super::engine::{postgres, sqlite};
+use super::{Place, StoreError};
 use crate::domain::connection::SourceRow;
 use crate::vault::Vault;
 pub use error::SourceError;
@@ -32,13 +31,13 @@ type Result<T> = std::result::Result<T, SourceError>;
 /// [`SourceError::View`] names a missing view or column; otherwise as the database reports it. An unreadable
 /// row is no error: it comes with its problem.
 pub fn read_view(
-    path: &Path,
+    place: &Place,
     view: &str,
     vault: Option<&Vault>,
     now: Timestamp,
     patience: Duration,
 ) -> Result<Vec<SourceRow>> {
-    patiently(patience, || sqlite::source::read(path, view, vault, now))
+    patiently(patience, || read(place, view, vault, now))
 }
 
 /// As [`read_view`], for a view that was there at the last pass: if it is missing it is waited for as well.
@@ -46,19 +45,33 @@ pub fn read_view(
 /// # Errors
 /// [`SourceError::Missing`], or as [`read_view`].
 pub fn read_known_view(
-    path: &Path,
+    place: &Place,
     view: &str,
     vault: Option<&Vault>,
     now: Timestamp,
     patience: Duration,
 ) -> Result<Vec<SourceRow>> {
-    let missing = || SourceError::Missing { path: path.display().to_string(), view: view.to_owned() };
+    let missing = || SourceError::Missing { path: place.to_string(), view: view.to_owned() };
     patiently(patience, || {
-        sqlite::source::read(path, view, vault, now).map_err(|error| match error {
-            SourceError::View { .. } if sqlite::source::is_missing(path, view) => missing(),
+        read(place, view, vault, now).map_err(|error| match error {
+            SourceError::View { .. } if is_missing(place, view) => missing(),
             other => other,
         })
     })
+}
+
+fn read(place: &Place, view: &str, vault: Option<&Vault>, now: Timestamp) -> Result<Vec<SourceRow>> {
+    match place {
+        Place::Sqlite(path) => sqlite::source::read(path, view, vault, now),
+        Place::Postgres(target) => postgres::source::read(target, view, vault, now),
+    }
+}
+
+fn is_missing(place: &Place, view: &str) -> bool {
+    match place {
+        Place::Sqlite(path) => sqlite::source::is_missing(path, view),
+        Place::Postgres(target) => postgres::source::is_missing(target, view),
+    }
 }
 
 fn patiently<T>(patience: Duration, mut read: impl FnMut() -> Result<T>) -> Result<T> {

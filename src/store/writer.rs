@@ -1,14 +1,12 @@
 //! What a command of an operator or of the application changes: one transaction for each change, which is audited with
 //! it. A pass has [`super::Store`] instead.
 
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::engine::sqlite::open;
 use super::engine::{Db, DbSession, Fail, values};
-use super::{Result, tokens};
+use super::{Place, Result, tokens};
 
 /// A store open for changes by hand.
 #[derive(Debug)]
@@ -21,8 +19,8 @@ impl Writer {
     ///
     /// # Errors
     /// As [`super::Store::open`].
-    pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
-        Ok(Self { session: open::writer(path, Duration::ZERO, now)? })
+    pub fn open(place: &Place, now: Timestamp) -> Result<Self> {
+        Ok(Self { session: place.writer(Duration::ZERO, now)? })
     }
 
     /// Runs one change, all or nothing.

@@ -146,7 +146,7 @@ fn now() -> Timestamp {
 
 /// A store with one claimed connection, and the key of its account.
 async fn claimed(path: &Path) -> (Store, Claim, i64) {
-    let store = Store::open(path, Duration::ZERO, now()).unwrap();
+    let store = Store::open(&path.to_owned().into(), Duration::ZERO, now()).unwrap();
     let new = NewRun {
         run_id: "run-1".into(),
         trigger: "manual",

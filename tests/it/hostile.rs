@@ -37,7 +37,7 @@ proptest! {
             db.execute("INSERT INTO v VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", rusqlite::params_from_iter(row)).unwrap();
         }
         drop(db);
-        let read = source::read_view(&path, "v", None, SystemClock.now(), std::time::Duration::ZERO).unwrap();
+        let read = source::read_view(&path.into(), "v", None, SystemClock.now(), std::time::Duration::ZERO).unwrap();
         prop_assert_eq!(read.len(), rows.len());
         for row in read {
             let usable = !row.connection_id.as_str().is_empty() && !row.user_id.as_str().is_empty() && row.tink_user.is_some();

@@ -66,7 +66,7 @@ async fn begin(store: &Store, id: &str, at: Timestamp) -> Run {
 
 /// A store with one connection, claimed by a run.
 async fn claimed(dir: &tempfile::TempDir) -> (Store, Run, Claim) {
-    let store = Store::open(&dir.path().join("store.db"), Duration::ZERO, now()).unwrap();
+    let store = Store::open(&dir.path().join("store.db").into(), Duration::ZERO, now()).unwrap();
     let run = begin(&store, "run-1", now()).await;
     store.mirror(&run, viewed(1)).await.unwrap();
     store.plan(&run, rules(now())).await.unwrap();
@@ -202,7 +202,7 @@ async fn timed_pass(
     clock: &Arc<ManualClock>,
     emit: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    let store = Store::open(&dir.path().join("store.db"), Duration::ZERO, clock.now()).unwrap();
+    let store = Store::open(&dir.path().join("store.db").into(), Duration::ZERO, clock.now()).unwrap();
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
     let client = tink_sync::tink::ClientOptions {

@@ -77,7 +77,7 @@ impl Lab {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let path = dir.path().join("store.db");
-        let store = Store::open(&path, Duration::ZERO, morning).unwrap();
+        let store = Store::open(&path.clone().into(), Duration::ZERO, morning).unwrap();
         let reader = looked_at(&path);
         let client = Client::new(client_options(&sandbox), Arc::<ManualClock>::clone(&clock), 1).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -219,7 +219,7 @@ impl Lab {
 
     /// Goes on with such a copy.
     pub fn restore(&mut self, backup: &Path) {
-        self.store = Store::open(backup, Duration::ZERO, self.clock.now()).unwrap();
+        self.store = Store::open(&backup.to_owned().into(), Duration::ZERO, self.clock.now()).unwrap();
         self.reader = looked_at(backup);
         self.is_news.set(true);
     }

@@ -92,7 +92,7 @@ impl World {
     fn new(telling: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
-        let store = Store::open(&path, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+        let store = Store::open(&path.clone().into(), Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
         let (view, owners) = (BTreeMap::new(), BTreeMap::new());
         Self { _dir: dir, path, store, view, at_work: Vec::new(), passes: 0, owners, telling }
     }
@@ -106,7 +106,7 @@ impl World {
     }
 
     fn tables(&self) -> Writer {
-        Writer::open(&self.path, self.now()).unwrap()
+        Writer::open(&self.path.clone().into(), self.now()).unwrap()
     }
 
     async fn take(&mut self, step: &Step) {

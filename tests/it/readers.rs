@@ -188,8 +188,8 @@ async fn another_program_takes_no_log_away_while_a_store_is_open_twice() {
     let world = World::new(small(1));
     world.run(&[]).expect(0);
     let (path, now) = (world.path("store.db"), SystemClock.now());
-    let store = Store::open(&path, Duration::ZERO, now).unwrap();
-    drop(Writer::open(&path, now).unwrap());
+    let store = Store::open(&path.clone().into(), Duration::ZERO, now).unwrap();
+    drop(Writer::open(&path.clone().into(), now).unwrap());
     let other = Command::new("sqlite3").arg(&path).arg(COUNT).output();
     let Ok(other) = other else { return };
     assert!(other.status.success());

@@ -1,20 +1,19 @@
 //! The check of the log beside the store: it is emptied whenever a pass ends, unless somebody reads on and on.
 
-use std::path::Path;
-
 use super::Finding;
 use crate::cli::table;
-use crate::store::Reader;
 use crate::store::engine::sqlite::wal::{self, LARGE, Log};
+use crate::store::{Place, Reader};
 
 const MIB: u64 = 1 << 20;
 
-/// How large the log is, and who holds it.
-pub(super) fn finding(path: &Path) -> Finding {
-    let is_at_work = Reader::open(path)
+/// How large the log is, and who holds it; nothing to say while there is no file.
+pub(super) fn finding(place: &Place) -> Option<Finding> {
+    let path = place.file().filter(|path| path.exists())?;
+    let is_at_work = Reader::open(place)
         .and_then(|reader| reader.runs(1))
         .is_ok_and(|runs| runs.iter().any(|run| run.at_work));
-    judged(&wal::look(path), is_at_work)
+    Some(judged(&wal::look(path), is_at_work))
 }
 
 fn judged(log: &Log, is_at_work: bool) -> Finding {

@@ -103,7 +103,7 @@ mod tests {
         fs::remove_file(fixture.path("store.db-shm")).unwrap();
         assert!(finding().text.ends_with("store.db-shm is not there"), "{:?}", finding());
         // What is told to do helps.
-        crate::store::Reader::open(&path).unwrap().connections().unwrap();
+        crate::store::Reader::open(&fixture.place()).unwrap().connections().unwrap();
         assert_eq!(finding().grade, Grade::Ok, "{:?}", finding());
     }
 }

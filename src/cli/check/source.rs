@@ -13,7 +13,6 @@ use crate::cli::table::{count, exact, span};
 use crate::cli::{Environment, Failure};
 use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
-use crate::store;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 
 /// How many troubles with rows are told one by one.
@@ -22,13 +21,11 @@ const TOLD: usize = 10;
 /// The source view and what is in it, beside a store that is `sound`; also a user to try Tink with, by the id of the connection.
 pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<(String, TinkUser)>) {
     let stand_alone = env.settings.source.view.is_none();
-    let Ok(path) = env.store_path() else {
-        return (vec![Finding::skip("source view", "not looked at, because of the store")], None);
-    };
     if stand_alone && !sound {
         return (vec![Finding::skip("connections", "not counted, because of the store")], None);
     }
-    if stand_alone && !store::is_there(&path) {
+    // A store that is `sound` could be asked a moment ago.
+    if stand_alone && !env.place().is_there().unwrap_or(true) {
         let text = "none yet; connections come from tink-sync connections add";
         return (vec![Finding::ok("connections", text)], None);
     }

@@ -13,10 +13,8 @@ use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
 use crate::identity::{granting, mending};
-use crate::store;
-use crate::store::Reader;
-use crate::store::StoreError;
 use crate::store::engine::sqlite::sharing;
+use crate::store::{Place, Reader, StoreError};
 /// Reading for everybody else.
 const OTHERS_READ: u32 = 0o004;
 /// Looking into a directory for everybody else.
@@ -24,23 +22,21 @@ const OTHERS_ENTER: u32 = 0o001;
 
 /// The store: there and of this release, or possible to create; who may read it; room for more.
 pub(super) fn findings(env: &Environment) -> Vec<Finding> {
-    let path = match env.store_path() {
-        Ok(path) => path,
-        Err(failure) => return vec![failed("store", &failure)],
-    };
-    let directory = directory_of(&path);
+    let place = env.place();
+    let Some(path) = place.file() else { return vec![opened(place)] };
+    let directory = directory_of(path);
     if !directory.is_dir() {
         return vec![no_directory(directory)];
     }
-    if let Some(finding) = cannot_write(directory, &path) {
+    if let Some(finding) = cannot_write(directory, path) {
         return vec![finding];
     }
-    let mut findings = vec![opened(&path)];
-    findings.extend(open_to_others(directory, &path));
+    let mut findings = vec![opened(place)];
+    findings.extend(open_to_others(directory, path));
     if path.exists() {
-        findings.push(reading::finding(directory, &path));
+        findings.push(reading::finding(directory, path));
     }
-    findings.extend(space::finding(directory, &path));
+    findings.extend(space::finding(directory, path));
     findings
 }
 
@@ -96,28 +92,36 @@ fn described(file: &Metadata) -> String {
     format!("owner {owner}, mode {:04o}", file.permissions().mode() & 0o7777)
 }
 
-fn opened(path: &Path) -> Finding {
-    let shown = path.display();
-    if !store::is_there(path) {
-        return Finding::ok("store", format!("{shown} will be created by the first run"));
+fn opened(place: &Place) -> Finding {
+    match place.is_there() {
+        Ok(true) => {}
+        Ok(false) => return Finding::ok("store", format!("{place} will be created by the first run")),
+        Err(error) => return unusable(error, place),
     }
-    match Reader::open(path).and_then(|reader| reader.damage()) {
-        Ok(None) => Finding::ok("store", format!("{shown} is there, of this release, and writable")),
-        Ok(Some(damage)) => Finding::fail(Exit::Database, "store", format!("{shown} is damaged: {damage}"))
+    match Reader::open(place).and_then(|reader| reader.damage()) {
+        Ok(None) if place.file().is_none() => {
+            Finding::ok("store", format!("{place} is there and of this release"))
+        }
+        Ok(None) => Finding::ok("store", format!("{place} is there, of this release, and writable")),
+        Ok(Some(damage)) => Finding::fail(Exit::Database, "store", format!("{place} is damaged: {damage}"))
             .remedy(format!(
-                "put a backup in its place, or rescue what can be read: sudo -u {SERVICE_USER} sqlite3 {shown} .recover"
+                "put a backup in its place, or rescue what can be read: sudo -u {SERVICE_USER} sqlite3 {place} .recover"
             )),
         // The next run does it by itself.
         Err(error @ StoreError::Older { .. }) => Finding::ok("store", error.to_string()),
         Err(error @ StoreError::Newer { .. }) => Finding::fail(Exit::Database, "store", error.to_string())
             .remedy("install the newer release again, or put back the copy that was made before the upgrade"),
-        Err(error) => {
-            let finding = failed("store", &error.into());
-            if finding.remedy.is_some() {
-                return finding;
-            }
-            finding.remedy(format!("find out who holds or changed it: fuser {shown}"))
+        Err(error) => unusable(error, place),
+    }
+}
+
+fn unusable(error: StoreError, place: &Place) -> Finding {
+    let finding = failed("store", &error.into());
+    match place.file() {
+        Some(path) if finding.remedy.is_none() => {
+            finding.remedy(format!("find out who holds or changed it: fuser {}", path.display()))
         }
+        _ => finding,
     }
 }
 
@@ -133,10 +137,9 @@ fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
     })
 }
 
-/// The log beside a store that is `sound`.
+/// The log beside a store that is `sound` and a file.
 pub(super) fn log(env: &Environment, sound: bool) -> Option<Finding> {
-    let path = env.store_path().ok().filter(|path| sound && path.exists())?;
-    Some(log::finding(&path))
+    if sound { log::finding(env.place()) } else { None }
 }
 
 /// Where the metrics go, if they go anywhere.

@@ -29,7 +29,7 @@ fn without_secrets_only_an_offline_check_passes() {
     let (exit, text) = checked(&env, false);
     assert_eq!(exit, Exit::Configuration);
     assert!(text.contains("FAIL  client secret: ") && text.ends_with("2 failures to fix.\n"), "{text}");
-    assert!(!env.store_path().unwrap().exists(), "a check makes no store");
+    assert!(!fixture.path("store.db").exists(), "a check makes no store");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_store_is_judged_without_touching_it() {
         store::findings(&env)
     );
     let mut elsewhere = fixture.env();
-    elsewhere.settings.store.url = crate::config::StoreUrl::Sqlite(fixture.path("no/where/store.db"));
+    elsewhere.settings.store.url = crate::store::Place::Sqlite(fixture.path("no/where/store.db"));
     let finding = store::findings(&elsewhere).remove(0);
     assert_eq!(finding.grade, Grade::Fail(Exit::Database));
     assert!(finding.remedy.unwrap().contains("install -d"));
@@ -119,7 +119,7 @@ fn the_shipped_example_is_accepted() {
     std::fs::write(fixture.path("example.toml"), text).unwrap();
     let mut env = fixture.env();
     env.settings = crate::config::load(&fixture.path("example.toml"), &|_: &str| None).unwrap();
-    env.settings.store.url = crate::config::StoreUrl::Sqlite(fixture.path("tink-sync.db"));
+    env.settings.store.url = crate::store::Place::Sqlite(fixture.path("tink-sync.db"));
     assert_eq!(checked(&env, true).0, Exit::Success);
 }
 

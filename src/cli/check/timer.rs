@@ -30,8 +30,8 @@ pub(super) fn findings(
             findings
         }
     };
-    if let Some((schedule, path)) = schedule.zip(env.store_path().ok()) {
-        let runs = Reader::open(&path).and_then(|reader| reader.runs(1));
+    if let Some(schedule) = schedule {
+        let runs = Reader::open(env.place()).and_then(|reader| reader.runs(1));
         let last = runs.unwrap_or_default().pop();
         findings.extend(last_pass(last.as_ref(), schedule, env));
     }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::cli::timer::state::systemctl;
-use crate::config::{Settings, StoreUrl};
+use crate::config::Settings;
 use crate::exit::Exit;
+use crate::store::Place;
 
 const UNIT: &str = "tink-sync.service";
 const PROPERTIES: &str = "LoadState,ProtectSystem,ProtectHome,StateDirectory,ReadWritePaths,BindPaths,BindReadOnlyPaths,IPAddressDeny,IPAddressAllow";
@@ -41,11 +42,12 @@ fn judge(answer: &str, settings: &Settings, resolvers: &str) -> Vec<Finding> {
     }
     if matches!(value("ProtectHome"), "yes" | "tmpfs") {
         let bound = format!("{} {}", value("BindPaths"), value("BindReadOnlyPaths"));
-        let hidden = |path: &&PathBuf| {
+        let hidden = |path: &&Path| {
             let homes = ["/home", "/root", "/run/user"].map(PathBuf::from);
             below(path, &homes) && !below(path, &paths(&bound))
         };
-        findings.extend(settings.source.database.as_ref().filter(hidden).map(|path| not_visible(path)));
+        let source = settings.source.database.as_ref().and_then(Place::file);
+        findings.extend(source.filter(hidden).map(not_visible));
     }
     findings.extend(resolver_out_of_reach(value("IPAddressDeny"), value("IPAddressAllow"), resolvers));
     if findings.is_empty() {
@@ -79,11 +81,8 @@ fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Fin
 
 /// What a pass writes, with the key that names it: directories, since files are made and replaced there.
 fn written(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
-    let store = match &settings.store.url {
-        StoreUrl::Sqlite(path) => Some(("store.url", path)),
-        StoreUrl::Postgres(_) => None,
-    };
-    let metrics = settings.report.metrics_file.as_ref().map(|path| ("report.metrics_file", path));
+    let store = settings.store.url.file().map(|path| ("store.url", path));
+    let metrics = settings.report.metrics_file.as_deref().map(|path| ("report.metrics_file", path));
     let all = [store, metrics].into_iter().flatten();
     all.filter_map(|(key, path)| Some((key, path.parent()?.to_owned()))).collect()
 }
@@ -138,9 +137,10 @@ mod tests {
 
     fn grades(answer: &str, store: &str, metrics: &str, source: &str) -> Vec<Grade> {
         let mut settings = Fixture::new().env().settings;
-        settings.store.url = StoreUrl::Sqlite(store.into());
+        settings.store.url = Place::Sqlite(store.into());
         settings.report.metrics_file = Some(metrics).filter(|path| !path.is_empty()).map(PathBuf::from);
-        settings.source.database = Some(source).filter(|path| !path.is_empty()).map(PathBuf::from);
+        settings.source.database =
+            Some(source).filter(|path| !path.is_empty()).map(|path| Place::Sqlite(path.into()));
         judge(answer, &settings, "").iter().map(|finding| finding.grade).collect()
     }
 

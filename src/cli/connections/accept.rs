@@ -6,7 +6,6 @@ use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
 use crate::domain::owner::accept::{Acceptance, Accepted};
 use crate::domain::population::Fall;
-use crate::store;
 use crate::store::StoreError;
 use crate::store::app::AppAccepted;
 use crate::store::{AuditRow, Writer};
@@ -40,14 +39,14 @@ pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure
         [id] => Acceptance::TinkUser(id),
         _ => return Err(Failure::Usage("accept-user takes one connection at a time".to_owned())),
     };
-    let (path, now) = (env.store_path()?, env.clock.now());
-    if !store::is_there(&path) {
-        return Err(StoreError::Missing { path: path.display().to_string() }.into());
+    let (place, now) = (env.place(), env.clock.now());
+    if !place.is_there()? {
+        return Err(StoreError::Missing { path: place.to_string() }.into());
     }
     let rows = viewed(env)?.rows;
     let actor = Actor::of(env, &args.who);
     let row = actor.row(now, "connection.user_accepted");
-    let accepted = Writer::open(&path, now)?.accept_users(&rows, what, &row)?;
+    let accepted = Writer::open(place, now)?.accept_users(&rows, what, &row)?;
     let accepted = accepted.map_err(|problem| Failure::Usage(format!("{problem}; nothing was accepted")))?;
     Ok(users(&accepted))
 }
@@ -73,13 +72,13 @@ fn users(accepted: &[Accepted]) -> String {
 /// The Tink app that is configured has replaced the one whose data are here.
 pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Failure> {
     let client_id = env.settings.tink.credentials()?.0;
-    let (path, now) = (env.store_path()?, env.clock.now());
-    if !store::is_there(&path) {
-        return Err(StoreError::Missing { path: path.display().to_string() }.into());
+    let (place, now) = (env.place(), env.clock.now());
+    if !place.is_there()? {
+        return Err(StoreError::Missing { path: place.to_string() }.into());
     }
     let actor = Actor::of(env, who);
     let row = actor.row(now, "app.accepted");
-    match Writer::open(&path, now)?.accept_app(client_id, &row)? {
+    match Writer::open(place, now)?.accept_app(client_id, &row)? {
         AppAccepted::Already => Ok("The store is that of this app: there is nothing to accept.\n".to_owned()),
         AppAccepted::RunAtWork(run) => Err(Failure::Usage(format!(
             "run {run} is at work on the store: repeat this when it has ended; nothing was accepted"
@@ -101,12 +100,12 @@ pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Fai
 /// That far fewer connections are enabled or entitled than before is right.
 pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failure> {
     app::ours(env)?;
-    let (path, now) = (env.store_path()?, env.clock.now());
+    let (place, now) = (env.place(), env.clock.now());
     let overlaid = super::overlaid(env)?;
+    let is_there = place.is_there()?;
     let last = env.reader_if_there()?.map(|reader| reader.last_view()).transpose()?.flatten();
     let fallen = last.is_some_and(|last| last.fallen.is_some());
-    let Some(Fall { before, now: numbers, gone, .. }) = overlaid.fall.filter(|_| store::is_there(&path))
-    else {
+    let Some(Fall { before, now: numbers, gone, .. }) = overlaid.fall.filter(|_| is_there) else {
         return Ok(format!(
             "There is nothing to confirm: the source view gives {} connections enabled, {} of them entitled{}.\n",
             overlaid.numbers.enabled,
@@ -122,7 +121,7 @@ pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failu
     let row = AuditRow { details: Some(&details), ..actor.row(now, "change.accepted") };
     let missing = overlaid.connections.iter().filter(|connection| connection.gone_at.is_some());
     let missing: Vec<i64> = missing.filter_map(|connection| connection.key).collect();
-    Writer::open(&path, now)?.accept_change(numbers, &missing, &row)?;
+    Writer::open(place, now)?.accept_change(numbers, &missing, &row)?;
     Ok(format!(
         "Confirmed: {} connections enabled (before: {}), {} of them entitled (before: {}).\nThose that have no row any more are disabled; their data stay.\n",
         numbers.enabled, before.enabled, numbers.entitled, before.entitled

@@ -8,7 +8,6 @@ use super::{NAMED, lines, naming, next_step, only_stand_alone, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::store;
 use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 
 /// Arguments of `connections add`.
@@ -54,8 +53,8 @@ pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
     };
     app::ours(env)?;
     refuse_anothers(env, &new)?;
-    let (path, now) = (env.store_path()?, env.clock.now());
-    let mut tables = Writer::open(&path, now)?;
+    let now = env.clock.now();
+    let mut tables = Writer::open(env.place(), now)?;
     let actor = Actor::of(env, &who);
     let audit: Vec<AuditRow<'_>> = new
         .iter()
@@ -90,7 +89,7 @@ fn one(args: Args) -> Result<OwnConnection, Failure> {
 
 /// Nobody gets a Tink user, or an id, under which somebody's data are here.
 fn refuse_anothers(env: &Environment, new: &[OwnConnection]) -> Result<(), Failure> {
-    if !store::is_there(&env.store_path()?) && new.len() == 1 {
+    if new.len() == 1 && !env.place().is_there()? {
         return Ok(());
     }
     let rows: Vec<SourceRow> = new.iter().map(row).collect();

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal as _};
-use std::path::Path;
 
 use super::{naming, overlaid, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
@@ -13,12 +12,11 @@ use crate::cli::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::shown;
 use crate::observe::spool::Spool;
-use crate::store;
-use crate::store::Reader;
 use crate::store::StoreError;
 use crate::store::forget::HeldData;
 use crate::store::reads::KnownConnection;
 use crate::store::{AuditRow, Writer};
+use crate::store::{Place, Reader};
 use crate::tink::Deletion;
 
 /// What the audit log says of a user that was deleted at Tink.
@@ -65,13 +63,12 @@ struct Gone {
 
 /// Erases what was asked for, once it was said yes to.
 pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
-    let path = env.store_path()?;
     if args.at_tink {
         app::ours(env)?;
     }
     let ids = ids(args)?;
     let spool = Spool::new(&env.settings.hooks.spool);
-    let (doomed, gone) = look(&path, &spool, &ids)?;
+    let (doomed, gone) = look(env.place(), &spool, &ids)?;
     if args.dry_run {
         table::print(&lines("Connection", &doomed, &gone))?;
     }
@@ -89,10 +86,10 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     table::print(&gone_at_tink(&doomed, &details))?;
     // An erasure that was cut short left something where the rows are not.
     gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
-    if !store::is_there(&path) {
+    if !env.place().is_there()? {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);
     }
-    let mut tables = Writer::open(&path, env.clock.now())?;
+    let mut tables = Writer::open(env.place(), env.clock.now())?;
     let actor = Actor::of(env, &args.who);
     for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
         let details = details.get(place).copied();
@@ -103,7 +100,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
     tables.wipe().map_err(|error| {
         let ids = naming(ids.iter().map(String::as_str));
-        tracing::warn!("the rows are erased, but remains of them may lie in {} until this command is repeated: tink-sync connections forget {ids}", path.display());
+        tracing::warn!("the rows are erased, but remains of them may lie in {} until this command is repeated: tink-sync connections forget {ids}", env.place());
         error.into()
     })
 }
@@ -128,8 +125,8 @@ fn ids(args: &Args) -> Result<Vec<String>, Failure> {
 }
 
 /// What is here of the connections, and which of them were forgotten before.
-fn look(path: &Path, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Vec<Gone>), Failure> {
-    let reader = match Reader::open(path) {
+fn look(place: &Place, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Vec<Gone>), Failure> {
+    let reader = match Reader::open(place) {
         Err(StoreError::Missing { .. }) => None,
         opened => Some(opened?),
     };

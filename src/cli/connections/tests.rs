@@ -108,7 +108,7 @@ fn where_the_application_decides_nothing_is_edited() {
     ] {
         assert!(matches!(refused, Err(Failure::Usage(text)) if text.contains("app_view")));
     }
-    assert!(!env.store_path().unwrap().exists());
+    assert!(!fixture.path("store.db").exists());
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn unknown_connections_are_named_and_make_no_store() {
     assert!(
         matches!(switch(&fixture.env(), "c", true, &ActorArgs::default()), Err(Failure::Usage(text)) if text.contains('c'))
     );
-    assert!(!fixture.env().store_path().unwrap().exists());
+    assert!(!fixture.path("store.db").exists());
     fixture.add(&["other"]);
     assert!(matches!(switch(&fixture.env(), "c", true, &ActorArgs::default()), Err(Failure::Usage(_))));
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::atomic_file;
 use crate::cli::Failure;
+use crate::config::STATE_DIRECTORY;
 
 /// No row is as long as this.
 const LONGEST: u64 = 1024 * 1024;
@@ -22,8 +23,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens the file, or standard input for `-`; `beside` is the store.
-    pub(super) fn open(file: &Path, beside: &Path) -> Result<Self, Failure> {
+    /// Opens the file, or standard input for `-`; `beside` is the file of the store, if it has one.
+    pub(super) fn open(file: &Path, beside: Option<&Path>) -> Result<Self, Failure> {
         let input = if file.as_os_str() == "-" {
             standard_input(beside)?
         } else {
@@ -67,7 +68,7 @@ impl Iterator for Lines {
     }
 }
 
-fn standard_input(beside: &Path) -> Result<File, Failure> {
+fn standard_input(beside: Option<&Path>) -> Result<File, Failure> {
     let mut stdin = io::stdin().lock();
     if stdin.is_terminal() {
         return Err(Failure::Usage("give a file, or rows through a pipe".to_owned()));
@@ -76,8 +77,12 @@ fn standard_input(beside: &Path) -> Result<File, Failure> {
     if own.metadata()?.is_file() {
         return Ok(own);
     }
-    let directory = beside.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = atomic_file::scratch(directory.unwrap_or(Path::new(".")))?;
+    let directory = match beside.map(Path::parent) {
+        None => Path::new(STATE_DIRECTORY),
+        Some(Some(directory)) if !directory.as_os_str().is_empty() => directory,
+        Some(_) => Path::new("."),
+    };
+    let mut file = atomic_file::scratch(directory)?;
     io::copy(&mut stdin, &mut file)?;
     file.rewind()?;
     Ok(file)
@@ -100,7 +105,7 @@ mod tests {
     fn lines(bytes: &[u8]) -> Vec<(u64, InputText)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        Lines::open(file.path(), Path::new("/nowhere")).unwrap().map(Result::unwrap).collect()
+        Lines::open(file.path(), None).unwrap().map(Result::unwrap).collect()
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<
 
 /// Tells who keeps the log beside the store from being emptied, once that is more than passes leave there.
 pub(super) fn look_at_log(env: &Environment) {
-    let Some(log) = env.store_path().ok().map(|path| wal::look(&path)) else { return };
+    let Some(log) = env.place().file().map(wal::look) else { return };
     let readers: Vec<String> = log.readers.iter().map(ToString::to_string).collect();
     if log.bytes >= wal::LARGE && !readers.is_empty() {
         tracing::warn!(

@@ -23,8 +23,8 @@ pub(crate) struct MetricsInput<'a> {
     pub balance_differences: usize,
     /// The source view as it was read last.
     pub view: Option<LastView>,
-    /// The log beside the store.
-    pub log: Log,
+    /// The log beside the store; `None` for a server.
+    pub log: Option<Log>,
 }
 
 pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
@@ -37,7 +37,9 @@ pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
         "Accounts whose balance moved by something else than their booked rows.",
         Some(float(snapshot.balance_differences)),
     );
-    log(&mut text, &snapshot.log);
+    if let Some(found) = &snapshot.log {
+        log(&mut text, found);
+    }
     text.family("build_info", "The program that wrote this.", [(version(), 1.0)]);
     text.0
 }

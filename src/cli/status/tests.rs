@@ -125,7 +125,8 @@ fn data_that_tink_has_not_renewed_are_told_by_age() {
     assert!(text.contains("CONNECTION  STATE         AGE    DATA  CONSENT  NEXT\n"), "{text}");
     assert!(text.contains("well        ok            1h     4d    -        4h\n"), "{text}");
     let metrics =
-        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Log::default(), &args(), &report).unwrap();
+        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Some(Log::default()), &args(), &report)
+            .unwrap();
     assert!(metrics.contains("\ntink_sync_oldest_data_age_seconds 349200\n"), "{metrics}");
 }
 
@@ -202,7 +203,8 @@ fn the_metrics_have_help_type_and_no_ids() {
     let fixture = mixed();
     let report = read(&fixture.env());
     let text =
-        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Log::default(), &args(), &report).unwrap();
+        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Some(Log::default()), &args(), &report)
+            .unwrap();
     for line in [
         "# HELP tink_sync_connections Connections by state.",
         "# TYPE tink_sync_connections gauge",
@@ -229,7 +231,7 @@ fn the_metrics_have_help_type_and_no_ids() {
     }
     let with = Args { connection: vec!["well".to_owned()], ..args() };
     assert!(matches!(
-        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Log::default(), &with, &report),
+        metrics(&fixture.env(), &fixture.env().reader().unwrap(), Some(Log::default()), &with, &report),
         Err(Failure::Usage(_))
     ));
 }

@@ -1,8 +1,8 @@
 //! Every bound of every key: the values just inside, and the message just outside.
 
 use super::{MARK, message, settings};
-use crate::config::{Refresh, StoreUrl};
-use std::path::Path;
+use crate::config::Refresh;
+use crate::store::Place;
 use std::time::Duration;
 
 /// Both ends are accepted; what lies beyond is refused with both ends named.
@@ -124,7 +124,7 @@ fn a_view_is_a_plain_name() {
 #[test]
 fn a_database_of_the_application_needs_a_view() {
     let both = settings("[source]\nview = 'v'\ndatabase = '/srv/app.db'").source;
-    assert_eq!(both.database.as_deref(), Some(Path::new("/srv/app.db")));
+    assert_eq!(both.database, Some(Place::Sqlite("/srv/app.db".into())));
     assert!(message("source.database = '/srv/app.db'").contains("only together with `source.view`"));
     assert!(message("[source]\nview = 'v'\ndatabase = ''").contains("source.database: expected the path"));
 }
@@ -140,7 +140,7 @@ fn addresses_are_checked_and_not_shown() {
     let text = message(&format!("store.url = 'postgres://app:{MARK}@db/bank'"));
     assert!(text.starts_with("tink-sync.toml: store.url: expected an address without a password"), "{text}");
     assert!(text.contains("`store.pgpass_file`"));
-    assert_eq!(settings("store.url = 'sqlite:a.db'").store.url, StoreUrl::Sqlite("a.db".into()));
+    assert_eq!(settings("store.url = 'sqlite:a.db'").store.url, Place::Sqlite("a.db".into()));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The file itself: absent, unreadable, no TOML, unknown keys, wrong types.
 
 use super::{Case, MARK, message, picture, settings};
-use crate::config::{ConfigError, KEYS, Refresh, Settings, StoreUrl, load};
+use crate::config::{ConfigError, KEYS, Refresh, Settings, load};
 use crate::exit::Exit;
+use crate::store::Place;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ fn an_empty_file_gives_the_documented_defaults() {
     );
     assert_eq!((tink.max_response, tink.concurrency, tink.refresh), (16 * 1024 * 1024, 8, Refresh::Never));
     assert!((tink.requests_per_second - 20.0).abs() < f64::EPSILON);
-    assert_eq!(store.url, StoreUrl::Sqlite("/var/lib/tink-sync/tink-sync.db".into()));
+    assert_eq!(store.url, Place::Sqlite("/var/lib/tink-sync/tink-sync.db".into()));
     assert!(source.view.is_none() && source.database.is_none());
     assert_eq!((sync.min_interval, sync.deadline), (Duration::from_hours(5), Duration::from_hours(5)));
     assert_eq!((sync.history_days, sync.overlap_days, sync.lookahead_days), (None, 14, 400));

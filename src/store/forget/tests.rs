@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::domain::connection::{SourceRow, Viewed};
 use crate::store::engine::sqlite::open::connect_read_only;
-use crate::store::{NewRun, Run, Store};
-use std::path::Path;
+use crate::store::{NewRun, Place, Run, Store};
 
 const SEED: &str = "
     INSERT INTO ts_connections (key, connection_id, user_id, external_user_id, enabled, entitled) VALUES
@@ -27,11 +26,11 @@ const KEPT: [(&str, &str); 8] = [
     ("ts_audit", "ids only: the proof of who asked for what, the forgetting included"),
 ];
 
-fn store() -> (tempfile::TempDir, std::path::PathBuf, Writer) {
+fn store() -> (tempfile::TempDir, Place, Writer) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.db");
-    let tables = Writer::open(&path, Timestamp::UNIX_EPOCH).unwrap();
-    (directory, path, tables)
+    let place = Place::from(directory.path().join("store.db"));
+    let tables = Writer::open(&place, Timestamp::UNIX_EPOCH).unwrap();
+    (directory, place, tables)
 }
 
 fn forget(tables: &mut Writer, id: &str) -> Forgotten {
@@ -50,8 +49,8 @@ fn forget(tables: &mut Writer, id: &str) -> Forgotten {
 
 #[test]
 fn every_table_is_either_erased_or_kept_for_a_reason() {
-    let (_guard, path, _tables) = store();
-    let db = connect_read_only(&path).unwrap();
+    let (_guard, place, _tables) = store();
+    let db = connect_read_only(place.file().unwrap()).unwrap();
     let mut names = db
         .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'ts\\_%' ESCAPE '\\'")
         .unwrap();
@@ -71,38 +70,38 @@ fn every_table_is_either_erased_or_kept_for_a_reason() {
 
 #[test]
 fn what_is_held_names_others_of_the_same_tink_user() {
-    let (_guard, path, tables) = store();
+    let (_guard, place, tables) = store();
     tables.session.conn.execute_batch(SEED).unwrap();
-    let found = Reader::open(&path).unwrap().held("a").unwrap().unwrap();
+    let found = Reader::open(&place).unwrap().held("a").unwrap().unwrap();
     assert_eq!((found.user_id.as_str(), found.accounts, found.transactions), ("u", 1, 0));
     assert_eq!((found.same_tink_user, found.user_goes), (vec!["c".to_owned()], false));
-    assert_eq!(Reader::open(&path).unwrap().held("b").unwrap().unwrap().same_tink_user, [""; 0]);
-    assert_eq!(Reader::open(&path).unwrap().held("nobody").unwrap(), None);
+    assert_eq!(Reader::open(&place).unwrap().held("b").unwrap().unwrap().same_tink_user, [""; 0]);
+    assert_eq!(Reader::open(&place).unwrap().held("nobody").unwrap(), None);
 }
 
 #[test]
 fn the_last_connection_takes_its_user_along_and_leaves_the_audit_log() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     tables.session.conn.execute_batch(SEED).unwrap();
     assert_eq!(forget(&mut tables, "a"), Forgotten::Now(3));
     assert_eq!(forget(&mut tables, "a"), Forgotten::Nothing);
-    assert!(Reader::open(&path).unwrap().held("c").unwrap().unwrap().user_goes);
+    assert!(Reader::open(&place).unwrap().held("c").unwrap().unwrap().user_goes);
     assert_eq!(forget(&mut tables, "c"), Forgotten::Now(4));
     let expected = [
         "connection.forgotten a u 1 accounts, 0 transactions",
         "connection.forgotten c u 1 accounts, 0 transactions",
     ];
-    assert_eq!(Reader::open(&path).unwrap().audited(), expected);
-    assert_eq!(Reader::open(&path).unwrap().forgotten_at("c").unwrap(), Some(Timestamp::UNIX_EPOCH));
-    assert_eq!(Reader::open(&path).unwrap().forgotten_at("b").unwrap(), None);
+    assert_eq!(Reader::open(&place).unwrap().audited(), expected);
+    assert_eq!(Reader::open(&place).unwrap().forgotten_at("c").unwrap(), Some(Timestamp::UNIX_EPOCH));
+    assert_eq!(Reader::open(&place).unwrap().forgotten_at("b").unwrap(), None);
 }
 
 #[test]
 fn keys_that_were_given_once_are_remembered() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     tables.session.conn.execute_batch(SEED).unwrap();
     forget(&mut tables, "c");
-    let db = connect_read_only(&path).unwrap();
+    let db = connect_read_only(place.file().unwrap()).unwrap();
     let highest = |table: &str| -> i64 {
         db.query_row("SELECT value FROM ts_sequences WHERE name = ?1", [table], |row| row.get(0)).unwrap()
     };
@@ -128,21 +127,21 @@ async fn begin(store: &Store, id: &str) -> Run {
 }
 
 /// The connections that are known once a run has mirrored the view, which lists `a` and `b`.
-async fn mirrored(store: &Store, run: &Run, path: &Path) -> Vec<String> {
+async fn mirrored(store: &Store, run: &Run, place: &Place) -> Vec<String> {
     let viewed = Viewed { rows: vec![listed("a"), listed("b")], ..Viewed::default() };
     store.mirror(run, viewed).await.unwrap();
-    Reader::open(path).unwrap().connections().unwrap().into_iter().map(|known| known.connection_id).collect()
+    Reader::open(place).unwrap().connections().unwrap().into_iter().map(|known| known.connection_id).collect()
 }
 
 #[tokio::test]
 async fn a_run_that_read_the_view_before_does_not_bring_it_back() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     tables.session.conn.execute_batch(SEED).unwrap();
-    let store = Store::open(&path, std::time::Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+    let store = Store::open(&place, std::time::Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
     let before = begin(&store, "before").await;
     forget(&mut tables, "a");
-    assert_eq!(mirrored(&store, &before, &path).await, ["b", "c"]);
+    assert_eq!(mirrored(&store, &before, &place).await, ["b", "c"]);
     // Whoever lists it later means it.
     let after = begin(&store, "after").await;
-    assert_eq!(mirrored(&store, &after, &path).await, ["a", "b", "c"]);
+    assert_eq!(mirrored(&store, &after, &place).await, ["a", "b", "c"]);
 }

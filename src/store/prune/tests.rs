@@ -2,16 +2,16 @@
 
 use super::*;
 use crate::store::engine::sqlite::schema;
-use crate::store::run_names;
+use crate::store::{Place, run_names};
 use rusqlite::Connection;
 
 const DAY: i64 = 24 * 3600 * 1000;
 
-fn store() -> (tempfile::TempDir, std::path::PathBuf, Writer) {
+fn store() -> (tempfile::TempDir, Place, Writer) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.db");
-    let tables = Writer::open(&path, Timestamp::UNIX_EPOCH).unwrap();
-    (directory, path, tables)
+    let place = Place::from(directory.path().join("store.db"));
+    let tables = Writer::open(&place, Timestamp::UNIX_EPOCH).unwrap();
+    (directory, place, tables)
 }
 
 fn before(day: i64) -> Retention {
@@ -54,7 +54,7 @@ fn all(tables: &mut Writer, retention: &Retention) -> Pruned {
 
 #[test]
 fn old_runs_go_and_what_is_needed_stays() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     runs_of(&tables, 0..1, "0");
     runs_of(&tables, 1..60, "10");
     tables
@@ -62,7 +62,7 @@ fn old_runs_go_and_what_is_needed_stays() {
         .conn
         .execute_batch("UPDATE ts_runs SET finished_at = NULL, exit_code = NULL WHERE run_id = 'r7-10'")
         .unwrap();
-    let expected = Reader::open(&path).unwrap().prunable(&before(30)).unwrap();
+    let expected = Reader::open(&place).unwrap().prunable(&before(30)).unwrap();
     assert_eq!((expected.runs, expected.run_connections), (28, 28));
     assert_eq!(all(&mut tables, &before(30)), expected);
     // The last good one, one that never ended, and what is young enough.
@@ -75,7 +75,7 @@ fn old_runs_go_and_what_is_needed_stays() {
 
 #[test]
 fn a_step_is_small_and_goes_on_where_the_last_one_ended() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     runs_of(&tables, 0..30, "0");
     tables
         .session
@@ -93,12 +93,12 @@ fn a_step_is_small_and_goes_on_where_the_last_one_ended() {
     assert_eq!(first, Pruned { runs: 0, run_connections: 500, audit: 500, raw: 500, removed: 0 });
     let rest = all(&mut tables, &before(10));
     assert_eq!(rest, Pruned { runs: 10, run_connections: 710, audit: 700, raw: 200, removed: 0 });
-    assert_eq!(Reader::open(&path).unwrap().prunable(&before(10)).unwrap(), Pruned::default());
+    assert_eq!(Reader::open(&place).unwrap().prunable(&before(10)).unwrap(), Pruned::default());
 }
 
 #[test]
 fn the_newest_act_stays_while_a_run_is_under_way() {
-    let (_guard, _path, mut tables) = store();
+    let (_guard, _place, mut tables) = store();
     let write = |tables: &Writer, sql: &str| tables.session.conn.execute_batch(sql).unwrap();
     write(&tables, "INSERT INTO ts_audit (at, action, result) VALUES (1, 'test', 'ok'), (2, 'test', 'ok')");
     write(
@@ -112,7 +112,7 @@ fn the_newest_act_stays_while_a_run_is_under_way() {
 
 #[test]
 fn a_run_that_still_asks_for_a_token_stays() {
-    let (_guard, _path, mut tables) = store();
+    let (_guard, _place, mut tables) = store();
     runs_of(&tables, 0..30, "0");
     let asks = "INSERT INTO ts_tokens (connection, version, state, refresh, asked_run) VALUES (1, '', 'asked', x'00', 3)";
     tables.session.conn.execute_batch(asks).unwrap();
@@ -122,11 +122,11 @@ fn a_run_that_still_asks_for_a_token_stays() {
 
 #[test]
 fn runs_on_demand_go_earlier_and_take_no_pass_with_them() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     runs_of(&tables, 0..60, "0");
     tables.session.conn.execute_batch("UPDATE ts_runs SET on_demand = key % 2").unwrap();
     let retention = Retention { history: before(5).history, ..before(40) };
-    let expected = Reader::open(&path).unwrap().prunable(&retention).unwrap();
+    let expected = Reader::open(&place).unwrap().prunable(&retention).unwrap();
     assert_eq!(all(&mut tables, &retention), expected);
     // Odd keys are runs on demand; of them the last ten stay, and whatever is younger than their own limit.
     let left: Vec<i64> = (0..60).filter(|day| if day % 2 == 0 { *day >= 40 } else { *day >= 5 }).collect();
@@ -165,10 +165,10 @@ fn tombstones_before(day: i64) -> Retention {
 
 #[test]
 fn old_tombstones_go_in_steps_and_the_feed_says_from_where_on_it_is_whole() {
-    let (_guard, path, mut tables) = store();
+    let (_guard, place, mut tables) = store();
     removed_on(&tables, 1..1300);
     assert_eq!(number(&tables, "SELECT whole_from FROM feed_v1"), 0);
-    let expected = Reader::open(&path).unwrap().prunable(&tombstones_before(1201)).unwrap();
+    let expected = Reader::open(&place).unwrap().prunable(&tombstones_before(1201)).unwrap();
     assert_eq!(expected, Pruned { removed: 1200, ..Pruned::default() });
     assert_eq!(tables.prune(&tombstones_before(1201)).unwrap().removed, 500);
     assert_eq!(number(&tables, "SELECT whole_from FROM feed_v1"), 500);
@@ -191,7 +191,7 @@ fn old_tombstones_go_in_steps_and_the_feed_says_from_where_on_it_is_whole() {
 
 #[test]
 fn a_tombstone_that_a_run_may_hold_stays() {
-    let (_guard, _path, mut tables) = store();
+    let (_guard, _place, mut tables) = store();
     removed_on(&tables, 1..20);
     tables
         .session
@@ -210,7 +210,7 @@ fn a_tombstone_that_a_run_may_hold_stays() {
 
 #[test]
 fn the_name_of_a_pruned_run_stays_where_it_is_shown_and_only_there() {
-    let (_guard, _path, mut tables) = store();
+    let (_guard, _place, mut tables) = store();
     runs_of(&tables, 0..40, "0");
     removed_on(&tables, 1..3);
     tables.session.conn

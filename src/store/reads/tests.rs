@@ -3,24 +3,24 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::store::Store;
+use crate::store::{Place, Store};
 
-fn store() -> (tempfile::TempDir, std::path::PathBuf, Timestamp) {
+fn store() -> (tempfile::TempDir, Place, Timestamp) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.db");
+    let place = Place::from(directory.path().join("store.db"));
     // The view asks the system's clock, so this test has to live today.
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
-    drop(Store::open(&path, std::time::Duration::ZERO, now).unwrap());
-    (directory, path, now)
+    drop(Store::open(&place, std::time::Duration::ZERO, now).unwrap());
+    (directory, place, now)
 }
 
-fn write(path: &Path, sql: &str) {
-    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+fn write(place: &Place, sql: &str) {
+    rusqlite::Connection::open(place.file().unwrap()).unwrap().execute_batch(sql).unwrap();
 }
 
 #[test]
 fn states_reasons_and_times_are_those_of_the_view() {
-    let (_guard, path, now) = store();
+    let (_guard, place, now) = store();
     let (past, future) = (now - SignedDuration::from_hours(9), now + SignedDuration::from_hours(9));
     let (past, future) = (past.as_millisecond(), future.as_millisecond());
     let mut id = 0;
@@ -32,7 +32,7 @@ fn states_reasons_and_times_are_those_of_the_view() {
                 {
                     for success in ["NULL".to_owned(), past.to_string()] {
                         id += 1;
-                        write(&path, &format!(
+                        write(&place, &format!(
                             "INSERT INTO ts_connections (connection_id, user_id, enabled, entitled, entitled_until, needs_user,
                                  last_outcome, last_reason, failures, last_success_at, next_due, not_before)
                              VALUES ('c{id}', 'u', {enabled}, {until}, {user}, {outcome}, 'network', {failures}, {success},
@@ -44,10 +44,10 @@ fn states_reasons_and_times_are_those_of_the_view() {
         }
     }
     let sql = "SELECT state, reason, next_attempt_at FROM connections_v1 WHERE connection_id = ?1";
-    let known = Reader::open(&path).unwrap().connections().unwrap();
+    let known = Reader::open(&place).unwrap().connections().unwrap();
     assert_eq!(known.len(), id);
     for connection in known {
-        let seen: (String, Option<String>, Option<String>) = Reader::open(&path)
+        let seen: (String, Option<String>, Option<String>) = Reader::open(&place)
             .unwrap()
             .read("compare", |db| {
                 db.single(sql, values![connection.connection_id], |row| {
@@ -63,45 +63,45 @@ fn states_reasons_and_times_are_those_of_the_view() {
 
 #[test]
 fn runs_come_newest_first_with_their_totals() {
-    let (_guard, path, _) = store();
+    let (_guard, place, _) = store();
     write(
-        &path,
+        &place,
         "INSERT INTO ts_runs (run_id, trigger, host, version, started_at, finished_at, exit_code, totals) VALUES
             ('a', 'timer', 'h', '1', 1000, 61000, 0, '{\"due\": 4, \"skipped\": {\"recent\": 2}}'),
             ('b', 'timer', 'h', '1', 70000, 80000, 10, '{}'),
             ('c', 'manual', 'h', '1', 90000, NULL, NULL, '{}')",
     );
-    let runs = Reader::open(&path).unwrap().runs(5).unwrap();
+    let runs = Reader::open(&place).unwrap().runs(5).unwrap();
     assert_eq!(runs.iter().map(|run| run.run_id.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
     assert_eq!(
         (runs[2].total("due"), runs[2].total("skipped_recent"), runs[2].total("failed")),
         (Some(4), Some(2), None)
     );
     assert_eq!((runs[2].duration_ms, runs[0].duration_ms), (Some(60_000), None));
-    assert_eq!(Reader::open(&path).unwrap().last_finished_run().unwrap().unwrap().run_id, "b");
-    assert_eq!(Reader::open(&path).unwrap().last_good_end().unwrap().unwrap().as_millisecond(), 61_000);
+    assert_eq!(Reader::open(&place).unwrap().last_finished_run().unwrap().unwrap().run_id, "b");
+    assert_eq!(Reader::open(&place).unwrap().last_good_end().unwrap().unwrap().as_millisecond(), 61_000);
     let json = serde_json::to_value(&runs[2]).unwrap();
     assert_eq!((&json["due"], &json["started_at"]), (&4.into(), &"1970-01-01T00:00:01.000Z".into()));
 }
 
 #[test]
 fn the_quota_counts_all_connections_of_a_user() {
-    let (_guard, path, _) = store();
+    let (_guard, place, _) = store();
     write(
-        &path,
+        &place,
         "INSERT INTO ts_run_connections (run, connection, user_id, attempts, started_at) VALUES
             (1, 1, 'u', 1, 1000), (2, 1, 'u', 2, 5000), (2, 2, 'u', 1, 6000), (2, 3, 'other', 1, 6000)",
     );
     let since = Timestamp::from_millisecond(1000).unwrap();
-    let used = Reader::open(&path).unwrap().used("u", since).unwrap();
+    let used = Reader::open(&place).unwrap().used("u", since).unwrap();
     assert_eq!((used.attempts, used.oldest.map(Timestamp::as_millisecond)), (3, Some(5000)));
 }
 
 #[test]
 fn a_connection_is_told_without_what_shows_whose_it_is() {
-    let (_guard, path, _) = store();
+    let (_guard, place, _) = store();
     write(
-        &path,
+        &place,
         "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (7, 'c', 'u', 1, 1);
          INSERT INTO ts_consents (connection, credentials_id, status, expires_at, account_ids)
             VALUES (7, 'k2', 'UPDATED', '2026-09-01T00:00:00Z', '[]'), (7, 'k1', 'UPDATED', '2026-08-01T00:00:00Z', '[]');
@@ -110,13 +110,13 @@ fn a_connection_is_told_without_what_shows_whose_it_is() {
          INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at) VALUES (1, 'r', 'timer', 'h', '1', 0);
          INSERT INTO ts_run_connections (run, connection, user_id, outcome, started_at) VALUES (1, 7, 'u', 'synced', 5);",
     );
-    let detail = Reader::open(&path).unwrap().detail(7).unwrap();
+    let detail = Reader::open(&place).unwrap().detail(7).unwrap();
     assert_eq!(
         (detail.consents.len(), detail.accounts.len(), detail.attempts.len(), detail.quarantined),
         (2, 1, 1, 1)
     );
     assert!(!format!("{detail:?}").contains("SE00") && !format!("{detail:?}").contains("Salary"));
-    let known = Reader::open(&path).unwrap().connections().unwrap();
+    let known = Reader::open(&place).unwrap().connections().unwrap();
     assert_eq!(known[0].consent_ends.unwrap().to_string(), "2026-08-01T00:00:00Z");
-    assert_eq!(Reader::open(&path).unwrap().consent_ends().unwrap().len(), 2);
+    assert_eq!(Reader::open(&place).unwrap().consent_ends().unwrap().len(), 2);
 }

@@ -24,7 +24,7 @@ fn now() -> Timestamp {
 fn store(runs: i64) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    drop(Store::open(&path, std::time::Duration::ZERO, now()).unwrap());
+    drop(Store::open(&path.clone().into(), std::time::Duration::ZERO, now()).unwrap());
     let db = Connection::open(&path).unwrap();
     let newest = now().as_millisecond() - 60 * MINUTE;
     db.execute_batch(&format!(
@@ -59,7 +59,7 @@ fn pages<T>(path: &Path, work: impl FnOnce(&mut DbSession) -> T) -> u64 {
 }
 
 fn reader(path: &Path) -> Reader {
-    Reader::open(path).unwrap()
+    Reader::open(&path.to_owned().into()).unwrap()
 }
 
 fn schema_of(db: &Connection) {
@@ -116,7 +116,9 @@ fn costs(path: &Path) -> Vec<(&'static str, u64)> {
         ("one connection", pages(path, |_| reader(path).detail(1).unwrap())),
         (
             "a rehearsal",
-            pages(path, |_| drop(Store::open_dry(path, std::time::Duration::ZERO, now()).unwrap())),
+            pages(path, |_| {
+                drop(Store::open_dry(&path.to_owned().into(), std::time::Duration::ZERO, now()).unwrap());
+            }),
         ),
         (
             "pruning nothing",
@@ -146,7 +148,7 @@ fn a_long_history_costs_no_more_than_a_short_one() {
 #[test]
 fn what_a_day_brings_is_pruned_in_a_few_steps() {
     let (_guard, path) = store(LONG);
-    let mut tables = Writer::open(&path, now()).unwrap();
+    let mut tables = Writer::open(&path.clone().into(), now()).unwrap();
     let before = |days: i64| now() - SignedDuration::from_hours(24 * days);
     // Ten thousand on demand are past their retention.
     let retention = prune::Retention {

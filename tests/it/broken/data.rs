@@ -13,7 +13,7 @@ fn a_store_that_no_pass_can_use() {
         (
             "a server, which this release cannot use",
             |world| world.set("store.url", "\"postgres://db/bank\""),
-            fails(78, "store", "store.url: postgres://", "use sqlite:"),
+            fails(74, "store", "postgres://db/bank: PostgreSQL is not built in yet", "use sqlite:"),
         ),
         (
             "no directory",

@@ -341,7 +341,7 @@ async fn child_that_renews_its_leases() {
     let here = config::process_env(failpoint::VARIABLE).map(|_| std::path::PathBuf::from("."));
     let path = here.unwrap_or_else(|| dir.path().to_owned()).join("store.db");
     let now = SystemClock.now();
-    let store = Store::open(&path, Duration::ZERO, now).unwrap();
+    let store = Store::open(&path.clone().into(), Duration::ZERO, now).unwrap();
     let new = NewRun {
         run_id: "run-1".into(),
         trigger: "manual",

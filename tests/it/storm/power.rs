@@ -127,7 +127,7 @@ fn cut_everywhere(bank: &Bank, rng: &mut Rng) -> usize {
 fn day_of_cuts(seed: u64, day: u32) {
     let (mut rng, mut bank) = (Rng::with_seed(seed), Bank::new(seed));
     // The first pass of all finds an empty store.
-    let store = Store::open(&bank.world.path("store.db"), Duration::ZERO, SystemClock.now()).unwrap();
+    let store = Store::open(&bank.world.path("store.db").into(), Duration::ZERO, SystemClock.now()).unwrap();
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
     while bank.day < day {
         bank.world.run(&[]).expect(bank.code());

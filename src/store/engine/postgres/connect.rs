@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 /// A database on one or several servers, as `store.url` or `source.database` names it.
@@ -10,6 +11,8 @@ use std::pin::Pin;
 pub struct Target {
     /// The address without a password.
     url: String,
+    /// The password file, in place of the user's own.
+    pgpass: Option<PathBuf>,
 }
 
 /// An open session.
@@ -43,6 +46,29 @@ pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Co
 }
 
 impl Target {
+    /// Reads an address. Looks at nothing besides the `PG*` variables.
+    ///
+    /// # Errors
+    /// What was expected, without showing what was there.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+        let rest = rest.ok_or_else(|| "expected `postgres://…`".to_owned())?;
+        let in_user = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+        let query = rest.split_once('?').map(|(_, query)| query.to_ascii_lowercase());
+        if in_user || query.is_some_and(|query| query.contains("password")) {
+            return Err("expected an address without a password; put that into a password file and name it \
+                 in `store.pgpass_file`"
+                .to_owned());
+        }
+        Ok(Self { url: url.to_owned(), pgpass: None })
+    }
+
+    /// With this password file, if there is one, in place of the user's own.
+    #[must_use]
+    pub fn with_pgpass(self, path: Option<PathBuf>) -> Self {
+        Self { pgpass: path.or(self.pgpass), ..self }
+    }
+
     /// The address, without a password.
     pub fn url(&self) -> &str {
         &self.url

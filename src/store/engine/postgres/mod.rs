@@ -3,10 +3,12 @@
 pub(crate) mod connect;
 pub(crate) mod explain;
 pub(crate) mod lanes;
+pub(crate) mod open;
 pub(crate) mod rehearsal;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod session;
+pub(crate) mod source;
 pub(crate) mod statement;
 pub(crate) mod translate;
 pub(crate) mod value;

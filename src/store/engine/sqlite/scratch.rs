@@ -21,6 +21,11 @@ pub fn keep_beside(store: &Path) {
     IN_MEMORY.store(directory.is_none_or(|directory| choose(directory).is_err()), Relaxed);
 }
 
+/// The same without a store beside which anything could be put.
+pub fn keep_in_memory() {
+    IN_MEMORY.store(true, Relaxed);
+}
+
 /// Applies the choice to a connection.
 pub(super) fn apply(conn: &Connection) -> rusqlite::Result<()> {
     if IN_MEMORY.load(Relaxed) { conn.pragma_update(None, "temp_store", "MEMORY") } else { Ok(()) }

@@ -111,7 +111,8 @@ mod tests {
     }
 
     fn open(path: &Path) {
-        drop(Store::open(path, std::time::Duration::ZERO, jiff::Timestamp::UNIX_EPOCH).unwrap());
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        drop(Store::open(&path.to_owned().into(), std::time::Duration::ZERO, now).unwrap());
     }
 
     /// Waits until the thread of the store has closed it.

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
+use crate::store::Place;
 use crate::store::source::{read_known_view, read_view};
 
 fn database(sql: &str) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -96,12 +97,12 @@ fn only_a_regular_file_is_opened() {
 #[test]
 fn a_view_that_was_there_and_is_missing_is_told_apart_from_one_that_never_was() {
     let (_guard, path) = database("CREATE TABLE t (a)");
-    let now = Timestamp::UNIX_EPOCH;
-    assert!(matches!(read_view(&path, "v", None, now, Duration::ZERO), Err(SourceError::View { .. })));
+    let (place, now) = (Place::from(path), Timestamp::UNIX_EPOCH);
+    assert!(matches!(read_view(&place, "v", None, now, Duration::ZERO), Err(SourceError::View { .. })));
     assert!(matches!(
-        read_known_view(&path, "v", None, now, Duration::ZERO),
+        read_known_view(&place, "v", None, now, Duration::ZERO),
         Err(SourceError::Missing { .. })
     ));
     // One that is there and cannot be used is no missing one.
-    assert!(matches!(read_known_view(&path, "t", None, now, Duration::ZERO), Err(SourceError::View { .. })));
+    assert!(matches!(read_known_view(&place, "t", None, now, Duration::ZERO), Err(SourceError::View { .. })));
 }
