@@ -12,3 +12,5 @@ pub(crate) mod source;
 pub(crate) mod statement;
 pub(crate) mod translate;
 pub(crate) mod value;
+#[cfg(test)]
+pub(crate) mod testing;
