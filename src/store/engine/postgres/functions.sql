@@ -1,0 +1,175 @@
+-- Functions of schema tink_sync: what a shared statement takes for granted because SQLite has it, what the views convert
+-- with, and what only a server needs. Made anew (OR REPLACE) before the tables of a new release; a signature that was
+-- released is never changed.
+--
+-- Those in the language SQL name every function and operator's schema by what the search path always begins with
+-- (pg_catalog), have no settings, and raise nothing, so that they are written into the statement that calls them: a
+-- setting would prevent that, and views are read by the million rows.
+-- What a stored value means is said once, here. Odd values, which the program never writes, give NULL.
+
+-- The elements of a JSON array, as texts: of numbers too, which a statement casts where it needs them as numbers.
+CREATE OR REPLACE FUNCTION tink_sync.json_each(list text) RETURNS TABLE (value text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 50
+AS $$ SELECT e FROM pg_catalog.json_array_elements_text(list::json) e $$;
+
+-- A value of a JSON object by a path as `$.a.b`, as text.
+CREATE OR REPLACE FUNCTION tink_sync.json_extract(object text, path text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT object::json #>> pg_catalog.string_to_array(pg_catalog.substr(path, 3), '.') $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_json_texts(elements text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT '[' || coalesce((SELECT pg_catalog.string_agg(coalesce(pg_catalog.to_json(e.x)::text, 'null'), ',' ORDER BY e.n)
+                              FROM pg_catalog.unnest(elements) WITH ORDINALITY AS e (x, n)), '') || ']' $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_json_numbers(elements bigint[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT '[' || pg_catalog.array_to_string(elements, ',', 'null') || ']' $$;
+
+-- Texts and numbers as a JSON array without blanks, as SQLite writes it; of no rows the empty one.
+CREATE OR REPLACE AGGREGATE tink_sync.json_group_array(text) (
+    SFUNC = array_append, STYPE = text[], INITCOND = '{}', FINALFUNC = tink_sync.ts_json_texts, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE tink_sync.json_group_array(bigint) (
+    SFUNC = array_append, STYPE = bigint[], INITCOND = '{}', FINALFUNC = tink_sync.ts_json_numbers, PARALLEL = SAFE);
+
+-- A digest of a text, for keys that may be long. convert_to counts as STABLE, for encodings can be redefined; UTF-8 is not.
+CREATE OR REPLACE FUNCTION tink_sync.ts_digest(long text) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.sha256(pg_catalog.convert_to(long, 'UTF8')) $$;
+
+-- The greater and the smaller of two; NULL if one is, as in SQLite.
+CREATE OR REPLACE FUNCTION tink_sync.max(a bigint, b bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN a >= b THEN a WHEN a < b THEN b END $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.min(a bigint, b bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN a <= b THEN a WHEN a > b THEN b END $$;
+
+-- A time of our own, in milliseconds since 1970. Beyond the year 9999 NULL, as the views of SQLite show it, and before
+-- what a timestamptz can hold its earliest day. Exact: no number of seconds with a fraction is made of it.
+CREATE OR REPLACE FUNCTION tink_sync.ts_time(millis bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN millis <= 253402300799999 THEN
+          (timestamp '1970-01-01' + (greatest(millis, -210866803200000) / 1000) * interval '1 second'
+                                  + (greatest(millis, -210866803200000) % 1000) * interval '1 millisecond') AT TIME ZONE 'UTC' END $$;
+
+-- Any day, also the 29th of February, and years before the first, which are written `0000-` and `-000001-` and are
+-- 1 and 2 BC. NULL if it is none, or before 4713 BC.
+CREATE OR REPLACE FUNCTION tink_sync.ts_odd_day(written text) RETURNS date
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+DECLARE
+    parts text[] := pg_catalog.regexp_match(written, '^(\d{4}|[-+]\d{6})-(\d\d)-(\d\d)$');
+    y int; m int; d int; found date;
+BEGIN
+    IF parts IS NULL THEN RETURN NULL; END IF;
+    y := parts[1]::int; m := parts[2]::int; d := parts[3]::int;
+    IF y < -4711 OR y > 9999 OR m NOT BETWEEN 1 AND 12 OR d NOT BETWEEN 1 AND 31 THEN RETURN NULL; END IF;
+    found := pg_catalog.make_date(CASE WHEN y > 0 THEN y ELSE y - 1 END, m, 1) + (d - 1);
+    IF pg_catalog.date_part('month', found) <> m THEN RETURN NULL; END IF;
+    RETURN found;
+END $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_odd_time(written text) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+DECLARE
+    parts text[] := pg_catalog.regexp_match(written, '^([-+]?\d+-\d\d-\d\d)T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?Z$');
+    day date;
+    micros int;
+BEGIN
+    IF parts IS NULL THEN RETURN NULL; END IF;
+    day := tink_sync.ts_odd_day(parts[1]);
+    micros := pg_catalog.rpad(pg_catalog.left(coalesce(parts[5], ''), 6), 6, '0')::int;
+    RETURN (day + pg_catalog.make_interval(hours => parts[2]::int, mins => parts[3]::int, secs => parts[4]::int)
+            + micros * interval '1 microsecond') AT TIME ZONE 'UTC';
+END $$;
+
+-- A time of Tink's, `YYYY-MM-DDTHH:MM:SS[.fffffffff]Z`; what is finer than a microsecond is cut off.
+CREATE OR REPLACE FUNCTION tink_sync.ts_time(written text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT CASE
+          WHEN written ~ '^(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?Z$'
+          THEN (pg_catalog.left(pg_catalog.rtrim(written, 'Z'), 26) || 'Z')::timestamptz
+          WHEN written IS NOT NULL THEN tink_sync.ts_odd_time(written) END $$;
+
+-- A day, `YYYY-MM-DD`.
+CREATE OR REPLACE FUNCTION tink_sync.ts_day(written text) RETURNS date
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT CASE
+          WHEN written ~ '^(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)$'
+          THEN written::date
+          WHEN written IS NOT NULL THEN tink_sync.ts_odd_day(written) END $$;
+
+-- An amount, exact: its digits are those that are written.
+CREATE OR REPLACE FUNCTION tink_sync.ts_amount(written text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN written ~ '^-?\d+(?:\.\d+)?$' AND pg_catalog.octet_length(written) <= 300 THEN written::numeric END $$;
+
+-- The same as a floating-point number, for charts.
+CREATE OR REPLACE FUNCTION tink_sync.ts_number(written text) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN written ~ '^-?\d+(?:\.\d+)?$' AND pg_catalog.octet_length(written) <= 300
+                  THEN written::double precision END $$;
+
+-- What is true.
+CREATE OR REPLACE FUNCTION tink_sync.ts_bool(stored bigint) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT stored <> 0 $$;
+
+-- A total of a run; NULL if it is no integer.
+CREATE OR REPLACE FUNCTION tink_sync.ts_total(totals json, VARIADIC path text[]) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN totals #>> path ~ '^-?\d{1,18}$' THEN (totals #>> path)::bigint END $$;
+
+-- The same values in the form in which the views of SQLite show them, for the program itself: what `export`, `status`
+-- and the like print is then the same text with either store. See views.sql.
+CREATE OR REPLACE FUNCTION tink_sync.ts_time_text(millis bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN millis BETWEEN -62167219200000 AND 253402300799999 THEN
+          CASE WHEN millis < -62135596800000 THEN '0000' ELSE
+              pg_catalog.to_char(timestamp '1970-01-01' + (millis / 1000) * interval '1 second', 'YYYY') END
+          || pg_catalog.to_char(timestamp '1970-01-01' + (millis / 1000) * interval '1 second'
+                                + (millis % 1000) * interval '1 millisecond', '-MM-DD"T"HH24:MI:SS.MS"Z"') END $$;
+CREATE OR REPLACE FUNCTION tink_sync.ts_time_text(written text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
+CREATE OR REPLACE FUNCTION tink_sync.ts_day_text(written text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
+CREATE OR REPLACE FUNCTION tink_sync.ts_amount_text(written text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
+CREATE OR REPLACE FUNCTION tink_sync.ts_bool_text(stored bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT stored $$;
+
+-- SQLite's date: of a day and `±N days`, and of seconds since 1970.
+CREATE OR REPLACE FUNCTION tink_sync.date(written text, shift text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.to_char(tink_sync.ts_day(written) + pg_catalog.substring(shift, '^([-+]?\d{1,6}) days$')::int, 'YYYY-MM-DD') $$;
+CREATE OR REPLACE FUNCTION tink_sync.date(seconds bigint, unit text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.left(tink_sync.ts_time_text(seconds * 1000), 10) $$;
+
+-- Milliseconds since 1970 by the clock of this database: of the statement, and as it runs on.
+CREATE OR REPLACE FUNCTION tink_sync.ts_now() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now()) * 1000)::bigint $$;
+
+-- A token of a lease: nobody can have been given it before, also on a standby that took over.
+CREATE OR REPLACE FUNCTION tink_sync.ts_token() RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL SAFE
+AS $$ SELECT ('x' || pg_catalog.right(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint
+             & 9223372036854775807 $$;
+
+-- Fails with TS001 unless this lease is held, and keeps it from being taken until the transaction ends. Without a path of
+-- its own: in a rehearsal the table is a temporary one.
+CREATE OR REPLACE FUNCTION tink_sync.ts_held(connection bigint, token bigint, run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM 1 FROM ts_connections c
+    WHERE c.key = ts_held.connection AND c.lease_token = ts_held.token AND c.lease_run = ts_held.run
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the lease of connection % is not held', connection USING ERRCODE = 'TS001';
+    END IF;
+END $$;
