@@ -29,11 +29,11 @@ pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<St
                  WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
                    AND t.generation = a.generation
                    AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
-                 ORDER BY booked_date LIMIT 1) AS oldest_pending,
+                 ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_pending,
                 (SELECT booked_date FROM ts_transactions t
                  WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
                    AND t.generation = a.generation AND t.booked_date IS NOT NULL
-                 ORDER BY booked_date LIMIT 1) AS oldest_any_pending
+                 ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending
          FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
     let back = format!("-{PENDING_LIMIT_DAYS} days");
     let mut accounts: Vec<_> = db.all(accounts, values![connection, DateColumn(today), back], stored)?;
@@ -175,8 +175,8 @@ fn is_as_stored(stored: &StoredAccount, account: &Account) -> bool {
 fn supersede(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fail> {
     let ids = json_list(overview.superseded.iter().map(CredentialsId::as_str));
     db.run(
-        "UPDATE ts_consents SET superseded = NOT superseded
-         WHERE connection = ?1 AND superseded <> (credentials_id IN (SELECT value FROM json_each(?2)))",
+        "UPDATE ts_consents SET superseded = 1 - superseded
+         WHERE connection = ?1 AND (superseded <> 0) <> (credentials_id IN (SELECT value FROM json_each(?2)))",
         values![connection, ids],
     )?;
     Ok(())
@@ -198,12 +198,11 @@ pub(super) fn make(
     id: &AccountId,
     [name, kind]: [&str; 2],
 ) -> Result<i64, Fail> {
-    let insert = "INSERT INTO ts_accounts (key, connection, account_id, name, type)
-         VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_accounts), 0),
-                             coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_accounts'), 0)) + 1),
-                 ?1, ?2, ?3, ?4)
-         RETURNING key";
-    let key = db.value(insert, values![connection, id.as_str(), name, kind])?;
+    let key = db.new_key("ts_accounts")?;
+    db.run(
+        "INSERT INTO ts_accounts (key, connection, account_id, name, type) VALUES (?1, ?2, ?3, ?4, ?5)",
+        values![key, connection, id.as_str(), name, kind],
+    )?;
     balances::open(db, key)?;
     Ok(key)
 }
@@ -212,7 +211,7 @@ pub(super) fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId)
     db.run(
         "INSERT INTO ts_account_ids (connection, account_id, account) VALUES (?1, ?2, ?3)
          ON CONFLICT (connection, account_id) DO UPDATE SET account = excluded.account
-         WHERE account <> excluded.account",
+         WHERE ts_account_ids.account <> excluded.account",
         values![connection, id.as_str(), key],
     )?;
     Ok(())
@@ -229,8 +228,8 @@ fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
             available_balance = :available, available_currency = :available_currency,
             last_refreshed = :refreshed, missing_refresh = NULL, closed_at = NULL,
             -- What was booked in another currency before has to be read again.
-            full_due = full_due OR (coalesce(booked_currency, available_currency)
-                                    <> coalesce(:booked_currency, :available_currency)) IS TRUE
+            full_due = CASE WHEN full_due <> 0 OR coalesce(booked_currency, available_currency)
+                                    <> coalesce(:booked_currency, :available_currency) THEN 1 ELSE 0 END
          WHERE key = :key
            AND (name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance, booked_currency,
                 available_balance, available_currency, last_refreshed, missing_refresh, closed_at)

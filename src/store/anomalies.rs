@@ -23,7 +23,7 @@ pub(super) fn note(
                  coalesce((SELECT account FROM ts_account_ids WHERE connection = :connection AND account_id = :id), 0),
                  :kind, :now)
          ON CONFLICT (connection, account, kind) DO UPDATE SET told_at = excluded.told_at
-         WHERE told_at <= :before OR told_at > excluded.told_at";
+         WHERE ts_anomalies.told_at <= :before OR ts_anomalies.told_at > excluded.told_at";
     let mut new = Vec::new();
     for anomaly in met {
         let told = db.count(

@@ -259,7 +259,7 @@ fn first_day(db: Db<'_>, check: &BalanceCheck) -> Result<Option<Date>, Fail> {
     let oldest: Option<DateColumn> = db.one(
         "SELECT booked_date FROM ts_transactions
              WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
-             ORDER BY booked_date LIMIT 1",
+             ORDER BY booked_date NULLS FIRST LIMIT 1",
         values![check.account],
         |row| row.get(0),
     )?;
@@ -280,9 +280,9 @@ fn write(
             currency = :currency, opening = :opening, earlier = :earlier, unclear = :unclear,
             quarantined = :quarantined, anchored_at = :anchored, anchor_balance = :balance, convention = :convention,
             judged_refresh = :judged, proven_refresh = :proven,
-            since_run = CASE WHEN :difference IS NULL THEN NULL WHEN difference IS NULL THEN :run ELSE since_run END,
+            since_run = CASE WHEN CAST(:difference AS text) IS NULL THEN NULL WHEN difference IS NULL THEN :run ELSE since_run END,
             difference = :difference, since_at = :since, changed_at = :changed, doubt = :doubt
-         WHERE account = :account AND opening IS :before",
+         WHERE account = :account AND opening IS NOT DISTINCT FROM :before",
         named! {
             ":account": account, ":run": run, ":before": before,
             ":currency": anchor.map(|a| &a.currency), ":opening": anchor.map(|a| a.opening.to_string()),

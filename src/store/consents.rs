@@ -75,10 +75,11 @@ fn write(db: Db<'_>, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> R
             expires_at = excluded.expires_at, extendable = excluded.extendable,
             error_type = excluded.error_type, error_reason = excluded.error_reason,
             account_ids = excluded.account_ids, missing_run = NULL,
-            known_expiry = coalesce(excluded.expires_at, known_expiry),
-            undated_run = CASE WHEN excluded.undated_run IS NULL THEN NULL ELSE coalesce(undated_run, excluded.undated_run) END
-         WHERE (provider, status, status_updated, expires_at, extendable, error_type, error_reason, account_ids,
-                missing_run, undated_run IS NULL)
+            known_expiry = coalesce(excluded.expires_at, ts_consents.known_expiry),
+            undated_run = CASE WHEN excluded.undated_run IS NULL THEN NULL ELSE coalesce(ts_consents.undated_run, excluded.undated_run) END
+         WHERE (ts_consents.provider, ts_consents.status, ts_consents.status_updated, ts_consents.expires_at,
+                ts_consents.extendable, ts_consents.error_type, ts_consents.error_reason, ts_consents.account_ids,
+                ts_consents.missing_run, ts_consents.undated_run IS NULL)
             IS DISTINCT FROM (excluded.provider, excluded.status, excluded.status_updated, excluded.expires_at,
                     excluded.extendable, excluded.error_type, excluded.error_reason, excluded.account_ids,
                     NULL, excluded.undated_run IS NULL)",

@@ -62,7 +62,7 @@ fn cost_of(db: DbSession, script: &Script) -> Cost {
 }
 
 fn cost(mut db: DbSession, work: impl FnOnce(&DbSession)) -> Cost {
-    let meter = count(&mut db.conn);
+    let meter = count(db.file_mut());
     let before = read_so_far().unwrap_or_default();
     work(&db);
     let pages = (read_so_far().unwrap_or_default() - before) / PAGE;
@@ -112,7 +112,7 @@ fn fill(path: &Path) {
          INSERT INTO ts_raw (transaction_key, raw, stored_at) SELECT key, '{{}}', {now} FROM ts_transactions;",
         now = now().as_millisecond()
     );
-    opened(path).conn.execute_batch(&sql).unwrap();
+    opened(path).file().execute_batch(&sql).unwrap();
 }
 
 fn rehearsing(path: &Path) -> DbSession {
@@ -219,7 +219,7 @@ fn joined(rows: u32, others: u32) -> Cost {
     let (_guard, path) = new_store();
     pass(&opened(&path), &Script { name: "first", connections: 1, failing: false, days_later: 0 });
     let db = opened(&path);
-    db.conn
+    db.file()
         .execute_batch(&format!(
             "INSERT INTO ts_accounts (key, connection, account_id, name, type)
              VALUES (2, 1, 'b', 'B', 'CHECKING'), (3, 1, 'c', 'C', 'CHECKING');

@@ -67,10 +67,14 @@ pub(super) fn committed(
     }
     db.run(
         "INSERT INTO ts_events (kind, run, connection, at, details)
-         VALUES ('new-transactions', ?1, ?2, ?3, json_object('added', ?4, 'updated', ?5, 'removed', ?6, 'replaced', ?7))
-         ON CONFLICT (run, connection) WHERE kind = 'new-transactions' DO UPDATE SET at = ?3, details = json_object(
-             'added', details ->> 'added' + ?4, 'updated', details ->> 'updated' + ?5,
-             'removed', details ->> 'removed' + ?6, 'replaced', details ->> 'replaced' + ?7)",
+         VALUES ('new-transactions', ?1, ?2, ?3, 
+                 '{\"added\":' || CAST(?4 AS BIGINT) || ',\"updated\":' || CAST(?5 AS BIGINT)
+                 || ',\"removed\":' || CAST(?6 AS BIGINT) || ',\"replaced\":' || CAST(?7 AS BIGINT) || '}')
+         ON CONFLICT (run, connection) WHERE kind = 'new-transactions' DO UPDATE SET at = excluded.at, details =
+                 '{\"added\":' || (CAST(json_extract(ts_events.details, '$.added') AS BIGINT) + CAST(?4 AS BIGINT))
+                 || ',\"updated\":' || (CAST(json_extract(ts_events.details, '$.updated') AS BIGINT) + CAST(?5 AS BIGINT))
+                 || ',\"removed\":' || (CAST(json_extract(ts_events.details, '$.removed') AS BIGINT) + CAST(?6 AS BIGINT))
+                 || ',\"replaced\":' || (CAST(json_extract(ts_events.details, '$.replaced') AS BIGINT) + CAST(?7 AS BIGINT)) || '}'",
         values![
             lease.run,
             lease.connection,
@@ -232,7 +236,8 @@ pub(super) fn tidy(db: Db<'_>) -> Result<(), Fail> {
 pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Vec<Outgoing>, Fail> {
     let except = except.iter().map(|kind| kind.as_str()).collect::<serde_json::Value>().to_string();
     let events = "SELECT e.key, e.kind, e.at, e.details, r.run_id, c.connection_id, c.user_id,
-                coalesce(e.details ->> 'added' <= e.details ->> 'replaced', 0)
+                coalesce(CAST(json_extract(e.details, '$.added') AS BIGINT)
+                         <= CAST(json_extract(e.details, '$.replaced') AS BIGINT), FALSE)
          FROM ts_events e JOIN ts_runs r ON r.key = e.run LEFT JOIN ts_connections c ON c.key = e.connection
          WHERE r.finished_at IS NOT NULL AND e.kind NOT IN (SELECT value FROM json_each(?2))
          ORDER BY e.key LIMIT ?1";
@@ -260,6 +265,6 @@ pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Ve
 /// Forgets events that are out.
 pub(super) fn forget(db: Db<'_>, keys: &[i64]) -> Result<(), Fail> {
     let keys = keys.iter().copied().collect::<serde_json::Value>().to_string();
-    db.run("DELETE FROM ts_events WHERE key IN (SELECT value FROM json_each(?1))", values![keys])?;
+    db.run("DELETE FROM ts_events WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))", values![keys])?;
     Ok(())
 }

@@ -41,7 +41,7 @@ const WANTED: &str = "(:all OR v.connection_id IN (SELECT value FROM json_each(:
         OR v.user_id IN (SELECT value FROM json_each(:users)))
     AND (:pending OR v.status <> 'pending') AND (:removed OR v.removed_at IS NULL)";
 
-const IN_TIME: &str = "(:since IS NULL OR day >= :since) AND (:until IS NULL OR day <= :until)";
+const IN_TIME: &str = "(day >= :since OR :since IS NULL) AND (day <= :until OR :until IS NULL)";
 
 /// A value of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,10 +48,12 @@ impl Writer {
                 return Ok(anothers);
             }
             db.run(
+                "UPDATE ts_links SET market = coalesce(?3, market) WHERE connection_id = ?1 AND user_id = ?2",
+                values![link.connection_id, link.user_id, link.market],
+            )?;
+            db.run(
                 "INSERT INTO ts_links (connection_id, user_id, external_user_id, market, begun_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (connection_id) DO UPDATE SET market = coalesce(excluded.market, market)
-                 WHERE user_id = excluded.user_id",
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
                 values![link.connection_id, link.user_id, link.external_user_id, link.market, Millis(now)],
             )?;
             db.single("SELECT * FROM ts_links WHERE connection_id = ?1", values![&link.connection_id], begun)
@@ -88,7 +90,7 @@ impl Writer {
 
 /// Whether the connection that is there has this user at Tink; `None` if there is no connection.
 fn is_of_user(db: Db<'_>, link: &BegunLink) -> Result<Option<bool>, Fail> {
-    let sql = "SELECT external_user_id IS ?2 FROM ts_own_connections WHERE connection_id = ?1";
+    let sql = "SELECT external_user_id IS NOT DISTINCT FROM ?2 FROM ts_own_connections WHERE connection_id = ?1";
     db.one(sql, values![&link.connection_id, &link.external_user_id], |row| row.get(0))
 }
 

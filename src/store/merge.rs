@@ -50,7 +50,8 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
     for table in ["ts_balances", "ts_sums"] {
         db.run(&format!("DELETE FROM {table} WHERE account IN (?1, ?2)"), values![keep, drop])?;
     }
-    db.run("UPDATE OR IGNORE ts_quarantine SET account = ?2 WHERE account = ?1", values![drop, keep])?;
+    db.run("UPDATE ts_quarantine SET account = ?2 WHERE account = ?1
+            AND NOT EXISTS (SELECT 1 FROM ts_quarantine k WHERE k.account = ?2 AND k.fingerprint = ts_quarantine.fingerprint)", values![drop, keep])?;
     db.run("DELETE FROM ts_quarantine WHERE account = ?1", values![drop])?;
     Ok(())
 }

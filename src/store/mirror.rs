@@ -69,16 +69,12 @@ fn write(db: Db<'_>, change: &Change, before: Option<(i64, &Stored)>) -> Result<
 
 /// A new connection, under a key that none had before.
 fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
-    let sql = format!(
-        "INSERT INTO ts_connections (key, connection_id, {COLUMNS})
-         VALUES ((SELECT max(coalesce((SELECT max(key) FROM ts_connections), 0),
-                             coalesce((SELECT value FROM ts_sequences WHERE name = 'ts_connections'), 0)) + 1),
-                 :id, {VALUES})
-         RETURNING key"
-    );
+    let key = db.new_key("ts_connections")?;
+    let sql = format!("INSERT INTO ts_connections (key, connection_id, {COLUMNS}) VALUES (:key, :id, {VALUES})");
     let mut bound = parameters(state);
-    bound.push((":id", id.to_value()));
-    db.value(&sql, Params::Named(&bound))
+    bound.extend([(":key", Value::Int(key)), (":id", id.to_value())]);
+    db.run(&sql, Params::Named(&bound))?;
+    Ok(key)
 }
 
 /// Brings a connection up to date; one that is as it was is not written.

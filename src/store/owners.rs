@@ -218,9 +218,9 @@ const ACCOUNTS: (&str, &str) = ("ts_account_ids", "account_id");
 
 /// Another user's, unless `?1` held it first; or that of the same user's, if it is enabled and `?1` does not hold it.
 const REFUSED: &str = "(c.user_id <> me.user_id AND (c.key < me.key OR NOT holds))
-    OR (c.user_id = me.user_id AND c.enabled AND c.gone_at IS NULL AND NOT holds)";
+    OR (c.user_id = me.user_id AND c.enabled <> 0 AND c.gone_at IS NULL AND NOT holds)";
 /// The same user's that is not enabled any more, while `?1` has nothing.
-const LEFT: &str = "c.user_id = me.user_id AND NOT (c.enabled AND c.gone_at IS NULL) AND NOT holds
+const LEFT: &str = "c.user_id = me.user_id AND NOT (c.enabled <> 0 AND c.gone_at IS NULL) AND NOT holds
     AND NOT EXISTS (SELECT 1 FROM ts_accounts WHERE connection = ?1)";
 
 /// Connections besides `?1` that hold the consent or account `?2`, under a condition.

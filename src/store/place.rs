@@ -72,7 +72,7 @@ impl Place {
     pub(super) fn for_groups(&self, patience: Duration, now: Timestamp) -> Result<DbSession> {
         match self {
             Self::Sqlite(path) => sqlite::open::for_groups(path, patience, now),
-            Self::Postgres(target) => postgres::open::for_groups(target, patience, now),
+            Self::Postgres(target) => postgres::open::writer(target, patience, now),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn remembered(db: Db<'_>) -> Result<Remembered, Fail> {
         Some((enabled, entitled)) => numbers(enabled, entitled),
         // A store of an older release knows only what it mirrored last.
         None => db.single(
-            "SELECT coalesce(sum(enabled), 0), coalesce(sum(enabled AND entitled), 0) FROM main.ts_connections",
+            "SELECT count(*) FILTER (WHERE enabled <> 0), count(*) FILTER (WHERE enabled <> 0 AND entitled <> 0) FROM main.ts_connections",
             values![],
             |row| Ok(numbers(row.get(0)?, row.get(1)?)),
         )?,

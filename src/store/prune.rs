@@ -18,18 +18,18 @@ const LAST: u32 = 10;
 
 /// Runs of a kind, `?1`, that may go: begun before `?2`, ended, and none of `?3`. By an index, oldest first.
 const OLD_RUNS: &str = "FROM ts_runs WHERE on_demand = ?1 AND started_at < ?2 AND finished_at IS NOT NULL
-    AND key NOT IN (SELECT value FROM json_each(?3))";
+    AND key NOT IN (SELECT CAST(value AS BIGINT) FROM json_each(?3))";
 
 /// Runs that stay, however old: the newest key (keys are not given twice), the last passes and the last runs on demand,
 /// the last that came to its end and the last that ended well (metrics), and those that still ask for a token. Each is
 /// looked up, so that it costs the same however many runs there are.
 const KEPT: &str = "SELECT json_group_array(key) FROM (
     SELECT max(key) AS key FROM ts_runs
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1)
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1)
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1)
-    UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked')";
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1) p
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1) d
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1) e
+    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1) g
+    UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked') k";
 
 /// Rows of the audit log that may go. While a run is under way the newest stays: a run tells by its key what
 /// was forgotten since it began.
@@ -188,7 +188,7 @@ fn old_runs(db: Db<'_>, retention: &Retention) -> Result<Pruned, Fail> {
             if left > 0 {
                 db.run(
                     "INSERT INTO ts_pruned_runs (key, run_id, started_at)
-                     SELECT key, run_id, started_at FROM ts_runs WHERE key = ?1 AND named
+                     SELECT key, run_id, started_at FROM ts_runs WHERE key = ?1 AND named <> 0
                      ON CONFLICT DO NOTHING",
                     values![run],
                 )?;

@@ -91,7 +91,7 @@ pub(super) fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<Sto
         }
         RowQuery::Newest(limit) => {
             let statement = stored_rows!(
-                "WHERE t.account = ?1 AND t.removed_at IS NULL ORDER BY t.booked_date DESC LIMIT ?2"
+                "WHERE t.account = ?1 AND t.removed_at IS NULL ORDER BY t.booked_date DESC NULLS LAST LIMIT ?2"
             );
             db.all(statement, values![account, limit], stored_row)
         }
@@ -294,7 +294,7 @@ fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), F
     db.run(
         "UPDATE ts_accounts SET
             complete_through = CASE WHEN :watermark > coalesce(complete_through, '') THEN :watermark ELSE complete_through END,
-            walks = walks + :compared, repairing = repairing AND NOT :repaired,
+            walks = walks + :compared, repairing = CASE WHEN :repaired THEN 0 ELSE repairing END,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_walked_at = CASE WHEN :deep IS NOT NULL THEN :at ELSE deep_walked_at END, deep_through = coalesce(:deep, deep_through),
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,

@@ -43,7 +43,7 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
         "SELECT min(began) FROM (
              SELECT min(started_at) AS began FROM ts_runs WHERE finished_at IS NULL
              UNION ALL
-             SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2)",
+             SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2) r",
         values![Millis(new.process_started), Millis(latest)],
     )?;
     let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
@@ -70,7 +70,7 @@ pub(super) fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<Ban
              WHERE x.run = ?1 AND x.outcome IS NOT NULL AND s.provider IS NOT NULL),
          reasons AS (SELECT provider, reason, count(*) AS failed FROM worked GROUP BY provider, reason)
          SELECT * FROM (
-             SELECT provider, reason, failed, sum(failed) OVER (PARTITION BY provider) AS all_of_it FROM reasons)
+             SELECT provider, reason, failed, CAST(sum(failed) OVER (PARTITION BY provider) AS BIGINT) AS all_of_it FROM reasons) r
          WHERE reason IS NOT NULL AND failed >= ?2 AND failed * 2 >= all_of_it
          ORDER BY failed DESC, provider, reason",
     );
@@ -119,7 +119,7 @@ pub(super) fn record(
         balances::save(db, lease.run, &record.judged)?;
         for (account, hung) in &record.hung {
             db.run(
-                "UPDATE ts_accounts SET hung_at = CASE WHEN ?2 THEN ?3 END WHERE key = ?1",
+                "UPDATE ts_accounts SET hung_at = CASE WHEN ?2 THEN CAST(?3 AS BIGINT) END WHERE key = ?1",
                 values![account, hung, Millis(record.ended)],
             )?;
         }
@@ -147,7 +147,7 @@ fn update_connection(db: Db<'_>, lease: &Lease, record: &Record) -> Result<(), F
             last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
             last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
             failures = CASE WHEN :success OR :needs_user THEN 0
-                            WHEN :failure THEN failures + (SELECT attempts = 1 FROM ts_run_connections
+                            WHEN :failure THEN failures + (SELECT CASE WHEN attempts = 1 THEN 1 ELSE 0 END FROM ts_run_connections
                                                            WHERE run = :run AND connection = :connection)
                             ELSE failures END,
             looks = CASE WHEN :without_data THEN looks + 1 ELSE 0 END,
@@ -175,8 +175,8 @@ fn note_stale(db: Db<'_>, connection: i64, stale: Option<&[i64]>) -> Result<(), 
     let Some(stale) = stale else { return Ok(()) };
     let stale = stale.iter().copied().collect::<serde_json::Value>().to_string();
     db.run(
-        "UPDATE ts_accounts SET stale = NOT stale
-         WHERE connection = ?1 AND stale <> (key IN (SELECT value FROM json_each(?2)))",
+        "UPDATE ts_accounts SET stale = 1 - stale
+         WHERE connection = ?1 AND (stale <> 0) <> (key IN (SELECT CAST(value AS BIGINT) FROM json_each(?2)))",
         values![connection, stale],
     )
 }

@@ -18,14 +18,14 @@ pub(super) fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail>
     // for one of the next.
     db.run(
         "INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until, asking)
-         VALUES (:key, :version, 'ready', :refresh, :access, :until, abs(random() % 1000000000000))
+         VALUES (:key, :version, 'ready', :refresh, :access, :until, :number)
          ON CONFLICT (connection) DO UPDATE SET version = excluded.version, state = 'ready',
             refresh = excluded.refresh, access = excluded.access, access_until = excluded.access_until,
-            asked_run = NULL, asking = asking + 1
-         WHERE version <> excluded.version",
+            asked_run = NULL, asking = ts_tokens.asking + 1
+         WHERE ts_tokens.version <> excluded.version",
         named! {
             ":key": connection, ":version": seed.version, ":refresh": seed.refresh,
-            ":access": seed.access, ":until": seed.access_until.map(Millis),
+            ":access": seed.access, ":until": seed.access_until.map(Millis), ":number": fastrand::i64(0..1_000_000_000_000),
         },
     )?;
     db.run(

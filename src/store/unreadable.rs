@@ -48,7 +48,7 @@ impl Room {
         if commit.unreadable.is_empty() {
             return Ok(Self::default());
         }
-        let sql = "SELECT count(*), coalesce(sum(raw <> ''), 0) FROM ts_quarantine WHERE account = ?1";
+        let sql = "SELECT count(*), count(*) FILTER (WHERE raw <> '') FROM ts_quarantine WHERE account = ?1";
         let read = |row: Row<'_>| Ok(Self { counted: row.get(0)?, kept: row.get(1)? });
         db.single(sql, values![commit.account], read)
     }
@@ -91,14 +91,16 @@ fn put(db: Db<'_>, run: i64, commit: &RowCommit, record: &Unreadable, room: &mut
     room.counted += i64::from(known.is_none());
     room.kept += i64::from(is_kept && !was_kept);
     let raw = if is_kept { record.raw.as_str() } else { "" };
-    db.run(
-        "INSERT INTO ts_quarantine (key, account, fingerprint, transaction_id, reason, raw, booked_date, likeness,
+    let write = if known.is_some() {
+        "UPDATE ts_quarantine SET fingerprint = :fingerprint, transaction_id = :id, reason = :reason, raw = :raw,
+             booked_date = :date, likeness = :likeness, seen_run = :run, missed = 0 WHERE key = :key"
+    } else {
+        "INSERT INTO ts_quarantine (account, fingerprint, transaction_id, reason, raw, booked_date, likeness,
                                     first_seen_at, run, seen_run)
-         VALUES (:key, :account, :fingerprint, :id, :reason, :raw, :date, :likeness, :now, :run, :run)
-         ON CONFLICT (key) DO UPDATE SET
-            fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id, reason = excluded.reason,
-            raw = excluded.raw, booked_date = excluded.booked_date, likeness = excluded.likeness,
-            seen_run = excluded.seen_run, missed = 0",
+         VALUES (:account, :fingerprint, :id, :reason, :raw, :date, :likeness, :now, :run, :run)"
+    };
+    db.run(
+        write,
         named! {
             ":key": known.map(|(key, _)| key), ":account": commit.account, ":fingerprint": fingerprint,
             ":id": record.id.as_ref().map(TransactionId::as_str), ":reason": record.reason, ":raw": raw,
@@ -130,10 +132,10 @@ fn find(
     // Each is one look into an index, however many are alike.
     db.one(
         "SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
-                        WHERE account = ?1 AND likeness = ?3 AND seen_run IS NULL ORDER BY key LIMIT 1)
+                        WHERE account = ?1 AND likeness = ?3 AND seen_run IS NULL ORDER BY key LIMIT 1) a
          UNION ALL
          SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
-                        WHERE account = ?1 AND likeness = ?3 AND seen_run < ?2 ORDER BY seen_run, key LIMIT 1)
+                        WHERE account = ?1 AND likeness = ?3 AND seen_run < ?2 ORDER BY seen_run, key LIMIT 1) b
          UNION ALL
          SELECT key, raw <> '' FROM ts_quarantine
          WHERE account = ?1 AND fingerprint = 'raw:' || ?5 AND ?4 AND likeness IS NULL AND seen_run IS DISTINCT FROM ?2",

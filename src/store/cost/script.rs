@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::engine::{Context, Db, DbSession};
+use super::super::engine::{Context, Db, DbSession, Fail};
 use super::super::{
     accounts, app, balances, consents, events, mirror, owners, plan, prune, rows, runs, tokens,
 };
@@ -111,11 +111,11 @@ pub(super) fn one(db: &DbSession, name: &'static str) {
     let asked = Selection { connections: vec!["c-00007".into()], users: vec!["u-00007".into()] };
     assert!(plan::unknown(conn, &asked).unwrap().is_empty());
     let rules = rules(at, asked);
-    assert_eq!(plan::plan(conn, &run, &rules).unwrap().due, 1);
+    assert_eq!(plan::plan(conn, &db.context, &run, &rules).unwrap().due, 1);
     plan::skipped(conn, &run, &rules, None, 500).unwrap();
     let until = at + SignedDuration::from_mins(4);
     let work = Work { conn, context: &db.context, script: &script, run: &run };
-    work.all(Round::First, || plan::claim(conn, &db.context, &run, &rules, 13, until).unwrap());
+    work.all(Round::First, || claim(&db.context, || plan::claim(conn, &db.context, &run, &rules, 13, until)));
     finish(db, &run, at);
 }
 
@@ -127,16 +127,16 @@ pub(super) fn pass(db: &DbSession, script: &Script) {
     mirror::all(conn, context, &run, script.view()).unwrap();
     conn.note_lapses().unwrap();
     let rules = rules(at, Selection::default());
-    let plan = plan::plan(conn, &run, &rules).unwrap();
+    let plan = plan::plan(conn, context, &run, &rules).unwrap();
     assert_eq!(plan.due, u64::from(script.connections));
     plan::skipped(conn, &run, &rules, None, 500).unwrap();
     let until = at + SignedDuration::from_mins(4);
     let work = Work { conn, context, script, run: &run };
-    work.all(Round::First, || plan::claim(conn, context, &run, &rules, 13, until).unwrap());
+    work.all(Round::First, || claim(context, || plan::claim(conn, context, &run, &rules, 13, until)));
     work.all(Round::Second, || plan::claim_again(conn, context, &run, &rules, 13, until).unwrap());
     runs::troubled_banks(conn, run.key, 3).unwrap();
     runs::close_retries(conn, context, run.key).unwrap();
-    plan::left_over(conn).unwrap();
+    context.plan.get().left_over();
     let totals = runs::totals(conn, run.key).unwrap();
     let synced = [Outcome::Synced, Outcome::Unchanged].map(|outcome| totals.outcomes.get(&outcome).copied());
     assert_eq!(synced.into_iter().flatten().sum::<u64>(), u64::from(script.connections));
@@ -154,6 +154,13 @@ pub(super) fn pass(db: &DbSession, script: &Script) {
     if !context.rehearsal {
         prune::step(conn, &retention).unwrap();
     }
+}
+
+/// As the worker does it.
+fn claim(context: &Context, claim: impl FnOnce() -> Result<Claims, Fail>) -> Claims {
+    let claims = claim().unwrap();
+    context.succeeded();
+    claims
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -132,6 +132,24 @@ impl DbSession {
         }
     }
 
+    /// The connection with a file, for the tests of what lies in one.
+    #[cfg(test)]
+    pub(crate) fn file(&self) -> &Connection {
+        match &self.conn {
+            Conn::Sqlite(conn) => conn,
+            Conn::Postgres(pg) => panic!("{pg:?} is no file"),
+        }
+    }
+
+    /// The same, to be changed.
+    #[cfg(test)]
+    pub(crate) fn file_mut(&mut self) -> &mut Connection {
+        match &mut self.conn {
+            Conn::Sqlite(conn) => conn,
+            Conn::Postgres(pg) => panic!("{pg:?} is no file"),
+        }
+    }
+
     /// The connection, for statements.
     pub(crate) fn db(&self) -> Db<'_> {
         match &self.conn {

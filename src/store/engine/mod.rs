@@ -269,6 +269,22 @@ impl Db<'_> {
         }
     }
 
+    /// A key for a new row, which none had before, also none that was deleted.
+    pub(crate) fn new_key(self, table: &str) -> Result<i64, Fail> {
+        match self {
+            Self::Sqlite(_) => {
+                let sql = format!(
+                    "SELECT max(coalesce((SELECT max(key) FROM {table}), 0),
+                                coalesce((SELECT value FROM ts_sequences WHERE name = '{table}'), 0)) + 1"
+                );
+                self.value(&sql, values![])
+            }
+            Self::Postgres(_) => {
+                self.value("SELECT nextval(pg_get_serial_sequence(?1, 'key'))", values![table])
+            }
+        }
+    }
+
     /// Whether programs on other machines may be at work on the same store.
     pub(crate) const fn is_shared(self) -> bool {
         matches!(self, Self::Postgres(_))

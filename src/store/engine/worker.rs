@@ -20,6 +20,9 @@ use crate::store::{Result, StoreError};
 /// Who has had the lock for long leaves it free for so long, for others who look for it.
 const FAIR_PAUSE: Duration = Duration::from_millis(4);
 
+/// Sessions of one process with a server. Each does one thing at a time, and most of that is waiting.
+const SESSIONS: usize = 8;
+
 /// How long a transaction takes in jobs.
 #[derive(Clone, Copy, Debug)]
 struct GroupLimits {
@@ -107,15 +110,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Several threads with a session each, which take jobs from one queue.
-    pub(crate) fn on_server(first: DbSession, sessions: usize) -> Self {
-        let (queue, jobs) = mpsc::channel();
-        lanes::start(first, sessions, jobs);
-        Self { queue }
-    }
-
+    /// One thread for a file; several for a server, with a session each, which take jobs from one queue.
     pub(crate) fn start(session: DbSession) -> Self {
-        Self::start_within(LIMITS, session)
+        match session.conn {
+            Conn::Sqlite(_) => Self::start_within(LIMITS, session),
+            Conn::Postgres(_) => {
+                let (queue, jobs) = mpsc::channel();
+                lanes::start(session, SESSIONS, jobs);
+                Self { queue }
+            }
+        }
     }
 
     fn start_within(limits: GroupLimits, session: DbSession) -> Self {

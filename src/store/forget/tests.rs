@@ -71,7 +71,7 @@ fn every_table_is_either_erased_or_kept_for_a_reason() {
 #[test]
 fn what_is_held_names_others_of_the_same_tink_user() {
     let (_guard, place, tables) = store();
-    tables.session.conn.execute_batch(SEED).unwrap();
+    tables.session.file().execute_batch(SEED).unwrap();
     let found = Reader::open(&place).unwrap().held("a").unwrap().unwrap();
     assert_eq!((found.user_id.as_str(), found.accounts, found.transactions), ("u", 1, 0));
     assert_eq!((found.same_tink_user, found.user_goes), (vec!["c".to_owned()], false));
@@ -82,7 +82,7 @@ fn what_is_held_names_others_of_the_same_tink_user() {
 #[test]
 fn the_last_connection_takes_its_user_along_and_leaves_the_audit_log() {
     let (_guard, place, mut tables) = store();
-    tables.session.conn.execute_batch(SEED).unwrap();
+    tables.session.file().execute_batch(SEED).unwrap();
     assert_eq!(forget(&mut tables, "a"), Forgotten::Now(3));
     assert_eq!(forget(&mut tables, "a"), Forgotten::Nothing);
     assert!(Reader::open(&place).unwrap().held("c").unwrap().unwrap().user_goes);
@@ -99,7 +99,7 @@ fn the_last_connection_takes_its_user_along_and_leaves_the_audit_log() {
 #[test]
 fn keys_that_were_given_once_are_remembered() {
     let (_guard, place, mut tables) = store();
-    tables.session.conn.execute_batch(SEED).unwrap();
+    tables.session.file().execute_batch(SEED).unwrap();
     forget(&mut tables, "c");
     let db = connect_read_only(place.file().unwrap()).unwrap();
     let highest = |table: &str| -> i64 {
@@ -136,7 +136,7 @@ async fn mirrored(store: &Store, run: &Run, place: &Place) -> Vec<String> {
 #[tokio::test]
 async fn a_run_that_read_the_view_before_does_not_bring_it_back() {
     let (_guard, place, mut tables) = store();
-    tables.session.conn.execute_batch(SEED).unwrap();
+    tables.session.file().execute_batch(SEED).unwrap();
     let store = Store::open(&place, std::time::Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
     let before = begin(&store, "before").await;
     forget(&mut tables, "a");

@@ -25,7 +25,7 @@ fn runs_of(tables: &Writer, days: std::ops::Range<i64>, exit_code: &str) {
         let began = day * DAY;
         tables
             .session
-            .conn
+            .file()
             .execute_batch(&format!(
                 "INSERT INTO ts_runs (run_id, trigger, host, version, started_at, finished_at, exit_code)
                      VALUES ('r{day}-{exit_code}', 'timer', 'h', '1', {began}, {began} + 1000, {exit_code});
@@ -37,7 +37,7 @@ fn runs_of(tables: &Writer, days: std::ops::Range<i64>, exit_code: &str) {
 }
 
 fn days_left(tables: &Writer) -> Vec<i64> {
-    let mut rows = tables.session.conn.prepare("SELECT started_at / ?1 FROM ts_runs ORDER BY key").unwrap();
+    let mut rows = tables.session.file().prepare("SELECT started_at / ?1 FROM ts_runs ORDER BY key").unwrap();
     rows.query_map([DAY], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
 }
 
@@ -59,7 +59,7 @@ fn old_runs_go_and_what_is_needed_stays() {
     runs_of(&tables, 1..60, "10");
     tables
         .session
-        .conn
+        .file()
         .execute_batch("UPDATE ts_runs SET finished_at = NULL, exit_code = NULL WHERE run_id = 'r7-10'")
         .unwrap();
     let expected = Reader::open(&place).unwrap().prunable(&before(30)).unwrap();
@@ -79,7 +79,7 @@ fn a_step_is_small_and_goes_on_where_the_last_one_ended() {
     runs_of(&tables, 0..30, "0");
     tables
         .session
-        .conn
+        .file()
         .execute_batch(
             "WITH n (n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM n WHERE n < 1209)
              INSERT INTO ts_run_connections (run, connection, user_id, started_at) SELECT 1, n, 'u', 0 FROM n;
@@ -99,7 +99,7 @@ fn a_step_is_small_and_goes_on_where_the_last_one_ended() {
 #[test]
 fn the_newest_act_stays_while_a_run_is_under_way() {
     let (_guard, _place, mut tables) = store();
-    let write = |tables: &Writer, sql: &str| tables.session.conn.execute_batch(sql).unwrap();
+    let write = |tables: &Writer, sql: &str| tables.session.file().execute_batch(sql).unwrap();
     write(&tables, "INSERT INTO ts_audit (at, action, result) VALUES (1, 'test', 'ok'), (2, 'test', 'ok')");
     write(
         &tables,
@@ -115,7 +115,7 @@ fn a_run_that_still_asks_for_a_token_stays() {
     let (_guard, _place, mut tables) = store();
     runs_of(&tables, 0..30, "0");
     let asks = "INSERT INTO ts_tokens (connection, version, state, refresh, asked_run) VALUES (1, '', 'asked', x'00', 3)";
-    tables.session.conn.execute_batch(asks).unwrap();
+    tables.session.file().execute_batch(asks).unwrap();
     all(&mut tables, &before(10));
     assert!(days_left(&tables).contains(&2));
 }
@@ -124,7 +124,7 @@ fn a_run_that_still_asks_for_a_token_stays() {
 fn runs_on_demand_go_earlier_and_take_no_pass_with_them() {
     let (_guard, place, mut tables) = store();
     runs_of(&tables, 0..60, "0");
-    tables.session.conn.execute_batch("UPDATE ts_runs SET on_demand = key % 2").unwrap();
+    tables.session.file().execute_batch("UPDATE ts_runs SET on_demand = key % 2").unwrap();
     let retention = Retention { history: before(5).history, ..before(40) };
     let expected = Reader::open(&place).unwrap().prunable(&retention).unwrap();
     assert_eq!(all(&mut tables, &retention), expected);
@@ -140,7 +140,7 @@ fn runs_on_demand_go_earlier_and_take_no_pass_with_them() {
 /// Rows that were removed on these days, the day being their number, and a live one last.
 fn removed_on(tables: &Writer, days: std::ops::Range<i64>) {
     let begin = days.start;
-    tables.session.conn
+    tables.session.file()
         .execute_batch(&format!(
             "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (1, 'c', 'u', 1, 1);
              INSERT INTO ts_accounts (key, connection, account_id, name, type) VALUES (1, 1, 'a', 'A', 'CHECKING');
@@ -156,7 +156,7 @@ fn removed_on(tables: &Writer, days: std::ops::Range<i64>) {
 }
 
 fn number(tables: &Writer, sql: &str) -> i64 {
-    tables.session.conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    tables.session.file().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 fn tombstones_before(day: i64) -> Retention {
@@ -182,7 +182,7 @@ fn old_tombstones_go_in_steps_and_the_feed_says_from_where_on_it_is_whole() {
     // What was removed late and numbered early does not move it back.
     tables
         .session
-        .conn
+        .file()
         .execute_batch("UPDATE ts_transactions SET change_seq = 7 WHERE change_seq = 1250")
         .unwrap();
     all(&mut tables, &tombstones_before(1260));
@@ -195,13 +195,13 @@ fn a_tombstone_that_a_run_may_hold_stays() {
     removed_on(&tables, 1..20);
     tables
         .session
-        .conn
+        .file()
         .execute_batch("UPDATE ts_connections SET lease_token = 1, lease_run = 1, lease_until = 0")
         .unwrap();
     assert_eq!(all(&mut tables, &tombstones_before(30)).removed, 0);
     tables
         .session
-        .conn
+        .file()
         .execute_batch("UPDATE ts_connections SET lease_token = NULL, lease_run = NULL")
         .unwrap();
     assert_eq!(all(&mut tables, &tombstones_before(30)).removed, 19);
@@ -213,7 +213,7 @@ fn the_name_of_a_pruned_run_stays_where_it_is_shown_and_only_there() {
     let (_guard, _place, mut tables) = store();
     runs_of(&tables, 0..40, "0");
     removed_on(&tables, 1..3);
-    tables.session.conn
+    tables.session.file()
         .execute_batch(
             "UPDATE ts_transactions SET first_seen_run = 1, changed_run = 2;
              INSERT INTO ts_quarantine (account, fingerprint, reason, raw, first_seen_at, run) VALUES (1, 'f', 'r', '{}', 0, 3);
@@ -227,7 +227,7 @@ fn the_name_of_a_pruned_run_stays_where_it_is_shown_and_only_there() {
     let shown = |tables: &Writer| {
         let sql = "SELECT group_concat(first_seen_run || ' ' || changed_run)
                           || (SELECT run_id FROM quarantine_v1) || (SELECT run_id FROM balance_proofs_v1) FROM transactions_v1";
-        tables.session.conn.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()
+        tables.session.file().query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()
     };
     let before_it = shown(&tables);
     assert_eq!(all(&mut tables, &Retention { removed: before(0).removed, ..before(20) }).runs, 20);

@@ -52,20 +52,17 @@ impl Reader {
     pub fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>> {
         self.read("read the audit log", |db| {
             let rows =
-                "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at, actor, ip, action,
-                        connection_id, user_id, result, details
-                 FROM ts_audit
-                 WHERE (:user IS NULL OR user_id = :user) AND (:connection IS NULL OR connection_id = :connection)
-                   AND (:action IS NULL OR action = :action)
-                   AND ts_audit.at >= :since AND ts_audit.at < :until
-                 ORDER BY ts_audit.at DESC, key DESC LIMIT :limit";
+                "SELECT at, actor, ip, action, connection_id, user_id, result, details FROM ts_audit
+                 WHERE (user_id = :user OR :user IS NULL) AND (connection_id = :connection OR :connection IS NULL)
+                   AND (action = :action OR :action IS NULL) AND at >= :since AND at < :until
+                 ORDER BY at DESC, key DESC LIMIT :limit";
             db.all(
                 rows,
                 named! {
                     ":user": query.user_id, ":connection": query.connection_id, ":action": query.action,
                     ":since": Millis(query.since.unwrap_or(Timestamp::MIN)),
                     ":until": Millis(query.until.unwrap_or(Timestamp::MAX)),
-                    ":limit": query.limit.map_or(-1, i64::from),
+                    ":limit": query.limit.map_or(i64::MAX, i64::from),
                 },
                 audited,
             )
@@ -75,7 +72,7 @@ impl Reader {
 
 fn audited(row: Row<'_>) -> Result<Audited, Fail> {
     Ok(Audited {
-        at: row.get("at")?,
+        at: row.get::<Millis>("at")?.0.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         actor: row.get("actor")?,
         ip: row.get("ip")?,
         action: row.get("action")?,

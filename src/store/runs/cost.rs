@@ -52,7 +52,7 @@ fn pages<T>(path: &Path, work: impl FnOnce(&mut DbSession) -> T) -> u64 {
     let conn = open::connect_writer(path).unwrap();
     let mut db = DbSession::new(conn, path, std::time::Duration::ZERO);
     // The schema is read by whoever opens a store.
-    schema_of(&db.conn);
+    schema_of(db.file());
     let before = read_so_far().unwrap();
     drop(work(&mut db));
     (read_so_far().unwrap() - before) / PAGE
@@ -82,7 +82,7 @@ fn run(db: &mut DbSession, id: &str) -> Run {
         started_at: now(),
     };
     let run = db.write("begin the run", |tx, context| begin(tx, context, &new)).unwrap();
-    db.write("plan the run", |tx, _| plan::plan(tx, &run, &rules())).unwrap();
+    db.write("plan the run", |tx, db| plan::plan(tx, db, &run, &rules())).unwrap();
     let end = RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at: now() };
     db.write("finish the run", |tx, context| finish(tx, context, &run, &end)).unwrap();
     run

@@ -6,7 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::connect::Target;
-use crate::store::engine::{Db, DbSession, Fail};
+use super::session::Pg;
+use super::{rehearsal as overlay, schema};
+use crate::store::engine::context::Conn;
+use crate::store::engine::{Context, Db, DbSession, Fail};
 use crate::store::{Result, StoreError};
 
 /// Whether our tables are there.
@@ -14,7 +17,15 @@ use crate::store::{Result, StoreError};
 /// # Errors
 /// [`StoreError`] if the server cannot be asked.
 pub(crate) fn is_there(target: &Arc<Target>) -> Result<bool> {
-    Err(not_built_in("look for the store", target))
+    let (pg, context) = connect("look for the store", target, Duration::ZERO)?;
+    let found = schema::version(&pg).map_err(|fail| context.explain("look for the store", fail))?;
+    Ok(found > 0)
+}
+
+fn connect(what: &'static str, target: &Arc<Target>, patience: Duration) -> Result<(Pg, Context)> {
+    let context = Context::of_server(target, patience);
+    let pg = context.patiently(what, || Pg::connect(target))?;
+    Ok((pg, context))
 }
 
 /// Opens an existing store for statements that only read, in a transaction that shows it as it is now.
@@ -22,34 +33,62 @@ pub(crate) fn is_there(target: &Arc<Target>) -> Result<bool> {
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
 pub(crate) fn reader(target: &Arc<Target>) -> Result<DbSession> {
-    Err(not_built_in("open read-only", target))
+    snapshot("read the store", target, Duration::ZERO)
+}
+
+fn snapshot(what: &'static str, target: &Arc<Target>, patience: Duration) -> Result<DbSession> {
+    let (pg, context) = connect(what, target, patience)?;
+    pg.begin(" ISOLATION LEVEL REPEATABLE READ");
+    let found = schema::version(&pg).map_err(|fail| context.explain(what, fail))?;
+    let path = || target.url().to_owned();
+    if found == 0 {
+        return Err(StoreError::Missing { path: path() });
+    }
+    if found > schema::KNOWN {
+        return Err(StoreError::Newer { path: path(), found, known: schema::KNOWN });
+    }
+    if found < schema::KNOWN {
+        return Err(StoreError::Older { path: path(), found, pending: schema::pending(found) });
+    }
+    Ok(DbSession::of_server(pg, context))
 }
 
 /// Opens a store for writing, making and migrating it as needed.
-pub(crate) fn writer(target: &Arc<Target>, _patience: Duration, _now: Timestamp) -> Result<DbSession> {
-    Err(not_built_in("open the store", target))
+///
+/// # Errors
+/// [`StoreError`] if there is no session, or the store is of a newer release.
+pub(crate) fn writer(target: &Arc<Target>, patience: Duration, now: Timestamp) -> Result<DbSession> {
+    let (pg, context) = connect("open the store", target, patience)?;
+    let prepared = context.patiently("prepare the store", || {
+        if pg.is_lost() {
+            pg.reconnect()?;
+        }
+        let done = schema::migrate(&pg, now.as_millisecond());
+        if done.is_err() {
+            pg.rollback();
+        }
+        done
+    });
+    let found = prepared?;
+    if found > schema::KNOWN {
+        return Err(StoreError::Newer { path: target.url().to_owned(), found, known: schema::KNOWN });
+    }
+    Ok(DbSession::of_server(pg, context))
 }
 
-/// As [`writer`], for the thread that commits in groups.
-pub(crate) fn for_groups(target: &Arc<Target>, _patience: Duration, _now: Timestamp) -> Result<DbSession> {
-    Err(not_built_in("open the store", target))
-}
-
-/// A rehearsal on the store, with what `fill` copies of it.
+/// A rehearsal on the store, with what `fill` copies of it: one transaction that is never committed.
+///
+/// # Errors
+/// As for [`reader`].
 pub(crate) fn rehearsal(
     target: &Arc<Target>,
-    _patience: Duration,
-    _fill: impl Fn(Db<'_>) -> std::result::Result<(), Fail>,
+    patience: Duration,
+    fill: impl Fn(Db<'_>) -> std::result::Result<(), Fail>,
 ) -> Result<DbSession> {
-    Err(not_built_in("rehearse", target))
-}
-
-/// What is not there yet.
-pub(super) fn not_built_in(what: &'static str, target: &Target) -> StoreError {
-    StoreError::Unusable {
-        what,
-        path: target.url().to_owned(),
-        detail: "PostgreSQL is not built in yet; use sqlite:/path/to/file".to_owned(),
-        source: None,
+    let mut session = snapshot("rehearse", target, patience)?;
+    session.context.rehearsal = true;
+    if let Conn::Postgres(pg) = &session.conn {
+        overlay::lay(pg, &fill).map_err(|fail| session.context.explain("rehearse", fail))?;
     }
+    Ok(session)
 }

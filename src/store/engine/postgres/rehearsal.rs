@@ -4,6 +4,10 @@
 use super::session::Pg;
 use crate::store::engine::{Db, Fail};
 
+pub(crate) fn lay(pg: &Pg, fill: &dyn Fn(Db<'_>) -> Result<(), Fail>) -> Result<(), Fail> {
+    fill(Db::Postgres(pg))
+}
+
 pub(crate) fn within<T>(
     pg: &Pg,
     fill: &dyn Fn(Db<'_>) -> Result<(), Fail>,

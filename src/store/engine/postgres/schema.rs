@@ -2,18 +2,104 @@
 //! migration runs once and only adds, since hosts of the release before may be at work.
 
 use super::session::Pg;
-use crate::store::engine::Fail;
+use super::statement;
+use super::value::Parameter;
+use crate::failpoint;
+use crate::store::engine::{Fail, Row};
+
+/// The migrations in order; the schema version is their number.
+const MIGRATIONS: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
+
+/// The schema version this binary knows.
+pub(crate) const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;
+
+/// What every statement may call. Before the migrations, which use some of it.
+const FUNCTIONS: &str = include_str!("functions.sql");
+/// What readers are promised, and the numbers of what changes in it.
+const PUBLISHED: [&str; 2] = [include_str!("views.sql"), include_str!("feed.sql")];
+
+/// Under this name the fingerprint of what was published stands among the sequences.
+const FINGERPRINT: &str = "published";
+
+/// One at a time makes or changes the schema, on whatever host.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended('tink_sync schema', 0))";
 
 /// Locks connections that nobody else has locked, and their users' quotas with them.
 pub(crate) const LOCK: &str = "SELECT key FROM ts_connections
     WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1)) AND pg_try_advisory_xact_lock(hashtextextended(user_id, 0))
     ORDER BY key FOR NO KEY UPDATE SKIP LOCKED";
 
+/// The schema version of the database; 0 for one that has none.
+pub(crate) fn version(pg: &Pg) -> Result<i64, Fail> {
+    if !ask(pg, "SELECT to_regclass('tink_sync.ts_schema') IS NOT NULL", Vec::new())?.contains(&1) {
+        return Ok(0);
+    }
+    let found = ask(pg, "SELECT coalesce(max(version), 0) FROM tink_sync.ts_schema", Vec::new())?;
+    Ok(found.first().copied().unwrap_or_default())
+}
+
+/// Names of the migrations that a database of this version still needs.
+pub(crate) fn pending(version: i64) -> Vec<String> {
+    let from = usize::try_from(version).unwrap_or_default();
+    MIGRATIONS.iter().skip(from).map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// Applies what is missing and makes anew what is published, all in one transaction; returns the version that is there then.
+pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
+    let found = version(pg)?;
+    if found > KNOWN || (found == KNOWN && is_published(pg)?) {
+        return Ok(found);
+    }
+    pg.begin("");
+    statement::count(pg, ALONE, crate::store::engine::values![])?;
+    // Somebody may have done it meanwhile.
+    let found = version(pg)?;
+    if found < KNOWN || (found == KNOWN && !is_published(pg)?) {
+        if found == 0 {
+            pg.batch_as_is(
+                "CREATE SCHEMA IF NOT EXISTS tink_sync;
+                 CREATE TABLE tink_sync.ts_schema (version bigint NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)",
+            )?;
+        }
+        pg.batch_as_is(FUNCTIONS)?;
+        for (number, (_, sql)) in (1i64..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
+            pg.batch_as_is(sql)?;
+            pg.batch_as_is(&format!("INSERT INTO tink_sync.ts_schema VALUES ({number}, {now_ms})"))?;
+        }
+        for sql in PUBLISHED {
+            pg.batch_as_is(sql)?;
+        }
+        pg.batch_as_is(&format!(
+            "INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('{FINGERPRINT}', {0})
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            fingerprint()
+        ))?;
+    }
+    failpoint::around("prepare the store", || pg.commit())?;
+    Ok(found.max(KNOWN))
+}
+
+/// Whether the functions, views and triggers of the database are those of this release.
+fn is_published(pg: &Pg) -> Result<bool, Fail> {
+    let sql = "SELECT value FROM tink_sync.ts_sequences WHERE name = $1";
+    Ok(ask(pg, sql, vec![Parameter(Some(FINGERPRINT.to_owned()))])?.first() == Some(&fingerprint()))
+}
+
+fn ask(pg: &Pg, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<i64>, Fail> {
+    pg.ask_as_is(sql, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
+}
+
+/// Tells one text of the statements from another (FNV-1a).
+fn fingerprint() -> i64 {
+    let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let text = FUNCTIONS.bytes().chain(PUBLISHED.iter().flat_map(|sql| sql.bytes()));
+    text.fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()
+}
+
 /// Notes whose entitlement has ended since a run last looked, or lasts again, by the clock of the views.
 pub(crate) fn note_lapses(pg: &Pg) -> Result<(), Fail> {
     pg.send_as_is(
-        "UPDATE ts_connections SET lapsed = 1 - lapsed
-         WHERE lapsed <> CASE WHEN entitled_until <= extract(epoch FROM clock_timestamp()) * 1000 THEN 1 ELSE 0 END",
+        "UPDATE ts_connections SET lapsed = 1 - lapsed WHERE (lapsed <> 0) <> coalesce(entitled_until <= tink_sync.ts_now(), FALSE)",
         Vec::new(),
     )
 }

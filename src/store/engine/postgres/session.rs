@@ -167,6 +167,12 @@ impl Pg {
         self.settle().map(drop)
     }
 
+    /// As [`Self::batch`], in PostgreSQL's own words.
+    pub(crate) fn batch_as_is(&self, sql: &str) -> Result<(), Fail> {
+        self.send_batch(sql.to_owned());
+        self.settle().map(drop)
+    }
+
     fn send_batch(&self, sql: String) {
         let client = Arc::clone(&self.client.borrow());
         self.push(Box::pin(async move {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::connect::Target;
-use super::open::not_built_in;
 use crate::domain::connection::SourceRow;
 use crate::store::source::error::SourceError;
 use crate::vault::Vault;
@@ -21,7 +20,13 @@ pub(crate) fn read(
     _vault: Option<&Vault>,
     _now: Timestamp,
 ) -> Result<Vec<SourceRow>, SourceError> {
-    Err(not_built_in("read the source view", target).into())
+    Err(crate::store::StoreError::Unusable {
+        what: "read the source view",
+        path: target.url().to_owned(),
+        detail: "PostgreSQL is not built in yet; use sqlite:/path/to/file".to_owned(),
+        source: None,
+    }
+    .into())
 }
 
 /// Whether there is no view or table of this name.

@@ -118,7 +118,7 @@ mod tests {
     /// Waits until the thread of the store has closed it.
     fn closed(path: &Path) {
         let session = open::reader(path).unwrap();
-        session.conn.query_row("SELECT count(*) FROM runs_v1", [], |row| row.get::<_, i64>(0)).unwrap();
+        session.file().query_row("SELECT count(*) FROM runs_v1", [], |row| row.get::<_, i64>(0)).unwrap();
     }
 
     #[test]

@@ -37,14 +37,14 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
         let mut db = open::writer(&path, Duration::ZERO, jiff::Timestamp::UNIX_EPOCH).unwrap();
-        db.conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
+        db.file().execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
         let commits = Commits::default();
         let counted = commits.clone();
         let hook = move || {
             let nth = counted.count.fetch_add(1, Ordering::SeqCst) + 1;
             counted.fails.load(Ordering::SeqCst) == nth
         };
-        db.conn.commit_hook(Some(hook)).unwrap();
+        db.file_mut().commit_hook(Some(hook)).unwrap();
         // On a machine that is busy with other things too all that waits goes together.
         let long = Duration::from_hours(1);
         let worker = Worker::start_within(GroupLimits { longest: long, waited: long, ..LIMITS }, db);
