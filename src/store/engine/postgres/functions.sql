@@ -127,11 +127,10 @@ AS $$ SELECT CASE WHEN totals #>> path ~ '^-?\d{1,18}$' THEN (totals #>> path)::
 -- and the like print is then the same text with either store. See views.sql.
 CREATE OR REPLACE FUNCTION tink_sync.ts_time_text(millis bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN millis BETWEEN -62167219200000 AND 253402300799999 THEN
-          CASE WHEN millis < -62135596800000 THEN '0000' ELSE
-              pg_catalog.to_char(timestamp '1970-01-01' + (millis / 1000) * interval '1 second', 'YYYY') END
-          || pg_catalog.to_char(timestamp '1970-01-01' + (millis / 1000) * interval '1 second'
-                                + (millis % 1000) * interval '1 millisecond', '-MM-DD"T"HH24:MI:SS.MS"Z"') END $$;
+AS $$ SELECT CASE WHEN millis >= -62135596800000 THEN
+                 pg_catalog.to_char(tink_sync.ts_time(millis) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+             WHEN millis >= -62167219200000 THEN
+                 '0000' || pg_catalog.to_char(tink_sync.ts_time(millis) AT TIME ZONE 'UTC', '-MM-DD"T"HH24:MI:SS.MS"Z"') END $$;
 CREATE OR REPLACE FUNCTION tink_sync.ts_time_text(written text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
 CREATE OR REPLACE FUNCTION tink_sync.ts_day_text(written text) RETURNS text

@@ -86,6 +86,8 @@ CREATE INDEX ts_connections_refused ON tink_sync.ts_connections USING hash (refu
 CREATE INDEX ts_connections_change ON tink_sync.ts_connections (change_seq);
 CREATE INDEX ts_connections_success ON tink_sync.ts_connections (last_success_at)
     WHERE last_success_at IS NOT NULL AND problem IS NULL;
+CREATE INDEX ts_connections_lapsing ON tink_sync.ts_connections (entitled_until) WHERE lapsed = 0 AND entitled_until IS NOT NULL;
+CREATE INDEX ts_connections_lapsed ON tink_sync.ts_connections (key) WHERE lapsed = 1;
 
 CREATE TABLE tink_sync.ts_consents (
     connection     bigint NOT NULL,
@@ -198,9 +200,9 @@ CREATE TABLE tink_sync.ts_transactions (
     UNIQUE (account, transaction_id)
 ) WITH (fillfactor = 90);
 CREATE INDEX ts_transactions_change ON tink_sync.ts_transactions (change_seq);
-CREATE INDEX ts_transactions_live ON tink_sync.ts_transactions (account, booked_date) WHERE removed_at IS NULL;
+CREATE INDEX ts_transactions_live ON tink_sync.ts_transactions (account, booked_date NULLS FIRST) WHERE removed_at IS NULL;
 CREATE INDEX ts_transactions_successor ON tink_sync.ts_transactions (account, replaced_by) WHERE replaced_by IS NOT NULL;
-CREATE INDEX ts_transactions_pending ON tink_sync.ts_transactions (account, booked_date)
+CREATE INDEX ts_transactions_pending ON tink_sync.ts_transactions (account, booked_date NULLS FIRST)
     WHERE removed_at IS NULL AND status = 'pending';
 CREATE INDEX ts_transactions_arrived ON tink_sync.ts_transactions (account, first_walk)
     WHERE removed_at IS NULL AND first_walk <> 0;

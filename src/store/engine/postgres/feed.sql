@@ -1,0 +1,202 @@
+-- Numbers for the rows of accounts_v1 and connections_v1: whichever statement changes what a reader sees, in the same
+-- transaction, also one that is written tomorrow. Made anew together with the views. A column that is added to one of
+-- the two views is added here. Says the same as engine/sqlite/feed.sql, in another way where many hosts write at once:
+--
+-- * The numbers are given as the transaction commits (deferred triggers). The row that counts them stays locked until the
+--   end of a transaction, so that no number becomes visible before a smaller one; here it is the last thing that is locked,
+--   for the moment of the commit, however long the transaction was. A row that changed several times gets one number.
+-- * They are taken in blocks, which double, or a transaction over many rows would go through all former versions of the
+--   row of the counter for each. What is left of the last block is nobody's.
+--
+-- No news are last_attempt_at, last_success_at and next_attempt_at, which every pass moves.
+--
+-- The functions have no search path of their own and name no schema of the tables: laid over the temporary tables of a
+-- rehearsal, they work on those. Whoever writes to the tables has `pg_temp, tink_sync` as search path.
+
+-- The next change number of this transaction. What it has taken is kept in a setting that ends with it: the first, the
+-- last used and the last taken.
+CREATE OR REPLACE FUNCTION tink_sync.ts_next_change() RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    taken bigint[] := pg_catalog.string_to_array(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ')::bigint[];
+    size bigint := CASE WHEN taken IS NULL THEN 1 ELSE least(taken[3] - taken[1] + 1, 4096) END;
+    last bigint;
+BEGIN
+    IF taken IS NULL OR taken[2] = taken[3] THEN
+        UPDATE ts_sequences SET value = value + size WHERE name = 'change' RETURNING value INTO STRICT last;
+        taken := ARRAY[coalesce(taken[1], last - size + 1), last - size, last];
+    END IF;
+    taken[2] := taken[2] + 1;
+    PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
+    RETURN taken[2];
+END $$;
+
+-- Whether a number was given by this transaction as it commits.
+CREATE OR REPLACE FUNCTION tink_sync.ts_is_numbered(number bigint) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$ SELECT coalesce(number >= pg_catalog.split_part(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ', 1)::bigint, false) $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_connection() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM 1 FROM ts_connections c WHERE c.key = NEW.key AND NOT tink_sync.ts_is_numbered(c.change_seq);
+    IF FOUND THEN
+        UPDATE ts_connections SET change_seq = tink_sync.ts_next_change() WHERE key = NEW.key;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_account() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM 1 FROM ts_accounts a WHERE a.key = NEW.key AND NOT tink_sync.ts_is_numbered(a.change_seq);
+    IF FOUND THEN
+        UPDATE ts_accounts SET change_seq = tink_sync.ts_next_change() WHERE key = NEW.key;
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- All accounts of a connection: accounts_v1.connection_id.
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_accounts() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    account bigint;
+BEGIN
+    FOR account IN SELECT a.key FROM ts_accounts a
+                   WHERE a.connection = NEW.key AND NOT tink_sync.ts_is_numbered(a.change_seq) ORDER BY a.key LOOP
+        UPDATE ts_accounts SET change_seq = tink_sync.ts_next_change() WHERE key = account;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+DROP TRIGGER IF EXISTS ts_feed_connection_new ON tink_sync.ts_connections;
+CREATE CONSTRAINT TRIGGER ts_feed_connection_new AFTER INSERT ON tink_sync.ts_connections
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_number_connection();
+
+DROP TRIGGER IF EXISTS ts_feed_connection ON tink_sync.ts_connections;
+CREATE CONSTRAINT TRIGGER ts_feed_connection AFTER UPDATE ON tink_sync.ts_connections
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+WHEN ((OLD.connection_id, OLD.user_id, OLD.external_user_id, OLD.tink_user_id, OLD.mode, OLD.enabled, OLD.entitled,
+       OLD.entitled_until, OLD.lapsed, OLD.needs_user, OLD.last_outcome IS NOT DISTINCT FROM 'rate_limited', OLD.failures,
+       OLD.last_success_at IS NULL, OLD.last_reason, OLD.data_as_of, OLD.not_before, OLD.gone_at IS NULL)
+   IS DISTINCT FROM
+      (NEW.connection_id, NEW.user_id, NEW.external_user_id, NEW.tink_user_id, NEW.mode, NEW.enabled, NEW.entitled,
+       NEW.entitled_until, NEW.lapsed, NEW.needs_user, NEW.last_outcome IS NOT DISTINCT FROM 'rate_limited', NEW.failures,
+       NEW.last_success_at IS NULL, NEW.last_reason, NEW.data_as_of, NEW.not_before, NEW.gone_at IS NULL))
+EXECUTE FUNCTION tink_sync.ts_feed_number_connection();
+
+DROP TRIGGER IF EXISTS ts_feed_connection_renamed ON tink_sync.ts_connections;
+CREATE CONSTRAINT TRIGGER ts_feed_connection_renamed AFTER UPDATE OF connection_id ON tink_sync.ts_connections
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.connection_id <> NEW.connection_id)
+EXECUTE FUNCTION tink_sync.ts_feed_number_accounts();
+
+DROP TRIGGER IF EXISTS ts_feed_account_new ON tink_sync.ts_accounts;
+CREATE CONSTRAINT TRIGGER ts_feed_account_new AFTER INSERT ON tink_sync.ts_accounts
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_number_account();
+
+DROP TRIGGER IF EXISTS ts_feed_account ON tink_sync.ts_accounts;
+CREATE CONSTRAINT TRIGGER ts_feed_account AFTER UPDATE ON tink_sync.ts_accounts
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+WHEN ((OLD.connection, OLD.account_id, OLD.name, OLD.type, OLD.iban, OLD.masked_pan, OLD.financial_institution_id,
+       OLD.credentials_ids, coalesce(OLD.booked_currency, OLD.available_currency), OLD.booked_balance,
+       OLD.available_balance, OLD.last_refreshed, OLD.complete_through, OLD.closed_at, OLD.merged_id)
+   IS DISTINCT FROM
+      (NEW.connection, NEW.account_id, NEW.name, NEW.type, NEW.iban, NEW.masked_pan, NEW.financial_institution_id,
+       NEW.credentials_ids, coalesce(NEW.booked_currency, NEW.available_currency), NEW.booked_balance,
+       NEW.available_balance, NEW.last_refreshed, NEW.complete_through, NEW.closed_at, NEW.merged_id))
+EXECUTE FUNCTION tink_sync.ts_feed_number_account();
+
+-- accounts_v1.credentials_ids: the consents that hold an account.
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_held_by(of bigint, id text) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (SELECT tink_sync.json_group_array(s.credentials_id ORDER BY s.credentials_id) FROM ts_consents s
+            WHERE s.connection = of AND id IN (SELECT j.value FROM tink_sync.json_each(s.account_ids) j));
+END $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_account_held() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.credentials_ids := tink_sync.ts_feed_held_by(NEW.connection, NEW.account_id);
+    RETURN NEW;
+END $$;
+
+DROP TRIGGER IF EXISTS ts_feed_held ON tink_sync.ts_accounts;
+CREATE TRIGGER ts_feed_held BEFORE INSERT OR UPDATE OF connection, account_id ON tink_sync.ts_accounts
+FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_account_held();
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_consent() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        UPDATE ts_accounts a SET credentials_ids = tink_sync.ts_feed_held_by(a.connection, a.account_id)
+        WHERE a.connection = OLD.connection AND a.account_id IN (SELECT j.value FROM tink_sync.json_each(OLD.account_ids) j)
+          AND a.credentials_ids <> tink_sync.ts_feed_held_by(a.connection, a.account_id);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        UPDATE ts_accounts a SET credentials_ids = tink_sync.ts_feed_held_by(a.connection, a.account_id)
+        WHERE a.connection = NEW.connection AND a.account_id IN (SELECT j.value FROM tink_sync.json_each(NEW.account_ids) j)
+          AND a.credentials_ids <> tink_sync.ts_feed_held_by(a.connection, a.account_id);
+    END IF;
+    RETURN NULL;
+END $$;
+
+DROP TRIGGER IF EXISTS ts_feed_consent_new ON tink_sync.ts_consents;
+CREATE TRIGGER ts_feed_consent_new AFTER INSERT OR DELETE ON tink_sync.ts_consents
+FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_consent();
+DROP TRIGGER IF EXISTS ts_feed_consent ON tink_sync.ts_consents;
+CREATE TRIGGER ts_feed_consent AFTER UPDATE OF connection, credentials_id, account_ids ON tink_sync.ts_consents
+FOR EACH ROW
+WHEN ((OLD.connection, OLD.credentials_id, OLD.account_ids) IS DISTINCT FROM (NEW.connection, NEW.credentials_id, NEW.account_ids))
+EXECUTE FUNCTION tink_sync.ts_feed_consent();
+
+-- connections_v1.data_as_of: the oldest refresh of its open accounts.
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_refreshed_of(of bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    oldest text := (SELECT min(a.last_refreshed) FROM ts_accounts a WHERE a.connection = of AND a.closed_at IS NULL);
+BEGIN
+    UPDATE ts_connections SET data_as_of = oldest WHERE key = of AND data_as_of IS DISTINCT FROM oldest;
+END $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_refreshed() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM tink_sync.ts_feed_refreshed_of(OLD.connection);
+    END IF;
+    IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND NEW.connection <> OLD.connection) THEN
+        PERFORM tink_sync.ts_feed_refreshed_of(NEW.connection);
+    END IF;
+    RETURN NULL;
+END $$;
+
+DROP TRIGGER IF EXISTS ts_feed_refreshed_new ON tink_sync.ts_accounts;
+CREATE TRIGGER ts_feed_refreshed_new AFTER INSERT OR DELETE ON tink_sync.ts_accounts
+FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_refreshed();
+DROP TRIGGER IF EXISTS ts_feed_refreshed ON tink_sync.ts_accounts;
+CREATE TRIGGER ts_feed_refreshed AFTER UPDATE OF connection, last_refreshed, closed_at ON tink_sync.ts_accounts
+FOR EACH ROW
+WHEN ((OLD.connection, OLD.last_refreshed, OLD.closed_at) IS DISTINCT FROM (NEW.connection, NEW.last_refreshed, NEW.closed_at))
+EXECUTE FUNCTION tink_sync.ts_feed_refreshed();
+
+-- Notes whose entitlement has ended since a run last looked, or lasts again, for the numbers of the feed: nobody writes
+-- when time passes, and their state changes all the same. By the clock of the views; by two indexes.
+CREATE OR REPLACE FUNCTION tink_sync.ts_note_lapses() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    now_ms bigint := tink_sync.ts_now() / 1000 * 1000;
+BEGIN
+    UPDATE ts_connections SET lapsed = 1 WHERE lapsed = 0 AND entitled_until <= now_ms;
+    UPDATE ts_connections SET lapsed = 0 WHERE lapsed = 1 AND (entitled_until > now_ms OR entitled_until IS NULL);
+END $$;
