@@ -242,7 +242,7 @@ CREATE TABLE tink_sync.ts_runs (
     on_demand   bigint NOT NULL DEFAULT 0,
     named       bigint NOT NULL DEFAULT 0,
     -- Until when the run is taken for alive, by the clock of this database. Only here: SQLite's runs hold a lock.
-    alive_until timestamptz,
+    alive_until timestamptz NOT NULL DEFAULT clock_timestamp() + interval '4 minutes',
     run_id      text COLLATE "C" NOT NULL UNIQUE,
     trigger     text COLLATE "C" NOT NULL,
     host        text COLLATE "C" NOT NULL,
