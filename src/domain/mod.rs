@@ -15,6 +15,7 @@ pub mod mirroring;
 pub mod outcome;
 pub mod owner;
 pub mod population;
+pub mod server;
 pub mod texts;
 pub mod total;
 pub mod transaction;

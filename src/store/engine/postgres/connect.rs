@@ -1,82 +1,338 @@
-//! Where a server is and how it is reached: the address with libpq's rules, the password, TLS. Must not run a statement
-//! of the store.
+//! How a server is reached: each host with each of its addresses, with or without TLS, until one of them will do. Must
+//! not run a statement of the store.
 
+mod error;
+mod pgpass;
+mod tls;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
-use std::pin::Pin;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
 
-/// A database on one or several servers, as `store.url` or `source.database` names it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The address without a password.
-    url: String,
-    /// The password file, in place of the user's own.
-    pgpass: Option<PathBuf>,
-}
+use futures_util::future::{Either, select};
+use nix::unistd::{User, geteuid};
+use secrecy::ExposeSecret as _;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket, config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// An open session.
+pub use crate::domain::server::Target;
+use crate::domain::server::{ChannelBinding, Host, Place, Secret, Session, SslMode};
+pub(crate) use error::ConnectError;
+use error::{Failure, Kind, Problem};
+
+/// What a server is, in one answer: whether it follows another one, and whether it takes changes.
+const ROLE: &str =
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+
+/// What moves the bytes of a connection; it must be polled for as long as the client is used.
+pub(crate) type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+
+/// A connection that is ready.
 pub(crate) struct Connected {
-    pub client: tokio_postgres::Client,
-    /// What moves its messages.
-    pub driver: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Whether it took the start-up options.
-    pub took_options: bool,
+    pub(crate) client: Client,
+    pub(crate) driver: Driver,
+    /// Whether the server took the start-up options. A pgbouncer does not.
+    pub(crate) took_options: bool,
+    /// Which of the servers it is.
+    pub(crate) place: String,
 }
 
-/// Why there is no session.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ConnectError(#[source] tokio_postgres::Error);
-
-impl ConnectError {
-    pub(crate) fn is_transient(&self) -> bool {
-        self.0.as_db_error().is_none()
-    }
-}
-
-pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Connected, ConnectError> {
-    let mut config: tokio_postgres::Config = target.url.parse().map_err(ConnectError)?;
-    if let Some(options) = options {
-        config.options(options);
-    }
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(ConnectError)?;
-    let driver = Box::pin(async move { drop(connection.await) });
-    Ok(Connected { client, driver, took_options: options.is_some() })
-}
-
-impl Target {
-    /// Reads an address. Looks at nothing besides the `PG*` variables.
-    ///
-    /// # Errors
-    /// What was expected, without showing what was there.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
-        let rest = rest.ok_or_else(|| "expected `postgres://…`".to_owned())?;
-        let in_user = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-        let query = rest.split_once('?').map(|(_, query)| query.to_ascii_lowercase());
-        if in_user || query.is_some_and(|query| query.contains("password")) {
-            return Err("expected an address without a password; put that into a password file and name it \
-                 in `store.pgpass_file`"
-                .to_owned());
-        }
-        Ok(Self { url: url.to_owned(), pgpass: None })
-    }
-
-    /// With this password file, if there is one, in place of the user's own.
-    #[must_use]
-    pub fn with_pgpass(self, path: Option<PathBuf>) -> Self {
-        Self { pgpass: path.or(self.pgpass), ..self }
-    }
-
-    /// The address, without a password.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-}
-
-impl fmt::Debug for Target {
+impl fmt::Debug for Connected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Target").field(&self.url).finish()
+        f.debug_struct("Connected").field("place", &self.place).finish_non_exhaustive()
     }
 }
+
+/// Connects to the first server that will do. `options` are options of the server's command line (`-c name=value`).
+///
+/// # Errors
+/// [`ConnectError`] says for each server why not.
+pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Connected, ConnectError> {
+    let (user, database) = names(target);
+    let mut error = ConnectError::new(&user, &database);
+    let attempt = match Attempt::prepare(target, &user, &database, options) {
+        Ok(attempt) => attempt,
+        Err(problem) => return Err(error.with(Failure::anywhere(problem))),
+    };
+    let rounds = match target.session() {
+        Session::PreferStandby => vec![Session::Standby, Session::Any],
+        session => vec![session],
+    };
+    for session in rounds {
+        error = ConnectError::new(&user, &database);
+        for place in &target.places {
+            match attempt.place(place, session).await {
+                Ok(connected) => return Ok(connected),
+                Err(failures) => {
+                    error = failures.into_iter().fold(error, ConnectError::with);
+                    // What a server answers to this user is not asked of the next one.
+                    if error.is_final() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+    Err(error)
+}
+
+/// The user and the database, by libpq's defaults.
+fn names(target: &Target) -> (String, String) {
+    let own = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
+    let user = target.user.clone().or_else(own).unwrap_or_default();
+    let database = target.database.clone().unwrap_or_else(|| user.clone());
+    (user, database)
+}
+
+/// One way to speak to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Plain,
+    /// TLS, or not if the server has none.
+    Either,
+    Tls,
+}
+
+impl Way {
+    /// The ways for a mode, in libpq's order.
+    fn of(mode: SslMode, is_socket: bool) -> &'static [Self] {
+        match mode {
+            _ if is_socket => &[Self::Plain],
+            SslMode::Disable => &[Self::Plain],
+            SslMode::Allow => &[Self::Plain, Self::Tls],
+            SslMode::Prefer => &[Self::Either, Self::Plain],
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Self::Tls],
+        }
+    }
+}
+
+/// What all attempts of one call have in common.
+struct Attempt<'t> {
+    target: &'t Target,
+    config: Config,
+    options: Option<&'t str>,
+    tls: Option<MakeRustlsConnect>,
+    passwords: pgpass::Passwords,
+    user: &'t str,
+    database: &'t str,
+}
+
+impl<'t> Attempt<'t> {
+    fn prepare(
+        target: &'t Target,
+        user: &'t str,
+        database: &'t str,
+        options: Option<&'t str>,
+    ) -> Result<Self, Problem> {
+        if user.is_empty() {
+            return Err(Problem::new(
+                Kind::Local,
+                "the system has no name for this user; name one in the address",
+            ));
+        }
+        let secure = target.security.mode != SslMode::Disable && !target.places.iter().all(Place::is_socket);
+        let tls = secure.then(|| tls::connector(&target.security)).transpose();
+        let tls = tls.map_err(|text| Problem::new(Kind::Local, text))?;
+        let passwords = pgpass::Passwords::of(target).map_err(|text| Problem::new(Kind::Local, text))?;
+        Ok(Self { target, config: settings(target, user, database), options, tls, passwords, user, database })
+    }
+
+    /// Tries all addresses of a server.
+    async fn place(&self, place: &Place, session: Session) -> Result<Connected, Vec<Failure>> {
+        let addresses = match self.within(addresses(place)).await {
+            Ok(addresses) => addresses,
+            Err(problem) => return Err(vec![Failure::at(place, problem)]),
+        };
+        let mut failures = Vec::new();
+        for address in addresses {
+            match self.address(place, address, session).await {
+                Ok(connected) => return Ok(connected),
+                Err(problems) => {
+                    let is_final = problems.last().is_some_and(Problem::is_final);
+                    failures.extend(problems.into_iter().map(|problem| Failure::at(place, problem)));
+                    if is_final {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failures)
+    }
+
+    /// Tries all ways to speak to an address.
+    async fn address(
+        &self,
+        place: &Place,
+        address: Option<IpAddr>,
+        session: Session,
+    ) -> Result<Connected, Vec<Problem>> {
+        let mut problems: Vec<Problem> = Vec::new();
+        for way in Way::of(self.target.security.mode, place.is_socket()) {
+            let problem = match self.within(self.once(place, address, *way, session)).await {
+                Ok(connected) => return Ok(connected),
+                Err(problem) => problem,
+            };
+            let may_go_otherwise = problem.is_about_encryption();
+            if problems.iter().all(|earlier| earlier.to_string() != problem.to_string()) {
+                problems.push(problem);
+            }
+            if !may_go_otherwise {
+                break;
+            }
+        }
+        Err(problems)
+    }
+
+    /// Connects once, and once more if only the options are in the way.
+    async fn once(
+        &self,
+        place: &Place,
+        address: Option<IpAddr>,
+        way: Way,
+        session: Session,
+    ) -> Result<Connected, Problem> {
+        let mut took_options = self.options.is_some();
+        let opened = match self.open(place, address, way, self.options).await {
+            Err(problem) if took_options && problem.kind() == Kind::Options => {
+                took_options = false;
+                self.open(place, address, way, None).await
+            }
+            opened => opened,
+        };
+        let (client, mut driver) = opened?;
+        if session != Session::Any {
+            let role = role(&client, &mut driver).await?;
+            role.suits(session)?;
+        }
+        Ok(Connected { client, driver, took_options, place: place.to_string() })
+    }
+
+    async fn open(
+        &self,
+        place: &Place,
+        address: Option<IpAddr>,
+        way: Way,
+        options: Option<&str>,
+    ) -> Result<(Client, Driver), Problem> {
+        let mut config = self.config.clone();
+        match &place.host {
+            Host::Name(name) => config.host(name),
+            Host::Socket(directory) => config.host_path(directory),
+        };
+        address.map(|address| config.hostaddr(address));
+        options.map(|options| config.options(options));
+        config.port(place.port).ssl_mode(match way {
+            Way::Plain => config::SslMode::Disable,
+            Way::Either => config::SslMode::Prefer,
+            Way::Tls => config::SslMode::Require,
+        });
+        let password = self.passwords.find(place, self.database, self.user);
+        if let Some(Secret(password)) = &password {
+            config.password(password.expose_secret());
+        }
+        let opened = match &self.tls {
+            Some(tls) if way != Way::Plain => opened(&config, tls.clone()).await,
+            _ => opened(&config, NoTls).await,
+        };
+        opened.map_err(|error| Problem::of(error, &self.passwords, password.is_some()))
+    }
+
+    /// What comes of it in the time that an address has.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        // Boxed: it is large, and stands in the future of every caller.
+        let work = Box::pin(work);
+        match self.target.connect_timeout {
+            Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| Err(Problem::timed_out(limit))),
+            None => work.await,
+        }
+    }
+}
+
+/// The addresses of a server; `None` stands for its socket.
+async fn addresses(place: &Place) -> Result<Vec<Option<IpAddr>>, Problem> {
+    match (&place.host, place.address) {
+        (Host::Socket(_), _) => Ok(vec![None]),
+        (Host::Name(_), Some(address)) => Ok(vec![Some(address)]),
+        (Host::Name(name), None) => {
+            let found = lookup_host((name.as_str(), place.port)).await.map_err(Problem::unknown_host)?;
+            let mut seen = BTreeSet::new();
+            let addresses = found.map(|address| address.ip()).filter(|ip| seen.insert(*ip));
+            Ok(addresses.map(Some).collect())
+        }
+    }
+}
+
+async fn opened<T>(config: &Config, tls: T) -> Result<(Client, Driver), tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(tls).await?;
+    Ok((client, Box::pin(connection)))
+}
+
+/// What is the same for every attempt.
+fn settings(target: &Target, user: &str, database: &str) -> Config {
+    let mut config = Config::new();
+    config.user(user).dbname(database).application_name(&target.application_name);
+    config.channel_binding(match target.channel_binding {
+        ChannelBinding::Disable => config::ChannelBinding::Disable,
+        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+        ChannelBinding::Require => config::ChannelBinding::Require,
+    });
+    let live = &target.liveness;
+    config.keepalives(live.keepalives);
+    live.idle.map(|idle| config.keepalives_idle(idle));
+    live.interval.map(|interval| config.keepalives_interval(interval));
+    live.probes.map(|probes| config.keepalives_retries(probes));
+    live.unanswered.map(|limit| config.tcp_user_timeout(limit));
+    config
+}
+
+/// What a server says that it is.
+struct Role {
+    follows: bool,
+    read_only: bool,
+}
+
+impl Role {
+    /// Whether it will do.
+    fn suits(&self, session: Session) -> Result<(), Problem> {
+        let problem = match session {
+            Session::ReadWrite if self.follows => "is a standby, and its primary is wanted",
+            Session::ReadWrite if self.read_only => {
+                "takes no changes (default_transaction_read_only is on there)"
+            }
+            Session::Primary if self.follows => "is a standby, and its primary is wanted",
+            Session::ReadOnly if !self.read_only => "takes changes, and one that takes none is wanted",
+            Session::Standby if !self.follows => "is a primary, and a standby is wanted",
+            _ => return Ok(()),
+        };
+        Err(Problem::new(Kind::Role, format!("{problem} (target_session_attrs)")))
+    }
+}
+
+async fn role(client: &Client, driver: &mut Driver) -> Result<Role, Problem> {
+    let query = pin!(client.simple_query(ROLE));
+    let messages = match select(query, driver).await {
+        Either::Left((answer, _)) => answer.map_err(Problem::from)?,
+        Either::Right((ended, _)) => {
+            return Err(ended.map_or_else(Problem::from, |()| Problem::closed()));
+        }
+    };
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some((row.try_get(0).ok()??, row.try_get(1).ok()??)),
+        _ => None,
+    });
+    let (follows, read_only) =
+        row.ok_or_else(|| Problem::new(Kind::Refused, "does not say what it is, as PostgreSQL would"))?;
+    Ok(Role { follows: follows == "t", read_only: read_only == "on" })
+}
+
+#[cfg(test)]
+mod tests;

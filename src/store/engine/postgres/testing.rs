@@ -49,6 +49,7 @@ host    all scram       127.0.0.1/32 scram-sha-256
 host    all md5         127.0.0.1/32 md5
 host    all clear       127.0.0.1/32 password
 host    all stranger    127.0.0.1/32 reject
+hostssl   all certified 127.0.0.1/32 cert
 hostssl   all encrypted 127.0.0.1/32 trust
 host      all encrypted 127.0.0.1/32 reject
 hostnossl all plain     127.0.0.1/32 trust
@@ -96,7 +97,8 @@ impl Server {
              hba_file = '{place}/access.conf'\nmax_connections = 200\nshared_buffers = 16MB\n\
              fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n\
              TimeZone = 'Pacific/Chatham'\nDateStyle = 'SQL, DMY'\n\
-             ssl = on\nssl_cert_file = '{place}/server.crt'\nssl_key_file = '{place}/server.key'\n"
+             ssl = on\nssl_cert_file = '{place}/server.crt'\nssl_key_file = '{place}/server.key'\n\
+             ssl_ca_file = '{place}/ca.crt'\n"
         );
         fs::write(directory.join("server.conf"), common + settings).unwrap();
         fs::write(directory.join("access.conf"), ACCESS).unwrap();
@@ -156,7 +158,7 @@ impl Server {
     }
 
     /// The directory with the Unix socket and the certificates: `ca.crt` is the authority's, `other.crt` another
-    /// authority's.
+    /// authority's, `client.crt` and `client.key` are those of the role `certified`.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -189,6 +191,11 @@ impl Certificate {
         let certificate = params.signed_by(&key, &authority).unwrap();
         fs::write(directory.join("server.crt"), certificate.pem()).unwrap();
         write_private(&directory.join("server.key"), &key.serialize_pem());
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "certified");
+        fs::write(directory.join("client.crt"), params.signed_by(&key, &authority).unwrap().pem()).unwrap();
+        write_private(&directory.join("client.key"), &key.serialize_pem());
     }
 }
 

@@ -1,0 +1,298 @@
+//! Why no server could be reached, in the words of what to do about it, and whether it is of use to try again. Never
+//! holds a password.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use rustls::CertificateError;
+use tokio_postgres::error::DbError;
+
+use super::pgpass::Passwords;
+use crate::domain::cause::Cause;
+use crate::domain::server::Place;
+
+/// Why there is no connection: what each server answered, in the order in which they were tried.
+#[derive(Debug)]
+pub(crate) struct ConnectError {
+    user: String,
+    database: String,
+    failures: Vec<Failure>,
+}
+
+impl ConnectError {
+    pub(super) fn new(user: &str, database: &str) -> Self {
+        Self { user: user.to_owned(), database: database.to_owned(), failures: Vec::new() }
+    }
+
+    pub(super) fn with(mut self, failure: Failure) -> Self {
+        self.failures.push(failure);
+        self
+    }
+
+    /// Whether it can go by itself: a server that is away, starting, or not the primary now.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.failures.iter().any(|failure| failure.problem.is_transient())
+    }
+
+    /// Whether the next server need not be asked.
+    pub(super) fn is_final(&self) -> bool {
+        self.failures.last().is_some_and(|failure| failure.problem.is_final())
+    }
+
+    #[cfg(test)]
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        self.failures.iter().map(|failure| failure.problem.kind).collect()
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "database `{}` as user `{}`", self.database, self.user)?;
+        for (index, failure) in self.failures.iter().enumerate() {
+            write!(f, "{}{failure}", if index == 0 { ": " } else { "; " })?;
+        }
+        if self.failures.is_empty() { f.write_str(": no address of a server was found") } else { Ok(()) }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failures.last()?.problem.source()
+    }
+}
+
+/// What one server answered.
+#[derive(Debug)]
+pub(super) struct Failure {
+    place: Option<String>,
+    problem: Problem,
+}
+
+impl Failure {
+    pub(super) fn at(place: &Place, problem: Problem) -> Self {
+        Self { place: Some(place.to_string()), problem }
+    }
+
+    /// What is wrong before a server is asked.
+    pub(super) fn anywhere(problem: Problem) -> Self {
+        Self { place: None, problem }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place} {}", self.problem),
+            None => self.problem.fmt(f),
+        }
+    }
+}
+
+/// What has to be done about a problem, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is away, or not ready: wait.
+    Away,
+    /// Another server is the one: wait for it.
+    Role,
+    /// It speaks no TLS, or is not who it should be.
+    Tls,
+    /// It lets nobody of this name in from here this way.
+    NoEntry,
+    /// It refuses user, password or database, or what we say to it.
+    Refused,
+    /// It does not take start-up options.
+    Options,
+    /// Something of ours cannot be used.
+    Local,
+}
+
+/// What is wrong with one way to a server; fits behind its name.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct Problem {
+    kind: Kind,
+    text: String,
+    source: Option<Cause>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), source: None }
+    }
+
+    fn because(self, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Cause::of(source)), ..self }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self.kind, Kind::Away | Kind::Role)
+    }
+
+    /// Whether asking another address would only repeat it.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.kind, Kind::NoEntry | Kind::Refused | Kind::Local)
+    }
+
+    /// Whether it can go with or without TLS.
+    pub(super) fn is_about_encryption(&self) -> bool {
+        matches!(self.kind, Kind::Tls | Kind::NoEntry)
+    }
+
+    pub(super) fn unknown_host(error: io::Error) -> Self {
+        let text = format!("cannot be resolved: {error}; check the name, and DNS");
+        Self::new(Kind::Away, text).because(error)
+    }
+
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        let text = format!(
+            "was not ready within {} s (connect_timeout); check the network, firewalls, and the server",
+            limit.as_secs()
+        );
+        Self::new(Kind::Away, text)
+    }
+
+    pub(super) fn closed() -> Self {
+        Self::new(Kind::Away, "closed the connection before it was ready; its log says why")
+    }
+
+    /// What an attempt to connect ended with.
+    pub(super) fn of(error: tokio_postgres::Error, passwords: &Passwords, had_password: bool) -> Self {
+        let asked_in_vain = !had_password && is_missing_password(&error);
+        let wrong = error.code().is_some_and(|code| code.code() == "28P01");
+        let text = if asked_in_vain {
+            format!("asks for a password, and {}", passwords.remedy())
+        } else if wrong {
+            format!("refuses the password, or knows no such user; check {}", passwords.name())
+        } else {
+            return Self::from(error);
+        };
+        Self::new(Kind::Refused, text).because(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Problem {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let known = if let Some(answer) = error.as_db_error() {
+            answered(answer)
+        } else if let Some(tls) = below::<rustls::Error>(&error) {
+            (Kind::Tls, certificate(tls))
+        } else if let Some(io) = below::<io::Error>(&error) {
+            network(io)
+        } else if error.is_closed() {
+            return Self::closed();
+        } else {
+            said(&error)
+        };
+        Self::new(known.0, known.1).because(error)
+    }
+}
+
+/// What the server itself answers.
+fn answered(answer: &DbError) -> (Kind, String) {
+    let (code, message) = (answer.code().code(), answer.message());
+    let told = |kind, remedy: &str| (kind, format!("answers: {message}; {remedy}"));
+    if message.contains("startup parameter") {
+        return (Kind::Options, format!("answers: {message}"));
+    }
+    match code {
+        "28000" => told(Kind::NoEntry, "check the user, and pg_hba.conf on the server"),
+        "3D000" => told(Kind::Refused, "create it, or name another one in the address"),
+        _ if message.starts_with("no such database") || message.starts_with("no such user") => {
+            told(Kind::Refused, "check pgbouncer.ini")
+        }
+        _ if code.starts_with("28") => told(Kind::Refused, "check user and password"),
+        "42501" => told(Kind::Refused, "GRANT CONNECT ON DATABASE lets a role in"),
+        "53300" => told(Kind::Away, "raise max_connections, or lower `tink.concurrency`"),
+        "57P01" | "57P02" | "57P03" => (Kind::Away, format!("answers: {message}")),
+        "25006" => (Kind::Role, format!("answers: {message}")),
+        _ if code.starts_with("08") => (Kind::Away, format!("answers: {message}")),
+        _ => (Kind::Refused, format!("answers: {message} (SQLSTATE {code})")),
+    }
+}
+
+fn certificate(error: &rustls::Error) -> String {
+    use CertificateError as Of;
+    let rustls::Error::InvalidCertificate(why) = error else {
+        return format!("and we find no common TLS: {error}");
+    };
+    let what = match why {
+        Of::Expired | Of::ExpiredContext { .. } => "has expired; renew it on the server",
+        Of::NotValidYet | Of::NotValidYetContext { .. } => "is not valid yet; check the clocks",
+        Of::UnknownIssuer => "is of an authority that is not trusted; name that authority in `sslrootcert`",
+        Of::NotValidForName | Of::NotValidForNameContext { .. } => {
+            "is for another name; use that name in the address, or a certificate with this one among its \
+             alternative names"
+        }
+        Of::Revoked => "was revoked",
+        _ if is_authority(why) => {
+            "is that of an authority; give the server one of its own, signed by that authority"
+        }
+        _ => "cannot be used",
+    };
+    format!("shows a certificate that {what} ({error})")
+}
+
+/// Whether the server shows a self-signed certificate that may sign others.
+fn is_authority(error: &CertificateError) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
+}
+
+fn network(error: &io::Error) -> (Kind, String) {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            let text = "refuses connections; start PostgreSQL there, and check the port and listen_addresses";
+            (Kind::Away, text.to_owned())
+        }
+        io::ErrorKind::NotFound => {
+            let text = "is not there; start PostgreSQL, and check the directory and the port of its socket";
+            (Kind::Away, text.to_owned())
+        }
+        io::ErrorKind::PermissionDenied => (Kind::Refused, format!("cannot be opened: {error}")),
+        io::ErrorKind::InvalidInput => (Kind::Refused, format!("cannot be used: {error}")),
+        io::ErrorKind::InvalidData => (Kind::Refused, format!("does not speak as PostgreSQL does: {error}")),
+        io::ErrorKind::UnexpectedEof => {
+            (Kind::Away, "closed the connection before it was ready; its log says why".to_owned())
+        }
+        _ => (Kind::Away, format!("cannot be reached: {error}")),
+    }
+}
+
+/// What tokio-postgres itself says.
+fn said(error: &tokio_postgres::Error) -> (Kind, String) {
+    let why = error.source().map(ToString::to_string).unwrap_or_default();
+    if why == "server does not support TLS" {
+        let text =
+            "offers no TLS; turn `ssl` on in its postgresql.conf, or choose an `sslmode` that does without";
+        return (Kind::Tls, text.to_owned());
+    }
+    let colon = if why.is_empty() { "" } else { ": " };
+    (Kind::Refused, format!("does not let us in: {error}{colon}{why}"))
+}
+
+fn is_missing_password(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|source| source.to_string() == "password missing")
+}
+
+/// The first error of this type among the causes.
+fn below<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An error that wraps another one may name only that one's cause.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
