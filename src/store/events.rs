@@ -265,6 +265,9 @@ pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Ve
 /// Forgets events that are out.
 pub(super) fn forget(db: Db<'_>, keys: &[i64]) -> Result<(), Fail> {
     let keys = keys.iter().copied().collect::<serde_json::Value>().to_string();
-    db.run("DELETE FROM ts_events WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))", values![keys])?;
+    db.run(
+        "DELETE FROM ts_events WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))",
+        values![keys],
+    )?;
     Ok(())
 }

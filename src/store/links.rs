@@ -90,7 +90,8 @@ impl Writer {
 
 /// Whether the connection that is there has this user at Tink; `None` if there is no connection.
 fn is_of_user(db: Db<'_>, link: &BegunLink) -> Result<Option<bool>, Fail> {
-    let sql = "SELECT external_user_id IS NOT DISTINCT FROM ?2 FROM ts_own_connections WHERE connection_id = ?1";
+    let sql =
+        "SELECT external_user_id IS NOT DISTINCT FROM ?2 FROM ts_own_connections WHERE connection_id = ?1";
     db.one(sql, values![&link.connection_id, &link.external_user_id], |row| row.get(0))
 }
 

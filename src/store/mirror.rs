@@ -70,7 +70,8 @@ fn write(db: Db<'_>, change: &Change, before: Option<(i64, &Stored)>) -> Result<
 /// A new connection, under a key that none had before.
 fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
     let key = db.new_key("ts_connections")?;
-    let sql = format!("INSERT INTO ts_connections (key, connection_id, {COLUMNS}) VALUES (:key, :id, {VALUES})");
+    let sql =
+        format!("INSERT INTO ts_connections (key, connection_id, {COLUMNS}) VALUES (:key, :id, {VALUES})");
     let mut bound = parameters(state);
     bound.extend([(":key", Value::Int(key)), (":id", id.to_value())]);
     db.run(&sql, Params::Named(&bound))?;

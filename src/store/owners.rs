@@ -227,7 +227,7 @@ const LEFT: &str = "c.user_id = me.user_id AND NOT (c.enabled <> 0 AND c.gone_at
 fn holder(table: &str, column: &str, condition: &str) -> String {
     format!(
         "SELECT c.connection_id, c.user_id, c.key FROM main.{table} s JOIN ts_connections c ON c.key = s.connection
-         JOIN (SELECT *, EXISTS (SELECT 1 FROM {table} WHERE connection = ?1 AND {column} = ?2) AS holds
+         CROSS JOIN (SELECT *, EXISTS (SELECT 1 FROM {table} WHERE connection = ?1 AND {column} = ?2) AS holds
                FROM ts_connections WHERE key = ?1) me
          WHERE s.{column} = ?2 AND s.connection <> ?1 AND ({condition})"
     )

@@ -27,7 +27,7 @@ impl Place {
     /// # Errors
     /// What was expected of the address, without a word of it.
     pub fn server(url: &str, pgpass: Option<&Path>) -> std::result::Result<Self, String> {
-        let target = Target::parse(url)?.with_pgpass(pgpass.map(Path::to_owned));
+        let target = Target::parse(url, &crate::config::process_env)?.with_pgpass(pgpass.map(Path::to_owned));
         Ok(Self::Postgres(Arc::new(target)))
     }
 

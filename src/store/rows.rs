@@ -296,7 +296,7 @@ fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), F
             complete_through = CASE WHEN :watermark > coalesce(complete_through, '') THEN :watermark ELSE complete_through END,
             walks = walks + :compared, repairing = CASE WHEN :repaired THEN 0 ELSE repairing END,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
-            deep_walked_at = CASE WHEN :deep IS NOT NULL THEN :at ELSE deep_walked_at END, deep_through = coalesce(:deep, deep_through),
+            deep_through = coalesce(:deep, deep_through), deep_walked_at = CASE WHEN :deep IS NOT NULL THEN :at ELSE deep_walked_at END,
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
             unmatched_from = :unmatched, judged_refresh = coalesce(CASE WHEN :judged THEN :refresh END, judged_refresh, walked_refresh)
          WHERE key = :account",

@@ -129,7 +129,10 @@ impl Writer {
             let params = values![user_id, entitled, until];
             let update = "UPDATE ts_own_users SET entitled = ?2, entitled_until = ?3 WHERE user_id = ?1";
             if db.count(update, params)? == 0 {
-                db.run("INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES (?1, ?2, ?3)", params)?;
+                db.run(
+                    "INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES (?1, ?2, ?3)",
+                    params,
+                )?;
             }
             note(db, audit)
         })

@@ -102,7 +102,8 @@ impl Reader {
 }
 
 fn consents(db: Db<'_>, key: i64) -> Result<Vec<KnownConsent>, Fail> {
-    let rows = "SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY provider NULLS FIRST, credentials_id";
+    let rows =
+        "SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY provider NULLS FIRST, credentials_id";
     let consent = |row: Row<'_>| {
         Ok(KnownConsent {
             credentials_id: row.get("credentials_id")?,

@@ -10,7 +10,7 @@ pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod source;
 pub(crate) mod statement;
-pub(crate) mod translate;
-pub(crate) mod value;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod translate;
+pub(crate) mod value;

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle, Runtime};
@@ -18,6 +19,7 @@ use super::connect::{self, Target};
 use super::statement::Answer;
 use super::translate::{Translated, translate};
 use super::value::Parameter;
+use crate::domain::cause::Cause;
 use crate::store::engine::{Fail, Params};
 use crate::store::types::Lease;
 
@@ -35,6 +37,41 @@ const ANSWER: Duration = Duration::from_secs(300);
 
 type Sent = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send>>;
 
+/// What moves the messages of a session.
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn start() -> Result<Self, Fail> {
+        let built = runtime::Builder::new_current_thread().enable_all().build();
+        built.map(|runtime| Self(Some(runtime))).map_err(|e| Fail::Unusable {
+            detail: "cannot begin to wait for a server".to_owned(),
+            source: Cause::of(e),
+        })
+    }
+
+    /// Runs something on this thread; from inside of another runtime, where that is not possible, on one of its own.
+    fn drive<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
+        let runtime = self.0.as_ref().ok_or(Fail::NoAnswer)?;
+        if Handle::try_current().is_err() {
+            return Ok(runtime.block_on(work));
+        }
+        let work = pin!(work);
+        thread::scope(|scope| {
+            let driven = scope.spawn(|| runtime.block_on(work));
+            Ok(driven.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Waits for nothing, which would not be allowed inside of another runtime.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A statement as it is kept.
 struct Known {
     text: Translated,
@@ -44,7 +81,7 @@ struct Known {
 /// A session, with what it has sent and not yet awaited.
 pub(crate) struct Pg {
     target: Arc<Target>,
-    runtime: Runtime,
+    runtime: Background,
     client: RefCell<Arc<Client>>,
     /// The session is ours alone: no pooler lies between.
     direct: Cell<bool>,
@@ -68,11 +105,7 @@ impl Pg {
     /// # Errors
     /// [`Fail::Connect`].
     pub(crate) fn connect(target: &Arc<Target>) -> Result<Self, Fail> {
-        let built = runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = built.map_err(|e| Fail::Unusable {
-            detail: "cannot begin to wait for a server".to_owned(),
-            source: crate::domain::cause::Cause::of(e),
-        })?;
+        let runtime = Background::start()?;
         let (client, direct) = dial(&runtime, target)?;
         Ok(Self {
             target: Arc::clone(target),
@@ -320,7 +353,7 @@ impl Pg {
     /// Drives the connection until this is done.
     fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
         self.trips.set(self.trips.get() + 1);
-        let done = drive(&self.runtime, async { tokio::time::timeout(ANSWER, work).await });
+        let done = self.runtime.drive(async { tokio::time::timeout(ANSWER, work).await })?;
         done.map_err(|_| {
             // What it would still answer would be taken for the answer to something else.
             self.forget();
@@ -359,13 +392,13 @@ impl Pg {
     }
 }
 
-fn dial(runtime: &Runtime, target: &Target) -> Result<(Arc<Client>, bool), Fail> {
-    let dialled = drive(runtime, async {
+fn dial(runtime: &Background, target: &Target) -> Result<(Arc<Client>, bool), Fail> {
+    let dialled = runtime.drive(async {
         let connected = connect::connect(target, Some(OPTIONS)).await?;
         tokio::spawn(connected.driver);
         let direct = if connected.took_options { is_direct(&connected.client).await } else { false };
         Ok((Arc::new(connected.client), direct))
-    });
+    })?;
     dialled.map_err(|error: connect::ConnectError| Fail::Connect(Box::new(error)))
 }
 
@@ -376,16 +409,4 @@ async fn is_direct(client: &Client) -> bool {
         .ok()
         .and_then(|rows| rows.first()?.try_get::<_, Option<String>>(0).ok()?)
         .is_some_and(|on| on == "on")
-}
-
-/// Runs something on this thread; from inside of another runtime, where that is not possible, on one of its own.
-fn drive<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> T {
-    if Handle::try_current().is_err() {
-        return runtime.block_on(work);
-    }
-    let work = pin!(work);
-    std::thread::scope(|scope| {
-        let driven = scope.spawn(|| runtime.block_on(work));
-        driven.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
