@@ -200,3 +200,26 @@ BEGIN
     UPDATE ts_connections SET lapsed = 1 WHERE lapsed = 0 AND entitled_until <= now_ms;
     UPDATE ts_connections SET lapsed = 0 WHERE lapsed = 1 AND (entitled_until > now_ms OR entitled_until IS NULL);
 END $$;
+
+-- What writing to the transactions of a rehearsal does; see rehearsal.sql.
+CREATE OR REPLACE FUNCTION tink_sync.ts_rehearse() RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO pg_temp.ts_rehearsed SELECT NEW.*;
+        RETURN NEW;
+    END IF;
+    DELETE FROM pg_temp.ts_rehearsed r WHERE r.key = OLD.key;
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO pg_temp.ts_rehearsed SELECT NEW.*;
+        RETURN NEW;
+    END IF;
+    -- One that only the rehearsal has is simply gone.
+    IF EXISTS (SELECT 1 FROM tink_sync.ts_transactions t WHERE t.key = OLD.key) THEN
+        OLD.account := -OLD.account;
+        INSERT INTO pg_temp.ts_rehearsed SELECT OLD.*;
+        OLD.account := -OLD.account;
+    END IF;
+    RETURN OLD;
+END $$;
