@@ -78,7 +78,7 @@ WHERE relnamespace = 'tink_sync'::regnamespace AND relkind = 'v' AND relname ~ '
   AND relname NOT LIKE 'ts\_%' AND relname <> 'tink_sync_source_v1' \gexec
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'reader') FROM pg_proc
 WHERE pronamespace = 'tink_sync'::regnamespace
-  AND proname IN ('ts_time', 'ts_day', 'ts_odd_time', 'ts_odd_day', 'ts_amount', 'ts_number', 'ts_bool', 'ts_total', 'ts_now') \gexec
+  AND proname IN ('ts_time', 'ts_rounded', 'ts_day', 'ts_odd_time', 'ts_odd_day', 'ts_amount', 'ts_number', 'ts_bool', 'ts_total', 'ts_now') \gexec
 
 -- 5. Who reads the application's view: that view, and nothing of what it is made of.
 SELECT format('GRANT USAGE ON SCHEMA %s TO %I', relnamespace::regnamespace, :'source_reader')

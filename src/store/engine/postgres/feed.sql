@@ -13,6 +13,11 @@
 -- The functions have no search path of their own and name no schema of the tables: laid over the temporary tables of a
 -- rehearsal, they work on those. Whoever writes to the tables has `pg_temp, tink_sync` as search path.
 
+-- Whether rows are copied as they are, numbers included, from another store: SET LOCAL tink_sync.copying = 'on'.
+CREATE OR REPLACE FUNCTION tink_sync.ts_is_copying() RETURNS boolean
+LANGUAGE sql STABLE
+AS $$ SELECT coalesce(pg_catalog.current_setting('tink_sync.copying', true) = 'on', false) $$;
+
 -- The next change number of this transaction. What it has taken is kept in a setting that ends with it: the first, the
 -- last used and the last taken.
 CREATE OR REPLACE FUNCTION tink_sync.ts_next_change() RETURNS bigint
@@ -32,10 +37,11 @@ BEGIN
     RETURN taken[2];
 END $$;
 
--- Whether a number was given by this transaction as it commits.
+-- Whether a row needs no number: it got one from this transaction, as that commits, or keeps its own.
 CREATE OR REPLACE FUNCTION tink_sync.ts_is_numbered(number bigint) RETURNS boolean
 LANGUAGE sql STABLE
-AS $$ SELECT coalesce(number >= pg_catalog.split_part(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ', 1)::bigint, false) $$;
+AS $$ SELECT tink_sync.ts_is_copying() OR coalesce(
+          number >= pg_catalog.split_part(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ', 1)::bigint, false) $$;
 
 CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_connection() RETURNS trigger
 LANGUAGE plpgsql
@@ -123,7 +129,9 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_feed_account_held() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    NEW.credentials_ids := tink_sync.ts_feed_held_by(NEW.connection, NEW.account_id);
+    IF NOT tink_sync.ts_is_copying() THEN
+        NEW.credentials_ids := tink_sync.ts_feed_held_by(NEW.connection, NEW.account_id);
+    END IF;
     RETURN NEW;
 END $$;
 
@@ -135,6 +143,9 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_feed_consent() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF tink_sync.ts_is_copying() THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP <> 'INSERT' THEN
         UPDATE ts_accounts a SET credentials_ids = tink_sync.ts_feed_held_by(a.connection, a.account_id)
         WHERE a.connection = OLD.connection AND a.account_id IN (SELECT j.value FROM tink_sync.json_each(OLD.account_ids) j)
@@ -171,6 +182,9 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_feed_refreshed() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF tink_sync.ts_is_copying() THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP <> 'INSERT' THEN
         PERFORM tink_sync.ts_feed_refreshed_of(OLD.connection);
     END IF;

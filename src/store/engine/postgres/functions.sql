@@ -102,6 +102,11 @@ AS $$ SELECT CASE
           THEN written::date
           WHEN written IS NOT NULL THEN tink_sync.ts_odd_day(written) END $$;
 
+-- The same to the millisecond, which is how SQLite's views show a time that they have worked out from others.
+CREATE OR REPLACE FUNCTION tink_sync.ts_rounded(written text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT tink_sync.ts_time(written)::timestamptz(3) $$;
+
 -- An amount, exact: its digits are those that are written.
 CREATE OR REPLACE FUNCTION tink_sync.ts_amount(written text) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -133,6 +138,9 @@ AS $$ SELECT CASE WHEN millis >= -62135596800000 THEN
                  '0000' || pg_catalog.to_char(tink_sync.ts_time(millis) AT TIME ZONE 'UTC', '-MM-DD"T"HH24:MI:SS.MS"Z"') END $$;
 CREATE OR REPLACE FUNCTION tink_sync.ts_time_text(written text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
+CREATE OR REPLACE FUNCTION tink_sync.ts_rounded_text(written text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.to_char(tink_sync.ts_rounded(written) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
 CREATE OR REPLACE FUNCTION tink_sync.ts_day_text(written text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
 CREATE OR REPLACE FUNCTION tink_sync.ts_amount_text(written text) RETURNS text

@@ -5,7 +5,7 @@
 --
 -- The program reads the same as texts, in the form in which SQLite shows them, so that what it prints does not depend on
 -- the store: for that, the runner runs this file a second time with `VIEW tink_sync.` made into `VIEW tink_sync.ts_text_`
--- and ts_time, ts_day, ts_amount, ts_bool into ts_time_text, ts_day_text, ts_amount_text, ts_bool_text. Those views are
+-- and `ts_time(`, `ts_rounded(`, `ts_day(`, `ts_amount(`, `ts_bool(` into `ts_time_text(` and so on. Those views are
 -- nobody's but the program's.
 
 CREATE OR REPLACE VIEW tink_sync.connections_v1 AS
@@ -22,7 +22,7 @@ SELECT connection_id, user_id, external_user_id, tink_user_id, change_seq, mode,
        failures AS consecutive_failures,
        tink_sync.ts_time(last_attempt_at) AS last_attempt_at,
        tink_sync.ts_time(last_success_at) AS last_success_at,
-       tink_sync.ts_time(data_as_of) AS data_as_of,
+       tink_sync.ts_rounded(data_as_of) AS data_as_of,
        tink_sync.ts_time(not_before) AS not_before,
        CASE WHEN state NOT IN ('disabled', 'paused_not_entitled') THEN
            tink_sync.ts_time(nullif(greatest(coalesce(next_due, 0), coalesce(not_before, 0)), 0))
