@@ -1,5 +1,5 @@
--- The same view as in view-sqlite.sql for an application's PostgreSQL database, with the grants. This release
--- of tink-sync reads SQLite only; the view is here so that an application can have it in place.
+-- The same view as in view-sqlite.sql for an application's PostgreSQL database, with the grants. tink-sync.toml names
+-- it: source.view = "tink_sync_source_v1", source.database = "postgres://tink_sync@HOST/DATABASE", the password in store.pgpass_file.
 -- Times are timestamptz. Make it as the owner of the tables: psql -1 -v ON_ERROR_STOP=1 -f view-postgresql.sql
 
 CREATE VIEW tink_sync_source_v1 AS

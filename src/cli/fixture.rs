@@ -11,6 +11,7 @@ use crate::clock::{Clock as _, ManualClock, Stopwatch};
 use crate::config;
 use crate::domain::connection::Viewed;
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::domain::server::Target;
 use crate::store::source;
 use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 use crate::store::{NewRun, PlanRules, Record, Run, RunEnd, Selection, Skipped};
@@ -23,6 +24,12 @@ pub(super) struct Fixture {
     directory: tempfile::TempDir,
     pub clock: Arc<ManualClock>,
     config: String,
+}
+
+/// A server that nobody is at.
+pub(super) fn server() -> Place {
+    let address = "postgres://app@127.0.0.1:1/bank?sslmode=disable";
+    Place::Postgres(Arc::new(Target::parse(address, &|_| None).unwrap()))
 }
 
 impl Fixture {

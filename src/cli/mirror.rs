@@ -58,11 +58,13 @@ pub(super) async fn mirror(
     patience: Duration,
 ) -> Result<Mirrored, Failure> {
     let reading = Reading::of(env, vault, patience, store.last_view().await?);
-    if reading.view == OWN_VIEW && env.settings.source.database.is_none() && !reading.place.is_there()? {
+    let is_own = reading.view == OWN_VIEW && env.settings.source.database.is_none();
+    let read = move || {
         // A rehearsal before the first run: there is no store yet, so there are no connections.
-        return Ok(Mirrored::default());
-    }
-    let viewed = tokio::task::spawn_blocking(|| reading.read()).await.map_err(io::Error::other)??;
+        if is_own && !reading.place.is_there()? { Ok(None) } else { reading.read().map(Some) }
+    };
+    let viewed = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+    let Some(viewed) = viewed else { return Ok(Mirrored::default()) };
     if let Some(row) = viewed.rows.iter().find(|row| row.unencrypted) {
         tracing::warn!(
             "the source view gives refresh tokens (connection {} for one), and there is no key to encrypt them with: they are passed over; set store.token_key_file, or take the column away",

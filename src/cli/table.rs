@@ -198,7 +198,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
 
 /// What there is to say of a store that is not there.
 pub(super) fn no_store(place: &Place) -> String {
-    format!("{} does not exist yet: no run was made.\n", clean(&place.to_string()))
+    format!("{}: no run was made.\n", clean(&place.absence()))
 }
 
 /// A number of things: `1 connection`, `2 connections`.

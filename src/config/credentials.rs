@@ -103,6 +103,14 @@ impl Credentials {
         }
     }
 
+    /// The text of the credential of this name where only root can read its file; `None` where its reader can.
+    pub(super) fn text_of_root(&self, name: &str) -> Option<Result<SecretString, String>> {
+        match self {
+            Self::None | Self::Unit(_) => None,
+            Self::Stores(stored) => Some(stored.iter().find(|one| one.name == name)?.value.clone()),
+        }
+    }
+
     /// Whether systemd itself guards this file: modes differ by its version, and the directory is closed.
     pub(super) fn guards(&self, path: &Path) -> bool {
         matches!(self, Self::Unit(directory) if path.starts_with(directory))

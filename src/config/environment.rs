@@ -51,8 +51,8 @@ const KEPT: [&str; 36] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 ];
-/// Beginnings of the names of others that stay.
-const KEPT_BEGINNINGS: [&str; 2] = ["LC_", "TINK_"];
+/// Beginnings of the names of others that stay. `PG`: the way to PostgreSQL.
+const KEPT_BEGINNINGS: [&str; 3] = ["LC_", "PG", "TINK_"];
 
 /// What is left of an environment for a user whose home this is; in order, so that it can be compared.
 pub fn cleaned(variables: impl Iterator<Item = Variable>, home: &Path) -> Vec<Variable> {
@@ -110,7 +110,9 @@ mod tests {
         ];
         let own = [("HOME", "/var/lib/tink-sync"), ("PATH", PATH)].map(|(a, b)| (a.to_owned(), b.to_owned()));
         assert_eq!(left(&gone), own);
-        for stays in ["TINK_CLIENT_ID", "LC_ALL", "TERM", "HTTPS_PROXY", "SUDO_USER", "SSH_CONNECTION"] {
+        for stays in
+            ["TINK_CLIENT_ID", "LC_ALL", "TERM", "HTTPS_PROXY", "SUDO_USER", "SSH_CONNECTION", "PGHOST"]
+        {
             assert!(left(&[(stays, "x")]).contains(&(stays.to_owned(), "x".to_owned())), "{stays}");
         }
     }

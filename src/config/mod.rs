@@ -37,7 +37,7 @@ pub use settings::{
 };
 pub use variables::{
     CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, ENABLED_VARIABLE, Env,
-    HOOK_USER_VARIABLE, PATH_VARIABLE, USER_VARIABLE,
+    HOOK_USER_VARIABLE, PASSWORD_VARIABLE, PATH_VARIABLE, USER_VARIABLE,
 };
 
 /// Where the configuration lies unless `--config` or [`PATH_VARIABLE`] says otherwise.
@@ -72,7 +72,7 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::reading(path, error))?;
     let file = shape::parse(path, &text)?;
     let merged = merge::merge(path, file, env, credentials)?;
-    validate::settings(path, merged)
+    validate::settings(path, merged, env)
 }
 
 /// As [`load`], from the text of a file and without an environment; for tests that throw anything at it.
@@ -82,7 +82,7 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
 #[cfg(any(test, fuzzing))]
 pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigError> {
     let merged = merge::merge(path, shape::parse(path, text)?, &|_| None, Credentials::None)?;
-    validate::settings(path, merged)
+    validate::settings(path, merged, &|_| None)
 }
 
 /// Looks a variable up in the environment of this process; what `main` passes to [`load`].

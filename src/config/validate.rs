@@ -16,13 +16,14 @@ use super::file::{
 };
 use super::merge::{Merged, Secret};
 use super::odd;
-use super::place::{source_database, store_url};
+use super::place::Servers;
 use super::secrets;
 use super::settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
     SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
 use super::value::{Days, Size, Span, WrittenWord};
+use super::variables::{Env, PASSWORD_VARIABLE};
 use crate::domain::window::REMOVAL_MARGIN_DAYS;
 
 /// PostgreSQL cuts longer names off.
@@ -32,24 +33,44 @@ const MOST_DAYS: i64 = 36_500;
 const LEAST_KEPT: i64 = crate::domain::window::DEEP_DAYS;
 
 /// Validates what was merged.
-pub(super) fn settings(path: &Path, merged: Merged) -> Result<Settings, ConfigError> {
+pub(super) fn settings(path: &Path, merged: Merged, env: &Env<'_>) -> Result<Settings, ConfigError> {
     let Merged { file, secret, credentials, warnings } = merged;
-    let checked = all_tables(path, file, secret, credentials);
+    let checked = all_tables(path, file, secret, credentials, env);
     let mut settings = checked.map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))?;
     settings.warnings = warnings;
+    settings.warnings.extend(open_password(&settings, env));
     let found = odd::warnings(&settings);
     settings.warnings.extend(found);
     Ok(settings)
 }
 
-fn all_tables(path: &Path, file: File, secret: Secret, credentials: Credentials) -> Checked<Settings> {
+/// A password where other processes of the same user can see it.
+fn open_password(settings: &Settings, env: &Env<'_>) -> Option<String> {
+    let places = [Some(&settings.store.url), settings.source.database.as_ref()];
+    let has_server = places.into_iter().flatten().any(|place| place.file().is_none());
+    (has_server && env(PASSWORD_VARIABLE).is_some_and(|value| !value.is_empty())).then(|| {
+        format!(
+            "the password of PostgreSQL comes from {PASSWORD_VARIABLE}, where other programs can see it; put it into a \
+             file and name that in store.pgpass_file, or store it as the systemd credential {}",
+            secrets::PGPASS
+        )
+    })
+}
+
+fn all_tables(
+    path: &Path,
+    file: File,
+    secret: Secret,
+    credentials: Credentials,
+    env: &Env<'_>,
+) -> Checked<Settings> {
     let File { enabled, tink, store, source, sync, quota, retry, consent, report, hooks } = file;
-    let store = self::store(store, &credentials)?;
+    let servers = servers(store.pgpass_file.as_deref(), &credentials, env)?;
     Ok(Settings {
         enabled: enabled.unwrap_or(true),
         tink: TinkSettings { config_file: path.to_owned(), ..self::tink(tink, secret)? },
-        source: self::source(source, store.pgpass_file.as_deref())?,
-        store,
+        store: self::store(store, &credentials, &servers)?,
+        source: self::source(source, &servers)?,
         sync: self::sync(sync)?,
         quota: self::quota(&quota)?,
         retry: self::retry(retry)?,
@@ -125,28 +146,30 @@ fn refresh(refresh: Refresh) -> Checked<Refresh> {
     Ok(refresh)
 }
 
-fn store(table: StoreTable, credentials: &Credentials) -> Checked<StoreSettings> {
+/// What goes with every address of a server: the password file that is named, else the credential.
+fn servers<'a>(named: Option<&str>, credentials: &Credentials, env: &'a Env<'a>) -> Checked<Servers<'a>> {
+    let named = named.map(|name| absolute("store.pgpass_file", name)).transpose()?;
+    let pgpass_text = if named.is_some() { None } else { credentials.text_of_root(secrets::PGPASS) };
+    Ok(Servers { env, pgpass_file: named.or_else(|| credentials.path(secrets::PGPASS)), pgpass_text })
+}
+
+fn store(table: StoreTable, credentials: &Credentials, servers: &Servers<'_>) -> Checked<StoreSettings> {
     let default = StoreSettings::default();
-    let secret_file = |key, name: Option<String>, credential| {
-        let named = name.map(|name| absolute(key, &name)).transpose()?;
-        Ok(named.or_else(|| credentials.path(credential)))
-    };
     let token_key = match &table.token_key_file {
         Some(name) => Some(secrets::read(Path::new(name)).map_err(|error| error.to_string())),
         None => credentials.one_line(secrets::TOKEN_KEY),
     };
-    let token_key_file = secret_file("store.token_key_file", table.token_key_file, secrets::TOKEN_KEY)?;
-    let pgpass_file = secret_file("store.pgpass_file", table.pgpass_file, secrets::PGPASS)?;
-    let url = match table.url {
-        Some(text) => {
-            store_url(&text, pgpass_file.as_deref()).map_err(|problem| Problem("store.url", problem))?
-        }
-        None => default.url,
-    };
-    Ok(StoreSettings { url, token_key_file, token_key, pgpass_file })
+    let token_key_file =
+        table.token_key_file.map(|name| absolute("store.token_key_file", &name)).transpose()?;
+    Ok(StoreSettings {
+        url: table.url.map_or(Ok(default.url), |text| servers.store_url(&text))?,
+        token_key_file: token_key_file.or_else(|| credentials.path(secrets::TOKEN_KEY)),
+        token_key,
+        pgpass_file: servers.pgpass_file.clone(),
+    })
 }
 
-fn source(table: SourceTable, pgpass: Option<&Path>) -> Checked<SourceSettings> {
+fn source(table: SourceTable, servers: &Servers<'_>) -> Checked<SourceSettings> {
     if table.database.is_some() && table.view.is_none() {
         let problem = "works only together with `source.view`; name the view there, or remove this key";
         return Err(Problem("source.database", problem.to_owned()));
@@ -156,8 +179,7 @@ fn source(table: SourceTable, pgpass: Option<&Path>) -> Checked<SourceSettings> 
                        and underscores, not beginning with a digit";
         return Err(Problem("source.view", problem.to_owned()));
     }
-    let database = table.database.map(|text| source_database(&text, pgpass)).transpose();
-    let database = database.map_err(|problem| Problem("source.database", problem))?;
+    let database = table.database.map(|text| servers.source_database(&text)).transpose()?;
     Ok(SourceSettings { view: table.view, database })
 }
 

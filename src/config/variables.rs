@@ -18,5 +18,8 @@ pub const USER_VARIABLE: &str = "TINK_SYNC_USER";
 /// Environment: the user that root's `hook` commands become instead of `HOOK_USER`.
 pub const HOOK_USER_VARIABLE: &str = "TINK_SYNC_HOOK_USER";
 
+/// Environment: the password for PostgreSQL, as libpq takes it.
+pub const PASSWORD_VARIABLE: &str = "PGPASSWORD";
+
 /// How a variable of the environment is looked up; tests pass a closure over a list.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;

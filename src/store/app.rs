@@ -48,7 +48,8 @@ pub(super) fn remembered(db: Db<'_>) -> Result<Option<String>, Fail> {
 /// Makes the app of this run the store's, unless it has one.
 pub(super) fn remember(db: Db<'_>, context: &Context, now: Timestamp) -> Result<(), Fail> {
     let Some(client_id) = &*context.client_id.get() else { return Ok(()) };
-    let sql = "INSERT INTO ts_app (client_id, since) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM ts_app)";
+    let sql = "INSERT INTO ts_app (client_id, since) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM ts_app)
+         ON CONFLICT DO NOTHING";
     db.run(sql, values![client_id, Millis(now)])
 }
 

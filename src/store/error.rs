@@ -2,6 +2,7 @@
 
 use crate::domain::cause::Cause;
 use crate::domain::ids::ConnectionId;
+use crate::store::Place;
 
 /// A failure of the store. A lost lease ends its connection only, and so does a refused statement of one
 /// connection; all else stops the run.
@@ -62,10 +63,10 @@ pub enum StoreError {
         pending: Vec<String>,
     },
     /// A read-only command found no store (exit 74).
-    #[error("{path} does not exist yet: `tink-sync run` creates it")]
+    #[error("{}: `tink-sync run` creates it", place.absence())]
     Missing {
-        /// The database file.
-        path: String,
+        /// Where it would lie.
+        place: Place,
     },
     /// A bug: a part of the program ended that others need (exit 1).
     #[error("{what}: {source}; this is a bug in tink-sync, please report it")]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Result;
-use super::engine::postgres::connect::Target;
 use super::engine::{Db, DbSession, Fail, postgres, sqlite};
+use crate::domain::server::Target;
 
 /// Where a database lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,21 +22,21 @@ pub enum Place {
 }
 
 impl Place {
-    /// A server by its address, with the password file that is to be used in place of the user's own.
-    ///
-    /// # Errors
-    /// What was expected of the address, without a word of it.
-    pub fn server(url: &str, pgpass: Option<&Path>) -> std::result::Result<Self, String> {
-        let target = Target::parse(url, &crate::config::process_env)?.with_pgpass(pgpass.map(Path::to_owned));
-        Ok(Self::Postgres(Arc::new(target)))
-    }
-
     /// The file of the database; `None` for a server, whose files are its own matter.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => Some(path),
             Self::Postgres(_) => None,
+        }
+    }
+
+    /// What there is to say of it while there is no store.
+    #[must_use]
+    pub fn absence(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("{} does not exist yet", path.display()),
+            Self::Postgres(target) => format!("{} holds no store yet", target.url()),
         }
     }
 
@@ -106,5 +106,31 @@ impl fmt::Display for Place {
             Self::Sqlite(path) => path.display().fmt(f),
             Self::Postgres(target) => f.write_str(target.url()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_told_as_it_was_named_and_what_is_not_there_is_told_by_its_kind() {
+        let address = "postgres://app@db1,db2/bank?sslmode=verify-full";
+        let server = Place::Postgres(Arc::new(Target::parse(address, &|_| None).unwrap()));
+        assert_eq!((server.to_string(), server.file()), (address.to_owned(), None));
+        assert_eq!(server.absence(), format!("{address} holds no store yet"));
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let place = Place::from(path.clone());
+        assert_eq!((place.to_string(), place.file()), (path.display().to_string(), Some(path.as_path())));
+        let missing = place.reader().unwrap_err().to_string();
+        assert_eq!(missing, format!("{}: `tink-sync run` creates it", place.absence()));
+        assert!(!place.is_there().unwrap());
+        // An empty file is none yet.
+        std::fs::write(&path, "").unwrap();
+        assert!(!place.is_there().unwrap());
+        drop(place.writer(Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
+        assert!(place.is_there().unwrap());
     }
 }

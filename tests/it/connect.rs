@@ -334,6 +334,7 @@ fn the_link_reaches_the_browser_in_a_file_of_its_user_and_never_with_foreign_rig
     let Some(mut command) = bound_command(&world, &args) else { return };
     command.env("XDG_RUNTIME_DIR", &here).env("PATH", format!("{here}:/usr/bin:/bin"));
     command.env("TINK_CLIENT_SECRET", &world.sandbox.config().client_secret);
+    command.env("PGPASSWORD", "of the database");
     let mut waiting = Waiting::of(command);
     let link = waiting.link();
     until(|| world.path("opened").exists());
@@ -342,8 +343,12 @@ fn the_link_reaches_the_browser_in_a_file_of_its_user_and_never_with_foreign_rig
     assert!(page.starts_with(&here) && !page.contains('?'), "{page}");
     let secret =
         |name: &str| link.split(&format!("{name}=")).nth(1).unwrap().split('&').next().unwrap().to_owned();
-    let secrets =
-        [secret("authorization_code"), secret("state"), world.sandbox.config().client_secret.clone()];
+    let secrets = [
+        secret("authorization_code"),
+        secret("state"),
+        world.sandbox.config().client_secret.clone(),
+        "of the database".to_owned(),
+    ];
     for (name, secret) in secrets.iter().flat_map(|secret| [("argv", secret), ("env", secret)]) {
         assert!(!read(name).contains(secret.as_str()), "{name}");
     }

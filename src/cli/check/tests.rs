@@ -76,6 +76,21 @@ fn a_store_is_judged_without_touching_it() {
 }
 
 #[test]
+fn of_a_server_no_file_is_looked_at() {
+    let mut env = Fixture::new().env();
+    env.settings.store.url = fixture::server();
+    let [refused] = &store::findings(&env)[..] else { panic!("{:?}", store::findings(&env)) };
+    assert!(matches!(refused.grade, Grade::Fail(_)), "{refused:?}");
+    assert!(refused.text.contains("postgres://app@127.0.0.1:1/bank"), "{refused:?}");
+    let said = format!("{refused:?}");
+    assert!(
+        !["fuser", "install -d", "chmod", "its directory"].iter().any(|word| said.contains(word)),
+        "{said}"
+    );
+    assert!(store::log(&env, true).is_none(), "there is no log beside it");
+}
+
+#[test]
 fn connections_are_counted_by_kind() {
     let fixture = Fixture::new();
     fixture.add(&["a", "b", "c", "d"]);

@@ -42,12 +42,12 @@ fn judge(answer: &str, settings: &Settings, resolvers: &str) -> Vec<Finding> {
     }
     if matches!(value("ProtectHome"), "yes" | "tmpfs") {
         let bound = format!("{} {}", value("BindPaths"), value("BindReadOnlyPaths"));
-        let hidden = |path: &&Path| {
+        let hidden = |path: &Path| {
             let homes = ["/home", "/root", "/run/user"].map(PathBuf::from);
             below(path, &homes) && !below(path, &paths(&bound))
         };
-        let source = settings.source.database.as_ref().and_then(Place::file);
-        findings.extend(source.filter(hidden).map(not_visible));
+        let seen = read(settings).into_iter().filter(|(_, path)| hidden(path));
+        findings.extend(seen.map(|(key, path)| not_visible(key, path)));
     }
     findings.extend(resolver_out_of_reach(value("IPAddressDeny"), value("IPAddressAllow"), resolvers));
     if findings.is_empty() {
@@ -77,6 +77,14 @@ fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Fin
             format!("systemctl edit {UNIT} and tink-sync@.service: [Service] IPAddressAllow={first}"),
         )
     })
+}
+
+/// What a pass reads, with the key that names it.
+fn read(settings: &Settings) -> Vec<(&'static str, &Path)> {
+    let source = settings.source.database.as_ref().and_then(Place::file);
+    let source = source.map(|path| ("source.database", path));
+    let secrets = settings.secret_files().into_iter().map(|(key, path)| (key, path.as_path()));
+    source.into_iter().chain(secrets).collect()
 }
 
 /// What a pass writes, with the key that names it: directories, since files are made and replaced there.
@@ -117,20 +125,21 @@ fn not_writable((key, path): (&'static str, PathBuf)) -> Finding {
     }
 }
 
-fn not_visible(path: &Path) -> Finding {
+fn not_visible(key: &'static str, path: &Path) -> Finding {
     let directory = path.parent().unwrap_or(path).display();
-    let text = format!("{UNIT} does not see {} (source.database), although it works by hand", path.display());
+    let text = format!("{UNIT} does not see {} ({key}), although it works by hand", path.display());
     let remedy = format!(
         "systemctl edit {UNIT}, and there: [Service] ProtectHome=tmpfs and BindReadOnlyPaths={directory}"
     );
-    Finding::fail(Exit::Database, "unit", text).remedy(remedy)
+    let exit = if key == "source.database" { Exit::Database } else { Exit::Configuration };
+    Finding::fail(exit, "unit", text).remedy(remedy)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::check::Grade;
-    use crate::cli::fixture::Fixture;
+    use crate::cli::fixture::{self, Fixture};
 
     /// As the shipped unit is shown.
     const SHIPPED: &str = "LoadState=loaded\nProtectSystem=strict\nProtectHome=yes\nStateDirectory=tink-sync\nReadWritePaths=\nBindPaths=\nBindReadOnlyPaths=\n";
@@ -165,6 +174,21 @@ mod tests {
             .replace("ProtectHome=yes", "ProtectHome=tmpfs")
             .replace("BindReadOnlyPaths=", "BindReadOnlyPaths=/home/app:/home/app:rbind");
         assert_eq!(grades(&edited, store, "", app), [Grade::Ok]);
+    }
+
+    #[test]
+    fn a_server_needs_no_file_but_that_of_its_password() {
+        let mut settings = Fixture::new().env().settings;
+        settings.store.url = fixture::server();
+        settings.source.database = Some(fixture::server());
+        let told = |settings: &Settings| judge(SHIPPED, settings, "");
+        assert!(matches!(&told(&settings)[..], [only] if only.grade == Grade::Ok));
+        settings.store.pgpass_file = Some("/home/app/pgpass".into());
+        let [hidden] = &told(&settings)[..] else { panic!("{:?}", told(&settings)) };
+        assert_eq!(hidden.grade, Grade::Fail(Exit::Configuration));
+        assert!(hidden.text.contains("/home/app/pgpass (store.pgpass_file)"), "{hidden:?}");
+        let bound = SHIPPED.replace("BindReadOnlyPaths=", "BindReadOnlyPaths=/home/app");
+        assert!(matches!(&judge(&bound, &settings, "")[..], [only] if only.grade == Grade::Ok));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure
     };
     let (place, now) = (env.place(), env.clock.now());
     if !place.is_there()? {
-        return Err(StoreError::Missing { path: place.to_string() }.into());
+        return Err(StoreError::Missing { place: place.clone() }.into());
     }
     let rows = viewed(env)?.rows;
     let actor = Actor::of(env, &args.who);
@@ -74,7 +74,7 @@ pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Fai
     let client_id = env.settings.tink.credentials()?.0;
     let (place, now) = (env.place(), env.clock.now());
     if !place.is_there()? {
-        return Err(StoreError::Missing { path: place.to_string() }.into());
+        return Err(StoreError::Missing { place: place.clone() }.into());
     }
     let actor = Actor::of(env, who);
     let row = actor.row(now, "app.accepted");

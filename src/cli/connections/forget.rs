@@ -331,6 +331,10 @@ fn done(env: &Environment, doomed: &[Doomed], gone: &[Gone], at_tink: bool) -> R
         );
         text.push_str(&table::wrap(&said, 0));
     }
+    if env.place().file().is_none() && !doomed.is_empty() {
+        let said = "PostgreSQL keeps copies that are not reached from here: erased rows until VACUUM has passed over their tables, and what is in archives of the log, on standbys that lag behind and in backups until those are deleted.";
+        text.push_str(&table::wrap(said, 0));
+    }
     if env.settings.source.view.is_some() {
         let rows = viewed(env)?.rows;
         let is_listed = |id: &&str| rows.iter().any(|row| !row.enabled && row.connection_id.as_str() == *id);
@@ -344,4 +348,23 @@ fn done(env: &Environment, doomed: &[Doomed], gone: &[Gone], at_tink: bool) -> R
         }
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{self, Fixture};
+
+    #[test]
+    fn what_a_server_keeps_is_told_where_something_was_erased() {
+        let mut env = Fixture::new().env();
+        let doomed = [Doomed { id: "c".to_owned(), held: HeldData::default() }];
+        let mut said = |place: Option<Place>, doomed: &[Doomed]| {
+            env.settings.store.url = place.unwrap_or_else(|| env.settings.store.url.clone());
+            done(&env, doomed, &[], true).unwrap()
+        };
+        assert!(!said(None, &doomed).contains("VACUUM"));
+        assert!(said(Some(fixture::server()), &doomed).contains("VACUUM"));
+        assert!(!said(None, &[]).contains("VACUUM"));
+    }
 }

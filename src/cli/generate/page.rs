@@ -8,7 +8,7 @@ use roff::{Inline, Roff, bold, italic, roman};
 use crate::config;
 use crate::exit::Exit;
 
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 11] = [
     (config::PATH_VARIABLE, "Path of the configuration file, unless --config is given."),
     (config::CLIENT_ID_VARIABLE, "The client id; goes before tink.client_id."),
     (
@@ -22,6 +22,14 @@ const ENVIRONMENT: [(&str, &str); 9] = [
         "The user that root becomes for the commands of hooks, instead of tink-sync-hook.",
     ),
     (config::CREDENTIALS_VARIABLE, "Directory with the credentials of the unit; set by systemd."),
+    (
+        config::PASSWORD_VARIABLE,
+        "The password for PostgreSQL, before any password file. Other programs of the same user can see it.",
+    ),
+    (
+        "PGHOST, PGPASSFILE, PGSSLROOTCERT and the like",
+        "What libpq takes from the environment, for what store.url and source.database leave out.",
+    ),
     ("JOURNAL_STREAM", "Set by systemd: records then go to the journal with their fields."),
     ("NO_COLOR", "If set and not empty, nothing is coloured."),
 ];
@@ -30,7 +38,7 @@ const FILES: [(&str, &str); 9] = [
     (config::DEFAULT_PATH, "The configuration; see tink-sync.toml(5)."),
     (
         "/var/lib/tink-sync/tink-sync.db",
-        "The store, an SQLite file; the views whose names end in _v1 are for reading, by members of the group tink-sync-read, with SQLite 3.37 or later.",
+        "The store, an SQLite file unless store.url says otherwise; the views whose names end in _v1 are for reading, by members of the group tink-sync-read, with SQLite 3.37 or later.",
     ),
     (
         "/usr/share/doc/tink-sync/reading.md",

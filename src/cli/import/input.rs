@@ -6,6 +6,8 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Seek as
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
 use crate::atomic_file;
 use crate::cli::Failure;
 use crate::config::STATE_DIRECTORY;
@@ -77,15 +79,20 @@ fn standard_input(beside: Option<&Path>) -> Result<File, Failure> {
     if own.metadata()?.is_file() {
         return Ok(own);
     }
-    let directory = match beside.map(Path::parent) {
-        None => Path::new(STATE_DIRECTORY),
-        Some(Some(directory)) if !directory.as_os_str().is_empty() => directory,
-        Some(_) => Path::new("."),
-    };
-    let mut file = atomic_file::scratch(directory)?;
+    let mut file = scratch(beside)?;
     io::copy(&mut stdin, &mut file)?;
     file.rewind()?;
     Ok(file)
+}
+
+/// A file without a name: beside the store, else where the service keeps what is its own, else in memory.
+fn scratch(beside: Option<&Path>) -> io::Result<File> {
+    let Some(store) = beside else {
+        let of_service = atomic_file::scratch(Path::new(STATE_DIRECTORY));
+        return of_service.or_else(|_| Ok(memfd_create(c"import", MFdFlags::MFD_CLOEXEC)?.into()));
+    };
+    let directory = store.parent().filter(|parent| !parent.as_os_str().is_empty());
+    atomic_file::scratch(directory.unwrap_or(Path::new(".")))
 }
 
 fn cannot_read(file: &Path, error: &io::Error) -> Failure {
@@ -106,6 +113,23 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         Lines::open(file.path(), None).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn what_comes_through_a_pipe_is_kept_beside_the_store_or_without_one() {
+        use std::io::Write as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        for beside in [Some(directory.path().join("store.db")), None] {
+            let mut file = scratch(beside.as_deref()).unwrap();
+            file.write_all(b"a\nb").unwrap();
+            file.rewind().unwrap();
+            assert!(file.metadata().unwrap().is_file());
+            let lines: Vec<_> =
+                Lines { input: BufReader::new(file), number: 0 }.map(Result::unwrap).collect();
+            assert_eq!(lines, [(1, Ok("a".to_owned())), (2, Ok("b".to_owned()))]);
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "it has no name");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::atomic_file::PrivateFile;
 use crate::cli::Environment;
-use crate::config::{CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, SERVICE_USER};
+use crate::config::{CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, PASSWORD_VARIABLE, SERVICE_USER};
 use crate::identity;
 use crate::link::page;
 
@@ -34,7 +34,10 @@ pub(super) fn in_browser(env: &Environment, address: &str) -> Option<PrivateFile
         }
     };
     let mut command = Command::new("xdg-open");
-    command.arg(&page.path).env_remove(CLIENT_SECRET_VARIABLE).env_remove(CREDENTIALS_VARIABLE);
+    command.arg(&page.path);
+    for secret in [CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, PASSWORD_VARIABLE] {
+        command.env_remove(secret);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = command.spawn() {
         tracing::warn!("--open: cannot start xdg-open: {error}; open the link yourself");

@@ -229,6 +229,11 @@ fn the_metrics_have_help_type_and_no_ids() {
             "{name}"
         );
     }
+    // Of a server there is no log to look at.
+    let without = metrics(&fixture.env(), &fixture.env().reader().unwrap(), None, &args(), &report).unwrap();
+    let of_log = |text: &str| text.lines().filter(|line| line.contains("store_log")).count();
+    assert_eq!((of_log(&text), of_log(&without)), (5, 0));
+    assert_eq!(without.lines().count() + 5, text.lines().count());
     let with = Args { connection: vec!["well".to_owned()], ..args() };
     assert!(matches!(
         metrics(&fixture.env(), &fixture.env().reader().unwrap(), Some(Log::default()), &with, &report),

@@ -125,6 +125,8 @@ fn a_view_is_a_plain_name() {
 fn a_database_of_the_application_needs_a_view() {
     let both = settings("[source]\nview = 'v'\ndatabase = '/srv/app.db'").source;
     assert_eq!(both.database, Some(Place::Sqlite("/srv/app.db".into())));
+    let server = settings("[source]\nview = 'v'\ndatabase = 'postgres://app@db/bank'").source.database;
+    assert_eq!(server.unwrap().to_string(), "postgres://app@db/bank");
     assert!(message("source.database = '/srv/app.db'").contains("only together with `source.view`"));
     assert!(message("[source]\nview = 'v'\ndatabase = ''").contains("source.database: expected the path"));
 }
@@ -140,7 +142,10 @@ fn addresses_are_checked_and_not_shown() {
     let text = message(&format!("store.url = 'postgres://app:{MARK}@db/bank'"));
     assert!(text.starts_with("tink-sync.toml: store.url: expected an address without a password"), "{text}");
     assert!(text.contains("`store.pgpass_file`"));
+    let text = message(&format!("source.database = 'postgres://app:{MARK}@db/bank'\nsource.view = 'v'"));
+    assert!(text.starts_with("tink-sync.toml: source.database: expected an address without"), "{text}");
     assert_eq!(settings("store.url = 'sqlite:a.db'").store.url, Place::Sqlite("a.db".into()));
+    assert_eq!(settings("store.url = 'postgres://db/bank'").store.url.to_string(), "postgres://db/bank");
 }
 
 #[test]

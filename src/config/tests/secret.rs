@@ -131,7 +131,8 @@ fn a_secret_pasted_into_the_file_is_refused_and_not_shown() {
 #[test]
 fn no_message_about_any_key_shows_its_value() {
     for key in crate::config::KEYS {
-        for value in [format!("'{MARK}'"), format!("'sqlite:?{MARK}'"), format!("['{MARK}']")] {
+        let server = format!("'postgres://h:{MARK}/d?sslmode={MARK}'");
+        for value in [format!("'{MARK}'"), format!("'sqlite:?{MARK}'"), server, format!("['{MARK}']")] {
             let case = Case::new(&format!("{key} = {value}"));
             // some keys take any text; all others must complain without it
             if case.load().is_err() {
@@ -152,6 +153,41 @@ fn the_settings_do_not_show_the_secret() {
         message_of(&case),
         "environment variable TINK_CLIENT_SECRET: expected the secret on a single line"
     );
+}
+
+#[test]
+fn the_password_of_a_server_comes_from_the_file_that_is_named_else_from_the_credential() {
+    let place = |case: &Case| case.load().unwrap().store.url;
+    let url = "store.url = 'postgres://app@db/bank'\n";
+    let none = place(&Case::new(url));
+    let case = Case::new(url);
+    case.file("credentials/tink-sync.pgpass", "*:*:*:app:hidden");
+    let directory = case.path("credentials");
+    let unit = case.env("CREDENTIALS_DIRECTORY", &directory);
+    let credential = place(&unit);
+    assert_ne!(credential, none);
+    let named = Case::new(&format!("{url}store.pgpass_file = '/etc/tink-sync/pgpass'"));
+    assert!(place(&named) != none && place(&named) != credential);
+    let both = named.env("CREDENTIALS_DIRECTORY", &directory);
+    let env = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.clone().into_os_string());
+    let file = both.path("tink-sync.toml");
+    assert_eq!(crate::config::load(&file, &env).unwrap().store.url, place(&both));
+    assert_eq!(both.load().unwrap().store.pgpass_file, Some("/etc/tink-sync/pgpass".into()));
+}
+
+#[test]
+fn a_password_of_a_server_in_the_environment_is_warned_of() {
+    let warned = |text: &str| {
+        let settings = Case::new(text).env("PGPASSWORD", MARK).load().unwrap();
+        assert!(!format!("{settings:?}").contains(MARK));
+        settings
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("PGPASSWORD, where other programs can see it"))
+    };
+    assert!(warned("store.url = 'postgres://app@db/bank'"));
+    assert!(warned("[source]\nview = 'v'\ndatabase = 'postgres://app@db/bank'"));
+    assert!(!warned("store.url = 'sqlite:a.db'"));
 }
 
 #[test]

@@ -15,8 +15,14 @@ pub(crate) const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;
 
 /// What every statement may call. Before the migrations, which use some of it.
 const FUNCTIONS: &str = include_str!("functions.sql");
-/// What readers are promised, and the numbers of what changes in it.
-const PUBLISHED: [&str; 2] = [include_str!("views.sql"), include_str!("feed.sql")];
+/// What readers are promised.
+const VIEWS: &str = include_str!("views.sql");
+/// The numbers of what changes in it.
+const FEED: &str = include_str!("feed.sql");
+const SOURCE_VIEW: &str = include_str!("source_view.sql");
+
+/// The functions that give native types, of which each has one beside it that gives the text.
+const NATIVE: [&str; 5] = ["ts_time(", "ts_rounded(", "ts_day(", "ts_amount(", "ts_bool("];
 
 /// Under this name the fingerprint of what was published stands among the sequences.
 const FINGERPRINT: &str = "published";
@@ -66,9 +72,10 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
             pg.batch_as_is(sql)?;
             pg.batch_as_is(&format!("INSERT INTO tink_sync.ts_schema VALUES ({number}, {now_ms})"))?;
         }
-        for sql in PUBLISHED {
-            pg.batch_as_is(sql)?;
-        }
+        pg.batch_as_is(VIEWS)?;
+        pg.batch_as_is(&textual_views())?;
+        pg.batch_as_is(FEED)?;
+        pg.batch_as_is(SOURCE_VIEW)?;
         pg.batch_as_is(&format!(
             "INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('{FINGERPRINT}', {0})
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -89,10 +96,16 @@ fn ask(pg: &Pg, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<i64
     pg.ask_as_is(sql, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
 
+/// The views as the program reads them: texts in the form in which SQLite shows them. See [`super::translate`].
+fn textual_views() -> String {
+    let views = VIEWS.replace("VIEW tink_sync.", "VIEW tink_sync.ts_text_");
+    NATIVE.iter().fold(views, |views, native| views.replace(native, &native.replace('(', "_text(")))
+}
+
 /// Tells one text of the statements from another (FNV-1a).
 fn fingerprint() -> i64 {
     let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let text = FUNCTIONS.bytes().chain(PUBLISHED.iter().flat_map(|sql| sql.bytes()));
+    let text = [FUNCTIONS, VIEWS, FEED, SOURCE_VIEW].into_iter().flat_map(str::bytes);
     text.fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()
 }
 

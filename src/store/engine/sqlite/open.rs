@@ -21,7 +21,7 @@ use crate::domain::cause::Cause;
 use crate::failpoint;
 use crate::store::engine::context::BUSY_TIMEOUT;
 use crate::store::engine::{Db, DbSession, Fail};
-use crate::store::{Result, StoreError};
+use crate::store::{Place, Result, StoreError};
 
 /// What has a meaning of its own in an SQLite URI.
 const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
@@ -32,7 +32,7 @@ const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
 pub(crate) fn reader(path: &Path) -> Result<DbSession> {
     if !is_there(path) {
-        return Err(StoreError::Missing { path: path.display().to_string() });
+        return Err(StoreError::Missing { place: Place::Sqlite(path.to_owned()) });
     }
     let mut session = DbSession::new(connect_read_only(path)?, path, Duration::ZERO);
     // The snapshot is that of the first statement, and the release of the schema must be that of the snapshot.
@@ -206,6 +206,7 @@ pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Res
 /// A rehearsal in place of a store that is not there yet.
 pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
+    scratch::apply(&conn).map_err(|e| explain("rehearse", path, e))?;
     schema::migrate(&mut conn, now.as_millisecond()).map_err(|e| explain("rehearse", path, e))?;
     let mut session = DbSession::new(conn, path, patience);
     session.rehearsal = true;
