@@ -192,6 +192,7 @@ pub(super) fn anothers(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result
     let consents = overview.consents.iter().map(|consent| (CONSENTS, consent.credentials_id.as_str()));
     let accounts = overview.accounts.iter().map(|(account, _)| (ACCOUNTS, account.id.as_str()));
     let telling = consents.chain(accounts).filter(|(_, id)| id.len() >= TELLING);
+    db.lock_ids(telling.clone().map(|(_, id)| id))?;
     for ((table, column), id) in telling {
         let refused = format!("{} LIMIT 1", holder(table, column, REFUSED));
         let other = db.one(&refused, values![lease.connection, id], |row| {

@@ -302,6 +302,14 @@ impl Db<'_> {
         }
     }
 
+    /// Lets nobody else write what these ids belong to before the transaction ends. A file has one writer at a time.
+    pub(crate) fn lock_ids<'i>(self, ids: impl Iterator<Item = &'i str>) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.run(postgres::schema::LOCK_IDS, values![value::json_list(ids)]),
+        }
+    }
+
     /// Notes whose entitlement has ended since a run last looked, or lasts again, for the numbers of the feed.
     pub(crate) fn note_lapses(self) -> Result<(), Fail> {
         match self {

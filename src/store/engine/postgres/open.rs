@@ -10,6 +10,7 @@ use super::session::Pg;
 use super::{rehearsal as overlay, schema};
 use crate::store::engine::context::Conn;
 use crate::store::engine::{Context, Db, DbSession, Fail};
+use crate::store::place::Place;
 use crate::store::{Result, StoreError};
 
 /// Whether our tables are there.
@@ -42,7 +43,7 @@ fn snapshot(what: &'static str, target: &Arc<Target>, patience: Duration) -> Res
     let found = schema::version(&pg).map_err(|fail| context.explain(what, fail))?;
     let path = || target.url().to_owned();
     if found == 0 {
-        return Err(StoreError::Missing { path: path() });
+        return Err(StoreError::Missing { place: Place::Postgres(Arc::clone(target)) });
     }
     if found > schema::KNOWN {
         return Err(StoreError::Newer { path: path(), found, known: schema::KNOWN });

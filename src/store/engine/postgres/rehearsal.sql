@@ -48,3 +48,5 @@ BEGIN
                        'pg_temp.' || CASE source WHEN 'ts_transactions' THEN 'ts_rehearsed' ELSE source END, source);
     END LOOP;
 END $$;
+-- Who takes over what another connection holds.
+CREATE TEMP TABLE takeovers (held bigint NOT NULL, taker bigint NOT NULL);

@@ -35,6 +35,10 @@ pub(crate) const LOCK: &str = "SELECT key FROM ts_connections
     WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1)) AND pg_try_advisory_xact_lock(hashtextextended(user_id, 0))
     ORDER BY key FOR NO KEY UPDATE SKIP LOCKED";
 
+/// Waits until nobody else writes what these ids belong to. In one order, so that two do not wait for each other.
+pub(crate) const LOCK_IDS: &str = "SELECT pg_advisory_xact_lock(id) FROM (
+    SELECT DISTINCT hashtextextended(value, 1) AS id FROM json_each(?1) ORDER BY id) ids";
+
 /// The schema version of the database; 0 for one that has none.
 pub(crate) fn version(pg: &Pg) -> Result<i64, Fail> {
     if !ask(pg, "SELECT to_regclass('tink_sync.ts_schema') IS NOT NULL", Vec::new())?.contains(&1) {

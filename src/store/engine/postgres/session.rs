@@ -194,6 +194,11 @@ impl Pg {
         }
     }
 
+    /// Lets each statement be prepared anew: the tables that it was prepared for are gone.
+    pub(crate) fn forget_statements(&self) {
+        self.known.borrow_mut().clear();
+    }
+
     /// Runs statements that have no parameters.
     pub(crate) fn batch(&self, sql: &str) -> Result<(), Fail> {
         self.send_batch(translate(sql).sql);

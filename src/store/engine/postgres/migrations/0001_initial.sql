@@ -375,6 +375,8 @@ CREATE TABLE tink_sync.ts_app (
     client_id text COLLATE "C" NOT NULL PRIMARY KEY,
     since     bigint NOT NULL
 );
+-- There is one app, however many connections are written at the same moment.
+CREATE UNIQUE INDEX ts_app_one ON tink_sync.ts_app ((true));
 
 CREATE TABLE tink_sync.ts_view (
     source          text COLLATE "C" NOT NULL,
