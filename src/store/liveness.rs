@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::engine::value::Millis;
+use super::engine::value::{Millis, json_numbers};
 use super::engine::{Context, Db, Fail, values};
 use crate::store::types::Lease;
 
@@ -133,11 +133,33 @@ pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
 }
 
+/// Fails if the run was silent for so long that others may have ended it.
+pub(super) fn at_work_still(db: Db<'_>, run: i64) -> Result<(), Fail> {
+    match db {
+        // Its lock says that it lives as long as its process does.
+        Db::Sqlite(_) => Ok(()),
+        Db::Postgres(pg) => pg.send("SELECT tink_sync.ts_at_work(?1)", values![run]),
+    }
+}
+
+/// The runs that hold these connections, each with what it was heard of last. A run on a file dies with its process, and
+/// nobody needs to listen for it.
+pub(super) fn heard_of(db: Db<'_>, connections: impl Iterator<Item = i64>) -> Result<Vec<(i64, i64)>, Fail> {
+    if !db.is_shared() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT r.key, CAST(extract(epoch FROM r.alive_until) * 1000 AS BIGINT) FROM ts_runs r
+         WHERE r.finished_at IS NULL AND r.alive_until > clock_timestamp() AND r.key IN (
+             SELECT c.lease_run FROM ts_connections c
+             WHERE c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))) ORDER BY r.key";
+    db.all(sql, values![json_numbers(connections)], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 /// Prolongs every lease of the run. On a server a lease lasts as long as its run.
 pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<(), Fail> {
     if db.is_shared() {
         let alive = "UPDATE ts_runs SET alive_until = DEFAULT WHERE key = ?1 AND finished_at IS NULL";
-        return db.run(alive, values![run]);
+        return if db.count(alive, values![run])? == 0 { Err(Fail::RunOver) } else { Ok(()) };
     }
     db.run("UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1", values![run, Millis(until)])?;
     Ok(())

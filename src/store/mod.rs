@@ -68,6 +68,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub struct Store {
     worker: Worker,
+    is_shared: bool,
 }
 
 #[expect(
@@ -81,7 +82,7 @@ impl Store {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
-        Ok(Self { worker: Worker::start(place.for_groups(patience, now)?) })
+        Ok(Self { worker: Worker::start(place.for_groups(patience, now)?), is_shared: place.file().is_none() })
     }
 
     /// Opens the store for a rehearsal: nothing of it changes, and a missing one stays missing.
@@ -90,7 +91,12 @@ impl Store {
     /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
     pub fn open_dry(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
         let opened = place.rehearsal(patience, now, |db| runs::shadow_shared(db, now))?;
-        Ok(Self { worker: Worker::start(opened) })
+        Ok(Self { worker: Worker::start(opened), is_shared: place.file().is_none() })
+    }
+
+    /// Whether other hosts may be at work on it.
+    pub const fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Closes the file once all that was asked for is done, so that nothing is left beside it.
@@ -202,6 +208,16 @@ impl Store {
     pub async fn renew(&self, run: &Run, until: Timestamp) -> Result<()> {
         let run = run.key;
         self.worker.apply("renew leases", move |tx, _| liveness::renew(tx, run, until)).await
+    }
+
+    /// The other runs that hold planned connections on a store that hosts share, each with when it was last heard of.
+    pub async fn holders(&self) -> Result<Vec<(i64, i64)>> {
+        self.worker
+            .write("look who is at work", |db, context| {
+                let leased = context.plan.get().leased().to_vec();
+                liveness::heard_of(db, leased.into_iter())
+            })
+            .await
     }
 
     /// The stored accounts of a connection.

@@ -189,29 +189,31 @@ pub(super) enum Anothers {
 
 /// Whether another connection holds the consents and accounts that Tink shows.
 pub(super) fn anothers(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<Option<Anothers>, Fail> {
-    let consents = overview.consents.iter().map(|consent| (CONSENTS, consent.credentials_id.as_str()));
-    let accounts = overview.accounts.iter().map(|(account, _)| (ACCOUNTS, account.id.as_str()));
-    let telling = consents.chain(accounts).filter(|(_, id)| id.len() >= TELLING);
-    db.lock_ids(telling.clone().map(|(_, id)| id))?;
-    for ((table, column), id) in telling {
-        let refused = format!("{} LIMIT 1", holder(table, column, REFUSED));
-        let other = db.one(&refused, values![lease.connection, id], |row| {
-            Ok((row.get::<String>(0)?, row.get::<String>(1)?))
-        })?;
-        if let Some((connection, user)) = other {
-            return Ok(Some(Anothers::Refused(format!(
-                "Tink shows here what connection {} of user {} holds: both rows of the source view name one Tink user; \
-                 correct the one that is wrong, or forget the connection that is not needed: tink-sync connections forget ID",
-                shown(&connection),
-                shown(&user)
-            ))));
+    let telling = |id: &&str| id.len() >= TELLING;
+    let consents = || overview.consents.iter().map(|consent| consent.credentials_id.as_str()).filter(telling);
+    let accounts = || overview.accounts.iter().map(|(account, _)| account.id.as_str()).filter(telling);
+    db.lock_ids(consents().chain(accounts()))?;
+    let sql = format!("{} UNION ALL {}", holders(CONSENTS, "?2"), holders(ACCOUNTS, "?3"));
+    let (consents, accounts) = (json_list(consents()), json_list(accounts()));
+    let mut left = None;
+    let mut refused = None;
+    db.each(&sql, values![lease.connection, consents, accounts], |row| {
+        if row.get("refused")? {
+            refused = refused.take().or(Some((row.get::<String>("connection_id")?, row.get::<String>("user_id")?)));
+        } else if row.get("left_behind")? {
+            left = left.or(Some(row.get("key")?));
         }
-        let left = format!("{} LIMIT 1", holder(table, column, LEFT));
-        if let Some(key) = db.one(&left, values![lease.connection, id], |row| row.get(2))? {
-            return Ok(Some(Anothers::Left(key)));
-        }
-    }
-    Ok(None)
+        Ok(())
+    })?;
+    let refused = refused.map(|(connection, user)| {
+        Anothers::Refused(format!(
+            "Tink shows here what connection {} of user {} holds: both rows of the source view name one Tink user; \
+             correct the one that is wrong, or forget the connection that is not needed: tink-sync connections forget ID",
+            shown(&connection),
+            shown(&user)
+        ))
+    });
+    Ok(refused.or(left.map(Anothers::Left)))
 }
 
 const CONSENTS: (&str, &str) = ("ts_consents", "credentials_id");
@@ -224,13 +226,18 @@ const REFUSED: &str = "(c.user_id <> me.user_id AND (c.key < me.key OR NOT holds
 const LEFT: &str = "c.user_id = me.user_id AND NOT (c.enabled <> 0 AND c.gone_at IS NULL) AND NOT holds
     AND NOT EXISTS (SELECT 1 FROM ts_accounts WHERE connection = ?1)";
 
-/// Connections besides `?1` that hold the consent or account `?2`, under a condition.
-fn holder(table: &str, column: &str, condition: &str) -> String {
+/// Connections besides `?1` that hold one of the listed consents or accounts, and what they are to it.
+fn holders((table, column): (&str, &str), listed: &str) -> String {
     format!(
-        "SELECT c.connection_id, c.user_id, c.key FROM main.{table} s JOIN ts_connections c ON c.key = s.connection
-         CROSS JOIN (SELECT *, EXISTS (SELECT 1 FROM {table} WHERE connection = ?1 AND {column} = ?2) AS holds
-               FROM ts_connections WHERE key = ?1) me
-         WHERE s.{column} = ?2 AND s.connection <> ?1 AND ({condition})"
+        "SELECT connection_id, user_id, key, refused, left_behind FROM (
+             SELECT c.connection_id, c.user_id, c.key,
+                    CASE WHEN {REFUSED} THEN 1 ELSE 0 END AS refused, CASE WHEN {LEFT} THEN 1 ELSE 0 END AS left_behind
+             FROM (SELECT s.connection, EXISTS (SELECT 1 FROM {table} o WHERE o.connection = ?1 AND o.{column} = s.{column}) AS holds
+                   FROM main.{table} s
+                   WHERE s.{column} IN (SELECT value FROM json_each({listed})) AND s.connection <> ?1) h
+             JOIN ts_connections c ON c.key = h.connection
+             CROSS JOIN (SELECT key, user_id FROM ts_connections WHERE key = ?1) me) f
+         WHERE refused + left_behind > 0"
     )
 }
 

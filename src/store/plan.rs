@@ -163,6 +163,11 @@ impl Plan {
         left
     }
 
+    /// Those that another run has.
+    pub(super) fn leased(&self) -> &[i64] {
+        &self.leased
+    }
+
     /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
     pub(super) fn exclude(&mut self) {
         *self.skipped.entry(Reason::Disabled).or_default() += 1;
@@ -425,6 +430,9 @@ fn lease(
     claims: &mut Claims,
     lease_until: Timestamp,
 ) -> Result<(), Fail> {
+    if !claims.claims.is_empty() {
+        liveness::at_work_still(db, run.key)?;
+    }
     for claim in &mut claims.claims {
         claim.lease.token = fencing_token();
         db.run(

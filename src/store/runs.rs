@@ -19,6 +19,9 @@ use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
 /// The longest from the start of a process to its run's registration: it may wait for the store that long.
 const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
 
+/// What an overlapping run attempted longer ago than this is no reason to leave a connection alone.
+const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(6);
+
 /// The keys of runs that were at work after the time `?1`, each kind by an index of its own: those that have not ended,
 /// those that came to their end, and those whose process died. Of the file itself.
 pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at IS NULL
@@ -46,7 +49,9 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
              SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2) r",
         values![Millis(new.process_started), Millis(latest)],
     )?;
-    let cohort = oldest.map_or(new.process_started, |m| m.0.min(new.process_started));
+    // Hosts that overlap without end do not push it back without end.
+    let earliest = new.process_started.saturating_sub(LONGEST_OVERLAP).unwrap_or(Timestamp::MIN);
+    let cohort = oldest.map_or(new.process_started, |m| m.0.clamp(earliest, new.process_started));
     let insert = "INSERT INTO ts_runs (run_id, trigger, on_demand, host, version, started_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING key";
     let key = db.value(

@@ -31,6 +31,10 @@ use crate::tink::ErrorKind;
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
 const HEARTBEAT: Duration = Duration::from_mins(1);
+/// So often other hosts hear of the run: who is done waits that long for a sign of life of the others.
+const SHARED_HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often it listens for that.
+const LISTEN: Duration = Duration::from_secs(1);
 /// How many failures in a row that could be Tink's own ask for a probe.
 const SUSPICIONS: u32 = 3;
 /// How many failed probes in a row are an outage.
@@ -169,7 +173,33 @@ impl Pass {
         if self.is_open() {
             self.round(PassRound::Second).await?;
         }
+        if self.is_open() && self.task.selection.is_all() && self.others_have_gone_silent().await? {
+            self.round(PassRound::First).await?;
+            if self.is_open() {
+                self.round(PassRound::Second).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Waits for a sign of life from the runs on other hosts that have connections of this plan. Returns `true` if one
+    /// of them came to its end instead, or a lease has run out: what it had may be free now, and would wait for the next
+    /// pass.
+    async fn others_have_gone_silent(&mut self) -> Result<bool> {
+        let before = self.ctx.store.holders().await?;
+        let mut now = before.clone();
+        while !now.is_empty() && self.is_open() {
+            if before.iter().all(|(run, heard)| now.iter().all(|(other, since)| run != other || since > heard)) {
+                return Ok(now.len() < before.len());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LISTEN) => {}
+                () = self.cancel.cancelled() => self.stop = Stop::Interrupted,
+                () = tokio::time::sleep_until(self.deadline) => self.stop = Stop::Deadline,
+            }
+            now = self.ctx.store.holders().await?;
+        }
+        Ok(!before.is_empty() && self.is_open())
     }
 
     fn is_open(&self) -> bool {
@@ -229,9 +259,10 @@ impl Pass {
     /// Keeps the leases alive while the pass lives.
     fn heartbeat(&self) -> tokio::task::JoinHandle<()> {
         let (ctx, run) = (Arc::clone(&self.ctx), self.task.run.clone());
+        let every = if ctx.store.is_shared() { SHARED_HEARTBEAT } else { HEARTBEAT };
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(HEARTBEAT).await;
+                tokio::time::sleep(every).await;
                 // A failure shows at the next commit, with its reason; here it changes nothing.
                 let _ = ctx.store.renew(&run, lease_end(ctx.clock.now())).await;
             }

@@ -25,6 +25,8 @@ pub(crate) enum Fail {
     Postgres(Box<tokio_postgres::Error>),
     /// The session ended while a transaction was being committed.
     CommitUnknown(Box<tokio_postgres::Error>),
+    /// This run was silent for so long that it counts as over.
+    RunOver,
     /// A server did not answer for minutes.
     NoAnswer,
     /// There is no session with a server.

@@ -75,6 +75,12 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
             detail: "the server did not answer for five minutes: look at pg_stat_activity there".to_owned(),
             source: None,
         },
+        Fail::RunOver => StoreError::Unavailable {
+            what,
+            place,
+            detail: "this run was not heard of for four minutes (a frozen machine, a cut link), and others have taken over its connections; the next run goes on".to_owned(),
+            source: None,
+        },
         Fail::Busy => StoreError::Busy { what, path: place },
         Fail::Unusable { detail, source } => {
             StoreError::Unusable { what, path: place, detail, source: Some(source) }

@@ -180,3 +180,17 @@ BEGIN
         RAISE EXCEPTION 'the lease of connection % is not held', connection USING ERRCODE = 'TS001';
     END IF;
 END $$;
+
+-- Fails with TS002 unless this run is at work, by the clock that all hosts share: one that was silent for longer than a
+-- lease lasts has lost what it had, and takes nothing new. Keeps it from being ended until the transaction ends.
+CREATE OR REPLACE FUNCTION tink_sync.ts_at_work(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM 1 FROM ts_runs r
+    WHERE r.key = ts_at_work.run AND r.finished_at IS NULL AND r.alive_until > pg_catalog.clock_timestamp()
+    FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'run % is over', run USING ERRCODE = 'TS002';
+    END IF;
+END $$;

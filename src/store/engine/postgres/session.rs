@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle, Runtime};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -31,9 +32,11 @@ const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_temp, tink_sync";
 
 /// SQLSTATE of a fence that found the lease gone.
 const LEASE_LOST: &str = "TS001";
+/// SQLSTATE of a run that is over.
+const RUN_OVER: &str = "TS002";
 
 /// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
-const ANSWER: Duration = Duration::from_secs(300);
+const ANSWER: Duration = Duration::from_mins(5);
 
 type Sent = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send>>;
 
@@ -348,10 +351,10 @@ impl Pg {
     }
 
     fn failed(&self, error: tokio_postgres::Error) -> Fail {
-        let lost = error.code().is_some_and(|code| code.code() == LEASE_LOST);
-        match self.fenced.borrow().clone().filter(|_| lost) {
-            Some(lease) => Fail::LeaseLost(lease),
-            None => Fail::Postgres(Box::new(error)),
+        match (error.code().map(SqlState::code), self.fenced.borrow().clone()) {
+            (Some(LEASE_LOST), Some(lease)) => Fail::LeaseLost(lease),
+            (Some(RUN_OVER), _) => Fail::RunOver,
+            _ => Fail::Postgres(Box::new(error)),
         }
     }
 

@@ -36,6 +36,7 @@ pub(crate) fn explain(what: &'static str, file: &Path, fail: impl Into<Fail>) ->
         Fail::NoRow => unreadable(format!("{path}: a row is missing"), None),
         Fail::Connect(error) => unreadable(format!("{path}: {error}"), None),
         Fail::Postgres(error) | Fail::CommitUnknown(error) => unreadable(format!("{path}: {error}"), None),
+        Fail::RunOver => unreadable(format!("{path}: this run is over"), None),
         Fail::NoAnswer => unreadable(format!("{path}: no answer"), None),
         Fail::Parameters(sql) => unreadable(format!("{path}: wrong parameters for {sql}"), None),
     }
