@@ -1,11 +1,10 @@
 //! Accounts in SQLite, with the ids an account was ever known by. Decides nothing: which
 //! listed account is which stored one comes from outside.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::engine::fail::corrupt;
 use super::engine::value::{DateColumn, Millis, TimeColumn, json_list, unsigned};
 use super::engine::{Db, Fail, Row, named, values};
 use super::{balances, merge, rows};
@@ -17,31 +16,36 @@ use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, closed ones included.
 pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
-    let mut known: HashMap<i64, Vec<AccountId>> = HashMap::new();
-    let ids = "SELECT account, account_id FROM ts_account_ids WHERE connection = ?1";
-    db.each(ids, values![connection], |row| {
-        known.entry(row.get(0)?).or_default().push(row.get::<String>(1)?.into());
-        Ok(())
-    })?;
-    let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-    let accounts = "SELECT a.*,
-                (SELECT booked_date FROM ts_transactions t
-                 WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
-                   AND t.generation = a.generation
-                   AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
-                 ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_pending,
-                (SELECT booked_date FROM ts_transactions t
-                 WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
-                   AND t.generation = a.generation AND t.booked_date IS NOT NULL
-                 ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending
-         FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
+    let today = today(now);
     let back = format!("-{PENDING_LIMIT_DAYS} days");
-    let mut accounts: Vec<_> = db.all(accounts, values![connection, DateColumn(today), back], stored)?;
+    let mut accounts: Vec<_> = db.all(LOAD, values![connection, DateColumn(today), back], stored)?;
     for account in &mut accounts {
-        account.known_ids = known.remove(&account.key).unwrap_or_default();
         account.unmatched = unmatched(db, account, today)?;
     }
     Ok(accounts)
+}
+
+/// Lets what [`load`] reads travel with the next answer.
+pub(super) fn ahead(db: Db<'_>, connection: i64, now: Timestamp) -> Result<(), Fail> {
+    db.ahead(LOAD, values![connection, DateColumn(today(now)), format!("-{PENDING_LIMIT_DAYS} days")])
+}
+
+const LOAD: &str = "SELECT a.*,
+        (SELECT json_group_array(i.account_id) FROM ts_account_ids i
+         WHERE i.connection = a.connection AND i.account = a.key) AS known_ids,
+        (SELECT booked_date FROM ts_transactions t
+         WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
+           AND t.generation = a.generation
+           AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
+         ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_pending,
+        (SELECT booked_date FROM ts_transactions t
+         WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
+           AND t.generation = a.generation AND t.booked_date IS NOT NULL
+         ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending
+    FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
+
+fn today(now: Timestamp) -> Date {
+    now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
 }
 
 /// Booked rows from before a re-consent that are live without a counterpart.
@@ -54,6 +58,9 @@ fn unmatched(db: Db<'_>, account: &StoredAccount, today: Date) -> Result<u64, Fa
 }
 
 fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
+    let known_ids: Option<String> = row.get("known_ids")?;
+    let known_ids: Vec<String> = serde_json::from_str(known_ids.as_deref().unwrap_or("[]"))
+        .map_err(|_| corrupt("known_ids is no list".to_owned()))?;
     Ok(StoredAccount {
         key: row.get("key")?,
         account: Account {
@@ -68,7 +75,7 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
             available: row.money("available_balance", "available_currency")?,
             last_refreshed: row.time("last_refreshed")?,
         },
-        known_ids: Vec::new(),
+        known_ids: known_ids.into_iter().map(AccountId::from).collect(),
         generation: row.get("generation")?,
         repairing: row.get("repairing")?,
         walks: row.get("walks")?,
@@ -110,7 +117,7 @@ pub(super) fn save(
     }
     let mut keys = Vec::with_capacity(overview.accounts.len());
     let is_stored = |key: i64, account: &Account| {
-        before.iter().any(|stored| stored.key == key && is_as_stored(stored, account))
+        before.iter().any(|stored| stored.key == key && stored.shows(account))
     };
     let mut as_stored = overview.merged.is_empty() && overview.missing.is_empty();
     as_stored &= overview.separate.is_empty() && overview.closed.is_empty();
@@ -163,12 +170,6 @@ pub(super) fn save(
     let after = after.unwrap_or(before);
     let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
     Ok(OverviewSaved { accounts, changed, removed })
-}
-
-/// Whether to list the account changes nothing of it.
-fn is_as_stored(stored: &StoredAccount, account: &Account) -> bool {
-    let is_known = stored.account == *account && stored.known_ids.contains(&account.id);
-    is_known && !stored.closed && stored.missing_refresh.is_none()
 }
 
 /// Notes which consents count for nothing, since a healthy one serves their accounts.

@@ -13,9 +13,15 @@ use crate::store::types::{ConsentWarning, KeptConsents, Lease, Overview, StoredC
 
 /// All consents of a connection as they were last shown.
 pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Vec<StoredConsent>, Fail> {
-    let rows = "SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY credentials_id";
-    db.all(rows, values![connection], stored)
+    db.all(LOAD, values![connection], stored)
 }
+
+/// Lets what [`load`] reads travel with the next answer.
+pub(super) fn ahead(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+    db.ahead(LOAD, values![connection])
+}
+
+const LOAD: &str = "SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY credentials_id";
 
 fn stored(row: Row<'_>) -> Result<StoredConsent, Fail> {
     let ids: String = row.get("account_ids")?;
@@ -38,6 +44,7 @@ fn stored(row: Row<'_>) -> Result<StoredConsent, Fail> {
         known_expiry: row.time("known_expiry")?,
         missing_run: row.get("missing_run")?,
         undated_run: row.get("undated_run")?,
+        superseded: row.get("superseded")?,
     })
 }
 

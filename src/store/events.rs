@@ -23,14 +23,20 @@ pub(super) struct Before {
     needs_user: Option<String>,
 }
 
+const BEFORE: &str = "SELECT failing_run, needs_user FROM ts_connections WHERE key = ?1";
+
 impl Before {
     /// Reads it.
     pub(super) fn of(db: Db<'_>, connection: i64) -> Result<Self, Fail> {
         let read = |row: Row<'_>| {
             Ok(Self { failing: row.get::<Option<i64>>(0)?.is_some(), needs_user: row.get(1)? })
         };
-        let told = "SELECT failing_run, needs_user FROM ts_connections WHERE key = ?1";
-        Ok(db.one(told, values![connection], read)?.unwrap_or_default())
+        Ok(db.one(BEFORE, values![connection], read)?.unwrap_or_default())
+    }
+
+    /// Lets what [`Self::of`] reads travel with the next answer.
+    pub(super) fn ahead(db: Db<'_>, connection: i64) -> Result<(), Fail> {
+        db.ahead(BEFORE, values![connection])
     }
 }
 

@@ -108,7 +108,8 @@ pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<boo
             values![key],
         )?;
         db.run(
-            "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1",
+            "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL
+             WHERE lease_run = ?1 AND key IN (SELECT connection FROM ts_run_connections WHERE run = ?1)",
             values![key],
         )?;
         db.run("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;

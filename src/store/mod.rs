@@ -220,10 +220,19 @@ impl Store {
             .await
     }
 
-    /// The stored accounts of a connection.
-    pub async fn accounts(&self, lease: &Lease, now: Timestamp) -> Result<Vec<StoredAccount>> {
+    /// What is stored of a connection.
+    pub async fn known(&self, lease: &Lease, now: Timestamp) -> Result<Known> {
         let connection = lease.connection;
-        self.worker.read("read accounts", move |db| accounts::load(db, connection, now)).await
+        let read = move |db: Db<'_>| {
+            consents::ahead(db, connection)?;
+            accounts::ahead(db, connection, now)?;
+            Ok(Known {
+                is_contested: owners::is_contested(db, connection)?,
+                consents: consents::load(db, connection)?,
+                accounts: accounts::load(db, connection, now)?,
+            })
+        };
+        self.worker.read("read the connection", read).await
     }
 
     /// Writes consents and accounts; nothing if they are as stored.
@@ -237,6 +246,7 @@ impl Store {
         self.worker
             .apply("write accounts", move |tx, db| {
                 liveness::held(tx, &lease)?;
+                accounts::ahead(tx, lease.connection, now)?;
                 match owners::anothers(tx, &lease, &overview)? {
                     None => {}
                     Some(owners::Anothers::Refused(text)) => return Err(Fail::OtherOwner(text)),
@@ -268,12 +278,6 @@ impl Store {
                 owners::adopt(tx, &lease, &user, &consents, &accounts)
             })
             .await
-    }
-
-    /// The consents of a connection as they were last shown.
-    pub async fn consents(&self, lease: &Lease) -> Result<Vec<StoredConsent>> {
-        let connection = lease.connection;
-        self.worker.read("read consents", move |db| consents::load(db, connection)).await
     }
 
     /// Remembers what is told of the end of consents.
@@ -344,12 +348,19 @@ impl Store {
     /// Writes the outcome and releases the lease. Without the lease only the run record is written: it is this run's
     /// own.
     pub async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
-        let lease = lease.clone();
-        let record = move |tx: Db<'_>, db: &Context| {
-            let ours = liveness::held(tx, &lease).is_ok();
-            runs::record(tx, db, &lease, &record, ours)
+        let written = |ours: bool| {
+            let (lease, record) = (lease.clone(), record.clone());
+            self.worker.applied("record the outcome", move |tx: Db<'_>, db: &Context| {
+                if ours {
+                    liveness::held(tx, &lease)?;
+                }
+                runs::record(tx, db, &lease, &record, ours)
+            })
         };
-        let (finished, durable) = self.worker.applied("record the outcome", record).await?;
+        let (finished, durable) = match written(true).await {
+            Err(StoreError::LeaseLost(_)) => written(false).await?,
+            written => written?,
+        };
         Ok(Recorded { finished, durable })
     }
 

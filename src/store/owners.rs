@@ -241,6 +241,17 @@ fn holders((table, column): (&str, &str), listed: &str) -> String {
     )
 }
 
+/// Whether another connection holds a consent or an account of this one.
+pub(super) fn is_contested(db: Db<'_>, connection: i64) -> Result<bool, Fail> {
+    let held = |(table, column): (&str, &str)| {
+        format!(
+            "EXISTS (SELECT 1 FROM {table} s JOIN main.{table} o ON o.{column} = s.{column} AND o.connection <> s.connection
+                     WHERE s.connection = ?1 AND length(s.{column}) >= {TELLING})"
+        )
+    };
+    db.value(&format!("SELECT {} OR {}", held(CONSENTS), held(ACCOUNTS)), values![connection])
+}
+
 /// Of connections that get another user, one that shares a Tink user with a connection that does not get him.
 pub(super) fn parted(db: Db<'_>, new: &HashMap<i64, &str>) -> Result<Option<(String, String)>, Fail> {
     for (table, column) in [CONSENTS, ACCOUNTS] {

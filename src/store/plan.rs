@@ -38,7 +38,7 @@ const REASON: &str = "CASE
 
 /// The attempts on all connections of the user of connection `c` that count for the quota.
 const USED: &str = "(SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
-    WHERE q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
+    WHERE substr(q.user_id, 1, 200) = substr(c.user_id, 1, 200) AND q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
       AND q.reason IS DISTINCT FROM 'source_row')";
 
 /// [`REASON`] with what is judged by the database: whether a lease lasts.

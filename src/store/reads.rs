@@ -278,7 +278,7 @@ impl Reader {
         self.read("read the quota", |db| {
             let sql =
                 "SELECT CAST(coalesce(sum(attempts), 0) AS BIGINT), min(started_at) FROM ts_run_connections
-                       WHERE user_id = ?1 AND started_at > ?2 AND reason IS DISTINCT FROM 'source_row'";
+                       WHERE substr(user_id, 1, 200) = substr(?1, 1, 200) AND user_id = ?1 AND started_at > ?2 AND reason IS DISTINCT FROM 'source_row'";
             db.single(sql, values![user_id, Millis(since)], |row| {
                 Ok(Used { attempts: row.get(0)?, oldest: row.get::<Option<Millis>>(1)?.map(|at| at.0) })
             })

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::engine::fail::corrupt;
 use super::engine::value::{Millis, tink_user_columns, unsigned};
-use super::engine::{Context, Db, Fail, Row, named, values};
+use super::engine::{Context, Db, Fail, Params, Row, ToValue as _, Value, named, values};
 use super::liveness;
 use super::plan::Plan;
 use super::tokens;
@@ -12,6 +12,7 @@ use super::{balances, events, owners};
 use crate::domain::cause::Cause;
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
+use crate::domain::ids::ConnectionId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::failpoint;
 use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
@@ -100,13 +101,48 @@ pub(super) fn record(
     record: &Record,
     ours: bool,
 ) -> Result<Option<Finished>, Fail> {
-    db.run(
+    let of_connection = connection_parameters(lease, record);
+    if ours {
+        events::Before::ahead(db, lease.connection)?;
+        db.ahead(UPDATE_CONNECTION, Params::Named(&of_connection))?;
+    }
+    let attempt = update_attempt(db, lease, record)?;
+    let mut state = None;
+    if ours {
+        let before = events::Before::of(db, lease.connection)?;
+        state = db.one(UPDATE_CONNECTION, Params::Named(&of_connection), connection_state)?;
+        balances::save(db, lease.run, &record.judged)?;
+        for (account, hung) in &record.hung {
+            db.run(
+                "UPDATE ts_accounts SET hung_at = CASE WHEN ?2 THEN CAST(?3 AS BIGINT) END WHERE key = ?1",
+                values![account, hung, Millis(record.ended)],
+            )?;
+        }
+        note_stale(db, lease.connection, record.stale.as_deref())?;
+        events::recorded(db, context, lease, record, &before)?;
+    } else {
+        let stands = "SELECT connection_id, failures, not_before FROM ts_connections WHERE key = ?1";
+        state = db.one(stands, values![lease.connection], connection_state)?.or(state);
+    }
+    let finished = attempt.zip(state).map(|(attempt, state)| attempt.of(state));
+    if finished.is_none() {
+        context.then(Plan::exclude);
+    }
+    if context.rehearsal {
+        db.unshadow(lease.connection)?;
+    }
+    Ok(finished)
+}
+
+/// Adds what an attempt did to the record of the run; `None` if that is gone.
+fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record) -> Result<Option<Finished>, Fail> {
+    db.one(
         "UPDATE ts_run_connections SET
             outcome = :outcome, reason = :reason, error = :error, request_id = :request_id, again = :again,
             duration_ms = coalesce(duration_ms, 0) + :duration, accounts = :accounts, fetched = :fetched,
             added = added + :added, updated = updated + :updated, removed = removed + :removed,
             quarantined = quarantined + :quarantined, requests = requests + :requests, retries = retries + :retries
-         WHERE run = :run AND connection = :connection",
+         WHERE run = :run AND connection = :connection RETURNING *",
         named! {
             ":run": lease.run, ":connection": lease.connection,
             ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
@@ -117,62 +153,74 @@ pub(super) fn record(
             ":removed": record.counts.removed.cast_signed(), ":quarantined": record.counts.quarantined.cast_signed(),
             ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
         },
-    )?;
-    if ours {
-        let before = events::Before::of(db, lease.connection)?;
-        update_connection(db, lease, record)?;
-        balances::save(db, lease.run, &record.judged)?;
-        for (account, hung) in &record.hung {
-            db.run(
-                "UPDATE ts_accounts SET hung_at = CASE WHEN ?2 THEN CAST(?3 AS BIGINT) END WHERE key = ?1",
-                values![account, hung, Millis(record.ended)],
-            )?;
-        }
-        note_stale(db, lease.connection, record.stale.as_deref())?;
-        events::recorded(db, context, lease, record, &before)?;
-    }
-    let finished = db.one(
-        &format!("{FINISHED} WHERE x.run = ?1 AND x.connection = ?2"),
-        values![lease.run, lease.connection],
-        finished,
-    )?;
-    if finished.is_none() {
-        context.then(Plan::exclude);
-    }
-    if context.rehearsal {
-        db.unshadow(lease.connection)?;
-    }
-    Ok(finished)
+        attempt,
+    )
 }
 
-fn update_connection(db: Db<'_>, lease: &Lease, record: &Record) -> Result<(), Fail> {
-    // The second attempt of one run is not a second failure.
-    db.run(
-        "UPDATE ts_connections SET
-            last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
-            last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
-            failures = CASE WHEN :success OR :needs_user THEN 0
-                            WHEN :failure THEN failures + (SELECT CASE WHEN attempts = 1 THEN 1 ELSE 0 END FROM ts_run_connections
-                                                           WHERE run = :run AND connection = :connection)
-                            ELSE failures END,
-            looks = CASE WHEN :without_data THEN looks + 1 ELSE 0 END,
-            needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
-            not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
-            next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
-            lease_run = NULL, lease_token = NULL, lease_until = NULL
-         WHERE key = :connection",
-        named! {
-            ":connection": lease.connection, ":run": lease.run,
-            ":without_data": record.without_data,
-            ":success": matches!(record.outcome, Outcome::Synced | Outcome::Unchanged) && !record.without_data,
-            ":needs_user": record.outcome == Outcome::NeedsUser,
-            ":failure": matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited),
-            ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
-            ":error": record.error, ":ended": Millis(record.ended), ":began": Millis(record.began),
-            ":next_due": Millis(record.next_due), ":not_before": record.not_before.map(Millis),
-        },
-    )?;
-    Ok(())
+/// The second attempt of one run is not a second failure.
+const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
+        last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
+        last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
+        failures = CASE WHEN :success OR :needs_user THEN 0
+                        WHEN :failure THEN failures + (SELECT CASE WHEN attempts = 1 THEN 1 ELSE 0 END FROM ts_run_connections
+                                                       WHERE run = :run AND connection = :connection)
+                        ELSE failures END,
+        looks = CASE WHEN :without_data THEN looks + 1 ELSE 0 END,
+        needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
+        not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
+        next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
+        lease_run = NULL, lease_token = NULL, lease_until = NULL
+    WHERE key = :connection RETURNING connection_id, failures, not_before";
+
+/// The parameters of [`UPDATE_CONNECTION`].
+fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static str, Value<'r>); 13] {
+    let optional = |at: Option<Timestamp>| at.map_or(Value::Null, Value::Millis);
+    let text = |text: Option<&'static str>| text.map_or(Value::Null, |text| Value::Text(text.into()));
+    [
+        (":connection", Value::Int(lease.connection)),
+        (":run", Value::Int(lease.run)),
+        (":without_data", Value::Bool(record.without_data)),
+        (
+            ":success",
+            Value::Bool(
+                matches!(record.outcome, Outcome::Synced | Outcome::Unchanged) && !record.without_data,
+            ),
+        ),
+        (":needs_user", Value::Bool(record.outcome == Outcome::NeedsUser)),
+        (
+            ":failure",
+            Value::Bool(matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited)),
+        ),
+        (":outcome", text(Some(record.outcome.as_str()))),
+        (":reason", text(record.reason.map(Reason::as_str))),
+        (":error", record.error.to_value()),
+        (":ended", Value::Millis(record.ended)),
+        (":began", Value::Millis(record.began)),
+        (":next_due", Value::Millis(record.next_due)),
+        (":not_before", optional(record.not_before)),
+    ]
+}
+
+/// What a connection has come to after an attempt.
+struct ConnectionState {
+    id: ConnectionId,
+    failures: u64,
+    not_before: Option<Timestamp>,
+}
+
+fn connection_state(row: Row<'_>) -> Result<ConnectionState, Fail> {
+    Ok(ConnectionState {
+        id: row.get::<String>("connection_id")?.into(),
+        failures: unsigned(row.get("failures")?),
+        not_before: row.millis("not_before")?,
+    })
+}
+
+impl Finished {
+    fn of(self, state: ConnectionState) -> Self {
+        let ConnectionState { id, failures, not_before } = state;
+        Self { connection_id: id, failures, not_before, ..self }
+    }
 }
 
 /// Notes which accounts of the connection stand still, so that each is told of once.
@@ -189,10 +237,15 @@ fn note_stale(db: Db<'_>, connection: i64, stale: Option<&[i64]>) -> Result<(), 
 const FINISHED: &str = "SELECT x.*, c.connection_id, c.failures, c.not_before FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";
 
 fn finished(row: Row<'_>) -> Result<Finished, Fail> {
+    Ok(attempt(row)?.of(connection_state(row)?))
+}
+
+/// What the record of a run says of an attempt; of which connection it was is not in it.
+fn attempt(row: Row<'_>) -> Result<Finished, Fail> {
     let reason: Option<String> = row.get("reason")?;
     let outcome: Option<String> = row.get("outcome")?;
     Ok(Finished {
-        connection_id: row.get::<String>("connection_id")?.into(),
+        connection_id: String::new().into(),
         user_id: row.get::<String>("user_id")?.into(),
         outcome: outcome.and_then(|text| Outcome::parse(&text)).unwrap_or(Outcome::Interrupted),
         reason: reason.and_then(|text| Reason::parse(&text)),
@@ -201,8 +254,8 @@ fn finished(row: Row<'_>) -> Result<Finished, Fail> {
         started_at: row.get::<Millis>("started_at")?.0,
         duration_ms: unsigned(row.get::<Option<i64>>("duration_ms")?.unwrap_or_default()),
         counts: counts(row)?,
-        failures: unsigned(row.get("failures")?),
-        not_before: row.millis("not_before")?,
+        failures: 0,
+        not_before: None,
     })
 }
 
@@ -269,7 +322,8 @@ pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> 
         events::pass_failed(db, context, run.key, end.exit_code, end.at)?;
     }
     db.run(
-        "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL WHERE lease_run = ?1",
+        "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL
+         WHERE lease_run = ?1 AND key IN (SELECT connection FROM ts_run_connections WHERE run = ?1)",
         values![run.key],
     )?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {

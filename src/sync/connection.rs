@@ -42,7 +42,7 @@ impl ConnectionSync<'_> {
             self.keep_consents(&known).await?;
             return Ok(AttemptResult::because(Outcome::NeedsUser, reason, reason.sentence()));
         }
-        let stored = self.ctx.store.accounts(&self.claim.lease, self.now()).await?;
+        let stored = known.known.accounts.clone();
         let listed = match self.session.account_list().await {
             Err(error) if policy::is_refusal(&error) && self.past_date(consents) => {
                 self.keep_consents(&known).await?;
@@ -101,7 +101,10 @@ impl ConnectionSync<'_> {
         let mut overview = accounts::overview(stored, listed, known.listed.clone(), certain, self.now());
         known.fill(&mut overview);
         let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
-        let stored = self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?;
+        let stored = match overview.is_as_stored(&known.known) {
+            Some(accounts) => OverviewSaved { accounts, ..OverviewSaved::default() },
+            None => self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?,
+        };
         consents::warn(self, known, &superseded).await?;
         let saved = Saved { changed: stored.changed || stored.removed > 0, ambiguous, superseded };
         Ok((stored, saved))

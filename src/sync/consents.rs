@@ -13,7 +13,7 @@ use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
 use crate::domain::ids::CredentialsId;
-use crate::store::{ConsentWarning, KeptConsents, Overview, StoredConsent};
+use crate::store::{ConsentWarning, KeptConsents, Known, Overview};
 use crate::tink::Listed;
 
 /// A status that Tink does not have: not listed, for the first time.
@@ -28,8 +28,9 @@ pub(super) struct Consents {
     pub listed: Vec<Consent>,
     /// The list was complete.
     pub complete: bool,
+    /// What is stored of the connection.
+    pub known: Known,
     kept: KeptConsents,
-    stored: Vec<StoredConsent>,
 }
 
 /// Reads the list, after Tink was asked for what is old, and compares it with what is known.
@@ -42,13 +43,14 @@ pub(super) async fn read(sync: &ConnectionSync<'_>) -> Result<Consents, SyncErro
         list = refresh(sync, list, rules).await?;
     }
     let lease = &sync.claim.lease;
-    let stored = sync.ctx.store.consents(lease).await?;
-    Ok(Consents::of(list, stored, lease.run, sync.now()))
+    let known = sync.ctx.store.known(lease, sync.now()).await?;
+    Ok(Consents::of(list, known, lease.run, sync.now()))
 }
 
 impl Consents {
     /// What follows from a list in the run of this key.
-    fn of(list: Listed<Consent>, stored: Vec<StoredConsent>, run: i64, now: Timestamp) -> Self {
+    fn of(list: Listed<Consent>, known: Known, run: i64, now: Timestamp) -> Self {
+        let stored = &known.consents;
         let Listed { items: mut listed, complete } = list;
         let first = |before: Option<i64>| before.is_none_or(|before| before == run);
         let mut kept = KeptConsents { complete, ..KeptConsents::default() };
@@ -77,7 +79,7 @@ impl Consents {
                 all.push(doubted(known.consent.clone(), now));
             }
         }
-        Self { all, listed, complete, kept, stored }
+        Self { all, listed, complete, kept, known }
     }
 
     /// Puts them into what is written before any walk.
@@ -93,7 +95,7 @@ impl Consents {
         for consent in self.listed.iter().filter(is_shown) {
             let Some(end) = consent.expires_at else { continue };
             let known =
-                self.stored.iter().find(|known| known.consent.credentials_id == consent.credentials_id);
+                self.known.consents.iter().find(|known| known.consent.credentials_id == consent.credentials_id);
             let before = known.map(|known| known.told).unwrap_or_default();
             let (told, due) = before.next(end, known.and_then(|known| known.known_expiry), now, steps);
             if told != before {

@@ -76,6 +76,15 @@ impl Db<'_> {
         }
     }
 
+    /// Lets the answer to a question that comes later travel with the next one's, where asking means waiting. The question
+    /// must then come in the same words.
+    pub(crate) fn ahead(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(pg) => pg.ahead(sql, params),
+        }
+    }
+
     /// Runs a statement that changes rows; returns how many.
     pub(crate) fn count(self, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
         match self {

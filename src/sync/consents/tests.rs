@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::warning::Told;
+use crate::store::StoredConsent;
 use jiff::SignedDuration;
 
 const RUN: i64 = 7;
@@ -30,7 +31,11 @@ fn consent(id: &str, status: &str, expires_at: Option<Timestamp>) -> Consent {
 
 fn stored(consent: Consent) -> StoredConsent {
     let known_expiry = consent.expires_at;
-    StoredConsent { consent, told: Told::default(), known_expiry, missing_run: None, undated_run: None }
+    StoredConsent { consent, told: Told::default(), known_expiry, missing_run: None, undated_run: None, superseded: false }
+}
+
+fn stands(consents: Vec<StoredConsent>) -> Known {
+    Known { consents, ..Known::default() }
 }
 
 fn list(items: Vec<Consent>, complete: bool) -> Listed<Consent> {
@@ -52,7 +57,7 @@ fn a_consent_goes_only_after_the_lists_of_two_runs_without_it() {
         (Some(RUN - 1), false, true),
         (None, false, true),
     ] {
-        let read = Consents::of(list(Vec::new(), complete), vec![known(missing_run)], RUN, now());
+        let read = Consents::of(list(Vec::new(), complete), stands(vec![known(missing_run)]), RUN, now());
         assert_eq!(ids(&read.all), if stays { vec!["c"] } else { Vec::new() }, "{missing_run:?} {complete}");
         assert_eq!((read.kept.unlisted.len(), read.kept.complete), (usize::from(stays), complete));
         let health = read.all.first().map(|consent| consent.health(now()));
@@ -73,7 +78,7 @@ fn a_consent_that_is_not_listed_is_no_proof_that_its_accounts_are_well() {
         ("TEMPORARY_ERROR", None, Health::Unavailable),
     ] {
         let known = vec![stored(consent("c", status, expires)), stored(consent("d", "UPDATED", None))];
-        let read = Consents::of(list(vec![consent("d", "UPDATED", None)], true), known, RUN, now());
+        let read = Consents::of(list(vec![consent("d", "UPDATED", None)], true), stands(known), RUN, now());
         assert_eq!(ids(&read.all), ["d", "c"]);
         assert_eq!(read.all[1].health(now()), health);
         let mut overview = Overview::default();
@@ -101,7 +106,7 @@ fn a_bank_that_is_connected_anew_replaces_its_old_consent_at_once() {
     ] {
         let mut before = vec![stored(of("old", "SESSION_EXPIRED", old))];
         before.extend(known.then(|| stored(new.clone())));
-        let read = Consents::of(list(vec![new], true), before, RUN, now());
+        let read = Consents::of(list(vec![new], true), stands(before), RUN, now());
         assert_eq!(read.kept.unlisted.is_empty(), goes, "{:?}", read.all);
     }
 }
@@ -110,12 +115,12 @@ fn a_bank_that_is_connected_anew_replaces_its_old_consent_at_once() {
 fn a_date_goes_only_after_the_lists_of_two_runs_without_it() {
     for (undated_run, stays) in [(None, true), (Some(RUN), true), (Some(RUN - 1), false)] {
         let known = StoredConsent { undated_run, ..stored(consent("c", "UPDATED", Some(days(-1)))) };
-        let read = Consents::of(list(vec![consent("c", "UPDATED", None)], true), vec![known], RUN, now());
+        let read = Consents::of(list(vec![consent("c", "UPDATED", None)], true), stands(vec![known]), RUN, now());
         assert_eq!(read.all[0].expires_at, stays.then(|| days(-1)));
         assert_eq!(read.kept.undated.len(), usize::from(stays));
         assert_eq!(read.warnings(now(), &[14]), Vec::new(), "a date that is not shown is not told");
     }
-    let read = Consents::of(list(vec![consent("c", "UPDATED", None)], true), Vec::new(), RUN, now());
+    let read = Consents::of(list(vec![consent("c", "UPDATED", None)], true), Known::default(), RUN, now());
     assert_eq!((read.all[0].expires_at, read.kept.undated.len()), (None, 0));
 }
 
@@ -123,14 +128,14 @@ fn a_date_goes_only_after_the_lists_of_two_runs_without_it() {
 fn what_is_told_is_remembered_and_not_told_again() {
     let listed =
         || list(vec![consent("c", "UPDATED", Some(days(2))), consent("d", "UPDATED", Some(days(30)))], true);
-    let first = Consents::of(listed(), Vec::new(), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
+    let first = Consents::of(listed(), Known::default(), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].due.map(|due| (due.step, due.days_left)), Some((3, 2)));
     let known = StoredConsent { told: first[0].told, ..stored(consent("c", "UPDATED", Some(days(2)))) };
-    let again = Consents::of(listed(), vec![known.clone()], RUN, now()).warnings(now(), &[14, 7, 3, 1]);
+    let again = Consents::of(listed(), stands(vec![known.clone()]), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
     assert_eq!(again, Vec::new());
     // A renewal is remembered, too, so that its own end is told.
     let renewed = list(vec![consent("c", "UPDATED", Some(days(90)))], true);
-    let renewed = Consents::of(renewed, vec![known], RUN, now()).warnings(now(), &[14, 7, 3, 1]);
+    let renewed = Consents::of(renewed, stands(vec![known]), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
     assert_eq!((renewed[0].told, renewed[0].due), (Told::default(), None));
 }

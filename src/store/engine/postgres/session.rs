@@ -38,7 +38,16 @@ const RUN_OVER: &str = "TS002";
 /// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
 const ANSWER: Duration = Duration::from_mins(5);
 
-type Sent = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send>>;
+
+/// A question: its text and parameters.
+type Question = (String, Vec<Parameter>);
+
+/// Something that was sent, and for which question its answer is kept.
+struct Sent {
+    answering: Answering,
+    question: Option<Question>,
+}
 
 /// What moves the messages of a session.
 struct Background(Option<Runtime>);
@@ -90,6 +99,8 @@ pub(crate) struct Pg {
     direct: Cell<bool>,
     open: Cell<bool>,
     sent: RefCell<Vec<Sent>>,
+    /// Answers to questions that were sent ahead and not asked yet.
+    answers: RefCell<Vec<(Question, Answer)>>,
     known: RefCell<HashMap<String, Arc<Known>>>,
     fenced: RefCell<Option<Lease>>,
     trips: Cell<u64>,
@@ -117,6 +128,7 @@ impl Pg {
             direct: Cell::new(direct),
             open: Cell::new(false),
             sent: RefCell::default(),
+            answers: RefCell::default(),
             known: RefCell::default(),
             fenced: RefCell::default(),
             trips: Cell::new(0),
@@ -161,6 +173,7 @@ impl Pg {
 
     fn forget(&self) {
         self.sent.borrow_mut().clear();
+        self.answers.borrow_mut().clear();
         self.fenced.replace(None);
         self.open.set(false);
     }
@@ -169,6 +182,7 @@ impl Pg {
     pub(crate) fn begin(&self, mode: &str) {
         let begin = BEGIN.replacen(';', &format!("{mode};"), 1);
         let sql = if self.direct.get() { format!("BEGIN{mode}") } else { begin };
+        self.answers.borrow_mut().clear();
         self.open.set(true);
         self.send_batch(sql);
     }
@@ -216,16 +230,24 @@ impl Pg {
 
     fn send_batch(&self, sql: String) {
         let client = Arc::clone(&self.client.borrow());
-        self.push(Box::pin(async move {
+        let answering = Box::pin(async move {
             client.batch_execute(&sql).await?;
             Ok(Answer::default())
-        }));
+        });
+        self.push(answering, None);
     }
 
     /// Sends a statement whose answer does not matter; that it failed is told with the next answer.
     pub(crate) fn send(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         let (known, parameters) = self.bound(sql, params)?;
-        self.send_known(&known, parameters)
+        self.send_known(&known, parameters, None)
+    }
+
+    /// Sends a question whose answer is asked for later, in the same words.
+    pub(crate) fn ahead(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
+        let (known, parameters) = self.bound(sql, params)?;
+        let question = (sql.to_owned(), parameters.clone());
+        self.send_known(&known, parameters, Some(question))
     }
 
     /// Sends a statement in PostgreSQL's own words, with parameters as they are sent.
@@ -235,7 +257,7 @@ impl Pg {
             names: Vec::new(),
             arity: parameters.len(),
         });
-        self.send_known(&known, parameters)
+        self.send_known(&known, parameters, None)
     }
 
     /// As [`Self::send_as_is`], with the answer.
@@ -246,7 +268,19 @@ impl Pg {
 
     /// Sends a statement and waits for its answer.
     pub(crate) fn ask(&self, sql: &str, params: Params<'_, '_>) -> Result<Answer, Fail> {
-        self.send(sql, params)?;
+        let (known, parameters) = self.bound(sql, params)?;
+        let was_sent = |sent: &Sent| {
+            sent.question.as_ref().is_some_and(|(text, bound)| text == sql && *bound == parameters)
+        };
+        if self.sent.borrow().iter().any(was_sent) {
+            self.flush()?;
+        }
+        let mut answers = self.answers.borrow_mut();
+        if let Some(at) = answers.iter().position(|((text, bound), _)| text == sql && *bound == parameters) {
+            return Ok(answers.swap_remove(at).1);
+        }
+        drop(answers);
+        self.send_known(&known, parameters, None)?;
         self.settle()
     }
 
@@ -289,19 +323,24 @@ impl Pg {
         Ok((known, parameters))
     }
 
-    fn send_known(&self, known: &Known, parameters: Vec<Parameter>) -> Result<(), Fail> {
+    fn send_known(
+        &self,
+        known: &Known,
+        parameters: Vec<Parameter>,
+        question: Option<Question>,
+    ) -> Result<(), Fail> {
         let client = Arc::clone(&self.client.borrow());
         if self.direct.get() {
             let statement = self.prepared(known)?;
-            self.push(Box::pin(
-                async move { Answer::of(client.query_raw(&statement, parameters).await?).await },
-            ));
+            let answering = async move { Answer::of(client.query_raw(&statement, parameters).await?).await };
+            self.push(Box::pin(answering), question);
         } else {
             let sql = known.text.sql.clone();
-            self.push(Box::pin(async move {
+            let answering = async move {
                 let parameters = parameters.into_iter().map(|parameter| (parameter, Type::UNKNOWN));
                 Answer::of(client.query_typed_raw(&sql, parameters.collect::<Vec<_>>()).await?).await
-            }));
+            };
+            self.push(Box::pin(answering), question);
         }
         Ok(())
     }
@@ -319,11 +358,11 @@ impl Pg {
     }
 
     /// Sends at once; the answer is awaited later.
-    fn push(&self, mut sent: Sent) {
-        match sent.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(done) => self.sent.borrow_mut().push(Box::pin(std::future::ready(done))),
-            Poll::Pending => self.sent.borrow_mut().push(sent),
+    fn push(&self, mut answering: Answering, question: Option<Question>) {
+        if let Poll::Ready(done) = answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            answering = Box::pin(std::future::ready(done));
         }
+        self.sent.borrow_mut().push(Sent { answering, question });
     }
 
     /// Waits for what was sent, if there is anything.
@@ -331,23 +370,26 @@ impl Pg {
         if self.sent.borrow().is_empty() { Ok(()) } else { self.settle().map(drop) }
     }
 
-    /// Waits for all that was sent; returns the last answer.
+    /// Waits for all that was sent; returns the last answer that is not kept for a later question.
     fn settle(&self) -> Result<Answer, Fail> {
         let sent = self.sent.take();
         let answers = async move {
-            let (mut last, mut failed) = (Answer::default(), None);
-            for one in sent {
-                match one.await {
-                    Ok(answer) => last = answer,
+            let (mut last, mut kept, mut failed) = (Answer::default(), Vec::new(), None);
+            for Sent { answering, question } in sent {
+                match (answering.await, question) {
+                    (Ok(answer), Some(question)) => kept.push((question, answer)),
+                    (Ok(answer), None) => last = answer,
                     // Those behind it fail for the reason that it did.
-                    Err(error) => {
+                    (Err(error), _) => {
                         failed.get_or_insert(error);
                     }
                 }
             }
-            failed.map_or(Ok(last), Err)
+            failed.map_or(Ok((last, kept)), Err)
         };
-        self.wait(answers)?.map_err(|e| self.failed(e))
+        let (last, kept) = self.wait(answers)?.map_err(|e| self.failed(e))?;
+        self.answers.borrow_mut().extend(kept);
+        Ok(last)
     }
 
     fn failed(&self, error: tokio_postgres::Error) -> Fail {

@@ -15,7 +15,7 @@ use crate::store::engine::value::{Cell, NUL, StoredId, written_day};
 use crate::store::engine::{Fail, Value};
 
 /// A parameter in the form in which it is sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parameter(pub Option<String>);
 
 impl Parameter {
