@@ -67,16 +67,17 @@ SELECT c.connection_id, c.user_id, coalesce(a.merged_id, a.account_id) AS accoun
        t.description, t.description_original, t.description_detailed, t.merchant_name,
        t.merchant_category_code, t.category_id, t.type, t.reference, t.provider_transaction_id,
        t.mutability, t.payer_name, t.payee_name,
-       coalesce((SELECT run_id FROM tink_sync.ts_runs r WHERE r.key = t.first_seen_run),
-                (SELECT run_id FROM tink_sync.ts_pruned_runs p WHERE p.key = t.first_seen_run)) AS first_seen_run,
-       coalesce((SELECT run_id FROM tink_sync.ts_runs r WHERE r.key = t.changed_run),
-                (SELECT run_id FROM tink_sync.ts_pruned_runs p WHERE p.key = t.changed_run)) AS changed_run,
+       coalesce(first.run_id, first_pruned.run_id) AS first_seen_run, coalesce(last.run_id, last_pruned.run_id) AS changed_run,
        t.change_seq,
        tink_sync.ts_time(t.removed_at) AS removed_at,
        t.removed_reason, t.replaced_by, t.match_rule
 FROM tink_sync.ts_transactions t
 JOIN tink_sync.ts_accounts a ON a.key = t.account
-JOIN tink_sync.ts_connections c ON c.key = a.connection;
+JOIN tink_sync.ts_connections c ON c.key = a.connection
+LEFT JOIN tink_sync.ts_runs first ON first.key = t.first_seen_run
+LEFT JOIN tink_sync.ts_pruned_runs first_pruned ON first_pruned.key = t.first_seen_run
+LEFT JOIN tink_sync.ts_runs last ON last.key = t.changed_run
+LEFT JOIN tink_sync.ts_pruned_runs last_pruned ON last_pruned.key = t.changed_run;
 
 -- A record in quarantine may be money that moved: its account is not proven, whatever the numbers say.
 CREATE OR REPLACE VIEW tink_sync.balance_proofs_v1 AS
@@ -92,13 +93,14 @@ SELECT connection_id, account_id, account_key,
 FROM (
     SELECT c.connection_id, coalesce(a.merged_id, a.account_id) AS account_id, a.key AS account_key, b.opening, b.doubt,
            coalesce(b.currency, a.booked_currency) AS currency, a.booked_balance, b.difference, b.since_at, b.changed_at,
-           coalesce((SELECT run_id FROM tink_sync.ts_runs r WHERE r.key = b.since_run),
-                    (SELECT run_id FROM tink_sync.ts_pruned_runs p WHERE p.key = b.since_run)) AS run_id,
+           coalesce(r.run_id, p.run_id) AS run_id,
            b.anchored_at, b.proven_refresh, b.judged_refresh,
            (SELECT count(*) FROM tink_sync.ts_quarantine q WHERE q.account = a.key) AS quarantined, a.closed_at
     FROM tink_sync.ts_accounts a
     JOIN tink_sync.ts_connections c ON c.key = a.connection
     LEFT JOIN tink_sync.ts_balances b ON b.account = a.key
+    LEFT JOIN tink_sync.ts_runs r ON r.key = b.since_run
+    LEFT JOIN tink_sync.ts_pruned_runs p ON p.key = b.since_run
 ) p;
 
 -- One row. A reader that has seen everything up to `whole_from` or further misses no row; of one that is behind, a
@@ -142,11 +144,12 @@ JOIN tink_sync.ts_connections c ON c.key = x.connection;
 CREATE OR REPLACE VIEW tink_sync.quarantine_v1 AS
 SELECT c.connection_id, coalesce(a.merged_id, a.account_id) AS account_id, q.transaction_id, q.reason, q.raw,
        tink_sync.ts_time(q.first_seen_at) AS first_seen_at,
-       coalesce((SELECT run_id FROM tink_sync.ts_runs r WHERE r.key = q.run),
-                (SELECT run_id FROM tink_sync.ts_pruned_runs p WHERE p.key = q.run)) AS run_id
+       coalesce(r.run_id, p.run_id) AS run_id
 FROM tink_sync.ts_quarantine q
 JOIN tink_sync.ts_accounts a ON a.key = q.account
 JOIN tink_sync.ts_connections c ON c.key = a.connection
+LEFT JOIN tink_sync.ts_runs r ON r.key = q.run
+LEFT JOIN tink_sync.ts_pruned_runs p ON p.key = q.run
 WHERE q.raw <> '';
 
 CREATE OR REPLACE VIEW tink_sync.audit_v1 AS

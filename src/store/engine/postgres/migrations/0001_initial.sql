@@ -13,6 +13,7 @@
 --   accounts, consents) are limited where they are read.
 -- * Keys are identities: never given twice, by no host. What SQLite remembers for that under ts_sequences is not needed.
 -- * No index names a lease in its predicate, and none holds a time of an attempt: to take a lease stays a HOT update.
+-- * What a view shows as a date, a time or an amount is checked to be one, here and not each time it is shown.
 -- * ts_run_connections is not partitioned: (run, connection) could be no key then, and shared statements rely on it.
 
 CREATE TABLE tink_sync.ts_sequences (
@@ -76,7 +77,7 @@ CREATE TABLE tink_sync.ts_connections (
     gone_at                bigint,
     lapsed_at              bigint,
     change_seq             bigint NOT NULL DEFAULT 0,
-    data_as_of             text COLLATE "C",
+    data_as_of             text COLLATE "C" CHECK (data_as_of < '0001' OR data_as_of::timestamptz IS NOT NULL),
     lapsed                 bigint NOT NULL DEFAULT 0,
     looks                  bigint NOT NULL DEFAULT 0,
     CONSTRAINT ts_connections_id EXCLUDE USING hash (connection_id WITH =)
@@ -94,8 +95,8 @@ CREATE TABLE tink_sync.ts_consents (
     credentials_id text COLLATE "C" NOT NULL,
     provider       text COLLATE "C",
     status         text COLLATE "C" NOT NULL,
-    status_updated text COLLATE "C",
-    expires_at     text COLLATE "C",
+    status_updated text COLLATE "C" CHECK (status_updated < '0001' OR status_updated::timestamptz IS NOT NULL),
+    expires_at     text COLLATE "C" CHECK (expires_at < '0001' OR expires_at::timestamptz IS NOT NULL),
     extendable     bigint,
     error_type     text COLLATE "C",
     error_reason   text COLLATE "C",
@@ -121,12 +122,12 @@ CREATE TABLE tink_sync.ts_accounts (
     account_number           text COLLATE "C",
     masked_pan               text COLLATE "C",
     financial_institution_id text COLLATE "C",
-    booked_balance           text COLLATE "C",
+    booked_balance           text COLLATE "C" CHECK (booked_balance::numeric IS NOT NULL OR booked_balance IS NULL),
     booked_currency          text COLLATE "C",
-    available_balance        text COLLATE "C",
+    available_balance        text COLLATE "C" CHECK (available_balance::numeric IS NOT NULL OR available_balance IS NULL),
     available_currency       text COLLATE "C",
-    last_refreshed           text COLLATE "C",
-    complete_through         text COLLATE "C",
+    last_refreshed           text COLLATE "C" CHECK (last_refreshed < '0001' OR last_refreshed::timestamptz IS NOT NULL),
+    complete_through         text COLLATE "C" CHECK (complete_through < '0001' OR complete_through::date IS NOT NULL),
     generation               bigint NOT NULL DEFAULT 1,
     repairing                bigint NOT NULL DEFAULT 0,
     walks                    bigint NOT NULL DEFAULT 0,
@@ -176,12 +177,12 @@ CREATE TABLE tink_sync.ts_transactions (
     removed_at              bigint,
     transaction_id          text COLLATE "C" NOT NULL,
     status                  text COLLATE "C" NOT NULL,
-    amount                  text COLLATE "C" NOT NULL,
+    amount                  text COLLATE "C" NOT NULL CHECK (amount::numeric IS NOT NULL),
     currency                text COLLATE "C" NOT NULL,
-    booked_date             text COLLATE "C",
-    value_date              text COLLATE "C",
-    transaction_date        text COLLATE "C",
-    booked_at               text COLLATE "C",
+    booked_date             text COLLATE "C" CHECK (booked_date < '0001' OR booked_date::date IS NOT NULL),
+    value_date              text COLLATE "C" CHECK (value_date < '0001' OR value_date::date IS NOT NULL),
+    transaction_date        text COLLATE "C" CHECK (transaction_date < '0001' OR transaction_date::date IS NOT NULL),
+    booked_at               text COLLATE "C" CHECK (booked_at < '0001' OR booked_at::timestamptz IS NOT NULL),
     description             text COLLATE "C",
     description_original    text COLLATE "C",
     description_detailed    text COLLATE "C",
@@ -345,9 +346,9 @@ CREATE TABLE tink_sync.ts_balances (
     opening        text COLLATE "C",
     earlier        text COLLATE "C",
     unclear        text COLLATE "C",
-    judged_refresh text COLLATE "C",
-    proven_refresh text COLLATE "C",
-    difference     text COLLATE "C",
+    judged_refresh text COLLATE "C" CHECK (judged_refresh < '0001' OR judged_refresh::timestamptz IS NOT NULL),
+    proven_refresh text COLLATE "C" CHECK (proven_refresh < '0001' OR proven_refresh::timestamptz IS NOT NULL),
+    difference     text COLLATE "C" CHECK (difference::numeric IS NOT NULL OR difference IS NULL),
     doubt          text COLLATE "C",
     anchor_balance text COLLATE "C",
     convention     text COLLATE "C"
