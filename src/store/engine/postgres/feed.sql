@@ -43,21 +43,54 @@ LANGUAGE sql STABLE
 AS $$ SELECT tink_sync.ts_is_copying() OR coalesce(
           number >= pg_catalog.split_part(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ', 1)::bigint, false) $$;
 
-CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_connection() RETURNS trigger
+-- What is news is compared here and not in a WHEN, which would be read anew for each statement; the columns of the trigger
+-- let most statements pass.
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_connection() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    account bigint;
 BEGIN
+    IF TG_OP = 'UPDATE' AND
+       (OLD.connection_id, OLD.user_id, OLD.external_user_id, OLD.tink_user_id, OLD.mode, OLD.enabled, OLD.entitled,
+        OLD.entitled_until, OLD.lapsed, OLD.needs_user, OLD.last_outcome IS NOT DISTINCT FROM 'rate_limited', OLD.failures,
+        OLD.last_success_at IS NULL, OLD.last_reason, OLD.data_as_of, OLD.not_before, OLD.gone_at IS NULL)
+       IS NOT DISTINCT FROM
+       (NEW.connection_id, NEW.user_id, NEW.external_user_id, NEW.tink_user_id, NEW.mode, NEW.enabled, NEW.entitled,
+        NEW.entitled_until, NEW.lapsed, NEW.needs_user, NEW.last_outcome IS NOT DISTINCT FROM 'rate_limited', NEW.failures,
+        NEW.last_success_at IS NULL, NEW.last_reason, NEW.data_as_of, NEW.not_before, NEW.gone_at IS NULL)
+    THEN
+        RETURN NULL;
+    END IF;
     PERFORM 1 FROM ts_connections c WHERE c.key = NEW.key AND NOT tink_sync.ts_is_numbered(c.change_seq);
     IF FOUND THEN
         UPDATE ts_connections SET change_seq = tink_sync.ts_next_change() WHERE key = NEW.key;
     END IF;
+    -- accounts_v1.connection_id.
+    IF TG_OP = 'UPDATE' AND OLD.connection_id <> NEW.connection_id THEN
+        FOR account IN SELECT a.key FROM ts_accounts a
+                       WHERE a.connection = NEW.key AND NOT tink_sync.ts_is_numbered(a.change_seq) ORDER BY a.key LOOP
+            UPDATE ts_accounts SET change_seq = tink_sync.ts_next_change() WHERE key = account;
+        END LOOP;
+    END IF;
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_account() RETURNS trigger
+CREATE OR REPLACE FUNCTION tink_sync.ts_feed_account() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND
+       (OLD.connection, OLD.account_id, OLD.name, OLD.type, OLD.iban, OLD.masked_pan, OLD.financial_institution_id,
+        OLD.credentials_ids, coalesce(OLD.booked_currency, OLD.available_currency), OLD.booked_balance,
+        OLD.available_balance, OLD.last_refreshed, OLD.complete_through, OLD.closed_at, OLD.merged_id)
+       IS NOT DISTINCT FROM
+       (NEW.connection, NEW.account_id, NEW.name, NEW.type, NEW.iban, NEW.masked_pan, NEW.financial_institution_id,
+        NEW.credentials_ids, coalesce(NEW.booked_currency, NEW.available_currency), NEW.booked_balance,
+        NEW.available_balance, NEW.last_refreshed, NEW.complete_through, NEW.closed_at, NEW.merged_id)
+    THEN
+        RETURN NULL;
+    END IF;
     PERFORM 1 FROM ts_accounts a WHERE a.key = NEW.key AND NOT tink_sync.ts_is_numbered(a.change_seq);
     IF FOUND THEN
         UPDATE ts_accounts SET change_seq = tink_sync.ts_next_change() WHERE key = NEW.key;
@@ -65,56 +98,27 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- All accounts of a connection: accounts_v1.connection_id.
-CREATE OR REPLACE FUNCTION tink_sync.ts_feed_number_accounts() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    account bigint;
-BEGIN
-    FOR account IN SELECT a.key FROM ts_accounts a
-                   WHERE a.connection = NEW.key AND NOT tink_sync.ts_is_numbered(a.change_seq) ORDER BY a.key LOOP
-        UPDATE ts_accounts SET change_seq = tink_sync.ts_next_change() WHERE key = account;
-    END LOOP;
-    RETURN NULL;
-END $$;
-
 DROP TRIGGER IF EXISTS ts_feed_connection_new ON tink_sync.ts_connections;
 CREATE CONSTRAINT TRIGGER ts_feed_connection_new AFTER INSERT ON tink_sync.ts_connections
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_number_connection();
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_connection();
 
 DROP TRIGGER IF EXISTS ts_feed_connection ON tink_sync.ts_connections;
-CREATE CONSTRAINT TRIGGER ts_feed_connection AFTER UPDATE ON tink_sync.ts_connections
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-WHEN ((OLD.connection_id, OLD.user_id, OLD.external_user_id, OLD.tink_user_id, OLD.mode, OLD.enabled, OLD.entitled,
-       OLD.entitled_until, OLD.lapsed, OLD.needs_user, OLD.last_outcome IS NOT DISTINCT FROM 'rate_limited', OLD.failures,
-       OLD.last_success_at IS NULL, OLD.last_reason, OLD.data_as_of, OLD.not_before, OLD.gone_at IS NULL)
-   IS DISTINCT FROM
-      (NEW.connection_id, NEW.user_id, NEW.external_user_id, NEW.tink_user_id, NEW.mode, NEW.enabled, NEW.entitled,
-       NEW.entitled_until, NEW.lapsed, NEW.needs_user, NEW.last_outcome IS NOT DISTINCT FROM 'rate_limited', NEW.failures,
-       NEW.last_success_at IS NULL, NEW.last_reason, NEW.data_as_of, NEW.not_before, NEW.gone_at IS NULL))
-EXECUTE FUNCTION tink_sync.ts_feed_number_connection();
-
-DROP TRIGGER IF EXISTS ts_feed_connection_renamed ON tink_sync.ts_connections;
-CREATE CONSTRAINT TRIGGER ts_feed_connection_renamed AFTER UPDATE OF connection_id ON tink_sync.ts_connections
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.connection_id <> NEW.connection_id)
-EXECUTE FUNCTION tink_sync.ts_feed_number_accounts();
+CREATE CONSTRAINT TRIGGER ts_feed_connection
+AFTER UPDATE OF connection_id, user_id, external_user_id, tink_user_id, mode, enabled, entitled, entitled_until, lapsed,
+    needs_user, last_outcome, failures, last_success_at, last_reason, data_as_of, not_before, gone_at ON tink_sync.ts_connections
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_connection();
 
 DROP TRIGGER IF EXISTS ts_feed_account_new ON tink_sync.ts_accounts;
 CREATE CONSTRAINT TRIGGER ts_feed_account_new AFTER INSERT ON tink_sync.ts_accounts
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_number_account();
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_account();
 
+-- credentials_ids is also changed by the trigger below, when a statement changes connection or account_id.
 DROP TRIGGER IF EXISTS ts_feed_account ON tink_sync.ts_accounts;
-CREATE CONSTRAINT TRIGGER ts_feed_account AFTER UPDATE ON tink_sync.ts_accounts
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-WHEN ((OLD.connection, OLD.account_id, OLD.name, OLD.type, OLD.iban, OLD.masked_pan, OLD.financial_institution_id,
-       OLD.credentials_ids, coalesce(OLD.booked_currency, OLD.available_currency), OLD.booked_balance,
-       OLD.available_balance, OLD.last_refreshed, OLD.complete_through, OLD.closed_at, OLD.merged_id)
-   IS DISTINCT FROM
-      (NEW.connection, NEW.account_id, NEW.name, NEW.type, NEW.iban, NEW.masked_pan, NEW.financial_institution_id,
-       NEW.credentials_ids, coalesce(NEW.booked_currency, NEW.available_currency), NEW.booked_balance,
-       NEW.available_balance, NEW.last_refreshed, NEW.complete_through, NEW.closed_at, NEW.merged_id))
-EXECUTE FUNCTION tink_sync.ts_feed_number_account();
+CREATE CONSTRAINT TRIGGER ts_feed_account
+AFTER UPDATE OF connection, account_id, name, type, iban, masked_pan, financial_institution_id, credentials_ids, booked_currency,
+    available_currency, booked_balance, available_balance, last_refreshed, complete_through, closed_at, merged_id
+ON tink_sync.ts_accounts
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_feed_account();
 
 -- accounts_v1.credentials_ids: the consents that hold an account.
 CREATE OR REPLACE FUNCTION tink_sync.ts_feed_held_by(of bigint, id text) RETURNS text
