@@ -1,0 +1,23 @@
+-- After views.sql and feed.sql of another release, in the same transaction: every account and connection gets a new number,
+-- since columns may have come, or mean something else for the rows that are there. What feed.sql keeps in step is worked out
+-- anew where it differs.
+UPDATE tink_sync.ts_accounts a SET credentials_ids = tink_sync.ts_feed_held_by(a.connection, a.account_id)
+WHERE a.credentials_ids <> tink_sync.ts_feed_held_by(a.connection, a.account_id);
+
+UPDATE tink_sync.ts_connections c SET data_as_of = o.oldest
+FROM (SELECT k.key, (SELECT min(a.last_refreshed) FROM tink_sync.ts_accounts a
+                     WHERE a.connection = k.key AND a.closed_at IS NULL) AS oldest
+      FROM tink_sync.ts_connections k) o
+WHERE o.key = c.key AND c.data_as_of IS DISTINCT FROM o.oldest;
+
+WITH taken AS (
+    UPDATE tink_sync.ts_sequences SET value = value + (SELECT count(*) FROM tink_sync.ts_accounts)
+    WHERE name = 'change' RETURNING value - (SELECT count(*) FROM tink_sync.ts_accounts) AS before)
+UPDATE tink_sync.ts_accounts a SET change_seq = t.before + n.place
+FROM taken t, (SELECT key, row_number() OVER (ORDER BY key) AS place FROM tink_sync.ts_accounts) n WHERE n.key = a.key;
+
+WITH taken AS (
+    UPDATE tink_sync.ts_sequences SET value = value + (SELECT count(*) FROM tink_sync.ts_connections)
+    WHERE name = 'change' RETURNING value - (SELECT count(*) FROM tink_sync.ts_connections) AS before)
+UPDATE tink_sync.ts_connections c SET change_seq = t.before + n.place
+FROM taken t, (SELECT key, row_number() OVER (ORDER BY key) AS place FROM tink_sync.ts_connections) n WHERE n.key = c.key;
