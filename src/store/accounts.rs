@@ -116,9 +116,8 @@ pub(super) fn save(
         merge::join(db, run, connection, merge, now)?;
     }
     let mut keys = Vec::with_capacity(overview.accounts.len());
-    let is_stored = |key: i64, account: &Account| {
-        before.iter().any(|stored| stored.key == key && stored.shows(account))
-    };
+    let is_stored =
+        |key: i64, account: &Account| before.iter().any(|stored| stored.key == key && stored.shows(account));
     let mut as_stored = overview.merged.is_empty() && overview.missing.is_empty();
     as_stored &= overview.separate.is_empty() && overview.closed.is_empty();
     for (account, identity) in &overview.accounts {

@@ -82,7 +82,10 @@ impl Store {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
-        Ok(Self { worker: Worker::start(place.for_groups(patience, now)?), is_shared: place.file().is_none() })
+        Ok(Self {
+            worker: Worker::start(place.for_groups(patience, now)?),
+            is_shared: place.file().is_none(),
+        })
     }
 
     /// Opens the store for a rehearsal: nothing of it changes, and a missing one stays missing.

@@ -199,7 +199,8 @@ pub(super) fn anothers(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result
     let mut refused = None;
     db.each(&sql, values![lease.connection, consents, accounts], |row| {
         if row.get("refused")? {
-            refused = refused.take().or(Some((row.get::<String>("connection_id")?, row.get::<String>("user_id")?)));
+            refused =
+                refused.take().or(Some((row.get::<String>("connection_id")?, row.get::<String>("user_id")?)));
         } else if row.get("left_behind")? {
             left = left.or(Some(row.get("key")?));
         }

@@ -423,9 +423,8 @@ impl Overview {
             || self.kept != KeptConsents { complete: self.kept.complete, ..KeptConsents::default() }
             || !(self.missing.is_empty() && self.closed.is_empty())
             || !(self.merged.is_empty() && self.separate.is_empty());
-        let is_stored = |consent: &Consent| {
-            known.consents.iter().any(|stored| stored.shows(consent, &self.superseded))
-        };
+        let is_stored =
+            |consent: &Consent| known.consents.iter().any(|stored| stored.shows(consent, &self.superseded));
         if changes || !self.consents.iter().all(is_stored) {
             return None;
         }

@@ -94,8 +94,11 @@ impl Consents {
         let mut warnings = Vec::new();
         for consent in self.listed.iter().filter(is_shown) {
             let Some(end) = consent.expires_at else { continue };
-            let known =
-                self.known.consents.iter().find(|known| known.consent.credentials_id == consent.credentials_id);
+            let known = self
+                .known
+                .consents
+                .iter()
+                .find(|known| known.consent.credentials_id == consent.credentials_id);
             let before = known.map(|known| known.told).unwrap_or_default();
             let (told, due) = before.next(end, known.and_then(|known| known.known_expiry), now, steps);
             if told != before {

@@ -189,7 +189,10 @@ impl Pass {
         let before = self.ctx.store.holders().await?;
         let mut now = before.clone();
         while !now.is_empty() && self.is_open() {
-            if before.iter().all(|(run, heard)| now.iter().all(|(other, since)| run != other || since > heard)) {
+            if before
+                .iter()
+                .all(|(run, heard)| now.iter().all(|(other, since)| run != other || since > heard))
+            {
                 return Ok(now.len() < before.len());
             }
             tokio::select! {

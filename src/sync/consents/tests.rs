@@ -31,7 +31,14 @@ fn consent(id: &str, status: &str, expires_at: Option<Timestamp>) -> Consent {
 
 fn stored(consent: Consent) -> StoredConsent {
     let known_expiry = consent.expires_at;
-    StoredConsent { consent, told: Told::default(), known_expiry, missing_run: None, undated_run: None, superseded: false }
+    StoredConsent {
+        consent,
+        told: Told::default(),
+        known_expiry,
+        missing_run: None,
+        undated_run: None,
+        superseded: false,
+    }
 }
 
 fn stands(consents: Vec<StoredConsent>) -> Known {
@@ -115,7 +122,8 @@ fn a_bank_that_is_connected_anew_replaces_its_old_consent_at_once() {
 fn a_date_goes_only_after_the_lists_of_two_runs_without_it() {
     for (undated_run, stays) in [(None, true), (Some(RUN), true), (Some(RUN - 1), false)] {
         let known = StoredConsent { undated_run, ..stored(consent("c", "UPDATED", Some(days(-1)))) };
-        let read = Consents::of(list(vec![consent("c", "UPDATED", None)], true), stands(vec![known]), RUN, now());
+        let read =
+            Consents::of(list(vec![consent("c", "UPDATED", None)], true), stands(vec![known]), RUN, now());
         assert_eq!(read.all[0].expires_at, stays.then(|| days(-1)));
         assert_eq!(read.kept.undated.len(), usize::from(stays));
         assert_eq!(read.warnings(now(), &[14]), Vec::new(), "a date that is not shown is not told");
@@ -132,7 +140,8 @@ fn what_is_told_is_remembered_and_not_told_again() {
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].due.map(|due| (due.step, due.days_left)), Some((3, 2)));
     let known = StoredConsent { told: first[0].told, ..stored(consent("c", "UPDATED", Some(days(2)))) };
-    let again = Consents::of(listed(), stands(vec![known.clone()]), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
+    let again =
+        Consents::of(listed(), stands(vec![known.clone()]), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
     assert_eq!(again, Vec::new());
     // A renewal is remembered, too, so that its own end is told.
     let renewed = list(vec![consent("c", "UPDATED", Some(days(90)))], true);

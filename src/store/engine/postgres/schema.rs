@@ -19,6 +19,8 @@ const FUNCTIONS: &str = include_str!("functions.sql");
 const VIEWS: &str = include_str!("views.sql");
 /// The numbers of what changes in it.
 const FEED: &str = include_str!("feed.sql");
+/// New numbers for every account and connection.
+const RENUMBER: &str = include_str!("renumber.sql");
 const SOURCE_VIEW: &str = include_str!("source_view.sql");
 
 /// The functions that give native types, of which each has one beside it that gives the text.
@@ -80,6 +82,8 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
         pg.batch_as_is(&textual_views())?;
         pg.batch_as_is(FEED)?;
         pg.batch_as_is(SOURCE_VIEW)?;
+        // Columns may have come, or mean something else for the rows that are there.
+        pg.batch_as_is(RENUMBER)?;
         pg.batch_as_is(&format!(
             "INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('{FINGERPRINT}', {0})
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -109,14 +113,11 @@ fn textual_views() -> String {
 /// Tells one text of the statements from another (FNV-1a).
 fn fingerprint() -> i64 {
     let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let text = [FUNCTIONS, VIEWS, FEED, SOURCE_VIEW].into_iter().flat_map(str::bytes);
+    let text = [FUNCTIONS, VIEWS, FEED, RENUMBER, SOURCE_VIEW].into_iter().flat_map(str::bytes);
     text.fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()
 }
 
 /// Notes whose entitlement has ended since a run last looked, or lasts again, by the clock of the views.
 pub(crate) fn note_lapses(pg: &Pg) -> Result<(), Fail> {
-    pg.send_as_is(
-        "UPDATE ts_connections SET lapsed = 1 - lapsed WHERE (lapsed <> 0) <> coalesce(entitled_until <= tink_sync.ts_now(), FALSE)",
-        Vec::new(),
-    )
+    pg.send_as_is("SELECT tink_sync.ts_note_lapses()", Vec::new())
 }
