@@ -20,7 +20,7 @@ const SOCKETS: &str = "/var/run/postgresql";
 const PORT: u16 = 5432;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that has gone without a word must be noticed long before a lease ends.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_mins(1);
 const IDLE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
@@ -199,6 +199,7 @@ impl Target {
     }
 
     /// With this password file in place of what the address and the environment name; `None` changes nothing.
+    #[must_use]
     pub fn with_pgpass(self, path: Option<PathBuf>) -> Self {
         match path {
             Some(path) => Self { pgpass: Pgpass::File(path), ..self },
@@ -207,6 +208,7 @@ impl Target {
     }
 
     /// With the text of a password file that only somebody else could read; `None` changes nothing.
+    #[must_use]
     pub fn with_pgpass_text(self, text: Option<SecretString>) -> Self {
         match text {
             Some(text) => Self { pgpass: Pgpass::Text(Secret(text)), ..self },
@@ -215,6 +217,7 @@ impl Target {
     }
 
     /// For reading alone: any server will do unless the address says more.
+    #[must_use]
     pub fn for_reading(self) -> Self {
         Self { session: self.session.or(Some(Session::Any)), ..self }
     }

@@ -46,7 +46,7 @@ fn defaults_are_those_of_libpq_but_nothing_waits_for_ever() {
     assert_eq!(given.security, Security { mode: SslMode::Prefer, roots: Roots::Unset, own: None });
     assert_eq!(given.session(), Session::Any);
     assert_eq!(given.connect_timeout, Some(Duration::from_secs(10)));
-    assert_eq!(given.liveness.unanswered, Some(Duration::from_secs(60)));
+    assert_eq!(given.liveness.unanswered, Some(Duration::from_mins(1)));
     assert_eq!((given.application_name.as_str(), &given.pgpass), ("tink-sync", &Pgpass::Home));
     assert_eq!(target("postgres://a,b").session(), Session::ReadWrite);
     assert_eq!(target("postgres://a,b").for_reading().session(), Session::Any);

@@ -150,7 +150,7 @@ mod tests {
 
     fn given(url: &str) -> String {
         let given = take_apart(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-        given.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>().trim().to_owned()
+        given.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use crate::domain::server::Target;
+pub(crate) use crate::domain::server::Target;
 use crate::domain::server::{ChannelBinding, Host, Place, Secret, Session, SslMode};
 pub(crate) use error::ConnectError;
 use error::{Failure, Kind, Problem};
@@ -30,7 +30,7 @@ const ROLE: &str =
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
 
 /// What moves the bytes of a connection; it must be polled for as long as the client is used.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is ready.
 pub(crate) struct Connected {
@@ -273,7 +273,8 @@ where
     T::Stream: Send + 'static,
 {
     let (client, connection) = config.connect(tls).await?;
-    Ok((client, Box::pin(connection)))
+    // What ends it is told to who waits for an answer.
+    Ok((client, Box::pin(async move { drop(connection.await) })))
 }
 
 /// What is the same for every attempt.
@@ -304,11 +305,12 @@ impl Role {
     /// Whether it will do.
     fn suits(&self, session: Session) -> Result<(), Problem> {
         let problem = match session {
-            Session::ReadWrite if self.follows => "is a standby, and its primary is wanted",
+            Session::ReadWrite | Session::Primary if self.follows => {
+                "is a standby, and its primary is wanted"
+            }
             Session::ReadWrite if self.read_only => {
                 "takes no changes (default_transaction_read_only is on there)"
             }
-            Session::Primary if self.follows => "is a standby, and its primary is wanted",
             Session::ReadOnly if !self.read_only => "takes changes, and one that takes none is wanted",
             Session::Standby if !self.follows => "is a primary, and a standby is wanted",
             _ => return Ok(()),
@@ -321,9 +323,7 @@ async fn role(client: &Client, driver: &mut Driver) -> Result<Role, Problem> {
     let query = pin!(client.simple_query(ROLE));
     let messages = match select(query, driver).await {
         Either::Left((answer, _)) => answer.map_err(Problem::from)?,
-        Either::Right((ended, _)) => {
-            return Err(ended.map_or_else(Problem::from, |()| Problem::closed()));
-        }
+        Either::Right(((), _)) => return Err(Problem::closed()),
     };
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some((row.try_get(0).ok()??, row.try_get(1).ok()??)),

@@ -17,6 +17,8 @@ use crate::identity::mending;
 const LARGEST: u64 = 1024 * 1024;
 /// Anything for group and others.
 const OPEN_TO_OTHERS: u32 = 0o077;
+/// Anything for others, and writing for the group.
+const OPEN_TO_ALL: u32 = 0o037;
 const HOME: &str = ".pgpass";
 const SHAPE: &str = "host:port:database:user:password";
 
@@ -190,7 +192,7 @@ pub(super) fn open_to_others(path: &Path) -> Option<String> {
     let file = std::fs::metadata(path).ok()?;
     let mode = file.permissions().mode() & 0o7777;
     // A file of root's that a group may read is how a packaged server shares its key.
-    if mode & OPEN_TO_OTHERS == 0 || (file.uid() == 0 && !geteuid().is_root() && mode & 0o037 == 0) {
+    if mode & OPEN_TO_OTHERS == 0 || (file.uid() == 0 && !geteuid().is_root() && mode & OPEN_TO_ALL == 0) {
         return None;
     }
     let remedy = mending(path, None, "600");
