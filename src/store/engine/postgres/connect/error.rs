@@ -204,7 +204,11 @@ fn answered(answer: &DbError) -> (Kind, String) {
     match code {
         "28000" => told(Kind::NoEntry, "check the user, and pg_hba.conf on the server"),
         "3D000" => told(Kind::Refused, "create it, or name another one in the address"),
-        _ if message.starts_with("no such database") || message.starts_with("no such user") => {
+        // A pgbouncer's words; it has no codes for them.
+        _ if ["no such database", "no such user", "bouncer config error"]
+            .iter()
+            .any(|says| message.contains(says)) =>
+        {
             told(Kind::Refused, "check pgbouncer.ini")
         }
         _ if code.starts_with("28") => told(Kind::Refused, "check user and password"),
@@ -260,7 +264,7 @@ fn network(error: &io::Error) -> (Kind, String) {
         io::ErrorKind::UnexpectedEof => {
             (Kind::Away, "closed the connection before it was ready; its log says why".to_owned())
         }
-        _ => (Kind::Away, format!("cannot be reached: {error}")),
+        _ => (Kind::Away, format!("cannot be reached, or broke off: {error}")),
     }
 }
 

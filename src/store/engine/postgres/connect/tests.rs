@@ -340,8 +340,10 @@ async fn what_passes_by_itself_is_told_from_what_does_not() {
     }
     let closed = refused(&fake(|_| Vec::new())).await;
     assert!(closed.is_transient() && closed.to_string().contains("closed the connection"), "{closed}");
-    let bouncer = refused(&fake(|_| fatal("08P01", "no such database: bank"))).await;
-    assert!(!bouncer.is_transient() && bouncer.to_string().contains("pgbouncer.ini"), "{bouncer}");
+    for text in ["no such database: bank", "bouncer config error"] {
+        let bouncer = refused(&fake(move |_| fatal("08P01", text))).await;
+        assert!(!bouncer.is_transient() && bouncer.to_string().contains("pgbouncer.ini"), "{bouncer}");
+    }
     let kerberos = refused(&fake(|_| message(b'R', &[0, 0, 0, 7]))).await;
     assert!(kerberos.to_string().contains("unsupported authentication method"), "{kerberos}");
     assert!(!kerberos.is_transient());
