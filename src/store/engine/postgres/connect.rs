@@ -3,31 +3,28 @@
 
 mod error;
 mod pgpass;
+mod role;
 mod tls;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 
-use futures_util::future::{Either, select};
 use nix::unistd::{User, geteuid};
 use secrecy::ExposeSecret as _;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket, config};
+use tokio_postgres::{Client, Config, NoTls, Socket, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(crate) use crate::domain::server::Target;
 use crate::domain::server::{ChannelBinding, Host, Place, Secret, Session, SslMode};
 pub(crate) use error::ConnectError;
 use error::{Failure, Kind, Problem};
-
-/// What a server is, in one answer: whether it follows another one, and whether it takes changes.
-const ROLE: &str =
-    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+use role::Role;
 
 /// What moves the bytes of a connection; it must be polled for as long as the client is used.
 pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -206,8 +203,7 @@ impl<'t> Attempt<'t> {
         };
         let (client, mut driver) = opened?;
         if session != Session::Any {
-            let role = role(&client, &mut driver).await?;
-            role.suits(session)?;
+            Role::of(&client, &mut driver).await?.suits(session)?;
         }
         Ok(Connected { client, driver, took_options, place: place.to_string() })
     }
@@ -293,45 +289,6 @@ fn settings(target: &Target, user: &str, database: &str) -> Config {
     live.probes.map(|probes| config.keepalives_retries(probes));
     live.unanswered.map(|limit| config.tcp_user_timeout(limit));
     config
-}
-
-/// What a server says that it is.
-struct Role {
-    follows: bool,
-    read_only: bool,
-}
-
-impl Role {
-    /// Whether it will do.
-    fn suits(&self, session: Session) -> Result<(), Problem> {
-        let problem = match session {
-            Session::ReadWrite | Session::Primary if self.follows => {
-                "is a standby, and its primary is wanted"
-            }
-            Session::ReadWrite if self.read_only => {
-                "takes no changes (default_transaction_read_only is on there)"
-            }
-            Session::ReadOnly if !self.read_only => "takes changes, and one that takes none is wanted",
-            Session::Standby if !self.follows => "is a primary, and a standby is wanted",
-            _ => return Ok(()),
-        };
-        Err(Problem::new(Kind::Role, format!("{problem} (target_session_attrs)")))
-    }
-}
-
-async fn role(client: &Client, driver: &mut Driver) -> Result<Role, Problem> {
-    let query = pin!(client.simple_query(ROLE));
-    let messages = match select(query, driver).await {
-        Either::Left((answer, _)) => answer.map_err(Problem::from)?,
-        Either::Right(((), _)) => return Err(Problem::closed()),
-    };
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some((row.try_get(0).ok()??, row.try_get(1).ok()??)),
-        _ => None,
-    });
-    let (follows, read_only) =
-        row.ok_or_else(|| Problem::new(Kind::Refused, "does not say what it is, as PostgreSQL would"))?;
-    Ok(Role { follows: follows == "t", read_only: read_only == "on" })
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ const BINARIES_VARIABLE: &str = "TINK_SYNC_TEST_POSTGRES";
 const REMEDY: &str = "this test needs PostgreSQL's server: `apt-get install postgresql`, or name the directory with \
                       initdb in TINK_SYNC_TEST_POSTGRES";
 
+/// Set where this program runs only to hold a server.
+const HOLDER: &str = "TINK_SYNC_TEST_HOLDER";
+
 /// Starts the server, and stops it when nobody holds the other end of standard input any more.
 const KEEPER: &str = r#"
 bin=$1 dir=$2
@@ -104,10 +107,12 @@ impl Server {
         fs::write(directory.join("access.conf"), ACCESS).unwrap();
         certificate.write(&directory);
 
+        // A test waits until nobody has it any more.
+        let errors = if process_env(HOLDER).is_some() { Stdio::inherit() } else { Stdio::null() };
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper"]).arg(&binaries).arg(&directory).arg(OWNER);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).process_group(0);
         if geteuid().is_root() {
             let user = unprivileged();
             own(&directory, user.uid, user.gid);
@@ -259,4 +264,37 @@ fn the_server_serves_and_goes_with_its_holder() {
     drop(server);
     assert!(!directory.exists());
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+/// This program runs a second time as the holder, and is killed. The keeper holds its standard error until all is gone.
+#[test]
+fn the_server_goes_with_a_holder_that_is_killed() {
+    if process_env(HOLDER).is_some() {
+        let server = Server::start("", Certificate::Valid);
+        println!("held: {}", server.directory().display());
+        std::io::stdin().read_to_string(&mut String::new()).unwrap();
+        unreachable!("it is killed before");
+    }
+    let name = format!(
+        "{}::the_server_goes_with_a_holder_that_is_killed",
+        module_path!().split_once("::").unwrap().1
+    );
+    let mut holder = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", &name])
+        .env(HOLDER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(holder.stdout.take().unwrap());
+    let held = said
+        .lines()
+        .find_map(|line| line.unwrap().split_once("held: ").map(|(_, place)| PathBuf::from(place)));
+    let held = held.unwrap();
+    assert!(held.join("data/postmaster.pid").exists());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    holder.stderr.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+    assert!(!held.exists());
 }

@@ -31,9 +31,10 @@ impl ConnectError {
         self
     }
 
-    /// Whether it can go by itself: a server that is away, starting, or not the primary now.
+    /// Whether it can go by itself: a server that is away, starting, or not the primary now. What one of them refuses, the
+    /// others would refuse too.
     pub(crate) fn is_transient(&self) -> bool {
-        self.failures.iter().any(|failure| failure.problem.is_transient())
+        !self.is_final() && self.failures.iter().any(|failure| failure.problem.is_transient())
     }
 
     /// Whether the next server need not be asked.

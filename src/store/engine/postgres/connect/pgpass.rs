@@ -17,8 +17,8 @@ use crate::identity::mending;
 const LARGEST: u64 = 1024 * 1024;
 /// Anything for group and others.
 const OPEN_TO_OTHERS: u32 = 0o077;
-/// Anything for others, and writing for the group.
-const OPEN_TO_ALL: u32 = 0o037;
+/// Reading for the group: libpq lets root share a key that way, and no password file.
+pub(super) const GROUP_READS: u32 = 0o040;
 const HOME: &str = ".pgpass";
 const SHAPE: &str = "host:port:database:user:password";
 
@@ -175,7 +175,7 @@ fn read(path: &Path, guarded: bool) -> Result<Secret, String> {
     if !file.metadata().is_ok_and(|found| found.is_file()) {
         return Err(wrong("is not a regular file".to_owned()));
     }
-    if let (false, Some(problem)) = (guarded, open_to_others(path)) {
+    if let (false, Some(problem)) = (guarded, open_to_others(path, 0)) {
         return Err(problem);
     }
     let mut text = String::new();
@@ -188,11 +188,12 @@ fn read(path: &Path, guarded: bool) -> Result<Secret, String> {
 }
 
 /// What is wrong with the permissions of a file that holds a secret, with the line that mends it.
-pub(super) fn open_to_others(path: &Path) -> Option<String> {
+pub(super) fn open_to_others(path: &Path, allowed: u32) -> Option<String> {
     let file = std::fs::metadata(path).ok()?;
     let mode = file.permissions().mode() & 0o7777;
-    // A file of root's that a group may read is how a packaged server shares its key.
-    if mode & OPEN_TO_OTHERS == 0 || (file.uid() == 0 && !geteuid().is_root() && mode & OPEN_TO_ALL == 0) {
+    // What root shares with a group is as root wants it.
+    let allowed = if file.uid() == 0 && !geteuid().is_root() { allowed } else { 0 };
+    if mode & OPEN_TO_OTHERS & !allowed == 0 {
         return None;
     }
     let remedy = mending(path, None, "600");

@@ -162,6 +162,10 @@ async fn the_hosts_are_tried_in_their_order() {
     let text = error.to_string();
     assert!(text.starts_with("database `postgres` as user `owner`: 127.0.0.1:"), "{text}");
     assert!(text.contains(&format!("; localhost:{dead} refuses connections")), "{text}");
+    // A refusal counts for all, even if another one may come back.
+    let url = format!("postgres://stranger@127.0.0.1:{dead},127.0.0.1:{live}/postgres?sslmode=disable");
+    let error = refused(&target(&url)).await;
+    assert_eq!((error.kinds(), error.is_transient()), (vec![Kind::Away, Kind::NoEntry], false));
     // Who is refused by the first is not presented to the next.
     let url = format!("postgres://stranger@127.0.0.1:{live},127.0.0.1:{dead}/postgres?sslmode=disable");
     assert_eq!(refused(&target(&url)).await.kinds(), [Kind::NoEntry]);
@@ -187,20 +191,6 @@ async fn only_a_server_of_the_wanted_kind_will_do() {
     let url = format!("postgres://owner@127.0.0.1:{standing}/postgres?target_session_attrs=read-write");
     let error = refused(&target(&url)).await;
     assert!(error.is_transient() && error.to_string().contains("default_transaction_read_only"), "{error}");
-}
-
-#[test]
-fn a_standby_is_no_primary() {
-    for (follows, read_only, suitable) in [
-        (true, true, vec![Session::ReadOnly, Session::Standby]),
-        (false, true, vec![Session::ReadOnly, Session::Primary]),
-        (false, false, vec![Session::ReadWrite, Session::Primary]),
-    ] {
-        let role = Role { follows, read_only };
-        for session in [Session::ReadWrite, Session::ReadOnly, Session::Primary, Session::Standby] {
-            assert_eq!(role.suits(session).is_ok(), suitable.contains(&session), "{follows} {session:?}");
-        }
-    }
 }
 
 #[tokio::test]

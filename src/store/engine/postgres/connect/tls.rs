@@ -12,7 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::pgpass::open_to_others;
+use super::pgpass::{GROUP_READS, open_to_others};
 use crate::domain::server::{Roots, Security, SslMode};
 
 /// What is looked at of a server's certificate.
@@ -109,7 +109,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    if let Some(problem) = open_to_others(path) {
+    if let Some(problem) = open_to_others(path, GROUP_READS) {
         return Err(problem);
     }
     PrivateKeyDer::from_pem_file(path)

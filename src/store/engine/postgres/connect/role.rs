@@ -1,0 +1,73 @@
+//! What a server is, so that of several the wanted one is taken.
+
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::Driver;
+use super::error::{Kind, Problem};
+use crate::domain::server::Session;
+
+/// What a server is, in one answer: whether it follows another one, and whether it takes changes.
+const ROLE: &str =
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+
+/// What a server says that it is.
+pub(super) struct Role {
+    pub(super) follows: bool,
+    pub(super) read_only: bool,
+}
+
+impl Role {
+    /// Asks a server.
+    pub(super) async fn of(client: &Client, driver: &mut Driver) -> Result<Self, Problem> {
+        let query = pin!(client.simple_query(ROLE));
+        let messages = match select(query, driver).await {
+            Either::Left((answer, _)) => answer.map_err(Problem::from)?,
+            Either::Right(((), _)) => return Err(Problem::closed()),
+        };
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some((row.try_get(0).ok()??, row.try_get(1).ok()??)),
+            _ => None,
+        });
+        let (follows, read_only) =
+            row.ok_or_else(|| Problem::new(Kind::Refused, "does not say what it is, as PostgreSQL would"))?;
+        Ok(Self { follows: follows == "t", read_only: read_only == "on" })
+    }
+
+    /// Whether it will do.
+    pub(super) fn suits(&self, session: Session) -> Result<(), Problem> {
+        let problem = match session {
+            Session::ReadWrite | Session::Primary if self.follows => {
+                "is a standby, and its primary is wanted"
+            }
+            Session::ReadWrite if self.read_only => {
+                "takes no changes (default_transaction_read_only is on there)"
+            }
+            Session::ReadOnly if !self.read_only => "takes changes, and one that takes none is wanted",
+            Session::Standby if !self.follows => "is a primary, and a standby is wanted",
+            _ => return Ok(()),
+        };
+        Err(Problem::new(Kind::Role, format!("{problem} (target_session_attrs)")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_is_no_primary() {
+        for (follows, read_only, suitable) in [
+            (true, true, vec![Session::ReadOnly, Session::Standby]),
+            (false, true, vec![Session::ReadOnly, Session::Primary]),
+            (false, false, vec![Session::ReadWrite, Session::Primary]),
+        ] {
+            let role = Role { follows, read_only };
+            for session in [Session::ReadWrite, Session::ReadOnly, Session::Primary, Session::Standby] {
+                assert_eq!(role.suits(session).is_ok(), suitable.contains(&session), "{follows} {session:?}");
+            }
+        }
+    }
+}
