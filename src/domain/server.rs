@@ -22,7 +22,7 @@ const SOCKETS: &str = "/var/run/postgresql";
 pub struct Target {
     /// The address as it was given; it holds no password.
     url: String,
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<Server>,
     /// `None` is the user of the process, who may become another one after this was read.
     pub(crate) user: Option<String>,
     /// `None` is the database of the user's name.
@@ -33,8 +33,8 @@ pub struct Target {
     /// How long one address may take to be ready; `None` is for ever.
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) liveness: Liveness,
-    session: Option<Session>,
-    pub(crate) password: Option<Secret>,
+    session: Option<SessionKind>,
+    pub(crate) password: Option<Password>,
     pub(crate) pgpass: Pgpass,
     /// systemd guards the files in this directory, whatever their modes are.
     pub(crate) credentials: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Target {
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Server {
     pub(crate) host: Host,
     /// Where it is, if that need not be looked up.
     pub(crate) address: Option<IpAddr>,
@@ -96,7 +96,7 @@ pub(crate) enum ChannelBinding {
 
 /// `target_session_attrs`: which servers of several will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Session {
+pub(crate) enum SessionKind {
     Any,
     ReadWrite,
     ReadOnly,
@@ -123,22 +123,22 @@ pub(crate) enum Pgpass {
     Home,
     File(PathBuf),
     /// The text of a file that was read where it could be read.
-    Text(Secret),
+    Text(Password),
 }
 
 /// A secret that can be compared with another.
 #[derive(Clone)]
-pub(crate) struct Secret(pub(crate) SecretString);
+pub(crate) struct Password(pub(crate) SecretString);
 
-impl PartialEq for Secret {
+impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
         self.0.expose_secret() == other.0.expose_secret()
     }
 }
 
-impl Eq for Secret {}
+impl Eq for Password {}
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[REDACTED]")
     }
@@ -166,7 +166,7 @@ impl Target {
     #[must_use]
     pub fn with_pgpass_text(self, text: Option<SecretString>) -> Self {
         match text {
-            Some(text) => Self { pgpass: Pgpass::Text(Secret(text)), ..self },
+            Some(text) => Self { pgpass: Pgpass::Text(Password(text)), ..self },
             None => self,
         }
     }
@@ -174,7 +174,7 @@ impl Target {
     /// For reading alone: any server will do unless the address says more.
     #[must_use]
     pub fn for_reading(self) -> Self {
-        Self { session: self.session.or(Some(Session::Any)), ..self }
+        Self { session: self.session.or(Some(SessionKind::Any)), ..self }
     }
 
     /// The address as it was given. There is no password in it.
@@ -183,9 +183,9 @@ impl Target {
     }
 
     /// Which servers will do: with several to choose from, one that can be written to.
-    pub(crate) fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> SessionKind {
         let several = self.places.len() > 1;
-        self.session.unwrap_or(if several { Session::ReadWrite } else { Session::Any })
+        self.session.unwrap_or(if several { SessionKind::ReadWrite } else { SessionKind::Any })
     }
 }
 
@@ -195,7 +195,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl Place {
+impl Server {
     /// Whether the way to it is a Unix socket, where there is no TLS.
     pub(crate) fn is_socket(&self) -> bool {
         matches!(self.host, Host::Socket(_))
@@ -208,7 +208,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Socket(directory) => write!(f, "{}/.s.PGSQL.{}", directory.display(), self.port),

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    ChannelBinding, Host, Liveness, Lookup, MODES, Pgpass, Place, Roots, SOCKETS, Secret, Security, Session,
-    SslMode, Target, url,
+    ChannelBinding, Host, Liveness, Lookup, MODES, Password, Pgpass, Roots, SOCKETS, Security, Server,
+    SessionKind, SslMode, Target, url,
 };
 
 const PORT: u16 = 5432;
@@ -43,13 +43,13 @@ const BINDINGS: [(&str, ChannelBinding); 3] = [
     ("prefer", ChannelBinding::Prefer),
     ("require", ChannelBinding::Require),
 ];
-const SESSIONS: [(&str, Session); 6] = [
-    ("any", Session::Any),
-    ("read-write", Session::ReadWrite),
-    ("read-only", Session::ReadOnly),
-    ("primary", Session::Primary),
-    ("standby", Session::Standby),
-    ("prefer-standby", Session::PreferStandby),
+const SESSIONS: [(&str, SessionKind); 6] = [
+    ("any", SessionKind::Any),
+    ("read-write", SessionKind::ReadWrite),
+    ("read-only", SessionKind::ReadOnly),
+    ("primary", SessionKind::Primary),
+    ("standby", SessionKind::Standby),
+    ("prefer-standby", SessionKind::PreferStandby),
 ];
 
 /// Reads an address; `env` has what it does not say.
@@ -70,14 +70,14 @@ pub(super) fn target(url: &str, env: &Lookup<'_>) -> Result<Target, String> {
         connect_timeout: given.span("connect_timeout", Duration::from_secs, Some(TIMEOUT))?,
         liveness: liveness(&mut given)?,
         session: given.one_of("target_session_attrs", &SESSIONS)?,
-        password: variable(env, "PGPASSWORD")?.map(|text| Secret(text.into())),
+        password: variable(env, "PGPASSWORD")?.map(|text| Password(text.into())),
         pgpass: given.take("passfile").map_or(Pgpass::Home, |path| Pgpass::File(path.into())),
         credentials: variable(env, "CREDENTIALS_DIRECTORY")?.map(PathBuf::from),
     })
 }
 
 /// The parameters of an address, with those of the environment below them.
-struct Parameters(url::Given);
+struct Parameters(url::Parts);
 
 impl Parameters {
     fn new(url: &str, env: &Lookup<'_>) -> Result<Self, String> {
@@ -135,7 +135,7 @@ fn is_utf8(name: &str) -> bool {
     ["auto", "utf8", "utf-8"].contains(&name.to_ascii_lowercase().as_str())
 }
 
-fn places(given: &mut Parameters) -> Result<Vec<Place>, String> {
+fn places(given: &mut Parameters) -> Result<Vec<Server>, String> {
     let split = |text: Option<String>| -> Vec<String> {
         text.map(|text| text.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default()
     };
@@ -160,7 +160,7 @@ fn places(given: &mut Parameters) -> Result<Vec<Place>, String> {
     (0..count).map(at).collect()
 }
 
-fn place(host: Option<String>, address: Option<String>, port: &str) -> Result<Place, String> {
+fn place(host: Option<String>, address: Option<String>, port: &str) -> Result<Server, String> {
     let port = match port {
         "" => Ok(PORT),
         port => port.parse().ok().filter(|port| *port > 0).ok_or("a port must be a number from 1 to 65535"),
@@ -178,7 +178,7 @@ fn place(host: Option<String>, address: Option<String>, port: &str) -> Result<Pl
         (None, Some(address)) => Host::Name(address.to_string()),
         (None, None) => Host::Socket(PathBuf::from(SOCKETS)),
     };
-    Ok(Place { host, address, port: port? })
+    Ok(Server { host, address, port: port? })
 }
 
 fn security(given: &mut Parameters) -> Result<Security, String> {

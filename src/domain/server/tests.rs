@@ -44,14 +44,14 @@ fn defaults_are_those_of_libpq_but_nothing_waits_for_ever() {
     let given = target("postgres://db");
     assert_eq!((given.user.as_deref(), given.database.as_deref()), (None, None));
     assert_eq!(given.security, Security { mode: SslMode::Prefer, roots: Roots::Unset, own: None });
-    assert_eq!(given.session(), Session::Any);
+    assert_eq!(given.session(), SessionKind::Any);
     assert_eq!(given.connect_timeout, Some(Duration::from_secs(10)));
     assert_eq!(given.liveness.unanswered, Some(Duration::from_mins(1)));
     assert_eq!((given.application_name.as_str(), &given.pgpass), ("tink-sync", &Pgpass::Home));
-    assert_eq!(target("postgres://a,b").session(), Session::ReadWrite);
-    assert_eq!(target("postgres://a,b").for_reading().session(), Session::Any);
+    assert_eq!(target("postgres://a,b").session(), SessionKind::ReadWrite);
+    assert_eq!(target("postgres://a,b").for_reading().session(), SessionKind::Any);
     let primary = target("postgres://a?target_session_attrs=primary");
-    assert_eq!(primary.for_reading().session(), Session::Primary);
+    assert_eq!(primary.for_reading().session(), SessionKind::Primary);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn parameters_are_read() {
     assert_eq!(security.own, Some(("/a".into(), "/b".into())));
     assert_eq!(given.channel_binding, ChannelBinding::Require);
     assert_eq!(given.connect_timeout, Some(Duration::from_secs(3)));
-    assert_eq!(given.session(), Session::PreferStandby);
+    assert_eq!(given.session(), SessionKind::PreferStandby);
     assert_eq!(given.pgpass, Pgpass::File("/p".into()));
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let live = Liveness {
@@ -109,9 +109,9 @@ fn variables_stand_in_for_what_the_address_does_not_say() {
     assert_eq!((given.user.as_deref(), given.database.as_deref()), (Some("someone"), Some("other")));
     assert_eq!(given.security.mode, SslMode::VerifyFull);
     assert_eq!(given.security.roots, Roots::File("/etc/ca.crt".into()));
-    assert_eq!((given.session(), given.connect_timeout), (Session::Any, Some(Duration::from_secs(4))));
+    assert_eq!((given.session(), given.connect_timeout), (SessionKind::Any, Some(Duration::from_secs(4))));
     assert_eq!((given.application_name.as_str(), &given.pgpass), ("x", &Pgpass::File("/p".into())));
-    assert_eq!(given.password, Some(Secret("hunter2".to_owned().into())));
+    assert_eq!(given.password, Some(Password("hunter2".to_owned().into())));
     assert!(!format!("{given:?} {given}").contains("hunter2"));
 
     let given = Target::parse("postgres://app@db:1/bank?sslmode=disable&passfile=/q", &all).unwrap();

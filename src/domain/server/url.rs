@@ -39,10 +39,10 @@ pub(super) const KNOWN: [&str; 21] = [
 ];
 
 /// What an address says, by the names of the parameters; several hosts stand with commas between them.
-pub(super) type Given = BTreeMap<&'static str, String>;
+pub(super) type Parts = BTreeMap<&'static str, String>;
 
 /// Takes an address apart.
-pub(super) fn take_apart(url: &str) -> Result<Given, String> {
+pub(super) fn take_apart(url: &str) -> Result<Parts, String> {
     let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
     let rest = rest.ok_or(SCHEME)?;
     if holds_password(rest) {
@@ -51,7 +51,7 @@ pub(super) fn take_apart(url: &str) -> Result<Given, String> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = place.split_once('/').unwrap_or((place, ""));
     let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let mut given = Given::new();
+    let mut given = Parts::new();
     let (names, ports) = hosts_and_ports(hosts)?;
     for (name, value) in [("user", decoded(user)?), ("dbname", decoded(database)?)] {
         if !value.is_empty() {
@@ -99,7 +99,7 @@ fn hosts_and_ports(hosts: &str) -> Result<(Vec<String>, Vec<String>), String> {
     Ok(both)
 }
 
-fn parameter(pair: &str, given: &mut Given) -> Result<(), String> {
+fn parameter(pair: &str, given: &mut Parts) -> Result<(), String> {
     let (name, value) = pair.split_once('=').ok_or("expected `parameter=value` behind `?` and each `&`")?;
     let (name, value) = (decoded(name)?, decoded(value)?);
     if name.to_ascii_lowercase().contains("password") {

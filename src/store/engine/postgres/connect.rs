@@ -21,7 +21,7 @@ use tokio_postgres::{Client, Config, NoTls, Socket, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(crate) use crate::domain::server::Target;
-use crate::domain::server::{ChannelBinding, Host, Place, Secret, Session, SslMode};
+use crate::domain::server::{ChannelBinding, Host, Password, Server, SessionKind, SslMode};
 pub(crate) use error::ConnectError;
 use error::{Failure, Kind, Problem};
 use role::Role;
@@ -57,7 +57,7 @@ pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Co
         Err(problem) => return Err(error.with(Failure::anywhere(problem))),
     };
     let rounds = match target.session() {
-        Session::PreferStandby => vec![Session::Standby, Session::Any],
+        SessionKind::PreferStandby => vec![SessionKind::Standby, SessionKind::Any],
         session => vec![session],
     };
     for session in rounds {
@@ -132,7 +132,7 @@ impl<'t> Attempt<'t> {
                 "the system has no name for this user; name one in the address",
             ));
         }
-        let secure = target.security.mode != SslMode::Disable && !target.places.iter().all(Place::is_socket);
+        let secure = target.security.mode != SslMode::Disable && !target.places.iter().all(Server::is_socket);
         let tls = secure.then(|| tls::connector(&target.security)).transpose();
         let tls = tls.map_err(|text| Problem::new(Kind::Local, text))?;
         let passwords = pgpass::Passwords::of(target).map_err(|text| Problem::new(Kind::Local, text))?;
@@ -140,7 +140,7 @@ impl<'t> Attempt<'t> {
     }
 
     /// Tries all addresses of a server.
-    async fn place(&self, place: &Place, session: Session) -> Result<Connected, Vec<Failure>> {
+    async fn place(&self, place: &Server, session: SessionKind) -> Result<Connected, Vec<Failure>> {
         let addresses = match self.within(addresses(place)).await {
             Ok(addresses) => addresses,
             Err(problem) => return Err(vec![Failure::at(place, problem)]),
@@ -164,9 +164,9 @@ impl<'t> Attempt<'t> {
     /// Tries all ways to speak to an address.
     async fn address(
         &self,
-        place: &Place,
+        place: &Server,
         address: Option<IpAddr>,
-        session: Session,
+        session: SessionKind,
     ) -> Result<Connected, Vec<Problem>> {
         let mut problems: Vec<Problem> = Vec::new();
         for way in Way::of(self.target.security.mode, place.is_socket()) {
@@ -188,10 +188,10 @@ impl<'t> Attempt<'t> {
     /// Connects once, and once more if only the options are in the way.
     async fn once(
         &self,
-        place: &Place,
+        place: &Server,
         address: Option<IpAddr>,
         way: Way,
-        session: Session,
+        session: SessionKind,
     ) -> Result<Connected, Problem> {
         let mut took_options = self.options.is_some();
         let opened = match self.open(place, address, way, self.options).await {
@@ -202,7 +202,7 @@ impl<'t> Attempt<'t> {
             opened => opened,
         };
         let (client, mut driver) = opened?;
-        if session != Session::Any {
+        if session != SessionKind::Any {
             Role::of(&client, &mut driver).await?.suits(session)?;
         }
         Ok(Connected { client, driver, took_options, place: place.to_string() })
@@ -210,7 +210,7 @@ impl<'t> Attempt<'t> {
 
     async fn open(
         &self,
-        place: &Place,
+        place: &Server,
         address: Option<IpAddr>,
         way: Way,
         options: Option<&str>,
@@ -228,7 +228,7 @@ impl<'t> Attempt<'t> {
             Way::Tls => config::SslMode::Require,
         });
         let password = self.passwords.find(place, self.database, self.user);
-        if let Some(Secret(password)) = &password {
+        if let Some(Password(password)) = &password {
             config.password(password.expose_secret());
         }
         let opened = match &self.tls {
@@ -250,7 +250,7 @@ impl<'t> Attempt<'t> {
 }
 
 /// The addresses of a server; `None` stands for its socket.
-async fn addresses(place: &Place) -> Result<Vec<Option<IpAddr>>, Problem> {
+async fn addresses(place: &Server) -> Result<Vec<Option<IpAddr>>, Problem> {
     match (&place.host, place.address) {
         (Host::Socket(_), _) => Ok(vec![None]),
         (Host::Name(_), Some(address)) => Ok(vec![Some(address)]),

@@ -11,7 +11,7 @@ use tokio_postgres::error::DbError;
 
 use super::pgpass::Passwords;
 use crate::domain::cause::Cause;
-use crate::domain::server::Place;
+use crate::domain::server::Server;
 
 /// Why there is no connection: what each server answered, in the order in which they were tried.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn at(place: &Place, problem: Problem) -> Self {
+    pub(super) fn at(place: &Server, problem: Problem) -> Self {
         Self { place: Some(place.to_string()), problem }
     }
 

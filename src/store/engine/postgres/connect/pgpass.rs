@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{User, geteuid};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::server::{Host, Pgpass, Place, Secret, Target};
+use crate::domain::server::{Host, Password, Pgpass, Server, Target};
 use crate::identity::mending;
 
 /// Larger than any password file; stops a mistaken path to something endless.
@@ -25,8 +25,8 @@ const SHAPE: &str = "host:port:database:user:password";
 /// Where passwords come from, read once for all hosts of an address.
 pub(super) struct Passwords {
     /// One that counts for every server.
-    any: Option<Secret>,
-    file: Option<Secret>,
+    any: Option<Password>,
+    file: Option<Password>,
     /// What the file is called in messages; `None` if there is none.
     name: Option<String>,
 }
@@ -56,10 +56,10 @@ impl Passwords {
     }
 
     /// The password of this user in this database.
-    pub(super) fn find(&self, place: &Place, database: &str, user: &str) -> Option<Secret> {
+    pub(super) fn find(&self, place: &Server, database: &str, user: &str) -> Option<Password> {
         let text = match (&self.any, &self.file) {
             (Some(any), _) => return Some(any.clone()),
-            (None, Some(Secret(text))) => text.expose_secret(),
+            (None, Some(Password(text))) => text.expose_secret(),
             (None, None) => return None,
         };
         let port = place.port.to_string();
@@ -82,7 +82,7 @@ impl Passwords {
                 && of_database.suits(database)
                 && of_user.suits(user);
             // As libpq: an empty password is none.
-            (suits && !password.is_empty()).then(|| Secret(SecretString::from(password)))
+            (suits && !password.is_empty()).then(|| Password(SecretString::from(password)))
         })
     }
 
@@ -157,7 +157,7 @@ fn home() -> Option<PathBuf> {
 }
 
 /// The text of the file in the home directory, which need not be there or be reachable.
-fn read_if_there(path: &Path) -> Result<Option<Secret>, String> {
+fn read_if_there(path: &Path) -> Result<Option<Password>, String> {
     match File::open(path).map_err(|error| error.kind()) {
         Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied) => {
             Ok(None)
@@ -167,7 +167,7 @@ fn read_if_there(path: &Path) -> Result<Option<Secret>, String> {
 }
 
 /// The text of a password file. One that systemd guards may have any mode.
-fn read(path: &Path, guarded: bool) -> Result<Secret, String> {
+fn read(path: &Path, guarded: bool) -> Result<Password, String> {
     let wrong = |why: String| format!("the password file {} {why}", path.display());
     // Opened without waiting for the other end of a pipe.
     let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
@@ -184,7 +184,7 @@ fn read(path: &Path, guarded: bool) -> Result<Secret, String> {
     if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST) {
         return Err(wrong("is too large for one".to_owned()));
     }
-    Ok(Secret(text.into()))
+    Ok(Password(text.into()))
 }
 
 /// What is wrong with the permissions of a file that holds a secret, with the line that mends it.
@@ -205,10 +205,10 @@ mod tests {
     use super::*;
     use crate::store::engine::postgres::testing::write_private;
 
-    fn place(host: &str, port: u16) -> Place {
+    fn place(host: &str, port: u16) -> Server {
         let host =
             if host.starts_with('/') { Host::Socket(host.into()) } else { Host::Name(host.to_owned()) };
-        Place { host, address: None, port }
+        Server { host, address: None, port }
     }
 
     fn target(path: &Path) -> Target {
@@ -247,7 +247,7 @@ mod tests {
             ("comment", 1, "x", "y", None),
         ] {
             let found = passwords.find(&place(host, port), database, user);
-            let found = found.as_ref().map(|Secret(text)| text.expose_secret());
+            let found = found.as_ref().map(|Password(text)| text.expose_secret());
             assert_eq!(found, expected, "{host}:{port}:{database}:{user}");
         }
     }
@@ -291,6 +291,6 @@ mod tests {
         let target = Target::parse("postgres://db/bank", &env).unwrap();
         assert!(!format!("{target:?}").contains("hunter2"), "{target:?}");
         let passwords = Passwords::of(&target.with_pgpass(Some("/no/such/file".into()))).unwrap();
-        assert_eq!(passwords.find(&place("db", 1), "x", "y"), Some(Secret("hunter2".to_owned().into())));
+        assert_eq!(passwords.find(&place("db", 1), "x", "y"), Some(Password("hunter2".to_owned().into())));
     }
 }

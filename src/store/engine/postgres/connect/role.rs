@@ -7,7 +7,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::Driver;
 use super::error::{Kind, Problem};
-use crate::domain::server::Session;
+use crate::domain::server::SessionKind;
 
 /// What a server is, in one answer: whether it follows another one, and whether it takes changes.
 const ROLE: &str =
@@ -37,16 +37,16 @@ impl Role {
     }
 
     /// Whether it will do.
-    pub(super) fn suits(&self, session: Session) -> Result<(), Problem> {
+    pub(super) fn suits(&self, session: SessionKind) -> Result<(), Problem> {
         let problem = match session {
-            Session::ReadWrite | Session::Primary if self.follows => {
+            SessionKind::ReadWrite | SessionKind::Primary if self.follows => {
                 "is a standby, and its primary is wanted"
             }
-            Session::ReadWrite if self.read_only => {
+            SessionKind::ReadWrite if self.read_only => {
                 "takes no changes (default_transaction_read_only is on there)"
             }
-            Session::ReadOnly if !self.read_only => "takes changes, and one that takes none is wanted",
-            Session::Standby if !self.follows => "is a primary, and a standby is wanted",
+            SessionKind::ReadOnly if !self.read_only => "takes changes, and one that takes none is wanted",
+            SessionKind::Standby if !self.follows => "is a primary, and a standby is wanted",
             _ => return Ok(()),
         };
         Err(Problem::new(Kind::Role, format!("{problem} (target_session_attrs)")))
@@ -60,12 +60,14 @@ mod tests {
     #[test]
     fn a_standby_is_no_primary() {
         for (follows, read_only, suitable) in [
-            (true, true, vec![Session::ReadOnly, Session::Standby]),
-            (false, true, vec![Session::ReadOnly, Session::Primary]),
-            (false, false, vec![Session::ReadWrite, Session::Primary]),
+            (true, true, vec![SessionKind::ReadOnly, SessionKind::Standby]),
+            (false, true, vec![SessionKind::ReadOnly, SessionKind::Primary]),
+            (false, false, vec![SessionKind::ReadWrite, SessionKind::Primary]),
         ] {
             let role = Role { follows, read_only };
-            for session in [Session::ReadWrite, Session::ReadOnly, Session::Primary, Session::Standby] {
+            for session in
+                [SessionKind::ReadWrite, SessionKind::ReadOnly, SessionKind::Primary, SessionKind::Standby]
+            {
                 assert_eq!(role.suits(session).is_ok(), suitable.contains(&session), "{follows} {session:?}");
             }
         }

@@ -6,18 +6,19 @@ use std::sync::OnceLock;
 use std::thread;
 
 use super::*;
-use crate::store::engine::postgres::testing::{Certificate, Server};
+use crate::store::engine::postgres::testing::{self, Certificate};
 
 /// A server that takes no changes, and whose certificate has expired.
-fn read_only() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start("default_transaction_read_only = on\n", Certificate::Expired))
+fn read_only() -> &'static testing::Server {
+    static SERVER: OnceLock<testing::Server> = OnceLock::new();
+    SERVER
+        .get_or_init(|| testing::Server::start("default_transaction_read_only = on\n", Certificate::Expired))
 }
 
 /// The shared server, with users who need a password, and users who do not.
-fn server() -> &'static Server {
+fn server() -> &'static testing::Server {
     static READY: OnceLock<()> = OnceLock::new();
-    let server = Server::shared();
+    let server = testing::Server::shared();
     READY.get_or_init(|| {
         let roles = "CREATE ROLE scram LOGIN PASSWORD 'hunter:2'; CREATE ROLE clear LOGIN PASSWORD 'hunter:2'; \
                      SET password_encryption = md5; CREATE ROLE md5 LOGIN PASSWORD 'hunter:2'; \
@@ -80,7 +81,7 @@ async fn each_sslmode_takes_the_way_that_libpq_takes() {
             assert_eq!(outcome("127.0.0.1", user, &parameters).await, expected, "{mode} {user}");
         }
     }
-    let without = Server::start("ssl = off\n", Certificate::Valid);
+    let without = testing::Server::start("ssl = off\n", Certificate::Valid);
     let url =
         |mode| target(&format!("postgres://owner@127.0.0.1:{}/postgres?sslmode={mode}", without.port()));
     for mode in ["disable", "allow", "prefer"] {
