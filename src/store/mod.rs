@@ -202,9 +202,7 @@ impl Store {
 
     /// What became of the plan.
     pub async fn left_over(&self) -> Result<LeftOver> {
-        let (reply, left) = tokio::sync::oneshot::channel();
-        self.worker.configure(move |db| drop(reply.send(db.plan.get().left_over()))).await;
-        left.await.map_err(|_| StoreError::thread_ended("count what is left"))
+        self.of_plan("count what is left", plan::Plan::left_over).await
     }
 
     /// Prolongs all leases of the run.
@@ -215,12 +213,22 @@ impl Store {
 
     /// The other runs that hold planned connections on a store that hosts share, each with when it was last heard of.
     pub async fn holders(&self) -> Result<Vec<(i64, i64)>> {
-        self.worker
-            .write("look who is at work", |db, context| {
-                let leased = context.plan.get().leased().to_vec();
-                liveness::heard_of(db, leased.into_iter())
-            })
-            .await
+        if !self.is_shared {
+            return Ok(Vec::new());
+        }
+        let what = "look who is at work";
+        let leased = self.of_plan(what, |plan| plan.leased().to_vec()).await?;
+        self.worker.read(what, move |db| liveness::heard_of(db, leased.iter().copied())).await
+    }
+
+    async fn of_plan<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        ask: impl FnOnce(&plan::Plan) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.worker.configure(move |db| drop(reply.send(ask(&db.plan.get())))).await;
+        answer.await.map_err(|_| StoreError::thread_ended(what))
     }
 
     /// What is stored of a connection.

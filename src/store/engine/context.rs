@@ -324,7 +324,9 @@ impl Context {
         let effects = self.effects.take();
         if !effects.is_empty() {
             let mut plan = self.plan.get();
-            effects.into_iter().for_each(|Effect(change)| change(&mut plan));
+            for Effect(change) in effects {
+                change(&mut plan);
+            }
         }
     }
 

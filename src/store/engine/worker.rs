@@ -42,7 +42,7 @@ const LIMITS: GroupLimits = GroupLimits {
 
 /// When a job is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
+pub(crate) enum When {
     /// As soon as it is done, also in the transaction of earlier jobs: it changes nothing of the file.
     Read,
     /// As soon as it is applied.
@@ -52,7 +52,7 @@ pub(super) enum When {
 }
 
 /// What a job of any kind is to the thread.
-pub(super) trait Job: Send {
+pub(crate) trait Job: Send {
     fn what(&self) -> &'static str;
     fn when(&self) -> When;
     /// Does it, and keeps the value for the answer. It may be done again after its changes were undone.
@@ -97,7 +97,7 @@ where
 }
 
 /// What is sent to the thread.
-pub(super) enum Message {
+pub(crate) enum Message {
     Job(Box<dyn Job>),
     Configure(Box<dyn FnOnce(&Context) + Send>),
     Close(oneshot::Sender<()>),

@@ -46,16 +46,21 @@ impl Lanes {
         Some(message)
     }
 
-    fn done(&self) {
-        *lock(&self.busy) -= 1;
-        self.idle.notify_all();
-    }
-
     fn wait_until_idle(&self) {
         let mut busy = lock(&self.busy);
         while *busy > 0 {
             busy = self.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// A job that is worked on; over when this is dropped, also by a panic.
+struct AtWork<'l>(&'l Lanes);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.busy) -= 1;
+        self.0.idle.notify_all();
     }
 }
 
@@ -84,8 +89,8 @@ impl Lane {
         while let Some(message) = lanes.next() {
             match message {
                 Message::Job(job) => {
+                    let _at_work = AtWork(lanes);
                     self.work(job);
-                    lanes.done();
                 }
                 Message::Configure(change) => change(&self.context),
                 Message::Close(closed) => {
@@ -138,9 +143,9 @@ impl Lane {
             written(session, pg, job)
         };
         if done.is_ok() {
-            session.context.succeeded()
+            session.context.succeeded();
         } else {
-            session.context.failed()
+            session.context.failed();
         }
         done
     }
