@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{Environment, Failure};
 use crate::domain::connection::Viewed;
 use crate::store::population::LastView;
-use crate::store::source::{self, OWN_VIEW};
+use crate::store::source;
 use crate::store::{Mirrored, Place, Run, Store};
 use crate::vault::Vault;
 
@@ -58,7 +58,7 @@ pub(super) async fn mirror(
     patience: Duration,
 ) -> Result<Mirrored, Failure> {
     let reading = Reading::of(env, vault, patience, store.last_view().await?);
-    let is_own = reading.view == OWN_VIEW && env.settings.source.database.is_none();
+    let is_own = reading.view == reading.place.own_view() && env.settings.source.database.is_none();
     let read = move || {
         // A rehearsal before the first run: there is no store yet, so there are no connections.
         if is_own && !reading.place.is_there()? { Ok(None) } else { reading.read().map(Some) }

@@ -234,7 +234,7 @@ impl Environment {
     /// The source view: the database it lies in and its name.
     pub fn source(&self) -> (Place, String) {
         let source = &self.settings.source;
-        let view = source.view.clone().unwrap_or_else(|| crate::store::source::OWN_VIEW.to_owned());
+        let view = source.view.clone().unwrap_or_else(|| self.place().own_view().to_owned());
         (source.database.as_ref().unwrap_or_else(|| self.place()).clone(), view)
     }
 }

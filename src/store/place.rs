@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::Result;
 use super::engine::{Db, DbSession, Fail, postgres, sqlite};
+use super::source::OWN_VIEW;
 use crate::domain::server::Target;
 
 /// Where a database lies.
@@ -28,6 +29,16 @@ impl Place {
         match self {
             Self::Sqlite(path) => Some(path),
             Self::Postgres(_) => None,
+        }
+    }
+
+    /// Name of the view over a store's own tables.
+    #[must_use]
+    pub const fn own_view(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => OWN_VIEW,
+            // One of the application's may have the same name, where its role looks.
+            Self::Postgres(_) => "tink_sync.tink_sync_source_v1",
         }
     }
 

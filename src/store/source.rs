@@ -5,6 +5,7 @@ pub(super) mod error;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
 pub(super) mod row;
+pub(super) mod view;
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,8 @@ pub const OWN_VIEW: &str = "tink_sync_source_v1";
 type Result<T> = std::result::Result<T, SourceError>;
 
 /// Reads the whole view in one short query, so that the application's database is not held while the
-/// store may be waiting for something. A locked database is tried again until `patience` is over, after
-/// SQLite's own 30 s.
+/// store may be waiting for something. A locked database, or a server that is away, is tried again until `patience` is
+/// over, after SQLite's own 30 s.
 ///
 /// # Errors
 /// [`SourceError::View`] names a missing view or column; otherwise as the database reports it. An unreadable
@@ -78,11 +79,10 @@ fn patiently<T>(patience: Duration, mut read: impl FnMut() -> Result<T>) -> Resu
     let began = Instant::now();
     loop {
         match read() {
-            Err(SourceError::Store(StoreError::Busy { .. }) | SourceError::Missing { .. })
-                if began.elapsed() < patience =>
-            {
-                std::thread::sleep(BUSY_PAUSE);
-            }
+            Err(
+                SourceError::Store(StoreError::Busy { .. } | StoreError::Unavailable { .. })
+                | SourceError::Missing { .. },
+            ) if began.elapsed() < patience => std::thread::sleep(BUSY_PAUSE),
             other => return other,
         }
     }

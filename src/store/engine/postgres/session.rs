@@ -119,8 +119,20 @@ impl Pg {
     /// # Errors
     /// [`Fail::Connect`].
     pub(crate) fn connect(target: &Arc<Target>) -> Result<Self, Fail> {
+        Self::with(target, Some(OPTIONS))
+    }
+
+    /// A session with nothing of ours: names are looked for where the role's own settings say.
+    ///
+    /// # Errors
+    /// [`Fail::Connect`].
+    pub(crate) fn plain(target: &Arc<Target>) -> Result<Self, Fail> {
+        Self::with(target, None)
+    }
+
+    fn with(target: &Arc<Target>, options: Option<&str>) -> Result<Self, Fail> {
         let runtime = Background::start()?;
-        let (client, direct) = dial(&runtime, target)?;
+        let (client, direct) = dial(&runtime, target, options)?;
         Ok(Self {
             target: Arc::clone(target),
             runtime,
@@ -164,7 +176,7 @@ impl Pg {
     /// [`Fail::Connect`].
     pub(crate) fn reconnect(&self) -> Result<(), Fail> {
         self.forget();
-        let (client, direct) = dial(&self.runtime, &self.target)?;
+        let (client, direct) = dial(&self.runtime, &self.target, Some(OPTIONS))?;
         self.client.replace(client);
         self.direct.set(direct);
         self.known.borrow_mut().clear();
@@ -251,7 +263,7 @@ impl Pg {
     }
 
     /// Sends a statement in PostgreSQL's own words, with parameters as they are sent.
-    pub(crate) fn send_as_is(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<(), Fail> {
+    pub(crate) fn send_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<(), Fail> {
         let known = self.known(sql, || Translated {
             sql: sql.to_owned(),
             names: Vec::new(),
@@ -261,7 +273,7 @@ impl Pg {
     }
 
     /// As [`Self::send_as_is`], with the answer.
-    pub(crate) fn ask_as_is(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<Answer, Fail> {
+    pub(crate) fn ask_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Answer, Fail> {
         self.send_as_is(sql, parameters)?;
         self.settle()
     }
@@ -442,11 +454,15 @@ impl Pg {
     }
 }
 
-fn dial(runtime: &Background, target: &Target) -> Result<(Arc<Client>, bool), Fail> {
+fn dial(runtime: &Background, target: &Target, options: Option<&str>) -> Result<(Arc<Client>, bool), Fail> {
     let dialled = runtime.drive(async {
-        let connected = connect::connect(target, Some(OPTIONS)).await?;
+        let connected = connect::connect(target, options).await?;
         tokio::spawn(connected.driver);
-        let direct = if connected.took_options { is_direct(&connected.client).await } else { false };
+        let direct = if options.is_some() && connected.took_options {
+            is_direct(&connected.client).await
+        } else {
+            false
+        };
         Ok((Arc::new(connected.client), direct))
     })?;
     dialled.map_err(|error: connect::ConnectError| Fail::Connect(Box::new(error)))

@@ -2,13 +2,62 @@
 //! query that has an end. Understands nothing else of the application.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio_postgres::Row as PgRow;
+use tokio_postgres::error::DbError;
 
 use super::connect::Target;
+use super::explain::explain;
+use super::session::Pg;
+use super::value::{self, Parameter};
+use crate::domain::cause::Cause;
 use crate::domain::connection::SourceRow;
+use crate::store::StoreError;
+use crate::store::engine::value::Cell;
+use crate::store::engine::{Fail, Row};
 use crate::store::source::error::SourceError;
+use crate::store::source::row::source_row;
+use crate::store::source::view::{LIMITS, ViewLimits, columns, longest, missing, quoted};
 use crate::vault::Vault;
+
+const WHAT: &str = "read the source view";
+
+/// The columns of a view by its first name that there is: its whole name, and of each column the name, the name as it
+/// stands in a statement, and the type that a domain is made of.
+const COLUMNS: &str = "
+    SELECT format('%I.%I', n.nspname, c.relname), a.attname, format('%I', a.attname), b.typname, b.typcategory::text
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+    WHERE a.attrelid = coalesce(to_regclass($1), to_regclass($2), to_regclass($3)) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum";
+
+/// Stands for what is too long; no id may hold it.
+const TOO_LONG: &[u8] = b"\x01";
+
+type Result<T> = std::result::Result<T, SourceError>;
+
+/// A view and how it is read.
+struct Source<'a> {
+    target: &'a Arc<Target>,
+    view: &'a str,
+    vault: Option<&'a Vault>,
+    now: Timestamp,
+    limits: ViewLimits,
+}
+
+/// A column of a view.
+struct ViewColumn {
+    name: String,
+    /// As it stands in a statement.
+    quoted: String,
+    base: String,
+    is_number: bool,
+}
 
 /// Reads the whole view.
 ///
@@ -16,20 +65,179 @@ use crate::vault::Vault;
 /// As [`crate::store::source::read_view`], without patience.
 pub(crate) fn read(
     target: &Arc<Target>,
-    _view: &str,
-    _vault: Option<&Vault>,
-    _now: Timestamp,
-) -> Result<Vec<SourceRow>, SourceError> {
-    Err(crate::store::StoreError::Unusable {
-        what: "read the source view",
-        path: target.url().to_owned(),
-        detail: "PostgreSQL is not built in yet; use sqlite:/path/to/file".to_owned(),
-        source: None,
-    }
-    .into())
+    view: &str,
+    vault: Option<&Vault>,
+    now: Timestamp,
+) -> Result<Vec<SourceRow>> {
+    Source { target, view, vault, now, limits: LIMITS }.read()
 }
 
 /// Whether there is no view or table of this name.
-pub(crate) const fn is_missing(_target: &Arc<Target>, _view: &str) -> bool {
-    false
+pub(crate) fn is_missing(target: &Arc<Target>, view: &str) -> bool {
+    Pg::plain(target).and_then(|pg| found(&pg, view)).is_ok_and(|(_, columns)| columns.is_empty())
 }
+
+/// The whole name and the columns of the view; no columns if there is no view. It is looked for where the role looks, as it
+/// is written and as PostgreSQL takes names without quotes, then in the schema of a store.
+fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), Fail> {
+    let (written, usual) = (quoted(view), quoted(&view.to_ascii_lowercase()));
+    let ours = if view.contains('.') { None } else { Some(format!("tink_sync.{usual}")) };
+    let names = [Some(written), Some(usual), ours].map(Parameter).into();
+    let (mut whole, mut columns) = (String::new(), Vec::new());
+    for row in &pg.ask_as_is(COLUMNS, names)?.rows {
+        let row = Row::Postgres(row);
+        whole = row.get(0)?;
+        columns.push(ViewColumn {
+            name: row.get(1)?,
+            quoted: row.get(2)?,
+            base: row.get(3)?,
+            is_number: row.get::<String>(4)? == "N",
+        });
+    }
+    Ok((whole, columns))
+}
+
+impl Source<'_> {
+    fn read(&self) -> Result<Vec<SourceRow>> {
+        let pg = Pg::plain(self.target).map_err(|fail| self.explain(fail))?;
+        let end = Instant::now() + self.limits.time;
+        // Times as text that does not depend on anybody's settings.
+        let begin = format!(
+            "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'",
+            self.limits.time.as_millis()
+        );
+        let sql = |fail| self.explain(fail);
+        pg.batch_as_is(&begin).map_err(sql)?;
+        let (whole, present) = found(&pg, self.view).map_err(sql)?;
+        let names = self.names(&present)?;
+        let columns: Vec<&ViewColumn> = names
+            .iter()
+            .filter_map(|name| present.iter().find(|column| column.name.eq_ignore_ascii_case(name)))
+            .collect();
+        let selected: Vec<String> = columns.iter().map(|column| column.bounded()).collect();
+        let select = format!("SELECT {} FROM {whole} v", selected.join(", "));
+        pg.batch_as_is(&format!("DECLARE ts_source NO SCROLL CURSOR FOR {select}")).map_err(sql)?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        loop {
+            let part = pg.ask_as_is("FETCH 500 FROM ts_source", Vec::new()).map_err(sql)?.rows;
+            if part.is_empty() {
+                // A pooler would not give a server's session in the midst of something to anybody else.
+                let _ = pg.batch_as_is("ROLLBACK");
+                return Ok(rows);
+            }
+            if Instant::now() >= end {
+                return Err(self.unusable(self.limits.too_slow(self.view)));
+            }
+            for row in &part {
+                bytes += (0..columns.len()).map(|at| length(row, at)).sum::<usize>();
+                if rows.len() >= self.limits.rows || bytes > self.limits.bytes {
+                    return Err(self.unusable(self.limits.too_much(self.view)));
+                }
+                let value_at = |at: usize| Some(columns.get(at)?.cell(value::cell(row, at).ok()?));
+                rows.push(source_row(&names, value_at, self.vault, self.now));
+            }
+        }
+    }
+
+    /// The columns of ours that the view has.
+    fn names(&self, present: &[ViewColumn]) -> Result<Vec<&'static str>> {
+        if present.is_empty() {
+            let said = format!("there is no view {} that this role may look for", self.view);
+            return Err(self.wrong(missing(self.view, &said), None));
+        }
+        let present: Vec<&str> = present.iter().map(|column| column.name.as_str()).collect();
+        columns(self.view, &present).map_err(|detail| self.wrong(detail, None))
+    }
+
+    fn wrong(&self, detail: String, source: Option<Cause>) -> SourceError {
+        SourceError::View { path: self.target.url().to_owned(), detail, source }
+    }
+
+    fn unusable(&self, detail: String) -> SourceError {
+        let path = self.target.url().to_owned();
+        SourceError::Store(StoreError::Unusable { what: WHAT, path, detail, source: None })
+    }
+
+    fn explain(&self, fail: Fail) -> SourceError {
+        let view = self.view;
+        if let Fail::Postgres(error) = &fail
+            && let Some(said) = error.as_db_error()
+        {
+            let code = said.code().code();
+            match code {
+                "57014" => return self.unusable(self.limits.too_slow(view)),
+                "42501" => {
+                    let detail = format!(
+                        "{}: GRANT SELECT ON {view}, and USAGE on its schema, to this role",
+                        said.message()
+                    );
+                    return self.wrong(detail, None);
+                }
+                "25006" => {
+                    return self.wrong(format!("the view {view} does not work: it changes something"), None);
+                }
+                _ if is_of_view(code) => {
+                    return self.wrong(format!("the view {view} does not work: {}", told(said)), None);
+                }
+                _ => {}
+            }
+        }
+        explain(WHAT, self.target, fail).into()
+    }
+}
+
+/// Whether the statement of a view is wrong, and not the server unwell: values, names, limits, functions of the
+/// application's own.
+fn is_of_view(code: &str) -> bool {
+    ["21", "22", "2F", "38", "39", "42", "44", "54", "P0"].iter().any(|class| code.starts_with(class))
+}
+
+/// What the server says of a view. Only where it speaks of names does it show no row.
+fn told(error: &DbError) -> String {
+    let code = error.code().code();
+    if code.starts_with("42") { format!("{} ({code})", error.message()) } else { format!("error {code}") }
+}
+
+impl ViewColumn {
+    /// As it is asked for: as text, whatever its type. What is too long is not sent.
+    fn bounded(&self) -> String {
+        let (column, most) = (format!("v.{}", self.quoted), longest(&self.name.to_ascii_lowercase()));
+        match self.base.as_str() {
+            "bytea" => {
+                format!("CASE WHEN octet_length({column}) > {most} THEN ''::bytea ELSE {column}::bytea END")
+            }
+            // Later than the calendar ends, `infinity` included.
+            "date" | "timestamp" | "timestamptz" => {
+                format!("CASE WHEN {column} >= '9999-12-30' THEN '9999-12-31' ELSE {column}::text END")
+            }
+            _ => {
+                format!("CASE WHEN octet_length({column}::text) > {most} THEN chr(1) ELSE {column}::text END")
+            }
+        }
+    }
+
+    /// What it holds, as if a number were one.
+    fn cell<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
+        let Cell::Text(text) = cell else { return cell };
+        if text == TOO_LONG {
+            return Cell::Bytes(b"");
+        }
+        let Some(number) = std::str::from_utf8(text).ok().filter(|_| self.is_number) else { return cell };
+        match number.parse() {
+            Ok(number) => Cell::Int(number),
+            // An id of many digits.
+            Err(_) if text.iter().all(u8::is_ascii_digit) => cell,
+            Err(_) => number.parse().map_or(cell, Cell::Real),
+        }
+    }
+}
+
+fn length(row: &PgRow, at: usize) -> usize {
+    match value::cell(row, at) {
+        Ok(Cell::Text(bytes) | Cell::Bytes(bytes)) => bytes.len(),
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! closed after one query that has an end. Understands nothing else of the application.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use rusqlite::ErrorCode;
@@ -13,30 +13,11 @@ use super::open::connect_read_only;
 use super::statement::cell_of;
 use crate::domain::cause::Cause;
 use crate::domain::connection::SourceRow;
-use crate::domain::ids::LONGEST;
 use crate::store::StoreError;
 use crate::store::source::error::SourceError;
-use crate::store::source::row::{OPTIONAL, REQUIRED, source_row};
+use crate::store::source::row::source_row;
+use crate::store::source::view::{LIMITS, ViewLimits, columns, longest, missing, quoted};
 use crate::vault::Vault;
-
-/// Tokens may be longer than ids (API.md 2.1).
-const LONGEST_TOKEN: usize = 64 * 1024;
-
-/// How much is read of a view at most.
-#[derive(Clone, Copy, Debug)]
-struct ViewLimits {
-    /// For so long.
-    time: Duration,
-    /// So many rows: more than a pass of six hours could serve by far.
-    rows: usize,
-    /// So many bytes.
-    bytes: usize,
-    /// The longest value that the view may make on its way.
-    value: i32,
-}
-
-const LIMITS: ViewLimits =
-    ViewLimits { time: Duration::from_secs(30), rows: 250_000, bytes: 64 << 20, value: 64 << 20 };
 
 /// The time is looked at after this many steps of SQLite's machine.
 const STEPS: i32 = 10_000;
@@ -88,12 +69,7 @@ impl Source<'_> {
         while let Some(row) = found.next().map_err(sql)? {
             bytes += (0..columns.len()).map(|index| row.get_ref(index).map_or(0, length)).sum::<usize>();
             if rows.len() >= self.limits.rows || bytes > self.limits.bytes {
-                return Err(self.unusable(&format!(
-                    "the view {} gives more than {} rows or {} MiB: nothing of it was used; let it give each bank link once",
-                    self.view,
-                    self.limits.rows,
-                    self.limits.bytes >> 20
-                )));
+                return Err(self.unusable(&self.limits.too_much(self.view)));
             }
             rows.push(source_row(
                 &columns,
@@ -116,12 +92,7 @@ impl Source<'_> {
 
     fn explain(&self, error: rusqlite::Error) -> SourceError {
         match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => self.unusable(&format!(
-                "the view {} did not come to its end within {} s: nothing of it was used; \
-                 make it faster in the application (an index, a table that is kept up to date)",
-                self.view,
-                self.limits.time.as_secs()
-            )),
+            Some(ErrorCode::OperationInterrupted) => self.unusable(&self.limits.too_slow(self.view)),
             Some(ErrorCode::TooBig) => self.unusable(&format!(
                 "the view {} makes a value of more than {} MiB: nothing of it was used",
                 self.view,
@@ -139,38 +110,27 @@ impl Source<'_> {
             detail,
             source,
         };
-        let statement = db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
-            rusqlite::Error::SqliteFailure(code, Some(text)) if names_missing(&text, view) => {
-                let detail = format!("{text}: create the view {view} there, or correct source.view (README, \"Connect your application\")");
-                fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, Some(text)))))
-            }
-            rusqlite::Error::SqliteFailure(code, text) if code.code == ErrorCode::Unknown => {
-                let detail = format!("the view {view} does not work: {}", text.as_deref().unwrap_or_default());
-                fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, text))))
-            }
-            e => self.explain(e),
-        })?;
-        let present: Vec<&str> = statement.column_names().collect();
-        let has = |name: &&&str| present.iter().any(|p| p.eq_ignore_ascii_case(name));
-        let missing: Vec<&str> = REQUIRED.iter().filter(|name| !has(name)).copied().collect();
-        if !missing.is_empty() {
-            return Err(fail(format!("the view {view} lacks the column(s) {}", missing.join(", ")), None));
-        }
-        if !["external_user_id", "tink_user_id", "refresh_token"].iter().any(|name| has(&name)) {
-            return Err(fail(
-                format!("the view {view} needs a column external_user_id or tink_user_id"),
-                None,
-            ));
-        }
-        Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
+        let statement =
+            db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
+                rusqlite::Error::SqliteFailure(code, Some(text)) if names_missing(&text, view) => {
+                    let detail = missing(view, &text);
+                    fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, Some(text)))))
+                }
+                rusqlite::Error::SqliteFailure(code, text) if code.code == ErrorCode::Unknown => {
+                    let detail =
+                        format!("the view {view} does not work: {}", text.as_deref().unwrap_or_default());
+                    fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, text))))
+                }
+                e => self.explain(e),
+            })?;
+        columns(view, &statement.column_names().collect::<Vec<_>>()).map_err(|detail| fail(detail, None))
     }
 }
 
 /// A column as it is asked for: what is too long for it is not even loaded, and comes as an empty blob, which is
 /// no id, no time and not true.
 fn bounded(column: &str) -> String {
-    let most = if column.ends_with("_token") { LONGEST_TOKEN } else { LONGEST };
-    format!("iif(octet_length({column}) > {most}, x'', {column})")
+    format!("iif(octet_length({column}) > {}, x'', {column})", longest(column))
 }
 
 fn length(value: rusqlite::types::ValueRef<'_>) -> usize {
@@ -179,10 +139,6 @@ fn length(value: rusqlite::types::ValueRef<'_>) -> usize {
         Null | Integer(_) | Real(_) => 8,
         Text(bytes) | Blob(bytes) => bytes.len(),
     }
-}
-
-fn quoted(view: &str) -> String {
-    view.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
 }
 
 /// Whether SQLite says that the view itself is missing, not a table it is made of.

@@ -1,5 +1,7 @@
 //! Views that never end, give too much, or are no view at all.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 
 use super::*;
