@@ -2,6 +2,7 @@
 //! file and in the log beside it. Knows nothing of Tink, and asks nobody whether it may.
 
 use super::Reader;
+use super::engine::context::Conn;
 use super::engine::sqlite::erase;
 use super::engine::value::{Millis, tink_user_columns, unsigned};
 use super::engine::{Db, Fail, named, values};
@@ -172,12 +173,15 @@ impl Writer {
 
     /// Overwrites what was erased: also copies of it that SQLite left in the free space of pages, and the log
     /// beside the file. Rewrites the whole file, so it takes as long as copying it twice, and as much
-    /// room.
+    /// room. In the files of a server VACUUM does it, which passes by itself.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if there is no room, or if somebody else's reading stood in the way. It can
     /// be repeated.
     pub fn wipe(&mut self) -> Result<()> {
+        if matches!(self.session.conn, Conn::Postgres(_)) {
+            return Ok(());
+        }
         erase::wipe(&mut self.session)
     }
 }
