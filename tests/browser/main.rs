@@ -8,13 +8,19 @@
     clippy::indexing_slicing,
     reason = "a test fails loudly"
 )]
-#![expect(dead_code, reason = "what the integration tests share has more than is used here")]
+#![expect(dead_code, unused_imports, reason = "what the integration tests share has more than is used here")]
 
 mod driver;
 #[path = "../it/harness.rs"]
 mod harness;
 #[path = "../it/inside/mod.rs"]
 mod inside;
+#[path = "../it/postgres.rs"]
+mod postgres;
+#[path = "../it/ran.rs"]
+mod ran;
+#[path = "../it/stored.rs"]
+mod stored;
 #[path = "../it/visitor.rs"]
 mod visitor;
 

@@ -2,14 +2,12 @@
 //! says of each plan what it should, and the program reads it so.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use jiff::SignedDuration;
-use tempfile::TempDir;
 use tink_sync::clock::{Clock as _, SystemClock};
 
 use crate::harness::{World, opened, quoted, small};
+use crate::postgres;
 
 const SQLITE: &str = include_str!("../../packaging/examples/view-sqlite.sql");
 const POSTGRESQL: &str = include_str!("../../packaging/examples/view-postgresql.sql");
@@ -99,81 +97,18 @@ fn the_readme_shows_the_view_that_is_shipped() {
     assert!(README.contains(view.trim()), "README.md and packaging/examples/view-sqlite.sql differ");
 }
 
-/// A PostgreSQL of the test's own, reached by its socket only; it ends with the test.
-struct Postgres {
-    programs: PathBuf,
-    dir: TempDir,
-}
-
-impl Postgres {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Self { programs: programs(), dir };
-        if nix::unistd::geteuid().is_root() {
-            assert!(Command::new("chown").arg("nobody").arg(server.dir.path()).status().unwrap().success());
-        }
-        let place = server.dir.path().display().to_string();
-        server
-            .run("initdb", &["--no-sync", "--auth=trust", "--username=app", "-D", &format!("{place}/data")]);
-        let options = format!("-c listen_addresses='' -c unix_socket_directories='{place}' -c fsync=off");
-        let log = format!("{place}/log");
-        let data = format!("{place}/data");
-        server.run("pg_ctl", &["start", "--wait", "--silent", "-D", &data, "-l", &log, "-o", &options]);
-        server
-    }
-
-    /// Runs one of its programs, which refuse to be root.
-    fn run(&self, program: &str, args: &[&str]) {
-        let program = self.programs.join(program);
-        let mut command = if nix::unistd::geteuid().is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "nobody", "--"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
-        // pg_ctl leaves the server behind, which must not hold a pipe of ours.
-        let status =
-            command.args(args).current_dir("/").stdout(std::process::Stdio::null()).status().unwrap();
-        assert!(status.success(), "{command:?}");
-    }
-
-    /// What `psql` prints for some SQL, as this role.
-    fn sql(&self, role: &str, sql: &str) -> (bool, String) {
-        let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-U", role, "-c", sql]);
-        let output = psql.arg("-h").arg(self.dir.path()).env("PGTZ", "Asia/Tokyo").output().unwrap();
-        let said = if output.status.success() { output.stdout } else { output.stderr };
-        (output.status.success(), String::from_utf8(said).unwrap())
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let data = self.dir.path().join("data").display().to_string();
-        self.run("pg_ctl", &["stop", "--wait", "--silent", "-m", "immediate", "-D", &data]);
-    }
-}
-
-/// Where Debian keeps the programs of the newest PostgreSQL.
-fn programs() -> PathBuf {
-    let found = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
-    let programs = found.map(|entry| entry.unwrap().path().join("bin"));
-    programs.filter(|bin| Path::new(&bin.join("initdb")).exists()).max().expect("PostgreSQL is installed")
-}
-
 #[test]
 #[ignore = "needs a PostgreSQL server; tests/run runs it"]
 fn postgresql_the_view_says_the_same_and_its_role_sees_nothing_else() {
-    let server = Postgres::start();
+    let database = postgres::server().database();
     // Sessions and content are in different time zones, and it must not matter.
     let content = format!("SET timezone = 'UTC'; {}", content("timestamptz"));
     for sql in [content.as_str(), POSTGRESQL] {
-        let (done, said) = server.sql("app", sql);
+        let (done, said) = database.psql("admin", sql);
         assert!(done, "{said}");
     }
     let asked = "SELECT connection_id, enabled, entitled AND entitled_until > now() FROM tink_sync_source_v1";
-    let (done, said) = server.sql("tink_sync", asked);
+    let (done, said) = database.psql("tink_sync", asked);
     assert!(done, "{said}");
     for (n, (plans, left, state)) in USERS.iter().enumerate() {
         let (enabled, entitled) =
@@ -184,7 +119,7 @@ fn postgresql_the_view_says_the_same_and_its_role_sees_nothing_else() {
     for refused in
         ["SELECT * FROM users", "SELECT * FROM subscriptions", "DELETE FROM bank_links", "CREATE TABLE t ()"]
     {
-        let (done, said) = server.sql("tink_sync", refused);
+        let (done, said) = database.psql("tink_sync", refused);
         assert!(!done && said.contains("permission denied"), "{refused}: {said}");
     }
 }

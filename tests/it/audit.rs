@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::harness::{Ran, World, small};
+use crate::stored::{Place, only_on_sqlite};
 
 /// A store without an application.
 fn alone() -> World {
@@ -85,7 +86,9 @@ fn root_that_becomes_the_service_user_still_knows_who_called_it() {
     let mut command = world.command(&ADD);
     command.env("TINK_SYNC_USER", "nobody").env("SUDO_USER", "ann").env("USER", "root");
     Ran::of(command.output().unwrap()).expect(0);
-    assert_eq!(std::fs::metadata(world.path("store.db")).unwrap().uid(), 65534);
+    if let Place::File(store) = &world.place {
+        assert_eq!(std::fs::metadata(store).unwrap().uid(), 65534);
+    }
     assert_eq!(acts(&world), ["connection.created c-0 u-0 by ann from -"]);
 }
 
@@ -139,7 +142,7 @@ fn the_rows_come_newest_first_and_can_be_narrowed_down() {
 #[test]
 fn a_store_that_is_not_there_yet_is_not_taken_for_an_empty_one() {
     let world = World::new(small(1));
-    let store = format!("{} does not exist yet: no run was made.\n", world.path("store.db").display());
+    let store = format!("{} does not exist yet: no run was made.\n", world.place.shown());
     for args in [
         &["audit"][..],
         &["quarantine", "list"],
@@ -156,6 +159,7 @@ fn a_store_that_is_not_there_yet_is_not_taken_for_an_empty_one() {
 
 #[test]
 fn a_directory_in_place_of_the_store_is_called_one() {
+    only_on_sqlite!("a directory in the place of its file");
     let world = World::new(small(1));
     std::fs::create_dir(world.path("store.db")).unwrap();
     for args in [&["status"][..], &["audit"], &["run"]] {

@@ -1,12 +1,12 @@
 //! The rehearsal: it says what the next run will do, and changes nothing at all.
 
-use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
 use tink_sandbox::{Config, Rates};
 
 use crate::harness::{Ran, World, small, until};
+use crate::stored::only_on_sqlite;
 
 /// What a report says about the data: all but times, names of the run and of Tink's requests, and who
 /// happened to ask for the client's token.
@@ -26,23 +26,15 @@ fn said(ran: &Ran) -> Vec<Value> {
     lines
 }
 
-/// Every file of the world with its bytes; empty files do not count, nor does the index of the log.
-fn files(world: &World) -> Vec<(String, Vec<u8>)> {
-    let names = world.files().into_iter().filter(|name| !name.ends_with("-shm"));
-    let files = names.map(|name| (name.clone(), fs::read(world.path(&name)).unwrap()));
-    files.filter(|(_, bytes)| !bytes.is_empty()).collect()
-}
-
 /// Rehearses, checks that nothing changed, and returns what was said.
 fn rehearse(world: &World, args: &[&str]) -> Ran {
-    let before = files(world);
+    let before = world.contents();
     let mut all = vec!["--dry-run"];
     all.extend(args);
     let ran = world.run(&all);
     assert_eq!(ran.summary()["dry_run"], true);
-    let after = files(world);
-    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&after), names(&before));
+    let after = world.contents();
+    assert!(after.keys().eq(before.keys()), "{:?} became {:?}", before.keys(), after.keys());
     assert!(after == before, "a rehearsal changed a file");
     ran
 }
@@ -101,9 +93,10 @@ fn invariant_10_it_creates_nothing_where_there_is_no_store_yet() {
     let world = World::new(small(20));
     let rehearsed = rehearse(&world, &[]).expect(0);
     assert_eq!((rehearsed.total("synced"), rehearsed.total("connections")), (20, 20));
-    assert!(!world.files().iter().any(|name| name.starts_with("store.db")), "{:?}", world.files());
+    assert!(!world.has_store());
 
     // Not even the directory is needed.
+    only_on_sqlite!("a directory for its file");
     let path = world.path("missing/store.db");
     let world = world.set("store.url", &format!("\"sqlite:{}\"", path.display()));
     assert_eq!(rehearse(&world, &[]).expect(0).total("synced"), 20);
@@ -113,7 +106,7 @@ fn invariant_10_it_creates_nothing_where_there_is_no_store_yet() {
 fn it_knows_no_connections_where_neither_store_nor_application_is_there() {
     let world = World::new(small(2)).unset("source.view").unset("source.database");
     assert_eq!(rehearse(&world, &[]).expect(0).total("connections"), 0);
-    assert!(!world.files().iter().any(|name| name.starts_with("store.db")), "{:?}", world.files());
+    assert!(!world.has_store());
 }
 
 #[test]
@@ -121,10 +114,10 @@ fn it_tells_which_migrations_an_older_store_needs_and_applies_none() {
     let world = World::new(small(2));
     world.run(&[]).expect(0);
     world.forget_schema();
-    let before = files(&world);
+    let before = world.contents();
     let ran = world.run(&["--dry-run"]).expect(74);
     assert!(ran.stderr.contains("0001_initial"), "{}", ran.stderr);
-    assert!(files(&world) == before);
+    assert!(world.contents() == before);
 }
 
 #[test]
@@ -149,9 +142,9 @@ fn it_is_not_audited_and_refuses_unknown_names_like_a_run() {
     assert_eq!(world.number("SELECT count(*) FROM audit_v1"), 0);
     world.run(&["--actor", "support", "--ip", "192.0.2.7", "--connection", "c-1"]).expect(0);
     assert_eq!(world.number("SELECT count(*) FROM audit_v1 WHERE action = 'sync.requested'"), 1);
-    let before = files(&world);
+    let before = world.contents();
     world.run(&["--dry-run", "--connection", "c-9"]).expect(2);
-    assert!(files(&world) == before);
+    assert!(world.contents() == before);
     world.run(&["--connection", "c-9"]).expect(2);
     world.assert_at_rest();
     assert_eq!(world.text("SELECT exit_code FROM runs_v1 ORDER BY started_at DESC LIMIT 1").unwrap(), "2");

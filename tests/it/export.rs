@@ -225,9 +225,9 @@ fn a_file_appears_as_a_whole_or_not_at_all() {
     }
     sam.0.cli(&["export", "--output", &path]).expect(0);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), export(&sam.0, &[]));
-    // The database of all places.
-    let store = sam.0.path("store.db").display().to_string();
-    let ran = sam.0.cli(&["export", "--output", &store]).expect(2);
+    // A database of all places.
+    let app = sam.0.path("app.db").display().to_string();
+    let ran = sam.0.cli(&["export", "--output", &app]).expect(2);
     assert!(ran.stderr.contains("nothing is put in its place"), "{}", ran.stderr);
     assert_eq!(sam.live(), ["b", "c"]);
 }
@@ -265,7 +265,7 @@ fn an_export_shows_one_moment_while_others_write() {
     let before = export(&sam.0, &[]);
     let writer = sam.0.writing_amounts("7");
     assert_eq!(export(&sam.0, &[]), before);
-    writer.execute_batch("COMMIT").unwrap();
+    writer.commit();
     assert!(export(&sam.0, &[]).contains(",7,EUR,"));
 }
 
@@ -274,7 +274,7 @@ fn without_a_store_there_is_nothing_to_export() {
     let sam = Sam::new();
     let ran = sam.0.cli(&["export"]).expect(74);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("tink-sync run"), "{}", ran.stderr);
-    assert!(!sam.0.files().contains("store.db"));
+    assert!(!sam.0.has_store());
 }
 
 #[test]

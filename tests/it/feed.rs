@@ -262,7 +262,7 @@ fn after_a_restored_backup_a_reader_begins_anew() {
     let (sam, eve) = (bank("sam", 1, rows(6)), bank("eve", 1, rows(6)));
     both(&world, &sam, &eve);
     reader.follow(&world.store());
-    let backup = std::fs::read(world.path("store.db")).unwrap();
+    let backup = world.place.backup(world.path("backup.db"));
 
     // What happened since then, and was seen: rows, a new bank account of Sam's.
     let richer = Bank { refreshed: 2, accounts: 3, ..bank("sam", 1, rows(8)) };
@@ -270,10 +270,7 @@ fn after_a_restored_backup_a_reader_begins_anew() {
     reader.follow(&world.store());
     reader.assert_equal(&world.store());
 
-    for name in ["store.db-wal", "store.db-shm"] {
-        std::fs::remove_file(world.path(name)).unwrap();
-    }
-    std::fs::write(world.path("store.db"), backup).unwrap();
+    let world = world.restored(backup);
     // Meanwhile Sam has closed it again, and Eve has opened one, which gets the key that Sam's had.
     both(
         &world,

@@ -10,6 +10,7 @@ use tink_sandbox::{Action, Config, Endpoint, Fault, Times};
 
 use crate::harness::{Ran, World, plain, quoted, small, until};
 use crate::permissions::bound_command;
+use crate::stored::only_on_sqlite;
 
 /// A command under a limit on the sizes of files, in blocks of the shell's.
 fn limited(blocks: u32, command: &Command) -> Command {
@@ -24,6 +25,7 @@ fn limited(blocks: u32, command: &Command) -> Command {
 
 #[test]
 fn no_output_takes_the_place_of_what_is_kept() {
+    only_on_sqlite!("what lies beside its file");
     let world = World::new(small(1)).set("report.metrics_file", &quoted("/nonexistent/x.prom"));
     world.run(&[]).expect(0);
     symlink(world.path(""), world.path("way")).unwrap();
@@ -89,6 +91,7 @@ fn large() -> World {
 
 #[test]
 fn what_sqlite_puts_aside_lies_beside_the_store() {
+    only_on_sqlite!("what lies beside its file");
     let world = large();
     let rehearsal = world.start(&["--dry-run"]);
     until(|| !unnamed(rehearsal.id()).is_empty());
@@ -104,6 +107,7 @@ fn what_sqlite_puts_aside_lies_beside_the_store() {
 
 #[test]
 fn where_nobody_may_write_beside_the_store_nothing_is_put_aside() {
+    only_on_sqlite!("what lies beside its file");
     let world = large();
     let Some(mut command) = bound_command(&world, &["run", "--dry-run"]) else { return };
     fs::set_permissions(world.path(""), Permissions::from_mode(0o500)).unwrap();
@@ -118,6 +122,7 @@ fn where_nobody_may_write_beside_the_store_nothing_is_put_aside() {
 
 #[test]
 fn a_limit_on_file_sizes_is_a_failure_that_says_what_and_where() {
+    only_on_sqlite!("what lies beside its file");
     let world = World::new(Config { history_days: 400, ..plain(1) });
     world.run(&[]).expect(0);
     world.sandbox.set_day(3);

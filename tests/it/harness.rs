@@ -3,147 +3,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use tempfile::TempDir;
 use tink_sandbox::{Config, Rates, Sandbox, Truth};
 use tink_sync::clock::{Clock as _, SystemClock};
 
+use crate::postgres;
+pub use crate::ran::{Ran, Running, until, was_killed};
+use crate::stored::{Engine, Held, Place, literal};
+
 /// A whole small installation.
 pub struct World {
     pub sandbox: Sandbox,
     pub dir: TempDir,
+    /// Where its store lies, or will.
+    pub place: Place,
+    app: Place,
     users: Vec<String>,
     settings: BTreeMap<String, String>,
-}
-
-/// What a run of the binary left.
-#[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub lines: Vec<Value>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Ran {
-    pub fn of(output: Output) -> Self {
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        Self { code: output.status.code().expect("the binary was not killed"), lines, stdout, stderr }
-    }
-
-    /// The summary line.
-    pub fn summary(&self) -> &Value {
-        let last =
-            self.lines.last().unwrap_or_else(|| panic!("no report; exit {}: {}", self.code, self.stderr));
-        assert_eq!(last["type"], "summary");
-        last
-    }
-
-    /// A number of the summary.
-    pub fn total(&self, field: &str) -> u64 {
-        self.summary()[field].as_u64().unwrap_or_else(|| panic!("no {field} in {}", self.summary()))
-    }
-
-    /// A number of the summary's skips.
-    pub fn skipped(&self, reason: &str) -> u64 {
-        self.summary()["skipped"][reason]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {reason} in {}", self.summary()))
-    }
-
-    /// The lines of the connections, by id.
-    pub fn connections(&self) -> BTreeMap<String, Value> {
-        let lines = self.lines.iter().filter(|line| line["type"] == "connection");
-        lines.map(|line| (line["connection_id"].as_str().unwrap().to_owned(), line.clone())).collect()
-    }
-
-    /// Outcome and reason of one connection.
-    pub fn ended(&self, connection: &str) -> (String, Option<String>) {
-        let connections = self.connections();
-        let line =
-            connections.get(connection).unwrap_or_else(|| panic!("{connection} is not in {}", self.stdout));
-        (line["outcome"].as_str().unwrap().to_owned(), line["reason"].as_str().map(str::to_owned))
-    }
-
-    /// Fails unless the exit code is this one.
-    pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self
-    }
-}
-
-/// A run in the background; it is killed if the test ends before it does.
-pub struct Running(Option<Child>);
-
-impl Running {
-    /// Waits for its end.
-    pub fn end(mut self) -> Ran {
-        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
-    }
-
-    /// Ends it with a signal such as `TERM`, which it must obey soon.
-    pub fn stop(mut self, signal: &str) -> Ran {
-        let child = self.0.as_mut().unwrap();
-        let kill = format!("kill -{signal} {}", child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        until(|| child.try_wait().unwrap().is_some());
-        self.end()
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
-    }
-
-    /// Ends it as a power cut would.
-    pub fn kill(self) {
-        drop(self);
-    }
-
-    /// Ends it as a power cut would as soon as something is so; says whether it was still running.
-    pub fn kill_when(mut self, mut is_so: impl FnMut() -> bool) -> bool {
-        let mut child = self.0.take().unwrap();
-        while child.try_wait().unwrap().is_none() && !is_so() {
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        child.kill().unwrap();
-        was_killed(child.wait().unwrap())
-    }
-
-    /// Its standard error, to be read while it runs.
-    pub fn stderr(&mut self) -> std::process::ChildStderr {
-        self.0.as_mut().unwrap().stderr.take().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-}
-
-/// Whether a process ended as in a power cut.
-pub fn was_killed(status: ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt as _;
-    status.signal() == Some(9)
-}
-
-/// Waits until something is so; fails if that takes a minute.
-pub fn until(mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_mins(1);
-    while !is_so() {
-        assert!(Instant::now() < end, "waited for nothing");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A sandbox configuration of `users` users with one account and about twenty rows each, for tests that
@@ -173,27 +53,33 @@ impl World {
 
     /// A world whose connections `c-<n>` are these Tink users.
     pub fn with_users(config: Config, users: Vec<String>) -> Self {
-        let world = Self {
-            sandbox: Sandbox::start(config),
-            dir: tempfile::tempdir().unwrap(),
-            users,
-            settings: BTreeMap::new(),
+        Self::on(Engine::asked(), Engine::Sqlite, config, users)
+    }
+
+    /// The same with the store on one engine and the application's database on another; the same one if both are
+    /// PostgreSQL's.
+    pub fn on(store: Engine, app: Engine, config: Config, users: Vec<String>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Place::new(store, dir.path().join("store.db"));
+        let app = match (&store, app) {
+            (Place::Database(_), Engine::Postgres) => store.clone(),
+            _ => Place::new(app, dir.path().join("app.db")),
         };
-        let app = opened(&world.path("app.db"));
-        app.execute_batch(
-            "PRAGMA journal_mode = wal;
-             CREATE TABLE app_connections (id TEXT, user_id TEXT, enabled, entitled, entitled_until, tink TEXT);
-             CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, enabled, entitled,
-                 entitled_until, tink AS external_user_id FROM app_connections;",
-        )
-        .unwrap();
-        for (n, tink) in world.users.iter().enumerate() {
-            app.execute(
-                "INSERT INTO app_connections VALUES (?1, ?2, 1, 1, NULL, ?3)",
-                params![format!("c-{n}"), format!("u-{n}"), tink],
-            )
-            .unwrap();
-        }
+        Self::between(store, app, dir, config, users)
+    }
+
+    /// A world whose application has a PostgreSQL database of its own.
+    pub fn with_app_in_postgres(store: Engine, config: Config) -> Self {
+        let users = (0..config.users).map(|n| format!("user-{n}")).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Place::new(store, dir.path().join("store.db"));
+        Self::between(store, Place::Database(postgres::server().database()), dir, config, users)
+    }
+
+    fn between(store: Place, app: Place, dir: TempDir, config: Config, users: Vec<String>) -> Self {
+        let settings = BTreeMap::new();
+        let world = Self { sandbox: Sandbox::start(config), dir, place: store, app, users, settings };
+        world.app(&application(&world.app, &world.users));
         std::fs::write(world.path("secret"), format!("{}\n", world.sandbox.config().client_secret)).unwrap();
         private(&world.path("secret"));
         world.defaults()
@@ -204,17 +90,13 @@ impl World {
         let secret = self.path("secret").display().to_string();
         let hooks = self.path("hooks").display().to_string();
         let spool = self.path("spool").display().to_string();
-        let (store, app) = (
-            format!("sqlite:{}", self.path("store.db").display()),
-            self.path("app.db").display().to_string(),
-        );
-        self.set("tink.client_id", &quoted(&id))
+        let (store, app) = (self.place.url(), self.app.url());
+        let world = self
+            .set("tink.client_id", &quoted(&id))
             .set("tink.client_secret_file", &quoted(&secret))
             .set("tink.api_url", &quoted(&url))
             .set("tink.requests_per_second", "10000")
             .set("store.url", &quoted(&store))
-            .set("source.view", &quoted("tink_sync_source_v1"))
-            .set("source.database", &quoted(&app))
             .set("sync.min_interval", &quoted("0s"))
             .set("sync.outage_patience", &quoted("0s"))
             // The sandbox begins four days ago; tests/it/stale.rs has the limit as shipped.
@@ -222,7 +104,13 @@ impl World {
             .set("retry.base", &quoted("1ms"))
             .set("retry.max", &quoted("5ms"))
             .set("hooks.directory", &quoted(&hooks))
-            .set("hooks.spool", &quoted(&spool))
+            .set("hooks.spool", &quoted(&spool));
+        if store == app {
+            // A store has a view of this name itself.
+            return world.set("source.view", &quoted("public.tink_sync_source_v1"));
+        }
+        let app = app.strip_prefix("sqlite:").unwrap_or(&app);
+        world.set("source.view", &quoted("tink_sync_source_v1")).set("source.database", &quoted(app))
     }
 
     /// The same world with a setting, given as TOML.
@@ -238,6 +126,13 @@ impl World {
     pub fn unset(mut self, key: &str) -> Self {
         self.settings.remove(key);
         self.set("enabled", "true")
+    }
+
+    /// The same world with the store of a backup.
+    pub fn restored(mut self, backup: Place) -> Self {
+        let url = quoted(&backup.url());
+        self.place = backup;
+        self.set("store.url", &url)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -285,34 +180,52 @@ impl World {
 
     /// Changes the application's database.
     pub fn app(&self, sql: &str) {
-        opened(&self.path("app.db")).execute_batch(sql).unwrap();
+        self.app.alter(sql);
     }
 
-    /// The store, for looking only.
+    /// Whether there is a store.
+    pub fn has_store(&self) -> bool {
+        self.place.exists()
+    }
+
+    /// The store as it is now, for looking only.
     pub fn store(&self) -> Connection {
-        looked_at(&self.path("store.db"))
+        self.place.look()
     }
 
     /// The store, for making it worse.
     pub fn tamper(&self, sql: &str) {
-        self.writer().execute_batch(sql).unwrap();
-    }
-
-    /// The store, for making it worse by more than one statement.
-    pub fn writer(&self) -> Connection {
-        opened(&self.path("store.db"))
+        self.place.alter(sql);
     }
 
     /// A reader that holds on to the store as it is now, until it is dropped.
-    pub fn reading(&self) -> Connection {
-        let reader = self.store();
-        reader.execute_batch("BEGIN; SELECT count(*) FROM connections_v1;").unwrap();
-        reader
+    pub fn reading(&self) -> Held {
+        self.place.reading()
+    }
+
+    /// Everything of this world with its bytes: files, and databases that are none. Empty files do not count, nor does
+    /// the index of a log.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let names = self.files().into_iter().filter(|name| !name.ends_with("-shm"));
+        let files = names.filter(|name| self.path(name).is_file());
+        let mut all: BTreeMap<String, Vec<u8>> =
+            files.map(|name| (name.clone(), std::fs::read(self.path(&name)).unwrap())).collect();
+        if let Place::Database(database) = &self.place {
+            all.insert(database.name().to_owned(), database.bytes());
+        }
+        all.retain(|_, bytes| !bytes.is_empty());
+        all
+    }
+
+    /// How often a text stands in the store, in whatever corner.
+    pub fn traces(&self, text: &str) -> usize {
+        self.place.bytes().windows(text.len()).filter(|window| *window == text.as_bytes()).count()
     }
 
     /// One text of the store.
     pub fn text(&self, sql: &str) -> Option<String> {
-        self.store()
+        self.place
+            .look_for(sql)
             .query_row(sql, [], |row| {
                 Ok(match row.get_ref(0)? {
                     rusqlite::types::ValueRef::Null => None,
@@ -326,7 +239,7 @@ impl World {
 
     /// One number of the store.
     pub fn number(&self, sql: &str) -> i64 {
-        self.store().query_row(sql, [], |row| row.get(0)).unwrap()
+        self.place.look_for(sql).query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
     /// Fails unless the live rows, accounts and balances of connection `c-<n>` are Tink's, exactly.
@@ -409,7 +322,7 @@ impl World {
 
     /// All rows of a query over one connection, as texts.
     pub fn texts(&self, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
-        texts(&self.store(), sql, connection)
+        texts(&self.place.look_for(sql), sql, connection)
     }
 }
 
@@ -431,6 +344,27 @@ pub fn texts(db: &Connection, sql: &str, connection: &str) -> Vec<Vec<Option<Str
     rows.collect::<Result<_, _>>().unwrap()
 }
 
+/// A typical application: its users, and the view over them.
+fn application(place: &Place, users: &[String]) -> String {
+    let (first, flag, time, view) = match place {
+        Place::File(_) => ("PRAGMA journal_mode = wal;", "", "", "tink_sync_source_v1"),
+        Place::Database(_) => ("", "boolean", "timestamptz", "public.tink_sync_source_v1"),
+    };
+    let truth = if flag.is_empty() { "1" } else { "true" };
+    let rows = users.iter().enumerate().map(|(n, tink)| {
+        let tink = literal(tink);
+        format!("INSERT INTO app_connections VALUES ('c-{n}', 'u-{n}', {truth}, {truth}, NULL, {tink});")
+    });
+    format!(
+        "{first} CREATE TABLE app_connections
+             (id TEXT, user_id TEXT, enabled {flag}, entitled {flag}, entitled_until {time}, tink TEXT);
+         CREATE VIEW {view} AS SELECT id AS connection_id, user_id, enabled, entitled,
+             entitled_until, tink AS external_user_id FROM app_connections;
+         BEGIN; {} COMMIT;",
+        rows.collect::<String>()
+    )
+}
+
 /// A database to look at.
 pub fn looked_at(path: &Path) -> Connection {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
@@ -439,6 +373,11 @@ pub fn looked_at(path: &Path) -> Connection {
 /// A database to change.
 pub fn opened(path: &Path) -> Connection {
     Connection::open(path).unwrap()
+}
+
+/// A database that is nowhere.
+pub fn in_memory() -> Connection {
+    Connection::open_in_memory().unwrap()
 }
 
 fn true_rows(truth: &Truth) -> Vec<Vec<Option<String>>> {

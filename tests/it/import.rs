@@ -195,7 +195,7 @@ fn a_rehearsal_tells_the_same_and_writes_nothing() {
     let lines: Vec<String> = three("x").iter().map(line).collect();
     let dry = import_lines(&sam, &lines, &["--dry-run"], 0);
     assert_eq!(numbers(&dry), (3, 3, 0));
-    assert!(!sam.0.files().contains("store.db"));
+    assert!(!sam.0.has_store());
     import_lines(&sam, &lines[..1], &[], 0);
     let before = (sam.0.number("SELECT count(*) FROM runs_v1"), sam.live());
     let dry = import_lines(&sam, &lines, &["--dry-run"], 0);

@@ -24,8 +24,8 @@ use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{World, opened, plain, small};
-use crate::inside::REFUSE_WATERMARKS;
+use crate::harness::{World, plain, small};
+use crate::stored::Place;
 
 fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
@@ -65,8 +65,8 @@ async fn begin(store: &Store, id: &str, at: Timestamp) -> Run {
 }
 
 /// A store with one connection, claimed by a run.
-async fn claimed(dir: &tempfile::TempDir) -> (Store, Run, Claim) {
-    let store = Store::open(&dir.path().join("store.db").into(), Duration::ZERO, now()).unwrap();
+async fn claimed(place: &Place) -> (Store, Run, Claim) {
+    let store = place.open(now());
     let run = begin(&store, "run-1", now()).await;
     store.mirror(&run, viewed(1)).await.unwrap();
     store.plan(&run, rules(now())).await.unwrap();
@@ -136,35 +136,35 @@ async fn one_account(store: &Store, claim: &Claim) -> i64 {
     store.save_overview(&claim.lease, overview, now()).await.unwrap().accounts[0].key
 }
 
-fn look(dir: &tempfile::TempDir, sql: &str) -> Option<String> {
-    let db = opened(&dir.path().join("store.db"));
+fn look(place: &Place, sql: &str) -> Option<String> {
+    let db = place.look_for(sql);
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]
 async fn invariant_01_watermark_and_rows_commit_together_or_not_at_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _, claim) = claimed(&dir).await;
+    let (_dir, place) = Place::of_its_own();
+    let (store, _, claim) = claimed(&place).await;
     let account = one_account(&store, &claim).await;
-    // GIVEN a file that refuses the very last statement of the commit
-    opened(&dir.path().join("store.db")).execute_batch(REFUSE_WATERMARKS).unwrap();
+    // GIVEN a database that refuses the very last statement of the commit
+    place.refuse_watermarks();
     // WHEN the walk's last commit is written, THEN neither rows nor watermark are there
     assert!(matches!(store.commit(&claim.lease, commit(account)).await, Err(StoreError::Sql { .. })));
     let count = "SELECT CAST(count(*) AS TEXT) FROM transactions_v1";
-    assert_eq!(look(&dir, count).as_deref(), Some("0"));
-    assert_eq!(look(&dir, "SELECT complete_through FROM accounts_v1"), None);
-    // AND with a file that takes it, both are
-    opened(&dir.path().join("store.db")).execute_batch("DROP TRIGGER somebodys").unwrap();
+    assert_eq!(look(&place, count).as_deref(), Some("0"));
+    assert_eq!(look(&place, "SELECT complete_through FROM accounts_v1"), None);
+    // AND with one that takes it, both are
+    place.allow();
     store.commit(&claim.lease, commit(account)).await.unwrap();
     store.close().await;
-    assert_eq!(look(&dir, count).as_deref(), Some("2"));
-    assert_eq!(look(&dir, "SELECT complete_through FROM accounts_v1").as_deref(), Some("2026-06-01"));
+    assert_eq!(look(&place, count).as_deref(), Some("2"));
+    assert_eq!(look(&place, "SELECT complete_through FROM accounts_v1").as_deref(), Some("2026-06-01"));
 }
 
 #[tokio::test]
 async fn invariant_03_a_lost_lease_writes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _, claim) = claimed(&dir).await;
+    let (_dir, place) = Place::of_its_own();
+    let (store, _, claim) = claimed(&place).await;
     let account = one_account(&store, &claim).await;
     // GIVEN another run that takes the connection over once the lease has run out
     let later = now() + SignedDuration::from_mins(5);
@@ -177,7 +177,7 @@ async fn invariant_03_a_lost_lease_writes_nothing() {
     // WHEN the first run commits, THEN it is refused and nothing is written
     let refused = store.commit(&claim.lease, commit(account)).await;
     assert!(matches!(refused, Err(StoreError::LeaseLost(id)) if id.as_str() == "c-0"));
-    assert_eq!(look(&dir, "SELECT CAST(count(*) AS TEXT) FROM transactions_v1").as_deref(), Some("0"));
+    assert_eq!(look(&place, "SELECT CAST(count(*) AS TEXT) FROM transactions_v1").as_deref(), Some("0"));
     // AND the new holder is not disturbed
     assert!(store.commit(&claims.claims[0].lease, commit(account)).await.is_ok());
 }
@@ -187,22 +187,18 @@ fn named(id: &str) -> Selection {
 }
 
 /// Runs one pass in this process, telling `emit` what happens.
-async fn pass(
-    sandbox: &Sandbox,
-    dir: &tempfile::TempDir,
-    emit: impl Fn(&Event) + Send + Sync + 'static,
-) -> PassEnd {
-    timed_pass(sandbox, dir, &Arc::new(ManualClock::new(SystemClock.now())), emit).await
+async fn pass(sandbox: &Sandbox, place: &Place, emit: impl Fn(&Event) + Send + Sync + 'static) -> PassEnd {
+    timed_pass(sandbox, place, &Arc::new(ManualClock::new(SystemClock.now())), emit).await
 }
 
 /// The same by a clock that the test may set meanwhile.
 async fn timed_pass(
     sandbox: &Sandbox,
-    dir: &tempfile::TempDir,
+    place: &Place,
     clock: &Arc<ManualClock>,
     emit: impl Fn(&Event) + Send + Sync + 'static,
 ) -> PassEnd {
-    let store = Store::open(&dir.path().join("store.db").into(), Duration::ZERO, clock.now()).unwrap();
+    let store = place.open(clock.now());
     let run = begin(&store, "run-1", clock.now()).await;
     store.mirror(&run, viewed(sandbox.config().users)).await.unwrap();
     let client = tink_sync::tink::ClientOptions {
@@ -263,16 +259,18 @@ async fn invariant_06_a_panic_ends_one_connection_only() {
     let sandbox =
         Sandbox::start(Config { users: 6, rates: Rates::none(), history_days: 10, ..Config::default() });
     sandbox.plan("user-3", |plan| plan.consent(0).expiry = Expiry::Day(6));
-    let dir = tempfile::tempdir().unwrap();
+    let (_dir, place) = Place::of_its_own();
     // GIVEN a listener that panics in the middle of one connection's sync
-    let end = pass(&sandbox, &dir, |event| {
+    let end = pass(&sandbox, &place, |event| {
         assert!(!matches!(event, Event::ConsentEnds { .. }), "a bug on purpose");
     })
     .await;
     // THEN that connection failed, and said why, and all the others are synced
     assert_eq!((end.summary.outcome(Outcome::Failed), end.summary.outcome(Outcome::Synced)), (1, 5));
-    let reason =
-        look(&dir, "SELECT connection_id || ' ' || reason FROM run_connections_v1 WHERE outcome = 'failed'");
+    let reason = look(
+        &place,
+        "SELECT connection_id || ' ' || reason FROM run_connections_v1 WHERE outcome = 'failed'",
+    );
     assert_eq!(reason.as_deref(), Some("c-3 panic"));
 }
 
@@ -282,11 +280,11 @@ async fn durations_are_right_whatever_becomes_of_the_clock_in_mid_pass() {
     let start = SystemClock.now();
     // GIVEN a clock that is set, and a machine that is suspended, as soon as one connection has ended
     for (hours, asleep) in [(20, false), (-20, false), (720, false), (-720, false), (3, true)] {
-        let dir = tempfile::tempdir().unwrap();
+        let (_dir, place) = Place::of_its_own();
         let clock = Arc::new(ManualClock::new(start));
         let (told, moved) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&clock));
         let heard = Arc::clone(&told);
-        let end = timed_pass(&sandbox, &dir, &clock, move |event| {
+        let end = timed_pass(&sandbox, &place, &clock, move |event| {
             if matches!(event, Event::Finished(_)) && moved.now() == start {
                 if asleep {
                     moved.suspend(Duration::from_hours(3));
@@ -299,7 +297,7 @@ async fn durations_are_right_whatever_becomes_of_the_clock_in_mid_pass() {
         .await;
         // THEN nothing took hours, a sleep is told, and a clock that is days off ends the pass
         let longest = "SELECT CAST(max(duration_ms) AS TEXT) FROM run_connections_v1";
-        assert_eq!(look(&dir, longest).as_deref(), Some("0"), "{hours}");
+        assert_eq!(look(&place, longest).as_deref(), Some("0"), "{hours}");
         let told = told.lock().unwrap();
         let slept =
             told.iter().any(|event| matches!(event, Event::Suspended { time } if time.as_secs() == 10_800));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tink_sandbox::{Action, Config, Endpoint, Fault, Times};
 
 use crate::harness::{Ran, World, small, until};
+use crate::stored::only_on_sqlite;
 
 fn requests(world: &World) -> u64 {
     world.sandbox.requests().values().sum()
@@ -171,14 +172,15 @@ fn a_newer_store_is_refused_and_left_alone() {
     let world = World::new(small(2));
     world.run(&[]).expect(0);
     world.newer_schema();
-    let before = fs::read(world.path("store.db")).unwrap();
+    let before = world.contents();
     let ran = world.run(&[]).expect(74);
     assert!(ran.stderr.contains("schema 99") && ran.stderr.contains("upgrade tink-sync"), "{}", ran.stderr);
-    assert_eq!(fs::read(world.path("store.db")).unwrap(), before);
+    assert!(world.contents() == before);
 }
 
 #[test]
 fn a_store_that_is_no_database_is_refused_and_left_alone() {
+    only_on_sqlite!("what is wrong with its file");
     let world = World::new(small(2));
     let text = "my diary, which is certainly no database\n".repeat(100);
     fs::write(world.path("store.db"), &text).unwrap();
@@ -194,6 +196,7 @@ fn a_store_that_is_no_database_is_refused_and_left_alone() {
 
 #[test]
 fn a_damaged_store_is_told() {
+    only_on_sqlite!("what is wrong with its file");
     let world = World::new(small(6));
     world.run(&[]).expect(0);
     let mut bytes = fs::read(world.path("store.db")).unwrap();
@@ -205,6 +208,7 @@ fn a_damaged_store_is_told() {
 
 #[test]
 fn a_store_in_no_directory_is_told() {
+    only_on_sqlite!("what is wrong with its file");
     let world = World::new(small(2));
     let path = world.path("missing/store.db");
     let world = world.set("store.url", &format!("\"sqlite:{}\"", path.display()));

@@ -24,7 +24,8 @@ use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{looked_at, plain, texts};
+use crate::harness::{plain, texts};
+use crate::stored::{Engine, Look, Place};
 
 /// The first morning of every lab.
 const MORNING: &str = "2027-01-04T06:00:00Z";
@@ -36,8 +37,10 @@ pub struct Lab {
     /// Changed before a pass, for that pass.
     pub options: SyncOptions,
     dir: tempfile::TempDir,
+    place: Place,
     store: Store,
-    reader: Connection,
+    /// Open all the time, where the engine has such a thing.
+    reader: Option<Connection>,
     client: Client,
     runtime: tokio::runtime::Runtime,
     users: Vec<SourceRow>,
@@ -76,14 +79,14 @@ impl Lab {
         // Thousands of commits: in memory where there is such a place.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let path = dir.path().join("store.db");
-        let store = Store::open(&path.clone().into(), Duration::ZERO, morning).unwrap();
-        let reader = looked_at(&path);
+        let place = Place::new(Engine::asked(), dir.path().join("store.db"));
+        let store = place.open(morning);
+        let reader = place.live();
         let client = Client::new(client_options(&sandbox), Arc::<ManualClock>::clone(&clock), 1).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let options = options();
         let (users, is_news, runs) = (Vec::new(), Cell::new(true), Cell::new(0));
-        Self { sandbox, clock, options, dir, store, reader, client, runtime, users, is_news, runs }
+        Self { sandbox, clock, options, dir, place, store, reader, client, runtime, users, is_news, runs }
     }
 
     /// A lab of these users, who have nothing yet.
@@ -211,27 +214,30 @@ impl Lab {
     }
 
     /// A copy of the store as it is now.
-    pub fn backup(&self) -> std::path::PathBuf {
-        let path = self.dir.path().join(format!("backup-{}.db", self.runs.get()));
-        self.reader.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
-        path
+    pub fn backup(&self) -> Place {
+        self.place.backup(self.dir.path().join(format!("backup-{}.db", self.runs.get())))
     }
 
     /// Goes on with such a copy.
-    pub fn restore(&mut self, backup: &Path) {
-        self.store = Store::open(&backup.to_owned().into(), Duration::ZERO, self.clock.now()).unwrap();
-        self.reader = looked_at(backup);
+    pub fn restore(&mut self, backup: Place) {
+        self.store = backup.open(self.clock.now());
+        self.reader = backup.live();
+        self.place = backup;
         self.is_news.set(true);
     }
 
     /// The store, for looking only.
-    pub fn reader(&self) -> &Connection {
-        &self.reader
+    pub fn reader(&self) -> Look<'_> {
+        self.reader.as_ref().map_or_else(|| Look::Taken(self.place.look()), Look::Live)
+    }
+
+    fn looking(&self, sql: &str) -> Look<'_> {
+        self.reader.as_ref().map_or_else(|| Look::Taken(self.place.look_for(sql)), Look::Live)
     }
 
     /// All rows of a query, as texts; `?1` is a connection.
     pub fn texts(&self, sql: &str, connection: &str) -> Vec<Vec<Option<String>>> {
-        texts(&self.reader, sql, connection)
+        texts(&self.looking(sql), sql, connection)
     }
 
     /// Ids of a user's live rows, in order.
@@ -249,7 +255,7 @@ impl Lab {
 
     /// One number of the store.
     pub fn number(&self, sql: &str) -> i64 {
-        self.reader.query_row(sql, [], |row| row.get(0)).unwrap()
+        self.looking(sql).query_row(sql, [], |row| row.get(0)).unwrap()
     }
 }
 

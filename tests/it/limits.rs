@@ -208,7 +208,7 @@ fn a_pass_that_is_switched_off_says_so_to_a_person() {
     let world = World::new(small(1)).set("enabled", "false");
     let ran = world.cli(&["run"]).expect(0);
     assert!(ran.stdout.contains("switched off"), "{}", ran.stdout);
-    assert!(!world.path("store.db").exists());
+    assert!(!world.has_store());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The metrics file of a run: written as a whole after each real pass, never by a rehearsal.
 
 use crate::harness::{World, plain};
+use crate::stored::only_on_sqlite;
 
 fn with_metrics(world: World) -> World {
     let file = format!("\"{}\"", world.path("tink_sync.prom").display());
@@ -35,6 +36,7 @@ fn metrics_that_cannot_be_written_fail_no_pass() {
 
 #[test]
 fn a_reader_that_stays_is_named_with_what_it_costs() {
+    only_on_sqlite!("the length of its log");
     let world = with_metrics(World::new(plain(1)));
     world.run(&[]).expect(0);
     let value = |world: &World| {

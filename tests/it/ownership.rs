@@ -3,7 +3,6 @@
 //! the real store; a model of a few lines knows whose every row is. `TINK_SYNC_OWNER_CASES=5000` makes it longer.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,8 +21,8 @@ use tink_sync::store::{
     StoreError,
 };
 
-use crate::harness::opened;
 use crate::invariants::{commit, row};
+use crate::stored::Place;
 
 const CONNECTIONS: u8 = 5;
 const USERS: u8 = 3;
@@ -76,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The world: a store, a view, and what is at work.
 struct World {
     _dir: tempfile::TempDir,
-    path: PathBuf,
+    place: Place,
     store: Store,
     view: BTreeMap<u8, SourceRow>,
     at_work: Vec<(Run, Claim)>,
@@ -90,11 +89,10 @@ struct World {
 
 impl World {
     fn new(telling: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
-        let store = Store::open(&path.clone().into(), Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+        let (dir, place) = Place::of_its_own();
+        let store = place.open(Timestamp::UNIX_EPOCH);
         let (view, owners) = (BTreeMap::new(), BTreeMap::new());
-        Self { _dir: dir, path, store, view, at_work: Vec::new(), passes: 0, owners, telling }
+        Self { _dir: dir, place, store, view, at_work: Vec::new(), passes: 0, owners, telling }
     }
 
     fn now(&self) -> Timestamp {
@@ -106,7 +104,7 @@ impl World {
     }
 
     fn tables(&self) -> Writer {
-        Writer::open(&self.path.clone().into(), self.now()).unwrap()
+        self.place.writer(self.now())
     }
 
     async fn take(&mut self, step: &Step) {
@@ -284,7 +282,7 @@ impl World {
 
     /// The Tink user of every row, with the user and the connection under which it is visible.
     fn visible(&self) -> Vec<(u8, String, String)> {
-        let db = opened(&self.path);
+        let db = self.place.look();
         let sql = "SELECT DISTINCT substr(transaction_id, 2, 1), user_id, connection_id FROM transactions_v1";
         let mut rows = db.prepare(sql).unwrap();
         let rows = rows

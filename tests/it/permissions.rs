@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{Ran, World, opened, quoted, small};
+use crate::stored::{Place, only_on_sqlite};
 
 /// A pass as somebody whom file permissions bind; `None` if this machine cannot do that.
 fn bound_run(world: &World, args: &[&str]) -> Option<Ran> {
@@ -50,6 +51,7 @@ fn chmod(path: &Path, mode: u32) {
 
 #[test]
 fn a_store_that_may_not_be_written_is_told_and_can_be_rehearsed() {
+    only_on_sqlite!("permissions of its file");
     let world = World::new(small(3));
     world.run(&[]).expect(0);
     for (file, directory) in [(0o400, 0o700), (0o600, 0o500), (0o400, 0o500)] {
@@ -117,7 +119,7 @@ fn root_becomes_the_service_user_before_it_opens_anything() {
     chmod(&world.path("tink-sync.toml"), 0o600);
     let denied = command("nobody", &["run"]).expect(78);
     assert!(denied.stderr.contains("tink-sync.toml: cannot be read"), "{}", denied.stderr);
-    assert!(!world.path("store.db").exists());
+    assert!(!world.has_store());
 
     let nobody = Some(65534);
     for name in ["tink-sync.toml", "secret", "app.db"] {
@@ -125,8 +127,10 @@ fn root_becomes_the_service_user_before_it_opens_anything() {
     }
     chown(world.dir.path(), nobody, nobody).unwrap();
     command("nobody", &["run", "--format", "json"]).expect(0);
-    let store = fs::metadata(world.path("store.db")).unwrap();
-    assert_eq!((store.uid(), store.mode() & 0o777), (65534, 0o600));
+    if let Place::File(store) = &world.place {
+        let store = fs::metadata(store).unwrap();
+        assert_eq!((store.uid(), store.mode() & 0o777), (65534, 0o600));
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tink_sync::store::Store;
 use tink_sync::store::Writer;
 
 use crate::harness::{World, small, until};
+use crate::stored::only_on_sqlite;
 
 /// The group of the directory, and a user who is in it and owns nothing.
 const GROUP: u32 = 4300;
@@ -88,6 +89,7 @@ impl Drop for Open {
 
 #[test]
 fn a_member_of_the_group_reads_at_any_time_and_nobody_else_does() {
+    only_on_sqlite!("permissions of its file");
     let Some(world) = shared() else { return };
     world.run(&[]).expect(0);
     // Between passes, with nobody else there.
@@ -133,6 +135,7 @@ fn a_member_of_the_group_reads_at_any_time_and_nobody_else_does() {
 
 #[test]
 fn commands_beside_a_pass_leave_the_store_readable() {
+    only_on_sqlite!("permissions of its file");
     let Some(world) = shared() else { return };
     world.run(&[]).expect(0);
     let rows = Ok(count(&world));
@@ -159,6 +162,7 @@ fn commands_beside_a_pass_leave_the_store_readable() {
 
 #[test]
 fn the_store_of_an_older_release_is_opened_to_the_group_by_the_next_pass() {
+    only_on_sqlite!("permissions of its file");
     let Some(world) = shared() else { return };
     world.run(&[]).expect(0);
     for name in ["store.db", "store.db-wal", "store.db-shm"] {
@@ -185,6 +189,7 @@ fn the_store_of_an_older_release_is_opened_to_the_group_by_the_next_pass() {
 /// SQLite's locks on the file are the process's: a command that opens and closes it beside a run must not let go of them.
 #[tokio::test]
 async fn another_program_takes_no_log_away_while_a_store_is_open_twice() {
+    only_on_sqlite!("locks of its file");
     let world = World::new(small(1));
     world.run(&[]).expect(0);
     let (path, now) = (world.path("store.db"), SystemClock.now());

@@ -113,7 +113,7 @@ fn what_tink_does_not_show_is_no_renewal() {
         let said = format!("Tink does not show that consent {id}");
         assert!(ran.stdout.contains(&said) && ran.stdout.contains("The same command"), "{}", ran.stdout);
         assert!(!ran.stdout.contains("The consent is renewed"), "{}", ran.stdout);
-        assert!(!world.path("store.db").exists() || world.number("SELECT count(*) FROM audit_v1") == 0);
+        assert!(!world.has_store() || world.number("SELECT count(*) FROM audit_v1") == 0);
     }
 }
 
@@ -123,5 +123,5 @@ fn a_user_who_cancels_leaves_the_consent_as_it_was() {
     let (page, ran) = visit(&world, &["renew", "c-0"], "cancel");
     assert!(page.body.contains("The consent is as it was."), "{}", page.body);
     ran.expect(11);
-    assert!(!world.path("store.db").exists() || world.number("SELECT count(*) FROM audit_v1") == 0);
+    assert!(!world.has_store() || world.number("SELECT count(*) FROM audit_v1") == 0);
 }

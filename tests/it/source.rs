@@ -267,15 +267,12 @@ fn the_applications_database_is_never_changed_whoever_else_has_it_open() {
 fn the_view_may_lie_in_the_store_itself() {
     for name in ["tink_sync_source_v1", "premium_connections"] {
         let world = World::new(small(3)).unset("source.database").set("source.view", &quoted(name));
-        let app = world.writer();
-        app.execute_batch(&format!(
+        world.tamper(&format!(
             "CREATE TABLE premium (id TEXT, tink TEXT);
              CREATE VIEW {name} AS SELECT id AS connection_id, 'u' || id AS user_id, 1 AS enabled,
                  'true' AS entitled, tink AS external_user_id, 'ignored' AS note FROM premium;
              INSERT INTO premium VALUES ('c-0', 'user-0'), ('c-1', 'user-1'), ('c-2', 'user-2');"
-        ))
-        .unwrap();
-        drop(app);
+        ));
         world.run(&[]).expect(0);
         world.assert_all_exact();
         assert_eq!(world.run(&["--dry-run"]).expect(0).total("unchanged"), 3);

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tink_sandbox::{Action, Endpoint, Fault};
 
 use crate::harness::{World, quoted, small, until};
+use crate::stored::only_on_sqlite;
 
 /// A small file system of its own for the store; `None` where this machine does not allow one.
 pub struct Disk(PathBuf);
@@ -59,6 +60,7 @@ fn count(file: &Path, sql: &str) -> i64 {
 
 #[test]
 fn a_full_disk_is_told_and_what_was_complete_stays() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let Some((world, disk)) = on_disk(40, 700) else { return };
     let ran = world.run(&[]).expect(74);
     assert!(ran.stderr.contains("store.db") && ran.stderr.contains("the disk is full"), "{}", ran.stderr);
@@ -89,6 +91,7 @@ fn a_full_disk_is_told_and_what_was_complete_stays() {
 
 #[test]
 fn a_file_system_that_became_read_only_is_told_and_can_be_looked_at() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let Some((world, disk)) = on_disk(3, 20_000) else { return };
     world.run(&[]).expect(0);
     disk.remount("ro");
@@ -102,6 +105,7 @@ fn a_file_system_that_became_read_only_is_told_and_can_be_looked_at() {
 
 #[test]
 fn a_store_that_is_deleted_or_replaced_during_a_run_is_no_success() {
+    only_on_sqlite!("damage, locks and disks of its file");
     for replaced in [false, true] {
         let world = World::new(small(2));
         world.run(&[]).expect(0);
@@ -130,6 +134,7 @@ fn a_store_that_is_deleted_or_replaced_during_a_run_is_no_success() {
 
 #[test]
 fn a_damaged_store_is_told_and_nothing_is_written_to_it() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let world = World::new(small(5));
     world.run(&[]).expect(0);
     let file = world.path("store.db");
@@ -152,6 +157,7 @@ fn a_damaged_store_is_told_and_nothing_is_written_to_it() {
 
 #[test]
 fn a_store_of_a_newer_release_is_left_as_it_is() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let world = World::new(small(2));
     world.run(&[]).expect(0);
     let db = Connection::open(world.path("store.db")).unwrap();
@@ -173,6 +179,7 @@ fn a_store_of_a_newer_release_is_left_as_it_is() {
 
 #[test]
 fn a_database_that_somebody_locks_is_waited_for() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let world = World::new(small(2)).set("sync.outage_patience", "\"1m\"");
     world.run(&[]).expect(0);
     for file in ["store.db", "app.db"] {
@@ -193,6 +200,7 @@ fn a_database_that_somebody_locks_is_waited_for() {
 
 #[test]
 fn a_database_that_stays_locked_ends_the_run_with_75_and_changes_nothing() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let world = World::new(small(2));
     world.run(&[]).expect(0);
     // Both at once, so that SQLite's thirty seconds pass only once for this test.
@@ -224,6 +232,7 @@ fn a_database_that_stays_locked_ends_the_run_with_75_and_changes_nothing() {
 
 #[test]
 fn one_damaged_page_or_header_is_told_and_a_backup_heals() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let world = World::new(small(12));
     world.run(&[]).expect(0);
     let file = world.path("store.db");
@@ -261,6 +270,7 @@ fn one_damaged_page_or_header_is_told_and_a_backup_heals() {
 
 #[test]
 fn a_log_of_garbage_beside_the_store_is_no_part_of_it() {
+    only_on_sqlite!("damage, locks and disks of its file");
     let world = World::new(small(3));
     world.run(&[]).expect(0);
     for garbage in [vec![0xA5; 100_000], b"no log".to_vec(), Vec::new()] {

@@ -4,10 +4,10 @@
 use crate::harness::{Ran, World, plain, small};
 use crate::inside::left::Refused;
 
-fn assert_told(ran: &Ran, connection: &str) {
+fn assert_told(world: &World, ran: &Ran, connection: &str) {
     assert_eq!(ran.ended(connection), ("failed".to_owned(), Some("store".to_owned())));
     let error = ran.connections()[connection]["error"].as_str().unwrap().to_owned();
-    for told in ["store.db", "not allowed here", "write"] {
+    for told in [world.place.name(), "not allowed here", "write"] {
         assert!(error.contains(told), "{error}");
     }
 }
@@ -22,7 +22,7 @@ fn a_row_that_the_database_refuses_fails_its_connection_alone() {
     world.refuse(Refused::RowsOf("c-2"));
     world.sandbox.set_day(5);
     let ran = world.run(&[]).expect(10);
-    assert_told(&ran, "c-2");
+    assert_told(&world, &ran, "c-2");
     assert_eq!((ran.total("failed"), ran.total("synced")), (1, 5));
     assert_eq!(world.state(2), ("failing".to_owned(), Some("store".to_owned())));
     assert_eq!((world.live(2), world.text(through)), (before, watermark), "nothing of that walk was kept");
@@ -62,7 +62,7 @@ fn a_record_that_the_database_refuses_is_a_broken_store() {
     world.refuse(Refused::OutcomeOf("c-1"));
     world.sandbox.set_day(1);
     let ran = world.run(&[]).expect(74);
-    for told in ["store.db", "record the outcome", "not allowed here"] {
+    for told in [world.place.name(), "record the outcome", "not allowed here"] {
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
     world.allow();

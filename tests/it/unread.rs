@@ -31,7 +31,7 @@ fn started(mut command: Command, both: bool) -> (Child, PipeReader) {
 
 fn is_over(world: &World) -> bool {
     let runs = "SELECT count(*) FROM sqlite_master WHERE name = 'runs_v1'";
-    world.path("store.db").exists()
+    world.has_store()
         && world.number(runs) == 1
         && world.number("SELECT count(*) FROM runs_v1 WHERE finished_at IS NOT NULL") == 1
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tink_sandbox::ScriptRow;
 
 use crate::scripted::{A1, Fate, Sam, at, booked, day, ended, still};
+use crate::stored::only_on_sqlite;
 
 fn amount(id: &str, unscaled: &str, scale: &str, currency: &str) -> ScriptRow {
     ScriptRow::with(id, A1, Some(day(-1)), "BOOKED", [unscaled, scale, currency], id)
@@ -246,6 +247,7 @@ fn amounts_are_filtered_as_numbers_and_added_up_exactly_as_documented() {
     let found: Vec<String> =
         filtered.query_map([], |row| row.get(1)).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(found, ["-1000", "-100.01"]);
+    only_on_sqlite!("the recipe for its program");
     let path = sam.0.path("store.db");
     let sum =
         std::process::Command::new("sqlite3").arg("-readonly").arg(path).arg(recipe("decimal_sum")).output();

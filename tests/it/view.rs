@@ -186,18 +186,12 @@ fn a_view_that_is_missing_for_a_while_is_waited_for() {
     let mut running = world.start(&["--outage-patience", "5m"]);
     // As an application's upgrade does it, in two steps.
     let id = running.id();
-    crate::harness::until(|| opened(id, "store.db"));
+    crate::harness::until(|| world.place.is_used_by(id));
     world.app("ALTER TABLE moved RENAME TO app_connections");
     world.app("CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, enabled, entitled, tink AS external_user_id FROM app_connections");
     drop(running.stderr());
     assert_eq!(running.end().code, 0);
     world.assert_all_exact();
-}
-
-/// Whether a process has a file open.
-fn opened(id: u32, name: &str) -> bool {
-    let files = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
-    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.ends_with(name))
 }
 
 #[test]
@@ -249,7 +243,7 @@ fn what_an_older_release_took_can_be_forgotten_however_long_its_id() {
     let said = world.cli(&["connections", "forget", "--file", &file, "--yes"]).expect(0).stdout;
     assert!(said.len() < 2000 && said.contains("(300000 bytes)"), "{}", said.len());
     assert_eq!(world.number("SELECT count(*) FROM connections_v1"), 1);
-    let bytes = fs::read(world.path("store.db")).unwrap();
+    let bytes = world.place.bytes();
     assert!(!bytes.windows(1000).any(|part| part.iter().all(|byte| *byte == b'x')), "nothing of it is left");
     fs::write(world.path("ids"), "\"unfinished\n").unwrap();
     world.cli(&["connections", "forget", "--file", &file, "--yes"]).expect(2);

@@ -6,9 +6,11 @@ use super::{assert_all, assert_bound, assert_told, chmod, fails, made, warns, wr
 use crate::harness::{World, quoted, small};
 use crate::inside::HOUR;
 use crate::store_faults::Disk;
+use crate::stored::only_on_sqlite;
 
 #[test]
 fn a_store_that_no_pass_can_use() {
+    only_on_sqlite!("its file is missing, damaged, or not to be written");
     assert_all(&[
         (
             "a server, which this release cannot use",
@@ -53,12 +55,6 @@ fn a_store_that_no_pass_can_use() {
             },
             fails(74, "store", "has schema 99", "newer release"),
         ),
-    ]);
-}
-
-#[test]
-fn files_that_all_may_read_or_nobody_will() {
-    assert_all(&[
         (
             "one that everybody may read",
             |world| {
@@ -70,20 +66,26 @@ fn files_that_all_may_read_or_nobody_will() {
             warns("store", "every user of this machine may read", "chmod o= "),
         ),
         (
+            "metrics in the place of its log",
+            |world| {
+                let file = quoted(&world.path("store.db-wal").display().to_string());
+                world.set("report.metrics_file", &file)
+            },
+            fails(78, "metrics file", "store.db; nothing is put in its place", "name another file"),
+        ),
+    ]);
+}
+
+#[test]
+fn metrics_that_nobody_will_read() {
+    assert_all(&[
+        (
             "no place for the metrics",
             |world| {
                 let file = quoted(&world.path("collector/tink_sync.prom").display().to_string());
                 world.set("report.metrics_file", &file)
             },
             warns("metrics file", "does not exist", "report.metrics_file"),
-        ),
-        (
-            "metrics in the place of the store's log",
-            |world| {
-                let file = quoted(&world.path("store.db-wal").display().to_string());
-                world.set("report.metrics_file", &file)
-            },
-            fails(78, "metrics file", "store.db; nothing is put in its place", "name another file"),
         ),
         (
             "metrics that nobody collects",
@@ -98,6 +100,7 @@ fn files_that_all_may_read_or_nobody_will() {
 
 #[test]
 fn a_store_that_may_not_be_written() {
+    only_on_sqlite!("its file is missing, damaged, or not to be written");
     assert_bound(&[
         (
             "the file",
@@ -142,6 +145,7 @@ fn a_store_that_may_not_be_written() {
 
 #[test]
 fn a_disk_that_is_nearly_full() {
+    only_on_sqlite!("its file is missing, damaged, or not to be written");
     for (kilobytes, told) in [
         (20_000, fails(74, "disk", "only 19 MiB free", "make room there")),
         (100_000, warns("disk", "only 97 MiB free", "make room there")),

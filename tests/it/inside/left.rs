@@ -1,10 +1,10 @@
 //! Stores as somebody, a crash or an older release left them. Holds no test.
 
-use rusqlite::Connection;
 use tink_sync::clock::{Clock as _, SystemClock};
 
-use super::HOUR;
+use super::{DAY, HOUR};
 use crate::harness::World;
+use crate::stored::{Held, Place, literal};
 
 /// What somebody's trigger refuses to have written.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl World {
             format!("(SELECT key FROM ts_connections WHERE connection_id = '{connection}')")
         };
         let (act, when) = match what {
-            Refused::Rows => ("INSERT ON ts_transactions", "1".to_owned()),
+            Refused::Rows => ("INSERT ON ts_transactions", "1 = 1".to_owned()),
             Refused::RowsOfAccount(account) => {
                 ("INSERT ON ts_transactions", format!("NEW.account = {account}"))
             }
@@ -55,15 +55,12 @@ impl World {
                 ("UPDATE OF outcome ON ts_run_connections", format!("NEW.connection = {}", key(connection)))
             }
         };
-        self.tamper(&format!(
-            "CREATE TRIGGER somebodys BEFORE {act} WHEN {when}
-             BEGIN SELECT RAISE(ABORT, 'not allowed here'); END"
-        ));
+        self.place.refuse(act, &when);
     }
 
     /// Takes that trigger away.
     pub fn allow(&self) {
-        self.tamper("DROP TRIGGER somebodys");
+        self.place.allow();
     }
 
     /// Makes a newer release's store of it.
@@ -100,10 +97,12 @@ impl World {
 
     /// Rows of the audit log: time, actor, action, connection, user.
     pub fn add_acts(&self, acts: &[(i64, &str, &str, Option<&str>, &str)]) {
-        let sql = "INSERT INTO ts_audit (at, actor, action, connection_id, user_id, result) VALUES (?1, ?2, ?3, ?4, ?5, 'ok')";
-        let store = self.writer();
-        for act in acts {
-            store.execute(sql, *act).unwrap();
+        for (at, actor, action, connection, user) in acts {
+            let connection = connection.map_or("NULL".to_owned(), literal);
+            self.tamper(&format!(
+                "INSERT INTO ts_audit (at, actor, action, connection_id, user_id, result)
+                 VALUES ({at}, '{actor}', '{action}', {connection}, '{user}', 'ok')"
+            ));
         }
     }
 
@@ -128,18 +127,19 @@ impl World {
     /// Makes a connection look so.
     pub fn keep(&self, connection: &str, kept: &Kept<'_>) {
         let time = |at: Option<i64>| at.map_or("NULL".to_owned(), |at| at.to_string());
-        let leased = kept.leased_until.is_some();
+        let leased = |of_one: &'static str| if kept.leased_until.is_some() { of_one } else { "NULL" };
         self.tamper(&format!(
             "UPDATE ts_connections SET failures = {}, not_before = {}, needs_user = {}, last_success_began = {},
-                    last_outcome = '{}', lease_token = iif({leased}, 999, NULL), lease_until = {},
-                    lease_run = iif({leased}, (SELECT max(key) FROM ts_runs), NULL)
+                    last_outcome = '{}', lease_token = {}, lease_until = {}, lease_run = {}
              WHERE connection_id = '{connection}'",
             kept.failures,
             time(kept.not_before),
             kept.needs_user.map_or("NULL".to_owned(), |reason| format!("'{reason}'")),
             time(kept.last_success_began),
             kept.last_outcome,
+            leased("999"),
             time(kept.leased_until),
+            leased("(SELECT max(key) FROM ts_runs)"),
         ));
         if !kept.has_data {
             let its =
@@ -160,11 +160,11 @@ impl World {
 
     /// A connection with one account that no release would take in now.
     pub fn add_connection(&self, key: i64, id: &str) {
-        let store = self.writer();
-        let sql = "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (?1, ?2, ?2, 0, 0)";
-        store.execute(sql, (key, id)).unwrap();
-        let sql = "INSERT INTO ts_accounts (connection, account_id, name, type) VALUES (?1, 'a', '', '')";
-        store.execute(sql, [key]).unwrap();
+        let id = literal(id);
+        self.tamper(&format!(
+            "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES ({key}, {id}, {id}, 0, 0);
+             INSERT INTO ts_accounts (connection, account_id, name, type) VALUES ({key}, 'a', '', '')"
+        ));
     }
 
     /// Columns of the rows of an account, by key, become these.
@@ -199,38 +199,39 @@ impl World {
 
     /// What is kept of a record in quarantine becomes this; of every one, where none is named.
     pub fn set_quarantined(&self, transaction: Option<&str>, raw: &str) {
-        let sql = "UPDATE ts_quarantine SET raw = ?1 WHERE ?2 IS NULL OR transaction_id = ?2";
-        self.writer().execute(sql, (raw, transaction)).unwrap();
+        let which = transaction.map_or("1 = 1".to_owned(), |id| format!("transaction_id = {}", literal(id)));
+        self.tamper(&format!("UPDATE ts_quarantine SET raw = {} WHERE {which}", literal(raw)));
     }
 
     /// Makes the quarantine one of an older release, which kept each record with its JSON and knew it by that where
     /// it had no id; this is the JSON of the one without.
     pub fn age_quarantine(&self, nameless: &str) {
-        let raw = nameless.replace('\'', "''");
+        let raw = literal(nameless);
         self.tamper(&format!(
-            "UPDATE ts_quarantine SET seen_run = NULL, likeness = NULL, raw = iif(raw = '', '{{}}', raw);
-             UPDATE ts_quarantine SET raw = '{raw}' WHERE transaction_id IS NULL;
+            "UPDATE ts_quarantine SET seen_run = NULL, likeness = NULL, raw = CASE raw WHEN '' THEN '{{}}' ELSE raw END;
+             UPDATE ts_quarantine SET raw = {raw} WHERE transaction_id IS NULL;
              UPDATE ts_quarantine SET fingerprint = 'raw:' || raw WHERE transaction_id IS NULL"
         ));
     }
 
     /// Twenty runs `old-<n>` of 500 days ago with their outcomes, an act of that time and original JSON.
     pub fn add_old_runs(&self) {
-        self.tamper(
-            "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
+        let old = SystemClock.now().as_millisecond() - 500 * DAY;
+        self.tamper(&format!(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
              INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at, finished_at, exit_code, named)
-                 SELECT -n, 'old-' || n, 'timer', 'h', '1', old, old + 1000, 0, n = 1
-                 FROM n, (SELECT (unixepoch() - 500 * 86400) * 1000 AS old);
+                 SELECT -n, 'old-' || n, 'timer', 'h', '1', {old}, {old} + 1000, 0, CASE n WHEN 1 THEN 1 ELSE 0 END
+                 FROM n;
              INSERT INTO ts_run_connections (run, connection, user_id, outcome, started_at)
                  SELECT r.key, c.key, c.user_id, 'synced', r.started_at FROM ts_runs r, ts_connections c WHERE r.key < 0;
              INSERT INTO ts_audit (at, action, result) SELECT started_at, 'test', 'ok' FROM ts_runs WHERE key = -1;
              UPDATE ts_transactions SET first_seen_run = -1;
              INSERT INTO ts_raw (transaction_key, raw, stored_at)
-                 SELECT t.key, '{}', r.started_at FROM ts_transactions t, ts_runs r WHERE r.key = -1;",
-        );
+                 SELECT t.key, '{{}}', r.started_at FROM ts_transactions t, ts_runs r WHERE r.key = -1;"
+        ));
     }
 
-    /// Puts a text, given as SQL between quotes, into or behind every text that a terminal may be shown.
+    /// Puts a text into or behind every text that a terminal may be shown.
     pub fn spoil_texts(&self, evil: &str) {
         self.tamper(&format!(
             "UPDATE ts_connections SET connection_id = 'c-1{evil}', user_id = 'u{evil}', last_error = '{evil}',
@@ -246,11 +247,38 @@ impl World {
     }
 
     /// Begins to write every amount, and does not end.
-    pub fn writing_amounts(&self, amount: &str) -> Connection {
-        let writer = self.writer();
-        writer
-            .execute_batch(&format!("BEGIN IMMEDIATE; UPDATE ts_transactions SET amount = '{amount}'"))
-            .unwrap();
-        writer
+    pub fn writing_amounts(&self, amount: &str) -> Held {
+        self.place.altering(&format!("UPDATE ts_transactions SET amount = '{amount}'"))
+    }
+}
+
+impl Place {
+    /// Plants a trigger of somebody's that refuses an act, such as `INSERT ON ts_transactions`, where a condition on
+    /// the new row is met.
+    pub fn refuse(&self, act: &str, when: &str) {
+        self.alter(&match self {
+            Self::File(_) => format!(
+                "CREATE TRIGGER somebodys BEFORE {act} WHEN {when}
+                 BEGIN SELECT RAISE(ABORT, 'not allowed here'); END"
+            ),
+            Self::Database(_) => format!(
+                "CREATE FUNCTION somebodys() RETURNS trigger LANGUAGE plpgsql SET search_path = tink_sync AS $$
+                     BEGIN IF {when} THEN RAISE EXCEPTION 'not allowed here'; END IF; RETURN NEW; END $$;
+                 CREATE TRIGGER somebodys BEFORE {act} FOR EACH ROW EXECUTE FUNCTION somebodys()"
+            ),
+        });
+    }
+
+    /// Takes that trigger away.
+    pub fn allow(&self) {
+        self.alter(match self {
+            Self::File(_) => "DROP TRIGGER somebodys",
+            Self::Database(_) => "DROP FUNCTION somebodys CASCADE",
+        });
+    }
+
+    /// Refuses the last statement of a walk's last commit.
+    pub fn refuse_watermarks(&self) {
+        self.refuse("UPDATE OF walked_at ON ts_accounts", "1 = 1");
     }
 }

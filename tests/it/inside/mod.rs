@@ -53,7 +53,7 @@ pub const ORIGINALS: &str = "SELECT json_object('connection_id', v.connection_id
      FROM transactions_v1 v JOIN ts_transactions t ON t.change_seq = v.change_seq
      JOIN ts_raw r ON r.transaction_key = t.key ORDER BY r.raw";
 /// Base tables, without the audit log.
-pub const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'ts_audit'";
+pub const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'ts\\_%' ESCAPE '\\' AND name <> 'ts_audit'";
 
 /// Whether the migration was applied that made the views, and the one that made the balance proof.
 pub fn has_accounts(store: &Connection) -> bool {
@@ -68,10 +68,6 @@ fn has_table(store: &Connection, name: &str) -> bool {
     let sql = "SELECT count(*) FROM sqlite_master WHERE name = ?1";
     store.query_row(sql, [name], |row| row.get::<_, i64>(0)).unwrap() == 1
 }
-
-/// Makes the store refuse the last statement of a walk's last commit, until the trigger `somebodys` is dropped.
-pub const REFUSE_WATERMARKS: &str = "CREATE TRIGGER somebodys BEFORE UPDATE OF walked_at ON ts_accounts
-     BEGIN SELECT RAISE(ABORT, 'not allowed here'); END";
 
 /// What the store holds.
 impl World {

@@ -2,6 +2,7 @@
 
 use super::HOUR;
 use crate::harness::World;
+use crate::stored::Place;
 
 /// Every time that the store compares with the clock, by table.
 const TIMES: [(&str, &[&str]); 6] = [
@@ -104,8 +105,15 @@ impl World {
 
     /// Brings the end of every consent nearer, and what is remembered of it.
     pub fn age_consents(&self, hours: u32) {
-        let moved =
-            |column: &str| format!("{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, '-{hours} hours')");
+        let moved = |column: &str| match self.place {
+            Place::File(_) => {
+                format!("{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, '-{hours} hours')")
+            }
+            Place::Database(_) => format!(
+                "{column} = to_char(({column}::timestamptz - interval '{hours} hours') AT TIME ZONE 'UTC',
+                                    'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+            ),
+        };
         let columns = ["expires_at", "known_expiry", "warned_expiry"].map(moved);
         self.tamper(&format!("UPDATE ts_consents SET {}", columns.join(", ")));
     }

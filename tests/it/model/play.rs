@@ -67,7 +67,7 @@ pub fn play(histories: &[History]) -> Vec<Option<String>> {
         let users: Vec<&str> = who.iter().map(|n| players[*n].user.as_str()).collect();
         let told = lab.pass_of(&users);
         lab.sandbox.clear_faults();
-        copy.read(lab.reader());
+        copy.read(&lab.reader());
         for n in &who {
             players[*n].check(&lab, &told, &copy);
         }
@@ -225,7 +225,7 @@ impl Player {
             let wrong = was_read.then(|| self.recent(&left)).flatten();
             wrong.or_else(|| is_last.then(|| self.last(lab, &left)).flatten())
         });
-        let wrong = wrong.or_else(|| copy.difference(lab.reader(), &self.user));
+        let wrong = wrong.or_else(|| copy.difference(&lab.reader(), &self.user));
         let wrong = wrong.or_else(|| sums(lab, &self.user));
         self.wrong = wrong.map(|wrong| format!("{wrong}\n{}", self.trace.join("\n")));
         self.next += 1;

@@ -20,6 +20,7 @@ use super::play::{left, live, sums};
 use super::reader::Copy;
 use super::{number, runner};
 use crate::lab::{Lab, Told};
+use crate::stored::Place;
 
 /// After this many days the rows of a bank are compared.
 const MONTH: i64 = 28;
@@ -147,7 +148,7 @@ impl User {
         let few = |rows: &[Seen]| format!("{} rows: {:?}", rows.len(), &rows[..rows.len().min(3)]);
         let rows = (!left.is_empty())
             .then(|| format!("lacks {}; has too much {}", few(&left.lost), few(&left.extra)));
-        rows.or_else(|| copy.difference(lab.reader(), &self.name)).or_else(|| sums(lab, &self.name))
+        rows.or_else(|| copy.difference(&lab.reader(), &self.name)).or_else(|| sums(lab, &self.name))
     }
 }
 
@@ -198,7 +199,7 @@ impl Year {
             let walks = self.lab.sandbox.requests_to(Endpoint::Transactions);
             let told = self.lab.ordinary_pass();
             self.heard(&told, day);
-            self.copy.read(self.lab.reader());
+            self.copy.read(&self.lab.reader());
             if pass > 0 {
                 // Nothing is new but what a full walk after a renewal or a rewritten history has to look at.
                 self.idle_walks += self.lab.sandbox.requests_to(Endpoint::Transactions) - walks;
@@ -252,7 +253,7 @@ impl Year {
         assert_eq!(open, 11, "day {day}: accounts are open");
     }
 
-    fn restore(&mut self, backup: &std::path::Path) {
+    fn restore(&mut self, backup: Place) {
         self.lab.restore(backup);
         // The advice for readers: begin anew.
         self.copy = Copy::default();
@@ -265,10 +266,10 @@ fn a_year_leaves_the_store_as_the_banks_are() {
     let days = i64::try_from(number("TINK_SYNC_YEAR_DAYS", 5 * 28)).unwrap();
     println!("TINK_SYNC_YEAR_SEED={seed} TINK_SYNC_YEAR_DAYS={days}");
     let mut year = Year::new(seed);
-    let mut backup: Option<std::path::PathBuf> = None;
+    let mut backup: Option<Place> = None;
     for day in 0..days {
         if day == RESTORED.1 {
-            year.restore(&backup.take().expect("a backup was made"));
+            year.restore(backup.take().expect("a backup was made"));
         }
         year.day(day);
         if day == RESTORED.0 {

@@ -79,7 +79,7 @@ impl Bank {
 
     /// Whether there was no pass yet.
     pub fn is_new(&self) -> bool {
-        !self.world.path("store.db").exists()
+        !self.world.has_store()
     }
 
     /// Whether this world has no further day.

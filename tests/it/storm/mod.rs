@@ -9,16 +9,15 @@ mod proof;
 
 use std::collections::VecDeque;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use fastrand::Rng;
 use tink_sync::clock::{Clock as _, SystemClock};
 use tink_sync::config;
 use tink_sync::failpoint::{self, STEPS, Side};
 use tink_sync::store::NewRun;
-use tink_sync::store::Store;
 
-use crate::harness::{World, opened, small, was_killed};
+use crate::harness::{World, small, was_killed};
+use crate::stored::{Place, open};
 use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
@@ -113,8 +112,8 @@ impl Storm {
                 world.start(&[]).kill_when(|| world.sandbox.requests().values().sum::<u64>() >= nth)
             }
             Blow::Write(nth) => {
-                let mut log = Log::of(world);
-                world.start(&[]).kill_when(|| log.changes() >= nth)
+                let mut writes = Writes { place: &world.place, last: None, changes: 0 };
+                world.start(&[]).kill_when(|| writes.seen() >= nth)
             }
         };
         self.kills += u32::from(killed);
@@ -176,21 +175,17 @@ impl Storm {
 }
 
 /// The store's write-ahead log, watched from outside.
-struct Log {
-    path: std::path::PathBuf,
-    length: u64,
+struct Writes<'a> {
+    place: &'a Place,
+    last: Option<String>,
     changes: u32,
 }
 
-impl Log {
-    fn of(world: &World) -> Self {
-        Self { path: world.path("store.db-wal"), length: 0, changes: 0 }
-    }
-
-    fn changes(&mut self) -> u32 {
-        let length = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        self.changes += u32::from(length != self.length);
-        self.length = length;
+impl Writes<'_> {
+    fn seen(&mut self) -> u32 {
+        let now = self.place.written();
+        self.changes += u32::from(now != self.last);
+        self.last = now;
         self.changes
     }
 }
@@ -317,17 +312,20 @@ fn what_the_operator_changes_is_there_or_not() {
     }
 }
 
+/// Where the store of a process of this test's own lies.
+const CHILD: &str = "TINK_SYNC_TEST_CHILD";
+
 /// A minute would have to pass before a run renews its leases: a process of this test's own does it.
 #[test]
 fn a_run_may_die_when_it_renews_its_leases() {
     for side in Side::BOTH {
-        let dir = tempfile::tempdir().unwrap();
+        let (_dir, place) = Place::of_its_own();
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "storm::child_that_renews_its_leases", "--ignored"]).current_dir(&dir);
-        child.env(failpoint::VARIABLE, format!("renew leases:{}", side.as_str()));
+        child.args(["--exact", "storm::child_that_renews_its_leases", "--ignored"]);
+        child.env(failpoint::VARIABLE, format!("renew leases:{}", side.as_str())).env(CHILD, place.url());
         let ended = child.output().unwrap();
         assert!(was_killed(ended.status), "{ended:?}");
-        let db = opened(&dir.path().join("store.db"));
+        let db = place.look();
         let ok: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(ok, "ok");
     }
@@ -337,11 +335,10 @@ fn a_run_may_die_when_it_renews_its_leases() {
 #[ignore = "started by another test"]
 async fn child_that_renews_its_leases() {
     failpoint::arm(config::process_env);
-    let dir = tempfile::tempdir().unwrap();
-    let here = config::process_env(failpoint::VARIABLE).map(|_| std::path::PathBuf::from("."));
-    let path = here.unwrap_or_else(|| dir.path().to_owned()).join("store.db");
+    let (_dir, own) = Place::of_its_own();
     let now = SystemClock.now();
-    let store = Store::open(&path.clone().into(), Duration::ZERO, now).unwrap();
+    let store =
+        config::process_env(CHILD).map_or_else(|| own.open(now), |url| open(url.to_str().unwrap(), now));
     let new = NewRun {
         run_id: "run-1".into(),
         trigger: "manual",

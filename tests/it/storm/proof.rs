@@ -236,7 +236,7 @@ pub fn assert_told(world: &World) {
 
 /// The store, if there is one with tables in it.
 fn open(world: &World) -> Option<Connection> {
-    let db = world.path("store.db").exists().then(|| world.store())?;
+    let db = world.has_store().then(|| world.store())?;
     has_accounts(&db).then_some(db)
 }
 

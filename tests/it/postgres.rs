@@ -1,0 +1,430 @@
+//! A PostgreSQL server of the tests' own: one per test process, started when it is first needed and ended with the
+//! process whatever becomes of that, and a database of its own for whoever asks. Holds no test.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config, IsolationLevel, NoTls, Row, Transaction};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use tink_sync::config;
+
+use crate::harness::in_memory;
+
+/// Where the programs of the server are, if not where Debian keeps those of the newest.
+const PROGRAMS: &str = "TINK_SYNC_TEST_POSTGRES";
+const MISSING: &str = "PostgreSQL's programs are missing: install the Debian package postgresql, or set \
+     TINK_SYNC_TEST_POSTGRES to the directory that has initdb and postgres";
+/// The role that owns every database, and is nothing more than that.
+const OWNER: &str = "keeper";
+const ADMIN: &str = "admin";
+
+/// Makes a server, runs it while somebody holds the other end of its standard input, and leaves nothing behind. Signals
+/// of a terminal are not for it. The server would end too if this were killed.
+const SUPERVISOR: &str = r#"
+set -eu
+trap '' INT TERM HUP
+bin=$1 dir=$2 port=$3 as=
+if [ "$(id -u)" = 0 ]; then
+    chown nobody "$dir"
+    as="--reuid=nobody --regid=$(id -g nobody) --clear-groups"
+fi
+cd "$dir"
+trap 'cd /; rm -rf "$dir"' EXIT
+give_up() { cat "$dir/log" >&2; exit 1; }
+setpriv --pdeathsig QUIT $as "$bin/initdb" --no-sync --auth=trust --username=admin --encoding=UTF8 --locale=C \
+    -D "$dir/data" </dev/null >"$dir/log" 2>&1 || give_up
+# Times and dates of sessions are what nobody here writes: what depends on them is wrong.
+setpriv --pdeathsig QUIT $as "$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
+    -c unix_socket_directories="$dir" -c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
+    -c max_connections=400 -c shared_buffers=256MB -c timezone=Asia/Tokyo -c datestyle=German \
+    </dev/null >>"$dir/log" 2>&1 &
+server=$!
+read -r _ || true
+kill -QUIT "$server" 2>/dev/null || give_up
+wait "$server" || true
+"#;
+
+/// The tables and views of the store: name, whether it is a view, column, the column's type.
+const RELATIONS: &str = r"SELECT c.relname::text, c.relkind = 'v', a.attname::text, a.atttypid::regtype::text
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+     WHERE n.nspname = 'tink_sync' AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+         AND (c.relkind IN ('r', 'p') OR c.relkind = 'v' AND c.relname LIKE '%\_v1' AND c.relname NOT LIKE 'ts\_%')
+     ORDER BY c.relname, a.attnum";
+
+/// Every table that is not the server's own, whoever made it.
+const TABLES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+         AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1";
+
+/// Columns with times as Tink wrote them; all others are times of our own.
+const TINKS_TIMES: [(&str, &str); 6] = [
+    ("consents_v1", "status_updated_at"),
+    ("consents_v1", "expires_at"),
+    ("accounts_v1", "last_refreshed_at"),
+    ("transactions_v1", "booked_at"),
+    ("balance_proofs_v1", "proven_refresh_at"),
+    ("balance_proofs_v1", "judged_refresh_at"),
+];
+
+/// The server.
+pub struct Server {
+    programs: PathBuf,
+    port: u16,
+    /// What sorts as people do, so that nothing here relies on the order of bytes unless it says so.
+    collation: &'static str,
+    admin: Mutex<Client>,
+    databases: AtomicU32,
+    /// Holds the pipe, whose closing ends the server.
+    _supervisor: Child,
+}
+
+/// The server of this process.
+pub fn server() -> &'static Server {
+    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+    match SERVER.get_or_init(|| apart(Server::start)) {
+        Ok(server) => server,
+        Err(problem) => panic!("{problem}"),
+    }
+}
+
+impl Server {
+    fn start() -> Result<Self, String> {
+        let (programs, port) = (programs()?, free_port());
+        // Removed by the supervisor, who outlives this process.
+        let dir = tempfile::Builder::new().prefix("tink-sync-postgres-").tempdir().unwrap().keep();
+        let mut supervisor = Command::new("sh");
+        supervisor.args(["-c", SUPERVISOR, "supervisor"]).arg(&programs).arg(&dir).arg(port.to_string());
+        std::os::unix::process::CommandExt::process_group(&mut supervisor, 0);
+        let mut supervisor = supervisor.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let end = Instant::now() + Duration::from_mins(1);
+        let mut admin = loop {
+            match session(port, ADMIN, "postgres") {
+                Ok(client) => break client,
+                Err(_) if supervisor.try_wait().unwrap().is_none() && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => {
+                    let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+                    return Err(format!("PostgreSQL does not start ({error}): {log}"));
+                }
+            }
+        };
+        admin.batch_execute(&format!("CREATE ROLE {OWNER} LOGIN")).unwrap();
+        let version: String = admin.query_one("SHOW server_version", &[]).unwrap().get(0);
+        // Past the test runner, which shows nothing of a test that passes.
+        writeln!(std::io::stderr(), "PostgreSQL {version} of {}", programs.display()).unwrap();
+        let provider = "SELECT current_setting('server_version_num')::int >= 150000
+                            AND EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')";
+        let has_icu: bool = admin.query_one(provider, &[]).unwrap().get(0);
+        let collation = if has_icu { "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" } else { "" };
+        let (admin, databases) = (Mutex::new(admin), AtomicU32::new(0));
+        Ok(Self { programs, port, collation, admin, databases, _supervisor: supervisor })
+    }
+
+    /// An empty database.
+    pub fn database(&'static self) -> Database {
+        let name = format!("world_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let sql = format!(
+            "CREATE DATABASE {name} OWNER {OWNER} TEMPLATE template0 ENCODING 'UTF8' {}",
+            self.collation
+        );
+        apart(|| locked(&self.admin).batch_execute(&sql)).unwrap();
+        Database(Arc::new(Inner { server: self, name, session: Mutex::new(None) }))
+    }
+}
+
+/// A database, dropped with the last that holds on to it.
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    server: &'static Server,
+    name: String,
+    session: Mutex<Option<Client>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        apart(|| {
+            drop(locked(&self.session).take());
+            // It goes with the server, too.
+            let _ = locked(&self.server.admin).batch_execute(&sql);
+        });
+    }
+}
+
+impl Database {
+    /// The address as the configuration has it.
+    pub fn url(&self) -> String {
+        self.url_of(OWNER)
+    }
+
+    /// The address for another role.
+    pub fn url_of(&self, role: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{}?sslmode=disable", self.0.server.port, self.0.name)
+    }
+
+    /// Its name, which error messages have.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// A session of its own, as the owner.
+    pub fn session(&self) -> Session {
+        Session(Some(apart(|| session(self.0.server.port, OWNER, &self.0.name)).unwrap()))
+    }
+
+    /// Runs statements as the owner.
+    pub fn alter(&self, sql: &str) {
+        self.with(|client| client.batch_execute(sql)).unwrap_or_else(|error| panic!("{error:?}: {sql}"));
+    }
+
+    /// What a query gives, as texts.
+    pub fn texts(&self, sql: &str) -> Vec<Option<String>> {
+        let rows = self.with(|client| client.query(sql, &[])).unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Whether there is a store in it.
+    pub fn has_store(&self) -> bool {
+        self.texts("SELECT nspname::text FROM pg_namespace WHERE nspname = 'tink_sync'").len() == 1
+    }
+
+    /// A setting of the server.
+    pub fn setting(&self, name: &str) -> String {
+        let sql = format!("SHOW {name}");
+        apart(|| locked(&self.0.server.admin).query_one(&sql, &[])).unwrap().get(0)
+    }
+
+    /// Whether somebody but the tests is connected to it.
+    pub fn is_used(&self) -> bool {
+        let others = "SELECT pid::text FROM pg_stat_activity
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        !self.texts(others).is_empty()
+    }
+
+    /// How much the server has written, whoever wrote it.
+    pub fn written(&self) -> Option<String> {
+        self.texts("SELECT pg_current_wal_insert_lsn()::text").pop().unwrap()
+    }
+
+    /// The bytes of all rows of all tables.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for table in self.texts(TABLES) {
+            let sql = format!("COPY (SELECT * FROM {}) TO STDOUT (FORMAT binary)", table.unwrap());
+            self.with(|client| client.copy_out(&sql).unwrap().read_to_end(&mut all)).unwrap();
+        }
+        all
+    }
+
+    /// A copy of it as it is now, as from a backup.
+    pub fn copied(&self) -> Self {
+        let copy = self.0.server.database();
+        let mut dump = Command::new(self.0.server.programs.join("pg_dump"));
+        let mut dump = dump.arg(self.url()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut load = Command::new(self.0.server.programs.join("psql"));
+        load.args(["--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1"]).arg(copy.url()).stdout(Stdio::null());
+        assert!(load.stdin(dump.stdout.take().unwrap()).status().unwrap().success());
+        assert!(dump.wait().unwrap().success());
+        copy
+    }
+
+    /// What `psql` prints for some SQL, as this role, and whether it went well.
+    pub fn psql(&self, role: &str, sql: &str) -> (bool, String) {
+        let mut psql = Command::new(self.0.server.programs.join("psql"));
+        psql.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.url_of(role));
+        let output = psql.output().unwrap();
+        let said = if output.status.success() { output.stdout } else { output.stderr };
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    /// The store as SQLite would show it: views with their rows, and base tables, which of them are named in `sql`; all
+    /// of them without. One snapshot.
+    pub fn seen(&self, sql: Option<&str>) -> Connection {
+        self.with(|client| {
+            let mut start = client.build_transaction();
+            start = start.isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+            let mut snapshot = start.start().unwrap();
+            let seen = in_memory();
+            seen.execute_batch("BEGIN").unwrap();
+            for relation in relations(&snapshot.query(RELATIONS, &[]).unwrap()) {
+                let is_wanted = sql.is_none_or(|sql| sql.contains(&relation.name));
+                relation.copy(&mut snapshot, &seen, is_wanted);
+            }
+            seen.execute_batch("COMMIT").unwrap();
+            seen
+        })
+    }
+
+    fn with<T: Send>(&self, act: impl FnOnce(&mut Client) -> T + Send) -> T {
+        apart(|| {
+            let mut session = locked(&self.0.session);
+            if session.as_ref().is_none_or(Client::is_closed) {
+                *session = Some(self::session(self.0.server.port, OWNER, &self.0.name).unwrap());
+            }
+            act(session.as_mut().unwrap())
+        })
+    }
+}
+
+/// A session that ends when it is dropped, with what it did not commit.
+pub struct Session(Option<Client>);
+
+impl Session {
+    pub fn run(&mut self, sql: &str) {
+        let client = self.0.as_mut().unwrap();
+        apart(|| client.batch_execute(sql)).unwrap();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let client = self.0.take();
+        apart(|| drop(client));
+    }
+}
+
+/// A table or view of the store.
+struct Relation {
+    name: String,
+    is_view: bool,
+    columns: Vec<(String, String)>,
+}
+
+fn relations(rows: &[Row]) -> Vec<Relation> {
+    let mut relations: Vec<Relation> = Vec::new();
+    for row in rows {
+        let (name, column) = (row.get::<_, String>(0), (row.get(2), row.get(3)));
+        match relations.last_mut() {
+            Some(last) if last.name == name => last.columns.push(column),
+            _ => relations.push(Relation { name, is_view: row.get(1), columns: vec![column] }),
+        }
+    }
+    relations
+}
+
+impl Relation {
+    /// Copies it; only its form, if its rows are not wanted.
+    fn copy(&self, from: &mut Transaction<'_>, to: &Connection, with_rows: bool) {
+        let table = if self.is_view { format!("seen_{}", self.name) } else { self.name.clone() };
+        let columns: Vec<String> =
+            self.columns.iter().map(|(name, kind)| format!("{name:?} {}", affinity(kind))).collect();
+        let mut form = format!("CREATE TABLE {table} ({});", columns.join(", "));
+        if self.is_view {
+            write!(form, "CREATE VIEW {} AS SELECT * FROM {table}", self.name).unwrap();
+        }
+        to.execute_batch(&form).unwrap();
+        if !with_rows {
+            return;
+        }
+        let shown: Vec<String> =
+            self.columns.iter().map(|(name, kind)| self.shown(&format!("{name:?}"), name, kind)).collect();
+        let by_key = if self.columns.iter().any(|(name, _)| name == "key") { "ORDER BY key" } else { "" };
+        let sql = format!("SELECT {} FROM tink_sync.{} {by_key}", shown.join(", "), self.name);
+        let marks = vec!["?"; self.columns.len()].join(", ");
+        let mut insert = to.prepare(&format!("INSERT INTO {table} VALUES ({marks})")).unwrap();
+        for row in from.query(&sql, &[]).unwrap_or_else(|error| panic!("{error:?}: {sql}")) {
+            let values = self.columns.iter().enumerate().map(|(at, (_, kind))| cell(&row, at, kind));
+            insert.execute(params_from_iter(values)).unwrap();
+        }
+    }
+
+    /// A column in the form that SQLite's views have.
+    fn shown(&self, quoted: &str, name: &str, kind: &str) -> String {
+        match affinity(kind) {
+            "BLOB" | "REAL" => quoted.to_owned(),
+            "INTEGER" if kind == "boolean" => format!("{quoted}::int::bigint"),
+            "INTEGER" => format!("{quoted}::bigint"),
+            _ => match kind {
+                "numeric" => format!("trim_scale({quoted})::text"),
+                "date" => written(quoted, ""),
+                "timestamp with time zone" => {
+                    let at = format!("({quoted} AT TIME ZONE 'UTC')");
+                    if TINKS_TIMES.contains(&(self.name.as_str(), name)) {
+                        let exact = written(&at, "\"T\"HH24:MI:SS.US");
+                        format!("regexp_replace({exact}, '\\.?0+$', '') || 'Z'")
+                    } else {
+                        written(&at, "\"T\"HH24:MI:SS.MS\"Z\"")
+                    }
+                }
+                _ => format!("{quoted}::text"),
+            },
+        }
+    }
+}
+
+/// A day, and what comes behind it, with the year as the program writes it: there is a year 0, and one before it has a sign.
+fn written(day: &str, behind: &str) -> String {
+    format!(
+        "(CASE WHEN extract(year FROM {day}) > 0 THEN to_char({day}, 'YYYY')
+               WHEN extract(year FROM {day}) = -1 THEN '0000'
+               ELSE '-' || to_char(-extract(year FROM {day}) - 1, 'FM000000') END || to_char({day}, '-MM-DD{behind}'))"
+    )
+}
+
+/// The type of SQLite's that holds what a type of PostgreSQL's does.
+fn affinity(kind: &str) -> &'static str {
+    match kind {
+        "bigint" | "integer" | "smallint" | "boolean" => "INTEGER",
+        "double precision" | "real" => "REAL",
+        "bytea" => "BLOB",
+        _ => "TEXT",
+    }
+}
+
+fn cell(row: &Row, at: usize, kind: &str) -> Value {
+    match affinity(kind) {
+        "INTEGER" => row.get::<_, Option<i64>>(at).map_or(Value::Null, Value::Integer),
+        "REAL" => row.get::<_, Option<f64>>(at).map_or(Value::Null, Value::Real),
+        "BLOB" => row.get::<_, Option<Vec<u8>>>(at).map_or(Value::Null, Value::Blob),
+        _ => row.get::<_, Option<String>>(at).map_or(Value::Null, Value::Text),
+    }
+}
+
+/// The programs of the server that is asked for, or of the newest of Debian's.
+fn programs() -> Result<PathBuf, String> {
+    let is_whole = |bin: &Path| bin.join("initdb").exists() && bin.join("postgres").exists();
+    if let Some(bin) = config::process_env(PROGRAMS).map(PathBuf::from) {
+        return if is_whole(&bin) { Ok(bin) } else { Err(format!("{}: {MISSING}", bin.display())) };
+    }
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let version = |entry: &std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let found = versions.filter_map(|entry| Some((version(&entry)?, entry.path().join("bin"))));
+    let newest = found.filter(|(_, bin)| is_whole(bin)).max();
+    newest.map(|(_, bin)| bin).ok_or_else(|| MISSING.to_owned())
+}
+
+/// A port that no program is given by chance.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(20_000..32_000)).find(is_free).unwrap()
+}
+
+fn session(port: u16, role: &str, database: &str) -> Result<Client, postgres::Error> {
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(port).user(role).dbname(database);
+    // Statements about the store name its tables as they are; what is made before there is one is the application's.
+    config.options("-c search_path=tink_sync,public").connect_timeout(Duration::from_secs(10)).connect(NoTls)
+}
+
+/// Runs `act` where no runtime is: the client has one of its own.
+fn apart<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return act();
+    }
+    std::thread::scope(|scope| scope.spawn(act).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
