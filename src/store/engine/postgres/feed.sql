@@ -241,3 +241,17 @@ BEGIN
     END IF;
     RETURN OLD;
 END $$;
+
+-- Wakes up whoever listens (LISTEN tink_sync) once a transaction that changed something for readers has committed. It is only
+-- that: a reader that was not there asks by its cursor. Not named as what is kept in step: a rehearsal wakes nobody.
+CREATE OR REPLACE FUNCTION tink_sync.ts_announce() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    NOTIFY tink_sync;
+    RETURN NULL;
+END $$;
+
+DROP TRIGGER IF EXISTS ts_announce ON tink_sync.ts_sequences;
+CREATE TRIGGER ts_announce AFTER UPDATE ON tink_sync.ts_sequences
+    FOR EACH ROW WHEN (NEW.name = 'change') EXECUTE FUNCTION tink_sync.ts_announce();
