@@ -142,7 +142,7 @@ fn the_rows_come_newest_first_and_can_be_narrowed_down() {
 #[test]
 fn a_store_that_is_not_there_yet_is_not_taken_for_an_empty_one() {
     let world = World::new(small(1));
-    let store = format!("{} does not exist yet: no run was made.\n", world.place.shown());
+    let store = format!("{}: no run was made.\n", world.place.absence());
     for args in [
         &["audit"][..],
         &["quarantine", "list"],

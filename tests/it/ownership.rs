@@ -232,7 +232,7 @@ impl World {
                 Err(error) => return Err(lost(error)),
             }
         }
-        let stored = self.store.accounts(&claim.lease, self.now()).await.unwrap();
+        let stored = self.store.known(&claim.lease, self.now()).await.unwrap().accounts;
         let known = stored.iter().find(|stored| stored.account.id == account.id);
         let identity = known.map_or(Identity::New, |known| Identity::Known(known.key));
         let overview =

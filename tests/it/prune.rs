@@ -120,7 +120,7 @@ fn original_json_goes_when_none_is_to_be_kept_any_more() {
 #[test]
 fn without_a_store_there_is_nothing_to_prune() {
     let world = World::new(small(1));
-    assert!(world.cli(&["prune"]).expect(0).stdout.contains("does not exist yet"));
+    assert!(world.cli(&["prune"]).expect(0).stdout.contains(&world.place.absence()));
     assert!(!world.has_store());
 }
 

@@ -2,11 +2,13 @@
 //! it worse without knowing which. Holds no test.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tink_sync::config;
+use tink_sync::domain::server::Target;
 use tink_sync::store::{Store, Writer};
 
 use crate::harness::{looked_at, opened};
@@ -202,11 +204,11 @@ impl Place {
         }
     }
 
-    /// What messages about it call it.
-    pub fn shown(&self) -> String {
+    /// What is said of it while there is no store.
+    pub fn absence(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Database(database) => database.url(),
+            Self::File(path) => format!("{} does not exist yet", path.display()),
+            Self::Database(database) => format!("{} holds no store yet", database.url()),
         }
     }
 
@@ -247,8 +249,10 @@ pub fn open(url: &str, now: Timestamp) -> Store {
     Store::open(&location(url), Duration::ZERO, now).unwrap()
 }
 
-fn location(url: &str) -> PathBuf {
-    url.strip_prefix("sqlite:").unwrap_or_else(|| panic!("{url}: the library opens files only")).into()
+fn location(url: &str) -> tink_sync::store::Place {
+    let file = url.strip_prefix("sqlite:").map(|path| PathBuf::from(path).into());
+    let server = |url| Target::parse(url, &|_| None).unwrap();
+    file.unwrap_or_else(|| tink_sync::store::Place::Postgres(Arc::new(server(url))))
 }
 
 /// A look at a store, by a reader that stays or one of its own.
