@@ -4,9 +4,10 @@
 mod hostile;
 mod server;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use rusqlite::types::Value as Cell;
+use rusqlite::types::Value as Content;
 use serde_json::Value;
 use tink_sandbox::{Config, Rates};
 
@@ -14,18 +15,15 @@ use crate::harness::{Ran, World, plain};
 use crate::scripted::SAM;
 use crate::stored::Engine;
 
-/// Two worlds that differ in the engine of their store.
-struct Both([World; 2]);
-
-/// Names of runs, by how many there were before.
-type Runs = BTreeMap<String, usize>;
+/// Two worlds that differ in the engine of their store, with what is known of how each names things.
+struct Both([(World, RefCell<Known>); 2]);
 
 impl Both {
     fn of(config: &Config, users: &[String]) -> Self {
         let world = |engine| {
             // One after the other, so that what is numbered is numbered alike.
             let world = World::on(engine, Engine::Sqlite, config.clone(), users.to_vec());
-            world.set("tink.concurrency", "1").set("sync.keep_raw", "\"90d\"")
+            (world.set("tink.concurrency", "1").set("sync.keep_raw", "\"90d\""), RefCell::default())
         };
         Self([Engine::Sqlite, Engine::Postgres].map(world))
     }
@@ -35,29 +33,28 @@ impl Both {
     }
 
     fn each(&self, act: impl Fn(&World)) {
-        self.0.iter().for_each(act);
+        self.0.iter().for_each(|(world, _)| act(world));
     }
 
     /// Does the same in both; fails unless the same comes of it. Returns what SQLite's said.
     fn compare(&self, what: &str, act: impl Fn(&World) -> Ran) -> Ran {
-        let [mut sqlite, postgres] = self.0.each_ref().map(|world| (act(world), world));
-        let (runs, others) = (runs(sqlite.1), runs(postgres.1));
-        let (here, there) = (said(&sqlite.0, sqlite.1, &runs), said(&postgres.0, postgres.1, &others));
-        assert_eq!(here, there, "{what}: {}\nand: {}", sqlite.0.stderr, postgres.0.stderr);
-        let (mut here, mut there) = (views(sqlite.1, &runs), views(postgres.1, &others));
-        assert!(here.keys().eq(there.keys()), "{what}: {:?} and {:?}", here.keys(), there.keys());
-        for (view, rows) in &mut here {
-            let others = there.get_mut(view).unwrap();
-            assert_eq!(rows.columns, others.columns, "{what}: {view}");
-            for (n, (row, other)) in rows.rows.iter().zip(&others.rows).enumerate() {
-                for ((column, value), other) in rows.columns.iter().zip(row).zip(other) {
-                    assert_eq!(value, other, "{what}: {view}.{column} of row {n}: {row:?}");
-                }
-            }
-            assert_eq!(rows.rows.len(), others.rows.len(), "{what}: rows of {view}");
+        let [(ran, here), (other, there)] = self.0.each_ref().map(|(world, seen)| {
+            let ran = act(world);
+            let mut known = seen.borrow_mut();
+            known.look(world);
+            let shown = (said(&ran, world, &known), views(world, &known));
+            (ran, shown)
+        });
+        let told = format!("{what}\nSQLite: {}\nPostgreSQL: {}", ran.stderr, other.stderr);
+        assert_eq!((ran.code, here.0.len()), (other.code, there.0.len()), "{told}");
+        for (line, other) in here.0.iter().zip(&there.0) {
+            assert_eq!(line, other, "{told}");
         }
-        sqlite.0.stderr.clear();
-        sqlite.0
+        assert!(here.1.keys().eq(there.1.keys()), "{told}: {:?} and {:?}", here.1.keys(), there.1.keys());
+        for (view, rows) in &here.1 {
+            rows.assert_equal(&there.1[view], &format!("{what}: {view}"));
+        }
+        ran
     }
 
     /// A rehearsal, the pass, and a pass that finds nothing new, each the same in both. Returns the pass.
@@ -69,7 +66,7 @@ impl Both {
             &["export"][..],
             &["export", "--format", "json"],
             &["quarantine", "list"],
-            &["connections", "list"],
+            &["audit", "--format", "json"],
         ] {
             self.compare(&format!("{what}, {args:?}"), |world| world.cli(args));
         }
@@ -77,31 +74,97 @@ impl Both {
     }
 }
 
-/// The runs of a store, told by their order.
-fn runs(world: &World) -> Runs {
-    if !world.has_store() {
-        return Runs::new();
-    }
-    let rows = world.texts("SELECT run_id FROM runs_v1 WHERE ?1 = '' ORDER BY started_at, run_id", "");
-    rows.into_iter().map(|mut row| row.remove(0).unwrap()).enumerate().map(|(n, id)| (id, n)).collect()
+/// What a store names as it likes: runs by how many there were before, accounts by where they were seen first.
+#[derive(Default)]
+struct Known {
+    runs: BTreeMap<String, usize>,
+    accounts: BTreeMap<String, String>,
+    /// The last number of the feed when it was looked at before, and now.
+    before: i64,
+    last: i64,
 }
 
-/// Exit code and report, without what no two runs have in common.
-fn said(ran: &Ran, world: &World, runs: &Runs) -> (i32, Vec<String>) {
+impl Known {
+    fn look(&mut self, world: &World) {
+        if !world.has_store() {
+            return;
+        }
+        let runs = world.texts("SELECT run_id FROM runs_v1 WHERE ?1 = '' ORDER BY started_at, run_id", "");
+        self.runs = runs.into_iter().map(|mut row| row.remove(0).unwrap()).zip(0..).collect();
+        let accounts =
+            "SELECT account_key, connection_id || ' ' || account_id FROM accounts_v1 WHERE ?1 = ''";
+        for mut row in world.texts(accounts, "") {
+            let (first, key) = (row.remove(1).unwrap(), row.remove(0).unwrap());
+            self.accounts.entry(key).or_insert(first);
+        }
+        self.before = self.last;
+        self.last = world.number("SELECT last_change_seq FROM feed_v1");
+    }
+
+    /// A value with its type; what two stores name differently by its place, and of a time of ours only its form.
+    fn masked(&self, view: &str, column: &str, cell: Content) -> String {
+        match cell {
+            Content::Integer(_) if ["duration_ms", "last_change_seq", "whole_from"].contains(&column) => {
+                "a number".to_owned()
+            }
+            // When a number is given differs, what is news does not.
+            Content::Integer(number) if column == "change_seq" => {
+                format!("is news: {}", number > self.before)
+            }
+            Content::Integer(key) if column == "account_key" => {
+                format!("account {:?}", self.accounts.get(&key.to_string()))
+            }
+            Content::Text(text) if column.ends_with("run_id") || column.ends_with("_run") => {
+                format!("run {:?}", self.runs.get(&text))
+            }
+            Content::Text(text) if is_ours(column) => {
+                let form: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+                assert_eq!(form, "0000-00-00T00:00:00.000Z", "{view}.{column} is {text}");
+                form
+            }
+            cell => format!("{cell:?}"),
+        }
+    }
+}
+
+/// What was printed, without what no two runs have in common, and in order.
+fn said(ran: &Ran, world: &World, known: &Known) -> Vec<String> {
     let masked = |line: &str| {
         let mut line = line.replace(&world.place.url(), "STORE").replace(world.place.name(), "STORE");
         line = line.replace(&world.path("").display().to_string(), "DIR/");
-        for (id, n) in runs {
+        for (id, n) in &known.runs {
             line = line.replace(id, &format!("run {n}"));
         }
-        let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return line };
-        // A rehearsal's run is in no store.
-        for field in ["run_id", "started_at", "finished_at", "duration_ms", "first_seen_at"] {
-            fields.remove(field);
+        // One of each call.
+        while let Some((before, id)) = line.split_once("request id ") {
+            let behind = id.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+            line = format!("{before}a request{behind}");
         }
+        let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return line };
+        fields.retain(|name, _| !is_arbitrary(name));
         Value::from(fields).to_string()
     };
-    (ran.code, ran.stdout.lines().map(masked).collect())
+    let mut lines: Vec<String> =
+        table(&ran.stdout).unwrap_or_else(|| ran.stdout.lines().map(str::to_owned).collect());
+    lines.iter_mut().for_each(|line| *line = masked(line));
+    lines.sort();
+    lines
+}
+
+/// The rows of an export as JSON objects, if it is one.
+fn table(text: &str) -> Option<Vec<String>> {
+    let mut rows = csv::Reader::from_reader(text.strip_prefix("connection_id,").map(|_| text)?.as_bytes());
+    let names = rows.headers().unwrap().clone();
+    let object = |row: csv::StringRecord| {
+        let fields = names.iter().zip(row.iter()).map(|(name, value)| (name.to_owned(), Value::from(value)));
+        Value::Object(fields.collect()).to_string()
+    };
+    Some(rows.records().map(|row| object(row.unwrap())).collect())
+}
+
+/// Fields of reports that no two runs have in common; a rehearsal's run is in no store.
+fn is_arbitrary(field: &str) -> bool {
+    is_ours(field) || ["run_id", "duration_ms", "change_seq", "account_key"].contains(&field)
 }
 
 /// What a view shows.
@@ -110,8 +173,23 @@ struct Shown {
     rows: Vec<Vec<String>>,
 }
 
+impl Shown {
+    fn assert_equal(&self, other: &Self, what: &str) {
+        assert_eq!(self.columns, other.columns, "{what}");
+        for (n, (row, other)) in self.rows.iter().zip(&other.rows).enumerate() {
+            for ((column, value), other) in self.columns.iter().zip(row).zip(other) {
+                assert!(
+                    value == other,
+                    "{what}.{column} of row {n}: {value:.300} and {other:.300}: {row:.100?}"
+                );
+            }
+        }
+        assert_eq!(self.rows.len(), other.rows.len(), "{what}: rows");
+    }
+}
+
 /// All views, with their rows in order, and without what no two stores have in common.
-fn views(world: &World, runs: &Runs) -> BTreeMap<String, Shown> {
+fn views(world: &World, known: &Known) -> BTreeMap<String, Shown> {
     if !world.has_store() {
         return BTreeMap::new();
     }
@@ -124,7 +202,7 @@ fn views(world: &World, runs: &Runs) -> BTreeMap<String, Shown> {
     let shown = |view: &String| {
         let mut all = store.prepare(&format!("SELECT * FROM {view}")).unwrap();
         let columns: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
-        let value = |name: &String, cell: Cell| masked(view, name, cell, runs);
+        let value = |name: &String, cell: Content| known.masked(view, name, cell);
         let row = |row: &rusqlite::Row<'_>| {
             columns.iter().enumerate().map(|(at, name)| Ok(value(name, row.get(at)?))).collect()
         };
@@ -145,22 +223,6 @@ const THEIRS: [&str; 7] = [
     "judged_refresh_at",
     "entitled_until",
 ];
-
-/// A value with its type; a run by its number, and of a time of ours only its form.
-fn masked(view: &str, column: &str, cell: Cell, runs: &Runs) -> String {
-    match cell {
-        Cell::Integer(_) if column == "duration_ms" => "a number".to_owned(),
-        Cell::Text(text) if column.ends_with("run_id") || column.ends_with("_run") => {
-            format!("run {:?}", runs.get(&text))
-        }
-        Cell::Text(text) if is_ours(column) => {
-            let form: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-            assert_eq!(form, "0000-00-00T00:00:00.000Z", "{view}.{column} is {text}");
-            form
-        }
-        cell => format!("{cell:?}"),
-    }
-}
 
 fn is_ours(column: &str) -> bool {
     let is_time = column.ends_with("_at") || ["at", "not_before"].contains(&column);
