@@ -44,6 +44,8 @@ pub struct Summary {
     pub skipped: BTreeMap<Reason, u64>,
     /// Sums over all connections.
     pub counts: Counts,
+    /// How often the run has waited for the server of its store; `None` for a file.
+    pub round_trips: Option<u64>,
 }
 
 impl Summary {

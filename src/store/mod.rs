@@ -41,6 +41,8 @@ pub mod types;
 mod unreadable;
 mod writer;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -49,7 +51,7 @@ use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::{AccountId, CredentialsId};
 use engine::worker::Worker;
-use engine::{Context, Db, Fail};
+use engine::{Context, Db, DbSession, Fail};
 pub use error::StoreError;
 pub use place::Place;
 pub use reader::Reader;
@@ -69,6 +71,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     worker: Worker,
     is_shared: bool,
+    trips: Arc<AtomicU64>,
 }
 
 #[expect(
@@ -82,10 +85,7 @@ impl Store {
     /// [`StoreError`] if the file cannot be used, is locked for longer than `patience` after SQLite's
     /// own 30 s, or was written by a newer release.
     pub fn open(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
-        Ok(Self {
-            worker: Worker::start(place.for_groups(patience, now)?),
-            is_shared: place.file().is_none(),
-        })
+        Ok(Self::of(place, place.for_groups(patience, now)?))
     }
 
     /// Opens the store for a rehearsal: nothing of it changes, and a missing one stays missing.
@@ -94,7 +94,17 @@ impl Store {
     /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
     pub fn open_dry(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
         let opened = place.rehearsal(patience, now, |db| runs::shadow_shared(db, now))?;
-        Ok(Self { worker: Worker::start(opened), is_shared: place.file().is_none() })
+        Ok(Self::of(place, opened))
+    }
+
+    fn of(place: &Place, session: DbSession) -> Self {
+        let trips = Arc::clone(&session.context.trips);
+        Self { worker: Worker::start(session), is_shared: place.file().is_none(), trips }
+    }
+
+    /// How often this process has waited for the server of the store; `None` for a file.
+    pub fn round_trips(&self) -> Option<u64> {
+        self.is_shared.then(|| self.trips.load(Ordering::Relaxed))
     }
 
     /// Whether other hosts may be at work on it.
@@ -202,7 +212,7 @@ impl Store {
 
     /// What became of the plan.
     pub async fn left_over(&self) -> Result<LeftOver> {
-        self.of_plan("count what is left", plan::Plan::left_over).await
+        self.of_plan("count what is left", Plan::left_over).await
     }
 
     /// Prolongs all leases of the run.
@@ -217,14 +227,14 @@ impl Store {
             return Ok(Vec::new());
         }
         let what = "look who is at work";
-        let leased = self.of_plan(what, |plan| plan.leased().to_vec()).await?;
+        let leased = self.of_plan(what, |plan| plan.leased.clone()).await?;
         self.worker.read(what, move |db| liveness::heard_of(db, leased.iter().copied())).await
     }
 
     async fn of_plan<T: Send + 'static>(
         &self,
         what: &'static str,
-        ask: impl FnOnce(&plan::Plan) -> T + Send + 'static,
+        ask: impl FnOnce(&Plan) -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.worker.configure(move |db| drop(reply.send(ask(&db.plan.get())))).await;

@@ -1,7 +1,7 @@
 //! The plan and the claims: who is due, in which order, and why the
 //! others are not. The reasons stand in one SQL expression, used by the plan and by every claim.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,7 +12,9 @@ use super::liveness;
 use super::{mirror, owners};
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::outcome::Reason;
-use crate::store::types::{Claim, Claims, Lease, LeftOver, PlanCounts, PlanRules, Run, Selection, Skipped};
+use crate::store::types::{
+    Claim, Claims, Lease, Plan, PlanCounts, PlanRules, Planned, Run, Selection, Skipped,
+};
 
 /// A back-off or a rest can lie this far ahead at most; anything beyond comes from a clock that was wrong.
 const HORIZON: SignedDuration = SignedDuration::from_hours(25);
@@ -126,54 +128,6 @@ pub(super) fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, 
     Ok(unknown)
 }
 
-/// Who is due in a run, in order, and what became of those that were.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    waiting: VecDeque<Place>,
-    /// Those another run has. They may come free: see [`adopt`].
-    leased: Vec<i64>,
-    /// Those found not due any more.
-    skipped: BTreeMap<Reason, u64>,
-}
-
-/// A connection of the plan.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    connection: i64,
-    /// When it had last been attempted as it was planned.
-    attempted: Option<i64>,
-}
-
-impl Plan {
-    fn skip(&mut self, connection: i64, reason: Reason) {
-        if reason == Reason::Leased {
-            self.leased.push(connection);
-        } else {
-            *self.skipped.entry(reason).or_default() += 1;
-        }
-    }
-
-    /// What became of it: connections nobody has claimed, and those found not due any more.
-    pub(super) fn left_over(&self) -> LeftOver {
-        let mut left = LeftOver { waiting: self.waiting.len() as u64, ..LeftOver::default() };
-        left.skipped.extend(self.skipped.iter().map(|(reason, number)| (*reason, *number)));
-        if !self.leased.is_empty() {
-            left.skipped.insert(Reason::Leased, self.leased.len() as u64);
-        }
-        left
-    }
-
-    /// Those that another run has.
-    pub(super) fn leased(&self) -> &[i64] {
-        &self.leased
-    }
-
-    /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
-    pub(super) fn exclude(&mut self) {
-        *self.skipped.entry(Reason::Disabled).or_default() += 1;
-    }
-}
-
 /// Orders the due connections and counts the others; those that are leased are counted by [`Plan::left_over`].
 pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
     let asked = PlanParams::new(run, rules);
@@ -183,8 +137,8 @@ pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) 
          ORDER BY c.failures > 0, CASE WHEN c.failures > 0 THEN coalesce(c.not_before, c.last_attempt_at) ELSE coalesce(c.last_success_at, c.last_attempt_at) END NULLS FIRST,
                   c.priority DESC, c.key"
     );
-    let place = |row: Row<'_>| Ok(Place { connection: row.get(0)?, attempted: row.get(1)? });
-    let waiting: VecDeque<Place> = db.all(&order, asked.params(), place)?;
+    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: row.get(1)? });
+    let waiting: VecDeque<Planned> = db.all(&order, asked.params(), place)?;
     let leased = format!("SELECT c.key FROM ts_connections c WHERE {selected} AND {reason_of} = 'leased'");
     let leased = db.column(&leased, asked.params())?;
     let due = waiting.len() as u64;
@@ -268,7 +222,7 @@ pub(super) fn claim(
     if plan.waiting.is_empty() {
         adopt(db, context, run, rules, &mut plan)?;
     }
-    let next: Vec<Place> = plan.waiting.iter().take(limit).copied().collect();
+    let next: Vec<Planned> = plan.waiting.iter().take(limit).copied().collect();
     drop(plan);
     let looked = claim_all(db, &PlanParams::new(run, rules), &next)?;
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
@@ -287,7 +241,9 @@ pub(super) fn claim(
     shadow_claimed(db, context, &claims)?;
     context.then(move |plan| {
         plan.waiting.drain(..next.len().min(plan.waiting.len()));
-        found_not_due.into_iter().for_each(|(connection, reason)| plan.skip(connection, reason));
+        for (connection, reason) in found_not_due {
+            plan.skip(connection, reason);
+        }
     });
     Ok(claims)
 }
@@ -304,8 +260,8 @@ pub(super) fn claim_again(
     // again: 0 final, 1 to be tried again, 2 could not be claimed again (its first outcome stands).
     let waiting = "SELECT connection FROM ts_run_connections INDEXED BY ts_run_connections_again
          WHERE run = ?1 AND again = 1 LIMIT ?2";
-    let place = |row: Row<'_>| Ok(Place { connection: row.get(0)?, attempted: None });
-    let next: Vec<Place> = db.all(waiting, values![run.key, limit], place)?;
+    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: None });
+    let next: Vec<Planned> = db.all(waiting, values![run.key, limit], place)?;
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
     let again = PlanParams::new(run, rules).with(":again", Value::Bool(true));
     for (place, looked) in next.iter().zip(claim_all(db, &again, &next)?) {
@@ -352,7 +308,7 @@ struct Candidate {
 }
 
 /// Looks at connections, all at one moment, for what stands in the way of claiming them.
-fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Place]) -> Result<Vec<Looked>, Fail> {
+fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<Looked>, Fail> {
     if places.is_empty() {
         return Ok(Vec::new());
     }
@@ -368,7 +324,7 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Place]) -> Result<Vec<Loo
     let mut found: HashMap<i64, Candidate> =
         db.all(&sql, Params::Named(&params), |row| Ok((row.get("key")?, candidate(row, asked.run)?)))?;
     let mut claimed: HashMap<String, u64> = HashMap::new();
-    let look = |place: &Place| {
+    let look = |place: &Planned| {
         let Some(found) = found.remove(&place.connection) else { return Looked::Forgotten };
         let since = !asked.again && found.attempted != place.attempted;
         let used = claimed.entry(found.claim.user_id.as_str().to_owned()).or_default();
@@ -380,17 +336,15 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Place]) -> Result<Vec<Loo
             None
         });
         let Claim { lease, user_id, .. } = &found.claim;
-        match reason {
-            Some(reason) => Looked::Skipped(Skipped {
+        if let Some(reason) = reason {
+            return Looked::Skipped(Skipped {
                 connection_id: lease.connection_id.clone(),
                 user_id: user_id.clone(),
                 reason,
-            }),
-            None => {
-                *used += 1;
-                Looked::Claimed(found.claim)
-            }
+            });
         }
+        *used += 1;
+        Looked::Claimed(found.claim)
     };
     Ok(places.iter().map(look).collect())
 }
@@ -502,8 +456,8 @@ fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules, plan: &mut
     );
     let leased = json_numbers(plan.leased.iter().copied());
     let params = asked.params_with(":keys", Value::Text(leased.into()));
-    let place = |row: Row<'_>| Ok(Place { connection: row.get(0)?, attempted: row.get(1)? });
-    let free: Vec<Place> = db.all(&sql, Params::Named(&params), place)?;
+    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: row.get(1)? });
+    let free: Vec<Planned> = db.all(&sql, Params::Named(&params), place)?;
     let is_free: HashSet<i64> = free.iter().map(|place| place.connection).collect();
     plan.leased.retain(|connection| !is_free.contains(connection));
     plan.waiting.extend(free);

@@ -245,7 +245,9 @@ impl Changing<'_> {
         let first = self.seqs(rows.len());
         let raw = rows.iter().any(|row| row.raw.is_some());
         let keys = self.db.insert_rows(&self.of, rows, first, raw)?;
-        rows.iter().for_each(|row| self.count(&row.transaction));
+        for row in rows {
+            self.count(&row.transaction);
+        }
         let kept = keys.into_iter().zip(rows).filter(|(_, row)| row.raw.is_some());
         kept.into_iter().try_for_each(|(key, row)| self.keep_raw(key, row))
     }

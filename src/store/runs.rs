@@ -6,7 +6,6 @@ use super::engine::fail::corrupt;
 use super::engine::value::{Millis, tink_user_columns, unsigned};
 use super::engine::{Context, Db, Fail, Params, Row, ToValue as _, Value, named, values};
 use super::liveness;
-use super::plan::Plan;
 use super::tokens;
 use super::{balances, events, owners};
 use crate::domain::cause::Cause;
@@ -15,7 +14,7 @@ use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::ConnectionId;
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::failpoint;
-use crate::store::types::{Lease, NewRun, Record, Run, RunEnd, RunTotals};
+use crate::store::types::{Lease, NewRun, Plan, Record, Run, RunEnd, RunTotals};
 
 /// The longest from the start of a process to its run's registration: it may wait for the store that long.
 const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);

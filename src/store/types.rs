@@ -1,6 +1,7 @@
 //! What goes in and out of the store, shaped by the pass. Plain data; no SQL, no logic.
 
 mod durable;
+mod plan;
 mod rows;
 mod tokens;
 
@@ -23,6 +24,7 @@ use crate::domain::population::{Fall, Numbers};
 use crate::domain::warning::{Told, Warning};
 
 pub use durable::*;
+pub(crate) use plan::{Plan, Planned};
 pub use rows::*;
 pub use tokens::*;
 

@@ -79,7 +79,7 @@ impl Consents {
                 all.push(doubted(known.consent.clone(), now));
             }
         }
-        Self { all, listed, complete, kept, known }
+        Self { all, listed, complete, known, kept }
     }
 
     /// Puts them into what is written before any walk.

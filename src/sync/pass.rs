@@ -487,6 +487,7 @@ impl Pass {
             outcomes: totals.outcomes,
             skipped: plan.skipped,
             counts: totals.counts,
+            round_trips: self.ctx.store.round_trips(),
         };
         for (reason, number) in left.skipped {
             *summary.skipped.entry(reason).or_default() += number;

@@ -70,6 +70,8 @@ struct ReportTotals {
     skipped: BTreeMap<&'static str, u64>,
     #[serde(flatten)]
     counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_round_trips: Option<u64>,
 }
 
 /// The totals as the store keeps them: those of the report, two that only metrics use, and how long it took.
@@ -97,6 +99,7 @@ impl ReportTotals {
             outcomes: outcomes.map(|outcome| (outcome.as_str(), summary.outcome(*outcome))).collect(),
             skipped: SKIPS.into_iter().map(|reason| (reason.as_str(), summary.skipped(reason))).collect(),
             counts: summary.counts,
+            store_round_trips: summary.round_trips,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::sqlite::regular::FileId;
 use super::{Db, Fail, postgres};
 use crate::domain::hook::HookKind;
 use crate::failpoint;
-use crate::store::plan::Plan;
+use crate::store::types::Plan;
 use crate::store::{Result, StoreError};
 
 /// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
@@ -92,6 +93,8 @@ pub(crate) struct Context {
     pub client_id: Shared<Option<String>>,
     /// Who is due in this run.
     pub plan: Shared<Plan>,
+    /// How often the sessions with a server have waited for it.
+    pub trips: Arc<AtomicU64>,
     /// What is to be done with the plan once the transaction that is on has succeeded.
     effects: RefCell<Vec<Effect>>,
     patience: Duration,
@@ -116,7 +119,8 @@ impl DbSession {
     }
 
     /// A session with a server.
-    pub(crate) fn of_server(pg: Pg, context: Context) -> Self {
+    pub(crate) fn of_server(mut pg: Pg, context: Context) -> Self {
+        pg.trips = Arc::clone(&context.trips);
         Self { conn: Conn::Postgres(Box::new(pg)), context }
     }
 
@@ -288,6 +292,7 @@ impl Context {
             listened: Shared::default(),
             client_id: Shared::default(),
             plan: Shared::default(),
+            trips: Arc::default(),
             effects: RefCell::default(),
             patience,
         }
@@ -309,6 +314,7 @@ impl Context {
             listened: self.listened.clone(),
             client_id: self.client_id.clone(),
             plan: self.plan.clone(),
+            trips: Arc::clone(&self.trips),
             effects: RefCell::default(),
             patience: self.patience,
         }

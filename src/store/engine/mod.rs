@@ -3,6 +3,7 @@
 
 pub(crate) mod context;
 pub(crate) mod fail;
+pub(crate) mod job;
 pub mod postgres;
 pub mod sqlite;
 pub(crate) mod value;

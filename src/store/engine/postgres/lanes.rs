@@ -11,7 +11,7 @@ use super::explain::{Remedy, remedy};
 use super::session::Pg;
 use crate::failpoint;
 use crate::store::engine::context::Conn;
-use crate::store::engine::worker::{Job, Message, When};
+use crate::store::engine::job::{Job, Message, When};
 use crate::store::engine::{Context, DbSession, Fail};
 use crate::store::types::{Durable, Fate};
 

@@ -1,5 +1,6 @@
 //! What only PostgreSQL can do. The logic of the store stands above, once for every engine.
 
+pub(crate) mod answer;
 pub(crate) mod connect;
 pub(crate) mod explain;
 pub(crate) mod lanes;

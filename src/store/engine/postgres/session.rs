@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -16,8 +17,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Statement};
 
+use super::answer::StatementAnswer;
 use super::connect::{self, Target};
-use super::statement::Answer;
 use super::translate::{Translated, translate};
 use super::value::Parameter;
 use crate::domain::cause::Cause;
@@ -38,7 +39,7 @@ const RUN_OVER: &str = "TS002";
 /// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
 const ANSWER: Duration = Duration::from_mins(5);
 
-type Answering = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<StatementAnswer, tokio_postgres::Error>> + Send>>;
 
 /// A question: its text and parameters.
 type Question = (String, Vec<Parameter>);
@@ -85,7 +86,7 @@ impl Drop for Background {
 }
 
 /// A statement as it is kept.
-struct Known {
+struct KnownStatement {
     text: Translated,
     prepared: OnceLock<Statement>,
 }
@@ -100,10 +101,11 @@ pub(crate) struct Pg {
     open: Cell<bool>,
     sent: RefCell<Vec<Sent>>,
     /// Answers to questions that were sent ahead and not asked yet.
-    answers: RefCell<Vec<(Question, Answer)>>,
-    known: RefCell<HashMap<String, Arc<Known>>>,
+    answers: RefCell<Vec<(Question, StatementAnswer)>>,
+    known: RefCell<HashMap<String, Arc<KnownStatement>>>,
     fenced: RefCell<Option<Lease>>,
-    trips: Cell<u64>,
+    /// How often it has waited for the server.
+    pub trips: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Pg {
@@ -143,17 +145,8 @@ impl Pg {
             answers: RefCell::default(),
             known: RefCell::default(),
             fenced: RefCell::default(),
-            trips: Cell::new(0),
+            trips: Arc::default(),
         })
-    }
-
-    pub(crate) fn target(&self) -> &Arc<Target> {
-        &self.target
-    }
-
-    /// How often it has waited for the server.
-    pub(crate) fn trips(&self) -> u64 {
-        self.trips.get()
     }
 
     /// Whether no pooler lies between.
@@ -244,7 +237,7 @@ impl Pg {
         let client = Arc::clone(&self.client.borrow());
         let answering = Box::pin(async move {
             client.batch_execute(&sql).await?;
-            Ok(Answer::default())
+            Ok(StatementAnswer::default())
         });
         self.push(answering, None);
     }
@@ -273,13 +266,13 @@ impl Pg {
     }
 
     /// As [`Self::send_as_is`], with the answer.
-    pub(crate) fn ask_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Answer, Fail> {
+    pub(crate) fn ask_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<StatementAnswer, Fail> {
         self.send_as_is(sql, parameters)?;
         self.settle()
     }
 
     /// Sends a statement and waits for its answer.
-    pub(crate) fn ask(&self, sql: &str, params: Params<'_, '_>) -> Result<Answer, Fail> {
+    pub(crate) fn ask(&self, sql: &str, params: Params<'_, '_>) -> Result<StatementAnswer, Fail> {
         let (known, parameters) = self.bound(sql, params)?;
         let was_sent = |sent: &Sent| {
             sent.question.as_ref().is_some_and(|(text, bound)| text == sql && *bound == parameters)
@@ -307,16 +300,20 @@ impl Pg {
         )
     }
 
-    fn known(&self, sql: &str, text: impl FnOnce() -> Translated) -> Arc<Known> {
+    fn known(&self, sql: &str, text: impl FnOnce() -> Translated) -> Arc<KnownStatement> {
         if let Some(known) = self.known.borrow().get(sql) {
             return Arc::clone(known);
         }
-        let known = Arc::new(Known { text: text(), prepared: OnceLock::new() });
+        let known = Arc::new(KnownStatement { text: text(), prepared: OnceLock::new() });
         self.known.borrow_mut().insert(sql.to_owned(), Arc::clone(&known));
         known
     }
 
-    fn bound(&self, sql: &str, params: Params<'_, '_>) -> Result<(Arc<Known>, Vec<Parameter>), Fail> {
+    fn bound(
+        &self,
+        sql: &str,
+        params: Params<'_, '_>,
+    ) -> Result<(Arc<KnownStatement>, Vec<Parameter>), Fail> {
         let known = self.known(sql, || translate(sql));
         let wrong = || Fail::Parameters(sql.to_owned());
         let parameters = match params {
@@ -337,27 +334,28 @@ impl Pg {
 
     fn send_known(
         &self,
-        known: &Known,
+        known: &KnownStatement,
         parameters: Vec<Parameter>,
         question: Option<Question>,
     ) -> Result<(), Fail> {
         let client = Arc::clone(&self.client.borrow());
         if self.direct.get() {
             let statement = self.prepared(known)?;
-            let answering = async move { Answer::of(client.query_raw(&statement, parameters).await?).await };
+            let answering =
+                async move { StatementAnswer::of(client.query_raw(&statement, parameters).await?).await };
             self.push(Box::pin(answering), question);
         } else {
             let sql = known.text.sql.clone();
             let answering = async move {
                 let parameters = parameters.into_iter().map(|parameter| (parameter, Type::UNKNOWN));
-                Answer::of(client.query_typed_raw(&sql, parameters.collect::<Vec<_>>()).await?).await
+                StatementAnswer::of(client.query_typed_raw(&sql, parameters.collect::<Vec<_>>()).await?).await
             };
             self.push(Box::pin(answering), question);
         }
         Ok(())
     }
 
-    fn prepared(&self, known: &Known) -> Result<Statement, Fail> {
+    fn prepared(&self, known: &KnownStatement) -> Result<Statement, Fail> {
         if let Some(statement) = known.prepared.get() {
             return Ok(statement.clone());
         }
@@ -383,10 +381,10 @@ impl Pg {
     }
 
     /// Waits for all that was sent; returns the last answer that is not kept for a later question.
-    fn settle(&self) -> Result<Answer, Fail> {
+    fn settle(&self) -> Result<StatementAnswer, Fail> {
         let sent = self.sent.take();
         let answers = async move {
-            let (mut last, mut kept, mut failed) = (Answer::default(), Vec::new(), None);
+            let (mut last, mut kept, mut failed) = (StatementAnswer::default(), Vec::new(), None);
             for Sent { answering, question } in sent {
                 match (answering.await, question) {
                     (Ok(answer), Some(question)) => kept.push((question, answer)),
@@ -414,7 +412,7 @@ impl Pg {
 
     /// Drives the connection until this is done.
     fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
-        self.trips.set(self.trips.get() + 1);
+        self.trips.fetch_add(1, Ordering::Relaxed);
         let done = self.runtime.drive(async { tokio::time::timeout(ANSWER, work).await })?;
         done.map_err(|_| {
             // What it would still answer would be taken for the answer to something else.

@@ -42,7 +42,7 @@ const TOO_LONG: &[u8] = b"\x01";
 type Result<T> = std::result::Result<T, SourceError>;
 
 /// A view and how it is read.
-struct Source<'a> {
+struct ServerSource<'a> {
     target: &'a Arc<Target>,
     view: &'a str,
     vault: Option<&'a Vault>,
@@ -69,7 +69,7 @@ pub(crate) fn read(
     vault: Option<&Vault>,
     now: Timestamp,
 ) -> Result<Vec<SourceRow>> {
-    Source { target, view, vault, now, limits: LIMITS }.read()
+    ServerSource { target, view, vault, now, limits: LIMITS }.read()
 }
 
 /// Whether there is no view or table of this name.
@@ -97,7 +97,7 @@ fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), 
     Ok((whole, columns))
 }
 
-impl Source<'_> {
+impl ServerSource<'_> {
     fn read(&self) -> Result<Vec<SourceRow>> {
         let pg = Pg::plain(self.target).map_err(|fail| self.explain(fail))?;
         let end = Instant::now() + self.limits.time;

@@ -1,31 +1,9 @@
 //! Statements of PostgreSQL's, in the form in which the engine asks for them.
 
-use std::pin::pin;
-
-use futures_util::StreamExt as _;
-use tokio_postgres::{Row as PgRow, RowStream};
+use tokio_postgres::Row as PgRow;
 
 use super::session::Pg;
 use crate::store::engine::{Fail, Params, Row};
-
-/// What a statement answered.
-#[derive(Debug, Default)]
-pub(crate) struct Answer {
-    pub rows: Vec<PgRow>,
-    /// How many rows it changed or gave.
-    pub count: u64,
-}
-
-impl Answer {
-    pub(crate) async fn of(answer: RowStream) -> Result<Self, tokio_postgres::Error> {
-        let (mut answer, mut rows) = (pin!(answer), Vec::new());
-        while let Some(row) = answer.next().await {
-            rows.push(row?);
-        }
-        let count = answer.rows_affected().unwrap_or_default();
-        Ok(Self { rows, count })
-    }
-}
 
 pub(crate) fn count(pg: &Pg, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
     Ok(pg.ask(sql, params)?.count)

@@ -129,9 +129,9 @@ impl ToSql for Parameter {
 }
 
 /// What a cell holds, as it came.
-struct Raw<'a>(&'a [u8]);
+struct RawCell<'a>(&'a [u8]);
 
-impl<'a> FromSql<'a> for Raw<'a> {
+impl<'a> FromSql<'a> for RawCell<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         Ok(Self(raw))
     }
@@ -143,8 +143,8 @@ impl<'a> FromSql<'a> for Raw<'a> {
 
 /// What a column of a row holds.
 pub(crate) fn cell(row: &Row, at: usize) -> Result<Cell<'_>, Fail> {
-    let raw: Option<Raw<'_>> = row.try_get(at).map_err(|e| Fail::Postgres(Box::new(e)))?;
-    let Some(Raw(raw)) = raw else { return Ok(Cell::Null) };
+    let raw: Option<RawCell<'_>> = row.try_get(at).map_err(|e| Fail::Postgres(Box::new(e)))?;
+    let Some(RawCell(raw)) = raw else { return Ok(Cell::Null) };
     let of_type = row.columns().get(at).map(tokio_postgres::Column::type_);
     let cell = match of_type {
         Some(&Type::BOOL) => raw.first().map(|byte| Cell::Int(i64::from(*byte))),
