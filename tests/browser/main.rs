@@ -8,7 +8,12 @@
     clippy::indexing_slicing,
     reason = "a test fails loudly"
 )]
-#![expect(dead_code, unused_imports, reason = "what the integration tests share has more than is used here")]
+#![expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "what the integration tests share has more than is used here"
+)]
 
 mod driver;
 #[path = "../it/harness.rs"]

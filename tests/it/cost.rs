@@ -20,8 +20,8 @@ fn commits(world: &World, act: impl FnOnce()) -> usize {
 
 #[test]
 fn a_pass_waits_for_the_disk_once_for_many_connections() {
-    only_on_sqlite!("commits are counted in its log");
     const CONNECTIONS: u32 = 100;
+    only_on_sqlite!("commits are counted in its log");
     let world = World::new(plain(CONNECTIONS));
     world.cli(&["check", "--offline"]);
     world.run(&["--connection", "c-0"]).expect(0);

@@ -2,7 +2,7 @@
 //! process whatever becomes of that, and a database of its own for whoever asks. Holds no test.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -118,8 +118,7 @@ impl Server {
         };
         admin.batch_execute(&format!("CREATE ROLE {OWNER} LOGIN")).unwrap();
         let version: String = admin.query_one("SHOW server_version", &[]).unwrap().get(0);
-        // Past the test runner, which shows nothing of a test that passes.
-        writeln!(std::io::stderr(), "PostgreSQL {version} of {}", programs.display()).unwrap();
+        crate::stored::tell(&format!("PostgreSQL {version} of {}", programs.display()));
         let provider = "SELECT current_setting('server_version_num')::int >= 150000
                             AND EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')";
         let has_icu: bool = admin.query_one(provider, &[]).unwrap().get(0);

@@ -45,12 +45,15 @@ macro_rules! only_on_sqlite {
 }
 pub(crate) use only_on_sqlite;
 
+/// Says a line past the test runner, which shows nothing of a test that passes.
+pub fn tell(line: &str) {
+    std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes()).unwrap();
+}
+
 pub fn is_not_sqlite(place: &str, why: &str) -> bool {
-    use std::io::Write as _;
     let is_not = Engine::asked() != Engine::Sqlite;
     if is_not {
-        // Past the test runner, which shows nothing of a test that passes.
-        writeln!(std::io::stderr(), "NOT RUN on this engine: {place}: {why}").unwrap();
+        tell(&format!("NOT RUN on this engine: {place}: {why}"));
     }
     is_not
 }

@@ -55,6 +55,13 @@ fn a_store_that_no_pass_can_use() {
             },
             fails(74, "store", "has schema 99", "newer release"),
         ),
+    ]);
+}
+
+#[test]
+fn a_store_that_all_may_read_or_that_something_else_would_replace() {
+    only_on_sqlite!("what lies beside its file, and who may read it");
+    assert_all(&[
         (
             "one that everybody may read",
             |world| {

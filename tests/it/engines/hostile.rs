@@ -115,7 +115,7 @@ fn amounts() -> Vec<ScriptRow> {
         ["E\u{0}R", "eur", "", "NaN", "EURO AND MORE", &noise(4, 3_000)].into_iter().enumerate()
     {
         rows.push(with(&format!("currency-{n}"), |element| {
-            element["amount"]["currencyCode"] = json!(currency)
+            element["amount"]["currencyCode"] = json!(currency);
         }));
     }
     rows
@@ -226,7 +226,7 @@ fn postgresql_hostile_rows_of_tink_are_kept_or_put_aside_alike() {
             both.pass(&format!("{what}, refresh {n}"));
         }
         both.each(|world| world.app("DELETE FROM app_connections"));
-        both.compare(&format!("{what}, erased"), |world| {
+        both.compare_views(&format!("{what}, erased"), |world| {
             world.cli(&["connections", "forget", "c-0", "--yes"])
         });
     }

@@ -88,7 +88,6 @@ const CHILD: &str = "TINK_SYNC_TEST_CHILD";
 
 #[test]
 #[ignore = "started by another test"]
-#[expect(clippy::print_stdout, reason = "read by that test")]
 fn child_with_a_server() {
     if config::process_env(CHILD).is_none() {
         return;
