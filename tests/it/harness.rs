@@ -141,6 +141,7 @@ impl World {
 
     /// A command of the binary, with this world's configuration and no environment of ours.
     pub fn command(&self, args: &[&str]) -> Command {
+        self.place.miss_the_dead();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tink-sync"));
         // Root stays root, also on a machine that has the service's user.
         command.env_clear().env("TINK_SYNC_USER", "root");

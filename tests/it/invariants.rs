@@ -168,6 +168,7 @@ async fn invariant_03_a_lost_lease_writes_nothing() {
     let account = one_account(&store, &claim).await;
     // GIVEN another run that takes the connection over once the lease has run out
     let later = now() + SignedDuration::from_mins(5);
+    place.miss("run-1");
     let other = begin(&store, "run-2", later).await;
     store.plan(&other, PlanRules { selection: named("c-0"), ..rules(later) }).await.unwrap();
     let until = later + SignedDuration::from_mins(4);

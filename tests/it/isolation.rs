@@ -101,6 +101,7 @@ fn a_killed_run_leaves_its_work_to_one_that_is_under_way() {
     let second = world.start(&[]);
     until(|| world.number("SELECT count(*) FROM runs_v1") == 2);
     first.kill();
+    world.place.miss(&world.text("SELECT run_id FROM runs_v1 ORDER BY started_at LIMIT 1").unwrap());
     second.end().expect(0);
     world.assert_all_exact();
     world.assert_at_rest();

@@ -192,9 +192,14 @@ impl Database {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Whether a query gives a row.
+    pub fn exists(&self, sql: &str) -> bool {
+        self.with(|client| client.query_opt(&format!("SELECT WHERE EXISTS ({sql})"), &[])).unwrap().is_some()
+    }
+
     /// Whether there is a store in it.
     pub fn has_store(&self) -> bool {
-        self.texts("SELECT nspname::text FROM pg_namespace WHERE nspname = 'tink_sync'").len() == 1
+        self.exists("SELECT FROM pg_namespace WHERE nspname = 'tink_sync'")
     }
 
     /// A setting of the server.
@@ -205,9 +210,9 @@ impl Database {
 
     /// Whether somebody but the tests is connected to it.
     pub fn is_used(&self) -> bool {
-        let others = "SELECT pid::text FROM pg_stat_activity
-                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        !self.texts(others).is_empty()
+        let others = "SELECT FROM pg_stat_activity WHERE datname = current_database()
+                          AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        self.exists(others)
     }
 
     /// How much the server has written, whoever wrote it.

@@ -13,9 +13,9 @@ fn a_store_that_no_pass_can_use() {
     only_on_sqlite!("its file is missing, damaged, or not to be written");
     assert_all(&[
         (
-            "a server, which this release cannot use",
-            |world| world.set("store.url", "\"postgres://db/bank\""),
-            fails(74, "store", "postgres://db/bank: PostgreSQL is not built in yet", "use sqlite:"),
+            "a server that is not there",
+            |world| world.set("store.url", "\"postgres://127.0.0.1:1/bank\""),
+            fails(75, "store", "postgres://127.0.0.1:1/bank", "start PostgreSQL there"),
         ),
         (
             "no directory",

@@ -1,10 +1,15 @@
 //! Stores as somebody, a crash or an older release left them. Holds no test.
 
+use std::time::{Duration, Instant};
+
 use tink_sync::clock::{Clock as _, SystemClock};
 
 use super::{DAY, HOUR};
 use crate::harness::World;
 use crate::stored::{Held, Place, literal};
+
+const MISSED: &str =
+    "UPDATE ts_runs SET alive_until = clock_timestamp() - interval '1 minute' WHERE finished_at IS NULL";
 
 /// What somebody's trigger refuses to have written.
 #[derive(Clone, Copy, Debug)]
@@ -275,6 +280,32 @@ impl Place {
             Self::File(_) => "DROP TRIGGER somebodys",
             Self::Database(_) => "DROP FUNCTION somebodys CASCADE",
         });
+    }
+
+    /// Lets the minutes pass at once that a server gives a run of which it hears nothing.
+    pub fn miss(&self, run_id: &str) {
+        if let Self::Database(database) = self {
+            let missed = format!("{MISSED} AND run_id = {}", literal(run_id));
+            database.alter(&missed);
+        }
+    }
+
+    /// The same for every run without an end, if no process is there that could be one.
+    pub fn miss_the_dead(&self) {
+        let Self::Database(database) = self else { return };
+        let open = "SELECT 1 FROM ts_runs WHERE finished_at IS NULL AND alive_until > clock_timestamp()";
+        if !database.has_store() || !database.exists(open) {
+            return;
+        }
+        // A session ends soon after its process.
+        let end = Instant::now() + Duration::from_millis(500);
+        while database.is_used() {
+            if Instant::now() > end {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        database.alter(MISSED);
     }
 
     /// Refuses the last statement of a walk's last commit.
