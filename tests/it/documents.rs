@@ -8,10 +8,11 @@ use tink_sync::cli::Cli;
 
 use crate::harness::{World, small};
 
-const DOCUMENTS: [(&str, &str); 6] = [
+const DOCUMENTS: [(&str, &str); 7] = [
     ("README.md", include_str!("../../README.md")),
     ("SECURITY.md", include_str!("../../SECURITY.md")),
     ("packaging/deployment.md", include_str!("../../packaging/deployment.md")),
+    ("packaging/postgres.md", include_str!("../../packaging/postgres.md")),
     ("packaging/reading.md", include_str!("../../packaging/reading.md")),
     ("packaging/scale.md", include_str!("../../packaging/scale.md")),
     ("packaging/monitoring/README.md", include_str!("../../packaging/monitoring/README.md")),
