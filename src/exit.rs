@@ -206,6 +206,7 @@ impl From<&StoreError> for Exit {
             StoreError::Unusable { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
+            | StoreError::Unfinished { .. }
             | StoreError::Missing { .. }
             | StoreError::LeaseLost(_)
             | StoreError::OtherOwner(_)

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 55] = [
+pub const STEPS: [&str; 58] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -65,6 +65,9 @@ pub const STEPS: [&str; 55] = [
     "write the drop-in",
     "replace the drop-in",
     "take over rows",
+    "begin the move",
+    "copy rows",
+    "complete the move",
 ];
 
 /// The two sides of a step.

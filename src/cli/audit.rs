@@ -14,7 +14,7 @@ use crate::store::source::parse_time;
 const SHOWN: u32 = 50;
 
 /// The acts that this release writes.
-const ACTIONS: [&str; 18] = [
+const ACTIONS: [&str; 19] = [
     "app.accepted",
     "balance.accepted",
     "change.accepted",
@@ -29,6 +29,7 @@ const ACTIONS: [&str; 18] = [
     "connection.user_accepted",
     "quarantine.dropped",
     "quarantine.retried",
+    "store.migrated",
     "sync.requested",
     "token.refresh_failed",
     "token.refreshed",

@@ -20,6 +20,7 @@ mod identity;
 mod import;
 mod instance;
 mod link_session;
+mod migrate_store;
 mod mirror;
 mod prune;
 mod quarantine;
@@ -150,6 +151,8 @@ pub enum ServiceCommand {
     Import(import::Args),
     /// Encrypt the tokens of older links with another key
     Rekey(rekey::Args),
+    /// Move the store from SQLite to PostgreSQL, or back
+    MigrateStore(migrate_store::Args),
 }
 
 /// What every command gets.
@@ -350,5 +353,6 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
         ServiceCommand::Export(args) => export::run(&env, &args),
         ServiceCommand::Import(args) => import::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),
+        ServiceCommand::MigrateStore(args) => migrate_store::run(&env, &args),
     }
 }

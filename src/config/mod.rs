@@ -35,6 +35,7 @@ pub use settings::{
     ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
     SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
+pub use validate::store_place;
 pub use variables::{
     CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, ENABLED_VARIABLE, Env,
     HOOK_USER_VARIABLE, PASSWORD_VARIABLE, PATH_VARIABLE, USER_VARIABLE,

@@ -25,6 +25,7 @@ use super::settings::{
 use super::value::{Days, Size, Span, WrittenWord};
 use super::variables::{Env, PASSWORD_VARIABLE};
 use crate::domain::window::REMOVAL_MARGIN_DAYS;
+use crate::store::Place;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
@@ -151,6 +152,18 @@ fn servers<'a>(named: Option<&str>, credentials: &Credentials, env: &'a Env<'a>)
     let named = named.map(|name| absolute("store.pgpass_file", name)).transpose()?;
     let pgpass_text = if named.is_some() { None } else { credentials.text_of_root(secrets::PGPASS) };
     Ok(Servers { env, pgpass_file: named.or_else(|| credentials.path(secrets::PGPASS)), pgpass_text })
+}
+
+/// Where a store lies that an option names as `store.url` would, with the passwords of these settings.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn store_place(settings: &Settings, text: &str, env: &Env<'_>) -> Result<Place, String> {
+    let named = settings.store.pgpass_file.clone();
+    // A file that only root can read was read by root: its text came along.
+    let of_root = settings.credentials.path(secrets::PGPASS).filter(|path| named.as_ref() == Some(path));
+    let pgpass_text = of_root.and_then(|_| settings.credentials.text_of_root(secrets::PGPASS));
+    Servers { env, pgpass_file: named, pgpass_text }.store_url(text).map_err(|Problem(_, problem)| problem)
 }
 
 fn store(table: StoreTable, credentials: &Credentials, servers: &Servers<'_>) -> Checked<StoreSettings> {

@@ -18,10 +18,11 @@ fn bar() -> Option<ProgressBar> {
     BAR.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Shows a bar over `total` connections.
-pub(crate) fn start(total: u64) {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} connections {msg} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+/// Shows a bar over `total` things.
+pub(crate) fn start(total: u64, things: &str) {
+    let style =
+        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {things} {{msg}} {{elapsed}}"))
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style);
     ENDED.store(0, Ordering::Relaxed);
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
@@ -34,9 +35,9 @@ pub(crate) fn start(total: u64) {
     });
 }
 
-/// One more connection has ended.
-pub(crate) fn step() {
-    ENDED.fetch_add(1, Ordering::Relaxed);
+/// So many more are done.
+pub(crate) fn step(more: u64) {
+    ENDED.fetch_add(more, Ordering::Relaxed);
 }
 
 /// What is going on besides.

@@ -80,7 +80,7 @@ impl<W: Write> Reporter<W> {
             Event::Started { due, dry_run, .. } => {
                 self.rehearsal = *dry_run;
                 if self.progress {
-                    progress::start(*due);
+                    progress::start(*due, "connections");
                 }
             }
             Event::Finished(finished) => self.note(finished),
@@ -97,7 +97,7 @@ impl<W: Write> Reporter<W> {
     }
 
     fn note(&mut self, finished: &Finished) {
-        progress::step();
+        progress::step(1);
         // All is well with these; a rehearsal tells what it would write all the same.
         let well = match finished.outcome {
             Outcome::Synced => !self.rehearsal,

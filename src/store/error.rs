@@ -52,6 +52,14 @@ pub enum StoreError {
         /// The newest one this binary knows.
         known: i64,
     },
+    /// A store is being moved here, and is not complete (exit 74).
+    #[error(
+        "{path}: a store is being moved here and is not complete; finish it with `tink-sync migrate-store` on the old store, or drop what is here"
+    )]
+    Unfinished {
+        /// The database.
+        path: String,
+    },
     /// A read-only command met an older schema (exit 74).
     #[error("{path} has schema {found}; the next `tink-sync run` applies migrations {}: nothing was changed now", pending.join(", "))]
     Older {
@@ -104,7 +112,16 @@ pub enum StoreError {
 #[error("the store's thread has ended")]
 struct ThreadEnded;
 
+/// Stands as the newest version of the schema while a store is being moved to a database, so that every release refuses to
+/// use it. Not a version: each release has far fewer.
+pub(crate) const UNFINISHED: i64 = 1_000_000_000;
+
 impl StoreError {
+    /// The schema is newer than this release, or no schema yet.
+    pub(crate) fn newer(path: String, found: i64, known: i64) -> Self {
+        if found == UNFINISHED { Self::Unfinished { path } } else { Self::Newer { path, found, known } }
+    }
+
     /// The thread of the store has ended without being asked to.
     pub(crate) fn thread_ended(what: &'static str) -> Self {
         Self::Internal { what, source: Cause::of(ThreadEnded) }

@@ -37,6 +37,7 @@ mod runs;
 pub mod source;
 pub mod stand_alone;
 mod tokens;
+pub mod transfer;
 pub mod types;
 mod unreadable;
 mod writer;

@@ -87,6 +87,14 @@ impl Place {
         }
     }
 
+    /// As [`Self::writer`], also where a store is being moved to.
+    pub(super) fn unfinished(&self, now: Timestamp) -> Result<DbSession> {
+        match self {
+            Self::Sqlite(path) => sqlite::open::unfinished(path, now),
+            Self::Postgres(target) => postgres::open::unfinished(target, now),
+        }
+    }
+
     /// A rehearsal on the store, with what `fill` copies of it; in memory if there is no store yet.
     pub(super) fn rehearsal(
         &self,

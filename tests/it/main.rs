@@ -52,6 +52,7 @@ mod mass;
 mod matrix;
 mod memory;
 mod metrics;
+mod migrate;
 mod mistakes;
 mod model;
 mod moved;

@@ -111,6 +111,10 @@ fn opened(place: &Place) -> Finding {
         Err(error @ StoreError::Older { .. }) => Finding::ok("store", error.to_string()),
         Err(error @ StoreError::Newer { .. }) => Finding::fail(Exit::Database, "store", error.to_string())
             .remedy("install the newer release again, or put back the copy that was made before the upgrade"),
+        // It says itself what to do.
+        Err(error @ StoreError::Unfinished { .. }) => {
+            Finding::fail(Exit::Database, "store", error.to_string())
+        }
         Err(error) => unusable(error, place),
     }
 }

@@ -295,6 +295,60 @@ impl Db<'_> {
         }
     }
 
+    /// Runs `work`, which copies rows of a table as they are: none gets a number, and nothing is worked out from them.
+    pub(crate) fn copying<T>(
+        self,
+        table: &str,
+        work: impl FnOnce(Db<'_>) -> Result<T, Fail>,
+    ) -> Result<T, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::copy::quietly(conn, table, || work(self)),
+            Self::Postgres(pg) => {
+                pg.send("SET LOCAL tink_sync.copying = 'on'", values![])?;
+                work(self)
+            }
+        }
+    }
+
+    /// Inserts rows with these columns.
+    pub(crate) fn copy_rows(
+        self,
+        table: &str,
+        columns: &[String],
+        rows: &[Vec<Value<'_>>],
+    ) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::copy::insert(conn, table, columns, rows),
+            Self::Postgres(pg) => postgres::copy::insert(pg, table, columns, rows),
+        }
+    }
+
+    /// The last key that a row of a table had, also one that was deleted.
+    pub(crate) fn last_key(self, table: &str) -> Result<i64, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::copy::last_key(conn, table),
+            Self::Postgres(_) => self.value(postgres::copy::LAST_KEY, values![format!("tink_sync.{table}")]),
+        }
+    }
+
+    /// Lets the next row of a table have a key behind this one.
+    pub(crate) fn set_last_key(self, table: &str, key: i64) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::copy::set_last_key(conn, table, key),
+            Self::Postgres(_) => {
+                self.run(postgres::copy::SET_LAST_KEY, values![format!("tink_sync.{table}"), key])
+            }
+        }
+    }
+
+    /// The version of the schema that this release knows, and whether what it shows to readers is what the database has.
+    pub(crate) fn release(self) -> Result<(i64, bool), Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok((sqlite::schema::KNOWN, sqlite::feed::is_published(conn)?)),
+            Self::Postgres(pg) => Ok((postgres::schema::KNOWN, postgres::schema::is_published(pg)?)),
+        }
+    }
+
     /// Whether programs on other machines may be at work on the same store.
     pub(crate) const fn is_shared(self) -> bool {
         matches!(self, Self::Postgres(_))

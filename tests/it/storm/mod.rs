@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 28] = [
+const ELSEWHERE: [&str; 31] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -61,6 +61,10 @@ const ELSEWHERE: [&str; 28] = [
     "write the drop-in",
     "replace the drop-in",
     "take over rows",
+    // of the command: tests/it/migrate.rs
+    "begin the move",
+    "copy rows",
+    "complete the move",
 ];
 /// Steps that a pass takes once per connection or account.
 const REPEATED: [&str; 5] = [

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod connect;
+pub(crate) mod copy;
 pub(crate) mod explain;
 pub(crate) mod lanes;
 pub(crate) mod open;

@@ -46,7 +46,7 @@ fn snapshot(what: &'static str, target: &Arc<Target>, patience: Duration) -> Res
         return Err(StoreError::Missing { place: Place::Postgres(Arc::clone(target)) });
     }
     if found > schema::KNOWN {
-        return Err(StoreError::Newer { path: path(), found, known: schema::KNOWN });
+        return Err(StoreError::newer(path(), found, schema::KNOWN));
     }
     if found < schema::KNOWN {
         return Err(StoreError::Older { path: path(), found, pending: schema::pending(found) });
@@ -72,9 +72,23 @@ pub(crate) fn writer(target: &Arc<Target>, patience: Duration, now: Timestamp) -
     });
     let found = prepared?;
     if found > schema::KNOWN {
-        return Err(StoreError::Newer { path: target.url().to_owned(), found, known: schema::KNOWN });
+        return Err(StoreError::newer(target.url().to_owned(), found, schema::KNOWN));
     }
     Ok(DbSession::of_server(pg, context))
+}
+
+/// As [`writer`], also while a store is being moved here.
+///
+/// # Errors
+/// As for [`writer`].
+pub(crate) fn unfinished(target: &Arc<Target>, now: Timestamp) -> Result<DbSession> {
+    match writer(target, Duration::ZERO, now) {
+        Err(StoreError::Unfinished { .. }) => {
+            let (pg, context) = connect("open the store", target, Duration::ZERO)?;
+            Ok(DbSession::of_server(pg, context))
+        }
+        opened => opened,
+    }
 }
 
 /// A rehearsal on the store, with what `fill` copies of it: one transaction that is never committed.

@@ -4,6 +4,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::store::engine::Fail;
+
 const VIEWS: &str = include_str!("views.sql");
 const FEED: &str = include_str!("feed.sql");
 
@@ -36,6 +38,19 @@ pub(crate) fn is_published(db: &Connection) -> rusqlite::Result<bool> {
 /// Drops what this or an older release has published, so that nothing of it stands in a migration's way.
 pub(crate) fn withdraw(db: &Connection) -> rusqlite::Result<()> {
     let ours: Vec<&str> = names(VIEWS, CREATE_VIEW).collect();
+    drop_of_ours(db, &ours)
+}
+
+/// Runs `work` while no change gets a number and nothing is worked out from it: rows are copied as they are.
+pub(crate) fn unnumbered<T>(db: &Connection, work: impl FnOnce() -> Result<T, Fail>) -> Result<T, Fail> {
+    drop_of_ours(db, &[])?;
+    let done = work()?;
+    db.execute_batch(FEED)?;
+    Ok(done)
+}
+
+/// Drops the triggers of the feed with what they read, and these views.
+fn drop_of_ours(db: &Connection, views: &[&str]) -> rusqlite::Result<()> {
     let mut found = db.prepare(
         "SELECT type, name FROM sqlite_master
          WHERE type = 'view' OR (type = 'trigger' AND name LIKE 'ts\\_feed\\_%' ESCAPE '\\')",
@@ -43,7 +58,7 @@ pub(crate) fn withdraw(db: &Connection) -> rusqlite::Result<()> {
     let found: Vec<(String, String)> =
         found.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     for (kind, name) in found {
-        if kind == "trigger" || name.starts_with("ts_feed_") || ours.contains(&name.as_str()) {
+        if kind == "trigger" || name.starts_with("ts_feed_") || views.contains(&name.as_str()) {
             db.execute_batch(&format!("DROP {kind} {name}"))?;
         }
     }

@@ -1,5 +1,6 @@
 //! What only SQLite can do: its file, its statements, its schema, and the overlay of a rehearsal.
 
+pub(crate) mod copy;
 pub(crate) mod erase;
 pub(crate) mod explain;
 pub(crate) mod feed;

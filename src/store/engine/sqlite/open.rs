@@ -21,6 +21,7 @@ use crate::domain::cause::Cause;
 use crate::failpoint;
 use crate::store::engine::context::BUSY_TIMEOUT;
 use crate::store::engine::{Db, DbSession, Fail};
+use crate::store::error::UNFINISHED;
 use crate::store::{Place, Result, StoreError};
 
 /// What has a meaning of its own in an SQLite URI.
@@ -46,7 +47,7 @@ pub(super) fn refuse_newer(session: &DbSession) -> Result<()> {
     let found = session.in_file("read the schema version", schema::version)?.unwrap_or_default();
     if found > schema::KNOWN {
         let path = session.path.display().to_string();
-        return Err(StoreError::Newer { path, found, known: schema::KNOWN });
+        return Err(StoreError::newer(path, found, schema::KNOWN));
     }
     Ok(())
 }
@@ -175,6 +176,22 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
 
 /// Opens a store for writing, making and migrating it as needed.
 pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
+    let session = opened(path, patience)?;
+    refuse_newer(&session)?;
+    prepared(session, now)
+}
+
+/// As [`writer`], also while a store is being moved here.
+pub(crate) fn unfinished(path: &Path, now: Timestamp) -> Result<DbSession> {
+    let session = opened(path, Duration::ZERO)?;
+    if session.in_file("read the schema version", schema::version)? == Some(UNFINISHED) {
+        return Ok(session);
+    }
+    refuse_newer(&session)?;
+    prepared(session, now)
+}
+
+fn opened(path: &Path, patience: Duration) -> Result<DbSession> {
     refuse_odd(path)?;
     failpoint::around("create the file", || create(path))?;
     // Two spellings of one path must find each other's lock files.
@@ -188,10 +205,13 @@ pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<
         Ok(conn.execute_batch(ERASING)?)
     })?;
     session.file = FileId::of(path);
-    refuse_newer(&session)?;
+    Ok(session)
+}
+
+fn prepared(mut session: DbSession, now: Timestamp) -> Result<DbSession> {
     session.retry_busy("prepare the store", |conn| Ok(schema::migrate(conn, now.as_millisecond())?))?;
     // SQLite has made the files beside it by now.
-    sharing::mend(path);
+    sharing::mend(&session.path);
     Ok(session)
 }
 

@@ -1,0 +1,60 @@
+//! Rows that are copied from another store as they are. Knows neither what they mean nor where they come from.
+
+use rusqlite::Connection;
+
+use super::feed;
+use crate::store::engine::{Db, Fail, Params, Value, values};
+
+/// The tables whose changes the feed numbers, or works something out from.
+const OF_THE_FEED: [&str; 3] = ["ts_connections", "ts_consents", "ts_accounts"];
+/// The table whose keys SQLite itself never gives twice.
+const COUNTED: &str = "ts_events";
+/// Tables whose keys are not given again when their last row goes; of the others that row stays.
+const REMEMBERED: [&str; 2] = ["ts_connections", "ts_accounts"];
+
+/// Runs `work`, which changes rows of a table, without the triggers on it.
+pub(crate) fn quietly<T>(
+    conn: &Connection,
+    table: &str,
+    work: impl FnOnce() -> Result<T, Fail>,
+) -> Result<T, Fail> {
+    if OF_THE_FEED.contains(&table) { feed::unnumbered(conn, work) } else { work() }
+}
+
+/// Inserts rows with these columns.
+pub(crate) fn insert(
+    conn: &Connection,
+    table: &str,
+    columns: &[String],
+    rows: &[Vec<Value<'_>>],
+) -> Result<(), Fail> {
+    let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+    let sql = format!("INSERT INTO main.{table} ({}) VALUES ({})", columns.join(", "), marks.join(", "));
+    rows.iter().try_for_each(|row| Db::Sqlite(conn).run(&sql, Params::Positional(row)))
+}
+
+/// The last key of a table: of a row that is there, or of one that was deleted.
+pub(crate) fn last_key(conn: &Connection, table: &str) -> Result<i64, Fail> {
+    let sql = format!(
+        "SELECT max(coalesce((SELECT max(key) FROM {table}), 0),
+                    coalesce((SELECT value FROM ts_sequences WHERE name = ?1), 0),
+                    coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?1), 0))"
+    );
+    Db::Sqlite(conn).value(&sql, values![table])
+}
+
+/// Lets the next row have a key behind this one.
+pub(crate) fn set_last_key(conn: &Connection, table: &str, key: i64) -> Result<(), Fail> {
+    let db = Db::Sqlite(conn);
+    if table == COUNTED {
+        db.run("DELETE FROM sqlite_sequence WHERE name = ?1", values![table])?;
+        return db.run("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", values![table, key]);
+    }
+    if REMEMBERED.contains(&table) {
+        db.run(
+            "INSERT INTO ts_sequences (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            values![table, key],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! Moves a store to another place, whichever engine keeps it there: every table, row by row as it is, so that keys and
+//! numbers of changes stay. The old store is only read. The new one is marked as unfinished until both sides were read
+//! anew and found equal; a move that was cut short goes on with what is there. Decides nothing about rows.
+
+mod compare;
+mod table;
+
+use super::engine::fail::corrupt;
+use super::engine::{Db, Fail, values};
+use super::error::UNFINISHED;
+use super::writer::note;
+use super::{AuditRow, Place, Reader, Result, StoreError, Writer, liveness};
+pub use compare::TableSum;
+use compare::{Batch, Compared, compare};
+use table::{Row, TABLES, Table};
+
+/// What this is called in errors.
+const WHAT: &str = "move the store";
+/// The action of the audit log that says that a store was moved here.
+pub const ACTION: &str = "store.migrated";
+/// So often the rows of a store that changes meanwhile are copied again.
+const ROUNDS: usize = 3;
+/// The tables that give keys to their rows.
+const KEYED: [&str; 7] =
+    ["ts_connections", "ts_accounts", "ts_transactions", "ts_quarantine", "ts_runs", "ts_audit", "ts_events"];
+/// The numbers that go on where they were.
+const SEQUENCES: [&str; 3] = ["change", "lease", "pruned"];
+
+/// A move of a store.
+#[expect(missing_debug_implementations, reason = "it holds a function")]
+pub struct Transfer<'a> {
+    /// The old store.
+    pub from: &'a Place,
+    /// The new one.
+    pub to: &'a Place,
+    /// Is told how many rows were copied or compared.
+    pub told: &'a dyn Fn(u64),
+}
+
+/// What lies where a store is to be moved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, or an empty store.
+    Nothing,
+    /// What an earlier try has left.
+    Part,
+    /// All of it: the move was completed before.
+    All(Vec<TableSum>),
+}
+
+/// A move that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The tables with what is in them, equal on both sides.
+    pub tables: Vec<TableSum>,
+    /// The last number of the feed.
+    pub change: i64,
+    /// It was complete before.
+    pub was_complete: bool,
+}
+
+/// What tells of every change of a store: its sequences, and the last key of each table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stand {
+    sequences: Vec<i64>,
+    keys: Vec<i64>,
+}
+
+impl Stand {
+    fn of(db: Db<'_>) -> Result<Self, Fail> {
+        let value =
+            |name: &&str| db.value("SELECT value FROM main.ts_sequences WHERE name = ?1", values![name]);
+        let sequences = SEQUENCES.iter().map(value).collect::<Result<_, _>>()?;
+        let keys = KEYED.iter().map(|table| db.last_key(table)).collect::<Result<_, _>>()?;
+        Ok(Self { sequences, keys })
+    }
+
+    fn change(&self) -> i64 {
+        self.sequences.first().copied().unwrap_or_default()
+    }
+
+    /// The last key of the audit log.
+    fn audited(&self) -> i64 {
+        let of = KEYED.iter().zip(&self.keys).find(|(table, _)| **table == "ts_audit");
+        of.map_or(i64::MAX, |(_, key)| *key)
+    }
+}
+
+/// A store that is being made.
+struct Target {
+    writer: Writer,
+    /// Only who has written it last may go on.
+    token: i64,
+}
+
+impl Transfer<'_> {
+    /// Looks what there is to do; the inner error says why it cannot be done.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a store cannot be read, is in use, or holds what the other cannot keep.
+    pub fn rehearse(&self) -> Result<Result<(Found, Vec<TableSum>), String>> {
+        let source = self.source()?;
+        let found = match self.found(&source)? {
+            Ok(found) => found,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        self.refuse_unstorable(&source)?;
+        let count = |table: &Table| {
+            let rows = source.read(WHAT, |db| table.count(db))?;
+            Ok(TableSum { table: table.name, rows, checksum: None })
+        };
+        Ok(Ok((found, TABLES.iter().map(count).collect::<Result<_>>()?)))
+    }
+
+    /// Moves the store; the inner error says why it cannot be moved there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a store cannot be read or written, or is in use. What was copied is gone on with next time.
+    pub fn run(&self, act: &AuditRow<'_>) -> Result<Result<Moved, String>> {
+        let source = self.source()?;
+        match self.found(&source)? {
+            Err(problem) => return Ok(Err(problem)),
+            Ok(Found::All(tables)) => {
+                let change = source.read(WHAT, |db| Stand::of(db))?.change();
+                return Ok(Ok(Moved { tables, change, was_complete: true }));
+            }
+            Ok(Found::Nothing | Found::Part) => self.refuse_unstorable(&source)?,
+        }
+        drop(source);
+        let mut target = self.begin(act)?;
+        let mut differing = Vec::new();
+        for _ in 0..ROUNDS {
+            let source = self.source()?;
+            TABLES.iter().try_for_each(|table| self.copy(&source, &mut target, table))?;
+            drop(source);
+            // Anew, as somebody else would see both.
+            let source = self.source()?;
+            let stand = source.read(WHAT, |db| Stand::of(db))?;
+            let writer = &mut target.writer;
+            let of_target: &mut Batch<'_> =
+                &mut |table, columns, after| writer.look(WHAT, |db| table.batch(db, columns, after));
+            let compared = self.compared(&source, of_target, &stand)?;
+            drop(source);
+            if compared.differing.is_empty() && self.complete(&mut target, &stand, act)? {
+                let change = stand.change();
+                return Ok(Ok(Moved { tables: compared.tables, change, was_complete: false }));
+            }
+            differing = compared.differing;
+        }
+        Err(self.restless(&differing))
+    }
+
+    /// The old store as it is now; nobody may be at work on it.
+    fn source(&self) -> Result<Reader> {
+        let source = Reader::open(self.from)?;
+        let (_, is_published) = source.read(WHAT, |db| db.release())?;
+        if !is_published {
+            let pending = vec!["(the views of this release)".to_owned()];
+            let found =
+                source.read(WHAT, |db| db.value("SELECT max(version) FROM main.ts_schema", values![]))?;
+            return Err(StoreError::Older { path: self.from.to_string(), found, pending });
+        }
+        refuse_at_work(&source, self.from)?;
+        Ok(source)
+    }
+
+    /// What lies at the other place; the inner error says that it is no place for this store.
+    fn found(&self, source: &Reader) -> Result<Result<Found, String>> {
+        let (from, to) = (self.from, self.to);
+        let canonical = |place: &Place| place.file().and_then(|path| path.canonicalize().ok());
+        if from == to || canonical(from).is_some_and(|path| canonical(to) == Some(path)) {
+            return Ok(Err(format!("{to} is the store itself: name another place with --to")));
+        }
+        let target = match Reader::open(to) {
+            // A database of the application's, too, is one without a store.
+            Err(StoreError::Missing { .. } | StoreError::Older { found: 0, .. }) => {
+                return Ok(Ok(Found::Nothing));
+            }
+            Err(StoreError::Unfinished { .. }) => return Ok(Ok(Found::Part)),
+            opened => opened?,
+        };
+        if !target.read(WHAT, |db| holds_rows(db))? {
+            return Ok(Ok(Found::Nothing));
+        }
+        refuse_at_work(&target, to)?;
+        let moved = "SELECT 1 FROM main.ts_audit WHERE action = ?1";
+        if target.read(WHAT, |db| db.exists(moved, values![ACTION]))? {
+            let stand = source.read(WHAT, |db| Stand::of(db))?;
+            let of_target: &mut Batch<'_> =
+                &mut |table, columns, after| target.read(WHAT, |db| table.batch(db, columns, after));
+            let compared = self.compared(source, of_target, &stand)?;
+            if compared.differing.is_empty() {
+                return Ok(Ok(Found::All(compared.tables)));
+            }
+        }
+        let connections =
+            target.read(WHAT, |db| db.value("SELECT count(*) FROM main.ts_connections", values![]))?;
+        Ok(Err(occupied(to, connections)))
+    }
+
+    /// Fails if something cannot be kept at the other place, before anything is copied.
+    fn refuse_unstorable(&self, source: &Reader) -> Result<()> {
+        if self.from.file().is_none() || self.to.file().is_some() {
+            return Ok(());
+        }
+        for table in &TABLES {
+            if let Some(found) = source.read(WHAT, |db| table.unstorable(db))? {
+                return Err(StoreError::Unusable {
+                    what: WHAT,
+                    path: self.from.to_string(),
+                    detail: format!(
+                        "{found}; let a pass read that anew (tink-sync run --connection ID), or forget it: nothing was copied"
+                    ),
+                    source: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the new store, or what there is of it, and marks it as unfinished.
+    fn begin(&self, act: &AuditRow<'_>) -> Result<Target> {
+        let mut writer = Writer { session: self.to.unfinished(act.at)? };
+        let token = fastrand::i64(1..i64::MAX);
+        writer.run("begin the move", |db| {
+            let schema = "SELECT max(version) FROM main.ts_schema WHERE version < ?1";
+            let schema: i64 = db.value(schema, values![UNFINISHED])?;
+            if schema != db.release()?.0 {
+                return Err(corrupt(
+                    "another release of tink-sync began this move: drop what is here, and begin anew",
+                ));
+            }
+            let begun = db.exists("SELECT 1 FROM main.ts_schema WHERE version = ?1", values![UNFINISHED])?;
+            if !begun && holds_rows(db)? {
+                return Err(corrupt(
+                    "somebody else has begun to use this store: drop it, or name another place",
+                ));
+            }
+            let mark = "INSERT INTO main.ts_schema (version, applied_at) VALUES (?1, ?2)
+                        ON CONFLICT (version) DO UPDATE SET applied_at = excluded.applied_at";
+            db.run(mark, values![UNFINISHED, token])
+        })?;
+        Ok(Target { writer, token })
+    }
+
+    /// Copies a table. What is there already is read, and stays as far as it is equal; all behind the first difference is
+    /// copied anew.
+    fn copy(&self, source: &Reader, target: &mut Target, table: &Table) -> Result<()> {
+        let columns = source.read(WHAT, |db| table.columns(db))?;
+        let (mut after, mut is_equal): (Option<Row>, bool) = (None, true);
+        loop {
+            let rows = source.read(WHAT, |db| table.batch(db, &columns, after.as_ref()))?;
+            let was_equal = is_equal;
+            is_equal =
+                is_equal && target.writer.look(WHAT, |db| table.batch(db, &columns, after.as_ref()))? == rows;
+            if !is_equal {
+                let token = target.token;
+                target
+                    .writer
+                    .run("copy rows", |db| {
+                        still_ours(db, token)?;
+                        db.copying(table.name, |db| {
+                            if was_equal {
+                                table.cut(db, after.as_ref())?;
+                            }
+                            db.copy_rows(table.name, &columns, &rows)
+                        })
+                    })
+                    .map_err(|error| in_table(error, table))?;
+            }
+            (self.told)(rows.len() as u64);
+            let Some(last) = rows.last().filter(|_| rows.len() == table.at_once) else { return Ok(()) };
+            after = Some(table.key(&columns, last));
+        }
+    }
+
+    fn compared(&self, source: &Reader, target: &mut Batch<'_>, stand: &Stand) -> Result<Compared> {
+        compare(
+            &mut |table, columns, after| source.read(WHAT, |db| table.batch(db, columns, after)),
+            target,
+            &|table| source.read(WHAT, |db| table.columns(db)),
+            stand.audited(),
+            self.told,
+        )
+    }
+
+    /// Makes the new store one that can be used, unless the old one has changed meanwhile.
+    fn complete(&self, target: &mut Target, stand: &Stand, act: &AuditRow<'_>) -> Result<bool> {
+        if self.source()?.read(WHAT, |db| Stand::of(db))? != *stand {
+            return Ok(false);
+        }
+        let (token, details) = (target.token, format!("from {}", self.from));
+        target.writer.run("complete the move", |db| {
+            still_ours(db, token)?;
+            for (name, value) in SEQUENCES.iter().zip(&stand.sequences) {
+                db.run("UPDATE main.ts_sequences SET value = ?2 WHERE name = ?1", values![name, value])?;
+            }
+            for (table, key) in KEYED.iter().zip(&stand.keys) {
+                db.set_last_key(table, *key)?;
+            }
+            if db.is_shared() {
+                // None of them lives here, whatever became of it there.
+                let dead = "UPDATE main.ts_runs SET alive_until = 'epoch' WHERE finished_at IS NULL";
+                db.run(dead, values![])?;
+            }
+            note(db, &AuditRow { details: Some(&details), ..*act })?;
+            db.run("DELETE FROM main.ts_schema WHERE version = ?1", values![UNFINISHED])
+        })?;
+        Ok(true)
+    }
+
+    fn restless(&self, differing: &[String]) -> StoreError {
+        let detail = if differing.is_empty() {
+            "it changed each time that it was copied".to_owned()
+        } else {
+            format!("it changed each time that it was copied, or the copy did: {}", differing.join(", "))
+        };
+        StoreError::Unavailable {
+            what: WHAT,
+            place: self.from.to_string(),
+            detail: format!(
+                "{detail}; stop what writes to it (systemctl stop tink-sync.timer), and repeat this: it goes on with what is there"
+            ),
+            source: None,
+        }
+    }
+}
+
+fn occupied(place: &Place, connections: i64) -> String {
+    let drop = match place {
+        Place::Sqlite(path) => format!("remove {0} with {0}-wal and {0}-shm", path.display()),
+        Place::Postgres(_) => "DROP SCHEMA tink_sync CASCADE".to_owned(),
+    };
+    format!(
+        "{place} holds another store already ({connections} connections), or one that was used since: name an empty place \
+         with --to, or drop that store first ({drop}); nothing was copied"
+    )
+}
+
+fn refuse_at_work(store: &Reader, place: &Place) -> Result<()> {
+    let path = store.path();
+    let Some(run) = store.read(WHAT, |db| liveness::at_work(db, &path))? else { return Ok(()) };
+    Err(StoreError::Unavailable {
+        what: WHAT,
+        place: place.to_string(),
+        detail: format!(
+            "run {run} is at work on it; stop the timer (systemctl stop tink-sync.timer), let the run end, and repeat this"
+        ),
+        source: None,
+    })
+}
+
+/// Whether there is a row in any of our tables.
+fn holds_rows(db: Db<'_>) -> Result<bool, Fail> {
+    TABLES.iter().try_fold(false, |found, table| {
+        Ok(found || db.exists(&format!("SELECT 1 FROM main.{} LIMIT 1", table.name), values![])?)
+    })
+}
+
+/// Fails if another move has begun there, or has ended.
+fn still_ours(db: Db<'_>, token: i64) -> Result<(), Fail> {
+    let ours = "UPDATE main.ts_schema SET applied_at = applied_at WHERE version = ?1 AND applied_at = ?2";
+    match db.count(ours, values![UNFINISHED, token])? {
+        0 => Err(corrupt("another `tink-sync migrate-store` writes to this place: let only one of them run")),
+        _ => Ok(()),
+    }
+}
+
+/// With the table that it was about.
+fn in_table(error: StoreError, table: &Table) -> StoreError {
+    match error {
+        StoreError::Sql { what, detail, source } => {
+            StoreError::Sql { what, detail: format!("{}: {detail}", table.name), source }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,464 @@
+//! A store is moved to another engine and back: nothing is lost, doubled or numbered anew, wherever the move is cut short,
+//! and nobody uses half a store. Needs PostgreSQL's programs.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use serde_json::Value as Json;
+use tink_sandbox::{Action, Config, Endpoint, Fault, Rates, Times};
+use tink_sync::failpoint::Side;
+
+use crate::feed::Reader;
+use crate::harness::{Ran, World, small, until, was_killed};
+use crate::stored::{Engine, Place};
+
+/// The steps of a move.
+const STEPS: [&str; 3] = ["begin the move", "copy rows", "complete the move"];
+
+/// What no pass of these worlds writes, and what must come along all the same. `fill` is run on any engine.
+const RARE: &str = "
+    INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES ('own', 1, '2030-01-01T00:00:00Z'), ('ówn', 0, NULL);
+    INSERT INTO ts_own_connections (connection_id, user_id, external_user_id, enabled, priority) VALUES ('o-1', 'own', 'x', 1, 7);
+    INSERT INTO ts_links (connection_id, user_id, external_user_id, market, begun_at) VALUES ('l-1', 'own', 'y', 'SE', 17);
+    INSERT INTO ts_former_users (connection, kind, id) VALUES (1, 'external', 'before'), (1, 'tink', 'before'), (2, 'tink', 'b');
+    INSERT INTO ts_anomalies (connection, account, kind, told_at) VALUES (1, 0, 'odd', 5), (1, 1, 'odd', 6), (1, 1, 'even', 7);
+    INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until, asked_run, asking)
+        VALUES (1, '3', 'ready', X'000102FF', X'', 99, NULL, 4), (2, '1', 'lost', X'5C', NULL, NULL, 1, 1);
+    INSERT INTO ts_events (kind, run, connection, at, details) VALUES ('run-failed', 1, NULL, 3, '{}'), ('run-failed', 1, 1, 4, '{\"é\": 1}');
+    DELETE FROM ts_events WHERE at = 4;
+    INSERT INTO ts_pruned_runs (key, run_id, started_at) VALUES (9000, 'gone', 1);
+    INSERT INTO ts_quarantine (account, fingerprint, transaction_id, reason, raw, first_seen_at, run)
+        VALUES (1, 'f', 'aabb', 'amount', '{\"a\": \"b\\\\c\"}', 5, 1);
+    INSERT INTO ts_audit (at, actor, ip, action, user_id, result, details) VALUES (1, 'ann, \"{}\"', '::1', 'users.set', 'own', 'ok', '');
+    INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES ('died', 'timer', 'h', '0', 1);
+    INSERT INTO ts_sequences (name, value) VALUES ('ts_accounts', 700);
+    UPDATE ts_transactions SET transaction_id = '0123456789ABCDEF0123456789ABCDEF', description = 'a\\b\"c{},
+NULL' WHERE key = 1;
+    UPDATE ts_transactions SET removed_at = 12, removed_reason = 'replaced', match_rule = 'x',
+        replaced_by = (SELECT transaction_id FROM ts_transactions WHERE key = 3) WHERE key = 2;
+    UPDATE ts_transactions SET removed_at = 12, removed_reason = 'replaced', replaced_by = 'NULL' WHERE key = 4;
+    UPDATE ts_sequences SET value = 12345, name = 'pruned' WHERE name = 'pruned';";
+
+/// A world of every oddity of the sandbox, a few days old, in a file.
+fn old_world() -> World {
+    // One more than there are connections of.
+    let config = Config { users: 6, history_days: 40, ..Config::default() };
+    let users = (0..5).map(|n| format!("user-{n}")).collect();
+    let world = World::on(Engine::Sqlite, Engine::Sqlite, config, users).set("sync.keep_raw", "\"90d\"");
+    for day in 0..4 {
+        world.sandbox.set_day(day);
+        world.run(&[]);
+    }
+    world.cli(&["connections", "disable", "c-4"]);
+    world
+}
+
+/// The same with rows in every table.
+fn odd_world() -> World {
+    let world = old_world();
+    world.tamper(RARE);
+    let store = world.store();
+    for table in tables(&store) {
+        assert!(!rows(&store, &table, "*").is_empty(), "no row of {table} is tried");
+    }
+    world
+}
+
+/// A small one, fast to move.
+fn small_world(engine: Engine) -> World {
+    let world = World::on(engine, Engine::Sqlite, small(2), vec!["user-0".into(), "user-1".into()]);
+    world.run(&[]).expect(0);
+    world
+}
+
+/// An empty place on the other engine.
+fn elsewhere(world: &World, name: &str) -> Place {
+    let engine = match world.place {
+        Place::File(_) => Engine::Postgres,
+        Place::Database(_) => Engine::Sqlite,
+    };
+    Place::new(engine, world.path(name))
+}
+
+fn migrate(world: &World, to: &Place, more: &[&str]) -> Ran {
+    let url = to.url();
+    world.cli(&[&["migrate-store", "--to", &url], more].concat())
+}
+
+/// Moves it and goes on there; returns the place it came from.
+fn moved(world: World, to: &Place) -> (World, Place) {
+    migrate(&world, to, &[]).expect(0);
+    let before = world.place.clone();
+    (world.restored(to.clone()), before)
+}
+
+fn rows(store: &Connection, relation: &str, columns: &str) -> Vec<Vec<Value>> {
+    let mut all = store.prepare(&format!("SELECT {columns} FROM {relation}")).unwrap();
+    let width = all.column_count();
+    let row = |row: &rusqlite::Row<'_>| (0..width).map(|at| row.get(at)).collect();
+    let mut rows: Vec<Vec<Value>> = all.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap();
+    rows.sort_by_key(|row| format!("{row:?}"));
+    rows
+}
+
+fn named(store: &Connection, sql: &str) -> Vec<String> {
+    let mut names = store.prepare(sql).unwrap();
+    names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The tables that are moved.
+fn tables(store: &Connection) -> Vec<String> {
+    named(
+        store,
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'ts!_%' ESCAPE '!'
+             AND name NOT IN ('ts_schema', 'ts_sequences') ORDER BY name",
+    )
+}
+
+/// Fails unless both stores show the same, but for the act of the move itself.
+fn assert_same_views(old: &Connection, new: &Connection) {
+    let views = named(
+        old,
+        "SELECT name FROM sqlite_master WHERE type = 'view' AND name LIKE '%!_v1' ESCAPE '!' ORDER BY name",
+    );
+    assert!(views.len() > 9, "{views:?}");
+    for view in views.iter().filter(|view| *view != "tink_sync_source_v1") {
+        let all = old.prepare(&format!("SELECT * FROM {view}")).unwrap();
+        let columns: Vec<String> = all.column_names().map(|name| format!("{name:?}")).collect();
+        let columns = columns.join(", ");
+        let mut there = rows(new, view, &columns);
+        there.retain(|row| !row.contains(&Value::Text("store.migrated".to_owned())));
+        let mut here = rows(old, view, &columns);
+        here.retain(|row| !row.contains(&Value::Text("store.migrated".to_owned())));
+        assert_eq!(here, there, "{view}");
+    }
+}
+
+/// The same for the tables of two files.
+fn assert_same_tables(old: &Connection, new: &Connection) {
+    for table in tables(old) {
+        let mut there = rows(new, &table, "*");
+        there.retain(|row| !row.contains(&Value::Text("store.migrated".to_owned())));
+        assert_eq!(rows(old, &table, "*"), there, "{table}");
+    }
+    for name in ["change", "lease", "pruned", "ts_accounts"] {
+        let sql = format!("(SELECT * FROM ts_sequences WHERE name = '{name}')");
+        assert_eq!(rows(old, &sql, "*"), rows(new, &sql, "*"), "{name}");
+    }
+    let events = "(SELECT * FROM sqlite_sequence WHERE name = 'ts_events')";
+    assert_eq!(rows(old, events, "*"), rows(new, events, "*"), "a number of an event is never given twice");
+}
+
+#[test]
+fn a_store_goes_to_postgres_and_comes_back_as_it_was() {
+    let world = odd_world();
+    let first = world.place.backup(world.path("first.db"));
+    let bytes = world.place.bytes();
+    let (there, back) = (elsewhere(&world, ""), Place::File(world.path("back.db")));
+
+    let rehearsed = migrate(&world, &there, &["--dry-run"]).expect(0);
+    assert!(rehearsed.stdout.contains("would be copied"), "{}", rehearsed.stdout);
+    assert!(!there.exists(), "a rehearsal makes nothing");
+    let ran = migrate(&world, &there, &[]).expect(0);
+    assert!(ran.stdout.contains("equal by count and checksum"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("store.url = \"{}\"", there.url())), "{}", ran.stdout);
+    assert_same_views(&first.look(), &there.look());
+    assert!(world.place.bytes() == bytes, "the old store is only read");
+    // Again: it is complete.
+    let again = migrate(&world, &there, &["--format", "json"]).expect(0);
+    let report: Json = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!((&report["complete"], &report["was_complete"]), (&true.into(), &true.into()), "{report}");
+    let acts = "SELECT count(*) FROM audit_v1 WHERE action = 'store.migrated'";
+    let world = world.restored(there);
+    assert_eq!(world.number(acts), 1);
+
+    let (world, _) = moved(world, &back);
+    assert_same_views(&first.look(), &world.store());
+    assert_same_tables(&first.look(), &world.store());
+    assert_eq!(world.number(acts), 2);
+}
+
+#[test]
+fn a_store_may_stay_on_its_engine() {
+    let world = small_world(Engine::Sqlite);
+    let first = world.place.backup(world.path("first.db"));
+    let other = Place::File(world.path("other.db"));
+    let (world, _) = moved(world, &other);
+    assert_same_tables(&first.look(), &world.store());
+    let (world, _) = moved(world, &elsewhere_on(Engine::Postgres));
+    let (world, _) = moved(world, &elsewhere_on(Engine::Postgres));
+    assert_same_views(&first.look(), &world.store());
+    world.run(&[]).expect(0);
+}
+
+fn elsewhere_on(engine: Engine) -> Place {
+    Place::new(engine, "unused".into())
+}
+
+#[test]
+fn readers_and_passes_go_on_where_they_were() {
+    let mut world = old_world();
+    let mut reader = Reader::default();
+    reader.follow(&world.store());
+    let counter = "SELECT last_change_seq FROM feed_v1";
+    for name in ["there", "back.db"] {
+        let (seen, runs) = (world.number(counter), world.number("SELECT count(*) FROM runs_v1"));
+        let to = elsewhere(&world, name);
+        world = moved(world, &to).0;
+        assert_eq!(world.number(counter), seen, "nothing is news because it was moved");
+        reader.follow(&world.store());
+        reader.assert_equal(&world.store());
+        // What there was is known: not one row is written.
+        let ran = world.run(&[]);
+        assert_eq!(
+            (ran.total("added"), ran.total("updated"), ran.total("removed")),
+            (0, 0, 0),
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(world.number("SELECT count(*) FROM runs_v1"), runs + 1);
+        reader.follow(&world.store());
+        // And what is new gets new numbers and keys.
+        let day = if name == "there" { 5 } else { 7 };
+        world.sandbox.set_day(day);
+        assert!(world.run(&[]).total("added") > 0);
+        assert!(world.number(counter) > seen);
+        reader.follow(&world.store());
+        reader.assert_equal(&world.store());
+    }
+}
+
+#[test]
+fn keys_that_were_given_are_not_given_again() {
+    let mut world = odd_world();
+    for name in ["there", "back.db"] {
+        let to = elsewhere(&world, name);
+        world = moved(world, &to).0;
+        let last = world.number("SELECT max(key) FROM ts_connections");
+        world.tamper("DELETE FROM ts_own_connections");
+        world.app("INSERT INTO app_connections SELECT 'new-' || count(*), 'n', 1, 1, NULL, 'user-0' || count(*) FROM app_connections");
+        world.run(&[]);
+        let news = "SELECT count(*) FROM ts_connections WHERE connection_id LIKE 'new-%' AND key > ";
+        assert!(world.number(&format!("{news}{last}")) > 0);
+        world.tamper("INSERT INTO ts_events (kind, run, at, details) VALUES ('x', 1, 5, '{}')");
+        assert!(world.number("SELECT max(key) FROM ts_events") > 2, "one that was told is not given twice");
+    }
+    // An account's key, too.
+    let known = "SELECT count(*) FROM ts_accounts WHERE key > 700";
+    assert_eq!(world.number(known), 0);
+    world.app("INSERT INTO app_connections VALUES ('c-5', 'u-5', 1, 1, NULL, 'user-5')");
+    world.run(&[]);
+    assert!(world.number(known) > 0);
+}
+
+#[test]
+fn a_move_that_is_cut_short_goes_on_and_ends_right() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = small_world(engine);
+        let places = STEPS.iter().flat_map(|step| Side::BOTH.map(|side| (*step, side)));
+        let mut tried = Vec::new();
+        for (step, side) in places {
+            for nth in if step == "copy rows" { vec![1, 2, 5, 8] } else { vec![1] } {
+                let point = format!("{step}:{}#{nth}", side.as_str());
+                let to = elsewhere(&world, &format!("{}.db", tried.len()));
+                let url = to.url();
+                let mut dying = world.command(&["migrate-store", "--to", &url]);
+                let ended = dying.env("TINK_SYNC_FAILPOINT", &point).output().unwrap();
+                assert!(was_killed(ended.status), "{point}: {}", String::from_utf8_lossy(&ended.stdout));
+                let is_complete = step == "complete the move" && side == Side::After;
+                let is_begun = !(step == "begin the move" && side == Side::Before);
+                if is_begun && !is_complete {
+                    unusable(&world, &to, &point);
+                }
+                migrate(&world, &to, &[]).expect(0);
+                assert_same_views(&world.store(), &to.look());
+                tried.push(to);
+            }
+        }
+        assert!(tried.len() > 10);
+    }
+}
+
+/// Fails unless nobody can use what there is.
+fn unusable(world: &World, half: &Place, point: &str) {
+    let config = std::fs::read_to_string(world.path("tink-sync.toml")).unwrap();
+    let other = config.replace(&world.place.url(), &half.url());
+    assert_ne!(config, other);
+    std::fs::write(world.path("other.toml"), other).unwrap();
+    for args in
+        [&["run"][..], &["run", "--dry-run"], &["status"], &["users", "set", "u", "--entitled", "yes"]]
+    {
+        let other = world.path("other.toml").display().to_string();
+        let ran = world.cli(&[&["--config", &other], args].concat()).expect(74);
+        assert!(
+            ran.stderr.contains("is not complete; finish it with `tink-sync migrate-store`"),
+            "{point}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn what_changes_between_two_tries_comes_along() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = small_world(engine);
+        let to = elsewhere(&world, "new.db");
+        for day in 1..4 {
+            let url = to.url();
+            let mut dying = world.command(&["migrate-store", "--to", &url]);
+            let ended = dying.env("TINK_SYNC_FAILPOINT", "complete the move:before").output().unwrap();
+            assert!(was_killed(ended.status));
+            world.sandbox.set_day(day);
+            world.run(&[]).expect(0);
+            // Rows go, come, and change places.
+            world.tamper(&format!(
+                "UPDATE ts_accounts SET account_id = 'other' WHERE key = 1; UPDATE ts_accounts SET account_id = 'first-{day}' WHERE key = 2;
+                 UPDATE ts_accounts SET account_id = 'first-{day}-2' WHERE key = 1; DELETE FROM ts_audit WHERE key = 1"
+            ));
+        }
+        migrate(&world, &to, &[]).expect(0);
+        assert_same_views(&world.store(), &to.look());
+    }
+}
+
+#[test]
+fn no_store_is_moved_beside_a_running_pass() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = small_world(engine);
+        let to = elsewhere(&world, "new.db");
+        let hang = Fault::new(Action::Hang).at(Endpoint::Transactions).user("user-1").times(Times::Forever);
+        world.sandbox.fault(hang);
+        world.sandbox.set_day(1);
+        let pass = world.start(&[]);
+        until(|| world.number("SELECT count(*) FROM runs_v1 WHERE finished_at IS NULL") == 1);
+        for more in [&[][..], &["--dry-run"]] {
+            let ran = migrate(&world, &to, more).expect(75);
+            assert!(ran.stderr.contains("is at work on it; stop the timer"), "{}", ran.stderr);
+        }
+        assert!(!to.exists());
+        pass.stop("TERM");
+        migrate(&world, &to, &[]).expect(0);
+        assert_same_views(&world.store(), &to.look());
+    }
+}
+
+#[test]
+fn a_pass_that_begins_meanwhile_is_not_lost() {
+    let world = small_world(Engine::Sqlite);
+    let to = elsewhere(&world, "");
+    // GIVEN a move that has copied much of the store, and is stopped
+    let url = to.url();
+    let mut dying = world.command(&["migrate-store", "--to", &url]);
+    dying.env("TINK_SYNC_FAILPOINT", "complete the move:before").output().unwrap();
+    // WHEN a pass is at work as it would be completed
+    let alive = world.path("store.db-run-alive.lock");
+    let lock = std::fs::File::create(&alive).unwrap();
+    lock.lock().unwrap();
+    world.tamper("INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES ('alive', 'timer', 'h', '0', 1)");
+    // THEN it is not completed, and nobody can use it
+    migrate(&world, &to, &[]).expect(75);
+    unusable(&world, &to, "a pass at work");
+    drop(lock);
+    migrate(&world, &to, &[]).expect(0);
+    assert_same_views(&world.store(), &to.look());
+}
+
+#[test]
+fn a_wrong_place_is_refused_and_left_alone() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = small_world(engine);
+        let before = world.place.written();
+        // The store itself, also by another name.
+        let itself = world.place.clone();
+        let ran = migrate(&world, &itself, &[]).expect(2);
+        assert!(ran.stderr.contains("is the store itself"), "{}", ran.stderr);
+        if let Place::File(path) = &world.place {
+            std::os::unix::fs::symlink(path, world.path("link.db")).unwrap();
+            migrate(&world, &Place::File(world.path("link.db")), &[]).expect(2);
+        }
+        // Another store.
+        let other = small_world(if engine == Engine::Sqlite { Engine::Postgres } else { Engine::Sqlite });
+        let bytes = other.place.bytes();
+        for more in [&[][..], &["--dry-run"]] {
+            let ran = migrate(&world, &other.place, more).expect(2);
+            assert!(ran.stderr.contains("holds another store already (2 connections)"), "{}", ran.stderr);
+        }
+        assert!(other.place.bytes() == bytes);
+        // This store, once passes have gone on there.
+        let to = elsewhere(&world, "new.db");
+        migrate(&world, &to, &[]).expect(0);
+        let world = world.restored(to.clone());
+        world.sandbox.set_day(2);
+        world.run(&[]).expect(0);
+        let world = world.restored(itself.clone());
+        let there = to.bytes();
+        let ran = migrate(&world, &to, &[]).expect(2);
+        assert!(ran.stderr.contains("or one that was used since"), "{}", ran.stderr);
+        assert!(to.bytes() == there);
+        assert_eq!(world.place.written(), before, "the store itself was only read");
+        // No address at all, and a place that cannot be.
+        let ran = world.cli(&["migrate-store", "--to", "mysql://x"]).expect(2);
+        assert!(ran.stderr.contains("--to: expected `sqlite:`"), "{}", ran.stderr);
+        world.cli(&["migrate-store", "--to", "sqlite:/nowhere/at/all.db"]).expect(74);
+    }
+}
+
+#[test]
+fn two_moves_to_one_place_do_not_mix() {
+    let (world, other) = (small_world(Engine::Sqlite), small_world(Engine::Sqlite));
+    other.sandbox.set_day(3);
+    other.run(&[]);
+    let to = elsewhere(&world, "");
+    let url = to.url();
+    // One was cut short; another store goes there instead.
+    let mut dying = world.command(&["migrate-store", "--to", &url]);
+    let ended = dying.env("TINK_SYNC_FAILPOINT", "complete the move:before").output().unwrap();
+    assert!(was_killed(ended.status));
+    migrate(&other, &to, &[]).expect(0);
+    assert_same_views(&other.store(), &to.look());
+    // The first finds a store that is not its own.
+    migrate(&world, &to, &[]).expect(2);
+}
+
+#[test]
+fn what_postgres_cannot_keep_is_named_before_anything_is_copied() {
+    let world = small_world(Engine::Sqlite);
+    world.tamper("UPDATE ts_transactions SET description = 'secret' || char(0) || 'text' WHERE key = 3");
+    let to = elsewhere(&world, "");
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = migrate(&world, &to, more).expect(74);
+        let wanted = "ts_transactions: description of a row of connection c-0 holds the character U+0000";
+        assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
+    }
+    assert!(!to.exists());
+    // A file keeps it.
+    migrate(&world, &Place::File(world.path("file.db")), &[]).expect(0);
+}
+
+#[test]
+fn a_store_of_another_release_is_not_moved() {
+    let world = small_world(Engine::Sqlite);
+    let to = elsewhere(&world, "");
+    world.tamper("UPDATE ts_sequences SET value = 1 WHERE name = 'published'");
+    let ran = migrate(&world, &to, &[]).expect(74);
+    assert!(ran.stderr.contains("the next `tink-sync run` applies"), "{}", ran.stderr);
+    world.run(&[]).expect(0);
+    migrate(&world, &to, &[]).expect(0);
+    world.tamper("INSERT INTO ts_schema VALUES (99, 1)");
+    assert!(migrate(&world, &to, &[]).expect(74).stderr.contains("upgrade tink-sync"));
+}
+
+#[test]
+fn the_view_of_an_application_that_does_not_move_is_told_of() {
+    let rates = Rates::none();
+    let config = Config { rates, ..small(1) };
+    let world = World::on(Engine::Sqlite, Engine::Sqlite, config, vec!["user-0".into()]);
+    let app = world.path("app.db").display().to_string();
+    let world = world.set("store.url", &format!("\"sqlite:{app}\"")).unset("source.database");
+    world.run(&[]).expect(0);
+    let to = Place::new(Engine::Postgres, world.path(""));
+    let ran = migrate(&world, &to, &[]).expect(0);
+    assert!(ran.stdout.contains("source.database = "), "{}", ran.stdout);
+    let world = world.restored(to).set("source.database", &format!("\"{app}\""));
+    assert_eq!(world.run(&[]).expect(0).total("unchanged"), 1);
+}
