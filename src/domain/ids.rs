@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
+/// No id of Tink's is as long as this, in bytes: an index of PostgreSQL holds about 2,700 in one entry.
+pub const LONGEST_TINK_ID: usize = 2_000;
+
 /// The longest id of a connection or a user that is taken, in bytes.
 pub const LONGEST: usize = 16 * 1024;
 

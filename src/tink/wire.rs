@@ -27,6 +27,7 @@ pub use transactions::{TransactionRecord, replay};
 use super::scrub::is_error;
 use crate::domain::amount::{Amount, Money};
 use crate::domain::anomaly::{Anomalies, Anomaly};
+use crate::domain::ids::LONGEST_TINK_ID;
 use shape::{Elements, Leaf, List, Object, Soft, json_object};
 
 /// A JSON value as its text, so that numbers of any size stay exact.
@@ -258,8 +259,8 @@ fn soft_word(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalie
     is_word.then(|| word.into_owned())
 }
 
-/// No id and no page token is as long as this; texts are kept at any length.
-const LONGEST_ID: usize = 16 * 1024;
+/// No page token is as long as this; texts are kept at any length.
+const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// An id: a JSON string that is not empty. One that cannot be decoded or kept as sent is none: with U+FFFD in it,
 /// it could be another's.
@@ -269,7 +270,7 @@ fn id<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<Cow<'a, str>,
     if id.contains('\0') || id.contains('\u{fffd}') {
         return Err(format!("{name} cannot be decoded"));
     }
-    if id.len() > LONGEST_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
+    if id.len() > LONGEST_TINK_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
 }
 
 /// An integer of any size, written as JSON string or number.
@@ -288,7 +289,7 @@ fn either(leaf: Leaf<'_>) -> Option<Cow<'_, str>> {
 fn page_token<'a>(leaf: Option<impl Into<Leaf<'a>>>) -> Result<Option<String>, String> {
     let Some(leaf) = leaf else { return Ok(None) };
     let token = either(leaf.into()).ok_or("nextPageToken is not a text")?;
-    if token.len() > LONGEST_ID {
+    if token.len() > LONGEST_TOKEN {
         return Err("nextPageToken is far too long".to_owned());
     }
     Ok(Some(token.into_owned()).filter(|token| !token.is_empty()))

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use serde_json::value::RawValue;
 
 use crate::domain::amount::{Amount, Money};
-use crate::domain::ids::{AccountId, USABLE, is_usable};
+use crate::domain::ids::{AccountId, LONGEST_TINK_ID, USABLE, is_usable};
 use crate::domain::texts::TextFields;
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::FetchedRow;
@@ -125,6 +125,11 @@ impl<'a> Fields<'a> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
     }
 
+    fn id(&self, name: &str) -> Result<String, String> {
+        let id = self.required(name)?;
+        if id.len() > LONGEST_TINK_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
+    }
+
     fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, String> {
         let text = self.text(name)?.filter(|text| !text.is_empty());
         text.map(|text| text.parse().map_err(|_| format!("{name} is not {what}"))).transpose()
@@ -167,7 +172,7 @@ impl<'a> Fields<'a> {
             payee_name: self.text("payee_name")?,
         };
         Ok(Transaction {
-            id: self.required("transaction_id")?.into(),
+            id: self.id("transaction_id")?.into(),
             status: self.status()?,
             money: Money { amount: self.amount()?, currency: self.required("currency")? },
             booked_date: self.date("booked_date")?,

@@ -73,16 +73,16 @@ fn roomy(tink: &Sandbox) -> ClientOptions {
 #[tokio::test]
 async fn a_walk_over_more_records_than_fit_in_memory_ends_after_the_page_that_is_too_much() {
     let tink = sandbox();
-    let id = "i".repeat(16 * 1024 - 8);
+    let id = "i".repeat(2_000 - 8);
     let page = |n: usize| {
         let records: Vec<String> =
             (0..900).map(|k| format!(r#"{{"id":"{id}{:08}"}}"#, n * 900 + k)).collect();
         answer(200, format!(r#"{{"transactions":[{}],"nextPageToken":"{n}"}}"#, records.join(",")))
     };
-    // With what else is held there is room for 1,700 ids of 16 KiB, and the second page goes beyond.
+    // With what else is held there is room for 1,700 ids of 2,000 bytes, and the second page goes beyond.
     on(&tink, Call::Transactions, (0..3).map(page));
     let session = client_with(roomy(&tink)).session(user());
-    session.hold_unwritten((128 << 20) - 1700 * 16 * 1024).await.unwrap();
+    session.hold_unwritten((128 << 20) - 1700 * 2_000).await.unwrap();
     let mut pages = session.transactions(&"acc".into(), &Window { from: None, to: date(2026, 8, 31) });
     for _ in 0..2 {
         assert_eq!(pages.next().await.unwrap().map(|rows| rows.len()), Some(900));

@@ -191,11 +191,13 @@ fn why_an_answer_cannot_be_read_is_told_with_its_place() {
 #[test]
 fn words_ids_and_page_tokens_have_a_length_that_is_still_taken() {
     assert!(is_word("") && is_word(&"x".repeat(256)) && !is_word(&"x".repeat(257)) && !is_word("a\n"));
-    for (length, is_taken) in [(16 * 1024, true), (16 * 1024 + 1, false)] {
+    for (length, is_id, is_token) in
+        [(2_000, true, true), (2_001, false, true), (16 * 1024, false, true), (16 * 1024 + 1, false, false)]
+    {
         let json = format!("\"{}\"", "x".repeat(length));
         let raw: &RawValue = serde_json::from_str(&json).unwrap();
-        assert_eq!(id(Some(raw), "id").is_ok(), is_taken, "{length}");
-        assert_eq!(page_token(Some(raw)).is_ok(), is_taken, "{length}");
+        assert_eq!(id(Some(raw), "id").is_ok(), is_id, "{length}");
+        assert_eq!(page_token(Some(raw)).is_ok(), is_token, "{length}");
     }
 }
 
