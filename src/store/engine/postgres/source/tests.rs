@@ -22,7 +22,7 @@ fn target(url: &str) -> Arc<Target> {
 }
 
 fn limited(target: &Arc<Target>, view: &str, limits: ViewLimits) -> Result<Vec<SourceRow>> {
-    Source { target, view, vault: None, now: Timestamp::UNIX_EPOCH, limits }.read()
+    ServerSource { target, view, vault: None, now: Timestamp::UNIX_EPOCH, limits }.read()
 }
 
 fn read(target: &Arc<Target>, view: &str) -> Result<Vec<SourceRow>> {
