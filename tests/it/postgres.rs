@@ -333,7 +333,8 @@ impl Relation {
         let shown: Vec<String> =
             self.columns.iter().map(|(name, kind)| self.shown(&format!("{name:?}"), name, kind)).collect();
         // As a file gives them that was only ever added to.
-        let key = ["key", "account_key"].into_iter().find(|key| self.columns.iter().any(|(name, _)| name == key));
+        let key =
+            ["key", "account_key"].into_iter().find(|key| self.columns.iter().any(|(name, _)| name == key));
         let by_key = key.map(|key| format!("ORDER BY {key}")).unwrap_or_default();
         let sql = format!("SELECT {} FROM tink_sync.{} {by_key}", shown.join(", "), self.name);
         let marks = vec!["?"; self.columns.len()].join(", ");

@@ -136,24 +136,6 @@ impl DbSession {
         }
     }
 
-    /// The connection with a file, for the tests of what lies in one.
-    #[cfg(test)]
-    pub(crate) fn file(&self) -> &Connection {
-        match &self.conn {
-            Conn::Sqlite(conn) => conn,
-            Conn::Postgres(pg) => panic!("{pg:?} is no file"),
-        }
-    }
-
-    /// The same, to be changed.
-    #[cfg(test)]
-    pub(crate) fn file_mut(&mut self) -> &mut Connection {
-        match &mut self.conn {
-            Conn::Sqlite(conn) => conn,
-            Conn::Postgres(pg) => panic!("{pg:?} is no file"),
-        }
-    }
-
     /// The connection, for statements.
     pub(crate) fn db(&self) -> Db<'_> {
         match &self.conn {
@@ -385,6 +367,25 @@ impl Context {
         match &self.target {
             None => explain(what, &self.path, fail),
             Some(target) => postgres::explain::explain(what, target, fail),
+        }
+    }
+}
+
+#[cfg(test)]
+impl DbSession {
+    /// The connection with a file, for the tests of what lies in one.
+    pub(crate) fn file(&self) -> &Connection {
+        match &self.conn {
+            Conn::Sqlite(conn) => conn,
+            Conn::Postgres(pg) => panic!("{pg:?} is no file"),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn file_mut(&mut self) -> &mut Connection {
+        match &mut self.conn {
+            Conn::Sqlite(conn) => conn,
+            Conn::Postgres(pg) => panic!("{pg:?} is no file"),
         }
     }
 }
