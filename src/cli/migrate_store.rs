@@ -1,7 +1,7 @@
 //! `tink-sync migrate-store`: moves the store to another database, and tells what is left to do by hand. Changes neither
 //! the old store nor the configuration.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, TableLine, Tone};
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::observe::{progress, terminal};
 use crate::store::Place;
-use crate::store::transfer::{ACTION, Found, TableSum, Transfer};
+use crate::store::transfer::{ACTION, AtTarget, TableSum, Transfer};
 
 /// Arguments of `migrate-store`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// What was moved, or would be.
-struct Report {
+struct MoveReport {
     tables: Vec<TableSum>,
     /// The last number of the feed; `None` in a rehearsal.
     change: Option<i64>,
@@ -60,26 +60,32 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn rehearsed(transfer: &Transfer<'_>) -> Result<Report, Failure> {
+fn rehearsed(transfer: &Transfer<'_>) -> Result<MoveReport, Failure> {
     let (found, tables) = transfer.rehearse()?.map_err(Failure::Usage)?;
-    let resumed = found == Found::Part;
+    let resumed = found == AtTarget::Part;
     Ok(match found {
-        Found::All(tables) => Report { tables, change: None, was_complete: true, resumed },
-        Found::Nothing | Found::Part => Report { tables, change: None, was_complete: false, resumed },
+        AtTarget::All(tables) => MoveReport { tables, change: None, was_complete: true, resumed },
+        AtTarget::Nothing | AtTarget::Part => {
+            MoveReport { tables, change: None, was_complete: false, resumed }
+        }
     })
 }
 
-fn moved(env: &Environment, args: &Args, transfer: &Transfer<'_>, watched: bool) -> Result<Report, Failure> {
+fn moved(
+    env: &Environment,
+    args: &Args,
+    transfer: &Transfer<'_>,
+    watched: bool,
+) -> Result<MoveReport, Failure> {
     if watched {
-        let (_, tables) = transfer.rehearse()?.map_err(Failure::Usage)?;
         // Each row is copied once and compared once.
-        progress::start(rows(&tables).saturating_mul(2), "rows");
+        progress::start(transfer.rows()?.saturating_mul(2), "rows");
     }
     let actor = Actor::of(env, &args.who);
     let done = transfer.run(&actor.row(env.clock.now(), ACTION));
     progress::clear();
     let moved = done?.map_err(Failure::Usage)?;
-    Ok(Report {
+    Ok(MoveReport {
         tables: moved.tables,
         change: Some(moved.change),
         was_complete: moved.was_complete,
@@ -95,7 +101,7 @@ fn rows_of(tables: &[TableSum], name: &str) -> u64 {
     tables.iter().find(|table| table.table == name).map_or(0, |table| table.rows)
 }
 
-fn human(env: &Environment, args: &Args, to: &Place, report: &Report) -> String {
+fn human(env: &Environment, args: &Args, to: &Place, report: &MoveReport) -> String {
     let line = |table: &TableSum| TableLine {
         cells: vec![table.table.to_owned(), table.rows.to_string()],
         notes: Vec::new(),
@@ -148,45 +154,22 @@ fn next_steps(env: &Environment, args: &Args) -> String {
 }
 
 /// What became of it, as JSON.
-#[derive(Serialize)]
-struct ReportJson {
-    schema: u8,
-    dry_run: bool,
-    from: String,
-    to: String,
-    complete: bool,
-    was_complete: bool,
-    resumed: bool,
-    rows: u64,
-    accounts: u64,
-    change_seq: Option<i64>,
-    tables: Vec<TableJson>,
-}
-
-#[derive(Serialize)]
-struct TableJson {
-    table: &'static str,
-    rows: u64,
-    checksum: Option<String>,
-}
-
-fn json(env: &Environment, args: &Args, to: &Place, report: &Report) -> ReportJson {
-    let table = |table: &TableSum| TableJson {
-        table: table.table,
-        rows: table.rows,
-        checksum: table.checksum.map(|sum| format!("{sum:032x}")),
+fn json(env: &Environment, args: &Args, to: &Place, report: &MoveReport) -> Value {
+    let table = |table: &TableSum| {
+        let checksum = table.checksum.map(|sum| format!("{sum:032x}"));
+        json!({"table": table.table, "rows": table.rows, "checksum": checksum})
     };
-    ReportJson {
-        schema: 1,
-        dry_run: args.dry_run,
-        from: env.place().to_string(),
-        to: to.to_string(),
-        complete: !args.dry_run || report.was_complete,
-        was_complete: report.was_complete,
-        resumed: report.resumed,
-        rows: rows(&report.tables),
-        accounts: rows_of(&report.tables, "ts_accounts"),
-        change_seq: report.change,
-        tables: report.tables.iter().map(table).collect(),
-    }
+    json!({
+        "schema": 1,
+        "dry_run": args.dry_run,
+        "from": env.place().to_string(),
+        "to": to.to_string(),
+        "complete": !args.dry_run || report.was_complete,
+        "was_complete": report.was_complete,
+        "resumed": report.resumed,
+        "rows": rows(&report.tables),
+        "accounts": rows_of(&report.tables, "ts_accounts"),
+        "change_seq": report.change,
+        "tables": report.tables.iter().map(table).collect::<Vec<_>>(),
+    })
 }

@@ -12,7 +12,7 @@ use super::writer::note;
 use super::{AuditRow, Place, Reader, Result, StoreError, Writer, liveness};
 pub use compare::TableSum;
 use compare::{Batch, Compared, compare};
-use table::{Row, TABLES, Table};
+use table::{RowValues, TABLES, Table};
 
 /// What this is called in errors.
 const WHAT: &str = "move the store";
@@ -39,7 +39,7 @@ pub struct Transfer<'a> {
 
 /// What lies where a store is to be moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum AtTarget {
     /// Nothing, or an empty store.
     Nothing,
     /// What an earlier try has left.
@@ -61,12 +61,12 @@ pub struct Moved {
 
 /// What tells of every change of a store: its sequences, and the last key of each table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stand {
+struct LastNumbers {
     sequences: Vec<i64>,
     keys: Vec<i64>,
 }
 
-impl Stand {
+impl LastNumbers {
     fn of(db: Db<'_>) -> Result<Self, Fail> {
         let value =
             |name: &&str| db.value("SELECT value FROM main.ts_sequences WHERE name = ?1", values![name]);
@@ -87,7 +87,7 @@ impl Stand {
 }
 
 /// A store that is being made.
-struct Target {
+struct NewStore {
     writer: Writer,
     /// Only who has written it last may go on.
     token: i64,
@@ -98,18 +98,22 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// [`StoreError`] if a store cannot be read, is in use, or holds what the other cannot keep.
-    pub fn rehearse(&self) -> Result<Result<(Found, Vec<TableSum>), String>> {
+    pub fn rehearse(&self) -> Result<Result<(AtTarget, Vec<TableSum>), String>> {
         let source = self.source()?;
         let found = match self.found(&source)? {
             Ok(found) => found,
             Err(problem) => return Ok(Err(problem)),
         };
         self.refuse_unstorable(&source)?;
-        let count = |table: &Table| {
-            let rows = source.read(WHAT, |db| table.count(db))?;
-            Ok(TableSum { table: table.name, rows, checksum: None })
-        };
-        Ok(Ok((found, TABLES.iter().map(count).collect::<Result<_>>()?)))
+        Ok(Ok((found, counted(&source)?)))
+    }
+
+    /// How many rows there are to copy.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the old store cannot be read, or is in use.
+    pub fn rows(&self) -> Result<u64> {
+        Ok(counted(&self.source()?)?.iter().map(|table| table.rows).sum())
     }
 
     /// Moves the store; the inner error says why it cannot be moved there.
@@ -120,11 +124,11 @@ impl Transfer<'_> {
         let source = self.source()?;
         match self.found(&source)? {
             Err(problem) => return Ok(Err(problem)),
-            Ok(Found::All(tables)) => {
-                let change = source.read(WHAT, |db| Stand::of(db))?.change();
+            Ok(AtTarget::All(tables)) => {
+                let change = source.read(WHAT, LastNumbers::of)?.change();
                 return Ok(Ok(Moved { tables, change, was_complete: true }));
             }
-            Ok(Found::Nothing | Found::Part) => self.refuse_unstorable(&source)?,
+            Ok(AtTarget::Nothing | AtTarget::Part) => self.refuse_unstorable(&source)?,
         }
         drop(source);
         let mut target = self.begin(act)?;
@@ -135,14 +139,14 @@ impl Transfer<'_> {
             drop(source);
             // Anew, as somebody else would see both.
             let source = self.source()?;
-            let stand = source.read(WHAT, |db| Stand::of(db))?;
+            let last = source.read(WHAT, LastNumbers::of)?;
             let writer = &mut target.writer;
             let of_target: &mut Batch<'_> =
                 &mut |table, columns, after| writer.look(WHAT, |db| table.batch(db, columns, after));
-            let compared = self.compared(&source, of_target, &stand)?;
+            let compared = self.compared(&source, of_target, &last)?;
             drop(source);
-            if compared.differing.is_empty() && self.complete(&mut target, &stand, act)? {
-                let change = stand.change();
+            if compared.differing.is_empty() && self.complete(&mut target, &last, act)? {
+                let change = last.change();
                 return Ok(Ok(Moved { tables: compared.tables, change, was_complete: false }));
             }
             differing = compared.differing;
@@ -153,7 +157,7 @@ impl Transfer<'_> {
     /// The old store as it is now; nobody may be at work on it.
     fn source(&self) -> Result<Reader> {
         let source = Reader::open(self.from)?;
-        let (_, is_published) = source.read(WHAT, |db| db.release())?;
+        let is_published = source.read(WHAT, |db| Ok(db.release()?.1))?;
         if !is_published {
             let pending = vec!["(the views of this release)".to_owned()];
             let found =
@@ -165,7 +169,7 @@ impl Transfer<'_> {
     }
 
     /// What lies at the other place; the inner error says that it is no place for this store.
-    fn found(&self, source: &Reader) -> Result<Result<Found, String>> {
+    fn found(&self, source: &Reader) -> Result<Result<AtTarget, String>> {
         let (from, to) = (self.from, self.to);
         let canonical = |place: &Place| place.file().and_then(|path| path.canonicalize().ok());
         if from == to || canonical(from).is_some_and(|path| canonical(to) == Some(path)) {
@@ -174,23 +178,23 @@ impl Transfer<'_> {
         let target = match Reader::open(to) {
             // A database of the application's, too, is one without a store.
             Err(StoreError::Missing { .. } | StoreError::Older { found: 0, .. }) => {
-                return Ok(Ok(Found::Nothing));
+                return Ok(Ok(AtTarget::Nothing));
             }
-            Err(StoreError::Unfinished { .. }) => return Ok(Ok(Found::Part)),
+            Err(StoreError::Unfinished { .. }) => return Ok(Ok(AtTarget::Part)),
             opened => opened?,
         };
-        if !target.read(WHAT, |db| holds_rows(db))? {
-            return Ok(Ok(Found::Nothing));
+        if !target.read(WHAT, holds_rows)? {
+            return Ok(Ok(AtTarget::Nothing));
         }
         refuse_at_work(&target, to)?;
         let moved = "SELECT 1 FROM main.ts_audit WHERE action = ?1";
         if target.read(WHAT, |db| db.exists(moved, values![ACTION]))? {
-            let stand = source.read(WHAT, |db| Stand::of(db))?;
+            let last = source.read(WHAT, LastNumbers::of)?;
             let of_target: &mut Batch<'_> =
                 &mut |table, columns, after| target.read(WHAT, |db| table.batch(db, columns, after));
-            let compared = self.compared(source, of_target, &stand)?;
+            let compared = self.compared(source, of_target, &last)?;
             if compared.differing.is_empty() {
-                return Ok(Ok(Found::All(compared.tables)));
+                return Ok(Ok(AtTarget::All(compared.tables)));
             }
         }
         let connections =
@@ -219,7 +223,7 @@ impl Transfer<'_> {
     }
 
     /// Opens the new store, or what there is of it, and marks it as unfinished.
-    fn begin(&self, act: &AuditRow<'_>) -> Result<Target> {
+    fn begin(&self, act: &AuditRow<'_>) -> Result<NewStore> {
         let mut writer = Writer { session: self.to.unfinished(act.at)? };
         let token = fastrand::i64(1..i64::MAX);
         writer.run("begin the move", |db| {
@@ -240,14 +244,14 @@ impl Transfer<'_> {
                         ON CONFLICT (version) DO UPDATE SET applied_at = excluded.applied_at";
             db.run(mark, values![UNFINISHED, token])
         })?;
-        Ok(Target { writer, token })
+        Ok(NewStore { writer, token })
     }
 
     /// Copies a table. What is there already is read, and stays as far as it is equal; all behind the first difference is
     /// copied anew.
-    fn copy(&self, source: &Reader, target: &mut Target, table: &Table) -> Result<()> {
+    fn copy(&self, source: &Reader, target: &mut NewStore, table: &Table) -> Result<()> {
         let columns = source.read(WHAT, |db| table.columns(db))?;
-        let (mut after, mut is_equal): (Option<Row>, bool) = (None, true);
+        let (mut after, mut is_equal): (Option<RowValues>, bool) = (None, true);
         loop {
             let rows = source.read(WHAT, |db| table.batch(db, &columns, after.as_ref()))?;
             let was_equal = is_equal;
@@ -274,28 +278,28 @@ impl Transfer<'_> {
         }
     }
 
-    fn compared(&self, source: &Reader, target: &mut Batch<'_>, stand: &Stand) -> Result<Compared> {
+    fn compared(&self, source: &Reader, target: &mut Batch<'_>, last: &LastNumbers) -> Result<Compared> {
         compare(
             &mut |table, columns, after| source.read(WHAT, |db| table.batch(db, columns, after)),
             target,
             &|table| source.read(WHAT, |db| table.columns(db)),
-            stand.audited(),
+            last.audited(),
             self.told,
         )
     }
 
     /// Makes the new store one that can be used, unless the old one has changed meanwhile.
-    fn complete(&self, target: &mut Target, stand: &Stand, act: &AuditRow<'_>) -> Result<bool> {
-        if self.source()?.read(WHAT, |db| Stand::of(db))? != *stand {
+    fn complete(&self, target: &mut NewStore, last: &LastNumbers, act: &AuditRow<'_>) -> Result<bool> {
+        if self.source()?.read(WHAT, LastNumbers::of)? != *last {
             return Ok(false);
         }
         let (token, details) = (target.token, format!("from {}", self.from));
         target.writer.run("complete the move", |db| {
             still_ours(db, token)?;
-            for (name, value) in SEQUENCES.iter().zip(&stand.sequences) {
+            for (name, value) in SEQUENCES.iter().zip(&last.sequences) {
                 db.run("UPDATE main.ts_sequences SET value = ?2 WHERE name = ?1", values![name, value])?;
             }
-            for (table, key) in KEYED.iter().zip(&stand.keys) {
+            for (table, key) in KEYED.iter().zip(&last.keys) {
                 db.set_last_key(table, *key)?;
             }
             if db.is_shared() {
@@ -324,6 +328,14 @@ impl Transfer<'_> {
             source: None,
         }
     }
+}
+
+fn counted(source: &Reader) -> Result<Vec<TableSum>> {
+    let count = |table: &Table| {
+        let rows = source.read(WHAT, |db| table.count(db))?;
+        Ok(TableSum { table: table.name, rows, checksum: None })
+    };
+    TABLES.iter().map(count).collect()
 }
 
 fn occupied(place: &Place, connections: i64) -> String {
@@ -375,3 +387,6 @@ fn in_table(error: StoreError, table: &Table) -> StoreError {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

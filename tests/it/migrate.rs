@@ -1,6 +1,8 @@
 //! A store is moved to another engine and back: nothing is lost, doubled or numbered anew, wherever the move is cut short,
 //! and nobody uses half a store. Needs PostgreSQL's programs.
 
+use std::process::Command;
+
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use serde_json::Value as Json;
@@ -9,34 +11,11 @@ use tink_sync::failpoint::Side;
 
 use crate::feed::Reader;
 use crate::harness::{Ran, World, small, until, was_killed};
+use crate::inside::whole::{counters, named, rows, tables};
 use crate::stored::{Engine, Place};
 
 /// The steps of a move.
 const STEPS: [&str; 3] = ["begin the move", "copy rows", "complete the move"];
-
-/// What no pass of these worlds writes, and what must come along all the same. `fill` is run on any engine.
-const RARE: &str = "
-    INSERT INTO ts_own_users (user_id, entitled, entitled_until) VALUES ('own', 1, '2030-01-01T00:00:00Z'), ('ówn', 0, NULL);
-    INSERT INTO ts_own_connections (connection_id, user_id, external_user_id, enabled, priority) VALUES ('o-1', 'own', 'x', 1, 7);
-    INSERT INTO ts_links (connection_id, user_id, external_user_id, market, begun_at) VALUES ('l-1', 'own', 'y', 'SE', 17);
-    INSERT INTO ts_former_users (connection, kind, id) VALUES (1, 'external', 'before'), (1, 'tink', 'before'), (2, 'tink', 'b');
-    INSERT INTO ts_anomalies (connection, account, kind, told_at) VALUES (1, 0, 'odd', 5), (1, 1, 'odd', 6), (1, 1, 'even', 7);
-    INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until, asked_run, asking)
-        VALUES (1, '3', 'ready', X'000102FF', X'', 99, NULL, 4), (2, '1', 'lost', X'5C', NULL, NULL, 1, 1);
-    INSERT INTO ts_events (kind, run, connection, at, details) VALUES ('run-failed', 1, NULL, 3, '{}'), ('run-failed', 1, 1, 4, '{\"é\": 1}');
-    DELETE FROM ts_events WHERE at = 4;
-    INSERT INTO ts_pruned_runs (key, run_id, started_at) VALUES (9000, 'gone', 1);
-    INSERT INTO ts_quarantine (account, fingerprint, transaction_id, reason, raw, first_seen_at, run)
-        VALUES (1, 'f', 'aabb', 'amount', '{\"a\": \"b\\\\c\"}', 5, 1);
-    INSERT INTO ts_audit (at, actor, ip, action, user_id, result, details) VALUES (1, 'ann, \"{}\"', '::1', 'users.set', 'own', 'ok', '');
-    INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES ('died', 'timer', 'h', '0', 1);
-    INSERT INTO ts_sequences (name, value) VALUES ('ts_accounts', 700);
-    UPDATE ts_transactions SET transaction_id = '0123456789ABCDEF0123456789ABCDEF', description = 'a\\b\"c{},
-NULL' WHERE key = 1;
-    UPDATE ts_transactions SET removed_at = 12, removed_reason = 'replaced', match_rule = 'x',
-        replaced_by = (SELECT transaction_id FROM ts_transactions WHERE key = 3) WHERE key = 2;
-    UPDATE ts_transactions SET removed_at = 12, removed_reason = 'replaced', replaced_by = 'NULL' WHERE key = 4;
-    UPDATE ts_sequences SET value = 12345, name = 'pruned' WHERE name = 'pruned';";
 
 /// A world of every oddity of the sandbox, a few days old, in a file.
 fn old_world() -> World {
@@ -55,11 +34,7 @@ fn old_world() -> World {
 /// The same with rows in every table.
 fn odd_world() -> World {
     let world = old_world();
-    world.tamper(RARE);
-    let store = world.store();
-    for table in tables(&store) {
-        assert!(!rows(&store, &table, "*").is_empty(), "no row of {table} is tried");
-    }
+    world.fill_every_table();
     world
 }
 
@@ -91,29 +66,6 @@ fn moved(world: World, to: &Place) -> (World, Place) {
     (world.restored(to.clone()), before)
 }
 
-fn rows(store: &Connection, relation: &str, columns: &str) -> Vec<Vec<Value>> {
-    let mut all = store.prepare(&format!("SELECT {columns} FROM {relation}")).unwrap();
-    let width = all.column_count();
-    let row = |row: &rusqlite::Row<'_>| (0..width).map(|at| row.get(at)).collect();
-    let mut rows: Vec<Vec<Value>> = all.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap();
-    rows.sort_by_key(|row| format!("{row:?}"));
-    rows
-}
-
-fn named(store: &Connection, sql: &str) -> Vec<String> {
-    let mut names = store.prepare(sql).unwrap();
-    names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
-}
-
-/// The tables that are moved.
-fn tables(store: &Connection) -> Vec<String> {
-    named(
-        store,
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'ts!_%' ESCAPE '!'
-             AND name NOT IN ('ts_schema', 'ts_sequences') ORDER BY name",
-    )
-}
-
 /// Fails unless both stores show the same, but for the act of the move itself.
 fn assert_same_views(old: &Connection, new: &Connection) {
     let views = named(
@@ -140,12 +92,7 @@ fn assert_same_tables(old: &Connection, new: &Connection) {
         there.retain(|row| !row.contains(&Value::Text("store.migrated".to_owned())));
         assert_eq!(rows(old, &table, "*"), there, "{table}");
     }
-    for name in ["change", "lease", "pruned", "ts_accounts"] {
-        let sql = format!("(SELECT * FROM ts_sequences WHERE name = '{name}')");
-        assert_eq!(rows(old, &sql, "*"), rows(new, &sql, "*"), "{name}");
-    }
-    let events = "(SELECT * FROM sqlite_sequence WHERE name = 'ts_events')";
-    assert_eq!(rows(old, events, "*"), rows(new, events, "*"), "a number of an event is never given twice");
+    assert_eq!(counters(old), counters(new), "a number that was given is not given twice");
 }
 
 #[test]
@@ -167,6 +114,10 @@ fn a_store_goes_to_postgres_and_comes_back_as_it_was() {
     let again = migrate(&world, &there, &["--format", "json"]).expect(0);
     let report: Json = serde_json::from_str(&again.stdout).unwrap();
     assert_eq!((&report["complete"], &report["was_complete"]), (&true.into(), &true.into()), "{report}");
+    let mut listed: Vec<&str> =
+        report["tables"].as_array().unwrap().iter().map(|table| table["table"].as_str().unwrap()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, tables(&first.look()), "every table is moved");
     let acts = "SELECT count(*) FROM audit_v1 WHERE action = 'store.migrated'";
     let world = world.restored(there);
     assert_eq!(world.number(acts), 1);
@@ -233,17 +184,16 @@ fn keys_that_were_given_are_not_given_again() {
     for name in ["there", "back.db"] {
         let to = elsewhere(&world, name);
         world = moved(world, &to).0;
-        let last = world.number("SELECT max(key) FROM ts_connections");
-        world.tamper("DELETE FROM ts_own_connections");
-        world.app("INSERT INTO app_connections SELECT 'new-' || count(*), 'n', 1, 1, NULL, 'user-0' || count(*) FROM app_connections");
+        world.no_own_connections();
+        world.app(&format!(
+            "INSERT INTO app_connections VALUES ('new-{name}', 'n-{name}', 1, 1, NULL, 'user-{name}')"
+        ));
         world.run(&[]);
-        let news = "SELECT count(*) FROM ts_connections WHERE connection_id LIKE 'new-%' AND key > ";
-        assert!(world.number(&format!("{news}{last}")) > 0);
-        world.tamper("INSERT INTO ts_events (kind, run, at, details) VALUES ('x', 1, 5, '{}')");
-        assert!(world.number("SELECT max(key) FROM ts_events") > 2, "one that was told is not given twice");
+        assert!(world.new_connections_behind());
+        assert!(world.one_more_event() > 2, "one that was told is not given twice");
     }
     // An account's key, too.
-    let known = "SELECT count(*) FROM ts_accounts WHERE key > 700";
+    let known = "SELECT count(*) FROM accounts_v1 WHERE account_key > 700";
     assert_eq!(world.number(known), 0);
     world.app("INSERT INTO app_connections VALUES ('c-5', 'u-5', 1, 1, NULL, 'user-5')");
     world.run(&[]);
@@ -284,11 +234,10 @@ fn unusable(world: &World, half: &Place, point: &str) {
     let other = config.replace(&world.place.url(), &half.url());
     assert_ne!(config, other);
     std::fs::write(world.path("other.toml"), other).unwrap();
-    for args in
-        [&["run"][..], &["run", "--dry-run"], &["status"], &["users", "set", "u", "--entitled", "yes"]]
-    {
-        let other = world.path("other.toml").display().to_string();
-        let ran = world.cli(&[&["--config", &other], args].concat()).expect(74);
+    for args in [&["run"][..], &["run", "--dry-run"], &["status"], &["prune"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+        command.env_clear().env("TINK_SYNC_USER", "root").arg("--config").arg(world.path("other.toml"));
+        let ran = Ran::of(command.args(args).output().unwrap()).expect(74);
         assert!(
             ran.stderr.contains("is not complete; finish it with `tink-sync migrate-store`"),
             "{point}: {}",
@@ -310,10 +259,7 @@ fn what_changes_between_two_tries_comes_along() {
             world.sandbox.set_day(day);
             world.run(&[]).expect(0);
             // Rows go, come, and change places.
-            world.tamper(&format!(
-                "UPDATE ts_accounts SET account_id = 'other' WHERE key = 1; UPDATE ts_accounts SET account_id = 'first-{day}' WHERE key = 2;
-                 UPDATE ts_accounts SET account_id = 'first-{day}-2' WHERE key = 1; DELETE FROM ts_audit WHERE key = 1"
-            ));
+            world.shuffle(day);
         }
         migrate(&world, &to, &[]).expect(0);
         assert_same_views(&world.store(), &to.look());
@@ -353,7 +299,7 @@ fn a_pass_that_begins_meanwhile_is_not_lost() {
     let alive = world.path("store.db-run-alive.lock");
     let lock = std::fs::File::create(&alive).unwrap();
     lock.lock().unwrap();
-    world.tamper("INSERT INTO ts_runs (run_id, trigger, host, version, started_at) VALUES ('alive', 'timer', 'h', '0', 1)");
+    world.begin_run("alive");
     // THEN it is not completed, and nobody can use it
     migrate(&world, &to, &[]).expect(75);
     unusable(&world, &to, "a pass at work");
@@ -366,7 +312,7 @@ fn a_pass_that_begins_meanwhile_is_not_lost() {
 fn a_wrong_place_is_refused_and_left_alone() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let world = small_world(engine);
-        let before = world.place.written();
+        let before = world.place.bytes();
         // The store itself, also by another name.
         let itself = world.place.clone();
         let ran = migrate(&world, &itself, &[]).expect(2);
@@ -394,7 +340,7 @@ fn a_wrong_place_is_refused_and_left_alone() {
         let ran = migrate(&world, &to, &[]).expect(2);
         assert!(ran.stderr.contains("or one that was used since"), "{}", ran.stderr);
         assert!(to.bytes() == there);
-        assert_eq!(world.place.written(), before, "the store itself was only read");
+        assert!(world.place.bytes() == before, "the store itself was only read");
         // No address at all, and a place that cannot be.
         let ran = world.cli(&["migrate-store", "--to", "mysql://x"]).expect(2);
         assert!(ran.stderr.contains("--to: expected `sqlite:`"), "{}", ran.stderr);
@@ -422,11 +368,11 @@ fn two_moves_to_one_place_do_not_mix() {
 #[test]
 fn what_postgres_cannot_keep_is_named_before_anything_is_copied() {
     let world = small_world(Engine::Sqlite);
-    world.tamper("UPDATE ts_transactions SET description = 'secret' || char(0) || 'text' WHERE key = 3");
+    world.nul_in_a_description();
     let to = elsewhere(&world, "");
     for more in [&["--dry-run"][..], &[]] {
         let ran = migrate(&world, &to, more).expect(74);
-        let wanted = "ts_transactions: description of a row of connection c-0 holds the character U+0000";
+        let wanted = "_transactions: description of a row of connection c-0 holds the character U+0000";
         assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
         assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
     }
@@ -439,12 +385,12 @@ fn what_postgres_cannot_keep_is_named_before_anything_is_copied() {
 fn a_store_of_another_release_is_not_moved() {
     let world = small_world(Engine::Sqlite);
     let to = elsewhere(&world, "");
-    world.tamper("UPDATE ts_sequences SET value = 1 WHERE name = 'published'");
+    world.other_views();
     let ran = migrate(&world, &to, &[]).expect(74);
     assert!(ran.stderr.contains("the next `tink-sync run` applies"), "{}", ran.stderr);
     world.run(&[]).expect(0);
     migrate(&world, &to, &[]).expect(0);
-    world.tamper("INSERT INTO ts_schema VALUES (99, 1)");
+    world.newer_schema();
     assert!(migrate(&world, &to, &[]).expect(74).stderr.contains("upgrade tink-sync"));
 }
 

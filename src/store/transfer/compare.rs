@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::table::{Row, TABLES, Table, of_column};
+use super::table::{RowValues, TABLES, Table, of_column};
 use crate::store::Result;
 use crate::store::engine::Value;
 use crate::store::engine::value::StoredId;
@@ -30,12 +30,12 @@ pub(super) struct Compared {
 
 /// Rows, and the sum of what they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum {
+struct RowSum {
     rows: u64,
     checksum: u128,
 }
 
-impl Sum {
+impl RowSum {
     fn add(&mut self, digest: u128) {
         self.rows = self.rows.wrapping_add(1);
         self.checksum = self.checksum.wrapping_add(digest);
@@ -48,7 +48,7 @@ impl Sum {
 }
 
 /// Reads rows of a table with these columns behind a key.
-pub(super) type Batch<'a> = dyn FnMut(&Table, &[String], Option<&Row>) -> Result<Vec<Row>> + 'a;
+pub(super) type Batch<'a> = dyn FnMut(&Table, &[String], Option<&RowValues>) -> Result<Vec<RowValues>> + 'a;
 
 /// Compares all tables. Acts of the audit log behind `audited` are the new store's own.
 pub(super) fn compare(
@@ -61,7 +61,7 @@ pub(super) fn compare(
     let mut compared = Compared { tables: Vec::new(), differing: Vec::new() };
     for table in &TABLES {
         let columns = columns(table)?;
-        let is_own = |row: &Row| {
+        let is_own = |row: &RowValues| {
             let key = of_column(&columns, row, "key");
             table.name == "ts_audit" && matches!(key, Some(Value::Int(key)) if *key > audited)
         };
@@ -88,7 +88,7 @@ pub(super) fn compare(
         if !keys.is_empty() {
             compared.differing.push(format!("transactions of account_key {}", keys.join(", ")));
         }
-        let Sum { rows, checksum } = old.sum;
+        let RowSum { rows, checksum } = old.sum;
         compared.tables.push(TableSum { table: table.name, rows, checksum: Some(checksum) });
     }
     Ok(compared)
@@ -97,9 +97,9 @@ pub(super) fn compare(
 /// One side of a table, as far as it was read.
 #[derive(Default)]
 struct Stream {
-    after: Option<Row>,
+    after: Option<RowValues>,
     ended: bool,
-    sum: Sum,
+    sum: RowSum,
 }
 
 impl Stream {
@@ -109,7 +109,7 @@ impl Stream {
         table: &Table,
         columns: &[String],
         batch: &mut Batch<'_>,
-        mut take: impl FnMut(u128, &Row, &mut Sum),
+        mut take: impl FnMut(u128, &RowValues, &mut RowSum),
     ) -> Result<u64> {
         if self.ended {
             return Ok(0);
@@ -128,9 +128,9 @@ impl Stream {
 fn account(
     table: &Table,
     columns: &[String],
-    row: &Row,
-    accounts: &mut BTreeMap<i64, Sum>,
-    change: impl FnOnce(&mut Sum),
+    row: &RowValues,
+    accounts: &mut BTreeMap<i64, RowSum>,
+    change: impl FnOnce(&mut RowSum),
 ) {
     let (true, Some(Value::Int(key))) = (table.name == "ts_transactions", of_column(columns, row, "account"))
     else {
@@ -138,13 +138,13 @@ fn account(
     };
     let sum = accounts.entry(*key).or_default();
     change(sum);
-    if *sum == Sum::default() {
+    if *sum == RowSum::default() {
         accounts.remove(key);
     }
 }
 
 /// What a row is, in sixteen bytes.
-fn digest(row: &Row) -> u128 {
+fn digest(row: &RowValues) -> u128 {
     let mut hash = Sha256::new();
     let mut part = |kind: u8, bytes: &[u8]| {
         hash.update([kind]);

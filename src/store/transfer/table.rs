@@ -7,7 +7,7 @@ use crate::store::engine::value::{Cell, IdColumn, NUL, StoredId, unsigned};
 use crate::store::engine::{Db, Fail, FromCell as _, Params, Value, values};
 
 /// Values of one row, of all columns or of those of its key.
-pub(super) type Row = Vec<Value<'static>>;
+pub(super) type RowValues = Vec<Value<'static>>;
 
 /// A table of ours.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ const fn table(name: &'static str, keys: &'static [&'static str]) -> Table {
 }
 
 /// Rows with whole records in them are large.
-const fn large(name: &'static str, keys: &'static [&'static str]) -> Table {
-    Table { name, keys, at_once: 100 }
+const fn large(name: &'static str, keys: &'static [&'static str], at_once: usize) -> Table {
+    Table { name, keys, at_once }
 }
 
 /// All but those that are about the database itself: `ts_schema`, and `ts_sequences`.
@@ -37,8 +37,8 @@ pub(super) const TABLES: [Table; 23] = [
     table("ts_accounts", &["key"]),
     table("ts_account_ids", &["connection", "account_id"]),
     table("ts_transactions", &["key"]),
-    large("ts_raw", &["transaction_key"]),
-    large("ts_quarantine", &["key"]),
+    large("ts_raw", &["transaction_key"], 500),
+    large("ts_quarantine", &["key"], 50),
     table("ts_runs", &["key"]),
     table("ts_pruned_runs", &["key"]),
     table("ts_run_connections", &["run", "connection"]),
@@ -75,8 +75,8 @@ impl Table {
         &self,
         db: Db<'_>,
         columns: &[String],
-        after: Option<&Row>,
-    ) -> Result<Vec<Row>, Fail> {
+        after: Option<&RowValues>,
+    ) -> Result<Vec<RowValues>, Fail> {
         let (keys, behind) = (self.keys.join(", "), self.behind(after));
         let sql = format!(
             "SELECT {} FROM main.{} {behind} ORDER BY {keys} LIMIT {}",
@@ -96,7 +96,7 @@ impl Table {
         })
     }
 
-    fn behind(&self, after: Option<&Row>) -> String {
+    fn behind(&self, after: Option<&RowValues>) -> String {
         let marks: Vec<String> = (1..=self.keys.len()).map(|at| format!("?{at}")).collect();
         after.map_or_else(String::new, |_| {
             format!("WHERE ({}) > ({})", self.keys.join(", "), marks.join(", "))
@@ -104,13 +104,13 @@ impl Table {
     }
 
     /// Deletes the rows behind this key.
-    pub(super) fn cut(&self, db: Db<'_>, after: Option<&Row>) -> Result<(), Fail> {
+    pub(super) fn cut(&self, db: Db<'_>, after: Option<&RowValues>) -> Result<(), Fail> {
         let sql = format!("DELETE FROM main.{} {}", self.name, self.behind(after));
         db.run(&sql, Params::Positional(after.map_or(&[], Vec::as_slice)))
     }
 
     /// The key of a row.
-    pub(super) fn key(&self, columns: &[String], row: &Row) -> Row {
+    pub(super) fn key(&self, columns: &[String], row: &RowValues) -> RowValues {
         self.keys.iter().filter_map(|key| of_column(columns, row, key)).cloned().collect()
     }
 
@@ -135,7 +135,7 @@ impl Table {
     /// Which row holds what PostgreSQL cannot keep; shows nothing of it.
     pub(super) fn unstorable(&self, db: Db<'_>) -> Result<Option<String>, Fail> {
         let columns = self.columns(db)?;
-        let mut after: Option<Row> = None;
+        let mut after: Option<RowValues> = None;
         loop {
             let rows = self.batch(db, &columns, after.as_ref())?;
             for row in &rows {
@@ -153,12 +153,16 @@ impl Table {
 }
 
 /// The value of a column.
-pub(super) fn of_column<'r>(columns: &[String], row: &'r Row, column: &str) -> Option<&'r Value<'static>> {
+pub(super) fn of_column<'r>(
+    columns: &[String],
+    row: &'r RowValues,
+    column: &str,
+) -> Option<&'r Value<'static>> {
     row.get(columns.iter().position(|known| known == column)?)
 }
 
 /// Of which connection a row is, in words; nothing if it is of none.
-fn whose(db: Db<'_>, columns: &[String], row: &Row) -> Result<String, Fail> {
+fn whose(db: Db<'_>, columns: &[String], row: &RowValues) -> Result<String, Fail> {
     let of = |column| of_column(columns, row, column).cloned().unwrap_or(Value::Null);
     let id: Option<String> = db.one(
         "SELECT connection_id FROM main.ts_connections WHERE key = coalesce(?1, (SELECT connection FROM main.ts_accounts

@@ -4,6 +4,7 @@
 
 pub mod left;
 mod times;
+pub mod whole;
 
 use rusqlite::Connection;
 

@@ -48,13 +48,15 @@ pub(crate) fn set_last_key(conn: &Connection, table: &str, key: i64) -> Result<(
     let db = Db::Sqlite(conn);
     if table == COUNTED {
         db.run("DELETE FROM sqlite_sequence WHERE name = ?1", values![table])?;
-        return db.run("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", values![table, key]);
+        let counted = "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2 WHERE ?2 > 0";
+        return db.run(counted, values![table, key]);
     }
     if REMEMBERED.contains(&table) {
-        db.run(
-            "INSERT INTO ts_sequences (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            values![table, key],
-        )?;
+        let sql = format!(
+            "INSERT INTO ts_sequences (name, value) SELECT ?1, ?2 WHERE ?2 > (SELECT coalesce(max(key), 0) FROM {table})
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        );
+        db.run(&sql, values![table, key])?;
     }
     Ok(())
 }

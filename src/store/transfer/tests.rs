@@ -1,0 +1,115 @@
+use std::cell::Cell;
+use std::fs::File;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::store::liveness::lock_path;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn act(action: &'static str) -> AuditRow<'static> {
+    AuditRow {
+        at: NOW,
+        actor: None,
+        ip: None,
+        action,
+        connection_id: None,
+        user_id: None,
+        result: "ok",
+        details: None,
+    }
+}
+
+/// Two places in a directory, of which the first has a store.
+fn places(directory: &Path) -> (Place, Place) {
+    let (from, to) = (Place::from(directory.join("old.db")), Place::from(directory.join("new.db")));
+    add_user(&from, "first");
+    (from.clone(), to)
+}
+
+fn add_user(place: &Place, id: &str) {
+    Writer::open(place, NOW).unwrap().set_user(id, true, None, &act("users.set")).unwrap();
+}
+
+fn users(place: &Place) -> Vec<String> {
+    let sql = "SELECT user_id FROM ts_own_users ORDER BY user_id";
+    Reader::open(place).unwrap().read("look", |db| db.column(sql, values![])).unwrap()
+}
+
+/// Moves the store; `meanwhile` is called each time that something was copied or compared, with how often it was before.
+fn moving(from: &Place, to: &Place, meanwhile: &dyn Fn(usize)) -> Result<Result<Moved, String>> {
+    let times = Cell::new(0);
+    let told = |_| meanwhile(times.replace(times.get() + 1));
+    Transfer { from, to, told: &told }.run(&act(ACTION))
+}
+
+#[test]
+fn what_is_written_while_a_store_is_copied_or_compared_comes_along() {
+    // Something is told of each table once while it is copied, and once while it is compared.
+    for at in [0, 3, TABLES.len() - 1, TABLES.len(), TABLES.len() + 5, 2 * TABLES.len() - 1] {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = places(directory.path());
+        moving(&from, &to, &|n| {
+            if n == at {
+                add_user(&from, "later")
+            }
+        })
+        .unwrap()
+        .unwrap();
+        assert_eq!(users(&to), ["first", "later"], "at {at}");
+    }
+}
+
+#[test]
+fn a_store_that_never_rests_is_not_completed_and_a_later_try_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = places(directory.path());
+    let error = moving(&from, &to, &|n| add_user(&from, &format!("u-{n}"))).unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(error.to_string().contains("it changed each time"), "{error}");
+    assert!(matches!(Writer::open(&to, NOW), Err(StoreError::Unfinished { .. })));
+    moving(&from, &to, &|_| ()).unwrap().unwrap();
+    assert_eq!(users(&to), users(&from));
+}
+
+#[test]
+fn a_pass_that_begins_meanwhile_keeps_the_new_store_from_being_used() {
+    for at in [0, TABLES.len(), 2 * TABLES.len() - 1] {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = places(directory.path());
+        let lock = lock_path(&from.file().unwrap().canonicalize().unwrap(), "alive");
+        let (lock, insert) = (
+            File::create(lock).unwrap(),
+            "INSERT INTO ts_runs (run_id, trigger, host, version, started_at)
+            VALUES ('alive', 'timer', 'h', '0', 1)",
+        );
+        let begin = |n| {
+            if n == at {
+                lock.lock().unwrap();
+                Writer::open(&from, NOW)
+                    .unwrap()
+                    .run("begin the run", |db| db.run(insert, values![]))
+                    .unwrap();
+            }
+        };
+        let error = moving(&from, &to, &begin).unwrap_err();
+        assert!(error.to_string().contains("run alive is at work on it"), "at {at}: {error}");
+        assert!(matches!(Writer::open(&to, NOW), Err(StoreError::Unfinished { .. })));
+    }
+}
+
+#[test]
+fn of_two_moves_to_one_place_the_later_one_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = places(directory.path());
+    let second = |n| {
+        if n == TABLES.len() {
+            moving(&from, &to, &|_| ()).unwrap().unwrap();
+        }
+    };
+    let error = moving(&from, &to, &second).unwrap_err();
+    assert!(error.to_string().contains("let only one of them run"), "{error}");
+    assert_eq!(users(&to), ["first"]);
+}
