@@ -72,7 +72,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     worker: Worker,
     is_shared: bool,
-    trips: Arc<AtomicU64>,
+    /// Of a rehearsal nothing is told that is not so in the run.
+    trips: Option<Arc<AtomicU64>>,
 }
 
 #[expect(
@@ -99,13 +100,14 @@ impl Store {
     }
 
     fn of(place: &Place, session: DbSession) -> Self {
-        let trips = Arc::clone(&session.context.trips);
-        Self { worker: Worker::start(session), is_shared: place.file().is_none(), trips }
+        let is_shared = place.file().is_none();
+        let trips = (is_shared && !session.context.rehearsal).then(|| Arc::clone(&session.context.trips));
+        Self { worker: Worker::start(session), is_shared, trips }
     }
 
-    /// How often this process has waited for the server of the store; `None` for a file.
+    /// How often this process has waited for the server of the store; `None` for a file, and in a rehearsal.
     pub fn round_trips(&self) -> Option<u64> {
-        self.is_shared.then(|| self.trips.load(Ordering::Relaxed))
+        self.trips.as_ref().map(|trips| trips.load(Ordering::Relaxed))
     }
 
     /// Whether other hosts may be at work on it.

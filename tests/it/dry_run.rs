@@ -14,7 +14,7 @@ fn said(ran: &Ran) -> Vec<Value> {
     let mut lines = ran.lines.clone();
     for line in &mut lines {
         let fields = line.as_object_mut().unwrap();
-        for own in ["run_id", "dry_run", "started_at", "finished_at", "duration_ms"] {
+        for own in ["run_id", "dry_run", "started_at", "finished_at", "duration_ms", "store_round_trips"] {
             fields.remove(own);
         }
         if fields["type"] == "connection" {
