@@ -53,7 +53,7 @@ fn what_is_written_while_a_store_is_copied_or_compared_comes_along() {
         let (from, to) = places(directory.path());
         moving(&from, &to, &|n| {
             if n == at {
-                add_user(&from, "later")
+                add_user(&from, "later");
             }
         })
         .unwrap()
