@@ -19,6 +19,8 @@ const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :mar
 
 /// Takes the whole view in. Connections that were forgotten since the run began stay forgotten.
 pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) -> Result<Mirrored, Fail> {
+    // One at a time, on whatever host: what it is compared with must not change meanwhile.
+    db.lock_ids(std::iter::once("the source view"))?;
     let forgotten = forgotten_since(db, run)?;
     viewed.rows.retain(|row| !forgotten.contains(row.connection_id.as_str()));
     let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
