@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::call::{Endpoint, Params};
+use crate::callers::Callers;
 use crate::edit::Edit;
 use crate::fault::{Action, Fault, Times};
 use crate::reply::{Family, Reply};
@@ -37,7 +38,13 @@ pub fn handle(shared: &Shared, head: &Parts, body: &[u8]) -> Reply {
         }
         ("GET", "counters") => {
             let (requests, most) = (shared.meter.counts(), shared.meter.most_in_flight());
-            return Reply::value(&json!({"day": shared.day(), "requests": requests, "max_in_flight": most, "faults": shared.faults.len()}));
+            let callers = shared.callers.as_ref();
+            return Reply::value(&json!({
+                "day": shared.day(), "requests": requests, "max_in_flight": most, "faults": shared.faults.len(),
+                "max_in_flight_of_a_user": callers.map(Callers::most),
+                "overlaps": callers.map(|callers| callers.overlaps().len()),
+                "refresh_tokens_presented_again": shared.tokens.presented_again(),
+            }));
         }
         _ => return refuse(404, "no such control call"),
     }

@@ -29,6 +29,7 @@ mod banking;
 mod body;
 mod calendar;
 mod call;
+mod callers;
 mod config;
 mod control;
 mod credentials;
@@ -60,6 +61,7 @@ mod users;
 mod world;
 
 pub use call::Endpoint;
+pub use callers::Overlap;
 pub use config::{Config, Rates, RefreshMode};
 pub use edit::Edit;
 pub use fault::{Action, Fault, Times};
@@ -71,6 +73,7 @@ pub use scope::SCOPES;
 pub use script::{Script, ScriptRow};
 pub use shape::{EndForm, Order, PageShape, TokenStyle};
 pub use truth::{Truth, TruthAccount, TruthRow};
+pub use world::UserKey;
 
 /// Locks, also after a panic elsewhere: each lock here guards data that is whole between any two statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

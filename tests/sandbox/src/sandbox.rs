@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::call::Endpoint;
+use crate::callers::{Callers, Overlap};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::meter::Logged;
@@ -231,11 +232,32 @@ impl Sandbox {
     /// Starts counting anew and empties the log.
     pub fn reset_counters(&self) {
         self.shared.meter.reset();
+        self.shared.callers.iter().for_each(Callers::reset);
     }
 
     /// Most calls that were in flight at one time.
     pub fn max_in_flight(&self) -> usize {
         self.shared.meter.most_in_flight()
+    }
+
+    /// Most calls that read the data of one user at one time; needs [`Config::count_per_user`].
+    pub fn max_in_flight_of_a_user(&self) -> usize {
+        self.shared.callers.as_ref().map_or(0, Callers::most)
+    }
+
+    /// Where two machines were at the data of one user; needs [`Config::count_per_user`].
+    pub fn overlaps(&self) -> Vec<Overlap> {
+        self.shared.callers.as_ref().map(Callers::overlaps).unwrap_or_default()
+    }
+
+    /// The external id of a user.
+    pub fn name_of(&self, user: UserKey) -> String {
+        self.shared.users.name(user)
+    }
+
+    /// How often a refresh token was presented that had been used.
+    pub fn presented_again(&self) -> u64 {
+        self.shared.tokens.presented_again()
     }
 
     /// The last requests, oldest first; needs [`Config::log`]. Those without an answer yet are not in it.

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::time::sleep;
 
 use crate::body::ReplyBody;
 use crate::call::{Call, Endpoint};
+use crate::callers::{Read, Reading};
 use crate::control;
 use crate::fault::Action;
 use crate::hash::Id;
@@ -80,7 +81,7 @@ fn bind(listen: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Infallible {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&shared)))),
+            Ok((stream, from)) => drop(tokio::spawn(connection(stream, from.ip(), Arc::clone(&shared)))),
             // Out of file handles, most likely: those in use will be given back.
             Err(_) => sleep(Duration::from_millis(5)).await,
         }
@@ -99,13 +100,13 @@ impl fmt::Display for Reset {
 
 impl std::error::Error for Reset {}
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, from: IpAddr, shared: Arc<Shared>) {
     // Without it small answers wait for the client's acknowledgements; if it fails, they just do.
     let _ = stream.set_nodelay(true);
     let dated = shared.config.dated;
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { answer(&shared, request).await }
+        async move { answer(&shared, from, request).await }
     });
     let mut connection =
         http1::Builder::new().auto_date_header(dated).serve_connection(TokioIo::new(stream), service);
@@ -119,7 +120,11 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<ReplyBody>, Reset> {
+async fn answer(
+    shared: &Shared,
+    from: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Reset> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_REQUEST).collect().await.map_err(|_| Reset)?.to_bytes();
     if head.uri.path().starts_with(control::PREFIX) {
@@ -128,6 +133,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     let call = Call::new(&head, body);
     let user = oauth::user_of_call(shared, &call);
     let _in_flight = shared.meter.begin(call.endpoint, user);
+    let _reading = reading(shared, &call, from);
     let name = || user.map(|user| shared.users.name(user));
     let fault = shared.faults.strike(call.endpoint, name);
     let latency = shared.latency();
@@ -147,6 +153,13 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
         });
     }
     answered
+}
+
+/// A call that reads the data of the user of its token.
+fn reading<'a>(shared: &'a Shared, call: &Call, from: IpAddr) -> Option<Reading<'a>> {
+    let access = shared.access(call)?;
+    let read = Read { user: access.grant.user?, from, token: access.serial };
+    shared.callers.as_ref()?.begin(call.endpoint, read)
 }
 
 /// The real answer, or what the fault makes of it.

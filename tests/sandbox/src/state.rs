@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
+use crate::callers::Callers;
 use crate::config::Config;
 use crate::fault::Faults;
 use crate::link::Link;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub faults: Faults,
     /// What was asked.
     pub meter: Meter,
+    /// Who reads whose data; only if users are counted.
+    pub callers: Option<Callers>,
     day: AtomicU32,
     latency_micros: AtomicU64,
     started: Instant,
@@ -53,6 +56,7 @@ impl Shared {
             link: Link::new(config.redirect_uris.clone()),
             faults: Faults::default(),
             meter: Meter::new(config.count_per_user, config.log),
+            callers: config.count_per_user.then(Callers::default),
             day: AtomicU32::new(config.day),
             latency_micros: AtomicU64::new(config.latency.as_micros() as u64),
             started: Instant::now(),

@@ -3,7 +3,7 @@
 //! Access tokens carry their own content, signed, so a hundred thousand users cost nothing; only what may be used once
 //! is remembered. It must not know about HTTP.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -45,6 +45,8 @@ pub struct Tokens {
     codes: Mutex<Unspent>,
     link: Mutex<Unspent>,
     refresh: Mutex<Unspent>,
+    spent_refresh: Mutex<HashSet<String>>,
+    presented_again: AtomicU64,
 }
 
 impl Tokens {
@@ -57,6 +59,8 @@ impl Tokens {
             codes: Mutex::default(),
             link: Mutex::default(),
             refresh: Mutex::default(),
+            spent_refresh: Mutex::default(),
+            presented_again: AtomicU64::new(0),
         }
     }
 
@@ -132,7 +136,17 @@ impl Tokens {
 
     /// Uses a refresh token.
     pub fn spend_refresh(&self, token: &str) -> Option<Grant> {
-        lock(&self.refresh).grants.remove(token)
+        let spent = lock(&self.refresh).grants.remove(token);
+        let is_new = spent.is_some() && lock(&self.spent_refresh).insert(token.to_owned());
+        if !is_new && lock(&self.spent_refresh).contains(token) {
+            self.presented_again.fetch_add(1, Relaxed);
+        }
+        spent
+    }
+
+    /// How often a refresh token was presented that had been used.
+    pub fn presented_again(&self) -> u64 {
+        self.presented_again.load(Relaxed)
     }
 
     fn unique(&self, topic: u64) -> String {
@@ -187,7 +201,9 @@ mod tests {
         let (code, refresh) = (tokens.code(GRANT), tokens.refresh_token(GRANT));
         assert_eq!(tokens.peek_code(&code), Some(GRANT));
         assert_eq!((tokens.spend_code(&code), tokens.spend_code(&code)), (Some(GRANT), None));
-        assert_eq!((tokens.spend_refresh(&refresh), tokens.spend_refresh(&refresh)), (Some(GRANT), None));
+        assert_eq!((tokens.spend_refresh(&refresh), tokens.presented_again()), (Some(GRANT), 0));
+        assert_eq!((tokens.spend_refresh(&refresh), tokens.spend_refresh("unknown")), (None, None));
+        assert_eq!(tokens.presented_again(), 1);
         let link = tokens.link_code(GRANT);
         assert_eq!(tokens.spend_code(&link), None);
         assert_eq!((tokens.spend_link_code(&link), tokens.spend_link_code(&link)), (Some(GRANT), None));
