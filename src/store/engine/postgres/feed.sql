@@ -37,6 +37,41 @@ BEGIN
     RETURN taken[2];
 END $$;
 
+-- The timeline of this server: another one after a standby was promoted, or a backup restored to some moment. NULL where a
+-- server does not tell.
+CREATE OR REPLACE FUNCTION tink_sync.ts_timeline() RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    RETURN ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::bigint;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END $$;
+
+-- Goes on far above all numbers once the timeline has changed: readers may have seen some that this server never got. Here
+-- and not where a session begins: whatever takes a number passes by, also behind a pooler and after a failover in mid-run.
+CREATE OR REPLACE FUNCTION tink_sync.ts_keep_timeline() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    timeline bigint := tink_sync.ts_timeline();
+    known bigint := (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'timeline');
+BEGIN
+    IF timeline IS NULL OR timeline = known OR tink_sync.ts_is_copying() THEN
+        RETURN NEW;
+    END IF;
+    INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('timeline', timeline)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+    IF known IS NOT NULL THEN
+        NEW.value := NEW.value + 4294967296;
+    END IF;
+    RETURN NEW;
+END $$;
+
+DROP TRIGGER IF EXISTS ts_keep_timeline ON tink_sync.ts_sequences;
+CREATE TRIGGER ts_keep_timeline BEFORE UPDATE OF value ON tink_sync.ts_sequences
+FOR EACH ROW WHEN (NEW.name = 'change') EXECUTE FUNCTION tink_sync.ts_keep_timeline();
+
 -- Whether a row needs no number: it got one from this transaction, as that commits, or keeps its own.
 CREATE OR REPLACE FUNCTION tink_sync.ts_is_numbered(number bigint) RETURNS boolean
 LANGUAGE sql STABLE
