@@ -201,7 +201,9 @@ impl Exit {
 impl From<&StoreError> for Exit {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Busy { .. } | StoreError::Unavailable { .. } => Self::DatabaseBusy,
+            StoreError::Busy { .. } | StoreError::Unavailable { .. } | StoreError::CommitUnknown { .. } => {
+                Self::DatabaseBusy
+            }
             StoreError::Internal { .. } => Self::Internal,
             StoreError::Unusable { .. }
             | StoreError::Newer { .. }

@@ -28,6 +28,16 @@ pub enum StoreError {
         /// What it said.
         source: Option<Cause>,
     },
+    /// The session with a server ended in a commit, and nobody knows if it was kept: what goes on reads again (exit 75).
+    #[error("{what}: {place}: {detail}")]
+    CommitUnknown {
+        /// What was being done.
+        what: &'static str,
+        /// The database, without a password.
+        place: String,
+        /// How the session ended.
+        detail: String,
+    },
     /// The file cannot be opened, read or written (exit 74).
     #[error("{what}: {path}: {detail}")]
     Unusable {

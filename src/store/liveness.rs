@@ -3,10 +3,11 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::engine::value::{Millis, json_numbers};
+use super::engine::value::{Millis, json_numbers, unsigned};
 use super::engine::{Context, Db, Fail, values};
 use crate::store::types::Lease;
 
@@ -134,7 +135,7 @@ pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
 }
 
-/// Fails if the run was silent for so long that others may have ended it.
+/// Fails if others have ended the run, since it was silent for long.
 pub(super) fn at_work_still(db: Db<'_>, run: i64) -> Result<(), Fail> {
     match db {
         // Its lock says that it lives as long as its process does.
@@ -156,12 +157,14 @@ pub(super) fn heard_of(db: Db<'_>, connections: impl Iterator<Item = i64>) -> Re
     db.all(sql, values![json_numbers(connections)], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Prolongs every lease of the run. On a server a lease lasts as long as its run.
-pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<(), Fail> {
+/// Prolongs every lease of the run. On a server a lease lasts as long as its run: returns how long that is from now on.
+pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<Option<Duration>, Fail> {
     if db.is_shared() {
-        let alive = "UPDATE ts_runs SET alive_until = DEFAULT WHERE key = ?1 AND finished_at IS NULL";
-        return if db.count(alive, values![run])? == 0 { Err(Fail::RunOver) } else { Ok(()) };
+        let alive = "UPDATE ts_runs SET alive_until = DEFAULT WHERE key = ?1 AND finished_at IS NULL
+             RETURNING CAST(extract(epoch FROM alive_until - clock_timestamp()) * 1000 AS BIGINT)";
+        let life: Option<i64> = db.one(alive, values![run], |row| row.get(0))?;
+        return life.map(|life| Some(Duration::from_millis(unsigned(life)))).ok_or(Fail::RunOver);
     }
     db.run("UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1", values![run, Millis(until)])?;
-    Ok(())
+    Ok(None)
 }

@@ -31,6 +31,8 @@ pub mod prune;
 pub mod quarantine;
 mod reader;
 pub mod reads;
+#[cfg(test)]
+mod repeated;
 mod rows;
 mod run_names;
 mod runs;
@@ -51,6 +53,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::connection::{TinkUser, Viewed};
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::{AccountId, CredentialsId};
+use engine::job::repeatable;
 use engine::worker::Worker;
 use engine::{Context, Db, DbSession, Fail};
 pub use error::StoreError;
@@ -130,7 +133,7 @@ impl Store {
     pub async fn mirror(&self, run: &Run, viewed: Viewed) -> Result<Mirrored> {
         let run = run.clone();
         self.worker
-            .write("mirror the source view", move |tx, db| {
+            .write(repeatable("mirror the source view"), move |tx, db| {
                 let mirrored = mirror::all(tx, db, &run, viewed.clone())?;
                 tx.note_lapses()?;
                 Ok(mirrored)
@@ -146,7 +149,7 @@ impl Store {
     /// Orders the due connections and counts the others by reason.
     pub async fn plan(&self, run: &Run, rules: PlanRules) -> Result<PlanCounts> {
         let run = run.clone();
-        self.worker.write("plan the run", move |tx, db| plan::plan(tx, db, &run, &rules)).await
+        self.worker.write(repeatable("plan the run"), move |tx, db| plan::plan(tx, db, &run, &rules)).await
     }
 
     /// Connections that are not due at all, in batches: those behind `after`, at most `limit`.
@@ -175,7 +178,9 @@ impl Store {
     ) -> Result<Claims> {
         let run = run.clone();
         self.worker
-            .apply("claim connections", move |tx, db| plan::claim(tx, db, &run, &rules, limit, lease_until))
+            .apply(repeatable("claim connections"), move |tx, db| {
+                plan::claim(tx, db, &run, &rules, limit, lease_until)
+            })
             .await
     }
 
@@ -189,7 +194,7 @@ impl Store {
     ) -> Result<Claims> {
         let run = run.clone();
         self.worker
-            .apply("claim connections again", move |tx, db| {
+            .apply(repeatable("claim connections again"), move |tx, db| {
                 plan::claim_again(tx, db, &run, &rules, limit, lease_until)
             })
             .await
@@ -204,7 +209,9 @@ impl Store {
     /// Gives every planned connection that is left a time before which it is not tried; returns how many.
     pub async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
         let run = run.key;
-        self.worker.write("postpone connections", move |tx, db| plan::postpone(tx, db, run, until)).await
+        self.worker
+            .write(repeatable("postpone connections"), move |tx, db| plan::postpone(tx, db, run, until))
+            .await
     }
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
@@ -218,10 +225,10 @@ impl Store {
         self.of_plan("count what is left", Plan::left_over).await
     }
 
-    /// Prolongs all leases of the run.
-    pub async fn renew(&self, run: &Run, until: Timestamp) -> Result<()> {
+    /// Prolongs all leases of the run; on a store that hosts share returns how long they last from when this was asked.
+    pub async fn renew(&self, run: &Run, until: Timestamp) -> Result<Option<Duration>> {
         let run = run.key;
-        self.worker.apply("renew leases", move |tx, _| liveness::renew(tx, run, until)).await
+        self.worker.apply(repeatable("renew leases"), move |tx, _| liveness::renew(tx, run, until)).await
     }
 
     /// The other runs that hold planned connections on a store that hosts share, each with when it was last heard of.
@@ -374,7 +381,7 @@ impl Store {
     pub async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
         let written = |ours: bool| {
             let (lease, record) = (lease.clone(), record.clone());
-            self.worker.applied("record the outcome", move |tx: Db<'_>, db: &Context| {
+            self.worker.applied(repeatable("record the outcome"), move |tx: Db<'_>, db: &Context| {
                 if ours {
                     liveness::held(tx, &lease)?;
                 }
@@ -419,10 +426,12 @@ impl Store {
     /// Notes, durably, that a refresh token is about to be presented; none if it may not be.
     pub async fn begin_rotation(&self, lease: &Lease) -> Result<Option<RotationBegin>> {
         let lease = lease.clone();
+        let mut begun = None;
         self.worker
-            .write("note the use of a token", move |tx, db| {
+            .write(repeatable("note the use of a token"), move |tx, db| {
                 liveness::held(tx, &lease)?;
-                tokens::ask(tx, db, &lease)
+                begun = tokens::ask(tx, db, &lease, begun.is_some())?;
+                Ok(begun.clone())
             })
             .await
     }
@@ -434,7 +443,9 @@ impl Store {
         renewal: Renewal,
         now: Timestamp,
     ) -> Result<bool> {
-        self.worker.write("write new tokens", move |tx, _| tokens::renewed(tx, &asking, &renewal, now)).await
+        self.worker
+            .write(repeatable("write new tokens"), move |tx, _| tokens::renewed(tx, &asking, &renewal, now))
+            .await
     }
 
     /// Banks of which at least half of this run's connections, and at least `least`, failed for one reason.
@@ -457,6 +468,6 @@ impl Store {
     /// Ends the run.
     pub async fn finish_run(&self, run: &Run, end: RunEnd) -> Result<()> {
         let run = run.clone();
-        self.worker.write("finish the run", move |tx, db| runs::finish(tx, db, &run, &end)).await
+        self.worker.write(repeatable("finish the run"), move |tx, db| runs::finish(tx, db, &run, &end)).await
     }
 }

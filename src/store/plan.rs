@@ -61,6 +61,7 @@ struct PlanParams {
     again: bool,
     run: i64,
     quota: u64,
+    taking: HashMap<i64, i64>,
 }
 
 impl PlanParams {
@@ -84,7 +85,7 @@ impl PlanParams {
             (":connections", list(json_list(rules.selection.connections.iter().map(ConnectionId::as_str)))),
             (":users", list(json_list(rules.selection.users.iter().map(UserId::as_str)))),
         ];
-        Self { values, named, again: false, run: run.key, quota: rules.quota.into() }
+        Self { values, named, again: false, run: run.key, quota: rules.quota.into(), taking: HashMap::new() }
     }
 
     /// With another parameter, or another value of one.
@@ -93,6 +94,11 @@ impl PlanParams {
         self.values.retain(|(known, _)| *known != name);
         self.values.push((name, value));
         self
+    }
+
+    /// Whether the lease of a connection is one that this run was taking.
+    fn is_taken(&self, connection: i64, lease_run: Option<i64>, token: Option<i64>) -> bool {
+        lease_run == Some(self.run) && token.is_some() && self.taking.get(&connection).copied() == token
     }
 
     fn params_with<'v>(&'v self, name: &'static str, value: Value<'v>) -> Vec<(&'static str, Value<'v>)> {
@@ -223,8 +229,9 @@ pub(super) fn claim(
         adopt(db, context, run, rules, &mut plan)?;
     }
     let next: Vec<Planned> = plan.waiting.iter().take(limit).copied().collect();
+    let asked = PlanParams { taking: plan.taking.clone(), ..PlanParams::new(run, rules) };
     drop(plan);
-    let looked = claim_all(db, &PlanParams::new(run, rules), &next)?;
+    let looked = claim_all(db, &asked, &next)?;
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
     let mut found_not_due = Vec::new();
     for (place, looked) in next.iter().zip(looked) {
@@ -237,9 +244,10 @@ pub(super) fn claim(
             Looked::Forgotten => found_not_due.push((place.connection, Reason::Disabled)),
         }
     }
-    lease(db, run, rules, &mut claims, lease_until)?;
+    lease(db, context, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
     context.then(move |plan| {
+        plan.taking.clear();
         plan.waiting.drain(..next.len().min(plan.waiting.len()));
         for (connection, reason) in found_not_due {
             plan.skip(connection, reason);
@@ -261,9 +269,13 @@ pub(super) fn claim_again(
     let waiting = "SELECT connection FROM ts_run_connections INDEXED BY ts_run_connections_again
          WHERE run = ?1 AND again = 1 LIMIT ?2";
     let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: None });
-    let next: Vec<Planned> = db.all(waiting, values![run.key, limit], place)?;
+    let mut next: Vec<Planned> = db.all(waiting, values![run.key, limit], place)?;
+    let taking = context.plan.get().taking.clone();
+    let taken = taking.keys().filter(|taken| next.iter().all(|place| place.connection != **taken));
+    let taken: Vec<Planned> = taken.map(|taken| Planned { connection: *taken, attempted: None }).collect();
+    next.extend(taken);
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
-    let again = PlanParams::new(run, rules).with(":again", Value::Bool(true));
+    let again = PlanParams { taking, ..PlanParams::new(run, rules).with(":again", Value::Bool(true)) };
     for (place, looked) in next.iter().zip(claim_all(db, &again, &next)?) {
         match looked {
             Looked::Claimed(claim) => claims.claims.push(claim),
@@ -275,8 +287,9 @@ pub(super) fn claim_again(
             }
         }
     }
-    lease(db, run, rules, &mut claims, lease_until)?;
+    lease(db, context, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
+    context.then(|plan| plan.taking.clear());
     Ok(claims)
 }
 
@@ -302,6 +315,8 @@ enum Looked {
 struct Candidate {
     claim: Claim,
     reason: Option<Reason>,
+    /// It was claimed already, by a transaction of which that was not known.
+    is_claimed: bool,
     attempted: Option<i64>,
     /// The attempts on all connections of its user that count for the quota.
     used: u64,
@@ -322,10 +337,13 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     );
     let params = asked.params_with(":keys", Value::Text(keys.into()));
     let mut found: HashMap<i64, Candidate> =
-        db.all(&sql, Params::Named(&params), |row| Ok((row.get("key")?, candidate(row, asked.run)?)))?;
+        db.all(&sql, Params::Named(&params), |row| Ok((row.get("key")?, candidate(row, asked)?)))?;
     let mut claimed: HashMap<String, u64> = HashMap::new();
     let look = |place: &Planned| {
         let Some(found) = found.remove(&place.connection) else { return Looked::Forgotten };
+        if found.is_claimed {
+            return Looked::Claimed(found.claim);
+        }
         let since = !asked.again && found.attempted != place.attempted;
         let used = claimed.entry(found.claim.user_id.as_str().to_owned()).or_default();
         let reason = found.reason.or(if since || !ours.contains(&place.connection) {
@@ -349,13 +367,17 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     Ok(places.iter().map(look).collect())
 }
 
-fn candidate(row: Row<'_>, run: i64) -> Result<Candidate, Fail> {
+fn candidate(row: Row<'_>, asked: &PlanParams) -> Result<Candidate, Fail> {
     let (connection_id, needed_user): (String, Option<String>) =
         (row.get("connection_id")?, row.get("needs_user")?);
     let reason: Option<String> = row.get("reason")?;
     let connection = row.get("key")?;
+    let token: Option<i64> = row.get("lease_token")?;
+    let is_claimed = asked.is_taken(connection, row.get("lease_run")?, token);
+    let token = token.filter(|_| is_claimed).unwrap_or_default();
+    let attempts = row.get::<Option<u32>>("attempts")?.unwrap_or_default();
     let claim = Claim {
-        lease: Lease { connection, connection_id: connection_id.into(), run, token: 0 },
+        lease: Lease { connection, connection_id: connection_id.into(), run: asked.run, token },
         user_id: row.get::<String>("user_id")?.into(),
         tink_user: row.tink_user()?,
         moved: owners::moved(row)?,
@@ -366,11 +388,12 @@ fn candidate(row: Row<'_>, run: i64) -> Result<Candidate, Fail> {
         is_new: row.get::<Option<i64>>("last_success_at")?.is_none(),
         looks: row.get("looks")?,
         needed_user: needed_user.and_then(|text| Reason::parse(&text)),
-        attempt: row.get::<Option<u32>>("attempts")?.unwrap_or_default() + 1,
+        attempt: if is_claimed { attempts } else { attempts + 1 },
     };
     Ok(Candidate {
         claim,
         reason: reason.as_deref().map(known_reason).transpose()?,
+        is_claimed,
         attempted: row.get("last_attempt_at")?,
         used: unsigned(row.get("used")?),
     })
@@ -379,6 +402,7 @@ fn candidate(row: Row<'_>, run: i64) -> Result<Candidate, Fail> {
 /// Takes the leases, each with a fencing token of its own, and reserves the attempts in the quotas of the users.
 fn lease(
     db: Db<'_>,
+    context: &Context,
     run: &Run,
     rules: &PlanRules,
     claims: &mut Claims,
@@ -387,8 +411,9 @@ fn lease(
     if !claims.claims.is_empty() {
         liveness::at_work_still(db, run.key)?;
     }
-    for claim in &mut claims.claims {
+    for claim in claims.claims.iter_mut().filter(|claim| claim.lease.token == 0) {
         claim.lease.token = fencing_token();
+        context.plan.get().taking.insert(claim.lease.connection, claim.lease.token);
         db.run(
             "UPDATE ts_connections SET lease_run = ?2, lease_token = ?3, lease_until = ?4,
                     last_attempt_at = ?5, last_attempt_run = ?2 WHERE key = ?1",

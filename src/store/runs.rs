@@ -105,7 +105,7 @@ pub(super) fn record(
         events::Before::ahead(db, lease.connection)?;
         db.ahead(UPDATE_CONNECTION, Params::Named(&of_connection))?;
     }
-    let attempt = update_attempt(db, lease, record)?;
+    let attempt = update_attempt(db, lease, record, ours)?;
     let mut state = None;
     if ours {
         let before = events::Before::of(db, lease.connection)?;
@@ -133,16 +133,18 @@ pub(super) fn record(
     Ok(finished)
 }
 
-/// Adds what an attempt did to the record of the run; `None` if that is gone.
-fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record) -> Result<Option<Finished>, Fail> {
-    db.one(
+/// Adds what an attempt did to the record of the run; `None` if that is gone. Without the lease one that has an outcome stays:
+/// it was written before, or the run has been ended.
+fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record, ours: bool) -> Result<Option<Finished>, Fail> {
+    let updated = db.one(
         "UPDATE ts_run_connections SET
             outcome = :outcome, reason = :reason, error = :error, request_id = :request_id, again = :again,
             duration_ms = coalesce(duration_ms, 0) + :duration, accounts = :accounts, fetched = :fetched,
             added = added + :added, updated = updated + :updated, removed = removed + :removed,
             quarantined = quarantined + :quarantined, requests = requests + :requests, retries = retries + :retries
-         WHERE run = :run AND connection = :connection RETURNING *",
+         WHERE run = :run AND connection = :connection AND (:ours OR outcome IS NULL) RETURNING *",
         named! {
+            ":ours": ours,
             ":run": lease.run, ":connection": lease.connection,
             ":outcome": record.outcome.as_str(), ":reason": record.reason.map(Reason::as_str),
             ":error": record.error, ":request_id": record.request_id, ":again": record.again,
@@ -153,7 +155,12 @@ fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record) -> Result<Option<F
             ":requests": record.counts.requests.cast_signed(), ":retries": record.counts.retries.cast_signed(),
         },
         attempt,
-    )
+    )?;
+    let stands = "SELECT * FROM ts_run_connections WHERE run = ?1 AND connection = ?2";
+    match updated {
+        None if !ours => db.one(stands, values![lease.run, lease.connection], attempt),
+        updated => Ok(updated),
+    }
 }
 
 /// The second attempt of one run is not a second failure.
@@ -313,11 +320,11 @@ pub(super) fn totals(db: Db<'_>, run: i64) -> Result<RunTotals, Fail> {
 
 /// Writes the end of the run and lets go of its lock.
 pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<(), Fail> {
-    db.run(
-        "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1",
+    let is_first = db.count(
+        "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1 AND exit_code IS NULL",
         values![run.key, Millis(end.at), end.exit_code, end.totals],
-    )?;
-    if end.pass_failed {
+    )? > 0;
+    if end.pass_failed && is_first {
         events::pass_failed(db, context, run.key, end.exit_code, end.at)?;
     }
     db.run(

@@ -62,15 +62,21 @@ pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens
     }
 }
 
-/// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal.
-pub(super) fn ask(db: Db<'_>, context: &Context, lease: &Lease) -> Result<Option<RotationBegin>, Fail> {
+/// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal. `again` says that
+/// this was done under the same lease, and nobody knows if it was kept: then it may be noted already.
+pub(super) fn ask(
+    db: Db<'_>,
+    context: &Context,
+    lease: &Lease,
+    again: bool,
+) -> Result<Option<RotationBegin>, Fail> {
     if context.rehearsal {
         return Ok(None);
     }
     db.one(
         "UPDATE ts_tokens SET state = 'asked', asked_run = ?2, asking = asking + 1
-         WHERE connection = ?1 AND state = 'ready' RETURNING asking",
-        values![lease.connection, lease.run],
+         WHERE connection = ?1 AND (state = 'ready' OR (?3 AND state = 'asked' AND asked_run = ?2)) RETURNING asking",
+        values![lease.connection, lease.run, again],
         |row| {
             Ok(RotationBegin {
                 connection: lease.connection,
@@ -102,6 +108,15 @@ pub(super) fn renewed(
             ":refresh": refresh, ":access": access, ":until": until.map(Millis),
         },
     )?;
+    // Nobody else could encrypt it to the same bytes.
+    let kept =
+        "SELECT 1 FROM ts_tokens WHERE connection = ?1 AND asking = ?2 AND state = 'ready' AND access = ?3";
+    if changed == 0
+        && let Some(access) = access
+        && db.exists(kept, values![asking.connection, asking.number, access])?
+    {
+        return Ok(true);
+    }
     match renewal {
         Renewal::NotAsked => {}
         Renewal::Renewed { .. } if changed > 0 => {

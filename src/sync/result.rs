@@ -46,6 +46,11 @@ impl SyncError {
                 let result = AttemptResult::because(Outcome::Failed, Reason::Store, text);
                 Ok(AttemptResult { hint: Hint::Nothing, ..result })
             }
+            // What this connection has is read again.
+            Self::Store(error @ StoreError::CommitUnknown { .. }) => {
+                let result = AttemptResult::because(Outcome::Failed, Reason::Store, error.to_string());
+                Ok(AttemptResult { hint: Hint::Nothing, transient: true, ..result })
+            }
             Self::Store(error) => Err(error),
         }
     }

@@ -24,7 +24,7 @@ pub(crate) enum Fail {
     /// What PostgreSQL reports, or how the session with it ended.
     Postgres(Box<tokio_postgres::Error>),
     /// The session ended while a transaction was being committed.
-    CommitUnknown(Box<tokio_postgres::Error>),
+    CommitUnknown(Cause),
     /// This run was silent for so long that it counts as over.
     RunOver,
     /// A server did not answer for minutes.

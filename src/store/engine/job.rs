@@ -17,9 +17,34 @@ pub(crate) enum When {
     Durable,
 }
 
+/// A job by its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    what: &'static str,
+    is_repeatable: bool,
+}
+
+impl Step {
+    pub(crate) const fn what(self) -> &'static str {
+        self.what
+    }
+}
+
+impl From<&'static str> for Step {
+    fn from(what: &'static str) -> Self {
+        Self { what, is_repeatable: false }
+    }
+}
+
+/// A job that may be done again when it is not known if it was kept: done twice, it comes to what it comes to done once.
+pub(crate) const fn repeatable(what: &'static str) -> Step {
+    Step { what, is_repeatable: true }
+}
+
 /// What a job of any kind is to the thread.
 pub(crate) trait Job: Send {
     fn what(&self) -> &'static str;
+    fn is_repeatable(&self) -> bool;
     fn when(&self) -> When;
     /// Does it, and keeps the value for the answer. It may be done again after its changes were undone.
     fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail>;
@@ -28,7 +53,7 @@ pub(crate) trait Job: Send {
 
 /// One job.
 pub(crate) struct Call<T, W> {
-    pub what: &'static str,
+    pub step: Step,
     pub when: When,
     pub work: W,
     pub value: Option<T>,
@@ -41,7 +66,11 @@ where
     W: FnMut(&DbSession) -> std::result::Result<T, Fail> + Send,
 {
     fn what(&self) -> &'static str {
-        self.what
+        self.step.what
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.step.is_repeatable
     }
 
     fn when(&self) -> When {
@@ -54,7 +83,7 @@ where
     }
 
     fn answer(self: Box<Self>, kept: Result<Durable>) {
-        let gone = StoreError::thread_ended(self.what);
+        let gone = StoreError::thread_ended(self.step.what);
         let value = self.value;
         let answer = kept.and_then(|durable| value.map(|value| (value, durable)).ok_or(gone));
         // Nobody waits any more when a connection was cancelled: its work is done all the same.

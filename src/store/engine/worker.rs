@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::context::Conn;
-use super::job::{Call, Job, Message, When};
+use super::job::{Call, Job, Message, Step, When};
 use super::postgres::lanes;
 use super::{Context, Db, DbSession, Fail};
 use crate::failpoint;
@@ -105,10 +105,11 @@ impl Worker {
     /// Runs one job, all or nothing; returns when it is durable.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        what: &'static str,
+        step: impl Into<Step>,
         mut work: impl FnMut(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<T> {
-        let done = self.call(what, When::Durable, move |session| work(session.db(), &session.context)).await;
+        let done =
+            self.call(step.into(), When::Durable, move |session| work(session.db(), &session.context)).await;
         done.map(|(value, _)| value)
     }
 
@@ -116,19 +117,19 @@ impl Worker {
     /// durable.
     pub(crate) async fn apply<T: Send + 'static>(
         &self,
-        what: &'static str,
+        step: impl Into<Step>,
         work: impl FnMut(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<T> {
-        self.applied(what, work).await.map(|(value, _)| value)
+        self.applied(step, work).await.map(|(value, _)| value)
     }
 
     /// As [`Self::apply`], with the wait for it to become durable.
     pub(crate) async fn applied<T: Send + 'static>(
         &self,
-        what: &'static str,
+        step: impl Into<Step>,
         mut work: impl FnMut(Db<'_>, &Context) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
-        self.call(what, When::Applied, move |session| work(session.db(), &session.context)).await
+        self.call(step.into(), When::Applied, move |session| work(session.db(), &session.context)).await
     }
 
     /// Runs reading statements on one snapshot, which shows what is applied.
@@ -146,18 +147,18 @@ impl Worker {
         what: &'static str,
         mut work: impl FnMut(Db<'_>) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
-        self.call(what, When::Read, move |session| work(session.db())).await
+        self.call(what.into(), When::Read, move |session| work(session.db())).await
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        what: &'static str,
+        step: Step,
         when: When,
         work: impl FnMut(&DbSession) -> std::result::Result<T, Fail> + Send + 'static,
     ) -> Result<(T, Durable)> {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::thread_ended(what);
-        let job = Call { what, when, work, value: None, reply };
+        let gone = || StoreError::thread_ended(step.what());
+        let job = Call { step, when, work, value: None, reply };
         self.queue.send(Message::Job(Box::new(job))).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }

@@ -1,6 +1,6 @@
 //! The plan of a run, in memory: who is due, in which order, and what became of each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::LeftOver;
 use crate::domain::outcome::Reason;
@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     pub leased: Vec<i64>,
     /// Those found not due any more.
     pub skipped: BTreeMap<Reason, u64>,
+    /// The tokens of leases that are being taken: if it is not known whether they were kept, they may be there already.
+    pub taking: HashMap<i64, i64>,
 }
 
 /// A connection of the plan.

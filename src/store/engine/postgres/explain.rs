@@ -27,7 +27,7 @@ pub(crate) fn remedy(fail: &Fail) -> Remedy {
             None => Remedy::Reconnect,
             Some(code) => match code.code() {
                 "40001" | "40P01" | "55P03" => Remedy::Again,
-                "57P01" | "57P02" | "57P03" | "25006" | "53300" => Remedy::Reconnect,
+                "57P01" | "57P02" | "57P03" | "25006" | "25P03" | "53300" => Remedy::Reconnect,
                 code if code.starts_with("08") => Remedy::Reconnect,
                 _ => Remedy::None,
             },
@@ -63,12 +63,13 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
                 source: None,
             },
         },
-        Fail::CommitUnknown(error) => unreadable(
-            format!(
-                "{place}: the session ended in a commit ({error}), and nobody knows if it was kept; the next attempt reads again"
+        Fail::CommitUnknown(error) => StoreError::CommitUnknown {
+            what,
+            place,
+            detail: format!(
+                "the session ended in a commit ({error}), and nobody knows if it was kept; the next attempt reads again"
             ),
-            None,
-        ),
+        },
         Fail::NoAnswer => StoreError::Unavailable {
             what,
             place,
@@ -106,9 +107,6 @@ fn of_server(what: &'static str, place: String, error: &DbError, is_transient: b
         "53200" => "the server is out of memory",
         "XX001" | "XX002" => "the server's data are damaged: stop the timer and restore a backup",
         "57014" => "the server ended the statement: see statement_timeout of the role",
-        "25P03" => {
-            "the server ended an idle transaction: see idle_in_transaction_session_timeout of the role"
-        }
         _ => return StoreError::Sql { what, detail: format!("{place}: {said}"), source: None },
     };
     StoreError::Unusable { what, path: place, detail: format!("{said}; {hint}"), source: None }

@@ -178,8 +178,9 @@ BEGIN
     END IF;
 END $$;
 
--- Fails with TS002 unless this run is at work, by the clock that all hosts share: one that was silent for longer than a
--- lease lasts has lost what it had, and takes nothing new. Keeps it from being ended until the transaction ends.
+-- Fails with TS002 unless this run is at work: one that others have ended takes nothing new. One that was silent for long and
+-- that nobody has ended, since nobody could reach the server for example, is heard of by this. Keeps it from being ended
+-- until the transaction ends.
 CREATE OR REPLACE FUNCTION tink_sync.ts_at_work(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -187,6 +188,9 @@ BEGIN
     PERFORM 1 FROM ts_runs r
     WHERE r.key = ts_at_work.run AND r.finished_at IS NULL AND r.alive_until > pg_catalog.clock_timestamp()
     FOR KEY SHARE;
+    IF NOT FOUND THEN
+        UPDATE ts_runs r SET alive_until = DEFAULT WHERE r.key = ts_at_work.run AND r.finished_at IS NULL;
+    END IF;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'run % is over', run USING ERRCODE = 'TS002';
     END IF;

@@ -115,6 +115,13 @@ impl Lane {
                 Remedy::Again if began.elapsed() < patience.max(CONTENDED) => {
                     thread::sleep(Duration::from_millis(fastrand::u64(1..=PAUSE_MS)));
                 }
+                _ if matches!(fail, Fail::CommitUnknown(_))
+                    && job.is_repeatable()
+                    && began.elapsed() < patience.max(CONTENDED) =>
+                {
+                    self.session = None;
+                    thread::sleep(AWAY);
+                }
                 Remedy::Reconnect if began.elapsed() < patience => {
                     // What is left of the session is of no use; a new one says why there is none.
                     self.session = None;
@@ -162,7 +169,7 @@ fn is_lost(session: &DbSession) -> bool {
 
 /// One transaction.
 fn written(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail> {
-    pg.begin("");
+    pg.begin_briefly();
     let done = job.run(session).and_then(|()| failpoint::around(job.what(), || pg.commit()));
     if done.is_err() {
         pg.rollback();
@@ -191,3 +198,6 @@ fn rehearsed(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail
     }
     done
 }
+
+#[cfg(test)]
+mod tests;

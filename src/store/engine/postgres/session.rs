@@ -31,6 +31,9 @@ const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c tink_sync.direct=on";
 /// The same for a session behind a pooler, which may be another one in each transaction.
 const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_temp, tink_sync";
 
+/// How long a transaction may stand still that others may wait for.
+const STANDS_STILL: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
 /// SQLSTATE of a fence that found the lease gone.
 const LEASE_LOST: &str = "TS001";
 /// SQLSTATE of a run that is over.
@@ -84,6 +87,11 @@ impl Drop for Background {
         }
     }
 }
+
+/// How a commit ends that a server does not answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server did not answer for five minutes")]
+struct Unanswered;
 
 /// A statement as it is kept.
 struct KnownStatement {
@@ -192,15 +200,23 @@ impl Pg {
         self.send_batch(sql);
     }
 
+    /// Begins a transaction that holds what others wait for, in the statements of a moment: a host that stands still in the
+    /// middle of it loses it, so that it holds nobody else.
+    pub(crate) fn begin_briefly(&self) {
+        self.begin("");
+        self.send_batch(STANDS_STILL.to_owned());
+    }
+
     /// # Errors
-    /// [`Fail::Unknown`] if it is not known whether it was committed; any other: it was not.
+    /// [`Fail::CommitUnknown`] if it is not known whether it was committed; any other: it was not.
     pub(crate) fn commit(&self) -> Result<(), Fail> {
         self.flush()?;
         self.open.set(false);
         self.fenced.replace(None);
         self.send_batch("COMMIT".to_owned());
         self.settle().map(drop).map_err(|fail| match fail {
-            Fail::Postgres(error) if error.as_db_error().is_none() => Fail::CommitUnknown(error),
+            Fail::Postgres(error) if is_of_the_session(&error) => Fail::CommitUnknown(Cause::of(*error)),
+            Fail::NoAnswer => Fail::CommitUnknown(Cause::of(Unanswered)),
             fail => fail,
         })
     }
@@ -450,6 +466,13 @@ impl Pg {
             }
         }
     }
+}
+
+/// Whether it tells of the session and not of a statement: a server that goes down may have done what it was asked for
+/// before.
+fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|error| error.code().code());
+    code.is_none_or(|code| code.starts_with("08") || code.starts_with("57P"))
 }
 
 fn dial(runtime: &Background, target: &Target, options: Option<&str>) -> Result<(Arc<Client>, bool), Fail> {
