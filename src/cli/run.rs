@@ -26,6 +26,7 @@ use crate::observe::{journal, notify, progress, terminal};
 use crate::store::{AuditRow, Place, Reader, Writer};
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::context::{PassContext, RefreshRules, SyncOptions};
+use crate::sync::hold::Hold;
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
@@ -449,7 +450,9 @@ impl<'a> RunCommand<'a> {
             },
         };
         let renewals = self.renewals.clone();
-        PassContext { store, client, clock: Arc::clone(&self.env.clock), options, emit: send, renewals }
+        let clock = Arc::clone(&self.env.clock);
+        let hold = Hold::new(Arc::clone(&clock));
+        PassContext { store, client, clock, options, emit: send, renewals, hold }
     }
 }
 

@@ -95,7 +95,8 @@ pub(super) async fn attempt(
         Err(StoreError::LeaseLost(id)) => {
             let text =
                 format!("another run took over connection {id}; what this run had not committed was dropped");
-            untold(AttemptResult::because(Outcome::Failed, Reason::LeaseLost, text))
+            let result = AttemptResult::because(Outcome::Failed, Reason::LeaseLost, text);
+            AttemptResult { transient: ctx.store.is_shared(), ..untold(result) }
         }
         Err(StoreError::OtherOwner(text)) => {
             untold(AttemptResult::because(Outcome::Failed, Reason::SourceRow, text))
@@ -129,6 +130,9 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
 /// Syncs the connection within its time, until the pass is stopped, and turns a panic into a result.
 async fn bounded(sync: &ConnectionSync<'_>, cancel: &CancellationToken) -> Result<AttemptResult> {
     tokio::select! {
+        // First: nothing more may be asked for a connection that others may have.
+        biased;
+        () = sync.ctx.hold.is_over() => Err(StoreError::LeaseLost(sync.claim.lease.connection_id.clone())),
         told = AssertUnwindSafe(moved::told(sync)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
         () = cancel.cancelled() => Ok(untold(AttemptResult::new(Outcome::Interrupted, None))),
         () = timeout(sync) => {

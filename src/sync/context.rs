@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::hold::Hold;
 use super::rotation::Renewals;
 use crate::clock::Clock;
 use crate::domain::event::Event;
@@ -74,6 +75,8 @@ pub struct PassContext {
     pub emit: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Renewals of tokens of older links.
     pub renewals: Renewals,
+    /// How long others leave alone what this run has.
+    pub hold: Hold,
 }
 
 impl fmt::Debug for PassContext {

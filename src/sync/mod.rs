@@ -10,6 +10,7 @@ pub mod connection;
 mod consents;
 pub mod context;
 mod fresh_link;
+pub mod hold;
 mod incomplete;
 mod judgement;
 #[cfg(test)]

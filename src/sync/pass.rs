@@ -31,8 +31,10 @@ use crate::tink::ErrorKind;
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
 const HEARTBEAT: Duration = Duration::from_mins(1);
-/// So often other hosts hear of the run: who is done waits that long for a sign of life of the others.
+/// So often other hosts hear of the run, at least: who is done waits that long for a sign of life of the others.
 const SHARED_HEARTBEAT: Duration = Duration::from_secs(15);
+/// And so often in the life of its leases.
+const BEATS: u32 = 16;
 /// How often it listens for that.
 const LISTEN: Duration = Duration::from_secs(1);
 /// How many failures in a row that could be Tink's own ask for a probe.
@@ -154,7 +156,9 @@ impl Pass {
         {
             self.stop = Stop::Unprepared(error.to_string());
         }
-        let heartbeat = self.heartbeat();
+        let is_shared = self.ctx.store.is_shared() && !self.task.dry_run;
+        let life = if is_shared { beat(&self.ctx, &self.task).await? } else { None };
+        let heartbeat = self.heartbeat(life);
         let worked = self.work().await;
         heartbeat.abort();
         if worked.is_err() {
@@ -260,14 +264,14 @@ impl Pass {
     }
 
     /// Keeps the leases alive while the pass lives.
-    fn heartbeat(&self) -> tokio::task::JoinHandle<()> {
-        let (ctx, run) = (Arc::clone(&self.ctx), self.task.run.clone());
-        let every = if ctx.store.is_shared() { SHARED_HEARTBEAT } else { HEARTBEAT };
+    fn heartbeat(&self, life: Option<Duration>) -> tokio::task::JoinHandle<()> {
+        let (ctx, task) = (Arc::clone(&self.ctx), self.task.clone());
+        let every = life.map_or(HEARTBEAT, |life| SHARED_HEARTBEAT.min(life / BEATS));
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
                 // A failure shows at the next commit, with its reason; here it changes nothing.
-                let _ = ctx.store.renew(&run, lease_end(ctx.clock.now())).await;
+                let _ = beat(&ctx, &task).await;
             }
         })
     }
@@ -304,6 +308,10 @@ impl Pass {
     }
 
     async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
+        // Nothing could be done with what is claimed by a run that was not heard of.
+        while self.ctx.hold.has_ended() {
+            beat(&self.ctx, &self.task).await?;
+        }
         let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
         let claims = match round {
             PassRound::First => self.ctx.store.claim(run, rules, limit, until).await?,
@@ -503,6 +511,16 @@ impl Pass {
         let asked_but_skipped = if asked { summary.skipped.values().sum() } else { 0 };
         Ok(PassEnd { stop: self.stop, summary, asked_but_skipped })
     }
+}
+
+/// Prolongs the leases of the run; returns how long they last where hosts share the store.
+async fn beat(ctx: &PassContext, task: &Task) -> Result<Option<Duration>> {
+    let asked = ctx.clock.steady();
+    let life = ctx.store.renew(&task.run, lease_end(ctx.clock.now())).await?;
+    if let Some(life) = life {
+        ctx.hold.prolong(asked, life);
+    }
+    Ok(life)
 }
 
 fn lease_end(now: Timestamp) -> Timestamp {

@@ -19,6 +19,7 @@ use tink_sync::store::{
     Selection, Store, StoreError,
 };
 use tink_sync::sync::context::{PassContext, SyncOptions};
+use tink_sync::sync::hold::Hold;
 use tink_sync::sync::pass::{Pass, PassEnd, Stop, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
@@ -242,6 +243,7 @@ async fn timed_pass(
         options,
         emit: Arc::new(emit),
         renewals: Renewals::default(),
+        hold: Hold::new(Arc::<ManualClock>::clone(clock)),
     };
     let task = Task {
         run,

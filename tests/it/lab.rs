@@ -19,6 +19,7 @@ use tink_sync::domain::outcome::{Counts, Outcome, Reason};
 use tink_sync::store::Store;
 use tink_sync::store::{NewRun, RunEnd, Selection};
 use tink_sync::sync::context::{PassContext, SyncOptions};
+use tink_sync::sync::hold::Hold;
 use tink_sync::sync::pass::{Pass, Task};
 use tink_sync::sync::rotation::Renewals;
 use tink_sync::tink::{Client, RetryOptions};
@@ -207,6 +208,7 @@ impl Lab {
             options: self.options.clone(),
             emit,
             renewals: Renewals::default(),
+            hold: Hold::new(Arc::<ManualClock>::clone(&self.clock)),
         };
         Pass::new(Arc::new(context), task, CancellationToken::new()).run().await.unwrap();
         let end = RunEnd { totals: "{}".to_owned(), exit_code: 0, pass_failed: false, at: now };

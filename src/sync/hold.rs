@@ -1,0 +1,90 @@
+//! How long the leases of a run on a shared store last, as this machine can know without asking: from the last time that it
+//! asked for them to be prolonged. A machine that was frozen, or cut off, must stop asking Tink before others begin to; what
+//! it would write is refused by the store anyway. Knows nothing of the store.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::clock::{Clock, Steady};
+
+/// Which part of a lease's life is left at its end for what is on its way to Tink.
+const MARGIN: u32 = 8;
+
+/// Until when the leases last.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    clock: Arc<dyn Clock>,
+    /// By the time that also passes while the machine is suspended; `None` where they last as long as the process does.
+    until: Arc<Mutex<Option<Duration>>>,
+}
+
+impl Hold {
+    /// Leases without an end.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, until: Arc::default() }
+    }
+
+    /// They last for `life` from when that was asked for.
+    pub(super) fn prolong(&self, asked: Steady, life: Duration) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(asked.whole.saturating_add(life).saturating_sub(life / MARGIN));
+    }
+
+    /// What is left of them.
+    fn left(&self) -> Option<Duration> {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map(|until| until.saturating_sub(self.clock.steady().whole))
+    }
+
+    /// Whether they may be over.
+    pub(super) fn has_ended(&self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+
+    /// Ends when they do, and has ended as soon as it is looked at after that: a process that was frozen does nothing else
+    /// first.
+    pub(super) async fn is_over(&self) {
+        loop {
+            // None of what this process waits for tells it that the end was put off: it is looked at when it comes.
+            let mut waited = pin!(tokio::time::sleep(self.left().unwrap_or(Duration::from_secs(1))));
+            let over = poll_fn(|context| match self.left() {
+                Some(Duration::ZERO) => Poll::Ready(true),
+                _ => waited.as_mut().poll(context).map(|()| false),
+            });
+            if over.await {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn leases_end_before_others_may_take_them_also_over_a_suspension() {
+        let clock = Arc::new(ManualClock::new("2026-06-01T12:00:00Z".parse().unwrap()));
+        let hold = Hold::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let mut over = pin!(hold.is_over());
+        let mut is_over = || over.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(!is_over(), "those of a file have no end");
+        hold.prolong(clock.steady(), Duration::from_mins(4));
+        let asked = clock.steady();
+        clock.advance(SignedDuration::from_mins(3));
+        assert!(!is_over());
+        hold.prolong(asked, Duration::from_mins(5));
+        clock.advance(SignedDuration::from_mins(1));
+        assert!(!is_over(), "it was put off, from when that was asked");
+        clock.suspend(Duration::from_secs(30));
+        assert!(is_over(), "what is on its way to Tink needs the rest");
+    }
+}
