@@ -10,6 +10,7 @@ use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::engine::{DbSession, values};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const UNTIL: Timestamp = Timestamp::constant(240, 0);
 
 /// A store with connections `a` and `b` in which a run is at work.
 struct Begun {
@@ -53,16 +54,16 @@ impl Begun {
     /// Claims both, in a transaction that is kept without this being known.
     fn claim(&mut self) -> Vec<(Lease, u32)> {
         let (run, rules) = (self.run.clone(), self.rules.clone());
-        let claimed = self.session.write("claim connections", |db, context| {
-            plan::claim(db, context, &run, &rules, 2, NOW + SignedDuration::from_mins(4))
-        });
+        let claimed = self
+            .session
+            .write("claim connections", |db, context| plan::claim(db, context, &run, &rules, 2, UNTIL));
         claimed.unwrap().claims.into_iter().map(|claim| (claim.lease, claim.attempt)).collect()
     }
 
     fn claim_again(&mut self) -> Vec<(Lease, u32)> {
         let (run, rules) = (self.run.clone(), self.rules.clone());
         let claimed = self.session.write("claim connections again", |db, context| {
-            plan::claim_again(db, context, &run, &rules, 2, NOW + SignedDuration::from_mins(4))
+            plan::claim_again(db, context, &run, &rules, 2, UNTIL)
         });
         claimed.unwrap().claims.into_iter().map(|claim| (claim.lease, claim.attempt)).collect()
     }
