@@ -147,9 +147,10 @@ impl Bank {
             ("hooks.directory", text(&self.path("hooks"))),
             ("hooks.spool", text(&self.path("spool"))),
         ];
-        let lines: String = settings.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: Vec<String> =
+            settings.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         // Hosts read it at any time.
-        fs::write(self.path("new.toml"), lines).unwrap();
+        fs::write(self.path("new.toml"), lines.concat()).unwrap();
         fs::rename(self.path("new.toml"), self.path("tink-sync.toml")).unwrap();
     }
 
@@ -194,7 +195,7 @@ impl Bank {
     }
 
     /// For all but the busy user the 24 hours of the quota are over.
-    pub fn forget_attempts(&self, cluster: &Cluster) {
+    pub fn forget_attempts(cluster: &Cluster) {
         let Some(mut db) = cluster.connect("bank") else { return };
         let age = format!(
             "UPDATE tink_sync.ts_run_connections SET started_at = started_at - 90000000

@@ -166,7 +166,7 @@ impl Lab {
     }
 
     /// Cuts the link of a host, or mends it.
-    pub fn link(&self, host: usize, up: bool) {
+    pub fn link(host: usize, up: bool) {
         must("ip", &["link", "set", &format!("host-{host}"), if up { "up" } else { "down" }]);
     }
 }

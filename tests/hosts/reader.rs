@@ -90,7 +90,7 @@ impl Reader {
 
 /// The statement that reads a view from a number on.
 fn statement(view: &str, key: &str, except: &[&str]) -> String {
-    let rest = except.iter().map(|column| format!(" - '{column}'")).collect::<String>();
+    let rest = except.iter().map(|column| format!(" - '{column}'")).collect::<Vec<_>>().concat();
     format!(
         "SELECT change_seq, {key}, (to_jsonb(v) - 'change_seq'{rest})::text FROM tink_sync.{view} v WHERE change_seq > $1
          ORDER BY change_seq"

@@ -112,7 +112,7 @@ impl<'a> Storm<'a> {
                 day = Instant::now();
                 self.bank.next_day();
                 self.bank.link_anew(self.cluster);
-                self.bank.forget_attempts(self.cluster);
+                Bank::forget_attempts(self.cluster);
             }
             let fault = Fault::draw(&mut self.rng);
             if self.strike(fault) {
@@ -137,7 +137,7 @@ impl<'a> Storm<'a> {
                 Trouble::Frozen => {
                     self.hosts.signal(host, Signal::SIGCONT);
                 }
-                Trouble::Cut => self.lab.link(host, true),
+                Trouble::Cut => Lab::link(host, true),
             }
         }
     }
@@ -146,7 +146,7 @@ impl<'a> Storm<'a> {
     fn strike(&mut self, fault: Fault) -> bool {
         match fault {
             Fault::Kill => self.free_host().is_some_and(|host| self.hosts.signal(host, Signal::SIGKILL)),
-            Fault::Freeze => self.freeze(LEASE + Duration::from_millis(1000)..LEASE + Duration::from_secs(5)),
+            Fault::Freeze => self.freeze(LEASE + Duration::from_secs(1)..LEASE + Duration::from_secs(5)),
             Fault::Pause => self.freeze(Duration::from_millis(200)..LEASE),
             Fault::Cut => self.cut(),
             Fault::Terminate => {
@@ -183,7 +183,7 @@ impl<'a> Storm<'a> {
 
     fn cut(&mut self) -> bool {
         let Some(host) = self.free_host().filter(|_| self.lab.has_links()) else { return false };
-        self.lab.link(host, false);
+        Lab::link(host, false);
         self.trouble(host, Trouble::Cut, Duration::from_millis(300)..LEASE * 2);
         true
     }
