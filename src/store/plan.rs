@@ -327,7 +327,7 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     if places.is_empty() {
         return Ok(Vec::new());
     }
-    let ours: HashSet<i64> = db.lock_connections(places.iter().map(|place| place.connection))?;
+    db.lock_ahead(places.iter().map(|place| place.connection))?;
     let keys = json_numbers(places.iter().map(|place| place.connection));
     let sql = format!(
         "SELECT c.*, {} AS reason, {USED} AS used,
@@ -338,6 +338,7 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     let params = asked.params_with(":keys", Value::Text(keys.into()));
     let mut found: HashMap<i64, Candidate> =
         db.all(&sql, Params::Named(&params), |row| Ok((row.get("key")?, candidate(row, asked)?)))?;
+    let ours: HashSet<i64> = db.lock_connections(places.iter().map(|place| place.connection))?;
     let mut claimed: HashMap<String, u64> = HashMap::new();
     let look = |place: &Planned| {
         let Some(found) = found.remove(&place.connection) else { return Looked::Forgotten };

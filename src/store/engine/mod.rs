@@ -366,6 +366,11 @@ impl Db<'_> {
         }
     }
 
+    /// Lets the answer of [`Self::lock_connections`] travel with the next one, which then sees what was locked.
+    pub(crate) fn lock_ahead(self, keys: impl Iterator<Item = i64>) -> Result<(), Fail> {
+        self.ahead(postgres::schema::LOCK, values![value::json_numbers(keys)])
+    }
+
     /// Lets nobody else write what these ids belong to before the transaction ends. A file has one writer at a time.
     pub(crate) fn lock_ids<'i>(self, ids: impl Iterator<Item = &'i str>) -> Result<(), Fail> {
         match self {

@@ -210,15 +210,16 @@ impl Pg {
     /// # Errors
     /// [`Fail::CommitUnknown`] if it is not known whether it was committed; any other: it was not.
     pub(crate) fn commit(&self) -> Result<(), Fail> {
-        self.flush()?;
+        // In one flight with what was sent before: if something of that failed, this only rolls back.
         self.open.set(false);
-        self.fenced.replace(None);
         self.send_batch("COMMIT".to_owned());
-        self.settle().map(drop).map_err(|fail| match fail {
+        let done = self.settle().map(drop).map_err(|fail| match fail {
             Fail::Postgres(error) if is_of_the_session(&error) => Fail::CommitUnknown(Cause::of(*error)),
             Fail::NoAnswer => Fail::CommitUnknown(Cause::of(Unanswered)),
             fail => fail,
-        })
+        });
+        self.fenced.replace(None);
+        done
     }
 
     /// Ends the transaction without its changes.
