@@ -25,14 +25,18 @@ pub(super) struct Changes {
     sums: Sums,
 }
 
+const FIRST_DAY: &str = "SELECT first_day FROM ts_balances WHERE account = ?1";
+
 impl Changes {
     /// Begins a commit; none where the rows of the account are not added up yet.
     pub(super) fn begin(db: Db<'_>, account: i64) -> Result<Option<Self>, Fail> {
-        let kept =
-            db.one("SELECT first_day FROM ts_balances WHERE account = ?1", values![account], |row| {
-                row.day("first_day")
-            })?;
+        let kept = db.one(FIRST_DAY, values![account], |row| row.day("first_day"))?;
         Ok(kept.map(|first_day| Self { account, first_day, sums: Sums::default() }))
+    }
+
+    /// Lets what [`Self::begin`] reads travel with the next answer.
+    pub(super) fn ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
+        db.ahead(FIRST_DAY, values![account])
     }
 
     /// Counts a row that is written now.
@@ -104,10 +108,17 @@ pub(super) fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Lets what [`catch_up`] reads first travel with the next answer.
+pub(super) fn catch_up_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    db.ahead(ADDED_UP, values![account])
+}
+
+/// Whether the rows of an account are added up.
+const ADDED_UP: &str = "SELECT 1 FROM ts_balances WHERE account = ?1";
+
 /// Adds up the rows of an account that is older than the reconciliation, once, row by row.
 pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
-    let kept = "SELECT 1 FROM ts_balances WHERE account = ?1";
-    if db.exists(kept, values![account])? {
+    if db.exists(ADDED_UP, values![account])? {
         return Ok(());
     }
     let mut sums = Sums::default();

@@ -169,9 +169,18 @@ pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Resul
 pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
+    unreadable::ahead(db, commit.account)?;
+    if numbered > 0 {
+        Changes::ahead(db, commit.account)?;
+        run_names::keep_name(db, run)?;
+        db.ahead(TAKE, values![numbered])?;
+    }
+    if commit.checkpoint.is_some() {
+        balances::catch_up_ahead(db, commit.account)?;
+    }
     let sums = if numbered > 0 { Changes::begin(db, commit.account)? } else { None };
     let of = Written { account: commit.account, run, generation: commit.generation };
-    let mut changing = Changing { db, of, commit, next: reserve(db, run, numbered)?, sums };
+    let mut changing = Changing { db, of, commit, next: take(db, numbered)?, sums };
     changing.insert()?;
     changing.update()?;
     changing.remove()?;
@@ -200,12 +209,18 @@ pub(super) fn reserve(db: Db<'_>, run: i64, count: usize) -> Result<i64, Fail> {
         return Ok(0);
     }
     run_names::keep_name(db, run)?;
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let last: i64 = db.value(
-        "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value",
-        values![count],
-    )?;
-    Ok(last - count + 1)
+    take(db, count)
+}
+
+const TAKE: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
+
+/// Takes `count` change numbers; returns the first.
+fn take(db: Db<'_>, count: usize) -> Result<i64, Fail> {
+    if count == 0 {
+        return Ok(0);
+    }
+    let last: i64 = db.value(TAKE, values![count])?;
+    Ok(last - i64::try_from(count).unwrap_or(i64::MAX) + 1)
 }
 
 /// Writes the numbered changes of one commit.
@@ -254,6 +269,9 @@ impl Changing<'_> {
 
     fn update(&mut self) -> Result<(), Fail> {
         let rows = &self.commit.changes.update;
+        if rows.is_empty() {
+            return Ok(());
+        }
         for (key, row) in rows {
             self.discount(*key)?;
             self.keep_raw(*key, row)?;

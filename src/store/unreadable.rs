@@ -21,7 +21,11 @@ const UNDATED_WALKS: i64 = 2;
 
 /// Applies a commit to the quarantine; returns how many records are new in it.
 pub(super) fn apply(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
-    release(db, commit.account, &commit.readable)?;
+    let mut any = db.value(ANY, values![commit.account])?;
+    any |= !commit.unreadable.is_empty();
+    if any {
+        release(db, commit.account, &commit.readable)?;
+    }
     if !commit.unreadable.is_empty() {
         run_names::keep_name(db, run)?;
     }
@@ -30,7 +34,7 @@ pub(super) fn apply(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fai
     for record in &commit.unreadable {
         new += u64::from(put(db, run, commit, record, &mut room)?);
     }
-    if let Some(covered) = commit.covered {
+    if let Some(covered) = commit.covered.filter(|_| any) {
         sweep(db, commit.account, run, covered)?;
     }
     Ok(new)
@@ -54,13 +58,16 @@ impl Room {
     }
 }
 
+/// Lets what [`apply`] reads first travel with the next answer.
+pub(super) fn ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    db.ahead(ANY, values![account])
+}
+
+/// Whether there is a record of the account.
+const ANY: &str = "SELECT EXISTS (SELECT 1 FROM ts_quarantine WHERE account = ?1)";
+
 /// Takes records out that were read well this time.
 fn release(db: Db<'_>, account: i64, ids: &[TransactionId]) -> Result<(), Fail> {
-    let any: bool =
-        db.value("SELECT EXISTS (SELECT 1 FROM ts_quarantine WHERE account = ?1)", values![account])?;
-    if !any {
-        return Ok(());
-    }
     for id in ids {
         db.run(
             "DELETE FROM ts_quarantine WHERE account = ?1 AND fingerprint = ?2",
@@ -146,11 +153,6 @@ fn find(
 
 /// Drops what a complete walk should have listed and did not.
 fn sweep(db: Db<'_>, account: i64, run: i64, covered: Covered) -> Result<(), Fail> {
-    let any: bool =
-        db.value("SELECT EXISTS (SELECT 1 FROM ts_quarantine WHERE account = ?1)", values![account])?;
-    if !any {
-        return Ok(());
-    }
     let unlisted = "account = ?1 AND seen_run IS DISTINCT FROM ?2";
     let from = covered.from.unwrap_or(Date::MIN);
     db.run(
