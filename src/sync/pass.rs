@@ -177,7 +177,9 @@ impl Pass {
         if self.is_open() {
             self.round(PassRound::Second).await?;
         }
-        if self.is_open() && self.task.selection.is_all() && self.others_have_gone_silent().await? {
+        // A rehearsal sees the store as it was when it began, and nobody move.
+        let listens = self.task.selection.is_all() && !self.task.dry_run;
+        if self.is_open() && listens && self.others_have_gone_silent().await? {
             self.round(PassRound::First).await?;
             if self.is_open() {
                 self.round(PassRound::Second).await?;

@@ -199,6 +199,14 @@ impl World {
         self.place.alter(sql);
     }
 
+    /// The database of a store on PostgreSQL.
+    pub fn database(&self) -> &postgres::Database {
+        match &self.place {
+            Place::Database(database) => database,
+            Place::File(path) => panic!("{} is a file", path.display()),
+        }
+    }
+
     /// A reader that holds on to the store as it is now, until it is dropped.
     pub fn reading(&self) -> Held {
         self.place.reading()

@@ -103,7 +103,7 @@ AS $$ SELECT CASE WHEN written >= '0001' COLLATE "C" AND written < ':' COLLATE "
 -- The same to the millisecond, which is how SQLite's views show a time that they have worked out from others.
 CREATE OR REPLACE FUNCTION tink_sync.ts_rounded(written text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$ SELECT tink_sync.ts_time(written)::timestamptz(3) $$;
+AS $$ SELECT CASE WHEN written >= '0' COLLATE "C" THEN tink_sync.ts_time(written)::timestamptz(3) END $$;
 
 -- An amount, exact: its digits are those that are written.
 CREATE OR REPLACE FUNCTION tink_sync.ts_amount(written text) RETURNS numeric

@@ -142,6 +142,7 @@ impl Lane {
         };
         let session = self.session.insert(session);
         let Conn::Postgres(pg) = &session.conn else { return Err(Fail::NoRow) };
+        pg.forget_answers();
         let done = if session.context.rehearsal {
             rehearsed(session, pg, job)
         } else if job.when() == When::Read {

@@ -157,6 +157,11 @@ impl Pg {
         })
     }
 
+    /// Forgets answers that nobody asked for after all: to the next job they would be old.
+    pub(crate) fn forget_answers(&self) {
+        self.answers.borrow_mut().clear();
+    }
+
     /// Whether no pooler lies between.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.get()
