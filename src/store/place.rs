@@ -1,17 +1,14 @@
-//! Where a store, or the database of an application, lies: an SQLite file or a PostgreSQL server. This is the one place
-//! that chooses the engine by which it is opened. Knows nothing of what is in it.
+//! Where a store, or the database of an application, lies: an SQLite file or a PostgreSQL server. Opens nothing, and knows
+//! nothing of what is in it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::Result;
-use super::engine::{Db, DbSession, Fail, postgres, sqlite};
-use super::source::OWN_VIEW;
 use crate::domain::server::Target;
+
+/// Name of the view over our own tables, used when the application brings none.
+pub const OWN_VIEW: &str = "tink_sync_source_v1";
 
 /// Where a database lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,66 +47,6 @@ impl Place {
             Self::Postgres(target) => format!("{} holds no store yet", target.url()),
         }
     }
-
-    /// Whether there is a store. An empty file, or a database without our tables, is none yet: the next run makes one in
-    /// it.
-    ///
-    /// # Errors
-    /// [`super::StoreError`] if a server cannot be asked.
-    pub fn is_there(&self) -> Result<bool> {
-        match self {
-            Self::Sqlite(path) => Ok(sqlite::regular::is_there(path)),
-            Self::Postgres(target) => postgres::open::is_there(target),
-        }
-    }
-
-    /// Opens an existing store for statements that only read, in a transaction that shows it as it is now.
-    pub(super) fn reader(&self) -> Result<DbSession> {
-        match self {
-            Self::Sqlite(path) => sqlite::open::reader(path),
-            Self::Postgres(target) => postgres::open::reader(target),
-        }
-    }
-
-    /// Opens a store for writing, making and migrating it as needed.
-    pub(super) fn writer(&self, patience: Duration, now: Timestamp) -> Result<DbSession> {
-        match self {
-            Self::Sqlite(path) => sqlite::open::writer(path, patience, now),
-            Self::Postgres(target) => postgres::open::writer(target, patience, now),
-        }
-    }
-
-    /// As [`Self::writer`], for the thread that commits in groups.
-    pub(super) fn for_groups(&self, patience: Duration, now: Timestamp) -> Result<DbSession> {
-        match self {
-            Self::Sqlite(path) => sqlite::open::for_groups(path, patience, now),
-            Self::Postgres(target) => postgres::open::writer(target, patience, now),
-        }
-    }
-
-    /// As [`Self::writer`], also where a store is being moved to.
-    pub(super) fn unfinished(&self, now: Timestamp) -> Result<DbSession> {
-        match self {
-            Self::Sqlite(path) => sqlite::open::unfinished(path, now),
-            Self::Postgres(target) => postgres::open::unfinished(target, now),
-        }
-    }
-
-    /// A rehearsal on the store, with what `fill` copies of it; in memory if there is no store yet.
-    pub(super) fn rehearsal(
-        &self,
-        patience: Duration,
-        now: Timestamp,
-        fill: impl Fn(Db<'_>) -> Result<(), Fail>,
-    ) -> Result<DbSession> {
-        let is_there = self.is_there()?;
-        match self {
-            Self::Sqlite(path) if is_there => sqlite::open::rehearsal(path, patience, fill),
-            Self::Postgres(target) if is_there => postgres::open::rehearsal(target, patience, fill),
-            Self::Sqlite(path) => sqlite::open::empty(path, patience, now),
-            Self::Postgres(_) => sqlite::open::empty(Path::new(&self.to_string()), patience, now),
-        }
-    }
 }
 
 impl From<PathBuf> for Place {
@@ -139,17 +76,9 @@ mod tests {
         assert_eq!((server.to_string(), server.file()), (address.to_owned(), None));
         assert_eq!(server.absence(), format!("{address} holds no store yet"));
 
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store.db");
+        let path = PathBuf::from("/no/where/store.db");
         let place = Place::from(path.clone());
         assert_eq!((place.to_string(), place.file()), (path.display().to_string(), Some(path.as_path())));
-        let missing = place.reader().unwrap_err().to_string();
-        assert_eq!(missing, format!("{}: `tink-sync run` creates it", place.absence()));
-        assert!(!place.is_there().unwrap());
-        // An empty file is none yet.
-        std::fs::write(&path, "").unwrap();
-        assert!(!place.is_there().unwrap());
-        drop(place.writer(Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
-        assert!(place.is_there().unwrap());
+        assert_eq!(place.absence(), "/no/where/store.db does not exist yet");
     }
 }

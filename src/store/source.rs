@@ -13,14 +13,12 @@ use jiff::Timestamp;
 
 use super::engine::context::BUSY_PAUSE;
 use super::engine::{postgres, sqlite};
+pub use super::place::OWN_VIEW;
 use super::{Place, StoreError};
 use crate::domain::connection::SourceRow;
 use crate::vault::Vault;
 pub use error::SourceError;
 pub use row::parse_time;
-
-/// Name of the view over our own tables, used when the application brings none.
-pub const OWN_VIEW: &str = "tink_sync_source_v1";
 
 type Result<T> = std::result::Result<T, SourceError>;
 

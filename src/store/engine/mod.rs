@@ -4,6 +4,7 @@
 pub(crate) mod context;
 pub(crate) mod fail;
 pub(crate) mod job;
+mod opening;
 pub mod postgres;
 pub mod sqlite;
 pub(crate) mod value;
