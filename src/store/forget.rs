@@ -179,10 +179,10 @@ impl Writer {
     /// [`crate::store::StoreError`] if there is no room, or if somebody else's reading stood in the way. It can
     /// be repeated.
     pub fn wipe(&mut self) -> Result<()> {
-        if matches!(self.session.conn, Conn::Postgres(_)) {
-            return Ok(());
+        match &mut self.session.conn {
+            Conn::Sqlite(conn) => erase::wipe(conn, &self.session.context),
+            Conn::Postgres(_) => Ok(()),
         }
-        erase::wipe(&mut self.session)
     }
 }
 

@@ -114,26 +114,10 @@ impl std::ops::DerefMut for DbSession {
 }
 
 impl DbSession {
-    pub(crate) fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
-        Self { conn: Conn::Sqlite(conn), context: Context::new(path, patience) }
-    }
-
     /// A session with a server.
     pub(crate) fn of_server(mut pg: Pg, context: Context) -> Self {
         pg.trips = Arc::clone(&context.trips);
         Self { conn: Conn::Postgres(Box::new(pg)), context }
-    }
-
-    /// What holds of a store that lies in a file.
-    pub(crate) fn in_file<T>(
-        &self,
-        what: &'static str,
-        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>> {
-        match &self.conn {
-            Conn::Sqlite(conn) => ask(conn).map(Some).map_err(|e| explain(what, &self.context.path, e)),
-            Conn::Postgres(_) => Ok(None),
-        }
     }
 
     /// The connection, for statements.
@@ -144,46 +128,23 @@ impl DbSession {
         }
     }
 
-    /// Repeats `step` while the file is locked, until SQLite's own time-out and patience are over. (A few
-    /// statements fail at once instead of waiting.)
-    pub(crate) fn retry_busy<T>(
-        &mut self,
-        what: &'static str,
-        mut step: impl FnMut(&mut Connection) -> std::result::Result<T, Fail>,
-    ) -> Result<T> {
-        let Conn::Sqlite(conn) = &mut self.conn else {
-            let nothing = StoreError::Unavailable {
-                what,
-                place: String::new(),
-                detail: "this is done with files only".to_owned(),
-                source: None,
-            };
-            return Err(nothing);
-        };
-        let began = Instant::now();
-        loop {
-            match step(conn) {
-                Err(fail) if is_busy(&fail) && began.elapsed() < BUSY_TIMEOUT + self.context.patience => {
-                    std::thread::sleep(BUSY_PAUSE);
-                }
-                other => return other.map_err(|fail| self.context.explain(what, fail)),
-            }
-        }
-    }
-
     /// Begins a transaction that writes; only this can meet a lock, and is repeated.
     pub(crate) fn begin_write(&mut self, what: &'static str) -> Result<()> {
-        match &self.conn {
-            Conn::Sqlite(_) => self.retry_busy(what, |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?)),
-            Conn::Postgres(pg) => begin(&self.context, pg, what, ""),
+        let context = &self.context;
+        match &mut self.conn {
+            Conn::Sqlite(conn) => {
+                retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?))
+            }
+            Conn::Postgres(pg) => begin(context, pg, what, ""),
         }
     }
 
     /// Begins a transaction that only reads.
     pub(crate) fn begin_read(&mut self, what: &'static str) -> Result<()> {
-        match &self.conn {
-            Conn::Sqlite(_) => self.retry_busy(what, |conn| Ok(conn.execute_batch("BEGIN")?)),
-            Conn::Postgres(pg) => begin(&self.context, pg, what, " ISOLATION LEVEL REPEATABLE READ"),
+        let context = &self.context;
+        match &mut self.conn {
+            Conn::Sqlite(conn) => retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN")?)),
+            Conn::Postgres(pg) => begin(context, pg, what, " ISOLATION LEVEL REPEATABLE READ"),
         }
     }
 
@@ -242,14 +203,34 @@ impl DbSession {
         what: &'static str,
         work: impl Fn(Db<'_>) -> std::result::Result<T, Fail>,
     ) -> Result<T> {
-        match &self.conn {
-            Conn::Sqlite(_) => self.retry_busy(what, |conn| work(Db::Sqlite(conn))),
+        let context = &self.context;
+        match &mut self.conn {
+            Conn::Sqlite(conn) => retry_busy(conn, context, what, |conn| work(Db::Sqlite(conn))),
             Conn::Postgres(pg) => {
-                begin(&self.context, pg, what, " ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+                begin(context, pg, what, " ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
                 let found = work(Db::Postgres(pg));
                 pg.rollback();
-                found.map_err(|fail| self.context.explain(what, fail))
+                found.map_err(|fail| context.explain(what, fail))
             }
+        }
+    }
+}
+
+/// Repeats `step` while the file is locked, until SQLite's own time-out and patience are over. (A few statements fail at
+/// once instead of waiting.)
+pub(crate) fn retry_busy<T>(
+    conn: &mut Connection,
+    context: &Context,
+    what: &'static str,
+    mut step: impl FnMut(&mut Connection) -> std::result::Result<T, Fail>,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match step(conn) {
+            Err(fail) if is_busy(&fail) && began.elapsed() < BUSY_TIMEOUT + context.patience => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other.map_err(|fail| context.explain(what, fail)),
         }
     }
 }
@@ -373,6 +354,10 @@ impl Context {
 
 #[cfg(test)]
 impl DbSession {
+    pub(crate) fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
+        Self { conn: Conn::Sqlite(conn), context: Context::new(path, patience) }
+    }
+
     /// The connection with a file, for the tests of what lies in one.
     pub(crate) fn file(&self) -> &Connection {
         match &self.conn {

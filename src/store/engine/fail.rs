@@ -2,6 +2,7 @@
 
 use super::postgres::connect::ConnectError;
 use crate::domain::cause::Cause;
+use crate::store::StoreError;
 use crate::store::types::Lease;
 
 /// A failure inside the store's thread.
@@ -33,6 +34,31 @@ pub(crate) enum Fail {
     Connect(Box<ConnectError>),
     /// A bug: a statement was not given the parameters that it has.
     Parameters(String),
+}
+
+impl Fail {
+    /// The error for people, with the step and the database it was about, where it is the same on every engine.
+    pub(crate) fn explain(self, what: &'static str, place: String) -> StoreError {
+        let unreadable = |detail: String, source| StoreError::Sql { what, detail, source };
+        match self {
+            Self::Busy => StoreError::Busy { what, path: place },
+            Self::Unusable { detail, source } => {
+                StoreError::Unusable { what, path: place, detail, source: Some(source) }
+            }
+            Self::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
+            Self::OtherOwner(text) => StoreError::OtherOwner(text),
+            Self::NotOurs(error) => unreadable(format!("{place}: {error}"), Some(Cause::of(error))),
+            Self::NoRow => unreadable(format!("{place}: a row is missing"), None),
+            Self::Parameters(sql) => unreadable(format!("{place}: wrong parameters for {sql}"), None),
+            // Those of the engines are explained by them.
+            Self::Sqlite(_)
+            | Self::Postgres(_)
+            | Self::CommitUnknown(_)
+            | Self::RunOver
+            | Self::NoAnswer
+            | Self::Connect(_) => unreadable(format!("{place}: an error of another engine"), None),
+        }
+    }
 }
 
 /// A value that is not what we write there: it is its row's trouble, not the store's.

@@ -39,7 +39,6 @@ pub(crate) fn remedy(fail: &Fail) -> Remedy {
 /// A failure, with the step and the database it was about.
 pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreError {
     let place = target.url().to_owned();
-    let unreadable = |detail: String, source| StoreError::Sql { what, detail, source };
     let is_transient = remedy(&fail) != Remedy::None;
     match fail {
         Fail::Connect(error) if is_transient => StoreError::Unavailable {
@@ -82,16 +81,7 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
             detail: "this run was not heard of for four minutes (a frozen machine, a cut link), and others have taken over its connections; the next run goes on".to_owned(),
             source: None,
         },
-        Fail::Busy => StoreError::Busy { what, path: place },
-        Fail::Unusable { detail, source } => {
-            StoreError::Unusable { what, path: place, detail, source: Some(source) }
-        }
-        Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
-        Fail::OtherOwner(text) => StoreError::OtherOwner(text),
-        Fail::NotOurs(error) => unreadable(format!("{place}: {error}"), Some(Cause::of(error))),
-        Fail::NoRow => unreadable(format!("{place}: a row is missing"), None),
-        Fail::Sqlite(error) => unreadable(format!("{place}: {error}"), None),
-        Fail::Parameters(sql) => unreadable(format!("{place}: wrong parameters for {sql}"), None),
+        fail => fail.explain(what, place),
     }
 }
 

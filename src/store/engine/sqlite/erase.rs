@@ -1,18 +1,23 @@
 //! Overwriting what was deleted: in the file, in its free space and in the log beside it. Deletes nothing itself.
 
+use rusqlite::Connection;
+
 use crate::failpoint;
 use crate::store::Result;
-use crate::store::engine::{Db, DbSession, Fail, values};
+use crate::store::engine::context::retry_busy;
+use crate::store::engine::{Context, Db, Fail, values};
 
 /// What is deleted is overwritten: pages that come free must not keep anybody's money data.
 pub(crate) const ERASING: &str = "PRAGMA secure_delete = ON";
 
 /// Rewrites the whole file and empties the log.
-pub(crate) fn wipe(session: &mut DbSession) -> Result<()> {
+pub(crate) fn wipe(conn: &mut Connection, context: &Context) -> Result<()> {
     let rewrite = "rewrite the store";
-    session.retry_busy(rewrite, |conn| Ok(failpoint::around(rewrite, || conn.execute_batch("VACUUM"))?))?;
+    retry_busy(conn, context, rewrite, |conn| {
+        Ok(failpoint::around(rewrite, || conn.execute_batch("VACUUM"))?)
+    })?;
     let empty = "empty the log";
-    session.retry_busy(empty, |conn| failpoint::around(empty, || truncate(Db::Sqlite(conn))))
+    retry_busy(conn, context, empty, |conn| failpoint::around(empty, || truncate(Db::Sqlite(conn))))
 }
 
 /// # Errors

@@ -22,24 +22,9 @@ pub(crate) fn is_busy(fail: &Fail) -> bool {
 
 /// A failure, with the step and the file it was about.
 pub(crate) fn explain(what: &'static str, file: &Path, fail: impl Into<Fail>) -> StoreError {
-    let path = file.display().to_string();
-    let unreadable = |detail: String, source| StoreError::Sql { what, detail, source };
     match fail.into() {
         Fail::Sqlite(error) => of_sqlite(what, file, error),
-        Fail::Busy => StoreError::Busy { what, path },
-        Fail::Unusable { detail, source } => {
-            StoreError::Unusable { what, path, detail, source: Some(source) }
-        }
-        Fail::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
-        Fail::OtherOwner(text) => StoreError::OtherOwner(text),
-        Fail::NotOurs(error) => unreadable(format!("{path}: {error}"), Some(Cause::of(error))),
-        Fail::NoRow => unreadable(format!("{path}: a row is missing"), None),
-        Fail::Connect(error) => unreadable(format!("{path}: {error}"), None),
-        Fail::Postgres(error) => unreadable(format!("{path}: {error}"), None),
-        Fail::CommitUnknown(error) => unreadable(format!("{path}: {error}"), None),
-        Fail::RunOver => unreadable(format!("{path}: this run is over"), None),
-        Fail::NoAnswer => unreadable(format!("{path}: no answer"), None),
-        Fail::Parameters(sql) => unreadable(format!("{path}: wrong parameters for {sql}"), None),
+        fail => fail.explain(what, file.display().to_string()),
     }
 }
 

@@ -19,8 +19,8 @@ use super::regular::{FileId, is_there, refuse_odd};
 use super::{rehearsal as overlay, schema, scratch, sharing};
 use crate::domain::cause::Cause;
 use crate::failpoint;
-use crate::store::engine::context::BUSY_TIMEOUT;
-use crate::store::engine::{Db, DbSession, Fail};
+use crate::store::engine::context::{BUSY_TIMEOUT, Conn, retry_busy};
+use crate::store::engine::{Context, Db, DbSession, Fail};
 use crate::store::error::UNFINISHED;
 use crate::store::{Place, Result, StoreError};
 
@@ -35,30 +35,58 @@ pub(crate) fn reader(path: &Path) -> Result<DbSession> {
     if !is_there(path) {
         return Err(StoreError::Missing { place: Place::Sqlite(path.to_owned()) });
     }
-    let mut session = DbSession::new(connect_read_only(path)?, path, Duration::ZERO);
+    let mut file = OpenFile::new(connect_read_only(path)?, path, Duration::ZERO);
     // The snapshot is that of the first statement, and the release of the schema must be that of the snapshot.
-    session.begin_read("read the store")?;
-    refuse_newer(&session)?;
-    refuse_older(&session)?;
-    Ok(session)
+    file.retry("read the store", |conn| Ok(conn.execute_batch("BEGIN")?))?;
+    file.refuse_newer()?;
+    file.refuse_older()?;
+    Ok(file.session())
 }
 
-pub(super) fn refuse_newer(session: &DbSession) -> Result<()> {
-    let found = session.in_file("read the schema version", schema::version)?.unwrap_or_default();
-    if found > schema::KNOWN {
-        let path = session.path.display().to_string();
-        return Err(StoreError::newer(path, found, schema::KNOWN));
-    }
-    Ok(())
+/// A file that is being opened.
+struct OpenFile {
+    conn: Connection,
+    context: Context,
 }
 
-pub(super) fn refuse_older(session: &DbSession) -> Result<()> {
-    let found = session.in_file("read the schema version", schema::version)?.unwrap_or_default();
-    if found < schema::KNOWN {
-        let path = session.path.display().to_string();
-        return Err(StoreError::Older { path, found, pending: schema::pending(found) });
+impl OpenFile {
+    fn new(conn: Connection, path: &Path, patience: Duration) -> Self {
+        Self { conn, context: Context::new(path, patience) }
     }
-    Ok(())
+
+    fn session(self) -> DbSession {
+        DbSession { conn: Conn::Sqlite(self.conn), context: self.context }
+    }
+
+    fn retry<T>(
+        &mut self,
+        what: &'static str,
+        step: impl FnMut(&mut Connection) -> std::result::Result<T, Fail>,
+    ) -> Result<T> {
+        retry_busy(&mut self.conn, &self.context, what, step)
+    }
+
+    fn version(&self) -> Result<i64> {
+        schema::version(&self.conn).map_err(|e| explain("read the schema version", &self.context.path, e))
+    }
+
+    fn refuse_newer(&self) -> Result<()> {
+        let found = self.version()?;
+        if found > schema::KNOWN {
+            let path = self.context.path.display().to_string();
+            return Err(StoreError::newer(path, found, schema::KNOWN));
+        }
+        Ok(())
+    }
+
+    fn refuse_older(&self) -> Result<()> {
+        let found = self.version()?;
+        if found < schema::KNOWN {
+            let path = self.context.path.display().to_string();
+            return Err(StoreError::Older { path, found, pending: schema::pending(found) });
+        }
+        Ok(())
+    }
 }
 
 /// Makes the file if there is none, readable by its owner only, whatever the umask: money data. Then lets those read it
@@ -176,50 +204,53 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
 
 /// Opens a store for writing, making and migrating it as needed.
 pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
-    let session = opened(path, patience)?;
-    refuse_newer(&session)?;
-    prepared(session, now)
+    let file = opened(path, patience)?;
+    file.refuse_newer()?;
+    prepared(file, now)
 }
 
 /// As [`writer`], also while a store is being moved here.
 pub(crate) fn unfinished(path: &Path, now: Timestamp) -> Result<DbSession> {
-    let session = opened(path, Duration::ZERO)?;
-    if session.in_file("read the schema version", schema::version)? == Some(UNFINISHED) {
-        return Ok(session);
+    let file = opened(path, Duration::ZERO)?;
+    if file.version()? == UNFINISHED {
+        return Ok(file.session());
     }
-    refuse_newer(&session)?;
-    prepared(session, now)
+    file.refuse_newer()?;
+    prepared(file, now)
 }
 
-fn opened(path: &Path, patience: Duration) -> Result<DbSession> {
+fn opened(path: &Path, patience: Duration) -> Result<OpenFile> {
     refuse_odd(path)?;
     failpoint::around("create the file", || create(path))?;
     // Two spellings of one path must find each other's lock files.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut session = DbSession::new(connect_writer(path)?, path, patience);
-    session.retry_busy("open the store", |conn| {
+    let mut file = OpenFile::new(connect_writer(path)?, path, patience);
+    file.retry("open the store", |conn| {
         failpoint::around("open the store", || conn.pragma_update(None, "journal_mode", "wal"))?;
         conn.execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
         )?;
         Ok(conn.execute_batch(ERASING)?)
     })?;
-    session.file = FileId::of(path);
-    Ok(session)
+    file.context.file = FileId::of(path);
+    Ok(file)
 }
 
-fn prepared(mut session: DbSession, now: Timestamp) -> Result<DbSession> {
-    session.retry_busy("prepare the store", |conn| Ok(schema::migrate(conn, now.as_millisecond())?))?;
+fn prepared(mut file: OpenFile, now: Timestamp) -> Result<DbSession> {
+    file.retry("prepare the store", |conn| Ok(schema::migrate(conn, now.as_millisecond())?))?;
     // SQLite has made the files beside it by now.
-    sharing::mend(&session.path);
-    Ok(session)
+    sharing::mend(&file.context.path);
+    Ok(file.session())
 }
 
 /// As [`writer`], for the thread that commits in groups.
 pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
-    let mut session = writer(path, patience, now)?;
+    let session = writer(path, patience, now)?;
     // What undoes one job of several is kept in memory; it is as large as what that job changes.
-    session.retry_busy("open the store", |conn| Ok(conn.execute_batch("PRAGMA temp_store = MEMORY")?))?;
+    session
+        .db()
+        .batch("PRAGMA temp_store = MEMORY")
+        .map_err(|fail| session.explain("open the store", fail))?;
     Ok(session)
 }
 
@@ -228,9 +259,9 @@ pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<D
     let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
     scratch::apply(&conn).map_err(|e| explain("rehearse", path, e))?;
     schema::migrate(&mut conn, now.as_millisecond()).map_err(|e| explain("rehearse", path, e))?;
-    let mut session = DbSession::new(conn, path, patience);
-    session.rehearsal = true;
-    Ok(session)
+    let mut file = OpenFile::new(conn, path, patience);
+    file.context.rehearsal = true;
+    Ok(file.session())
 }
 
 /// A rehearsal on the file, with what `fill` copies of it.
@@ -240,12 +271,12 @@ pub(crate) fn rehearsal(
     fill: impl Fn(Db<'_>) -> std::result::Result<(), Fail>,
 ) -> Result<DbSession> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut session = DbSession::new(connect_read_only(path)?, path, patience);
-    session.rehearsal = true;
-    refuse_newer(&session)?;
-    refuse_older(&session)?;
-    session.retry_busy("rehearse", |conn| overlay::lay(conn, &fill))?;
-    Ok(session)
+    let mut file = OpenFile::new(connect_read_only(path)?, path, patience);
+    file.context.rehearsal = true;
+    file.refuse_newer()?;
+    file.refuse_older()?;
+    file.retry("rehearse", |conn| overlay::lay(conn, &fill))?;
+    Ok(file.session())
 }
 
 /// A larger file takes too long to be looked through.
