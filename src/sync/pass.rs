@@ -3,6 +3,7 @@
 //! failure, panic or timeout never touches another; only a broken store stops the pass.
 
 mod clock;
+mod leases;
 mod unconfirmed;
 
 use std::collections::{HashSet, VecDeque};
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::leases::{beat, lease_end};
 use self::unconfirmed::{Unconfirmed, first_durable};
 use super::attempt::{Done, PassRound, attempt};
 use super::context::PassContext;
@@ -28,15 +30,6 @@ use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, StoreError};
 use crate::tink::ErrorKind;
 
-/// A lease lives this long and is renewed four times in its life.
-const LEASE: SignedDuration = SignedDuration::from_mins(4);
-const HEARTBEAT: Duration = Duration::from_mins(1);
-/// So often other hosts hear of the run, at least: who is done waits that long for a sign of life of the others.
-const SHARED_HEARTBEAT: Duration = Duration::from_secs(15);
-/// And so often in the life of its leases.
-const BEATS: u32 = 16;
-/// How often it listens for that.
-const LISTEN: Duration = Duration::from_secs(1);
 /// How many failures in a row that could be Tink's own ask for a probe.
 const SUSPICIONS: u32 = 3;
 /// How many failed probes in a row are an outage.
@@ -188,29 +181,6 @@ impl Pass {
         Ok(())
     }
 
-    /// Waits for a sign of life from the runs on other hosts that have connections of this plan. Returns `true` if one
-    /// of them came to its end instead, or a lease has run out: what it had may be free now, and would wait for the next
-    /// pass.
-    async fn others_have_gone_silent(&mut self) -> Result<bool> {
-        let before = self.ctx.store.holders().await?;
-        let mut now = before.clone();
-        while !now.is_empty() && self.is_open() {
-            if before
-                .iter()
-                .all(|(run, heard)| now.iter().all(|(other, since)| run != other || since > heard))
-            {
-                return Ok(now.len() < before.len());
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LISTEN) => {}
-                () = self.cancel.cancelled() => self.stop = Stop::Interrupted,
-                () = tokio::time::sleep_until(self.deadline) => self.stop = Stop::Deadline,
-            }
-            now = self.ctx.store.holders().await?;
-        }
-        Ok(!before.is_empty() && self.is_open())
-    }
-
     fn is_open(&self) -> bool {
         self.stop == Stop::Done
     }
@@ -263,19 +233,6 @@ impl Pass {
             reason: skipped.reason,
             asked,
         });
-    }
-
-    /// Keeps the leases alive while the pass lives.
-    fn heartbeat(&self, life: Option<Duration>) -> tokio::task::JoinHandle<()> {
-        let (ctx, task) = (Arc::clone(&self.ctx), self.task.clone());
-        let every = life.map_or(HEARTBEAT, |life| SHARED_HEARTBEAT.min(life / BEATS));
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                // A failure shows at the next commit, with its reason; here it changes nothing.
-                let _ = beat(&ctx, &task).await;
-            }
-        })
     }
 
     /// Claims and works until nothing is left or the pass has to stop.
@@ -513,20 +470,6 @@ impl Pass {
         let asked_but_skipped = if asked { summary.skipped.values().sum() } else { 0 };
         Ok(PassEnd { stop: self.stop, summary, asked_but_skipped })
     }
-}
-
-/// Prolongs the leases of the run; returns how long they last where hosts share the store.
-async fn beat(ctx: &PassContext, task: &Task) -> Result<Option<Duration>> {
-    let asked = ctx.clock.steady();
-    let life = ctx.store.renew(&task.run, lease_end(ctx.clock.now())).await?;
-    if let Some(life) = life {
-        ctx.hold.prolong(asked, life);
-    }
-    Ok(life)
-}
-
-fn lease_end(now: Timestamp) -> Timestamp {
-    now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
 }
 
 /// Panics of the work on a connection are caught there; one that gets here is a bug of the pass itself.

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod connect;
 pub(crate) mod copy;
+mod driver;
 pub(crate) mod explain;
 pub(crate) mod lanes;
 pub(crate) mod open;

@@ -5,20 +5,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
-use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{self, Handle, Runtime};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::answer::StatementAnswer;
-use super::connect::{self, Target};
+use super::connect::Target;
+use super::driver::{Background, dial};
 use super::translate::{Translated, translate};
 use super::value::Parameter;
 use crate::domain::cause::Cause;
@@ -29,10 +28,10 @@ use crate::store::types::Lease;
 const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c tink_sync.direct=on";
 
 /// The same for a session behind a pooler, which may be another one in each transaction.
-const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_temp, tink_sync";
+const OPTIONS_AGAIN: &str = "; SET LOCAL search_path = pg_temp, tink_sync";
 
 /// How long a transaction may stand still that others may wait for.
-const STANDS_STILL: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'";
+const STANDS_STILL: &str = "; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// SQLSTATE of a fence that found the lease gone.
 const LEASE_LOST: &str = "TS001";
@@ -51,41 +50,6 @@ type Question = (String, Vec<Parameter>);
 struct Sent {
     answering: Answering,
     question: Option<Question>,
-}
-
-/// What moves the messages of a session.
-struct Background(Option<Runtime>);
-
-impl Background {
-    fn start() -> Result<Self, Fail> {
-        let built = runtime::Builder::new_current_thread().enable_all().build();
-        built.map(|runtime| Self(Some(runtime))).map_err(|e| Fail::Unusable {
-            detail: "cannot begin to wait for a server".to_owned(),
-            source: Cause::of(e),
-        })
-    }
-
-    /// Runs something on this thread; from inside of another runtime, where that is not possible, on one of its own.
-    fn drive<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
-        let runtime = self.0.as_ref().ok_or(Fail::NoAnswer)?;
-        if Handle::try_current().is_err() {
-            return Ok(runtime.block_on(work));
-        }
-        let work = pin!(work);
-        thread::scope(|scope| {
-            let driven = scope.spawn(|| runtime.block_on(work));
-            Ok(driven.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        // Waits for nothing, which would not be allowed inside of another runtime.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 /// How a commit ends that a server does not answer.
@@ -198,18 +162,16 @@ impl Pg {
 
     /// Begins a transaction; `mode` is what stands behind BEGIN, with a space before it.
     pub(crate) fn begin(&self, mode: &str) {
-        let begin = BEGIN.replacen(';', &format!("{mode};"), 1);
-        let sql = if self.direct.get() { format!("BEGIN{mode}") } else { begin };
+        let options = if self.direct.get() { "" } else { OPTIONS_AGAIN };
         self.answers.borrow_mut().clear();
         self.open.set(true);
-        self.send_batch(sql);
+        self.send_batch(format!("BEGIN{mode}{options}"));
     }
 
     /// Begins a transaction that holds what others wait for, in the statements of a moment: a host that stands still in the
     /// middle of it loses it, so that it holds nobody else.
     pub(crate) fn begin_briefly(&self) {
-        self.begin("");
-        self.send_batch(STANDS_STILL.to_owned());
+        self.begin(STANDS_STILL);
     }
 
     /// # Errors
@@ -479,27 +441,4 @@ impl Pg {
 fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.as_db_error().map(|error| error.code().code());
     code.is_none_or(|code| code.starts_with("08") || code.starts_with("57P"))
-}
-
-fn dial(runtime: &Background, target: &Target, options: Option<&str>) -> Result<(Arc<Client>, bool), Fail> {
-    let dialled = runtime.drive(async {
-        let connected = connect::connect(target, options).await?;
-        tokio::spawn(connected.driver);
-        let direct = if options.is_some() && connected.took_options {
-            is_direct(&connected.client).await
-        } else {
-            false
-        };
-        Ok((Arc::new(connected.client), direct))
-    })?;
-    dialled.map_err(|error: connect::ConnectError| Fail::Connect(Box::new(error)))
-}
-
-/// Whether the server's own session has what ours was begun with; behind a pooler it has not.
-async fn is_direct(client: &Client) -> bool {
-    let asked = client.query_typed("SELECT current_setting('tink_sync.direct', true)", &[]).await;
-    asked
-        .ok()
-        .and_then(|rows| rows.first()?.try_get::<_, Option<String>>(0).ok()?)
-        .is_some_and(|on| on == "on")
 }
