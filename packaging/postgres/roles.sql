@@ -49,7 +49,7 @@ WHERE relnamespace = 'tink_sync'::regnamespace AND relkind IN ('r', 'p', 'v') AN
 SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, :'owner')
 FROM pg_proc WHERE pronamespace = 'tink_sync'::regnamespace AND proowner <> :'owner'::regrole \gexec
 
--- 3. The writer: rows, keys, and temporary tables (the plan of a run, and a rehearsal: `run --dry-run`, `check`, `why`).
+-- 3. The writer: rows, keys, and temporary tables (a rehearsal: `run --dry-run`, `check`, `why`).
 -- No TRUNCATE, no DDL.
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"writer";
 GRANT USAGE ON SCHEMA tink_sync TO :"writer";

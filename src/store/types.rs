@@ -390,6 +390,17 @@ pub struct StoredConsent {
     pub superseded: bool,
 }
 
+/// What the role of a server's address may do there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Its name.
+    pub role: String,
+    /// What a pass needs and it may not.
+    pub missing: Vec<String>,
+    /// What it may on the whole server and no pass needs.
+    pub too_much: Vec<String>,
+}
+
 /// What of the consents is kept although the list does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptConsents {

@@ -23,7 +23,7 @@ const OTHERS_ENTER: u32 = 0o001;
 /// The store: there and of this release, or possible to create; who may read it; room for more.
 pub(super) fn findings(env: &Environment) -> Vec<Finding> {
     let place = env.place();
-    let Some(path) = place.file() else { return vec![opened(place)] };
+    let Some(path) = place.file() else { return on_server(place) };
     let directory = directory_of(path);
     if !directory.is_dir() {
         return vec![no_directory(directory)];
@@ -37,6 +37,32 @@ pub(super) fn findings(env: &Environment) -> Vec<Finding> {
         findings.push(reading::finding(directory, path));
     }
     findings.extend(space::finding(directory, path));
+    findings
+}
+
+/// How many of the rights that are missing are named.
+const NAMED: usize = 5;
+
+/// A store on a server, and what its role may do there.
+fn on_server(place: &Place) -> Vec<Finding> {
+    let rights = match place.rights() {
+        Ok(rights) => rights.unwrap_or_default(),
+        Err(error) => return vec![unusable(error, place)],
+    };
+    let role = &rights.role;
+    let remedy = format!("psql -v writer={role} -f /usr/share/doc/tink-sync/examples/postgres/roles.sql");
+    if !rights.missing.is_empty() {
+        let named: Vec<&str> = rights.missing.iter().take(NAMED).map(String::as_str).collect();
+        let more = rights.missing.len() - named.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!("the role {role} lacks {}{more}", named.join(", "));
+        return vec![Finding::fail(Exit::Database, "store", text).remedy(remedy)];
+    }
+    let mut findings = vec![opened(place)];
+    if !rights.too_much.is_empty() {
+        let text = format!("the role {role} may more than a pass needs: {}", rights.too_much.join(", "));
+        findings.push(Finding::warn("store", text, format!("use a role of its own: {remedy}")));
+    }
     findings
 }
 

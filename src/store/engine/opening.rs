@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{Db, DbSession, Fail, postgres, sqlite};
 use crate::store::Result;
 use crate::store::place::Place;
+use crate::store::types::Rights;
 
 impl Place {
     /// Whether there is a store. An empty file, or a database without our tables, is none yet: the next run makes one in
@@ -19,6 +20,17 @@ impl Place {
         match self {
             Self::Sqlite(path) => Ok(sqlite::regular::is_there(path)),
             Self::Postgres(target) => postgres::open::is_there(target),
+        }
+    }
+
+    /// What the role of a server's address may do with the store there; `None` for a file.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] if the server cannot be asked.
+    pub fn rights(&self) -> Result<Option<Rights>> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(target) => postgres::rights::of(target).map(Some),
         }
     }
 

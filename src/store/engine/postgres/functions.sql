@@ -158,12 +158,6 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_now() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now()) * 1000)::bigint $$;
 
--- A token of a lease: nobody can have been given it before, also on a standby that took over.
-CREATE OR REPLACE FUNCTION tink_sync.ts_token() RETURNS bigint
-LANGUAGE sql VOLATILE PARALLEL SAFE
-AS $$ SELECT ('x' || pg_catalog.right(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint
-             & 9223372036854775807 $$;
-
 -- Fails with TS001 unless this lease is held, and keeps it from being taken until the transaction ends. Without a path of
 -- its own: in a rehearsal the table is a temporary one.
 CREATE OR REPLACE FUNCTION tink_sync.ts_held(connection bigint, token bigint, run bigint) RETURNS void

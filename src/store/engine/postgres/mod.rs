@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod lanes;
 pub(crate) mod open;
 pub(crate) mod rehearsal;
+pub(crate) mod rights;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod session;

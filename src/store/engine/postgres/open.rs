@@ -23,7 +23,7 @@ pub(crate) fn is_there(target: &Arc<Target>) -> Result<bool> {
     Ok(found > 0)
 }
 
-fn connect(what: &'static str, target: &Arc<Target>, patience: Duration) -> Result<(Pg, Context)> {
+pub(super) fn connect(what: &'static str, target: &Arc<Target>, patience: Duration) -> Result<(Pg, Context)> {
     let context = Context::of_server(target, patience);
     let pg = context.patiently(what, || Pg::connect(target))?;
     Ok((pg, context))
@@ -39,7 +39,8 @@ pub(crate) fn reader(target: &Arc<Target>) -> Result<DbSession> {
 
 fn snapshot(what: &'static str, target: &Arc<Target>, patience: Duration) -> Result<DbSession> {
     let (pg, context) = connect(what, target, patience)?;
-    pg.begin(" ISOLATION LEVEL REPEATABLE READ");
+    // Who reads may be slow: a pipe, a rehearsal that waits for Tink.
+    pg.begin(" ISOLATION LEVEL REPEATABLE READ; SET LOCAL idle_in_transaction_session_timeout = 0");
     let found = schema::version(&pg).map_err(|fail| context.explain(what, fail))?;
     let path = || target.url().to_owned();
     if found == 0 {

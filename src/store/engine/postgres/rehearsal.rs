@@ -14,8 +14,6 @@ const OF_ITS_ACCOUNTS: &str = "account IN (SELECT key FROM temp.ts_accounts WHER
 
 /// Lays the overlay, with what `fill` copies into it. From then on nothing else can be written.
 pub(crate) fn lay(pg: &Pg, fill: &dyn Fn(Db<'_>) -> Result<(), Fail>) -> Result<(), Fail> {
-    // It may wait for Tink longer than a role lets a transaction wait.
-    pg.batch_as_is("SET LOCAL idle_in_transaction_session_timeout = 0")?;
     pg.batch_as_is(TABLES)?;
     fill(Db::Postgres(pg))?;
     pg.batch_as_is(TRIGGERS)?;

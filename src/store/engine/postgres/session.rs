@@ -160,7 +160,7 @@ impl Pg {
         self.open.set(false);
     }
 
-    /// Begins a transaction; `mode` is what stands behind BEGIN, with a space before it.
+    /// Begins a transaction; `mode` is what stands behind BEGIN, with a space or a semicolon before it.
     pub(crate) fn begin(&self, mode: &str) {
         let options = if self.direct.get() { "" } else { OPTIONS_AGAIN };
         self.answers.borrow_mut().clear();

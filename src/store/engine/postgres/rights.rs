@@ -1,0 +1,101 @@
+//! What the role of a session may do of what a pass needs, and what it may beyond that. Changes nothing.
+
+use std::sync::Arc;
+
+use super::connect::Target;
+use super::open;
+use super::session::Pg;
+use crate::store::engine::{Fail, Row};
+use crate::store::types::Rights;
+use crate::store::{Result, StoreError};
+
+/// What is missing: where there is a store, for its tables, keys, functions and rehearsals; else, for making it.
+const MISSING: &str = "
+    SELECT 'CREATE on database ' || current_database() WHERE to_regnamespace('tink_sync') IS NULL
+        AND NOT has_database_privilege(current_database(), 'CREATE')
+    UNION ALL
+    SELECT 'TEMPORARY on database ' || current_database()
+    WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+    UNION ALL
+    SELECT 'USAGE on schema tink_sync' FROM pg_namespace
+    WHERE nspname = 'tink_sync' AND NOT has_schema_privilege(oid, 'USAGE')
+    UNION ALL
+    SELECT p.privilege || ' on ' || c.relname FROM pg_class c
+    JOIN (VALUES ('SELECT', 'r'), ('SELECT', 'v'), ('INSERT', 'r'), ('UPDATE', 'r'), ('DELETE', 'r')) p (privilege, kind)
+        ON p.kind = c.relkind::text
+    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync') AND c.relname LIKE 'ts\\_%'
+        AND NOT has_table_privilege(c.oid, p.privilege)
+    UNION ALL
+    SELECT 'USAGE on sequence ' || c.relname FROM pg_class c
+    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync')
+        AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') ELSE FALSE END
+    UNION ALL
+    SELECT 'EXECUTE on function ' || f.proname FROM pg_proc f
+    WHERE f.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync')
+        AND NOT has_function_privilege(f.oid, 'EXECUTE')
+    ORDER BY 1";
+
+/// What no pass needs, of the whole server.
+const TOO_MUCH: &str = "
+    SELECT u.word FROM pg_roles r, LATERAL (VALUES (r.rolsuper, 'SUPERUSER'), (r.rolcreaterole, 'CREATEROLE'),
+        (r.rolcreatedb, 'CREATEDB'), (r.rolreplication, 'REPLICATION'), (r.rolbypassrls, 'BYPASSRLS')) u (may, word)
+    WHERE r.rolname = current_user AND u.may";
+
+/// What the role of `target` may do with the store there.
+///
+/// # Errors
+/// [`StoreError`] if the server cannot be asked.
+pub(crate) fn of(target: &Arc<Target>) -> Result<Rights, StoreError> {
+    let what = "look for the rights of the role";
+    let (pg, context) = open::connect(what, target, std::time::Duration::ZERO)?;
+    read(&pg).map_err(|fail| context.explain(what, fail))
+}
+
+fn read(pg: &Pg) -> Result<Rights, Fail> {
+    let texts = |sql: &str| -> Result<Vec<String>, Fail> {
+        pg.ask_as_is(sql, Vec::new())?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
+    };
+    let role = texts("SELECT current_user::text")?.into_iter().next().ok_or(Fail::NoRow)?;
+    Ok(Rights { role, missing: texts(MISSING)?, too_much: texts(TOO_MUCH)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::store::engine::postgres::testing::Server;
+
+    fn target(url: &str) -> Arc<Target> {
+        Arc::new(Target::parse(url, &|_| None).unwrap())
+    }
+
+    #[test]
+    fn postgresql_each_right_that_is_missing_is_named_and_so_is_one_too_many() {
+        let server = Server::shared();
+        let url = server.fresh_database();
+        let owner = of(&target(&url)).unwrap();
+        assert!(owner.missing.is_empty() && owner.too_much.contains(&"SUPERUSER".to_owned()), "{owner:?}");
+        drop(open::writer(&target(&url), Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
+
+        let role = format!("rights_{}", std::process::id());
+        let (_, host) = url.split_once('@').unwrap();
+        let database = host.split_once('/').and_then(|(_, path)| path.split('?').next()).unwrap();
+        server.execute(database, &format!("CREATE ROLE {role} LOGIN"));
+        let theirs = target(&format!("postgres://{role}@{host}"));
+        let nothing = of(&theirs).unwrap();
+        assert!(nothing.missing.contains(&"USAGE on schema tink_sync".to_owned()), "{nothing:?}");
+        let grants = "GRANT USAGE ON SCHEMA tink_sync TO r;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tink_sync TO r;
+            GRANT USAGE ON ALL SEQUENCES IN SCHEMA tink_sync TO r; REVOKE DELETE ON tink_sync.ts_accounts FROM r";
+        server.execute(
+            &url,
+            &grants.replace(" r;", &format!(" {role};")).replace("FROM r", &format!("FROM {role}")),
+        );
+        let one = of(&theirs).unwrap();
+        assert_eq!((one.missing, one.too_much), (vec!["DELETE on ts_accounts".to_owned()], Vec::new()));
+        assert_eq!(one.role, role);
+    }
+}
