@@ -6,12 +6,14 @@ mod server;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
 
 use rusqlite::types::Value as Content;
 use serde_json::Value;
 use tink_sandbox::{Config, Rates};
 
-use crate::harness::{Ran, World, plain};
+use crate::harness::{Ran, Running, World, plain, small, until};
 use crate::scripted::SAM;
 use crate::stored::Engine;
 
@@ -302,6 +304,33 @@ fn postgresql_the_example_reader_has_what_the_views_have() {
         assert!(!world.database().exists(&rows), "day {day}");
         assert!(!world.database().exists(&accounts), "day {day}");
     }
+}
+
+/// A machine that was frozen has its connection taken over; when it wakes up, it asks for nothing more.
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_a_frozen_run_asks_tink_for_nothing_once_another_has_its_connection() {
+    let world = World::on(Engine::Postgres, Engine::Sqlite, small(1), vec!["user-0".to_owned()]);
+    world.run(&[]).expect(0);
+    world.leases_last(3);
+    let asked = || world.sandbox.requests().values().sum::<u64>();
+    world.sandbox.reset_counters();
+    world.sandbox.set_latency(Duration::from_millis(500));
+    let frozen = world.start(&[]);
+    until(|| asked() == 2);
+    signal(&frozen, "STOP");
+    until(|| world.a_run_was_silent());
+    world.sandbox.set_latency(Duration::ZERO);
+    assert_eq!(world.run(&[]).expect(0).total("unchanged"), 1);
+    let before = asked();
+    signal(&frozen, "CONT");
+    frozen.end();
+    assert_eq!(asked(), before);
+}
+
+fn signal(run: &Running, signal: &str) {
+    let sent = Command::new("kill").arg(format!("-{signal}")).arg(run.id().to_string()).status().unwrap();
+    assert!(sent.success());
 }
 
 /// The application's view in the same database, in another one, and beside a file.

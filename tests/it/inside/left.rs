@@ -313,3 +313,19 @@ impl Place {
         self.refuse("UPDATE OF walked_at ON ts_accounts", "1 = 1");
     }
 }
+
+/// Leases of a store that hosts share.
+impl World {
+    /// From now on a run must be heard of within so many seconds.
+    pub fn leases_last(&self, seconds: u32) {
+        let default = format!("clock_timestamp() + interval '{seconds} seconds'");
+        self.tamper(&format!("ALTER TABLE tink_sync.ts_runs ALTER alive_until SET DEFAULT {default}"));
+    }
+
+    /// Whether a run that has not ended was not heard of for that long.
+    pub fn a_run_was_silent(&self) -> bool {
+        self.database().exists(
+            "SELECT FROM tink_sync.ts_runs WHERE finished_at IS NULL AND alive_until < clock_timestamp()",
+        )
+    }
+}
