@@ -133,7 +133,7 @@ pub(super) fn pass(db: &DbSession, script: &Script) {
     let until = at + SignedDuration::from_mins(4);
     let work = Work { conn, context, script, run: &run };
     work.all(Round::First, || claim(context, || plan::claim(conn, context, &run, &rules, 13, until)));
-    work.all(Round::Second, || plan::claim_again(conn, context, &run, &rules, 13, until).unwrap());
+    work.all(Round::Second, || claim(context, || plan::claim_again(conn, context, &run, &rules, 13, until)));
     runs::troubled_banks(conn, run.key, 3).unwrap();
     runs::close_retries(conn, context, run.key).unwrap();
     context.plan.get().left_over();
