@@ -271,12 +271,12 @@ pub(crate) fn rehearsal(
     fill: impl Fn(Db<'_>) -> std::result::Result<(), Fail>,
 ) -> Result<DbSession> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut file = OpenFile::new(connect_read_only(path)?, path, patience);
-    file.context.rehearsal = true;
-    file.refuse_newer()?;
-    file.refuse_older()?;
-    file.retry("rehearse", |conn| overlay::lay(conn, &fill))?;
-    Ok(file.session())
+    let mut rehearsed = OpenFile::new(connect_read_only(path)?, path, patience);
+    rehearsed.context.rehearsal = true;
+    rehearsed.refuse_newer()?;
+    rehearsed.refuse_older()?;
+    rehearsed.retry("rehearse", |conn| overlay::lay(conn, &fill))?;
+    Ok(rehearsed.session())
 }
 
 /// A larger file takes too long to be looked through.
