@@ -395,6 +395,8 @@ pub struct StoredConsent {
 pub struct Rights {
     /// Its name.
     pub role: String,
+    /// The database.
+    pub database: String,
     /// What a pass needs and it may not.
     pub missing: Vec<String>,
     /// What it may on the whole server and no pass needs.

@@ -50,18 +50,25 @@ fn on_server(place: &Place) -> Vec<Finding> {
         Err(error) => return vec![unusable(error, place)],
     };
     let role = &rights.role;
-    let remedy = format!("psql -v writer={role} -f /usr/share/doc/tink-sync/examples/postgres/roles.sql");
+    let roles = "-f /usr/share/doc/tink-sync/examples/postgres/roles.sql";
+    let psql = format!("psql -d {}", rights.database);
     if !rights.missing.is_empty() {
         let named: Vec<&str> = rights.missing.iter().take(NAMED).map(String::as_str).collect();
         let more = rights.missing.len() - named.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("the role {role} lacks {}{more}", named.join(", "));
-        return vec![Finding::fail(Exit::Database, "store", text).remedy(remedy)];
+        return vec![
+            Finding::fail(Exit::Database, "store", text).remedy(format!("{psql} -v writer={role} {roles}")),
+        ];
     }
     let mut findings = vec![opened(place)];
     if !rights.too_much.is_empty() {
         let text = format!("the role {role} may more than a pass needs: {}", rights.too_much.join(", "));
-        findings.push(Finding::warn("store", text, format!("use a role of its own: {remedy}")));
+        findings.push(Finding::warn(
+            "store",
+            text,
+            format!("give tink-sync a role of its own, and name it in store.url: {psql} {roles}"),
+        ));
     }
     findings
 }

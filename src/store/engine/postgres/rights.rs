@@ -55,8 +55,9 @@ fn read(pg: &Pg) -> Result<Rights, Fail> {
     let texts = |sql: &str| -> Result<Vec<String>, Fail> {
         pg.ask_as_is(sql, Vec::new())?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
     };
-    let role = texts("SELECT current_user::text")?.into_iter().next().ok_or(Fail::NoRow)?;
-    Ok(Rights { role, missing: texts(MISSING)?, too_much: texts(TOO_MUCH)? })
+    let one = |sql: &str| texts(sql)?.into_iter().next().ok_or(Fail::NoRow);
+    let (role, database) = (one("SELECT current_user::text")?, one("SELECT current_database()::text")?);
+    Ok(Rights { role, database, missing: texts(MISSING)?, too_much: texts(TOO_MUCH)? })
 }
 
 #[cfg(test)]
