@@ -164,6 +164,7 @@ fn invariant_04_what_runs_inside_a_transaction_cannot_wait_for_the_network() {
         // What drives a session with a server while the thread waits for its answer, and starts those threads.
         "store/engine/postgres/answer.rs",
         "store/engine/postgres/connect.rs",
+        "store/engine/postgres/driver.rs",
         "store/engine/postgres/lanes.rs",
         "store/engine/postgres/session.rs",
         "store/engine/postgres/connect/role.rs",
