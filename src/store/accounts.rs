@@ -76,6 +76,7 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
             last_refreshed: row.time("last_refreshed")?,
         },
         known_ids: known_ids.into_iter().map(AccountId::from).collect(),
+        new: false,
         generation: row.get("generation")?,
         repairing: row.get("repairing")?,
         walks: row.get("walks")?,
@@ -102,6 +103,18 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
     })
 }
 
+/// Lets what [`save`] reads travel with the next answer.
+pub(super) fn save_ahead(
+    db: Db<'_>,
+    connection: i64,
+    overview: &Overview,
+    now: Timestamp,
+) -> Result<(), Fail> {
+    ahead(db, connection, now)?;
+    let new = overview.accounts.iter().filter(|(_, identity)| *identity == Identity::New).count();
+    (0..new).try_for_each(|_| db.new_key_ahead("ts_accounts"))
+}
+
 /// Writes accounts as listed, joins what turned out to be one, and notes what is missing or closed.
 pub(super) fn save(
     db: Db<'_>,
@@ -115,7 +128,7 @@ pub(super) fn save(
     for merge in &overview.merged {
         merge::join(db, run, connection, merge, now)?;
     }
-    let mut keys = Vec::with_capacity(overview.accounts.len());
+    let (mut keys, mut new) = (Vec::with_capacity(overview.accounts.len()), Vec::new());
     let is_stored =
         |key: i64, account: &Account| before.iter().any(|stored| stored.key == key && stored.shows(account));
     let mut as_stored = overview.merged.is_empty() && overview.missing.is_empty();
@@ -126,7 +139,11 @@ pub(super) fn save(
                 keys.push(*key);
                 continue;
             }
-            Identity::New => insert(db, connection, account)?,
+            Identity::New => {
+                let key = insert(db, connection, account)?;
+                new.push(key);
+                key
+            }
             Identity::Known(key) => *key,
             Identity::Alias(key) => {
                 db.run(
@@ -146,6 +163,24 @@ pub(super) fn save(
         update(db, key, account)?;
         keys.push(key);
     }
+    note_missing_and_separate(db, connection, overview)?;
+    let mut removed = 0;
+    for key in &overview.closed {
+        db.run("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
+        removed += rows::close(db, run, *key, now)?;
+    }
+    let after = if as_stored { None } else { Some(load(db, connection, now)?) };
+    let is_changed = |after: &Vec<StoredAccount>| visible(&before) != visible(after);
+    let changed = !overview.closed.is_empty() || after.as_ref().is_some_and(is_changed);
+    let mut after = after.unwrap_or(before);
+    for account in &mut after {
+        account.new = new.contains(&account.key);
+    }
+    let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
+    Ok(OverviewSaved { accounts, changed, removed })
+}
+
+fn note_missing_and_separate(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fail> {
     for (key, refresh) in &overview.missing {
         db.run(
             "UPDATE ts_accounts SET missing_refresh = ?2 WHERE key = ?1",
@@ -158,17 +193,7 @@ pub(super) fn save(
             values![connection, id.as_str()],
         )?;
     }
-    let mut removed = 0;
-    for key in &overview.closed {
-        db.run("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
-        removed += rows::close(db, run, *key, now)?;
-    }
-    let after = if as_stored { None } else { Some(load(db, connection, now)?) };
-    let is_changed = |after: &Vec<StoredAccount>| visible(&before) != visible(after);
-    let changed = !overview.closed.is_empty() || after.as_ref().is_some_and(is_changed);
-    let after = after.unwrap_or(before);
-    let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
-    Ok(OverviewSaved { accounts, changed, removed })
+    Ok(())
 }
 
 /// Notes which consents count for nothing, since a healthy one serves their accounts.

@@ -25,6 +25,9 @@ pub(super) struct Changes {
     sums: Sums,
 }
 
+/// What the row of a key counts, as it is stored.
+const COUNTED: &str =
+    "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL";
 const FIRST_DAY: &str = "SELECT first_day FROM ts_balances WHERE account = ?1";
 
 impl Changes {
@@ -34,9 +37,15 @@ impl Changes {
         Ok(kept.map(|first_day| Self { account, first_day, sums: Sums::default() }))
     }
 
-    /// Lets what [`Self::begin`] reads travel with the next answer.
-    pub(super) fn ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
-        db.ahead(FIRST_DAY, values![account])
+    /// Lets what is read of the account and of rows that change, by their keys, travel with the next answer.
+    pub(super) fn ahead(
+        db: Db<'_>,
+        account: i64,
+        mut changing: impl Iterator<Item = i64>,
+    ) -> Result<(), Fail> {
+        db.ahead(FIRST_DAY, values![account])?;
+        db.ahead(SUMS, values![account])?;
+        changing.try_for_each(|key| db.ahead(COUNTED, values![key]))
     }
 
     /// Counts a row that is written now.
@@ -48,8 +57,7 @@ impl Changes {
 
     /// Takes away what the row of this key counts as it is stored, before it is changed or removed.
     pub(super) fn take(&mut self, db: Db<'_>, key: i64) -> Result<(), Fail> {
-        let stored = "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL";
-        let stored = db.one(stored, values![key], |row| counted(row, self.first_day))?;
+        let stored = db.one(COUNTED, values![key], |row| counted(row, self.first_day))?;
         if let Some((Some(part), money)) = stored {
             self.sums.take(part, &money);
         }
@@ -58,11 +66,12 @@ impl Changes {
 
     /// Writes the new sums.
     pub(super) fn end(self, db: Db<'_>) -> Result<(), Fail> {
-        for ((part, currency), change) in self.sums.0.iter().filter(|(_, change)| !change.is_empty()) {
-            let mut sum = one_sum(db, self.account, *part, currency)?;
+        let mut kept = sums(db, self.account)?;
+        for (of, change) in self.sums.0.iter().filter(|(_, change)| !change.is_empty()) {
+            let sum = kept.0.entry(of.clone()).or_default();
             sum.total += &change.total;
             sum.rows += change.rows;
-            write_sum(db, self.account, *part, currency, &sum)?;
+            write_sum(db, self.account, of.0, &of.1, sum)?;
         }
         Ok(())
     }
@@ -72,15 +81,6 @@ fn counted(row: Row<'_>, first_day: Option<Date>) -> Result<(Option<Part>, Money
     let money = row.money("amount", "currency")?.ok_or_else(|| corrupt("amount is NULL".to_owned()))?;
     let status = Status::parse(&row.get::<String>("status")?);
     Ok((Part::of(status, row.day("booked_date")?, first_day), money))
-}
-
-fn one_sum(db: Db<'_>, account: i64, part: Part, currency: &str) -> Result<Sum, Fail> {
-    let stored = db.one(
-        "SELECT total, rows FROM ts_sums WHERE account = ?1 AND part = ?2 AND currency = ?3",
-        values![account, part.as_str(), currency],
-        sum,
-    )?;
-    Ok(stored.unwrap_or_default())
 }
 
 fn sum(row: Row<'_>) -> Result<Sum, Fail> {
@@ -144,13 +144,15 @@ fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Re
 
 /// What there is to judge of these accounts; those whose rows are not added up are left out.
 pub(super) fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<BalanceCheck>, Fail> {
-    let one = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
-                (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
-         FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
+    for account in accounts {
+        for question in [SUMS, TO_JUDGE, AHEAD] {
+            db.ahead(question, values![account])?;
+        }
+    }
     let mut found = Vec::with_capacity(accounts.len());
     for account in accounts {
-        let sums = sums(db, *account)?;
-        let check = db.one(one, values![account], |row| {
+        let (sums, ahead) = (sums(db, *account)?, ahead(db, *account)?);
+        let check = db.one(TO_JUDGE, values![account], |row| {
             Ok(BalanceCheck {
                 account: *account,
                 account_id: AccountId::from(row.get::<String>("account_id")?),
@@ -158,7 +160,7 @@ pub(super) fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<Balance
                     balance: row.money("booked_balance", "booked_currency")?,
                     refresh: row.time("last_refreshed")?,
                     quarantined: row.get("waiting")?,
-                    ahead: ahead(db, *account, row.time("last_refreshed")?)?,
+                    ahead,
                     sums,
                 },
                 first_day: row.day("first_day")?,
@@ -170,10 +172,16 @@ pub(super) fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<Balance
     Ok(found)
 }
 
+/// An account's balance, and what was judged of it.
+const TO_JUDGE: &str = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
+            (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
+     FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
+
+const SUMS: &str = "SELECT part, currency, total, rows FROM ts_sums WHERE account = ?1";
+
 fn sums(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
     let mut sums = Sums::default();
-    let kept = "SELECT part, currency, total, rows FROM ts_sums WHERE account = ?1";
-    db.each(kept, values![account], |row| {
+    db.each(SUMS, values![account], |row| {
         let name: String = row.get("part")?;
         let part = Part::ALL.into_iter().find(|part| part.as_str() == name);
         let part = part.ok_or_else(|| corrupt(format!("ts_sums.part is {name:?}")))?;
@@ -183,14 +191,15 @@ fn sums(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
     Ok(sums)
 }
 
-/// Booked rows dated after the day of a refresh: the balance does not hold them yet.
-fn ahead(db: Db<'_>, account: i64, refresh: Option<Timestamp>) -> Result<Sums, Fail> {
+/// Booked rows dated after the day of the account's refresh, which is stored in UTC.
+const AHEAD: &str = "SELECT status, amount, currency, booked_date FROM ts_transactions
+     WHERE account = ?1 AND removed_at IS NULL AND status = 'booked'
+       AND booked_date > (SELECT substr(last_refreshed, 1, 10) FROM ts_accounts WHERE key = ?1)";
+
+/// What the account's balance does not hold yet.
+fn ahead(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
     let mut sums = Sums::default();
-    let Some(refresh) = refresh else { return Ok(sums) };
-    let rows = "SELECT status, amount, currency, booked_date FROM ts_transactions
-         WHERE account = ?1 AND removed_at IS NULL AND booked_date > ?2 AND status = 'booked'";
-    let day = refresh.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-    add_up(db, rows, values![account, DateColumn(day)], &mut sums)?;
+    add_up(db, AHEAD, values![account], &mut sums)?;
     Ok(sums)
 }
 
@@ -241,14 +250,23 @@ pub(super) fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
     })
 }
 
+/// Lets what [`save`] reads travel with the next answer.
+pub(super) fn save_ahead(db: Db<'_>, judged: &[CheckedBalance]) -> Result<(), Fail> {
+    let mut begun = judged.iter().filter(|judged| begins(judged));
+    begun.try_for_each(|judged| db.ahead(OLDEST, values![judged.check.account]))
+}
+
+/// Whether it is from now on that an account's balance is followed.
+const fn begins(judged: &CheckedBalance) -> bool {
+    judged.check.reconciliation.anchor.is_none() && judged.after.anchor.is_some()
+}
+
 /// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
 /// accepted a difference meanwhile) is dropped.
 pub(super) fn save(db: Db<'_>, run: i64, judged: &[CheckedBalance]) -> Result<(), Fail> {
-    for CheckedBalance { check, after } in judged {
-        let first_day = match (&check.reconciliation.anchor, &after.anchor) {
-            (None, Some(_)) => Some(first_day(db, check)?),
-            _ => None,
-        };
+    for judged in judged {
+        let first_day = if begins(judged) { Some(first_day(db, &judged.check)?) } else { None };
+        let CheckedBalance { check, after } = judged;
         let before = check.reconciliation.anchor.as_ref().map(|anchor| anchor.opening.to_string());
         if after.difference.is_some() {
             run_names::keep_name(db, run)?;
@@ -264,16 +282,14 @@ pub(super) fn save(db: Db<'_>, run: i64, judged: &[CheckedBalance]) -> Result<()
     Ok(())
 }
 
+const OLDEST: &str = "SELECT booked_date FROM ts_transactions
+     WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
+     ORDER BY booked_date NULLS FIRST LIMIT 1";
+
 /// The day of the account's oldest booking, or the day it was refreshed if that is earlier; what is dated before
 /// is history.
 fn first_day(db: Db<'_>, check: &BalanceCheck) -> Result<Option<Date>, Fail> {
-    let oldest: Option<DateColumn> = db.one(
-        "SELECT booked_date FROM ts_transactions
-             WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
-             ORDER BY booked_date NULLS FIRST LIMIT 1",
-        values![check.account],
-        |row| row.get(0),
-    )?;
+    let oldest: Option<DateColumn> = db.one(OLDEST, values![check.account], |row| row.get(0))?;
     let refreshed = check.input.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
     Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
 }

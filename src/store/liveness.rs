@@ -125,7 +125,8 @@ pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<boo
 /// Fails unless the lease is still ours.
 pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     if let Db::Postgres(pg) = db {
-        return pg.fence(lease);
+        pg.fence(lease);
+        return Ok(());
     }
     let ours: Option<i64> = db.one(
         "SELECT 1 FROM ts_connections WHERE key = ?1 AND lease_token = ?2 AND lease_run = ?3",

@@ -113,6 +113,11 @@ impl Store {
         self.trips.as_ref().map(|trips| trips.load(Ordering::Relaxed))
     }
 
+    /// About how many rows are worth a commit: a round trip to a server costs as much as many rows.
+    pub const fn rows_of_a_commit(&self) -> usize {
+        if self.is_shared { 500 } else { 150 }
+    }
+
     /// Whether other hosts may be at work on it.
     pub const fn is_shared(&self) -> bool {
         self.is_shared
@@ -277,7 +282,7 @@ impl Store {
         self.worker
             .apply("write accounts", move |tx, db| {
                 liveness::held(tx, &lease)?;
-                accounts::ahead(tx, lease.connection, now)?;
+                accounts::save_ahead(tx, lease.connection, &overview, now)?;
                 match owners::anothers(tx, &lease, &overview)? {
                     None => {}
                     Some(owners::Anothers::Refused(text)) => return Err(Fail::OtherOwner(text)),

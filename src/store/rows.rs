@@ -71,11 +71,13 @@ pub(super) fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<Sto
     match query {
         RowQuery::Ids(ids) => {
             let one = stored_rows!("WHERE t.account = ?1 AND t.transaction_id = ?2");
+            ids.iter().try_for_each(|id| db.ahead(one, values![account, id]))?;
             let found = ids.iter().map(|id| db.one(one, values![account, id], stored_row));
             found.filter_map(Result::transpose).collect()
         }
         RowQuery::Keys(keys) => {
             let one = stored_rows!("WHERE t.account = ?1 AND t.key = ?2");
+            keys.iter().try_for_each(|key| db.ahead(one, values![account, key]))?;
             let found = keys.iter().map(|key| db.one(one, values![account, key], stored_row));
             found.filter_map(Result::transpose).collect()
         }
@@ -171,7 +173,8 @@ pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fa
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
     unreadable::ahead(db, commit.account)?;
     if numbered > 0 {
-        Changes::ahead(db, commit.account)?;
+        let changing = changes.update.iter().map(|(key, _)| *key);
+        Changes::ahead(db, commit.account, changing.chain(changes.remove.iter().map(|(key, _)| *key)))?;
         run_names::keep_name(db, run)?;
         db.ahead(TAKE, values![numbered])?;
     }

@@ -104,6 +104,7 @@ pub(super) fn record(
     if ours {
         events::Before::ahead(db, lease.connection)?;
         db.ahead(UPDATE_CONNECTION, Params::Named(&of_connection))?;
+        balances::save_ahead(db, &record.judged)?;
     }
     let attempt = update_attempt(db, lease, record, ours)?;
     let mut state = None;

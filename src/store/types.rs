@@ -199,6 +199,8 @@ pub struct StoredAccount {
     pub account: Account,
     /// Every Tink id it was known by.
     pub known_ids: Vec<AccountId>,
+    /// It was made just now, so nothing else is stored of it.
+    pub new: bool,
     /// Counts re-consents; rows of an older generation have ids that Tink no longer knows.
     pub generation: i64,
     /// A re-consent's full walk is still to be finished.

@@ -192,7 +192,7 @@ impl Walk<'_> {
                 Err(error) => return Err(self.give_up(&gathered, error.into())),
             }
             self.hold(&gathered).await?;
-            if gathered.is_chunk() {
+            if gathered.is_chunk(self.sync.ctx.store.rows_of_a_commit()) {
                 self.flush_chunk(&mut gathered).await?;
                 self.hold(&gathered).await?;
             }
@@ -371,6 +371,9 @@ impl Walk<'_> {
 
     /// Whether the account has no row at all, no tombstone either: then no look-up has an answer.
     async fn has_no_rows(&self) -> Result<bool, SyncError> {
+        if self.account.new {
+            return Ok(true);
+        }
         let may_have_none = self.account.complete_through.is_none() && self.account.generation == 1;
         Ok(may_have_none && self.stored(RowQuery::First).await?.is_empty())
     }

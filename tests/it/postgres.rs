@@ -3,53 +3,35 @@
 
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, Instant};
 
-use postgres::{Client, Config, IsolationLevel, NoTls, Row, Transaction};
+use postgres::{Client, IsolationLevel, Row, Transaction};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use tink_sync::config;
 
 use crate::harness::in_memory;
 
-/// Where the programs of the server are, if not where Debian keeps those of the newest.
-const PROGRAMS: &str = "TINK_SYNC_TEST_POSTGRES";
-const MISSING: &str = "PostgreSQL's programs are missing: install the Debian package postgresql, or set \
-     TINK_SYNC_TEST_POSTGRES to the directory that has initdb and postgres";
+#[path = "../postgres_server.rs"]
+mod running;
+
+use running::session;
+
 /// The role that owns every database, and is nothing more than that.
 const OWNER: &str = "keeper";
-const ADMIN: &str = "admin";
 
-/// Makes a server, runs it while somebody holds the other end of its standard input, and leaves nothing behind. Signals
-/// of a terminal are not for it. The server would end too if this were killed.
-const SUPERVISOR: &str = r#"
-set -eu
-trap '' INT TERM HUP
-bin=$1 dir=$2 port=$3 as=
-if [ "$(id -u)" = 0 ]; then
-    chown nobody "$dir"
-    as="--reuid=nobody --regid=$(id -g nobody) --clear-groups"
-fi
-cd "$dir"
-trap 'cd /; rm -rf "$dir"' EXIT
-give_up() { cat "$dir/log" >&2; exit 1; }
-setpriv --pdeathsig QUIT $as "$bin/initdb" --no-sync --auth=trust --username=admin --encoding=UTF8 --locale=C \
-    -D "$dir/data" </dev/null >"$dir/log" 2>&1 || give_up
-# Times and dates of sessions are what nobody here writes: what depends on them is wrong.
-setpriv --pdeathsig QUIT $as "$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories="$dir" -c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
-    -c max_connections=400 -c shared_buffers=256MB -c timezone=Asia/Tokyo -c datestyle=German \
-    </dev/null >>"$dir/log" 2>&1 &
-server=$!
-read -r _ || true
-kill -QUIT "$server" 2>/dev/null || give_up
-wait "$server" || true
-"#;
+/// Nothing of it has to last. Times and dates of sessions are what nobody here writes: what depends on them is wrong.
+const SETTINGS: [&str; 8] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_connections=400",
+    "shared_buffers=256MB",
+    "timezone=Asia/Tokyo",
+    "datestyle=German",
+];
 
 /// The tables and views of the store: name, whether it is a view, column, the column's type.
 const RELATIONS: &str = r"SELECT c.relname::text, c.relkind = 'v', a.attname::text, a.atttypid::regtype::text
@@ -75,14 +57,11 @@ const TINKS_TIMES: [(&str, &str); 6] = [
 
 /// The server.
 pub struct Server {
-    programs: PathBuf,
-    port: u16,
+    running: running::Server,
     /// What sorts as people do, so that nothing here relies on the order of bytes unless it says so.
     collation: &'static str,
     admin: Mutex<Client>,
     databases: AtomicU32,
-    /// Holds the pipe, whose closing ends the server.
-    _supervisor: Child,
 }
 
 /// The server of this process.
@@ -96,35 +75,22 @@ pub fn server() -> &'static Server {
 
 impl Server {
     fn start() -> Result<Self, String> {
-        let (programs, port) = (programs()?, free_port());
-        // Removed by the supervisor, who outlives this process.
-        let dir = tempfile::Builder::new().prefix("tink-sync-postgres-").tempdir().unwrap().keep();
-        let mut supervisor = Command::new("sh");
-        supervisor.args(["-c", SUPERVISOR, "supervisor"]).arg(&programs).arg(&dir).arg(port.to_string());
-        std::os::unix::process::CommandExt::process_group(&mut supervisor, 0);
-        let mut supervisor = supervisor.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let end = Instant::now() + Duration::from_mins(1);
-        let mut admin = loop {
-            match session(port, ADMIN, "postgres") {
-                Ok(client) => break client,
-                Err(_) if supervisor.try_wait().unwrap().is_none() && Instant::now() < end => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(error) => {
-                    let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-                    return Err(format!("PostgreSQL does not start ({error}): {log}"));
-                }
-            }
-        };
+        let (running, mut admin) = running::Server::start(&std::env::temp_dir(), &SETTINGS)?;
         admin.batch_execute(&format!("CREATE ROLE {OWNER} LOGIN")).unwrap();
         let version: String = admin.query_one("SHOW server_version", &[]).unwrap().get(0);
-        crate::stored::tell(&format!("PostgreSQL {version} of {}", programs.display()));
+        crate::stored::tell(&format!("PostgreSQL {version} of {}", running.programs.display()));
         let provider = "SELECT current_setting('server_version_num')::int >= 150000
                             AND EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')";
         let has_icu: bool = admin.query_one(provider, &[]).unwrap().get(0);
         let collation = if has_icu { "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" } else { "" };
         let (admin, databases) = (Mutex::new(admin), AtomicU32::new(0));
-        Ok(Self { programs, port, collation, admin, databases, _supervisor: supervisor })
+        Ok(Self { running, collation, admin, databases })
+    }
+
+    /// One of PostgreSQL's programs; some come without those of its users, which are Debian's then.
+    fn program(&self, name: &str) -> Command {
+        let own = self.running.programs.join(name);
+        if own.exists() { Command::new(own) } else { Command::new(name) }
     }
 
     /// An empty database.
@@ -168,7 +134,7 @@ impl Database {
 
     /// The address for another role.
     pub fn url_of(&self, role: &str) -> String {
-        format!("postgres://{role}@127.0.0.1:{}/{}?sslmode=disable", self.0.server.port, self.0.name)
+        format!("postgres://{role}@127.0.0.1:{}/{}?sslmode=disable", self.0.server.running.port, self.0.name)
     }
 
     /// Its name, which error messages have.
@@ -178,7 +144,7 @@ impl Database {
 
     /// A session of its own, as the owner.
     pub fn session(&self) -> Session {
-        Session(Some(apart(|| session(self.0.server.port, OWNER, &self.0.name)).unwrap()))
+        Session(Some(apart(|| session(self.0.server.running.port, OWNER, &self.0.name)).unwrap()))
     }
 
     /// Runs statements as the owner.
@@ -233,9 +199,9 @@ impl Database {
     /// A copy of it as it is now, as from a backup.
     pub fn copied(&self) -> Self {
         let copy = self.0.server.database();
-        let mut dump = Command::new(self.0.server.programs.join("pg_dump"));
+        let mut dump = self.0.server.program("pg_dump");
         let mut dump = dump.arg(self.url()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut load = Command::new(self.0.server.programs.join("psql"));
+        let mut load = self.0.server.program("psql");
         load.args(["--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1"]).arg(copy.url()).stdout(Stdio::null());
         assert!(load.stdin(dump.stdout.take().unwrap()).status().unwrap().success());
         assert!(dump.wait().unwrap().success());
@@ -244,7 +210,7 @@ impl Database {
 
     /// What `psql` prints for some SQL, as this role, and whether it went well.
     pub fn psql(&self, role: &str, sql: &str) -> (bool, String) {
-        let mut psql = Command::new(self.0.server.programs.join("psql"));
+        let mut psql = self.0.server.program("psql");
         psql.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.url_of(role));
         let output = psql.output().unwrap();
         let said = if output.status.success() { output.stdout } else { output.stderr };
@@ -271,11 +237,11 @@ impl Database {
 
     fn with<T: Send>(&self, act: impl FnOnce(&mut Client) -> T + Send) -> T {
         apart(|| {
-            let mut session = locked(&self.0.session);
-            if session.as_ref().is_none_or(Client::is_closed) {
-                *session = Some(self::session(self.0.server.port, OWNER, &self.0.name).unwrap());
+            let mut kept = locked(&self.0.session);
+            if kept.as_ref().is_none_or(Client::is_closed) {
+                *kept = Some(session(self.0.server.running.port, OWNER, &self.0.name).unwrap());
             }
-            act(session.as_mut().unwrap())
+            act(kept.as_mut().unwrap())
         })
     }
 }
@@ -395,32 +361,6 @@ fn cell(row: &Row, at: usize, kind: &str) -> Value {
         "BLOB" => row.get::<_, Option<Vec<u8>>>(at).map_or(Value::Null, Value::Blob),
         _ => row.get::<_, Option<String>>(at).map_or(Value::Null, Value::Text),
     }
-}
-
-/// The programs of the server that is asked for, or of the newest of Debian's.
-fn programs() -> Result<PathBuf, String> {
-    let is_whole = |bin: &Path| bin.join("initdb").exists() && bin.join("postgres").exists();
-    if let Some(bin) = config::process_env(PROGRAMS).map(PathBuf::from) {
-        return if is_whole(&bin) { Ok(bin) } else { Err(format!("{}: {MISSING}", bin.display())) };
-    }
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let version = |entry: &std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-    let found = versions.filter_map(|entry| Some((version(&entry)?, entry.path().join("bin"))));
-    let newest = found.filter(|(_, bin)| is_whole(bin)).max();
-    newest.map(|(_, bin)| bin).ok_or_else(|| MISSING.to_owned())
-}
-
-/// A port that no program is given by chance.
-fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    std::iter::repeat_with(|| fastrand::u16(20_000..32_000)).find(is_free).unwrap()
-}
-
-fn session(port: u16, role: &str, database: &str) -> Result<Client, postgres::Error> {
-    let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user(role).dbname(database);
-    // Statements about the store name its tables as they are; what is made before there is one is the application's.
-    config.options("-c search_path=tink_sync,public").connect_timeout(Duration::from_secs(10)).connect(NoTls)
 }
 
 /// Runs `act` where no runtime is: the client has one of its own.

@@ -68,6 +68,9 @@ pub(crate) enum Row<'r> {
     Postgres(&'r tokio_postgres::Row),
 }
 
+/// A key for a new row, where a server gives them.
+const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
+
 impl Db<'_> {
     /// Runs a statement whose answer does not matter. PostgreSQL is sent it with the next question, and tells with that
     /// answer, or at the commit, if it failed.
@@ -290,10 +293,13 @@ impl Db<'_> {
                 );
                 self.value(&sql, values![])
             }
-            Self::Postgres(_) => {
-                self.value("SELECT nextval(pg_get_serial_sequence(?1, 'key'))", values![table])
-            }
+            Self::Postgres(_) => self.value(NEXT_KEY, values![table]),
         }
+    }
+
+    /// Lets a key for a new row travel with the next answer.
+    pub(crate) fn new_key_ahead(self, table: &str) -> Result<(), Fail> {
+        self.ahead(NEXT_KEY, values![table])
     }
 
     /// Runs `work`, which copies rows of a table as they are: none gets a number, and nothing is worked out from them.
@@ -384,7 +390,10 @@ impl Db<'_> {
     pub(crate) fn note_lapses(self) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::feed::note_lapses(conn)?),
-            Self::Postgres(pg) => postgres::schema::note_lapses(pg),
+            Self::Postgres(pg) => {
+                postgres::schema::note_lapses(pg);
+                Ok(())
+            }
         }
     }
 }

@@ -63,6 +63,7 @@ fn stored(key: i64, account: Account) -> StoredAccount {
         oldest_pending: None,
         oldest_any_pending: None,
         stale: false,
+        new: false,
     }
 }
 

@@ -13,10 +13,6 @@ use crate::sync::pairing::ProviderIds;
 use crate::sync::reconcile::Rewritten;
 use crate::tink::TransactionRecord;
 
-/// Upserts are committed in chunks of about this many rows (one page more at most), so that a first sync
-/// of years fits in memory.
-const CHUNK: usize = 150;
-
 /// What is read and not yet written is written when it is as large as this, in bytes.
 const CHUNK_SIZE: usize = 2 * 1024 * 1024;
 /// About what a row or a record takes in memory beside its texts.
@@ -100,8 +96,10 @@ impl Gathered {
         before
     }
 
-    pub(super) fn is_chunk(&self) -> bool {
-        self.rows.len() + self.unreadable.len() > CHUNK || self.size > CHUNK_SIZE
+    /// Whether it is time to write it: there are more than `rows` (one page more at most), so that a first sync of years fits in
+    /// memory.
+    pub(super) fn is_chunk(&self, rows: usize) -> bool {
+        self.rows.len() + self.unreadable.len() > rows || self.size > CHUNK_SIZE
     }
 
     /// The records that cannot be read, which wait for nothing.

@@ -13,12 +13,10 @@ use rusqlite::{Connection, params};
 use tink_sandbox::{Config, Rates, Sandbox};
 use tink_sync::clock::{Clock as _, SystemClock};
 
-use crate::Size;
+use crate::{Size, measure};
 
 /// Rows that an account gets in a day.
 const ROWS_PER_DAY: u32 = 2;
-/// Ticks of the kernel's clock in a second, as it shows times in `/proc`.
-const TICKS: f64 = 100.0;
 
 /// A day at the bank; on day 1 it is today.
 pub fn date(day: i64) -> String {
@@ -69,14 +67,16 @@ impl Bank {
 
     /// The CPU it has taken so far, in seconds.
     pub fn cpu(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let (_, after_name) = stat.rsplit_once(')').unwrap();
-        let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap());
-        ticks.sum::<f64>() / TICKS
+        measure::cpu(&self.child.id().to_string(), 2)
     }
 
     /// Writes the application's database and the configuration of tink-sync.
     pub fn configure(&self, dir: &Path, concurrency: usize) {
+        self.configure_store(dir, concurrency, &format!("sqlite:{}/store.db", dir.display()));
+    }
+
+    /// The same with a store at this address.
+    pub fn configure_store(&self, dir: &Path, concurrency: usize, store: &str) {
         let mut app = Connection::open(dir.join("app.db")).unwrap();
         app.execute_batch("CREATE TABLE links (id TEXT, tink TEXT)").unwrap();
         let tx = app.transaction().unwrap();
@@ -93,7 +93,7 @@ impl Bank {
         std::fs::write(dir.join("secret"), "sandbox-secret").unwrap();
         let text = format!(
             "[tink]\nclient_id = \"sandbox-client\"\nclient_secret_file = \"{dir}/secret\"\napi_url = \"{url}\"\n\
-             requests_per_second = 10000\nconcurrency = {concurrency}\n[store]\nurl = \"sqlite:{dir}/store.db\"\n\
+             requests_per_second = 10000\nconcurrency = {concurrency}\n[store]\nurl = \"{store}\"\n\
              [source]\nview = \"tink_sync_source_v1\"\ndatabase = \"{dir}/app.db\"\n[sync]\nmin_interval = \"0s\"\n",
             dir = dir.display(),
             url = self.url,

@@ -13,6 +13,7 @@
 //! together fill the cores, the fake Tink is no bottleneck but a neighbour, and both lines have it.
 //! Below it: what one connection and one row cost, made of these numbers: the CPU of an idle pass by connections, and
 //! that of the other passes, less an idle one's, by the rows they fetched.
+//! `engines` compares the engines of the store (engines.rs).
 //! `latency` is another table: M and 5,000 connections at 80 ms per answer, next to requests × latency ÷ 32.
 //!
 //! It judges nothing: times are for people to compare, in one run on one machine. Counts that must not grow are asserted
@@ -28,7 +29,10 @@
 
 mod bank;
 mod counts;
+mod engines;
 mod measure;
+#[path = "../../postgres_server.rs"]
+mod postgres_server;
 
 use std::path::Path;
 use std::time::Duration;
@@ -74,6 +78,7 @@ fn main() {
         Some("limit") => return limit(&args[1..]),
         Some("counts") => return counts::run(false),
         Some("renew") => return counts::run(true),
+        Some("engines") => return engines::tables(&args[1..]),
         _ => {}
     }
     let wanted = |name: &str| args.iter().any(|arg| arg == name);

@@ -28,6 +28,8 @@ pub struct Measured {
     bank: f64,
     pub fsyncs: usize,
     pub commits: usize,
+    /// Times that it waited for a server that holds the store.
+    pub round_trips: u64,
     megabytes: u64,
 }
 
@@ -80,8 +82,9 @@ pub fn pass(bank: &Bank, dir: &Path) -> Measured {
     let summary: Value = serde_json::from_str(stdout.lines().next_back().unwrap()).unwrap();
     assert_eq!(summary["exit_code"], 0, "{summary}");
     let total = |field: &str| summary[field].as_u64().unwrap();
+    let round_trips = summary["store_round_trips"].as_u64().unwrap_or_default();
     let written = total("added") + total("updated") + total("removed");
-    Measured { requests: total("requests"), rows: total("fetched"), written, ..measured }
+    Measured { requests: total("requests"), rows: total("fetched"), written, round_trips, ..measured }
 }
 
 fn measure(bank: &Bank, dir: &Path, program: &Path, args: &[&str]) -> (Measured, String) {
@@ -124,4 +127,23 @@ fn measure(bank: &Bank, dir: &Path, program: &Path, args: &[&str]) -> (Measured,
 fn written() -> u64 {
     let counts = fs::read_to_string("/proc/self/io").unwrap();
     counts.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap()
+}
+
+/// Ticks of the kernel's clock in a second, as it shows times in `/proc`.
+const TICKS: f64 = 100.0;
+
+/// The CPU that a process and its children have taken so far, in seconds; those that have ended are its own.
+pub fn cpu_of_family(process: u32) -> f64 {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    let children = children.split_whitespace().map(|child| cpu(child, 2));
+    cpu(&process.to_string(), 4) + children.sum::<f64>()
+}
+
+/// The first so many of: user, system, both of the children that were waited for. One that has just ended has taken nothing.
+pub fn cpu(process: &str, counts: usize) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let ticks =
+        after_name.split_whitespace().skip(11).take(counts).map(|field| field.parse::<f64>().unwrap());
+    ticks.sum::<f64>() / TICKS
 }

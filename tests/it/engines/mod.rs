@@ -3,6 +3,7 @@
 
 mod hostile;
 mod server;
+mod trips;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

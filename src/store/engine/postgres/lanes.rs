@@ -110,28 +110,25 @@ impl Lane {
             let Err(fail) = self.attempt(&mut *job) else {
                 return job.answer(Ok(Durable::of(&Fate::new(Some(Ok(()))))));
             };
-            let patience = self.context.patience();
-            match remedy(&fail) {
-                Remedy::Again if began.elapsed() < patience.max(CONTENDED) => {
-                    thread::sleep(Duration::from_millis(fastrand::u64(1..=PAUSE_MS)));
-                }
-                _ if matches!(fail, Fail::CommitUnknown(_))
-                    && job.is_repeatable()
-                    && began.elapsed() < patience.max(CONTENDED) =>
-                {
-                    self.session = None;
-                    thread::sleep(AWAY);
-                }
-                Remedy::Reconnect if began.elapsed() < patience => {
-                    // What is left of the session is of no use; a new one says why there is none.
-                    self.session = None;
-                    thread::sleep(AWAY);
-                }
-                _ => {
-                    let error = self.context.explain(job.what(), fail);
-                    return job.answer(Err(error));
-                }
+            let (remedy, patience) = (remedy(&fail), self.context.patience());
+            let is_unknown = matches!(fail, Fail::CommitUnknown(_));
+            if is_unknown || matches!(remedy, Remedy::Reconnect) {
+                // What is left of the session is of no use, also to the next job; a new one says why there is none.
+                self.session = None;
             }
+            let (limit, pause) = match remedy {
+                Remedy::Again => {
+                    (patience.max(CONTENDED), Duration::from_millis(fastrand::u64(1..=PAUSE_MS)))
+                }
+                Remedy::Reconnect => (patience, AWAY),
+                Remedy::None if is_unknown && job.is_repeatable() => (patience.max(CONTENDED), AWAY),
+                Remedy::None => (Duration::ZERO, AWAY),
+            };
+            if began.elapsed() >= limit {
+                let error = self.context.explain(job.what(), fail);
+                return job.answer(Err(error));
+            }
+            thread::sleep(pause);
         }
     }
 

@@ -78,7 +78,8 @@ pub(crate) fn insert(
     let columns = Columns::of(rows.iter().map(|row| &row.transaction))?;
     let parameters = columns.parameters(ids, &[of.generation, of.run, of.account, first]);
     if !keys {
-        return pg.send_as_is(INSERT, parameters).map(|()| Vec::new());
+        pg.send_as_is(INSERT, parameters);
+        return Ok(Vec::new());
     }
     pg.ask_as_is(INSERT, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
@@ -90,5 +91,6 @@ pub(crate) fn update(pg: &Pg, of: &Written, rows: &[(i64, FetchedRow)], first: i
         keys.int(*key);
     }
     let columns = Columns::of(rows.iter().map(|(_, row)| &row.transaction))?;
-    pg.send_as_is(UPDATE, columns.parameters(keys, &[of.generation, of.run, first]))
+    pg.send_as_is(UPDATE, columns.parameters(keys, &[of.generation, of.run, first]));
+    Ok(())
 }

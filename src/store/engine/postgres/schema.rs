@@ -121,6 +121,6 @@ fn fingerprint() -> i64 {
 }
 
 /// Notes whose entitlement has ended since a run last looked, or lasts again, by the clock of the views.
-pub(crate) fn note_lapses(pg: &Pg) -> Result<(), Fail> {
-    pg.send_as_is("SELECT tink_sync.ts_note_lapses()", Vec::new())
+pub(crate) fn note_lapses(pg: &Pg) {
+    pg.send_as_is("SELECT tink_sync.ts_note_lapses()", Vec::new());
 }

@@ -2,11 +2,11 @@
 //! What needs no answer goes with the next question, in one flight. The statements say what is done; nothing here does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -60,6 +60,8 @@ struct Unanswered;
 /// A statement as it is kept.
 struct KnownStatement {
     text: Translated,
+    /// It is prepared, or that was asked for.
+    asked: AtomicBool,
     prepared: OnceLock<Statement>,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct Pg {
     open: Cell<bool>,
     sent: RefCell<Vec<Sent>>,
     /// Answers to questions that were sent ahead and not asked yet.
-    answers: RefCell<Vec<(Question, StatementAnswer)>>,
+    answers: RefCell<VecDeque<(Question, StatementAnswer)>>,
     known: RefCell<HashMap<String, Arc<KnownStatement>>>,
     fenced: RefCell<Option<Lease>>,
     /// How often it has waited for the server.
@@ -229,29 +231,31 @@ impl Pg {
     /// Sends a statement whose answer does not matter; that it failed is told with the next answer.
     pub(crate) fn send(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         let (known, parameters) = self.bound(sql, params)?;
-        self.send_known(&known, parameters, None)
+        self.send_known(&known, parameters, None);
+        Ok(())
     }
 
     /// Sends a question whose answer is asked for later, in the same words.
     pub(crate) fn ahead(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         let (known, parameters) = self.bound(sql, params)?;
         let question = (sql.to_owned(), parameters.clone());
-        self.send_known(&known, parameters, Some(question))
+        self.send_known(&known, parameters, Some(question));
+        Ok(())
     }
 
     /// Sends a statement in PostgreSQL's own words, with parameters as they are sent.
-    pub(crate) fn send_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<(), Fail> {
+    pub(crate) fn send_as_is(&self, sql: &str, parameters: Vec<Parameter>) {
         let known = self.known(sql, || Translated {
             sql: sql.to_owned(),
             names: Vec::new(),
             arity: parameters.len(),
         });
-        self.send_known(&known, parameters, None)
+        self.send_known(&known, parameters, None);
     }
 
     /// As [`Self::send_as_is`], with the answer.
     pub(crate) fn ask_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<StatementAnswer, Fail> {
-        self.send_as_is(sql, parameters)?;
+        self.send_as_is(sql, parameters);
         self.settle()
     }
 
@@ -266,29 +270,33 @@ impl Pg {
         }
         let mut answers = self.answers.borrow_mut();
         if let Some(at) = answers.iter().position(|((text, bound), _)| text == sql && *bound == parameters) {
-            return Ok(answers.swap_remove(at).1);
+            return Ok(answers.remove(at).unwrap_or_default().1);
         }
         drop(answers);
-        self.send_known(&known, parameters, None)?;
+        self.send_known(&known, parameters, None);
         self.settle()
     }
 
     /// Demands, without waiting, that the lease is held; otherwise nothing of this transaction is kept, and the next answer
     /// is [`Fail::LeaseLost`].
-    pub(crate) fn fence(&self, lease: &Lease) -> Result<(), Fail> {
+    pub(crate) fn fence(&self, lease: &Lease) {
         self.fenced.replace(Some(lease.clone()));
         let number = |number: i64| Parameter(Some(number.to_string()));
         self.send_as_is(
             "SELECT tink_sync.ts_held($1, $2, $3)",
             vec![number(lease.connection), number(lease.token), number(lease.run)],
-        )
+        );
     }
 
     fn known(&self, sql: &str, text: impl FnOnce() -> Translated) -> Arc<KnownStatement> {
         if let Some(known) = self.known.borrow().get(sql) {
             return Arc::clone(known);
         }
-        let known = Arc::new(KnownStatement { text: text(), prepared: OnceLock::new() });
+        let known = Arc::new(KnownStatement {
+            text: text(),
+            asked: AtomicBool::new(false),
+            prepared: OnceLock::new(),
+        });
         self.known.borrow_mut().insert(sql.to_owned(), Arc::clone(&known));
         known
     }
@@ -318,17 +326,18 @@ impl Pg {
 
     fn send_known(
         &self,
-        known: &KnownStatement,
+        known: &Arc<KnownStatement>,
         parameters: Vec<Parameter>,
         question: Option<Question>,
-    ) -> Result<(), Fail> {
+    ) {
         let client = Arc::clone(&self.client.borrow());
-        if self.direct.get() {
-            let statement = self.prepared(known)?;
+        if let Some(statement) = known.prepared.get() {
+            let statement = statement.clone();
             let answering =
                 async move { StatementAnswer::of(client.query_raw(&statement, parameters).await?).await };
             self.push(Box::pin(answering), question);
         } else {
+            self.prepare(known);
             let sql = known.text.sql.clone();
             let answering = async move {
                 let parameters = parameters.into_iter().map(|parameter| (parameter, Type::UNKNOWN));
@@ -336,19 +345,23 @@ impl Pg {
             };
             self.push(Box::pin(answering), question);
         }
-        Ok(())
     }
 
-    fn prepared(&self, known: &KnownStatement) -> Result<Statement, Fail> {
-        if let Some(statement) = known.prepared.get() {
-            return Ok(statement.clone());
+    /// Lets the server keep the statement under a name, from its next use on: no flight is made for that alone.
+    fn prepare(&self, known: &Arc<KnownStatement>) {
+        if !self.direct.get() || known.asked.swap(true, Ordering::Relaxed) {
+            return;
         }
-        // What was sent before belongs before it, and an error of that is not one of this statement.
-        self.flush()?;
-        let client = Arc::clone(&self.client.borrow());
-        let sql = known.text.sql.clone();
-        let statement = self.wait(async move { client.prepare(&sql).await })?.map_err(|e| self.failed(e))?;
-        Ok(known.prepared.get_or_init(|| statement).clone())
+        let (client, known) = (Arc::clone(&self.client.borrow()), Arc::clone(known));
+        let preparing = async move {
+            // Why it cannot be prepared is what the statement itself fails for, or what failed before it.
+            match client.prepare(&known.text.sql).await {
+                Ok(statement) => _ = known.prepared.set(statement),
+                Err(_) => known.asked.store(false, Ordering::Relaxed),
+            }
+            Ok(StatementAnswer::default())
+        };
+        self.push(Box::pin(preparing), None);
     }
 
     /// Sends at once; the answer is awaited later.

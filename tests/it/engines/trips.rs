@@ -1,0 +1,50 @@
+//! How often a pass waits for the server of its store, counted: on another machine each time costs a millisecond or more.
+
+use tink_sandbox::Config;
+
+use super::Engine;
+use crate::harness::{World, plain};
+
+/// Connections of the larger world beyond those of the smaller one.
+const MORE: u32 = 16;
+
+/// What a pass over more connections waits for the server more often, for each of them; one connection at a time. In
+/// order: a first pass, one with nothing new, and one a day later.
+fn per_connection(accounts: usize) -> [f64; 3] {
+    let trips = |users: u32| -> [u64; 3] {
+        let config = Config { history_days: 30, rows_per_day: 10.0, pending_per_day: 0.5, ..plain(users) };
+        let world = World::on(Engine::Postgres, Engine::Sqlite, config, names(users));
+        for n in 0..users {
+            world.sandbox.plan(&format!("user-{n}"), |plan| plan.accounts = accounts);
+        }
+        let world = world.set("tink.concurrency", "1");
+        [0, 0, 1].map(|day| {
+            world.sandbox.set_day(day);
+            let ran = world.run(&["--force"]).expect(0);
+            assert_eq!(ran.total("connections"), u64::from(users));
+            ran.total("store_round_trips")
+        })
+    };
+    let (few, many) = (trips(2), trips(2 + MORE));
+    std::array::from_fn(|pass| {
+        let more = u32::try_from(many[pass].checked_sub(few[pass]).unwrap()).unwrap();
+        f64::from(more) / f64::from(MORE)
+    })
+}
+
+fn names(users: u32) -> Vec<String> {
+    (0..users).map(|n| format!("user-{n}")).collect()
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_a_connection_waits_for_the_server_a_few_times() {
+    let [one_first, one_idle, one_later] = per_connection(1);
+    let [two_first, two_idle, two_later] = per_connection(2);
+    println!("first {one_first} {two_first}, idle {one_idle} {two_idle}, later {one_later} {two_later}");
+    // Three of its own and two of its claim, which it has alone here; accounts that are not walked cost nothing.
+    assert!(one_idle <= 5.1 && two_idle <= 5.1, "idle: {one_idle}, {two_idle}");
+    // An account that is read: what is stored of its rows, and its commit.
+    assert!(two_first - one_first <= 4.1, "first: {one_first}, {two_first}");
+    assert!(two_later - one_later <= 6.1, "a day later: {one_later}, {two_later}");
+}
