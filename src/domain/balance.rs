@@ -103,6 +103,15 @@ impl Sums {
         sum.rows -= 1;
     }
 
+    /// Adds what others change.
+    pub fn change_by(&mut self, others: &Self) {
+        for ((part, currency), change) in &others.0 {
+            let sum = self.entry(*part, currency);
+            sum.total += &change.total;
+            sum.rows += change.rows;
+        }
+    }
+
     fn entry(&mut self, part: Part, currency: &str) -> &mut Sum {
         self.0.entry((part, currency.to_owned())).or_default()
     }

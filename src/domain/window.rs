@@ -2,7 +2,8 @@
 //! watermark). Pure: dates in, dates out.
 
 use jiff::civil::Date;
-use jiff::{Span, ToSpan};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan};
 
 /// Pending rows older than this at the last complete walk no longer hold an ordinary window open.
 pub const PENDING_LIMIT_DAYS: i64 = 90;
@@ -99,6 +100,11 @@ impl Window {
     pub fn well_inside_from(&self) -> Option<Date> {
         self.from.map(|from| shift(from, REMOVAL_MARGIN_DAYS))
     }
+}
+
+/// The day of a time, in UTC.
+pub fn day_of(at: Timestamp) -> Date {
+    at.to_zoned_datetime(TimeZone::UTC).date()
 }
 
 /// `date` moved by `days`, held at the ends of the calendar.

@@ -11,12 +11,12 @@ use super::{balances, merge, rows};
 use crate::domain::account::Account;
 use crate::domain::amount::Money;
 use crate::domain::ids::{AccountId, CredentialsId};
-use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, shift};
+use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, day_of, shift};
 use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, closed ones included.
 pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
-    let today = today(now);
+    let today = day_of(now);
     let back = format!("-{PENDING_LIMIT_DAYS} days");
     let mut accounts: Vec<_> = db.all(LOAD, values![connection, DateColumn(today), back], stored)?;
     for account in &mut accounts {
@@ -27,7 +27,7 @@ pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<St
 
 /// Lets what [`load`] reads travel with the next answer.
 pub(super) fn ahead(db: Db<'_>, connection: i64, now: Timestamp) -> Result<(), Fail> {
-    db.ahead(LOAD, values![connection, DateColumn(today(now)), format!("-{PENDING_LIMIT_DAYS} days")])
+    db.ahead(LOAD, values![connection, DateColumn(day_of(now)), format!("-{PENDING_LIMIT_DAYS} days")])
 }
 
 const LOAD: &str = "SELECT a.*,
@@ -43,10 +43,6 @@ const LOAD: &str = "SELECT a.*,
            AND t.generation = a.generation AND t.booked_date IS NOT NULL
          ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending
     FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
-
-fn today(now: Timestamp) -> Date {
-    now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
-}
 
 /// Booked rows from before a re-consent that are live without a counterpart.
 fn unmatched(db: Db<'_>, account: &StoredAccount, today: Date) -> Result<u64, Fail> {

@@ -16,25 +16,34 @@ use crate::domain::balance::{
 use crate::domain::ids::AccountId;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
+use crate::domain::window::day_of;
 use crate::store::types::{BalanceCheck, CheckedBalance};
 
 /// How the sums of one account change in one commit.
 pub(super) struct Changes {
     account: i64,
     first_day: Option<Date>,
+    refreshed: Option<Date>,
     sums: Sums,
+    /// Of these, what the account's balance does not hold yet.
+    ahead: Sums,
 }
 
 /// What the row of a key counts, as it is stored.
 const COUNTED: &str =
     "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL";
-const FIRST_DAY: &str = "SELECT first_day FROM ts_balances WHERE account = ?1";
+const FIRST_DAY: &str =
+    "SELECT b.first_day, a.last_refreshed FROM ts_balances b JOIN ts_accounts a ON a.key = b.account
+     WHERE b.account = ?1";
 
 impl Changes {
     /// Begins a commit; none where the rows of the account are not added up yet.
     pub(super) fn begin(db: Db<'_>, account: i64) -> Result<Option<Self>, Fail> {
-        let kept = db.one(FIRST_DAY, values![account], |row| row.day("first_day"))?;
-        Ok(kept.map(|first_day| Self { account, first_day, sums: Sums::default() }))
+        db.one(FIRST_DAY, values![account], |row| {
+            let refreshed = row.time("last_refreshed")?.map(day_of);
+            let (sums, ahead) = (Sums::default(), Sums::default());
+            Ok(Self { account, first_day: row.day("first_day")?, refreshed, sums, ahead })
+        })
     }
 
     /// Lets what is read of the account and of rows that change, by their keys, travel with the next answer.
@@ -53,13 +62,23 @@ impl Changes {
         if let Some(part) = Part::of(row.status, row.booked_date, self.first_day) {
             self.sums.add(part, &row.money);
         }
+        if self.is_ahead(row.status, row.booked_date) {
+            self.ahead.add(Part::Booked, &row.money);
+        }
+    }
+
+    fn is_ahead(&self, status: Status, booked: Option<Date>) -> bool {
+        status == Status::Booked && booked.zip(self.refreshed).is_some_and(|(booked, day)| booked > day)
     }
 
     /// Takes away what the row of this key counts as it is stored, before it is changed or removed.
     pub(super) fn take(&mut self, db: Db<'_>, key: i64) -> Result<(), Fail> {
-        let stored = db.one(COUNTED, values![key], |row| counted(row, self.first_day))?;
-        if let Some((Some(part), money)) = stored {
+        let Some((status, booked, money)) = db.one(COUNTED, values![key], counted)? else { return Ok(()) };
+        if let Some(part) = Part::of(status, booked, self.first_day) {
             self.sums.take(part, &money);
+        }
+        if self.is_ahead(status, booked) {
+            self.ahead.take(Part::Booked, &money);
         }
         Ok(())
     }
@@ -67,20 +86,19 @@ impl Changes {
     /// Writes the new sums.
     pub(super) fn end(self, db: Db<'_>) -> Result<(), Fail> {
         let mut kept = sums(db, self.account)?;
-        for (of, change) in self.sums.0.iter().filter(|(_, change)| !change.is_empty()) {
-            let sum = kept.0.entry(of.clone()).or_default();
-            sum.total += &change.total;
-            sum.rows += change.rows;
+        kept.change_by(&self.sums);
+        let changed = self.sums.0.iter().filter(|(_, change)| !change.is_empty());
+        for (of, sum) in changed.filter_map(|(of, _)| kept.0.get_key_value(of)) {
             write_sum(db, self.account, of.0, &of.1, sum)?;
         }
         Ok(())
     }
 }
 
-fn counted(row: Row<'_>, first_day: Option<Date>) -> Result<(Option<Part>, Money), Fail> {
+fn counted(row: Row<'_>) -> Result<(Status, Option<Date>, Money), Fail> {
     let money = row.money("amount", "currency")?.ok_or_else(|| corrupt("amount is NULL".to_owned()))?;
     let status = Status::parse(&row.get::<String>("status")?);
-    Ok((Part::of(status, row.day("booked_date")?, first_day), money))
+    Ok((status, row.day("booked_date")?, money))
 }
 
 fn sum(row: Row<'_>) -> Result<Sum, Fail> {
@@ -108,18 +126,19 @@ pub(super) fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Lets what [`catch_up`] reads first travel with the next answer.
-pub(super) fn catch_up_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
+/// Lets what [`stand_after`] reads, and [`catch_up`] first, travel with the next answer.
+pub(super) fn stand_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    check_ahead(db, account)?;
     db.ahead(ADDED_UP, values![account])
 }
 
 /// Whether the rows of an account are added up.
 const ADDED_UP: &str = "SELECT 1 FROM ts_balances WHERE account = ?1";
 
-/// Adds up the rows of an account that is older than the reconciliation, once, row by row.
-pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
+/// Adds up the rows of an account that is older than the reconciliation, once, row by row; says whether it is.
+pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<bool, Fail> {
     if db.exists(ADDED_UP, values![account])? {
-        return Ok(());
+        return Ok(false);
     }
     let mut sums = Sums::default();
     let rows = "SELECT status, amount, currency, booked_date FROM ts_transactions
@@ -129,13 +148,15 @@ pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<(), Fail> {
     for ((part, currency), sum) in &sums.0 {
         write_sum(db, account, *part, currency, sum)?;
     }
-    open(db, account)
+    open(db, account)?;
+    Ok(true)
 }
 
 /// Adds the rows of a query to sums.
 fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Result<(), Fail> {
     db.each(rows, params, |row| {
-        if let (Some(part), money) = counted(row, None)? {
+        let (status, booked, money) = counted(row)?;
+        if let Some(part) = Part::of(status, booked, None) {
             sums.add(part, &money);
         }
         Ok(())
@@ -144,32 +165,32 @@ fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Re
 
 /// What there is to judge of these accounts; those whose rows are not added up are left out.
 pub(super) fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<BalanceCheck>, Fail> {
-    for account in accounts {
-        for question in [SUMS, TO_JUDGE, AHEAD] {
-            db.ahead(question, values![account])?;
-        }
-    }
-    let mut found = Vec::with_capacity(accounts.len());
-    for account in accounts {
-        let (sums, ahead) = (sums(db, *account)?, ahead(db, *account)?);
-        let check = db.one(TO_JUDGE, values![account], |row| {
-            Ok(BalanceCheck {
-                account: *account,
-                account_id: AccountId::from(row.get::<String>("account_id")?),
-                input: BalanceInput {
-                    balance: row.money("booked_balance", "booked_currency")?,
-                    refresh: row.time("last_refreshed")?,
-                    quarantined: row.get("waiting")?,
-                    ahead,
-                    sums,
-                },
-                first_day: row.day("first_day")?,
-                reconciliation: reconciliation(row)?,
-            })
-        })?;
-        found.extend(check);
-    }
-    Ok(found)
+    accounts.iter().try_for_each(|account| check_ahead(db, *account))?;
+    accounts.iter().filter_map(|account| balance_check(db, *account).transpose()).collect()
+}
+
+/// Lets what is to be judged of an account travel with the next answer.
+fn check_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    [SUMS, TO_JUDGE, AHEAD].iter().try_for_each(|question| db.ahead(question, values![account]))
+}
+
+fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail> {
+    let (sums, ahead) = (sums(db, account)?, ahead(db, account)?);
+    db.one(TO_JUDGE, values![account], |row| {
+        Ok(BalanceCheck {
+            account,
+            account_id: AccountId::from(row.get::<String>("account_id")?),
+            input: BalanceInput {
+                balance: row.money("booked_balance", "booked_currency")?,
+                refresh: row.time("last_refreshed")?,
+                quarantined: row.get("waiting")?,
+                ahead,
+                sums,
+            },
+            first_day: row.day("first_day")?,
+            reconciliation: reconciliation(row)?,
+        })
+    })
 }
 
 /// An account's balance, and what was judged of it.
@@ -203,10 +224,23 @@ fn ahead(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
     Ok(sums)
 }
 
+/// Balance and booked rows as they are, and as changes that are not written yet will leave them.
+pub(super) fn stand_after(
+    db: Db<'_>,
+    account: i64,
+    changes: Option<&Changes>,
+) -> Result<Option<Stand>, Fail> {
+    let Some(mut check) = balance_check(db, account)? else { return Ok(None) };
+    if let Some(changes) = changes {
+        check.input.sums.change_by(&changes.sums);
+        check.input.ahead.change_by(&changes.ahead);
+    }
+    Ok(check.input.stand())
+}
+
 /// Keeps balance and booked rows as a complete walk leaves them.
-pub(super) fn keep_stand(db: Db<'_>, account: i64) -> Result<(), Fail> {
-    let balance_checks = balance_checks(db, &[account])?;
-    let Some(stand) = balance_checks.first().and_then(|check| check.input.stand()) else { return Ok(()) };
+pub(super) fn keep_stand(db: Db<'_>, account: i64, stand: Option<&Stand>) -> Result<(), Fail> {
+    let Some(stand) = stand else { return Ok(()) };
     db.run(
         "UPDATE ts_accounts SET stand_balance = ?2, stand_currency = ?3, stand_rows = ?4
          WHERE key = ?1 AND (stand_balance, stand_currency, stand_rows) IS DISTINCT FROM (?2, ?3, ?4)",
@@ -290,7 +324,7 @@ const OLDEST: &str = "SELECT booked_date FROM ts_transactions
 /// is history.
 fn first_day(db: Db<'_>, check: &BalanceCheck) -> Result<Option<Date>, Fail> {
     let oldest: Option<DateColumn> = db.one(OLDEST, values![check.account], |row| row.get(0))?;
-    let refreshed = check.input.refresh.map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date());
+    let refreshed = check.input.refresh.map(day_of);
     Ok([oldest.map(|date| date.0), refreshed].into_iter().flatten().min())
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::balances::{self, Changes};
 use super::engine::value::{DateColumn, Decimal, IdColumn, Millis, StatusColumn, TimeColumn};
-use super::engine::{Db, Fail, Row, Written, named, values};
+use super::engine::{Db, Fail, Row, TAKE_CHANGES, Written, named, values};
 use super::run_names;
 use super::unreadable;
 
@@ -167,27 +167,18 @@ pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Resul
     Ok(keys.len() as u64)
 }
 
-/// Writes one commit of rows; returns how many records are new in the quarantine.
+/// Writes one commit of rows; returns how many records are new in the quarantine. All that it has to read it reads first, and
+/// takes numbers only then: whoever has taken some holds up all others who want some until the transaction ends.
 pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
-    unreadable::ahead(db, commit.account)?;
-    if numbered > 0 {
-        let changing = changes.update.iter().map(|(key, _)| *key);
-        Changes::ahead(db, commit.account, changing.chain(changes.remove.iter().map(|(key, _)| *key)))?;
-        run_names::keep_name(db, run)?;
-        db.ahead(TAKE, values![numbered])?;
-    }
+    ask_ahead(db, commit, numbered)?;
+    let sums = if numbered > 0 { counted(db, commit)? } else { None };
+    let mut stand = None;
     if commit.checkpoint.is_some() {
-        balances::catch_up_ahead(db, commit.account)?;
+        stand = balances::stand_after(db, commit.account, sums.as_ref())?;
     }
-    let sums = if numbered > 0 { Changes::begin(db, commit.account)? } else { None };
-    let of = Written { account: commit.account, run, generation: commit.generation };
-    let mut changing = Changing { db, of, commit, next: take(db, numbered)?, sums };
-    changing.insert()?;
-    changing.update()?;
-    changing.remove()?;
-    changing.sums.map_or(Ok(()), |sums| sums.end(db))?;
+    let new = unreadable::apply(db, run, commit)?;
     for key in &changes.touch {
         db.run(
             "UPDATE ts_transactions SET generation = ?2, missed = 0 WHERE key = ?1",
@@ -197,13 +188,53 @@ pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fa
     for key in &changes.missed {
         db.run("UPDATE ts_transactions SET missed = missed + 1 WHERE key = ?1", values![*key])?;
     }
-    let new = unreadable::apply(db, run, commit)?;
+    sums.map_or(Ok(()), |sums| sums.end(db))?;
+    if numbered > 0 {
+        run_names::keep_name(db, run)?;
+        let of = Written { account: commit.account, run, generation: commit.generation };
+        let mut changing = Changing { db, of, commit, next: db.take_changes(numbered)? };
+        changing.insert()?;
+        changing.update()?;
+        changing.remove()?;
+    }
     if let Some(proof) = &commit.checkpoint {
         checkpoint(db, commit.account, proof)?;
-        balances::catch_up(db, commit.account)?;
-        balances::keep_stand(db, commit.account)?;
+        if balances::catch_up(db, commit.account)? {
+            stand = balances::stand_after(db, commit.account, None)?;
+        }
+        balances::keep_stand(db, commit.account, stand.as_ref())?;
     }
     Ok(new)
+}
+
+/// Lets what [`commit`] reads travel with its first answer.
+fn ask_ahead(db: Db<'_>, commit: &RowCommit, numbered: usize) -> Result<(), Fail> {
+    unreadable::ahead(db, commit.account)?;
+    if numbered > 0 {
+        let (update, remove) = (&commit.changes.update, &commit.changes.remove);
+        let keys = update.iter().map(|(key, _)| *key).chain(remove.iter().map(|(key, _)| *key));
+        Changes::ahead(db, commit.account, keys)?;
+    }
+    if commit.checkpoint.is_some() {
+        balances::stand_ahead(db, commit.account)?;
+    }
+    Ok(())
+}
+
+/// What a commit does to the sums of its account; `None` where its rows are not added up yet.
+fn counted(db: Db<'_>, commit: &RowCommit) -> Result<Option<Changes>, Fail> {
+    let Some(mut sums) = Changes::begin(db, commit.account)? else { return Ok(None) };
+    for row in &commit.changes.insert {
+        sums.add(&row.transaction);
+    }
+    for (key, row) in &commit.changes.update {
+        sums.take(db, *key)?;
+        sums.add(&row.transaction);
+    }
+    for (key, _) in &commit.changes.remove {
+        sums.take(db, *key)?;
+    }
+    Ok(Some(sums))
 }
 
 /// Takes `count` change numbers for rows that name the run; returns the first.
@@ -212,17 +243,7 @@ pub(super) fn reserve(db: Db<'_>, run: i64, count: usize) -> Result<i64, Fail> {
         return Ok(0);
     }
     run_names::keep_name(db, run)?;
-    take(db, count)
-}
-
-const TAKE: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
-
-/// Takes `count` change numbers; returns the first.
-fn take(db: Db<'_>, count: usize) -> Result<i64, Fail> {
-    if count == 0 {
-        return Ok(0);
-    }
-    let last: i64 = db.value(TAKE, values![count])?;
+    let last: i64 = db.value(TAKE_CHANGES, values![count])?;
     Ok(last - i64::try_from(count).unwrap_or(i64::MAX) + 1)
 }
 
@@ -231,9 +252,8 @@ struct Changing<'a> {
     db: Db<'a>,
     of: Written,
     commit: &'a RowCommit,
+    /// See [`Db::take_changes`].
     next: i64,
-    /// What it does to the sums of the account's rows.
-    sums: Option<Changes>,
 }
 
 impl Changing<'_> {
@@ -244,17 +264,6 @@ impl Changing<'_> {
         first
     }
 
-    fn count(&mut self, row: &Transaction) {
-        if let Some(sums) = &mut self.sums {
-            sums.add(row);
-        }
-    }
-
-    /// To be called before the row changes.
-    fn discount(&mut self, key: i64) -> Result<(), Fail> {
-        self.sums.as_mut().map_or(Ok(()), |sums| sums.take(self.db, key))
-    }
-
     fn insert(&mut self) -> Result<(), Fail> {
         let rows = &self.commit.changes.insert;
         if rows.is_empty() {
@@ -263,9 +272,6 @@ impl Changing<'_> {
         let first = self.seqs(rows.len());
         let raw = rows.iter().any(|row| row.raw.is_some());
         let keys = self.db.insert_rows(&self.of, rows, first, raw)?;
-        for row in rows {
-            self.count(&row.transaction);
-        }
         let kept = keys.into_iter().zip(rows).filter(|(_, row)| row.raw.is_some());
         kept.into_iter().try_for_each(|(key, row)| self.keep_raw(key, row))
     }
@@ -276,9 +282,7 @@ impl Changing<'_> {
             return Ok(());
         }
         for (key, row) in rows {
-            self.discount(*key)?;
             self.keep_raw(*key, row)?;
-            self.count(&row.transaction);
         }
         let first = self.seqs(rows.len());
         self.db.update_rows(&self.of, rows, first)
@@ -291,10 +295,12 @@ impl Changing<'_> {
                 Removal::Replaced { by, rule } => ("replaced", Some(by), Some(*rule)),
             };
             let seq = self.seqs(1);
-            self.discount(*key)?;
             self.db.run(
                 "UPDATE ts_transactions SET removed_at = ?2, removed_reason = ?3, replaced_by = ?4, match_rule = ?5,
-                        changed_run = ?6, change_seq = ?7, missed = 0 WHERE key = ?1",
+                        changed_run = ?6, missed = 0,
+                        change_seq = CAST(?7 AS BIGINT)
+                            + CASE WHEN ?7 > 0 THEN 0 ELSE (SELECT value FROM ts_sequences WHERE name = 'change') END
+                 WHERE key = ?1",
                 values![key, Millis(self.commit.now), reason, by, rule, self.of.run, seq],
             )?;
         }

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use super::reconcile;
 use crate::domain::balance::{Evidence, Part, Stand};
 use crate::domain::transaction::{Status, Transaction};
+use crate::domain::window::day_of;
 use crate::store::types::{BalanceCheck, ChangeSet, StoredRow};
 
 /// What is known when missing rows are judged.
@@ -103,10 +104,6 @@ pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[Sto
             }
         }
     }
-}
-
-fn day_of(at: Timestamp) -> Date {
-    at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
 }
 
 /// What a walk found out about missing rows.

@@ -21,7 +21,7 @@ use super::reconcile;
 use super::result::SyncError;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
-use crate::domain::window::{Deep, Window, WindowInput};
+use crate::domain::window::{Deep, Window, WindowInput, day_of};
 use crate::store::{
     ChangeSet, Checkpoint, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredAccount,
     StoredRow,
@@ -480,10 +480,6 @@ impl Walk<'_> {
         let newest = || gathered.dates.map(|(_, newest)| newest);
         self.refresh().map(day_of).or_else(newest).map(|date| date.min(today))
     }
-}
-
-fn day_of(at: Timestamp) -> Date {
-    at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
 }
 
 fn is_reissue(removal: &Removal) -> bool {

@@ -18,7 +18,7 @@ use crate::domain::texts::TextFields;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
-use crate::domain::window::{Window, shift};
+use crate::domain::window::{Window, day_of, shift};
 use crate::store::liveness;
 use crate::store::types::{
     BalanceCheck, ChangeSet, CheckedBalance, Checkpoint, Claim, Claims, FetchedRow, Identity, LiveQuery,
@@ -31,7 +31,7 @@ pub(super) fn now() -> Timestamp {
 
 /// The day so many days after the first.
 pub(super) fn day(later: i64) -> Date {
-    shift(now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date(), later)
+    shift(day_of(now()), later)
 }
 
 /// What happens in a pass.

@@ -68,6 +68,10 @@ pub(crate) enum Row<'r> {
     Postgres(&'r tokio_postgres::Row),
 }
 
+/// Takes change numbers; the last of them is the answer.
+pub(crate) const TAKE_CHANGES: &str =
+    "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
+
 /// A key for a new row, where a server gives them.
 const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
 
@@ -192,6 +196,16 @@ impl Db<'_> {
         match self {
             Self::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
             Self::Postgres(pg) => pg.batch(sql),
+        }
+    }
+
+    /// Takes change numbers; returns the first. Where a server gives them it is not waited for: then they are zero or less, to be
+    /// added to what the counter says for the rest of the transaction.
+    pub(crate) fn take_changes(self, count: usize) -> Result<i64, Fail> {
+        let before_last = i64::try_from(count).unwrap_or(i64::MAX) - 1;
+        match self {
+            Self::Sqlite(_) => Ok(self.value::<i64>(TAKE_CHANGES, values![count])? - before_last),
+            Self::Postgres(_) => self.run(TAKE_CHANGES, values![count]).map(|()| -before_last),
         }
     }
 
