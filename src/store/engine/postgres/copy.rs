@@ -34,10 +34,10 @@ pub(crate) fn insert(pg: &Pg, table: &str, columns: &[String], rows: &[Vec<Value
     let mut arrays: Vec<Array> = columns.iter().map(|_| Array::with_capacity(rows.len() * 16)).collect();
     for row in rows {
         for (array, value) in arrays.iter_mut().zip(row) {
-            array.optional(Parameter::of(value)?.0.as_deref())?;
+            array.optional(Parameter::of(value)?.into_text().as_deref())?;
         }
     }
-    let texts: Vec<Option<String>> = arrays.into_iter().map(|array| array.parameter().0).collect();
+    let texts: Vec<String> = arrays.into_iter().map(Array::written).collect();
     let values: Vec<Value<'_>> = texts.iter().map(|text| text.to_value()).collect();
     pg.send(&sql, Params::Positional(&values))
 }

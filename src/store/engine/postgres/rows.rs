@@ -1,7 +1,7 @@
 //! Writing rows of transactions: all rows of a commit in one statement, a column as one array. Decides nothing about them.
 
 use super::session::Pg;
-use super::value::{Array, Parameter};
+use super::value::{Column, Parameter};
 use crate::domain::transaction::Transaction;
 use crate::store::engine::value::written_day;
 use crate::store::engine::{Fail, Row, Written};
@@ -14,13 +14,13 @@ const COLUMNS: usize = 19;
 
 /// What is written of rows, column by column.
 struct Columns {
-    arrays: Vec<Array>,
+    columns: Vec<Column>,
 }
 
 impl Columns {
     fn of<'r>(rows: impl ExactSizeIterator<Item = &'r Transaction>) -> Result<Self, Fail> {
-        let bytes = rows.len() * 12;
-        let mut columns = Self { arrays: (0..COLUMNS).map(|_| Array::with_capacity(bytes)).collect() };
+        let bytes = rows.len() * 16;
+        let mut columns = Self { columns: (0..COLUMNS).map(|_| Column::of_texts(bytes)).collect() };
         for row in rows {
             columns.add(row)?;
         }
@@ -53,13 +53,13 @@ impl Columns {
             t.texts.payer_name(),
             t.texts.payee_name(),
         ];
-        self.arrays.iter_mut().zip(texts).try_for_each(|(array, text)| array.optional(text))
+        self.columns.iter_mut().zip(texts).try_for_each(|(column, text)| column.text(text))
     }
 
     /// With what else the statement takes.
-    fn parameters(self, which: Array, numbers: &[i64]) -> Vec<Parameter> {
-        let numbers = numbers.iter().map(|number| Parameter(Some(number.to_string())));
-        self.arrays.into_iter().chain([which]).map(Array::parameter).chain(numbers).collect()
+    fn parameters(self, which: Column, numbers: &[i64]) -> Vec<Parameter> {
+        let numbers = numbers.iter().map(|number| Parameter::Text(number.to_string()));
+        self.columns.into_iter().chain([which]).map(Column::parameter).chain(numbers).collect()
     }
 }
 
@@ -71,9 +71,9 @@ pub(crate) fn insert(
     first: i64,
     keys: bool,
 ) -> Result<Vec<i64>, Fail> {
-    let mut ids = Array::with_capacity(rows.len() * 36);
+    let mut ids = Column::of_texts(rows.len() * 40);
     for row in rows {
-        ids.text(row.transaction.id.as_str())?;
+        ids.text(Some(row.transaction.id.as_str()))?;
     }
     let columns = Columns::of(rows.iter().map(|row| &row.transaction))?;
     let parameters = columns.parameters(ids, &[of.generation, of.run, of.account, first]);
@@ -86,9 +86,9 @@ pub(crate) fn insert(
 
 /// Writes rows anew, with change numbers from `first` on.
 pub(crate) fn update(pg: &Pg, of: &Written, rows: &[(i64, FetchedRow)], first: i64) -> Result<(), Fail> {
-    let mut keys = Array::with_capacity(rows.len() * 8);
+    let mut keys = Column::of_numbers(rows.len());
     for (key, _) in rows {
-        keys.int(*key);
+        keys.number(*key)?;
     }
     let columns = Columns::of(rows.iter().map(|(_, row)| &row.transaction))?;
     pg.send_as_is(UPDATE, columns.parameters(keys, &[of.generation, of.run, first]));

@@ -100,7 +100,7 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
 /// Whether the functions, views and triggers of the database are those of this release.
 pub(crate) fn is_published(pg: &Pg) -> Result<bool, Fail> {
     let sql = "SELECT value FROM tink_sync.ts_sequences WHERE name = $1";
-    Ok(ask(pg, sql, vec![Parameter(Some(FINGERPRINT.to_owned()))])?.first() == Some(&fingerprint()))
+    Ok(ask(pg, sql, vec![Parameter::Text(FINGERPRINT.to_owned())])?.first() == Some(&fingerprint()))
 }
 
 fn ask(pg: &Pg, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<i64>, Fail> {

@@ -281,7 +281,7 @@ impl Pg {
     /// is [`Fail::LeaseLost`].
     pub(crate) fn fence(&self, lease: &Lease) {
         self.fenced.replace(Some(lease.clone()));
-        let number = |number: i64| Parameter(Some(number.to_string()));
+        let number = |number: i64| Parameter::Text(number.to_string());
         self.send_as_is(
             "SELECT tink_sync.ts_held($1, $2, $3)",
             vec![number(lease.connection), number(lease.token), number(lease.run)],

@@ -82,7 +82,7 @@ pub(crate) fn is_missing(target: &Arc<Target>, view: &str) -> bool {
 fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), Fail> {
     let (written, usual) = (quoted(view), quoted(&view.to_ascii_lowercase()));
     let ours = if view.contains('.') { None } else { Some(format!("tink_sync.{usual}")) };
-    let names = [Some(written), Some(usual), ours].map(Parameter).into();
+    let names = [Some(written), Some(usual), ours].map(Parameter::from).into();
     let (mut whole, mut columns) = (String::new(), Vec::new());
     for row in &pg.ask_as_is(COLUMNS, names)?.rows {
         let row = Row::Postgres(row);

@@ -31,7 +31,7 @@ pub(crate) fn columns(pg: &Pg, relation: &str) -> Result<Vec<String>, Fail> {
     let names = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
          ORDER BY attnum";
     let relation = super::translate::translate(relation).sql;
-    let answer = pg.ask_as_is(names, vec![super::value::Parameter(Some(relation))])?;
+    let answer = pg.ask_as_is(names, vec![super::value::Parameter::Text(relation)])?;
     answer.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
 

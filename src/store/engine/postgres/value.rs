@@ -1,8 +1,8 @@
 //! What is bound to PostgreSQL's statements and read of its rows. Parameters are sent as text of no type, so that the server
-//! takes each for what it stands beside; answers come in binary.
+//! takes each for what it stands beside, but for the columns of many rows, which it would have to take apart; answers come in
+//! binary.
 
 use std::error::Error;
-use std::fmt::Write as _;
 
 use bytes::BytesMut;
 use data_encoding::HEXLOWER;
@@ -16,24 +16,109 @@ use crate::store::engine::{Fail, Value};
 
 /// A parameter in the form in which it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Parameter(pub Option<String>);
+pub(crate) enum Parameter {
+    Null,
+    Text(String),
+    /// An array in PostgreSQL's binary form.
+    Array(Vec<u8>),
+}
 
 impl Parameter {
     /// # Errors
     /// [`Fail::NotOurs`] for a text that PostgreSQL cannot hold.
     pub(crate) fn of(value: &Value<'_>) -> Result<Self, Fail> {
-        Ok(Self(match value {
-            Value::Null => None,
-            Value::Bool(is) => Some(if *is { "1" } else { "0" }.to_owned()),
-            Value::Int(number) => Some(number.to_string()),
-            Value::Text(text) => Some(storable(text)?.to_owned()),
-            Value::Bytes(bytes) => Some(format!("\\x{}", HEXLOWER.encode(bytes))),
-            Value::Id(StoredId::Compact(bytes)) => Some(HEXLOWER.encode(bytes)),
-            Value::Id(StoredId::Text(text)) => Some(storable(text)?.to_owned()),
-            Value::Day(day) => Some(written_day(*day).into_owned()),
-            Value::Time(time) => Some(Timestamp::to_string(time)),
-            Value::Millis(time) => Some(time.as_millisecond().to_string()),
+        Ok(Self::Text(match value {
+            Value::Null => return Ok(Self::Null),
+            Value::Bool(is) => if *is { "1" } else { "0" }.to_owned(),
+            Value::Int(number) => number.to_string(),
+            Value::Text(text) => storable(text)?.to_owned(),
+            Value::Bytes(bytes) => format!("\\x{}", HEXLOWER.encode(bytes)),
+            Value::Id(StoredId::Compact(bytes)) => HEXLOWER.encode(bytes),
+            Value::Id(StoredId::Text(text)) => storable(text)?.to_owned(),
+            Value::Day(day) => written_day(*day).into_owned(),
+            Value::Time(time) => Timestamp::to_string(time),
+            Value::Millis(time) => time.as_millisecond().to_string(),
         }))
+    }
+
+    /// What is sent as text; `None` for NULL.
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Array(_) => None,
+        }
+    }
+}
+
+impl From<Option<String>> for Parameter {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::Null, Self::Text)
+    }
+}
+
+/// A column of many rows, as the array that it is sent as.
+#[derive(Debug)]
+pub(crate) struct Column {
+    /// A head of five words: dimensions, whether there are NULLs, the type, the number of elements, the index of the first. Then
+    /// each element, behind its length.
+    bytes: Vec<u8>,
+    kind: Type,
+    elements: i32,
+    nulls: i32,
+}
+
+impl Column {
+    const HEAD: usize = 20;
+
+    fn of(kind: Type, bytes: usize) -> Self {
+        let mut column = Self { bytes: Vec::with_capacity(Self::HEAD + bytes), kind, elements: 0, nulls: 0 };
+        column.bytes.resize(Self::HEAD, 0);
+        column
+    }
+
+    /// One of texts, which take about so many bytes.
+    pub(crate) fn of_texts(bytes: usize) -> Self {
+        Self::of(Type::TEXT, bytes)
+    }
+
+    /// One of so many numbers.
+    pub(crate) fn of_numbers(count: usize) -> Self {
+        Self::of(Type::INT8, count * 12)
+    }
+
+    /// # Errors
+    /// [`Fail::NotOurs`] for a text that PostgreSQL cannot hold.
+    pub(crate) fn text(&mut self, text: Option<&str>) -> Result<(), Fail> {
+        self.element(text.map(storable).transpose()?.map(str::as_bytes))
+    }
+
+    /// # Errors
+    /// As for [`Self::text`].
+    pub(crate) fn number(&mut self, number: i64) -> Result<(), Fail> {
+        self.element(Some(&number.to_be_bytes()))
+    }
+
+    fn element(&mut self, element: Option<&[u8]>) -> Result<(), Fail> {
+        let too_long = |_| corrupt("is longer than a column can be");
+        let length = element.map_or(Ok(-1), |bytes| i32::try_from(bytes.len()).map_err(too_long))?;
+        self.bytes.extend(length.to_be_bytes());
+        self.bytes.extend(element.unwrap_or_default());
+        self.elements += 1;
+        self.nulls += i32::from(element.is_none());
+        Ok(())
+    }
+
+    /// One without a value is NULL itself: what is put beside longer columns is filled up with NULLs.
+    pub(crate) fn parameter(mut self) -> Parameter {
+        if self.nulls == self.elements {
+            return Parameter::Null;
+        }
+        let [has_nulls, kind] = [u32::from(self.nulls > 0), self.kind.oid()].map(u32::to_be_bytes);
+        let head = [1_i32.to_be_bytes(), has_nulls, kind, self.elements.to_be_bytes(), 1_i32.to_be_bytes()];
+        for (place, byte) in self.bytes.iter_mut().zip(head.iter().flatten()) {
+            *place = *byte;
+        }
+        Parameter::Array(self.bytes)
     }
 }
 
@@ -42,7 +127,7 @@ fn storable(text: &str) -> Result<&str, Fail> {
     if text.contains('\0') { Err(corrupt(NUL)) } else { Ok(text) }
 }
 
-/// The elements of an array parameter, in PostgreSQL's textual form.
+/// The elements of an array parameter of any type, in PostgreSQL's textual form.
 #[derive(Debug, Default)]
 pub(crate) struct Array {
     text: String,
@@ -64,12 +149,6 @@ impl Array {
     pub(crate) fn null(&mut self) {
         self.begin();
         self.text.push_str("NULL");
-    }
-
-    pub(crate) fn int(&mut self, number: i64) {
-        self.begin();
-        // Writing to a string does not fail.
-        let _ = write!(self.text, "{number}");
     }
 
     /// # Errors
@@ -102,16 +181,19 @@ impl Array {
         Ok(())
     }
 
-    pub(crate) fn parameter(mut self) -> Parameter {
+    pub(crate) fn written(mut self) -> String {
         self.text.push('}');
-        Parameter(Some(self.text))
+        self.text
     }
 }
 
 impl ToSql for Parameter {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(match self {
+            Self::Null => return Ok(IsNull::Yes),
+            Self::Text(text) => text.as_bytes(),
+            Self::Array(bytes) => bytes,
+        });
         Ok(IsNull::No)
     }
 
@@ -124,7 +206,7 @@ impl ToSql for Parameter {
     }
 
     fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
+        if matches!(self, Self::Array(_)) { Format::Binary } else { Format::Text }
     }
 }
 
@@ -186,13 +268,34 @@ mod tests {
     #[test]
     fn an_array_holds_texts_of_any_kind() {
         let mut array = Array::with_capacity(8);
-        array.int(-7);
+        array.text("-7").unwrap();
         array.null();
         array.text("a\"b\\c,{}").unwrap();
         array.optional(None).unwrap();
         array.text("").unwrap();
         assert!(array.text("a\0b").is_err());
-        assert_eq!(array.parameter().0.unwrap(), r#"{-7,NULL,"a\"b\\c,{}",NULL,""}"#);
+        assert_eq!(array.written(), r#"{"-7",NULL,"a\"b\\c,{}",NULL,""}"#);
+    }
+
+    #[test]
+    fn a_column_is_what_the_server_takes_for_an_array() {
+        let mut texts = Column::of_texts(8);
+        texts.text(Some("ab")).unwrap();
+        texts.text(None).unwrap();
+        assert!(texts.text(Some("a\0b")).is_err());
+        let bytes = [
+            0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 25, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 97, 98, 255, 255, 255,
+            255,
+        ];
+        assert_eq!(texts.parameter(), Parameter::Array(bytes.to_vec()));
+        let mut numbers = Column::of_numbers(1);
+        numbers.number(258).unwrap();
+        let bytes =
+            [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2];
+        assert_eq!(numbers.parameter(), Parameter::Array(bytes.to_vec()));
+        let mut nothing = Column::of_texts(0);
+        nothing.text(None).unwrap();
+        assert_eq!(nothing.parameter(), Parameter::Null);
     }
 
     #[test]
