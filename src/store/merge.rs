@@ -74,7 +74,8 @@ fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result
         values![drop],
     )?;
     let count = usize::try_from(count).unwrap_or_default();
-    let first = rows::reserve(db, run, count)?;
+    // For the rows that come, and for those that go.
+    let first = rows::reserve(db, run, 2 * count)?;
     db.run(
         &format!(
             "INSERT INTO ts_transactions (account, generation, first_walk, changed_run, change_seq, {CARRIED})
@@ -97,7 +98,7 @@ fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result
          WHERE true ON CONFLICT DO NOTHING",
         values![keep, drop],
     )?;
-    let first = rows::reserve(db, run, count)?;
+    let first = first + i64::try_from(count).unwrap_or(i64::MAX);
     db.run(
         "UPDATE ts_transactions SET removed_at = :now, removed_reason = 'replaced', replaced_by = transaction_id,
                 match_rule = 'merged', changed_run = :run, missed = 0, change_seq = :first - 1 + n.place

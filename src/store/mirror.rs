@@ -26,6 +26,8 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) 
     let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
     let (source, at) = (viewed.source.clone(), viewed.at);
     let mirrored = mirroring::mirror(&stored, viewed, population::remembered(db)?);
+    // An account of one that is named anew gets a number, too.
+    db.expect_changes(mirrored.changes.len() * 2)?;
     let mut took_over = Vec::new();
     for change in &mirrored.changes {
         let before = change.place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));

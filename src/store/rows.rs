@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::balances::{self, Changes};
 use super::engine::value::{DateColumn, Decimal, IdColumn, Millis, StatusColumn, TimeColumn};
-use super::engine::{Db, Fail, Row, TAKE_CHANGES, Written, named, values};
+use super::engine::{Db, Fail, Row, Written, named, values};
 use super::run_names;
 use super::unreadable;
 
@@ -168,7 +168,7 @@ pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Resul
 }
 
 /// Writes one commit of rows; returns how many records are new in the quarantine. All that it has to read it reads first, and
-/// takes numbers only then: whoever has taken some holds up all others who want some until the transaction ends.
+/// takes numbers only then: whoever has taken some holds up the commits of all who take some later.
 pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
@@ -203,6 +203,9 @@ pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fa
             stand = balances::stand_after(db, commit.account, None)?;
         }
         balances::keep_stand(db, commit.account, stand.as_ref())?;
+    }
+    if numbered > 0 {
+        db.wait_for_turn()?;
     }
     Ok(new)
 }
@@ -243,8 +246,7 @@ pub(super) fn reserve(db: Db<'_>, run: i64, count: usize) -> Result<i64, Fail> {
         return Ok(0);
     }
     run_names::keep_name(db, run)?;
-    let last: i64 = db.value(TAKE_CHANGES, values![count])?;
-    Ok(last - i64::try_from(count).unwrap_or(i64::MAX) + 1)
+    db.reserve_changes(count)
 }
 
 /// Writes the numbered changes of one commit.
@@ -289,20 +291,19 @@ impl Changing<'_> {
     }
 
     fn remove(&mut self) -> Result<(), Fail> {
+        let remove = format!(
+            "UPDATE ts_transactions SET removed_at = ?2, removed_reason = ?3, replaced_by = ?4, match_rule = ?5,
+                    changed_run = ?6, change_seq = CAST(?7 AS BIGINT) + {}, missed = 0 WHERE key = ?1",
+            self.db.changes_base()
+        );
         for (key, removal) in &self.commit.changes.remove {
             let (reason, by, rule) = match removal {
                 Removal::Vanished => ("vanished", None, None),
                 Removal::Replaced { by, rule } => ("replaced", Some(by), Some(*rule)),
             };
             let seq = self.seqs(1);
-            self.db.run(
-                "UPDATE ts_transactions SET removed_at = ?2, removed_reason = ?3, replaced_by = ?4, match_rule = ?5,
-                        changed_run = ?6, missed = 0,
-                        change_seq = CAST(?7 AS BIGINT)
-                            + CASE WHEN ?7 > 0 THEN 0 ELSE (SELECT value FROM ts_sequences WHERE name = 'change') END
-                 WHERE key = ?1",
-                values![key, Millis(self.commit.now), reason, by, rule, self.of.run, seq],
-            )?;
+            self.db
+                .run(&remove, values![key, Millis(self.commit.now), reason, by, rule, self.of.run, seq])?;
         }
         Ok(())
     }

@@ -303,6 +303,9 @@ impl Transfer<'_> {
                 db.set_last_key(table, *key)?;
             }
             if db.is_shared() {
+                // Numbers go on behind those of the old store.
+                let offset = "UPDATE main.ts_sequences SET value = ?1 WHERE name = 'offset'";
+                db.run(offset, values![last.change()])?;
                 // None of them lives here, whatever became of it there.
                 let dead = "UPDATE main.ts_runs SET alive_until = 'epoch' WHERE finished_at IS NULL";
                 db.run(dead, values![])?;

@@ -135,7 +135,7 @@ impl DbSession {
             Conn::Sqlite(conn) => {
                 retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?))
             }
-            Conn::Postgres(pg) => begin(context, pg, what, ""),
+            Conn::Postgres(pg) => begin(context, pg, what, " ISOLATION LEVEL READ COMMITTED"),
         }
     }
 

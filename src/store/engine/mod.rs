@@ -68,9 +68,8 @@ pub(crate) enum Row<'r> {
     Postgres(&'r tokio_postgres::Row),
 }
 
-/// Takes change numbers; the last of them is the answer.
-pub(crate) const TAKE_CHANGES: &str =
-    "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
+/// Takes change numbers; the last of them is the answer. A file has one writer at a time.
+const TAKE_CHANGES: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
 
 /// A key for a new row, where a server gives them.
 const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
@@ -199,13 +198,51 @@ impl Db<'_> {
         }
     }
 
-    /// Takes change numbers; returns the first. Where a server gives them it is not waited for: then they are zero or less, to be
-    /// added to what the counter says for the rest of the transaction.
-    pub(crate) fn take_changes(self, count: usize) -> Result<i64, Fail> {
+    /// Takes change numbers; returns the first.
+    pub(crate) fn reserve_changes(self, count: usize) -> Result<i64, Fail> {
         let before_last = i64::try_from(count).unwrap_or(i64::MAX) - 1;
+        let take = match self {
+            Self::Sqlite(_) => TAKE_CHANGES,
+            Self::Postgres(_) => "SELECT tink_sync.ts_take_in_turn(?1)",
+        };
+        Ok(self.value::<i64>(take, values![count])? - before_last)
+    }
+
+    /// Takes change numbers without waiting for them; returns the first, to which [`Self::changes_base`] is to be added. Before the
+    /// transaction ends it has to wait for its turn.
+    pub(crate) fn take_changes(self, count: usize) -> Result<i64, Fail> {
         match self {
-            Self::Sqlite(_) => Ok(self.value::<i64>(TAKE_CHANGES, values![count])? - before_last),
-            Self::Postgres(_) => self.run(TAKE_CHANGES, values![count]).map(|()| -before_last),
+            Self::Sqlite(_) => self.reserve_changes(count),
+            Self::Postgres(_) => {
+                self.run("SELECT tink_sync.ts_take(?1)", values![count])?;
+                Ok(1 - i64::try_from(count).unwrap_or(i64::MAX))
+            }
+        }
+    }
+
+    /// What is added to the numbers of [`Self::take_changes`], in SQL.
+    pub(crate) const fn changes_base(self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "0",
+            Self::Postgres(_) => "tink_sync.ts_taken()",
+        }
+    }
+
+    /// Waits, without waiting for the answer, until nobody else can commit smaller change numbers.
+    pub(crate) fn wait_for_turn(self) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.run("SELECT tink_sync.ts_turn()", values![]),
+        }
+    }
+
+    /// Says about how many numbers the transaction will take, where that may be more than a thousand.
+    pub(crate) fn expect_changes(self, count: usize) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => {
+                self.run("SELECT set_config('tink_sync.expected', ?1, true)", values![count.to_string()])
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 -- transaction, also one that is written tomorrow. Made anew together with the views. A column that is added to one of
 -- the two views is added here. Says the same as engine/sqlite/feed.sql, in another way where many hosts write at once:
 --
--- * The numbers are given as the transaction commits (deferred triggers). The row that counts them stays locked until the
---   end of a transaction, so that no number becomes visible before a smaller one; here it is the last thing that is locked,
---   for the moment of the commit, however long the transaction was. A row that changed several times gets one number.
--- * They are taken in blocks, which double, or a transaction over many rows would go through all former versions of the
---   row of the counter for each. What is left of the last block is nobody's.
+-- * Accounts and connections get their numbers as the transaction commits (deferred triggers), transactions as they are written.
+--   A row that changed several times gets one number.
+-- * No number may become visible before a smaller one, and nobody is to be held up while others write their rows. So whoever
+--   wants numbers draws a ticket, and commits only when all who drew before have ended: ts_take and ts_turn. A ticket stands for
+--   1,024 numbers; what is left of them is nobody's.
 --
 -- No news are last_attempt_at, last_success_at and next_attempt_at, which every pass moves.
 --
@@ -18,24 +18,128 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_is_copying() RETURNS boolean
 LANGUAGE sql STABLE
 AS $$ SELECT coalesce(pg_catalog.current_setting('tink_sync.copying', true) = 'on', false) $$;
 
--- The next change number of this transaction. What it has taken is kept in a setting that ends with it: the first, the
--- last used and the last taken.
-CREATE OR REPLACE FUNCTION tink_sync.ts_next_change() RETURNS bigint
+-- What this transaction has taken, in a setting that ends with it: the first number, the last used and the last taken; the
+-- first and the last ticket (0 in a rehearsal); and 1 once it is its turn, or 2 if it has drawn more since.
+CREATE OR REPLACE FUNCTION tink_sync.ts_numbers() RETURNS bigint[]
+LANGUAGE sql STABLE
+AS $$ SELECT pg_catalog.string_to_array(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ')::bigint[] $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_keep_numbers(taken bigint[]) RETURNS void
+LANGUAGE sql VOLATILE
+AS $$ SELECT pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true) $$;
+
+-- The last number that this transaction has used.
+CREATE OR REPLACE FUNCTION tink_sync.ts_taken() RETURNS bigint
+LANGUAGE sql STABLE
+AS $$ SELECT (tink_sync.ts_numbers())[2] $$;
+
+-- Takes so many numbers, one after the other; returns the last. Before the transaction ends it has to be its turn.
+CREATE OR REPLACE FUNCTION tink_sync.ts_take(count bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    taken bigint[] := pg_catalog.string_to_array(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ')::bigint[];
-    size bigint := CASE WHEN taken IS NULL THEN 1 ELSE least(taken[3] - taken[1] + 1, 4096) END;
+    taken bigint[] := tink_sync.ts_numbers();
     last bigint;
 BEGIN
-    IF taken IS NULL OR taken[2] = taken[3] THEN
-        UPDATE ts_sequences SET value = value + size WHERE name = 'change' RETURNING value INTO STRICT last;
-        taken := ARRAY[coalesce(taken[1], last - size + 1), last - size, last];
+    IF pg_catalog.to_regclass('pg_temp.ts_sequences') IS NOT NULL THEN
+        -- A rehearsal, whose numbers nobody sees.
+        UPDATE pg_temp.ts_sequences SET value = value + count WHERE name = 'change' RETURNING value INTO STRICT last;
+        PERFORM tink_sync.ts_keep_numbers(ARRAY[coalesce(taken[1], last - count + 1), last, last, 0, 0, 1]);
+        RETURN last;
     END IF;
-    taken[2] := taken[2] + 1;
-    PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
+    IF taken IS NULL OR taken[3] - taken[2] < count THEN
+        taken := tink_sync.ts_draw(taken, count);
+    END IF;
+    taken[2] := taken[2] + count;
+    PERFORM tink_sync.ts_keep_numbers(taken);
     RETURN taken[2];
 END $$;
+
+-- Draws tickets for so many numbers, or for as many as tink_sync.expected says if that is more. Whoever draws has a moment to
+-- himself, in which his ticket is locked before there is a later one; the lock goes with the end of the transaction. Who draws
+-- again needs that nobody has drawn in between: else he waits until he is alone with his tickets. (Somebody who waits for him in
+-- turn is then in a deadlock, is told so, and does his work again.)
+CREATE OR REPLACE FUNCTION tink_sync.ts_draw(taken bigint[], count bigint) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    numbers constant bigint := 1024;
+    expected bigint := nullif(pg_catalog.current_setting('tink_sync.expected', true), '')::bigint;
+    is_alone boolean := false;
+    first bigint;
+    last bigint;
+    start bigint;
+BEGIN
+    IF taken IS NULL THEN
+        PERFORM tink_sync.ts_note_timeline();
+        PERFORM pg_catalog.pg_advisory_xact_lock_shared(1953066347, 0);
+    END IF;
+    LOOP
+        BEGIN
+            PERFORM pg_catalog.pg_advisory_lock(1953066348, 0);
+            IF taken IS NULL OR is_alone OR pg_catalog.pg_sequence_last_value('tink_sync.ts_tickets'::regclass) = taken[5] THEN
+                FOR n IN 1 .. greatest(count, expected) / numbers + 1 LOOP
+                    last := pg_catalog.nextval('tink_sync.ts_tickets'::regclass);
+                    first := coalesce(first, last);
+                END LOOP;
+                PERFORM pg_catalog.pg_advisory_xact_lock(1953066349, (last % 2147483647)::int);
+            END IF;
+            PERFORM pg_catalog.pg_advisory_unlock(1953066348, 0);
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            PERFORM pg_catalog.pg_advisory_unlock(1953066348, 0);
+            RAISE;
+        END;
+        EXIT WHEN last IS NOT NULL;
+        PERFORM pg_catalog.pg_advisory_xact_lock(1953066347, 0);
+        is_alone := true;
+    END LOOP;
+    start := first * numbers + (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'offset');
+    RETURN ARRAY[coalesce(taken[1], start), CASE WHEN start = taken[3] + 1 THEN taken[2] ELSE start - 1 END,
+                 start + (last - first + 1) * numbers - 1, coalesce(taken[4], first), last,
+                 CASE WHEN taken[6] > 0 THEN 2 ELSE 0 END];
+END $$;
+
+-- Waits until all who drew tickets before have ended. `turn` is the last ticket of a transaction that has committed: all before
+-- it have ended; those behind it are waited for one by one, from the last one on, until one of them turns out to have committed.
+CREATE OR REPLACE FUNCTION tink_sync.ts_turn() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    taken bigint[] := tink_sync.ts_numbers();
+    before bigint := taken[4] - 1;
+    turn bigint;
+BEGIN
+    IF taken IS NULL OR taken[6] = 1 THEN
+        RETURN;
+    END IF;
+    WHILE taken[6] = 0 LOOP
+        turn := (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'turn');
+        -- One that is not drawn yet is of another count, from before a restore for example.
+        EXIT WHEN before <= CASE WHEN turn < taken[4] THEN turn ELSE 0 END;
+        PERFORM pg_catalog.pg_advisory_lock_shared(1953066349, (before % 2147483647)::int);
+        PERFORM pg_catalog.pg_advisory_unlock_shared(1953066349, (before % 2147483647)::int);
+        before := before - 1;
+    END LOOP;
+    UPDATE tink_sync.ts_sequences SET value = CASE name WHEN 'turn' THEN taken[5] ELSE greatest(value, taken[3]) END
+    WHERE name IN ('change', 'turn');
+    taken[6] := 1;
+    PERFORM tink_sync.ts_keep_numbers(taken);
+END $$;
+
+-- Takes so many numbers once it is this transaction's turn; returns the last.
+CREATE OR REPLACE FUNCTION tink_sync.ts_take_in_turn(count bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    last bigint := tink_sync.ts_take(count);
+BEGIN
+    PERFORM tink_sync.ts_turn();
+    RETURN last;
+END $$;
+
+CREATE OR REPLACE FUNCTION tink_sync.ts_next_change() RETURNS bigint
+LANGUAGE sql VOLATILE
+AS $$ SELECT tink_sync.ts_take_in_turn(1) $$;
 
 -- The timeline of this server: another one after a standby was promoted, or a backup restored to some moment. NULL where a
 -- server does not tell.
@@ -48,29 +152,25 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$;
 
--- Goes on far above all numbers once the timeline has changed: readers may have seen some that this server never got. Here
--- and not where a session begins: whatever takes a number passes by, also behind a pooler and after a failover in mid-run.
-CREATE OR REPLACE FUNCTION tink_sync.ts_keep_timeline() RETURNS trigger
-LANGUAGE plpgsql
+-- Lets numbers go on far above all others once the timeline has changed: readers may have seen some that this server never got.
+-- Here and not where a session begins: whatever takes a number passes by, also behind a pooler and after a failover in
+-- mid-run. Whoever comes second waits for the end of who came first.
+CREATE OR REPLACE FUNCTION tink_sync.ts_note_timeline() RETURNS void
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     timeline bigint := tink_sync.ts_timeline();
-    known bigint := (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'timeline');
 BEGIN
-    IF timeline IS NULL OR timeline = known OR tink_sync.ts_is_copying() THEN
-        RETURN NEW;
+    IF timeline IS NULL OR timeline = (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'timeline') THEN
+        RETURN;
     END IF;
-    INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('timeline', timeline)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value;
-    IF known IS NOT NULL THEN
-        NEW.value := NEW.value + 4294967296;
+    UPDATE tink_sync.ts_sequences SET value = timeline WHERE name = 'timeline' AND value <> timeline;
+    IF FOUND THEN
+        UPDATE tink_sync.ts_sequences SET value = value + 4294967296 WHERE name = 'offset';
+    ELSE
+        INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('timeline', timeline) ON CONFLICT DO NOTHING;
     END IF;
-    RETURN NEW;
 END $$;
-
-DROP TRIGGER IF EXISTS ts_keep_timeline ON tink_sync.ts_sequences;
-CREATE TRIGGER ts_keep_timeline BEFORE UPDATE OF value ON tink_sync.ts_sequences
-FOR EACH ROW WHEN (NEW.name = 'change') EXECUTE FUNCTION tink_sync.ts_keep_timeline();
 
 -- Whether a row needs no number: it got one from this transaction, as that commits, or keeps its own.
 CREATE OR REPLACE FUNCTION tink_sync.ts_is_numbered(number bigint) RETURNS boolean
@@ -249,9 +349,15 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     now_ms bigint := tink_sync.ts_now() / 1000 * 1000;
+    ended bigint;
+    resumed bigint;
 BEGIN
     UPDATE ts_connections SET lapsed = 1 WHERE lapsed = 0 AND entitled_until <= now_ms;
+    GET DIAGNOSTICS ended = ROW_COUNT;
     UPDATE ts_connections SET lapsed = 0 WHERE lapsed = 1 AND (entitled_until > now_ms OR entitled_until IS NULL);
+    GET DIAGNOSTICS resumed = ROW_COUNT;
+    PERFORM pg_catalog.set_config('tink_sync.expected', (ended + resumed
+        + coalesce(nullif(pg_catalog.current_setting('tink_sync.expected', true), ''), '0')::bigint)::text, true);
 END $$;
 
 -- What writing to the transactions of a rehearsal does; see rehearsal.sql.

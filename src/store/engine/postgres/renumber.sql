@@ -10,14 +10,14 @@ FROM (SELECT k.key, (SELECT min(a.last_refreshed) FROM tink_sync.ts_accounts a
       FROM tink_sync.ts_connections k) o
 WHERE o.key = c.key AND c.data_as_of IS DISTINCT FROM o.oldest;
 
-WITH taken AS (
-    UPDATE tink_sync.ts_sequences SET value = value + (SELECT count(*) FROM tink_sync.ts_accounts)
-    WHERE name = 'change' RETURNING value - (SELECT count(*) FROM tink_sync.ts_accounts) AS before)
+WITH taken AS MATERIALIZED (
+    SELECT tink_sync.ts_take(n.count) - n.count AS before FROM (SELECT count(*) AS count FROM tink_sync.ts_accounts) n)
 UPDATE tink_sync.ts_accounts a SET change_seq = t.before + n.place
 FROM taken t, (SELECT key, row_number() OVER (ORDER BY key) AS place FROM tink_sync.ts_accounts) n WHERE n.key = a.key;
 
-WITH taken AS (
-    UPDATE tink_sync.ts_sequences SET value = value + (SELECT count(*) FROM tink_sync.ts_connections)
-    WHERE name = 'change' RETURNING value - (SELECT count(*) FROM tink_sync.ts_connections) AS before)
+WITH taken AS MATERIALIZED (
+    SELECT tink_sync.ts_take(n.count) - n.count AS before FROM (SELECT count(*) AS count FROM tink_sync.ts_connections) n)
 UPDATE tink_sync.ts_connections c SET change_seq = t.before + n.place
 FROM taken t, (SELECT key, row_number() OVER (ORDER BY key) AS place FROM tink_sync.ts_connections) n WHERE n.key = c.key;
+
+SELECT tink_sync.ts_turn();

@@ -30,8 +30,10 @@ const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c tink_sync.direct=on";
 /// The same for a session behind a pooler, which may be another one in each transaction.
 const OPTIONS_AGAIN: &str = "; SET LOCAL search_path = pg_temp, tink_sync";
 
-/// How long a transaction may stand still that others may wait for.
-const STANDS_STILL: &str = "; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+/// Whatever the role's default is, a statement sees what was committed before it began; and how long a transaction may stand
+/// still that others may wait for.
+const BRIEFLY: &str =
+    " ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// SQLSTATE of a fence that found the lease gone.
 const LEASE_LOST: &str = "TS001";
@@ -173,7 +175,7 @@ impl Pg {
     /// Begins a transaction that holds what others wait for, in the statements of a moment: a host that stands still in the
     /// middle of it loses it, so that it holds nobody else.
     pub(crate) fn begin_briefly(&self) {
-        self.begin(STANDS_STILL);
+        self.begin(BRIEFLY);
     }
 
     /// # Errors

@@ -1,7 +1,7 @@
 -- Rows by their keys in one statement: $1 to $19 are columns, $20 the keys, one element for each row. For the numbers see
 -- insert_rows.sql.
 UPDATE ts_transactions t SET generation = $21::bigint, changed_run = $22::bigint,
-    change_seq = (SELECT value FROM ts_sequences WHERE name = 'change') + $23::bigint + r.place - 1, status = r.c1, amount = r.c2, currency = r.c3, booked_date = r.c4,
+    change_seq = tink_sync.ts_taken() + $23::bigint + r.place - 1, status = r.c1, amount = r.c2, currency = r.c3, booked_date = r.c4,
     value_date = r.c5, transaction_date = r.c6, booked_at = r.c7, description = r.c8, description_original = r.c9,
     description_detailed = r.c10, merchant_name = r.c11, merchant_category_code = r.c12, category_id = r.c13,
     type = r.c14, reference = r.c15, provider_transaction_id = r.c16, mutability = r.c17, payer_name = r.c18,

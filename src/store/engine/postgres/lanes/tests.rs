@@ -74,22 +74,112 @@ async fn who_stands_still_in_a_transaction_loses_it_and_does_it_again() {
 fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
     let (_place, session) = store();
     let db = session.db();
-    let next = || -> i64 {
-        let next = "UPDATE ts_sequences SET value = value + 1 WHERE name = 'change' RETURNING value";
-        db.value(next, values![]).unwrap()
-    };
+    let next = || -> i64 { db.value("SELECT tink_sync.ts_next_change()", values![]).unwrap() };
     let first = next();
-    assert_eq!(next(), first + 1);
+    assert_eq!(next(), first + NUMBERS);
     let timeline: i64 =
         db.value("SELECT value FROM ts_sequences WHERE name = 'timeline'", values![]).unwrap();
     assert_eq!(timeline, 1);
     // What a promoted standby finds.
     db.run("UPDATE ts_sequences SET value = 7 WHERE name = 'timeline'", values![]).unwrap();
     let after = next();
-    assert_eq!((after, next()), (first + 2 + (1 << 32), first + 3 + (1 << 32)));
-    // Numbers of another store are kept as they are.
-    db.run("UPDATE ts_sequences SET value = 7 WHERE name = 'timeline'", values![]).unwrap();
-    db.batch("BEGIN; SET LOCAL tink_sync.copying = 'on'").unwrap();
-    assert_eq!(next(), after + 2);
-    db.batch("COMMIT").unwrap();
+    let behind = first + (1 << 32);
+    assert_eq!((after, next()), (behind + 2 * NUMBERS, behind + 3 * NUMBERS));
+}
+
+/// How many numbers a ticket stands for.
+const NUMBERS: i64 = 1024;
+
+/// A transaction of its own session that takes numbers.
+struct Taking(Pg);
+
+impl Taking {
+    fn begin(place: &Place) -> Self {
+        let Place::Postgres(target) = place else { panic!("{place} is a file") };
+        let pg = Pg::connect(target).unwrap();
+        pg.begin("");
+        Self(pg)
+    }
+
+    fn number(&self, sql: &str) -> i64 {
+        Db::Postgres(&self.0).value(sql, values![]).unwrap()
+    }
+
+    /// The last of so many.
+    fn take(&self, count: i64) -> i64 {
+        Db::Postgres(&self.0).value("SELECT tink_sync.ts_take(?1)", values![count]).unwrap()
+    }
+
+    fn turn(&self) {
+        self.0.batch_as_is("SELECT tink_sync.ts_turn()").unwrap();
+    }
+
+    /// The sessions that wait for a lock in this database.
+    fn waiting(&self) -> i64 {
+        self.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+    }
+}
+
+/// Lets the first of two who took numbers end while the second waits for it; returns the numbers of both.
+fn in_turn(end: impl FnOnce(&Taking)) -> (i64, i64) {
+    let (place, _session) = store();
+    let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::begin(&place));
+    let numbers = (earlier.take(1), later.take(1));
+    std::thread::scope(|scope| {
+        let later = scope.spawn(move || {
+            later.turn();
+            later.0.commit().unwrap();
+        });
+        while looking.waiting() == 0 {
+            assert!(!later.is_finished(), "the later one went ahead");
+            thread::yield_now();
+        }
+        end(&earlier);
+        later.join().unwrap();
+    });
+    assert_eq!(looking.number("SELECT value FROM ts_sequences WHERE name = 'change'") % NUMBERS, NUMBERS - 1);
+    numbers
+}
+
+#[test]
+fn no_number_is_seen_before_a_smaller_one_whatever_becomes_of_who_took_it() {
+    let (earlier, later) = in_turn(|earlier| {
+        earlier.turn();
+        earlier.0.commit().unwrap();
+    });
+    assert!(earlier < later, "{earlier} {later}");
+    // One that comes to nothing holds up nobody either.
+    let (earlier, later) = in_turn(|earlier| earlier.0.rollback());
+    assert!(earlier < later, "{earlier} {later}");
+}
+
+#[test]
+fn who_needs_more_numbers_than_a_ticket_has_goes_on_alone() {
+    let (place, _session) = store();
+    let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::begin(&place));
+    // Nobody in between: they are one behind the other.
+    let first = earlier.take(1);
+    assert_eq!(earlier.take(3 * NUMBERS), first + 3 * NUMBERS);
+    let between = later.take(1);
+    std::thread::scope(|scope| {
+        let more = scope.spawn(move || {
+            earlier.turn();
+            let more = earlier.take(10 * NUMBERS);
+            earlier.turn();
+            earlier.0.commit().unwrap();
+            more
+        });
+        while looking.waiting() == 0 {
+            assert!(!more.is_finished(), "it has gone ahead of the other");
+            thread::yield_now();
+        }
+        later.0.rollback();
+        assert!(more.join().unwrap() - 10 * NUMBERS > between);
+    });
+    let next = Taking::begin(&place);
+    let number = next.take(1);
+    next.turn();
+    assert!(number > next.number("SELECT value - 1024 FROM ts_sequences WHERE name = 'change'"));
 }

@@ -21,7 +21,9 @@ CREATE TABLE tink_sync.ts_sequences (
     name  text COLLATE "C" NOT NULL PRIMARY KEY
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
 
-INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('change', 0), ('lease', 0), ('pruned', 0);
+-- What the last numbers are; and for feed.sql, what is added to all numbers, and the last ticket of those that have committed.
+INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('change', 0), ('lease', 0), ('pruned', 0), ('offset', 0), ('turn', 0);
+CREATE SEQUENCE tink_sync.ts_tickets;
 
 CREATE TABLE tink_sync.ts_own_users (
     user_id        text COLLATE "C" NOT NULL,
