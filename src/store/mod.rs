@@ -115,7 +115,7 @@ impl Store {
 
     /// About how many rows are worth a commit: a round trip to a server costs as much as many rows.
     pub const fn rows_of_a_commit(&self) -> usize {
-        if self.is_shared { 500 } else { 150 }
+        if self.is_shared { 1000 } else { 150 }
     }
 
     /// Whether other hosts may be at work on it.

@@ -24,10 +24,6 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_numbers() RETURNS bigint[]
 LANGUAGE sql STABLE
 AS $$ SELECT pg_catalog.string_to_array(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ')::bigint[] $$;
 
-CREATE OR REPLACE FUNCTION tink_sync.ts_keep_numbers(taken bigint[]) RETURNS void
-LANGUAGE sql VOLATILE
-AS $$ SELECT pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true) $$;
-
 -- The last number that this transaction has used.
 CREATE OR REPLACE FUNCTION tink_sync.ts_taken() RETURNS bigint
 LANGUAGE sql STABLE
@@ -44,14 +40,15 @@ BEGIN
     IF pg_catalog.to_regclass('pg_temp.ts_sequences') IS NOT NULL THEN
         -- A rehearsal, whose numbers nobody sees.
         UPDATE pg_temp.ts_sequences SET value = value + count WHERE name = 'change' RETURNING value INTO STRICT last;
-        PERFORM tink_sync.ts_keep_numbers(ARRAY[coalesce(taken[1], last - count + 1), last, last, 0, 0, 1]);
+        taken := ARRAY[coalesce(taken[1], last - count + 1), last, last, 0, 0, 1];
+        PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
         RETURN last;
     END IF;
     IF taken IS NULL OR taken[3] - taken[2] < count THEN
         taken := tink_sync.ts_draw(taken, count);
     END IF;
     taken[2] := taken[2] + count;
-    PERFORM tink_sync.ts_keep_numbers(taken);
+    PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
     RETURN taken[2];
 END $$;
 
@@ -123,7 +120,7 @@ BEGIN
     UPDATE tink_sync.ts_sequences SET value = CASE name WHEN 'turn' THEN taken[5] ELSE greatest(value, taken[3]) END
     WHERE name IN ('change', 'turn');
     taken[6] := 1;
-    PERFORM tink_sync.ts_keep_numbers(taken);
+    PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
 END $$;
 
 -- Takes so many numbers once it is this transaction's turn; returns the last.

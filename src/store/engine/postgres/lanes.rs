@@ -74,6 +74,9 @@ pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>)
         thread::spawn(move || Lane { context, session: None }.serve(&lanes));
     }
     let context = first.context.again();
+    if let (Conn::Postgres(pg), false) = (&first.conn, context.rehearsal) {
+        pg.plan_for_few_rows();
+    }
     thread::spawn(move || Lane { context, session: Some(first) }.serve(&lanes));
 }
 
@@ -157,7 +160,9 @@ impl Lane {
 
     fn connect(&self) -> Result<DbSession, Fail> {
         let target = self.context.target.as_ref().ok_or(Fail::NoRow)?;
-        Ok(DbSession::of_server(Pg::connect(target)?, self.context.again()))
+        let pg = Pg::connect(target)?;
+        pg.plan_for_few_rows();
+        Ok(DbSession::of_server(pg, self.context.again()))
     }
 }
 

@@ -8,6 +8,8 @@ use crate::store::engine::{Fail, Row, Written};
 use crate::store::types::FetchedRow;
 
 const INSERT: &str = include_str!("insert_rows.sql");
+/// With what lets their keys be told apart.
+const INSERT_FOR_KEYS: &str = concat!(include_str!("insert_rows.sql"), " ORDER BY r.place RETURNING key");
 const UPDATE: &str = include_str!("update_rows.sql");
 
 const COLUMNS: usize = 19;
@@ -81,7 +83,7 @@ pub(crate) fn insert(
         pg.send_as_is(INSERT, parameters);
         return Ok(Vec::new());
     }
-    pg.ask_as_is(INSERT, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
+    pg.ask_as_is(INSERT_FOR_KEYS, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
 
 /// Writes rows anew, with change numbers from `first` on.

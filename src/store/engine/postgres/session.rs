@@ -125,6 +125,17 @@ impl Pg {
         })
     }
 
+    /// For statements that are done over and over and look at few rows, of tables that may have been empty a moment ago: planned
+    /// once, and never as if they still were. Behind a pooler others would get that too.
+    pub(crate) fn plan_for_few_rows(&self) {
+        if self.direct.get() {
+            self.send_batch(
+                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+                    .to_owned(),
+            );
+        }
+    }
+
     /// Forgets answers that nobody asked for after all: to the next job they would be old.
     pub(crate) fn forget_answers(&self) {
         self.answers.borrow_mut().clear();
