@@ -105,7 +105,7 @@ fn engines(size: Size) {
         let mut least: Option<Measured> = None;
         for (name, place) in &places {
             let before = cluster.cpu();
-            let ours = measure::pass(&bank, place);
+            let ours = measure::pass_on_server(&bank, place);
             let server = cluster.cpu() - before;
             let title = format!("{:<3} {pass}", size.name);
             println!("{}", line_of(&title, name, size, &ours, server, least.as_ref()));
@@ -169,7 +169,7 @@ fn hosts(size: Size) {
         let (before, began) = (cluster.cpu(), Instant::now());
         let passes: Vec<Measured> = std::thread::scope(|scope| {
             let running: Vec<_> =
-                places.iter().map(|place| scope.spawn(|| measure::pass(&bank, place))).collect();
+                places.iter().map(|place| scope.spawn(|| measure::pass_on_server(&bank, place))).collect();
             running.into_iter().map(|host| host.join().unwrap()).collect()
         });
         let (wall, server) = (began.elapsed().as_secs_f64(), cluster.cpu() - before);

@@ -32,10 +32,12 @@ const FINGERPRINT: &str = "published";
 /// One at a time makes or changes the schema, on whatever host.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended('tink_sync schema', 0))";
 
-/// Locks connections that nobody else has locked, and their users' quotas with them.
-pub(crate) const LOCK: &str = "SELECT key FROM ts_connections
-    WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1)) AND pg_try_advisory_xact_lock(hashtextextended(user_id, 0))
-    ORDER BY key FOR NO KEY UPDATE SKIP LOCKED";
+/// Locks connections that nobody else has locked, and their users' quotas with them. Step by step: were the quota a condition
+/// beside others, it might be locked of connections that are not asked for.
+pub(crate) const LOCK: &str = "WITH wanted AS MATERIALIZED (
+        SELECT key, user_id FROM ts_connections WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))),
+    free AS MATERIALIZED (SELECT key FROM wanted WHERE pg_try_advisory_xact_lock(hashtextextended(user_id, 0)))
+    SELECT key FROM ts_connections WHERE key = ANY (ARRAY(SELECT key FROM free)) ORDER BY key FOR NO KEY UPDATE SKIP LOCKED";
 
 /// Waits until nobody else writes what these ids belong to. In one order, so that two do not wait for each other.
 pub(crate) const LOCK_IDS: &str = "SELECT pg_advisory_xact_lock(id) FROM (

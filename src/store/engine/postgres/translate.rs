@@ -16,10 +16,11 @@ const TEXTUAL: &str = "ts_text_";
 /// The view that is no read view.
 const SOURCE: &str = "tink_sync_source_v1";
 
-/// Translates `?N` and `:name`, the names of the two places of tables, and hints that PostgreSQL does not have.
+/// Translates `?N` and `:name`, the names of the two places of tables, hints that PostgreSQL does not have, and lists.
 pub(crate) fn translate(sql: &str) -> Translated {
+    let sql = with_arrays(sql);
     let mut to = Translated { sql: String::with_capacity(sql.len() + 32), names: Vec::new(), arity: 0 };
-    let mut rest = sql;
+    let mut rest = sql.as_str();
     let mut before = ' ';
     while let Some(next) = rest.chars().next() {
         let taken = match next {
@@ -44,6 +45,28 @@ pub(crate) fn translate(sql: &str) -> Translated {
     }
     to.arity = to.arity.max(to.names.len());
     to
+}
+
+/// Membership of a list that is a parameter, as that of an array: PostgreSQL then looks each element up in an index, where it
+/// may join the list with all that it is compared with, if that was little when the statement was planned.
+fn with_arrays(sql: &str) -> String {
+    const LISTS: [&str; 2] = ["SELECT value FROM json_each(", "SELECT CAST(value AS BIGINT) FROM json_each("];
+    let mut to = String::with_capacity(sql.len() + 32);
+    let mut rest = sql;
+    while let Some((before, behind)) = rest.split_once("IN (") {
+        let list = LISTS.iter().any(|list| behind.starts_with(list)).then(|| behind.find("))")).flatten();
+        let Some((list, behind)) = list.and_then(|end| behind.split_at_checked(end + 2)) else {
+            to.extend([before, "IN ("]);
+            rest = behind;
+            continue;
+        };
+        match before.strip_suffix("NOT ") {
+            Some(before) => to.extend([before, "<> ALL (ARRAY(", list, ")"]),
+            None => to.extend([before, "= ANY (ARRAY(", list, ")"]),
+        }
+        rest = behind;
+    }
+    to + rest
 }
 
 /// The length of a text in quotes; a doubled quote begins another one, which comes to the same.
@@ -118,6 +141,12 @@ mod tests {
                 vec![],
             ),
             ("domain.x temporal.y", "domain.x temporal.y", vec![]),
+            (
+                "a IN (SELECT value FROM json_each(:a)) AND (b NOT IN (SELECT CAST(value AS BIGINT) FROM json_each(:b)))",
+                "a = ANY (ARRAY(SELECT value FROM json_each($1))) AND (b <> ALL (ARRAY(SELECT CAST(value AS BIGINT) FROM json_each($2))))",
+                vec![":a", ":b"],
+            ),
+            ("a IN (SELECT b FROM c) OR a IN (1, 2)", "a IN (SELECT b FROM c) OR a IN (1, 2)", vec![]),
         ] {
             let found = translate(ours);
             assert_eq!(

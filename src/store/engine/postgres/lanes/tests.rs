@@ -183,3 +183,18 @@ fn who_needs_more_numbers_than_a_ticket_has_goes_on_alone() {
     next.turn();
     assert!(number > next.number("SELECT value - 1024 FROM ts_sequences WHERE name = 'change'"));
 }
+
+#[test]
+fn a_claim_holds_the_quotas_of_its_own_users_alone() {
+    let (place, session) = store();
+    for key in 1..=3 {
+        let insert = "INSERT INTO ts_connections (key, connection_id, user_id, external_user_id, enabled, entitled) VALUES (?1, ?2, ?2, ?2, 1, 1)";
+        session.db().count(insert, values![key, format!("c-{key}")]).unwrap();
+    }
+    let (one, other) = (Taking::begin(&place), Taking::begin(&place));
+    let claimed = |by: &Taking, keys: &str| -> Vec<i64> {
+        Db::Postgres(&by.0).column(crate::store::engine::postgres::schema::LOCK, values![keys]).unwrap()
+    };
+    assert_eq!(claimed(&one, "[1]"), [1]);
+    assert_eq!(claimed(&other, "[3,2,1]"), [2, 3]);
+}
