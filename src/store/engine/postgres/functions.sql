@@ -17,14 +17,15 @@ CREATE OR REPLACE FUNCTION tink_sync.json_extract(object text, path text) RETURN
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT object::json #>> pg_catalog.string_to_array(pg_catalog.substr(path, 3), '.') $$;
 
+-- What ends an aggregate cannot be written into a statement; in plpgsql it is planned once for a session.
 CREATE OR REPLACE FUNCTION tink_sync.ts_json_texts(elements text[]) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT '[' || coalesce((SELECT pg_catalog.string_agg(coalesce(pg_catalog.to_json(e.x)::text, 'null'), ',' ORDER BY e.n)
-                              FROM pg_catalog.unnest(elements) WITH ORDINALITY AS e (x, n)), '') || ']' $$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$ BEGIN RETURN '[' || coalesce((SELECT pg_catalog.string_agg(coalesce(pg_catalog.to_json(e.x)::text, 'null'), ',' ORDER BY e.n)
+                              FROM pg_catalog.unnest(elements) WITH ORDINALITY AS e (x, n)), '') || ']'; END $$;
 
 CREATE OR REPLACE FUNCTION tink_sync.ts_json_numbers(elements bigint[]) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT '[' || pg_catalog.array_to_string(elements, ',', 'null') || ']' $$;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$ BEGIN RETURN '[' || pg_catalog.array_to_string(elements, ',', 'null') || ']'; END $$;
 
 -- Texts and numbers as a JSON array without blanks, as SQLite writes it; of no rows the empty one.
 CREATE OR REPLACE AGGREGATE tink_sync.json_group_array(text) (

@@ -21,7 +21,7 @@ use super::driver::{Background, dial};
 use super::translate::{Translated, translate};
 use super::value::Parameter;
 use crate::domain::cause::Cause;
-use crate::store::engine::{Fail, Params};
+use crate::store::engine::{Fail, Params, Row as AnyRow};
 use crate::store::types::Lease;
 
 /// What our sessions are told at their beginning. Names are looked for among temporary tables first: a rehearsal lies there.
@@ -80,6 +80,7 @@ pub(crate) struct Pg {
     answers: RefCell<VecDeque<(Question, StatementAnswer)>>,
     known: RefCell<HashMap<String, Arc<KnownStatement>>>,
     fenced: RefCell<Option<Lease>>,
+    row_type: Cell<Option<u32>>,
     /// How often it has waited for the server.
     pub trips: Arc<AtomicU64>,
 }
@@ -121,6 +122,7 @@ impl Pg {
             answers: RefCell::default(),
             known: RefCell::default(),
             fenced: RefCell::default(),
+            row_type: Cell::default(),
             trips: Arc::default(),
         })
     }
@@ -134,6 +136,18 @@ impl Pg {
                     .to_owned(),
             );
         }
+    }
+
+    /// The number that a question gives, which is asked once for all that the session does.
+    pub(crate) fn row_type(&self, question: &str) -> Result<u32, Fail> {
+        if let Some(known) = self.row_type.get() {
+            return Ok(known);
+        }
+        let answer = self.ask_as_is(question, Vec::new())?;
+        let number: i64 = answer.rows.first().map_or(Err(Fail::NoRow), |row| AnyRow::Postgres(row).get(0))?;
+        let number = u32::try_from(number).map_err(|_| Fail::NoRow)?;
+        self.row_type.set(Some(number));
+        Ok(number)
     }
 
     /// Forgets answers that nobody asked for after all: to the next job they would be old.
@@ -165,6 +179,7 @@ impl Pg {
         self.client.replace(client);
         self.direct.set(direct);
         self.known.borrow_mut().clear();
+        self.row_type.set(None);
         Ok(())
     }
 

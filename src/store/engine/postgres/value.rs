@@ -56,70 +56,68 @@ impl From<Option<String>> for Parameter {
     }
 }
 
-/// A column of many rows, as the array that it is sent as.
+/// Rows as the array of `tink_sync.ts_row` that they are sent as.
 #[derive(Debug)]
-pub(crate) struct Column {
-    /// A head of five words: dimensions, whether there are NULLs, the type, the number of elements, the index of the first. Then
-    /// each element, behind its length.
+pub(crate) struct Rows {
+    /// A head of five words: dimensions, whether there are NULLs, the type of the elements, their number, the index of the first.
+    /// Then each row behind its length: the number of its columns, and each of them behind its type and length.
     bytes: Vec<u8>,
-    kind: Type,
-    elements: i32,
-    nulls: i32,
+    count: i32,
 }
 
-impl Column {
+impl Rows {
     const HEAD: usize = 20;
 
-    fn of(kind: Type, bytes: usize) -> Self {
-        let mut column = Self { bytes: Vec::with_capacity(Self::HEAD + bytes), kind, elements: 0, nulls: 0 };
-        column.bytes.resize(Self::HEAD, 0);
-        column
+    /// Of so many rows.
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        let mut bytes = Vec::with_capacity(Self::HEAD + rows * 600);
+        bytes.resize(Self::HEAD, 0);
+        Self { bytes, count: 0 }
     }
 
-    /// One of texts, which take about so many bytes.
-    pub(crate) fn of_texts(bytes: usize) -> Self {
-        Self::of(Type::TEXT, bytes)
-    }
-
-    /// One of so many numbers.
-    pub(crate) fn of_numbers(count: usize) -> Self {
-        Self::of(Type::INT8, count * 12)
-    }
-
+    /// Adds a row: its key, if it has one, and its texts.
+    ///
     /// # Errors
     /// [`Fail::NotOurs`] for a text that PostgreSQL cannot hold.
-    pub(crate) fn text(&mut self, text: Option<&str>) -> Result<(), Fail> {
-        self.element(text.map(storable).transpose()?.map(str::as_bytes))
-    }
-
-    /// # Errors
-    /// As for [`Self::text`].
-    pub(crate) fn number(&mut self, number: i64) -> Result<(), Fail> {
-        self.element(Some(&number.to_be_bytes()))
-    }
-
-    fn element(&mut self, element: Option<&[u8]>) -> Result<(), Fail> {
-        let too_long = |_| corrupt("is longer than a column can be");
-        let length = element.map_or(Ok(-1), |bytes| i32::try_from(bytes.len()).map_err(too_long))?;
-        self.bytes.extend(length.to_be_bytes());
-        self.bytes.extend(element.unwrap_or_default());
-        self.elements += 1;
-        self.nulls += i32::from(element.is_none());
+    pub(crate) fn add(&mut self, key: Option<i64>, texts: &[Option<&str>]) -> Result<(), Fail> {
+        let start = self.bytes.len();
+        self.word(0);
+        self.word(length(texts.len() + 1)?);
+        self.column(&Type::INT8, key.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice))?;
+        for text in texts {
+            self.column(&Type::TEXT, text.map(storable).transpose()?.map(str::as_bytes))?;
+        }
+        let size = length(self.bytes.len() - start - 4)?;
+        self.put(start, &[size]);
+        self.count += 1;
         Ok(())
     }
 
-    /// One without a value is NULL itself: what is put beside longer columns is filled up with NULLs.
-    pub(crate) fn parameter(mut self) -> Parameter {
-        if self.nulls == self.elements {
-            return Parameter::Null;
-        }
-        let [has_nulls, kind] = [u32::from(self.nulls > 0), self.kind.oid()].map(u32::to_be_bytes);
-        let head = [1_i32.to_be_bytes(), has_nulls, kind, self.elements.to_be_bytes(), 1_i32.to_be_bytes()];
-        for (place, byte) in self.bytes.iter_mut().zip(head.iter().flatten()) {
-            *place = *byte;
-        }
+    fn column(&mut self, kind: &Type, value: Option<&[u8]>) -> Result<(), Fail> {
+        self.bytes.extend(kind.oid().to_be_bytes());
+        self.word(value.map_or(Ok(-1), |value| length(value.len()))?);
+        self.bytes.extend(value.unwrap_or_default());
+        Ok(())
+    }
+
+    fn word(&mut self, word: i32) {
+        self.bytes.extend(word.to_be_bytes());
+    }
+
+    fn put(&mut self, at: usize, words: &[i32]) {
+        let words = words.iter().flat_map(|word| word.to_be_bytes());
+        self.bytes.iter_mut().skip(at).zip(words).for_each(|(place, byte)| *place = byte);
+    }
+
+    /// With the number of their type in this database.
+    pub(crate) fn parameter(mut self, kind: u32) -> Parameter {
+        self.put(0, &[1, 0, kind.cast_signed(), self.count, 1]);
         Parameter::Array(self.bytes)
     }
+}
+
+fn length(bytes: usize) -> Result<i32, Fail> {
+    i32::try_from(bytes).map_err(|_| corrupt("is longer than a column can be"))
 }
 
 /// A text that PostgreSQL can hold.
@@ -278,24 +276,15 @@ mod tests {
     }
 
     #[test]
-    fn a_column_is_what_the_server_takes_for_an_array() {
-        let mut texts = Column::of_texts(8);
-        texts.text(Some("ab")).unwrap();
-        texts.text(None).unwrap();
-        assert!(texts.text(Some("a\0b")).is_err());
-        let bytes = [
-            0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 25, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 97, 98, 255, 255, 255,
-            255,
-        ];
-        assert_eq!(texts.parameter(), Parameter::Array(bytes.to_vec()));
-        let mut numbers = Column::of_numbers(1);
-        numbers.number(258).unwrap();
-        let bytes =
-            [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2];
-        assert_eq!(numbers.parameter(), Parameter::Array(bytes.to_vec()));
-        let mut nothing = Column::of_texts(0);
-        nothing.text(None).unwrap();
-        assert_eq!(nothing.parameter(), Parameter::Null);
+    fn rows_are_what_the_server_takes_for_an_array() {
+        let mut rows = Rows::with_capacity(1);
+        rows.add(None, &[Some("ab"), None]).unwrap();
+        assert!(Rows::with_capacity(1).add(Some(1), &[Some("a\0b")]).is_err());
+        let words = |words: &[i32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let mut expected = words(&[1, 0, 77, 1, 1, 30, 3, 20, -1, 25, 2]);
+        expected.extend(b"ab");
+        expected.extend(words(&[25, -1]));
+        assert_eq!(rows.parameter(77), Parameter::Array(expected));
     }
 
     #[test]
