@@ -403,6 +403,8 @@ pub struct Rights {
     pub missing: Vec<String>,
     /// What it may on the whole server and no pass needs.
     pub too_much: Vec<String>,
+    /// How a commit that was confirmed may still be lost, where refresh tokens are stored: one could be presented twice.
+    pub may_lose: Option<String>,
 }
 
 /// What of the consents is kept although the list does not show it.

@@ -70,6 +70,13 @@ fn on_server(place: &Place) -> Vec<Finding> {
             format!("give tink-sync a role of its own, and name it in store.url: {psql} {roles}"),
         ));
     }
+    if let Some(how) = rights.may_lose {
+        findings.push(Finding::warn(
+            "store",
+            format!("{how}; a refresh token that was exchanged then is lost, and its user has to link anew"),
+            "set synchronous_commit = on and synchronous_standby_names for the database server",
+        ));
+    }
     findings
 }
 

@@ -41,6 +41,18 @@ const TOO_MUCH: &str = "
         (r.rolcreatedb, 'CREATEDB'), (r.rolreplication, 'REPLICATION'), (r.rolbypassrls, 'BYPASSRLS')) u (may, word)
     WHERE r.rolname = current_user AND u.may";
 
+/// How a commit that was confirmed may be lost. Who may not look into replication sees that there is a standby, and not which.
+const MAY_LOSE: &str = "
+    SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
+                    THEN 'synchronous_commit is off: a crash of the server takes the last commits with it'
+                WHEN current_setting('synchronous_commit') = 'local' OR current_setting('synchronous_standby_names') = ''
+                    THEN 'its standby is asynchronous: a failover takes the last commits with it' END
+    WHERE current_setting('synchronous_commit') = 'off' OR EXISTS (SELECT FROM pg_stat_replication)
+        AND (current_setting('synchronous_commit') = 'local' OR current_setting('synchronous_standby_names') = '')";
+
+/// Whether refresh tokens are stored.
+const HAS_TOKENS: &str = "SELECT 'yes' WHERE EXISTS (SELECT FROM tink_sync.ts_tokens)";
+
 /// What the role of `target` may do with the store there.
 ///
 /// # Errors
@@ -57,7 +69,12 @@ fn read(pg: &Pg) -> Result<Rights, Fail> {
     };
     let one = |sql: &str| texts(sql)?.into_iter().next().ok_or(Fail::NoRow);
     let (role, database) = (one("SELECT current_user::text")?, one("SELECT current_database()::text")?);
-    Ok(Rights { role, database, missing: texts(MISSING)?, too_much: texts(TOO_MUCH)? })
+    let missing = texts(MISSING)?;
+    let mut may_lose = None;
+    if missing.is_empty() && super::schema::version(pg)? > 0 && !texts(HAS_TOKENS)?.is_empty() {
+        may_lose = texts(MAY_LOSE)?.pop();
+    }
+    Ok(Rights { role, database, missing, too_much: texts(TOO_MUCH)?, may_lose })
 }
 
 #[cfg(test)]
@@ -98,5 +115,24 @@ mod tests {
         let one = of(&theirs).unwrap();
         assert_eq!((one.missing, one.too_much), (vec!["DELETE on ts_accounts".to_owned()], Vec::new()));
         assert_eq!(one.role, role);
+    }
+
+    #[test]
+    fn postgresql_a_server_that_may_lose_a_commit_is_told_of_where_refresh_tokens_are() {
+        // The server of the tests does not wait for its disk.
+        let server = Server::shared();
+        let url = server.fresh_database();
+        drop(open::writer(&target(&url), Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
+        let (_, path) = url.rsplit_once('/').unwrap();
+        let database = path.split('?').next().unwrap();
+        assert_eq!(of(&target(&url)).unwrap().may_lose, None);
+        server.execute(
+            database,
+            "INSERT INTO tink_sync.ts_tokens (connection, version, state, refresh) VALUES (1, '', 'ready', 'x')",
+        );
+        let said = of(&target(&url)).unwrap().may_lose.unwrap();
+        assert!(said.starts_with("synchronous_commit is off"), "{said}");
+        server.execute("postgres", &format!("ALTER DATABASE {database} SET synchronous_commit = on"));
+        assert_eq!(of(&target(&url)).unwrap().may_lose, None);
     }
 }
