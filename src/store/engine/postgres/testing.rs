@@ -98,7 +98,7 @@ impl Server {
         let common = format!(
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{place}'\n\
              hba_file = '{place}/access.conf'\nmax_connections = 200\nshared_buffers = 16MB\n\
-             fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n\
+             password_encryption = 'scram-sha-256'\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n\
              TimeZone = 'Pacific/Chatham'\nDateStyle = 'SQL, DMY'\n\
              ssl = on\nssl_cert_file = '{place}/server.crt'\nssl_key_file = '{place}/server.key'\n\
              ssl_ca_file = '{place}/ca.crt'\n"
