@@ -1,6 +1,5 @@
 //! What is bound to PostgreSQL's statements and read of its rows. Parameters are sent as text of no type, so that the server
-//! takes each for what it stands beside, but for the columns of many rows, which it would have to take apart; answers come in
-//! binary.
+//! takes each for what it stands beside, but for many rows at once, which it would have to take apart; answers come in binary.
 
 use std::error::Error;
 
