@@ -268,7 +268,11 @@ fn a_storm_of_thousands() {
 #[test]
 fn of_two_passes_one_may_die_and_nothing_is_done_twice() {
     let mut storm = Storm::new(4);
-    for _ in 0..16 {
+    // Where both get little done before the point, nobody dies: on a machine that is busy that is so more often.
+    for _ in 0..64 {
+        if storm.kills >= 8 {
+            break;
+        }
         let world = &storm.bank.world;
         let point = format!("*#{}", storm.rng.u32(20..60));
         say(&format!("day {}: {point} of two", storm.bank.day));
@@ -354,4 +358,6 @@ async fn child_that_renews_its_leases() {
     };
     let run = store.begin_run(new).await.unwrap();
     store.renew(&run, now).await.unwrap();
+    // What is applied is not durable yet.
+    store.close().await;
 }
