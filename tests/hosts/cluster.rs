@@ -1,4 +1,4 @@
-//! Two servers of PostgreSQL's, a primary and its synchronous standby, and what is done to them. Knows nothing of what they hold
+//! Two servers of PostgreSQL's, a primary and its standby, and what is done to them. Knows nothing of what they hold
 //! but how to shorten a lease.
 
 use std::fs;
@@ -36,6 +36,8 @@ pub struct Cluster {
     /// Their addresses.
     places: Vec<(IpAddr, u16)>,
     primary: AtomicUsize,
+    /// Commits wait for the standby.
+    synchronous: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,7 +88,7 @@ fn binaries() -> PathBuf {
 
 impl Cluster {
     /// Makes and starts both.
-    pub fn start(directory: &Path, lab: &Lab) -> Self {
+    pub fn start(directory: &Path, lab: &Lab, synchronous: bool) -> Self {
         let binaries = binaries();
         let servers: Vec<Server> = (1..=2)
             .map(|number: u8| Server {
@@ -99,7 +101,8 @@ impl Cluster {
             .collect();
         let places = servers.iter().map(|server| (server.address, server.port)).collect();
         must("chown", &[owner(), directory.to_str().unwrap()]);
-        let cluster = Self { binaries, servers: Mutex::new(servers), places, primary: AtomicUsize::new(0) };
+        let (servers, primary) = (Mutex::new(servers), AtomicUsize::new(0));
+        let cluster = Self { binaries, servers, places, primary, synchronous };
         cluster.init();
         cluster.run(0);
         let mut db = cluster.connect("postgres").expect("a server that has started");
@@ -185,7 +188,7 @@ impl Cluster {
         self.connect("bank").unwrap().batch_execute(&set).unwrap();
     }
 
-    /// Makes the other server a synchronous standby of the primary.
+    /// Makes the other server a standby of the primary.
     pub fn add_standby(&self) {
         let primary = self.primary.load(Relaxed);
         let standby = 1 - primary;
@@ -207,6 +210,9 @@ impl Cluster {
             let streaming = "SELECT 1 FROM pg_stat_replication WHERE application_name = 'standby' AND state = 'streaming'";
             !db.query(streaming, &[]).unwrap().is_empty()
         });
+        if !self.synchronous {
+            return;
+        }
         synchronous(&mut db, "standby");
         self.until("the standby is synchronous", || {
             !db.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'", &[]).unwrap().is_empty()
@@ -236,7 +242,9 @@ impl Cluster {
 
     /// Kills the primary, promotes the standby, and makes a new standby of the dead one.
     pub fn fail_over(&self) {
-        self.wait_for_standby();
+        if self.synchronous {
+            self.wait_for_standby();
+        }
         let primary = self.primary.load(Relaxed);
         let mut postmaster = lock(&self.servers)[primary].postmaster.take().expect("the primary runs");
         kill_all(postmaster.id());

@@ -8,6 +8,9 @@
 //! nobody is left behind, the rows are Tink's, a reader who polled all the while has missed nothing, no refresh token was
 //! presented twice, no quota was exceeded, and runs ended with codes that the contract has for such trouble.
 //!
+//! `--asynchronous` lets no commit wait for the standby, so that a failover loses the last ones: then rows must be Tink's all the
+//! same after the next pass, and no change number is given twice; what was lost may be done again, and a reader begins anew.
+//!
 //! `--seed N` draws the faults of an earlier time again (what they meet differs), `--hosts N` makes more or fewer, `--minutes N`
 //! ends it earlier. Everything lives in namespaces of its own, and ends with this program, however that ends.
 
@@ -39,6 +42,8 @@ use cluster::Cluster;
 use host::Hosts;
 use reader::Reader;
 
+const ASYNCHRONOUS: &str = "--asynchronous";
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -46,6 +51,7 @@ struct Asked {
     seed: u64,
     hosts: usize,
     time: Duration,
+    synchronous: bool,
 }
 
 impl Asked {
@@ -63,6 +69,7 @@ impl Asked {
             seed: number("--seed").unwrap_or_else(|| fastrand::u64(1..1_000_000)),
             hosts: usize::try_from(number("--hosts").unwrap_or(8)).unwrap(),
             time: Duration::from_mins(minutes),
+            synchronous: !args.iter().any(|arg| arg == ASYNCHRONOUS),
         })
     }
 }
@@ -79,25 +86,30 @@ fn main() -> ExitCode {
             println!("many hosts on one PostgreSQL: NOT RUN without --faults N; tests/run does");
             ExitCode::SUCCESS
         }
-        Some(asked) => lab::enter(&[
-            "--faults".to_owned(),
-            asked.faults.to_string(),
-            "--seed".to_owned(),
-            asked.seed.to_string(),
-            "--hosts".to_owned(),
-            asked.hosts.to_string(),
-            "--minutes".to_owned(),
-            (asked.time.as_secs() / 60).to_string(),
-        ]),
+        Some(asked) => {
+            let mut again = vec![
+                "--faults".to_owned(),
+                asked.faults.to_string(),
+                "--seed".to_owned(),
+                asked.seed.to_string(),
+                "--hosts".to_owned(),
+                asked.hosts.to_string(),
+                "--minutes".to_owned(),
+                (asked.time.as_secs() / 60).to_string(),
+            ];
+            again.extend((!asked.synchronous).then(|| ASYNCHRONOUS.to_owned()));
+            lab::enter(&again)
+        }
     }
 }
 
 /// The whole test; says whether all held.
 fn storm(asked: &Asked, directory: &Path, isolated: bool) -> bool {
     let began = Instant::now();
-    println!("{} faults on {} hosts, seed {}", asked.faults, asked.hosts, asked.seed);
+    let standby = if asked.synchronous { "a synchronous" } else { "an asynchronous" };
+    println!("{} faults on {} hosts and {standby} standby, seed {}", asked.faults, asked.hosts, asked.seed);
     let lab = lab::Lab::make(asked.hosts, isolated);
-    let cluster = Arc::new(Cluster::start(directory, &lab));
+    let cluster = Arc::new(Cluster::start(directory, &lab, asked.synchronous));
     let bank = Arc::new(Bank::open(directory, &lab, &cluster));
     bank.first_pass(&lab);
     cluster.shorten_leases(storm::LEASE);
@@ -115,7 +127,7 @@ fn storm(asked: &Asked, directory: &Path, isolated: bool) -> bool {
     // The reader sees what came last.
     reader.wait_for(&cluster);
     stop.store(true, Relaxed);
-    let verdict = judge::judge(&cluster, &bank, &ended, used, reader.end());
+    let verdict = judge::judge(&cluster, &bank, &ended, used, reader.end(), asked.synchronous);
     println!("{verdict}");
     println!("it took {:?}", began.elapsed());
     verdict.is_good()

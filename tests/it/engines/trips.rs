@@ -48,3 +48,14 @@ fn postgresql_a_connection_waits_for_the_server_a_few_times() {
     assert!(two_first - one_first <= 4.1, "first: {one_first}, {two_first}");
     assert!(two_later - one_later <= 6.1, "a day later: {one_later}, {two_later}");
 }
+
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_rows_whose_keys_are_asked_for_come_in_any_number() {
+    let config = Config { history_days: 80, rows_per_day: 40.0, ..plain(1) };
+    let world = World::on(Engine::Postgres, Engine::Sqlite, config, names(1));
+    let world = world.set("sync.keep_raw", "\"90d\"");
+    let rows = world.run(&[]).expect(0).total("added");
+    assert!(rows > 3000, "{rows} rows");
+    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), i64::try_from(rows).unwrap());
+}

@@ -67,16 +67,16 @@ pub(crate) fn insert(
     rows.iter().try_for_each(|row| add(&mut sent, None, &row.transaction))?;
     let parameters = parameters(pg, sent, &[of.generation, of.run, of.account, first])?;
     if !keys {
-        pg.send_as_is(INSERT, parameters);
+        pg.send_rows(INSERT, parameters);
         return Ok(Vec::new());
     }
-    pg.ask_as_is(INSERT_FOR_KEYS, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
+    pg.ask_rows(INSERT_FOR_KEYS, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
 
 /// Writes rows anew, with change numbers from `first` on.
 pub(crate) fn update(pg: &Pg, of: &Written, rows: &[(i64, FetchedRow)], first: i64) -> Result<(), Fail> {
     let mut sent = Rows::with_capacity(rows.len());
     rows.iter().try_for_each(|(key, row)| add(&mut sent, Some(*key), &row.transaction))?;
-    pg.send_as_is(UPDATE, parameters(pg, sent, &[of.generation, of.run, first])?);
+    pg.send_rows(UPDATE, parameters(pg, sent, &[of.generation, of.run, first])?);
     Ok(())
 }

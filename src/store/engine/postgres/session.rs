@@ -281,6 +281,18 @@ impl Pg {
         self.send_known(&known, parameters, None);
     }
 
+    /// As [`Self::send_as_is`], for a statement that takes a type of our own. It is not prepared: the client would ask for what the
+    /// type is, behind all that was sent meanwhile, and each would wait for the other.
+    pub(crate) fn send_rows(&self, sql: &str, parameters: Vec<Parameter>) {
+        self.send_without_name(sql.to_owned(), parameters, None);
+    }
+
+    /// As [`Self::send_rows`], with the answer.
+    pub(crate) fn ask_rows(&self, sql: &str, parameters: Vec<Parameter>) -> Result<StatementAnswer, Fail> {
+        self.send_rows(sql, parameters);
+        self.settle()
+    }
+
     /// As [`Self::send_as_is`], with the answer.
     pub(crate) fn ask_as_is(&self, sql: &str, parameters: Vec<Parameter>) -> Result<StatementAnswer, Fail> {
         self.send_as_is(sql, parameters);
@@ -366,13 +378,17 @@ impl Pg {
             self.push(Box::pin(answering), question);
         } else {
             self.prepare(known);
-            let sql = known.text.sql.clone();
-            let answering = async move {
-                let parameters = parameters.into_iter().map(|parameter| (parameter, Type::UNKNOWN));
-                StatementAnswer::of(client.query_typed_raw(&sql, parameters.collect::<Vec<_>>()).await?).await
-            };
-            self.push(Box::pin(answering), question);
+            self.send_without_name(known.text.sql.clone(), parameters, question);
         }
+    }
+
+    fn send_without_name(&self, sql: String, parameters: Vec<Parameter>, question: Option<Question>) {
+        let client = Arc::clone(&self.client.borrow());
+        let answering = async move {
+            let parameters = parameters.into_iter().map(|parameter| (parameter, Type::UNKNOWN));
+            StatementAnswer::of(client.query_typed_raw(&sql, parameters.collect::<Vec<_>>()).await?).await
+        };
+        self.push(Box::pin(answering), question);
     }
 
     /// Lets the server keep the statement under a name, from its next use on: no flight is made for that alone.
