@@ -17,7 +17,7 @@ use tink_sync::failpoint::{self, STEPS, Side};
 use tink_sync::store::NewRun;
 
 use crate::harness::{World, small, was_killed};
-use crate::stored::{Place, open};
+use crate::stored::{Engine, Place, open};
 use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
@@ -199,8 +199,13 @@ fn say(line: &str) {
     println!("{line}");
 }
 
+/// Steps of a pass that there are on files alone; with a server an account of a storm is one commit.
+const OF_FILES: [&str; 5] =
+    ["create the file", "open the store", "close the store", "unlock the run", "write transactions"];
+
 fn pass_steps() -> impl Iterator<Item = &'static str> {
-    STEPS.into_iter().filter(|step| !ELSEWHERE.contains(step))
+    let is_there = |step: &&str| Engine::asked() == Engine::Sqlite || !OF_FILES.contains(step);
+    STEPS.into_iter().filter(|step| !ELSEWHERE.contains(step)).filter(is_there)
 }
 
 fn number_of(variable: &str) -> Option<u64> {
@@ -244,7 +249,7 @@ fn a_pass_may_die_before_and_after_every_durable_step() {
         }
     }
     assert_eq!(first, [], "points that no pass ever got to");
-    assert!(storm.kills >= 60, "{} kills", storm.kills);
+    assert!(storm.kills >= 50, "{} kills", storm.kills);
 }
 
 #[test]
@@ -268,6 +273,11 @@ fn a_storm_of_thousands() {
 #[test]
 fn of_two_passes_one_may_die_and_nothing_is_done_twice() {
     let mut storm = Storm::new(4);
+    if Engine::asked() == Engine::Postgres {
+        // The one that lives on waits for as long as the dead one could be alive.
+        storm.clear();
+        storm.bank.world.leases_last(12);
+    }
     // Where both get little done before the point, nobody dies: on a machine that is busy that is so more often.
     for _ in 0..64 {
         if storm.kills >= 8 {
