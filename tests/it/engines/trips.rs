@@ -57,5 +57,5 @@ fn postgresql_rows_whose_keys_are_asked_for_come_in_any_number() {
     let world = world.set("sync.keep_raw", "\"90d\"");
     let rows = world.run(&[]).expect(0).total("added");
     assert!(rows > 3000, "{rows} rows");
-    assert_eq!(world.number("SELECT count(*) FROM ts_raw"), i64::try_from(rows).unwrap());
+    assert_eq!(world.number("SELECT count(*) FROM transactions_v1"), i64::try_from(rows).unwrap());
 }
