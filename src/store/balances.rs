@@ -149,6 +149,8 @@ pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<bool, Fail> {
         write_sum(db, account, *part, currency, sum)?;
     }
     open(db, account)?;
+    // What came ahead of the sums is from before.
+    db.forget_ahead();
     Ok(true)
 }
 

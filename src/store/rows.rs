@@ -291,6 +291,9 @@ impl Changing<'_> {
     }
 
     fn remove(&mut self) -> Result<(), Fail> {
+        if self.commit.changes.remove.is_empty() {
+            return Ok(());
+        }
         let remove = format!(
             "UPDATE ts_transactions SET removed_at = ?2, removed_reason = ?3, replaced_by = ?4, match_rule = ?5,
                     changed_run = ?6, change_seq = CAST(?7 AS BIGINT) + {}, missed = 0 WHERE key = ?1",

@@ -1,10 +1,11 @@
 //! Reads the sources and fails where a module uses what it must not know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Production sources below `src`, with their text up to the first test module.
+mod arrows;
+
 /// A source without what is only for tests: a line such as `mod tests;`, or all from an item on.
 fn without_tests(text: &str) -> String {
     let mut parts = text.split("#[cfg(test)]\n");
@@ -18,6 +19,7 @@ fn without_tests(text: &str) -> String {
     kept
 }
 
+/// Production sources below `src`, by their places there.
 fn sources() -> Vec<(PathBuf, String)> {
     fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -38,9 +40,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         (path.strip_prefix(&root).unwrap().to_owned(), text)
     };
     let is_test = |path: &PathBuf| {
-        path.components().any(|part| part.as_os_str() == "tests")
-            || path.ends_with("tests.rs")
-            || path.ends_with("testing.rs")
+        path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")
     };
     files.into_iter().filter(|path| !is_test(path)).map(read).collect()
 }
@@ -240,160 +240,6 @@ fn every_file_says_what_it_is_for() {
         .map(|(path, _)| path.display().to_string())
         .collect();
     assert_eq!(silent, Vec::<String>::new());
-}
-
-/// The module of a source, as it is written in a path: `cli::check::store`.
-fn module(path: &Path) -> String {
-    let path = path.with_extension("").display().to_string().replace('/', "::");
-    path.strip_suffix("::mod").map_or(path.clone(), str::to_owned)
-}
-
-/// Every path of a `use` tree, spelled out.
-fn spelled_out(tree: &str, prefix: &str, found: &mut Vec<String>) {
-    let (mut depth, mut begin) = (0, 0);
-    let mut parts = Vec::new();
-    for (at, letter) in tree.char_indices() {
-        match letter {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&tree[begin..at]);
-                begin = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&tree[begin..]);
-    for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
-        match part.split_once('{') {
-            Some((head, inner)) => {
-                let inner = inner.rsplit_once('}').unwrap().0;
-                spelled_out(inner, &format!("{prefix}{head}"), found);
-            }
-            None => found.push(format!("{prefix}{part}")),
-        }
-    }
-}
-
-/// A line behind its `pub`, from its `use` on if it is one.
-fn from_use(rest: &str) -> &str {
-    let inner = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest);
-    inner.trim_start()
-}
-
-/// The trees of the `use` lines of a source, and whether each hands on what it names.
-fn imports(text: &str) -> Vec<(bool, String)> {
-    let (mut found, mut open) = (Vec::new(), None::<(bool, String)>);
-    for line in text.lines().map(str::trim) {
-        let public = line.strip_prefix("pub").map(from_use);
-        open = match (open, public.unwrap_or(line).strip_prefix("use ")) {
-            (Some((public, tree)), _) => Some((public, format!("{tree} {line}"))),
-            (None, begun) => begun.map(|begun| (public.is_some(), begun.to_owned())),
-        };
-        if let Some((public, (tree, _))) =
-            open.as_ref().and_then(|(public, tree)| Some((*public, tree.split_once(';')?)))
-        {
-            found.push((public, tree.to_owned()));
-            open = None;
-        }
-    }
-    found
-}
-
-/// A path in the module `own`, from the root of the crate.
-fn whole(own: &str, path: &str) -> String {
-    if let Some(path) = path.strip_prefix("crate::") {
-        return path.to_owned();
-    }
-    let (mut from, mut path) = (own, path.trim_start_matches("self::"));
-    while let Some(rest) = path.strip_prefix("super::") {
-        (from, path) = (from.rsplit_once("::").map_or("", |(parent, _)| parent), rest);
-    }
-    if from.is_empty() { path.to_owned() } else { format!("{from}::{path}") }
-}
-
-/// What modules hand on under their own name, by the path it then has: `store::Place` is `store::place::Place`.
-fn handed_on(sources: &[(PathBuf, String)]) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for (path, text) in sources {
-        let own = module(path);
-        for (_, tree) in imports(text).into_iter().filter(|(public, _)| *public) {
-            let mut paths = Vec::new();
-            spelled_out(&tree, "", &mut paths);
-            let named = paths.iter().map(|path| whole(&own, path));
-            found.extend(
-                named.filter_map(|path| Some((format!("{own}::{}", path.rsplit("::").next()?), path))),
-            );
-        }
-    }
-    found
-}
-
-/// The modules below `module` that a source names by its last name, as in `open::reader`.
-fn named_below<'m>(text: &str, module: &'m str, modules: &'m BTreeSet<String>) -> Vec<&'m String> {
-    let last = module.rsplit("::").next().unwrap();
-    let below = modules.iter().filter(|name| name.starts_with(&format!("{module}::")));
-    below.filter(|name| text.contains(&format!("{last}{}::", &name[module.len()..]))).collect()
-}
-
-/// The modules that a source names, in its `use` lines or behind a module that it has from there, each the deepest one that
-/// is a file; what another module hands on is where it stands. What a module takes from the one it is a part of, or gives
-/// to it, is no arrow.
-fn arrows(
-    own: &str,
-    text: &str,
-    modules: &BTreeSet<String>,
-    handed_on: &BTreeMap<String, String>,
-) -> BTreeSet<String> {
-    let mut paths = Vec::new();
-    for (_, tree) in imports(text) {
-        spelled_out(&tree, "", &mut paths);
-    }
-    let mut found = BTreeSet::new();
-    for path in paths {
-        let mut path = whole(own, path.split(" as ").next().unwrap());
-        while let Some(there) = handed_on.get(&path).filter(|there| **there != path) {
-            path.clone_from(there);
-        }
-        if modules.contains(&path) {
-            found.extend(named_below(text, &path, modules).into_iter().cloned());
-        }
-        let mut place = path.as_str();
-        while !modules.contains(place) {
-            let Some((parent, _)) = place.rsplit_once("::") else { break };
-            place = parent;
-        }
-        found.insert(place.to_owned());
-    }
-    let is_related =
-        |place: &str| own.starts_with(&format!("{place}::")) || place.starts_with(&format!("{own}::"));
-    found.retain(|place| modules.contains(place) && place != own && !is_related(place));
-    found
-}
-
-#[test]
-fn no_two_files_import_each_other_over_however_many_others() {
-    let sources = sources();
-    let modules: BTreeSet<String> = sources.iter().map(|(path, _)| module(path)).collect();
-    let handed_on = handed_on(&sources);
-    let graph: BTreeMap<String, BTreeSet<String>> = sources
-        .iter()
-        .map(|(path, text)| (module(path), arrows(&module(path), text, &modules, &handed_on)))
-        .collect();
-    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 300, "the imports are not seen any more");
-    let reach = |start: &str| {
-        let (mut seen, mut next) = (BTreeSet::new(), vec![start.to_owned()]);
-        while let Some(name) = next.pop() {
-            for target in graph.get(&name).into_iter().flatten() {
-                if seen.insert(target.clone()) {
-                    next.push(target.clone());
-                }
-            }
-        }
-        seen
-    };
-    let circles: Vec<&String> = graph.keys().filter(|name| reach(name).contains(*name)).collect();
-    assert_eq!(circles, Vec::<&String>::new());
 }
 
 /// The type that a line defines; types of implementations do not count.

@@ -10,7 +10,7 @@ use tink_sandbox::{Action, Config, Endpoint, Fault, Rates, Script, ScriptRow, Ti
 use tink_sync::domain::total::Total;
 
 use crate::harness::{World, plain, until, was_killed};
-use crate::inside::{COUNTED_SUMS, KEPT_SUMS};
+use crate::inside::{COUNTED_SUMS, KEPT_SUMS, STANDS};
 use crate::scripted::{A1, SAM, Sam, at, booked, consent_with, day, holding, many, pending, refresh};
 
 const PROVEN: &str = "SELECT count(*) FROM balance_proofs_v1 WHERE state = 'proven'";
@@ -343,6 +343,8 @@ fn a_store_of_an_older_release_is_added_up_at_its_next_walk() {
     rows.push(booked("new", -1, "-5", "TRAM"));
     sam.pass(holding(at(2, rows.clone()), 5)).expect(0);
     assert_stored_sums_are_those_of_the_rows(&sam.0);
+    let stands = sam.0.texts(STANDS, "");
+    assert!(stands.len() == 1 && stands.iter().all(|stand| stand[0] == stand[1]), "{stands:?}");
     rows.push(booked("newer", -1, "-6", "TRAM"));
     sam.pass(holding(at(3, rows), -1)).expect(0);
     assert_proven(&sam);

@@ -26,6 +26,9 @@ pub const COUNTED_SUMS: &str = "SELECT account || '', CASE WHEN status <> 'booke
             WHEN booked_date < first_day THEN 'earlier' ELSE 'booked' END, t.currency, amount, '1'
      FROM ts_transactions t JOIN ts_balances b USING (account)
      WHERE removed_at IS NULL AND status <> 'pending' AND ?1 = ''";
+/// What the last complete walk left of the booked rows of each account, and what they add up to.
+pub const STANDS: &str = "SELECT a.stand_rows, s.total FROM ts_accounts a JOIN ts_sums s ON s.account = a.key
+     WHERE s.part = 'booked' AND ?1 = ''";
 /// Account and kept total of one connection.
 pub const KEPT_TOTALS: &str =
     "SELECT s.account, s.total FROM ts_sums s JOIN ts_accounts a ON a.key = s.account

@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub(crate) mod copy;
 mod driver;
 pub(crate) mod explain;
+mod known;
 pub(crate) mod lanes;
 pub(crate) mod open;
 pub(crate) mod rehearsal;
@@ -15,6 +16,6 @@ pub(crate) mod session;
 pub(crate) mod source;
 pub(crate) mod statement;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod tests;
 pub(crate) mod translate;
 pub(crate) mod value;

@@ -84,7 +84,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::store::engine::postgres::testing::Server;
+    use crate::store::engine::postgres::tests::server::Server;
 
     fn target(url: &str) -> Arc<Target> {
         Arc::new(Target::parse(url, &|_| None).unwrap())

@@ -2,23 +2,24 @@
 //! What needs no answer goes with the next question, in one flight. The statements say what is done; nothing here does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row};
 
 use super::answer::StatementAnswer;
 use super::connect::Target;
 use super::driver::{Background, dial};
-use super::translate::{Translated, translate};
+use super::known::{KnownStatement, KnownStatements};
+use super::translate::translate;
 use super::value::Parameter;
 use crate::domain::cause::Cause;
 use crate::store::engine::{Fail, Params, Row as AnyRow};
@@ -59,14 +60,6 @@ struct Sent {
 #[error("the server did not answer for five minutes")]
 struct Unanswered;
 
-/// A statement as it is kept.
-struct KnownStatement {
-    text: Translated,
-    /// It is prepared, or that was asked for.
-    asked: AtomicBool,
-    prepared: OnceLock<Statement>,
-}
-
 /// A session, with what it has sent and not yet awaited.
 pub(crate) struct Pg {
     target: Arc<Target>,
@@ -78,7 +71,7 @@ pub(crate) struct Pg {
     sent: RefCell<Vec<Sent>>,
     /// Answers to questions that were sent ahead and not asked yet.
     answers: RefCell<VecDeque<(Question, StatementAnswer)>>,
-    known: RefCell<HashMap<String, Arc<KnownStatement>>>,
+    known: KnownStatements,
     fenced: RefCell<Option<Lease>>,
     row_type: Cell<Option<u32>>,
     /// How often it has waited for the server.
@@ -120,7 +113,7 @@ impl Pg {
             open: Cell::new(false),
             sent: RefCell::default(),
             answers: RefCell::default(),
-            known: RefCell::default(),
+            known: KnownStatements::default(),
             fenced: RefCell::default(),
             row_type: Cell::default(),
             trips: Arc::default(),
@@ -178,7 +171,7 @@ impl Pg {
         let (client, direct) = dial(&self.runtime, &self.target, Some(OPTIONS))?;
         self.client.replace(client);
         self.direct.set(direct);
-        self.known.borrow_mut().clear();
+        self.known.forget();
         self.row_type.set(None);
         Ok(())
     }
@@ -232,7 +225,7 @@ impl Pg {
 
     /// Lets each statement be prepared anew: the tables that it was prepared for are gone.
     pub(crate) fn forget_statements(&self) {
-        self.known.borrow_mut().clear();
+        self.known.forget();
     }
 
     /// Runs statements that have no parameters.
@@ -258,14 +251,14 @@ impl Pg {
 
     /// Sends a statement whose answer does not matter; that it failed is told with the next answer.
     pub(crate) fn send(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
-        let (known, parameters) = self.bound(sql, params)?;
+        let (known, parameters) = self.known.bound(sql, params)?;
         self.send_known(&known, parameters, None);
         Ok(())
     }
 
     /// Sends a question whose answer is asked for later, in the same words.
     pub(crate) fn ahead(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
-        let (known, parameters) = self.bound(sql, params)?;
+        let (known, parameters) = self.known.bound(sql, params)?;
         let question = (sql.to_owned(), parameters.clone());
         self.send_known(&known, parameters, Some(question));
         Ok(())
@@ -273,11 +266,7 @@ impl Pg {
 
     /// Sends a statement in PostgreSQL's own words, with parameters as they are sent.
     pub(crate) fn send_as_is(&self, sql: &str, parameters: Vec<Parameter>) {
-        let known = self.known(sql, || Translated {
-            sql: sql.to_owned(),
-            names: Vec::new(),
-            arity: parameters.len(),
-        });
+        let known = self.known.as_it_is(sql, parameters.len());
         self.send_known(&known, parameters, None);
     }
 
@@ -301,7 +290,7 @@ impl Pg {
 
     /// Sends a statement and waits for its answer.
     pub(crate) fn ask(&self, sql: &str, params: Params<'_, '_>) -> Result<StatementAnswer, Fail> {
-        let (known, parameters) = self.bound(sql, params)?;
+        let (known, parameters) = self.known.bound(sql, params)?;
         let was_sent = |sent: &Sent| {
             sent.question.as_ref().is_some_and(|(text, bound)| text == sql && *bound == parameters)
         };
@@ -326,42 +315,6 @@ impl Pg {
             "SELECT tink_sync.ts_held($1, $2, $3)",
             vec![number(lease.connection), number(lease.token), number(lease.run)],
         );
-    }
-
-    fn known(&self, sql: &str, text: impl FnOnce() -> Translated) -> Arc<KnownStatement> {
-        if let Some(known) = self.known.borrow().get(sql) {
-            return Arc::clone(known);
-        }
-        let known = Arc::new(KnownStatement {
-            text: text(),
-            asked: AtomicBool::new(false),
-            prepared: OnceLock::new(),
-        });
-        self.known.borrow_mut().insert(sql.to_owned(), Arc::clone(&known));
-        known
-    }
-
-    fn bound(
-        &self,
-        sql: &str,
-        params: Params<'_, '_>,
-    ) -> Result<(Arc<KnownStatement>, Vec<Parameter>), Fail> {
-        let known = self.known(sql, || translate(sql));
-        let wrong = || Fail::Parameters(sql.to_owned());
-        let parameters = match params {
-            Params::Positional(values) if values.len() == known.text.arity && known.text.names.is_empty() => {
-                values.iter().map(Parameter::of).collect::<Result<_, _>>()?
-            }
-            Params::Positional(_) => return Err(wrong()),
-            Params::Named(values) => {
-                let named = |name: &String| {
-                    let found = values.iter().find(|(known, _)| known == name);
-                    found.map_or_else(|| Err(wrong()), |(_, value)| Parameter::of(value))
-                };
-                known.text.names.iter().map(named).collect::<Result<_, _>>()?
-            }
-        };
-        Ok((known, parameters))
     }
 
     fn send_known(

@@ -203,7 +203,7 @@ pub(super) fn open_to_others(path: &Path, allowed: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::engine::postgres::testing::write_private;
+    use crate::store::engine::postgres::tests::server::write_private;
 
     fn place(host: &str, port: u16) -> Server {
         let host =

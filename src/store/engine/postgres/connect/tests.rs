@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use super::*;
-use crate::store::engine::postgres::testing::{self, Certificate};
+use crate::store::engine::postgres::tests::server::{self as testing, Certificate};
 
 /// A server that takes no changes, and whose certificate has expired.
 fn read_only() -> &'static testing::Server {

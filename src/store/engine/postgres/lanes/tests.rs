@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::server::Target;
 use crate::store::engine::Db;
 use crate::store::engine::job::{Step, repeatable};
-use crate::store::engine::postgres::testing::Server;
+use crate::store::engine::postgres::tests::server::Server;
 use crate::store::engine::values;
 use crate::store::engine::worker::Worker;
 use crate::store::{Place, Result, StoreError, Writer};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::connection::TinkUser;
 use crate::store::Place;
-use crate::store::engine::postgres::testing::Server;
+use crate::store::engine::postgres::tests::server::Server;
 use crate::store::source::{read_known_view, read_view};
 
 /// An address of a new database in which these statements were run.

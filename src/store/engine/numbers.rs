@@ -1,0 +1,97 @@
+//! What counts up in a store, which each engine does in its own way: change numbers of rows and keys of tables. Says neither who
+//! gets one nor when.
+
+use super::{Db, Fail, postgres, sqlite, values};
+
+/// Takes change numbers; the last of them is the answer. A file has one writer at a time.
+const TAKE_CHANGES: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
+
+/// A key for a new row, where a server gives them.
+const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
+
+impl Db<'_> {
+    /// Takes change numbers; returns the first.
+    pub(crate) fn reserve_changes(self, count: usize) -> Result<i64, Fail> {
+        let before_last = i64::try_from(count).unwrap_or(i64::MAX) - 1;
+        let take = match self {
+            Self::Sqlite(_) => TAKE_CHANGES,
+            Self::Postgres(_) => "SELECT tink_sync.ts_take_in_turn(?1)",
+        };
+        Ok(self.value::<i64>(take, values![count])? - before_last)
+    }
+
+    /// Takes change numbers without waiting for them; returns the first, to which [`Self::changes_base`] is to be added. Before the
+    /// transaction ends it has to wait for its turn.
+    pub(crate) fn take_changes(self, count: usize) -> Result<i64, Fail> {
+        match self {
+            Self::Sqlite(_) => self.reserve_changes(count),
+            Self::Postgres(_) => {
+                self.run("SELECT tink_sync.ts_take(?1)", values![count])?;
+                Ok(1 - i64::try_from(count).unwrap_or(i64::MAX))
+            }
+        }
+    }
+
+    /// What is added to the numbers of [`Self::take_changes`], in SQL.
+    pub(crate) const fn changes_base(self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "0",
+            Self::Postgres(_) => "tink_sync.ts_taken()",
+        }
+    }
+
+    /// Waits, without waiting for the answer, until nobody else can commit smaller change numbers.
+    pub(crate) fn wait_for_turn(self) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.run("SELECT tink_sync.ts_turn()", values![]),
+        }
+    }
+
+    /// Says about how many numbers the transaction will take, where that may be more than a thousand.
+    pub(crate) fn expect_changes(self, count: usize) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => {
+                self.run("SELECT set_config('tink_sync.expected', ?1, true)", values![count.to_string()])
+            }
+        }
+    }
+
+    /// A key for a new row, which none had before, also none that was deleted.
+    pub(crate) fn new_key(self, table: &str) -> Result<i64, Fail> {
+        match self {
+            Self::Sqlite(_) => {
+                let sql = format!(
+                    "SELECT max(coalesce((SELECT max(key) FROM {table}), 0),
+                                coalesce((SELECT value FROM ts_sequences WHERE name = '{table}'), 0)) + 1"
+                );
+                self.value(&sql, values![])
+            }
+            Self::Postgres(_) => self.value(NEXT_KEY, values![table]),
+        }
+    }
+
+    /// Lets a key for a new row travel with the next answer.
+    pub(crate) fn new_key_ahead(self, table: &str) -> Result<(), Fail> {
+        self.ahead(NEXT_KEY, values![table])
+    }
+
+    /// The last key that a row of a table had, also one that was deleted.
+    pub(crate) fn last_key(self, table: &str) -> Result<i64, Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::copy::last_key(conn, table),
+            Self::Postgres(_) => self.value(postgres::copy::LAST_KEY, values![format!("tink_sync.{table}")]),
+        }
+    }
+
+    /// Lets the next row of a table have a key behind this one.
+    pub(crate) fn set_last_key(self, table: &str, key: i64) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(conn) => sqlite::copy::set_last_key(conn, table, key),
+            Self::Postgres(_) => {
+                self.run(postgres::copy::SET_LAST_KEY, values![format!("tink_sync.{table}"), key])
+            }
+        }
+    }
+}
