@@ -43,9 +43,13 @@ WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 SELECT format('CREATE SCHEMA tink_sync AUTHORIZATION %I', :'owner') WHERE to_regnamespace('tink_sync') IS NULL \gexec
 SELECT format('ALTER SCHEMA tink_sync OWNER TO %I', :'owner')
 FROM pg_namespace WHERE nspname = 'tink_sync' AND nspowner <> :'owner'::regrole \gexec
-SELECT format('ALTER %s tink_sync.%I OWNER TO %I', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname, :'owner')
-FROM pg_class
-WHERE relnamespace = 'tink_sync'::regnamespace AND relkind IN ('r', 'p', 'v') AND relowner <> :'owner'::regrole \gexec
+SELECT format('ALTER %s tink_sync.%I OWNER TO %I',
+              CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, relname, :'owner')
+FROM pg_class c
+WHERE relnamespace = 'tink_sync'::regnamespace AND relkind IN ('r', 'p', 'v', 'S', 'c') AND relowner <> :'owner'::regrole
+  -- The sequence of a key follows its table.
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                  AND c.relkind = 'S' AND d.deptype IN ('a', 'i')) \gexec
 SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, :'owner')
 FROM pg_proc WHERE pronamespace = 'tink_sync'::regnamespace AND proowner <> :'owner'::regrole \gexec
 
@@ -54,10 +58,10 @@ FROM pg_proc WHERE pronamespace = 'tink_sync'::regnamespace AND proowner <> :'ow
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"writer";
 GRANT USAGE ON SCHEMA tink_sync TO :"writer";
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tink_sync TO :"writer";
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tink_sync TO :"writer";
+GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA tink_sync TO :"writer";
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA tink_sync TO :"writer";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"writer";
-ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT USAGE, SELECT ON SEQUENCES TO :"writer";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO :"writer";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT EXECUTE ON ROUTINES TO :"writer";
 
 -- Settings of the role, since a pooler in transaction mode passes none on: where its tables are; a host that hangs lets go

@@ -119,6 +119,10 @@ pub(super) fn save(
     overview: &Overview,
     now: Timestamp,
 ) -> Result<OverviewSaved, Fail> {
+    if !overview.merged.is_empty() || !overview.closed.is_empty() {
+        // Rows of several accounts, one after the other.
+        db.expect_changes(usize::MAX)?;
+    }
     supersede(db, connection, overview)?;
     let before = load(db, connection, now)?;
     for merge in &overview.merged {

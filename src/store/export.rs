@@ -37,8 +37,8 @@ const DAY: &str = "coalesce(v.booked_date, v.value_date, v.transaction_date, sub
 const INEXACT: &str = "amount_number";
 
 /// Whether row `v` is asked for, but for its day.
-const WANTED: &str = "(:all OR v.connection_id IN (SELECT value FROM json_each(:connections))
-        OR v.user_id IN (SELECT value FROM json_each(:users)))
+const WANTED: &str = "(:all OR v.connection_id IN (SELECT j.value FROM json_each(:connections) j)
+        OR v.user_id IN (SELECT j.value FROM json_each(:users) j))
     AND (:pending OR v.status <> 'pending') AND (:removed OR v.removed_at IS NULL)";
 
 const IN_TIME: &str = "(day >= :since OR :since IS NULL) AND (day <= :until OR :until IS NULL)";

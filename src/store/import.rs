@@ -96,6 +96,7 @@ impl Store {
             .write("take over rows", move |tx, context| {
                 // The input is read once.
                 let lines = lines.take().ok_or(Fail::Busy)?;
+                tx.expect_changes(usize::MAX)?;
                 tx.run("SAVEPOINT import", values![])?;
                 let mut importer = Importer::new(tx, context, &run, &import);
                 let done = importer.all(lines)?;

@@ -27,7 +27,7 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) 
     let (source, at) = (viewed.source.clone(), viewed.at);
     let mirrored = mirroring::mirror(&stored, viewed, population::remembered(db)?);
     // An account of one that is named anew gets a number, too.
-    db.expect_changes(mirrored.changes.len() * 2)?;
+    db.expect_changes(mirrored.changes.len() * 16)?;
     let mut took_over = Vec::new();
     for change in &mirrored.changes {
         let before = change.place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));

@@ -451,6 +451,7 @@ pub(super) fn postpone(db: Db<'_>, context: &Context, run: i64, until: Timestamp
             "UPDATE ts_connections SET not_before = max(coalesce(not_before, 0), ?1) WHERE key IN ({which})"
         )
     };
+    db.expect_changes(waiting.len())?;
     let listed = wait("SELECT CAST(value AS BIGINT) FROM json_each(?2)");
     for some in waiting.chunks(1000) {
         db.run(&listed, values![Millis(until), json_numbers(some.iter().copied())])?;

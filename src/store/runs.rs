@@ -297,7 +297,8 @@ pub(super) fn reset_failures(db: Db<'_>, run: i64) -> Result<(), Fail> {
         "UPDATE ts_connections SET failures = max(failures - 1, 0), not_before = NULL
          WHERE last_attempt_run = ?1 AND key IN ({met})"
     );
-    db.run(&reset, values![run])?;
+    let reset = db.count(&reset, values![run])?;
+    db.expect_changes(usize::try_from(reset).unwrap_or(usize::MAX))?;
     events::retract_failures(db, run, met)
 }
 

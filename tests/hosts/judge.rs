@@ -140,7 +140,7 @@ pub fn judge(
     if synchronous {
         reading(&mut verdict, &mut db, read);
     } else {
-        verdict.wrong.extend(read.wrong.into_iter().filter(|wrong| wrong.starts_with("a row ")));
+        verdict.wrong.extend(read.wrong);
     }
     verdict
 }
@@ -246,7 +246,7 @@ fn reading(verdict: &mut Verdict, db: &mut Client, read: Read) {
     });
     let stray = read.copy.keys().filter(|key| !there.contains_key(*key)).count();
     verdict.expect(stray == 0, || format!("the reader has {stray} rows that are not there any more"));
-    verdict.wrong.extend(read.wrong);
+    verdict.wrong.extend(read.wrong.into_iter().chain(read.went_back));
     verdict.figures.push(format!(
         "a reader polled {} times and read {} rows; at most {:?} from one look to the next",
         read.polls, read.rows, read.longest

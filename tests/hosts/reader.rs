@@ -36,6 +36,8 @@ pub struct Read {
     pub longest: Duration,
     /// What it must never see.
     pub wrong: Vec<String>,
+    /// The same, but where the last commits got lost.
+    pub went_back: Vec<String>,
 }
 
 pub struct Reader {
@@ -106,7 +108,7 @@ fn poll(
 ) -> Result<i64, postgres::Error> {
     let last: i64 = db.query_one("SELECT last_change_seq FROM tink_sync.feed_v1", &[])?.get(0);
     if last < *numbers {
-        read.wrong.push(format!("feed_v1 went back from {numbers} to {last}"));
+        read.went_back.push(format!("feed_v1 went back from {numbers} to {last}"));
     }
     *numbers = last.max(*numbers);
     for (view, key, except) in VIEWS {

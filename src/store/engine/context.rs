@@ -135,7 +135,7 @@ impl DbSession {
             Conn::Sqlite(conn) => {
                 retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN IMMEDIATE")?))
             }
-            Conn::Postgres(pg) => begin(context, pg, what, " ISOLATION LEVEL READ COMMITTED"),
+            Conn::Postgres(pg) => begin(context, pg, what, Pg::begin_alone),
         }
     }
 
@@ -144,7 +144,7 @@ impl DbSession {
         let context = &self.context;
         match &mut self.conn {
             Conn::Sqlite(conn) => retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN")?)),
-            Conn::Postgres(pg) => begin(context, pg, what, " ISOLATION LEVEL REPEATABLE READ"),
+            Conn::Postgres(pg) => begin(context, pg, what, |pg| pg.begin(" ISOLATION LEVEL REPEATABLE READ")),
         }
     }
 
@@ -207,7 +207,7 @@ impl DbSession {
         match &mut self.conn {
             Conn::Sqlite(conn) => retry_busy(conn, context, what, |conn| work(Db::Sqlite(conn))),
             Conn::Postgres(pg) => {
-                begin(context, pg, what, " ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+                begin(context, pg, what, |pg| pg.begin(" ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
                 let found = work(Db::Postgres(pg));
                 pg.rollback();
                 found.map_err(|fail| context.explain(what, fail))
@@ -236,11 +236,11 @@ pub(crate) fn retry_busy<T>(
 }
 
 /// Begins a transaction with a server, connecting anew if the session has ended.
-fn begin(context: &Context, pg: &Pg, what: &'static str, mode: &str) -> Result<()> {
+fn begin(context: &Context, pg: &Pg, what: &'static str, begin: impl FnOnce(&Pg)) -> Result<()> {
     if pg.is_lost() {
         context.patiently(what, || pg.reconnect())?;
     }
-    pg.begin(mode);
+    begin(pg);
     Ok(())
 }
 

@@ -9,6 +9,9 @@ const TAKE_CHANGES: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE nam
 /// A key for a new row, where a server gives them.
 const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
 
+/// What a transaction may number without saying so beforehand.
+const FEW: usize = 1000;
+
 impl Db<'_> {
     /// Takes change numbers; returns the first.
     pub(crate) fn reserve_changes(self, count: usize) -> Result<i64, Fail> {
@@ -25,7 +28,9 @@ impl Db<'_> {
     pub(crate) fn take_changes(self, count: usize) -> Result<i64, Fail> {
         match self {
             Self::Sqlite(_) => self.reserve_changes(count),
-            Self::Postgres(_) => {
+            Self::Postgres(pg) => {
+                // Others wait from here on.
+                postgres::rows::get_ready(pg)?;
                 self.run("SELECT tink_sync.ts_take(?1)", values![count])?;
                 Ok(1 - i64::try_from(count).unwrap_or(i64::MAX))
             }
@@ -48,13 +53,14 @@ impl Db<'_> {
         }
     }
 
-    /// Says about how many numbers the transaction will take, where that may be more than a thousand.
+    /// Says how many rows the transaction may number as it commits, before the first of them is: beyond some thousands nobody else
+    /// takes numbers meanwhile.
     pub(crate) fn expect_changes(self, count: usize) -> Result<(), Fail> {
         match self {
-            Self::Sqlite(_) => Ok(()),
-            Self::Postgres(_) => {
-                self.run("SELECT set_config('tink_sync.expected', ?1, true)", values![count.to_string()])
+            Self::Postgres(_) if count > FEW => {
+                self.run("SELECT set_config('tink_sync.alone', 'on', true)", values![])
             }
+            _ => Ok(()),
         }
     }
 

@@ -32,7 +32,7 @@ impl Reader {
     pub fn quarantine(&self, connections: &[String], with_raw: bool) -> Result<Vec<Quarantined>> {
         self.read("read the quarantine", |db| {
             let rows = "SELECT connection_id, account_id, transaction_id, reason, first_seen_at, run_id, CASE WHEN ?3 THEN raw END AS raw
-                 FROM quarantine_v1 WHERE ?1 OR connection_id IN (SELECT value FROM json_each(?2))
+                 FROM quarantine_v1 WHERE ?1 OR connection_id IN (SELECT j.value FROM json_each(?2) j)
                  ORDER BY connection_id, first_seen_at, account_id, transaction_id NULLS FIRST";
             let named = json_list(connections.iter().map(String::as_str));
             db.all(rows, values![connections.is_empty(), named, with_raw], quarantined)
@@ -72,7 +72,7 @@ impl Reader {
         self.read("read the quarantine", |db| {
             let rows = "SELECT c.connection_id, a.account_id, count(*) FROM ts_quarantine q
                  JOIN ts_accounts a ON a.key = q.account JOIN ts_connections c ON c.key = a.connection
-                 WHERE q.raw = '' AND (?1 OR c.connection_id IN (SELECT value FROM json_each(?2)))
+                 WHERE q.raw = '' AND (?1 OR c.connection_id IN (SELECT j.value FROM json_each(?2) j))
                  GROUP BY a.key, a.account_id, c.connection_id ORDER BY 1, 2";
             let named = json_list(connections.iter().map(String::as_str));
             let row = |row: Row<'_>| {

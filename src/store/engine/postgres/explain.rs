@@ -26,7 +26,13 @@ pub(crate) fn remedy(fail: &Fail) -> Remedy {
         Fail::Postgres(error) => match error.as_db_error().map(DbError::code) {
             None => Remedy::Reconnect,
             Some(code) => match code.code() {
-                "40001" | "40P01" | "55P03" => Remedy::Again,
+                "40001" | "40P01" | "55P03" | "TS003" => Remedy::Again,
+                // A table has got a column since the statement was prepared.
+                "0A000"
+                    if error.as_db_error().and_then(DbError::routine) == Some("RevalidateCachedQuery") =>
+                {
+                    Remedy::Again
+                }
                 "57P01" | "57P02" | "57P03" | "25006" | "25P03" | "53300" => Remedy::Reconnect,
                 code if code.starts_with("08") => Remedy::Reconnect,
                 _ => Remedy::None,

@@ -6,7 +6,7 @@
 --   A row that changed several times gets one number.
 -- * No number may become visible before a smaller one, and nobody is to be held up while others write their rows. So whoever
 --   wants numbers draws a ticket, and commits only when all who drew before have ended: ts_take and ts_turn. A ticket stands for
---   1,024 numbers; what is left of them is nobody's.
+--   8,192 numbers; what is left of them is nobody's.
 --
 -- No news are last_attempt_at, last_success_at and next_attempt_at, which every pass moves.
 --
@@ -19,7 +19,8 @@ LANGUAGE sql STABLE
 AS $$ SELECT coalesce(pg_catalog.current_setting('tink_sync.copying', true) = 'on', false) $$;
 
 -- What this transaction has taken, in a setting that ends with it: the first number, the last used and the last taken; the
--- first and the last ticket (0 in a rehearsal); and 1 once it is its turn, or 2 if it has drawn more since.
+-- first and the last ticket (0 in a rehearsal); 1 once it is its turn, or 2 if it has drawn more since; and 1 if nobody else
+-- can draw any.
 CREATE OR REPLACE FUNCTION tink_sync.ts_numbers() RETURNS bigint[]
 LANGUAGE sql STABLE
 AS $$ SELECT pg_catalog.string_to_array(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ')::bigint[] $$;
@@ -40,7 +41,7 @@ BEGIN
     IF pg_catalog.to_regclass('pg_temp.ts_sequences') IS NOT NULL THEN
         -- A rehearsal, whose numbers nobody sees.
         UPDATE pg_temp.ts_sequences SET value = value + count WHERE name = 'change' RETURNING value INTO STRICT last;
-        taken := ARRAY[coalesce(taken[1], last - count + 1), last, last, 0, 0, 1];
+        taken := ARRAY[coalesce(taken[1], last - count + 1), last, last, 0, 0, 1, 0];
         PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
         RETURN last;
     END IF;
@@ -52,48 +53,59 @@ BEGIN
     RETURN taken[2];
 END $$;
 
--- Draws tickets for so many numbers, or for as many as tink_sync.expected says if that is more. Whoever draws has a moment to
--- himself, in which his ticket is locked before there is a later one; the lock goes with the end of the transaction. Who draws
--- again needs that nobody has drawn in between: else he waits until he is alone with his tickets. (Somebody who waits for him in
--- turn is then in a deadlock, is told so, and does his work again.)
+-- Draws tickets for so many numbers, with some thousands left for what is numbered as the transaction commits. Whoever draws has
+-- a moment to himself, in which his ticket is locked before there is a later one; the lock goes with the end of the transaction.
+-- Who draws again needs that nobody has drawn in between. A transaction that may take any number says so before its first one (SET
+-- LOCAL tink_sync.alone = 'on'): then it waits for all who have tickets, and nobody else draws any until it has ended. One that
+-- had not said so is told with TS003, and begins anew in that way: to wait for the others now would be a deadlock.
 CREATE OR REPLACE FUNCTION tink_sync.ts_draw(taken bigint[], count bigint) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    numbers constant bigint := 1024;
-    expected bigint := nullif(pg_catalog.current_setting('tink_sync.expected', true), '')::bigint;
-    is_alone boolean := false;
+    numbers constant bigint := 8192;
+    spare constant bigint := 4096;
+    is_alone boolean := coalesce(taken[7] = 1, pg_catalog.current_setting('tink_sync.alone', true) = 'on', false);
+    behind bigint;
     first bigint;
     last bigint;
     start bigint;
 BEGIN
     IF taken IS NULL THEN
         PERFORM tink_sync.ts_note_timeline();
-        PERFORM pg_catalog.pg_advisory_xact_lock_shared(1953066347, 0);
+        IF is_alone THEN
+            PERFORM pg_catalog.pg_advisory_xact_lock(1953066347, 0);
+        ELSE
+            PERFORM pg_catalog.pg_advisory_xact_lock_shared(1953066347, 0);
+        END IF;
     END IF;
-    LOOP
-        BEGIN
-            PERFORM pg_catalog.pg_advisory_lock(1953066348, 0);
-            IF taken IS NULL OR is_alone OR pg_catalog.pg_sequence_last_value('tink_sync.ts_tickets'::regclass) = taken[5] THEN
-                FOR n IN 1 .. greatest(count, expected) / numbers + 1 LOOP
-                    last := pg_catalog.nextval('tink_sync.ts_tickets'::regclass);
-                    first := coalesce(first, last);
-                END LOOP;
-                PERFORM pg_catalog.pg_advisory_xact_lock(1953066349, (last % 2147483647)::int);
-            END IF;
-            PERFORM pg_catalog.pg_advisory_unlock(1953066348, 0);
-        EXCEPTION WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_catalog.pg_advisory_unlock(1953066348, 0);
-            RAISE;
-        END;
-        EXIT WHEN last IS NOT NULL;
-        PERFORM pg_catalog.pg_advisory_xact_lock(1953066347, 0);
-        is_alone := true;
-    END LOOP;
+    BEGIN
+        PERFORM pg_catalog.pg_advisory_lock(1953066348, 0);
+        -- Tickets go on behind all that were committed, also where the sequence was not restored or replicated with the tables.
+        behind := (SELECT greatest(max(s.value) FILTER (WHERE s.name = 'turn'),
+                                   (max(s.value) FILTER (WHERE s.name = 'change') - max(s.value) FILTER (WHERE s.name = 'offset')) / numbers)
+                   FROM tink_sync.ts_sequences s WHERE s.name IN ('turn', 'change', 'offset'));
+        IF coalesce(pg_catalog.pg_sequence_last_value('tink_sync.ts_tickets'::regclass), 0) < behind THEN
+            PERFORM pg_catalog.setval('tink_sync.ts_tickets'::regclass, behind);
+        END IF;
+        IF taken IS NULL OR is_alone OR pg_catalog.pg_sequence_last_value('tink_sync.ts_tickets'::regclass) = taken[5] THEN
+            FOR n IN 1 .. (count + spare) / numbers + 1 LOOP
+                last := pg_catalog.nextval('tink_sync.ts_tickets'::regclass);
+                first := coalesce(first, last);
+            END LOOP;
+            PERFORM pg_catalog.pg_advisory_xact_lock(1953066349, (last % 2147483647)::int);
+        END IF;
+        PERFORM pg_catalog.pg_advisory_unlock(1953066348, 0);
+    EXCEPTION WHEN query_canceled OR OTHERS THEN
+        PERFORM pg_catalog.pg_advisory_unlock(1953066348, 0);
+        RAISE;
+    END;
+    IF last IS NULL THEN
+        RAISE EXCEPTION 'the transaction takes more change numbers than it was given' USING ERRCODE = 'TS003';
+    END IF;
     start := first * numbers + (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'offset');
     RETURN ARRAY[coalesce(taken[1], start), CASE WHEN start = taken[3] + 1 THEN taken[2] ELSE start - 1 END,
                  start + (last - first + 1) * numbers - 1, coalesce(taken[4], first), last,
-                 CASE WHEN taken[6] > 0 THEN 2 ELSE 0 END];
+                 CASE WHEN taken[6] > 0 THEN 2 ELSE 0 END, is_alone::int];
 END $$;
 
 -- Waits until all who drew tickets before have ended. `turn` is the last ticket of a transaction that has committed: all before
@@ -353,8 +365,9 @@ BEGIN
     GET DIAGNOSTICS ended = ROW_COUNT;
     UPDATE ts_connections SET lapsed = 0 WHERE lapsed = 1 AND (entitled_until > now_ms OR entitled_until IS NULL);
     GET DIAGNOSTICS resumed = ROW_COUNT;
-    PERFORM pg_catalog.set_config('tink_sync.expected', (ended + resumed
-        + coalesce(nullif(pg_catalog.current_setting('tink_sync.expected', true), ''), '0')::bigint)::text, true);
+    IF ended + resumed > 1000 THEN
+        PERFORM pg_catalog.set_config('tink_sync.alone', 'on', true);
+    END IF;
 END $$;
 
 -- What writing to the transactions of a rehearsal does; see rehearsal.sql.

@@ -154,6 +154,8 @@ impl Lane {
             session.context.succeeded();
         } else {
             session.context.failed();
+            // Also of tables that have changed since.
+            pg.forget_statements();
         }
         done
     }

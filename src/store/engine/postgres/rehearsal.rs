@@ -34,6 +34,7 @@ pub(crate) fn within<T>(
     });
     pg.batch_as_is("ROLLBACK TO rehearsal; RELEASE rehearsal")?;
     pg.forget_statements();
+    pg.forget_answers();
     done
 }
 

@@ -26,9 +26,9 @@ const MISSING: &str = "
     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync') AND c.relname LIKE 'ts\\_%'
         AND NOT has_table_privilege(c.oid, p.privilege)
     UNION ALL
-    SELECT 'USAGE on sequence ' || c.relname FROM pg_class c
+    SELECT p.privilege || ' on sequence ' || c.relname FROM pg_class c, (VALUES ('USAGE'), ('UPDATE')) p (privilege)
     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync')
-        AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') ELSE FALSE END
+        AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, p.privilege) ELSE FALSE END
     UNION ALL
     SELECT 'EXECUTE on function ' || f.proname FROM pg_proc f
     WHERE f.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync')
@@ -107,7 +107,7 @@ mod tests {
         assert!(nothing.missing.contains(&"USAGE on schema tink_sync".to_owned()), "{nothing:?}");
         let grants = "GRANT USAGE ON SCHEMA tink_sync TO r;
             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tink_sync TO r;
-            GRANT USAGE ON ALL SEQUENCES IN SCHEMA tink_sync TO r; REVOKE DELETE ON tink_sync.ts_accounts FROM r";
+            GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA tink_sync TO r; REVOKE DELETE ON tink_sync.ts_accounts FROM r";
         server.execute(
             &url,
             &grants.replace(" r;", &format!(" {role};")).replace("FROM r", &format!("FROM {role}")),

@@ -48,6 +48,11 @@ fn add(rows: &mut Rows, key: Option<i64>, t: &Transaction) -> Result<(), Fail> {
     rows.add(key, &texts)
 }
 
+/// Asks for what [`insert`] and [`update`] need to know, once for a session.
+pub(crate) fn get_ready(pg: &Pg) -> Result<(), Fail> {
+    pg.row_type(TYPE).map(drop)
+}
+
 /// The parameters of a statement: the rows, and numbers that are the same for all.
 fn parameters(pg: &Pg, rows: Rows, numbers: &[i64]) -> Result<Vec<Parameter>, Fail> {
     let kind = pg.row_type(TYPE)?;

@@ -67,7 +67,7 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     if found > KNOWN || (found == KNOWN && is_published(pg)?) {
         return Ok(found);
     }
-    pg.begin("");
+    pg.begin(" ISOLATION LEVEL READ COMMITTED; SET LOCAL tink_sync.alone = 'on'");
     statement::count(pg, ALONE, crate::store::engine::values![])?;
     // Somebody may have done it meanwhile.
     let found = version(pg)?;

@@ -36,10 +36,15 @@ const OPTIONS_AGAIN: &str = "; SET LOCAL search_path = pg_temp, tink_sync";
 const BRIEFLY: &str =
     " ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
+/// The same for one that may take any number of change numbers; nobody else takes some meanwhile.
+const ALONE: &str = "; SET LOCAL tink_sync.alone = 'on'";
+
 /// SQLSTATE of a fence that found the lease gone.
 const LEASE_LOST: &str = "TS001";
 /// SQLSTATE of a run that is over.
 const RUN_OVER: &str = "TS002";
+/// SQLSTATE of a transaction that takes more change numbers than it was given.
+const TOO_MANY: &str = "TS003";
 
 /// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
 const ANSWER: Duration = Duration::from_mins(5);
@@ -74,6 +79,8 @@ pub(crate) struct Pg {
     known: KnownStatements,
     fenced: RefCell<Option<Lease>>,
     row_type: Cell<Option<u32>>,
+    /// The next transaction may take any number of change numbers: one that failed had not said so.
+    is_alone: Cell<bool>,
     /// How often it has waited for the server.
     pub trips: Arc<AtomicU64>,
 }
@@ -116,6 +123,7 @@ impl Pg {
             known: KnownStatements::default(),
             fenced: RefCell::default(),
             row_type: Cell::default(),
+            is_alone: Cell::default(),
             trips: Arc::default(),
         })
     }
@@ -194,7 +202,13 @@ impl Pg {
     /// Begins a transaction that holds what others wait for, in the statements of a moment: a host that stands still in the
     /// middle of it loses it, so that it holds nobody else.
     pub(crate) fn begin_briefly(&self) {
-        self.begin(BRIEFLY);
+        let alone = if self.is_alone.take() { ALONE } else { "" };
+        self.begin(&format!("{BRIEFLY}{alone}"));
+    }
+
+    /// Begins a transaction of a command, which may change any number of rows.
+    pub(crate) fn begin_alone(&self) {
+        self.begin(&format!(" ISOLATION LEVEL READ COMMITTED{ALONE}"));
     }
 
     /// # Errors
@@ -400,7 +414,10 @@ impl Pg {
         match (error.code().map(SqlState::code), self.fenced.borrow().clone()) {
             (Some(LEASE_LOST), Some(lease)) => Fail::LeaseLost(lease),
             (Some(RUN_OVER), _) => Fail::RunOver,
-            _ => Fail::Postgres(Box::new(error)),
+            (code, _) => {
+                self.is_alone.set(code == Some(TOO_MANY));
+                Fail::Postgres(Box::new(error))
+            }
         }
     }
 

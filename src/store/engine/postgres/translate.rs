@@ -48,7 +48,8 @@ pub(crate) fn translate(sql: &str) -> Translated {
 }
 
 /// Membership of a list that is a parameter, as that of an array: PostgreSQL then looks each element up in an index, where it
-/// may join the list with all that it is compared with, if that was little when the statement was planned.
+/// may join the list with all that it is compared with, if that was little when the statement was planned. Where there is no
+/// index to look into, a long list is better left as it is: `SELECT j.value FROM json_each(…) j` is.
 fn with_arrays(sql: &str) -> String {
     const LISTS: [&str; 2] = ["SELECT value FROM json_each(", "SELECT CAST(value AS BIGINT) FROM json_each("];
     let mut to = String::with_capacity(sql.len() + 32);

@@ -88,17 +88,22 @@ fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
 }
 
 /// How many numbers a ticket stands for.
-const NUMBERS: i64 = 1024;
+const NUMBERS: i64 = 8192;
 
 /// A transaction of its own session that takes numbers.
 struct Taking(Pg);
 
 impl Taking {
     fn begin(place: &Place) -> Self {
+        let taking = Self::looking(place);
+        taking.0.begin("");
+        taking
+    }
+
+    /// One without a transaction, in which the server would show what it did before.
+    fn looking(place: &Place) -> Self {
         let Place::Postgres(target) = place else { panic!("{place} is a file") };
-        let pg = Pg::connect(target).unwrap();
-        pg.begin("");
-        Self(pg)
+        Self(Pg::connect(target).unwrap())
     }
 
     fn number(&self, sql: &str) -> i64 {
@@ -125,7 +130,7 @@ impl Taking {
 /// Lets the first of two who took numbers end while the second waits for it; returns the numbers of both.
 fn in_turn(end: impl FnOnce(&Taking)) -> (i64, i64) {
     let (place, _session) = store();
-    let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::begin(&place));
+    let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::looking(&place));
     let numbers = (earlier.take(1), later.take(1));
     std::thread::scope(|scope| {
         let later = scope.spawn(move || {
@@ -156,32 +161,84 @@ fn no_number_is_seen_before_a_smaller_one_whatever_becomes_of_who_took_it() {
 }
 
 #[test]
-fn who_needs_more_numbers_than_a_ticket_has_goes_on_alone() {
+fn who_needs_more_numbers_says_so_before_the_first_and_holds_up_nobody_if_not() {
     let (place, _session) = store();
-    let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::begin(&place));
+    let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::looking(&place));
     // Nobody in between: they are one behind the other.
     let first = earlier.take(1);
     assert_eq!(earlier.take(3 * NUMBERS), first + 3 * NUMBERS);
     let between = later.take(1);
+    earlier.turn();
+    let refused = earlier.0.batch_as_is(&format!("SELECT tink_sync.ts_take({})", 10 * NUMBERS)).unwrap_err();
+    assert_eq!(remedy(&refused), Remedy::Again, "{refused:?}");
+    earlier.0.rollback();
+    // Its next transaction waits for those who have numbers, and nobody else gets any until it has ended.
+    earlier.0.begin_briefly();
     std::thread::scope(|scope| {
         let more = scope.spawn(move || {
-            earlier.turn();
-            let more = earlier.take(10 * NUMBERS);
-            earlier.turn();
-            earlier.0.commit().unwrap();
-            more
+            let first = earlier.take(1);
+            (first, earlier.take(10 * NUMBERS), earlier)
         });
         while looking.waiting() == 0 {
-            assert!(!more.is_finished(), "it has gone ahead of the other");
+            assert!(!more.is_finished(), "it has not waited");
             thread::yield_now();
         }
-        later.0.rollback();
-        assert!(more.join().unwrap() - 10 * NUMBERS > between);
+        later.turn();
+        later.0.commit().unwrap();
+        let (first, last, earlier) = more.join().unwrap();
+        assert!(between < first && last == first + 10 * NUMBERS, "{between} {first} {last}");
+        let next = scope.spawn(move || {
+            let next = Taking::begin(&place);
+            let number = next.take(1);
+            next.turn();
+            next.0.commit().unwrap();
+            number
+        });
+        while looking.waiting() == 0 {
+            assert!(!next.is_finished(), "it was not held up");
+            thread::yield_now();
+        }
+        earlier.turn();
+        earlier.0.commit().unwrap();
+        assert!(next.join().unwrap() > last);
     });
-    let next = Taking::begin(&place);
-    let number = next.take(1);
-    next.turn();
-    assert!(number > next.number("SELECT value - 1024 FROM ts_sequences WHERE name = 'change'"));
+}
+
+#[test]
+fn a_thousand_changes_that_nobody_announced_are_made_in_another_attempt() {
+    let (_place, session) = store();
+    let worker = Worker::start(session);
+    let mut attempts = 0;
+    let write = move |db: Db<'_>, _: &Context| {
+        attempts += 1;
+        // Each time another transaction has numbers in between, as far as it is let.
+        let (first, more) = (db.reserve_changes(1)?, "SELECT tink_sync.ts_take(?1)");
+        if attempts == 1 {
+            db.batch("SELECT nextval('tink_sync.ts_tickets')")?;
+        }
+        Ok((attempts, first, db.value::<i64>(more, values![20_000])?))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (attempts, first, last) = runtime.block_on(worker.write("write the audit log", write)).unwrap();
+    assert_eq!((attempts, last), (2, first + 20_000));
+}
+
+#[test]
+fn numbers_go_on_behind_those_that_are_seen_also_if_the_sequence_was_not_restored() {
+    let (place, _session) = store();
+    let one = |count: i64| {
+        let one = Taking::begin(&place);
+        let last = one.take(count);
+        one.turn();
+        one.0.commit().unwrap();
+        last
+    };
+    let seen = one(50_000);
+    let lost = Taking::begin(&place);
+    lost.number("SELECT setval('tink_sync.ts_tickets', 1)");
+    lost.0.commit().unwrap();
+    let after = one(1);
+    assert!(after > seen && one(1) > after, "{after} after {seen}");
 }
 
 #[test]
