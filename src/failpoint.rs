@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
-pub const STEPS: [&str; 58] = [
+pub const STEPS: [&str; 59] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -34,6 +34,7 @@ pub const STEPS: [&str; 58] = [
     "write the end of a walk",
     "record the outcome",
     "close retries",
+    "note a pause",
     "postpone connections",
     "reset failures",
     "finish the run",

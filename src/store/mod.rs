@@ -24,6 +24,7 @@ mod merge;
 mod mirror;
 mod outbox;
 mod owners;
+mod pause;
 mod place;
 mod plan;
 pub mod population;
@@ -217,6 +218,14 @@ impl Store {
         self.worker
             .write(repeatable("postpone connections"), move |tx, db| plan::postpone(tx, db, run, until))
             .await
+    }
+
+    /// Lets all hosts that share the store pause for this long, since Tink asked this one for it.
+    pub async fn pause_all(&self, pause: Duration) -> Result<()> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        self.worker.write(repeatable("note a pause"), move |tx, _| pause::note(tx, pause)).await
     }
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.

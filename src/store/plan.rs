@@ -9,7 +9,7 @@ use super::engine::fail::corrupt;
 use super::engine::value::{Millis, json_list, json_numbers, unsigned};
 use super::engine::{Context, Db, Fail, Params, Row, Value, values};
 use super::liveness;
-use super::{mirror, owners};
+use super::{mirror, owners, pause};
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::outcome::Reason;
 use crate::store::types::{
@@ -244,6 +244,7 @@ pub(super) fn claim(
             Looked::Forgotten => found_not_due.push((place.connection, Reason::Disabled)),
         }
     }
+    claims.rest = if next.is_empty() { None } else { pause::left(db)? };
     lease(db, context, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
     context.then(move |plan| {
@@ -287,6 +288,7 @@ pub(super) fn claim_again(
             }
         }
     }
+    claims.rest = if next.is_empty() { None } else { pause::left(db)? };
     lease(db, context, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
     context.then(|plan| plan.taking.clear());
@@ -327,6 +329,7 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     if places.is_empty() {
         return Ok(Vec::new());
     }
+    pause::ahead(db)?;
     db.lock_ahead(places.iter().map(|place| place.connection))?;
     let keys = json_numbers(places.iter().map(|place| place.connection));
     let sql = format!(

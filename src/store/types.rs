@@ -187,6 +187,8 @@ pub struct Claims {
     pub skipped: Vec<Skipped>,
     /// Nothing is left in the plan.
     pub exhausted: bool,
+    /// What is left of a pause that Tink asked another host for.
+    pub rest: Option<Duration>,
 }
 
 /// An account as stored, with what is known of its history.

@@ -260,6 +260,7 @@ impl Pass {
                     durable?;
                     self.emit_first();
                 }
+                pause = self.ctx.client.asked_to_pause(), if !self.task.dry_run => self.ctx.store.pause_all(pause).await?,
                 () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
                 () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
             }
@@ -276,6 +277,9 @@ impl Pass {
             PassRound::First => self.ctx.store.claim(run, rules, limit, until).await?,
             PassRound::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
         };
+        if let Some(rest) = claims.rest {
+            self.ctx.client.rest(rest);
+        }
         for skipped in &claims.skipped {
             self.emit_skipped(skipped, !self.task.selection.is_all());
         }

@@ -109,6 +109,16 @@ impl Client {
         self.0.transport.pacer.paused_total()
     }
 
+    /// Waits until Tink has asked for a pause with a short `Retry-After` to a 429; returns what is left of it.
+    pub async fn asked_to_pause(&self) -> Duration {
+        self.0.transport.pacer.asked_to_pause().await
+    }
+
+    /// Sends nothing for this long, since another host was asked for it.
+    pub fn rest(&self, length: Duration) {
+        self.0.transport.pacer.rest(length);
+    }
+
     /// What was done since the client was made.
     pub fn totals(&self) -> ClientTotals {
         self.0.transport.totals()

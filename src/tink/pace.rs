@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 /// Memory for all bodies together, in bytes.
@@ -21,6 +21,7 @@ pub(super) struct Pacer {
     setting: f64,
     burst: f64,
     state: Mutex<PaceState>,
+    asked: Notify,
     turn: tokio::sync::Mutex<()>,
     slots: Semaphore,
     bodies: Semaphore,
@@ -71,6 +72,7 @@ impl Pacer {
             setting: requests_per_second,
             burst,
             state: Mutex::new(state),
+            asked: Notify::new(),
             turn: tokio::sync::Mutex::new(()),
             slots: Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)),
             bodies: Semaphore::new(BODIES),
@@ -126,8 +128,21 @@ impl Pacer {
         state.rate = (state.rate / 2.0).max(self.setting.min(1.0));
     }
 
-    /// Lets nobody send for this long; a pause that ends later stays.
+    /// Lets nobody send for this long, since Tink asked for it.
     pub(super) fn pause(&self, length: Duration) {
+        self.rest(length);
+        self.asked.notify_one();
+    }
+
+    /// Returns what is left of the pause once Tink has asked for one that was not returned here before.
+    pub(super) async fn asked_to_pause(&self) -> Duration {
+        self.asked.notified().await;
+        let pause = self.state().pause;
+        pause.map(|pause| pause.until.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+
+    /// Lets nobody send for this long; a pause that ends later stays.
+    pub(super) fn rest(&self, length: Duration) {
         let now = Instant::now();
         let until = now + length;
         let mut state = self.state();
@@ -259,6 +274,18 @@ mod tests {
         pacer.pause(Duration::from_secs(5));
         advance(Duration::from_secs(5)).await;
         assert_eq!(pacer.paused_total(), Duration::from_secs(17));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_tink_asks_for_is_told_once_and_what_others_were_asked_for_is_not() {
+        let pacer = Pacer::new(1000.0, 8);
+        pacer.rest(Duration::from_secs(9));
+        assert!(pacer.asked_to_pause().now_or_never().is_none());
+        pacer.pause(Duration::from_secs(30));
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(pacer.asked_to_pause().now_or_never(), Some(Duration::from_secs(20)));
+        assert!(pacer.asked_to_pause().now_or_never().is_none());
+        assert!(close(send(&pacer, 1).await, 20.0));
     }
 
     #[tokio::test(start_paused = true)]

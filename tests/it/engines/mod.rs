@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rusqlite::types::Value as Content;
 use serde_json::Value;
-use tink_sandbox::{Config, Rates};
+use tink_sandbox::{Action, Config, Endpoint, Fault, Rates};
 
 use crate::harness::{Ran, Running, World, plain, small, until};
 use crate::scripted::SAM;
@@ -327,6 +327,22 @@ fn postgresql_a_frozen_run_asks_tink_for_nothing_once_another_has_its_connection
     signal(&frozen, "CONT");
     frozen.end();
     assert_eq!(asked(), before);
+}
+
+/// Tink limits the app, not the host.
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_a_pause_that_tink_asks_one_host_for_is_kept_by_all() {
+    let users = vec!["user-0".to_owned(), "user-1".to_owned()];
+    let world = World::on(Engine::Postgres, Engine::Sqlite, small(2), users);
+    world.run(&[]).expect(0);
+    let limit = Fault::new(Action::too_many("8")).user("user-0").at(Endpoint::Accounts);
+    world.sandbox.fault(limit);
+    let limited = world.start(&["--connection", "c-0", "--force"]);
+    until(|| world.hosts_pause());
+    world.run(&["--connection", "c-1", "--force"]).expect(0);
+    assert!(!world.hosts_pause(), "it did not wait for the end of the pause");
+    limited.end().expect(0);
 }
 
 fn signal(run: &Running, signal: &str) {

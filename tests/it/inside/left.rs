@@ -322,6 +322,14 @@ impl World {
         self.tamper(&format!("ALTER TABLE tink_sync.ts_runs ALTER alive_until SET DEFAULT {default}"));
     }
 
+    /// Whether a host was asked to pause, and all are to do so still.
+    pub fn hosts_pause(&self) -> bool {
+        self.database().exists(
+            "SELECT FROM tink_sync.ts_sequences
+             WHERE name = 'paused until' AND value > extract(epoch FROM clock_timestamp()) * 1000",
+        )
+    }
+
     /// Whether a run that has not ended was not heard of for that long.
     pub fn a_run_was_silent(&self) -> bool {
         self.database().exists(

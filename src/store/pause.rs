@@ -1,0 +1,42 @@
+//! The pause that Tink asked one host for, told to all that share the store: Tink limits the app, not the host (API.md 1.4).
+//! By the clock of the database. Runs on a file meet their own refusals and are told nothing here.
+
+use std::time::Duration;
+
+use super::engine::value::unsigned;
+use super::engine::{Db, Fail, values};
+
+/// No pause that is kept here lasts longer, whatever a restored database or a clock says.
+pub(crate) const LONGEST: Duration = Duration::from_mins(1);
+
+const NOTE: &str = "INSERT INTO ts_sequences (name, value)
+         VALUES ('paused until', CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) + ?1)
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > ts_sequences.value
+         OR ts_sequences.value > excluded.value - ?1 + ?2";
+
+const LEFT: &str = "SELECT value - CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
+     FROM ts_sequences WHERE name = 'paused until'";
+
+/// Lets all hosts pause for this long from now on; a pause that ends later stays.
+pub(super) fn note(db: Db<'_>, pause: Duration) -> Result<(), Fail> {
+    if !db.is_shared() {
+        return Ok(());
+    }
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    db.run(NOTE, values![millis(pause.min(LONGEST)), millis(LONGEST)])
+}
+
+/// Asks for [`left`] ahead.
+pub(super) fn ahead(db: Db<'_>) -> Result<(), Fail> {
+    if db.is_shared() { db.ahead(LEFT, values![]) } else { Ok(()) }
+}
+
+/// How long hosts have to pause still; `None` if Tink has asked for nothing.
+pub(super) fn left(db: Db<'_>) -> Result<Option<Duration>, Fail> {
+    if !db.is_shared() {
+        return Ok(None);
+    }
+    let left: Option<i64> = db.one(LEFT, values![], |row| row.get(0))?;
+    let left = left.map(|millis| Duration::from_millis(unsigned(millis)));
+    Ok(left.filter(|left| !left.is_zero() && *left <= LONGEST))
+}
