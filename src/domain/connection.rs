@@ -1,6 +1,8 @@
 //! A connection: one Tink user of this app, linked to a user of the application. The unit of work,
 //! of isolation, of claim and of retry.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::ids::{ConnectionId, UserId};
@@ -24,7 +26,7 @@ pub struct SourceRow {
     /// Whom to ask Tink for; `None` makes the row fail alone.
     pub tink_user: Option<TinkUser>,
     /// Another name of that user, where the row gives two.
-    pub also: Option<TinkUser>,
+    pub also: Option<Box<TinkUser>>,
     /// The user has not disconnected.
     pub enabled: bool,
     /// The user's plan includes bank sync.
@@ -39,7 +41,7 @@ pub struct SourceRow {
     /// What is wrong with the row, if anything: such a row fails alone.
     pub problem: Option<String>,
     /// Tokens of an older link, encrypted.
-    pub seed: Option<Seed>,
+    pub seed: Option<Arc<Seed>>,
     /// It brings tokens, and there is no key to encrypt them with: they are passed over.
     pub unencrypted: bool,
 }
@@ -73,7 +75,7 @@ impl SourceRow {
 
     /// The names that the row gives the user at Tink, the one to ask for first.
     pub fn names(&self) -> impl Iterator<Item = &TinkUser> {
-        self.tink_user.iter().chain(&self.also)
+        self.tink_user.iter().chain(self.also.as_deref())
     }
 }
 
@@ -111,8 +113,10 @@ mod tests {
     fn ids_of_one_kind_are_alike_whoever_they_name() {
         let (external, tink) = (TinkUser::External("a".to_owned()), TinkUser::Tink("a".to_owned()));
         assert!(external.is_like(&TinkUser::External("b".to_owned())) && !external.is_like(&tink));
-        let row =
-            SourceRow { also: Some(tink.clone()), ..SourceRow::active("c", "u", Some(external.clone())) };
+        let row = SourceRow {
+            also: Some(Box::new(tink.clone())),
+            ..SourceRow::active("c", "u", Some(external.clone()))
+        };
         assert_eq!(row.names().collect::<Vec<_>>(), [&external, &tink]);
     }
 }

@@ -3,11 +3,12 @@
 //! is from now on out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::connection::{Seed, SourceRow, TinkUser, Viewed};
-use super::owner::{self, HeldConnection, Judged, Verdict};
+use super::owner::{self, HeldConnection, Judged, SingleRows, Verdict};
 use super::population::{Fall, Numbers, Remembered};
 
 /// A connection as it is stored.
@@ -63,7 +64,7 @@ pub struct Change {
     /// Place of the connection whose data it takes over.
     pub takes_over: Option<usize>,
     /// Tokens of an older link.
-    pub seed: Option<Seed>,
+    pub seed: Option<Arc<Seed>>,
 }
 
 /// What the view makes of the connections.
@@ -79,12 +80,18 @@ pub struct Mirroring {
 
 /// Works out what the view makes of the stored connections, which are in the order in which they came here.
 pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
-    let judged = owner::judge(stored, viewed.rows);
-    let mut listed: HashSet<usize> = judged.iter().filter_map(|one| one.held).collect();
+    let rows = SingleRows::of(viewed.rows);
+    let judged = owner::judge(stored, &rows);
+    let mut listed = vec![false; stored.len()];
+    for place in judged.iter().filter_map(|one| one.held) {
+        if let Some(listed) = listed.get_mut(place) {
+            *listed = true;
+        }
+    }
     let taken: HashSet<usize> = judged.iter().filter_map(Judged::takes_over).collect();
     let numbers = numbers(&judged);
     let is_gone = |(place, stored): &(usize, &Stored)| {
-        !listed.contains(place) && !taken.contains(place) && stored.state.was_wanted(viewed.at)
+        listed.get(*place) == Some(&false) && !taken.contains(place) && stored.state.was_wanted(viewed.at)
     };
     let gone = stored.iter().enumerate().filter(is_gone).count() as u64;
     // What is in our own tables was typed by an operator.
@@ -97,15 +104,15 @@ pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirr
     for one in judged {
         changes.extend(Some(after.listed(one)).filter(|change| after.is_news(change)));
     }
-    for place in 0..stored.len() {
-        if listed.insert(place) {
+    for (place, listed) in listed.into_iter().enumerate() {
+        if !listed {
             changes.extend(after.missing(place).filter(|change| after.is_news(change)));
         }
     }
     Mirroring { changes, numbers, fall }
 }
 
-fn numbers(judged: &[Judged]) -> Numbers {
+fn numbers(judged: &[Judged<'_>]) -> Numbers {
     let named = judged.iter().filter(|one| !one.row.connection_id.as_str().is_empty() && one.row.enabled);
     let (mut enabled, mut entitled) = (0, 0);
     for one in named {
@@ -148,7 +155,7 @@ impl After<'_> {
     }
 
     /// A connection that has a row.
-    fn listed(&self, one: Judged) -> Change {
+    fn listed(&self, one: Judged<'_>) -> Change {
         let before = one.held.and_then(|place| self.stored.get(place));
         let takes_over = one.takes_over();
         let problem = one.problem().map(str::to_owned);
@@ -165,7 +172,7 @@ impl After<'_> {
                 gone_at: None,
                 ..before.state.clone()
             },
-            _ => self.own(&row, &verdict, before),
+            _ => self.own(row, &verdict, before),
         };
         state.problem = problem;
         let taken = place.is_some_and(|place| self.taken.contains(&place));
@@ -177,7 +184,7 @@ impl After<'_> {
             other_owner: before.is_some_and(|before| !before.held.has_data && before.is_others(&state)),
             state,
             takes_over,
-            seed: row.seed.filter(|_| usable),
+            seed: row.seed.clone().filter(|_| usable),
         }
     }
 
@@ -254,7 +261,7 @@ impl Stored {
     }
 }
 
-impl Judged {
+impl Judged<'_> {
     fn takes_over(&self) -> Option<usize> {
         match &self.verdict {
             Verdict::Own { takes_over, .. } => *takes_over,

@@ -1,6 +1,7 @@
 //! Whose data a connection may hold: it is its id, its application's user and its Tink user. Says of every row
 //! of the source view whether the stored connection goes on with it, takes another's data over, or is refused.
-//! Pure: what is stored and the rows in, a verdict for each row out. Reads nothing and writes nothing.
+//! Pure: what is stored and the rows in, a verdict for each row out. Reads nothing and writes nothing. Refers to rows
+//! and connections and copies none: a view may have hundreds of thousands.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -35,11 +36,15 @@ impl HeldConnection {
     }
 }
 
+/// Rows of the source view, one for each id.
+#[derive(Clone, Debug)]
+pub struct SingleRows(Vec<SourceRow>);
+
 /// A row of the source view and what becomes of it.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct Judged<'r> {
     /// The row; its `problem` says what is wrong with the row itself.
-    pub row: SourceRow,
+    pub row: &'r SourceRow,
     /// Place of the stored connection of its id.
     pub held: Option<usize>,
     /// What becomes of it.
@@ -92,28 +97,35 @@ impl RefusalKind {
 }
 
 /// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
-pub fn judge(held: &[impl AsRef<HeldConnection>], rows: Vec<SourceRow>) -> Vec<Judged> {
+pub fn judge<'r>(held: &[impl AsRef<HeldConnection>], rows: &'r SingleRows) -> Vec<Judged<'r>> {
     let held: Vec<&HeldConnection> = held.iter().map(AsRef::as_ref).collect();
-    let places: HashMap<&str, usize> =
-        held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
-    let mut judged: Vec<Judged> = single(rows)
-        .into_iter()
-        .map(|row| {
-            let place = places.get(row.connection_id.as_str()).copied();
-            let verdict = identity(&row, place.and_then(|place| held.get(place).copied()));
-            Judged { row, held: place, verdict }
-        })
-        .collect();
+    let mut judged = identities(&held, rows);
     OwnershipClaims::of(&held, &judged).resolve(held.len(), &mut judged);
     judged
 }
 
-/// One row for each id; an id that comes twice, or cannot be used, is the row's problem.
-fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
-    let ids: HashSet<&str> = rows.iter().map(|row| row.connection_id.as_str()).collect();
-    if ids.len() == rows.len() && !ids.contains("") {
-        return rows;
+/// The rows with what each says of the connection that is stored under its id.
+fn identities<'r>(held: &[&HeldConnection], rows: &'r SingleRows) -> Vec<Judged<'r>> {
+    let places: HashMap<&str, usize> =
+        held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
+    let judged = rows.0.iter().map(|row| {
+        let place = places.get(row.connection_id.as_str()).copied();
+        let verdict = identity(row, place.and_then(|place| held.get(place).copied()));
+        Judged { row, held: place, verdict }
+    });
+    judged.collect()
+}
+
+impl SingleRows {
+    /// One row for each id; an id that comes twice, or cannot be used, is the row's problem.
+    pub fn of(rows: Vec<SourceRow>) -> Self {
+        let ids: HashSet<&str> = rows.iter().map(|row| row.connection_id.as_str()).collect();
+        let is_single = ids.len() == rows.len() && !ids.contains("");
+        Self(if is_single { rows } else { single(rows) })
     }
+}
+
+fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut single: Vec<SourceRow> = Vec::with_capacity(rows.len());
     let mut unusable = 0_u64;
@@ -189,14 +201,13 @@ fn other_user(row: &SourceRow, held: &HeldConnection) -> Verdict {
 }
 
 /// Somebody who has, or wants, a Tink user.
-struct OwnershipClaim {
-    /// Of a row of the view, if it has one that counts.
-    row: Option<usize>,
-    /// Of a stored connection.
-    held: Option<usize>,
-    connection_id: String,
-    user_id: String,
-    names: Vec<TinkUser>,
+struct OwnershipClaim<'a> {
+    /// Place of a row of the view, if it has one that counts, and the row.
+    row: Option<(usize, &'a SourceRow)>,
+    /// Place of a stored connection, and what it is.
+    held: Option<(usize, &'a HeldConnection)>,
+    /// The Tink user under which it goes on.
+    own: Option<&'a TinkUser>,
     has_data: bool,
     /// It was stored under this user and Tink user before.
     known: bool,
@@ -205,23 +216,22 @@ struct OwnershipClaim {
 }
 
 /// Everybody who has, or wants, a Tink user: those who had it first come first.
-struct OwnershipClaims(Vec<OwnershipClaim>);
+struct OwnershipClaims<'a>(Vec<OwnershipClaim<'a>>);
 
-impl OwnershipClaims {
-    fn of(held: &[&HeldConnection], judged: &[Judged]) -> Self {
-        let mut claims = Vec::new();
-        let mut rows: HashMap<usize, &Judged> = HashMap::new();
+impl<'a> OwnershipClaims<'a> {
+    fn of(held: &[&'a HeldConnection], judged: &[Judged<'a>]) -> Self {
+        let mut claims = Vec::with_capacity(judged.len().max(held.len()));
+        let mut rows: Vec<Option<&Judged<'_>>> = vec![None; held.len()];
         for (place, one) in judged.iter().enumerate() {
-            rows.extend(one.held.map(|held| (held, one)));
-            claims.extend(OwnershipClaim::of_row(
-                place,
-                one,
-                one.held.and_then(|place| held.get(place).copied()),
-            ));
+            if let Some(row) = one.held.and_then(|held| rows.get_mut(held)) {
+                *row = Some(one);
+            }
+            let of = one.held.and_then(|place| Some((place, *held.get(place)?)));
+            claims.extend(OwnershipClaim::of_row(place, one, of));
         }
-        for (place, held) in held.iter().enumerate().filter(|(_, held)| held.has_data) {
-            let row = rows.get(&place);
-            let counts = row.is_some_and(|one| one.is_claim());
+        let kept = held.iter().zip(rows).enumerate().filter(|(_, (held, _))| held.has_data);
+        for (place, (held, row)) in kept {
+            let counts = row.is_some_and(Judged::is_claim);
             // A row that cannot be read says nothing of whether the connection is still there.
             let broken = row.is_some_and(|one| one.row.problem.is_some());
             if !counts {
@@ -229,30 +239,28 @@ impl OwnershipClaims {
             }
         }
         claims.sort_by_key(|claim| {
-            (!claim.has_data, !claim.known, claim.held.unwrap_or(usize::MAX), claim.row)
+            let (held, row) = (claim.held.map(|(place, _)| place), claim.row.map(|(place, _)| place));
+            (!claim.has_data, !claim.known, held.unwrap_or(usize::MAX), row)
         });
         Self(claims)
     }
 
     /// Refuses those who want what another has, and lets those who follow one that is gone take over.
-    fn resolve(self, held: usize, judged: &mut [Judged]) {
-        let mut owners: HashMap<TinkUser, usize> = HashMap::new();
+    fn resolve(self, held: usize, judged: &mut [Judged<'_>]) {
+        let mut owners: HashMap<&TinkUser, usize> = HashMap::with_capacity(self.0.len());
         for (number, claim) in self.0.iter().enumerate() {
-            let mut others: Vec<usize> =
-                claim.names.iter().filter_map(|name| owners.get(name).copied()).collect();
-            others.dedup();
-            let others: Vec<&OwnershipClaim> =
-                others.into_iter().filter_map(|number| self.0.get(number)).collect();
+            let others = claim.names().filter_map(|name| self.0.get(*owners.get(name)?));
+            let others: Vec<&OwnershipClaim<'_>> = others.collect();
             let stands = claim
                 .row
-                .and_then(|row| judged.get_mut(row))
+                .and_then(|(row, _)| judged.get_mut(row))
                 .is_none_or(|one| resolve_one(one, claim, &others));
-            for name in claim.names.iter().filter(|_| stands) {
+            for name in claim.names().filter(|_| stands) {
                 // Who is not enabled any more makes room.
                 let room =
                     owners.get(name).and_then(|owner| self.0.get(*owner)).is_none_or(|owner| !owner.enabled);
                 if room && (claim.enabled || !owners.contains_key(name)) {
-                    owners.insert(name.clone(), number);
+                    owners.insert(name, number);
                 }
             }
         }
@@ -261,21 +269,22 @@ impl OwnershipClaims {
 }
 
 /// Decides the claim of a row against those who came first; `false` if it is refused.
-fn resolve_one(one: &mut Judged, claim: &OwnershipClaim, others: &[&OwnershipClaim]) -> bool {
-    let refused = others.iter().find(|other| other.enabled || other.user_id != claim.user_id);
+fn resolve_one(one: &mut Judged<'_>, claim: &OwnershipClaim<'_>, others: &[&OwnershipClaim<'_>]) -> bool {
+    let refused = others.iter().find(|other| other.enabled || other.user_id() != claim.user_id());
     if let Some(other) = refused {
         one.verdict = Verdict::Refused(shared(claim, other));
         return false;
     }
     if let (Verdict::Own { takes_over, .. }, false) = (&mut one.verdict, claim.has_data) {
-        *takes_over = others.iter().find_map(|other| other.held);
+        *takes_over = others.iter().find_map(|other| other.place());
     }
     true
 }
 
-fn shared(claim: &OwnershipClaim, other: &OwnershipClaim) -> Refusal {
-    let (id, first, user) = (shown(&claim.connection_id), shown(&other.connection_id), shown(&other.user_id));
-    let same_user = claim.user_id == other.user_id;
+fn shared(claim: &OwnershipClaim<'_>, other: &OwnershipClaim<'_>) -> Refusal {
+    let (id, first) = (shown(claim.connection_id()), shown(other.connection_id()));
+    let user = shown(other.user_id());
+    let same_user = claim.user_id() == other.user_id();
     let text = match (other.enabled, same_user) {
         (true, true) => format!(
             "connection {first} of the same user has the same Tink user: disconnect {first} (in the source view; stand-alone: \
@@ -292,10 +301,10 @@ fn shared(claim: &OwnershipClaim, other: &OwnershipClaim) -> Refusal {
              if it is the same person under a new user_id: tink-sync connections accept-user --same-tink-user {id}"
         ),
     };
-    Refusal { kind: RefusalKind::Shared { enabled: other.enabled, same_user }, text, other: other.held }
+    Refusal { kind: RefusalKind::Shared { enabled: other.enabled, same_user }, text, other: other.place() }
 }
 
-impl Judged {
+impl Judged<'_> {
     /// Whether it asks for a Tink user.
     fn is_claim(&self) -> bool {
         let may = matches!(self.verdict, Verdict::Own { .. } | Verdict::Moved(_));
@@ -311,46 +320,53 @@ impl Judged {
     }
 }
 
-impl OwnershipClaim {
-    fn of_row(place: usize, one: &Judged, held: Option<&HeldConnection>) -> Option<Self> {
+impl<'a> OwnershipClaim<'a> {
+    fn of_row(place: usize, one: &Judged<'a>, held: Option<(usize, &'a HeldConnection)>) -> Option<Self> {
         if !one.is_claim() {
             return None;
         }
-        let has_data = held.is_some_and(|held| held.has_data);
+        let stored = held.map(|(_, held)| held);
         let own = match &one.verdict {
-            Verdict::Own { tink_user, .. } => tink_user.clone(),
+            Verdict::Own { tink_user, .. } => tink_user.as_ref(),
             Verdict::Moved(_) | Verdict::Refused(_) => None,
         };
-        let kept = held.filter(|_| has_data).into_iter().flat_map(HeldConnection::names);
-        let mut names: Vec<TinkUser> = Vec::with_capacity(1);
-        for name in own.iter().chain(one.row.names()).chain(kept) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
+        let known = stored
+            .is_some_and(|held| held.tink_user.as_ref() == own && held.user_id == one.row.user_id.as_str());
+        let names = one.row.names().chain(stored.into_iter().flat_map(HeldConnection::names));
         Some(Self {
-            row: Some(place),
-            held: one.held,
-            connection_id: one.row.connection_id.as_str().to_owned(),
-            user_id: one.row.user_id.as_str().to_owned(),
-            names,
-            has_data,
-            known: held.is_some_and(|held| held.tink_user == own && held.user_id == one.row.user_id.as_str()),
+            row: Some((place, one.row)),
+            held,
+            own: own.and_then(|own| names.into_iter().find(|name| *name == own)),
+            has_data: stored.is_some_and(|held| held.has_data),
+            known,
             enabled: true,
         })
     }
 
-    fn of_held(place: usize, held: &HeldConnection, broken: bool) -> Self {
-        Self {
-            row: None,
-            held: Some(place),
-            connection_id: held.connection_id.clone(),
-            user_id: held.user_id.clone(),
-            names: held.names().cloned().collect(),
-            has_data: true,
-            known: true,
-            enabled: broken,
-        }
+    const fn of_held(place: usize, held: &'a HeldConnection, broken: bool) -> Self {
+        Self { row: None, held: Some((place, held)), own: None, has_data: true, known: true, enabled: broken }
+    }
+
+    /// The names at Tink that it has or wants, the one under which it goes on first; one may come twice.
+    fn names(&self) -> impl Iterator<Item = &'a TinkUser> {
+        let asked = self.row.into_iter().flat_map(|(_, row)| row.names());
+        let kept = self.held.filter(|_| self.has_data).into_iter().flat_map(|(_, held)| held.names());
+        self.own.into_iter().chain(asked).chain(kept)
+    }
+
+    fn place(&self) -> Option<usize> {
+        self.held.map(|(place, _)| place)
+    }
+
+    fn connection_id(&self) -> &'a str {
+        let held = self.held.map(|(_, held)| held.connection_id.as_str());
+        self.row.map(|(_, row)| row.connection_id.as_str()).or(held).unwrap_or_default()
+    }
+
+    /// The user who has or wants it.
+    fn user_id(&self) -> &'a str {
+        let held = self.held.map(|(_, held)| held.user_id.as_str());
+        self.row.map(|(_, row)| row.user_id.as_str()).or(held).unwrap_or_default()
     }
 }
 

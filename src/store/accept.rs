@@ -7,7 +7,6 @@ use super::writer::{AuditRow, Writer, note};
 use super::{owners, population};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::shown;
-use crate::domain::mirroring::Stored;
 use crate::domain::owner::HeldConnection;
 use crate::domain::owner::accept::{Acceptance, Accepted, accept};
 use crate::domain::population::Numbers;
@@ -26,7 +25,7 @@ impl Writer {
         audit: &AuditRow<'_>,
     ) -> Result<Result<Vec<Accepted>, String>> {
         self.run("accept users", |db| {
-            let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
+            let (keys, stored) = owners::stored(db)?;
             let held: Vec<HeldConnection> = stored.into_iter().map(|stored| stored.held).collect();
             let accepted = match accept(&held, rows, what) {
                 Ok(accepted) => accepted,

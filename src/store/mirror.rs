@@ -23,7 +23,7 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) 
     db.lock_ids(std::iter::once("the source view"))?;
     let forgotten = forgotten_since(db, run)?;
     viewed.rows.retain(|row| !forgotten.contains(row.connection_id.as_str()));
-    let (keys, stored): (Vec<i64>, Vec<Stored>) = owners::stored(db)?.into_iter().unzip();
+    let (keys, stored) = owners::stored(db)?;
     let (source, at) = (viewed.source.clone(), viewed.at);
     let mirrored = mirroring::mirror(&stored, viewed, population::remembered(db)?);
     // An account of one that is named anew gets a number, too.

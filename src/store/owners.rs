@@ -23,10 +23,11 @@ pub(super) const HAS_DATA: &str = "(c.lease_token IS NOT NULL OR c.last_success_
 const TELLING: usize = 32;
 
 /// Every connection with its key, in the order in which they came here.
-pub(super) fn stored(db: Db<'_>) -> Result<Vec<(i64, Stored)>, Fail> {
+pub(super) fn stored(db: Db<'_>) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
     let mut former = former(db)?;
     let rows = format!("SELECT c.*, {HAS_DATA} AS has_data FROM ts_connections c ORDER BY key");
-    db.all(&rows, values![], |row| {
+    let (mut keys, mut stored) = (Vec::new(), Vec::new());
+    db.each(&rows, values![], |row| {
         let key: i64 = row.get("key")?;
         let state = state(row)?;
         let held = HeldConnection {
@@ -36,8 +37,11 @@ pub(super) fn stored(db: Db<'_>) -> Result<Vec<(i64, Stored)>, Fail> {
             former: former.remove(&key).unwrap_or_default(),
             has_data: row.get("has_data")?,
         };
-        Ok((key, Stored { held, state }))
-    })
+        keys.push(key);
+        stored.push(Stored { held, state });
+        Ok(())
+    })?;
+    Ok((keys, stored))
 }
 
 /// What the view said of a connection.

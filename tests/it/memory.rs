@@ -15,6 +15,9 @@ use crate::scripted::{booked, day, refresh};
 
 const UNIT: &str = include_str!("../../systemd/tink-sync.service");
 const USERS: usize = 8;
+/// The most rows of a source view, and as many as show what one of them costs.
+const MOST: u64 = 250_000;
+const SOME: u64 = 40_000;
 
 /// The unit's `MemoryMax`, in bytes.
 fn allowed() -> u64 {
@@ -55,6 +58,15 @@ fn serve(world: &World, place: Endpoint, bodies: &[String]) {
 /// Runs a pass; the most memory that it held at any moment must be what its unit allows, with room to spare for
 /// connections that need more. Returns its exit code.
 fn run(world: &World, name: &str) -> i32 {
+    let (code, peak) = measured(world);
+    assert!(peak < allowed(), "{name}: {} MiB", peak >> 20);
+    say(&format!("{name}: {} MiB", peak >> 20));
+    world.assert_at_rest();
+    code
+}
+
+/// Runs a pass; returns its exit code and the most memory that it held, in bytes.
+fn measured(world: &World) -> (i32, u64) {
     let mut pass = world.pass(&[]);
     let mut child = pass.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -70,10 +82,8 @@ fn run(world: &World, name: &str) -> i32 {
         }
         std::thread::sleep(Duration::from_millis(1));
     };
-    assert!(peak > 0 && peak < allowed(), "{name}: {} MiB", peak >> 20);
-    say(&format!("{name}: {} MiB", peak >> 20));
-    world.assert_at_rest();
-    ended.code().expect("nothing ended it")
+    assert!(peak > 0);
+    (ended.code().expect("nothing ended it"), peak)
 }
 
 #[expect(clippy::print_stdout, reason = "shown when it fails, or when a person asks")]
@@ -84,6 +94,28 @@ fn say(line: &str) {
 /// This many copies of a text, with commas between.
 fn many(text: &str, count: usize) -> String {
     vec![text; count].join(",")
+}
+
+/// The view and what is stored of it are compared as a whole.
+#[test]
+fn a_source_view_of_as_many_rows_as_are_read() {
+    let world = World::new(small(0));
+    let (_, before) = measured(&world);
+    let users = |name: &str| format!("'{name}0ffee00-1234-4567-89ab-' || printf('%012d', i)");
+    world.app(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {SOME} - 1)
+         INSERT INTO app_connections SELECT {}, {}, 1, 0, NULL, {} FROM n",
+        users("c"),
+        users("d"),
+        users("e")
+    ));
+    for pass in ["all are new", "all are known"] {
+        let (code, peak) = measured(&world);
+        assert_eq!(code, 0);
+        let each = peak.saturating_sub(before) / SOME;
+        say(&format!("{pass}: {each} bytes for each of {SOME} rows"));
+        assert!(before + each * MOST < allowed() * 4 / 5, "{pass}: {each} bytes");
+    }
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl World {
                     _ if !self.telling => (external, None),
                     Named::External => (external, None),
                     Named::Tink => (id, None),
-                    Named::Both => (external, Some(id)),
+                    Named::Both => (external, Some(Box::new(id))),
                 };
                 let row = SourceRow::active(&format!("c{connection}"), &format!("u{user}"), Some(tink_user));
                 self.view.insert(*connection, SourceRow { also, enabled: *enabled, ..row });

@@ -1,5 +1,7 @@
 //! What a view makes of the connections that are stored.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::*;
@@ -326,7 +328,9 @@ fn whose_data_another_takes_over_is_not_enabled_any_more() {
 
 #[test]
 fn tokens_and_a_take_over_are_news_though_nothing_else_has_changed() {
-    let seed = || Some(Seed { version: "1".to_owned(), refresh: vec![1], access: None, access_until: None });
+    let seed = || {
+        Some(Arc::new(Seed { version: "1".to_owned(), refresh: vec![1], access: None, access_until: None }))
+    };
     let changes = |held: &[Stored], rows| mirror(held, viewed(rows, 0), before(1)).changes;
     let seeded = changes(&stored(1), vec![SourceRow { seed: seed(), ..row(0) }]);
     assert_eq!((seeded.len(), seeded[0].seed.is_some()), (1, true));

@@ -1,7 +1,7 @@
 //! What a person may accept of the rows that were refused: that a user was linked anew, or that the application
 //! has renumbered its users. Pure: what is stored and the view's rows in, the owners that change out.
 
-use super::{HeldConnection, Judged, RefusalKind, Verdict, judge};
+use super::{HeldConnection, Judged, RefusalKind, SingleRows, Verdict, judge};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::shown;
 
@@ -35,7 +35,8 @@ pub fn accept(
     rows: &[SourceRow],
     what: Acceptance<'_>,
 ) -> Result<Vec<Accepted>, String> {
-    let judged = judge(held, rows.to_vec());
+    let single = SingleRows::of(rows.to_vec());
+    let judged = judge(held, &single);
     let accepted = match what {
         Acceptance::TinkUser(id) => vec![linked_anew(find(&judged, id)?)?],
         Acceptance::User([]) => judged.iter().filter_map(renumbered).collect(),
@@ -67,7 +68,7 @@ pub fn accept(
         })
         .collect();
     // Nobody may come into what is another's by it.
-    let ids = |judged: &[Judged]| -> Vec<(String, String)> {
+    let ids = |judged: &[Judged<'_>]| -> Vec<(String, String)> {
         let refused = judged.iter().filter_map(|one| match &one.verdict {
             Verdict::Refused(refusal) => {
                 Some((one.row.connection_id.as_str().to_owned(), refusal.text.clone()))
@@ -84,18 +85,19 @@ pub fn accept(
     let is_accepted =
         |row: &SourceRow| accepted.iter().any(|one| one.connection_id == row.connection_id.as_str());
     let claimed = |row: &SourceRow| SourceRow { enabled: row.enabled || is_accepted(row), ..row.clone() };
-    match ids(&judge(&after, rows.iter().map(claimed).collect())).iter().find(is_new) {
+    let claimed = SingleRows::of(rows.iter().map(claimed).collect());
+    match ids(&judge(&after, &claimed)).iter().find(is_new) {
         Some((id, text)) => Err(format!("connection {}: {text}", shown(id))),
         None => Ok(accepted),
     }
 }
 
-fn find<'a>(judged: &'a [Judged], id: &str) -> Result<&'a Judged, String> {
+fn find<'a>(judged: &'a [Judged<'a>], id: &str) -> Result<&'a Judged<'a>, String> {
     let found = judged.iter().find(|one| one.row.connection_id.as_str() == id);
     found.ok_or_else(|| format!("connection {} has no row in the source view", shown(id)))
 }
 
-fn linked_anew(one: &Judged) -> Result<Accepted, String> {
+fn linked_anew(one: &Judged<'_>) -> Result<Accepted, String> {
     let id = one.row.connection_id.as_str();
     let problem =
         || one.problem().map_or_else(|| nothing(one), |text| format!("connection {}: {text}", shown(id)));
@@ -118,7 +120,7 @@ fn linked_anew(one: &Judged) -> Result<Accepted, String> {
 
 /// The stored connection that goes on under the user of the row: its own, or one that is not enabled any more
 /// and has its Tink user.
-fn renumbered(one: &Judged) -> Option<Accepted> {
+fn renumbered(one: &Judged<'_>) -> Option<Accepted> {
     let Verdict::Refused(refusal) = &one.verdict else { return None };
     let place = match refusal.kind {
         RefusalKind::OtherUser { same_tink_user: true } => one.held,
@@ -133,7 +135,7 @@ fn renumbered(one: &Judged) -> Option<Accepted> {
     })
 }
 
-fn not_only_the_user(one: &Judged) -> String {
+fn not_only_the_user(one: &Judged<'_>) -> String {
     let id = shown(one.row.connection_id.as_str());
     match &one.verdict {
         Verdict::Own { .. } | Verdict::Moved(_) if one.row.problem.is_none() => nothing(one),
@@ -146,7 +148,7 @@ fn not_only_the_user(one: &Judged) -> String {
     }
 }
 
-fn nothing(one: &Judged) -> String {
+fn nothing(one: &Judged<'_>) -> String {
     let id = shown(one.row.connection_id.as_str());
     format!(
         "connection {id} has the user and the Tink user that the source view gives: there is nothing to accept"

@@ -27,7 +27,7 @@ fn row(id: &str, user: &str, tink_user: TinkUser) -> SourceRow {
 }
 
 fn both(id: &str, user: &str, external: &str, tink_id: &str) -> SourceRow {
-    SourceRow { also: Some(tink(tink_id)), ..row(id, user, ext(external)) }
+    SourceRow { also: Some(Box::new(tink(tink_id))), ..row(id, user, ext(external)) }
 }
 
 fn off(row: SourceRow) -> SourceRow {
@@ -36,7 +36,7 @@ fn off(row: SourceRow) -> SourceRow {
 
 /// What became of each row, in short: `id=own`, `id<place` for a take-over, `id?` for one to be proven, `id!kind`.
 fn verdicts(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<String> {
-    let short = |one: &Judged| {
+    let short = |one: &Judged<'_>| {
         let id = one.row.connection_id.as_str();
         match &one.verdict {
             Verdict::Own { takes_over: Some(place), .. } => format!("{id}<{place}"),
@@ -52,7 +52,7 @@ fn verdicts(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<String> {
             },
         }
     };
-    judge(held, rows).iter().map(short).collect()
+    judge(held, &SingleRows::of(rows)).iter().map(short).collect()
 }
 
 #[test]
@@ -79,7 +79,10 @@ fn a_connection_with_data_keeps_its_user_and_its_tink_user() {
 #[test]
 fn names_that_a_connection_has_had_are_its_own() {
     let both_ways = HeldConnection { former: vec![ext("b")], ..held("c", "bob", tink("t")) };
-    let verdict = |row: SourceRow| judge(std::slice::from_ref(&both_ways), vec![row]).remove(0).verdict;
+    let verdict = |row: SourceRow| {
+        let rows = SingleRows::of(vec![row]);
+        judge(std::slice::from_ref(&both_ways), &rows).remove(0).verdict
+    };
     let own = |user: TinkUser| Verdict::Own { tink_user: Some(user), takes_over: None };
     assert_eq!(verdict(row("c", "bob", tink("t"))), own(tink("t")));
     assert_eq!(verdict(row("c", "bob", ext("b"))), own(ext("b")));
@@ -164,7 +167,8 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     let paused = |row| SourceRow { entitled: false, ..row };
     let rows = [off(row("c-1", "bob", ext("b"))), paused(row("c-1", "bob", ext("b")))];
     for rows in [vec![rows[0].clone(), rows[1].clone()], vec![rows[1].clone(), rows[0].clone()]] {
-        let one = judge(&bob, rows).remove(0).row;
+        let rows = SingleRows::of(rows);
+        let one = judge(&bob, &rows).remove(0).row;
         assert!(one.enabled && one.entitled);
     }
     // A broken row that names another user is another's, and only a broken one may name none.
@@ -173,9 +177,11 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     assert_eq!(verdicts(&bob, vec![odd("")]), ["c-1!row"]);
     assert_eq!(verdicts(&bob, vec![row("c-1", "", ext("k"))]), ["c-1!both"]);
     let nameless = || SourceRow { problem: Some("odd".to_owned()), ..row("", "u", ext("x")) };
-    let alone = judge(&bob, vec![nameless()]);
+    let alone = SingleRows::of(vec![nameless()]);
+    let alone = judge(&bob, &alone);
     assert!(alone[0].problem().unwrap().starts_with("a row of the source view"), "{:?}", alone[0].problem());
-    let judged = judge(&bob, vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
+    let rows = SingleRows::of(vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
+    let judged = judge(&bob, &rows);
     assert_eq!(judged.len(), 2);
     assert!(
         judged[0].problem().unwrap().starts_with("2 rows of the source view"),
@@ -187,7 +193,10 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
 #[test]
 fn the_texts_say_what_to_do() {
     let bob = [held("c-1", "bob", ext("b"))];
-    let said = |rows: Vec<SourceRow>| judge(&bob, rows).pop().unwrap().problem().unwrap().to_owned();
+    let said = |rows: Vec<SourceRow>| {
+        let rows = SingleRows::of(rows);
+        judge(&bob, &rows).pop().unwrap().problem().unwrap().to_owned()
+    };
     for (rows, parts) in [
         (vec![row("c-1", "carl", ext("k"))], ["carl, so far bob", "tink-sync connections forget c-1"]),
         (vec![row("c-1", "carl", ext("b"))], ["renumbered", "accept-user --same-tink-user c-1"]),

@@ -1,6 +1,8 @@
 //! One row of the source view: lenient types in, what it says or what is wrong with it
 //! out. Knows no database.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, date};
 use jiff::fmt::temporal::Pieces;
@@ -57,7 +59,7 @@ pub(in crate::store) fn source_row<'a>(
     // A name that is there and cannot be used must not let another one count for it.
     let unusable = names.iter().any(|(name, _)| id(name).is_none() && is_given(value(name)));
     let mut usable = names.into_iter().filter_map(|(name, kind)| id(name).map(kind)).filter(|_| !unusable);
-    let (tink_user, also) = (usable.next(), usable.next());
+    let (tink_user, also) = (usable.next(), usable.next().map(Box::new));
     let seed = text("refresh_token").map(|refresh| {
         let access = text("access_token").map(SecretString::from);
         let given = Given {
@@ -100,7 +102,7 @@ pub(in crate::store) fn source_row<'a>(
         market: id("market"),
         priority: value("priority").and_then(as_integer).unwrap_or_default(),
         problem: problem.map(str::to_owned),
-        seed,
+        seed: seed.map(Arc::new),
         unencrypted: token_problem.is_some(),
     }
 }
