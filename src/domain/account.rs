@@ -26,6 +26,22 @@ pub struct Account {
 }
 
 impl Account {
+    /// One of which nothing is known but its id.
+    pub const fn unknown(id: AccountId) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            kind: String::new(),
+            iban: None,
+            account_number: None,
+            masked_pan: None,
+            financial_institution_id: None,
+            booked: None,
+            available: None,
+            last_refreshed: None,
+        }
+    }
+
     /// The account's currency: that of its booked balance, else of its available one.
     pub fn currency(&self) -> Option<&str> {
         let balance = self.booked.as_ref().or(self.available.as_ref())?;
@@ -45,16 +61,9 @@ mod tests {
             currency: currency.to_owned(),
         };
         let account = |booked: Option<&str>, available: Option<&str>| Account {
-            id: "a".into(),
-            name: String::new(),
-            kind: String::new(),
-            iban: None,
-            account_number: None,
-            masked_pan: None,
-            financial_institution_id: None,
             booked: booked.map(money),
             available: available.map(money),
-            last_refreshed: None,
+            ..Account::unknown("a".into())
         };
         assert_eq!(account(Some("EUR"), Some("PLN")).currency(), Some("EUR"));
         assert_eq!(account(None, Some("PLN")).currency(), Some("PLN"));

@@ -6,10 +6,9 @@ use jiff::civil::Date;
 
 use super::engine::fail::corrupt;
 use super::engine::value::{DateColumn, Millis, TimeColumn, json_list, unsigned};
-use super::engine::{Db, Fail, Row, named, values};
+use super::engine::{Db, Fail, Params, Row, ToValue, Value, values};
 use super::{balances, merge, rows};
 use crate::domain::account::Account;
-use crate::domain::amount::Money;
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, day_of, shift};
 use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
@@ -140,9 +139,11 @@ pub(super) fn save(
                 continue;
             }
             Identity::New => {
-                let key = insert(db, connection, account)?;
+                as_stored = false;
+                let key = make(db, connection, account)?;
                 new.push(key);
-                key
+                keys.push(key);
+                continue;
             }
             Identity::Known(key) => *key,
             Identity::Alias(key) => {
@@ -212,27 +213,29 @@ fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
     accounts.iter().map(|a| (Account { last_refreshed: None, ..a.account.clone() }, a.closed)).collect()
 }
 
-fn insert(db: Db<'_>, connection: i64, account: &Account) -> Result<i64, Fail> {
-    make(db, connection, &account.id, [&account.name, &account.kind])
-}
-
-/// A new account with its name and type, under a key that no account had before.
-pub(super) fn make(
-    db: Db<'_>,
-    connection: i64,
-    id: &AccountId,
-    [name, kind]: [&str; 2],
-) -> Result<i64, Fail> {
+/// A new account as it is listed, under a key that no account had before.
+pub(super) fn make(db: Db<'_>, connection: i64, account: &Account) -> Result<i64, Fail> {
     let key = db.new_key("ts_accounts")?;
+    let mut bound = listed(account);
+    bound.extend([
+        (":key", Value::Int(key)),
+        (":connection", Value::Int(connection)),
+        (":id", account.id.as_str().to_value()),
+    ]);
     db.run(
-        "INSERT INTO ts_accounts (key, connection, account_id, name, type) VALUES (?1, ?2, ?3, ?4, ?5)",
-        values![key, connection, id.as_str(), name, kind],
+        "INSERT INTO ts_accounts (key, connection, account_id, name, type, iban, account_number, masked_pan,
+            financial_institution_id, booked_balance, booked_currency, available_balance, available_currency,
+            last_refreshed)
+         VALUES (:key, :connection, :id, :name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
+            :available, :available_currency, :refreshed)",
+        Params::Named(&bound),
     )?;
+    remember_id(db, connection, key, &account.id)?;
     balances::open(db, key)?;
     Ok(key)
 }
 
-pub(super) fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId) -> Result<(), Fail> {
+fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId) -> Result<(), Fail> {
     db.run(
         "INSERT INTO ts_account_ids (connection, account_id, account) VALUES (?1, ?2, ?3)
          ON CONFLICT (connection, account_id) DO UPDATE SET account = excluded.account
@@ -244,8 +247,8 @@ pub(super) fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId)
 
 /// Brings a listed account up to date; an account that is listed is neither missing nor closed.
 fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
-    let amount = |money: &Option<Money>| money.as_ref().map(|m| m.amount.as_str().to_owned());
-    let currency = |money: &Option<Money>| money.as_ref().map(|m| m.currency.clone());
+    let mut bound = listed(account);
+    bound.push((":key", Value::Int(key)));
     db.run(
         "UPDATE ts_accounts SET name = :name, type = :type, iban = :iban, account_number = :number,
             masked_pan = :pan, financial_institution_id = :institution,
@@ -260,14 +263,27 @@ fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
                 available_balance, available_currency, last_refreshed, missing_refresh, closed_at)
             IS DISTINCT FROM (:name, :type, :iban, :number, :pan, :institution, :booked, :booked_currency,
                     :available, :available_currency, :refreshed, NULL, NULL)",
-        named! {
-            ":key": key, ":name": account.name, ":type": account.kind, ":iban": account.iban,
-            ":number": account.account_number, ":pan": account.masked_pan,
-            ":institution": account.financial_institution_id,
-            ":booked": amount(&account.booked), ":booked_currency": currency(&account.booked),
-            ":available": amount(&account.available), ":available_currency": currency(&account.available),
-            ":refreshed": account.last_refreshed.map(TimeColumn),
-        },
-    )?;
-    Ok(())
+        Params::Named(&bound),
+    )
+}
+
+/// What Tink lists of an account, as parameters.
+fn listed(account: &Account) -> Vec<(&'static str, Value<'_>)> {
+    fn text(text: Option<&str>) -> Value<'_> {
+        text.map_or(Value::Null, ToValue::to_value)
+    }
+    let [booked, available] = [&account.booked, &account.available].map(Option::as_ref);
+    vec![
+        (":name", account.name.to_value()),
+        (":type", account.kind.to_value()),
+        (":iban", account.iban.to_value()),
+        (":number", account.account_number.to_value()),
+        (":pan", account.masked_pan.to_value()),
+        (":institution", account.financial_institution_id.to_value()),
+        (":booked", text(booked.map(|money| money.amount.as_str()))),
+        (":booked_currency", text(booked.map(|money| money.currency.as_str()))),
+        (":available", text(available.map(|money| money.amount.as_str()))),
+        (":available_currency", text(available.map(|money| money.currency.as_str()))),
+        (":refreshed", account.last_refreshed.map_or(Value::Null, Value::Time)),
+    ]
 }

@@ -13,6 +13,7 @@ use super::engine::value::Millis;
 use super::engine::{Context, Db, Fail, values};
 use super::writer::{self, AuditRow};
 use super::{Store, accounts, mirror, rows};
+use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
 use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
@@ -298,8 +299,7 @@ impl<'a> Importer<'a> {
     }
 
     fn make_place(&self, owner: i64, id: &AccountId) -> Result<InputAccount, Fail> {
-        let key = accounts::make(self.db, owner, id, ["", ""])?;
-        accounts::remember_id(self.db, owner, key, id)?;
+        let key = accounts::make(self.db, owner, &Account::unknown(id.clone()))?;
         self.begin(key)?;
         Ok(InputAccount { key, generation: GENERATION - 1, before: None })
     }
