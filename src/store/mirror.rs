@@ -5,17 +5,18 @@ use std::collections::HashSet;
 
 use super::engine::value::tink_user_columns;
 use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
+use super::owners::MIRRORED;
 use super::{forget, owners, population, tokens};
 use crate::domain::connection::Viewed;
 use crate::domain::mirroring::{self, Change, MirroredState, Stored};
 use crate::store::types::{Mirrored, Run};
 
-/// The columns that the view decides, and their values.
-const COLUMNS: &str =
-    "user_id, external_user_id, tink_user_id, enabled, entitled, entitled_until, market, priority, problem,
-    refused, refused_user, moved_external_user_id, moved_tink_user_id, gone_at, lapsed_at";
+/// The values of [`MIRRORED`].
 const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem,
     :refused, :refused_user, :moved_external, :moved_tink, :gone, :lapsed";
+
+/// The keys of so many new connections are asked for in one flight, where asking means waiting.
+const AT_ONCE: usize = 500;
 
 /// Takes the whole view in. Connections that were forgotten since the run began stay forgotten.
 pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) -> Result<Mirrored, Fail> {
@@ -29,14 +30,19 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) 
     // An account of one that is named anew gets a number, too.
     db.expect_changes(mirrored.changes.len() * 16)?;
     let mut took_over = Vec::new();
-    for change in &mirrored.changes {
-        let before = change.place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));
-        let key = write(db, change, before)?;
-        if let Some((from, gone)) =
-            change.takes_over.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)))
-        {
-            take_over(db, context, from, key)?;
-            took_over.push((gone.held.connection_id.as_str().into(), change.connection_id.as_str().into()));
+    for changes in mirrored.changes.chunks(AT_ONCE) {
+        let mut new = changes.iter().filter(|change| change.place.is_none());
+        new.try_for_each(|_| db.new_key_ahead("ts_connections"))?;
+        for change in changes {
+            let before = change.place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));
+            let key = write(db, change, before)?;
+            if let Some((from, gone)) =
+                change.takes_over.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)))
+            {
+                take_over(db, context, from, key)?;
+                took_over
+                    .push((gone.held.connection_id.as_str().into(), change.connection_id.as_str().into()));
+            }
         }
     }
     population::remember(db, &source, mirrored.numbers, mirrored.fall, at)?;
@@ -75,7 +81,7 @@ fn write(db: Db<'_>, change: &Change, before: Option<(i64, &Stored)>) -> Result<
 fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
     let key = db.new_key("ts_connections")?;
     let sql =
-        format!("INSERT INTO ts_connections (key, connection_id, {COLUMNS}) VALUES (:key, :id, {VALUES})");
+        format!("INSERT INTO ts_connections (key, connection_id, {MIRRORED}) VALUES (:key, :id, {VALUES})");
     let mut bound = parameters(state);
     bound.extend([(":key", Value::Int(key)), (":id", id.to_value())]);
     db.run(&sql, Params::Named(&bound))?;
@@ -83,13 +89,13 @@ fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
 }
 
 /// Brings a connection up to date; one that is as it was is not written.
-fn update(db: Db<'_>, key: i64, state: &MirroredState) -> Result<u64, Fail> {
+fn update(db: Db<'_>, key: i64, state: &MirroredState) -> Result<(), Fail> {
     let sql = format!(
-        "UPDATE ts_connections SET ({COLUMNS}) = ({VALUES}) WHERE key = :key AND ({COLUMNS}) IS DISTINCT FROM ({VALUES})"
+        "UPDATE ts_connections SET ({MIRRORED}) = ({VALUES}) WHERE key = :key AND ({MIRRORED}) IS DISTINCT FROM ({VALUES})"
     );
     let mut bound = parameters(state);
     bound.push((":key", Value::Int(key)));
-    db.count(&sql, Params::Named(&bound))
+    db.run(&sql, Params::Named(&bound))
 }
 
 /// The parameters of [`VALUES`].

@@ -22,12 +22,19 @@ pub(super) const HAS_DATA: &str = "(c.lease_token IS NOT NULL OR c.last_success_
 /// An id this long is no number of a test's or of a bank's: only one Tink user has it.
 const TELLING: usize = 32;
 
+/// The columns that the view decides: see [`state`].
+pub(super) const MIRRORED: &str =
+    "user_id, external_user_id, tink_user_id, enabled, entitled, entitled_until, market, priority, problem,
+    refused, refused_user, moved_external_user_id, moved_tink_user_id, gone_at, lapsed_at";
+
 /// Every connection with its key, in the order in which they came here.
 pub(super) fn stored(db: Db<'_>) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
     let mut former = former(db)?;
-    let rows = format!("SELECT c.*, {HAS_DATA} AS has_data FROM ts_connections c ORDER BY key");
+    let rows = format!(
+        "SELECT key, connection_id, {MIRRORED}, {HAS_DATA} AS has_data FROM ts_connections c ORDER BY key"
+    );
     let (mut keys, mut stored) = (Vec::new(), Vec::new());
-    db.each(&rows, values![], |row| {
+    db.walk(&rows, values![], |row| {
         let key: i64 = row.get("key")?;
         let state = state(row)?;
         let held = HeldConnection {
@@ -39,7 +46,7 @@ pub(super) fn stored(db: Db<'_>) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
         };
         keys.push(key);
         stored.push(Stored { held, state });
-        Ok(())
+        Ok(true)
     })?;
     Ok((keys, stored))
 }

@@ -143,8 +143,11 @@ pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) 
          ORDER BY c.failures > 0, CASE WHEN c.failures > 0 THEN coalesce(c.not_before, c.last_attempt_at) ELSE coalesce(c.last_success_at, c.last_attempt_at) END NULLS FIRST,
                   c.priority DESC, c.key"
     );
-    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: row.get(1)? });
-    let waiting: VecDeque<Planned> = db.all(&order, asked.params(), place)?;
+    let mut waiting = VecDeque::new();
+    db.walk(&order, asked.params(), |row| {
+        waiting.push_back(Planned { connection: row.get(0)?, attempted: row.get(1)? });
+        Ok(true)
+    })?;
     let leased = format!("SELECT c.key FROM ts_connections c WHERE {selected} AND {reason_of} = 'leased'");
     let leased = db.column(&leased, asked.params())?;
     let due = waiting.len() as u64;

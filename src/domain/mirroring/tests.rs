@@ -379,3 +379,16 @@ fn one_lapses_when_it_is_not_enabled_and_entitled_any_more() {
     assert_eq!(lapsed(paused, None, off), None, "it never was");
     assert_eq!(lapsed(off, Some(1), active), None);
 }
+
+#[test]
+fn a_connection_with_data_keeps_its_tink_user_when_its_row_names_anothers() {
+    let other = || TinkUser::Tink("other".to_owned());
+    let rows = vec![
+        SourceRow { also: Some(Box::new(other())), ..row(0) },
+        SourceRow::active("c-1", "u-1", Some(other())),
+    ];
+    let changes = mirror(&stored(2), viewed(rows, 0), before(2)).changes;
+    let [change] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((change.place, &change.state.tink_user), (Some(1), &Some(user(1))));
+    assert!(change.state.problem.is_some());
+}

@@ -49,6 +49,24 @@ fn postgresql_a_connection_waits_for_the_server_a_few_times() {
     assert!(two_later - one_later <= 5.1, "a day later: {one_later}, {two_later}");
 }
 
+/// Neither connections that are new in the view nor those that change there.
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_nobody_waits_for_each_row_of_the_view() {
+    let trips = |connections: u32| {
+        let world = World::on(Engine::Postgres, Engine::Sqlite, plain(0), names(0));
+        world.app(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {connections})
+             INSERT INTO app_connections SELECT 'c-' || i, 'u-' || i, 1, 0, NULL, 'user-' || i FROM n"
+        ));
+        let first = world.run(&[]).expect(0).total("store_round_trips");
+        world.app("UPDATE app_connections SET user_id = user_id || 'x'");
+        [first, world.run(&[]).expect(0).total("store_round_trips")]
+    };
+    let (few, many) = (trips(10), trips(1_200));
+    assert!(many[0] <= few[0] + 3 && many[1] <= few[1] + 3, "{few:?} {many:?}");
+}
+
 #[test]
 #[ignore = "needs a PostgreSQL server; tests/run runs it"]
 fn postgresql_rows_whose_keys_are_asked_for_come_in_any_number() {

@@ -46,6 +46,12 @@ const RUN_OVER: &str = "TS002";
 /// SQLSTATE of a transaction that takes more change numbers than it was given.
 const TOO_MANY: &str = "TS003";
 
+/// Statements that are sent and not answered take memory: no more than these, however many rows there are to write.
+const MOST_IN_FLIGHT: usize = 2_000;
+
+/// An answer of any length comes in parts of so many rows.
+const PART: usize = 1_000;
+
 /// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
 const ANSWER: Duration = Duration::from_mins(5);
 
@@ -267,7 +273,7 @@ impl Pg {
     pub(crate) fn send(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         let (known, parameters) = self.known.bound(sql, params)?;
         self.send_known(&known, parameters, None);
-        Ok(())
+        if self.sent.borrow().len() < MOST_IN_FLIGHT { Ok(()) } else { self.flush() }
     }
 
     /// Sends a question whose answer is asked for later, in the same words.
@@ -450,14 +456,14 @@ impl Pg {
 
     fn fetch(&self, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
         loop {
-            let part = self.ask_as_is("FETCH 1000 FROM ts_walk", Vec::new())?.rows;
-            if part.is_empty() {
-                return Ok(());
-            }
+            let part = self.ask_as_is(&format!("FETCH {PART} FROM ts_walk"), Vec::new())?.rows;
             for row in &part {
                 if !take(row)? {
                     return Ok(());
                 }
+            }
+            if part.len() < PART {
+                return Ok(());
             }
         }
     }
