@@ -206,6 +206,8 @@ struct OwnershipClaim<'a> {
     row: Option<(usize, &'a SourceRow)>,
     /// Place of a stored connection, and what it is.
     held: Option<(usize, &'a HeldConnection)>,
+    /// The Tink user under which it goes on.
+    own: Option<&'a TinkUser>,
     has_data: bool,
     /// It was stored under this user and Tink user before.
     known: bool,
@@ -330,9 +332,11 @@ impl<'a> OwnershipClaim<'a> {
         };
         let known = stored
             .is_some_and(|held| held.tink_user.as_ref() == own && held.user_id == one.row.user_id.as_str());
+        let mut names = one.row.names().chain(stored.into_iter().flat_map(HeldConnection::names));
         Some(Self {
             row: Some((place, one.row)),
             held,
+            own: own.and_then(|own| names.find(|name| *name == own)),
             has_data: stored.is_some_and(|held| held.has_data),
             known,
             enabled: true,
@@ -340,14 +344,14 @@ impl<'a> OwnershipClaim<'a> {
     }
 
     const fn of_held(place: usize, held: &'a HeldConnection, broken: bool) -> Self {
-        Self { row: None, held: Some((place, held)), has_data: true, known: true, enabled: broken }
+        Self { row: None, held: Some((place, held)), own: None, has_data: true, known: true, enabled: broken }
     }
 
-    /// The names at Tink that it wants, then those that it has; one may come twice.
+    /// The names at Tink that it has or wants, the one under which it goes on first; one may come twice.
     fn names(&self) -> impl Iterator<Item = &'a TinkUser> {
         let asked = self.row.into_iter().flat_map(|(_, row)| row.names());
         let kept = self.held.filter(|_| self.has_data).into_iter().flat_map(|(_, held)| held.names());
-        asked.chain(kept)
+        self.own.into_iter().chain(asked).chain(kept)
     }
 
     fn place(&self) -> Option<usize> {

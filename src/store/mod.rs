@@ -47,7 +47,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -220,12 +220,9 @@ impl Store {
             .await
     }
 
-    /// Lets all hosts that share the store pause for this long, since Tink asked this one for it.
-    pub async fn pause_all(&self, pause: Duration) -> Result<()> {
-        if !self.is_shared {
-            return Ok(());
-        }
-        self.worker.write(repeatable("note a pause"), move |tx, _| pause::note(tx, pause)).await
+    /// Lets all hosts that share the store pause until then, since Tink asked this one for it.
+    pub async fn pause_all(&self, until: Instant) -> Result<()> {
+        self.worker.write(repeatable("note a pause"), move |tx, _| pause::note(tx, until)).await
     }
 
     /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.

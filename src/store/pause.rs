@@ -1,7 +1,7 @@
 //! The pause that Tink asked one host for, told to all that share the store: Tink limits the app, not the host (API.md 1.4).
 //! By the clock of the database. Runs on a file meet their own refusals and are told nothing here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::engine::value::unsigned;
 use super::engine::{Db, Fail, values};
@@ -17,9 +17,11 @@ const NOTE: &str = "INSERT INTO ts_sequences (name, value)
 const LEFT: &str = "SELECT value - CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
      FROM ts_sequences WHERE name = 'paused until'";
 
-/// Lets all hosts pause for this long from now on; a pause that ends later stays.
-pub(super) fn note(db: Db<'_>, pause: Duration) -> Result<(), Fail> {
-    if !db.is_shared() {
+/// Lets all hosts pause until then; a pause that ends later stays. One that is over by the time that the database can be
+/// asked is nobody's any more.
+pub(super) fn note(db: Db<'_>, until: Instant) -> Result<(), Fail> {
+    let pause = until.saturating_duration_since(Instant::now());
+    if !db.is_shared() || pause.is_zero() {
         return Ok(());
     }
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);

@@ -152,8 +152,10 @@ impl Pass {
         let is_shared = self.ctx.store.is_shared() && !self.task.dry_run;
         let life = if is_shared { beat(&self.ctx, &self.task).await? } else { None };
         let heartbeat = self.heartbeat(life);
+        let pauses = is_shared.then(|| self.pass_pauses_on());
         let worked = self.work().await;
         heartbeat.abort();
+        pauses.inspect(tokio::task::JoinHandle::abort);
         if worked.is_err() {
             // What was durable by then is told all the same; where that ends, the error is the one to tell.
             let _ = self.confirm().await;
@@ -260,7 +262,6 @@ impl Pass {
                     durable?;
                     self.emit_first();
                 }
-                pause = self.ctx.client.asked_to_pause(), if !self.task.dry_run => self.ctx.store.pause_all(pause).await?,
                 () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
                 () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 
@@ -109,9 +109,9 @@ impl Client {
         self.0.transport.pacer.paused_total()
     }
 
-    /// Waits until Tink has asked for a pause with a short `Retry-After` to a 429; returns what is left of it.
-    pub async fn asked_to_pause(&self) -> Duration {
-        self.0.transport.pacer.asked_to_pause().await
+    /// Waits until Tink has asked for a pause with a short `Retry-After` to a 429; returns when it ends.
+    pub async fn asked_to_pause(&self) -> Instant {
+        self.0.transport.pacer.asked_to_pause().await.into_std()
     }
 
     /// Sends nothing for this long, since another host was asked for it.

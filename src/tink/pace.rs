@@ -134,11 +134,10 @@ impl Pacer {
         self.asked.notify_one();
     }
 
-    /// Returns what is left of the pause once Tink has asked for one that was not returned here before.
-    pub(super) async fn asked_to_pause(&self) -> Duration {
+    /// Returns the end of the pause once Tink has asked for one that was not returned here before.
+    pub(super) async fn asked_to_pause(&self) -> Instant {
         self.asked.notified().await;
-        let pause = self.state().pause;
-        pause.map(|pause| pause.until.saturating_duration_since(Instant::now())).unwrap_or_default()
+        self.state().pause.map_or_else(Instant::now, |pause| pause.until)
     }
 
     /// Lets nobody send for this long; a pause that ends later stays.
@@ -283,7 +282,8 @@ mod tests {
         assert!(pacer.asked_to_pause().now_or_never().is_none());
         pacer.pause(Duration::from_secs(30));
         advance(Duration::from_secs(10)).await;
-        assert_eq!(pacer.asked_to_pause().now_or_never(), Some(Duration::from_secs(20)));
+        let left = pacer.asked_to_pause().now_or_never().map(|until| until - Instant::now());
+        assert_eq!(left, Some(Duration::from_secs(20)));
         assert!(pacer.asked_to_pause().now_or_never().is_none());
         assert!(close(send(&pacer, 1).await, 20.0));
     }

@@ -272,6 +272,15 @@ fn a_person_may_accept_that_users_were_renumbered() {
 }
 
 #[test]
+fn nobody_comes_into_the_data_of_two_users_by_one_acceptance() {
+    let dora = HeldConnection { former: vec![ext("s")], ..held("y", "dora", tink("t")) };
+    let held = [held("x", "carl", ext("a")), dora, held("c", "bob", tink("t"))];
+    // It goes on under the name that it is stored with: that is dora's before it is carl's.
+    let rows = [both("c", "bob", "a", "t"), row("d", "bob", ext("s"))];
+    assert!(accepted(&held, &rows, Acceptance::User(&[])).is_err());
+}
+
+#[test]
 fn a_row_of_another_user_or_tink_user_is_foreign_and_one_that_shares_is_not() {
     for (kind, foreign) in [
         (RefusalKind::OtherUser { same_tink_user: true }, true),

@@ -14,7 +14,7 @@ const LONGEST_TOKEN: usize = 64 * 1024;
 pub(in crate::store) struct ViewLimits {
     /// For so long.
     pub time: Duration,
-    /// So many rows: more than a pass of six hours could serve by far.
+    /// So many rows: they are compared as a whole, within the unit's memory (tests/it/memory.rs).
     pub rows: usize,
     /// So many bytes.
     pub bytes: usize,

@@ -1,5 +1,5 @@
-//! The leases of a pass: how long they are taken for, what keeps them alive, and the wait for a sign of life of runs on other
-//! hosts. Claims nothing.
+//! What a pass has to do with those on other hosts: its leases, how long they are taken for and what keeps them alive, the
+//! wait for a sign of life of the others, and the pauses that Tink asks for. Claims nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,20 @@ impl Pass {
                 tokio::time::sleep(every).await;
                 // A failure shows at the next commit, with its reason; here it changes nothing.
                 let _ = beat(&ctx, &task).await;
+            }
+        })
+    }
+}
+
+impl Pass {
+    /// Tells the other hosts, while the pass lives, of each pause that Tink asks this one for.
+    pub(super) fn pass_pauses_on(&self) -> tokio::task::JoinHandle<()> {
+        let ctx = Arc::clone(&self.ctx);
+        tokio::spawn(async move {
+            loop {
+                let until = ctx.client.asked_to_pause().await;
+                // Those who do not hear of it are told by Tink; a store that has failed shows at the next commit.
+                let _ = ctx.store.pause_all(until).await;
             }
         })
     }

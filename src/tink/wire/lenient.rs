@@ -275,6 +275,9 @@ mod tests {
             (r"\udc00\ud800\u0041", "\u{fffd}\u{fffd}A", 2),
             (r"\ud800\ud83d\ude00", "\u{fffd}😀", 1),
             (r"a\u0000b", "a\u{fffd}b", 1),
+            // Not the other half, and no escape.
+            (r"\ud83d, dc00", "\u{fffd}, dc00", 1),
+            (r"a\éb", r"a\éb", 0),
         ] {
             assert_eq!(unescape(inner), (text.to_owned(), lost), "{inner}");
         }

@@ -456,7 +456,8 @@ impl Pg {
 
     fn fetch(&self, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
         loop {
-            let part = self.ask_as_is(&format!("FETCH {PART} FROM ts_walk"), Vec::new())?.rows;
+            // Described each time: the same words bring the columns of whatever the cursor is for.
+            let part = self.ask_rows(&format!("FETCH {PART} FROM ts_walk"), Vec::new())?.rows;
             for row in &part {
                 if !take(row)? {
                     return Ok(());

@@ -255,3 +255,30 @@ fn a_claim_holds_the_quotas_of_its_own_users_alone() {
     assert_eq!(claimed(&one, "[1]"), [1]);
     assert_eq!(claimed(&other, "[3,2,1]"), [2, 3]);
 }
+
+#[test]
+fn answers_that_come_in_parts_have_the_columns_of_their_own_question() {
+    let (place, _session) = store();
+    let one = Taking::begin(&place);
+    let walk = |sql: &str, columns: usize| {
+        let mut seen = Vec::new();
+        let walked = Db::Postgres(&one.0).walk(sql, values![], |row| {
+            seen.push(
+                (0..columns)
+                    .map(|column| row.get::<Option<String>>(column))
+                    .collect::<Result<Vec<_>, _>>()?,
+            );
+            Ok(true)
+        });
+        walked.unwrap();
+        seen
+    };
+    let text = |text: &str| Some(text.to_owned());
+    for _ in 0..3 {
+        let many = walk("SELECT CAST(n AS text), 'a', 'b' FROM generate_series(1, 2500) n", 3);
+        assert_eq!((many.len(), &many[2_499]), (2_500, &vec![text("2500"), text("a"), text("b")]));
+        assert_eq!(walk("SELECT 'c'", 1), [[text("c")]]);
+        assert_eq!(walk("SELECT 'd', NULL WHERE 1 = 1", 2), [[text("d"), None]]);
+    }
+    one.0.commit().unwrap();
+}
