@@ -267,8 +267,22 @@ fn a_person_may_accept_that_users_were_renumbered() {
         accepted(&held, &rows, Acceptance::User(&["n-1".to_owned()])),
         Ok(vec![(0, "one".to_owned(), false)])
     );
-    let same = accepted(&held, &[row("c-1", "1", ext("a2"))], Acceptance::User(&["c-1".to_owned()]));
-    assert!(same.unwrap_err().contains("leave --same-tink-user out"));
+    // What cannot be accepted in this way says why.
+    let said = |row: SourceRow| accepted(&held, &[row], Acceptance::User(&["c-1".to_owned()])).unwrap_err();
+    assert!(said(row("c-1", "1", ext("a2"))).contains("leave --same-tink-user out"));
+    assert!(said(row("c-1", "9", ext("z"))).contains("to another user (9, so far 1) with another Tink user"));
+    assert!(said(row("c-1", "1", ext("a"))).contains("nothing"), "{}", said(row("c-1", "1", ext("a"))));
+    let odd = SourceRow { problem: Some("is odd".to_owned()), ..row("c-1", "1", ext("a")) };
+    assert_eq!(said(odd), "connection c-1: is odd");
+}
+
+#[test]
+fn an_acceptance_takes_nothing_away_from_one_who_is_not_named() {
+    let held = [held("c-1", "1", ext("a"))];
+    let rows = [row("c-1", "1", ext("z")), row("c-4", "1", ext("z"))];
+    assert_eq!(verdicts(&held, rows.to_vec()), ["c-1!tink", "c-4=own"]);
+    let said = accepted(&held, &rows, Acceptance::TinkUser("c-1")).unwrap_err();
+    assert!(said.starts_with("connection c-4: connection c-1 of the same user"), "{said}");
 }
 
 #[test]
