@@ -125,6 +125,7 @@ impl SingleRows {
     }
 }
 
+/// Joins rows of one id.
 fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut single: Vec<SourceRow> = Vec::with_capacity(rows.len());

@@ -30,15 +30,14 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) 
     // An account of one that is named anew gets a number, too.
     db.expect_changes(mirrored.changes.len() * 16)?;
     let mut took_over = Vec::new();
+    let at_place =
+        |place: Option<usize>| place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));
     for changes in mirrored.changes.chunks(AT_ONCE) {
         let mut new = changes.iter().filter(|change| change.place.is_none());
         new.try_for_each(|_| db.new_key_ahead("ts_connections"))?;
         for change in changes {
-            let before = change.place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));
-            let key = write(db, change, before)?;
-            if let Some((from, gone)) =
-                change.takes_over.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)))
-            {
+            let key = write(db, change, at_place(change.place))?;
+            if let Some((from, gone)) = at_place(change.takes_over) {
                 take_over(db, context, from, key)?;
                 took_over
                     .push((gone.held.connection_id.as_str().into(), change.connection_id.as_str().into()));

@@ -7,8 +7,9 @@ use super::engine::value::unsigned;
 use super::engine::{Db, Fail, values};
 
 /// No pause that is kept here lasts longer, whatever a restored database or a clock says.
-pub(crate) const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_mins(1);
 
+/// A pause that would last longer than any is none.
 const NOTE: &str = "INSERT INTO ts_sequences (name, value)
          VALUES ('paused until', CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) + ?1)
      ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > ts_sequences.value

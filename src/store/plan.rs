@@ -247,7 +247,7 @@ pub(super) fn claim(
             Looked::Forgotten => found_not_due.push((place.connection, Reason::Disabled)),
         }
     }
-    claims.rest = if next.is_empty() { None } else { pause::left(db)? };
+    claims.paused = if next.is_empty() { None } else { pause::left(db)? };
     lease(db, context, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
     context.then(move |plan| {
@@ -291,7 +291,7 @@ pub(super) fn claim_again(
             }
         }
     }
-    claims.rest = if next.is_empty() { None } else { pause::left(db)? };
+    claims.paused = if next.is_empty() { None } else { pause::left(db)? };
     lease(db, context, run, rules, &mut claims, lease_until)?;
     shadow_claimed(db, context, &claims)?;
     context.then(|plan| plan.taking.clear());

@@ -47,7 +47,8 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
     );
     let mut dead = HashMap::new();
     let mut former = owners::former(db)?;
-    db.all(&rows, values![], |row| {
+    let mut connections = Vec::new();
+    db.walk(&rows, values![], |row| {
         let connection = known_connection(row)?;
         let held = match &connection.holder {
             None => false,
@@ -59,8 +60,14 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
             }
         };
         let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
-        Ok(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection })
-    })
+        connections.push(KnownConnection {
+            holder: connection.holder.filter(|_| held),
+            former,
+            ..connection
+        });
+        Ok(true)
+    })?;
+    Ok(connections)
 }
 
 impl Reader {

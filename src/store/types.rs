@@ -188,7 +188,7 @@ pub struct Claims {
     /// Nothing is left in the plan.
     pub exhausted: bool,
     /// What is left of a pause that Tink asked another host for.
-    pub rest: Option<Duration>,
+    pub paused: Option<Duration>,
 }
 
 /// An account as stored, with what is known of its history.

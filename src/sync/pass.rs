@@ -152,7 +152,7 @@ impl Pass {
         let is_shared = self.ctx.store.is_shared() && !self.task.dry_run;
         let life = if is_shared { beat(&self.ctx, &self.task).await? } else { None };
         let heartbeat = self.heartbeat(life);
-        let pauses = is_shared.then(|| self.pass_pauses_on());
+        let pauses = is_shared.then(|| self.share_pauses());
         let worked = self.work().await;
         heartbeat.abort();
         pauses.inspect(tokio::task::JoinHandle::abort);
@@ -278,8 +278,8 @@ impl Pass {
             PassRound::First => self.ctx.store.claim(run, rules, limit, until).await?,
             PassRound::Second => self.ctx.store.claim_again(run, rules, limit, until).await?,
         };
-        if let Some(rest) = claims.rest {
-            self.ctx.client.rest(rest);
+        if let Some(left) = claims.paused {
+            self.ctx.client.pause(left);
         }
         for skipped in &claims.skipped {
             self.emit_skipped(skipped, !self.task.selection.is_all());

@@ -115,8 +115,8 @@ impl Client {
     }
 
     /// Sends nothing for this long, since another host was asked for it.
-    pub fn rest(&self, length: Duration) {
-        self.0.transport.pacer.rest(length);
+    pub fn pause(&self, length: Duration) {
+        self.0.transport.pacer.pause(length);
     }
 
     /// What was done since the client was made.

@@ -175,7 +175,7 @@ impl Transport {
                 }
                 RetryDecision::Pause { pause, again } => {
                     log(&error, pause, "pausing all requests");
-                    self.pacer.pause(pause);
+                    self.pacer.pause_as_asked(pause);
                     counters.count_pause(pause);
                     if !again {
                         return Err(error);

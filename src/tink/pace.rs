@@ -129,8 +129,8 @@ impl Pacer {
     }
 
     /// Lets nobody send for this long, since Tink asked for it.
-    pub(super) fn pause(&self, length: Duration) {
-        self.rest(length);
+    pub(super) fn pause_as_asked(&self, length: Duration) {
+        self.pause(length);
         self.asked.notify_one();
     }
 
@@ -141,7 +141,7 @@ impl Pacer {
     }
 
     /// Lets nobody send for this long; a pause that ends later stays.
-    pub(super) fn rest(&self, length: Duration) {
+    pub(super) fn pause(&self, length: Duration) {
         let now = Instant::now();
         let until = now + length;
         let mut state = self.state();
@@ -278,9 +278,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_tink_asks_for_is_told_once_and_what_others_were_asked_for_is_not() {
         let pacer = Pacer::new(1000.0, 8);
-        pacer.rest(Duration::from_secs(9));
+        pacer.pause(Duration::from_secs(9));
         assert!(pacer.asked_to_pause().now_or_never().is_none());
-        pacer.pause(Duration::from_secs(30));
+        pacer.pause_as_asked(Duration::from_secs(30));
         advance(Duration::from_secs(10)).await;
         let left = pacer.asked_to_pause().now_or_never().map(|until| until - Instant::now());
         assert_eq!(left, Some(Duration::from_secs(20)));

@@ -170,16 +170,10 @@ async fn claimed(path: &Path) -> (Store, Claim, i64) {
     let until = now() + SignedDuration::from_hours(4);
     let claim = store.claim(&run, rules(), 1, until).await.unwrap().claims.pop().unwrap();
     let account = Account {
-        id: "a".into(),
         name: "Current".to_owned(),
         kind: "CHECKING".to_owned(),
-        iban: None,
-        account_number: None,
-        masked_pan: None,
-        financial_institution_id: None,
-        booked: None,
-        available: None,
         last_refreshed: Some(now()),
+        ..Account::unknown("a".into())
     };
     let overview = Overview { accounts: vec![(account, Identity::New)], ..Overview::default() };
     let key = store.save_overview(&claim.lease, overview, now()).await.unwrap().accounts.remove(0).key;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tink_sandbox::{Config, Expiry, Rates, Sandbox};
 use tink_sync::clock::{Clock, ManualClock, SystemClock};
+use tink_sync::domain::account::Account;
 use tink_sync::domain::amount::{Amount, Money};
 use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
 use tink_sync::domain::event::Event;
@@ -121,17 +122,10 @@ pub fn commit(account: i64) -> RowCommit {
 }
 
 async fn one_account(store: &Store, claim: &Claim) -> i64 {
-    let account = tink_sync::domain::account::Account {
-        id: "a-1".into(),
-        name: String::new(),
+    let account = Account {
         kind: "CHECKING".to_owned(),
-        iban: None,
-        account_number: None,
-        masked_pan: None,
-        financial_institution_id: None,
-        booked: None,
-        available: None,
         last_refreshed: Some(now()),
+        ..Account::unknown("a-1".into())
     };
     let overview = Overview { accounts: vec![(account, Identity::New)], ..Overview::default() };
     store.save_overview(&claim.lease, overview, now()).await.unwrap().accounts[0].key

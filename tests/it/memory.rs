@@ -96,7 +96,8 @@ fn many(text: &str, count: usize) -> String {
     vec![text; count].join(",")
 }
 
-/// The view and what is stored of it are compared as a whole.
+/// The view and what is stored of it are compared as a whole; for the metrics all connections are read as well, and of
+/// so many rows four fifths fit into the unit then (packaging/scale.md).
 #[test]
 fn a_source_view_of_as_many_rows_as_are_read() {
     let world = World::new(small(0));
@@ -116,6 +117,12 @@ fn a_source_view_of_as_many_rows_as_are_read() {
         say(&format!("{pass}: {each} bytes for each of {SOME} rows"));
         assert!(before + each * MOST < allowed() * 4 / 5, "{pass}: {each} bytes");
     }
+    let metrics = format!("{:?}", world.path("metrics.prom"));
+    let world = world.set("report.metrics_file", &metrics);
+    let (code, peak) = measured(&world);
+    let each = peak.saturating_sub(before) / SOME;
+    say(&format!("with metrics: {each} bytes"));
+    assert!(code == 0 && before + each * (MOST * 4 / 5) < allowed() * 9 / 10, "with metrics: {each} bytes");
 }
 
 #[test]

@@ -266,16 +266,9 @@ impl World {
             account_ids: vec![account_id.as_str().into()],
         };
         let account = Account {
-            id: account_id.into(),
             name: "Main".to_owned(),
             kind: "CHECKING".to_owned(),
-            iban: None,
-            account_number: None,
-            masked_pan: None,
-            financial_institution_id: None,
-            booked: None,
-            available: None,
-            last_refreshed: None,
+            ..Account::unknown(account_id.into())
         };
         (consent, account)
     }

@@ -233,16 +233,11 @@ impl Work<'_> {
             error_reason: None,
         };
         let account = Account {
-            id: id.as_str().into(),
             name: "Account".to_owned(),
             kind: "CHECKING".to_owned(),
-            iban: None,
-            account_number: None,
-            masked_pan: None,
-            financial_institution_id: None,
             booked: Some(Money { amount: Amount::from_decimal("10").unwrap(), currency: "EUR".to_owned() }),
-            available: None,
             last_refreshed: Some(self.script.at()),
+            ..Account::unknown(id.as_str().into())
         };
         let identity = known.map_or(Identity::New, |known| Identity::Known(known.key));
         Overview { consents: vec![consent], accounts: vec![(account, identity)], ..Overview::default() }

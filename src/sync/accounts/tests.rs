@@ -22,16 +22,11 @@ fn refreshed(hour: i64) -> Timestamp {
 fn account(id: &str, iban: Option<&str>, kind: &str, currency: &str) -> Account {
     let money = Money { amount: Amount::from_parts("1", "0").unwrap(), currency: currency.to_owned() };
     Account {
-        id: id.into(),
-        name: String::new(),
         kind: kind.to_owned(),
         iban: iban.map(str::to_owned),
-        account_number: None,
-        masked_pan: None,
-        financial_institution_id: None,
         booked: Some(money),
-        available: None,
         last_refreshed: Some(refreshed(0)),
+        ..Account::unknown(id.into())
     }
 }
 

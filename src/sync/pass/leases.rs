@@ -56,11 +56,9 @@ impl Pass {
             }
         })
     }
-}
 
-impl Pass {
     /// Tells the other hosts, while the pass lives, of each pause that Tink asks this one for.
-    pub(super) fn pass_pauses_on(&self) -> tokio::task::JoinHandle<()> {
+    pub(super) fn share_pauses(&self) -> tokio::task::JoinHandle<()> {
         let ctx = Arc::clone(&self.ctx);
         tokio::spawn(async move {
             loop {
