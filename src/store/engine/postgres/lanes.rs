@@ -1,8 +1,9 @@
-//! The threads of a store on a server: each has a session and takes jobs from the queue that all of them share. A job is a
-//! transaction of its own, and durable when it is answered. One that met somebody else in the way is done again, and so is
-//! one whose server went away before its commit was sent, as long as patience lasts.
+//! The threads of a store on a server: each has a session, and another one gives out the jobs, to the first that has nothing
+//! to do. A job is a transaction of its own, and durable when it is answered. One that met somebody else in the way is done
+//! again, and so is one whose server went away before its commit was sent, as long as patience lasts.
 
-use std::sync::mpsc::Receiver;
+use std::collections::BTreeSet;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,60 +25,97 @@ const PAUSE_MS: u64 = 50;
 /// The pause before a server is tried again.
 const AWAY: Duration = Duration::from_millis(500);
 
-/// What the threads have together.
-struct Lanes {
-    queue: Mutex<Receiver<Message>>,
-    busy: Mutex<usize>,
-    idle: Condvar,
+/// Who of the threads has nothing to do.
+struct Idle {
+    threads: Mutex<Threads>,
+    changed: Condvar,
+}
+
+struct Threads {
+    /// The numbers of those that have nothing to do.
+    idle: BTreeSet<usize>,
+    /// How many there are; one that panicked has ended.
+    all: usize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Lanes {
-    /// The next message; a job counts as begun before anybody can take the one behind it.
-    fn next(&self) -> Option<Message> {
-        let queue = lock(&self.queue);
-        let message = queue.recv().ok()?;
-        if let Message::Job(_) = message {
-            *lock(&self.busy) += 1;
-        }
-        Some(message)
+impl Idle {
+    /// Waits until one has nothing to do, which has something from now on. Of several it is the first, who most likely has a
+    /// session: where one thing is done after the other a single one is opened. Returns `None` if there is no thread any more.
+    fn take(&self) -> Option<usize> {
+        let nobody = |threads: &mut Threads| threads.all > 0 && threads.idle.is_empty();
+        let threads = self.changed.wait_while(lock(&self.threads), nobody);
+        threads.unwrap_or_else(PoisonError::into_inner).idle.pop_first()
     }
 
-    fn wait_until_idle(&self) {
-        let mut busy = lock(&self.busy);
-        while *busy > 0 {
-            busy = self.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
-        }
+    fn wait_for_all(&self) {
+        let busy = |threads: &mut Threads| threads.idle.len() < threads.all;
+        drop(self.changed.wait_while(lock(&self.threads), busy));
     }
 }
 
-/// A job that is worked on; over when this is dropped, also by a panic.
-struct AtWork<'l>(&'l Lanes);
+/// A job that this thread works on; over when it is dropped.
+struct AtWork<'l>(&'l Idle, usize);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.busy) -= 1;
-        self.0.idle.notify_all();
+        let mut threads = lock(&self.0.threads);
+        if thread::panicking() {
+            threads.all -= 1;
+        } else {
+            threads.idle.insert(self.1);
+        }
+        self.0.changed.notify_all();
     }
 }
 
 /// Starts the threads; they end when nobody can send any more.
 pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>) {
-    let lanes = Arc::new(Lanes { queue: Mutex::new(queue), busy: Mutex::new(0), idle: Condvar::new() });
     // A rehearsal is one transaction of one session.
-    let others = if first.context.rehearsal { 0 } else { sessions.saturating_sub(1) };
-    for _ in 0..others {
-        let (context, lanes) = (first.context.again(), Arc::clone(&lanes));
-        thread::spawn(move || Lane { context, session: None }.serve(&lanes));
-    }
-    let context = first.context.again();
-    if let (Conn::Postgres(pg), false) = (&first.conn, context.rehearsal) {
+    let number = if first.context.rehearsal { 1 } else { sessions.max(1) };
+    let (context, mut first) = (first.context.again(), Some(first));
+    if let (Some(Conn::Postgres(pg)), false) = (first.as_ref().map(|first| &first.conn), context.rehearsal) {
         pg.plan_for_few_rows();
     }
-    thread::spawn(move || Lane { context, session: Some(first) }.serve(&lanes));
+    let threads = Threads { idle: (0..number).collect(), all: number };
+    let idle = Arc::new(Idle { threads: Mutex::new(threads), changed: Condvar::new() });
+    let lanes = (0..number).map(|number| {
+        let (sender, jobs) = mpsc::channel();
+        let (mut lane, idle) = (Lane { context: context.again(), session: first.take() }, Arc::clone(&idle));
+        thread::spawn(move || {
+            for job in jobs {
+                let _at_work = AtWork(&idle, number);
+                lane.work(job);
+            }
+        });
+        sender
+    });
+    let lanes: Vec<Sender<Box<dyn Job>>> = lanes.collect();
+    thread::spawn(move || hand_out(&queue, &lanes, &idle, &context));
+}
+
+/// Gives each job to a thread that has nothing to do.
+fn hand_out(queue: &Receiver<Message>, lanes: &[Sender<Box<dyn Job>>], idle: &Idle, context: &Context) {
+    for message in queue {
+        match message {
+            Message::Job(job) => {
+                let Some(lane) = idle.take().and_then(|number| lanes.get(number)) else { return };
+                if lane.send(job).is_err() {
+                    return;
+                }
+            }
+            Message::Configure(change) => change(context),
+            Message::Close(closed) => {
+                idle.wait_for_all();
+                // Nobody may be waiting for the end.
+                let _ = closed.send(());
+                return;
+            }
+        }
+    }
 }
 
 /// One thread's own.
@@ -88,25 +126,6 @@ struct Lane {
 }
 
 impl Lane {
-    fn serve(&mut self, lanes: &Lanes) {
-        while let Some(message) = lanes.next() {
-            match message {
-                Message::Job(job) => {
-                    let _at_work = AtWork(lanes);
-                    self.work(job);
-                }
-                Message::Configure(change) => change(&self.context),
-                Message::Close(closed) => {
-                    lanes.wait_until_idle();
-                    self.session = None;
-                    // Nobody may be waiting for the end.
-                    let _ = closed.send(());
-                    return;
-                }
-            }
-        }
-    }
-
     fn work(&mut self, mut job: Box<dyn Job>) {
         let began = Instant::now();
         loop {
