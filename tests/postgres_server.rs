@@ -15,7 +15,8 @@ const MISSING: &str = "PostgreSQL's programs are missing: install the Debian pac
      TINK_SYNC_TEST_POSTGRES to the directory that has initdb and postgres";
 const ADMIN: &str = "admin";
 
-/// Makes a server, runs it while somebody holds the other end of its standard input, and leaves nothing behind. Signals
+/// Makes a server, runs it while somebody holds the other end of its standard input, and leaves nothing behind: what its
+/// processes share is a file in its directory, too. Signals
 /// of a terminal are not for it. The server would end too if this were killed.
 const SUPERVISOR: &str = r#"
 set -eu
@@ -32,7 +33,7 @@ give_up() { cat "$dir/log" >&2; exit 1; }
 setpriv --pdeathsig QUIT $as "$bin/initdb" --no-sync --auth=trust --username=admin --encoding=UTF8 --locale=C \
     -D "$dir/data" </dev/null >"$dir/log" 2>&1 || give_up
 setpriv --pdeathsig QUIT $as "$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories="$dir" "$@" </dev/null >>"$dir/log" 2>&1 &
+    -c unix_socket_directories="$dir" -c dynamic_shared_memory_type=mmap "$@" </dev/null >>"$dir/log" 2>&1 &
 server=$!
 read -r _ || true
 kill -QUIT "$server" 2>/dev/null || give_up
