@@ -122,6 +122,7 @@ mod tests {
         assert_eq!(told(600, renewed_at(29, 35)), [14, 7, 3, 7, 3, 1, 0]);
         // By less: it goes on where it was.
         assert_eq!(told(600, renewed_at(24, 33)), [14, 7, 3, 1, 0]);
+        assert_eq!(told(600, renewed_at(24, 37)), [14, 7, 3, 1, 0]);
         // Day by day, until it is far away.
         let slowly = |now: i64| {
             Some(if now < 25 * DAY { 30 * DAY } else { 30 * DAY + (now - 25 * DAY).min(60 * DAY) * 2 })

@@ -161,3 +161,46 @@ fn what_makes_no_sense_is_refused_in_words() {
     };
     assert!(Target::parse("postgres://db", &odd).unwrap_err().contains("PGUSER"));
 }
+
+#[test]
+fn a_password_is_compared_and_never_shown() {
+    let password = |text: &str| Password(SecretString::from(text.to_owned()));
+    assert_eq!(password("one"), password("one"));
+    assert_ne!(password("one"), password("other"));
+    let target =
+        target("postgres://db/x").with_pgpass_text(Some(SecretString::from("db:*:x:me:hidden".to_owned())));
+    assert_eq!(target.pgpass, Pgpass::Text(password("db:*:x:me:hidden")));
+    assert_eq!(format!("{:?}", target.pgpass), "Text([REDACTED])");
+}
+
+#[test]
+fn an_address_and_a_mode_are_shown_as_they_were_given() {
+    let url = "postgres://me@a,b:5433/x?sslmode=require";
+    assert_eq!(target(url).to_string(), url);
+    for (name, mode) in MODES {
+        assert_eq!(mode.to_string(), name);
+        assert_eq!(target(&format!("postgres://db/x?sslmode={name}")).security.mode, mode);
+    }
+}
+
+#[test]
+fn a_directory_of_sockets_may_be_a_usual_one() {
+    for (url, expected) in [
+        ("postgres:///x", [true, true]),
+        ("postgres:///x?host=/run/postgresql", [true, true]),
+        ("postgres:///x?host=/tmp", [true, true]),
+        ("postgres:///x?host=/srv/pg", [true, false]),
+        ("postgres://localhost/x", [false, false]),
+    ] {
+        let place = &target(url).places[0];
+        assert_eq!([place.is_socket(), place.is_usual_socket()], expected, "{url}");
+    }
+}
+
+#[test]
+fn the_systems_roots_go_only_with_a_name_that_is_checked() {
+    let with = |mode: &str| Target::parse(&format!("postgres://db/x?sslrootcert=system{mode}"), &none);
+    assert_eq!(with("").unwrap().security.mode, SslMode::VerifyFull);
+    assert_eq!(with("&sslmode=verify-full").unwrap().security.mode, SslMode::VerifyFull);
+    assert!(with("&sslmode=verify-ca").unwrap_err().contains("only with `sslmode=verify-full`"));
+}
