@@ -18,8 +18,9 @@ use super::remedy;
 use super::rules::Rules;
 use super::table::{self, TableLine, Tone, age, rfc3339};
 use super::{Environment, Failure};
-use crate::domain::connection::{SourceRow, TinkUser, Viewed};
-use crate::domain::ids::shown;
+use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::ids::{UserId, shown};
+use crate::domain::view::Viewed;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 use crate::store::Reader;
@@ -142,10 +143,23 @@ pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
 
 /// The connections as known here; stand-alone, with what was added or switched since the last run.
 pub(super) fn known(env: &Environment, reader: &Reader) -> Result<Vec<KnownConnection>, Failure> {
+    let mut all = Vec::new();
+    each_known(env, reader, |connection| all.push(connection))?;
+    Ok(all)
+}
+
+/// Hands over the same one by one.
+pub(super) fn each_known(
+    env: &Environment,
+    reader: &Reader,
+    take: impl FnMut(KnownConnection),
+) -> Result<(), Failure> {
     if env.settings.source.view.is_none() {
-        return Ok(overlaid_on(env, reader)?.connections);
+        overlaid_on(env, reader)?.connections.into_iter().for_each(take);
+    } else {
+        reader.each_connection(take)?;
     }
-    Ok(reader.connections()?)
+    Ok(())
 }
 
 /// The source view as it is now.
@@ -191,7 +205,7 @@ pub(super) fn as_if_new(env: &Environment) -> Result<Overlaid, Failure> {
 /// The rows of the source view, each with what keeps it from being synced.
 pub(super) fn judged_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
     let viewed = viewed(env)?;
-    let mut rows = viewed.rows.clone();
+    let mut rows: Vec<SourceRow> = viewed.rows.iter().collect();
     let problems: HashMap<String, String> = foreseen(env, Some(viewed))?
         .connections
         .into_iter()
@@ -372,10 +386,14 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
     }
     let mut tables = Writer::open(place, now)?;
     let rows = viewed(env)?.rows;
-    let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id.as_str());
+    let user = rows.iter().find(|row| row.connection_id.as_str() == id).map(|row| row.user_id);
     let action = if enabled { "connection.enabled" } else { "connection.disabled" };
     let actor = Actor::of(env, who);
-    let audit = AuditRow { connection_id: Some(id), user_id: user, ..actor.row(now, action) };
+    let audit = AuditRow {
+        connection_id: Some(id),
+        user_id: user.as_ref().map(UserId::as_str),
+        ..actor.row(now, action)
+    };
     if !tables.set_enabled(id, enabled, &audit)? {
         return Err(unknown());
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Environment, Failure};
-use crate::domain::connection::Viewed;
+use crate::domain::view::Viewed;
 use crate::store::population::LastView;
 use crate::store::source;
 use crate::store::{Mirrored, Place, Run, Store};

@@ -122,7 +122,9 @@ fn metrics(
         let problem = "--connection does not go with --format prometheus: the metrics name no connection";
         return Err(Failure::Usage(problem.to_owned()));
     }
-    metrics_of(env, reader, log, &report.connections)
+    let mut numbers = prometheus::ConnectionNumbers::at(env.clock.now());
+    report.connections.iter().for_each(|connection| numbers.add(connection));
+    metrics_of(env, reader, log, &numbers)
 }
 
 /// The metrics of the store as it is now.
@@ -130,14 +132,16 @@ pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
     // Before the store is open here.
     let log = env.place().file().map(wal::look);
     let reader = env.reader()?;
-    metrics_of(env, &reader, log, &connections::known(env, &reader)?)
+    let mut numbers = prometheus::ConnectionNumbers::at(env.clock.now());
+    connections::each_known(env, &reader, |connection| numbers.add(&connection))?;
+    metrics_of(env, &reader, log, &numbers)
 }
 
 fn metrics_of(
     env: &Environment,
     reader: &Reader,
     log: Option<Log>,
-    connections: &[KnownConnection],
+    connections: &prometheus::ConnectionNumbers,
 ) -> Result<String, Failure> {
     Ok(prometheus::text(&prometheus::MetricsInput {
         now: env.clock.now(),

@@ -79,19 +79,6 @@ impl SourceRow {
     }
 }
 
-/// The source view as it was read.
-#[derive(Clone, Debug, Default)]
-pub struct Viewed {
-    /// Its rows, in its order.
-    pub rows: Vec<SourceRow>,
-    /// Where it lies and what it is called.
-    pub source: String,
-    /// It is the view over our own tables: what is in it was typed by an operator.
-    pub stand_alone: bool,
-    /// When it was read.
-    pub at: Timestamp,
-}
-
 /// Tokens of an older link as the application gives them, encrypted at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {

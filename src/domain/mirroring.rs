@@ -1,15 +1,16 @@
 //! What a source view makes of the connections that are stored: what a run writes at its beginning, and what
 //! `check`, `why` and `connections` show before it. Pure: what is stored and the view in, every connection as it
-//! is from now on out.
+//! is from now on out; in parts, see [`survey`].
+
+pub mod survey;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::connection::{Seed, SourceRow, TinkUser, Viewed};
-use super::owner::{self, HeldConnection, Judged, SingleRows, Verdict};
-use super::population::{Fall, Numbers, Remembered};
+use super::connection::{Seed, SourceRow, TinkUser};
+use super::owner::{HeldConnection, Judged, SingleRows, Verdict, judge};
 
 /// A connection as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,21 +68,26 @@ pub struct Change {
     pub seed: Option<Arc<Seed>>,
 }
 
-/// What the view makes of the connections.
-#[derive(Clone, Debug)]
-pub struct Mirroring {
-    /// The connections that are not as they were: those with a row in the order of the view, then those without.
-    pub changes: Vec<Change>,
-    /// How many the view gives.
-    pub numbers: Numbers,
-    /// Far fewer are enabled or entitled than before.
-    pub fall: Option<Fall>,
+/// Circumstances the view was read, and what it was like as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Circumstances {
+    at: Timestamp,
+    /// Far fewer have a row than before, so that nobody is disabled for having none.
+    fallen: bool,
+    /// Those of whom the view says nothing are kept as they were.
+    keeps: bool,
 }
 
-/// Works out what the view makes of the stored connections, which are in the order in which they came here.
-pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
-    let rows = SingleRows::of(viewed.rows);
-    let judged = owner::judge(stored, &rows);
+impl Circumstances {
+    const fn usual(at: Timestamp) -> Self {
+        Self { at, fallen: false, keeps: false }
+    }
+}
+
+/// What becomes of connections none of which shares a Tink user with any other: of those that are not as they were, those
+/// with a row in the order of the rows, then those without. `stored` is in the order in which they came here.
+fn changes(stored: &[Stored], rows: &SingleRows, when: Circumstances) -> Vec<Change> {
+    let judged = judge(stored, rows);
     let mut listed = vec![false; stored.len()];
     for place in judged.iter().filter_map(|one| one.held) {
         if let Some(listed) = listed.get_mut(place) {
@@ -89,37 +95,13 @@ pub fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirr
         }
     }
     let taken: HashSet<usize> = judged.iter().filter_map(Judged::takes_over).collect();
-    let numbers = numbers(&judged);
-    let is_gone = |(place, stored): &(usize, &Stored)| {
-        listed.get(*place) == Some(&false) && !taken.contains(place) && stored.state.was_wanted(viewed.at)
-    };
-    let gone = stored.iter().enumerate().filter(is_gone).count() as u64;
-    // What is in our own tables was typed by an operator.
-    let wanted = |place: usize| stored.get(place).is_some_and(|stored| stored.state.was_wanted(viewed.at));
-    let silent = judged.iter().any(|one| one.row.unsaid && one.held.is_some_and(wanted));
-    let fall = Fall::of(remembered, numbers, gone, silent, viewed.at).filter(|_| !viewed.stand_alone);
-    let keeps = fall.is_some_and(|fall| fall.keeps(viewed.at));
-    let after = After { stored, taken: &taken, at: viewed.at, fallen: fall.is_some(), keeps };
-    let mut changes: Vec<Change> = Vec::new();
-    for one in judged {
-        changes.extend(Some(after.listed(one)).filter(|change| after.is_news(change)));
-    }
-    for (place, listed) in listed.into_iter().enumerate() {
-        if !listed {
-            changes.extend(after.missing(place).filter(|change| after.is_news(change)));
-        }
-    }
-    Mirroring { changes, numbers, fall }
-}
-
-fn numbers(judged: &[Judged<'_>]) -> Numbers {
-    let named = judged.iter().filter(|one| !one.row.connection_id.as_str().is_empty() && one.row.enabled);
-    let (mut enabled, mut entitled) = (0, 0);
-    for one in named {
-        enabled += 1;
-        entitled += u64::from(one.row.entitled);
-    }
-    Numbers { enabled, entitled }
+    let after = After { stored, taken: &taken, when };
+    let with_row = judged.into_iter().map(|one| after.listed(one));
+    let places = listed.into_iter().enumerate().filter(|(_, listed)| !listed).map(|(place, _)| place);
+    with_row
+        .chain(places.filter_map(|place| after.missing(place)))
+        .filter(|change| after.is_news(change))
+        .collect()
 }
 
 impl MirroredState {
@@ -139,11 +121,7 @@ struct After<'a> {
     stored: &'a [Stored],
     /// Places of those whose data another takes over.
     taken: &'a HashSet<usize>,
-    at: Timestamp,
-    /// Far fewer have a row than before, so that nobody is disabled for having none.
-    fallen: bool,
-    /// Those of whom the view says nothing are kept as they were.
-    keeps: bool,
+    when: Circumstances,
 }
 
 impl After<'_> {
@@ -199,7 +177,7 @@ impl After<'_> {
             Verdict::Refused(_) => (row.tink_user.clone(), None),
         };
         let unnamed = before.filter(|_| row.user_id.as_str().is_empty());
-        let as_before = kept.filter(|_| self.keeps && row.unsaid).map(|kept| &kept.state);
+        let as_before = kept.filter(|_| self.when.keeps && row.unsaid).map(|kept| &kept.state);
         MirroredState {
             user_id: unnamed
                 .map_or_else(|| row.user_id.as_str().to_owned(), |before| before.state.user_id.clone()),
@@ -223,13 +201,13 @@ impl After<'_> {
             refused: None,
             refused_user: None,
             moved: None,
-            gone_at: before.state.gone_at.or(Some(self.at)),
+            gone_at: before.state.gone_at.or(Some(self.when.at)),
             ..before.state.clone()
         };
         let taken = self.taken.contains(&place);
-        state.entitled &= self.keeps;
+        state.entitled &= self.when.keeps;
         // Where nothing is kept nothing can be lost, and the next who comes may have this Tink user.
-        if taken || !self.fallen || !before.held.has_data {
+        if taken || !self.when.fallen || !before.held.has_data {
             (state.enabled, state.entitled) = (false, false);
         }
         self.close(Some(before), &mut state, taken);
@@ -248,8 +226,8 @@ impl After<'_> {
         state.enabled &= !taken;
         let was_active = before.is_some_and(|before| before.state.enabled && before.state.entitled);
         state.lapsed_at = match state.lapsed_at {
-            _ if state.is_active(self.at) => None,
-            None if was_active => Some(self.at),
+            _ if state.is_active(self.when.at) => None,
+            None if was_active => Some(self.when.at),
             lapsed => lapsed,
         };
     }

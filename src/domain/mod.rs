@@ -20,5 +20,6 @@ pub mod texts;
 pub mod total;
 pub mod transaction;
 pub mod unreadable;
+pub mod view;
 pub mod warning;
 pub mod window;

@@ -5,9 +5,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use super::connection::{SourceRow, TinkUser};
-use super::ids::{USABLE, shown};
+use super::ids::{ConnectionId, USABLE, shown};
+use super::view::ViewRows;
 
 pub mod accept;
 
@@ -31,12 +33,17 @@ impl AsRef<Self> for HeldConnection {
 }
 
 impl HeldConnection {
-    fn names(&self) -> impl Iterator<Item = &TinkUser> {
+    /// The names at Tink that it has or had.
+    pub fn names(&self) -> impl Iterator<Item = &TinkUser> {
         self.tink_user.iter().chain(&self.former)
     }
 }
 
-/// Rows of the source view, one for each id.
+/// A source view with one row for each id.
+#[derive(Clone, Debug)]
+pub struct SingleView(ViewRows);
+
+/// Rows of one, all or some.
 #[derive(Clone, Debug)]
 pub struct SingleRows(Vec<SourceRow>);
 
@@ -117,42 +124,73 @@ fn identities<'r>(held: &[&HeldConnection], rows: &'r SingleRows) -> Vec<Judged<
 }
 
 impl SingleRows {
-    /// One row for each id; an id that comes twice, or cannot be used, is the row's problem.
-    pub fn of(rows: Vec<SourceRow>) -> Self {
-        let ids: HashSet<&str> = rows.iter().map(|row| row.connection_id.as_str()).collect();
-        let is_single = ids.len() == rows.len() && !ids.contains("");
-        Self(if is_single { rows } else { single(rows) })
+    /// At most one row.
+    pub fn alone(row: Option<SourceRow>) -> Self {
+        Self(row.into_iter().collect())
     }
 }
 
-/// Joins rows of one id.
-fn single(rows: Vec<SourceRow>) -> Vec<SourceRow> {
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut single: Vec<SourceRow> = Vec::with_capacity(rows.len());
-    let mut unusable = 0_u64;
-    for row in rows {
-        let nameless = row.connection_id.as_str().is_empty();
-        unusable += u64::from(nameless);
-        match places.entry(row.connection_id.as_str().to_owned()) {
-            Entry::Vacant(place) => {
-                place.insert(single.len());
-                single.push(row);
-            }
-            Entry::Occupied(place) => {
-                let Some(first) = single.get_mut(*place.get()) else { continue };
-                first.enabled |= row.enabled;
-                first.entitled |= row.entitled;
-                first.problem = Some("the source view has this connection_id more than once".to_owned());
+impl SingleView {
+    /// One row for each id, at the place of the first; an id that comes twice, or cannot be used, is the row's problem.
+    pub fn of(rows: ViewRows) -> Self {
+        let state = RandomState::new();
+        let hash = |row: &SourceRow| state.hash_one(row.connection_id.as_str());
+        let mut ids: Vec<u64> = rows.iter().map(|row| hash(&row)).collect();
+        ids.sort_unstable();
+        let twice: HashSet<u64> =
+            ids.windows(2).filter(|pair| pair.first() == pair.last()).flatten().copied().collect();
+        drop(ids);
+        let is_odd = |row: &SourceRow| row.connection_id.as_str().is_empty() || twice.contains(&hash(row));
+        let mut odd: HashMap<ConnectionId, (SourceRow, u64)> = HashMap::new();
+        for row in rows.iter().filter(is_odd) {
+            match odd.entry(row.connection_id.clone()) {
+                Entry::Vacant(place) => drop(place.insert((row, 1))),
+                Entry::Occupied(mut place) => {
+                    let (first, number) = place.get_mut();
+                    first.enabled |= row.enabled;
+                    first.entitled |= row.entitled;
+                    *number += 1;
+                }
             }
         }
-    }
-    if let Some(first) = single.iter_mut().find(|row| row.connection_id.as_str().is_empty()) {
-        first.problem = Some(match unusable {
-            1 => format!("a row of the source view has a connection_id that is not {USABLE}"),
-            rows => format!("{rows} rows of the source view have a connection_id that is not {USABLE}"),
+        if odd.is_empty() {
+            return Self(rows);
+        }
+        let single = rows.iter().filter_map(|row| {
+            if is_odd(&row) { odd.remove(&row.connection_id).map(joined) } else { Some(row) }
         });
+        Self(single.collect())
     }
-    single
+
+    pub fn iter(&self) -> impl Iterator<Item = SourceRow> {
+        self.0.iter()
+    }
+
+    pub fn get(&self, place: usize) -> Option<SourceRow> {
+        self.0.get(place)
+    }
+
+    /// The rows at these places; there is none at others.
+    pub fn pick<'p>(&self, places: impl IntoIterator<Item = &'p usize>) -> SingleRows {
+        SingleRows(places.into_iter().filter_map(|place| self.0.get(*place)).collect())
+    }
+
+    pub fn all(&self) -> SingleRows {
+        SingleRows(self.0.iter().collect())
+    }
+}
+
+/// A row for so many that have its id.
+fn joined((row, number): (SourceRow, u64)) -> SourceRow {
+    let problem = match (row.connection_id.as_str(), number) {
+        ("", 1) => Some(format!("a row of the source view has a connection_id that is not {USABLE}")),
+        ("", rows) => {
+            Some(format!("{rows} rows of the source view have a connection_id that is not {USABLE}"))
+        }
+        (_, 1) => row.problem,
+        (_, _) => Some("the source view has this connection_id more than once".to_owned()),
+    };
+    SourceRow { problem, ..row }
 }
 
 /// Whether a row is that of the connection that is stored under its id.

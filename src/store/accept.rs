@@ -5,11 +5,12 @@ use super::engine::value::Millis;
 use super::engine::{Db, Fail, values};
 use super::writer::{AuditRow, Writer, note};
 use super::{owners, population};
-use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::connection::TinkUser;
 use crate::domain::ids::shown;
 use crate::domain::owner::HeldConnection;
 use crate::domain::owner::accept::{Acceptance, Accepted, accept};
 use crate::domain::population::Numbers;
+use crate::domain::view::ViewRows;
 use crate::store::Result;
 
 impl Writer {
@@ -20,7 +21,7 @@ impl Writer {
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub fn accept_users(
         &mut self,
-        rows: &[SourceRow],
+        rows: &ViewRows,
         what: Acceptance<'_>,
         audit: &AuditRow<'_>,
     ) -> Result<Result<Vec<Accepted>, String>> {

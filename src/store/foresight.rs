@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::engine::sqlite::open;
 use super::engine::{Context, Db, Fail, values};
 use super::{Place, Reader, mirror, plan, reads, runs};
-use crate::domain::connection::Viewed;
 use crate::domain::outcome::Reason;
+use crate::domain::view::Viewed;
 use crate::store::reads::{KnownConnection, Overlaid};
 use crate::store::{Mirrored, NewRun, PlanRules, Result, StoreError};
 

@@ -3,49 +3,74 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
+
 use super::engine::value::tink_user_columns;
 use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
 use super::owners::MIRRORED;
 use super::{forget, owners, population, tokens};
-use crate::domain::connection::Viewed;
-use crate::domain::mirroring::{self, Change, MirroredState, Stored};
+use crate::domain::mirroring::survey::{Survey, Surveyed};
+use crate::domain::mirroring::{Change, MirroredState, Stored};
+use crate::domain::view::{ViewRows, Viewed};
 use crate::store::types::{Mirrored, Run};
 
 /// The values of [`MIRRORED`].
 const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem,
     :refused, :refused_user, :moved_external, :moved_tink, :gone, :lapsed";
 
-/// The keys of so many new connections are asked for in one flight, where asking means waiting.
+/// So many connections are compared at a time, and one more for each that shares a Tink user with one of them. The keys of
+/// those that are new are asked for in one flight, where asking means waiting.
 const AT_ONCE: usize = 500;
 
 /// Takes the whole view in. Connections that were forgotten since the run began stay forgotten.
-pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, mut viewed: Viewed) -> Result<Mirrored, Fail> {
+pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> Result<Mirrored, Fail> {
     // One at a time, on whatever host: what it is compared with must not change meanwhile.
     db.lock_ids(std::iter::once("the source view"))?;
-    let forgotten = forgotten_since(db, run)?;
-    viewed.rows.retain(|row| !forgotten.contains(row.connection_id.as_str()));
-    let (keys, stored) = owners::stored(db)?;
-    let (source, at) = (viewed.source.clone(), viewed.at);
-    let mirrored = mirroring::mirror(&stored, viewed, population::remembered(db)?);
+    let Viewed { rows, source, stand_alone, at } = viewed;
+    let surveyed = survey(db, without(rows, &forgotten_since(db, run)?), at)?;
+    let mut taken = 0;
+    for part in surveyed.shared_parts() {
+        taken += part.taken(&owners::stored_of(db, &part.keys())?.1);
+    }
+    // What is in our own tables was typed by an operator.
+    let fall = surveyed.fall(population::remembered(db)?, taken).filter(|_| !stand_alone);
     // An account of one that is named anew gets a number, too.
-    db.expect_changes(mirrored.changes.len() * 16)?;
+    db.expect_changes(surveyed.open() * 16)?;
     let mut took_over = Vec::new();
-    let at_place =
-        |place: Option<usize>| place.and_then(|place| Some((*keys.get(place)?, stored.get(place)?)));
-    for changes in mirrored.changes.chunks(AT_ONCE) {
-        let mut new = changes.iter().filter(|change| change.place.is_none());
-        new.try_for_each(|_| db.new_key_ahead("ts_connections"))?;
-        for change in changes {
-            let key = write(db, change, at_place(change.place))?;
-            if let Some((from, gone)) = at_place(change.takes_over) {
+    for part in surveyed.open_parts() {
+        let (keys, stored) = owners::stored_of(db, &part.keys())?;
+        let at_place = |place: usize| Some((*keys.get(place)?, stored.get(place)?));
+        let changes = part.changes(&stored, fall);
+        changes
+            .iter()
+            .filter(|change| change.place.is_none())
+            .try_for_each(|_| db.new_key_ahead("ts_connections"))?;
+        for change in &changes {
+            let key = write(db, change, change.place.and_then(at_place))?;
+            if let Some((from, gone)) = change.takes_over.and_then(at_place) {
                 take_over(db, context, from, key)?;
                 took_over
                     .push((gone.held.connection_id.as_str().into(), change.connection_id.as_str().into()));
             }
         }
     }
-    population::remember(db, &source, mirrored.numbers, mirrored.fall, at)?;
-    Ok(Mirrored { numbers: mirrored.numbers, fall: mirrored.fall, took_over })
+    let numbers = surveyed.numbers();
+    population::remember(db, &source, numbers, fall, at)?;
+    Ok(Mirrored { numbers, fall, took_over })
+}
+
+/// Reads both sides through.
+fn survey(db: Db<'_>, rows: ViewRows, at: Timestamp) -> Result<Surveyed, Fail> {
+    let mut survey = Survey::of(rows, at);
+    owners::each_stored(db, |key, stored| survey.add(key, &stored))?;
+    Ok(survey.done(AT_ONCE))
+}
+
+fn without(rows: ViewRows, forgotten: &HashSet<String>) -> ViewRows {
+    if forgotten.is_empty() {
+        return rows;
+    }
+    rows.iter().filter(|row| !forgotten.contains(row.connection_id.as_str())).collect()
 }
 
 fn forgotten_since(db: Db<'_>, run: &Run) -> Result<HashSet<String>, Fail> {

@@ -51,9 +51,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::{TinkUser, Viewed};
+use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
 use crate::domain::ids::{AccountId, CredentialsId};
+use crate::domain::view::Viewed;
 use engine::job::repeatable;
 use engine::worker::Worker;
 use engine::{Context, Db, DbSession, Fail};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::engine::value::{Millis, json_list, tink_user_columns};
+use super::engine::value::{Millis, json_list, json_numbers, tink_user_columns};
 use super::engine::{Db, Fail, Row, values};
 use crate::domain::connection::TinkUser;
 use crate::domain::ids::{AccountId, CredentialsId, shown};
@@ -29,26 +29,79 @@ pub(super) const MIRRORED: &str =
 
 /// Every connection with its key, in the order in which they came here.
 pub(super) fn stored(db: Db<'_>) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
-    let mut former = former(db)?;
-    let rows = format!(
-        "SELECT key, connection_id, {MIRRORED}, {HAS_DATA} AS has_data FROM ts_connections c ORDER BY key"
-    );
-    let (mut keys, mut stored) = (Vec::new(), Vec::new());
-    db.walk(&rows, values![], |row| {
+    let mut all = (Vec::new(), Vec::new());
+    each_stored(db, |key, stored| {
+        all.0.push(key);
+        all.1.push(stored);
+    })?;
+    Ok(all)
+}
+
+/// Hands over every connection with its key, in the order in which they came here.
+pub(super) fn each_stored(db: Db<'_>, mut take: impl FnMut(i64, Stored)) -> Result<(), Fail> {
+    let mut rows = StoredRows(None);
+    db.walk(&select_stored("TRUE"), values![], |row| {
+        rows.add(row)?.into_iter().for_each(|(key, stored)| take(key, stored));
+        Ok(true)
+    })?;
+    rows.0.into_iter().for_each(|(key, stored)| take(key, stored));
+    Ok(())
+}
+
+/// The connections of these keys, in the same order.
+pub(super) fn stored_of(db: Db<'_>, keys: &[i64]) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
+    if keys.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let (mut rows, mut all) = (StoredRows(None), Vec::with_capacity(keys.len()));
+    let sql = select_stored("c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))");
+    db.each(&sql, values![json_numbers(keys.iter().copied())], |row| {
+        all.extend(rows.add(row)?);
+        Ok(())
+    })?;
+    all.extend(rows.0);
+    Ok(all.into_iter().unzip())
+}
+
+/// A row for each Tink user whose data a connection holds besides those of its present one, or a single one.
+fn select_stored(of: &str) -> String {
+    format!(
+        "SELECT c.key, c.connection_id, {MIRRORED}, {HAS_DATA} AS has_data, f.kind AS former_kind, f.id AS former_id
+         FROM ts_connections c LEFT JOIN main.ts_former_users f ON f.connection = c.key WHERE {of} ORDER BY c.key"
+    )
+}
+
+/// Makes connections of the rows of [`select_stored`].
+struct StoredRows(Option<(i64, Stored)>);
+
+impl StoredRows {
+    /// Returns the connection before, if this row is another's.
+    fn add(&mut self, row: Row<'_>) -> Result<Option<(i64, Stored)>, Fail> {
         let key: i64 = row.get("key")?;
+        let former = match row.get::<Option<String>>("former_kind")? {
+            Some(kind) => Some(former_user(&kind, row.get("former_id")?)),
+            None => None,
+        };
+        if let Some((last, stored)) = &mut self.0
+            && *last == key
+        {
+            stored.held.former.extend(former);
+            return Ok(None);
+        }
         let state = state(row)?;
         let held = HeldConnection {
             connection_id: row.get("connection_id")?,
             user_id: state.user_id.clone(),
             tink_user: state.tink_user.clone(),
-            former: former.remove(&key).unwrap_or_default(),
+            former: former.into_iter().collect(),
             has_data: row.get("has_data")?,
         };
-        keys.push(key);
-        stored.push(Stored { held, state });
-        Ok(true)
-    })?;
-    Ok((keys, stored))
+        Ok(self.0.replace((key, Stored { held, state })))
+    }
+}
+
+fn former_user(kind: &str, id: String) -> TinkUser {
+    if kind == "tink" { TinkUser::Tink(id) } else { TinkUser::External(id) }
 }
 
 /// What the view said of a connection.
@@ -86,9 +139,8 @@ pub(super) fn moved(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
 pub(super) fn former(db: Db<'_>) -> Result<HashMap<i64, Vec<TinkUser>>, Fail> {
     let mut former: HashMap<i64, Vec<TinkUser>> = HashMap::new();
     db.each("SELECT connection, kind, id FROM main.ts_former_users", values![], |row| {
-        let (kind, id): (String, String) = (row.get(1)?, row.get(2)?);
-        let user = if kind == "tink" { TinkUser::Tink(id) } else { TinkUser::External(id) };
-        former.entry(row.get(0)?).or_default().push(user);
+        let kind: String = row.get(1)?;
+        former.entry(row.get(0)?).or_default().push(former_user(&kind, row.get(2)?));
         Ok(())
     })?;
     Ok(former)

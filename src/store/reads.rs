@@ -33,10 +33,24 @@ impl Reader {
     pub fn connections(&self) -> Result<Vec<KnownConnection>> {
         self.read("read the connections", |db| known_connections(db, &self.path()))
     }
+
+    /// Hands over the same one by one, so that not all of them need be held.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if they cannot be read.
+    pub fn each_connection(&self, mut take: impl FnMut(KnownConnection)) -> Result<()> {
+        self.read("read the connections", |db| each_known(db, &self.path(), &mut take))
+    }
 }
 
 /// The same, also as a rehearsal has them; what hangs on them is that of the file.
 pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConnection>, Fail> {
+    let mut all = Vec::new();
+    each_known(db, path, &mut |connection| all.push(connection))?;
+    Ok(all)
+}
+
+fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -> Result<(), Fail> {
     let rows = format!(
         "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
                 (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
@@ -47,7 +61,6 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
     );
     let mut dead = HashMap::new();
     let mut former = owners::former(db)?;
-    let mut connections = Vec::new();
     db.walk(&rows, values![], |row| {
         let connection = known_connection(row)?;
         let held = match &connection.holder {
@@ -60,14 +73,9 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
             }
         };
         let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
-        connections.push(KnownConnection {
-            holder: connection.holder.filter(|_| held),
-            former,
-            ..connection
-        });
+        take(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection });
         Ok(true)
-    })?;
-    Ok(connections)
+    })
 }
 
 impl Reader {

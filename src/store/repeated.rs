@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::domain::connection::{SourceRow, Viewed};
+use crate::domain::connection::SourceRow;
 use crate::domain::outcome::{Counts, Outcome, Reason};
+use crate::domain::view::Viewed;
 use crate::store::engine::{DbSession, values};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -36,7 +37,7 @@ impl Begun {
         };
         let run = session.write("begin the run", |db, context| runs::begin(db, context, &new)).unwrap();
         let row = |id: &str| SourceRow::active(id, "u", Some(TinkUser::External(id.to_owned())));
-        let viewed = Viewed { rows: vec![row("a"), row("b")], ..Viewed::default() };
+        let viewed = Viewed { rows: [row("a"), row("b")].into_iter().collect(), ..Viewed::default() };
         session
             .write("mirror the source view", |db, context| mirror::all(db, context, &run, viewed))
             .unwrap();

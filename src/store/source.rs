@@ -15,7 +15,7 @@ use super::engine::context::BUSY_PAUSE;
 use super::engine::{postgres, sqlite};
 pub use super::place::OWN_VIEW;
 use super::{Place, StoreError};
-use crate::domain::connection::SourceRow;
+use crate::domain::view::ViewRows;
 use crate::vault::Vault;
 pub use error::SourceError;
 pub use row::parse_time;
@@ -35,7 +35,7 @@ pub fn read_view(
     vault: Option<&Vault>,
     now: Timestamp,
     patience: Duration,
-) -> Result<Vec<SourceRow>> {
+) -> Result<ViewRows> {
     patiently(patience, || read(place, view, vault, now))
 }
 
@@ -49,7 +49,7 @@ pub fn read_known_view(
     vault: Option<&Vault>,
     now: Timestamp,
     patience: Duration,
-) -> Result<Vec<SourceRow>> {
+) -> Result<ViewRows> {
     let missing = || SourceError::Missing { path: place.to_string(), view: view.to_owned() };
     patiently(patience, || {
         read(place, view, vault, now).map_err(|error| match error {
@@ -59,7 +59,7 @@ pub fn read_known_view(
     })
 }
 
-fn read(place: &Place, view: &str, vault: Option<&Vault>, now: Timestamp) -> Result<Vec<SourceRow>> {
+fn read(place: &Place, view: &str, vault: Option<&Vault>, now: Timestamp) -> Result<ViewRows> {
     match place {
         Place::Sqlite(path) => sqlite::source::read(path, view, vault, now),
         Place::Postgres(target) => postgres::source::read(target, view, vault, now),

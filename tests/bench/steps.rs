@@ -20,9 +20,10 @@ use secrecy::SecretString;
 use tink_sandbox::{Config, Rates, Sandbox};
 use tink_sync::clock::{Clock as _, ManualClock, SystemClock};
 use tink_sync::domain::account::Account;
-use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
+use tink_sync::domain::connection::{SourceRow, TinkUser};
 use tink_sync::domain::texts::TextFields;
 use tink_sync::domain::transaction::Transaction;
+use tink_sync::domain::view::Viewed;
 use tink_sync::domain::window::Window;
 use tink_sync::store::types::StoredRow;
 use tink_sync::store::{
@@ -157,8 +158,11 @@ async fn claimed(path: &Path) -> (Store, Claim, i64) {
         started_at: now(),
     };
     let run = store.begin_run(new).await.unwrap();
-    let rows = vec![SourceRow::active("c-0", "u-0", Some(TinkUser::External(USER.to_owned())))];
-    store.mirror(&run, Viewed { rows, at: now(), ..Viewed::default() }).await.unwrap();
+    let row = SourceRow::active("c-0", "u-0", Some(TinkUser::External(USER.to_owned())));
+    store
+        .mirror(&run, Viewed { rows: [row].into_iter().collect(), at: now(), ..Viewed::default() })
+        .await
+        .unwrap();
     let rules = || PlanRules {
         now: now(),
         selection: Selection::default(),

@@ -9,11 +9,12 @@ use tink_sandbox::{Config, Expiry, Rates, Sandbox};
 use tink_sync::clock::{Clock, ManualClock, SystemClock};
 use tink_sync::domain::account::Account;
 use tink_sync::domain::amount::{Amount, Money};
-use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
+use tink_sync::domain::connection::{SourceRow, TinkUser};
 use tink_sync::domain::event::Event;
 use tink_sync::domain::outcome::Outcome;
 use tink_sync::domain::texts::TextFields;
 use tink_sync::domain::transaction::{Status, Transaction};
+use tink_sync::domain::view::Viewed;
 
 use tink_sync::store::{
     ChangeSet, Checkpoint, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run,

@@ -13,9 +13,10 @@ use rusqlite::Connection;
 use secrecy::SecretString;
 use tink_sandbox::{Config, Sandbox, Script, ScriptRow};
 use tink_sync::clock::{Clock as _, ManualClock};
-use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
+use tink_sync::domain::connection::{SourceRow, TinkUser};
 use tink_sync::domain::event::{Event, Finished};
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
+use tink_sync::domain::view::Viewed;
 use tink_sync::store::Store;
 use tink_sync::store::{NewRun, RunEnd, Selection};
 use tink_sync::sync::context::{PassContext, SyncOptions};
@@ -188,7 +189,12 @@ impl Lab {
         let run = store.begin_run(new).await.unwrap();
         if self.is_news.take() {
             // Stand-alone: that all stop paying at once is no fault of a view here.
-            let viewed = Viewed { rows: self.users.clone(), stand_alone: true, at: now, ..Viewed::default() };
+            let viewed = Viewed {
+                rows: self.users.iter().cloned().collect(),
+                stand_alone: true,
+                at: now,
+                ..Viewed::default()
+            };
             store.mirror(&run, viewed).await.unwrap();
         }
         let connections = users.iter().map(|user| (*user).into()).collect();

@@ -10,10 +10,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tink_sync::config;
 use tink_sync::domain::account::Account;
-use tink_sync::domain::connection::{SourceRow, TinkUser, Viewed};
+use tink_sync::domain::connection::{SourceRow, TinkUser};
 use tink_sync::domain::consent::Consent;
 use tink_sync::domain::outcome::{Counts, Outcome, Reason};
 use tink_sync::domain::owner::accept::Acceptance;
+use tink_sync::domain::view::Viewed;
 use tink_sync::store::Store;
 use tink_sync::store::{AuditRow, Writer};
 use tink_sync::store::{

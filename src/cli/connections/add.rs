@@ -8,6 +8,7 @@ use super::{NAMED, lines, naming, next_step, only_stand_alone, viewed};
 use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::{Environment, Failure, app, table};
 use crate::domain::connection::{SourceRow, TinkUser};
+use crate::domain::ids::UserId;
 use crate::store::{AuditRow, Writer, stand_alone::OwnConnection};
 
 /// Arguments of `connections add`.
@@ -121,8 +122,8 @@ fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
     let rows = viewed(env)?.rows;
     let ours: HashSet<&str> = new.iter().map(|connection| connection.connection_id.as_str()).collect();
     let paused = rows.iter().filter(|row| !row.entitled && ours.contains(row.connection_id.as_str()));
-    let paused: BTreeSet<&str> = paused.map(|row| row.user_id.as_str()).collect();
-    let waits = new.iter().all(|connection| paused.contains(connection.user_id.as_str()));
+    let paused: BTreeSet<UserId> = paused.map(|row| row.user_id).collect();
+    let waits = new.iter().all(|connection| paused.contains(&connection.user_id.as_str().into()));
     let mut text = match new {
         [one] => format!("Added connection {} of user {}.\n", one.connection_id, one.user_id),
         _ => format!("Added {}.\n", table::count(new.len(), "connection")),
@@ -134,7 +135,7 @@ fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
         _ => "Next: tink-sync run fetches their data; without it the next pass does.\n".to_owned(),
     });
     if let Some(first) = paused.first() {
-        let users = naming(paused.iter().copied());
+        let users = naming(paused.iter().map(UserId::as_str));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,

@@ -1,6 +1,7 @@
 //! The metrics in the text format of Prometheus, built from what the store knows: the last finished run
 //! and the connections. Must not name a connection or a user in a label, and reads nothing itself.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use crate::store::reads::{KnownConnection, RunRow, State};
 #[derive(Clone, Debug)]
 pub(crate) struct MetricsInput<'a> {
     pub now: Timestamp,
-    pub connections: &'a [KnownConnection],
+    pub connections: &'a ConnectionNumbers,
     pub consent_ends: &'a [Timestamp],
     /// The last run that came to its end.
     pub last_run: Option<&'a RunRow>,
@@ -25,6 +26,33 @@ pub(crate) struct MetricsInput<'a> {
     pub view: Option<LastView>,
     /// The log beside the store; `None` for a server.
     pub log: Option<Log>,
+}
+
+/// What the metrics say of all connections, taken from one after the other, so that they need not all be held.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionNumbers {
+    now: Timestamp,
+    by_state: HashMap<State, usize>,
+    active: usize,
+    oldest_success: Option<Timestamp>,
+    oldest_data: Option<Timestamp>,
+}
+
+impl ConnectionNumbers {
+    /// None yet; all of them are looked at as of the time `now`.
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self { now, by_state: HashMap::new(), active: 0, oldest_success: None, oldest_data: None }
+    }
+
+    pub(crate) fn add(&mut self, connection: &KnownConnection) {
+        *self.by_state.entry(connection.state(self.now)).or_default() += 1;
+        self.active += usize::from(connection.is_active(self.now));
+        if connection.is_served(self.now) {
+            let older = |oldest: Option<Timestamp>, at: Option<Timestamp>| oldest.into_iter().chain(at).min();
+            self.oldest_success = older(self.oldest_success, connection.last_success_at);
+            self.oldest_data = older(self.oldest_data, connection.data_as_of);
+        }
+    }
 }
 
 pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
@@ -73,18 +101,13 @@ fn last_run(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
 }
 
 fn connections(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
-    let number = |state| snapshot.connections.iter().filter(|c| c.state(snapshot.now) == state).count();
+    let known = snapshot.connections;
+    let number = |state| known.by_state.get(&state).copied().unwrap_or_default();
     let states = State::ALL.map(|state| (label("state", state.as_str()), float(number(state))));
     text.family("connections", "Connections by state.", states);
-    let served = || snapshot.connections.iter().filter(|c| c.is_served(snapshot.now));
     let age = |at: Timestamp| snapshot.now.duration_since(at).as_secs_f64().max(0.0);
-    let active = |snapshot: &MetricsInput<'_>| {
-        snapshot.connections.iter().filter(|c| c.is_active(snapshot.now)).count()
-    };
-    let entitled = snapshot
-        .view
-        .as_ref()
-        .map_or_else(|| float(active(snapshot)), |view| float_of(view.numbers.entitled));
+    let entitled =
+        snapshot.view.as_ref().map_or_else(|| float(known.active), |view| float_of(view.numbers.entitled));
     text.single(
         "connections_entitled",
         "Connections that the source view gave as enabled and entitled when it was read last.",
@@ -99,12 +122,12 @@ fn connections(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
     text.single(
         "oldest_success_age_seconds",
         "Age of the oldest last success of an enabled, entitled connection that does not wait for its user; one that never succeeded counts as new or failing instead.",
-        served().filter_map(|c| c.last_success_at).min().map(age),
+        known.oldest_success.map(age),
     );
     text.single(
         "oldest_data_age_seconds",
         "Age of the oldest data that Tink has of such a connection: since when its bank has given Tink nothing new.",
-        served().filter_map(|c| c.data_as_of).min().map(age),
+        known.oldest_data.map(age),
     );
 }
 

@@ -3,8 +3,72 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use proptest::prelude::*;
 
+use super::survey::{Survey, ViewPart};
 use super::*;
+use crate::domain::owner::SingleView;
+use crate::domain::population::{Fall, Numbers, Remembered};
+use crate::domain::view::Viewed;
+
+/// What the view makes of the connections.
+#[derive(Debug)]
+struct Mirroring {
+    changes: Vec<Change>,
+    numbers: Numbers,
+    fall: Option<Fall>,
+}
+
+fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
+    mirror_in_parts(stored, viewed, remembered, 500)
+}
+
+/// As the store does it, with places in place of keys.
+fn mirror_in_parts(stored: &[Stored], viewed: Viewed, remembered: Remembered, at_least: usize) -> Mirroring {
+    let mut survey = Survey::of(viewed.rows, viewed.at);
+    for (place, stored) in stored.iter().enumerate() {
+        survey.add(i64::try_from(place).unwrap(), stored);
+    }
+    let surveyed = survey.done(at_least);
+    let places = |part: ViewPart<'_>| -> Vec<usize> {
+        part.keys().into_iter().map(|key| usize::try_from(key).unwrap()).collect()
+    };
+    let of =
+        |places: &[usize]| -> Vec<Stored> { places.iter().map(|place| stored[*place].clone()).collect() };
+    let taken = surveyed.shared_parts().map(|part| part.taken(&of(&places(part)))).sum();
+    let fall = surveyed.fall(remembered, taken).filter(|_| !viewed.stand_alone);
+    let mut all = Vec::new();
+    for part in surveyed.open_parts() {
+        let places = places(part);
+        for mut change in part.changes(&of(&places), fall) {
+            for place in change.place.iter_mut().chain(&mut change.takes_over) {
+                *place = places[*place];
+            }
+            all.push(change);
+        }
+    }
+    Mirroring { changes: all, numbers: surveyed.numbers(), fall }
+}
+
+/// The same with everything looked at together.
+fn mirror_as_a_whole(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
+    let rows = SingleView::of(viewed.rows).all();
+    let judged = judge(stored, &rows);
+    let named = judged.iter().filter(|one| !one.row.connection_id.as_str().is_empty() && one.row.enabled);
+    let numbers = Numbers {
+        enabled: named.clone().count() as u64,
+        entitled: named.filter(|one| one.row.entitled).count() as u64,
+    };
+    let is_wanted = |place: usize| stored[place].state.was_wanted(viewed.at);
+    let is_left =
+        |place: &usize| judged.iter().all(|one| one.held != Some(*place) && one.takes_over() != Some(*place));
+    let gone = (0..stored.len()).filter(|place| is_left(place) && is_wanted(*place)).count() as u64;
+    let silent = judged.iter().any(|one| one.row.unsaid && one.held.is_some_and(is_wanted));
+    let fall = Fall::of(remembered, numbers, gone, silent, viewed.at).filter(|_| !viewed.stand_alone);
+    let keeps = fall.is_some_and(|fall| fall.keeps(viewed.at));
+    let when = Circumstances { at: viewed.at, fallen: fall.is_some(), keeps };
+    Mirroring { changes: changes(stored, &rows, when), numbers, fall }
+}
 
 fn at(hours: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
@@ -44,7 +108,7 @@ fn before(number: u64) -> Remembered {
 }
 
 fn viewed(rows: Vec<SourceRow>, hours: i64) -> Viewed {
-    Viewed { rows, at: at(hours), ..Viewed::default() }
+    Viewed { rows: rows.into_iter().collect(), at: at(hours), ..Viewed::default() }
 }
 
 /// What it is stored as by now.
@@ -391,4 +455,99 @@ fn a_connection_with_data_keeps_its_tink_user_when_its_row_names_anothers() {
     let [change] = &changes[..] else { panic!("{changes:?}") };
     assert_eq!((change.place, &change.state.tink_user), (Some(1), &Some(user(1))));
     assert!(change.state.problem.is_some());
+}
+
+/// Few ids and few names, so that many are shared, doubled or followed.
+fn any_row() -> impl Strategy<Value = SourceRow> {
+    let name = || proptest::option::weighted(0.8, any_name());
+    (
+        0..9_u8,
+        0..3_u8,
+        name(),
+        name(),
+        any::<[bool; 3]>(),
+        proptest::option::weighted(0.1, Just("odd".to_owned())),
+    )
+        .prop_map(|(id, user, tink_user, also, [enabled, entitled, unsaid], problem)| {
+            let id = if id == 0 { String::new() } else { format!("c-{id}") };
+            SourceRow {
+                also: also.map(Box::new),
+                enabled: enabled && !unsaid,
+                entitled,
+                unsaid,
+                problem,
+                ..SourceRow::active(&id, &format!("u-{user}"), tink_user)
+            }
+        })
+}
+
+fn any_name() -> impl Strategy<Value = TinkUser> {
+    (0..14_u8, any::<bool>()).prop_map(|(n, is_external)| {
+        if is_external { TinkUser::External(format!("t-{n}")) } else { TinkUser::Tink(format!("t-{n}")) }
+    })
+}
+
+fn any_stored(id: usize) -> impl Strategy<Value = Stored> {
+    let names = (proptest::option::weighted(0.9, any_name()), proptest::collection::vec(any_name(), 0..2));
+    (names, 0..3_u8, any::<[bool; 3]>(), proptest::option::weighted(0.3, -100..9_i64)).prop_map(
+        move |((tink_user, former), user, [has_data, enabled, entitled], gone)| Stored {
+            held: HeldConnection {
+                connection_id: format!("c-{id}"),
+                user_id: format!("u-{user}"),
+                tink_user: tink_user.clone(),
+                former,
+                has_data,
+            },
+            state: MirroredState {
+                user_id: format!("u-{user}"),
+                tink_user,
+                enabled,
+                entitled,
+                gone_at: gone.map(at),
+                lapsed_at: gone.filter(|_| !enabled).map(at),
+                ..MirroredState::default()
+            },
+        },
+    )
+}
+
+proptest! {
+    /// Also once it has been written, when most of it is as it was.
+    #[test]
+    fn a_view_compared_in_parts_comes_to_the_same_as_one_compared_as_a_whole(
+        rows in proptest::collection::vec(any_row(), 0..12),
+        held in (0..9_usize).prop_flat_map(|n| (1..=n).map(any_stored).collect::<Vec<_>>()),
+        at_least in 1..4_usize,
+        before in proptest::option::of(0..12_u64),
+        fallen_at in proptest::option::of(-100..1_i64),
+        stand_alone in any::<bool>(),
+    ) {
+        let remembered = Remembered {
+            before: before.map(|number| Numbers { enabled: number, entitled: number }),
+            fallen_at: fallen_at.map(at),
+        };
+        let view = || Viewed { stand_alone, ..viewed(rows.clone(), 10) };
+        let mut held = held;
+        for _ in 0..2 {
+            let mut whole = mirror_as_a_whole(&held, view(), remembered);
+            let mut parts = mirror_in_parts(&held, view(), remembered, at_least);
+            for all in [&mut whole, &mut parts] {
+                all.changes.sort_by(|one, other| one.connection_id.cmp(&other.connection_id));
+            }
+            prop_assert_eq!(format!("{parts:?}"), format!("{whole:?}"));
+            held = after(&held, &whole);
+        }
+    }
+}
+
+#[test]
+fn new_connections_are_numbered_in_the_order_of_the_view() {
+    // GIVEN more than one part, and two rows far from each other with one Tink user
+    let mut rows: Vec<SourceRow> = (0..9).map(row).collect();
+    rows[7].tink_user = Some(user(1));
+    let ids = |rows: Vec<SourceRow>| -> Vec<String> {
+        let mirrored = mirror_in_parts(&[], viewed(rows, 0), Remembered::default(), 2);
+        mirrored.changes.into_iter().map(|change| change.connection_id).collect()
+    };
+    assert_eq!(ids(rows), ["c-0", "c-1", "c-7", "c-2", "c-3", "c-4", "c-5", "c-6", "c-8"]);
 }

@@ -1,9 +1,10 @@
 //! What a person may accept of the rows that were refused: that a user was linked anew, or that the application
 //! has renumbered its users. Pure: what is stored and the view's rows in, the owners that change out.
 
-use super::{HeldConnection, Judged, RefusalKind, SingleRows, Verdict, judge};
+use super::{HeldConnection, Judged, RefusalKind, SingleView, Verdict, judge};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::shown;
+use crate::domain::view::ViewRows;
 
 /// What is to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +33,10 @@ pub struct Accepted {
 /// Why it cannot be accepted, in a sentence for people; then nothing is.
 pub fn accept(
     held: &[HeldConnection],
-    rows: &[SourceRow],
+    rows: &ViewRows,
     what: Acceptance<'_>,
 ) -> Result<Vec<Accepted>, String> {
-    let single = SingleRows::of(rows.to_vec());
+    let single = SingleView::of(rows.clone()).all();
     let judged = judge(held, &single);
     let accepted = match what {
         Acceptance::TinkUser(id) => vec![linked_anew(find(&judged, id)?)?],
@@ -84,8 +85,8 @@ pub fn accept(
     // Also a row that is not enabled now may be synced: after it was, or as it was before when the view falls silent.
     let is_accepted =
         |row: &SourceRow| accepted.iter().any(|one| one.connection_id == row.connection_id.as_str());
-    let claimed = |row: &SourceRow| SourceRow { enabled: row.enabled || is_accepted(row), ..row.clone() };
-    let claimed = SingleRows::of(rows.iter().map(claimed).collect());
+    let claimed = |row: SourceRow| SourceRow { enabled: row.enabled || is_accepted(&row), ..row };
+    let claimed = SingleView::of(rows.iter().map(claimed).collect()).all();
     match ids(&judge(&after, &claimed)).iter().find(is_new) {
         Some((id, text)) => Err(format!("connection {}: {text}", shown(id))),
         None => Ok(accepted),

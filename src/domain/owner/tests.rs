@@ -11,6 +11,10 @@ fn tink(id: &str) -> TinkUser {
     TinkUser::Tink(id.to_owned())
 }
 
+fn single(rows: Vec<SourceRow>) -> SingleRows {
+    SingleView::of(rows.into_iter().collect()).all()
+}
+
 /// A stored connection with data.
 fn held(id: &str, user: &str, tink_user: TinkUser) -> HeldConnection {
     HeldConnection {
@@ -52,7 +56,7 @@ fn verdicts(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<String> {
             },
         }
     };
-    judge(held, &SingleRows::of(rows)).iter().map(short).collect()
+    judge(held, &single(rows)).iter().map(short).collect()
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn a_connection_with_data_keeps_its_user_and_its_tink_user() {
 fn names_that_a_connection_has_had_are_its_own() {
     let both_ways = HeldConnection { former: vec![ext("b")], ..held("c", "bob", tink("t")) };
     let verdict = |row: SourceRow| {
-        let rows = SingleRows::of(vec![row]);
+        let rows = single(vec![row]);
         judge(std::slice::from_ref(&both_ways), &rows).remove(0).verdict
     };
     let own = |user: TinkUser| Verdict::Own { tink_user: Some(user), takes_over: None };
@@ -167,7 +171,7 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     let paused = |row| SourceRow { entitled: false, ..row };
     let rows = [off(row("c-1", "bob", ext("b"))), paused(row("c-1", "bob", ext("b")))];
     for rows in [vec![rows[0].clone(), rows[1].clone()], vec![rows[1].clone(), rows[0].clone()]] {
-        let rows = SingleRows::of(rows);
+        let rows = single(rows);
         let one = judge(&bob, &rows).remove(0).row;
         assert!(one.enabled && one.entitled);
     }
@@ -177,10 +181,10 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     assert_eq!(verdicts(&bob, vec![odd("")]), ["c-1!row"]);
     assert_eq!(verdicts(&bob, vec![row("c-1", "", ext("k"))]), ["c-1!both"]);
     let nameless = || SourceRow { problem: Some("odd".to_owned()), ..row("", "u", ext("x")) };
-    let alone = SingleRows::of(vec![nameless()]);
+    let alone = single(vec![nameless()]);
     let alone = judge(&bob, &alone);
     assert!(alone[0].problem().unwrap().starts_with("a row of the source view"), "{:?}", alone[0].problem());
-    let rows = SingleRows::of(vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
+    let rows = single(vec![nameless(), row("c-1", "bob", ext("b")), nameless()]);
     let judged = judge(&bob, &rows);
     assert_eq!(judged.len(), 2);
     assert!(
@@ -194,7 +198,7 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
 fn the_texts_say_what_to_do() {
     let bob = [held("c-1", "bob", ext("b"))];
     let said = |rows: Vec<SourceRow>| {
-        let rows = SingleRows::of(rows);
+        let rows = single(rows);
         judge(&bob, &rows).pop().unwrap().problem().unwrap().to_owned()
     };
     for (rows, parts) in [
@@ -221,7 +225,7 @@ fn accepted(
     what: Acceptance<'_>,
 ) -> Result<Vec<(usize, String, bool)>, String> {
     let short = |one: Accepted| (one.place, one.user_id, one.tink_user.is_some());
-    accept(held, rows, what).map(|all| all.into_iter().map(short).collect())
+    accept(held, &rows.iter().cloned().collect(), what).map(|all| all.into_iter().map(short).collect())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::super::{
 use crate::domain::account::Account;
 use crate::domain::amount::{Amount, Money};
 use crate::domain::balance::Anchor;
-use crate::domain::connection::{SourceRow, TinkUser, Viewed};
+use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::consent::Consent;
 use crate::domain::hook::HookKind;
 use crate::domain::outcome::{Counts, Outcome, Reason};
@@ -18,6 +18,7 @@ use crate::domain::texts::TextFields;
 use crate::domain::total::Total;
 use crate::domain::transaction::{Status, Transaction};
 use crate::domain::unreadable::Unreadable;
+use crate::domain::view::Viewed;
 use crate::domain::window::{Window, day_of, shift};
 use crate::store::liveness;
 use crate::store::types::{

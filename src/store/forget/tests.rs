@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::domain::connection::{SourceRow, Viewed};
+use crate::domain::connection::SourceRow;
+use crate::domain::view::Viewed;
 use crate::store::engine::sqlite::open::connect_read_only;
 use crate::store::{NewRun, Place, Run, Store};
 
@@ -137,7 +138,7 @@ async fn begin(store: &Store, id: &str) -> Run {
 
 /// The connections that are known once a run has mirrored the view, which lists `a` and `b`.
 async fn mirrored(store: &Store, run: &Run, place: &Place) -> Vec<String> {
-    let viewed = Viewed { rows: vec![listed("a"), listed("b")], ..Viewed::default() };
+    let viewed = Viewed { rows: [listed("a"), listed("b")].into_iter().collect(), ..Viewed::default() };
     store.mirror(run, viewed).await.unwrap();
     Reader::open(place).unwrap().connections().unwrap().into_iter().map(|known| known.connection_id).collect()
 }

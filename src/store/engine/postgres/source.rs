@@ -13,7 +13,7 @@ use super::explain::explain;
 use super::session::Pg;
 use super::value::{self, Parameter};
 use crate::domain::cause::Cause;
-use crate::domain::connection::SourceRow;
+use crate::domain::view::ViewRows;
 use crate::store::StoreError;
 use crate::store::engine::value::Cell;
 use crate::store::engine::{Fail, Row};
@@ -68,7 +68,7 @@ pub(crate) fn read(
     view: &str,
     vault: Option<&Vault>,
     now: Timestamp,
-) -> Result<Vec<SourceRow>> {
+) -> Result<ViewRows> {
     ServerSource { target, view, vault, now, limits: LIMITS }.read()
 }
 
@@ -98,7 +98,7 @@ fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), 
 }
 
 impl ServerSource<'_> {
-    fn read(&self) -> Result<Vec<SourceRow>> {
+    fn read(&self) -> Result<ViewRows> {
         let pg = Pg::plain(self.target).map_err(|fail| self.explain(fail))?;
         let end = Instant::now() + self.limits.time;
         // Times as text that does not depend on anybody's settings.
@@ -117,7 +117,7 @@ impl ServerSource<'_> {
         let selected: Vec<String> = columns.iter().map(|column| column.bounded()).collect();
         let select = format!("SELECT {} FROM {whole} v", selected.join(", "));
         pg.batch_as_is(&format!("DECLARE ts_source NO SCROLL CURSOR FOR {select}")).map_err(sql)?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let (mut rows, mut bytes) = (ViewRows::default(), 0);
         loop {
             let part = pg.ask_as_is("FETCH 500 FROM ts_source", Vec::new()).map_err(sql)?.rows;
             if part.is_empty() {

@@ -12,7 +12,7 @@ use super::explain::explain;
 use super::open::connect_read_only;
 use super::statement::cell_of;
 use crate::domain::cause::Cause;
-use crate::domain::connection::SourceRow;
+use crate::domain::view::ViewRows;
 use crate::store::StoreError;
 use crate::store::source::error::SourceError;
 use crate::store::source::row::source_row;
@@ -37,7 +37,7 @@ struct Source<'a> {
 ///
 /// # Errors
 /// As [`crate::store::source::read_view`], without patience.
-pub(crate) fn read(path: &Path, view: &str, vault: Option<&Vault>, now: Timestamp) -> Result<Vec<SourceRow>> {
+pub(crate) fn read(path: &Path, view: &str, vault: Option<&Vault>, now: Timestamp) -> Result<ViewRows> {
     Source { path, view, vault, now, limits: LIMITS }.read()
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn is_missing(path: &Path, view: &str) -> bool {
 }
 
 impl Source<'_> {
-    fn read(&self) -> Result<Vec<SourceRow>> {
+    fn read(&self) -> Result<ViewRows> {
         if !self.path.exists() {
             return Err(self.unusable("the application's database does not exist: check source.database"));
         }
@@ -65,7 +65,7 @@ impl Source<'_> {
         let select = format!("SELECT {} FROM {}", selected.join(", "), quoted(self.view));
         let mut statement = db.prepare(&select).map_err(sql)?;
         let mut found = statement.query([]).map_err(sql)?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let (mut rows, mut bytes) = (ViewRows::default(), 0);
         while let Some(row) = found.next().map_err(sql)? {
             bytes += (0..columns.len()).map(|index| row.get_ref(index).map_or(0, length)).sum::<usize>();
             if rows.len() >= self.limits.rows || bytes > self.limits.bytes {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::connection::TinkUser;
+use crate::domain::connection::{SourceRow, TinkUser};
 use crate::store::Place;
 use crate::store::engine::postgres::tests::server::Server;
 use crate::store::source::{read_known_view, read_view};
@@ -21,11 +21,11 @@ fn target(url: &str) -> Arc<Target> {
     Arc::new(Target::parse(url, &|_| None).unwrap())
 }
 
-fn limited(target: &Arc<Target>, view: &str, limits: ViewLimits) -> Result<Vec<SourceRow>> {
+fn limited(target: &Arc<Target>, view: &str, limits: ViewLimits) -> Result<ViewRows> {
     ServerSource { target, view, vault: None, now: Timestamp::UNIX_EPOCH, limits }.read()
 }
 
-fn read(target: &Arc<Target>, view: &str) -> Result<Vec<SourceRow>> {
+fn read(target: &Arc<Target>, view: &str) -> Result<ViewRows> {
     limited(target, view, LIMITS)
 }
 
@@ -53,8 +53,8 @@ fn every_type_says_what_its_text_says() {
              (5, gen_random_uuid(), 'true', true, '0044-03-15 00:00:00+00 BC', 'SE', 1)
          ) r (connection_id, user_id, enabled, entitled, entitled_until, market, priority), (SELECT 'x'::char(3) AS tink_user_id) t",
     );
-    let rows = read(&target, "v").unwrap();
-    let seen = |row: &SourceRow| {
+    let rows: Vec<SourceRow> = read(&target, "v").unwrap().iter().collect();
+    let seen = |row: SourceRow| {
         let until = row.entitled_until.map(|until| until.to_string());
         (row.connection_id.to_string(), row.enabled, row.entitled, until, row.market.clone(), row.priority)
     };
@@ -63,7 +63,7 @@ fn every_type_says_what_its_text_says() {
     };
     let never = Some("9999-12-30T22:00:00Z");
     assert_eq!(
-        rows.iter().map(seen).collect::<Vec<_>>(),
+        rows.iter().cloned().map(seen).collect::<Vec<_>>(),
         [
             row("1", true, true, Some("2026-02-03T03:05:06Z"), Some("DE"), 7),
             row("2", false, false, None, None, 0),
@@ -93,7 +93,7 @@ fn a_time_may_be_a_day_a_civil_time_or_a_number_and_an_id_any_number() {
         let columns = format!(
             "123456789012345678901234567890::numeric AS connection_id, 1.5 AS user_id, {time} AS entitled_until"
         );
-        let row = read(&database(&view(&columns, "")), "v").unwrap().remove(0);
+        let row = read(&database(&view(&columns, "")), "v").unwrap().get(0).unwrap();
         assert_eq!(row.entitled_until.map(|until| until.to_string()).as_deref(), expected, "{time}");
         assert_eq!(row.connection_id.as_str(), "123456789012345678901234567890");
         assert!(row.problem.unwrap().contains("no user_id"));
@@ -108,7 +108,7 @@ fn a_value_that_is_too_long_is_not_loaded_and_fails_its_row_alone() {
              (repeat('d', 16384), 'u', NULL), ('e', 'u', repeat('x', 20000)::bytea), ('f' || chr(27), 'u', NULL),
              ('g', 'u', '\\xff'::bytea)) r (i, u, b)",
     ));
-    let rows = read(&target, "v").unwrap();
+    let rows: Vec<SourceRow> = read(&target, "v").unwrap().iter().collect();
     let seen: Vec<_> =
         rows.iter().map(|row| (row.connection_id.as_str().len(), row.problem.is_some())).collect();
     assert_eq!(seen, [(1, false), (1, true), (0, true), (16384, false), (1, true), (0, true), (1, true)]);
@@ -170,7 +170,7 @@ fn a_view_is_found_where_the_role_looks_and_needs_a_grant() {
         one("tink_sync", "own", 3),
         one("app", "\"Odd\"", 4),
     ));
-    let id = |view: &str| read(&target, view).unwrap().remove(0).connection_id.to_string();
+    let id = |view: &str| read(&target, view).unwrap().get(0).unwrap().connection_id.to_string();
     let found = ["links", "LINKS", "public.links", "own", "tink_sync.own", "Odd"].map(id);
     assert_eq!(found, ["2", "2", "1", "3", "3", "4"]);
     let (_, behind) = target.url().split_once('@').unwrap();
