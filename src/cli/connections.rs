@@ -16,7 +16,7 @@ use super::actor::{Actor, ActorArgs};
 use super::mirror::Reading;
 use super::remedy;
 use super::rules::Rules;
-use super::table::{self, TableLine, Tone, age, rfc3339};
+use super::table::{self, Each, TableLine, Tone, age, rfc3339};
 use super::{Environment, Failure};
 use crate::domain::connection::{SourceRow, TinkUser};
 use crate::domain::ids::{UserId, shown};
@@ -311,9 +311,9 @@ impl<'a> ConnectionJson<'a> {
 }
 
 #[derive(Serialize)]
-struct ConnectionsJson<'a> {
+struct ConnectionsJson<C> {
     schema: u8,
-    connections: Vec<ConnectionJson<'a>>,
+    connections: C,
 }
 
 /// Whole days until `end`; negative once it has passed.
@@ -327,7 +327,7 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     let connections = reader.as_ref().map(|reader| known(env, reader)).transpose()?.unwrap_or_default();
     let now = env.clock.now();
     if format == Format::Json {
-        let connections = connections.iter().map(|c| ConnectionJson::of(c, now)).collect();
+        let connections = Each(|| connections.iter().map(|c| ConnectionJson::of(c, now)));
         return table::print_json(&ConnectionsJson { schema: 1, connections });
     }
     table::print(&listing(env, &connections, env.color))

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use late::{Late, Of, Whom};
+use prometheus::ConnectionNumbers;
 use serde::Serialize;
 
 use super::connections::{self, ConnectionJson, days_left};
 use super::rules::{QuotaJson, Rules};
 use super::schedule::{Schedule, ScheduleJson};
-use super::table::{self, rfc3339};
+use super::table::{self, Each, rfc3339};
 use super::timer::state::Timer;
 use super::why::json::AttemptJson;
 use super::{Environment, Failure};
@@ -51,6 +52,13 @@ pub struct Args {
     pub format: StatusFormat,
 }
 
+impl Args {
+    /// Whether many connections that are well are only counted.
+    fn counts_the_well(&self) -> bool {
+        !self.all && self.connection.is_empty() && self.format != StatusFormat::Json
+    }
+}
+
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum StatusFormat {
@@ -68,6 +76,10 @@ struct Report {
     now: Timestamp,
     /// What needs attention first.
     connections: Vec<KnownConnection>,
+    /// So many more are well, by state: they are counted and not held.
+    others: HashMap<State, usize>,
+    /// What the metrics say of all of them.
+    numbers: ConnectionNumbers,
     runs: Vec<RunRow>,
     schedule: Schedule,
     rules: Rules,
@@ -122,9 +134,7 @@ fn metrics(
         let problem = "--connection does not go with --format prometheus: the metrics name no connection";
         return Err(Failure::Usage(problem.to_owned()));
     }
-    let mut numbers = prometheus::ConnectionNumbers::at(env.clock.now());
-    report.connections.iter().for_each(|connection| numbers.add(connection));
-    metrics_of(env, reader, log, &numbers)
+    metrics_of(env, reader, log, &report.numbers)
 }
 
 /// The metrics of the store as it is now.
@@ -132,7 +142,7 @@ pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
     // Before the store is open here.
     let log = env.place().file().map(wal::look);
     let reader = env.reader()?;
-    let mut numbers = prometheus::ConnectionNumbers::at(env.clock.now());
+    let mut numbers = ConnectionNumbers::at(env.clock.now());
     connections::each_known(env, &reader, |connection| numbers.add(&connection))?;
     metrics_of(env, &reader, log, &numbers)
 }
@@ -141,7 +151,7 @@ fn metrics_of(
     env: &Environment,
     reader: &Reader,
     log: Option<Log>,
-    connections: &prometheus::ConnectionNumbers,
+    connections: &ConnectionNumbers,
 ) -> Result<String, Failure> {
     Ok(prometheus::text(&prometheus::MetricsInput {
         now: env.clock.now(),
@@ -159,25 +169,66 @@ impl Report {
     /// `timer` is what systemd says of it.
     fn read(env: &Environment, reader: &Reader, args: &Args, timer: Option<Timer>) -> Result<Self, Failure> {
         let now = env.clock.now();
-        let connections = chosen(connections::known(env, reader)?, &args.connection)?;
-        let limits = [(Of::Success, args.max_age), (Of::Data, args.max_data_age)];
         let fallen = reader.last_view()?.is_some_and(|last| last.fallen.is_some());
         let whom = Whom { all: args.all, lapsed: fallen };
         let mut report = Self {
             now,
+            connections: Vec::new(),
+            others: HashMap::new(),
+            numbers: ConnectionNumbers::at(now),
             runs: reader.runs(RUNS)?,
             schedule: Schedule::with(env, reader, timer)?,
             rules: Rules::of(&env.settings),
             used: reader.used_by_user(table::day_before(now))?,
-            attempts: attempts(reader, &connections, &args.connection)?,
+            attempts: HashMap::new(),
             differences: differences(reader)?,
             view: env.settings.source.view.clone(),
             warn_days: env.settings.consent.warn.iter().copied().max().unwrap_or_default(),
-            late: limits.map(|(of, limit)| Late::among(&connections, of, limit, whom, now)),
-            connections,
+            late: [Late::new(Of::Success, args.max_age), Late::new(Of::Data, args.max_data_age)],
         };
+        let mut well = Some(Vec::new()).filter(|_| args.counts_the_well());
+        connections::each_known(env, reader, |connection| report.add(connection, args, whom, &mut well))?;
+        report.connections.extend(well.into_iter().flatten());
+        report.all_are_known(&args.connection)?;
+        report.attempts = attempts(reader, &report.connections, &args.connection)?;
         report.sort();
         Ok(report)
+    }
+
+    /// Takes a connection in. Those that are `well` are held until there are too many to be listed.
+    fn add(
+        &mut self,
+        connection: KnownConnection,
+        args: &Args,
+        whom: Whom,
+        well: &mut Option<Vec<KnownConnection>>,
+    ) {
+        if !args.connection.is_empty() && !args.connection.contains(&connection.connection_id) {
+            return;
+        }
+        self.numbers.add(&connection);
+        self.late.iter_mut().for_each(|late| late.look(&connection, whom, self.now));
+        match well {
+            Some(well) if !self.needs_attention(&connection) && !self.is_late(&connection) => {
+                well.push(connection);
+                if well.len() > human::MANY || !self.others.is_empty() {
+                    for connection in well.drain(..) {
+                        *self.others.entry(connection.state(self.now)).or_default() += 1;
+                    }
+                }
+            }
+            _ => self.connections.push(connection),
+        }
+    }
+
+    fn all_are_known(&self, ids: &[String]) -> Result<(), Failure> {
+        let known: HashSet<&str> = self.connections.iter().map(|c| c.connection_id.as_str()).collect();
+        let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !known.contains(id)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let names = unknown.join(", ");
+        Err(Failure::Usage(format!("unknown connection: {names}; `tink-sync connections list` shows all")))
     }
 
     fn sort(&mut self) {
@@ -236,7 +287,7 @@ impl Report {
         }
     }
 
-    fn json(&self) -> StatusJson<'_> {
+    fn json(&self) -> StatusJson<'_, impl Serialize> {
         let ids = |late: &Late| -> Option<Vec<&str>> {
             late.limit?;
             let ids = self.connections.iter().map(|c| c.connection_id.as_str());
@@ -247,7 +298,7 @@ impl Report {
             schema: 1,
             at: rfc3339(self.now),
             schedule: self.schedule.json(self.now),
-            connections: self.connections.iter().map(|c| self.connection_json(c)).collect(),
+            connections: Each(|| self.connections.iter().map(|c| self.connection_json(c))),
             runs: &self.runs,
             max_age_seconds: success.limit.map(|most| most.as_secs()),
             overdue: ids(success),
@@ -258,11 +309,11 @@ impl Report {
 }
 
 #[derive(Serialize)]
-struct StatusJson<'a> {
+struct StatusJson<'a, C> {
     schema: u8,
     at: String,
     schedule: ScheduleJson,
-    connections: Vec<KnownJson<'a>>,
+    connections: C,
     runs: &'a [RunRow],
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age_seconds: Option<u64>,
@@ -302,21 +353,6 @@ fn differences(reader: &Reader) -> Result<HashMap<String, Vec<AccountReconciliat
         differences.entry(account.connection_id.clone()).or_default().push(account);
     }
     Ok(differences)
-}
-
-fn chosen(all: Vec<KnownConnection>, ids: &[String]) -> Result<Vec<KnownConnection>, Failure> {
-    if ids.is_empty() {
-        return Ok(all);
-    }
-    let known: HashSet<&str> = all.iter().map(|c| c.connection_id.as_str()).collect();
-    let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !known.contains(id)).collect();
-    if !unknown.is_empty() {
-        let names = unknown.join(", ");
-        return Err(Failure::Usage(format!(
-            "unknown connection: {names}; `tink-sync connections list` shows all"
-        )));
-    }
-    Ok(all.into_iter().filter(|c| ids.contains(&c.connection_id)).collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Failure;
@@ -52,7 +52,20 @@ pub(super) fn json(value: &impl Serialize) -> Value {
 
 /// Prints one JSON value on a line of its own.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    terminal::print_json(&json(value)).map_err(Failure::Output)
+    terminal::print_json(value).map_err(Failure::Output)
+}
+
+/// A list in JSON, whose members are made one by one as they are written.
+pub(super) struct Each<F>(pub F);
+
+impl<I, F> Serialize for Each<F>
+where
+    I: Iterator<Item: Serialize>,
+    F: Fn() -> I,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
 }
 
 /// A table without borders; one line of text per line, its notes indented below it. A first cell that would

@@ -59,12 +59,9 @@ const UNSAID: u8 = 4;
 const UNENCRYPTED: u8 = 8;
 
 impl ViewRows {
-    pub fn len(&self) -> usize {
+    /// How many there are.
+    pub fn number(&self) -> usize {
         self.0.rows.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.rows.is_empty()
     }
 
     /// The row at a place, from 0 on.
@@ -76,7 +73,7 @@ impl ViewRows {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = SourceRow> {
-        (0..self.len()).filter_map(|place| self.get(place))
+        (0..self.number()).filter_map(|place| self.get(place))
     }
 
     pub fn push(&mut self, row: SourceRow) {
@@ -220,7 +217,7 @@ mod tests {
         #[test]
         fn rows_come_out_as_they_went_in(rows in proptest::collection::vec(row(), 0..6)) {
             let packed: ViewRows = rows.iter().cloned().collect();
-            prop_assert_eq!(packed.len(), rows.len());
+            prop_assert_eq!(packed.number(), rows.len());
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), rows);
         }
     }

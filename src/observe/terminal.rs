@@ -2,12 +2,12 @@
 //! characters, marks that turn the direction of text) is taken out here, so that no id, name or word of anybody's
 //! can move a cursor, hide a line or set a title. Must not know what is told.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 /// What stands in the place of what is taken out.
 const REPLACEMENT: char = '\u{fffd}';
@@ -72,23 +72,36 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// A JSON value on a line of its own. What is active stands in it as JSON escapes it, so that it is the same value.
-pub(crate) fn json_line(value: &impl Serialize) -> String {
-    // Numbers and texts always have a form in JSON.
-    let text = serde_json::to_string(value).unwrap_or_default();
-    let mut line = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if is_active(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _ = write!(line, "\\u{unit:04x}");
+/// JSON in which what is active stands as JSON escapes it, so that it is the same value.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, active)) = rest.char_indices().find(|(_, c)| is_active(*c)) {
+            let (plain, behind) = rest.split_at_checked(at).unwrap_or_default();
+            out.write_all(plain.as_bytes())?;
+            for unit in active.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
             }
-        } else {
-            line.push(c);
+            rest = behind.get(active.len_utf8()..).unwrap_or_default();
         }
+        out.write_all(rest.as_bytes())
     }
-    line.push('\n');
-    line
+}
+
+/// Writes a JSON value on a line of its own, as it comes.
+fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(&mut *out, Escaping))?;
+    out.write_all(b"\n")
+}
+
+/// A JSON value on a line of its own.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    let mut line = Vec::new();
+    // Numbers and texts always have a form in JSON, and memory takes it.
+    let _ = write_json(&mut line, value);
+    String::from_utf8(line).unwrap_or_default()
 }
 
 /// Writes to standard output, for people. A reader that went away is no failure.
@@ -97,8 +110,9 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 }
 
 /// As [`print`], for machines.
-pub(crate) fn print_json(value: &Value) -> io::Result<()> {
-    unless_broken_pipe(write(&mut io::stdout().lock(), &json_line(value)))
+pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    unless_broken_pipe(write_json(&mut out, value).and_then(|()| out.flush()))
 }
 
 /// Writes to standard error. Nothing is left to do if even that fails.
@@ -189,6 +203,7 @@ fn whole(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     #[test]
     fn nothing_that_a_terminal_obeys_passes() {

@@ -38,7 +38,7 @@ proptest! {
         }
         drop(db);
         let read = source::read_view(&path.into(), "v", None, SystemClock.now(), std::time::Duration::ZERO).unwrap();
-        prop_assert_eq!(read.len(), rows.len());
+        prop_assert_eq!(read.number(), rows.len());
         for row in read.iter() {
             let usable = !row.connection_id.as_str().is_empty() && !row.user_id.as_str().is_empty() && row.tink_user.is_some();
             prop_assert_eq!(row.problem.is_none(), usable);

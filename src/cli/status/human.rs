@@ -13,7 +13,7 @@ use crate::exit;
 use crate::store::reads::{KnownConnection, PastAttempt, RunRow, State};
 
 /// More healthy connections than this are only counted.
-const MANY: usize = 40;
+pub(super) const MANY: usize = 40;
 
 /// Two lines for a problem; `why` tells the rest.
 const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
@@ -40,14 +40,15 @@ pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
 }
 
 fn connections(report: &Report, all: bool, color: bool) -> String {
-    if report.connections.is_empty() {
+    if report.connections.is_empty() && report.others.is_empty() {
         return none_yet(report.view.as_deref());
     }
     let (attention, rest): (Vec<_>, Vec<_>) =
         report.connections.iter().partition(|c| report.needs_attention(c));
-    let most = |many: &[&KnownConnection]| if all || many.len() <= MANY { many.len() } else { 0 };
+    let is_many = rest.len() > MANY || !report.others.is_empty();
     // Of those that need attention the first are shown in any case.
-    let (first, rest_shown) = (if all { attention.len() } else { MANY }, most(&rest));
+    let (first, rest_shown) =
+        (if all { attention.len() } else { MANY }, if is_many && !all { 0 } else { rest.len() });
     let shown = attention.iter().take(first).chain(rest.iter().take(rest_shown));
     let lines: Vec<TableLine> = shown.map(|c| line(report, c)).collect();
     let mut text = String::new();
@@ -60,7 +61,7 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
         text.push('\n');
     }
     let hidden: Vec<_> = attention.iter().skip(first).chain(rest.iter().skip(rest_shown)).copied().collect();
-    let sums = if hidden.is_empty() {
+    let sums = if hidden.is_empty() && report.others.is_empty() {
         counts_by_state(report, &report.connections.iter().collect::<Vec<_>>())
     } else {
         let and = if lines.is_empty() { "" } else { "and " };
@@ -70,12 +71,16 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     text
 }
 
-/// `38 ok, 2 paused_not_entitled`.
+/// `38 ok, 2 paused_not_entitled`: of these, and of those that are not held.
 fn counts_by_state(report: &Report, connections: &[&KnownConnection]) -> String {
-    let number = |state: State| connections.iter().filter(|c| c.state(report.now) == state).count();
-    let counts = State::ALL.into_iter().map(|state| (number(state), state)).filter(|(number, _)| *number > 0);
-    let words: Vec<String> = counts.map(|(number, state)| format!("{number} {}", state.as_str())).collect();
-    format!("{}: {}", table::count(connections.len(), "connection"), words.join(", "))
+    let other = |state: State| report.others.get(&state).copied().unwrap_or_default();
+    let number =
+        |state: State| connections.iter().filter(|c| c.state(report.now) == state).count() + other(state);
+    let counts = State::ALL.map(|state| (number(state), state));
+    let words = counts.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<String> = words.map(|(number, state)| format!("{number} {}", state.as_str())).collect();
+    let all = counts.iter().map(|(number, _)| number).sum();
+    format!("{}: {}", table::count(all, "connection"), words.join(", "))
 }
 
 fn line(report: &Report, connection: &KnownConnection) -> TableLine {

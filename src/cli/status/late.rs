@@ -39,22 +39,18 @@ pub(super) struct Whom {
 }
 
 impl Late {
-    /// Looks at every connection that should be fresh.
-    pub(super) fn among(
-        connections: &[KnownConnection],
-        of: Of,
-        limit: Option<Duration>,
-        whom: Whom,
-        now: Timestamp,
-    ) -> Self {
-        let lapsed = |c: &KnownConnection| c.lapsed_at.is_some_and(|at| now.duration_since(at) <= RECENT);
-        let is_meant = |c: &&KnownConnection| {
-            let served = if whom.all { c.is_active(now) } else { c.is_served(now) };
-            served || (whom.lapsed && lapsed(c))
-        };
-        let is_late = |c: &&KnownConnection| limit.is_some_and(|limit| of.is_late(c, now, limit));
-        let late = connections.iter().filter(is_meant).filter(is_late);
-        Self { of, limit, ids: late.map(|c| c.connection_id.clone()).collect() }
+    pub(super) fn new(of: Of, limit: Option<Duration>) -> Self {
+        Self { of, limit, ids: HashSet::new() }
+    }
+
+    /// Takes note of a connection that is too old and should be fresh.
+    pub(super) fn look(&mut self, connection: &KnownConnection, whom: Whom, now: Timestamp) {
+        let lapsed = connection.lapsed_at.is_some_and(|at| now.duration_since(at) <= RECENT);
+        let served = if whom.all { connection.is_active(now) } else { connection.is_served(now) };
+        let is_meant = served || (whom.lapsed && lapsed);
+        if is_meant && self.limit.is_some_and(|limit| self.of.is_late(connection, now, limit)) {
+            self.ids.insert(connection.connection_id.clone());
+        }
     }
 
     /// Names the connections that are too old, the oldest first; `None` if there are none.

@@ -38,14 +38,14 @@ fn mixed() -> Fixture {
     fixture
 }
 
-fn ids(report: &Report) -> Vec<&str> {
+fn ids_of(report: &Report) -> Vec<&str> {
     report.connections.iter().map(|c| c.connection_id.as_str()).collect()
 }
 
 #[test]
 fn what_needs_attention_comes_first() {
     let report = read(&mixed().env());
-    assert_eq!(ids(&report), ["user", "dead", "slow", "part", "young", "well", "off"]);
+    assert_eq!(ids_of(&report), ["user", "dead", "slow", "part", "young", "well", "off"]);
 }
 
 #[test]
@@ -157,7 +157,16 @@ fn many_healthy_connections_are_counted_only() {
         text.contains("c-7 ") && !text.contains("c-8 ") && text.contains("and 44 connections: 44 ok (--all"),
         "{text}"
     );
-    assert!(human::text(&report, true, false).contains("c-8 "));
+    assert_eq!(ids_of(&report), ["c-7"], "the others are not held");
+    let reader = fixture.env().reader().unwrap();
+    let metrics = metrics(&fixture.env(), &reader, None, &args(), &report).unwrap();
+    assert!(metrics.contains("tink_sync_connections{state=\"ok\"} 44\n"), "{metrics}");
+    assert!(text_of(&fixture, &Args { all: true, ..args() }).contains("c-8 "));
+    let json = Args { format: StatusFormat::Json, ..args() };
+    assert_eq!(Report::read(&fixture.env(), &reader, &json, None).unwrap().connections.len(), 45);
+    // One that is held for another reason does not bring the others back.
+    let late = Args { max_age: Some(Duration::from_secs(1)), connection: vec!["c-8".to_owned()], ..args() };
+    assert!(text_of(&fixture, &late).contains("c-8 "));
 }
 
 #[test]

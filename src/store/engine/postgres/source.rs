@@ -130,7 +130,7 @@ impl ServerSource<'_> {
             }
             for row in &part {
                 bytes += (0..columns.len()).map(|at| length(row, at)).sum::<usize>();
-                if rows.len() >= self.limits.rows || bytes > self.limits.bytes {
+                if rows.number() >= self.limits.rows || bytes > self.limits.bytes {
                     return Err(self.unusable(self.limits.too_much(self.view)));
                 }
                 let value_at = |at: usize| Some(columns.get(at)?.cell(value::cell(row, at).ok()?));

@@ -68,7 +68,7 @@ impl Source<'_> {
         let (mut rows, mut bytes) = (ViewRows::default(), 0);
         while let Some(row) = found.next().map_err(sql)? {
             bytes += (0..columns.len()).map(|index| row.get_ref(index).map_or(0, length)).sum::<usize>();
-            if rows.len() >= self.limits.rows || bytes > self.limits.bytes {
+            if rows.number() >= self.limits.rows || bytes > self.limits.bytes {
                 return Err(self.unusable(&self.limits.too_much(self.view)));
             }
             rows.push(source_row(
