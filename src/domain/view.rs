@@ -124,7 +124,12 @@ impl Plain {
         let length = |text: &str| u16::try_from(text.len()).ok();
         let maybe = |text: Option<&str>| text.map_or(Some(None), |text| length(text).map(Some));
         let (external, tink) = names(row).filter(|_| row.problem.is_none() && row.seed.is_none())?;
-        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let flags = [
+            (row.enabled, ENABLED),
+            (row.entitled, ENTITLED),
+            (row.unsaid, UNSAID),
+            (row.unencrypted, UNENCRYPTED),
+        ];
         Some(Self {
             begin,
             connection_id: length(row.connection_id.as_str())?,
@@ -132,10 +137,7 @@ impl Plain {
             external: maybe(external)?,
             tink: maybe(tink)?,
             market: maybe(row.market.as_deref())?,
-            flags: flag(row.enabled, ENABLED)
-                | flag(row.entitled, ENTITLED)
-                | flag(row.unsaid, UNSAID)
-                | flag(row.unencrypted, UNENCRYPTED),
+            flags: flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).sum(),
             priority: row.priority,
             entitled_until: row.entitled_until,
         })
@@ -229,9 +231,10 @@ mod tests {
             market: Some("SE".to_owned()),
             ..SourceRow::active("c", "u", Some(TinkUser::External("e".to_owned())))
         };
-        let rows: ViewRows =
-            [both, SourceRow::active("c", "u", Some(TinkUser::Tink("t".to_owned())))].into_iter().collect();
+        let named = |name| SourceRow::active("c", "u", name);
+        let one_way = [TinkUser::External("e".to_owned()), TinkUser::Tink("t".to_owned())].map(Some);
+        let rows: ViewRows = [both, named(None)].into_iter().chain(one_way.map(named)).collect();
         assert!(rows.0.rows.iter().all(|row| matches!(row, Packed::Plain(_))), "{rows:?}");
-        assert_eq!(rows.0.texts, "cuetSEcut");
+        assert_eq!(rows.0.texts, "cuetSEcucuecut");
     }
 }

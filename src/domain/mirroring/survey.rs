@@ -90,14 +90,11 @@ impl Survey {
         let names = stored.held.names().filter(|name| !is_asked(name));
         self.names.extend(names.map(|name| (self.hasher.hash_one(name), number)));
         let wanted = stored.state.was_wanted(self.at);
-        let unsaid = row.as_ref().is_some_and(|row| row.unsaid);
         self.gone += u64::from(wanted && row.is_none());
-        self.silent |= wanted && unsaid;
+        self.silent |= wanted && row.as_ref().is_some_and(|row| row.unsaid);
         let rows = SingleRows::alone(row);
-        // Whether far fewer have a row than before matters to a row that leaves something open, and to a connection without
-        // one that is still enabled or entitled: that one has news here.
-        let settled =
-            !unsaid && changes(std::slice::from_ref(stored), &rows, Circumstances::usual(self.at)).is_empty();
+        // If it is now as its row says, or without a row neither enabled nor entitled, it stays so if far fewer have a row.
+        let settled = changes(std::slice::from_ref(stored), &rows, Circumstances::usual(self.at)).is_empty();
         match self.settled.get_mut(number) {
             Some(known) => *known = settled,
             None => self.settled.push(settled),

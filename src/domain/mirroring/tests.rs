@@ -541,6 +541,25 @@ proptest! {
 }
 
 #[test]
+fn only_what_may_have_news_is_looked_at_again() {
+    let open = |stored: &[Stored], rows: Vec<SourceRow>| {
+        let mut survey = Survey::of(rows.into_iter().collect(), at(0));
+        stored.iter().zip(0..).for_each(|(stored, key)| survey.add(key, stored));
+        survey.done(500).open()
+    };
+    let mut held = stored(4);
+    (held[3].state.enabled, held[3].state.entitled, held[3].state.gone_at) = (false, false, Some(at(-1)));
+    let as_before = || (0..3).map(row).collect::<Vec<_>>();
+    assert_eq!(open(&held, as_before()), 0);
+    let other = SourceRow { priority: 1, ..row(0) };
+    assert_eq!(open(&held, vec![other, row(1), row(2)]), 1);
+    assert_eq!(open(&held, vec![row(0), row(1)]), 1);
+    // Two who share a Tink user are, whatever is new.
+    held[1].held.former = vec![user(0)];
+    assert_eq!(open(&held, as_before()), 2);
+}
+
+#[test]
 fn new_connections_are_numbered_in_the_order_of_the_view() {
     // GIVEN more than one part, and two rows far from each other with one Tink user
     let mut rows: Vec<SourceRow> = (0..9).map(row).collect();
