@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::survey::{Survey, ViewPart};
+use super::survey::{Survey, Surveyed, ViewPart};
 use super::*;
 use crate::domain::owner::SingleView;
 use crate::domain::population::{Fall, Numbers, Remembered};
@@ -540,13 +540,45 @@ proptest! {
     }
 }
 
+fn surveyed(stored: &[Stored], rows: Vec<SourceRow>, at_least: usize) -> Surveyed {
+    let mut survey = Survey::of(rows.into_iter().collect(), at(0));
+    stored.iter().zip(0..).for_each(|(stored, key)| survey.add(key, stored));
+    survey.done(at_least)
+}
+
+#[test]
+fn parts_have_as_many_as_are_asked_for_and_those_who_belong_to_them() {
+    let mut rows: Vec<SourceRow> = (0..9).map(row).collect();
+    rows[7].tink_user = Some(user(1));
+    let sizes = |rows: &[SourceRow], at_least| -> Vec<usize> {
+        let surveyed = surveyed(&[], rows.to_vec(), at_least);
+        surveyed.open_parts().map(|part| part.changes(&[], None).len()).collect()
+    };
+    assert_eq!(sizes(&rows, 2), [3, 2, 2, 2]);
+    assert_eq!(sizes(&rows, 4), [4, 4, 1]);
+    assert_eq!(sizes(&rows, 9), [9]);
+    assert_eq!(surveyed(&stored(3), (0..3).map(row).collect(), 2).open_parts().count(), 0);
+}
+
+#[test]
+fn who_is_gone_on_with_was_gone_only_if_wanted_and_without_a_row() {
+    let follows = || SourceRow { connection_id: "n-0".into(), ..row(0) };
+    let taken = |held: &[Stored], rows: Vec<SourceRow>| {
+        let surveyed = surveyed(held, rows, 500);
+        let parts: Vec<u64> = surveyed.shared_parts().map(|part| part.taken(held)).collect();
+        parts
+    };
+    let held = stored(1);
+    assert_eq!(taken(&held, vec![follows()]), [1]);
+    assert_eq!(taken(&held, vec![SourceRow { enabled: false, ..row(0) }, follows()]), [0]);
+    let mut off = held;
+    off[0].state.enabled = false;
+    assert_eq!(taken(&off, vec![follows()]), [0]);
+}
+
 #[test]
 fn only_what_may_have_news_is_looked_at_again() {
-    let open = |stored: &[Stored], rows: Vec<SourceRow>| {
-        let mut survey = Survey::of(rows.into_iter().collect(), at(0));
-        stored.iter().zip(0..).for_each(|(stored, key)| survey.add(key, stored));
-        survey.done(500).open()
-    };
+    let open = |stored: &[Stored], rows: Vec<SourceRow>| surveyed(stored, rows, 500).open();
     let mut held = stored(4);
     (held[3].state.enabled, held[3].state.entitled, held[3].state.gone_at) = (false, false, Some(at(-1)));
     let as_before = || (0..3).map(row).collect::<Vec<_>>();
