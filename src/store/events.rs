@@ -2,7 +2,7 @@
 //! the spool. Decides what is news; knows no file but the store, and starts no program.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 
 use super::engine::value::Millis;
 use super::engine::{Context, Db, Fail, Row, values};
@@ -40,23 +40,47 @@ impl Before {
     }
 }
 
+/// What an event says of its own, by its kind.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum EventDetails<'a> {
+    ConsentSoon { credentials_id: &'a str, provider: Option<String>, days_left: i64 },
+    NeedsUser { reason: Option<&'a str> },
+    Recovered { from: &'static str },
+    FirstFailure { outcome: String, reason: Option<String> },
+    PassFailed { exit_code: u8 },
+}
+
+impl EventDetails<'_> {
+    const fn kind(&self) -> HookKind {
+        match self {
+            Self::ConsentSoon { .. } => HookKind::ConsentSoon,
+            Self::NeedsUser { .. } => HookKind::NeedsUser,
+            Self::Recovered { .. } => HookKind::Recovered,
+            Self::FirstFailure { .. } => HookKind::FirstFailure,
+            Self::PassFailed { .. } => HookKind::PassFailed,
+        }
+    }
+}
+
 /// Writes down one event, if anybody listens.
 fn note(
     db: Db<'_>,
     context: &Context,
-    kind: HookKind,
     (run, connection): (i64, Option<i64>),
     at: Timestamp,
-    details: &serde_json::Value,
+    details: &EventDetails<'_>,
 ) -> Result<(), Fail> {
+    let kind = details.kind();
     if !context.listened.get().contains(&kind) {
         return Ok(());
     }
+    // Numbers and texts always have a form in JSON.
+    let details = serde_json::to_string(details).unwrap_or_default();
     db.run(
         "INSERT INTO ts_events (kind, run, connection, at, details) VALUES (?1, ?2, ?3, ?4, ?5)",
-        values![kind.as_str(), run, connection, Millis(at), details.to_string()],
-    )?;
-    Ok(())
+        values![kind.as_str(), run, connection, Millis(at), details],
+    )
 }
 
 /// Rows were just written: all commits of a connection in a run are one event.
@@ -119,10 +143,9 @@ pub(super) fn consent_ends(
     let provider: Option<String> = db
         .one(provider, values![lease.connection, warning.credentials_id.as_str()], |row| row.get(0))?
         .flatten();
-    let details = json!({
-        "credentials_id": warning.credentials_id.as_str(), "provider": provider, "days_left": due.days_left,
-    });
-    note(db, context, HookKind::ConsentSoon, of(lease), at, &details)
+    let credentials_id = warning.credentials_id.as_str();
+    let details = EventDetails::ConsentSoon { credentials_id, provider, days_left: due.days_left };
+    note(db, context, of(lease), at, &details)
 }
 
 /// An attempt ended for good; `before` is what had been told.
@@ -144,7 +167,7 @@ pub(super) fn recorded(
             if before.needs_user.as_deref() == reason {
                 return Ok(());
             }
-            note(db, context, HookKind::NeedsUser, of(lease), record.ended, &json!({ "reason": reason }))
+            note(db, context, of(lease), record.ended, &EventDetails::NeedsUser { reason })
         }
         Outcome::Synced | Outcome::Unchanged => {
             failing(db, lease.connection, None)?;
@@ -152,7 +175,7 @@ pub(super) fn recorded(
                 return Ok(());
             }
             let from = if before.failing { "failed" } else { "needs_user" };
-            note(db, context, HookKind::Recovered, of(lease), record.ended, &json!({ "from": from }))
+            note(db, context, of(lease), record.ended, &EventDetails::Recovered { from })
         }
         // Tink's own limit, or no end at all, says nothing about the connection.
         Outcome::RateLimited | Outcome::Interrupted | Outcome::Skipped => Ok(()),
@@ -182,8 +205,7 @@ fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestam
         db.one(first, values![place.0, place.1], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (Some((outcome, reason)), (run, Some(connection))) = (found, place) else { return Ok(()) };
     failing(db, connection, Some(run))?;
-    let details = json!({ "outcome": outcome, "reason": reason });
-    note(db, context, HookKind::FirstFailure, place, at, &details)
+    note(db, context, place, at, &EventDetails::FirstFailure { outcome, reason })
 }
 
 /// Connections of a run that were to be tried again and were not: their first outcome stands.
@@ -219,7 +241,7 @@ pub(super) fn pass_failed(
     exit_code: u8,
     at: Timestamp,
 ) -> Result<(), Fail> {
-    note(db, context, HookKind::PassFailed, (run, None), at, &json!({ "exit_code": exit_code }))
+    note(db, context, (run, None), at, &EventDetails::PassFailed { exit_code })
 }
 
 /// Drops what nobody will ever fetch: the oldest beyond the limit, and events of runs and connections that
