@@ -1,7 +1,7 @@
 //! `tink-sync migrate-store`: moves the store to another database, and tells what is left to do by hand. Changes neither
 //! the old store nor the configuration.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, TableLine, Tone};
@@ -153,23 +153,46 @@ fn next_steps(env: &Environment, args: &Args) -> String {
     format!("Next:\n{}{}", lines.collect::<String>(), table::wrap(keep, 0))
 }
 
-/// What became of it, as JSON.
-fn json(env: &Environment, args: &Args, to: &Place, report: &MoveReport) -> Value {
-    let table = |table: &TableSum| {
+/// What became of it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a member of the JSON")]
+#[derive(Serialize)]
+struct MoveJson<'a> {
+    schema: u8,
+    dry_run: bool,
+    from: String,
+    to: String,
+    complete: bool,
+    was_complete: bool,
+    resumed: bool,
+    rows: u64,
+    accounts: u64,
+    change_seq: Option<i64>,
+    tables: Vec<TableJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TableJson<'a> {
+    table: &'a str,
+    rows: u64,
+    checksum: Option<String>,
+}
+
+fn json<'a>(env: &Environment, args: &Args, to: &Place, report: &'a MoveReport) -> MoveJson<'a> {
+    let table = |table: &'a TableSum| {
         let checksum = table.checksum.map(|sum| format!("{sum:032x}"));
-        json!({"table": table.table, "rows": table.rows, "checksum": checksum})
+        TableJson { table: table.table, rows: table.rows, checksum }
     };
-    json!({
-        "schema": 1,
-        "dry_run": args.dry_run,
-        "from": env.place().to_string(),
-        "to": to.to_string(),
-        "complete": !args.dry_run || report.was_complete,
-        "was_complete": report.was_complete,
-        "resumed": report.resumed,
-        "rows": rows(&report.tables),
-        "accounts": rows_of(&report.tables, "ts_accounts"),
-        "change_seq": report.change,
-        "tables": report.tables.iter().map(table).collect::<Vec<_>>(),
-    })
+    MoveJson {
+        schema: 1,
+        dry_run: args.dry_run,
+        from: env.place().to_string(),
+        to: to.to_string(),
+        complete: !args.dry_run || report.was_complete,
+        was_complete: report.was_complete,
+        resumed: report.resumed,
+        rows: rows(&report.tables),
+        accounts: rows_of(&report.tables, "ts_accounts"),
+        change_seq: report.change,
+        tables: report.tables.iter().map(table).collect(),
+    }
 }
