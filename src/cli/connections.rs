@@ -6,7 +6,7 @@ mod add;
 mod forget;
 mod lines;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use super::rules::Rules;
 use super::table::{self, Each, TableLine, Tone, age, rfc3339};
 use super::{Environment, Failure};
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::domain::ids::{UserId, shown};
+use crate::domain::ids::{ConnectionId, UserId, shown};
 use crate::domain::view::Viewed;
 use crate::exit::Exit;
 use crate::observe::report::Format;
@@ -229,10 +229,8 @@ pub(super) fn refused(
         _ => viewed(env)?,
     };
     // What is there already is told apart.
-    let new = more
-        .into_iter()
-        .filter(|row| viewed.rows.iter().all(|known| known.connection_id != row.connection_id));
-    let new: Vec<SourceRow> = new.collect();
+    let known: HashSet<ConnectionId> = viewed.rows.iter().map(|row| row.connection_id).collect();
+    let new = more.into_iter().filter(|row| !known.contains(&row.connection_id));
     viewed.rows.extend(new);
     let refused = foreseen(env, Some(viewed))?
         .connections

@@ -9,8 +9,10 @@ use super::engine::value::tink_user_columns;
 use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
 use super::owners::MIRRORED;
 use super::{forget, owners, population, tokens};
-use crate::domain::mirroring::survey::{Survey, Surveyed};
+use crate::domain::ids::ConnectionId;
+use crate::domain::mirroring::survey::{Survey, Surveyed, ViewPart};
 use crate::domain::mirroring::{Change, MirroredState, Stored};
+use crate::domain::population::Fall;
 use crate::domain::view::{ViewRows, Viewed};
 use crate::store::types::{Mirrored, Run};
 
@@ -28,24 +30,47 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> R
     db.lock_ids(std::iter::once("the source view"))?;
     let Viewed { rows, source, stand_alone, at } = viewed;
     let surveyed = survey(db, without(rows, &forgotten_since(db, run)?), at)?;
-    let mut taken = 0;
+    let (mut taken, mut news) = (0, surveyed.open_alone());
     for part in surveyed.shared_parts() {
-        taken += part.taken(&owners::stored_of(db, &part.keys())?.1);
+        let (_, stored) = owners::stored_of(db, &part.keys())?;
+        taken += part.taken(&stored);
+        news += part.changes(&stored, None).len();
     }
     // What is in our own tables was typed by an operator.
     let fall = surveyed.fall(population::remembered(db)?, taken).filter(|_| !stand_alone);
     // An account of one that is named anew gets a number, too.
-    db.expect_changes(surveyed.open() * 16)?;
+    db.expect_changes(news * 16)?;
     let mut took_over = Vec::new();
     for part in surveyed.open_parts() {
-        let (keys, stored) = owners::stored_of(db, &part.keys())?;
-        let at_place = |place: usize| Some((*keys.get(place)?, stored.get(place)?));
-        let changes = part.changes(&stored, fall);
-        changes
-            .iter()
-            .filter(|change| change.place.is_none())
-            .try_for_each(|_| db.new_key_ahead("ts_connections"))?;
-        for change in &changes {
+        took_over.extend(write_part(db, context, run, part, fall)?);
+    }
+    let numbers = surveyed.numbers();
+    population::remember(db, &source, numbers, fall, at)?;
+    Ok(Mirrored { numbers, fall, took_over })
+}
+
+/// Writes what is new of a part; returns who took over whose data.
+pub(super) fn write_part(
+    db: Db<'_>,
+    context: &Context,
+    run: &Run,
+    part: ViewPart<'_>,
+    fall: Option<Fall>,
+) -> Result<Vec<(ConnectionId, ConnectionId)>, Fail> {
+    let known = part.keys();
+    let (keys, stored) = owners::stored_of(db, &known)?;
+    let at_place = |place: usize| Some((*keys.get(place)?, stored.get(place)?));
+    let mut changes = part.changes(&stored, fall);
+    if keys.len() < known.len() {
+        // Forgotten since both sides were read through, as others may where a store has many hosts.
+        let forgotten = forgotten_since(db, run)?;
+        changes.retain(|change| change.place.is_some() || !forgotten.contains(&change.connection_id));
+    }
+    let mut took_over = Vec::new();
+    for changes in changes.chunks(AT_ONCE) {
+        let mut new = changes.iter().filter(|change| change.place.is_none());
+        new.try_for_each(|_| db.new_key_ahead("ts_connections"))?;
+        for change in changes {
             let key = write(db, change, change.place.and_then(at_place))?;
             if let Some((from, gone)) = change.takes_over.and_then(at_place) {
                 take_over(db, context, from, key)?;
@@ -54,13 +79,11 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> R
             }
         }
     }
-    let numbers = surveyed.numbers();
-    population::remember(db, &source, numbers, fall, at)?;
-    Ok(Mirrored { numbers, fall, took_over })
+    Ok(took_over)
 }
 
 /// Reads both sides through.
-fn survey(db: Db<'_>, rows: ViewRows, at: Timestamp) -> Result<Surveyed, Fail> {
+pub(super) fn survey(db: Db<'_>, rows: ViewRows, at: Timestamp) -> Result<Surveyed, Fail> {
     let mut survey = Survey::of(rows, at);
     owners::each_stored(db, |key, stored| survey.add(key, &stored))?;
     Ok(survey.done(AT_ONCE))

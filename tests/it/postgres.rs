@@ -76,7 +76,8 @@ fn directory() -> PathBuf {
     let free = about
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse().ok());
-    if has_room && free.is_some_and(|kib: u64| kib >= 2 * ROOM_KIB) {
+    let is_ours = tempfile::tempfile_in(memory).is_ok();
+    if has_room && is_ours && free.is_some_and(|kib: u64| kib >= 2 * ROOM_KIB) {
         memory.to_owned()
     } else {
         std::env::temp_dir()

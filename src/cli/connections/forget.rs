@@ -10,7 +10,7 @@ use crate::cli::actor::{Actor, ActorArgs};
 use crate::cli::connections::add::read_file;
 use crate::cli::{Environment, Failure, app, client, table};
 use crate::domain::connection::TinkUser;
-use crate::domain::ids::shown;
+use crate::domain::ids::{ConnectionId, shown};
 use crate::observe::spool::Spool;
 use crate::store::StoreError;
 use crate::store::forget::HeldData;
@@ -337,7 +337,9 @@ fn done(env: &Environment, doomed: &[Doomed], gone: &[Gone], at_tink: bool) -> R
     }
     if env.settings.source.view.is_some() {
         let rows = viewed(env)?.rows;
-        let is_listed = |id: &&str| rows.iter().any(|row| !row.enabled && row.connection_id.as_str() == *id);
+        let off = rows.iter().filter(|row| !row.enabled).map(|row| row.connection_id);
+        let off: HashSet<ConnectionId> = off.collect();
+        let is_listed = |id: &&str| off.contains(&ConnectionId::from(*id));
         let listed: Vec<&str> = doomed.iter().map(|doomed| doomed.id.as_str()).filter(is_listed).collect();
         if !listed.is_empty() {
             let said = format!(

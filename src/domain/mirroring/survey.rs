@@ -188,9 +188,9 @@ impl Surveyed {
         self.numbers
     }
 
-    /// How many connections may have news.
-    pub fn open(&self) -> usize {
-        self.open.numbers.len()
+    /// How many connections may have news, of those that share no Tink user.
+    pub fn open_alone(&self) -> usize {
+        self.open.numbers.len() - self.shared.numbers.len()
     }
 
     /// Those that share a Tink user with others, in parts.

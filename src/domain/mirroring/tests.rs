@@ -578,17 +578,20 @@ fn who_is_gone_on_with_was_gone_only_if_wanted_and_without_a_row() {
 
 #[test]
 fn only_what_may_have_news_is_looked_at_again() {
-    let open = |stored: &[Stored], rows: Vec<SourceRow>| surveyed(stored, rows, 500).open();
+    let open = |stored: &[Stored], rows: Vec<SourceRow>| {
+        let surveyed = surveyed(stored, rows, 500);
+        (surveyed.open_alone(), surveyed.shared_parts().count())
+    };
     let mut held = stored(4);
     (held[3].state.enabled, held[3].state.entitled, held[3].state.gone_at) = (false, false, Some(at(-1)));
     let as_before = || (0..3).map(row).collect::<Vec<_>>();
-    assert_eq!(open(&held, as_before()), 0);
+    assert_eq!(open(&held, as_before()), (0, 0));
     let other = SourceRow { priority: 1, ..row(0) };
-    assert_eq!(open(&held, vec![other, row(1), row(2)]), 1);
-    assert_eq!(open(&held, vec![row(0), row(1)]), 1);
+    assert_eq!(open(&held, vec![other, row(1), row(2)]), (1, 0));
+    assert_eq!(open(&held, vec![row(0), row(1)]), (1, 0));
     // Two who share a Tink user are, whatever is new.
     held[1].held.former = vec![user(0)];
-    assert_eq!(open(&held, as_before()), 2);
+    assert_eq!(open(&held, as_before()), (0, 1));
 }
 
 #[test]

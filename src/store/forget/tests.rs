@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::domain::connection::SourceRow;
-use crate::domain::view::Viewed;
+use crate::domain::view::{ViewRows, Viewed};
 use crate::store::engine::sqlite::open::connect_read_only;
-use crate::store::{NewRun, Place, Run, Store};
+use crate::store::{NewRun, Place, Run, Store, mirror};
 
 const SEED: &str = "
     INSERT INTO ts_connections (key, connection_id, user_id, external_user_id, enabled, entitled) VALUES
@@ -154,4 +154,30 @@ async fn a_run_that_read_the_view_before_does_not_bring_it_back() {
     // Whoever lists it later means it.
     let after = begin(&store, "after").await;
     assert_eq!(mirrored(&store, &after, &place).await, ["a", "b", "c"]);
+}
+
+/// As on another host, while a pass that writes in many steps is at work.
+#[tokio::test]
+async fn one_that_is_forgotten_while_the_view_is_compared_stays_forgotten() {
+    let (_guard, place, mut tables) = store();
+    tables.session.file().execute_batch(SEED).unwrap();
+    let store = Store::open(&place, std::time::Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+    let run = begin(&store, "run").await;
+    mirrored(&store, &run, &place).await;
+    // GIVEN news of both, which were found
+    let rows: ViewRows = ["a", "b"].map(|id| SourceRow { priority: 1, ..listed(id) }).into_iter().collect();
+    let survey = tables
+        .session
+        .write("mirror the source view", |db, _| mirror::survey(db, rows, Timestamp::UNIX_EPOCH))
+        .unwrap();
+    // WHEN one is forgotten before they are written
+    forget(&mut tables, "a");
+    let written = tables.session.write("mirror the source view", |db, context| {
+        survey.open_parts().try_for_each(|part| mirror::write_part(db, context, &run, part, None).map(drop))
+    });
+    written.unwrap();
+    // THEN it is not made anew
+    let known = Reader::open(&place).unwrap().connections().unwrap();
+    let known: Vec<&str> = known.iter().map(|known| known.connection_id.as_str()).collect();
+    assert_eq!(known, ["b", "c"]);
 }

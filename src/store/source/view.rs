@@ -23,7 +23,7 @@ pub(in crate::store) struct ViewLimits {
 }
 
 pub(in crate::store) const LIMITS: ViewLimits =
-    ViewLimits { time: Duration::from_secs(30), rows: 1_000_000, bytes: 128 << 20, value: 64 << 20 };
+    ViewLimits { time: Duration::from_secs(30), rows: 500_000, bytes: 64 << 20, value: 64 << 20 };
 
 /// What is longer than this is not even loaded.
 pub(in crate::store) fn longest(column: &str) -> usize {

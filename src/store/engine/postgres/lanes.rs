@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::explain::{Remedy, remedy};
 use super::session::Pg;
 use crate::failpoint;
+use crate::store::StoreError;
 use crate::store::engine::context::Conn;
 use crate::store::engine::job::{Job, Message, When};
 use crate::store::engine::{Context, DbSession, Fail};
@@ -83,12 +84,15 @@ pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>)
     let threads = Threads { idle: (0..number).collect(), all: number };
     let idle = Arc::new(Idle { threads: Mutex::new(threads), changed: Condvar::new() });
     let lanes = (0..number).map(|number| {
-        let (sender, jobs) = mpsc::channel();
+        let (sender, jobs) = mpsc::channel::<Box<dyn Job>>();
         let (mut lane, idle) = (Lane { context: context.again(), session: first.take() }, Arc::clone(&idle));
         thread::spawn(move || {
-            for job in jobs {
-                let _at_work = AtWork(&idle, number);
-                lane.work(job);
+            for mut job in jobs {
+                let at_work = AtWork(&idle, number);
+                let done = lane.work(&mut *job);
+                // Before the answer: who sends the next job at once finds this one idle, and its session open.
+                drop(at_work);
+                job.answer(done);
             }
         });
         sender
@@ -126,11 +130,11 @@ struct Lane {
 }
 
 impl Lane {
-    fn work(&mut self, mut job: Box<dyn Job>) {
+    fn work(&mut self, job: &mut dyn Job) -> Result<Durable, StoreError> {
         let began = Instant::now();
         loop {
-            let Err(fail) = self.attempt(&mut *job) else {
-                return job.answer(Ok(Durable::of(&Fate::new(Some(Ok(()))))));
+            let Err(fail) = self.attempt(job) else {
+                return Ok(Durable::of(&Fate::new(Some(Ok(())))));
             };
             let (remedy, patience) = (remedy(&fail), self.context.patience());
             let is_unknown = matches!(fail, Fail::CommitUnknown(_));
@@ -147,8 +151,7 @@ impl Lane {
                 Remedy::None => (Duration::ZERO, AWAY),
             };
             if began.elapsed() >= limit {
-                let error = self.context.explain(job.what(), fail);
-                return job.answer(Err(error));
+                return Err(self.context.explain(job.what(), fail));
             }
             thread::sleep(pause);
         }
