@@ -90,7 +90,6 @@ impl PlanParams {
 
     /// With another parameter, or another value of one.
     fn with(mut self, name: &'static str, value: Value<'static>) -> Self {
-        self.again |= name == ":again" && value == Value::Bool(true);
         self.values.retain(|(known, _)| *known != name);
         self.values.push((name, value));
         self
@@ -279,7 +278,8 @@ pub(super) fn claim_again(
     let taken: Vec<Planned> = taken.map(|taken| Planned { connection: *taken, attempted: None }).collect();
     next.extend(taken);
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
-    let again = PlanParams { taking, ..PlanParams::new(run, rules).with(":again", Value::Bool(true)) };
+    let again = PlanParams::new(run, rules).with(":again", Value::Bool(true));
+    let again = PlanParams { taking, again: true, ..again };
     for (place, looked) in next.iter().zip(claim_all(db, &again, &next)?) {
         match looked {
             Looked::Claimed(claim) => claims.claims.push(claim),
@@ -495,4 +495,25 @@ fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules, plan: &mut
     plan.leased.retain(|connection| !is_free.contains(connection));
     plan.waiting.extend(free);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_counts_as_taken_only_if_this_run_was_taking_it() {
+        let taking = HashMap::from([(1, 5)]);
+        let asked = PlanParams { values: Vec::new(), named: false, again: false, run: 7, quota: 1, taking };
+        assert!(asked.is_taken(1, Some(7), Some(5)));
+        for (connection, run, token) in [
+            (1, Some(8), Some(5)),
+            (1, None, Some(5)),
+            (1, Some(7), Some(6)),
+            (1, Some(7), None),
+            (2, Some(7), None),
+        ] {
+            assert!(!asked.is_taken(connection, run, token), "{connection} {run:?} {token:?}");
+        }
+    }
 }
