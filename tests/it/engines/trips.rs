@@ -64,7 +64,8 @@ fn postgresql_nobody_waits_for_each_row_of_the_view() {
         [first, world.run(&[]).expect(0).total("store_round_trips")]
     };
     let (few, many) = (trips(10), trips(1_200));
-    assert!(many[0] <= few[0] + 3 && many[1] <= few[1] + 3, "{few:?} {many:?}");
+    // Once for each part of 500 that is written, and once for each that is read again before.
+    assert!(many[0] <= few[0] + 3 && many[1] <= few[1] + 6, "{few:?} {many:?}");
 }
 
 #[test]
