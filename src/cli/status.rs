@@ -74,10 +74,8 @@ pub enum StatusFormat {
 #[derive(Debug)]
 struct Report {
     now: Timestamp,
-    /// What needs attention first.
+    /// What needs attention first; without those that are well, where they are too many to be listed.
     connections: Vec<KnownConnection>,
-    /// So many more are well, by state: they are counted and not held.
-    others: HashMap<State, usize>,
     /// What the metrics say of all of them.
     numbers: ConnectionNumbers,
     runs: Vec<RunRow>,
@@ -174,7 +172,6 @@ impl Report {
         let mut report = Self {
             now,
             connections: Vec::new(),
-            others: HashMap::new(),
             numbers: ConnectionNumbers::at(now),
             runs: reader.runs(RUNS)?,
             schedule: Schedule::with(env, reader, timer)?,
@@ -188,14 +185,14 @@ impl Report {
         };
         let mut well = Some(Vec::new()).filter(|_| args.counts_the_well());
         connections::each_known(env, reader, |connection| report.add(connection, args, whom, &mut well))?;
-        report.connections.extend(well.into_iter().flatten());
+        report.connections.extend(well.filter(|well| well.len() <= human::MANY).into_iter().flatten());
         report.all_are_known(&args.connection)?;
         report.attempts = attempts(reader, &report.connections, &args.connection)?;
         report.sort();
         Ok(report)
     }
 
-    /// Takes a connection in. Those that are `well` are held until there are too many to be listed.
+    /// Takes a connection in; `well` gets those that are well, as far as they may be listed.
     fn add(
         &mut self,
         connection: KnownConnection,
@@ -210,12 +207,8 @@ impl Report {
         self.late.iter_mut().for_each(|late| late.look(&connection, whom, self.now));
         match well {
             Some(well) if !self.needs_attention(&connection) && !self.is_late(&connection) => {
-                well.push(connection);
-                if well.len() > human::MANY || !self.others.is_empty() {
-                    for connection in well.drain(..) {
-                        *self.others.entry(connection.state(self.now)).or_default() += 1;
-                    }
-                }
+                // One more says that there are too many.
+                well.extend(Some(connection).filter(|_| well.len() <= human::MANY));
             }
             _ => self.connections.push(connection),
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::connection::{Seed, SourceRow, TinkUser};
-use super::owner::{HeldConnection, Judged, SingleRows, Verdict, judge};
+use super::owner::{HeldConnection, Judged, Verdict};
 
 /// A connection as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Change {
     pub seed: Option<Arc<Seed>>,
 }
 
-/// Circumstances the view was read, and what it was like as a whole.
+/// When the view was read, and what it was like as a whole.
 #[derive(Clone, Copy, Debug)]
 struct Circumstances {
     at: Timestamp,
@@ -84,10 +84,9 @@ impl Circumstances {
     }
 }
 
-/// What becomes of connections none of which shares a Tink user with any other: of those that are not as they were, those
-/// with a row in the order of the rows, then those without. `stored` is in the order in which they came here.
-fn changes(stored: &[Stored], rows: &SingleRows, when: Circumstances) -> Vec<Change> {
-    let judged = judge(stored, rows);
+/// What becomes of connections that share no Tink user with any others than these: of those that are not as they were, those
+/// with a row in the order of the rows, then those without. `judged` are the verdicts on the rows; `stored` is in the order in which they came here.
+fn changes(stored: &[Stored], judged: Vec<Judged<'_>>, when: Circumstances) -> Vec<Change> {
     let mut listed = vec![false; stored.len()];
     for place in judged.iter().filter_map(|one| one.held) {
         if let Some(listed) = listed.get_mut(place) {

@@ -133,16 +133,9 @@ impl SingleRows {
 impl SingleView {
     /// One row for each id, at the place of the first; an id that comes twice, or cannot be used, is the row's problem.
     pub fn of(rows: ViewRows) -> Self {
-        let state = RandomState::new();
-        let hash = |row: &SourceRow| state.hash_one(row.connection_id.as_str());
-        let mut ids: Vec<u64> = rows.iter().map(|row| hash(&row)).collect();
-        ids.sort_unstable();
-        let twice: HashSet<u64> =
-            ids.windows(2).filter(|pair| pair.first() == pair.last()).flatten().copied().collect();
-        drop(ids);
-        let is_odd = |row: &SourceRow| row.connection_id.as_str().is_empty() || twice.contains(&hash(row));
         let mut odd: HashMap<ConnectionId, (SourceRow, u64)> = HashMap::new();
-        for row in rows.iter().filter(is_odd) {
+        let is_odd = doubtful(&rows);
+        for row in rows.iter().filter(&is_odd) {
             match odd.entry(row.connection_id.clone()) {
                 Entry::Vacant(place) => drop(place.insert((row, 1))),
                 Entry::Occupied(mut place) => {
@@ -156,10 +149,8 @@ impl SingleView {
         if odd.is_empty() {
             return Self(rows);
         }
-        let single = rows.iter().filter_map(|row| {
-            if is_odd(&row) { odd.remove(&row.connection_id).map(joined) } else { Some(row) }
-        });
-        Self(single.collect())
+        let single = |row| if is_odd(&row) { odd.remove(&row.connection_id).map(joined) } else { Some(row) };
+        Self(rows.iter().filter_map(single).collect())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = SourceRow> {
@@ -177,6 +168,19 @@ impl SingleView {
 
     pub fn all(&self) -> SingleRows {
         SingleRows(self.0.iter().collect())
+    }
+}
+
+/// Whether the id of a row may be that of another one of these, too, or is none. Of each id a hash is kept.
+fn doubtful(rows: &ViewRows) -> impl Fn(&SourceRow) -> bool + use<> {
+    let state = RandomState::new();
+    let mut ids: Vec<u64> = rows.iter().map(|row| state.hash_one(row.connection_id.as_str())).collect();
+    ids.sort_unstable();
+    let pairs = ids.windows(2).filter(|pair| pair.first() == pair.last());
+    let twice: HashSet<u64> = pairs.flatten().copied().collect();
+    move |row| {
+        let id = row.connection_id.as_str();
+        id.is_empty() || twice.contains(&state.hash_one(id))
     }
 }
 

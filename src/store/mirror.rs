@@ -32,9 +32,9 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> R
     let surveyed = survey(db, without(rows, &forgotten_since(db, run)?), at)?;
     let (mut taken, mut news) = (0, surveyed.open_alone());
     for part in surveyed.shared_parts() {
-        let (_, stored) = owners::stored_of(db, &part.keys())?;
-        taken += part.taken(&stored);
-        news += part.changes(&stored, None).len();
+        let (more_taken, more_news) = part.taken_and_news(&owners::stored_of(db, &part.keys())?.1);
+        taken += more_taken;
+        news += more_news;
     }
     // What is in our own tables was typed by an operator.
     let fall = surveyed.fall(population::remembered(db)?, taken).filter(|_| !stand_alone);

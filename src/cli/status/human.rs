@@ -40,17 +40,17 @@ pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
 }
 
 fn connections(report: &Report, all: bool, color: bool) -> String {
-    if report.connections.is_empty() && report.others.is_empty() {
+    if report.numbers.all() == 0 {
         return none_yet(report.view.as_deref());
     }
     let (attention, rest): (Vec<_>, Vec<_>) =
         report.connections.iter().partition(|c| report.needs_attention(c));
-    let is_many = rest.len() > MANY || !report.others.is_empty();
+    let is_many = rest.len() > MANY || report.connections.len() < report.numbers.all();
     // Of those that need attention the first are shown in any case.
     let (first, rest_shown) =
         (if all { attention.len() } else { MANY }, if is_many && !all { 0 } else { rest.len() });
-    let shown = attention.iter().take(first).chain(rest.iter().take(rest_shown));
-    let lines: Vec<TableLine> = shown.map(|c| line(report, c)).collect();
+    let shown: Vec<_> = attention.iter().take(first).chain(rest.iter().take(rest_shown)).copied().collect();
+    let lines: Vec<TableLine> = shown.iter().map(|c| line(report, c)).collect();
     let mut text = String::new();
     if !lines.is_empty() {
         text.push_str(&table::table(
@@ -60,23 +60,20 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
         ));
         text.push('\n');
     }
-    let hidden: Vec<_> = attention.iter().skip(first).chain(rest.iter().skip(rest_shown)).copied().collect();
-    let sums = if hidden.is_empty() && report.others.is_empty() {
-        counts_by_state(report, &report.connections.iter().collect::<Vec<_>>())
+    let sums = if shown.len() == report.numbers.all() {
+        counts_by_state(report, &[])
     } else {
         let and = if lines.is_empty() { "" } else { "and " };
-        format!("{and}{} (--all lists them)", counts_by_state(report, &hidden))
+        format!("{and}{} (--all lists them)", counts_by_state(report, &shown))
     };
     text.push_str(&table::wrap(&sums, 0));
     text
 }
 
-/// `38 ok, 2 paused_not_entitled`: of these, and of those that are not held.
-fn counts_by_state(report: &Report, connections: &[&KnownConnection]) -> String {
-    let other = |state: State| report.others.get(&state).copied().unwrap_or_default();
-    let number =
-        |state: State| connections.iter().filter(|c| c.state(report.now) == state).count() + other(state);
-    let counts = State::ALL.map(|state| (number(state), state));
+/// `38 ok, 2 paused_not_entitled`: of all but those that are listed.
+fn counts_by_state(report: &Report, listed: &[&KnownConnection]) -> String {
+    let listed = |state: State| listed.iter().filter(|c| c.state(report.now) == state).count();
+    let counts = State::ALL.map(|state| (report.numbers.number(state).saturating_sub(listed(state)), state));
     let words = counts.iter().filter(|(number, _)| *number > 0);
     let words: Vec<String> = words.map(|(number, state)| format!("{number} {}", state.as_str())).collect();
     let all = counts.iter().map(|(number, _)| number).sum();

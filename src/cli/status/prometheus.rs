@@ -33,6 +33,7 @@ pub(crate) struct MetricsInput<'a> {
 pub(crate) struct ConnectionNumbers {
     now: Timestamp,
     by_state: HashMap<State, usize>,
+    all: usize,
     active: usize,
     oldest_success: Option<Timestamp>,
     oldest_data: Option<Timestamp>,
@@ -41,11 +42,22 @@ pub(crate) struct ConnectionNumbers {
 impl ConnectionNumbers {
     /// None yet; all of them are looked at as of the time `now`.
     pub(crate) fn at(now: Timestamp) -> Self {
-        Self { now, by_state: HashMap::new(), active: 0, oldest_success: None, oldest_data: None }
+        Self { now, by_state: HashMap::new(), all: 0, active: 0, oldest_success: None, oldest_data: None }
+    }
+
+    /// How many there are.
+    pub(crate) fn all(&self) -> usize {
+        self.all
+    }
+
+    /// How many are in a state.
+    pub(crate) fn number(&self, state: State) -> usize {
+        self.by_state.get(&state).copied().unwrap_or_default()
     }
 
     pub(crate) fn add(&mut self, connection: &KnownConnection) {
         *self.by_state.entry(connection.state(self.now)).or_default() += 1;
+        self.all += 1;
         self.active += usize::from(connection.is_active(self.now));
         if connection.is_served(self.now) {
             let older = |oldest: Option<Timestamp>, at: Option<Timestamp>| oldest.into_iter().chain(at).min();
@@ -102,8 +114,7 @@ fn last_run(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
 
 fn connections(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
     let known = snapshot.connections;
-    let number = |state| known.by_state.get(&state).copied().unwrap_or_default();
-    let states = State::ALL.map(|state| (label("state", state.as_str()), float(number(state))));
+    let states = State::ALL.map(|state| (label("state", state.as_str()), float(known.number(state))));
     text.family("connections", "Connections by state.", states);
     let age = |at: Timestamp| snapshot.now.duration_since(at).as_secs_f64().max(0.0);
     let entitled =

@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
 
-use super::{Change, Circumstances, Stored, changes, judge};
+use super::{Change, Circumstances, Judged, Stored, changes};
 use crate::domain::connection::{SourceRow, TinkUser};
-use crate::domain::owner::{SingleRows, SingleView};
+use crate::domain::owner::{SingleRows, SingleView, judge};
 use crate::domain::population::{Fall, Numbers, Remembered};
 use crate::domain::view::ViewRows;
 
@@ -94,7 +94,8 @@ impl Survey {
         self.silent |= wanted && row.as_ref().is_some_and(|row| row.unsaid);
         let rows = SingleRows::alone(row);
         // If it is now as its row says, or without a row neither enabled nor entitled, it stays so if far fewer have a row.
-        let settled = changes(std::slice::from_ref(stored), &rows, Circumstances::usual(self.at)).is_empty();
+        let stored = std::slice::from_ref(stored);
+        let settled = changes(stored, judge(stored, &rows), Circumstances::usual(self.at)).is_empty();
         match self.settled.get_mut(number) {
             Some(known) => *known = settled,
             None => self.settled.push(settled),
@@ -142,7 +143,7 @@ impl Survey {
     }
 }
 
-/// By number, another one of the same group, or itself for the first of a group.
+/// The links between those who share a Tink user: by number, another one of the same group, or itself for the first of a group.
 struct Components(Vec<usize>);
 
 impl Components {
@@ -209,8 +210,8 @@ impl Surveyed {
         numbers.map(|numbers| ViewPart { surveyed: self, numbers })
     }
 
-    /// Whether far fewer are enabled or entitled than before. `taken` counts, over all who share a Tink user, what
-    /// [`ViewPart::taken`] says.
+    /// Whether far fewer are enabled or entitled than before. `taken` is the sum of what [`ViewPart::taken_and_news`] says of
+    /// those who share a Tink user.
     pub fn fall(&self, remembered: Remembered, taken: u64) -> Option<Fall> {
         Fall::of(remembered, self.numbers, self.gone.saturating_sub(taken), self.silent, self.at)
     }
@@ -233,19 +234,18 @@ impl ViewPart<'_> {
         self.surveyed.view.pick(self.numbers)
     }
 
-    /// How many had a row, have none any more, and are gone on with by another connection; `stored` are those of
-    /// [`ViewPart::keys`].
-    pub fn taken(&self, stored: &[Stored]) -> u64 {
-        let rows = self.rows();
+    /// How many had a row, have none any more, and are gone on with by another connection; and how many have news, if far
+    /// fewer do not have a row. `stored` are those of [`ViewPart::keys`].
+    pub fn taken_and_news(&self, stored: &[Stored]) -> (u64, usize) {
+        let (rows, at) = (self.rows(), self.surveyed.at);
         let judged = judge(stored, &rows);
-        let mut taken: Vec<usize> = judged.iter().filter_map(super::Judged::takes_over).collect();
+        let mut taken: Vec<usize> = judged.iter().filter_map(Judged::takes_over).collect();
         taken.sort_unstable();
         taken.dedup();
         let is_listed = |place: &usize| judged.iter().any(|one| one.held == Some(*place));
-        let was_wanted = |place: &usize| {
-            stored.get(*place).is_some_and(|stored| stored.state.was_wanted(self.surveyed.at))
-        };
-        taken.iter().filter(|place| !is_listed(place) && was_wanted(place)).count() as u64
+        let was_wanted = |place: &usize| stored.get(*place).is_some_and(|stored| stored.state.was_wanted(at));
+        let taken = taken.iter().filter(|place| !is_listed(place) && was_wanted(place)).count() as u64;
+        (taken, changes(stored, judged, Circumstances::usual(at)).len())
     }
 
     /// What becomes of the part's connections, if this is the fall; places are those in `stored`, which are those of
@@ -254,6 +254,9 @@ impl ViewPart<'_> {
         let at = self.surveyed.at;
         let when =
             Circumstances { at, fallen: fall.is_some(), keeps: fall.is_some_and(|fall| fall.keeps(at)) };
-        changes(stored, &self.rows(), when)
+        changes(stored, judge(stored, &self.rows()), when)
     }
 }
+
+#[cfg(test)]
+mod tests;

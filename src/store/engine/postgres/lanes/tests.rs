@@ -70,6 +70,47 @@ async fn who_stands_still_in_a_transaction_loses_it_and_does_it_again() {
     assert_eq!(written.await.unwrap(), (2, "10s".to_owned()));
 }
 
+/// The sessions that are open in the worker's database.
+async fn sessions(worker: &Worker) -> i64 {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'";
+    worker.read("count", move |db| db.value(count, values![])).await.unwrap()
+}
+
+#[tokio::test]
+async fn jobs_one_after_the_other_share_a_session_and_those_at_the_same_time_do_not() {
+    let worker = Worker::start(store().1);
+    for _ in 0..20 {
+        worker.write("write the audit log", |db, _| db.batch("SELECT 1")).await.unwrap();
+    }
+    assert_eq!(sessions(&worker).await, 1);
+    // Each waits until the other has begun.
+    let both = Arc::new(std::sync::Barrier::new(2));
+    let meet = |_: i32| {
+        let both = Arc::clone(&both);
+        worker.write("write the audit log", move |_, _| {
+            both.wait();
+            Ok(())
+        })
+    };
+    let (one, other) = tokio::join!(meet(1), meet(2));
+    one.and(other).unwrap();
+    assert_eq!(sessions(&worker).await, 2);
+    worker.close().await;
+}
+
+#[tokio::test]
+async fn a_job_that_panics_takes_its_thread_along_and_no_other() {
+    let worker = Worker::start(store().1);
+    let panic = || worker.write("write the audit log", |_, _| -> Result<(), Fail> { panic!("on purpose") });
+    let work = || worker.write("write the audit log", |_, _| Ok(()));
+    assert!(panic().await.is_err());
+    work().await.unwrap();
+    // Until none is left: then everybody hears of it, and nobody waits.
+    while panic().await.is_err() && work().await.is_ok() {}
+    assert!(work().await.is_err());
+    worker.close().await;
+}
+
 #[test]
 fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
     let (_place, session) = store();
