@@ -1,5 +1,5 @@
-//! Who asked for what a command does, for the audit log: as told by `--actor` and `--ip`, else as the
-//! environment says. Writes nothing itself, and asks nobody.
+//! The actor behind a command, for the audit log: taken from `--actor` and `--ip`, else from the environment.
+//! Writes nothing itself, and asks no other program.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::cli::Environment;
 use crate::store::AuditRow;
 
-/// The options by which an application says on whose behalf it calls.
+/// The options with which an application names the person it calls for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[group(skip)]
 pub struct ActorArgs {
@@ -27,7 +27,7 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The person behind a command.
+/// The person behind a command, as far as known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Actor {
     name: Option<String>,
@@ -35,27 +35,28 @@ pub(in crate::cli) struct Actor {
 }
 
 impl Actor {
-    /// The one who is named, else the one who called `sudo`, else the user; and from where. What is not
-    /// known stays unknown: `sudo` takes the address of an SSH login out of the environment.
+    /// The person named by the options, else the caller of `sudo` or `doas`, else the user, with the address
+    /// of the SSH session. A field may stay unknown: `sudo` removes the SSH variables from the environment.
     pub(in crate::cli) fn of(env: &Environment, args: &ActorArgs) -> Self {
         Self::told(args)
             .unwrap_or_else(|| Self::from_variables(|variable| (env.variable)(variable)?.into_string().ok()))
     }
 
-    /// The one who is named by the options.
+    /// The person named by the options; `None` without `--actor`.
     pub(in crate::cli) fn told(args: &ActorArgs) -> Option<Self> {
         let name = args.actor.clone()?;
         Some(Self { name: Some(name), ip: args.ip.map(|ip| ip.to_string()) })
     }
 
-    /// The person at whose hand a sync of one connection is, if `sudo` or SSH tells of one: no unit has either.
+    /// The person who started a sync of one connection, if `sudo`, `doas` or SSH set their variables: units
+    /// have none.
     pub(in crate::cli) fn at_hand(env: &Environment) -> Option<Self> {
         let is_told = |name: &&str| (env.variable)(name).is_some_and(|text| !text.is_empty());
         let found = ["SUDO_USER", "DOAS_USER", "SSH_CONNECTION", "SSH_CLIENT"].iter().any(is_told);
         found.then(|| Self::of(env, &ActorArgs::default()))
     }
 
-    // The variables survive when root becomes the user of the service.
+    // These variables survive when root becomes the service user.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&str]| {
             names.iter().find_map(|name| variable(name).filter(|text| !text.trim().is_empty()))
@@ -65,12 +66,12 @@ impl Actor {
         Self { name: first(&["SUDO_USER", "DOAS_USER", "USER", "LOGNAME"]), ip }
     }
 
-    /// Name and address, for acts that are written down elsewhere.
+    /// Name and address, for actions that are not recorded through [`Self::row`].
     pub(in crate::cli) fn into_parts(self) -> (Option<String>, Option<String>) {
         (self.name, self.ip)
     }
 
-    /// A row of the audit log, to be filled in.
+    /// An audit row with result "ok"; the caller fills in the rest.
     pub(in crate::cli) fn row<'a>(&'a self, at: Timestamp, action: &'a str) -> AuditRow<'a> {
         AuditRow {
             at,

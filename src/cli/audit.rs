@@ -10,10 +10,10 @@ use crate::store::Reader;
 use crate::store::reads::{AuditQuery, Audited};
 use crate::store::source::parse_time;
 
-/// How many rows are shown to people unless they say otherwise.
+/// The default limit of the table; JSON has none.
 const SHOWN: u32 = 50;
 
-/// The acts that this release writes.
+/// The actions that this release records.
 const ACTIONS: [&str; 19] = [
     "app.accepted",
     "balance.accepted",
@@ -65,7 +65,7 @@ pub struct Args {
     pub format: Format,
 }
 
-/// A time, or so long ago.
+/// A time, or a duration before now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     At(Timestamp),
@@ -89,7 +89,6 @@ fn moment(text: &str) -> Result<Moment, String> {
     })
 }
 
-/// Shows the audit log.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let now = env.clock.now();
     let since = args.since.map(|moment| moment.before(now));
@@ -106,7 +105,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         since,
         until,
         action: args.action.clone(),
-        // One more shows that there is more.
+        // One row more shows whether there are more.
         limit: limit.map(|limit| limit.saturating_add(1)),
     };
     let reader = env.reader_if_there()?;

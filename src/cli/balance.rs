@@ -1,11 +1,10 @@
-//! What a balance reconciliation says, in words. Reads nothing.
+//! Describes the result of a balance reconciliation in sentences. Reads nothing.
 
 use jiff::Timestamp;
 
 use super::table::{count, minute};
 use crate::store::reads::AccountReconciliation;
 
-/// One account's balance in a sentence.
 pub(super) fn sentence(account: &AccountReconciliation) -> String {
     let mut text = match account.difference.as_deref() {
         Some(difference) => differs(account, difference),

@@ -1,5 +1,5 @@
 //! `tink-sync check`: everything an operator would otherwise learn at 3 am, one line per check with the
-//! remedy. Changes nothing, and makes no file but those that SQLite keeps beside a store.
+//! remedy. Changes nothing, and creates no files except those that SQLite keeps beside a store.
 
 mod hooks;
 mod log;
@@ -22,7 +22,7 @@ use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::observe::report::Format;
 
-/// Texts begin behind the grade.
+/// Columns before a text: the grade and two blanks.
 const INDENT: usize = 6;
 
 /// Arguments of `check`.
@@ -43,10 +43,10 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grade {
     Ok,
-    /// Not checked, for a reason that is said.
+    /// Not checked; the text gives the reason.
     Skip,
     Warn,
-    /// The exit code says which area.
+    /// The exit code names the area.
     Fail(Exit),
 }
 
@@ -91,7 +91,7 @@ impl Finding {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
-    /// The finding, wrapped, and its remedy on a line of its own, as it is to be typed.
+    /// The finding, wrapped, then its remedy on a line of its own, unwrapped so that it can be copied.
     fn show(&self, color: bool) -> String {
         let (word, tone) = match self.grade {
             Grade::Ok => ("ok  ", Tone::Good),
@@ -106,7 +106,6 @@ impl Finding {
     }
 }
 
-/// The findings as JSON.
 #[derive(Serialize)]
 struct CheckJson<'a> {
     schema: u8,
@@ -114,10 +113,10 @@ struct CheckJson<'a> {
     findings: &'a [Finding],
 }
 
-/// Where the text of the findings goes.
+/// Prints the text of the findings.
 type Write<'a> = dyn FnMut(&str) -> Result<(), Failure> + 'a;
 
-/// The findings so far; each is told as soon as it is there, since Tink may take its time.
+/// The findings so far. In the human format each is printed as soon as it is known, since Tink may be slow.
 struct Checks<'a> {
     color: bool,
     quiet: bool,
@@ -142,7 +141,7 @@ impl<'a> Checks<'a> {
         Ok(())
     }
 
-    /// Tells what there is at the end; returns how the program ends.
+    /// Prints the JSON document or the closing line; returns the exit code of the program.
     fn close(self) -> Result<Exit, Failure> {
         let exit = self.exit();
         if self.format == Format::Json {
@@ -163,7 +162,7 @@ impl<'a> Checks<'a> {
         failed.unwrap_or(Exit::Success)
     }
 
-    /// `9 ok, 1 warning`, and what to do next.
+    /// A closing line such as `Nothing fails; 1 warning.`
     fn closing(&self) -> String {
         let number = |is: fn(Grade) -> bool| self.findings.iter().filter(|finding| is(finding.grade)).count();
         let warnings = number(|grade| grade == Grade::Warn);
@@ -181,12 +180,11 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// Checks the set-up.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     check(env, args, &mut table::print)
 }
 
-/// What there is to say if the configuration cannot be read: nothing else can be checked then.
+/// Reports that the configuration cannot be read: nothing else can be checked then.
 pub(super) fn without_configuration(
     error: &ConfigError,
     args: &Args,
@@ -205,7 +203,7 @@ fn check<'a>(env: &Environment, args: &Args, write: &'a mut Write<'a>) -> Result
     checks.add(settings::network(env))?;
     checks.add(settings::secrets(env, args.offline))?;
     let store = store::findings(env);
-    // A store that fails is not touched again: SQLite might leave files beside it.
+    // A store that fails is not opened again: SQLite might leave files beside it.
     let sound = !store.iter().any(|finding| matches!(finding.grade, Grade::Fail(_)));
     checks.add(store)?;
     checks.add(store::log(env, sound))?;

@@ -1,4 +1,4 @@
-//! The client for Tink as the settings want it.
+//! Builds the client for Tink from the settings.
 
 use std::sync::Arc;
 
@@ -6,20 +6,18 @@ use super::{Environment, Failure};
 use crate::config::{ConfigError, Network, Refresh};
 use crate::tink::{Client, ClientOptions, Proxies, RetryOptions};
 
-/// Builds the client, ready to send.
-///
 /// # Errors
-/// [`Failure::Config`] if id or secret are missing, or the address or the system's certificates cannot be used.
+/// [`Failure::Config`] if id or secret is missing, or the address or the system's certificates cannot be used.
 pub(super) fn client(env: &Environment) -> Result<Client, Failure> {
     let client = unprepared(env)?;
     client.prepare().map_err(|error| unusable(env, error.to_string()))?;
     Ok(client)
 }
 
-/// Builds the client; certificates are read when it is prepared.
+/// Builds the client without reading certificates; `prepare` does that.
 ///
 /// # Errors
-/// [`Failure::Config`] if id or secret are missing or the address cannot be used.
+/// [`Failure::Config`] if id or secret is missing or the address cannot be used.
 pub(super) fn unprepared(env: &Environment) -> Result<Client, Failure> {
     let tink = &env.settings.tink;
     let (client_id, client_secret) = tink.credentials()?;
@@ -46,10 +44,10 @@ pub(super) fn unprepared(env: &Environment) -> Result<Client, Failure> {
         .map_err(|error| unusable(env, error.to_string()))
 }
 
-/// Why nothing can be sent to the address.
+/// The failure for an address to which nothing can be sent.
 pub(super) fn unusable(env: &Environment, problem: String) -> Failure {
     let authorities = Network::of(&env.variable).map(|network| network.authorities).unwrap_or_default();
-    // The library's words for that nothing it found is a certificate.
+    // The library's text when it finds no usable certificate.
     match authorities.first() {
         Some(&name) if problem.contains("CA cert") => ConfigError::Variable { name, problem },
         None if problem.contains("CA cert") => {

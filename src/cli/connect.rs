@@ -1,5 +1,5 @@
-//! `tink-sync connect`: links a bank, from a user at Tink to the first data. What must survive a crash is
-//! written before Tink is asked for it; the next attempt goes on where this one was cut short.
+//! `tink-sync connect`: links a bank, from creating the user at Tink to the first data. What must survive a
+//! crash is written before Tink is called; after an interruption the next attempt continues from there.
 
 mod choice;
 
@@ -26,7 +26,7 @@ const LOCALES: [&str; 17] = [
     "cs_CZ", "da_DK", "de_DE", "en_GB", "en_US", "es_ES", "et_EE", "fi_FI", "fr_FR", "it_IT", "lt_LT",
     "lv_LV", "nl_NL", "no_NO", "pl_PL", "pt_PT", "sv_SE",
 ];
-/// Tink Link's own choice, where nobody else chooses.
+/// Tink Link's own default, used if neither the option nor the connection names a market.
 const MARKET: &str = "SE";
 
 /// Arguments of `connect`.
@@ -77,10 +77,8 @@ fn external_id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Links a bank and syncs it.
-///
 /// # Errors
-/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the session comes to is an exit code.
+/// [`Failure`] if it cannot begin, or Tink or the store fails; the outcome of the Link session is the exit code.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
     app::ours(env)?;
@@ -94,7 +92,6 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     exit
 }
 
-/// The command with what it needs throughout.
 struct ConnectCommand<'a> {
     env: &'a Environment,
     args: &'a Args,
@@ -108,7 +105,7 @@ impl ConnectCommand<'_> {
         let (env, args) = (self.env, self.args);
         let mut session =
             self.runtime.block_on(LinkSession::begin(env, &args.redirect, &self.signals, false))?;
-        // Before Tink hears of it: a link that is cut short goes on with this very user.
+        // Before the first request to Tink: an interrupted link continues with this very Tink user.
         let chosen = match chosen {
             Chosen::New { link, resumed } => {
                 let now = env.clock.now();
@@ -132,7 +129,7 @@ impl ConnectCommand<'_> {
         data::sync(env, &self.client, (&self.runtime, &self.signals), &args.redirect, &fresh)
     }
 
-    /// From the user at Tink to the end of the session.
+    /// From creating the Tink user to the end of the session.
     async fn link(
         &self,
         session: &mut LinkSession<'_>,
@@ -166,7 +163,8 @@ impl ConnectCommand<'_> {
         let before = self.client.session(user.clone()).consents().await?;
         let callback = session.go(&code, &purpose, &self.args.user).await?;
         let Callback::Linked(named) = callback else { return Ok(callback) };
-        // Anybody can type an address, so it is Tink who says whether there is a bank, and which.
+        // The redirect can be forged by typing an address, so only Tink's list proves that there is a bank,
+        // and which.
         let new = if before.is_empty() { "" } else { "new " };
         let otherwise = format!(
             "Tink lists no {new}bank for this user; nothing was linked. The same command goes on, with a new link.\n"
@@ -188,8 +186,8 @@ impl ConnectCommand<'_> {
         })
     }
 
-    /// The consent that an earlier, interrupted `connect` of this very Tink user has led to. Tink may still be
-    /// fetching for it: then its user is through all the same, and would link the bank a second time.
+    /// The consent to which an earlier, interrupted `connect` of this Tink user led. Tink may still be
+    /// fetching for it: its user has finished even so, and would link the bank a second time.
     async fn linked_before(&self, user: &TinkUser) -> Result<Option<CredentialsId>, Failure> {
         let consents = self.client.session(user.clone()).consents().await?;
         let now = self.env.clock.now();
@@ -201,7 +199,7 @@ impl ConnectCommand<'_> {
         Ok(consents.into_iter().find(is_through).map(|consent| consent.credentials_id))
     }
 
-    /// Stores the connection, or notes that it has another bank.
+    /// Stores a new connection, or audits that a known one has another bank.
     fn store(&self, chosen: &Chosen, consent: Option<&CredentialsId>) -> Result<(), Failure> {
         let now = self.env.clock.now();
         let actor = Actor::of(self.env, &self.args.who);
@@ -224,7 +222,7 @@ impl ConnectCommand<'_> {
     }
 }
 
-/// Which connection it is for.
+/// Which connection the bank belongs to.
 fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     let view = env.settings.source.view.as_deref();
     let now = env.clock.now();
@@ -246,7 +244,7 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     let chosen = choice::choose(&asked, &connections::judged_rows(env)?, &begun, view, now, new_id);
     let chosen = chosen.map_err(Failure::Usage)?;
     if chosen.is_new() {
-        // The bank must not come to a user at Tink who is somebody else's.
+        // The bank must not be linked to a Tink user that belongs to another user here.
         let id = chosen.connection_id();
         let row = SourceRow::active(id, &args.user, Some(chosen.tink_user()));
         if let Some((_, text)) = connections::refused(env, vec![row], |refused| refused == id)?.pop() {
@@ -256,7 +254,7 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
     Ok(chosen)
 }
 
-/// An external user id that says nothing about the user.
+/// An external user id that reveals nothing about the user.
 fn random_id() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;

@@ -1,5 +1,5 @@
 //! `tink-sync connections`: lists the connections, and edits those of the stand-alone store. Where an
-//! application gives its own view, it alone decides, and nothing is edited here.
+//! application provides its own view, the application alone decides, and nothing is edited here.
 
 mod accept;
 mod add;
@@ -29,7 +29,7 @@ use crate::store::foresight;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 use crate::store::{AuditRow, Writer};
 
-/// How many ids are named in a message.
+/// The most ids that a message names.
 pub(super) const NAMED: usize = 20;
 
 /// Arguments of `connections`.
@@ -57,9 +57,9 @@ pub enum ConnectionsAction {
     },
     /// Add connections of users that Tink knows already
     Add(add::Args),
-    /// Erase everything about connections here, and at Tink if that is asked for
+    /// Erase everything about connections here, and on request at Tink
     Forget(forget::Args),
-    /// Take the balance differences of a connection as they are: the reconciliation starts anew
+    /// Take the balance differences of a connection as they are: the reconciliation starts again
     #[command(
         after_help = "Examples:\n  tink-sync why my-bank                              by how much, and since when\n  tink-sync connections accept-balance my-bank"
     )]
@@ -81,7 +81,7 @@ pub enum ConnectionsAction {
         #[command(flatten)]
         who: ActorArgs,
     },
-    /// Go on with a connection whose user was linked anew, or renumbered by the application
+    /// Go on with a connection whose user was linked again, or renumbered by the application
     AcceptUser(accept::UserArgs),
     /// Go on with the Tink app that is configured in place of the one whose data are here
     #[command(
@@ -124,7 +124,7 @@ pub enum ConnectionsAction {
 /// Lists or edits connections.
 ///
 /// # Errors
-/// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
+/// [`Failure`] if the store cannot be used or the request is invalid.
 pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         ConnectionsAction::List { format } => list(env, format)?,
@@ -141,14 +141,14 @@ pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// The connections as known here; stand-alone, with what was added or switched since the last run.
+/// The connections known here; in a stand-alone store including those added or switched since the last run.
 pub(super) fn known(env: &Environment, reader: &Reader) -> Result<Vec<KnownConnection>, Failure> {
     let mut all = Vec::new();
     each_known(env, reader, |connection| all.push(connection))?;
     Ok(all)
 }
 
-/// Hands over the same one by one.
+/// As [`known`], passed to `take` one by one.
 pub(super) fn each_known(
     env: &Environment,
     reader: &Reader,
@@ -169,20 +169,20 @@ pub(super) fn viewed(env: &Environment) -> Result<Viewed, Failure> {
     Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, last).read()
 }
 
-/// The connections as the next run will see them: the source view as it is now, laid over those known here.
+/// The connections as the next run will see them: the current source view laid over those known here.
 pub(super) fn overlaid(env: &Environment) -> Result<Overlaid, Failure> {
     foreseen(env, Some(viewed(env)?))
 }
 
-/// The same, over what is known in this snapshot.
+/// As [`overlaid`], over the connections known in this snapshot.
 pub(super) fn overlaid_on(env: &Environment, reader: &Reader) -> Result<Overlaid, Failure> {
     let viewed =
         Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, reader.last_view()?).read()?;
     foreseen_on(env, reader, Some(viewed))
 }
 
-/// The connections as a pass that the timer started at the moment of this snapshot would see them, with this view or
-/// with none.
+/// The connections as a pass that the timer started at the moment of this snapshot would see them, with this
+/// view or without one.
 pub(super) fn foreseen_on(
     env: &Environment,
     reader: &Reader,
@@ -191,18 +191,18 @@ pub(super) fn foreseen_on(
     Ok(reader.foresee(viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
-/// The connections as a pass that the timer started now would see them, with this view or with none.
+/// As [`foreseen_on`], for the store as it is now.
 pub(super) fn foreseen(env: &Environment, viewed: Option<Viewed>) -> Result<Overlaid, Failure> {
     Ok(foresight::foresee(env.place(), viewed, &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
-/// The same without what is known here.
+/// As [`overlaid`], as if nothing were known here.
 pub(super) fn as_if_new(env: &Environment) -> Result<Overlaid, Failure> {
     let viewed = Reading::of(env, env.vault()?.map(Into::into), Duration::ZERO, None).read()?;
     Ok(foresight::foresee_anew(Some(viewed), &Rules::of(&env.settings).of_pass(env.clock.now()))?)
 }
 
-/// The rows of the source view, each with what keeps it from being synced.
+/// The rows of the source view, each with the problem that keeps it from being synced, if any.
 pub(super) fn judged_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> {
     let viewed = viewed(env)?;
     let mut rows: Vec<SourceRow> = viewed.rows.iter().collect();
@@ -217,8 +217,7 @@ pub(super) fn judged_rows(env: &Environment) -> Result<Vec<SourceRow>, Failure> 
     Ok(rows)
 }
 
-/// What keeps connections from being synced: of those in the view and `more`, the refused ones that are `wanted`, with
-/// the reasons.
+/// The `wanted` connections, of those in the view and `more`, that cannot be synced, each with its problem.
 pub(super) fn refused(
     env: &Environment,
     more: Vec<SourceRow>,
@@ -228,7 +227,7 @@ pub(super) fn refused(
         None if !env.place().is_there()? => Viewed::default(),
         _ => viewed(env)?,
     };
-    // What is there already is told apart.
+    // The caller handles ids that are in the view already.
     let known: HashSet<ConnectionId> = viewed.rows.iter().map(|row| row.connection_id).collect();
     let new = more.into_iter().filter(|row| !known.contains(&row.connection_id));
     viewed.rows.extend(new);
@@ -239,7 +238,7 @@ pub(super) fn refused(
     Ok(refused.filter_map(|connection| Some((connection.connection_id, connection.problem?))).collect())
 }
 
-/// A store that is open; `None` for one that the next run will make, or bring up to this release.
+/// An open store; `None` for one that the next run will create or migrate to this release.
 fn if_there<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
@@ -247,7 +246,7 @@ fn if_there<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     }
 }
 
-/// A connection with the fields of `connections_v1`, and what else is worth knowing.
+/// A connection with the fields of `connections_v1` and more.
 #[derive(Serialize)]
 pub(super) struct ConnectionJson<'a> {
     connection_id: &'a str,
@@ -320,7 +319,7 @@ pub(super) fn days_left(end: Timestamp, now: Timestamp) -> i64 {
 }
 
 fn list(env: &Environment, format: Format) -> Result<(), Failure> {
-    // Before the first run or `add` there is nothing, which is an answer too.
+    // Before the first run or `add` the list is empty, which is not an error.
     let reader = env.reader_if_there()?;
     let connections = reader.as_ref().map(|reader| known(env, reader)).transpose()?.unwrap_or_default();
     let now = env.clock.now();
@@ -331,7 +330,7 @@ fn list(env: &Environment, format: Format) -> Result<(), Failure> {
     table::print(&listing(env, &connections, env.color))
 }
 
-/// That there is no connection, and where one comes from.
+/// The message that there are no connections, and where they come from.
 pub(super) fn none_yet(view: Option<&str>) -> String {
     match view {
         Some(view) => format!("No connections yet: the next run takes them from the view {view}.\n"),
@@ -364,7 +363,7 @@ fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> S
     table::table(&["CONNECTION", "USER", "STATE", "REASON", "AGE"], &lines, color)
 }
 
-/// Refuses to edit where the application decides.
+/// Refuses to edit if an application provides the view.
 pub(super) fn only_stand_alone(env: &Environment) -> Result<(), Failure> {
     let Some(view) = &env.settings.source.view else { return Ok(()) };
     Err(Failure::Usage(format!(
@@ -404,8 +403,7 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
     })
 }
 
-/// What an operator has looked at and found right is not told any more, also where an application decides
-/// who is connected.
+/// Ends the reports of balance differences that an operator has checked, also where an application provides the view.
 fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
     let (place, now) = (env.place(), env.clock.now());
     let connection = Reader::open(place)?.connections()?.into_iter().find(|known| known.connection_id == id);
@@ -428,7 +426,7 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
     })
 }
 
-/// What a renewal left open is not told any more.
+/// Ends the reports of rows and accounts that a renewal left open.
 fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
     let (place, now) = (env.place(), env.clock.now());
     let connection = Reader::open(place)?.connections()?.into_iter().find(|known| known.connection_id == id);
@@ -455,7 +453,7 @@ fn next_step(id: &str) -> String {
     format!("Next: tink-sync run --connection {id} fetches its data; without it the next pass does.\n")
 }
 
-/// Names a few of many ids.
+/// Lists up to [`NAMED`] ids and the number of the others.
 pub(super) fn naming<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = ids.len().saturating_sub(NAMED);
     let named = ids.take(NAMED).map(shown).collect::<Vec<_>>().join(", ");

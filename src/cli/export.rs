@@ -74,24 +74,21 @@ pub enum ExportFormat {
     Beancount,
 }
 
-/// One form of output. Nothing is held back: what was written is complete so far.
+/// One form of output. It buffers no rows: the output is complete up to the last row written.
 trait Form {
-    /// What comes before the rows.
     fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()>;
 
     fn row(&mut self, out: &mut dyn Write, row: &ExportRow<'_>) -> io::Result<()>;
 }
 
-/// What is known before the first row.
+/// The columns and accounts, known before the first row.
 struct ExportHead<'a> {
     columns: &'a [String],
     accounts: &'a [ExportAccount],
 }
 
-/// Writes the export.
-///
 /// # Errors
-/// [`Failure`] if the store cannot be read, the output cannot be written, or what was asked for makes no sense.
+/// [`Failure`] if the store cannot be read, the output cannot be written, or the request is invalid.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let mut form = args.form()?;
     let reader = env.reader()?;
@@ -105,7 +102,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let file = args.output.as_deref().filter(|file| file.as_os_str() != "-");
     let mut target = OutputTarget::open(file, &env.protected())?;
     match write(&export, form.as_mut(), &mut target, args.format) {
-        // Whoever read it has seen enough.
+        // The reader of the pipe has closed it: not an error.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Success),
         Err(Failure::Io(error)) => return Err(target.explain(&error)),
         Err(failure) => return Err(failure),

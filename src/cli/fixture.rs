@@ -1,5 +1,5 @@
-//! For the tests of the commands: an environment with a configuration, a clock and a real store of its
-//! own in a temporary directory. Speaks to the store only as a pass and an operator do.
+//! For the tests of the commands: an environment with a configuration, a clock and a real store of its own in
+//! a temporary directory. Uses the store only as a pass or an operator does.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Fixture {
     config: String,
 }
 
-/// A server that nobody is at.
+/// A server address on which nothing listens.
 pub(super) fn server() -> Place {
     let address = "postgres://app@127.0.0.1:1/bank?sslmode=disable";
     Place::Postgres(Arc::new(Target::parse(address, &|_| None).unwrap()))
@@ -37,7 +37,6 @@ impl Fixture {
         Self::with("")
     }
 
-    /// With more lines of configuration.
     pub(super) fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = format!("[store]\nurl = \"sqlite:{}/store.db\"\n{more}", directory.path().display());
@@ -72,7 +71,7 @@ impl Fixture {
         self.clock.advance(SignedDuration::from_hours(hours));
     }
 
-    /// Adds stand-alone connections, each of the user `u-` and its id.
+    /// Adds stand-alone connections, each with the user id `u-` plus its id.
     pub(super) fn add(&self, ids: &[&str]) {
         let new = |id: &&str| OwnConnection {
             connection_id: (*id).to_owned(),
@@ -98,7 +97,8 @@ impl Fixture {
         Reader::open(&self.place()).unwrap().audited()
     }
 
-    /// A whole pass over the stand-alone connections; those without an end stay unclaimed.
+    /// A whole pass over the stand-alone connections; those without an end are claimed, but nothing is
+    /// recorded for them.
     pub(super) fn pass(&self, ends: &[End<'_>], exit_code: u8) {
         block_on(async {
             let (store, run) = self.begin().await;
@@ -116,7 +116,7 @@ impl Fixture {
         });
     }
 
-    /// Why the plan of a pass begun now leaves connections alone.
+    /// The connections that the plan of a pass begun now skips, with reasons.
     pub(super) fn skipped(&self) -> Vec<Skipped> {
         block_on(async {
             let (store, run) = self.begin().await;
@@ -190,7 +190,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// An act of nobody's, for the audit log.
+/// An audit row without an actor.
 pub(super) fn act() -> AuditRow<'static> {
     AuditRow {
         at: Timestamp::UNIX_EPOCH,

@@ -1,5 +1,5 @@
-//! `tink-sync generate`: man pages and shell completions for packages, made from the command line itself, the
-//! table of exit codes and the example configuration. The same program always makes the same files.
+//! `tink-sync generate`: man pages and shell completions for packages, generated from the command line itself,
+//! the table of exit codes and the example configuration. The same program always produces the same files.
 
 mod page;
 mod settings;
@@ -14,7 +14,6 @@ use clap_complete::Shell;
 use super::{Cli, Failure};
 use crate::exit::Exit;
 
-/// Name of the program.
 const NAME: &str = "tink-sync";
 
 /// Arguments of `generate`.
@@ -39,8 +38,6 @@ enum Generated {
     },
 }
 
-/// Writes the files.
-///
 /// # Errors
 /// [`Failure::Io`] as the file system reports it.
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -59,7 +56,7 @@ fn man(directory: &Path) -> io::Result<()> {
     fs::write(directory.join("tink-sync.toml.5"), text)
 }
 
-/// The page of a command and those of the commands below it.
+/// Writes the page of a command and those of its subcommands.
 fn write_pages(directory: &Path, command: &Command, above: &[&Command]) -> io::Result<()> {
     let mut path: Vec<&Command> = above.to_vec();
     path.push(command);
@@ -79,7 +76,7 @@ fn completions(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The command line without what is hidden: nobody should come upon it by a key.
+/// The command line without hidden commands, so that no completion offers them.
 fn visible(whole: &Command) -> Command {
     let mut shown = Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))

@@ -1,5 +1,4 @@
-//! The help texts as a whole: every command shows by example how it is used, and every example is a command
-//! that this program takes. Tests only.
+//! Tests of all help texts: every command shows an example of its use, and this program accepts every example.
 
 use clap::{Command, CommandFactory as _, Parser as _};
 
@@ -25,14 +24,13 @@ fn after_help(command: &Command) -> String {
     command.get_after_help().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The lines below `Examples:`.
 fn examples(command: &Command) -> Vec<String> {
     let text = after_help(command);
     let paragraph = text.split("\n\n").find_map(|paragraph| paragraph.strip_prefix("Examples:\n"));
     paragraph.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// The words of the program in an example, without what the shell does around them and what is said to it.
+/// The words of the program in an example, without the shell around them and its input.
 fn words(example: &str) -> Option<Vec<String>> {
     let (_, call) = example.split_once("tink-sync ")?;
     let end = [" | ", " < ", " > ", "  ", "'"].iter().filter_map(|end| call.find(end)).min();

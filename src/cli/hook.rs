@@ -1,6 +1,6 @@
-//! `tink-sync hook`: runs the operator's program for every event that waits for it; and by hand, tries a hook and
-//! brings back what was put aside. Knows the spool and the program, neither configuration nor store. Root becomes
-//! the user of the hooks before it opens anything; a pass never comes here.
+//! `tink-sync hook`: runs the operator's program for every waiting event; by hand, tests a hook and retries
+//! or drops events that were put aside. Knows the spool and the program, neither configuration nor store.
+//! Root becomes the hook user before it opens anything. A pass never runs this command.
 
 mod by_hand;
 pub(super) mod outbox;
@@ -35,18 +35,18 @@ pub struct Args {
     pub run: RunArgs,
 }
 
-/// What a person does with hooks.
+/// What a person can do with hooks.
 #[derive(Debug, clap::Subcommand)]
 pub enum HookCommand {
-    /// Send a sample event to the hook of this kind, and wait until it is told
+    /// Send a sample event to the hook of this kind, and wait until it is delivered
     #[command(after_help = "Examples:\n  sudo tink-sync hook test needs-user   the way real events go")]
     Test(TestArgs),
-    /// Tell again what was put aside since its hook failed
+    /// Deliver again the events that were put aside because their hook failed
     #[command(
         after_help = "Examples:\n  sudo tink-sync hook retry              of all kinds\n  sudo tink-sync hook retry needs-user   of this kind only"
     )]
     Retry(OldArgs),
-    /// Remove what was put aside, and what was in the way of events
+    /// Remove the events that were put aside, and whatever was in the way of events
     #[command(after_help = "Examples:\n  sudo tink-sync hook drop needs-user   of this kind only")]
     Drop(OldArgs),
 }
@@ -57,10 +57,10 @@ pub struct RunArgs {
     /// For the unit: run the program of this kind for each event that waits
     #[arg(long, value_name = "KIND", value_parser = kind, required = true)]
     pub event: Option<HookKind>,
-    /// Where the programs lie
+    /// Directory of the programs
     #[arg(long, value_name = "DIR", default_value = HOOKS_DIRECTORY)]
     pub directory: PathBuf,
-    /// Where the events wait
+    /// Directory where the events wait
     #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
     pub spool: PathBuf,
     /// How long the program may take for one event
@@ -69,7 +69,7 @@ pub struct RunArgs {
     /// Pauses before further attempts at an event whose hook failed
     #[arg(long, value_name = "DURATION", default_value = "10s,1m,5m", value_delimiter = ',', value_parser = humantime::parse_duration)]
     pub retry: Vec<Duration>,
-    /// Wait for further events once all are told, so that many in a row are one start of the unit
+    /// Wait for further events once all are delivered, so that many in a row take one start of the unit
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub linger: Duration,
 }
@@ -80,10 +80,10 @@ pub struct TestArgs {
     /// The kind of the event
     #[arg(value_name = "KIND", value_parser = kind)]
     pub kind: HookKind,
-    /// Where events wait, if hooks.spool says so
+    /// Directory where events wait, if hooks.spool names another one
     #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
     pub spool: PathBuf,
-    /// How long to wait until it is told
+    /// How long to wait until it is delivered
     #[arg(long, value_name = "DURATION", default_value = "45s", value_parser = humantime::parse_duration)]
     pub wait: Duration,
 }
@@ -94,7 +94,7 @@ pub struct OldArgs {
     /// Only this kind
     #[arg(value_name = "KIND", value_parser = kind)]
     pub kind: Option<HookKind>,
-    /// Where events wait, if hooks.spool says so
+    /// Directory where events wait, if hooks.spool names another one
     #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
     pub spool: PathBuf,
 }
@@ -109,23 +109,23 @@ fn kind(text: &str) -> Result<HookKind, String> {
     HookKind::parse(text).ok_or_else(|| format!("expected one of: {}", known()))
 }
 
-/// All kinds, for people.
+/// All kinds, for messages.
 pub(super) fn known() -> String {
     HookKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Attempts at one event must end within the unit's time.
+/// All attempts at one event must end within the unit's time limit.
 fn limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let range = Duration::from_millis(1)..=Duration::from_mins(5);
     if range.contains(&limit) { Ok(limit) } else { Err("expected 1ms to 5m".to_owned()) }
 }
 
-/// Tells all events of one kind that wait, or does what a person asked for.
+/// Delivers all waiting events of one kind, or runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the user of the
-/// hooks. A hook that fails is no error of its unit: its event is put aside, so that systemd does not start the
+/// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the hook
+/// user. A failing hook is no error of its unit: its event is put aside, so that systemd does not start the
 /// unit for it again and again.
 pub(super) fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
     let entered = |spool: &Path| identity::become_hook_user(variable, spool);

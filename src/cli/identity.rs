@@ -1,6 +1,6 @@
-//! Who a command runs as, and with which secrets. Root by hand fetches the secrets from where the units get
-//! them and becomes their user, before anything is opened: no file of root's is ever left in the store. Neither
-//! root's rights nor root's environment come along.
+//! The user a command runs as, and its secrets. Started by root, a command reads the secrets from where the
+//! units get them and becomes the service user before it opens anything, so that root never owns a file in
+//! the store. Neither root's rights nor root's environment is kept.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -15,10 +15,11 @@ use crate::config::{
 use crate::identity;
 use crate::observe::spool::Spool;
 
-/// The credential stores of the system lie here.
+/// The parent of the system's credential stores.
 const ETC: &str = "/etc";
 
-/// Finds the secrets and becomes the user. Stays as it is in a unit, for any other user, and where the service has no user.
+/// Finds the secrets and becomes the service user. In a unit, for any user but root, and without a service
+/// user, the process stays as it is.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the environment names a user that does not exist, [`Failure::Io`] if the system
@@ -36,11 +37,11 @@ pub(super) fn become_service_user(variable: &Env<'_>) -> Result<Credentials, Fai
     Ok(stored)
 }
 
-/// Finds who works on the spool of hooks, and enters it. Root becomes the user of the hooks, who may not even
-/// look into the directory above.
+/// Enters the spool of hooks as the user that works on it. Root becomes the hook user, which cannot even
+/// traverse the directory above.
 ///
 /// # Errors
-/// As [`become_service_user`]; [`Failure::Usage`] also if the system has no such user, since nothing of a hook is done as root.
+/// As [`become_service_user`]; [`Failure::Usage`] also if the system has no hook user, since root runs no hooks.
 pub(super) fn become_hook_user(variable: &Env<'_>, spool: &Path) -> Result<Spool, Failure> {
     let stays = variable(USER_VARIABLE).is_some_and(|name| name == "root");
     if !identity::is_root() || stays {
@@ -58,8 +59,8 @@ pub(super) fn become_hook_user(variable: &Env<'_>, spool: &Path) -> Result<Spool
     Ok(Spool::here(spool))
 }
 
-/// The user that root becomes: the one that the environment names, else this one; `None` if there is none or root is
-/// to stay root.
+/// The user that root becomes: the one that the environment names, else `usual`; `None` if it does not exist
+/// or root is to stay root.
 fn wanted(variable: &Env<'_>, name: &str, usual: &str) -> Result<Option<User>, Failure> {
     let named = variable(name).filter(|user| !user.is_empty());
     let user = named.as_ref().map_or(usual.into(), |user| user.to_string_lossy());
@@ -71,7 +72,8 @@ fn wanted(variable: &Env<'_>, name: &str, usual: &str) -> Result<Option<User>, F
     }
 }
 
-/// Begins anew where root's environment holds more than what may stay: nothing in this process can take it back.
+/// Re-executes this program if root's environment holds more than may stay: a process cannot erase the
+/// environment it was started with.
 fn clean_environment(user: &User) -> Result<(), Failure> {
     let given = environment::of_process();
     let clean = environment::cleaned(given.iter().cloned(), &user.dir);
@@ -90,7 +92,7 @@ pub(super) fn spool_unusable(path: &Path, error: &std::io::Error) -> Failure {
         path.display()
     );
     match error.kind() {
-        // A wrong --spool, a package that is not installed, or a user without access: no bug.
+        // A wrong --spool, a missing package, or a user without access: not a bug.
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => Failure::Usage(text),
         kind => Failure::Io(std::io::Error::new(kind, text)),
     }

@@ -1,5 +1,5 @@
-//! `tink-sync import`: takes over the rows an application has kept, once, so that the first pass doubles none
-//! of them. Wires input, store and report; which row is new is decided in the store, what pairs in the pass.
+//! `tink-sync import`: takes over the rows an application has kept, once, so that the first pass duplicates
+//! none of them. Wires input, store and report; the store decides which rows are new, the pass pairs them.
 
 mod input;
 mod line;
@@ -46,11 +46,11 @@ pub struct Args {
     pub who: ActorArgs,
 }
 
-/// Takes over rows.
+/// Imports the rows.
 ///
 /// # Errors
-/// [`Failure::Usage`] if a line cannot be taken over; then nothing was written. Others if the input cannot be
-/// read or the store cannot be written.
+/// [`Failure::Usage`] if a line cannot be taken over; then nothing was written. Other variants if the input
+/// cannot be read or the store cannot be written.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let imported = runtime.block_on(take_over(env, args))?;
@@ -89,7 +89,7 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
     };
     let totals = report::stored_totals(&summary, (0, 0), env.took());
     let end = RunEnd { totals, exit_code: exit.code(), pass_failed: false, at: env.clock.now() };
-    // Should that fail as well, the first failure is the one to tell.
+    // If that fails too, the first failure is the one to report.
     let ended = store.finish_run(&run, end).await;
     store.close().await;
     let imported = done?;
@@ -137,7 +137,7 @@ fn new_run(env: &Environment) -> NewRun {
     }
 }
 
-/// What the run is remembered by.
+/// The totals recorded for the run.
 fn summary(imported: &Imported) -> Summary {
     let mut summary = Summary::default();
     if imported.kept {
@@ -148,7 +148,6 @@ fn summary(imported: &Imported) -> Summary {
     summary
 }
 
-/// Rows read, added and known, over all connections.
 fn totals(imported: &Imported) -> (u64, u64, u64) {
     imported.connections.values().fold((0, 0, 0), |(read, added, known), taken| {
         (read + taken.read, added + taken.added, known + taken.known)
@@ -193,7 +192,7 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
     text
 }
 
-/// What became of an import, as JSON.
+/// The result of an import as JSON.
 #[derive(Serialize)]
 struct ImportJson<'a> {
     schema: u8,

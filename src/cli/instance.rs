@@ -1,17 +1,17 @@
-//! Names of unit instances. People type `tink-sync@c-17`, programs escape the name first; systemd itself
-//! takes every dash of an instance for a slash. Decides which connection is meant, and asks nobody.
+//! Names of unit instances. People type `tink-sync@c-17`, programs escape the name first, and systemd itself
+//! takes every dash of an instance for a slash. Decides which connection is meant, and reads nothing.
 
-/// The connections that an instance of this name can mean: as it stands, and unescaped. Each once.
+/// The connections that an instance of this name can mean: the name itself and the unescaped one, each once.
 pub(super) fn meanings(name: &str) -> Vec<String> {
     let mut all = vec![name.to_owned()];
     all.extend(unescaped(name).filter(|other| other != name));
     all
 }
 
-/// The one that exists.
+/// The only connection that exists.
 ///
 /// # Errors
-/// What to tell the operator if there is none, or more than one.
+/// The message for the operator if no connection or more than one exists.
 pub(super) fn only(name: &str, mut known: Vec<String>) -> Result<String, String> {
     match (known.pop(), known.pop()) {
         (Some(one), None) => Ok(one),
@@ -22,7 +22,7 @@ pub(super) fn only(name: &str, mut known: Vec<String>) -> Result<String, String>
     }
 }
 
-/// What `systemd-escape` made this name of; `None` if it did not make it.
+/// The text that `systemd-escape` turned into this name; `None` if no text escapes to it.
 fn unescaped(name: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;

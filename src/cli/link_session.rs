@@ -1,5 +1,5 @@
-//! One Link session of a browser, as `connect` and `renew` have it: says where to go, waits for it to
-//! come back, and tells how it went. Must not decide whom or what it is for.
+//! One Link session in a browser, as `connect` and `renew` use it: prints the link, waits for the redirect,
+//! and reports the result. Must not decide for which user or consent it is.
 
 pub(super) mod data;
 mod open;
@@ -25,7 +25,7 @@ use crate::link::state::States;
 use crate::link::url::{Link, Purpose, RedirectUri};
 use paste::PastedLines;
 
-/// A link is good for no longer.
+/// The longest lifetime of a link.
 const LONGEST: Duration = Duration::from_mins(15);
 
 /// How the browser comes back.
@@ -43,7 +43,7 @@ pub struct RedirectOptions {
     /// Open the link in this machine's browser too; not as root
     #[arg(long)]
     pub open: bool,
-    /// Wait so long for the browser to come back, at most 15m
+    /// How long to wait for the browser to come back, at most 15m
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = patience)]
     pub timeout: Duration,
     /// Leave the data to the next pass
@@ -52,10 +52,10 @@ pub struct RedirectOptions {
 }
 
 impl RedirectOptions {
-    /// Refuses `--open` where the browser would run with the rights of root, or of the service.
+    /// Refuses `--open` if the browser would run with the rights of root or of the service.
     ///
     /// # Errors
-    /// [`Failure::Usage`] that says what to do instead.
+    /// [`Failure::Usage`] with the alternative.
     pub(super) fn allow_open(&self) -> Result<(), Failure> {
         if self.open && !open::is_allowed() {
             return Err(Failure::Usage(words::NO_BROWSER.to_owned()));
@@ -72,16 +72,15 @@ fn patience(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// How a session ended.
 #[derive(Debug)]
 pub(super) enum Callback {
-    /// The user is through; the consent, if it was named.
+    /// The user finished; the consent, if the redirect named it.
     Linked(Option<CredentialsId>),
-    /// It came to nothing, and that was told.
+    /// Nothing was linked, and the reason was printed.
     Nothing(Exit),
 }
 
-/// A session that is waited for.
+/// A session whose answer is awaited.
 pub(super) struct LinkSession<'a> {
     env: &'a Environment,
     redirect: &'a RedirectOptions,
@@ -92,14 +91,14 @@ pub(super) struct LinkSession<'a> {
     callbacks: CallbackSource,
 }
 
-/// Where the answer comes in. A listener goes on answering until the program ends: people load pages again.
+/// The source of the answer. A listener keeps answering until the program ends, since people reload pages.
 enum CallbackSource {
     Listener(Callbacks<LinkOutcome>),
     Paste,
 }
 
 impl<'a> LinkSession<'a> {
-    /// Opens the callback listener; `repair` is a session for a consent that exists.
+    /// Starts the callback listener, if one is wanted; `repair` is a session for an existing consent.
     pub(super) async fn begin(
         env: &'a Environment,
         redirect: &'a RedirectOptions,
@@ -119,7 +118,7 @@ impl<'a> LinkSession<'a> {
         Ok(Self { env, redirect, signals, reception, state, repair, callbacks })
     }
 
-    /// Says where to go and waits for the answer. `user_id` is for the words only.
+    /// Prints the link and waits for the answer. `user_id` appears only in the printed text.
     pub(super) async fn go(
         &mut self,
         code: &SecretString,
@@ -138,7 +137,7 @@ impl<'a> LinkSession<'a> {
         let address = link.address();
         let listens = matches!(self.callbacks, CallbackSource::Listener(_));
         table::print(&words::invitation(&address, self.redirect, purpose, user_id, listens))?;
-        // There until the session is over.
+        // Keeps the page until the session is over.
         let _page = if self.redirect.open { open::in_browser(self.env, &address) } else { None };
         let (signals, timeout) = (self.signals, self.redirect.timeout);
         let answer = tokio::select! {
@@ -176,7 +175,7 @@ impl<'a> LinkSession<'a> {
         }
     }
 
-    /// Takes lines until one is the answer.
+    /// Reads lines until one is the answer.
     async fn pasted(&self) -> Result<LinkOutcome, Failure> {
         let mut lines = PastedLines::of_stdin();
         loop {

@@ -1,5 +1,5 @@
-//! `tink-sync migrate-store`: moves the store to another database, and tells what is left to do by hand. Changes neither
-//! the old store nor the configuration.
+//! `tink-sync migrate-store`: moves the store to another database, and prints the steps left to do by hand.
+//! Changes neither the old store nor the configuration.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub struct Args {
     /// Where the store goes, as store.url has it: an empty database, or a new file
     #[arg(long, value_name = "URL")]
     pub to: String,
-    /// Only say what would be copied
+    /// Only report what would be copied
     #[arg(long)]
     pub dry_run: bool,
     /// Form of the report
@@ -32,21 +32,20 @@ pub struct Args {
     pub who: ActorArgs,
 }
 
-/// What was moved, or would be.
+/// The rows that were moved, or would be.
 struct MoveReport {
     tables: Vec<TableSum>,
     /// The last number of the feed; `None` in a rehearsal.
     change: Option<i64>,
-    /// It was complete before.
+    /// The new store was complete before.
     was_complete: bool,
-    /// A part was there.
+    /// An earlier attempt has copied a part; set only in a rehearsal.
     resumed: bool,
 }
 
-/// Moves the store.
-///
 /// # Errors
-/// [`Failure::Usage`] if it cannot go there, [`Failure::Store`] if a store cannot be read or written, or is in use.
+/// [`Failure::Usage`] if it cannot be moved there, [`Failure::Store`] if a store cannot be read or written,
+/// or is in use.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let to = config::store_place(&env.settings, &args.to, &env.variable)
         .map_err(|problem| Failure::Usage(format!("--to: {problem}")))?;
@@ -135,11 +134,11 @@ fn human(env: &Environment, args: &Args, to: &Place, report: &MoveReport) -> Str
     text + &next_steps(env, args)
 }
 
-/// What is left to do by hand.
+/// The steps left to do by hand.
 fn next_steps(env: &Environment, args: &Args) -> String {
     let settings = &env.settings;
     let mut steps = vec![format!("store.url = \"{}\" in {}", args.to, settings.file.display())];
-    // A view without a database of its own lies in the store.
+    // Without a database of its own the view is in the store.
     if settings.source.view.is_some() && settings.source.database.is_none() {
         steps.push(format!(
             "source.database = \"{}\" there, too: the application's view did not move",
@@ -153,7 +152,7 @@ fn next_steps(env: &Environment, args: &Args) -> String {
     format!("Next:\n{}{}", lines.collect::<String>(), table::wrap(keep, 0))
 }
 
-/// What became of it.
+/// The result as JSON.
 #[expect(clippy::struct_excessive_bools, reason = "each is a member of the JSON")]
 #[derive(Serialize)]
 struct MoveJson<'a> {

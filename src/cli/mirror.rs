@@ -1,4 +1,4 @@
-//! Reads the source view, and copies it into the store as every command does that must know all connections.
+//! Reads the source view, and copies it into the store for every command that must know all connections.
 //! Decides nothing about them.
 
 use std::io;
@@ -26,8 +26,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Tokens are encrypted with `vault`, a locked database is waited for as long as `patience`, and so is a view that
-    /// was there when it was read `last`.
+    /// `vault` encrypts tokens. A locked database is waited for up to `patience`, and so is a missing view if
+    /// `last` shows that it was there.
     pub(super) fn of(
         env: &Environment,
         vault: Option<Arc<Vault>>,
@@ -49,7 +49,7 @@ impl Reading {
     }
 }
 
-/// Copies the source view into the store, once it has been read and closed.
+/// Copies the source view into the store, once it has been read and its database closed.
 pub(super) async fn mirror(
     env: &Environment,
     store: &Store,
@@ -60,7 +60,7 @@ pub(super) async fn mirror(
     let reading = Reading::of(env, vault, patience, store.last_view().await?);
     let is_own = reading.view == reading.place.own_view() && env.settings.source.database.is_none();
     let read = move || {
-        // A rehearsal before the first run: there is no store yet, so there are no connections.
+        // A rehearsal before the first run: without a store there are no connections.
         if is_own && !reading.place.is_there()? { Ok(None) } else { reading.read().map(Some) }
     };
     let viewed = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;

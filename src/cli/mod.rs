@@ -74,10 +74,10 @@ pub struct Cli {
         help = "Configuration file [default: $TINK_SYNC_CONFIG, else /etc/tink-sync/tink-sync.toml]"
     )]
     pub config: Option<PathBuf>,
-    /// Tell more (requests, retries, skipped connections)
+    /// Log more (requests, retries, skipped connections)
     #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Tell only what went wrong
+    /// Report only what went wrong
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
     /// Colour in messages and tables: auto, always or never
@@ -102,7 +102,7 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Those that work with the configuration, as the service user.
+    /// The commands that work with the configuration, as the service user.
     #[command(flatten)]
     Service(ServiceCommand),
     /// Show how often passes start, or change it
@@ -110,12 +110,12 @@ pub enum Command {
     /// Write man pages or shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
-    /// Try a hook, and tell again what was put aside
+    /// Try a hook, and deliver again events that were put aside
     Hook(hook::Args),
-    /// Become a hook that cannot write where events wait, for the units of hooks
+    /// Start a hook so that it cannot write where events wait, for the units of hooks
     #[command(hide = true)]
     HookWall(hook::wall::Args),
-    /// Tell how a unit failed, for the failure unit
+    /// Report how a unit failed, for the failure unit
     #[command(hide = true)]
     ReportFailure(report_failure::Args),
 }
@@ -155,44 +155,44 @@ pub enum ServiceCommand {
     MigrateStore(migrate_store::Args),
 }
 
-/// What every command gets.
+/// The context that every command gets.
 #[derive(Debug)]
 pub struct Environment {
     pub settings: Settings,
     pub clock: Arc<dyn Clock>,
     /// When this process started.
     pub started: Timestamp,
-    /// Measures how long it has been at work.
+    /// Measures how long this process has been running.
     pub watch: Stopwatch,
     /// Looks up an environment variable.
     pub variable: fn(&str) -> Option<std::ffi::OsString>,
     /// Whether standard output may be coloured.
     pub color: bool,
     pub verbose: bool,
-    /// Tell only what went wrong.
+    /// Report only what went wrong.
     pub quiet: bool,
 }
 
 impl Environment {
-    /// How long this process has been at work, in milliseconds.
+    /// How long this process has been running, in milliseconds.
     pub fn took(&self) -> u64 {
         millis(self.watch.elapsed(self.clock.as_ref()))
     }
 
-    /// Where the store lies.
+    /// The location of the store.
     pub const fn place(&self) -> &Place {
         &self.settings.store.url
     }
 
-    /// The store as it is now, for reading.
+    /// Opens the store as it is now, for reading.
     ///
     /// # Errors
-    /// [`Failure`] if there is none, or it cannot be read.
+    /// [`Failure`] if it does not exist or cannot be read.
     pub fn reader(&self) -> Result<Reader, Failure> {
         Ok(Reader::open(self.place())?)
     }
 
-    /// The same; `None` if there is no store yet.
+    /// As [`Self::reader`]; `None` if the store does not exist yet.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be read.
@@ -203,7 +203,8 @@ impl Environment {
         }
     }
 
-    /// What no output may be put in the place of: the databases, the files the configuration names, the events of hooks.
+    /// The files that no output may replace: the databases, the files the configuration names, the events and
+    /// programs of hooks.
     pub fn protected(&self) -> Protected {
         let settings = &self.settings;
         let files = [
@@ -220,10 +221,10 @@ impl Environment {
         files.into_iter().flatten().fold(protected, |protected, file| protected.file(file))
     }
 
-    /// The vault for tokens of older links; `None` without a key.
+    /// The vault for tokens of older links; `None` if no key is set.
     ///
     /// # Errors
-    /// [`Failure::Config`] if the key that is named cannot be read or is none.
+    /// [`Failure::Config`] if the key cannot be read or is invalid.
     pub fn vault(&self) -> Result<Option<Vault>, Failure> {
         let problem =
             |problem: String| ConfigError::key(&self.settings.file, "store.token_key_file", problem);
@@ -234,7 +235,7 @@ impl Environment {
         }
     }
 
-    /// The source view: the database it lies in and its name.
+    /// The source view: its database and its name.
     pub fn source(&self) -> (Place, String) {
         let source = &self.settings.source;
         let view = source.view.clone().unwrap_or_else(|| self.place().own_view().to_owned());
@@ -275,7 +276,7 @@ pub fn main() -> Exit {
     }
 }
 
-/// Shows what was asked for (help, version), or what is wrong with the command line, which may quote anything.
+/// Prints the requested help or version, or the error in the command line, which may quote anything.
 fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         terminal::print_error(&error.render().to_string());
@@ -298,15 +299,15 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
         .unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
     let command = match cli.command {
         Command::Service(command) => command,
-        // Stays root: it changes a unit.
+        // Stays root, since it changes a unit.
         Command::Timer(args) => return timer::run(&config::load(&path, &config::process_env)?, &args),
         Command::Generate(args) => return generate::run(&args),
-        // Knows neither configuration nor store: no secret comes near a hook.
+        // Needs neither configuration nor store: no secret comes near a hook.
         Command::Hook(args) => return hook::run(&args, &config::process_env),
         Command::HookWall(args) => return hook::wall::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };
-    // Asked of the user who typed it, before root becomes the service.
+    // Checked for the user who typed it, before root becomes the service user.
     match &command {
         ServiceCommand::Connect(args) => args.redirect.allow_open()?,
         ServiceCommand::Renew(args) => args.redirect.allow_open()?,
@@ -325,7 +326,7 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
     }
     match &settings.store.url {
         Place::Sqlite(path) => scratch::keep_beside(path),
-        // Of an application's database, whose directory is not ours.
+        // The only SQLite database is then an application's, in a directory that is not ours.
         Place::Postgres(_) => scratch::keep_in_memory(),
     }
     let env = Environment {

@@ -12,9 +12,9 @@ use crate::store::Store;
 use crate::store::Writer;
 use crate::store::prune::{Pruned, Retention};
 
-/// A pass spends no more time on it; the next one goes on.
+/// The time limit within a pass; the next pass continues.
 const TIME_IN_A_PASS: Duration = Duration::from_secs(10);
-/// Between two steps others get their turn.
+/// The pause between two steps, in which others can write.
 const BREATH: Duration = Duration::from_millis(2);
 
 /// Arguments of `prune`.
@@ -23,12 +23,11 @@ const BREATH: Duration = Duration::from_millis(2);
     after_help = "Examples:\n  tink-sync prune --dry-run    what would go?\n  tink-sync prune\n\nEvery pass does the same at its end. It is of use after report.history,\nreport.history_on_demand, sync.keep_raw or sync.keep_removed was lowered. Of transactions only\nthose go that were removed that long ago."
 )]
 pub struct Args {
-    /// Only say what would go
+    /// Only report what would be deleted
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// Prunes, or says what that would do.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let retention = retention(env);
     if !env.place().is_there()? {
@@ -54,7 +53,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// The same at the end of a pass, for a bounded time. A pass is not worse if it fails.
+/// Prunes at the end of a pass, for a bounded time. A failure is logged and does not change the result of the pass.
 pub(super) async fn after_pass(env: &Environment, store: &Store) {
     let (retention, began) = (retention(env), Instant::now());
     let mut sum = Pruned::default();
@@ -82,7 +81,7 @@ fn retention(env: &Environment) -> Retention {
         let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::MAX);
         now.saturating_sub(kept).unwrap_or(Timestamp::MIN)
     };
-    // Nothing to be kept is nothing, also of what is a moment old.
+    // If no original JSON is kept, even the newest goes.
     let raw = env.settings.sync.keep_raw.map_or(Timestamp::MAX, before);
     let report = &env.settings.report;
     Retention {

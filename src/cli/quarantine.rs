@@ -1,5 +1,5 @@
-//! `tink-sync quarantine`: records that could not be read, reading them once more with this release, dropping them.
-//! Shows nobody's data unless that is asked for, and asks nobody at Tink.
+//! `tink-sync quarantine`: lists records that could not be read, reads them again with this release, or drops
+//! them. Shows personal data only on request, and sends nothing to Tink.
 
 use super::actor::{Actor, ActorArgs};
 use super::connections::naming;
@@ -29,7 +29,7 @@ pub struct Args {
 /// What can be done with the quarantine.
 #[derive(Debug, clap::Subcommand)]
 pub enum QuarantineAction {
-    /// List records of Tink's that could not be read
+    /// List records from Tink that could not be read
     #[command(
         after_help = "Examples:\n  tink-sync quarantine list --connection c-17\n  tink-sync quarantine list --raw --format json | jq -r .raw\n\nWithout --raw no name and no amount is shown."
     )]
@@ -68,7 +68,7 @@ pub enum QuarantineAction {
         /// Those of all connections
         #[arg(long, group = "which")]
         all: bool,
-        /// Of these only the ones with these ids of Tink's
+        /// Of these only those with these ids from Tink
         #[arg(long, value_name = "ID", num_args = 1.., requires = "connection")]
         transaction: Vec<String>,
         /// On whose behalf.
@@ -77,10 +77,10 @@ pub enum QuarantineAction {
     },
 }
 
-/// Lists the quarantine, reads it once more or drops of it.
+/// Lists the quarantine, reads its records again or drops them.
 ///
 /// # Errors
-/// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
+/// [`Failure`] if the store cannot be used or the request is invalid.
 pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         QuarantineAction::List { connection, raw, format } => {
@@ -106,7 +106,7 @@ fn list_json(records: &[Quarantined], rest: &[NotKept]) -> Result<(), Failure> {
     rest.iter().try_for_each(table::print_json)
 }
 
-/// The records of these connections, all of which must be known.
+/// The records of these connections; fails if one of them is unknown.
 fn records(reader: Option<&Reader>, connections: &[String], raw: bool) -> Result<Vec<Quarantined>, Failure> {
     let known = reader.map(Reader::connections).transpose()?.unwrap_or_default();
     let is_unknown = |id: &&str| !known.iter().any(|known| known.connection_id == *id);
@@ -144,7 +144,7 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
             format!("{not_kept} more of connection {connection_id}, account {account_id}, are only counted.");
         text.push_str(&table::wrap(&more, 0));
     }
-    // As they are, each on a line of its own: to be copied.
+    // Each raw record on a line of its own, unwrapped, to be copied.
     for raw in records.iter().filter_map(|record| record.raw.as_deref()) {
         text.push_str(&table::clean(raw));
         text.push('\n');
@@ -152,7 +152,7 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
     text
 }
 
-/// The connections that have records, of those named or of all; if there are none, that is told.
+/// The connections that have records, of those named or of all; prints a message if there are none.
 fn concerned(env: &Environment, connections: &[String], otherwise: &str) -> Result<Vec<String>, Failure> {
     let reader = env.reader_if_there()?;
     let records = records(reader.as_ref(), connections, false)?;

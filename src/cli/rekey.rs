@@ -1,5 +1,5 @@
-//! `tink-sync rekey`: encrypts the tokens of older links with another key, all or none. Touches nothing else, and
-//! puts no key anywhere.
+//! `tink-sync rekey`: encrypts the tokens of older links with another key, all or none. Changes nothing else,
+//! and stores no key.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct Args {
     pub new_key_file: PathBuf,
 }
 
-/// Encrypts every token anew.
+/// Encrypts every token with the new key.
 ///
 /// # Errors
 /// [`Failure::Config`] if a key is missing or is not the one of the tokens; then nothing was changed.
@@ -49,7 +49,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// What was reencrypted before an interruption is left as it is.
+/// Also accepts a token that an earlier `rekey` encrypted with the new key.
 fn reencrypted(
     old: &Vault,
     new: &Vault,

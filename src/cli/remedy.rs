@@ -1,12 +1,12 @@
-//! Whether a person can do something about a connection; what, `domain::advice` says. Pure: looks nothing up.
+//! The remedy for a connection that needs a person; its text comes from `domain::advice`. Pure: reads nothing.
 
 use jiff::Timestamp;
 
 use crate::domain::outcome::Reason;
 use crate::store::reads::{KnownConnection, State};
 
-/// What to do about a connection that is not well, or that is but has something open for a person.
-/// A reason of a newer release has no remedy here.
+/// The remedy for a connection that is not well, or that is well and has something open for a person. `None`
+/// for a reason of a newer release.
 pub(super) fn of_connection(connection: &KnownConnection, now: Timestamp) -> Option<String> {
     let unwell = matches!(connection.state(now), State::NeedsUser | State::Failing | State::RateLimited);
     let reason = connection.reason(now).and_then(Reason::parse)?;
@@ -55,7 +55,7 @@ mod tests {
             assert!(told(reason).unwrap().ends_with("connections accept-unmatched c-17"), "{reason}");
         }
         assert!(told("data_stale").is_some());
-        // The next pass does what there is to do.
+        // The next pass handles it without a person.
         assert_eq!(told("mass_vanish"), None);
     }
 }

@@ -1,5 +1,5 @@
-//! `tink-sync renew`: sends the user of a connection to Tink Link to prolong a consent or to log in anew.
-//! Never links anything a second time: a repair of a consent is a session for that consent.
+//! `tink-sync renew`: sends the user of a connection to Tink Link to prolong a consent or to log in again.
+//! Never links anything a second time: the Link session is one for the existing consent.
 
 mod choice;
 
@@ -35,7 +35,7 @@ pub struct Args {
     /// Prolong the consent, although Tink does not say that its bank allows that
     #[arg(long, group = "how")]
     pub extend: bool,
-    /// Log in anew, although the consent could be prolonged
+    /// Log in again, although the consent could be prolonged
     #[arg(long, group = "how")]
     pub update: bool,
     /// How the browser comes back.
@@ -56,10 +56,8 @@ impl Args {
     }
 }
 
-/// Renews a consent and syncs its connection.
-///
 /// # Errors
-/// [`Failure`] if it cannot be begun, or Tink or the store fail; what the session comes to is an exit code.
+/// [`Failure`] if it cannot begin, or Tink or the store fails; the outcome of the Link session is the exit code.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let client = client::client(env)?;
     app::ours(env)?;
@@ -96,7 +94,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     exit
 }
 
-/// The session; an exit code if Tink does not show that it renewed the consent.
+/// Runs the session; returns an exit code if Tink does not show that the consent was renewed.
 async fn go(
     env: &Environment,
     session: &mut LinkSession<'_>,

@@ -1,5 +1,5 @@
-//! `tink-sync report-failure`: says in one sentence how a unit failed and what to type next. Run by the failure
-//! unit; knows only what systemd tells about the unit, and opens neither configuration nor store.
+//! `tink-sync report-failure`: logs in one sentence how a unit failed and what to type next. Started by the
+//! failure unit; knows only what systemd passes about the unit, and opens neither configuration nor store.
 
 use std::ffi::OsString;
 
@@ -23,10 +23,8 @@ const CREDENTIALS: u8 = 243;
 /// Exit status of a unit whose program systemd could not start.
 const EXEC: u8 = 203;
 
-/// Reports the failure.
-///
 /// # Errors
-/// [`Failure::Io`] only if the sentence was to be printed and could not be.
+/// [`Failure::Output`] if the sentence was requested and could not be printed.
 pub(super) fn run(args: &Args, variable: fn(&str) -> Option<OsString>) -> Result<Exit, Failure> {
     let told = |name: &str| {
         let value = variable(name)?.into_string().ok().filter(|value| !value.is_empty())?;
@@ -77,7 +75,7 @@ fn sentence(failure: &UnitFailure) -> String {
     format!("{} failed: {how}; {next}; its journal: {journal}", failure.unit)
 }
 
-/// An exit status in words, and what to type.
+/// The meaning of an exit status, and what to do next.
 fn ended(code: u8) -> (String, &'static str) {
     let known = |meaning: &str| format!("{meaning} (exit status {code})");
     let Some(meaning) = exit::describe(code) else {
@@ -136,7 +134,7 @@ mod tests {
             assert!(text.starts_with("tink-sync.service failed: ") && text.contains(said), "{text}");
             assert!(text.ends_with("journalctl _SYSTEMD_INVOCATION_ID=0123abcd"), "{text}");
         }
-        // Started by hand, or for several units at once, systemd tells nothing.
+        // If the unit was started by hand or for several units at once, systemd sets no variables.
         let text = sentence(&failure(None, None, None));
         assert!(text.ends_with("journalctl -u 'tink-sync.service'"), "{text}");
     }

@@ -1,4 +1,5 @@
-//! The settings that decide who is due, for the plan and in words. Who is due, the plan alone says.
+//! The settings that decide which connections are due, as rules of the plan and as numbers for reports. Only
+//! the plan decides what is due.
 
 use std::time::Duration;
 
@@ -8,18 +9,17 @@ use serde::Serialize;
 use crate::config::Settings;
 use crate::store::{PlanRules, Selection};
 
-/// The settings that decide who is due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
-    /// Syncs of one user in 24 hours.
+    /// Limit of syncs per user in 24 hours.
     pub syncs_per_day: u32,
-    /// Of these, what the timer leaves to the user.
+    /// Syncs of that limit that the timer may not use.
     pub reserved: u32,
 }
 
-/// What is used and left of a user's quota.
+/// The used and remaining part of a user's quota.
 #[derive(Serialize)]
 pub(super) struct QuotaJson {
     used: u32,
@@ -29,7 +29,6 @@ pub(super) struct QuotaJson {
 }
 
 impl Rules {
-    /// The rules of the settings.
     pub(super) fn of(settings: &Settings) -> Self {
         Self {
             min_interval: settings.sync.min_interval,
@@ -38,12 +37,11 @@ impl Rules {
         }
     }
 
-    /// Syncs of one user in 24 hours that the timer may make.
+    /// Syncs per user in 24 hours that the timer may make.
     pub(super) fn automatic(&self) -> u32 {
         self.syncs_per_day.saturating_sub(self.reserved)
     }
 
-    /// What is used and left of a user's quota, for machines.
     pub(super) fn quota_json(&self, used: u32) -> QuotaJson {
         QuotaJson {
             used,
@@ -64,7 +62,7 @@ impl Rules {
         }
     }
 
-    /// When the connection stops being recent.
+    /// When a connection whose last success began at `began` may be due again.
     pub(super) fn rested(&self, began: Timestamp) -> Timestamp {
         let rest = SignedDuration::try_from(self.min_interval).unwrap_or(SignedDuration::MAX);
         began.saturating_add(rest).unwrap_or(Timestamp::MAX)

@@ -1,5 +1,5 @@
-//! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and
-//! turns how it ended into an exit code.
+//! `tink-sync run`: one full pass. Reads the source view, hands the work to the pass, reports, and maps the
+//! result to an exit code.
 
 mod around;
 mod reported;
@@ -32,17 +32,17 @@ use crate::sync::rotation::Renewals;
 use crate::tink::Client;
 use reported::Reported;
 
-/// How long to wait for Tink as a whole, unless configured, when nobody watches.
+/// How long to wait for an outage of Tink by default, if standard error is not a terminal.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// Once a signal has come, a pass that cannot end because a database is locked is left to itself.
+/// How long after a signal a pass may still take to end, for example if a database is locked; then it is abandoned.
 const GRACE: Duration = Duration::from_secs(10);
-/// A start that the timer asked for may wait that long for the network.
+/// A start by the timer may be delayed by up to this, waiting for the network.
 const LATE_START: SignedDuration = SignedDuration::from_mins(5);
-/// The first look whether the bank has answered comes after this many of `retry.base` (5 s as shipped).
+/// The pause before the first check whether the bank has answered, in `retry.base` (5 s as shipped).
 const LOOKS_APART: u32 = 5;
-/// What a pass needs at most besides its deadline and its patience: databases that are slow to open, the
-/// last connections, the end of the run.
+/// The most time that a pass needs besides its deadline and its patience: databases that are slow to open,
+/// the last connections, the end of the run.
 const MARGIN: Duration = Duration::from_mins(15);
 
 /// Arguments of `run`.
@@ -72,7 +72,7 @@ pub struct Args {
     /// On whose behalf.
     #[command(flatten)]
     pub who: ActorArgs,
-    /// Part of an act that has its row in the audit log already
+    /// Part of an action that is audited already.
     #[arg(skip)]
     pub audited: bool,
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
@@ -83,22 +83,20 @@ pub struct Args {
     pub wait: Option<Duration>,
 }
 
-/// Runs one pass.
-///
 /// # Errors
 /// [`Failure`], with nothing half-written.
 pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     let runtime = around::runtime()?;
     let exit = runtime.block_on(RunCommand::new(env, args)?.run());
     progress::clear();
-    // Requests of connections that were cut short are not waited for.
+    // Does not wait for requests of connections that were cut short.
     runtime.shutdown_background();
     exit
 }
 
 type Emit = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// The command with what it works out first.
+/// The command with the values it computes first.
 struct RunCommand<'a> {
     env: &'a Environment,
     args: Args,
@@ -141,10 +139,10 @@ impl<'a> RunCommand<'a> {
             let exit = ended.as_ref().map_or_else(Exit::from, |exit| *exit);
             send(&self.ended(exit, summary, self.env.clock.now()));
         }
-        // All is stored, nothing is held any more: only the readers are waited for, if nobody wants the end.
+        // Everything is stored and no lease is held: only the readers of report and log are awaited, until a signal.
         let grace = if signals.token.is_cancelled() { GRACE } else { Duration::ZERO };
         let written = tokio::select! {
-            // Of records that cannot be written nothing can be told.
+            // Log records that cannot be written cannot be reported either.
             (_, written) = async { (records.written().await, report.written().await) } => {
                 log::undetach();
                 written
@@ -182,7 +180,7 @@ impl<'a> RunCommand<'a> {
         }
     }
 
-    /// Opens the store, registers the run, and ends it in the store however the pass goes.
+    /// Opens the store, registers the run, and ends it in the store regardless of how the pass went.
     async fn work(&self, client: Client, signals: &Signals, send: &Emit) -> Result<Exit, Failure> {
         let place = self.env.place().clone();
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
@@ -204,21 +202,21 @@ impl<'a> RunCommand<'a> {
         };
         let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, &store, dry_run).await;
         let run = store.begin_run(self.new_run()).await?;
-        // What a run that was killed left behind.
+        // Events that a killed run left behind.
         outbox.deliver().await;
         let ended = self.pass(&store, &run, client, signals, send).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
-            // Should that fail too, the first failure is the one to tell, and the next run ends this one.
+            // If that fails too, the first failure is the one to report, and the next run ends this one.
             let totals = report::no_totals(self.env.took());
             let _ = store.finish_run(&run, self.end(failure.into(), totals)).await;
         }
-        // Of a store that has failed nothing more can be read, and that is told once.
+        // A failed store cannot be read, and its failure is reported once.
         if !matches!(&ended, Err(Failure::Store(_))) {
             outbox.deliver().await;
         }
-        // A token that is being renewed must not get lost: Tink has given it, or is about to.
+        // A token that is being renewed must not be lost: Tink has issued it, or is about to.
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
         if let Ok(exit) = &ended
@@ -248,7 +246,7 @@ impl<'a> RunCommand<'a> {
         signals: &Signals,
         send: &Emit,
     ) -> Result<Exit, Failure> {
-        // Before anything of the view is taken in: it may be that of another installation.
+        // Before anything of the view is stored: it may be that of another installation.
         let remembered = store.app().await?;
         if let Some(other) = remembered.as_ref().filter(|other| app::is_other(self.env, other)) {
             return Err(app::refused(self.env, other));
@@ -295,18 +293,18 @@ impl<'a> RunCommand<'a> {
         RunEnd {
             totals,
             exit_code: exit.code(),
-            // Anybody who asks for single connections, or asks in wrong words, is told at once.
+            // Runs for single connections and usage errors report to their caller: neither is a failed pass.
             pass_failed: self.is_pass() && !exit.is_unit_success() && exit != Exit::Usage,
             at: self.env.clock.now(),
         }
     }
 
-    /// Whether it is about all connections.
+    /// Whether the run covers all connections.
     fn is_pass(&self) -> bool {
         self.selection.is_all() && self.args.instance.is_none()
     }
 
-    /// What was asked for, once the store knows the source view.
+    /// The selection with ids checked against the store, once it holds the source view.
     async fn known_selection(&self, store: &Store) -> Result<Selection, Failure> {
         if let Some(name) = &self.args.instance {
             let meant = instance::meanings(name);
@@ -325,15 +323,15 @@ impl<'a> RunCommand<'a> {
         Err(Failure::Usage(format!("unknown connection or user: {unknown}; tink-sync status lists them")))
     }
 
-    /// The journal and the report hear of every event; an event waits for neither reader.
+    /// Sends every event to the journal and the report; no event waits for a reader of either.
     fn emit(&self, report: Outlet) -> Emit {
         let human = self.args.format == Format::Human;
         let progress = human && terminal::is_error_watched() && !self.env.quiet;
-        // Under systemd the journal has it all, as records of its own.
+        // Under systemd the journal has every event as a record of its own.
         let silent = self.env.quiet || (log::is_journal() && !terminal::is_watched());
         let reporter = Mutex::new(Reporter::new(report, self.args.format, progress, silent));
         let (run_id, lines) = (self.run_id.clone(), Arc::clone(&self.reported));
-        // On a terminal the report says at its end what a record would say beside it.
+        // Without the journal these are logged only with --verbose: the report contains them.
         let in_report = |event: &Event| matches!(event, Event::Finished(_) | Event::Ended { .. });
         let all = log::is_journal() || self.env.verbose;
         Arc::new(move |event| {
@@ -390,9 +388,9 @@ impl<'a> RunCommand<'a> {
         }
     }
 
-    /// User-initiated syncs are audited, one row per connection or user asked for.
+    /// Audits syncs requested by a person, one row per connection or user named.
     fn audit(&self, place: &Place) -> Result<(), Failure> {
-        // A pass is nobody's act, unless somebody is named for it.
+        // A pass is audited only if --actor names a person for it.
         let is_act = !self.is_pass() && !self.args.audited;
         let at_hand = || if is_act { Actor::at_hand(self.env) } else { None };
         let actor = Actor::told(&self.args.who).or_else(at_hand).filter(|_| !self.args.dry_run);
@@ -462,19 +460,19 @@ fn unwritten(error: &io::Error, is_stored: bool) -> Failure {
     Failure::Output(io::Error::new(error.kind(), text))
 }
 
-/// Whether the time at which systemd's timer fired, in microseconds, is that of this start: a unit that is
-/// started by hand still carries the time of the timer's last one (systemd 252).
+/// Whether systemd's timer fired at `time` (microseconds) for this start: a unit that is started by hand
+/// still has the time of the timer's last firing (systemd 252).
 fn is_recent(time: &str, started: Timestamp) -> bool {
     let fired = time.parse().ok().and_then(|time| Timestamp::from_microsecond(time).ok());
     fired.is_some_and(|fired| started.duration_since(fired).abs() < LATE_START)
 }
 
-/// The id of a run that starts now, like no other's.
+/// A unique id for a run that starts now.
 pub(super) fn new_id(started: Timestamp) -> RunId {
     format!("{}-{:08x}", started.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..)).into()
 }
 
-/// The name of this machine; a system that does not tell it must not stop a pass.
+/// The name of this machine, or "unknown": a missing name must not stop a pass.
 pub(super) fn host() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |names| names.nodename().to_string_lossy().into_owned())

@@ -1,5 +1,5 @@
-//! When passes start, as far as it can be known: from systemd's timer, else from the passes that there were.
-//! Tells what keeps them from starting. Starts nothing, and asks nobody beyond systemd and the store.
+//! When passes start, as far as known: from systemd's timer, else from the past passes. Reports what keeps
+//! them from starting. Starts nothing, and reads only systemd and the store.
 
 use std::time::Duration;
 
@@ -12,35 +12,34 @@ use super::timer::state::{Timer, UNIT};
 use super::{Environment, Failure, app};
 use crate::store::Reader;
 
-/// How many passes tell the rhythm.
+/// The number of past passes from which the interval is estimated.
 const PASSES: u32 = 10;
-/// After this many passes that did not come, none is expected any more.
+/// After this many missed passes a problem is reported.
 const MISSED: i32 = 2;
 
-/// What is known about the passes of this installation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// The timer; `None` where no systemd runs.
+    /// The timer; `None` if it is not installed or systemd does not run.
     timer: Option<Timer>,
-    /// When the last passes began, newest first.
+    /// Start times of the last passes, newest first.
     passes: Vec<Timestamp>,
     /// Passes are switched off as a whole.
     switched_off: bool,
-    /// What keeps them from doing any good.
+    /// Problems that make passes useless.
     obstacles: Vec<ScheduleProblem>,
 }
 
-/// What keeps passes from starting, with what to do.
+/// A problem that keeps passes from starting, with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ScheduleProblem {
-    /// A word for machines.
+    /// An identifier for machines.
     pub kind: &'static str,
     pub text: String,
     pub remedy: String,
 }
 
 impl Schedule {
-    /// What the store says, and systemd of its timer.
+    /// Combines the store's passes with systemd's state of the timer.
     ///
     /// # Errors
     /// [`Failure`] if the store cannot be read.
@@ -50,8 +49,8 @@ impl Schedule {
         Ok(Self { timer, passes, switched_off: !env.settings.enabled, obstacles: obstacles(env, reader)? })
     }
 
-    /// The distance between two passes: that of the timer, else the usual one so far, and at least the shipped
-    /// one, since a pass by hand between two others says nothing.
+    /// The interval between two passes: that of the timer, else the median so far, but at least the shipped
+    /// one, since a pass by hand between two others proves nothing.
     pub(super) fn every(&self) -> SignedDuration {
         let of_timer = self.timer.as_ref().and_then(Timer::cadence);
         let shipped = signed(SHIPPED.distance());
@@ -68,12 +67,12 @@ impl Schedule {
         gaps.get(gaps.len() / 2).copied().unwrap_or(shipped).max(shipped)
     }
 
-    /// When the timer starts the next pass, if that is known.
+    /// When the timer starts the next pass, if known.
     pub(super) fn next_pass(&self, now: Timestamp) -> Option<Timestamp> {
         self.timer.as_ref()?.next_at().filter(|next| *next >= now && !self.switched_off)
     }
 
-    /// When the pass begins that takes what is due at `due`, if that is known.
+    /// When the pass begins that takes what is due at `due`, if known.
     pub(super) fn pass_for(&self, due: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
         let next = self.next_pass(now)?;
         let later = due.unwrap_or(next).duration_since(next);
@@ -85,14 +84,14 @@ impl Schedule {
         next.checked_add(SignedDuration::from_secs(slots.saturating_mul(every))).ok()
     }
 
-    /// The next pass in words; `None` if nobody knows when it starts.
+    /// Describes the next pass; `None` if its start is not known.
     pub(super) fn words(&self, now: Timestamp) -> Option<String> {
         let next = self.next_pass(now)?;
         let rhythm = self.timer.as_ref()?.rhythm();
         Some(format!("{} UTC (in {}), {rhythm}", minute(next), span(next.duration_since(now))))
     }
 
-    /// What keeps passes from starting.
+    /// The problems that keep passes from starting.
     pub(super) fn problems(&self, now: Timestamp) -> Vec<ScheduleProblem> {
         if self.switched_off {
             return vec![ScheduleProblem {
@@ -105,7 +104,7 @@ impl Schedule {
         of_timer.into_iter().chain(self.obstacles.iter().cloned()).collect()
     }
 
-    /// No pass has begun for too long, whatever the timer says.
+    /// Reports that no pass has begun for too long, regardless of the timer's state.
     fn missed(&self, now: Timestamp) -> Option<ScheduleProblem> {
         let (since, every) = (now.duration_since(*self.passes.first()?), self.every());
         if since <= every.checked_mul(MISSED)? {
@@ -142,14 +141,14 @@ pub(super) struct ScheduleJson {
 }
 
 impl ScheduleProblem {
-    /// For people, the remedy on a line of its own.
+    /// For people: the text, then the remedy on a line of its own.
     pub(super) fn show(&self, color: bool) -> String {
         let text = table::wrap(&self.text, 0);
         format!("{}\n  {}\n", table::paint(text.trim_end(), table::Tone::Bad, color), self.remedy)
     }
 }
 
-/// What makes passes fail as a whole, or do far less than before.
+/// Reasons why passes fail as a whole, or handle far fewer connections than before.
 fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<ScheduleProblem>, Failure> {
     let other = app::other_in(env, reader)?.map(|other| {
         let text = app::sentence(env, &other);
@@ -172,7 +171,7 @@ fn obstacles(env: &Environment, reader: &Reader) -> Result<Vec<ScheduleProblem>,
     Ok(other.into_iter().chain(fallen).collect())
 }
 
-/// Why a timer that is there starts nothing.
+/// Reports an installed timer that does not run.
 fn stopped(timer: &Timer) -> Option<ScheduleProblem> {
     if timer.running {
         return None;
@@ -206,7 +205,7 @@ mod tests {
         SignedDuration::from_hours(hours)
     }
 
-    /// With passes that began this many hours ago.
+    /// A schedule whose passes began this many hours ago.
     fn schedule(timer: &str, ago: &[i64]) -> Schedule {
         let timer = Some(Timer::read(timer)).filter(|timer| timer.installed);
         Schedule {
@@ -238,7 +237,7 @@ mod tests {
     fn passes_that_do_not_come_any_more_are_missed_after_two() {
         assert_eq!(kinds(&schedule(EVERY_4H, &[8])), [""; 0]);
         assert_eq!(kinds(&schedule(EVERY_4H, &[9])), ["no_pass"]);
-        // Nobody knows the rhythm of what starts them here, so the usual one counts, and at least six hours.
+        // Without a timer the interval is estimated from the passes, and is at least six hours.
         assert_eq!(kinds(&schedule("", &[12, 13, 14])), [""; 0]);
         assert_eq!(kinds(&schedule("", &[13, 14, 15])), ["no_pass"]);
         assert_eq!(kinds(&schedule("", &[40, 64, 65, 88, 112])), [""; 0], "one a day");

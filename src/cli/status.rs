@@ -1,5 +1,5 @@
-//! `tink-sync status`: how fresh every connection is, what needs attention first, and the last runs.
-//! Reads only; with `--max-age` or `--max-data-age` it is a monitor's check.
+//! `tink-sync status`: how fresh every connection is, what needs attention first, and the last runs. Reads
+//! only; with `--max-age` or `--max-data-age` it serves as a monitoring check.
 
 mod human;
 mod late;
@@ -26,7 +26,7 @@ use crate::store::Reader;
 use crate::store::engine::sqlite::wal::{self, Log};
 use crate::store::reads::{AccountReconciliation, KnownConnection, PastAttempt, RunRow, State, Used};
 
-/// How many runs are shown.
+/// The number of runs shown.
 const RUNS: u32 = 5;
 
 /// Arguments of `status`.
@@ -53,7 +53,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether many connections that are well are only counted.
+    /// Whether connections that are well are only counted if there are many.
     fn counts_the_well(&self) -> bool {
         !self.all && self.connection.is_empty() && self.format != StatusFormat::Json
     }
@@ -70,37 +70,35 @@ pub enum StatusFormat {
     Prometheus,
 }
 
-/// What there is to tell.
+/// The contents of the report.
 #[derive(Debug)]
 struct Report {
     now: Timestamp,
-    /// What needs attention first; without those that are well, where they are too many to be listed.
+    /// What needs attention first; without the connections that are well, if there are too many to list.
     connections: Vec<KnownConnection>,
-    /// What the metrics say of all of them.
+    /// The numbers for the metrics, over all of them.
     numbers: ConnectionNumbers,
     runs: Vec<RunRow>,
     schedule: Schedule,
     rules: Rules,
-    /// What is used of the quota, by user.
+    /// Used quota by user.
     used: HashMap<String, Used>,
-    /// The last attempts of the connections that were asked for by name.
+    /// The last attempts of the connections named on the command line.
     attempts: HashMap<String, Vec<PastAttempt>>,
     /// Accounts whose balance differs, by connection.
     differences: HashMap<String, Vec<AccountReconciliation>>,
-    /// The application's view; `None` stand-alone.
+    /// The application's view; `None` if stand-alone.
     view: Option<String>,
-    /// A consent that ends in this many days is worth a look.
+    /// A consent that ends in fewer days than this is worth a look.
     warn_days: i64,
-    /// Connections without success for too long, and those of which Tink's data are too old.
+    /// Connections whose last success is too old, and those whose data at Tink are too old.
     late: [Late; 2],
 }
 
-/// Shows the state of every connection and the last runs.
-///
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
-    // Before the store is open here.
+    // `wal::look` must run before this process opens the store.
     let log = (args.format == StatusFormat::Prometheus).then(|| env.place().file().map(wal::look)).flatten();
     let reader = env.reader()?;
     let report = Report::read(env, &reader, args, Timer::ask().ok())?;
@@ -113,7 +111,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     }
     let late = report.late_sentences();
     if args.format == StatusFormat::Prometheus {
-        // The metrics name no connection, so this is said beside them.
+        // The metrics name no connection, so the late ones are logged.
         for sentence in &late {
             tracing::warn!("{sentence}");
         }
@@ -137,7 +135,7 @@ fn metrics(
 
 /// The metrics of the store as it is now.
 pub(super) fn metrics_text(env: &Environment) -> Result<String, Failure> {
-    // Before the store is open here.
+    // `wal::look` must run before this process opens the store.
     let log = env.place().file().map(wal::look);
     let reader = env.reader()?;
     let mut numbers = ConnectionNumbers::at(env.clock.now());
@@ -164,7 +162,7 @@ fn metrics_of(
 }
 
 impl Report {
-    /// `timer` is what systemd says of it.
+    /// `timer` is the timer's state as systemd reports it.
     fn read(env: &Environment, reader: &Reader, args: &Args, timer: Option<Timer>) -> Result<Self, Failure> {
         let now = env.clock.now();
         let fallen = reader.last_view()?.is_some_and(|last| last.fallen.is_some());
@@ -192,7 +190,7 @@ impl Report {
         Ok(report)
     }
 
-    /// Takes a connection in; `well` gets those that are well, as far as they may be listed.
+    /// Adds a connection; `well` collects those that are well, up to one more than may be listed.
     fn add(
         &mut self,
         connection: KnownConnection,
@@ -207,7 +205,7 @@ impl Report {
         self.late.iter_mut().for_each(|late| late.look(&connection, whom, self.now));
         match well {
             Some(well) if !self.needs_attention(&connection) && !self.is_late(&connection) => {
-                // One more says that there are too many.
+                // One more than the limit shows that there are too many.
                 well.extend(Some(connection).filter(|_| well.len() <= human::MANY));
             }
             _ => self.connections.push(connection),
@@ -230,7 +228,7 @@ impl Report {
         self.connections = connections;
     }
 
-    /// What needs attention comes first.
+    /// The sort key: what needs attention comes first.
     fn rank(&self, connection: &KnownConnection) -> u8 {
         match connection.state(self.now) {
             State::NeedsUser => 0,
@@ -254,14 +252,14 @@ impl Report {
         self.late.iter().any(|late| late.ids.contains(&connection.connection_id))
     }
 
-    /// Its consent ends soon, its balance is not explained, or its data stand still.
+    /// Its consent ends soon, its balance is not explained, or its data are stale.
     fn is_worth_a_look(&self, connection: &KnownConnection) -> bool {
         let ends_soon = connection.consent_ends.is_some_and(|end| days_left(end, self.now) < self.warn_days);
         let differs = self.differences.contains_key(&connection.connection_id);
         ends_soon || differs || connection.reason(self.now) == Some(Reason::DataStale.as_str())
     }
 
-    /// What is too old, a sentence for each limit.
+    /// One sentence for each limit that connections exceed.
     fn late_sentences(&self) -> Vec<String> {
         self.late.iter().filter_map(|late| late.sentence(&self.connections, self.now)).collect()
     }
@@ -339,7 +337,6 @@ fn attempts(
     keys.map(|(id, key)| Ok((id, reader.detail(key)?.attempts))).collect()
 }
 
-/// The accounts whose balance differs, by connection.
 fn differences(reader: &Reader) -> Result<HashMap<String, Vec<AccountReconciliation>>, Failure> {
     let mut differences: HashMap<String, Vec<AccountReconciliation>> = HashMap::new();
     for account in reader.balance_differences()? {

@@ -1,5 +1,5 @@
-//! Text for people: tables that fit 80 columns, ages, wrapped sentences, and the way of it to standard
-//! output. Must not know what is told.
+//! Text for people: tables that fit 80 columns, ages, wrapped sentences, and printing to standard output.
+//! Must not know what the texts are about.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::Failure;
 use crate::observe::terminal::{self, Colour};
 use crate::store::Place;
 
-/// Everything is readable in this many columns.
+/// The width that all output fits.
 pub(super) const WIDTH: usize = 80;
 
-/// A UUID is the longest id that stands within a table.
+/// The longest id that stays in its table row: a UUID.
 const LONGEST_ID: usize = 36;
 
-/// How a line is meant.
+/// The meaning of a line, which decides its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
     #[default]
@@ -39,14 +39,14 @@ pub(super) struct TableLine {
     pub tone: Tone,
 }
 
-/// Writes to standard output; a reader that went away is no failure.
+/// Writes to standard output; a closed pipe is not an error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     terminal::print(text).map_err(Failure::Output)
 }
 
-/// A value of ours as machines get it: the members of each object in the order of their names.
+/// A value as JSON, the members of each object sorted by name.
 pub(super) fn json(value: &impl Serialize) -> Value {
-    // Our types have texts as names and no map that could hold anything else.
+    // Cannot fail: our types serialize without errors, and their maps have string keys.
     serde_json::to_value(value).unwrap_or_default()
 }
 
@@ -55,7 +55,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     terminal::print_json(value).map_err(Failure::Output)
 }
 
-/// A list in JSON, whose members are made one by one as they are written.
+/// A JSON list whose items are produced one by one while it is written.
 pub(super) struct Each<F>(pub F);
 
 impl<I, F> Serialize for Each<F>
@@ -68,8 +68,8 @@ where
     }
 }
 
-/// A table without borders; one line of text per line, its notes indented below it. A first cell that would
-/// make the table too wide stands on a line of its own.
+/// A table without borders: one row per line, its notes indented below it. A first cell longer than
+/// [`LONGEST_ID`] gets a row of its own.
 pub(super) fn table(header: &[&str], lines: &[TableLine], color: bool) -> String {
     let long =
         |line: &TableLine| line.cells.first().filter(|cell| cell.chars().count() > LONGEST_ID).cloned();
@@ -111,7 +111,6 @@ fn padded(table: &mut Table, blanks: u16) -> Vec<String> {
     table.lines().collect()
 }
 
-/// The text in the colour of its tone.
 pub(super) fn paint(text: &str, tone: Tone, color: bool) -> String {
     let paint = match tone {
         Tone::Plain => None,
@@ -123,7 +122,7 @@ pub(super) fn paint(text: &str, tone: Tone, color: bool) -> String {
     paint.filter(|_| color).map_or_else(|| text.to_owned(), |paint| terminal::painted(text, paint))
 }
 
-/// The text without anything that a terminal would obey.
+/// Replaces everything that a terminal would act on by blanks.
 pub(super) fn clean(text: &str) -> String {
     terminal::clean(text)
 }
@@ -147,7 +146,7 @@ pub(super) fn wrap(text: &str, indent: usize) -> String {
     wrapped
 }
 
-/// The beginning of a text that is too long.
+/// Cuts a text to `most` characters, with an ellipsis.
 pub(super) fn shorten(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -168,7 +167,7 @@ pub(super) fn span(duration: SignedDuration) -> String {
     }
 }
 
-/// A duration as one would type it: `26h`, else `1h 30m`.
+/// A duration as a user would type it: `26h`, else `1h 30m`.
 pub(super) fn exact(duration: Duration) -> String {
     let short = SignedDuration::try_from(duration).map(span).unwrap_or_default();
     match humantime::parse_duration(&short) {
@@ -177,17 +176,17 @@ pub(super) fn exact(duration: Duration) -> String {
     }
 }
 
-/// 24 hours before, as far as the calendar goes.
+/// 24 hours before, clamped to the range of [`Timestamp`].
 pub(super) fn day_before(at: Timestamp) -> Timestamp {
     at.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN)
 }
 
-/// 24 hours later, as far as the calendar goes.
+/// 24 hours later, clamped to the range of [`Timestamp`].
 pub(super) fn day_after(at: Timestamp) -> Timestamp {
     at.saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX)
 }
 
-/// Reads a duration of the command line; one that no clock could wait for is refused.
+/// Parses a duration of the command line; refuses more than ten years, which no clock could wait for.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -209,7 +208,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// What there is to say of a store that is not there.
+/// The message for a store that does not exist.
 pub(super) fn no_store(place: &Place) -> String {
     format!("{}: no run was made.\n", clean(&place.absence()))
 }

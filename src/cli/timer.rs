@@ -1,5 +1,5 @@
-//! `tink-sync timer`: shows how often passes start, and changes it with a drop-in of its own. Touches no other
-//! file, and nothing but the timer.
+//! `tink-sync timer`: shows how often passes start, and changes it with a drop-in of its own. Changes no
+//! other file and no unit but the timer.
 
 pub(super) mod cadence;
 pub(super) mod state;
@@ -21,7 +21,7 @@ use state::{Timer, UNIT, systemctl};
 
 const DIRECTORY: &str = "/etc/systemd/system/tink-sync.timer.d";
 const FILE: &str = "50-tink-sync-cadence.conf";
-/// By its first line the file is known as ours.
+/// The first line, by which our file is recognized.
 const OURS: &str = "# Written by `tink-sync timer --every`.";
 
 /// Arguments of `timer`.
@@ -35,22 +35,22 @@ pub struct Args {
     pub every: Option<Duration>,
 }
 
-/// Shows the cadence, after changing it if that was asked for.
+/// Shows the cadence, after changing it if requested.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a cadence that no timer can keep or the quota forbids, and where no systemd runs;
-/// [`Failure::Io`] if the drop-in cannot be written.
+/// [`Failure::Usage`] for a cadence that no timer can keep or the quota forbids, and if systemd does not run
+/// or the timer is not installed; [`Failure::Io`] if the drop-in cannot be written or systemd fails.
 pub(super) fn run(settings: &Settings, args: &Args) -> Result<Exit, Failure> {
     if let Some(every) = args.every {
         let cadence = Cadence::of(every).map_err(Failure::Usage)?;
         cadence.fits(settings).map_err(Failure::Usage)?;
-        // Asked first: nothing is written where it would have no effect.
+        // Checked first: nothing is written where it would have no effect.
         let timer = installed()?;
         change(Path::new(DIRECTORY), cadence)?;
         let told = |error: String| Failure::Io(io::Error::other(error));
         systemctl(&["daemon-reload"]).map_err(told)?;
         if timer.running {
-            // A timer that is restarted neither stops nor starts a pass.
+            // Restarting a timer neither stops nor starts a pass.
             systemctl(&["restart", UNIT]).map_err(told)?;
         }
     }
@@ -70,7 +70,7 @@ fn installed() -> Result<Timer, Failure> {
     Err(Failure::Usage(format!("{UNIT} is not installed; install the package, or copy the units")))
 }
 
-/// Writes the drop-in, or takes it away for the shipped cadence.
+/// Writes the drop-in, or removes it for the shipped cadence.
 fn change(directory: &Path, cadence: Cadence) -> Result<(), Failure> {
     let path = directory.join(FILE);
     let explained = |error: io::Error| {
@@ -110,7 +110,7 @@ fn drop_in(cadence: Cadence) -> String {
     )
 }
 
-/// systemd never sees half of it.
+/// Atomic, so that systemd never reads half of it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     atomic_file::replace(
         path,

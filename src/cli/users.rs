@@ -1,5 +1,5 @@
-//! `tink-sync users`: who of the stand-alone store may be synced. Where an application gives its own
-//! view, entitlement is its decision, and nothing is edited here.
+//! `tink-sync users`: which users of the stand-alone store may be synced. Where an application provides its
+//! own view, it decides entitlement, and nothing is edited here.
 
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ pub enum UsersAction {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
-    /// Say whether bank sync is part of a user's plan
+    /// Set whether bank sync is part of a user's plan
     #[command(
         after_help = "Examples:\n  tink-sync users set u-1 --entitled yes\n  tink-sync users set u-1 --entitled yes --entitled-until 2027-01-01\n  tink-sync users set u-1 --entitled no"
     )]
@@ -69,7 +69,7 @@ pub enum YesNo {
 /// Lists users or sets an entitlement.
 ///
 /// # Errors
-/// [`Failure`] if the store cannot be used, or what was asked for makes no sense.
+/// [`Failure`] if the store cannot be used or the request is invalid.
 pub(super) fn run(env: &Environment, args: Args) -> Result<Exit, Failure> {
     match args.action {
         UsersAction::List { format } => list(env, format)?,
@@ -135,7 +135,7 @@ fn listing(users: &[OwnUser], now: Timestamp, color: bool) -> String {
     table::table(&["USER", "ENTITLED", "UNTIL", "CONNECTIONS"], &lines, color)
 }
 
-/// A time that is over or cannot be read ends the entitlement.
+/// An end that has passed or cannot be parsed ends the entitlement.
 pub(super) fn is_entitled(user: &OwnUser, now: Timestamp) -> bool {
     let until = user.entitled_until.as_deref().map(parse_time);
     user.entitled && until.is_none_or(|until| until.is_some_and(|until| until > now))

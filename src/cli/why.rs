@@ -1,5 +1,5 @@
-//! `tink-sync why`: why one connection did or did not get data, and what the next run will do with it.
-//! Reads only: the store, and the source view as it is now, since a run begins by mirroring it.
+//! `tink-sync why`: why one connection did or did not get data, and what the next run will do with it. Reads
+//! only: the store, and the current source view, since a run begins by mirroring it.
 
 mod human;
 pub(super) mod json;
@@ -42,20 +42,18 @@ struct WhyReport {
     used: Used,
     rules: Rules,
     schedule: Schedule,
-    /// What its accounts' balances say.
+    /// The balance reconciliations of its accounts.
     balances: Vec<AccountReconciliation>,
     /// Passes are switched off as a whole.
     switched_off: bool,
-    /// Tink's data are told of when they are older.
+    /// Data at Tink older than this are reported.
     stale_after: Duration,
-    /// The application's view; `None` stand-alone.
+    /// The application's view; `None` if stand-alone.
     view: Option<String>,
-    /// Why the source view could not be read now.
+    /// The error if the source view could not be read.
     view_problem: Option<String>,
 }
 
-/// Explains one connection.
-///
 /// # Errors
 /// [`Failure`] if there is no readable store, or the connection is unknown.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
@@ -68,9 +66,9 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
 }
 
 impl WhyReport {
-    /// `timer` is what systemd says of it.
+    /// `timer` is the timer's state as systemd reports it.
     fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
-        // Nothing is laid over a store that is not there, or not of this release.
+        // Fails if the store is missing or not of this release.
         let (reader, now) = (env.reader()?, env.clock.now());
         let (all, view_problem) = match connections::overlaid_on(env, &reader) {
             Ok(overlaid) => (overlaid.connections, None),
@@ -102,12 +100,12 @@ impl WhyReport {
         })
     }
 
-    /// Why the next pass will leave the connection alone; `None` if it will sync it.
+    /// Why the next pass will skip the connection; `None` if it will sync it.
     fn why_not(&self) -> Option<Reason> {
         self.connection.skipped
     }
 
-    /// When the pass begins that syncs it, if that is known.
+    /// When the pass begins that syncs it, if known.
     fn next_pass(&self) -> Option<Timestamp> {
         let active = self.connection.is_active(self.now);
         active.then(|| self.schedule.pass_for(self.connection.next_attempt(self.now), self.now)).flatten()

@@ -1,4 +1,4 @@
-//! The reader of redirects, for tests that throw anything at it. Not part of what the library offers.
+//! Feeds arbitrary redirects to the parser, for property tests and fuzzing. Not part of the library's API.
 
 use jiff::Timestamp;
 
@@ -6,12 +6,12 @@ use super::reception::Reception;
 use super::redirect::{LinkOutcome, Redirect, explain};
 use super::state::States;
 
-/// Receives the query of a redirect that nobody here has sent anybody for.
+/// Receives the query of a redirect that no link of ours led to.
 ///
 /// # Panics
-/// If it is believed, or the page for it is not made of text alone.
+/// If the query is accepted, or its page contains markup from it.
 pub(crate) fn challenge(query: &str) {
-    // A key that nobody has seen a state of.
+    // No state was ever issued with this key.
     let mut reception = Reception::new(States::new([0x5c; 32]), false);
     let received = reception.receive(query, Timestamp::UNIX_EPOCH);
     assert!(received.answer.is_err(), "it was believed");

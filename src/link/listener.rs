@@ -1,5 +1,5 @@
-//! Waits on this machine for the browser's redirect. Small on purpose: one path, one method, little patience.
-//! Must not judge what comes: it asks, sends the page, and then tells.
+//! Waits on this machine for the browser's redirect. Small on purpose: one path, one method, short timeouts.
+//! Must not judge redirects: [`Choose`] does. Sends the chosen page, then passes the result on.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,17 +22,17 @@ use tokio::time::{sleep, timeout};
 
 use super::page::{Notice, content_security_policy};
 
-/// Largest head of a request.
+/// Largest head of a request, in bytes.
 const HEAD: usize = 16 * 1024;
-/// A head must be there in that time.
+/// Time limit for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// And the page must be fetched in that.
+/// Time limit for a whole connection.
 const WHOLE_TIME: Duration = Duration::from_secs(30);
-/// Connections of a socket at one time; browsers open some in advance. Anybody who comes beyond that takes the place of the
-/// one that has been silent for longest: who says nothing keeps nobody out.
+/// The most connections of a socket at one time; browsers open some in advance. A further one replaces the
+/// oldest, so that silent clients keep no other out.
 const CONNECTIONS: usize = 32;
 
-/// Chooses the page for the query of a redirect, and what to tell about it.
+/// Chooses the page for the query of a redirect, and the result to pass on, if any.
 pub(crate) type Choose<T> = dyn Fn(&str) -> (Notice, Option<T>) + Send + Sync;
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Opens the sockets. Of two addresses the second may be one that this machine does not have.
+    /// Binds the sockets. Of two addresses the second may be one that this machine does not have.
     ///
     /// # Errors
     /// As the system reports it, with the address.
@@ -58,7 +58,7 @@ impl Listener {
         Ok(Self { sockets })
     }
 
-    /// Serves `path` until what is returned is dropped. What is told comes once its page was sent.
+    /// Serves `path` until the returned value is dropped. A result is passed on once its page was sent.
     pub(crate) fn serve<T: Send + 'static>(self, path: &str, choose: Arc<Choose<T>>) -> Callbacks<T> {
         let (told, hear) = unbounded_channel();
         let place = Arc::new(CallbackTarget { path: path.to_owned(), choose, told });
@@ -70,7 +70,7 @@ impl Listener {
     }
 }
 
-/// A listener at work; it ends when dropped.
+/// A running listener; it ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Callbacks<T> {
     hear: UnboundedReceiver<T>,
@@ -78,7 +78,7 @@ pub(crate) struct Callbacks<T> {
 }
 
 impl<T> Callbacks<T> {
-    /// The next thing to tell; waits for ever if nothing comes.
+    /// The next result; waits for ever if none comes.
     pub(crate) async fn next(&mut self) -> Option<T> {
         self.hear.recv().await
     }
@@ -90,8 +90,8 @@ struct CallbackTarget<T> {
     told: UnboundedSender<T>,
 }
 
-/// What to tell of one connection, told when it ends, however that is: a browser that went away before it saw the page
-/// has still come.
+/// The result of one connection, passed on when the connection ends for any reason: a browser that left
+/// before it got the page counts as well.
 struct News<'a, T> {
     place: &'a CallbackTarget<T>,
     callback: Mutex<Option<T>>,
@@ -100,7 +100,7 @@ struct News<'a, T> {
 impl<T> Drop for News<'_, T> {
     fn drop(&mut self) {
         if let Some(callback) = self.callback.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody waits any more: then it was told before.
+            // If the receiver is gone, it has its result already.
             let _ = self.place.told.send(callback);
         }
     }
@@ -108,14 +108,14 @@ impl<T> Drop for News<'_, T> {
 
 async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<CallbackTarget<T>>) -> Infallible {
     let mut connections = JoinSet::new();
-    // Oldest first. None of them waits for anything but its browser: one that has asked is done at once.
+    // Oldest first. A connection only waits for its browser: once the request is complete, it is answered at once.
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let accepted = socket.accept().await;
         while connections.try_join_next().is_some() {}
         open.retain(|connection| !connection.is_finished());
         if open.len() >= CONNECTIONS || accepted.is_err() {
-            // Or out of file handles, most likely: then this gives one back.
+            // On an error, most likely no file handle is left, and closing the oldest frees one.
             open.pop_front().inspect(AbortHandle::abort);
         }
         match accepted {
@@ -125,7 +125,7 @@ async fn accept<T: Send + 'static>(socket: TcpListener, place: Arc<CallbackTarge
     }
 }
 
-/// One request, one answer.
+/// Serves one request.
 async fn connection<T: Send + 'static>(stream: TcpStream, place: Arc<CallbackTarget<T>>) {
     let news = News { place: &place, callback: Mutex::new(None) };
     let service = service_fn(|request: Request<Incoming>| {
@@ -156,7 +156,7 @@ fn judge<T>(request: &Request<Incoming>, place: &CallbackTarget<T>) -> (Notice, 
     }
 }
 
-/// Browsers that fetch a page in advance say so; what they fetch may never be shown.
+/// Browsers mark requests that fetch a page in advance; such a page may never be shown.
 fn is_ahead_of_time(request: &Request<Incoming>) -> bool {
     let names = ["sec-purpose", "purpose", "x-moz"];
     names.iter().filter_map(|name| request.headers().get(*name)).any(|value| {

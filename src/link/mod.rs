@@ -1,5 +1,5 @@
-//! Tink Link, seen from our side (API.md 6): the address the browser is sent to, and what it brings
-//! back. Everything is pure but the [`listener`], which only carries. Must not know Tink's API, the store or
+//! Our side of Tink Link (API.md 6): the address the browser is sent to, and the redirect it returns with.
+//! Everything is pure except the [`listener`], which only transports. Must not know Tink's API, the store or
 //! the clock: codes, keys and the time are given.
 //!
 //! ```text

@@ -1,5 +1,5 @@
-//! The page that the browser lands on: plain, readable anywhere, and made of itself alone. Everything that is
-//! not written here is escaped. Must not know HTTP beyond the status it wants.
+//! The page that the browser lands on: plain, readable anywhere, and without external resources. Escapes all
+//! text that is inserted. Must not know HTTP beyond the status code.
 
 use std::fmt::Write as _;
 
@@ -9,25 +9,25 @@ use sha2::{Digest as _, Sha256};
 use super::redirect::{Class, Explanation, LinkError};
 use super::state::StateError;
 
-/// How a page looks.
+/// The look of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// It did not work, and that is that.
+    /// Neutral: no error, or one that needs no attention.
     Plain,
     Bad,
 }
 
-/// What a page says.
+/// The contents of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
-    /// Status of the answer.
+    /// HTTP status code.
     pub status: u16,
     pub mood: Mood,
     /// The headline, also the title.
     pub title: String,
     /// What happened, what to do: one paragraph each.
     pub paragraphs: Vec<String>,
-    /// What support may ask for.
+    /// Details that support may ask for.
     pub facts: Vec<(&'static str, String)>,
 }
 
@@ -52,7 +52,7 @@ impl Notice {
         Self { status, mood, title: title.to_owned(), paragraphs, facts: Vec::new() }
     }
 
-    /// The browser is back, and no error came with it. What came of the session only Tink knows.
+    /// The browser is back without an error. Only Tink knows the result of the session.
     pub(crate) fn back() -> Self {
         Self::new(
             200,
@@ -121,23 +121,22 @@ impl Notice {
         }
     }
 
-    /// There is nothing at this address.
+    /// Nothing is served at this address.
     pub(crate) fn not_found() -> Self {
         let text = "Only Tink sends browsers here, and to another address of this server.";
         Self::new(404, Mood::Plain, "Nothing here", &[text])
     }
 
-    /// It was asked for in a way that nothing here knows.
+    /// The request method is not supported.
     pub(crate) fn not_allowed() -> Self {
         Self::new(405, Mood::Plain, "Not like this", &["Open the link that stands in the terminal."])
     }
 
-    /// A browser looks ahead; what it would find is only for the session itself.
+    /// A browser prefetches; the page is only for a real visit.
     pub(crate) fn not_ahead_of_time() -> Self {
         Self::new(503, Mood::Plain, "Not ahead of time", &["This page is shown when it is opened."])
     }
 
-    /// The page as HTML.
     pub(crate) fn html(&self) -> String {
         let mood = match self.mood {
             Mood::Plain => "plain",
@@ -166,7 +165,7 @@ impl Notice {
     }
 }
 
-/// A page that leads a browser on to an address, for the file that `--open` hands to it.
+/// A page that forwards a browser to an address, for the file that `--open` passes to it.
 pub(crate) fn forwarding(address: &str) -> String {
     let address = escaped(address);
     format!(
@@ -176,7 +175,7 @@ pub(crate) fn forwarding(address: &str) -> String {
     )
 }
 
-/// What a browser may do with these pages: show them, with their own style and an empty icon, and nothing else.
+/// Limits what a browser may do with these pages: only show them, with their own style and an empty icon.
 pub(crate) fn content_security_policy() -> String {
     let style = BASE64.encode(&Sha256::digest(STYLE));
     format!(
@@ -184,7 +183,7 @@ pub(crate) fn content_security_policy() -> String {
     )
 }
 
-/// Text as it must stand in HTML, also inside an attribute. Control characters become blanks.
+/// Escapes text for HTML, also inside an attribute. Control characters become blanks.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! Receives what the browser brings back: reads it, checks its state, chooses the page. Pure; the time is
-//! given. Must not act on what came without its state being good.
+//! Receives the redirect: parses it, checks its state, chooses the page. Pure; the time is given. Must not
+//! act on a redirect whose state is not valid.
 
 use jiff::Timestamp;
 
@@ -7,29 +7,28 @@ use super::page::Notice;
 use super::redirect::{LinkOutcome, Redirect, explain};
 use super::state::{StateError, States};
 
-/// Waits for one session.
+/// Receives the redirects of one session.
 #[derive(Debug)]
 pub(crate) struct Reception {
     states: States,
     repair: bool,
 }
 
-/// What came, and what to show for it.
+/// A redirect's result, and the page to show for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
     pub notice: Notice,
-    /// How the session ended, or why that is not to be believed.
+    /// How the session ended, or why the redirect is not accepted.
     pub answer: Result<LinkOutcome, StateError>,
 }
 
 impl Reception {
-    /// A reception that accepts these states; `repair` is a session for a consent that exists.
+    /// A reception that accepts these states; `repair` is a session for an existing consent.
     pub(crate) fn new(states: States, repair: bool) -> Self {
         Self { states, repair }
     }
 
-    /// Receives the query of a redirect. Its state is used up with the first one that is good; the link itself
-    /// is none.
+    /// Receives the query of a redirect. The first one with a valid state uses that up; the link itself does not.
     pub(crate) fn receive(&mut self, query: &str, now: Timestamp) -> Received {
         let Redirect { state, is_link, answer } = Redirect::parse(query);
         let spent = if is_link { Err(StateError::NotSent) } else { self.states.spend(state.as_deref(), now) };

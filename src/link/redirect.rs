@@ -1,5 +1,5 @@
-//! What the browser brings back from Tink Link (API.md 6), read and nothing more: `explain` says what it
-//! means. Keeps no text of Tink's for people: only codes and ids of a known form.
+//! Parses the redirect from Tink Link (API.md 6); `explain` interprets it. Keeps none of Tink's texts for
+//! people, only codes and ids of a known form.
 
 mod explain;
 
@@ -11,12 +11,12 @@ pub(crate) use explain::{Class, Explanation, explain};
 /// Longest code or id that is kept.
 const LONGEST: usize = 128;
 
-/// A redirect as it came.
+/// A parsed redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redirect {
     /// The state, if there is exactly one.
     pub state: Option<String>,
-    /// Whether it is the link that leads to Tink, and not what Tink sends back.
+    /// Whether it is the link that leads to Tink, not a redirect from Tink.
     pub is_link: bool,
     /// How the session ended.
     pub answer: LinkOutcome,
@@ -25,31 +25,31 @@ pub(crate) struct Redirect {
 /// How a Link session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LinkOutcome {
-    /// The user is through; the consent, if it was named.
+    /// The user finished; the consent, if the redirect named it.
     Linked(Option<CredentialsId>),
-    /// There was an error.
+    /// Tink Link reported an error.
     Refused(LinkError),
 }
 
 /// An error that the redirect carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LinkError {
-    /// `error`, such as `USER_CANCELLED`; `None` if it is nothing like a code.
+    /// `error`, such as `USER_CANCELLED`; `None` if its value is not a code.
     pub error: Option<String>,
     /// `error_reason`.
     pub reason: Option<String>,
     /// `error_type`, with `AUTHENTICATION_ERROR`.
     pub kind: Option<String>,
-    /// What support asks for.
+    /// The id that support asks for.
     pub tracking_id: Option<String>,
-    /// The consent it is about.
+    /// The consent concerned.
     pub credentials_id: Option<CredentialsId>,
-    /// The bank it is about.
+    /// The bank concerned.
     pub provider: Option<String>,
 }
 
 impl Redirect {
-    /// Reads a query, without its question mark. Whatever it holds, it is one of the answers.
+    /// Parses a query without its question mark. Accepts any text.
     pub(crate) fn parse(query: &str) -> Self {
         let fields: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let first = |names: &[&str], form: fn(char) -> bool| {
@@ -82,13 +82,12 @@ impl Redirect {
     }
 }
 
-/// The query of an address that was pasted: what is behind its question mark; `None` if there is none.
+/// The query of a pasted address, after its question mark; `None` without a question mark.
 pub(crate) fn query_of(pasted: &str) -> Option<&str> {
     let (_, query) = pasted.trim().split_once('?')?;
     Some(query.split('#').next().unwrap_or(query))
 }
 
-/// Every value of this name.
 fn all<'a>(fields: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a String> {
     fields.iter().filter(move |(key, _)| key == name).map(|(_, value)| value)
 }

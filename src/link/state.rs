@@ -1,5 +1,5 @@
-//! The `state` that goes out with a link and must come back with the redirect: signed with a key that only
-//! this process has, good for one use and for a limited time. Must not know whose link it is.
+//! The `state` that is sent with a link and must come back with the redirect: signed with a key that only
+//! this process has, valid once and for a limited time. Must not know whose link it is.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,45 +9,42 @@ use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-/// Bytes of the part that makes each state another one.
+/// Bytes of the part that makes each state unique.
 pub(crate) const NONCE: usize = 16;
-/// Bytes of the key.
 pub(crate) const KEY: usize = 32;
-/// Nonce and end in epoch seconds: what is signed.
+/// The signed part: nonce and end in epoch seconds.
 const CLAIM: usize = NONCE + 8;
 /// Bytes of the signature.
 const TAG: usize = 32;
-/// A state as text.
+/// Characters of a state as text.
 const CHARS: usize = (CLAIM + TAG).div_ceil(3) * 4 - 1;
 
 /// Why a state is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StateError {
-    /// There is none, or more than one.
+    /// No state, or more than one.
     Missing,
-    /// It was not made by this process, or was changed.
+    /// Not issued by this process, or changed.
     Wrong,
-    /// Its time is over.
     Expired,
-    /// It has been used.
     Used,
-    /// It came with the link itself: nobody has been at Tink with it yet.
+    /// It came with the link itself, which has not been opened yet.
     NotSent,
 }
 
-/// Makes and checks states.
+/// Issues and checks states.
 pub(crate) struct States {
     key: [u8; KEY],
     used: HashSet<[u8; NONCE]>,
 }
 
 impl States {
-    /// States of this key; it must be random and known to nobody else.
+    /// `key` must be random and secret.
     pub(crate) fn new(key: [u8; KEY]) -> Self {
         Self { key, used: HashSet::new() }
     }
 
-    /// A state that is good until then; `nonce` must be random.
+    /// A state that is valid before `until`; `nonce` must be random.
     pub(crate) fn issue(&self, nonce: [u8; NONCE], until: Timestamp) -> String {
         let mut bytes = [&nonce[..], &until.as_second().to_be_bytes()].concat();
         let tag = self.signer(&bytes).finalize().into_bytes();
@@ -55,10 +52,10 @@ impl States {
         BASE64URL_NOPAD.encode(&bytes)
     }
 
-    /// Uses a state up.
+    /// Checks a state and marks it as used.
     ///
     /// # Errors
-    /// Why it is not accepted; then nothing is used up.
+    /// Why the state is not accepted; it is then not marked.
     pub(crate) fn spend(&mut self, state: Option<&str>, now: Timestamp) -> Result<(), StateError> {
         let nonce = self.check(state.ok_or(StateError::Missing)?, now)?;
         self.used.insert(nonce);
@@ -67,11 +64,11 @@ impl States {
 
     fn check(&self, state: &str, now: Timestamp) -> Result<[u8; NONCE], StateError> {
         let wrong = StateError::Wrong;
-        // Nothing of another length is decoded at all.
+        // A text of any other length is not decoded.
         let bytes = (state.len() == CHARS).then(|| BASE64URL_NOPAD.decode(state.as_bytes()).ok()).flatten();
         let bytes = bytes.ok_or(wrong)?;
         let (claim, tag) = bytes.split_at_checked(CLAIM).ok_or(wrong)?;
-        // Compares in constant time.
+        // In constant time.
         self.signer(claim).verify_slice(tag).map_err(|_| wrong)?;
         let (nonce, until) = claim.split_first_chunk::<NONCE>().ok_or(wrong)?;
         if self.used.contains(nonce) {

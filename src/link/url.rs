@@ -1,5 +1,5 @@
-//! Addresses: the one at Tink Link that the browser is sent to, and the one of ours that it is sent back to.
-//! Must not know who waits there.
+//! Addresses: the one at Tink Link that the browser is opened at, and the redirect URI it is sent back to.
+//! Must not know what listens there.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,39 +9,37 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::ids::CredentialsId;
 
-/// What the Link session is for (API.md 6).
+/// The purpose of a Link session (API.md 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Connect {
-        /// Country of the banks that are shown, as `SE`.
+        /// Country of the banks shown, such as `SE`.
         market: String,
-        /// Language of the pages, as `en_US`.
+        /// Language of the pages, such as `en_US`.
         locale: String,
         test: bool,
     },
     /// Prolong a consent without a new login.
     Extend(CredentialsId),
-    /// Log in anew for a consent that exists.
+    /// Log in again for an existing consent.
     Update(CredentialsId),
 }
 
-/// Everything the address is made of.
+/// The parts of the address.
 #[derive(Debug)]
 pub(crate) struct Link<'a> {
-    /// Address of Tink Link, without a slash at its end.
+    /// Address of Tink Link, without a trailing slash.
     pub base: &'a str,
     pub client_id: &'a str,
-    /// Where the browser is sent back to.
     pub redirect_uri: &'a RedirectUri,
-    /// The code that stands for the user; works once.
+    /// The authorization code of the user; works once.
     pub code: &'a SecretString,
-    /// Comes back with the redirect.
     pub state: &'a str,
     pub purpose: &'a Purpose,
 }
 
 impl Link<'_> {
-    /// The address. Anybody who has it can link a bank to the user, once: for the user's eyes only.
+    /// The address. It lets its holder link a bank to the user, once, so only the user may see it.
     pub(crate) fn address(&self) -> String {
         let (path, rest) = match self.purpose {
             Purpose::Connect { market, locale, test } => {
@@ -63,7 +61,7 @@ impl Link<'_> {
     }
 }
 
-/// Where Tink sends the browser back to. Kept letter by letter: Tink compares it with those registered.
+/// The address to which Tink sends the browser back. Kept verbatim: Tink compares it with those registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectUri {
     text: String,
@@ -72,10 +70,10 @@ pub struct RedirectUri {
 }
 
 impl RedirectUri {
-    /// Reads an address.
+    /// Parses a redirect URI.
     ///
     /// # Errors
-    /// What is wrong with it, for the operator.
+    /// The problem with it, for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let example =
             "expected an address such as http://localhost:8765/callback or https://app.example/tink";
@@ -101,17 +99,17 @@ impl RedirectUri {
         }
     }
 
-    /// As it was given.
+    /// The URI as it was given.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its path, from the first slash on.
+    /// The path, from the first slash on.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Where a listener of ours gets it; `None` if it is not this machine's.
+    /// The sockets for a listener of ours; empty unless it is an `http` address of this machine.
     pub fn sockets(&self) -> &[SocketAddr] {
         &self.sockets
     }
@@ -123,7 +121,7 @@ impl fmt::Display for RedirectUri {
     }
 }
 
-/// A browser takes either address of `localhost`.
+/// Includes both addresses of `localhost`, since a browser may use either.
 fn loopback(host: &Host<&str>, port: u16) -> Vec<SocketAddr> {
     let addresses: Vec<IpAddr> = match host {
         Host::Domain(name) if name.eq_ignore_ascii_case("localhost") => {
@@ -137,7 +135,7 @@ fn loopback(host: &Host<&str>, port: u16) -> Vec<SocketAddr> {
     own.map(|address| SocketAddr::new(address, port)).collect()
 }
 
-/// The user id as a hint for the person in the browser: of ISO-8859-1 only (API.md 2.5), and short.
+/// The user id as a hint for the person in the browser: reduced to ISO-8859-1 (API.md 2.5) and 100 characters.
 pub(crate) fn id_hint(user_id: &str) -> String {
     let fits = |c: char| u32::from(c) < 0x100 && !c.is_control();
     user_id.chars().take(100).map(|c| if fits(c) { c } else { '?' }).collect()

@@ -1,4 +1,4 @@
-//! Hooks: whether each program there is one that will be run, and whether events were given up.
+//! Hooks: whether each program will be run, and whether events were given up.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -16,19 +16,19 @@ use crate::observe::spool::Spool;
 
 const WHAT: &str = "hooks";
 
-/// How systemd stands to the unit that runs a hook.
+/// The state of the unit that runs a hook, as systemd reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Enabled,
-    /// It does not wait, or will not after a restart.
+    /// It does not watch, or will not after a restart.
     Off,
-    /// Its service could not be started, time after time.
+    /// Its service failed to start repeatedly.
     Failed,
-    /// No systemd runs here.
+    /// Systemd does not run here, or gives no answer.
     Unknown,
 }
 
-/// What there is to say about hooks; that there are none is fine.
+/// The findings about hooks; having none is fine.
 pub(super) fn findings(settings: &HooksSettings) -> Vec<Finding> {
     judge(settings, unit)
 }
@@ -63,7 +63,7 @@ fn judge(settings: &HooksSettings, unit: impl Fn(HookKind) -> Unit) -> Vec<Findi
     findings
 }
 
-/// Everything in the directory that is not hidden, in order.
+/// The names of all files in the directory that are not hidden, sorted.
 fn names(directory: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -74,7 +74,7 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Anybody who owns the directory can put any program there.
+/// The owner of the directory can put any program there.
 fn foreign(directory: &Path) -> Option<Finding> {
     let found = fs::metadata(directory).ok()?;
     let is_ours = found.uid() == 0 || identity::is_me(found.uid());
@@ -87,7 +87,7 @@ fn unknown(path: &Path) -> Finding {
     Finding::warn(WHAT, text, format!("the names that are: {}", hook::known()))
 }
 
-/// What is wrong with a file that is to be run.
+/// The problem with a file that is to be run.
 fn file(path: &Path) -> Option<Finding> {
     let shown = path.display();
     let warn = |text: String, remedy: String| Some(Finding::warn(WHAT, format!("{shown} {text}"), remedy));
@@ -145,7 +145,7 @@ fn given_up(settings: &HooksSettings, kind: HookKind) -> Option<Finding> {
     Some(Finding::warn(WHAT, text, remedy))
 }
 
-/// Something a hook has left where events of its kind come.
+/// Reports what a hook has left where events of its kind arrive.
 fn aside(settings: &HooksSettings, kind: HookKind) -> Option<Finding> {
     let number = Spool::new(&settings.spool).aside(kind);
     let text = format!(
@@ -157,7 +157,7 @@ fn aside(settings: &HooksSettings, kind: HookKind) -> Option<Finding> {
     (number > 0).then(|| Finding::warn(WHAT, text, remedy))
 }
 
-/// The option for a spool that is not where the package makes it.
+/// The option for a spool that is not in the package's place.
 fn elsewhere(settings: &HooksSettings) -> String {
     if settings.spool == Path::new(HOOKS_SPOOL) {
         return String::new();

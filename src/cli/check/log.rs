@@ -1,4 +1,4 @@
-//! The check of the log beside the store: it is emptied whenever a pass ends, unless somebody reads on and on.
+//! The check of the log beside the store: every pass empties it at its end, unless a reader stays open.
 
 use super::Finding;
 use crate::cli::table;
@@ -7,7 +7,7 @@ use crate::store::{Place, Reader};
 
 const MIB: u64 = 1 << 20;
 
-/// How large the log is, and who holds it; nothing to say while there is no file.
+/// The size of the log and its readers; `None` while there is no store file.
 pub(super) fn finding(place: &Place) -> Option<Finding> {
     let path = place.file().filter(|path| path.exists())?;
     let is_at_work = Reader::open(place)
@@ -25,7 +25,7 @@ fn judged(log: &Log, is_at_work: bool) -> Finding {
     };
     let readers: Vec<String> = log.readers.iter().map(|reader| table::clean(&reader.to_string())).collect();
     let readers = readers.join(" and ");
-    // What a pass writes stands there until it ends.
+    // What a pass writes stays there until the pass ends.
     if log.bytes < MIB || (is_at_work && log.bytes < LARGE) {
         return Finding::ok(what, format!("{size} beside the store"));
     }

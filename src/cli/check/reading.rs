@@ -1,5 +1,5 @@
-//! The check of who else may read the store: the group of its directory, if there is one for that, and whether
-//! anything is in its way.
+//! The check of who else may read the store: the group of its directory, if that is set up for it, and what
+//! keeps that group from reading.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::config::{READERS, STATE_DIRECTORY};
 use crate::identity::quoted;
 use crate::store::engine::sqlite::sharing::{self, Obstacle};
 
-/// Whether users besides the service's read the store in this directory, and what keeps them from it.
+/// Whether users besides the service user read the store in this directory, and what keeps them from it.
 pub(super) fn finding(directory: &Path, path: &Path) -> Finding {
     let what = "readers";
     let shown = directory.display();
@@ -28,7 +28,7 @@ pub(super) fn finding(directory: &Path, path: &Path) -> Finding {
     Finding::warn(what, text, remedy(directory, first, &name))
 }
 
-/// The name of the group, and who is in it.
+/// The name of the group and its members besides the service user.
 fn group(gid: u32) -> (String, String) {
     let Some(group) = Group::from_gid(Gid::from_raw(gid)).ok().flatten() else {
         return (gid.to_string(), String::new());
@@ -56,7 +56,7 @@ fn told(obstacle: &Obstacle, name: &str) -> String {
 
 fn remedy(directory: &Path, obstacle: &Obstacle, name: &str) -> String {
     match obstacle {
-        // Made by the next process that may open it.
+        // The next process that may open the store creates it.
         Obstacle::Missing(_) => "tink-sync status".to_owned(),
         Obstacle::Closed { .. } if directory == Path::new(STATE_DIRECTORY) && name == READERS => {
             "systemd-tmpfiles --create tink-sync.conf".to_owned()
@@ -102,7 +102,7 @@ mod tests {
         chmod(&path, 0o640);
         fs::remove_file(fixture.path("store.db-shm")).unwrap();
         assert!(finding().text.ends_with("store.db-shm is not there"), "{:?}", finding());
-        // What is told to do helps.
+        // The suggested remedy works.
         crate::store::Reader::open(&fixture.place()).unwrap().connections().unwrap();
         assert_eq!(finding().grade, Grade::Ok, "{:?}", finding());
     }

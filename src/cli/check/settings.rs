@@ -1,5 +1,5 @@
-//! The checks of what was configured: the file, the switch, the secrets and who else may read them. Shows no
-//! secret, and asks nobody.
+//! The checks of the configuration: the file, the switch, the network, the secrets and who else may read
+//! them. Shows no secret, and sends nothing.
 
 use super::{Finding, Grade};
 use crate::cli::Environment;
@@ -9,8 +9,7 @@ use crate::exit::Exit;
 const ENCRYPT: &str =
     "systemd-creds encrypt --name=tink-sync.client-secret - /etc/credstore.encrypted/tink-sync.client-secret";
 
-/// A configuration that cannot be used. The message names file, key and what was expected, which is what has
-/// to be done.
+/// A configuration that cannot be used. The message names file, key and the expected value, which is the remedy.
 pub(super) fn refused(error: &ConfigError) -> Finding {
     let text = error.to_string();
     let (text, remedy) = match text.split_once("; ") {
@@ -20,11 +19,11 @@ pub(super) fn refused(error: &ConfigError) -> Finding {
     Finding::fail(Exit::Configuration, "configuration", text).remedy(remedy)
 }
 
-/// The file was read before; what is left are its warnings, and the switch.
+/// The file has been read already; this reports its warnings and the switch.
 pub(super) fn configuration(env: &Environment) -> Vec<Finding> {
     let settings = &env.settings;
     let mut findings = vec![Finding::ok("configuration", format!("{} is valid", settings.file.display()))];
-    // Open secret files are told below, with their remedy.
+    // `secrets` reports secret files that others may read, with their remedy.
     let told_below = settings.permission_problems();
     let warnings = settings.warnings.iter().filter(|text| !told_below.contains(text));
     findings.extend(warnings.map(|text| match text.split_once("; ") {
@@ -41,7 +40,7 @@ pub(super) fn configuration(env: &Environment) -> Vec<Finding> {
     findings
 }
 
-/// What the environment says of the way to Tink; nothing if it says nothing.
+/// The proxy and the certificate authorities that the environment sets; empty if it sets neither.
 pub(super) fn network(env: &Environment) -> Vec<Finding> {
     let network = match Network::of(&env.variable) {
         Ok(network) => network,
@@ -61,8 +60,8 @@ pub(super) fn network(env: &Environment) -> Vec<Finding> {
     findings
 }
 
-/// Client id, client secret, the key for tokens of older links, and who else may read the files. Offline, a
-/// machine without id and secret is fine.
+/// Client id, client secret, the key for tokens of older links, and who else may read the files. With
+/// `--offline` a missing id or secret is only a warning.
 pub(super) fn secrets(env: &Environment, offline: bool) -> Vec<Finding> {
     let (settings, tink) = (&env.settings, &env.settings.tink);
     let missing = |what, text: String, remedy: &str| {
@@ -103,7 +102,7 @@ pub(super) fn secrets(env: &Environment, offline: bool) -> Vec<Finding> {
     findings
 }
 
-/// Where the client secret comes from and whether it looks like one, or why there is none.
+/// The source of the client secret and whether it looks like one; an error if there is none.
 fn client_secret(env: &Environment) -> Result<Finding, String> {
     let (what, tink) = ("client secret", &env.settings.tink);
     let Some(secret) = &tink.client_secret else {
@@ -123,7 +122,7 @@ fn client_secret(env: &Environment) -> Result<Finding, String> {
     })
 }
 
-/// The key that encrypts tokens of older links, if there is one.
+/// The key that encrypts tokens of older links, if set.
 fn token_key(env: &Environment) -> Option<Finding> {
     let what = "token key";
     match env.vault() {

@@ -1,4 +1,4 @@
-//! The checks of who is to be synced: the source view, its rows, how many there are of each kind. Only reads.
+//! The checks of the connections: the source view, its rows, and the number of each kind. Only reads.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,21 +15,22 @@ use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 
-/// How many troubles with rows are told one by one.
+/// The most problems with rows that are reported one by one.
 const TOLD: usize = 10;
 
-/// The source view and what is in it, beside a store that is `sound`; also a user to try Tink with, by the id of the connection.
+/// The source view and its contents, beside a store that is `sound` or not; also a Tink user to try Tink
+/// with, and the id of its connection.
 pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<(String, TinkUser)>) {
     let stand_alone = env.settings.source.view.is_none();
     if stand_alone && !sound {
         return (vec![Finding::skip("connections", "not counted, because of the store")], None);
     }
-    // A store that is `sound` could be asked a moment ago.
+    // A `sound` store was readable a moment ago.
     if stand_alone && !env.place().is_there().unwrap_or(true) {
         let text = "none yet; connections come from tink-sync connections add";
         return (vec![Finding::ok("connections", text)], None);
     }
-    // Beside a store that cannot be read everything counts as never synced.
+    // If the store cannot be read, every connection counts as never synced.
     let overlaid = if sound { connections::overlaid(env) } else { connections::as_if_new(env) };
     let Overlaid { connections: all, fall, .. } = match overlaid {
         Ok(overlaid) => overlaid,
@@ -45,13 +46,12 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
     (findings, someone(&all, env.clock.now()))
 }
 
-/// Far fewer connections than before.
 fn fallen(fall: &Fall) -> Finding {
     let remedy = "correct the view; if that is right: tink-sync connections accept-change";
     Finding::warn("connections", fall.sentence(), remedy)
 }
 
-/// Why the view cannot be read.
+/// The view cannot be read.
 fn unreadable(failure: &Failure, env: &Environment) -> Finding {
     let finding = failed("source view", failure);
     if finding.remedy.is_some() {
@@ -106,7 +106,7 @@ fn counts(all: &[KnownConnection], now: Timestamp, stand_alone: bool) -> Vec<Fin
     findings
 }
 
-/// The rows that cannot be used, those of one trouble together.
+/// The rows that cannot be used, grouped by problem.
 fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
     let mut troubles: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for connection in all {
@@ -117,7 +117,7 @@ fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
     let more = troubles.len().saturating_sub(TOLD);
     let finding = |(problem, ids): (&str, Vec<&str>)| {
         let text = format!("{} of the source view cannot be used", count(ids.len(), "row"));
-        // A row without a usable id has none to be called by.
+        // A row without a usable id cannot be named.
         let named = if ids == [""] { String::new() } else { format!("{}: ", naming(ids.into_iter())) };
         Finding::warn("connections", text, format!("{named}{problem}"))
     };
@@ -133,7 +133,7 @@ fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
     findings
 }
 
-/// How old Tink's own data are of those that should be fresh.
+/// The age of Tink's own data of the connections that should be fresh.
 fn data(all: &[KnownConnection], limit: Duration, now: Timestamp) -> Option<Finding> {
     let what = "Tink's data";
     let known = all.iter().filter(|c| c.is_served(now)).filter_map(|c| Some((c.data_age(now)?, c)));
@@ -152,7 +152,7 @@ fn data(all: &[KnownConnection], limit: Duration, now: Timestamp) -> Option<Find
     Some(Finding::warn(what, text, format!("tink-sync why {}", first.connection_id)))
 }
 
-/// A user to try Tink with, best one that worked before.
+/// A user to try Tink with, preferably one that worked before.
 fn someone(all: &[KnownConnection], now: Timestamp) -> Option<(String, TinkUser)> {
     let usable = all.iter().filter(|c| c.is_active(now) && c.problem.is_none() && c.tink_user.is_some());
     let best = usable.max_by_key(|c| (c.needs_user.is_none(), c.last_success_at))?;

@@ -1,4 +1,4 @@
-//! Room for the store on its file system. A full disk ends passes with 74, long after it was to be seen.
+//! Room for the store on its file system. A full disk ends passes with 74; this warns long before.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use super::Finding;
 use crate::exit::Exit;
 
 const MIB: u64 = 1 << 20;
-/// Less than this a pass may need for its log alone.
+/// A pass may need this much for its log alone.
 const TOO_LITTLE: u64 = 32 * MIB;
-/// Less than this is used up in no time by anybody.
+/// Anything on the machine may use this up quickly.
 const LITTLE: u64 = 256 * MIB;
 
-/// Whether there is room; `None` if the system does not say.
+/// The finding about free space; `None` if the system does not report it.
 pub(super) fn finding(directory: &Path, store: &Path) -> Option<Finding> {
     let system = statvfs(directory).ok()?;
     let free = system.blocks_available().saturating_mul(system.fragment_size());
@@ -21,8 +21,8 @@ pub(super) fn finding(directory: &Path, store: &Path) -> Option<Finding> {
     Some(judged(free, size, directory))
 }
 
-/// To rewrite the file after `connections forget` needs twice as much again as the store has: a copy beside it, and the log
-/// through which that comes back.
+/// Rewriting the file after `connections forget` needs twice the size of the store: a copy beside it, and the
+/// log through which the copy is written back.
 fn judged(free: u64, size: u64, directory: &Path) -> Finding {
     let what = "disk";
     let text = format!("{} free at {}", amount(free), directory.display());

@@ -1,5 +1,5 @@
-//! The checks of what is written on this machine: the store, its directory, room on the disk, the metrics file.
-//! Opens everything for reading only, and makes nothing.
+//! The checks of what is written on this machine: the store, its directory, room on the disk, the metrics
+//! file. Opens everything for reading only, and leaves no file behind.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -15,12 +15,12 @@ use crate::exit::Exit;
 use crate::identity::{granting, mending};
 use crate::store::engine::sqlite::sharing;
 use crate::store::{Place, Reader, StoreError};
-/// Reading for everybody else.
+/// Read permission for others.
 const OTHERS_READ: u32 = 0o004;
-/// Looking into a directory for everybody else.
+/// Permission for others to enter a directory.
 const OTHERS_ENTER: u32 = 0o001;
 
-/// The store: there and of this release, or possible to create; who may read it; room for more.
+/// The store: present and of this release, or creatable; who may read it; free space.
 pub(super) fn findings(env: &Environment) -> Vec<Finding> {
     let place = env.place();
     let Some(path) = place.file() else { return on_server(place) };
@@ -40,10 +40,10 @@ pub(super) fn findings(env: &Environment) -> Vec<Finding> {
     findings
 }
 
-/// How many of the rights that are missing are named.
+/// The most missing rights that are named.
 const NAMED: usize = 5;
 
-/// A store on a server, and what its role may do there.
+/// A store on a server, and the rights of its role there.
 fn on_server(place: &Place) -> Vec<Finding> {
     let rights = match place.rights() {
         Ok(rights) => rights.unwrap_or_default(),
@@ -101,7 +101,7 @@ fn no_directory(directory: &Path) -> Finding {
     Finding::fail(Exit::Database, "store", text).remedy(format!("create it, or change store.url: {by_hand}"))
 }
 
-/// What a pass has to write and this user may not.
+/// The first place a pass must write to that this user may not write.
 fn cannot_write(directory: &Path, path: &Path) -> Option<Finding> {
     let places = [directory.to_owned()].into_iter().chain(sharing::family(path));
     let place = places.into_iter().find(|place| place.exists() && !may_write(place))?;
@@ -120,7 +120,7 @@ fn cannot_write(directory: &Path, path: &Path) -> Option<Finding> {
     Some(Finding::fail(Exit::Database, "store", text).remedy(remedy))
 }
 
-/// Asks the system itself, which knows of access lists and read-only file systems.
+/// Uses access(2), which takes access lists and read-only file systems into account.
 fn may_write(path: &Path) -> bool {
     access(path, AccessFlags::W_OK).is_ok()
 }
@@ -147,11 +147,11 @@ fn opened(place: &Place) -> Finding {
             .remedy(format!(
                 "put a backup in its place, or rescue what can be read: sudo -u {SERVICE_USER} sqlite3 {place} .recover"
             )),
-        // The next run does it by itself.
+        // The next run migrates it by itself.
         Err(error @ StoreError::Older { .. }) => Finding::ok("store", error.to_string()),
         Err(error @ StoreError::Newer { .. }) => Finding::fail(Exit::Database, "store", error.to_string())
             .remedy("install the newer release again, or put back the copy that was made before the upgrade"),
-        // It says itself what to do.
+        // The message contains the remedy.
         Err(error @ StoreError::Unfinished { .. }) => {
             Finding::fail(Exit::Database, "store", error.to_string())
         }
@@ -169,7 +169,7 @@ fn unusable(error: StoreError, place: &Place) -> Finding {
     }
 }
 
-/// Money data that other users of the machine could read.
+/// Other users of the machine could read the money data.
 fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
     let mode = |path: &Path| fs::metadata(path).map_or(0, |file| file.permissions().mode());
     let open = mode(directory) & OTHERS_ENTER != 0 && mode(path) & OTHERS_READ != 0;
@@ -186,7 +186,7 @@ pub(super) fn log(env: &Environment, sound: bool) -> Option<Finding> {
     if sound { log::finding(env.place()) } else { None }
 }
 
-/// Where the metrics go, if they go anywhere.
+/// Whether the metrics file, if configured, can be written.
 pub(super) fn metrics(env: &Environment) -> Option<Finding> {
     let (what, path) = ("metrics file", env.settings.report.metrics_file.as_ref()?);
     let directory = directory_of(path);
@@ -211,7 +211,7 @@ pub(super) fn metrics(env: &Environment) -> Option<Finding> {
     Some(Finding::ok(what, format!("{} can be written", path.display())))
 }
 
-/// Whether the data of a store that is `sound` are those of the Tink app that is configured.
+/// Whether a `sound` store holds the data of the configured Tink app.
 pub(super) fn app(env: &Environment, sound: bool) -> Option<Finding> {
     let other = if sound { app::other(env).ok()?? } else { return None };
     let text = app::sentence(env, &other);
@@ -219,7 +219,7 @@ pub(super) fn app(env: &Environment, sound: bool) -> Option<Finding> {
     Some(Finding::fail(Exit::Configuration, "Tink app", text).remedy(remedy))
 }
 
-/// A failure as a finding; its message says what to do.
+/// A failure as a finding; the message contains the remedy.
 pub(super) fn failed(what: &'static str, failure: &Failure) -> Finding {
     let text = failure.to_string();
     match text.split_once("; ") {

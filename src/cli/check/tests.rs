@@ -6,7 +6,7 @@ use super::*;
 use crate::cli::fixture::{self, Fixture};
 use crate::domain::outcome::Outcome;
 
-/// The exit code and everything that is told.
+/// The exit code and all output.
 fn checked(env: &Environment, offline: bool) -> (Exit, String) {
     let mut text = String::new();
     let mut write = |more: &str| {

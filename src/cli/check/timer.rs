@@ -1,4 +1,4 @@
-//! Whether systemd will start the next pass, whether passes come and end well, and whether the cadence goes with
+//! Whether systemd will start the next pass, whether passes start and end well, and whether the cadence fits
 //! the configuration.
 
 use super::Finding;
@@ -12,8 +12,8 @@ use crate::exit::Exit;
 use crate::store::Reader;
 use crate::store::reads::RunRow;
 
-/// The timer, the last pass, and what does not go with the cadence. Without a store that can be read there is no
-/// schedule.
+/// The timer, the last run, and conflicts of the cadence with the configuration. `schedule` is `None` if the
+/// store cannot be read.
 pub(super) fn findings(
     timer: Result<Timer, String>,
     schedule: Option<&Schedule>,
@@ -23,7 +23,7 @@ pub(super) fn findings(
         Ok(timer) => judge(&timer, &env.settings),
         Err(reason) => {
             let mut findings = vec![Finding::skip("timer", reason)];
-            // Passes come as they did, or as with the timer that is shipped.
+            // Assumes the interval of past passes, else that of the shipped timer.
             let every =
                 schedule.map_or(SHIPPED, |schedule| Cadence::nearest(schedule.every().unsigned_abs()));
             findings.extend(conflicts(every, &env.settings));
@@ -38,7 +38,7 @@ pub(super) fn findings(
     findings
 }
 
-/// How the last run ended, and whether passes still come. A store without any has nothing to tell.
+/// How the last run ended, and whether passes still start.
 fn last_pass(last: Option<&RunRow>, schedule: &Schedule, env: &Environment) -> Vec<Finding> {
     let (what, now) = ("last pass", env.clock.now());
     let Some(run) = last else {
@@ -46,7 +46,7 @@ fn last_pass(last: Option<&RunRow>, schedule: &Schedule, env: &Environment) -> V
         return vec![Finding::skip(what, text)];
     };
     let mut findings = Vec::new();
-    // A timer that does not run has its own finding, and so has the switch.
+    // A stopped timer and the switch have findings of their own.
     let missed = schedule.problems(now).into_iter().find(|trouble| trouble.kind == "no_pass");
     findings.extend(missed.map(|trouble| Finding::warn(what, trouble.text, trouble.remedy)));
     let ago =
@@ -100,7 +100,7 @@ fn judge(timer: &Timer, settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// What of the configuration does not go with passes that come this often.
+/// Settings that conflict with passes at this cadence.
 fn conflicts(every: Cadence, settings: &Settings) -> Vec<Finding> {
     let found = every.conflicts(settings).into_iter();
     found.map(|(text, remedy)| Finding::warn("cadence", text, remedy)).collect()

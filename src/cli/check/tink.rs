@@ -1,5 +1,5 @@
-//! The checks that ask Tink: reachable, client accepted, scope granted, clocks equal, one user's token.
-//! Must not touch anybody's data beyond the list of one user's consents.
+//! The checks that call Tink: reachable, client accepted, scope granted, clocks equal, one user's token. Must
+//! not read any user data except the list of one user's consents.
 
 use jiff::SignedDuration;
 
@@ -12,19 +12,19 @@ use crate::tink::{Client, ConnectObstacle, Error, ErrorKind, Examination};
 
 /// The scope that the client token must have.
 const SCOPE: &str = "authorization:grant";
-/// A larger difference of the clocks is worth a word.
+/// A larger clock difference is a warning.
 const SKEW_WARN: SignedDuration = SignedDuration::from_secs(60);
 /// A larger one breaks tokens and dates.
 const SKEW_FAIL: SignedDuration = SignedDuration::from_mins(5);
 
-/// Everything there is to ask Tink; `user` is someone to try, with the connection that named him.
+/// All checks that call Tink; `user` is a Tink user to try, with the connection that names it.
 pub(super) fn findings(env: &Environment, user: Option<(String, TinkUser)>) -> Result<Vec<Finding>, Failure> {
     let client = match client::client(env) {
         Ok(client) => client,
         Err(_) if env.settings.tink.credentials().is_err() => {
             return Ok(vec![Finding::skip("Tink", "not asked, since client id or secret are missing")]);
         }
-        // That is told already.
+        // The network check has reported this already.
         Err(Failure::Config(ConfigError::Variable { .. })) if Network::of(&env.variable).is_err() => {
             return Ok(vec![Finding::skip("Tink", "not asked, since the environment leads nowhere")]);
         }
@@ -50,7 +50,7 @@ async fn ask(client: &Client, url: &str, user: Option<(String, TinkUser)>) -> Ve
     findings
 }
 
-/// Tries one user. A refused grant may be the app's fault: then the app lacks a scope without any user, too.
+/// Tries one user. If the grant is refused because the app lacks a scope, the app lacks it without a user, too.
 async fn one_user(client: &Client, connection: &str, user: TinkUser) -> Finding {
     let answer = client.session(user).consents().await.map(|consents| consents.len());
     if answer
@@ -66,11 +66,11 @@ async fn one_user(client: &Client, connection: &str, user: TinkUser) -> Finding 
     tried(connection, answer)
 }
 
-/// Why there is no client token.
+/// The finding if Tink issues no client token.
 fn refusal(error: &Error, url: &str) -> Finding {
     if error.kind == ErrorKind::ClientRefused {
         let finding = Finding::fail(Exit::Refused, "Tink", error.to_string());
-        // Words of Tink's own, which may change: then the other remedy leads there too.
+        // Tink's own wording, which may change; the other remedy then leads to the Console, too.
         return if error.detail.contains("scope") {
             finding.remedy(format!("have the app granted {SCOPE} in Tink Console, or by Tink's support"))
         } else {
@@ -80,7 +80,7 @@ fn refusal(error: &Error, url: &str) -> Finding {
         };
     }
     if error.kind == ErrorKind::Intercepted {
-        // Whatever knows no token endpoint is not Tink.
+        // A server without a token endpoint is not Tink.
         return Finding::fail(Exit::TinkUnavailable, "Tink", format!("{url}: {error}")).remedy(format!(
             "{url} does not answer as Tink does: correct tink.api_url (https://api.tink.com), or look for a proxy or a log-in page of the network"
         ));
@@ -138,8 +138,8 @@ fn skew(skew: Option<SignedDuration>) -> Finding {
     }
 }
 
-/// Without a user the app itself is asked for the scopes of its users. Tink may see that differently once there
-/// is one, so this is no more than a warning.
+/// Without a user, checks which user scopes the app itself lacks. Tink may decide differently once there is a
+/// user, so this is only a warning.
 fn before_the_first_user(withheld: Result<Vec<&'static str>, Error>) -> Finding {
     let what = "user scopes";
     match withheld {
@@ -155,7 +155,7 @@ fn before_the_first_user(withheld: Result<Vec<&'static str>, Error>) -> Finding 
     }
 }
 
-/// What came of trying one user.
+/// The result of trying one user.
 fn tried(connection: &str, answer: Result<usize, Error>) -> Finding {
     let what = "one user";
     let error = match answer {

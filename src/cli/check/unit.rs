@@ -1,5 +1,5 @@
-//! Whether the sandbox of the unit lets a pass reach what the configuration names. By hand everything may work
-//! that the unit forbids. Asks systemd, and judges by what it says.
+//! Whether the sandbox of the unit lets a pass reach what the configuration names: much may work by hand that
+//! the unit forbids. Judges the unit's properties as systemd shows them.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::store::Place;
 
 const UNIT: &str = "tink-sync.service";
 const PROPERTIES: &str = "LoadState,ProtectSystem,ProtectHome,StateDirectory,ReadWritePaths,BindPaths,BindReadOnlyPaths,IPAddressDeny,IPAddressAllow";
-/// Who resolves names, unless a service of this machine does.
+/// Lists the DNS servers, unless a service of this machine resolves names.
 const RESOLVERS: &str = "/etc/resolv.conf";
 
-/// What the unit may reach; nothing to say where no systemd runs or the unit is not installed.
+/// Findings about what the unit may reach; empty if systemd does not run or the unit is not installed.
 pub(super) fn findings(settings: &Settings) -> Vec<Finding> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Vec::new();
@@ -56,7 +56,7 @@ fn judge(answer: &str, settings: &Settings, resolvers: &str) -> Vec<Finding> {
     findings
 }
 
-/// The unit denies addresses of the link, at which some clouds and home routers resolve names.
+/// The unit denies link-local addresses, at which some clouds and home routers resolve names.
 fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Finding> {
     let servers = resolvers.lines().filter_map(|line| line.trim().strip_prefix("nameserver "));
     let servers: Vec<&str> = servers.filter_map(|server| server.trim().split('%').next()).collect();
@@ -79,7 +79,7 @@ fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Fin
     })
 }
 
-/// What a pass reads, with the key that names it.
+/// The files a pass reads, with their configuration keys.
 fn read(settings: &Settings) -> Vec<(&'static str, &Path)> {
     let source = settings.source.database.as_ref().and_then(Place::file);
     let source = source.map(|path| ("source.database", path));
@@ -87,7 +87,7 @@ fn read(settings: &Settings) -> Vec<(&'static str, &Path)> {
     source.into_iter().chain(secrets).collect()
 }
 
-/// What a pass writes, with the key that names it: directories, since files are made and replaced there.
+/// The directories in which a pass creates or replaces files, with their configuration keys.
 fn written(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
     let store = settings.store.url.file().map(|path| ("store.url", path));
     let metrics = settings.report.metrics_file.as_deref().map(|path| ("report.metrics_file", path));
@@ -141,7 +141,7 @@ mod tests {
     use crate::cli::check::Grade;
     use crate::cli::fixture::{self, Fixture};
 
-    /// As the shipped unit is shown.
+    /// The properties of the shipped unit.
     const SHIPPED: &str = "LoadState=loaded\nProtectSystem=strict\nProtectHome=yes\nStateDirectory=tink-sync\nReadWritePaths=\nBindPaths=\nBindReadOnlyPaths=\n";
 
     fn grades(answer: &str, store: &str, metrics: &str, source: &str) -> Vec<Grade> {

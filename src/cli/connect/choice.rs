@@ -1,4 +1,4 @@
-//! Which connection a bank is linked to. Pure: what is known in, the choice or the words of a refusal out.
+//! Chooses the connection to which a bank is linked. Pure: returns the choice or the text of a refusal.
 
 use jiff::Timestamp;
 
@@ -14,16 +14,15 @@ pub(super) struct Asked<'a> {
     pub market: Option<&'a str>,
 }
 
-/// The connection that gets the bank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Chosen {
-    /// One that will be made.
+    /// One that will be created.
     New {
         link: BegunLink,
-        /// It was begun before.
+        /// An earlier `connect` began it.
         resumed: bool,
     },
-    /// One that is there.
+    /// An existing one.
     Known { connection_id: String, user: TinkUser, market: Option<String> },
 }
 
@@ -53,7 +52,7 @@ impl Chosen {
         matches!(self, Self::New { .. })
     }
 
-    /// What is about to happen.
+    /// Describes what is about to happen.
     pub(super) fn words(&self) -> String {
         let id = self.connection_id();
         match self {
@@ -70,11 +69,11 @@ impl Chosen {
     }
 }
 
-/// Chooses. `rows` are all connections; `begun` the user's links that were not ended; `view` is the
-/// application's, if it has one; `new_id` is for a new user at Tink.
+/// Chooses the connection. `rows` are all connections; `begun` the user's links that were not ended; `view`
+/// is the application's view, if it has one; `new_id` is for a new user at Tink.
 ///
 /// # Errors
-/// Why there is no choice, and what to do.
+/// Why no connection can be chosen, and what to do.
 pub(super) fn choose(
     asked: &Asked<'_>,
     rows: &[SourceRow],
@@ -99,7 +98,6 @@ pub(super) fn choose(
     }
 }
 
-/// A connection that is there.
 fn known(asked: &Asked<'_>, row: &SourceRow, view: Option<&str>, now: Timestamp) -> Result<Chosen, String> {
     let id = row.connection_id.as_str();
     let Some(user) = row.tink_user.clone().filter(|_| row.problem.is_none()) else {
@@ -126,7 +124,7 @@ fn known(asked: &Asked<'_>, row: &SourceRow, view: Option<&str>, now: Timestamp)
     Ok(Chosen::Known { connection_id: id.to_owned(), user, market: row.market.clone() })
 }
 
-/// One that will be made, or is being made already.
+/// A connection that will be created, or whose creation was begun.
 fn new(asked: &Asked<'_>, rows: &[SourceRow], begun: &[BegunLink], new_id: String) -> Result<Chosen, String> {
     let before = begun.iter().find(|link| asked.connection.is_none_or(|id| link.connection_id == id));
     if let Some(link) = before {
@@ -199,7 +197,7 @@ pub(super) fn not_entitled(user: &str, view: Option<&str>) -> String {
     }
 }
 
-/// Two people must never get one user at Tink.
+/// Two users must never share one user at Tink.
 pub(super) fn begun_by_another(link: &BegunLink) -> String {
     let BegunLink { connection_id: id, user_id, .. } = link;
     format!(
@@ -207,7 +205,7 @@ pub(super) fn begun_by_another(link: &BegunLink) -> String {
     )
 }
 
-/// The bank is linked at Tink, and nothing here is for it.
+/// The bank is linked at Tink, but no connection here is for it.
 pub(super) fn forgotten_meanwhile(link: &BegunLink) -> String {
     let BegunLink { connection_id: id, user_id, external_user_id, .. } = link;
     format!(

@@ -1,5 +1,5 @@
-//! `tink-sync connections accept-…`: what a person says once, because the program must not guess it: that a user was
-//! linked anew, that the application renumbered its users, that another Tink app or fewer connections are right.
+//! `tink-sync connections accept-…`: confirmations by a person of what the program must not guess: that a user was
+//! linked again, that the application renumbered its users, that another Tink app or fewer connections are right.
 
 use super::viewed;
 use crate::cli::actor::{Actor, ActorArgs};
@@ -31,7 +31,7 @@ pub struct UserArgs {
     pub who: ActorArgs,
 }
 
-/// The same person goes on: under another Tink user, or under another user of the application.
+/// Confirms that the person is the same under another Tink user, or under another user of the application.
 pub(super) fn user(env: &Environment, args: &UserArgs) -> Result<String, Failure> {
     app::ours(env)?;
     let what = match args.ids.as_slice() {
@@ -69,7 +69,7 @@ fn users(accepted: &[Accepted]) -> String {
     format!("{lines}The next pass syncs them.\n")
 }
 
-/// The Tink app that is configured has replaced the one whose data are here.
+/// Confirms that the configured Tink app has replaced the one whose data are here.
 pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Failure> {
     let client_id = env.settings.tink.credentials()?.0;
     let (place, now) = (env.place(), env.clock.now());
@@ -97,7 +97,7 @@ pub(super) fn tink_app(env: &Environment, who: &ActorArgs) -> Result<String, Fai
     }
 }
 
-/// That far fewer connections are enabled or entitled than before is right.
+/// Confirms that far fewer connections are enabled or entitled than before.
 pub(super) fn change(env: &Environment, who: &ActorArgs) -> Result<String, Failure> {
     app::ours(env)?;
     let (place, now) = (env.place(), env.clock.now());

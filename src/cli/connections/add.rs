@@ -44,7 +44,6 @@ pub struct Args {
     pub who: ActorArgs,
 }
 
-/// Adds connections and says what to do next.
 pub(super) fn add(env: &Environment, args: Args) -> Result<String, Failure> {
     only_stand_alone(env)?;
     let who = args.who.clone();
@@ -88,7 +87,7 @@ fn one(args: Args) -> Result<OwnConnection, Failure> {
     }
 }
 
-/// Nobody gets a Tink user, or an id, under which somebody's data are here.
+/// Refuses a connection that would get a Tink user, or an id, under which another user's data are here.
 fn refuse_anothers(env: &Environment, new: &[OwnConnection]) -> Result<(), Failure> {
     if new.len() == 1 && !env.place().is_there()? {
         return Ok(());
@@ -110,14 +109,14 @@ fn refuse_anothers(env: &Environment, new: &[OwnConnection]) -> Result<(), Failu
     }
 }
 
-/// A connection as the view will give it.
+/// The row that the view will have for a connection.
 fn row(connection: &OwnConnection) -> SourceRow {
     let external = connection.external_user_id.clone().filter(|id| !id.is_empty()).map(TinkUser::External);
     let tink_user = external.or_else(|| connection.tink_user_id.clone().map(TinkUser::Tink));
     SourceRow::active(&connection.connection_id, &connection.user_id, tink_user)
 }
 
-/// What was done and what to do next.
+/// Reports what was added and what to do next.
 fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
     let rows = viewed(env)?.rows;
     let ours: HashSet<&str> = new.iter().map(|connection| connection.connection_id.as_str()).collect();
@@ -128,7 +127,7 @@ fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
         [one] => format!("Added connection {} of user {}.\n", one.connection_id, one.user_id),
         _ => format!("Added {}.\n", table::count(new.len(), "connection")),
     };
-    // What nobody may sync yet has another next step.
+    // If no user is entitled, the next step is another one.
     text.push_str(&match new {
         _ if waits => String::new(),
         [one] => next_step(&one.connection_id),

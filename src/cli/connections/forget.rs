@@ -1,5 +1,5 @@
 //! `tink-sync connections forget`: erases connections here, and with `--at-tink` their users at Tink. Asks
-//! first. Tink comes first: as long as anything of it may be left there, who it is stays known here.
+//! for confirmation. Tink comes first: while a user may still exist there, its id must stay known here.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::store::{AuditRow, Writer};
 use crate::store::{Place, Reader};
 use crate::tink::Deletion;
 
-/// What the audit log says of a user that was deleted at Tink.
+/// The audit log's text for a user that was deleted at Tink.
 const DELETED: &str = "deleted at Tink";
 
 /// Arguments of `connections forget`.
@@ -32,7 +32,7 @@ pub struct Args {
     /// The connections
     #[arg(value_name = "ID", required_unless_present = "file")]
     pub ids: Vec<String>,
-    /// And those whose ids stand in this file, one a line, as they are or as JSON texts (- is standard input)
+    /// And those whose ids are in this file, one a line, as they are or as JSON texts (- is standard input)
     #[arg(long, value_name = "FILE")]
     pub file: Option<String>,
     /// Delete the users at Tink too, with everything Tink holds of them
@@ -41,7 +41,7 @@ pub struct Args {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// Only say what would go
+    /// Only report what would be erased
     #[arg(long)]
     pub dry_run: bool,
     /// On whose behalf.
@@ -49,19 +49,19 @@ pub struct Args {
     pub who: ActorArgs,
 }
 
-/// A connection that is to go.
+/// A connection to be erased.
 struct Doomed {
     id: String,
     held: HeldData,
 }
 
-/// One that is not here any more, or never was; of some that were forgotten something may be left.
+/// A connection that was forgotten before, or of which only events of hooks are left.
 struct Gone {
     id: String,
     events: usize,
 }
 
-/// Erases what was asked for, once it was said yes to.
+/// Erases the connections, once that is confirmed.
 pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     if args.at_tink {
         app::ours(env)?;
@@ -84,7 +84,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
     table::print(&gone_at_tink(&doomed, &details))?;
-    // An erasure that was cut short left something where the rows are not.
+    // An earlier erasure that was cut short may have left events in the spool.
     gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
     if !env.place().is_there()? {
         return table::print(&done(env, &doomed, &gone, args.at_tink)?);
@@ -105,8 +105,8 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     })
 }
 
-/// The ids that are named, here and in the file. An id that an older release has taken may be too long for a
-/// command line, or hold what cannot be typed.
+/// The ids on the command line and in the file. An id accepted by an older release may be too long for a
+/// command line, or contain characters that cannot be typed.
 fn ids(args: &Args) -> Result<Vec<String>, Failure> {
     let mut ids = args.ids.clone();
     let Some(file) = &args.file else { return Ok(ids) };
@@ -124,7 +124,7 @@ fn ids(args: &Args) -> Result<Vec<String>, Failure> {
     Ok(ids)
 }
 
-/// What is here of the connections, and which of them were forgotten before.
+/// The data held of the connections, and which of them were forgotten before.
 fn look(place: &Place, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Vec<Gone>), Failure> {
     let reader = match Reader::open(place) {
         Err(StoreError::Missing { .. }) => None,
@@ -152,11 +152,11 @@ fn look(place: &Place, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Ve
     )))
 }
 
-/// What the application still lists would come back with the next pass.
+/// The next pass would fetch again what the application still lists.
 fn refuse_listed(env: &Environment, doomed: &[Doomed]) -> Result<(), Failure> {
     let Some(view) = &env.settings.source.view else { return Ok(()) };
     let connections = overlaid(env)?.connections;
-    // A row that is not this connection's brings nothing of it back, nor does one that is missing.
+    // A row that was refused for this connection, or that is missing, restores nothing.
     let lists = |known: &KnownConnection| known.enabled && known.refused.is_none() && known.gone_at.is_none();
     let is_listed = |id: &&str| connections.iter().any(|known| lists(known) && known.connection_id == *id);
     let listed: Vec<&str> = doomed.iter().map(|doomed| doomed.id.as_str()).filter(is_listed).collect();
@@ -170,7 +170,7 @@ fn refuse_listed(env: &Environment, doomed: &[Doomed]) -> Result<(), Failure> {
     )))
 }
 
-/// A user at Tink goes as a whole, so nobody else may hang on it.
+/// A user at Tink is deleted as a whole, so no other connection may depend on it.
 fn refuse_shared(doomed: &[Doomed]) -> Result<(), Failure> {
     for Doomed { id, held } in doomed {
         if held.tink_user.is_none() {
@@ -192,7 +192,7 @@ fn refuse_shared(doomed: &[Doomed]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Deletes the users at Tink; one that Tink does not know any more is as good. Says for each what became of it.
+/// Deletes the users at Tink; a user unknown to Tink counts as deleted. Returns a text for the audit log for each.
 fn at_tink(env: &Environment, doomed: &[Doomed]) -> Result<Vec<&'static str>, Failure> {
     let client = client::client(env)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -248,7 +248,7 @@ fn agreed(doomed: &[Doomed], at_tink: bool) -> Result<bool, Failure> {
     question("Delete it at Tink?")
 }
 
-/// Yes or no; anything unclear is no.
+/// Asks a yes-or-no question; any unclear answer is no.
 fn ask(question: &str, answers: &mut impl BufRead) -> Result<bool, Failure> {
     table::print(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
@@ -262,7 +262,7 @@ fn called(user: &TinkUser) -> &str {
     }
 }
 
-/// What became of each user at Tink. Connections of one user are deleted with the first of them.
+/// Reports each deleted user at Tink once: the first connection of a user deletes it for all.
 fn gone_at_tink(doomed: &[Doomed], details: &[&str]) -> String {
     let mut text = String::new();
     let mut told = HashSet::new();
@@ -281,7 +281,6 @@ fn gone_at_tink(doomed: &[Doomed], details: &[&str]) -> String {
     text
 }
 
-/// One line for each connection.
 fn lines(beginning: &str, doomed: &[Doomed], gone: &[Gone]) -> String {
     let mut text = String::new();
     for Doomed { id, held } in doomed {
@@ -315,7 +314,7 @@ fn number(number: u64, thing: &str) -> String {
     table::count(usize::try_from(number).unwrap_or(usize::MAX), thing)
 }
 
-/// What was done, and what is left elsewhere.
+/// Reports what was done, and what is left elsewhere.
 fn done(env: &Environment, doomed: &[Doomed], gone: &[Gone], at_tink: bool) -> Result<String, Failure> {
     let mut text = lines("Forgot connection", doomed, gone);
     if at_tink && !gone.is_empty() {
@@ -323,7 +322,7 @@ fn done(env: &Environment, doomed: &[Doomed], gone: &[Gone], at_tink: bool) -> R
     }
     for Doomed { id, held } in doomed {
         let Some(user) = held.tink_user.as_ref().filter(|_| !at_tink) else { continue };
-        // Nobody here knows it any more.
+        // The store no longer holds this user's id.
         let said = format!(
             "Tink still holds the data of its user {} (connection {}): delete the user there too if it is to go.",
             shown(called(user)),

@@ -1,4 +1,4 @@
-//! Connections written as JSON lines. Pure: text in, connections or every mistake with its line out.
+//! Parses connections written as JSON lines. Pure: returns the connections, or every mistake with its line number.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ struct Entry {
     priority: Option<i64>,
 }
 
-/// Reads every line; blank ones are skipped.
+/// Parses every line; skips blank ones.
 ///
 /// # Errors
-/// [`Failure::Usage`] names the lines that are wrong; then none counts.
+/// [`Failure::Usage`] lists the invalid lines; then none is added.
 pub(super) fn parse(text: &str, file: &str) -> Result<Vec<OwnConnection>, Failure> {
     let mut connections: Vec<OwnConnection> = Vec::new();
     let mut mistakes = Vec::new();
@@ -78,7 +78,7 @@ fn entry(line: &str) -> Result<OwnConnection, String> {
     }
 }
 
-/// The parser counts lines of its own, always 1 here.
+/// Removes the parser's own line number, which is always 1 here.
 fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -88,7 +88,7 @@ fn without_line(error: &serde_json::Error) -> String {
     }
 }
 
-/// What is wrong with a connection that is to be added.
+/// The problem with a connection that is to be added, if any.
 pub(super) fn problem(connection: &OwnConnection) -> Option<&'static str> {
     let given = |id: &Option<String>| id.as_ref().is_some_and(|id| !id.is_empty());
     let unusable = |id: &Option<String>| given(id) && !id.as_deref().is_some_and(is_usable);

@@ -11,7 +11,7 @@ use super::names::{JournalAccounts, dated, flag, one_line, opposite, texts};
 use super::{ExportHead, Form};
 use crate::store::export::{ExportAccount, ExportRow};
 
-/// Currencies have no beginning; it only has to come before all rows.
+/// Currencies need a date before all rows.
 const BEGINNING: &str = "1400-01-01";
 
 pub(super) struct Beancount {
@@ -70,12 +70,12 @@ impl Form for Beancount {
     }
 }
 
-/// A text in quotes.
 fn string(text: &str) -> String {
     format!("\"{}\"", one_line(text).replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// A currency as it is if beancount takes it, else a name made of it; its directive then tells what it is.
+/// The currency itself if beancount accepts it, else a name derived from its hash; its directive then names
+/// the currency.
 fn commodity(currency: &str) -> String {
     let inner = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '\'' | '.' | '_' | '-');
     let fits = (2..=24).contains(&currency.len())

@@ -1,5 +1,5 @@
-//! Comma-separated values as RFC 4180 has them: a header, CRLF, quotes where they are needed, UTF-8. Cells are
-//! exact unless safe text is asked for.
+//! Comma-separated values according to RFC 4180: a header, CRLF, quotes where needed, UTF-8. Cells are exact
+//! unless safe text is requested.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use csv::{Terminator, WriterBuilder};
 use super::{ExportHead, Form};
 use crate::store::export::{ExportCell, ExportRow};
 
-/// What a spreadsheet takes for the beginning of a formula, full-width forms included.
+/// Characters with which a formula begins in a spreadsheet, full-width forms included.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
 pub(super) struct Csv {
@@ -25,7 +25,7 @@ impl Csv {
         match cell {
             ExportCell::Null => "".into(),
             ExportCell::Number(number) => number.to_string().into(),
-            // An amount is a number, and its minus is meant.
+            // An amount is a number, and its minus sign is part of it.
             ExportCell::Text(text) if self.safe_text && column != "amount" && text.starts_with(FORMULA) => {
                 format!("'{text}").into()
             }

@@ -1,5 +1,5 @@
-//! One JSON object per row, with the columns of `transactions_v1` in their order. Amounts are strings: a JSON
-//! number would pass through a float in most readers.
+//! One JSON object per row, with the columns of `transactions_v1` except `amount_number`, in their order.
+//! Amounts are strings, since most readers would parse a JSON number as a float.
 
 use std::io::{self, Write};
 

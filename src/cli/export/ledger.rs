@@ -1,5 +1,5 @@
-//! The journal of ledger and hledger, in the syntax that both read: one balanced entry per row, with Tink's id
-//! as a tag. Texts lose only what would be taken for syntax; amounts lose nothing.
+//! The journal of ledger and hledger, in the syntax that both read: one balanced entry per row, with Tink's
+//! id as a tag. Texts lose only characters that would be read as syntax; amounts lose nothing.
 
 use std::io::{self, Write};
 
@@ -45,8 +45,8 @@ impl Form for Ledger {
     }
 }
 
-/// `payee | narration`, as hledger has it. A semicolon would begin a comment, a bar would part the texts
-/// elsewhere, a parenthesis at the beginning would be a code.
+/// `payee | narration`, as hledger writes it. A semicolon would begin a comment, another bar would move the
+/// border between the two, a parenthesis at the beginning would be a code.
 fn description(row: &ExportRow<'_>) -> String {
     let plain = |text: String| text.replace(';', ",").replace('|', "/");
     let text = match texts(row) {
@@ -59,13 +59,13 @@ fn description(row: &ExportRow<'_>) -> String {
     if text.starts_with(['(', '*', '!']) { format!("- {text}") } else { text }
 }
 
-/// A value of a tag: what has a meaning in a comment is written as in an address, `%2C`.
+/// The value of a tag. Characters with a meaning in a comment are percent-encoded: `%2C`.
 fn value(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     encoded(text, plain, '%')
 }
 
-/// A currency: letters as they are, anything else in quotes.
+/// A currency: plain if it has only letters, else encoded and quoted.
 fn commodity(currency: &str) -> String {
     if !currency.is_empty() && currency.chars().all(|c| c.is_ascii_alphabetic()) {
         return currency.to_owned();
@@ -73,7 +73,7 @@ fn commodity(currency: &str) -> String {
     format!("\"{}\"", encoded(currency, |c| c.is_ascii_alphanumeric(), '_'))
 }
 
-/// The text with every other character as its bytes, after a mark.
+/// Replaces every character that is not plain by its bytes in hexadecimal, each after `mark`.
 fn encoded(text: &str, is_plain: impl Fn(char) -> bool, mark: char) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());

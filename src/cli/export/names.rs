@@ -1,20 +1,20 @@
-//! What journals have in common: names of accounts, the two sides of a row, its texts on one line. Names are
-//! made of what does not change, so that a later export goes with an earlier one.
+//! The common part of both journals: names of accounts, the two sides of a row, its texts on one line. Names
+//! are built from what does not change, so that a later export matches an earlier one.
 
 use std::collections::HashMap;
 
 use super::ExportFormat;
 use crate::store::export::{ExportAccount, ExportRow};
 
-/// Where money goes to that nobody has sorted yet.
+/// Account of expenses that are not categorized yet.
 pub(super) const EXPENSES: &str = "Expenses:Unknown";
-/// Where it comes from.
+/// Account of income that is not categorized yet.
 pub(super) const INCOME: &str = "Income:Unknown";
 
 /// Tink's types of accounts whose balance is owed.
 const OWED: [&str; 3] = ["CREDIT_CARD", "LOAN", "MORTGAGE"];
 
-/// What every journal needs to know.
+/// The account names of a journal.
 #[derive(Debug)]
 pub(super) struct JournalAccounts {
     /// Account of what was spent.
@@ -25,7 +25,7 @@ pub(super) struct JournalAccounts {
 }
 
 impl JournalAccounts {
-    /// With the accounts of the other side, which must be names in this form.
+    /// Takes the accounts of the other side, whose names must be valid in this format.
     pub(super) fn new(expenses: &str, income: &str, format: ExportFormat) -> Result<Self, String> {
         let is_name = if format == ExportFormat::Beancount { is_beancount } else { is_ledger };
         for (option, name) in [("--expenses", expenses), ("--income", income)] {
@@ -36,7 +36,7 @@ impl JournalAccounts {
         Ok(Self { expenses: expenses.to_owned(), income: income.to_owned(), names: HashMap::new() })
     }
 
-    /// Learns the accounts; returns each once, with its name, in their order.
+    /// Stores the names of the accounts; returns each account once, with its name, in the given order.
     pub(super) fn learn<'a>(&mut self, accounts: &'a [ExportAccount]) -> Vec<(String, &'a ExportAccount)> {
         let mut known: Vec<(String, &ExportAccount)> = Vec::new();
         for account in accounts {
@@ -59,7 +59,7 @@ impl JournalAccounts {
     }
 }
 
-/// `Assets:Bank:Checking-3456-17`: its type, the end of its number, and its key, which alone would do.
+/// `Assets:Bank:Checking-3456-17`: the type, the last digits of the number, and the key, which alone is unique.
 fn name(account: &ExportAccount) -> String {
     let root = if OWED.contains(&account.kind.as_str()) { "Liabilities" } else { "Assets" };
     let letters: String = account.kind.chars().filter(char::is_ascii_alphabetic).collect();
@@ -88,7 +88,7 @@ fn is_beancount(name: &str) -> bool {
     parts.next().is_some_and(|root| roots.contains(&root)) && parts.clone().count() > 0 && parts.all(is_part)
 }
 
-/// Words between colons, with single spaces at most, that begin like a word.
+/// Words between colons, separated by single spaces, each part beginning with a letter or digit.
 fn is_ledger(name: &str) -> bool {
     let is_part = |part: &str| {
         part.starts_with(char::is_alphanumeric)
@@ -108,20 +108,21 @@ pub(super) fn opposite(amount: &str) -> String {
     }
 }
 
-/// `*` for what is booked, `!` for what is not.
+/// `*` for a booked row, `!` for any other.
 pub(super) fn flag(row: &ExportRow<'_>) -> char {
     if row.text("status") == Some("booked") { '*' } else { '!' }
 }
 
-/// The day of a row as journals can write it, and its booked date where that is another or not known.
+/// The day of a row as journals can write it, and its booked date if that differs or is unknown.
 pub(super) fn dated<'a>(row: &'a ExportRow<'_>) -> (&'a str, Option<&'a str>) {
-    // Journals begin with the year 1400; ends of time of other calendars do not come before it either.
+    // Journals accept no day before the year 1400; earlier ones, such as another calendar's first day, are
+    // raised to it.
     let day = if row.day.as_str() < "1400-01-01" { "1400-01-01" } else { row.day.as_str() };
     let booked = row.text("booked_date").unwrap_or("unknown");
     (day, (booked != day).then_some(booked))
 }
 
-/// Who was paid or paid, and what for; each on one line, and the first only if it says more.
+/// The other party and the purpose, each on one line; the first only if it differs from the second.
 pub(super) fn texts(row: &ExportRow<'_>) -> (Option<String>, String) {
     let first = |columns: [&str; 2]| {
         columns.into_iter().filter_map(|column| row.text(column)).map(one_line).find(|text| !text.is_empty())
@@ -133,13 +134,13 @@ pub(super) fn texts(row: &ExportRow<'_>) -> (Option<String>, String) {
     (payee, narration)
 }
 
-/// A text on one line, without anything that an editor or a terminal would obey.
+/// A text on one line, without anything that an editor or a terminal would act on.
 pub(super) fn one_line(text: &str) -> String {
     let plain: String = text.chars().map(|c| if is_odd(c) { ' ' } else { c }).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Controls, separators of lines, and marks that turn the direction of text.
+/// Control characters, line separators, and marks that change the direction of text.
 fn is_odd(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

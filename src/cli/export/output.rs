@@ -1,5 +1,5 @@
-//! Where an export goes: standard output, or a file that appears complete or not at all. Knows nothing of what
-//! is written.
+//! The target of an export: standard output, or a file that appears complete or not at all. Knows nothing of
+//! the contents.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,22 +9,21 @@ use crate::cli::Failure;
 use crate::file_limit;
 use crate::observe::terminal;
 
-/// Where an export goes.
 pub(super) enum OutputTarget {
     Stdout(BufWriter<terminal::Data>),
-    /// A file, and its name at the end.
+    /// A file and its final path.
     File(BufWriter<AtomicFile>, PathBuf),
 }
 
 impl OutputTarget {
-    /// Opens it; a file must be new, or a regular file that is no database and none of ours.
+    /// Opens the target; a file must be new, or a regular file that is no database and none of ours.
     pub(super) fn open(file: Option<&Path>, protected: &Protected) -> Result<Self, Failure> {
         let Some(path) = file else { return Ok(Self::Stdout(BufWriter::new(terminal::Data::open()))) };
         let opened = AtomicFile::create(path, 0o600, protected).map_err(|error| cannot_open(path, &error))?;
         Ok(Self::File(BufWriter::new(opened), path.to_owned()))
     }
 
-    /// Makes it durable and puts it in its place.
+    /// Makes the file durable and moves it to its path.
     pub(super) fn finish(self) -> Result<(), Failure> {
         let Self::File(out, path) = self else { return Ok(()) };
         let out = out.into_inner().map_err(io::IntoInnerError::into_error);
@@ -32,7 +31,7 @@ impl OutputTarget {
         placed.map_err(|error| cannot_write(&path, &error))
     }
 
-    /// A failure to write, with what it was written to.
+    /// A write error with the name of the target.
     pub(super) fn explain(&self, error: &io::Error) -> Failure {
         match self {
             Self::Stdout(_) => Failure::Output(io::Error::new(error.kind(), file_limit::explain(error))),
@@ -57,7 +56,7 @@ impl Write for OutputTarget {
     }
 }
 
-/// Why a file cannot be begun: its name can be changed.
+/// The failure to create a file; mostly a usage error, since another path can be given.
 fn cannot_open(path: &Path, error: &io::Error) -> Failure {
     let directory = path.parent().unwrap_or(path).display();
     let why = match error.kind() {

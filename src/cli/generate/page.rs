@@ -1,5 +1,5 @@
-//! The man page of a command: what the command line knows of it, and for the whole program what cannot be
-//! read from there. Holds no second list of anything that is in the code.
+//! The man page of a command, from its command line; for the whole program also what the command line does
+//! not contain. Repeats no list that the code has.
 
 use clap::{Arg, Command};
 use clap_mangen::Man;
@@ -78,13 +78,13 @@ const JOURNAL: [(&str, &str); 6] = [
 
 const USUAL_STATUS: &str = "0 if it was done, 2 for wrong usage, 74 or 75 if a database cannot be used, 78 if the configuration is wrong; tink-sync(1) has the whole table.";
 
-/// The title line. It has no date, so that the same program always makes the same page.
+/// The title line, without a date, so that the same program always produces the same page.
 pub(super) fn title(name: &str, section: u8) -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!(".TH \"{name}\" \"{section}\" \"\" \"tink-sync {version}\" \"tink-sync\"\n")
 }
 
-/// The page of `command`, whose page is called `name`; `whole` is the program itself.
+/// The page of `command`, named `name`; `whole` if it is the program itself.
 pub(super) fn of_command(name: &str, command: &Command, whole: bool) -> String {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
@@ -97,13 +97,13 @@ pub(super) fn of_command(name: &str, command: &Command, whole: bool) -> String {
     ascii(&(head.concat() + options + &sections(name, command, whole).to_roff()))
 }
 
-/// Other letters as every roff reads them, whatever encoding it expects.
+/// Writes other characters in a form that every roff reads, whatever encoding it expects.
 pub(super) fn ascii(text: &str) -> String {
     let letter = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) };
     text.chars().map(letter).collect()
 }
 
-/// How the command is called, without the options that every command takes, and what it does.
+/// The synopsis, without the options that every command takes, and the description.
 fn synopsis(name: &str, command: &Command) -> Roff {
     let mut page = Roff::new();
     page.control("SH", ["SYNOPSIS"]);
@@ -127,7 +127,7 @@ fn synopsis(name: &str, command: &Command) -> Roff {
     page
 }
 
-/// `[--format FORMAT]`, or without brackets what must be there.
+/// `[--format FORMAT]`; without brackets if required.
 fn called(argument: &Arg) -> Vec<Inline> {
     let mut parts = Vec::new();
     if let Some(long) = argument.get_long() {
@@ -172,7 +172,7 @@ fn sections(name: &str, command: &Command, whole: bool) -> Roff {
     let pages = if whole {
         "tink-sync.toml(5), systemctl(1), journalctl(1), systemd-creds(1), systemd.timer(5)".to_owned()
     } else {
-        // The page above it first, if that is not the first page.
+        // First the page of the parent command, unless that is tink-sync(1).
         let above = name.rsplit_once('-').map(|(above, _)| above).filter(|above| *above != "tink-sync");
         let above = above.filter(|_| command.get_bin_name().is_some_and(|call| call.split(' ').count() > 2));
         above.map(|above| format!("{above}(1), ")).unwrap_or_default() + "tink-sync(1), tink-sync.toml(5)"
@@ -181,7 +181,7 @@ fn sections(name: &str, command: &Command, whole: bool) -> Roff {
     more
 }
 
-/// A section of terms and what they mean.
+/// A section of terms with their meanings.
 fn list(page: &mut Roff, title: &str, rows: impl Iterator<Item = (String, String)>) {
     page.control("SH", [title]);
     for (term, text) in rows {
@@ -189,7 +189,7 @@ fn list(page: &mut Roff, title: &str, rows: impl Iterator<Item = (String, String
     }
 }
 
-/// The paragraphs below the help text: examples as they stand, anything else as text.
+/// The paragraphs after the help text: examples verbatim, anything else as text.
 fn after(page: &mut Roff, command: &Command, whole: bool) {
     let mut text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     if !whole && !text.contains("Exit status:") {
@@ -215,7 +215,7 @@ fn after(page: &mut Roff, command: &Command, whole: bool) {
     }
 }
 
-/// Text, in which indented lines stand as they are.
+/// Text in which indented lines are verbatim.
 fn notes(page: &mut Roff, paragraph: &str) {
     let mut words: Vec<&str> = Vec::new();
     for line in paragraph.lines() {

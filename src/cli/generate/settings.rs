@@ -1,9 +1,9 @@
-//! tink-sync.toml(5), made from the example configuration: its comments describe the keys, so that there is
-//! one description. Knows only the form of that file.
+//! Generates tink-sync.toml(5) from the comments of the example configuration, so that each key is described
+//! only once. Knows only the form of that file.
 
 use roff::{Roff, bold, roman};
 
-/// One key of the example.
+/// A key of the example.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     name: String,
@@ -36,7 +36,7 @@ fn introduction(example: &str) -> String {
     text.join(" ").trim().to_owned()
 }
 
-/// Every key with the comment above it. Keys without a comment of their own share the one above.
+/// Every key with the comment above it. Keys without a comment of their own share that of the key above.
 fn keys(example: &str) -> Vec<Key> {
     let (mut found, mut table, mut text, mut above) = (Vec::new(), String::new(), Vec::new(), String::new());
     for line in example.lines() {

@@ -1,5 +1,5 @@
-//! What a person does with hooks: sends a sample event the way that real ones go, and brings back or removes what
-//! was put aside. Runs no program itself: the unit does, in its own sandbox.
+//! The hook commands for people: sends a sample event the way real ones go, and retries or removes events
+//! that were put aside. Runs no program itself: the unit does, in its own sandbox.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::domain::hook::{HookEvent, HookKind};
 use crate::exit::Exit;
 use crate::observe::spool::{self, Spool};
 
-/// Begins the id of a sample; its hook gets one attempt, since somebody waits.
+/// Prefix of the id of a sample; its hook gets only one attempt, since a person waits.
 pub(super) const SAMPLE: &str = "test-";
-/// How often a person's patience is asked for.
+/// Interval at which the result is polled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Sends a sample event and waits until it is told.
+/// Sends a sample event and waits until it is delivered.
 ///
 /// # Errors
 /// [`Failure::Usage`] if nothing would run the hook, [`Failure::Io`] if the spool cannot be written.
@@ -63,14 +63,14 @@ pub(super) fn test(args: &TestArgs, spool: &Spool) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// A unit that nobody can ask about is taken for one that runs.
+/// A unit whose state cannot be read counts as enabled.
 fn is_enabled(kind: HookKind) -> bool {
     let name = format!("tink-sync-hook@{kind}.path");
     systemctl(&["show", &name, "--property", "ActiveState"])
         .map_or(true, |answer| !answer.contains("ActiveState=inactive"))
 }
 
-/// An event of this kind as hooks get it, of a connection that does not exist.
+/// An event of this kind as hooks get it, for a connection that does not exist.
 fn sample(kind: HookKind, id: &str, at: Timestamp) -> String {
     let details = match kind {
         HookKind::NewTransactions => r#"{"test":true,"added":1,"updated":0,"removed":0,"replaced":0}"#,
@@ -92,7 +92,7 @@ fn sample(kind: HookKind, id: &str, at: Timestamp) -> String {
     })
 }
 
-/// Brings events back that were put aside.
+/// Moves events that were put aside back into the queue.
 ///
 /// # Errors
 /// [`Failure::Io`] if the spool cannot be read or written.
@@ -118,7 +118,7 @@ pub(super) fn retry(kinds: &[HookKind], spool: &Spool) -> Result<Exit, Failure> 
     Ok(Exit::Success)
 }
 
-/// Removes what was put aside.
+/// Removes the events that were put aside.
 ///
 /// # Errors
 /// [`Failure::Io`] if the spool cannot be read or written.

@@ -1,6 +1,6 @@
-//! The way of events from the store into the spool, at both ends of a run: one by one, and kind by kind, so that
-//! whatever is wrong with one holds up no other. What cannot be written stays in the store; a run is not worse
-//! for it. Starts no program.
+//! Moves events from the store into the spool, at the start and end of a run: event by event and kind by
+//! kind, so that an error in one delays no other. Events that cannot be written stay in the store, which does
+//! not change the result of the run. Starts no program.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use crate::observe::spool::{Spool, Turn};
 use crate::store::Store;
 use crate::store::types::Outgoing;
 
-/// Events in one round trip.
+/// Events per round trip.
 const BATCH: u32 = 100;
 
 /// The outbox of a run.
@@ -26,34 +26,34 @@ pub(crate) struct Outbox<'a> {
     rehearsal: bool,
 }
 
-/// The kinds of events for which there is a program. Whether it can be executed is not this process's to
-/// say: in the sandbox of a pass nothing can.
+/// The kinds of events for which there is a program. Whether it is executable cannot be checked here: in the
+/// sandbox of a pass nothing is.
 pub(in crate::cli) fn listened(directory: &Path) -> Vec<HookKind> {
     HookKind::ALL.iter().copied().filter(|kind| directory.join(kind.as_str()).is_file()).collect()
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Default)]
 struct Delivered {
-    /// Keys of the events that are out, or that nobody wants.
+    /// Keys of the events that were written or need not be.
     done: Vec<i64>,
-    /// Kinds that cannot be written for now, and why.
+    /// Kinds that cannot be written for now, with the error.
     stuck: Vec<(HookKind, io::Error)>,
-    /// What was in the way, where it lies now.
+    /// Where obstacles were moved to.
     aside: Vec<PathBuf>,
-    /// Older events that had to go.
+    /// The number of older events that were dropped to make room.
     gone: usize,
 }
 
 impl<'a> Outbox<'a> {
-    /// Lets the store write down what somebody listens to; a rehearsal tells nobody.
+    /// Has the store record events of the kinds that have a hook; in a rehearsal of none.
     pub(crate) async fn of(settings: &HooksSettings, store: &'a Store, rehearsal: bool) -> Self {
         let listened = if rehearsal { Vec::new() } else { listened(&settings.directory) };
         store.listen(listened.clone()).await;
         Self { store, spool: Arc::new(Spool::new(&settings.spool)), listened, rehearsal }
     }
 
-    /// Moves what waits in the store into the spool, each event at least once and under the same id.
+    /// Moves the events waiting in the store into the spool, each at least once and under the same id.
     pub(crate) async fn deliver(&self) {
         if self.rehearsal {
             return;
@@ -66,7 +66,7 @@ impl<'a> Outbox<'a> {
     }
 
     async fn move_all(&self) -> Result<(), Failure> {
-        // Most runs have nothing to tell, and then need no spool.
+        // Most runs have no events, and then need no spool.
         if self.store.outgoing(1, Vec::new()).await?.is_empty() {
             return Ok(());
         }
@@ -101,7 +101,7 @@ fn put_all(spool: &Spool, turn: &Turn, listened: &[HookKind], outgoing: Vec<Outg
             Some(event) if listened.contains(&event.kind) => {
                 kinds.entry(event.kind).or_default().push((key, event));
             }
-            // Of a kind whose hook was removed meanwhile nobody wants to know.
+            // The hook of this kind was removed meanwhile, or the event is obsolete.
             _ => delivered.done.push(key),
         }
     }
@@ -113,7 +113,7 @@ fn put_all(spool: &Spool, turn: &Turn, listened: &[HookKind], outgoing: Vec<Outg
     delivered
 }
 
-/// What was written before an error is out, and is not told of once more.
+/// Events written before an error count as delivered, so that they are not written again.
 fn put_kind(
     spool: &Spool,
     turn: &Turn,

@@ -1,5 +1,5 @@
-//! One execution of a hook: the event on its standard input, nothing of ours in its environment, and an end
-//! when its time is over. What it prints goes where our own output goes.
+//! One execution of a hook: with the event on its standard input, none of our environment, and a time limit.
+//! Its output goes where our own goes.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,7 +17,7 @@ use crate::config::environment::PATH;
 use crate::domain::hook::HookKind;
 use crate::observe::spool::{QUOTA, Spool};
 
-/// How often it is looked at what a hook writes where it should not.
+/// The interval at which the space used in the spool is checked.
 const LOOK: Duration = Duration::from_millis(200);
 /// Environment of a hook: the kind of the event.
 const EVENT_VARIABLE: &str = "TINK_SYNC_EVENT";
@@ -26,11 +26,11 @@ const EVENT_VARIABLE: &str = "TINK_SYNC_EVENT";
 pub(super) struct Program {
     pub kind: HookKind,
     pub path: PathBuf,
-    /// How long it may take.
+    /// The time limit of one execution.
     pub limit: Duration,
     /// The spool, if the program is kept from writing into it.
     pub away: Option<PathBuf>,
-    /// Where it might write all the same.
+    /// The spool, whose size is watched since the program might write there nevertheless.
     pub spool: Spool,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Program {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Well,
-    /// It may go better another time; in words.
+    /// A later attempt may succeed; with the reason.
     Badly(String),
-    /// It will not go better by itself; in words, with the remedy.
+    /// Later attempts fail as well; with the reason and the remedy.
     NotStarted(String),
 }
 
@@ -68,14 +68,14 @@ impl Program {
         Ended::Badly(format!("it took longer than {} and was killed", humantime::format_duration(self.limit)))
     }
 
-    /// Ends once it has written more to where events wait than events take.
+    /// Returns once the directory of events takes more space than [`QUOTA`].
     async fn over_quota(&self) {
         while !self.spool.is_over_quota(self.kind) {
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// What is no event goes at once; the disk is the store's, too.
+    /// Removes everything that is not an event at once, since the disk is the store's, too.
     fn hoards(&self) -> Ended {
         let swept = match self.spool.sweep(self.kind) {
             Ok(()) => "what was no event is removed".to_owned(),
@@ -95,7 +95,7 @@ impl Program {
         };
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", "/");
         command.env(EVENT_VARIABLE, self.kind.as_str()).current_dir("/");
-        // A group of its own, so that what it starts ends with it.
+        // A process group of its own, so that its child processes are killed with it.
         command.stdin(Stdio::piped()).process_group(0).kill_on_drop(true);
         command
     }
@@ -115,7 +115,7 @@ impl Program {
     }
 }
 
-/// Hands over the event and waits for the end. A hook need not read, nor read all.
+/// Writes the event and waits for the end. A hook need not read the event, or all of it.
 async fn attend(child: &mut Child, event: &[u8]) -> std::io::Result<ExitStatus> {
     if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(event).await;
@@ -134,12 +134,12 @@ fn judge(ended: &std::io::Result<ExitStatus>) -> Ended {
     }
 }
 
-/// Ends the hook and all that it started in its group.
+/// Kills the hook and every process in its group.
 async fn kill(child: &mut Child) {
-    // Not waited for yet, so the number is still its own.
+    // The hook has not been reaped yet, so its process id is still its own.
     if let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()) {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
-    // It may have left its group.
+    // The hook may have left its group.
     let _ = child.kill().await;
 }

@@ -1,5 +1,5 @@
-//! Runs the program of one kind for every event that waits, one after the other, and puts aside what cannot be
-//! told. Knows the spool and the program, neither configuration nor store.
+//! Runs the program of one kind for every waiting event, one after the other, and puts aside events that
+//! cannot be delivered. Knows the spool and the program, neither configuration nor store.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::domain::hook::HookKind;
 use crate::observe::journal;
 use crate::observe::spool::Spool;
 
-/// After that time no further event is begun; systemd starts the unit again for what is left. With an
-/// event that uses up all its attempts this stays below the unit's `TimeoutStartSec=`.
+/// No further event is begun after this time; systemd starts the unit again for the rest. With an event that
+/// uses up all its attempts this stays below the unit's `TimeoutStartSec=`.
 pub(super) const LONGEST: Duration = Duration::from_mins(20);
 
 /// The events of one kind and their program.
@@ -45,8 +45,8 @@ impl HookQueue<'_> {
                 if began.elapsed() > LONGEST {
                     return Ok(());
                 }
-                // A hook that has just used up all attempts gets one for each further event: where it is
-                // broken for good, thousands of events would take days otherwise.
+                // After a hook has used up all attempts, each further event gets one: with a hook that is
+                // broken for good, thousands of events would otherwise take days.
                 patient = self
                     .deliver(&file, patient)
                     .await
@@ -55,19 +55,19 @@ impl HookQueue<'_> {
         }
     }
 
-    /// Tells one event, or puts it aside; says whether the hook took it.
+    /// Delivers one event, or puts it aside; returns whether the next event gets all attempts.
     async fn deliver(&self, file: &Path, patient: bool) -> std::io::Result<bool> {
         let id = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = match Spool::read(file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(patient),
-            // A directory, a pipe, of somebody else: it must not start the unit again and again.
+            // A directory, a pipe or another user's file: it must not start the unit again and again.
             Err(error) => {
                 self.put_aside(file, &id, &format!("it cannot be read: {error}"))?;
                 return Ok(patient);
             }
             Ok(text) => text,
         };
-        // A person waits for the answer.
+        // A person waits for the result.
         let patient = patient && !id.starts_with(super::by_hand::SAMPLE);
         let mut pauses = self.args.retry.iter().filter(|_| patient);
         loop {

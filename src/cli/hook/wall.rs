@@ -1,6 +1,6 @@
-//! Keeps a hook from writing into the spool: it has the user of the process that tells it, who takes events away,
-//! and could else fill the disk of the store or lay traps for events to come. The kernel's Landlock holds it; a
-//! kernel without it leaves the hook what permissions leave it. Restricts this process and becomes the program.
+//! Keeps a hook from writing into the spool. It runs as the user of the delivering process, which removes
+//! events, so it could fill the store's disk or plant files in the way of later events. Landlock enforces this;
+//! on a kernel without it only permissions protect the spool. Restricts this process, then executes the program.
 
 use std::io::{self, Error, ErrorKind};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -19,12 +19,12 @@ use tokio::process::Command;
 use crate::cli::Failure;
 use crate::exit::Exit;
 
-/// This program, also where its file was replaced by a newer one.
+/// This program, even if its file was replaced by a newer one.
 const MYSELF: &str = "/proc/self/exe";
-/// What is new in later ones does not matter here.
+/// Later versions of Landlock add nothing needed here.
 const KNOWN: ABI = ABI::V6;
-/// How this program ends if it could not become the other one: no code would do, since every code may be the
-/// other's.
+/// The signals with which this process ends if it cannot execute the program: any exit code could be the
+/// program's own.
 const NOT_THERE: Signal = Signal::SIGUSR1;
 const NOT_EXECUTABLE: Signal = Signal::SIGUSR2;
 
@@ -39,21 +39,21 @@ pub struct Args {
     program: PathBuf,
 }
 
-/// The spool, if a wall can stand around it. It is built of all that lies beside the spool, up to the root; so
-/// where a hook may make new files beside the spool, as in a directory of one's own, there is none.
+/// The spool, if a wall around it is possible. Everything beside the spool, up to the root, is allowed by
+/// name, so there is no wall if a hook may create files beside the spool, as in a directory of its own user.
 pub(super) fn wanted(spool: &Path) -> Option<PathBuf> {
     let spool = spool.canonicalize().ok()?;
     access(spool.parent()?, AccessFlags::W_OK).is_err().then_some(spool)
 }
 
-/// The command that becomes `program` behind the wall.
+/// The command that executes `program` behind the wall.
 pub(super) fn around(program: &Path, spool: &Path) -> Command {
     let mut command = Command::new(MYSELF);
     command.args(["hook-wall", "--spool"]).arg(spool).arg(program);
     command
 }
 
-/// What kept the program from being started behind the wall, if anything did.
+/// The error if the program could not be executed behind the wall.
 pub(super) fn problem(ended: &io::Result<ExitStatus>) -> Option<Error> {
     match Signal::try_from(ended.as_ref().ok()?.signal()?).ok()? {
         NOT_THERE => Some(ErrorKind::NotFound.into()),
@@ -62,10 +62,10 @@ pub(super) fn problem(ended: &io::Result<ExitStatus>) -> Option<Error> {
     }
 }
 
-/// Builds the wall and becomes the program.
+/// Builds the wall and executes the program.
 ///
 /// # Errors
-/// [`Failure::Io`] if either cannot be done.
+/// [`Failure::Io`] if either fails.
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     match build(&args.spool) {
         Ok(true) => {}
@@ -84,14 +84,14 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Err(error.into())
 }
 
-/// Allows to write everywhere but in the spool; says whether the kernel holds it.
+/// Allows writing everywhere except in the spool; returns whether the kernel enforces it.
 fn build(spool: &Path) -> Result<bool, String> {
     let writes = AccessFs::from_write(KNOWN);
     let rules = path_beneath_rules(beside(spool), writes);
     let wall = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(writes)
-        // The process that tells it has the same user, and must not be stopped.
+        // The delivering process has the same user; the hook must not be able to kill it.
         .and_then(|rules| rules.scope(Scope::Signal))
         .and_then(Ruleset::create)
         .and_then(|created| created.add_rules(rules))
@@ -107,7 +107,7 @@ fn beside(directory: &Path) -> Vec<PathBuf> {
     for above in directory.ancestors().skip(1) {
         let Ok(entries) = std::fs::read_dir(above) else { continue };
         let all = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        // What a link leads to is beside it by its own name, or is the directory itself.
+        // The target of a link is listed under its own name, or is the directory itself.
         beside.extend(all.filter(|path| !directory.starts_with(path) && !path.is_symlink()));
     }
     beside

@@ -1,5 +1,5 @@
-//! The lines of an import, one in memory at a time. What comes through a pipe is put into a file without a
-//! name first: nobody waits for a writer while the store is locked. Knows nothing of what lines hold.
+//! The lines of an import, one in memory at a time. Input from a pipe is first copied into an unnamed file,
+//! so that the store is never locked while waiting for a writer. Knows nothing of the contents.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Seek as _};
@@ -12,13 +12,13 @@ use crate::atomic_file;
 use crate::cli::Failure;
 use crate::config::STATE_DIRECTORY;
 
-/// No row is as long as this.
+/// The longest accepted line.
 const LONGEST: u64 = 1024 * 1024;
 
-/// A line that can be read, or why not.
+/// The text of a line, or why it cannot be read.
 pub(super) type InputText = Result<String, String>;
 
-/// The lines with their numbers, blank ones left out.
+/// The lines with their numbers; skips blank ones.
 pub(super) struct Lines {
     input: BufReader<File>,
     number: u64,
@@ -85,7 +85,7 @@ fn standard_input(beside: Option<&Path>) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// A file without a name: beside the store, else where the service keeps what is its own, else in memory.
+/// An unnamed file: beside the store, else in the service's state directory, else in memory.
 fn scratch(beside: Option<&Path>) -> io::Result<File> {
     let Some(store) = beside else {
         let of_service = atomic_file::scratch(Path::new(STATE_DIRECTORY));

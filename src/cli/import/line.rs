@@ -1,5 +1,5 @@
-//! One line of an import: JSON in, a row or what is wrong with it out. Must not show values of the data, only
-//! names, and must not guess money.
+//! Parses one line of an import: returns a row, or the problem with the line. Must not show values of the
+//! data, only names, and must not guess amounts.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::store::FetchedRow;
 use crate::store::import::ImportRow;
 use crate::tink::{TransactionRecord, kept};
 
-/// What a line may hold: where the row belongs, Tink's JSON, or the columns of `transactions_v1`.
+/// The fields a line may have: the owner of the row, Tink's JSON, or the columns of `transactions_v1`.
 const KNOWN: [&str; 32] = [
     "connection_id",
     "account_id",
@@ -40,7 +40,7 @@ const KNOWN: [&str; 32] = [
     "mutability",
     "payer_name",
     "payee_name",
-    // An export has these as well; here they say nothing.
+    // An export has these as well; an import ignores them.
     "user_id",
     "account_key",
     "first_seen_run",
@@ -88,7 +88,7 @@ fn usable(name: &str, id: String) -> Result<String, String> {
     if is_usable(&id) { Ok(id) } else { Err(format!("{name} is not {USABLE}")) }
 }
 
-/// Tink's JSON, as JSON or as a text that holds it, which is how databases give it.
+/// Tink's JSON, given as JSON or as a string containing it, as databases return it.
 fn json_of(raw: &RawValue) -> Result<Box<RawValue>, String> {
     let inner = if raw.get().starts_with('"') {
         serde_json::from_str::<String>(raw.get()).map_err(|_| "raw is not a text".to_owned())?
@@ -99,7 +99,6 @@ fn json_of(raw: &RawValue) -> Result<Box<RawValue>, String> {
     if json.get().starts_with('{') { Ok(json) } else { Err("raw is not a JSON object".to_owned()) }
 }
 
-/// The members of a line.
 struct Fields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
@@ -115,7 +114,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text; null is as if it were not there.
+    /// A string; null counts as missing.
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         let Some(raw) = self.0.get(name).filter(|raw| raw.get() != "null") else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|_| format!("{name} is not a text"))
@@ -139,7 +138,7 @@ impl<'a> Fields<'a> {
         self.parsed(name, "a date (YYYY-MM-DD)")
     }
 
-    /// The exact amount: a text, or a number as it is written.
+    /// The exact amount, given as a string or as a number.
     fn amount(&self) -> Result<Amount, String> {
         let raw = self.0.get("amount").ok_or("amount is missing (or raw, which has it)")?.get();
         let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
@@ -155,7 +154,7 @@ impl<'a> Fields<'a> {
         Ok(status)
     }
 
-    /// A row that is told by columns.
+    /// A row given by columns.
     fn transaction(&self) -> Result<Transaction, String> {
         let texts = TextFields {
             description: self.text("description")?,

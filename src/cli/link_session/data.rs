@@ -1,5 +1,5 @@
-//! After the session: waits until Tink has fetched from the bank, and syncs the connection. What is not there
-//! in time is the next pass's.
+//! After the session: waits until Tink has fetched from the bank, and syncs the connection. Data that arrive
+//! later are left to the next pass.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::lifecycle::Signals;
 use crate::observe::report::Format;
 use crate::tink::Client;
 
-/// Looks at the consent, about three minutes as shipped: 1, 2, 4, 8 and then 10 s apart.
+/// The number of polls of the consent, about three minutes as shipped: 1, 2, 4, 8 and then 10 s apart.
 const LOOKS: u32 = 20;
 /// The longest pause between them, in `retry.base`.
 const LONGEST: u32 = 10;
 const FETCHING: &str = "Tink is fetching from the bank; that takes seconds to some minutes …\n";
 
-/// Whose data are waited for.
+/// The connection whose data are awaited.
 #[derive(Debug)]
 pub(in crate::cli) struct Fresh<'a> {
     pub connection_id: &'a str,
@@ -31,7 +31,6 @@ pub(in crate::cli) struct Fresh<'a> {
     pub consent: Option<&'a CredentialsId>,
 }
 
-/// Waits for the data and syncs them.
 pub(in crate::cli) fn sync(
     env: &Environment,
     client: &Client,
@@ -67,7 +66,7 @@ pub(in crate::cli) fn sync(
 async fn wait(env: &Environment, client: &Client, fresh: &Fresh<'_>) -> Result<bool, Failure> {
     let there = |consents: &[Consent]| is_there(consents, fresh.consent, env).then_some(());
     match look(env, client, fresh.user, FETCHING, there).await {
-        // The sync will meet it too, and has the words for it.
+        // The sync will meet the error, too, and reports it.
         Err(Failure::Tink(error)) => {
             tracing::debug!("the consents cannot be read: {error}");
             Ok(true)
@@ -76,7 +75,8 @@ async fn wait(env: &Environment, client: &Client, fresh: &Fresh<'_>) -> Result<b
     }
 }
 
-/// Looks at a user's consents until they show it; says `meanwhile` if they do not at once. None if they do not in time.
+/// Polls a user's consents until `shows` returns a value; `None` after [`LOOKS`] polls. Prints `meanwhile`
+/// after the first poll without one.
 pub(super) async fn look<T>(
     env: &Environment,
     client: &Client,
@@ -100,7 +100,7 @@ pub(super) async fn look<T>(
     Ok(None)
 }
 
-/// Whether the consent is through: healthy and with accounts, or in trouble that waiting does not mend.
+/// Whether the consent needs no more waiting: it is healthy and has accounts, or its bank is unavailable.
 fn is_there(consents: &[Consent], wanted: Option<&CredentialsId>, env: &Environment) -> bool {
     let now = env.clock.now();
     let mut of_it = consents.iter().filter(|consent| wanted.is_none_or(|id| *id == consent.credentials_id));
@@ -112,7 +112,7 @@ fn is_there(consents: &[Consent], wanted: Option<&CredentialsId>, env: &Environm
     of_it.clone().next().is_some() && of_it.all(is_through)
 }
 
-/// The arguments of a run for one connection, whatever its back-off: its user is here.
+/// The arguments of a run for one connection, ignoring its back-off, since its user is present.
 fn of_one(id: &str) -> run::Args {
     run::Args {
         dry_run: false,

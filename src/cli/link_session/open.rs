@@ -1,6 +1,5 @@
-//! Opens the link in the caller's own browser. It reaches the browser in a private file, since anybody who is on the machine
-//! reads the arguments of every process, and the link works for anybody who has it. Nothing depends on it: the link was
-//! printed.
+//! Opens the link in the caller's own browser. The link is passed in a private file: it works for anyone who has
+//! it, and every user of the machine can read the arguments of a process. Optional, since the link was printed.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,15 +10,15 @@ use crate::config::{CLIENT_SECRET_VARIABLE, CREDENTIALS_VARIABLE, PASSWORD_VARIA
 use crate::identity;
 use crate::link::page;
 
-/// A directory of this user's alone, on most desktops.
+/// Names a directory private to the user, on most desktops.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
-/// Whether a browser may be started: with the rights of anybody who sits there, and no others.
+/// Whether a browser may be started: not with the rights of root or of the service.
 pub(super) fn is_allowed() -> bool {
     !identity::is_root() && !identity::is_called(SERVICE_USER)
 }
 
-/// Starts the browser; the page is there until what is returned is dropped.
+/// Starts the browser; the page exists until the returned file is dropped.
 pub(super) fn in_browser(env: &Environment, address: &str) -> Option<PrivateFile> {
     let runtime = (env.variable)(RUNTIME).map(PathBuf::from).filter(|directory| directory.is_dir());
     let directory = runtime.unwrap_or_else(std::env::temp_dir);

@@ -1,20 +1,19 @@
-//! Lines that are typed or pasted, read on a thread of their own: the program can end while it waits for one.
+//! Typed or pasted lines, read on a thread of their own, so that the program can end while it waits for one.
 
 use std::io::BufRead as _;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// No address is longer; the rest of such a line is another one.
+/// The longest line; the rest of a longer one counts as another line.
 const LONGEST: u64 = 64 * 1024;
 
-/// Lines of standard input.
 #[derive(Debug)]
 pub(super) struct PastedLines(UnboundedReceiver<String>);
 
 impl PastedLines {
     pub(super) fn of_stdin() -> Self {
         let (send, lines) = unbounded_channel();
-        // A thread that nobody waits for, since a read from a terminal cannot be broken off.
+        // The thread is never joined, since a read from a terminal cannot be interrupted.
         std::thread::spawn(move || {
             let mut input = std::io::stdin().lock();
             loop {

@@ -1,5 +1,5 @@
-//! What Tink itself shows of a session. Nobody is told that a bank is linked or a consent renewed on the word of
-//! an address, which anybody can type or cut short. Must not store anything.
+//! Checks at Tink what a session led to. The redirect alone never counts as proof that a bank was linked or a
+//! consent renewed: anyone can type its address or truncate it. Must not store anything.
 
 use jiff::Timestamp;
 
@@ -12,8 +12,8 @@ use crate::exit::Exit;
 use crate::tink::Client;
 
 impl LinkSession<'_> {
-    /// Looks until Tink shows it, about as long as for data. An exit code if it does not, which `otherwise` tells,
-    /// or if it is stopped.
+    /// Polls until `shows` returns a value, about as long as for data. If it does not, prints `otherwise` and
+    /// returns an exit code; also returns one after a signal.
     pub(in crate::cli) async fn prove<T>(
         &self,
         (client, user): (&Client, &TinkUser),
@@ -35,8 +35,8 @@ impl LinkSession<'_> {
     }
 }
 
-/// The consent that a session has led to, by Tink's lists before and after it: one that was not there before, or has
-/// changed since. Of several the one that the redirect has `named`, which proves nothing by itself.
+/// The consent that a session led to, by Tink's lists before and after it: a new one, else one that has
+/// changed. Of several the one that the redirect has `named`, which proves nothing by itself.
 pub(in crate::cli) fn linked(
     before: &[Consent],
     after: &[Consent],
@@ -53,7 +53,7 @@ pub(in crate::cli) fn linked(
     best.iter().find(is_named).or(best.first()).map(|consent| consent.credentials_id.clone())
 }
 
-/// Whether the consent was renewed: Tink shows that it has changed, and nobody is needed for it.
+/// Whether the consent was renewed: Tink shows that it has changed and needs no user.
 pub(in crate::cli) fn is_renewed(before: &Consent, after: &[Consent], now: Timestamp) -> bool {
     let of_it = after.iter().filter(|consent| is_same(before, consent));
     of_it.into_iter().any(|consent| is_through(consent, now) && has_moved(before, consent))
@@ -67,7 +67,7 @@ fn has_moved(before: &Consent, after: &Consent) -> bool {
     before.status_updated != after.status_updated || before.expires_at != after.expires_at
 }
 
-/// Whether nobody is needed for it any more; Tink may still be fetching.
+/// Whether the consent no longer needs its user; Tink may still be fetching.
 fn is_through(consent: &Consent, now: Timestamp) -> bool {
     match consent.health(now) {
         Health::Healthy | Health::PastDate | Health::Unavailable => true,
@@ -114,7 +114,7 @@ mod tests {
             assert_eq!(with(consent("b", status, 1)).is_some(), counts, "{status}");
         }
         assert_eq!(linked(&old, &[consent("a", "UPDATED", 1)], None, now()), Some("a".into()));
-        // A name chooses among what Tink shows; what was refreshed meanwhile is not what is new.
+        // A name chooses among what Tink shows; a refreshed consent does not count as new.
         let after = [consent("a", "UPDATED", 1), consent("b", "UPDATED", 1), consent("c", "UPDATED", 1)];
         for (named, expected) in [(Some("c"), "c"), (Some("a"), "b"), (Some("z"), "b"), (None, "b")] {
             let named = named.map(CredentialsId::from);

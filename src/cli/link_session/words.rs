@@ -1,4 +1,4 @@
-//! What is said in the terminal about a Link session. Pure: words in, text out.
+//! The texts in the terminal about a Link session. Pure.
 
 use std::fmt::Write as _;
 use std::io;
@@ -52,7 +52,7 @@ pub(super) fn invitation(
     text
 }
 
-/// What most often stands in the way.
+/// Help with the most frequent problems.
 fn hints(way: &RedirectOptions, listens: bool) -> String {
     let uri = &way.redirect_uri;
     let mut text = format!(
@@ -94,7 +94,7 @@ pub(super) fn refused(refusal: &LinkError, explanation: &Explanation) -> String 
     text
 }
 
-/// What was pasted is not the answer to this link.
+/// The pasted text is not the answer to this link.
 pub(super) fn pasted_in_vain(notice: &Notice, error: StateError) -> String {
     if error == StateError::NotSent {
         return "That is the link itself: open it in a browser, and paste the address where the browser lands:\n"
@@ -104,7 +104,7 @@ pub(super) fn pasted_in_vain(notice: &Notice, error: StateError) -> String {
     format!("{}. {what}\nPaste the address that the link above led to:\n", notice.title)
 }
 
-/// Why a redirect was turned away.
+/// Why a redirect was rejected.
 pub(super) fn turned_away(error: StateError) -> &'static str {
     match error {
         StateError::Missing => "it has no state",

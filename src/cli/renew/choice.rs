@@ -1,4 +1,4 @@
-//! Which consent is renewed, and in which way (API.md 5.2, 6). Pure: consents in, the choice out.
+//! Chooses which consent is renewed, and how (API.md 5.2, 6). Pure.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::cli::connections::days_left;
 use crate::domain::consent::{Consent, Health};
 use crate::link::url::Purpose;
 
-/// The way that was asked for.
+/// The requested way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
     AsItFits,
@@ -16,18 +16,17 @@ pub(super) enum How {
     Update,
 }
 
-/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Picked {
-    /// This consent, with this session.
+    /// The consent to renew and the purpose of its session.
     One(Box<Consent>, Purpose),
     Nothing(String),
 }
 
-/// Picks the consent that needs it, or the one that was named. One that ends within `soon` needs it.
+/// Picks the consent that needs renewal, or the one named. A consent that ends within `soon` needs it.
 ///
 /// # Errors
-/// Why there is no choice, and what to do.
+/// Why no consent can be picked, and what to do.
 pub(super) fn pick(
     connection_id: &str,
     consents: Vec<Consent>,
@@ -68,7 +67,7 @@ fn needs_it(consent: &Consent, now: Timestamp, soon: SignedDuration) -> bool {
     }
 }
 
-/// Extending needs no login, but only helps a consent that nothing but its date has ended.
+/// Extending needs no login, but only helps a consent whose only problem is its end date.
 fn purpose(connection_id: &str, consent: &Consent, how: How) -> Result<Purpose, String> {
     let id = consent.credentials_id.clone();
     if matches!(consent.status.as_str(), "PERMANENT_ERROR" | "DELETED") {
@@ -90,7 +89,7 @@ fn purpose(connection_id: &str, consent: &Consent, how: How) -> Result<Purpose, 
     }
 }
 
-/// The bank and the key of a consent.
+/// The id of a consent and its bank.
 pub(super) fn name(consent: &Consent) -> String {
     format!("{} ({})", consent.credentials_id, consent.provider.as_deref().unwrap_or("bank not named"))
 }

@@ -1,5 +1,5 @@
-//! What is around the pass: the threads it runs on, whether this machine's clock can be believed, whether the log beside the
-//! store could be emptied; and the metrics. Changes nothing else.
+//! What surrounds the pass: its threads, whether this machine's clock can be trusted, whether the log beside
+//! the store can be emptied, and the metrics. Changes nothing else.
 
 use std::io;
 
@@ -13,20 +13,20 @@ use crate::observe::textfile;
 use crate::store::engine::sqlite::wal;
 use crate::tink::{self, Client};
 
-/// A clock that shows less than this after a pass that went well is about right, since it was then.
+/// A clock up to this much later than a successful pass counts as right, since it was right then.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
-/// How many of the last runs are looked through for one that went well.
+/// The most runs that are searched for a successful one.
 const RUNS_LOOKED_AT: u32 = 20;
 
-/// One thread reads and compares, the store's writes, and the caller's keeps watch. More would wait for the one that
-/// writes, and take memory by the number of the machine's cores.
+/// The only worker thread reads and compares, the store's thread writes, and the calling thread watches. More
+/// workers would wait for the writer, and use memory by the number of cores.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
-/// Dates decide which rows are read, kept and deleted. Whether the clock can be believed: it shows a time soon after
-/// a pass that went well, or Tink shows the same day. A store without any such pass has nothing to lose, and the
-/// pass meets Tink's clock before it reads anything.
+/// Dates decide which rows are read, kept and deleted. The clock can be trusted if it is at most [`SOON`]
+/// after a successful run, or if Tink's is on the same day. A store without such a run has nothing to lose,
+/// and the pass checks Tink's clock before it reads anything.
 pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<bool, tink::Error> {
     let runs = env.reader().ok().and_then(|reader| reader.runs(RUNS_LOOKED_AT).ok());
     let is_whole = |code: u8| Exit::from_code(code).is_some_and(Exit::is_whole);
@@ -39,7 +39,7 @@ pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<
     if last.is_none_or(is_soon) { Ok(true) } else { client.agree_on_time().await }
 }
 
-/// Tells who keeps the log beside the store from being emptied, once that is more than passes leave there.
+/// Logs which readers keep the log beside the store from being emptied, once it is larger than passes leave it.
 pub(super) fn look_at_log(env: &Environment) {
     let Some(log) = env.place().file().map(wal::look) else { return };
     let readers: Vec<String> = log.readers.iter().map(ToString::to_string).collect();
@@ -52,7 +52,7 @@ pub(super) fn look_at_log(env: &Environment) {
     }
 }
 
-/// Writes the file of metrics, if one is wanted. A run is not worse for metrics that could not be written.
+/// Writes the metrics file, if configured. A failure is logged and does not change the result of the run.
 pub(super) fn write_metrics(env: &Environment) {
     let Some(path) = env.settings.report.metrics_file.as_ref() else { return };
     let text = match status::metrics_text(env) {

@@ -1,5 +1,5 @@
-//! What a run has reported so far, so that one that fails, or is cut short, closes its report like any other. Reads
-//! nothing and decides nothing.
+//! Counts what a run has reported so far, so that a run that fails or is cut short closes its report like any
+//! other. Reads nothing and decides nothing.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -28,7 +28,7 @@ impl Reported {
         }
     }
 
-    /// The totals of a report that was begun and has no end yet.
+    /// The totals of a report that has begun and not ended.
     pub(super) fn open(&self) -> Option<Summary> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,5 +1,5 @@
-//! The status for people: one line per connection with its problem below, then the last runs. Must not
-//! read anything; the report is given.
+//! The status for people: one line per connection with its problem below, then the last runs. Must not read
+//! anything; the report is given.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,10 +15,10 @@ use crate::store::reads::{KnownConnection, PastAttempt, RunRow, State};
 /// More healthy connections than this are only counted.
 pub(super) const MANY: usize = 40;
 
-/// Two lines for a problem; `why` tells the rest.
+/// Two lines for a problem; `why` shows the rest.
 const LONGEST_NOTE: usize = 2 * (table::WIDTH - 4);
 
-/// The whole text: what is wrong with all of it, then the connections, then the runs.
+/// The whole text: problems of the installation, then the connections, then the runs.
 pub(super) fn text(report: &Report, all: bool, color: bool) -> String {
     let troubles = report.schedule.problems(report.now);
     let mut text: String = troubles.iter().map(|trouble| trouble.show(color)).collect();
@@ -46,7 +46,7 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     let (attention, rest): (Vec<_>, Vec<_>) =
         report.connections.iter().partition(|c| report.needs_attention(c));
     let is_many = rest.len() > MANY || report.connections.len() < report.numbers.all();
-    // Of those that need attention the first are shown in any case.
+    // Without --all the first `MANY` of those that need attention are listed.
     let (first, rest_shown) =
         (if all { attention.len() } else { MANY }, if is_many && !all { 0 } else { rest.len() });
     let shown: Vec<_> = attention.iter().take(first).chain(rest.iter().take(rest_shown)).copied().collect();
@@ -70,7 +70,7 @@ fn connections(report: &Report, all: bool, color: bool) -> String {
     text
 }
 
-/// `38 ok, 2 paused_not_entitled`: of all but those that are listed.
+/// `38 ok, 2 paused_not_entitled`: all connections except the listed ones.
 fn counts_by_state(report: &Report, listed: &[&KnownConnection]) -> String {
     let listed = |state: State| listed.iter().filter(|c| c.state(report.now) == state).count();
     let counts = State::ALL.map(|state| (report.numbers.number(state).saturating_sub(listed(state)), state));
@@ -103,7 +103,7 @@ fn line(report: &Report, connection: &KnownConnection) -> TableLine {
     }
 }
 
-/// How long its consents last, or that one of them has ended: by its date, or before it.
+/// The days left of its consents, or `expired` if one of them has ended, by its date or before it.
 fn consent(connection: &KnownConnection, now: Timestamp) -> String {
     match connection.consent_ends {
         _ if connection.consent_expired => "expired".to_owned(),
@@ -113,7 +113,7 @@ fn consent(connection: &KnownConnection, now: Timestamp) -> String {
     }
 }
 
-/// What stands below a connection.
+/// The notes below a connection.
 fn notes(report: &Report, connection: &KnownConnection, state: State) -> Vec<String> {
     let now = report.now;
     let used = report.used(connection);
@@ -137,13 +137,13 @@ fn notes(report: &Report, connection: &KnownConnection, state: State) -> Vec<Str
     notes.into_iter().flatten().chain(balances).collect()
 }
 
-/// That a connection is well, and Tink has had nothing new of it for too long.
+/// Reports that the data of a connection that is well are stale at Tink.
 fn stale(connection: &KnownConnection, now: Timestamp) -> Option<String> {
     let reason = connection.reason(now).filter(|reason| *reason == Reason::DataStale.as_str())?;
     Some(format!("{reason}: Tink last had its data from the bank {} ago", age(connection.data_as_of, now)))
 }
 
-/// The last outcomes, the newest first: `last: failed 2h ago (network), synced 8h ago`.
+/// The last outcomes, newest first: `last: failed 2h ago (network), synced 8h ago`.
 fn last(attempts: &[PastAttempt], now: Timestamp) -> String {
     let told = attempts.iter().map(|attempt| {
         let outcome = attempt.outcome.as_deref().unwrap_or("at work");
@@ -154,7 +154,7 @@ fn last(attempts: &[PastAttempt], now: Timestamp) -> String {
     if told.is_empty() { "never attempted".to_owned() } else { format!("last: {}", told.join(", ")) }
 }
 
-/// When it is worked on: `now`, in `3h`, `due` with the next pass whenever that is, or `-` for never.
+/// The next attempt: `now`, in `3h`, `due` if the time of the next pass is unknown, or `-` for never.
 fn next(report: &Report, connection: &KnownConnection) -> String {
     let now = report.now;
     let due = connection.next_attempt(now);
@@ -167,12 +167,12 @@ fn next(report: &Report, connection: &KnownConnection) -> String {
     }
 }
 
-/// What is wrong, in two lines at most.
+/// The problem of a connection, in at most two lines.
 fn problem(connection: &KnownConnection, state: State, now: Timestamp) -> Option<String> {
     let unwell = matches!(state, State::NeedsUser | State::Failing | State::RateLimited);
     let said = connection.problem.as_deref().or(connection.last_error.as_deref().filter(|_| unwell));
     let reason = connection.reason(now).filter(|_| unwell);
-    // What it needs its user for stays true while a later pass meets another trouble.
+    // The reason why a connection needs its user stays valid when a later pass meets another problem.
     let later =
         connection.last_reason.as_deref().filter(|later| reason.is_some_and(|reason| reason != *later));
     let mut text = match (reason, said) {

@@ -1,4 +1,4 @@
-//! What is older than a monitor allows: the last success of a connection, or Tink's own data of it. Pure.
+//! Finds connections that are older than a monitor allows: by the last success, or by Tink's own data. Pure.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -11,16 +11,15 @@ use crate::cli::table;
 use crate::domain::population::RECENT;
 use crate::store::reads::KnownConnection;
 
-/// What is looked at.
+/// The age that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
-    /// The last success: whether passes do their work.
+    /// The last success: whether passes work.
     Success,
-    /// Tink's data: whether Tink does.
+    /// Tink's data: whether Tink fetches from the bank.
     Data,
 }
 
-/// The connections that are older than a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Late {
     of: Of,
@@ -29,12 +28,12 @@ pub(super) struct Late {
     pub ids: HashSet<String>,
 }
 
-/// Who should be fresh besides those who are served now.
+/// Connections that should be fresh, besides those served now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Whom {
-    /// Those who wait for their user.
+    /// Those that wait for their user.
     pub all: bool,
-    /// Those who were entitled in the last days: the number has fallen, and nobody has confirmed that.
+    /// Those that were entitled within the last days, while a fall of the number is not confirmed.
     pub lapsed: bool,
 }
 
@@ -43,7 +42,7 @@ impl Late {
         Self { of, limit, ids: HashSet::new() }
     }
 
-    /// Takes note of a connection that is too old and should be fresh.
+    /// Records a connection that should be fresh and is too old.
     pub(super) fn look(&mut self, connection: &KnownConnection, whom: Whom, now: Timestamp) {
         let lapsed = connection.lapsed_at.is_some_and(|at| now.duration_since(at) <= RECENT);
         let served = if whom.all { connection.is_active(now) } else { connection.is_served(now) };
@@ -53,7 +52,7 @@ impl Late {
         }
     }
 
-    /// Names the connections that are too old, the oldest first; `None` if there are none.
+    /// Lists the connections that are too old, the oldest first; `None` if there are none.
     pub(super) fn sentence(&self, connections: &[KnownConnection], now: Timestamp) -> Option<String> {
         let mut late: Vec<_> = connections.iter().filter(|c| self.ids.contains(&c.connection_id)).collect();
         late.sort_by_key(|c| Reverse(self.of.at(c).map_or(SignedDuration::MAX, |at| now.duration_since(at))));
@@ -81,7 +80,7 @@ impl Of {
         let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
         match self.at(connection) {
             Some(at) => now.duration_since(at) > limit,
-            // Banks of which Tink does not say how old the data are cannot be judged by it.
+            // Some banks' data have no age at Tink, so a connection that has succeeded is not late.
             None => self == Self::Success || connection.last_success_at.is_none(),
         }
     }

@@ -1,5 +1,5 @@
-//! The metrics in the text format of Prometheus, built from what the store knows: the last finished run
-//! and the connections. Must not name a connection or a user in a label, and reads nothing itself.
+//! The metrics in the text format of Prometheus: the last finished run and the connections. Must not name a
+//! connection or a user in a label, and reads nothing itself.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,25 +10,25 @@ use crate::store::engine::sqlite::wal::{Log, LogReader};
 use crate::store::population::LastView;
 use crate::store::reads::{KnownConnection, RunRow, State};
 
-/// What the metrics are made of.
+/// The input of the metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct MetricsInput<'a> {
     pub now: Timestamp,
     pub connections: &'a ConnectionNumbers,
     pub consent_ends: &'a [Timestamp],
-    /// The last run that came to its end.
+    /// The last run that finished.
     pub last_run: Option<&'a RunRow>,
     /// The end of the last run that ended well.
     pub last_good_end: Option<Timestamp>,
     /// Accounts whose balance differs from what their rows explain.
     pub balance_differences: usize,
-    /// The source view as it was read last.
+    /// The source view as of its last reading.
     pub view: Option<LastView>,
     /// The log beside the store; `None` for a server.
     pub log: Option<Log>,
 }
 
-/// What the metrics say of all connections, taken from one after the other, so that they need not all be held.
+/// Numbers of all connections, added one by one, so that the connections need not be kept in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionNumbers {
     now: Timestamp,
@@ -40,17 +40,15 @@ pub(crate) struct ConnectionNumbers {
 }
 
 impl ConnectionNumbers {
-    /// None yet; all of them are looked at as of the time `now`.
+    /// No connections yet; states and ages are those at `now`.
     pub(crate) fn at(now: Timestamp) -> Self {
         Self { now, by_state: HashMap::new(), all: 0, active: 0, oldest_success: None, oldest_data: None }
     }
 
-    /// How many there are.
     pub(crate) fn all(&self) -> usize {
         self.all
     }
 
-    /// How many are in a state.
     pub(crate) fn number(&self, state: State) -> usize {
         self.by_state.get(&state).copied().unwrap_or_default()
     }
@@ -167,7 +165,7 @@ fn log(text: &mut MetricsText, log: &Log) {
     let reader = |reader: &LogReader| {
         let pid = reader.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
         let name = reader.command.as_deref().unwrap_or("unknown");
-        // What a process calls itself may be anything.
+        // A process can choose any name.
         let name: String = name
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "-_.+".contains(c) { c } else { '_' })
@@ -199,7 +197,7 @@ impl MetricsText {
         }
     }
 
-    /// Leaves out samples that the run did not write down.
+    /// Leaves out samples that the run did not record.
     fn known<const N: usize>(&mut self, name: &str, help: &str, samples: [(String, Option<i64>); N]) {
         let samples: Vec<_> =
             samples.into_iter().filter_map(|(labels, number)| Some((labels, exact(number?)))).collect();

@@ -13,7 +13,6 @@ const ENDS: [(&str, Outcome, Option<Reason>); 5] = [
     ("user", Outcome::NeedsUser, Some(Reason::ConsentExpired)),
 ];
 
-/// What `status` knows.
 fn read(env: &Environment) -> Report {
     Report::read(env, &env.reader().unwrap(), &args(), None).unwrap()
 }
@@ -92,7 +91,7 @@ fn only_connections_that_should_be_fresh_can_be_too_old() {
     assert!(sentence.starts_with("5 connections without success in the last 26h: "), "{sentence}");
     assert!(sentence.ends_with(", well (31h)"), "{sentence}");
     assert_eq!(table::json(&report.json())["overdue"].as_array().unwrap().len(), 5);
-    // Who waits for the user counts only if all are asked for.
+    // Connections that wait for their user count only with --all.
     let (ids, _) = late(&Args { all: true, ..with.clone() });
     assert_eq!(ids, ["dead", "part", "slow", "user", "well", "young"]);
     let (ids, report) = late(&Args { connection: vec!["off".to_owned()], ..with });
@@ -108,7 +107,7 @@ fn data_that_tink_has_not_renewed_are_told_by_age() {
     rusqlite::Connection::open(fixture.path("store.db")).unwrap().execute_batch(sql).unwrap();
     let with = Args { max_data_age: Some(Duration::from_hours(72)), ..args() };
     let report = Report::read(&fixture.env(), &fixture.env().reader().unwrap(), &with, None).unwrap();
-    // Those that never had any data, and one that has old ones.
+    // Three without any data, and one with old data.
     assert_eq!(
         report.late_sentences(),
         [
@@ -164,7 +163,7 @@ fn many_healthy_connections_are_counted_only() {
     assert!(text_of(&fixture, &Args { all: true, ..args() }).contains("c-8 "));
     let json = Args { format: StatusFormat::Json, ..args() };
     assert_eq!(Report::read(&fixture.env(), &reader, &json, None).unwrap().connections.len(), 45);
-    // One that is held for another reason does not bring the others back.
+    // A connection listed for another reason does not list the others again.
     let late = Args { max_age: Some(Duration::from_secs(1)), connection: vec!["c-8".to_owned()], ..args() };
     assert!(text_of(&fixture, &late).contains("c-8 "));
 }
@@ -238,7 +237,7 @@ fn the_metrics_have_help_type_and_no_ids() {
             "{name}"
         );
     }
-    // Of a server there is no log to look at.
+    // A server has no log.
     let without = metrics(&fixture.env(), &fixture.env().reader().unwrap(), None, &args(), &report).unwrap();
     let of_log = |text: &str| text.lines().filter(|line| line.contains("store_log")).count();
     assert_eq!((of_log(&text), of_log(&without)), (5, 0));

@@ -1,5 +1,5 @@
-//! How often passes start: which distances a timer can keep, how they are written for systemd, and whether
-//! they agree with the configuration. Pure: asks nobody and writes nothing.
+//! How often passes start: the intervals a timer can keep, their form for systemd, and whether they agree
+//! with the configuration. Pure.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::config::Settings;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
-/// Distances in minutes that slots on the clock can keep all day.
+/// Intervals in minutes that divide a day evenly on the clock.
 const MINUTES: [u64; 13] = [5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440];
-/// The longest spread of the start within a slot.
+/// The largest delay of a start after its slot.
 const LONGEST_SPREAD: Duration = Duration::from_secs(HOUR);
-/// A connection is tried at most so often in one pass.
+/// The most attempts at a connection in one pass.
 const ROUNDS: u64 = 2;
 
 pub(in crate::cli) const SHIPPED: Cadence = Cadence(360);
 
-/// The distance between two passes, in minutes; one of those that slots on the clock can keep.
+/// The interval between two passes in minutes; one of [`MINUTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cli) struct Cadence(u64);
 
 impl Cadence {
-    /// The cadence of this distance.
+    /// The cadence with this interval.
     ///
     /// # Errors
-    /// What to say if slots cannot keep it, with those that they can.
+    /// The message if a timer cannot keep it, with those it can.
     pub(super) fn of(every: Duration) -> Result<Self, String> {
         let found = MINUTES.into_iter().find(|minutes| Duration::from_secs(minutes * 60) == every);
         found.map(Self).ok_or_else(|| {
@@ -39,19 +39,18 @@ impl Cadence {
         })
     }
 
-    /// The one that comes nearest to this distance.
+    /// The cadence nearest to this interval.
     pub(in crate::cli) fn nearest(every: Duration) -> Self {
         let far = |minutes: &u64| Duration::from_secs(minutes * 60).abs_diff(every);
         MINUTES.into_iter().min_by_key(far).map_or(SHIPPED, Self)
     }
 
-    /// The cadence that this expression means; `None` for any that is not written by [`Self::calendar`].
+    /// The cadence of this calendar expression; `None` if [`Self::calendar`] does not write it.
     pub(in crate::cli) fn of_calendar(expression: &str) -> Option<Self> {
         MINUTES.into_iter().map(Self).find(|cadence| cadence.calendar() == expression)
     }
 
-    /// As systemd's calendar expression, in UTC so that every day is alike, in the form that systemd itself
-    /// shows.
+    /// The calendar expression for systemd, in UTC so that all days are equal, and in the form that systemd shows.
     pub(super) fn calendar(self) -> String {
         match self.0 {
             1440 => "*-*-* 00:00:00 UTC".to_owned(),
@@ -60,12 +59,11 @@ impl Cadence {
         }
     }
 
-    /// How much later than its slot a pass may start, so that installations do not start at once.
+    /// The largest delay after a slot, so that installations do not start at once.
     pub(super) fn spread(self) -> Duration {
         (self.distance() / 6).min(LONGEST_SPREAD)
     }
 
-    /// The time from one slot to the next.
     pub(in crate::cli) fn distance(self) -> Duration {
         Duration::from_secs(self.0 * 60)
     }
@@ -74,10 +72,10 @@ impl Cadence {
         DAY / (self.0 * 60)
     }
 
-    /// Whether the passes of a day fit into what the quota leaves to them.
+    /// Whether the passes of a day fit into the part of the quota that they may use.
     ///
     /// # Errors
-    /// What to say if they do not, with the shortest cadence that fits.
+    /// The message if they do not, with the shortest cadence that fits.
     pub(super) fn fits(self, settings: &Settings) -> Result<(), String> {
         let left = for_passes(settings);
         if self.passes_per_day() <= left {
@@ -94,7 +92,7 @@ impl Cadence {
         ))
     }
 
-    /// What of the configuration does not go with this cadence, each with what to do.
+    /// Settings that conflict with this cadence, each with a remedy.
     pub(in crate::cli) fn conflicts(self, settings: &Settings) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let (worst, left) = (self.passes_per_day() * ROUNDS, for_passes(settings));
@@ -185,7 +183,7 @@ mod tests {
         let mut settings = Fixture::new().env().settings;
         assert_eq!(SHIPPED.fits(&settings), Ok(()));
         assert_eq!(SHIPPED.conflicts(&settings), []);
-        // 100 a day, of which 20 are kept for people.
+        // 100 a day, of which 20 are reserved for people.
         let text = Cadence(15).fits(&settings).unwrap_err();
         assert!(text.contains("makes 96 syncs") && text.ends_with("the shortest that does is 20m"), "{text}");
         assert_eq!(Cadence(20).fits(&settings), Ok(()));

@@ -1,4 +1,4 @@
-//! What systemd says about the timer. Asks `systemctl` and reads its answer; judges nothing.
+//! The state of the timer as systemd reports it. Runs `systemctl` and parses its output; judges nothing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,12 +13,11 @@ pub(in crate::cli) const UNIT: &str = "tink-sync.timer";
 const PROPERTIES: &str =
     "LoadState,ActiveState,UnitFileState,TimersCalendar,NextElapseUSecRealtime,LastTriggerUSec,DropInPaths";
 
-/// The timer as systemd knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent answers of systemd's")]
 pub(in crate::cli) struct Timer {
     pub installed: bool,
-    /// Forbidden as a whole.
+    /// Masked in systemd: it cannot be started at all.
     pub masked: bool,
     pub running: bool,
     pub enabled: bool,
@@ -33,10 +32,10 @@ pub(in crate::cli) struct Timer {
 }
 
 impl Timer {
-    /// Asks systemd.
+    /// Reads the timer's properties from systemd.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// Why systemd gives no answer.
     pub(in crate::cli) fn ask() -> Result<Self, String> {
         if !is_systemd() {
             return Err("no systemd runs here, so something else has to start tink-sync run".to_owned());
@@ -83,7 +82,7 @@ impl Timer {
         }
     }
 
-    /// The cadence in words.
+    /// Describes the cadence.
     pub(in crate::cli) fn rhythm(&self) -> String {
         match (self.cadence(), &self.calendar[..]) {
             (Some(cadence), _) => format!("a pass every {cadence}"),
@@ -105,10 +104,10 @@ pub(in crate::cli) fn is_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Runs `systemctl`; returns what it says, with times in UTC as everywhere.
+/// Runs `systemctl`; returns its output, with times in UTC.
 ///
 /// # Errors
-/// Its own words, or why it cannot be run.
+/// The error output of `systemctl`, or why it cannot be run.
 pub(in crate::cli) fn systemctl(args: &[&str]) -> Result<String, String> {
     let output = Command::new("systemctl")
         .args(args)

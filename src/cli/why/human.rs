@@ -1,5 +1,4 @@
-//! The story of one connection in plain sentences, the answer first. Must not read anything; the story
-//! is given.
+//! The report about one connection in plain sentences, the answer first. Must not read anything; the report is given.
 
 use super::WhyReport;
 use super::lines::{account, attempt, consent, moment};
@@ -80,7 +79,7 @@ fn condition(report: &WhyReport) -> String {
     format!("State: {}{reason}; {success}; {attempt}.", state.as_str())
 }
 
-/// How old Tink's own data are; whatever passes do, what is here is as old as that.
+/// The age of Tink's own data; the data here are as old, regardless of the passes.
 fn data(report: &WhyReport) -> Option<String> {
     let (at, now) = (report.connection.data_as_of?, report.now);
     let old = report.connection.reason(now) == Some(Reason::DataStale.as_str());
@@ -89,7 +88,7 @@ fn data(report: &WhyReport) -> Option<String> {
     Some(format!("Tink's data: of its oldest account from the bank {}{old}.", moment(at, now)))
 }
 
-/// What the next run will do with it, and why.
+/// What the next run will do with the connection, and why.
 pub(super) fn next_run(report: &WhyReport) -> String {
     let verdict = match report.why_not() {
         None => due(report),
@@ -104,7 +103,7 @@ pub(super) fn next_run(report: &WhyReport) -> String {
     }
 }
 
-/// When that will be; `None` if never, or if a run has it right now.
+/// When the next attempt starts; `None` if never, or if a run is at work on the connection.
 fn next_attempt(report: &WhyReport) -> Option<String> {
     let (c, now) = (&report.connection, report.now);
     if report.switched_off || !c.is_active(now) || c.held_by(now).is_some() {
@@ -118,7 +117,7 @@ fn next_attempt(report: &WhyReport) -> Option<String> {
     })
 }
 
-/// Why no pass comes at all; that they are switched off is told with the next run.
+/// Why passes do not start or fail; [`next_run`] already reports that they are switched off.
 fn trouble(report: &WhyReport) -> Option<String> {
     let troubles = report.schedule.problems(report.now);
     let trouble = troubles.into_iter().find(|_| !report.switched_off)?;

@@ -1,4 +1,4 @@
-//! What `tink-sync why` tells machines, as types. Finds nothing out.
+//! The JSON types of `tink-sync why`. Computes nothing.
 
 use serde::Serialize;
 
@@ -60,7 +60,6 @@ struct AccountJson<'a> {
     closed_at: Option<String>,
 }
 
-/// An attempt, for machines.
 #[derive(Serialize)]
 pub(in crate::cli) struct AttemptJson<'a> {
     run_id: &'a str,

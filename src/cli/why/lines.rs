@@ -6,7 +6,7 @@ use crate::cli::connections::days_left;
 use crate::cli::table::{age, count, minute, span};
 use crate::store::reads::{KnownAccount, KnownConsent, PastAttempt};
 
-/// A time as an operator reads it: the moment, and how far it is.
+/// A time, with its distance from now.
 pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
     let distance = at.duration_since(now);
     if distance.is_positive() {
@@ -16,7 +16,7 @@ pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// One bank: status, how long it lasts, its last error.
+/// One consent: bank, status, days left, last error.
 pub(super) fn consent(consent: &KnownConsent, now: Timestamp) -> String {
     let bank = consent.provider.as_deref().unwrap_or("unknown bank");
     let left = match consent.expires_at.map(|end| (end, days_left(end, now))) {
@@ -32,7 +32,7 @@ pub(super) fn consent(consent: &KnownConsent, now: Timestamp) -> String {
     format!("{bank} ({}): {}, {left}{error}", consent.credentials_id, consent.status)
 }
 
-/// One account, by how far its history reaches.
+/// One account: how far its history reaches.
 pub(super) fn account(account: &KnownAccount, now: Timestamp) -> String {
     let complete = account
         .complete_through
@@ -46,7 +46,7 @@ pub(super) fn account(account: &KnownAccount, now: Timestamp) -> String {
     format!("{} ({}): {complete}, {refreshed}{closed}", account.account_id, account.kind)
 }
 
-/// One attempt: when, by what it was started, how it ended.
+/// One attempt: when, by which trigger, and its outcome.
 pub(super) fn attempt(attempt: &PastAttempt, now: Timestamp) -> String {
     let outcome = attempt.outcome.as_deref().unwrap_or("at work");
     let reason = attempt.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();

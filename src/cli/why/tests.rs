@@ -1,4 +1,4 @@
-//! The story of connections in a real store, and the verdict against the plan itself.
+//! The report about connections in a real store, and its verdict compared with the plan's.
 
 use super::*;
 use crate::cli::fixture::{self, Fixture};
@@ -65,7 +65,7 @@ fn the_report_tells_quota_backoff_and_attempts() {
     let fixture = Fixture::new();
     fixture.add(&["c"]);
     fixture.pass(&[("c", Outcome::Failed, Some(Reason::Http5xx))], 10);
-    // The pass takes a while, and is over.
+    // The pass has ended by then.
     fixture.later(1);
     let text = human(&fixture, "c");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

@@ -1,4 +1,4 @@
-//! The listener over real sockets: what it answers, what it tells, and whom it lets wait.
+//! The listener over real sockets: its answers, its results, and how it treats silent clients.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -18,7 +18,7 @@ async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // A reset after the answer is as good as an end.
+    // A reset after the answer counts as an end.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).unwrap()
 }
@@ -77,7 +77,7 @@ async fn silent_connections_keep_nobody_out() {
     let mut silent = Vec::new();
     for n in 0..3 * CONNECTIONS {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // Some begin to ask and never end.
+        // Some begin a request and never complete it.
         if n % 2 == 0 {
             stream.write_all(b"GET /back?tell HTTP/1.1\r\nHost: x\r\n").await.unwrap();
         }
@@ -103,7 +103,7 @@ async fn an_address_in_use_is_an_error_and_a_missing_one_is_not() {
     let refused = Listener::bind(&[address]).await.unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert!(refused.to_string().contains(&address.to_string()));
-    // No machine has an address of the documentation.
+    // No machine has an address from the documentation range.
     let two = ["127.0.0.1:0".parse().unwrap(), "192.0.2.1:1".parse().unwrap()];
     assert_eq!(Listener::bind(&two).await.unwrap().sockets.len(), 1);
 }

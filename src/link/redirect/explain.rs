@@ -1,22 +1,22 @@
-//! What an error of Tink Link's means and what to do about it, in plain words for anybody who sits at the
-//! browser or the terminal. Decides by codes alone, and shows no text that came from outside.
+//! Explains an error of Tink Link and its remedy in plain language, for users at the browser or the terminal.
+//! Decides by codes alone, and shows no text that came from outside.
 
 use super::LinkError;
 
-/// What kind of trouble it is.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
-    /// The user went away or said no.
+    /// The user left or declined.
     Cancelled,
     /// The login at the bank did not work; the user can try again.
     Login,
-    /// The bank or Tink has trouble; later it works.
+    /// The bank or Tink has a problem; a later attempt may work.
     Temporary,
     /// The link was used before or is too old; a new one works.
     Stale,
-    /// What this app or its operator said in the link is not accepted.
+    /// Tink does not accept a value of the link that comes from this app or its operator.
     Setup,
-    /// A code that is not known here.
+    /// An unknown code.
     Unknown,
 }
 
@@ -27,10 +27,8 @@ impl Class {
     }
 }
 
-/// An error in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explanation {
-    /// What kind of trouble.
     pub class: Class,
     pub title: &'static str,
     pub what: String,
@@ -40,7 +38,7 @@ pub(crate) struct Explanation {
 const AGAIN: &str = "Start again with the same command; it makes a new link.";
 const SUPPORT: &str = "If it stays so, write to Tink's support and give them the tracking id.";
 
-/// Explains an error; `repair` is a session for a consent that exists.
+/// Explains an error; `repair` is a session for an existing consent.
 pub(crate) fn explain(refusal: &LinkError, repair: bool) -> Explanation {
     let reason = refusal.reason.as_deref().unwrap_or_default();
     by_reason(reason).unwrap_or_else(|| by_error(refusal, repair))
@@ -50,7 +48,7 @@ fn new(class: Class, title: &'static str, what: impl Into<String>, next: impl In
     Explanation { class, title, what: what.into(), next: next.into() }
 }
 
-/// Reasons say more than the error they come with.
+/// Reasons are more specific than the error they come with.
 fn by_reason(reason: &str) -> Option<Explanation> {
     let explanation = match reason {
         "USER_DECLINED_CONSENT" => new(
@@ -146,7 +144,7 @@ fn by_error(refusal: &LinkError, repair: bool) -> Explanation {
     }
 }
 
-/// Why a login failed, by `error_type`; the words of API.md 5.1.
+/// Why a login failed, by `error_type`; wording after API.md 5.1.
 fn login(kind: &str) -> (&'static str, String) {
     let (what, next) = match kind {
         "STATIC_CREDENTIALS_INCORRECT" => ("The bank does not accept the user name or the password.", ""),

@@ -1,4 +1,4 @@
-//! Which consent is renewed and how, by status, date and what was asked for.
+//! Which consent is renewed and how, by status, date and options.
 
 use super::*;
 
