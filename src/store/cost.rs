@@ -178,6 +178,17 @@ fn invariant_15_a_pass_over_old_accounts_costs_what_one_over_young_ones_does() {
 }
 
 #[test]
+fn rows_whose_walk_is_over_take_no_place_in_the_index_of_arrivals() {
+    let (_guard, path) = new_store();
+    pass(&opened(&path), &Script { name: "first", connections: 3, failing: false, days_later: 0 });
+    let arrivals = "SELECT count(*), sum(first_walk <> 0) FROM ts_transactions";
+    let count = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (rows, arrived): (i64, i64) = opened(&path).file().query_row(arrivals, [], count).unwrap();
+    assert!(rows > 0);
+    assert_eq!(arrived, 0);
+}
+
+#[test]
 fn a_rehearsal_over_old_accounts_costs_no_more_and_copies_no_rows() {
     let second = Script { name: "second", connections: 3, failing: false, days_later: 1 };
     let [young, old] = [YOUNG, OLD].map(|days| {

@@ -191,7 +191,8 @@ pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fa
     sums.map_or(Ok(()), |sums| sums.end(db))?;
     if numbered > 0 {
         run_names::keep_name(db, run)?;
-        let of = Written { account: commit.account, run, generation: commit.generation };
+        let is_last = commit.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.compared);
+        let of = Written { account: commit.account, run, generation: commit.generation, is_last };
         let mut changing = Changing { db, of, commit, next: db.take_changes(numbered)? };
         changing.insert()?;
         changing.update()?;

@@ -70,7 +70,7 @@ pub(crate) fn insert(
 ) -> Result<Vec<i64>, Fail> {
     let mut sent = Rows::with_capacity(rows.len());
     rows.iter().try_for_each(|row| add(&mut sent, None, &row.transaction))?;
-    let parameters = parameters(pg, sent, &[of.generation, of.run, of.account, first])?;
+    let parameters = parameters(pg, sent, &[of.generation, of.run, of.account, first, of.is_last.into()])?;
     if !keys {
         pg.send_rows(INSERT, parameters);
         return Ok(Vec::new());

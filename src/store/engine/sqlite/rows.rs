@@ -33,6 +33,8 @@ pub(crate) struct Written {
     pub account: i64,
     pub run: i64,
     pub generation: i64,
+    /// The commit ends the walk, so that no later one looks for what its rows succeed: `first_walk` is 0.
+    pub is_last: bool,
 }
 
 impl Written {
@@ -49,7 +51,10 @@ pub(crate) fn insert(
     rows: &[FetchedRow],
     first: i64,
 ) -> Result<Vec<i64>, Fail> {
-    let walk: i64 = conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))?;
+    let walk: i64 = match of.is_last {
+        true => 0,
+        false => conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))?,
+    };
     let mut statement = conn.prepare_cached(INSERT)?;
     of.bind(&mut statement)?;
     statement.raw_bind_parameter(23, of.account)?;

@@ -1,7 +1,8 @@
 -- What a pass costs depends on what is due and on what changed, and not on how old or how large the store is.
 
 -- Rows that arrived since the last complete walk are candidates for successors: these are read, not the whole account.
--- `first_walk <> 0` is always so; only a statement that says it too gets this index, and none takes it for another's.
+-- A row whose walk ended with the commit that stored it has `first_walk` 0. Only a statement that asks for `first_walk <> 0`
+-- uses this index; none takes it for another one.
 CREATE INDEX ts_transactions_arrived ON ts_transactions (account, first_walk)
     WHERE removed_at IS NULL AND first_walk <> 0;
 -- Tombstones by age, for their retention.
