@@ -1,6 +1,6 @@
-//! Puts a file in the place of another in one step: complete or not at all. Every file that is replaced goes through
-//! here, and every temporary file that bank data pass through begins here. Until it has taken its place the file has no
-//! name, so that a process that is killed leaves nothing behind; where the file system cannot do that it has a random one.
+//! Replaces a file in one step: complete or not at all. Every file that is replaced goes through here, and
+//! every temporary file for bank data is created here. Until it is in its place the file has no name, so that
+//! a killed process leaves nothing behind; where the file system does not support that, it has a random one.
 //! Must not follow the links of other users, nor know what is written.
 
 mod protected;
@@ -22,17 +22,17 @@ use target::Destination;
 
 /// For the owner only, until it is finished.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o600);
-/// What the name of a temporary file begins with; hidden, so that no collector, unit or queue takes it for its own …
+/// Prefix of a temporary name; hidden, so that no collector, unit or queue takes the file for its own …
 const BEFORE: &str = ".tink-sync-";
 const AFTER: &str = ".tmp";
-/// A name is random, so a second try is enough; more against a sweeper that is faster each time.
+/// A name is random, so a second try is enough; more guard against a sweeper that is faster each time.
 const TRIES: u32 = 8;
 
-/// A file that is going to be put in the place of another one. Given up when dropped.
+/// A file that will replace another one. Discarded when dropped.
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
     file: File,
-    /// Where it is made, mostly where it will lie.
+    /// Where it is created, usually its final directory.
     temporary_directory: OwnedFd,
     /// Its name there; `None` as long as it has none.
     temporary: Option<String>,
@@ -41,11 +41,11 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a file that will lie at `path` with these permissions.
+    /// Creates a file that will be put at `path` with these permissions.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if nothing may be put there: it is protected, a database, a link, or no regular
-    /// file; else as the file system reports it.
+    /// [`io::ErrorKind::InvalidInput`] if nothing may be put there: it is protected, a database, a link, or
+    /// not a regular file; else the file system's error.
     pub(crate) fn create(path: &Path, mode: u32, protected: &Protected) -> io::Result<Self> {
         let target = Destination::of(path)?;
         protected.allow(&target)?;
@@ -53,8 +53,9 @@ impl AtomicFile {
         Self::make(target, temporary_directory, mode)
     }
 
-    /// Begins a file in another directory of the same file system, so that anybody who may write at `path` does not come near
-    /// it before it is complete. It takes the place of whatever is there by then, but of a directory.
+    /// Creates a file in another directory of the same file system, so that other users who may write at
+    /// `path` cannot reach it before it is complete. It replaces whatever is there by then, except a
+    /// directory.
     pub(crate) fn create_in(temporary_directory: &Path, path: &Path, mode: u32) -> io::Result<Self> {
         let target = Destination::of(path)?;
         let temporary_directory = target::open_directory(temporary_directory)?;
@@ -70,8 +71,8 @@ impl AtomicFile {
         Ok(Self { file, temporary_directory, temporary, target, mode })
     }
 
-    /// Makes it durable and puts it in its place; the steps are those of writing and of replacing. What was there
-    /// before stays if that fails.
+    /// Makes the file durable and puts it in its place; the two steps are the failpoints of writing and of
+    /// replacing. The old file stays if writing or renaming fails.
     pub(crate) fn replace(mut self, [write, replace]: [&'static str; 2]) -> io::Result<()> {
         failpoint::around(write, || {
             self.file.set_permissions(Permissions::from_mode(self.mode))?;
@@ -112,13 +113,13 @@ impl Write for AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some(name) = &self.temporary {
-            // What cannot be removed is readable by its owner only, and the next one sweeps it up.
+            // If it cannot be removed, only its owner can read it, and the next file sweeps it up.
             let _ = unlinkat(&self.temporary_directory, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
 }
 
-/// Puts a text in the place of the file at `path`; see [`AtomicFile::replace`].
+/// Replaces the file at `path` with a text; see [`AtomicFile::replace`].
 ///
 /// # Errors
 /// As for [`AtomicFile::create`].
@@ -134,7 +135,7 @@ pub(crate) fn replace(
     file.replace(steps)
 }
 
-/// A file without a name, for reading and writing, that is gone with the process.
+/// A file without a name, for reading and writing; it disappears with the process.
 pub(crate) fn scratch(directory: &Path) -> io::Result<File> {
     let directory = target::open_directory(directory)?;
     sweep(&directory);
@@ -145,7 +146,7 @@ pub(crate) fn scratch(directory: &Path) -> io::Result<File> {
     })
 }
 
-/// A private file that others open by its name; it goes when this is dropped.
+/// A private file that other programs open by its name; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct PrivateFile {
     file: File,
@@ -155,7 +156,7 @@ pub(crate) struct PrivateFile {
 }
 
 impl PrivateFile {
-    /// Writes a text for programs of this user, for which the file's name must end so.
+    /// Writes a text for programs of this user that require this `ending` of the file's name.
     pub(crate) fn create(directory: &Path, ending: &str, text: &str) -> io::Result<Self> {
         let opened = target::open_directory(directory)?;
         sweep(&opened);
@@ -169,12 +170,12 @@ impl PrivateFile {
 
 impl Drop for PrivateFile {
     fn drop(&mut self) {
-        // Nobody else reads what cannot be removed.
+        // If it cannot be removed, only its owner can read it.
         let _ = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
     }
 }
 
-/// A file without a name; an error where that is not possible, or it could not get one later.
+/// A file without a name; fails where that is not possible, or where it could not get a name later.
 fn unnamed(directory: &OwnedFd) -> io::Result<File> {
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let file = File::from(openat(directory, ".", flags, PRIVATE)?);
@@ -183,7 +184,7 @@ fn unnamed(directory: &OwnedFd) -> io::Result<File> {
     Ok(file)
 }
 
-/// The way to an open file that has no name.
+/// The path of an open file that has no name.
 fn own(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -206,15 +207,15 @@ fn with_name(directory: &OwnedFd, before: &str, after: &str) -> io::Result<(File
         let name = random_name(before, after)?;
         let file = File::from(openat(directory, name.as_str(), flags, PRIVATE)?);
         lock(&file);
-        // A sweeper may have come between.
+        // A sweeper may have removed it in between.
         if file.metadata()?.nlink() > 0 || tries.next().is_none() {
             return Ok((file, name));
         }
     }
 }
 
-/// By its lock a file that is being written is told from one that was abandoned. Where there are no locks nothing is
-/// swept up either.
+/// The lock distinguishes a file that is being written from an abandoned one. Where there are no locks,
+/// nothing is swept up.
 fn lock(file: &File) {
     let _ = file.lock();
 }
@@ -225,7 +226,7 @@ fn random_name(before: &str, after: &str) -> io::Result<String> {
     Ok(format!("{before}{:032x}{after}", u128::from_be_bytes(bytes)))
 }
 
-/// Whether a name is one of [`random_name`], with whatever ending.
+/// Whether a name is one of [`random_name`], with any ending.
 fn is_ours(name: &str) -> bool {
     let name = name.strip_prefix('.').unwrap_or(name);
     let rest = name.strip_prefix("tink-sync-").unwrap_or_default().as_bytes();
@@ -233,7 +234,7 @@ fn is_ours(name: &str) -> bool {
     number.len() == 32 && number.iter().all(u8::is_ascii_hexdigit) && rest.first() == Some(&b'.')
 }
 
-/// Removes what processes that were killed have left in a directory.
+/// Removes what killed processes have left in a directory.
 pub(crate) fn sweep_directory(directory: &Path) {
     if let Ok(directory) = target::open_directory(directory) {
         sweep(&directory);
@@ -241,7 +242,7 @@ pub(crate) fn sweep_directory(directory: &Path) {
 }
 
 fn sweep(directory: &OwnedFd) {
-    // Anybody who may write into a directory may not always list it; then what is there stays.
+    // A user who may write into a directory may not always list it; then what is there stays.
     let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd()));
     let Ok(entries) = std::fs::read_dir(path) else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {

@@ -1,5 +1,5 @@
-//! Where time comes from: every module takes a [`Clock`], so that tests choose the day. Nothing else reads the
-//! system's time. What lasts is measured by time that nobody can set: see [`Stopwatch`].
+//! The source of time: every module takes a [`Clock`], so that tests choose the day. Nothing else reads the
+//! system's time. Durations are measured by time that cannot be set: see [`Stopwatch`].
 
 use std::fmt::Debug;
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
-/// No clock of ours shows less or more than these, so that a day and a year on either side can be told, too.
+/// Every clock's time is within these bounds, so that a day or a year on either side can be represented, too.
 const EARLIEST: Timestamp = Timestamp::constant(-62_104_060_800, 0);
 const LATEST: Timestamp = Timestamp::constant(253_339_142_400, 0);
 
 /// A source of time.
 pub trait Clock: Send + Sync + Debug {
-    /// The current time of day, which anybody may set.
+    /// The current time of day, which may be set at any time.
     fn now(&self) -> Timestamp;
 
-    /// The time since some moment of the past, which nobody can set.
+    /// The time since some moment in the past, which cannot be set.
     fn steady(&self) -> Steady;
 
     /// Today's date in UTC.
@@ -28,7 +28,7 @@ pub trait Clock: Send + Sync + Debug {
     }
 }
 
-/// Time that only ever goes on.
+/// Time that only moves forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steady {
     /// While the machine ran.
@@ -37,7 +37,7 @@ pub struct Steady {
     pub whole: Duration,
 }
 
-/// Measures how long something takes, whatever becomes of the time of day meanwhile.
+/// Measures how long something takes, regardless of changes to the time of day.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
     began: Steady,
@@ -49,7 +49,7 @@ impl Stopwatch {
         Self { began: clock.steady(), at: clock.now() }
     }
 
-    /// How long it has been, without the time that the machine was suspended.
+    /// The time since the start, without the time that the machine was suspended.
     pub fn elapsed(&self, clock: &dyn Clock) -> Duration {
         clock.steady().awake.saturating_sub(self.began.awake)
     }
@@ -60,7 +60,7 @@ impl Stopwatch {
         whole.saturating_sub(self.elapsed(clock))
     }
 
-    /// By how much the time of day was set forth, or back if negative, meanwhile.
+    /// By how much the time of day was set forward meanwhile, or back if negative.
     pub fn set_by(&self, clock: &dyn Clock) -> SignedDuration {
         let whole = clock.steady().whole.saturating_sub(self.began.whole);
         let passed = SignedDuration::try_from(whole).unwrap_or(SignedDuration::MAX);
@@ -83,13 +83,13 @@ impl Clock for SystemClock {
     }
 
     fn steady(&self) -> Steady {
-        // Linux has both clocks; without one nothing would seem to last.
+        // Linux has both clocks; without them, every duration would be zero.
         let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
         Steady { awake: read(ClockId::CLOCK_MONOTONIC), whole: read(ClockId::CLOCK_BOOTTIME) }
     }
 }
 
-/// The time as we tell it: a machine may be set to a year that no calendar here knows.
+/// The system's time within our bounds: a machine may be set to a year that the calendar here does not have.
 fn within_bounds(now: SystemTime) -> Timestamp {
     let beyond = if now < SystemTime::UNIX_EPOCH { EARLIEST } else { LATEST };
     Timestamp::try_from(now).unwrap_or(beyond).clamp(EARLIEST, LATEST)
@@ -115,12 +115,12 @@ impl ManualClock {
         });
     }
 
-    /// Sets it, while no time passes.
+    /// Sets the time of day, while no time passes.
     pub fn set(&self, to: Timestamp) {
         self.change(|now, _| *now = to);
     }
 
-    /// Suspends the machine for so long.
+    /// Suspends the machine for this long.
     pub fn suspend(&self, time: Duration) {
         self.change(|now, steady| {
             steady.whole = steady.whole.saturating_add(time);

@@ -1,5 +1,5 @@
-//! The table of exit codes, the one place that knows their numbers. Monitors and the unit file build
-//! on it: codes are added, never renumbered.
+//! The table of exit codes, the only place that knows their numbers. Monitors and the unit file rely on it:
+//! codes are added, never renumbered.
 
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ pub enum Exit {
     Incomplete,
     /// 11: all done, but at least one connection needs its user.
     NeedsUser,
-    /// 69: Tink as a whole is away.
+    /// 69: Tink as a whole cannot be reached.
     TinkUnavailable,
     /// 74: a database is broken, or the output cannot be written.
     Database,
@@ -42,7 +42,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every way to end, by number.
+    /// Every exit, ordered by number.
     pub const ALL: [Self; 12] = [
         Self::Success,
         Self::Internal,
@@ -75,12 +75,12 @@ impl Exit {
         }
     }
 
-    /// The way to end that has this number.
+    /// The exit with this number.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|exit| exit.code() == code)
     }
 
-    /// What it means, in a sentence for an operator.
+    /// Its meaning, in a sentence for an operator.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Success => {
@@ -106,7 +106,7 @@ impl Exit {
         }
     }
 
-    /// The same of a pass, which stores nothing in a rehearsal.
+    /// The same for a pass, which stores nothing in a rehearsal.
     pub const fn meaning_of_pass(self, dry_run: bool) -> &'static str {
         match self {
             Self::Interrupted if dry_run => "ended by SIGINT; a rehearsal stores nothing",
@@ -115,7 +115,7 @@ impl Exit {
         }
     }
 
-    /// Whether systemd is told to count it as success (`SuccessExitStatus=` of the units).
+    /// Whether systemd counts it as success (`SuccessExitStatus=` of the units).
     pub const fn is_unit_success(self) -> bool {
         match self {
             Self::Success | Self::NeedsUser | Self::Interrupted | Self::Terminated => true,
@@ -155,12 +155,12 @@ impl From<&ConfigError> for Exit {
 }
 
 impl Exit {
-    /// Whether a pass that ends so came to its end, and Tink took its client for what it is.
+    /// Whether a pass with this exit was not stopped by a failure, a refusal of the client or a signal.
     pub fn is_whole(self) -> bool {
         matches!(self, Self::Success | Self::Incomplete | Self::NeedsUser)
     }
 
-    /// The same for a pass that met far fewer connections than before, which nobody has confirmed.
+    /// The exit of a pass that met far fewer connections than before, without confirmation.
     pub fn of_a_fall(self) -> Self {
         match self {
             Self::Success | Self::NeedsUser => Self::Incomplete,
@@ -168,7 +168,7 @@ impl Exit {
         }
     }
 
-    /// The same for a pass whose report could not be written: anybody who reads it has not been told.
+    /// The exit of a pass whose report could not be written: its reader has not been informed.
     pub fn of_lost_report(self) -> Self {
         match self {
             Self::Success | Self::NeedsUser => Self::Database,
@@ -176,7 +176,7 @@ impl Exit {
         }
     }
 
-    /// How a pass ends the program; `signal` is the code of the signal that stopped it, if one did.
+    /// The exit of a pass; `signal` is the exit for the signal that stopped it, if one did.
     pub fn of_pass(end: &PassEnd, signal: Self) -> Self {
         let any = |outcome| end.summary.outcome(outcome) > 0;
         match &end.stop {

@@ -1,14 +1,14 @@
-//! Places where a debug build dies on demand, as if it had been pulled from under itself: the tests prove
-//! with them that every durable step is there as a whole or not at all. A release build has none of them.
-//! Nothing here may clean up, and nothing may behave differently because of it.
+//! Places where a debug build dies on demand, as if it were killed: with them the tests prove that every
+//! durable step happens as a whole or not at all. A release build has none of them. Nothing here may clean
+//! up, and nothing may behave differently because of it.
 
 use std::ffi::OsString;
 
-/// Environment: where a debug build dies, as `STEP:before` or `STEP:after` (`*` is any of them all), with
-/// `#3` behind it for the third time it gets there.
+/// Environment: where a debug build dies, as `STEP:before` or `STEP:after` (`*` matches any of them),
+/// followed by `#3` for the third time it gets there.
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
-/// Every step that outlives the process, in the words its errors use. One that is missing here is refused.
+/// Every step that outlives the process, as its errors name it. Debug builds refuse one that is missing here.
 pub const STEPS: [&str; 59] = [
     "create the file",
     "open the store",
@@ -74,9 +74,9 @@ pub const STEPS: [&str; 59] = [
 /// The two sides of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// All is prepared, nothing is durable.
+    /// Everything is prepared, nothing is durable.
     Before,
-    /// It is durable, and nobody knows yet.
+    /// The step is durable, but not yet known to be.
     After,
 }
 
@@ -92,7 +92,7 @@ impl Side {
     }
 }
 
-/// Does one durable step, between the two points of its name.
+/// Does one durable step, between its two points.
 ///
 /// # Errors
 /// Those of the step.
@@ -103,7 +103,7 @@ pub fn around<T, E>(step: &'static str, act: impl FnOnce() -> Result<T, E>) -> R
 /// Does what makes several steps durable at once, between the points of each.
 ///
 /// # Errors
-/// Those of the act.
+/// Those of `act`.
 pub fn around_all<T, E>(steps: &[&'static str], act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     for step in steps {
         reached(step, Side::Before);
@@ -115,7 +115,7 @@ pub fn around_all<T, E>(steps: &[&'static str], act: impl FnOnce() -> Result<T, 
     Ok(done)
 }
 
-/// Takes from the environment where to die.
+/// Reads from the environment where to die.
 pub fn arm(variable: fn(&str) -> Option<OsString>) {
     #[cfg(debug_assertions)]
     if let Some(point) = variable(VARIABLE) {
@@ -125,7 +125,7 @@ pub fn arm(variable: fn(&str) -> Option<OsString>) {
     let _ = variable;
 }
 
-/// Dies here if that was asked for.
+/// Dies here if requested.
 fn reached(step: &'static str, side: Side) {
     #[cfg(debug_assertions)]
     debug::reached(step, side);
@@ -133,7 +133,7 @@ fn reached(step: &'static str, side: Side) {
     let _ = (step, side);
 }
 
-/// All that a release build does not have.
+/// What a release build does not have.
 #[cfg(debug_assertions)]
 mod debug {
     use std::sync::OnceLock;
@@ -153,12 +153,12 @@ mod debug {
     pub(super) fn reached(step: &'static str, side: Side) {
         debug_assert!(STEPS.contains(&step), "{step:?} is missing in failpoint::STEPS");
         if ARMED.get().is_some_and(|armed| armed.strikes(step, side)) {
-            // No handler, no destructor, no flush: nothing else ends a process like that.
+            // SIGKILL runs no handler, no destructor and no flush: nothing else ends a process like that.
             let _ = raise(Signal::SIGKILL);
         }
     }
 
-    /// A point and how often it is still passed.
+    /// A point, and how often it was reached.
     #[derive(Debug)]
     pub(super) struct Armed {
         point: String,

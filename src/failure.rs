@@ -22,10 +22,10 @@ pub enum Failure {
     /// Tink did not do what was needed.
     #[error("{0}{remedy}", remedy = remedy(.0))]
     Tink(#[from] tink::Error),
-    /// What was asked for makes no sense.
+    /// The request makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// What there was to say could not be written.
+    /// The output could not be written.
     #[error("standard output cannot be written: {0}")]
     Output(std::io::Error),
     /// Input or output failed.
@@ -33,7 +33,7 @@ pub enum Failure {
     Io(#[from] std::io::Error),
 }
 
-/// What to do about a refusal that only the operator can mend.
+/// What to do about a refusal that only the operator can fix.
 fn remedy(error: &tink::Error) -> &'static str {
     match error.kind {
         tink::ErrorKind::ClientRefused => {

@@ -1,5 +1,5 @@
-//! The limit on the sizes of files (`ulimit -f`, `LimitFSIZE=`): a write beyond it fails like any other, and says so.
-//! Changes no limit.
+//! The limit on the sizes of files (`ulimit -f`, `LimitFSIZE=`): a write beyond it fails like any other, with
+//! an explanation. Changes no limit.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
-/// A database writes whole pages, of this size at most: a file that is nearer to the limit has met it.
+/// A database writes whole pages of at most this size: a file closer to the limit has reached it.
 const NEAR: u64 = 64 * 1024;
 
-/// Lets a write beyond the limit fail instead of killing the process. Before there is a second thread: each inherits it,
-/// and so do programs that are started.
+/// Makes a write beyond the limit fail instead of killing the process. Must be called before there is a
+/// second thread: threads inherit it, and so do programs that are started.
 pub(crate) fn survive() {
-    // Held back for good, the signal does nothing; where it cannot be held back it kills as before.
+    // A blocked signal does nothing; where it cannot be blocked, it kills as before.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
 
@@ -22,7 +22,8 @@ fn limit() -> Option<u64> {
     getrlimit(Resource::RLIMIT_FSIZE).ok().map(|(soft, _)| soft).filter(|soft| *soft != RLIM_INFINITY)
 }
 
-/// Why one of these files could not be written, if a limit is in force: it names the one that has met it.
+/// Explains why one of these files could not be written, if a limit is in force: names the one that has
+/// reached it.
 pub(crate) fn met_by(files: impl IntoIterator<Item = PathBuf>) -> Option<String> {
     let limit = limit()?;
     let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |found| found.len());
@@ -38,7 +39,8 @@ fn told(file: Option<PathBuf>, limit: u64) -> String {
     format!("{what}: raise LimitFSIZE= of the unit, or ulimit -f")
 }
 
-/// An error of the system's with what to do about it, if it is one of room. One that was explained stays as it is.
+/// A system error, with what to do about it if space ran out. An error that was already explained stays as it
+/// is.
 pub(crate) fn explain(error: &io::Error) -> String {
     if error.raw_os_error().is_none() {
         return error.to_string();
@@ -50,7 +52,7 @@ pub(crate) fn explain(error: &io::Error) -> String {
     }
 }
 
-/// Whether the place that is written to gave out: no bug of ours.
+/// Whether the target of a write is full or read-only: not a bug of ours.
 pub(crate) fn is_no_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),

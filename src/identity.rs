@@ -1,5 +1,5 @@
-//! Who this process runs as: root's commands by hand become the user of the service, and anybody who may not
-//! open something is told how they may. Must be decided while the process has one thread and nothing open.
+//! The user this process runs as: root's commands by hand become the user of the service, and a user who may
+//! not open something gets a hint. Must be decided while the process has one thread and nothing open.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -21,23 +21,23 @@ pub const SERVICE_USER: &str = "tink-sync";
 /// Group and others get nothing, as in the units.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o077);
 
-/// This program, also where its file was replaced by a newer one.
+/// This program, even if its file was replaced by a newer one.
 const MYSELF: &str = "/proc/self/exe";
-/// Writing for group and others.
+/// Write permission for group and others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Closes the memory of this process, where secrets are: nobody but root looks into it, and no core file is ever
-/// written of it, in a unit or by hand.
+/// Protects the memory of this process, which holds secrets: only root can inspect it, and it never leaves a
+/// core file, in a unit or by hand.
 ///
 /// # Errors
-/// As the system reports it; the process works all the same.
+/// The system's error; the process works all the same.
 pub(crate) fn hide_memory() -> io::Result<()> {
     set_dumpable(false)?;
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
-/// Begins this process anew, with these arguments and this environment alone; nothing of it is left to whatever it
-/// starts later. Returns only if that fails.
+/// Executes this program again, with only these arguments and this environment, so that programs it starts
+/// later inherit nothing else. Returns only if that fails.
 pub(crate) fn begin_anew(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> io::Error {
     let mut command = Command::new(MYSELF);
     if let Some((name, rest)) = arguments.split_first() {
@@ -46,8 +46,8 @@ pub(crate) fn begin_anew(arguments: &[OsString], environment: Vec<(OsString, OsS
     command.env_clear().envs(environment).exec()
 }
 
-/// Makes a directory the working directory, on a way that nobody but root can have laid: a link is followed only
-/// where root has made it. For places that are reached before the rights to reach them are given up.
+/// Changes the working directory, over a path that only root can have made: a link is followed only where
+/// root has made it. For places that are reached before the rights to reach them are dropped.
 pub(crate) fn enter(directory: &Path) -> io::Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut here: OwnedFd = open(if directory.is_absolute() { "/" } else { "." }, flags, Mode::empty())?;
@@ -85,25 +85,25 @@ pub(crate) fn find(name: &str) -> io::Result<Option<User>> {
     Ok(User::from_name(name)?.filter(|user| !user.uid.is_root()))
 }
 
-/// Makes this process the given user for good: its groups, its rights, and files that nobody else reads.
+/// Makes this process the given user for good: its groups, its rights, and files that nobody else can read.
 ///
 /// # Errors
-/// As the system reports it; the process must then end.
+/// The system's error; the process must then end.
 pub(crate) fn become_user(user: &User) -> io::Result<()> {
     let name = CString::new(user.name.as_str())?;
     initgroups(&name, user.gid)?;
     setgid(user.gid)?;
     setuid(user.uid)?;
     umask(PRIVATE);
-    // The way back must be closed: a system that grants it has not dropped anything.
+    // The way back must be closed: if the system allows it, nothing was dropped.
     if setuid(Uid::from_raw(0)).is_ok() {
         return Err(io::Error::other("root's rights could not be given up"));
     }
     Ok(())
 }
 
-/// The command by which root gives a file an owner, if one is named, and a mode. Below a directory that somebody
-/// else owns that one may have laid a link, so nothing there is followed, and modes are set as the owner.
+/// The command by which root gives a file an owner, if one is named, and a mode. In a directory that another
+/// user owns, that user may have placed a link: there, the command follows none and sets modes as the owner.
 pub(crate) fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     let name = quoted(path);
     if is_roots_alone(path.parent()) {
@@ -119,7 +119,7 @@ pub(crate) fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     format!("{chown}sudo -u {by} chmod {mode} {name}")
 }
 
-/// The command by which a user gets these rights to a file, typed by root or by its owner.
+/// The command that gives a user these rights to a file, to be run by root or by the file's owner.
 pub(crate) fn granting(path: &Path, user: &str, rights: &str) -> String {
     let command = format!("setfacl -m u:{user}:{rights} {}", quoted(path));
     let owner = std::fs::symlink_metadata(path).ok().and_then(|file| user_name(file.uid()));
@@ -129,7 +129,7 @@ pub(crate) fn granting(path: &Path, user: &str, rights: &str) -> String {
     }
 }
 
-/// Whether nobody but root can have put something into this directory.
+/// Whether only root can have put something into this directory.
 fn is_roots_alone(directory: Option<&Path>) -> bool {
     directory
         .and_then(|directory| std::fs::metadata(directory).ok())
@@ -140,7 +140,7 @@ fn user_name(uid: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
-/// A path as a word of the shell.
+/// A path quoted for the shell.
 pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
@@ -150,7 +150,7 @@ pub(crate) fn quoted(path: &Path) -> String {
     }
 }
 
-/// What to do about something that this user may not open.
+/// A hint about something that this user may not open.
 pub(crate) fn access_hint() -> String {
     let me = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
     hint_for(me.as_deref())
@@ -186,9 +186,9 @@ mod tests {
         let place = |name: &str| dir.path().join(name);
         std::fs::create_dir_all(place("real/below")).unwrap();
         symlink(place("real"), place("link")).unwrap();
-        // Others may write here, as they may where the directory is theirs.
+        // Others may write here, as in a directory of their own.
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        // In a process of its own the working directory would change; what is refused changes none.
+        // The working directory belongs to the whole process; a refused call does not change it.
         assert!(enter(&place("link")).is_err());
         assert!(enter(&place("link/below")).is_err());
         assert!(enter(&place("nowhere")).is_err());

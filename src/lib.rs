@@ -2,7 +2,7 @@
 //!
 //! One execution of `tink-sync run` is one pass; a systemd timer starts the next. Nothing runs between.
 //!
-//! # The way of the data, one way
+//! # The flow of data, one way
 //!
 //! ```text
 //! tink-sync.toml ─► config::Settings ─► store.plan (who is due, why the others are not)
@@ -16,25 +16,27 @@
 //!   exit ◄─ observe::report, journal ◄─ domain::event ◄─ store.record(outcome), lease released
 //! ```
 //!
-//! A rehearsal (`--dry-run`) takes the same road; its store lays temporary tables, and a view, over the file's.
+//! A rehearsal (`--dry-run`) takes the same path; its store puts temporary tables, and a view, over the
+//! file's.
 //!
-//! # Who may use whom
+//! # Which module may use which
 //!
-//! `cli` wires everything · `sync` knows `domain`, `tink`, `store` and `clock` · `tink` knows
-//! `domain` and `clock` · `store`, `observe` and `config` know `domain`, and `config` where a store lies (`store::Place`) ·
-//! `domain` knows nothing of ours.
-//! `link` knows `domain`: the Link session of a browser, there and back; `hyper` stands only there.
-//! `clap` stands only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in
-//! `store`; what only SQLite can do only in `store::engine`.
-//! `identity` decides who the process is; `vault` encrypts tokens and knows nothing of ours.
-//! `failpoint` stands at every durable step and knows nothing of ours. `atomic_file` replaces every file that is replaced,
-//! and knows `failpoint` and `identity`; `file_limit` says when a file may not grow.
-//! `tests/it/architecture.rs` reads the sources and fails on anything else. Words, decisions and the rules for rows
-//! stand in `src/DESIGN.md`, what is relied on of Tink's API in `src/tink/API.md`; comments cite their sections.
+//! `cli` wires everything · `sync` uses `domain`, `tink`, `store` and `clock` · `tink` uses `domain` and
+//! `clock` · `store`, `observe` and `config` use `domain`, and `config` the place of a store (`store::Place`)
+//! · `domain` uses no other module.
+//! `link` uses `domain`: the Link session of a browser, there and back; only it serves HTTP, with `hyper`.
+//! `clap` is used only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`; what
+//! only SQLite can do only in `store::engine`.
+//! `identity` decides which user the process is; `vault` encrypts tokens and uses no other module.
+//! `failpoint` is called at every durable step and uses no other module. `atomic_file` replaces every file
+//! that is replaced, and uses `failpoint` and `identity`; `file_limit` reports when a file may not grow.
+//! `tests/it/architecture.rs` reads the sources and fails on anything else. Terms, decisions and the rules
+//! for rows are in `src/DESIGN.md`, what this program relies on in Tink's API in `src/tink/API.md`; comments
+//! cite their sections.
 //!
 //! # Invariants
 //!
-//! Each has a test that bears its number (`invariant_01_…` and so on).
+//! Each has a test with its number in the name (`invariant_01_…` and so on).
 //!
 //! 1. A watermark and the rows it covers commit in one transaction.
 //! 2. Only a complete, error-free walk over all pages of a window moves a watermark, and only of an account with a
@@ -85,7 +87,7 @@ mod tests;
 pub mod tink;
 mod vault;
 
-/// Anything as what a browser brings back from Tink Link.
+/// Reads anything as what a browser brings back from Tink Link.
 #[cfg(fuzzing)]
 pub fn challenge_redirect(query: &str) {
     link::hostile::challenge(query);

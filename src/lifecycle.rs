@@ -1,5 +1,5 @@
-//! Signals: SIGINT, SIGTERM and SIGHUP end a pass early; everything complete is committed first. A SIGHUP that was
-//! ignored from the start (`nohup`) stays so.
+//! Signals: SIGINT, SIGTERM and SIGHUP end a pass early; everything complete is committed first. A SIGHUP
+//! that was ignored from the start (`nohup`) stays ignored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,19 +39,19 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Ends when a signal came and `grace` has passed since.
+    /// Completes when a signal came and `grace` has passed since.
     pub(crate) async fn overdue(&self, grace: Duration) {
         self.token.cancelled().await;
         tokio::time::sleep(grace).await;
     }
 
-    /// How a run that a signal ended is reported.
+    /// The exit of a run that a signal ended.
     pub(crate) fn exit(&self) -> Exit {
         if self.terminated.load(Ordering::Relaxed) { Exit::Terminated } else { Exit::Interrupted }
     }
 }
 
-/// Ends with the next signal; never for one that is not watched.
+/// Completes with the next signal; never for one that is not watched.
 async fn received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),

@@ -1,6 +1,6 @@
-//! Anything at all from outside, to its readers: answers, configuration, redirects, the rows of the view. Nothing
-//! panics, nothing hangs, what is accepted is exact, and no message quotes what it was given. The corpus is that of
-//! the fuzz targets, which call the same readers.
+//! Arbitrary input from outside for its readers: responses, configuration, redirects, the rows of the view.
+//! Nothing panics, nothing hangs, what is accepted is exact, and no message quotes its input. The corpus is
+//! that of the fuzz targets, which call the same readers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ proptest! {
     }
 }
 
-/// A line of a row as the fuzz target takes it.
+/// A line of a row, in the form of the fuzz target.
 fn odd_line() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         "[itrb-]-?[0-9]{1,20}",
@@ -160,7 +160,7 @@ proptest! {
 fn an_answer_nested_beyond_reason_does_no_harm() {
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     for answer in AnswerKind::ALL {
-        // Nothing of it is what we look for: a list is empty, a token is missing.
+        // Nothing in it is what a reader looks for: a list is empty, a token is missing.
         let is_list = !matches!(answer, AnswerKind::Token | AnswerKind::Code);
         let read = answer.read(format!("{{\"x\":{deep}}}").as_bytes());
         assert_eq!(read.is_ok_and(|money| money.is_empty()), is_list);

@@ -1,5 +1,5 @@
 //! Encrypts the tokens of older links for the store, and decrypts them: XChaCha20-Poly1305, bound to the
-//! connection and to what is encrypted, with the id of the key in front. Keeps no token and knows no file.
+//! connection and the kind of token, prefixed with the id of the key. Keeps no token and knows no file.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -11,16 +11,16 @@ const KEY: usize = 32;
 const KEY_ID: usize = 8;
 const NONCE: usize = 24;
 
-/// What is encrypted; a refresh token cannot be put in the place of an access token.
+/// The kind of an encrypted token; a refresh token cannot be put in the place of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// The token that is used up by renewing.
+    /// The token that renewing uses up.
     Refresh,
-    /// The token of the calls.
+    /// The token for calls.
     Access,
 }
 
-/// Why something cannot be encrypted or opened.
+/// Why something cannot be encrypted or decrypted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     #[error("must hold 32 bytes in base64; make a key with: head -c 32 /dev/urandom | base64")]
@@ -34,7 +34,7 @@ pub enum VaultError {
         /// The key at hand.
         mine: String,
     },
-    /// It is not what was encrypted, or not for this connection.
+    /// The data is damaged, or was encrypted for another connection.
     #[error("the encrypted token is damaged, or belongs to another connection")]
     Damaged,
     /// The system gave no random bytes.
@@ -42,7 +42,7 @@ pub enum VaultError {
     NoRandomness(#[source] getrandom::Error),
 }
 
-/// A key, ready to encrypt and open.
+/// A key, ready to encrypt and decrypt.
 #[derive(Clone)]
 pub struct Vault {
     cipher: XChaCha20Poly1305,
@@ -66,7 +66,7 @@ impl Vault {
         Ok(Self { cipher: XChaCha20Poly1305::new(&bytes.into()), id })
     }
 
-    /// The key's id, which says nothing about the key.
+    /// The key's id, which reveals nothing about the key.
     pub fn key_id(&self) -> String {
         HEXLOWER.encode(&self.id)
     }
@@ -87,7 +87,7 @@ impl Vault {
         Ok([&self.id[..], &nonce, &text].concat())
     }
 
-    /// Opens what [`Self::encrypt`] made for the same connection.
+    /// Decrypts what [`Self::encrypt`] made for the same connection.
     ///
     /// # Errors
     /// [`VaultError::OtherKey`] or [`VaultError::Damaged`].
@@ -137,7 +137,7 @@ mod tests {
         let mine_id = other.key_id();
         let refused = other.decrypt("c-1", TokenKind::Refresh, &encrypted).unwrap_err();
         assert_eq!(refused, VaultError::OtherKey { found, mine: mine_id });
-        // The same token never looks the same twice, and never like itself.
+        // The same token is never encrypted to the same bytes twice, and never to its own.
         assert_ne!(encrypted, mine.encrypt("c-1", TokenKind::Refresh, &token).unwrap());
         assert!(!encrypted.windows(4).any(|part| part == b"t-\xc3\xb6"));
     }

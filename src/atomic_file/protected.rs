@@ -1,5 +1,5 @@
-//! What nothing may be put in the place of: the databases with all that lies beside them, the files the configuration
-//! names, the spool. Known by device and inode, so that no other way to it helps. Opens none of them.
+//! What must never be replaced: the databases with everything beside them, the files that the configuration
+//! names, the spool. Identified by device and inode, so that no other path to it helps. Opens none of them.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,7 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use super::target::{Destination, is_kind, refusal};
 
-/// How the files of a database begin: the database itself, its two kinds of logs.
+/// The first bytes of a database's files: the database itself, its two kinds of logs.
 const DATABASES: [&[u8]; 4] =
     [b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"];
 
@@ -34,21 +34,22 @@ impl Protected {
         self
     }
 
-    /// A database, with all that lies beside it under its name and more: `-wal`, `-shm`, `-journal`, locks, backups.
+    /// A database, with everything beside it whose name continues its own: `-wal`, `-shm`, `-journal`, locks,
+    /// backups.
     pub fn family(mut self, path: &Path) -> Self {
-        // SQLite keeps the others where the file itself is.
+        // SQLite keeps the others beside the file itself.
         self.families.extend(path.canonicalize());
         self.families.push(path.to_owned());
         self
     }
 
-    /// All that lies in a directory, however deep.
+    /// Everything in a directory, at any depth.
     pub fn directory(mut self, path: &Path) -> Self {
         self.directories.push(path.to_owned());
         self
     }
 
-    /// Whether a file may be put there.
+    /// Fails if no file may be put there.
     pub(super) fn allow(&self, target: &Destination) -> io::Result<()> {
         let refused = |why: &dyn std::fmt::Display| Err(refusal(format!("{} {why}", target.path.display())));
         if let Some(owner) = self.owner_of(target)? {
@@ -64,14 +65,15 @@ impl Protected {
         if !is_kind(&found, SFlag::S_IFREG) {
             return refused(&"is not a regular file");
         }
-        // Never one that is open here: closing it would let go of SQLite's locks. Those were refused above.
+        // Never reads one that is open here: closing it would release SQLite's locks. Those were refused
+        // above.
         if is_database(target) {
             return refused(&"is a database; nothing is put in its place");
         }
         Ok(())
     }
 
-    /// What of this the place belongs to.
+    /// The protected path that the target belongs to.
     fn owner_of(&self, target: &Destination) -> io::Result<Option<&Path>> {
         let here = id(&fstat(&target.directory)?);
         let existing = fstatat(&target.directory, target.name.as_os_str(), AtFlags::empty())
@@ -94,13 +96,13 @@ impl Protected {
     }
 }
 
-/// Whether a name is that of a database or of something beside it.
+/// Whether a name is that of a database or of a file beside it.
 fn is_of_family(name: &OsStr, base: &OsStr) -> bool {
     let rest = name.as_bytes().strip_prefix(base.as_bytes());
     !base.is_empty() && rest.is_some_and(|rest| rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric()))
 }
 
-/// Everything that lies beside a database under its name and more.
+/// A database, and everything beside it whose name continues its own.
 fn relatives(path: &Path) -> impl Iterator<Item = PathBuf> {
     let base = path.file_name().unwrap_or_default().to_owned();
     let entries =
@@ -115,7 +117,7 @@ fn above(directory: &OwnedFd) -> io::Result<Vec<Id>> {
     let mut at = directory.try_clone()?;
     loop {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // Above what may not be entered nothing can be seen, nor named from here.
+        // Above a directory that may not be entered nothing can be seen, nor named from here.
         let Ok(up) = openat(at.as_fd(), "..", flags, Mode::empty()) else { return Ok(ids) };
         let next = id(&fstat(&up)?);
         if ids.last() == Some(&next) {

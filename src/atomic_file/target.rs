@@ -1,5 +1,5 @@
-//! Where a file is to lie: its directory, opened, and its name there. The way to it is walked step by step, so that a
-//! link that somebody else made leads nowhere, also if it is made meanwhile. Writes nothing.
+//! The destination of a file: its directory, opened, and its name there. The path is walked step by step, so
+//! that a link made by another user leads nowhere, even if it is made meanwhile. Writes nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -12,13 +12,13 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::identity;
 
-/// As the kernel has it.
+/// The same as the kernel's limit.
 const MOST_LINKS: u32 = 40;
 
 /// The place of a file.
 #[derive(Debug)]
 pub(super) struct Destination {
-    /// As it was named, for people.
+    /// As it was named, for messages.
     pub path: PathBuf,
     pub directory: OwnedFd,
     pub name: OsString,
@@ -34,7 +34,7 @@ impl Destination {
         Ok(Self { path: path.to_owned(), directory, name })
     }
 
-    /// Makes names durable, if this user may.
+    /// Makes the names in the directory durable, if this user may.
     pub(super) fn sync(&self) -> io::Result<()> {
         match openat(
             &self.directory,
@@ -42,10 +42,10 @@ impl Destination {
             OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         ) {
-            // Anybody who may write into a directory may not always read it.
+            // A user who may write into a directory may not always read it.
             Err(Errno::EACCES) => Ok(()),
             opened => match nix::unistd::fsync(opened?) {
-                // Some file systems have nothing to do for it.
+                // Some file systems have nothing to sync here.
                 Err(Errno::EINVAL) => Ok(()),
                 done => Ok(done?),
             },
@@ -53,12 +53,12 @@ impl Destination {
     }
 }
 
-/// Why nothing is put somewhere.
+/// The error for a destination where nothing may be put.
 pub(super) fn refusal(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// Opens a directory, through links of root's and of this user only.
+/// Opens a directory, following only links of root and of this user.
 pub(super) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let start = |path: &Path| if path.is_absolute() { "/" } else { "." };
     let mut at = step(&AT_FDCWD, OsStr::new(start(path)))?;
@@ -95,7 +95,7 @@ fn step(from: &impl std::os::fd::AsFd, part: &OsStr) -> io::Result<OwnedFd> {
     Ok(openat(from, part, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// The parts of a path, the first one last.
+/// The parts of a path, in reverse order.
 fn parts(path: &Path) -> Vec<OsString> {
     let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.map(|part| part.as_os_str().to_owned()).rev().collect()

@@ -1,4 +1,4 @@
-//! What may be replaced, what is left behind, and what somebody else's links lead to.
+//! What may be replaced, what is left behind, and where links of other users lead.
 
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
@@ -66,7 +66,7 @@ fn what_was_abandoned_is_swept_up_and_what_is_at_work_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let directory = target::open_directory(dir.path()).unwrap();
     let (at_work, name) = named(&directory).unwrap();
-    // A process that is killed lets go of its lock.
+    // A killed process releases its lock.
     let (abandoned, _) = named(&directory).unwrap();
     drop(abandoned);
     fs::write(dir.path().join(".tink-sync-notes.tmp"), "").unwrap();
@@ -133,10 +133,10 @@ fn a_database_and_all_beside_it_is_never_replaced_by_whatever_way() {
     for name in ["store.db", "store.db-wal", "store.db.bak", "other"] {
         assert_eq!(fs::read_to_string(at(name)).unwrap(), "kept", "{name}");
     }
-    // A name that only begins alike is another file's.
+    // A name that only begins alike belongs to another file.
     put(&at("store.dbx"), &protected).unwrap();
     put(&at("store.csv"), &protected).unwrap();
-    // The store is a link itself.
+    // The store itself is a link.
     fs::create_dir(at("disk")).unwrap();
     fs::write(at("disk/real.db"), "kept").unwrap();
     symlink(at("disk/real.db"), at("linked.db")).unwrap();

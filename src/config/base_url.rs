@@ -1,6 +1,5 @@
-//! The addresses of Tink's services: https, or http on this machine only, for the sandbox. Refuses
-//! every letter an address of this kind does not need, so that no other reader of the address can
-//! understand it differently.
+//! The addresses of Tink's services: https, or http on this machine only, for the sandbox. Refuses every
+//! character that such an address does not need, so that no other parser can understand it differently.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +8,7 @@ const NOT_SECURE: &str = "expected https (plain http is for loopback addresses o
 const USER_INFO: &str = "expected an address without user name or password";
 const QUERY: &str = "expected an address without `?` and `#`";
 
-/// Checks the address and takes its trailing slashes off; the error says what was expected.
+/// Checks the address and removes its trailing slashes; the error states what was expected.
 pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
     let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
     if rest.contains('@') {

@@ -1,4 +1,4 @@
-//! Bounds of values and what is said when one is left. Knows no key by itself and shows no value.
+//! Bounds of values, and the message for a value outside of them. Knows no key by itself and shows no value.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ pub(super) fn count<T: TryFrom<i64>>(key: &'static str, number: i64, range: Rang
     T::try_from(number).map_err(|_| Problem(key, "expected a smaller number".to_owned()))
 }
 
-/// A path that means the same wherever the program is started.
+/// A path that does not depend on the working directory.
 pub(super) fn absolute(key: &'static str, text: &str) -> Checked<PathBuf> {
     if text.starts_with('/') && !text.ends_with('/') {
         return Ok(PathBuf::from(text));

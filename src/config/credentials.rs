@@ -1,6 +1,6 @@
-//! Where the secrets of the service are found: in the directory that systemd gives to a unit or, for
-//! commands of root by hand, in the stores that the unit gets them from. Decides which of several counts;
-//! shows no byte of any.
+//! Finds the secrets of the service: in the directory that systemd gives to a unit or, for commands that root
+//! runs by hand, in the stores from which the unit gets them. Decides which of several counts; shows no byte
+//! of any.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,21 +10,20 @@ use secrecy::SecretString;
 use super::secrets::{self, CLIENT_SECRET, PGPASS, SecretError, TOKEN_KEY};
 use super::variables::{CREDENTIALS_VARIABLE, Env};
 
-/// The unit gives a credential that was stored unencrypted this ending, since one name cannot stand for
-/// both kinds.
+/// The suffix that the unit gives to a credential stored unencrypted, since one name cannot have both kinds.
 const PLAIN: &str = ".plain";
-/// Size of what the unit puts in place of an encrypted credential that is not there: an empty line.
+/// Size of what the unit supplies in place of an absent encrypted credential: an empty line.
 const PLACEHOLDER: u64 = 1;
 
 /// The credentials of the service.
 #[derive(Clone, Debug, Default)]
 pub enum Credentials {
-    /// There are none: a command of somebody else, outside a unit.
+    /// None: a command of another user, outside a unit.
     #[default]
     None,
     /// The directory that systemd made for this process.
     Unit(PathBuf),
-    /// What root found in the credential stores of the system before it became the service user.
+    /// What root found in the system's credential stores before it became the service user.
     Stores(Vec<StoredCredential>),
 }
 
@@ -37,11 +36,11 @@ pub struct StoredCredential {
     problem: Option<String>,
 }
 
-/// How an encrypted credential is opened: name and file in, plain text out, or why not.
+/// Decrypts a credential: takes its name and file, returns the plain text or the reason why not.
 pub type Decrypt<'a> = dyn Fn(&str, &Path) -> Result<Vec<u8>, String> + 'a;
 
 impl Credentials {
-    /// What systemd gave to this process.
+    /// The credentials that systemd gave to this process.
     pub fn of_unit(env: &Env<'_>) -> Self {
         match env(CREDENTIALS_VARIABLE).filter(|value| !value.is_empty()) {
             Some(directory) => Self::Unit(PathBuf::from(directory)),
@@ -49,7 +48,7 @@ impl Credentials {
         }
     }
 
-    /// What lies in the stores below `etc`, encrypted ones before plain ones, as the unit takes them.
+    /// The credentials in the stores below `etc`, encrypted ones before plain ones, as the unit takes them.
     pub fn of_stores(etc: &Path, decrypt: &Decrypt<'_>) -> Self {
         let stored = [CLIENT_SECRET, TOKEN_KEY, PGPASS].into_iter().filter_map(|name| {
             let encrypted = etc.join("credstore.encrypted").join(name);
@@ -71,7 +70,7 @@ impl Credentials {
         Self::Stores(stored.collect())
     }
 
-    /// Whether the unit brought the client secret, or at least a place for it.
+    /// Whether the unit supplies the client secret, or at least a placeholder for it.
     pub fn is_of_service(&self) -> bool {
         match self {
             Self::Unit(directory) => directory.join(CLIENT_SECRET).exists(),
@@ -79,7 +78,7 @@ impl Credentials {
         }
     }
 
-    /// Where the credential of this name lies, if there is one.
+    /// The path of the credential of this name, if it exists.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::None => None,
@@ -88,7 +87,7 @@ impl Credentials {
         }
     }
 
-    /// The credential of this name, which must be a secret of one line; `None` if there is none.
+    /// The credential of this name, which must be a one-line secret; `None` if it does not exist.
     pub(super) fn one_line(&self, name: &str) -> Option<Result<SecretString, String>> {
         match self {
             Self::None => None,
@@ -103,7 +102,7 @@ impl Credentials {
         }
     }
 
-    /// The text of the credential of this name where only root can read its file; `None` where its reader can.
+    /// The text of the credential of this name, if only root can read its file; `None` where its reader can.
     pub(super) fn text_of_root(&self, name: &str) -> Option<Result<SecretString, String>> {
         match self {
             Self::None | Self::Unit(_) => None,
@@ -111,12 +110,12 @@ impl Credentials {
         }
     }
 
-    /// Whether systemd itself guards this file: modes differ by its version, and the directory is closed.
+    /// Whether systemd itself protects this file: its mode differs by version, and the directory is closed.
     pub(super) fn guards(&self, path: &Path) -> bool {
         matches!(self, Self::Unit(directory) if path.starts_with(directory))
     }
 
-    /// What is wrong with the permissions of plain files in the stores.
+    /// Problems with the permissions of plain files in the stores.
     pub(super) fn problems(&self) -> impl Iterator<Item = &str> {
         let stored: &[StoredCredential] = match self {
             Self::Stores(stored) => stored,
@@ -126,14 +125,14 @@ impl Credentials {
     }
 }
 
-/// The encrypted one if it is more than the placeholder, else the plain one, else nothing.
+/// The encrypted one if it is more than the placeholder, else the plain one, if any.
 fn in_directory(directory: &Path, name: &str) -> Option<PathBuf> {
     let encrypted = directory.join(name);
     if std::fs::metadata(&encrypted).is_ok_and(|file| file.len() == PLACEHOLDER) {
         let plain = directory.join(format!("{name}{PLAIN}"));
         return plain.exists().then_some(plain);
     }
-    // One that cannot be looked at is named, so that reading it reports why.
+    // One that cannot be accessed is returned, so that reading it reports why.
     if encrypted.try_exists().unwrap_or(true) {
         return Some(encrypted);
     }
@@ -141,11 +140,11 @@ fn in_directory(directory: &Path, name: &str) -> Option<PathBuf> {
     plain.exists().then_some(plain)
 }
 
-/// Opens an encrypted credential with the keys of this machine, as systemd does for the unit. Its own
-/// words say why it cannot.
+/// Decrypts a credential with the keys of this machine, as systemd does for the unit. The error quotes the
+/// last line of its message.
 ///
 /// # Errors
-/// Why there is no plain text.
+/// The reason why it cannot be decrypted.
 pub fn systemd_creds(name: &str, path: &Path) -> Result<Vec<u8>, String> {
     let mut command = Command::new("systemd-creds");
     command.arg(format!("--name={name}")).arg("decrypt").arg(path).arg("-").stdin(Stdio::null());

@@ -1,13 +1,13 @@
-//! What of root's environment stays when root becomes somebody else: what this program itself reads, and what says
-//! how to talk to the terminal. All else, such as where root's agents listen and which libraries root loads, ends
-//! there. Shows no value.
+//! The part of root's environment that stays when root becomes another user: what this program itself reads,
+//! and what describes the terminal. Everything else, such as the addresses of root's agents and the libraries
+//! that root preloads, is dropped. Shows no value.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 pub type Variable = (OsString, OsString);
 
-/// Where programs are looked for, whatever root's shell says.
+/// The search path for programs, regardless of root's own.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Variables that stay as they are.
 const KEPT: [&str; 36] = [
@@ -21,7 +21,7 @@ const KEPT: [&str; 36] = [
     "TERM",
     "TZ",
     "RUST_BACKTRACE",
-    // Who called, for the audit log.
+    // The original caller, for the audit log.
     "DOAS_USER",
     "LOGNAME",
     "SSH_CLIENT",
@@ -30,7 +30,7 @@ const KEPT: [&str; 36] = [
     "SUDO_UID",
     "SUDO_USER",
     "USER",
-    // The way to Tink.
+    // The connection to Tink.
     "ALL_PROXY",
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -41,7 +41,7 @@ const KEPT: [&str; 36] = [
     "no_proxy",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
-    // What systemd gives to a unit of one's own.
+    // What systemd gives to an operator's own unit.
     "CREDENTIALS_DIRECTORY",
     "INVOCATION_ID",
     "JOURNAL_STREAM",
@@ -51,10 +51,10 @@ const KEPT: [&str; 36] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 ];
-/// Beginnings of the names of others that stay. `PG`: the way to PostgreSQL.
+/// Prefixes of the names of others that stay. `PG`: the connection to PostgreSQL.
 const KEPT_BEGINNINGS: [&str; 3] = ["LC_", "PG", "TINK_"];
 
-/// What is left of an environment for a user whose home this is; in order, so that it can be compared.
+/// The environment that remains for a user with this home; sorted, so that it can be compared.
 pub fn cleaned(variables: impl Iterator<Item = Variable>, home: &Path) -> Vec<Variable> {
     let mut left: Vec<Variable> = variables.filter(|(name, _)| stays(name)).collect();
     left.push(("PATH".into(), PATH.into()));
@@ -70,7 +70,7 @@ fn stays(name: &OsStr) -> bool {
     name.to_str().is_some_and(is_kept)
 }
 
-/// The environment of this process, in order.
+/// The environment of this process, sorted.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the process environment as a whole")]
 pub fn of_process() -> Vec<Variable> {
     let mut all: Vec<Variable> = std::env::vars_os().collect();
@@ -78,7 +78,7 @@ pub fn of_process() -> Vec<Variable> {
     all
 }
 
-/// The words that this process was started with.
+/// The arguments that this process was started with.
 pub fn arguments() -> Vec<OsString> {
     std::env::args_os().collect()
 }

@@ -1,5 +1,5 @@
-//! What can be wrong with the configuration, in words for the person who has to mend it: file, line
-//! if known, key, what was expected. Never holds a value that was typed.
+//! The errors of the configuration, worded for the person who has to fix it: file, line if known, key, what
+//! was expected. Never holds a value that was typed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ pub enum ConfigError {
          or name another file with --config", path.display()
     )]
     Missing {
-        /// Where it was looked for.
+        /// Where it was expected.
         path: PathBuf,
     },
     /// The file is there but cannot be read.
     #[error("{}: cannot be read: {source}{}", path.display(), access_hint(source))]
     Unreadable {
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file is not TOML.
@@ -33,7 +33,7 @@ pub enum ConfigError {
         column: usize,
         problem: String,
     },
-    /// A key holds something it must not hold.
+    /// A key has a value that is not allowed.
     #[error("{}{}: {key}: {problem}", path.display(), at_line(*line))]
     Key {
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum ConfigError {
         /// What was expected, or what is wrong.
         problem: String,
     },
-    /// A variable of the environment holds something it must not hold.
+    /// An environment variable has a value that is not allowed.
     #[error("environment variable {name}: {problem}")]
     Variable {
         /// Name of the variable.

@@ -1,4 +1,4 @@
-//! The names of all keys, and what to say about a name that is none of them. Names only, no values.
+//! The names of all keys, and the message for an unknown name. Names only, no values.
 
 /// Every key of the configuration file, in the order of the example.
 pub const KEYS: &[&str] = &[
@@ -45,7 +45,7 @@ pub const KEYS: &[&str] = &[
 
 const TABLES: &[&str] = &["tink", "store", "source", "sync", "quota", "retry", "consent", "report", "hooks"];
 
-/// What to tell the operator about the unknown key `name` (dotted).
+/// The message for the unknown key `name` (dotted).
 pub(super) fn unknown(name: &str) -> String {
     if let Some(known) = nearest(name) {
         return format!("unknown key; did you mean `{known}`?");
@@ -63,7 +63,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     close(KEYS).or_else(|| elsewhere(name)).or_else(|| close(TABLES))
 }
 
-/// A key of the same last name in another table.
+/// A key with the same last part in another table.
 fn elsewhere(name: &str) -> Option<&'static str> {
     let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
     KEYS.iter().find(|known| last(known) == last(name)).copied()

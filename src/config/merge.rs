@@ -1,5 +1,5 @@
-//! The file merged with the environment: the environment wins for the client id and the switch, and
-//! comes last for the secret. Decides where values come from, not whether they are sensible.
+//! Merges the file with the environment: the environment wins for the client id and the switch, and comes
+//! last for the secret. Decides where values come from, not whether they are sensible.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::file::File;
 use super::secrets;
 use super::variables::{CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, ENABLED_VARIABLE, Env};
 
-/// Everything that was chosen, from wherever.
+/// Everything that was chosen, from any source.
 pub(super) struct Merged {
     pub file: File,
     pub secret: Secret,
@@ -27,7 +27,7 @@ pub(super) struct Secret {
     pub problem: Option<String>,
 }
 
-/// Lays the environment over the file and looks for the client secret.
+/// Applies the environment to the file and finds the client secret.
 pub(super) fn merge(
     path: &Path,
     mut file: File,
@@ -69,7 +69,7 @@ fn named_secret(path: &Path, file: &File, credentials: &Credentials) -> Result<O
     }))
 }
 
-/// A second place that has a client secret too, and does not count.
+/// A warning about a second client secret, which is ignored.
 fn passed_over(file: &File, env: &Env<'_>, credentials: &Credentials) -> Option<String> {
     let named = file.tink.client_secret_file.is_some();
     let first = if named { "the file of tink.client_secret_file" } else { "the systemd credential" };
@@ -109,7 +109,7 @@ fn variable_secret(env: &Env<'_>, warnings: &mut Vec<String>) -> Result<Secret, 
     Ok(Secret { value: Some(value), file: None, problem: None })
 }
 
-/// A variable of the environment; one that is set to nothing counts as not set.
+/// An environment variable; an empty one counts as not set.
 fn text(env: &Env<'_>, name: &'static str) -> Result<Option<String>, ConfigError> {
     let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     let problem = || ConfigError::Variable { name, problem: "expected text in UTF-8".to_owned() };

@@ -1,6 +1,6 @@
-//! The configuration: the TOML file, merged with the environment, validated into [`Settings`].
-//! Only this module and `main.rs` know where values come from. No message made here shows a value:
-//! whatever was typed may be a secret in the wrong place.
+//! The configuration: the TOML file, merged with the environment, validated into [`Settings`]. Only this
+//! module and `cli` know where values come from. No message made here shows a value: whatever was typed may
+//! be a secret in the wrong place.
 //!
 //! Three stages, each with its own types: `file` (as written) → `merge` (with the environment) →
 //! `validate` (domain values inside their bounds, nothing to check twice).
@@ -41,22 +41,22 @@ pub use variables::{
     HOOK_USER_VARIABLE, PASSWORD_VARIABLE, PATH_VARIABLE, USER_VARIABLE,
 };
 
-/// Where the configuration lies unless `--config` or [`PATH_VARIABLE`] says otherwise.
+/// Where the configuration is unless `--config` or [`PATH_VARIABLE`] names another path.
 pub const DEFAULT_PATH: &str = "/etc/tink-sync/tink-sync.toml";
-/// Where hooks lie unless the configuration says otherwise.
+/// Where hooks are unless the configuration names another directory.
 pub const HOOKS_DIRECTORY: &str = "/etc/tink-sync/hooks";
-/// Where events wait for them unless the configuration says otherwise.
+/// Where events wait for them unless the configuration names another directory.
 pub const HOOKS_SPOOL: &str = "/var/lib/tink-sync/hooks";
 /// The user that hooks run as.
 pub const HOOK_USER: &str = "tink-sync-hook";
 /// Where the units keep the store.
 pub const STATE_DIRECTORY: &str = "/var/lib/tink-sync";
-/// The group whose members may read the store, as the package makes it.
+/// The group whose members may read the store, as the package creates it.
 pub const READERS: &str = "tink-sync-read";
 
 /// Reads, merges and validates the configuration.
 ///
-/// A missing client id or secret is no error here, since most commands do without; see
+/// A missing client id or secret is not an error here, since most commands need neither; see
 /// [`TinkSettings::credentials`].
 ///
 /// # Errors
@@ -65,7 +65,7 @@ pub fn load(path: &Path, env: &Env<'_>) -> Result<Settings, ConfigError> {
     load_with(path, env, Credentials::of_unit(env))
 }
 
-/// As [`load`], with credentials that were found elsewhere than in the environment.
+/// Like [`load`], with credentials that do not come from the environment.
 ///
 /// # Errors
 /// As [`load`].
@@ -76,7 +76,7 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
     validate::settings(path, merged, env)
 }
 
-/// As [`load`], from the text of a file and without an environment; for tests that throw anything at it.
+/// Like [`load`], from the text of a file and without an environment; for tests with arbitrary input.
 ///
 /// # Errors
 /// As [`load`].
@@ -86,7 +86,7 @@ pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigError> {
     validate::settings(path, merged, &|_| None)
 }
 
-/// Looks a variable up in the environment of this process; what `main` passes to [`load`].
+/// Looks up a variable in the environment of this process; `cli` passes this to [`load`].
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the process environment")]
 pub fn process_env(name: &str) -> Option<OsString> {
     std::env::var_os(name)

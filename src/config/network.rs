@@ -1,6 +1,6 @@
-//! What the environment says of the way to Tink: proxies, and whom to trust. A mistake in it ends the program before
-//! anything is sent; else the traffic would take another way than the one that was meant. No message shows a value:
-//! the address of a proxy may hold a password.
+//! What the environment defines about the connection to Tink: proxies and certificate authorities. A mistake
+//! in it ends the program before anything is sent; otherwise the traffic would take another route than the
+//! intended one. No message shows a value: a proxy's address may hold a password.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,47 +11,48 @@ use secrecy::SecretString;
 
 use super::{ConfigError, Env};
 
-/// The variables that name a proxy, by what they are for; the first one that is set counts.
+/// The variables that name a proxy, by purpose; the first one that is set counts.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 
-/// A file of certificates in the place of the system's.
+/// A file of certificates that replaces the system's.
 const CERT_FILE: &str = "SSL_CERT_FILE";
 /// Directories of such files.
 const CERT_DIR: &str = "SSL_CERT_DIR";
-/// What every such file holds.
+/// What every such file must contain.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
-/// No such file is larger.
+/// How much of such a file is read, at most.
 const LARGEST: u64 = 16 << 20;
 
 const EXPECTED: &str =
     "is not the address of a proxy; expected http://HOST:PORT, or https, socks5 or socks5h in place of http";
 
-/// A proxy, and which variable names it.
+/// A proxy, and the variable that names it.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     pub variable: &'static str,
-    /// Its address with everything that belongs to it.
+    /// Its full address, including a login.
     pub address: SecretString,
 }
 
-/// The way to Tink.
+/// The connection to Tink.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     /// For `https` addresses.
     pub https: Option<Proxy>,
     /// For `http` addresses.
     pub http: Option<Proxy>,
-    /// The variables that say whom to trust instead of the system's authorities.
+    /// The variables that name authorities to trust instead of the system's.
     pub authorities: Vec<&'static str>,
 }
 
 impl Network {
-    /// Reads it from the environment.
+    /// Reads the proxies and authorities from the environment.
     ///
     /// # Errors
-    /// [`ConfigError::Variable`] for a proxy that is no address, and for certificates that cannot be used.
+    /// [`ConfigError::Variable`] for a proxy without a valid address, and for certificates that cannot be
+    /// used.
     pub fn of(env: &Env<'_>) -> Result<Self, ConfigError> {
         let [https, http, all] = [proxy(HTTPS, env)?, proxy(HTTP, env)?, proxy(ALL, env)?];
         let authorities = authorities(env)?;
@@ -74,7 +75,7 @@ fn wrong(name: &'static str, problem: impl Into<String>) -> ConfigError {
     ConfigError::Variable { name, problem: problem.into() }
 }
 
-/// The address of a proxy in full; `None` if there is any doubt about it.
+/// The full address of a proxy; `None` if there is any doubt about it.
 fn address(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let scheme = scheme.to_ascii_lowercase();
@@ -110,7 +111,7 @@ fn is_place(place: &str) -> bool {
     !host.is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// Which variables name authorities; each must name some that can be used.
+/// Returns the variables that name authorities; each must name at least one usable certificate.
 fn authorities(env: &Env<'_>) -> Result<Vec<&'static str>, ConfigError> {
     let mut named = Vec::new();
     if let Some(file) = env(CERT_FILE) {
@@ -140,7 +141,7 @@ fn usable_directories(directories: &OsString) -> Result<(), String> {
     for directory in std::env::split_paths(directories).filter(|path| !path.as_os_str().is_empty()) {
         let entries = std::fs::read_dir(directory)
             .map_err(|error| format!("a directory that it names cannot be read: {error}"))?;
-        // One that cannot be read is passed over, as the library does.
+        // A file that cannot be read is skipped, as the library does.
         is_found |= entries.flatten().any(|entry| holds_certificate(&entry.path()).unwrap_or(false));
     }
     if is_found { Ok(()) } else { Err("the directories it names hold no certificate".to_owned()) }

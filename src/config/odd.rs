@@ -1,5 +1,5 @@
-//! What is allowed but most likely not meant: each with the key and, behind a semicolon, what to do. Refuses
-//! nothing, and shows no secret.
+//! Settings that are allowed but most likely not intended: each warning has the key and, after a semicolon,
+//! the remedy. Refuses nothing, and shows no secret.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::settings::Settings;
 
 const DAY: u64 = 24 * 3600;
 
-/// Everything odd about the settings.
+/// All warnings about the settings.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = settings.permission_problems();
     let more = [

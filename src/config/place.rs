@@ -1,5 +1,5 @@
-//! Where a database is: an SQLite file or a PostgreSQL server. Finds out and opens nothing; what an address of a server
-//! may hold, `domain::server` says.
+//! Where a database is: a SQLite file or a PostgreSQL server. Determines the place and opens nothing;
+//! `domain::server` defines what a server's address may contain.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ const MEMORY: &str = "expected a file: a store in memory would forget everything
 const PARAMETERS: &str = "expected `sqlite:` and a path without `?` parameters";
 const NO_DATABASE: &str = "expected the path of the application's database file, or `postgres://…`";
 
-/// What goes with every address of a server.
+/// What applies to every address of a server.
 pub(super) struct Servers<'a> {
-    /// Has what the address does not say.
+    /// Supplies what the address omits.
     pub env: &'a Env<'a>,
     /// The password file, in place of the user's own.
     pub pgpass_file: Option<PathBuf>,
-    /// Its text where only root could read it, or why there is none.
+    /// The text of that file where only root could read it, or why there is none.
     pub pgpass_text: Option<Result<SecretString, String>>,
 }
 
@@ -93,7 +93,7 @@ mod tests {
     const SERVERS: Servers<'_> = Servers { env: &|_| None, pgpass_file: None, pgpass_text: None };
     const ADDRESS: &str = "postgresql://app@db:5432/bank?sslmode=verify-full";
 
-    /// Both keys.
+    /// Reads the text as both keys.
     fn read(servers: &Servers<'_>, text: &str) -> [Result<Place, String>; 2] {
         [servers.store_url(text), servers.source_database(text)]
             .map(|read| read.map_err(|Problem(key, problem)| format!("{key}: {problem}")))
@@ -149,7 +149,7 @@ mod tests {
             assert!(problem.starts_with("store.pgpass_file: the systemd credential"), "{problem}");
             assert!(problem.ends_with("cannot be decrypted: no key"), "{problem}");
         }
-        // A file needs none.
+        // A file needs no password.
         assert!(read(&locked, "sqlite:/srv/a.db").iter().all(Result::is_ok));
     }
 

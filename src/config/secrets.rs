@@ -1,5 +1,5 @@
-//! Secrets from files and systemd credentials. Reads them, judges the permissions of their files, and
-//! never puts a byte of them, or a path that could be a pasted secret, into a message.
+//! Reads secrets from files and systemd credentials, and checks the permissions of their files. Never puts a
+//! byte of a secret, or a path that could be a pasted secret, into a message.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -18,17 +18,17 @@ pub const TOKEN_KEY: &str = "tink-sync.token-key";
 /// Name of the credential with the PostgreSQL password file.
 pub const PGPASS: &str = "tink-sync.pgpass";
 
-/// What to do when no client secret was found anywhere.
+/// The message when no client secret was found anywhere.
 pub(super) const NO_CLIENT_SECRET: &str = "no client secret found; either write it into a file that only \
      its owner can read and name the file in this key, or store it for the service with `systemd-creds \
      encrypt --name=tink-sync.client-secret - /etc/credstore.encrypted/tink-sync.client-secret`";
 
-/// Larger than any secret; stops a mistaken path to something endless.
+/// Larger than any secret; limits reading if the path is wrong and names something endless.
 const LARGEST: u64 = 64 * 1024;
 /// Read and write for group and others.
 const OPEN_TO_OTHERS: u32 = 0o066;
 
-/// Why a file with a secret cannot be used; fits behind "the file ".
+/// Why a file with a secret cannot be used; the message continues "the file ".
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// There is no such file.
@@ -37,26 +37,26 @@ pub enum SecretError {
     /// The file cannot be read.
     #[error("cannot be read: {source}{}", access_hint(source))]
     Unreadable {
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file is not a regular file.
     #[error("is not a regular file")]
     NotAFile,
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("is empty")]
     Empty,
     /// It holds more than one line, or bytes that are not text.
     #[error("must hold the secret alone on a single line of text")]
     NotOneLine,
-    /// It is far too large.
+    /// The file is far too large.
     #[error("is too large for a secret")]
     TooLarge,
 }
 
 impl From<io::Error> for SecretError {
     fn from(error: io::Error) -> Self {
-        // a credentials directory that is named but absent is the same as one without the file
+        // A credentials directory that is named but absent counts like one without the file.
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
             _ => Self::Unreadable { source: error },
@@ -64,7 +64,7 @@ impl From<io::Error> for SecretError {
     }
 }
 
-/// Reads a secret of one line; one newline at its end is not part of it.
+/// Reads a one-line secret; one newline at its end is not part of it.
 ///
 /// # Errors
 /// [`SecretError`] if the file is absent, unreadable, empty or holds anything but one line.
@@ -77,7 +77,7 @@ pub fn read(path: &Path) -> Result<SecretString, SecretError> {
 /// # Errors
 /// [`SecretError`] if the file is absent, unreadable, too large or not text.
 pub(super) fn text(path: &Path) -> Result<SecretString, SecretError> {
-    // Opened without waiting for the other end of a pipe, and judged by what was opened: the name may mean
+    // Opened without waiting for the other end of a pipe. The opened file is checked, since the name may mean
     // something else a moment later.
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -91,13 +91,13 @@ pub(super) fn text(path: &Path) -> Result<SecretString, SecretError> {
     String::from_utf8(bytes).map(SecretString::from).map_err(|_| SecretError::NotOneLine)
 }
 
-/// Takes the one line of a text; a newline at its end is not part of it.
+/// Takes the single line of a text; a newline at its end is not part of it.
 pub(super) fn line(text: &SecretString) -> Result<SecretString, SecretError> {
     let text = text.expose_secret();
     one_line(text.strip_suffix('\n').map_or(text, |line| line.trim_end_matches('\r')).to_owned())
 }
 
-/// Takes a text as a secret if it is one line and not empty.
+/// Accepts a text as a secret if it is one line and not empty.
 pub(super) fn one_line(text: String) -> Result<SecretString, SecretError> {
     if text.trim().is_empty() {
         Err(SecretError::Empty)
@@ -108,7 +108,7 @@ pub(super) fn one_line(text: String) -> Result<SecretString, SecretError> {
     }
 }
 
-/// What looks like a mistake in a secret that was pasted or typed; fits behind "the client secret ".
+/// What looks like a mistake in a pasted or typed secret; the message continues "the client secret ".
 pub fn oddity(secret: &SecretString, client_id: Option<&str>) -> Option<&'static str> {
     let text = secret.expose_secret();
     let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
@@ -127,8 +127,8 @@ pub fn oddity(secret: &SecretString, client_id: Option<&str>) -> Option<&'static
     }
 }
 
-/// What is wrong with the permissions of a file that holds a secret, with the line that mends it;
-/// none if they are right or the file cannot be looked at.
+/// What is wrong with the permissions of a file that holds a secret, with the command that fixes it; `None`
+/// if they are right or the file cannot be inspected.
 pub fn permission_problem(path: &Path) -> Option<String> {
     let file = std::fs::metadata(path).ok()?;
     let mode = file.permissions().mode() & 0o7777;
@@ -139,7 +139,7 @@ pub fn permission_problem(path: &Path) -> Option<String> {
     Some(format!("{} is open to other users (mode {mode:04o}); fix it with: {remedy}", path.display()))
 }
 
-/// A file of root that the service read through its group must change hands before it is closed.
+/// A file owned by root that the service reads through its group must change its owner before it is closed.
 fn remedy(path: &Path, file: &Metadata) -> String {
     mending(path, (file.uid() == 0).then_some(super::SERVICE_USER), "600")
 }

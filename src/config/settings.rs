@@ -1,5 +1,5 @@
-//! The validated settings, with their defaults: what the rest of the program works with. Holds domain
-//! values inside their bounds; nothing is checked again where they are used.
+//! The validated settings, with their defaults, as the rest of the program uses them. Holds domain values
+//! inside their bounds; nothing is checked again where they are used.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,21 +18,21 @@ pub struct Settings {
     pub enabled: bool,
     /// How to talk to Tink.
     pub tink: TinkSettings,
-    /// Where our data lie.
+    /// Where our data is stored.
     pub store: StoreSettings,
-    /// Where the application tells us about its users.
+    /// Where the application provides its users.
     pub source: SourceSettings,
     /// What a pass does.
     pub sync: SyncSettings,
-    /// How often one user is synced at most.
+    /// How often one user is synced, at most.
     pub quota: QuotaSettings,
-    /// How a request is repeated.
+    /// How a request is retried.
     pub retry: RetrySettings,
     /// When to warn about consents.
     pub consent: ConsentSettings,
     /// What is written about runs, and for how long it is kept.
     pub report: ReportSettings,
-    /// Where programs that are told of events lie, and what they are to be told.
+    /// Where the programs that run on events are, and where the events wait for them.
     pub hooks: HooksSettings,
     /// The file they were read from.
     pub file: PathBuf,
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Every file with a secret that is named or found, with its key.
+    /// Every secret file that is named or found, with its key.
     pub fn secret_files(&self) -> Vec<(&'static str, &PathBuf)> {
         let files = [
             ("tink.client_secret_file", &self.tink.client_secret_file),
@@ -53,8 +53,8 @@ impl Settings {
         files.into_iter().filter_map(|(key, path)| path.as_ref().map(|path| (key, path))).collect()
     }
 
-    /// One line with the remedy for every secret file that others may read. Credentials of
-    /// the unit are left out: their mode differs by version, and the directory above them is closed.
+    /// One line with the remedy for every secret file that others may read. Omits the unit's credentials:
+    /// their mode differs by version, and the directory above them is closed.
     pub fn permission_problems(&self) -> Vec<String> {
         let open = self.secret_files().into_iter().filter(|(_, path)| !self.credentials.guards(path));
         let open = open.filter_map(|(key, path)| Some((key, secrets::permission_problem(path)?)));
@@ -72,7 +72,7 @@ pub struct TinkSettings {
     pub client_secret: Option<SecretString>,
     /// The file or credential the secret comes from; `None` if from the environment or nowhere.
     pub client_secret_file: Option<PathBuf>,
-    /// Why a secret that was named could not be read.
+    /// Why a secret that was named or found could not be read.
     pub client_secret_problem: Option<String>,
     /// Address of the API, without a trailing slash.
     pub api_url: String,
@@ -82,7 +82,7 @@ pub struct TinkSettings {
     pub connect_timeout: Duration,
     /// Limit for one request as a whole.
     pub request_timeout: Duration,
-    /// Largest answer in decoded bytes.
+    /// Largest response in decoded bytes.
     pub max_response: u64,
     /// Pace over all connections.
     pub requests_per_second: f64,
@@ -117,7 +117,7 @@ impl TinkSettings {
     /// Client id and secret, for the commands that talk to Tink.
     ///
     /// # Errors
-    /// [`ConfigError`] that says what to set where, if one of them is missing.
+    /// [`ConfigError`] that names what to set where, if one of them is missing.
     pub fn credentials(&self) -> Result<(&str, &SecretString), ConfigError> {
         let missing = |key, problem: String| ConfigError::key(&self.config_file, key, problem);
         let id = self.client_id.as_deref().ok_or_else(|| {
@@ -138,25 +138,25 @@ impl TinkSettings {
     }
 }
 
-/// `tink.refresh`: whether Tink is asked to fetch anew from the bank.
+/// `tink.refresh`: whether Tink is asked to fetch new data from the bank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Refresh {
     /// Take what Tink has.
     #[default]
     Never,
-    /// Ask for a consent whose data are older than this.
+    /// Ask for a consent whose data is older than this.
     Stale(Duration),
 }
 
-/// `[store]`: where our data lie.
+/// `[store]`: where our data is stored.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
     pub url: Place,
-    /// File with the key that encrypts refresh tokens; a credential of that name is found by itself.
+    /// File with the key that encrypts refresh tokens; without it, the credential of that name is used.
     pub token_key_file: Option<PathBuf>,
-    /// The key itself, or why what was named or found cannot be read.
+    /// The key itself, or why the named or found file cannot be read.
     pub token_key: Option<Result<SecretString, String>>,
-    /// PostgreSQL password file; a credential of that name is found by itself.
+    /// PostgreSQL password file; without it, the credential of that name is used.
     pub pgpass_file: Option<PathBuf>,
 }
 
@@ -167,7 +167,7 @@ impl Default for StoreSettings {
     }
 }
 
-/// `[source]`: where the application tells us about its users.
+/// `[source]`: where the application provides its users.
 #[derive(Clone, Debug, Default)]
 pub struct SourceSettings {
     /// The view, a plain SQL name with or without a schema; `None` reads our own tables.
@@ -187,21 +187,21 @@ pub struct SyncSettings {
     pub overlap_days: i64,
     /// Days read beyond today.
     pub lookahead_days: i64,
-    /// Tink's data of a healthy consent that are older than this are told of.
+    /// A healthy consent is reported if Tink's data is older than this.
     pub stale_after: Duration,
-    /// An unmoved account is walked again after this.
+    /// An account that Tink has not refreshed since its last walk is walked again after this.
     pub rewalk: Duration,
-    /// An unmoved account is walked deeply after this.
+    /// The last 90 days of an account are walked again after this.
     pub deep_rewalk: Duration,
     /// Limit for one connection.
     pub connection_timeout: Duration,
     /// Limit for one pass.
     pub deadline: Duration,
-    /// How long an outage is waited out; `None` leaves it to the command (30 minutes, 0 on a terminal).
+    /// How long to wait out an outage; `None` leaves it to the command (30 minutes, 0 on a terminal).
     pub outage_patience: Option<Duration>,
-    /// How long original JSON is kept; `None` keeps nothing.
+    /// How long the original JSON is kept; `None` keeps nothing.
     pub keep_raw: Option<Duration>,
-    /// How long a transaction stays that was removed.
+    /// How long a removed transaction is kept.
     pub keep_removed: Duration,
 }
 
@@ -224,12 +224,12 @@ impl Default for SyncSettings {
     }
 }
 
-/// `[quota]`: how often one user is synced in a rolling day.
+/// `[quota]`: how often one user may be synced in a rolling day.
 #[derive(Clone, Debug)]
 pub struct QuotaSettings {
     /// All syncs of a user.
     pub syncs_per_day: u32,
-    /// Of these, kept free for syncs that the user asks for.
+    /// Of these, how many are reserved for syncs that the user requests.
     pub reserved_for_manual: u32,
 }
 
@@ -239,10 +239,10 @@ impl Default for QuotaSettings {
     }
 }
 
-/// `[retry]`: how a request is repeated.
+/// `[retry]`: how a request is retried.
 #[derive(Clone, Debug)]
 pub struct RetrySettings {
-    /// Attempts in all, the first included.
+    /// The total number of attempts, including the first.
     pub attempts: u32,
     pub base: Duration,
     pub max: Duration,
@@ -288,12 +288,12 @@ impl Default for ReportSettings {
     }
 }
 
-/// `[hooks]`: programs of the operator's that are told of events. The units know the same places.
+/// `[hooks]`: the operator's programs that run on events. The units know the same places.
 #[derive(Clone, Debug)]
 pub struct HooksSettings {
-    /// One program per kind of event, of its name.
+    /// One program per kind of event, named after it.
     pub directory: PathBuf,
-    /// What they are to be told, one directory per kind.
+    /// The events that wait for them, one directory per kind.
     pub spool: PathBuf,
 }
 

@@ -1,5 +1,5 @@
-//! From the text of the file to its shape, with errors that name line and key. The TOML library's own
-//! report would print the offending line, which may hold a secret, so it is taken apart here.
+//! Parses the text of the file into its shape, with errors that name line and key. The TOML library's own
+//! report would print the offending line, which may hold a secret, so only parts of it are used.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     File::deserialize(document).map_err(|error| key_error(path, text, &track.path().to_string(), &error))
 }
 
-/// The parser's own words are fixed phrases without any of the text.
+/// The parser's messages are fixed phrases without any of the text.
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
     ConfigError::Syntax { path: path.to_owned(), line, column, problem: error.message().to_owned() }
@@ -36,7 +36,7 @@ fn key_error(path: &Path, text: &str, key: &str, error: &toml::de::Error) -> Con
     ConfigError::Key { path: path.to_owned(), line, key: key.to_owned(), problem }
 }
 
-/// What serde calls a type, in the words of the file.
+/// Translates serde's name of a type into the terms of the file.
 fn in_plain_words(expected: &str) -> &str {
     match expected {
         "a string" => "a text in quotes",

@@ -1,5 +1,5 @@
-//! From what was chosen to [`Settings`]: every bound of every key stands here. Touches nothing
-//! outside except the names of credential files, and shows no value.
+//! Validates what was chosen into [`Settings`]: every bound of every key is here. Touches nothing outside
+//! except files with secrets, and shows no value.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,13 +27,12 @@ use super::variables::{Env, PASSWORD_VARIABLE};
 use crate::domain::window::REMOVAL_MARGIN_DAYS;
 use crate::store::Place;
 
-/// PostgreSQL cuts longer names off.
+/// PostgreSQL truncates longer names.
 const LONGEST_NAME: usize = 63;
 const MOST_DAYS: i64 = 36_500;
-/// Walks reach back so far: a tombstone they may meet stays.
+/// Walks reach back this far: a tombstone that they may meet must be kept.
 const LEAST_KEPT: i64 = crate::domain::window::DEEP_DAYS;
 
-/// Validates what was merged.
 pub(super) fn settings(path: &Path, merged: Merged, env: &Env<'_>) -> Result<Settings, ConfigError> {
     let Merged { file, secret, credentials, warnings } = merged;
     let checked = all_tables(path, file, secret, credentials, env);
@@ -45,7 +44,7 @@ pub(super) fn settings(path: &Path, merged: Merged, env: &Env<'_>) -> Result<Set
     Ok(settings)
 }
 
-/// A password where other processes of the same user can see it.
+/// Warns of a password that other processes of the same user can see.
 fn open_password(settings: &Settings, env: &Env<'_>) -> Option<String> {
     let places = [Some(&settings.store.url), settings.source.database.as_ref()];
     let has_server = places.into_iter().flatten().any(|place| place.file().is_none());
@@ -147,20 +146,20 @@ fn refresh(refresh: Refresh) -> Checked<Refresh> {
     Ok(refresh)
 }
 
-/// What goes with every address of a server: the password file that is named, else the credential.
+/// What applies to every address of a server: the password file that is named, else the credential.
 fn servers<'a>(named: Option<&str>, credentials: &Credentials, env: &'a Env<'a>) -> Checked<Servers<'a>> {
     let named = named.map(|name| absolute("store.pgpass_file", name)).transpose()?;
     let pgpass_text = if named.is_some() { None } else { credentials.text_of_root(secrets::PGPASS) };
     Ok(Servers { env, pgpass_file: named.or_else(|| credentials.path(secrets::PGPASS)), pgpass_text })
 }
 
-/// Where a store lies that an option names as `store.url` would, with the passwords of these settings.
+/// The place of a store that an option names as `store.url` would, with the passwords of these settings.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why it is refused.
 pub fn store_place(settings: &Settings, text: &str, env: &Env<'_>) -> Result<Place, String> {
     let named = settings.store.pgpass_file.clone();
-    // A file that only root can read was read by root: its text came along.
+    // A file that only root can read was read by root, which passed its text on.
     let of_root = settings.credentials.path(secrets::PGPASS).filter(|path| named.as_ref() == Some(path));
     let pgpass_text = of_root.and_then(|_| settings.credentials.text_of_root(secrets::PGPASS));
     Servers { env, pgpass_file: named, pgpass_text }.store_url(text).map_err(|Problem(_, problem)| problem)
@@ -196,7 +195,7 @@ fn source(table: SourceTable, servers: &Servers<'_>) -> Checked<SourceSettings> 
     Ok(SourceSettings { view: table.view, database })
 }
 
-/// Safe to stand in quotes in a statement: at most one schema, plain letters.
+/// Whether a name is safe in quotes in a statement: at most one schema, plain letters.
 fn is_sql_name(text: &str) -> bool {
     let plain = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -216,7 +215,8 @@ fn sync(table: SyncTable) -> Checked<SyncSettings> {
             Some(None) | None => default.history_days,
         },
         overlap_days: {
-            // rows nearer to the lower bound are never removed, so a smaller window could not see a removal
+            // rows closer to the lower bound are never removed, so a smaller window could not detect a
+            // removal
             whole_days("sync.overlap", table.overlap, default.overlap_days, REMOVAL_MARGIN_DAYS..=365)?
         },
         lookahead_days: whole_days("sync.lookahead", table.lookahead, default.lookahead_days, 0..=3650)?,
@@ -282,7 +282,7 @@ fn consent(table: ConsentTable) -> Checked<ConsentSettings> {
 
 fn report(table: ReportTable) -> Checked<ReportSettings> {
     let default = ReportSettings::default();
-    // the daily quota is counted from the history, which must reach over it
+    // the daily quota is counted from the history, which must cover it
     let kept = |key, written: Option<WrittenWord<Days>>, default| match written {
         Some(written) => {
             let kept = within(key, written.0, Days(7)..=Days(MOST_DAYS))?;

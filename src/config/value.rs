@@ -1,5 +1,5 @@
-//! Values written as words in the file: durations, whole days, sizes, `history`, `refresh`. Each
-//! reads itself and says what it expects; none repeats what it was given.
+//! Values written as words in the file: durations, whole days, sizes, `history`, `refresh`. Each parses
+//! itself and states what it expects; none repeats what it was given.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -112,7 +112,7 @@ impl Word for Refresh {
     }
 }
 
-/// A [`Word`] as it stands in the file.
+/// A [`Word`] as written in the file.
 pub(super) struct WrittenWord<T>(pub T);
 
 impl<'de, T: Word> Deserialize<'de> for WrittenWord<T> {

@@ -26,7 +26,7 @@ const FELL: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a10";
 const UNIT_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0a";
 const HOOK_FAILED: &str = "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a0c";
 
-/// One record at a level chosen at run time; tracing wants it fixed at each place.
+/// A record at a level chosen at run time; tracing requires a fixed one at each call site.
 macro_rules! record {
     ($level:expr, $($fields:tt)+) => {
         match $level {
@@ -39,7 +39,7 @@ macro_rules! record {
     };
 }
 
-/// The journal's priorities that are used.
+/// The journal's priorities in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Severity {
     Error,
@@ -49,17 +49,17 @@ enum Severity {
     Debug,
 }
 
-/// What is told when the emergency switch is off.
+/// The message when the emergency switch is off.
 pub(crate) const SWITCHED_OFF_TEXT: &str =
     "switched off (enabled = false): no connection was synced; set enabled = true to sync again";
 
-/// Tells that the emergency switch is off.
+/// Logs that the emergency switch is off.
 pub(crate) fn switched_off() {
     notify::status(SWITCHED_OFF_TEXT);
     record!(Severity::Notice, message_id = SWITCHED_OFF, "{SWITCHED_OFF_TEXT}");
 }
 
-/// What systemd tells the failure unit about the unit that failed.
+/// What systemd passes to the failure unit about the unit that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnitFailure {
     /// Name of the unit.
@@ -72,9 +72,9 @@ pub(crate) struct UnitFailure {
     pub invocation_id: Option<String>,
 }
 
-/// Tells that a unit failed, in a sentence for people.
+/// Logs that a unit failed; `text` is the sentence for people.
 pub(crate) fn unit_failed(failure: &UnitFailure, text: &str) {
-    // The catalog's text for this record shows each of them.
+    // The catalog's text for this record uses each of them.
     let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     let (result, exit_code) = (told(&failure.result), told(&failure.exit_code));
     let invocation_id = told(&failure.invocation_id);
@@ -88,7 +88,7 @@ pub(crate) fn unit_failed(failure: &UnitFailure, text: &str) {
     );
 }
 
-/// Tells that a hook did not take an event, and what becomes of the event.
+/// Logs that a hook did not take an event, and what happens to the event next.
 pub(crate) fn hook_failed(event: &str, id: &str, problem: &str, next: &str) {
     tracing::warn!(
         message_id = HOOK_FAILED,
@@ -162,7 +162,7 @@ pub(crate) fn write(run_id: &str, event: &Event) {
     }
 }
 
-/// Events about the machine's time. No message id: the messages say all there is.
+/// Events about the machine's time. No message id: the messages contain everything.
 fn of_clock(run_id: &str, event: &Event) {
     match event {
         Event::ClockOff(error) => tracing::error!(
@@ -179,7 +179,7 @@ fn of_clock(run_id: &str, event: &Event) {
     }
 }
 
-/// Far fewer connections are enabled or entitled than before.
+/// Logs that far fewer connections are enabled or entitled than before.
 fn fell(run_id: &str, fall: &Fall) {
     tracing::warn!(
         message_id = FELL,
@@ -237,7 +237,7 @@ fn of_data(event: &Event) {
             tink.reason = reason.as_str(),
             "{records} record(s) of connection {connection_id} could not be read and are in quarantine: {reason}"
         ),
-        // No message id: there is nothing to do about it, but for the bank.
+        // No message id: only the bank can do something about it.
         Event::Anomaly { connection_id, anomaly, times } => tracing::warn!(
             tink.connection_id = connection_id.as_str(),
             tink.reason = anomaly.as_str(),
@@ -307,7 +307,7 @@ fn connection_done(run_id: &str, finished: &Finished) {
     );
 }
 
-/// A connection's end in a sentence.
+/// How a connection ended, as a sentence.
 pub(crate) fn sentence(finished: &Finished) -> String {
     let id = &finished.connection_id;
     let why = finished.error.clone().or_else(|| finished.reason.map(|reason| reason.to_string()));
@@ -330,7 +330,7 @@ pub(crate) fn sentence(finished: &Finished) -> String {
     }
 }
 
-/// What tells a failure that is known already from a new one, and when the connection's turn is again.
+/// Distinguishes a known failure from a new one, and states when the connection is tried again.
 fn again(finished: &Finished) -> String {
     let known = (finished.failures > 1).then(|| format!("failure {} in a row", finished.failures));
     let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%MZ");
@@ -387,7 +387,7 @@ fn ended(event: &Event) {
     );
 }
 
-/// The totals in a line.
+/// The totals in one line.
 pub(crate) fn totals(summary: &Summary) -> String {
     let mut parts = Vec::new();
     for outcome in Outcome::ALL {

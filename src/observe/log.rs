@@ -1,5 +1,5 @@
-//! Where log records go: to journald natively when systemd reads our standard error, else to standard
-//! error as plain lines. Standard output belongs to the report.
+//! Where log records go: to journald natively when systemd reads our standard error, else to standard error
+//! as plain lines. Standard output belongs to the report.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -29,18 +29,18 @@ pub(crate) const NOTICE: &str = "tink_sync::notice";
 
 static NATIVE: AtomicBool = AtomicBool::new(false);
 
-/// During a pass: the way to standard error on which nobody waits for its reader.
+/// During a pass: the outlet to standard error, so that no record waits for its reader.
 static OUTLET: Mutex<Option<Outlet>> = Mutex::new(None);
 
-/// The report waits so long for the lines before it; longer, and nobody reads them.
+/// The report waits at most this long for the lines before it; after that, nobody is reading them.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// How much to tell.
+/// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// Only what went wrong.
+    /// Only errors.
     Quiet,
-    /// What needs a person; everything that happened goes to the journal.
+    /// Errors and warnings; everything that happened goes to the journal.
     Normal,
     /// Requests, retries and skipped connections too.
     Verbose,
@@ -77,7 +77,7 @@ pub(crate) fn is_journal() -> bool {
     NATIVE.load(Ordering::Relaxed)
 }
 
-/// Starts logging; later calls in the same process change nothing. What a panic says goes the same way.
+/// Starts logging; later calls in the same process change nothing. Panics are logged the same way.
 pub(crate) fn start(level: Level, color: bool, variable: fn(&str) -> Option<OsString>) {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
     let ours = |metadata: &Metadata<'_>| metadata.target().starts_with("tink_sync");
@@ -108,26 +108,27 @@ fn journald(info: Priority) -> io::Result<tracing_journald::Layer> {
     Ok(layer.with_syslog_identifier("tink-sync".to_owned()).with_priority_mappings(priorities))
 }
 
-/// systemd names the device and inode of the stream it gave us; another one was put in its place else.
+/// systemd names the device and inode of the stream it passed; if they differ, another stream has replaced
+/// it.
 fn stderr_is_journal(variable: fn(&str) -> Option<OsString>) -> bool {
     let Some(stream) = variable("JOURNAL_STREAM") else { return false };
     let metadata = terminal::error_file().map(std::fs::File::from).and_then(|file| file.metadata());
     metadata.is_ok_and(|m| stream.to_str() == Some(&format!("{}:{}", m.dev(), m.ino())))
 }
 
-/// Tells why the program ends. A record that a process sends natively right before its end can lose the
-/// name of its unit, so under systemd this one goes to standard error, marked as an error.
+/// Logs why the program ends. A record that a process sends natively right before its end can lose the name
+/// of its unit, so under systemd this one goes to standard error, marked as an error.
 pub(crate) fn fatal(message: &str) {
     notify::status(message);
     if is_journal() {
-        // Each line would be a record of its own.
+        // Each line would become a record of its own.
         terminal::print_error(&format!("<3>{}\n", terminal::clean(message)));
     } else {
         tracing::error!("{message}");
     }
 }
 
-/// From now on no record waits for a reader of standard error; [`undetach`] ends that.
+/// From now on no record waits for a reader of standard error, until [`undetach`].
 ///
 /// # Errors
 /// If no thread can be started.
@@ -137,12 +138,12 @@ pub(crate) fn detach() -> io::Result<Outlet> {
     Ok(outlet)
 }
 
-/// Records are written at once again, by the thread that makes them.
+/// From now on the thread that makes a record writes it directly again.
 pub(crate) fn undetach() {
     *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
-/// Waits a moment for the records that were made so far: what follows on standard output stands behind them.
+/// Waits briefly for the records made so far, so that what follows on standard output comes after them.
 pub(crate) fn wait_until_written() {
     if let Some(outlet) = outlet() {
         outlet.wait_until_written(PATIENCE);
@@ -205,7 +206,7 @@ impl Visit for RecordFields {
     }
 }
 
-/// Where a record goes that is made now.
+/// Where a new record is written.
 enum StandardError {
     Detached(Outlet),
     Direct(BesideProgress),
@@ -219,7 +220,7 @@ impl StandardError {
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Each record comes as a whole.
+        // Each record is written as a whole.
         let shown = terminal::shown(&String::from_utf8_lossy(bytes));
         match self {
             Self::Detached(outlet) => outlet.write_all(shown.as_bytes()),

@@ -1,4 +1,4 @@
-//! What people and machines get to see of a run: log and journal, report, progress, systemd's status
+//! Everything that people and machines see of a run: log and journal, report, progress, systemd's status
 //! line. Takes events of the domain; changes nothing and decides nothing.
 
 pub(crate) mod journal;

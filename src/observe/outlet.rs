@@ -1,6 +1,6 @@
-//! The way to a standard stream during a pass: one thread writes, nobody else waits for the reader. A pipe that is
-//! not read (`| less`) holds up neither a connection nor a lease's renewal, and costs no memory to speak of: what
-//! does not fit is kept in a nameless temporary file until it is read. Must not know what it writes.
+//! Writes to a standard stream during a pass: one thread writes, and nothing else waits for the reader. A
+//! pipe that is not read (`| less`) delays neither a connection nor a lease renewal, and uses little memory:
+//! what does not fit is kept in an unnamed temporary file until it is read. Must not know what it writes.
 
 use std::fmt;
 use std::fs::File;
@@ -12,31 +12,31 @@ use tokio::sync::Notify;
 
 /// How much is kept in memory before the rest goes to the temporary file.
 const IN_MEMORY: usize = 256 * 1024;
-/// How much is read back from it at once.
+/// How much is read back from that file at once.
 const CHUNK: usize = 64 * 1024;
-/// A stream that takes nothing now, without saying when it will, is asked again after this.
+/// A non-blocking stream that is full is tried again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A stream with a thread that writes to it. Clones share the stream. Writing never waits for the reader and never
-/// fails; what became of it all is told by [`Self::written`].
+/// A stream with a thread that writes to it. Clones share the stream. Writing never waits for the reader and
+/// never fails; [`Self::written`] returns the result.
 #[derive(Clone)]
 pub(crate) struct Outlet(Arc<Handle>);
 
-/// Ends the thread, once it has written everything, with the last clone.
+/// Dropping the last clone ends the thread, once it has written everything.
 struct Handle(Arc<OutletQueue>);
 
 #[derive(Default)]
 struct OutletQueue {
     state: Mutex<OutletState>,
-    /// There is something to write.
+    /// Signals that there is something to write, or that everything has been written.
     filled: Condvar,
-    /// All has been written, or nothing can be any more.
+    /// Signals that everything has been written, or that nothing more can be.
     emptied: Notify,
 }
 
 #[derive(Default)]
 struct OutletState {
-    /// Older than `recent`; `None` while the reader keeps up.
+    /// What is older than `recent`; `None` while the reader keeps up.
     overflow: Option<Overflow>,
     recent: Vec<u8>,
     /// The thread is writing what it has taken.
@@ -45,9 +45,9 @@ struct OutletState {
     end: Option<OutletEnd>,
 }
 
-/// Why nothing is written any more.
+/// Why nothing more is written.
 enum OutletEnd {
-    /// The reader went away, which is no failure.
+    /// The reader closed the stream, which is not a failure.
     Unread,
     Failed(io::Error),
 }
@@ -59,7 +59,7 @@ struct Overflow {
 }
 
 impl Outlet {
-    /// A way to `stream`.
+    /// Starts a thread that writes to `stream`.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -70,10 +70,10 @@ impl Outlet {
         Ok(Self(Arc::new(Handle(queue))))
     }
 
-    /// Ends when everything has been written, or cannot be.
+    /// Waits until everything has been written, or cannot be.
     ///
     /// # Errors
-    /// Why not, unless it is that the reader went away.
+    /// Why it cannot, unless the reader closed the stream.
     pub(crate) async fn written(&self) -> io::Result<()> {
         let queue = &self.0.0;
         loop {
@@ -84,7 +84,7 @@ impl Outlet {
         }
     }
 
-    /// Waits for the same, but not for long: what comes after it on another stream stands behind it then.
+    /// Waits for the same, up to `at_most`, so that later output on another stream comes after it.
     pub(crate) fn wait_until_written(&self, at_most: Duration) {
         let queue = &self.0.0;
         let is_busy = |state: &mut OutletState| state.ended().is_none();
@@ -126,7 +126,7 @@ impl OutletState {
         self.recent.is_empty() && self.overflow.is_none()
     }
 
-    /// What became of it; `None` while there is something left to write.
+    /// The result; `None` while there is something left to write.
     fn ended(&self) -> Option<io::Result<()>> {
         match &self.end {
             Some(OutletEnd::Unread) => Some(Ok(())),
@@ -181,7 +181,7 @@ impl OutletQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The work of the thread.
+    /// The loop of the thread.
     fn write_all_to(&self, mut stream: impl Write) {
         loop {
             let is_idle = |state: &mut OutletState| state.is_empty() && !state.closed && state.end.is_none();
@@ -207,7 +207,7 @@ impl OutletQueue {
     }
 }
 
-/// Standard streams are shared with the process that started the program, which may have made them non-blocking.
+/// Standard streams are shared with the process that started this one, which may have made them non-blocking.
 fn write_chunk(stream: &mut impl Write, mut chunk: &[u8]) -> io::Result<()> {
     while !chunk.is_empty() {
         match stream.write(chunk) {
@@ -259,12 +259,12 @@ mod tests {
         outlet.write_all(b"anything").unwrap();
         let error = outlet.written().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        // It stays so, and takes whatever comes.
+        // The failure stays, and further writes are accepted and dropped.
         outlet.write_all(b"more").unwrap();
         outlet.written().await.unwrap_err();
     }
 
-    /// Takes one byte after every refusal.
+    /// Accepts one byte after every refusal.
     struct Reluctant(bool, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Reluctant {

@@ -1,5 +1,5 @@
-//! The progress bar on a terminal. Draws on standard error, from a thread of its own: a terminal that was stopped
-//! holds up nobody. Gets out of the way of log lines.
+//! The progress bar on a terminal. Draws on standard error from its own thread, so that a stopped terminal
+//! delays nothing else. Is hidden while log lines are written.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 static ENDED: AtomicU64 = AtomicU64::new(0);
 static NOTE: Mutex<String> = Mutex::new(String::new());
 
-/// The bar is drawn anew this often.
+/// The bar is redrawn this often.
 const PACE: Duration = Duration::from_millis(100);
 
 fn bar() -> Option<ProgressBar> {
@@ -35,17 +35,17 @@ pub(crate) fn start(total: u64, things: &str) {
     });
 }
 
-/// So many more are done.
+/// Counts `more` things as done.
 pub(crate) fn step(more: u64) {
     ENDED.fetch_add(more, Ordering::Relaxed);
 }
 
-/// What is going on besides.
+/// Sets the text beside the bar.
 pub(crate) fn note(text: String) {
     *NOTE.lock().unwrap_or_else(PoisonError::into_inner) = text;
 }
 
-/// Takes the bar away.
+/// Removes the bar.
 pub(crate) fn clear() {
     if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
         bar.finish_and_clear();

@@ -28,7 +28,7 @@ pub enum Format {
     Json,
 }
 
-/// Writes the report as things happen.
+/// Writes the report as events happen.
 #[derive(Debug)]
 pub(crate) struct Reporter<W> {
     out: W,
@@ -44,7 +44,7 @@ pub(crate) struct Reporter<W> {
 }
 
 impl<W: Write> Reporter<W> {
-    /// A report on `out`; `progress` shows a bar meanwhile, `silent` says nothing to people.
+    /// A report on `out`; `progress` shows a bar meanwhile, `silent` omits the text for people.
     pub(crate) fn new(out: W, format: Format, progress: bool, silent: bool) -> Self {
         Self {
             out,
@@ -60,7 +60,7 @@ impl<W: Write> Reporter<W> {
         }
     }
 
-    /// Takes in an event.
+    /// Reports an event.
     pub(crate) fn emit(&mut self, event: &Event) {
         if let Event::Started { run_id, .. } = event {
             self.run_id = run_id.to_string();
@@ -98,7 +98,7 @@ impl<W: Write> Reporter<W> {
 
     fn note(&mut self, finished: &Finished) {
         progress::step(1);
-        // All is well with these; a rehearsal tells what it would write all the same.
+        // Nothing to report about these, except by a dry run, which lists what it would write.
         let well = match finished.outcome {
             Outcome::Synced => !self.rehearsal,
             outcome => outcome == Outcome::Unchanged,
@@ -141,7 +141,7 @@ impl<W: Write> Reporter<W> {
         text
     }
 
-    /// The line of `systemctl status`.
+    /// Sets the status line in `systemctl status`.
     fn status(&mut self, event: &Event) {
         match event {
             Event::Started { due, .. } => {
@@ -150,7 +150,7 @@ impl<W: Write> Reporter<W> {
             }
             Event::Finished(_) => {
                 self.ended += 1;
-                // Every hundredth of the way is often enough to watch.
+                // One update per percent is enough.
                 if self.ended.is_multiple_of((self.due / 100).max(1)) {
                     notify::status(&format!("syncing {}/{} connections", self.ended, self.due));
                 }

@@ -1,6 +1,6 @@
-//! The only writer of standard output and standard error. Whatever a terminal would obey (escapes, other control
-//! characters, marks that turn the direction of text) is taken out here, so that no id, name or word of anybody's
-//! can move a cursor, hide a line or set a title. Must not know what is told.
+//! The only writer of standard output and standard error. Replaces whatever a terminal would obey (escapes,
+//! other control characters, marks that turn the direction of text), so that no foreign id, name or text can
+//! move a cursor, hide a line or set a title. Must not know what is written.
 
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-/// What stands in the place of what is taken out.
+/// What active characters are replaced by.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Ends a colour. These stand for escapes inside of texts and become such only when they are written; Unicode keeps them
-/// free for uses like this one.
+/// Ends a colour. These characters stand for escapes inside texts and become escapes only when they are
+/// written; Unicode reserves them for uses like this one.
 const PLAIN: char = '\u{fdd0}';
 
-/// The colours in use, and the sequences that a terminal knows them by.
+/// The colours in use, their marks, and the sequences by which a terminal knows them.
 const COLOURS: [(Colour, char, &str); 4] = [
     (Colour::Red, '\u{fdd1}', "\u{1b}[31m"),
     (Colour::Green, '\u{fdd2}', "\u{1b}[32m"),
@@ -29,18 +29,18 @@ const COLOURS: [(Colour, char, &str); 4] = [
 pub(crate) enum Colour {
     Red,
     Green,
-    /// To be looked at.
+    /// Needs attention.
     Yellow,
     Faint,
 }
 
-/// The text in a colour, once it is written.
+/// The text in a colour; the marks become escapes when it is written.
 pub(crate) fn painted(text: &str, colour: Colour) -> String {
     let mark = COLOURS.iter().find(|(known, _, _)| *known == colour).map_or(PLAIN, |(_, mark, _)| *mark);
     format!("{mark}{}{PLAIN}", clean(text))
 }
 
-/// Whether a terminal, or a reader of many lines, may take the character for more than a sign.
+/// Whether a terminal, or a reader of many lines, may treat the character as more than text.
 fn is_active(c: char) -> bool {
     let turns = matches!(
         c,
@@ -51,12 +51,12 @@ fn is_active(c: char) -> bool {
     c.is_control() || turns || is_break || is_tag || matches!(c, '\u{fdd0}'..='\u{fdef}')
 }
 
-/// The text without anything active, on one line.
+/// The text on one line, with a blank for every active character.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if is_active(c) { ' ' } else { c }).collect()
 }
 
-/// The text as it leaves: of what is active only line ends, tabs and our own colours are left.
+/// The text as it is written: of the active characters only line ends, tabs and our own colours are kept.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -72,7 +72,7 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// JSON in which what is active stands as JSON escapes it, so that it is the same value.
+/// JSON with active characters as JSON escapes, so that it is the same value.
 struct Escaping;
 
 impl Formatter for Escaping {
@@ -90,7 +90,7 @@ impl Formatter for Escaping {
     }
 }
 
-/// Writes a JSON value on a line of its own, as it comes.
+/// Writes a JSON value on a line of its own, without buffering it.
 fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(&mut *out, Escaping))?;
     out.write_all(b"\n")
@@ -99,23 +99,23 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
 /// A JSON value on a line of its own.
 pub(crate) fn json_line(value: &impl Serialize) -> String {
     let mut line = Vec::new();
-    // Numbers and texts always have a form in JSON, and memory takes it.
+    // Serializing numbers and texts cannot fail, and neither can writing to memory.
     let _ = write_json(&mut line, value);
     String::from_utf8(line).unwrap_or_default()
 }
 
-/// Writes to standard output, for people. A reader that went away is no failure.
+/// Writes to standard output, for people. A reader that closed it is not a failure.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     unless_broken_pipe(write(&mut io::stdout().lock(), &shown(text)))
 }
 
-/// As [`print`], for machines.
+/// Like [`print`], for machines.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     unless_broken_pipe(write_json(&mut out, value).and_then(|()| out.flush()))
 }
 
-/// Writes to standard error. Nothing is left to do if even that fails.
+/// Writes to standard error. If even that fails, nothing is left to do.
 pub(crate) fn print_error(text: &str) {
     let _ = write(&mut io::stderr().lock(), &shown(text));
 }
@@ -130,40 +130,40 @@ pub(crate) fn output_file() -> io::Result<OwnedFd> {
     io::stdout().as_fd().try_clone_to_owned()
 }
 
-/// Writes what was cleaned before to standard error.
+/// Writes text that was already cleaned to standard error.
 pub(super) fn write_error(bytes: &[u8]) -> io::Result<usize> {
     io::stderr().write(bytes)
 }
 
-/// A reader that has seen enough is no failure of ours.
+/// A reader that closed the stream is not a failure of ours.
 ///
 /// # Errors
-/// Any other one that was `written`.
+/// Any other error in `written`.
 pub(crate) fn unless_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
-/// Whether people read standard output.
+/// Whether standard output is a terminal.
 pub(crate) fn is_watched() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether people read standard error.
+/// Whether standard error is a terminal.
 pub(crate) fn is_error_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// The file behind standard error, to find out what it is.
+/// The file behind standard error, to inspect it.
 pub(super) fn error_file() -> io::Result<OwnedFd> {
     io::stderr().as_fd().try_clone_to_owned()
 }
 
-/// Standard output for data: byte for byte into a file or a pipe, and like everything else on a terminal.
+/// Standard output for data: unchanged into a file or a pipe, and cleaned like everything else on a terminal.
 #[derive(Debug)]
 pub(crate) struct Data {
     out: StdoutLock<'static>,
     watched: bool,
-    /// The beginning of a character whose rest has not come yet.
+    /// The beginning of a character whose rest has not arrived yet.
     begun: Vec<u8>,
 }
 
@@ -191,7 +191,7 @@ impl Write for Data {
     }
 }
 
-/// How many of the bytes are no beginning of a character that may go on.
+/// How many of the bytes come before an incomplete character at the end.
 fn whole(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),

@@ -1,15 +1,15 @@
-//! Writes the metrics where the textfile collector of `node_exporter` looks: complete or not at all. Knows
-//! nothing of what the metrics say.
+//! Writes the metrics where the textfile collector of `node_exporter` reads them: complete or not at all.
+//! Knows nothing about the metrics.
 
 use std::io;
 use std::path::Path;
 
 use crate::atomic_file::{self, Protected};
 
-/// Puts `text` in place of the file at `path` in one step, readable by everyone: it names nobody.
+/// Replaces the file at `path` with `text` in one step, readable by everyone: it names nobody.
 ///
 /// # Errors
-/// As the file system reports it, or why nothing may be put there; the old file then stays.
+/// The file system's error, or why nothing may be put there; the old file then stays.
 pub(crate) fn replace(path: &Path, text: &str, protected: &Protected) -> io::Result<()> {
     atomic_file::replace(path, 0o644, text, protected, ["write the metrics", "replace the metrics"])
 }

@@ -1,5 +1,5 @@
-//! What an operator accepts: other owners of connections, and a number of connections that fell. Each act is one
-//! transaction with its audit rows; what may be accepted is `domain`'s to say.
+//! What an operator accepts: another owner of a connection, or a fall in the number of connections. Each
+//! acceptance is one transaction with its audit rows; `domain` decides what may be accepted.
 
 use super::engine::value::Millis;
 use super::engine::{Db, Fail, values};
@@ -14,8 +14,8 @@ use crate::domain::view::ViewRows;
 use crate::store::Result;
 
 impl Writer {
-    /// Accepts what the view brings for connections that hold data; the inner error says why not, and then nothing
-    /// is accepted.
+    /// Accepts the owners that the view names for connections that hold data. The inner error gives the
+    /// reason for a refusal; nothing is accepted then.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -32,7 +32,8 @@ impl Writer {
                 Ok(accepted) => accepted,
                 Err(problem) => return Ok(Err(problem)),
             };
-            // Doubled data, of links whose rows name one Tink user in two ways, must not end up with two users.
+            // Connections that share data, because their rows named one Tink user in two ways, must not get
+            // two users.
             let users = accepted.iter().filter_map(|one| Some((*keys.get(one.place)?, one.user_id.as_str())));
             if let Some((id, other)) = owners::parted(db, &users.collect())? {
                 return Ok(Err(format!(
@@ -61,8 +62,8 @@ impl Writer {
         })
     }
 
-    /// Takes the number of connections that the view gives now as it is, with its audit row: those that have no row
-    /// any more, by their keys, are disabled.
+    /// Accepts the number of connections that the view gives now, with its audit row. Disables the
+    /// connections whose keys are in `gone`: they no longer have a row.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -80,7 +81,7 @@ impl Writer {
     }
 }
 
-/// The consents of the Tink user so far say nothing about the next one.
+/// Gives a connection another Tink user. The consents of the previous one say nothing about it.
 fn another_tink_user(db: Db<'_>, key: i64, user: &TinkUser) -> Result<String, Fail> {
     owners::name_anew(db, key, user)?;
     owners::forget_progress(db, key)?;

@@ -1,5 +1,5 @@
-//! Accounts in SQLite, with the ids an account was ever known by. Decides nothing: which
-//! listed account is which stored one comes from outside.
+//! Stored accounts, with every id that an account was ever known by. Decides nothing: the caller determines
+//! which listed account is which stored one.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,7 +13,7 @@ use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, day_of, shift};
 use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
 
-/// All accounts of a connection, closed ones included.
+/// All accounts of a connection, including closed ones, without merged ones.
 pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
     let today = day_of(now);
     let back = format!("-{PENDING_LIMIT_DAYS} days");
@@ -24,7 +24,7 @@ pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<St
     Ok(accounts)
 }
 
-/// Lets what [`load`] reads travel with the next answer.
+/// Prefetches the query of [`load`] in the next round trip.
 pub(super) fn ahead(db: Db<'_>, connection: i64, now: Timestamp) -> Result<(), Fail> {
     db.ahead(LOAD, values![connection, DateColumn(day_of(now)), format!("-{PENDING_LIMIT_DAYS} days")])
 }
@@ -43,7 +43,7 @@ const LOAD: &str = "SELECT a.*,
          ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending
     FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
 
-/// Booked rows from before a re-consent that are live without a counterpart.
+/// Counts live rows from before a re-consent, other than pending ones, that have no counterpart.
 fn unmatched(db: Db<'_>, account: &StoredAccount, today: Date) -> Result<u64, Fail> {
     let Some(from) = account.unmatched_from else { return Ok(0) };
     let from = from.max(shift(account.complete_through.unwrap_or(today), -DEEP_DAYS));
@@ -98,7 +98,7 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
     })
 }
 
-/// Lets what [`save`] reads travel with the next answer.
+/// Prefetches the queries of [`save`] in the next round trip.
 pub(super) fn save_ahead(
     db: Db<'_>,
     connection: i64,
@@ -110,7 +110,8 @@ pub(super) fn save_ahead(
     (0..new).try_for_each(|_| db.new_key_ahead("ts_accounts"))
 }
 
-/// Writes accounts as listed, joins what turned out to be one, and notes what is missing or closed.
+/// Writes the listed accounts, merges accounts that turned out to be one, and records missing and closed
+/// ones.
 pub(super) fn save(
     db: Db<'_>,
     run: i64,
@@ -119,7 +120,7 @@ pub(super) fn save(
     now: Timestamp,
 ) -> Result<OverviewSaved, Fail> {
     if !overview.merged.is_empty() || !overview.closed.is_empty() {
-        // Rows of several accounts, one after the other.
+        // Merging and closing number the rows of several accounts, one account after the other.
         db.expect_changes(usize::MAX)?;
     }
     supersede(db, connection, overview)?;
@@ -197,7 +198,8 @@ fn note_missing_and_separate(db: Db<'_>, connection: i64, overview: &Overview) -
     Ok(())
 }
 
-/// Notes which consents count for nothing, since a healthy one serves their accounts.
+/// Marks the consents that are superseded, because a healthy one serves their accounts, and unmarks the
+/// others.
 fn supersede(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fail> {
     let ids = json_list(overview.superseded.iter().map(CredentialsId::as_str));
     db.run(
@@ -208,12 +210,12 @@ fn supersede(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fai
     Ok(())
 }
 
-/// What of the accounts a reader would notice; that Tink looked again is not news.
+/// The parts of the accounts that a reader would notice; that Tink refreshed them is not a change.
 fn visible(accounts: &[StoredAccount]) -> Vec<(Account, bool)> {
     accounts.iter().map(|a| (Account { last_refreshed: None, ..a.account.clone() }, a.closed)).collect()
 }
 
-/// A new account as it is listed, under a key that no account had before.
+/// Inserts a listed account under a key that no account had before.
 pub(super) fn make(db: Db<'_>, connection: i64, account: &Account) -> Result<i64, Fail> {
     let key = db.new_key("ts_accounts")?;
     let mut bound = listed(account);
@@ -245,7 +247,7 @@ fn remember_id(db: Db<'_>, connection: i64, key: i64, id: &AccountId) -> Result<
     Ok(())
 }
 
-/// Brings a listed account up to date; an account that is listed is neither missing nor closed.
+/// Updates a listed account; an account that is listed is neither missing nor closed.
 fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
     let mut bound = listed(account);
     bound.push((":key", Value::Int(key)));
@@ -267,7 +269,7 @@ fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
     )
 }
 
-/// What Tink lists of an account, as parameters.
+/// The listed fields of an account, as statement parameters.
 fn listed(account: &Account) -> Vec<(&'static str, Value<'_>)> {
     fn text(text: Option<&str>) -> Value<'_> {
         text.map_or(Value::Null, ToValue::to_value)

@@ -1,4 +1,4 @@
-//! Which anomalies of Tink's answers were told already. Decides nothing else.
+//! Which anomalies of Tink's answers were reported already. Decides nothing else.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,10 +7,11 @@ use super::engine::{Db, Fail, named};
 use crate::domain::ids::AccountId;
 use crate::store::types::NotedAnomaly;
 
-/// What goes on for longer than this is told again.
+/// An anomaly that persists is reported again after this time.
 const AGAIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Which of these were not told yet, remembering them. One that names no account we know is the connection's.
+/// Returns the anomalies that are to be reported now, and records them. One that names no known account is
+/// recorded for the connection.
 pub(super) fn note(
     db: Db<'_>,
     connection: i64,

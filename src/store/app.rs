@@ -1,5 +1,5 @@
-//! The Tink app that feeds a store: remembered from its first data on, so that another app's users never mix with
-//! them. Sees the client id only, no secret.
+//! The Tink app that feeds a store, recorded with its first data, so that users of another app never mix with
+//! them. Sees only the client id, no secret.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use super::{Store, owners};
 use crate::store::Result;
 
 impl Store {
-    /// The app whose data are here; `None` if none is remembered yet.
+    /// The client id of the app whose data is stored; `None` if none is recorded yet.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be read.
@@ -19,12 +19,12 @@ impl Store {
         self.worker.read("read the app", remembered).await
     }
 
-    /// From now on data come from this app: the first that are written make it the store's.
+    /// Sets the app that data comes from. The first write of data records it as the store's app.
     pub async fn feed_from(&self, client_id: String) {
         self.worker.configure(move |db| db.client_id.set(Some(client_id))).await;
     }
 
-    /// Remembers the app of this run in a store of an older release, which holds data and knows of none.
+    /// Records the app of this run in a store of an older release, which holds data but no app.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -40,12 +40,12 @@ impl Store {
     }
 }
 
-/// Of the file itself: a rehearsal remembers nothing.
+/// Reads the store itself, because a rehearsal records no app.
 pub(super) fn remembered(db: Db<'_>) -> Result<Option<String>, Fail> {
     db.one("SELECT client_id FROM main.ts_app LIMIT 1", values![], |row| row.get(0))
 }
 
-/// Makes the app of this run the store's, unless it has one.
+/// Records the app of this run as the store's, unless one is recorded.
 pub(super) fn remember(db: Db<'_>, context: &Context, now: Timestamp) -> Result<(), Fail> {
     let Some(client_id) = &*context.client_id.get() else { return Ok(()) };
     let sql = "INSERT INTO ts_app (client_id, since) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM ts_app)
@@ -53,18 +53,18 @@ pub(super) fn remember(db: Db<'_>, context: &Context, now: Timestamp) -> Result<
     db.run(sql, values![client_id, Millis(now)])
 }
 
-/// What accepting an app came to.
+/// The outcome of accepting an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppAccepted {
-    /// It was remembered already.
+    /// It was recorded already.
     Already,
-    /// A run is at work, of whichever app.
+    /// A run is at work, regardless of its app; holds the run's id.
     RunAtWork(String),
-    /// It took the place of another, of which this many connections hold data.
+    /// It is recorded now, in place of the previous one.
     Now {
-        /// The one before.
+        /// The previous app.
         before: Option<String>,
-        /// Connections with data.
+        /// The number of connections with data.
         connections: u64,
     },
 }
@@ -81,7 +81,7 @@ impl Writer {
             if before.as_deref() == Some(client_id) {
                 return Ok(AppAccepted::Already);
             }
-            // It would go on writing the other app's data.
+            // The run would go on writing the other app's data.
             if let Some(run) = liveness::at_work(db, &store)? {
                 return Ok(AppAccepted::RunAtWork(run));
             }

@@ -1,6 +1,5 @@
-//! Balance proofs in SQLite: the sums of an account's live rows, kept in step with them in the same
-//! transaction, and what was judged. Judges nothing itself; amounts are never added up by SQL, which would make
-//! floats of them.
+//! Balance proofs: the sums of an account's live rows, updated in the same transaction as the rows, and the
+//! judgements. Judges nothing itself. SQL never adds up amounts, because it would turn them into floats.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -25,11 +24,11 @@ pub(super) struct Changes {
     first_day: Option<Date>,
     refreshed: Option<Date>,
     sums: Sums,
-    /// Of these, what the account's balance does not hold yet.
+    /// The part of these that the account's balance does not include yet.
     ahead: Sums,
 }
 
-/// What the row of a key counts, as it is stored.
+/// The fields of a stored live row that count in the sums.
 const COUNTED: &str =
     "SELECT status, amount, currency, booked_date FROM ts_transactions WHERE key = ?1 AND removed_at IS NULL";
 const FIRST_DAY: &str =
@@ -37,7 +36,7 @@ const FIRST_DAY: &str =
      WHERE b.account = ?1";
 
 impl Changes {
-    /// Begins a commit; none where the rows of the account are not added up yet.
+    /// Begins a commit; returns `None` if the rows of the account are not added up yet.
     pub(super) fn begin(db: Db<'_>, account: i64) -> Result<Option<Self>, Fail> {
         db.one(FIRST_DAY, values![account], |row| {
             let refreshed = row.time("last_refreshed")?.map(day_of);
@@ -46,7 +45,8 @@ impl Changes {
         })
     }
 
-    /// Lets what is read of the account and of rows that change, by their keys, travel with the next answer.
+    /// Prefetches what is read about the account and the rows that change, given by key, in the next round
+    /// trip.
     pub(super) fn ahead(
         db: Db<'_>,
         account: i64,
@@ -57,7 +57,7 @@ impl Changes {
         changing.try_for_each(|key| db.ahead(COUNTED, values![key]))
     }
 
-    /// Counts a row that is written now.
+    /// Adds a row that is about to be written.
     pub(super) fn add(&mut self, row: &Transaction) {
         if let Some(part) = Part::of(row.status, row.booked_date, self.first_day) {
             self.sums.add(part, &row.money);
@@ -71,7 +71,7 @@ impl Changes {
         status == Status::Booked && booked.zip(self.refreshed).is_some_and(|(booked, day)| booked > day)
     }
 
-    /// Takes away what the row of this key counts as it is stored, before it is changed or removed.
+    /// Subtracts the row with this key as it is stored, before it is changed or removed.
     pub(super) fn take(&mut self, db: Db<'_>, key: i64) -> Result<(), Fail> {
         let Some((status, booked, money)) = db.one(COUNTED, values![key], counted)? else { return Ok(()) };
         if let Some(part) = Part::of(status, booked, self.first_day) {
@@ -120,13 +120,13 @@ fn total(row: Row<'_>, column: &str) -> Result<Option<Total>, Fail> {
     text.map(|text| Total::parse(&text)).transpose().map_err(|e| corrupt(e.to_string()))
 }
 
-/// The rows of a new account are added up from the first one on.
+/// Begins the sums of a new account, so that its rows are added up from the first one on.
 pub(super) fn open(db: Db<'_>, account: i64) -> Result<(), Fail> {
     db.run("INSERT INTO ts_balances (account) VALUES (?1)", values![account])?;
     Ok(())
 }
 
-/// Lets what [`stand_after`] reads, and [`catch_up`] first, travel with the next answer.
+/// Prefetches the queries of [`stand_after`], and the first one of [`catch_up`], in the next round trip.
 pub(super) fn stand_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
     check_ahead(db, account)?;
     db.ahead(ADDED_UP, values![account])
@@ -135,7 +135,8 @@ pub(super) fn stand_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
 /// Whether the rows of an account are added up.
 const ADDED_UP: &str = "SELECT 1 FROM ts_balances WHERE account = ?1";
 
-/// Adds up the rows of an account that is older than the reconciliation, once, row by row; says whether it is.
+/// Adds up the rows of an account without sums (stored by an older release, or just merged), row by row.
+/// Returns whether it did.
 pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<bool, Fail> {
     if db.exists(ADDED_UP, values![account])? {
         return Ok(false);
@@ -149,7 +150,7 @@ pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<bool, Fail> {
         write_sum(db, account, *part, currency, sum)?;
     }
     open(db, account)?;
-    // What came ahead of the sums is from before.
+    // Prefetched answers are from before the sums were written.
     db.forget_ahead();
     Ok(true)
 }
@@ -165,13 +166,13 @@ fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Re
     })
 }
 
-/// What there is to judge of these accounts; those whose rows are not added up are left out.
+/// The input for judging these accounts; omits accounts whose rows are not added up.
 pub(super) fn balance_checks(db: Db<'_>, accounts: &[i64]) -> Result<Vec<BalanceCheck>, Fail> {
     accounts.iter().try_for_each(|account| check_ahead(db, *account))?;
     accounts.iter().filter_map(|account| balance_check(db, *account).transpose()).collect()
 }
 
-/// Lets what is to be judged of an account travel with the next answer.
+/// Prefetches the queries of [`balance_check`] in the next round trip.
 fn check_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
     [SUMS, TO_JUDGE, AHEAD].iter().try_for_each(|question| db.ahead(question, values![account]))
 }
@@ -195,7 +196,7 @@ fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail>
     })
 }
 
-/// An account's balance, and what was judged of it.
+/// An account's balance and its last judgement.
 const TO_JUDGE: &str = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
             (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
      FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
@@ -219,14 +220,14 @@ const AHEAD: &str = "SELECT status, amount, currency, booked_date FROM ts_transa
      WHERE account = ?1 AND removed_at IS NULL AND status = 'booked'
        AND booked_date > (SELECT substr(last_refreshed, 1, 10) FROM ts_accounts WHERE key = ?1)";
 
-/// What the account's balance does not hold yet.
+/// The sums of the rows that the account's balance does not include yet.
 fn ahead(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
     let mut sums = Sums::default();
     add_up(db, AHEAD, values![account], &mut sums)?;
     Ok(sums)
 }
 
-/// Balance and booked rows as they are, and as changes that are not written yet will leave them.
+/// The balance and the sum of the booked rows, after `changes`, which are not written yet.
 pub(super) fn stand_after(
     db: Db<'_>,
     account: i64,
@@ -240,7 +241,7 @@ pub(super) fn stand_after(
     Ok(check.input.stand())
 }
 
-/// Keeps balance and booked rows as a complete walk leaves them.
+/// Stores the balance and the sum of the booked rows at the end of a complete walk.
 pub(super) fn keep_stand(db: Db<'_>, account: i64, stand: Option<&Stand>) -> Result<(), Fail> {
     let Some(stand) = stand else { return Ok(()) };
     db.run(
@@ -257,7 +258,7 @@ pub(super) fn stand(row: Row<'_>) -> Result<Option<Stand>, Fail> {
     Ok(balance.zip(total(row, "stand_rows")?).map(|(balance, rows)| Stand { balance, rows }))
 }
 
-/// Reads what was judged from a row of `ts_balances`.
+/// Reads the judgement from a row of `ts_balances`.
 pub(super) fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
     let anchor = match (total(row, "opening")?, row.millis("anchored_at")?) {
         (Some(opening), Some(since)) => Some(Anchor {
@@ -286,19 +287,19 @@ pub(super) fn reconciliation(row: Row<'_>) -> Result<Reconciliation, Fail> {
     })
 }
 
-/// Lets what [`save`] reads travel with the next answer.
+/// Prefetches the queries of [`save`] in the next round trip.
 pub(super) fn save_ahead(db: Db<'_>, judged: &[CheckedBalance]) -> Result<(), Fail> {
     let mut begun = judged.iter().filter(|judged| begins(judged));
     begun.try_for_each(|judged| db.ahead(OLDEST, values![judged.check.account]))
 }
 
-/// Whether it is from now on that an account's balance is followed.
+/// Whether the judgement sets an anchor on an account that had none.
 const fn begins(judged: &CheckedBalance) -> bool {
     judged.check.reconciliation.anchor.is_none() && judged.after.anchor.is_some()
 }
 
-/// Writes what a run judged. A judgement over an anchor that is no longer the one it was made with (a person has
-/// accepted a difference meanwhile) is dropped.
+/// Writes the judgements of a run. A judgement is dropped if its anchor was replaced meanwhile, because a
+/// person has accepted a difference.
 pub(super) fn save(db: Db<'_>, run: i64, judged: &[CheckedBalance]) -> Result<(), Fail> {
     for judged in judged {
         let first_day = if begins(judged) { Some(first_day(db, &judged.check)?) } else { None };
@@ -322,8 +323,8 @@ const OLDEST: &str = "SELECT booked_date FROM ts_transactions
      WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND booked_date IS NOT NULL
      ORDER BY booked_date NULLS FIRST LIMIT 1";
 
-/// The day of the account's oldest booking, or the day it was refreshed if that is earlier; what is dated before
-/// is history.
+/// The day of the account's oldest booking, or the day of its refresh if that is earlier; rows dated before
+/// it are history.
 fn first_day(db: Db<'_>, check: &BalanceCheck) -> Result<Option<Date>, Fail> {
     let oldest: Option<DateColumn> = db.one(OLDEST, values![check.account], |row| row.get(0))?;
     let refreshed = check.input.refresh.map(day_of);
@@ -361,7 +362,7 @@ fn write(
     Ok(())
 }
 
-/// Takes the open differences of a connection's accounts as they are; says of how many accounts.
+/// Accepts the open differences of a connection's accounts; returns the number of accounts.
 pub(super) fn accept(db: Db<'_>, connection_id: &str, now: Timestamp) -> Result<u64, Fail> {
     let open = "SELECT b.* FROM ts_balances b JOIN ts_accounts a ON a.key = b.account
          JOIN ts_connections c ON c.key = a.connection

@@ -1,5 +1,5 @@
-//! Consents in SQLite, with what was told of each. Decides nothing: which consent is gone, and what is to be told,
-//! comes from outside.
+//! Stored consents, with what was reported about each. Decides nothing: the caller determines which consents
+//! are gone and what to report.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,12 +11,12 @@ use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::warning::Told;
 use crate::store::types::{ConsentWarning, KeptConsents, Lease, Overview, StoredConsent};
 
-/// All consents of a connection as they were last shown.
+/// All consents of a connection as Tink last showed them.
 pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Vec<StoredConsent>, Fail> {
     db.all(LOAD, values![connection], stored)
 }
 
-/// Lets what [`load`] reads travel with the next answer.
+/// Prefetches the query of [`load`] in the next round trip.
 pub(super) fn ahead(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     db.ahead(LOAD, values![connection])
 }
@@ -48,7 +48,7 @@ fn stored(row: Row<'_>) -> Result<StoredConsent, Fail> {
     })
 }
 
-/// Writes the consents as listed; of the others those that are kept stay, and the rest goes.
+/// Writes the listed consents and deletes the others, except those in `kept.unlisted`.
 pub(super) fn save(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<(), Fail> {
     let Overview { consents, kept, .. } = overview;
     for consent in consents {
@@ -101,7 +101,7 @@ fn write(db: Db<'_>, lease: &Lease, consent: &Consent, kept: &KeptConsents) -> R
     Ok(())
 }
 
-/// Remembers what has been told of these consents.
+/// Records what was reported about the end of these consents.
 pub(super) fn warned(db: Db<'_>, connection: i64, warnings: &[ConsentWarning]) -> Result<(), Fail> {
     let statement = "UPDATE ts_consents SET warned_days = ?3, warned_expiry = ?4 WHERE connection = ?1 AND credentials_id = ?2";
     for ConsentWarning { credentials_id, told, .. } in warnings {
@@ -113,8 +113,8 @@ pub(super) fn warned(db: Db<'_>, connection: i64, warnings: &[ConsentWarning]) -
     Ok(())
 }
 
-/// Whether a consent's bank was not asked for its data within `rest`; then notes that it is asked now. A consent
-/// that is not stored yet is new, and so is its data.
+/// Returns whether the consent's bank was not asked for its data within `rest`, and then records that it is
+/// asked now. `false` for a consent that is not stored yet: it is new, and so is its data.
 pub(super) fn may_ask_bank(
     db: Db<'_>,
     connection: i64,
@@ -123,7 +123,7 @@ pub(super) fn may_ask_bank(
     rest: SignedDuration,
 ) -> Result<bool, Fail> {
     let before = now.saturating_sub(rest).unwrap_or(Timestamp::MIN);
-    // A time in the future is that of a clock which was wrong.
+    // A time in the future comes from a clock that was wrong.
     let noted = db.count(
         "UPDATE ts_consents SET asked_at = ?3
              WHERE connection = ?1 AND credentials_id = ?2

@@ -1,5 +1,5 @@
-//! What a pass costs: counted, statement by statement, in instructions of SQLite's machine, and in bytes read from the
-//! file. Each claim is the same: more of what is not due costs nothing more.
+//! What a pass costs, in instructions of SQLite's virtual machine per statement and in bytes read from the
+//! file. All tests check the same: more data that is not due adds no cost.
 
 mod script;
 
@@ -18,7 +18,7 @@ use script::{Script, now, pass};
 
 pub(super) const PAGE: u64 = 4096;
 
-/// What this thread has read from files so far; none where the kernel does not count.
+/// The bytes that this thread has read from files so far; `None` where the kernel does not count them.
 pub(super) fn read_so_far() -> Option<u64> {
     let counts = std::fs::read_to_string("/proc/thread-self/io").ok()?;
     counts.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
@@ -30,7 +30,7 @@ type Steps = BTreeMap<String, i64>;
 #[derive(Default)]
 struct Meter {
     steps: Steps,
-    /// What the counters of a statement stood at when it last ended: they go on as long as it lives.
+    /// The counter of each statement when it last ended. SQLite does not reset it while the statement lives.
     stood: BTreeMap<String, i64>,
 }
 
@@ -51,7 +51,7 @@ fn count(db: &mut Connection) -> Arc<Mutex<Meter>> {
     meter
 }
 
-/// What one pass costs.
+/// The cost of one pass.
 struct Cost {
     steps: Steps,
     pages: u64,
@@ -69,8 +69,8 @@ fn cost(mut db: DbSession, work: impl FnOnce(&DbSession)) -> Cost {
     Cost { steps: std::mem::take(&mut meter.lock().unwrap().steps), pages }
 }
 
-/// Fails where a statement costs more than `times` what it does there, with a tenth and a little for good measure;
-/// so many `statements` must have been seen at least.
+/// Fails if a statement costs more than `times` as much as in `small`, plus a tenth and 300 instructions; or
+/// if `large` saw no more than `statements` statements.
 fn assert_like(large: &Cost, small: &Cost, times: i64, statements: usize) {
     assert!(large.steps.len() > statements, "only {} statements were seen", large.steps.len());
     let grown = large.steps.iter().filter_map(|(sql, steps)| {
@@ -81,7 +81,7 @@ fn assert_like(large: &Cost, small: &Cost, times: i64, statements: usize) {
     assert_eq!(grown.collect::<String>(), "");
 }
 
-/// Fails where more is read from the file; trees are a level deeper.
+/// Fails if more is read from the file, with some tolerance for trees that are a level deeper.
 fn assert_pages(old: &Cost, young: &Cost) {
     let (old, young) = (old.pages, young.pages);
     assert!(old <= young + young / 5 + 12, "{young} pages become {old}");
@@ -100,7 +100,7 @@ fn opened(path: &Path) -> DbSession {
     DbSession::new(conn, path, std::time::Duration::ZERO)
 }
 
-/// What a store may hold beside the rows of its accounts, of every connection.
+/// Fills the tables beside the rows of the accounts, for every connection.
 fn fill(path: &Path) {
     let sql = format!(
         "INSERT INTO ts_tokens (connection, version, state, refresh) SELECT key, '1', 'ready', zeroblob(800) FROM ts_connections;
@@ -119,7 +119,7 @@ fn rehearsing(path: &Path) -> DbSession {
     open::rehearsal(path, std::time::Duration::ZERO, |db| runs::shadow_shared(db, now())).unwrap()
 }
 
-/// A first pass and a second one over so many connections, of which a third fails in each first round.
+/// A first and a second pass over this many connections; a third of them fails in each first round.
 fn passes(connections: u32) -> [Cost; 2] {
     let (_guard, path) = new_store();
     let first = Script { name: "first", connections, failing: true, days_later: 0 };
@@ -136,8 +136,9 @@ fn no_step_of_a_pass_costs_more_per_connection_the_more_there_are() {
     }
 }
 
-/// Three accounts of so many days, four rows a day: of ten one is a tombstone that names its successor, and another a
-/// reservation that went. The last account was renewed a month ago and still has rows without a counterpart.
+/// Three accounts of this many days, with four rows a day. Of ten rows one is a tombstone that names its
+/// successor, and another a pending row that vanished. The last account was renewed a month ago and still has
+/// rows without a counterpart.
 fn aged(days: i64) -> (tempfile::TempDir, PathBuf) {
     let (guard, path) = new_store();
     let first = Script { name: "first", connections: 3, failing: false, days_later: 0 };
@@ -199,7 +200,7 @@ fn a_rehearsal_over_old_accounts_costs_no_more_and_copies_no_rows() {
     assert_pages(&old, &young);
 }
 
-/// A run of one connection among so many that were synced a day ago.
+/// A run of one connection, in a store with this many connections that were synced a day ago.
 fn on_demand(connections: u32) -> Cost {
     let (_guard, path) = new_store();
     pass(&opened(&path), &Script { name: "first", connections, failing: false, days_later: 0 });
@@ -212,7 +213,7 @@ fn a_run_of_one_connection_costs_the_same_among_many() {
     assert_like(&on_demand(320), &on_demand(40), 1, 10);
 }
 
-/// A commit of so many records that cannot be read and are known by their like.
+/// A commit of this many unreadable records, all recognised by their likeness.
 fn quarantined(records: u32) -> Cost {
     let (_guard, path) = new_store();
     pass(&opened(&path), &Script { name: "first", connections: 1, failing: false, days_later: 0 });
@@ -225,7 +226,7 @@ fn each_record_for_quarantine_costs_the_same_among_many() {
     assert_like(&quarantined(400), &quarantined(50), 8, 4);
 }
 
-/// Two accounts of so many rows turn out to be one, beside one of so many.
+/// Merges two accounts of `rows` rows each, beside one of `others` rows.
 fn joined(rows: u32, others: u32) -> Cost {
     let (_guard, path) = new_store();
     pass(&opened(&path), &Script { name: "first", connections: 1, failing: false, days_later: 0 });

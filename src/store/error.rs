@@ -1,37 +1,38 @@
-//! What can go wrong with the store, sorted by what the operator has to do. Never holds row data.
+//! The errors of the store, sorted by what the operator has to do. Never holds row data.
 
 use crate::domain::cause::Cause;
 use crate::domain::ids::ConnectionId;
 use crate::store::Place;
 
-/// A failure of the store. A lost lease ends its connection only, and so does a refused statement of one
-/// connection; all else stops the run.
+/// An error of the store. A lost lease, data of another owner, or a refused statement of one connection ends
+/// that connection only; everything else stops the run.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database stayed locked by someone else (exit 75).
+    /// Another program kept the database locked (exit 75).
     #[error("{what}: the database is locked by another program; find it with `fuser {path}` or wait")]
     Busy {
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
         /// The database file.
         path: String,
     },
-    /// A server could not be reached, or said that it cannot do it now (exit 75).
+    /// The server could not be reached, or reported that it is unavailable now (exit 75).
     #[error("{what}: {place}: {detail}")]
     Unavailable {
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
         /// The database, without a password.
         place: String,
-        /// What it said and what to do.
+        /// The server's message and what to do.
         detail: String,
-        /// What it said.
+        /// The underlying error.
         source: Option<Cause>,
     },
-    /// The session with a server ended in a commit, and nobody knows if it was kept: what goes on reads again (exit 75).
+    /// The session with the server ended during a commit, and it is unknown whether it was kept. The caller
+    /// must read again (exit 75).
     #[error("{what}: {place}: {detail}")]
     CommitUnknown {
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
         /// The database, without a password.
         place: String,
@@ -41,13 +42,13 @@ pub enum StoreError {
     /// The file cannot be opened, read or written (exit 74).
     #[error("{what}: {path}: {detail}")]
     Unusable {
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
         /// The database file.
         path: String,
-        /// What the system said and what to do.
+        /// The system's message and what to do.
         detail: String,
-        /// What it said.
+        /// The underlying error.
         source: Option<Cause>,
     },
     /// The store was written by a newer release (exit 74).
@@ -62,7 +63,7 @@ pub enum StoreError {
         /// The newest one this binary knows.
         known: i64,
     },
-    /// A store is being moved here, and is not complete (exit 74).
+    /// A store is being moved here and is not complete (exit 74).
     #[error(
         "{path}: a store is being moved here and is not complete; finish it with `tink-sync migrate-store` on the old store, or drop what is here"
     )]
@@ -77,19 +78,19 @@ pub enum StoreError {
         path: String,
         /// Its schema version.
         found: i64,
-        /// Names of the migrations to come.
+        /// The names of the pending migrations.
         pending: Vec<String>,
     },
     /// A read-only command found no store (exit 74).
     #[error("{}: `tink-sync run` creates it", place.absence())]
     Missing {
-        /// Where it would lie.
+        /// Where it was expected.
         place: Place,
     },
-    /// A bug: a part of the program ended that others need (exit 1).
+    /// A bug: a part of the program that others need has ended (exit 1).
     #[error("{what}: {source}; this is a bug in tink-sync, please report it")]
     Internal {
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
         /// How it ended.
         source: Cause,
@@ -97,42 +98,42 @@ pub enum StoreError {
     /// Another run took the connection over; nothing of this commit was kept.
     #[error("another run took over connection {0}")]
     LeaseLost(ConnectionId),
-    /// What was to be written belongs to another connection; nothing of this commit was kept.
+    /// The data to be written belongs to another connection; nothing of this commit was kept.
     #[error("{0}")]
     OtherOwner(String),
-    /// What was to be written belongs to a connection that is not enabled any more; this one has taken it over, and goes on
-    /// with it when it is tried again.
+    /// The data to be written belonged to a connection that is no longer enabled. This connection has taken
+    /// it over, and uses it when it is tried again.
     #[error("it takes over the data of the same user's former connection")]
     TookOver,
-    /// A statement was refused, or a value could not be read, in a database that works: a bug, or somebody
-    /// changed it (exit 74 where it is no single connection's).
+    /// The database works, but refused a statement or returned an unreadable value: a bug, or somebody
+    /// changed the database (exit 74, unless it concerns a single connection).
     #[error("{what}: {detail}")]
     Sql {
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
-        /// The database's words.
+        /// The database's message.
         detail: String,
-        /// What the database said.
+        /// The underlying error.
         source: Option<Cause>,
     },
 }
 
-/// How the thread of a store ended.
+/// The cause if a store's thread has ended.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the store's thread has ended")]
 struct ThreadEnded;
 
-/// Stands as the newest version of the schema while a store is being moved to a database, so that every release refuses to
-/// use it. Not a version: each release has far fewer.
+/// Recorded as the newest version of the schema while a store is being moved to a database, so that every
+/// release refuses to use it. Not a version: no release has nearly as many.
 pub(crate) const UNFINISHED: i64 = 1_000_000_000;
 
 impl StoreError {
-    /// The schema is newer than this release, or no schema yet.
+    /// The error for a schema that is newer than this release, or that belongs to an unfinished move.
     pub(crate) fn newer(path: String, found: i64, known: i64) -> Self {
         if found == UNFINISHED { Self::Unfinished { path } } else { Self::Newer { path, found, known } }
     }
 
-    /// The thread of the store has ended without being asked to.
+    /// The thread of the store has ended unexpectedly.
     pub(crate) fn thread_ended(what: &'static str) -> Self {
         Self::Internal { what, source: Cause::of(ThreadEnded) }
     }

@@ -1,5 +1,5 @@
-//! The outbox of hooks: what happened, written in the transaction that makes it true, until it is a file of
-//! the spool. Decides what is news; knows no file but the store, and starts no program.
+//! The outbox of hooks: an event is written in the transaction that makes it true, and stays until it is a
+//! file of the spool. Decides what is news. Touches no file but the store, and starts no program.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,22 +11,21 @@ use crate::domain::ids::{ConnectionId, RunId, UserId};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::types::{ConsentWarning, Lease, Outgoing, Record, Removal, RowCommit};
 
-/// So many events of one kind wait at most.
+/// At most this many events of one kind wait.
 const MOST: i64 = 10_000;
 
-/// What was told of a connection before.
+/// What was reported about a connection before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Before {
-    /// That it fails.
+    /// Whether its failure was reported.
     failing: bool,
-    /// That it needs its user, and why.
+    /// Why it needed its user, if it did.
     needs_user: Option<String>,
 }
 
 const BEFORE: &str = "SELECT failing_run, needs_user FROM ts_connections WHERE key = ?1";
 
 impl Before {
-    /// Reads it.
     pub(super) fn of(db: Db<'_>, connection: i64) -> Result<Self, Fail> {
         let read = |row: Row<'_>| {
             Ok(Self { failing: row.get::<Option<i64>>(0)?.is_some(), needs_user: row.get(1)? })
@@ -34,13 +33,13 @@ impl Before {
         Ok(db.one(BEFORE, values![connection], read)?.unwrap_or_default())
     }
 
-    /// Lets what [`Self::of`] reads travel with the next answer.
+    /// Prefetches the query of [`Self::of`] in the next round trip.
     pub(super) fn ahead(db: Db<'_>, connection: i64) -> Result<(), Fail> {
         db.ahead(BEFORE, values![connection])
     }
 }
 
-/// What an event says of its own, by its kind.
+/// The details of an event, by its kind.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum EventDetails<'a> {
@@ -63,7 +62,7 @@ impl EventDetails<'_> {
     }
 }
 
-/// Writes down one event, if anybody listens.
+/// Writes one event, if a hook listens to its kind.
 fn note(
     db: Db<'_>,
     context: &Context,
@@ -75,7 +74,7 @@ fn note(
     if !context.listened.get().contains(&kind) {
         return Ok(());
     }
-    // Numbers and texts always have a form in JSON.
+    // Numbers and texts can always be written as JSON.
     let details = serde_json::to_string(details).unwrap_or_default();
     db.run(
         "INSERT INTO ts_events (kind, run, connection, at, details) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -83,7 +82,7 @@ fn note(
     )
 }
 
-/// Rows were just written: all commits of a connection in a run are one event.
+/// Records that rows were written; all commits of a connection in a run are one event.
 pub(super) fn committed(
     db: Db<'_>,
     context: &Context,
@@ -118,7 +117,7 @@ pub(super) fn committed(
     Ok(())
 }
 
-/// How many rows that are new in this run only took the place of another.
+/// The number of rows that are new in this run and only replaced another.
 fn replaced(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<i64, Fail> {
     let new = "SELECT count(*) FROM ts_transactions WHERE account = ?1 AND transaction_id = ?2 AND first_seen_run = ?3";
     let mut replaced = 0;
@@ -130,7 +129,7 @@ fn replaced(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<i64, Fail> {
     Ok(replaced)
 }
 
-/// A consent came to a step of the warnings, if it did.
+/// Records an event if a consent reached a step of the warnings.
 pub(super) fn consent_ends(
     db: Db<'_>,
     context: &Context,
@@ -148,7 +147,7 @@ pub(super) fn consent_ends(
     note(db, context, of(lease), at, &details)
 }
 
-/// An attempt ended for good; `before` is what had been told.
+/// Records the event of an attempt's final outcome, if it is news; `before` is what was reported earlier.
 pub(super) fn recorded(
     db: Db<'_>,
     context: &Context,
@@ -177,7 +176,7 @@ pub(super) fn recorded(
             let from = if before.failing { "failed" } else { "needs_user" };
             note(db, context, of(lease), record.ended, &EventDetails::Recovered { from })
         }
-        // Tink's own limit, or no end at all, says nothing about the connection.
+        // A rate limit, or an attempt without an end, is no sign of the connection's state.
         Outcome::RateLimited | Outcome::Interrupted | Outcome::Skipped => Ok(()),
     }
 }
@@ -186,7 +185,7 @@ fn of(lease: &Lease) -> (i64, Option<i64>) {
     (lease.run, Some(lease.connection))
 }
 
-/// Remembers which run told that a connection fails.
+/// Records which run reported that a connection fails; `None` if it does not.
 fn failing(db: Db<'_>, connection: i64, run: Option<i64>) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_connections SET failing_run = ?2 WHERE key = ?1 AND failing_run IS DISTINCT FROM ?2",
@@ -195,7 +194,7 @@ fn failing(db: Db<'_>, connection: i64, run: Option<i64>) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Tells of a failure as the run record has it, unless it was told before or is retracted.
+/// Reports the failure in the run record, unless it was reported before or is retracted.
 fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestamp) -> Result<(), Fail> {
     let first =
         "SELECT x.outcome, x.reason FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection
@@ -208,7 +207,8 @@ fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestam
     note(db, context, place, at, &EventDetails::FirstFailure { outcome, reason })
 }
 
-/// Connections of a run that were to be tried again and were not: their first outcome stands.
+/// Reports the failures of connections that were to be tried again and were not: their first outcome is
+/// final.
 pub(super) fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<(), Fail> {
     let left = "SELECT connection, started_at + coalesce(duration_ms, 0) FROM ts_run_connections
          WHERE run = ?1 AND again <> 0";
@@ -219,8 +219,8 @@ pub(super) fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<(
     Ok(())
 }
 
-/// What this run told of these connections' failures was none of theirs. `connections` is a query over the
-/// run, `?1`.
+/// Retracts the failures that this run reported for these connections, which did not cause them.
+/// `connections` is a query over the run, `?1`.
 pub(super) fn retract_failures(db: Db<'_>, run: i64, connections: &str) -> Result<(), Fail> {
     let events = format!(
         "DELETE FROM ts_events WHERE run = ?1 AND kind = 'first-failure' AND connection IN ({connections})"
@@ -233,7 +233,7 @@ pub(super) fn retract_failures(db: Db<'_>, run: i64, connections: &str) -> Resul
     Ok(())
 }
 
-/// A pass ended as a failure.
+/// Reports that a pass failed.
 pub(super) fn pass_failed(
     db: Db<'_>,
     context: &Context,
@@ -244,8 +244,8 @@ pub(super) fn pass_failed(
     note(db, context, (run, None), at, &EventDetails::PassFailed { exit_code })
 }
 
-/// Drops what nobody will ever fetch: the oldest beyond the limit, and events of runs and connections that
-/// are not known any more.
+/// Deletes events that will never be delivered: the oldest beyond the limit, and those of runs and
+/// connections that no longer exist.
 pub(super) fn tidy(db: Db<'_>) -> Result<(), Fail> {
     let oldest = "DELETE FROM ts_events WHERE kind = ?1 AND key <= (
              SELECT key FROM ts_events WHERE kind = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2)";
@@ -260,7 +260,7 @@ pub(super) fn tidy(db: Db<'_>) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The next events of runs that have ended, oldest first, each with its key; without those of the kinds `except`.
+/// The next events of finished runs, oldest first, each with its key; omits the kinds in `except`.
 pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Vec<Outgoing>, Fail> {
     let except = except.iter().map(|kind| kind.as_str()).collect::<serde_json::Value>().to_string();
     let events = "SELECT e.key, e.kind, e.at, e.details, r.run_id, c.connection_id, c.user_id,
@@ -283,14 +283,14 @@ pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Ve
                 run_id: RunId::from(run.clone()),
             })
         };
-        // Rows that only took the place of others are no news.
+        // Not news if no row was added, or only rows that replaced others.
         let is_news = !row.get::<bool>(7)?;
         let event = HookKind::parse(&kind).filter(|_| is_news).map(event).transpose()?;
         Ok(Outgoing { key, event })
     })
 }
 
-/// Forgets events that are out.
+/// Deletes events that were delivered.
 pub(super) fn forget(db: Db<'_>, keys: &[i64]) -> Result<(), Fail> {
     let keys = keys.iter().copied().collect::<serde_json::Value>().to_string();
     db.run(

@@ -1,5 +1,5 @@
-//! Rows for an export: one snapshot of `transactions_v1`, in an order that stays, one row in memory at a
-//! time. Reads only, and knows no form of output.
+//! Rows for an export: one snapshot of `transactions_v1` in a stable order, one row in memory at a time. Only
+//! reads, and knows no output format.
 
 use jiff::civil::Date;
 use serde::{Serialize, Serializer};
@@ -11,32 +11,32 @@ use super::{Reader, plan};
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::store::{Result, Selection, StoreError};
 
-/// Which rows.
+/// Which rows to export.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Of which connections and users.
+    /// Rows of these connections and users.
     pub selection: Selection,
     /// From this day on.
     pub since: Option<Date>,
-    /// Up to this day.
+    /// Up to and including this day.
     pub until: Option<Date>,
-    /// Pending ones as well.
+    /// Whether to include pending rows.
     pub pending: bool,
-    /// Tombstones as well.
+    /// Whether to include tombstones.
     pub removed: bool,
 }
 
-/// The day of row `v`: its booked date, else the nearest thing to it. A row without any date has the day on
-/// which it was first seen, so that it has its place everywhere, also when that run is pruned.
+/// The day of row `v`: its booked date, or the best substitute. A row without any date gets the day on which
+/// it was first seen, so that it has a fixed place in every export, even after that run is pruned.
 const DAY: &str = "coalesce(v.booked_date, v.value_date, v.transaction_date, substr(v.booked_at, 1, 10),
     (SELECT substr(r.started_at, 1, 10) FROM runs_v1 r WHERE r.run_id = v.first_seen_run),
     (SELECT date(p.started_at / 1000, 'unixepoch') FROM ts_transactions t JOIN ts_pruned_runs p ON p.key = t.first_seen_run
      WHERE t.change_seq = v.change_seq), '1970-01-01')";
 
-/// The column that is no exact amount; an export is exact.
+/// The only column that is not exact; an export is exact.
 const INEXACT: &str = "amount_number";
 
-/// Whether row `v` is asked for, but for its day.
+/// Whether row `v` matches the filter, apart from its day.
 const WANTED: &str = "(:all OR v.connection_id IN (SELECT j.value FROM json_each(:connections) j)
         OR v.user_id IN (SELECT j.value FROM json_each(:users) j))
     AND (:pending OR v.status <> 'pending') AND (:removed OR v.removed_at IS NULL)";
@@ -46,9 +46,9 @@ const IN_TIME: &str = "(day >= :since OR :since IS NULL) AND (day <= :until OR :
 /// A value of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportCell {
-    /// Nothing.
+    /// NULL.
     Null,
-    /// A number of ours, never money.
+    /// An integer, never money.
     Number(i64),
     /// A text, an exact amount or a date.
     Text(String),
@@ -71,12 +71,12 @@ pub struct ExportRow<'a> {
     pub columns: &'a [String],
     /// Their values.
     pub cells: Vec<ExportCell>,
-    /// The day it stands at, `YYYY-MM-DD`.
+    /// The day it is sorted by, `YYYY-MM-DD`.
     pub day: String,
 }
 
 impl ExportRow<'_> {
-    /// The text of a column; none if it is NULL.
+    /// The text of a column; `None` if it holds none.
     pub fn text(&self, column: &str) -> Option<&str> {
         match self.cell(column)? {
             ExportCell::Text(text) => Some(text),
@@ -84,7 +84,7 @@ impl ExportRow<'_> {
         }
     }
 
-    /// The number of a column.
+    /// The number of a column; `None` if it holds none.
     pub fn number(&self, column: &str) -> Option<i64> {
         match self.cell(column)? {
             ExportCell::Number(number) => Some(*number),
@@ -104,7 +104,7 @@ pub struct ExportAccount {
     pub key: i64,
     /// Its connection.
     pub connection_id: String,
-    /// The bank's name of it.
+    /// The bank's name for it.
     pub name: String,
     /// Tink's type.
     pub kind: String,
@@ -112,13 +112,13 @@ pub struct ExportAccount {
     pub iban: Option<String>,
     /// Masked card number.
     pub masked_pan: Option<String>,
-    /// The currency of some of its rows; an account comes once for each.
+    /// The currency of these rows; an account appears once per currency.
     pub currency: String,
-    /// The day of the first of them.
+    /// The day of the first of these rows.
     pub first_day: String,
 }
 
-/// The rows of a filter in a snapshot of the store, whatever is written meanwhile.
+/// The rows that match a filter in one snapshot of the store, regardless of concurrent writes.
 #[derive(Debug)]
 pub struct Export<'r> {
     reader: &'r Reader,
@@ -129,7 +129,7 @@ pub struct Export<'r> {
 const WHAT: &str = "export transactions";
 
 impl<'r> Export<'r> {
-    /// What the filter gives.
+    /// Prepares an export of the rows that match the filter.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -144,7 +144,7 @@ impl<'r> Export<'r> {
         &self.columns
     }
 
-    /// What was asked for and does not exist.
+    /// The ids in the filter that do not exist.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -167,15 +167,15 @@ impl<'r> Export<'r> {
         self.reader.read(WHAT, |db| db.all(&sql, Params::Named(&parameters(&self.filter)), account))
     }
 
-    /// Hands over every row: by day, connection, account and id.
+    /// Passes every row to `take`, ordered by day, connection, account and id; returns the number of rows.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read, or what `take` returns.
+    /// [`StoreError`] if the store cannot be read, or the error of `take`.
     pub fn each<E: From<StoreError>>(
         &self,
         mut take: impl FnMut(&ExportRow<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
-        // Only the places are sorted; each change number belongs to one row.
+        // Sorts only the positions of rows; each change number belongs to one row.
         let order = format!(
             "SELECT change_seq, day
              FROM (SELECT v.change_seq, {DAY} AS day, v.connection_id, v.account_key, v.transaction_id
@@ -222,7 +222,7 @@ fn account(row: Row<'_>) -> Result<ExportAccount, Fail> {
     })
 }
 
-/// The filter in the form the statements take.
+/// The filter as statement parameters.
 fn parameters(filter: &Filter) -> [(&'static str, Value<'static>); 7] {
     let list = |ids: String| Value::Text(ids.into());
     let day = |day: Option<Date>| day.map_or(Value::Null, Value::Day);

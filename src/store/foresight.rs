@@ -1,5 +1,6 @@
-//! What the next run will see and whom it will leave alone: its beginning, rehearsed on temporary tables by the
-//! statements of the run itself. So `why`, `check` and `connections` cannot say anything else than the run will do.
+//! What the next run will see, and which connections it will leave alone: the beginning of a run, rehearsed
+//! on temporary tables with the statements of the run itself. So `why`, `check` and `connections` always
+//! agree with the run.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,8 +16,9 @@ use crate::store::{Mirrored, NewRun, PlanRules, Result, StoreError};
 
 const WHAT: &str = "foresee the next run";
 
-/// The connections as a pass that began now would see them: `viewed` mirrored, each with the reason for which it is
-/// left alone. A store that is not there yet, or that the run will bring up to this release, counts as empty.
+/// The connections as a pass that began now would see them: with `viewed` mirrored, and for each skipped
+/// connection the reason. A store that does not exist yet, or that the run will migrate to this release,
+/// counts as empty.
 ///
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
@@ -30,7 +32,7 @@ pub fn foresee(place: &Place, viewed: Option<Viewed>, rules: &PlanRules) -> Resu
     }
 }
 
-/// The same without what is known here.
+/// As [`foresee`], for an empty store.
 ///
 /// # Errors
 /// As [`foresee`].
@@ -90,10 +92,10 @@ fn connections(db: Db<'_>, context: &Context, mirrored: &Mirrored) -> Result<Vec
     let mut connections = reads::known_connections(db, &context.path)?;
     for connection in &mut connections {
         let id = connection.connection_id.as_str();
-        // Their rows move when the run claims the connection that takes them over.
+        // Its rows move when the run claims the connection that takes them over.
         let gave = mirrored.took_over.iter().any(|(from, _)| from.as_str() == id);
         connection.has_data &= !gave;
-        // What Tink did not show in the last run it is asked for again: until then that is what is wrong.
+        // The run asks Tink again for what it did not show in the last run; until then, that is the problem.
         let unproven = connection.moved.is_some()
             && connection.last_reason.as_deref() == Some(Reason::SourceRow.as_str());
         if connection.problem.is_none() && unproven {
@@ -103,7 +105,7 @@ fn connections(db: Db<'_>, context: &Context, mirrored: &Mirrored) -> Result<Vec
     Ok(connections)
 }
 
-/// The keys that the file itself has given.
+/// The keys of the connections in the store itself, without those that the rehearsal added.
 fn kept(db: Db<'_>) -> Result<HashSet<i64>, Fail> {
     db.column("SELECT key FROM main.ts_connections", values![])
 }

@@ -1,5 +1,5 @@
-//! Erasing one connection: everything that hangs on it goes in one transaction, and then its bytes in the
-//! file and in the log beside it. Knows nothing of Tink, and asks nobody whether it may.
+//! Erases one connection: all its data in one transaction, then the bytes that remain in the file and in the
+//! log beside it. Knows nothing of Tink, and does not check whether it may.
 
 use super::Reader;
 use super::engine::context::Conn;
@@ -11,12 +11,12 @@ use crate::domain::connection::TinkUser;
 use crate::domain::ids::{LONGEST, shown};
 use crate::store::Result;
 
-/// The action of the audit log that says that a connection was forgotten; see [`crate::store::Run::audited`].
+/// The action in the audit log for a forgotten connection; see [`crate::store::Run::audited`].
 pub(super) const ACTION: &str = "connection.forgotten";
 
 const ACCOUNTS: &str = "(SELECT key FROM ts_accounts WHERE connection = :key)";
 
-/// What goes with a connection, in this order: the table, and which of its rows.
+/// What is erased with a connection, in this order: the table, and which of its rows.
 fn erased() -> [(&'static str, String); 17] {
     let of_account = format!("account IN {ACCOUNTS}");
     let of_transaction = format!("transaction_key IN (SELECT key FROM ts_transactions WHERE {of_account})");
@@ -47,7 +47,7 @@ fn erased() -> [(&'static str, String); 17] {
     ]
 }
 
-/// What is kept of a connection before it is forgotten.
+/// The data that the store holds of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldData {
     /// Its user.
@@ -66,17 +66,17 @@ pub struct HeldData {
     pub user_goes: bool,
 }
 
-/// What became of the request to forget a connection.
+/// The outcome of forgetting a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Forgotten {
-    /// So many rows of all kinds went.
+    /// The number of rows of all kinds that were deleted.
     Now(u64),
-    /// Nothing was here.
+    /// Nothing was stored.
     Nothing,
 }
 
 impl Reader {
-    /// What is kept of the connection; none if nothing is.
+    /// The data that the store holds of the connection; `None` if there is none.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -84,7 +84,7 @@ impl Reader {
         self.read("look at the connection", |db| held_in(db, id))
     }
 
-    /// When a connection of this id was forgotten last, as far as the audit log reaches.
+    /// When a connection with this id was last forgotten, as far back as the audit log reaches.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -141,7 +141,7 @@ fn others(db: Db<'_>, id: &str, user: &TinkUser) -> Result<Vec<String>, Fail> {
 
 impl Writer {
     /// Erases everything of a connection, all or nothing, and audits it. A run that is at work on it writes
-    /// nothing more: its lease goes with the row. The audit log keeps its rows, which hold ids only.
+    /// nothing more: its lease is deleted with the row. The audit log keeps its rows, which hold only ids.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; then nothing is erased.
@@ -171,13 +171,13 @@ impl Writer {
         })
     }
 
-    /// Overwrites what was erased: also copies of it that SQLite left in the free space of pages, and the log
-    /// beside the file. Rewrites the whole file, so it takes as long as copying it twice, and as much
-    /// room. In the files of a server VACUUM does it, which passes by itself.
+    /// Overwrites what was erased, including copies that SQLite left in the free space of pages and in the
+    /// log beside the file. Rewrites the whole file, so it takes as long as copying it twice, and as much
+    /// room. Does nothing on a server, where VACUUM runs by itself.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if there is no room, or if somebody else's reading stood in the way. It can
-    /// be repeated.
+    /// [`crate::store::StoreError`] if there is no room, or if another reader stood in the way. It can be
+    /// repeated.
     pub fn wipe(&mut self) -> Result<()> {
         match &mut self.session.conn {
             Conn::Sqlite(conn) => erase::wipe(conn, &self.session.context),
@@ -191,8 +191,8 @@ fn audited(id: &str) -> String {
     if id.len() > LONGEST { shown(id) } else { id.to_owned() }
 }
 
-/// A key that was given once is never given again: a reader that kept an `account_key` must not find another
-/// account under it, nor a run that is under way another connection.
+/// Records the highest keys, so that none is used again: a reader that kept an `account_key` must not find
+/// another account under it, nor a run that is under way another connection.
 fn never_again(db: Db<'_>) -> Result<(), Fail> {
     for table in ["ts_connections", "ts_accounts"] {
         db.run(

@@ -1,6 +1,6 @@
-//! Rows that an application has kept, taken over in one transaction: all of them or none. They get the mark of
-//! an older generation, so that the first walk pairs them with what Tink gives, as after a re-consent. Moves
-//! no watermark, replaces no row, and reads no JSON.
+//! Imports rows that an application has kept, in one transaction: all of them or none. They are marked as
+//! rows of an older generation, so that the first walk pairs them with Tink's rows, as after a re-consent.
+//! Moves no watermark, replaces no row, and reads no JSON.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -18,14 +18,14 @@ use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
 use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
 
-/// So many rows of one account are written at once.
+/// The number of rows of one account that are written at once.
 const CHUNK: usize = 500;
-/// So many problems are kept for people; all are counted.
+/// The number of problems that are kept for the report; all are counted.
 const KEPT: usize = 20;
-/// The generation of an account that was made here or not walked yet: older than it are the rows taken over.
+/// The minimum generation of an account that was never walked; its imported rows get the one before.
 const GENERATION: i64 = 2;
 
-/// One row to be taken over.
+/// One row to import.
 #[derive(Debug)]
 pub struct ImportRow {
     /// Its connection.
@@ -36,16 +36,16 @@ pub struct ImportRow {
     pub row: FetchedRow,
 }
 
-/// One line of the input: its number, and the row or what is wrong with it.
+/// One line of the input: its number, and the row or its problem.
 pub type Line = (u64, Result<ImportRow, String>);
 
-/// What is to be taken over, and on whose behalf.
+/// An import, and who requested it.
 pub struct Import {
     /// The lines.
     pub lines: Box<dyn Iterator<Item = io::Result<Line>> + Send>,
-    /// Go on without those that cannot be taken over.
+    /// Whether to skip lines that cannot be imported, instead of failing.
     pub skip_bad: bool,
-    /// Who asked for it: name and address.
+    /// The name and address of the requester.
     pub actor: (Option<String>, Option<String>),
     /// Now.
     pub now: Timestamp,
@@ -57,7 +57,7 @@ impl fmt::Debug for Import {
     }
 }
 
-/// What became of the rows of one connection.
+/// The result for one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     /// Its user.
@@ -66,27 +66,27 @@ pub struct Taken {
     pub read: u64,
     /// Rows new in the store.
     pub added: u64,
-    /// Rows that were there, or came before in the same input.
+    /// Rows that were stored already, or that came earlier in the same input.
     pub known: u64,
     /// Accounts that were not known.
     pub accounts: u64,
 }
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// By connection.
     pub connections: BTreeMap<String, Taken>,
-    /// Lines that could not be taken over.
+    /// The number of lines that could not be imported.
     pub bad: u64,
-    /// The first of them: number and what is wrong.
+    /// The first of them: line number and problem.
     pub problems: Vec<(u64, String)>,
     /// Whether anything was kept.
     pub kept: bool,
 }
 
 impl Store {
-    /// Takes over rows, all or none; the inner error is that of the input.
+    /// Imports rows, all or none; the inner error is that of the input.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -95,7 +95,7 @@ impl Store {
         let mut lines = Some(mem::replace(&mut import.lines, Box::new(std::iter::empty())));
         self.worker
             .write("take over rows", move |tx, context| {
-                // The input is read once.
+                // The input can be read only once.
                 let lines = lines.take().ok_or(Fail::Busy)?;
                 tx.expect_changes(usize::MAX)?;
                 tx.run("SAVEPOINT import", values![])?;
@@ -116,7 +116,7 @@ impl Store {
 /// A connection of the input.
 struct ImportConnection {
     key: i64,
-    /// Tink's rows are there already.
+    /// Whether rows of Tink's are stored already.
     synced: bool,
 }
 
@@ -124,9 +124,9 @@ struct ImportConnection {
 #[derive(Clone)]
 struct InputAccount {
     key: i64,
-    /// That of the rows taken over.
+    /// The generation of the imported rows.
     generation: i64,
-    /// In a synced connection only rows before this day are new for certain; none are if there is no day.
+    /// In a synced connection only rows before this day are certain to be new; without a day, none is.
     before: Option<Date>,
 }
 
@@ -187,7 +187,7 @@ impl<'a> Importer<'a> {
         Ok(Ok(()))
     }
 
-    /// Takes one row over, or says why not.
+    /// Imports one row, or returns why it cannot.
     fn take(&mut self, row: ImportRow) -> Result<Result<(), String>, Fail> {
         let ImportRow { connection, account, row } = row;
         let synced = match self.owner(&connection)? {
@@ -220,7 +220,7 @@ impl<'a> Importer<'a> {
         Ok(Ok(()))
     }
 
-    /// The connection, looked up once.
+    /// Looks up the connection, once.
     fn owner(&mut self, id: &ConnectionId) -> Result<&Result<ImportConnection, String>, Fail> {
         if !self.owners.contains_key(id) {
             let owner = self.find_owner(id)?;
@@ -239,7 +239,7 @@ impl<'a> Importer<'a> {
         let Some((key, user_id, leased, problem)) = found else {
             return Ok(Err(format!("unknown connection: {id}; tink-sync connections list shows all")));
         };
-        // The rows may be somebody else's than what is here.
+        // The rows may belong to another user than the stored data.
         if let Some(problem) = problem {
             return Ok(Err(format!("connection {id} cannot be used: {problem}")));
         }
@@ -249,7 +249,7 @@ impl<'a> Importer<'a> {
         if self.context.rehearsal {
             mirror::shadow(self.db, key)?;
         }
-        // Rows of an account's own generation were seen by a walk.
+        // Rows of the account's current generation were seen by a walk.
         let synced = self.db.value(
             "SELECT EXISTS (SELECT 1 FROM ts_accounts a WHERE a.connection = ?1 AND (a.walked_at IS NOT NULL
                 OR EXISTS (SELECT 1 FROM ts_transactions t WHERE t.account = a.key AND t.generation = a.generation)))",
@@ -259,7 +259,7 @@ impl<'a> Importer<'a> {
         Ok(Ok(ImportConnection { key, synced }))
     }
 
-    /// The account, looked up or made once; none if it would have to be made in a synced connection.
+    /// Looks up or creates the account, once; `None` if it would have to be created in a synced connection.
     fn place(
         &mut self,
         connection: &ConnectionId,
@@ -293,7 +293,7 @@ impl<'a> Importer<'a> {
             let before = self.db.single(sql, values![key], |row| row.day("first"))?;
             return Ok(Some(InputAccount { key, generation: generation - 1, before }));
         }
-        // Listed by a pass that could not walk it, or made by an earlier import.
+        // A pass listed it and could not walk it, or an earlier import created it.
         self.begin(key)?;
         Ok(Some(InputAccount { key, generation: generation.max(GENERATION) - 1, before: None }))
     }
@@ -304,13 +304,13 @@ impl<'a> Importer<'a> {
         Ok(InputAccount { key, generation: GENERATION - 1, before: None })
     }
 
-    /// Lets the first walk pair the account's rows as after a re-consent.
+    /// Makes the first walk pair the account's rows as after a re-consent.
     fn begin(&self, account: i64) -> Result<(), Fail> {
         let sql = "UPDATE ts_accounts SET generation = CASE WHEN generation < ?2 THEN ?2 ELSE generation END, repairing = 1 WHERE key = ?1";
         self.db.run(sql, values![account, GENERATION])
     }
 
-    /// Whether a row of this id is there, live or not, or waits to be written.
+    /// Whether a row with this id is stored, live or not, or waits to be written.
     fn is_known(&self, place: &InputAccount, id: &TransactionId) -> Result<bool, Fail> {
         let waits = self.waiting.account.as_ref().is_some_and(|known| known.key == place.key)
             && self.waiting.ids.contains(id);
@@ -334,7 +334,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Writes what waits, as a walk does.
+    /// Writes the waiting rows, as a walk does.
     fn flush(&mut self) -> Result<(), Fail> {
         let Waiting { account: Some(place), rows, .. } = std::mem::take(&mut self.waiting) else {
             return Ok(());
@@ -352,7 +352,7 @@ impl<'a> Importer<'a> {
         rows::commit(self.db, self.run.key, &commit).map(drop)
     }
 
-    /// One row of the audit log for each connection that got rows.
+    /// Writes one audit row for each connection that got rows.
     fn audit(&self) -> Result<(), Fail> {
         for (connection, taken) in self.imported.connections.iter().filter(|(_, taken)| taken.added > 0) {
             writer::note(

@@ -1,5 +1,5 @@
-//! Links that were begun: what must be durable before Tink makes a user, and how it becomes a connection of
-//! the stand-alone tables. Knows nothing of Tink.
+//! Links that were begun: what must be durable before Tink creates a user, and how a link becomes a
+//! connection of the stand-alone tables. Knows nothing of Tink.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::store::Result;
 /// A link that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BegunLink {
-    /// The connection that it will be.
+    /// The connection that it will become.
     pub connection_id: String,
     /// Its user.
     pub user_id: String,
@@ -23,7 +23,7 @@ pub struct BegunLink {
 }
 
 impl Writer {
-    /// The links of a user that were begun and not ended.
+    /// The links of a user that were begun and not finished.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be read.
@@ -34,9 +34,9 @@ impl Writer {
         })
     }
 
-    /// Notes, durably, that a link is begun. If one of this connection is begun already, that one goes on, and
-    /// is returned: unchanged, and not to be used, where it is another user's. The same for one of another user that
-    /// was begun with this user at Tink.
+    /// Records durably that a link was begun. If this connection has one already, that link goes on and is
+    /// returned. A link of another user, for this connection or for the same user at Tink, is returned
+    /// unchanged and must not be used.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -60,8 +60,9 @@ impl Writer {
         })
     }
 
-    /// Makes a link that was begun a connection, with its audit row, unless it is one already. `false`, and nothing
-    /// is stored, if it was forgotten meanwhile, or if a connection of its id has another user at Tink.
+    /// Makes a begun link a connection, with its audit row, unless it is one already. Returns `false`, and
+    /// stores nothing, if no link of this connection is left, or if a connection with its id has another user
+    /// at Tink.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -88,7 +89,7 @@ impl Writer {
     }
 }
 
-/// Whether the connection that is there has this user at Tink; `None` if there is no connection.
+/// Whether the stored connection has the link's user at Tink; `None` if there is no connection.
 fn is_of_user(db: Db<'_>, link: &BegunLink) -> Result<Option<bool>, Fail> {
     let sql =
         "SELECT external_user_id IS NOT DISTINCT FROM ?2 FROM ts_own_connections WHERE connection_id = ?1";
@@ -138,7 +139,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut tables = Writer::open(&place, now).unwrap();
         assert_eq!(tables.begin_link(&link("c", "ext-1"), now).unwrap(), link("c", "ext-1"));
-        // The program is cut short; the next one would have made another id.
+        // The program is interrupted; the next one would have created another id.
         drop(tables);
         let mut tables = Writer::open(&place, now).unwrap();
         let chosen = BegunLink { market: Some("DE".to_owned()), ..link("c", "ext-2") };
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(forgotten, super::super::forget::Forgotten::Now(1));
         assert!(!tables.end_link(&link("c", "ext-1"), &created()).unwrap());
         assert!(Reader::open(&place).unwrap().users().unwrap().is_empty());
-        // Meanwhile somebody has added one of this id.
+        // Meanwhile somebody has added a connection with this id.
         tables.begin_link(&link("c", "ext-1"), now).unwrap();
         let added = OwnConnection {
             connection_id: "c".to_owned(),

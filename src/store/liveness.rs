@@ -1,5 +1,6 @@
-//! Which runs are alive, and what they hold. A run holds an operating-system lock on a file while it lives, so a dead
-//! run's leases are dead at once, whatever the clock says. Writes no outcome of a run that lives.
+//! Which runs are alive, and what they hold. On a file store, a run holds an operating-system lock on a file
+//! while it lives, so a dead run's leases end at once, regardless of the clock. Writes no outcome of a live
+//! run.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -28,20 +29,20 @@ pub(super) fn hold(context: &Context, run_id: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Of its owner alone, whatever the umask and the readers of the store beside it.
+/// Opens a lock file. Only its owner may use it, regardless of the umask and of who may read the store.
 fn lock_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let no_link = nix::fcntl::OFlag::O_NOFOLLOW.bits();
     File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(no_link).open(path)
 }
 
-/// Whether the process of a run is gone: its lock file is missing or not locked any more.
+/// Whether a run of another process is gone: its lock file is missing or no longer locked.
 fn is_dead(context: &Context, run_id: &str) -> bool {
     !context.run_locks.borrow().contains_key(run_id) && has_died(&context.path, run_id)
 }
 
-/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use. On a server: whether
-/// it has not been heard of for as long as a lease lasts.
+/// As [`is_dead`], for a run of another process; `store` is the file under the name that its runs use. On a
+/// server: whether the run's `alive_until` has passed.
 pub(super) fn is_over(db: Db<'_>, store: &Path, run_id: &str) -> Result<bool, Fail> {
     match db {
         Db::Sqlite(_) => Ok(has_died(store, run_id)),
@@ -54,7 +55,7 @@ pub(super) fn is_over(db: Db<'_>, store: &Path, run_id: &str) -> Result<bool, Fa
 
 /// As [`is_over`], for a file.
 fn has_died(store: &Path, run_id: &str) -> bool {
-    // What cannot be looked at is taken for alive; its leases end by themselves.
+    // A lock file that cannot be checked counts as locked; the leases of its run expire.
     let file = match File::open(lock_path(store, run_id)) {
         Ok(file) => file,
         Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
@@ -77,11 +78,11 @@ pub(super) fn at_work(db: Db<'_>, store: &Path) -> Result<Option<String>, Fail> 
     Ok(None)
 }
 
-/// Whether the lease of connection `c` lasts.
+/// The SQL condition that the lease of connection `c` is still valid.
 pub(super) const fn lasts(db: Db<'_>) -> &'static str {
     match db {
         Db::Sqlite(_) => "c.lease_until > :now",
-        // By the database's clock, which all hosts share.
+        // Uses the database's clock, which all hosts share.
         Db::Postgres(_) => {
             "EXISTS (SELECT 1 FROM ts_runs l WHERE l.key = c.lease_run AND l.finished_at IS NULL AND l.alive_until > clock_timestamp())"
         }
@@ -115,14 +116,14 @@ pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<boo
         )?;
         db.run("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
         if !context.rehearsal && !db.is_shared() {
-            // Left behind at worst: an unlocked file says the same as a missing one.
+            // If it is left behind: an unlocked file means the same as a missing one.
             let _ = std::fs::remove_file(lock_path(&context.path, &run_id));
         }
     }
     Ok(found)
 }
 
-/// Fails unless the lease is still ours.
+/// Fails with [`Fail::LeaseLost`] unless the lease is still ours; on a server with the next answer.
 pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     if let Db::Postgres(pg) = db {
         pg.fence(lease);
@@ -136,17 +137,17 @@ pub(super) fn held(db: Db<'_>, lease: &Lease) -> Result<(), Fail> {
     ours.map(|_| ()).ok_or_else(|| Fail::LeaseLost(lease.clone()))
 }
 
-/// Fails if others have ended the run, since it was silent for long.
+/// Fails if other hosts have ended the run because it was silent for too long.
 pub(super) fn at_work_still(db: Db<'_>, run: i64) -> Result<(), Fail> {
     match db {
-        // Its lock says that it lives as long as its process does.
+        // Its lock shows that it lives as long as its process does.
         Db::Sqlite(_) => Ok(()),
         Db::Postgres(pg) => pg.send("SELECT tink_sync.ts_at_work(?1)", values![run]),
     }
 }
 
-/// The runs that hold these connections, each with what it was heard of last. A run on a file dies with its process, and
-/// nobody needs to listen for it.
+/// The runs that hold these connections, each with the time until which it counts as alive, in milliseconds.
+/// Empty for a file: a run dies with its process there, so there is no sign of life to wait for.
 pub(super) fn heard_of(db: Db<'_>, connections: impl Iterator<Item = i64>) -> Result<Vec<(i64, i64)>, Fail> {
     if !db.is_shared() {
         return Ok(Vec::new());
@@ -158,7 +159,8 @@ pub(super) fn heard_of(db: Db<'_>, connections: impl Iterator<Item = i64>) -> Re
     db.all(sql, values![json_numbers(connections)], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Prolongs every lease of the run. On a server a lease lasts as long as its run: returns how long that is from now on.
+/// Extends every lease of the run. On a server a lease lasts as long as its run; returns for how long from
+/// now.
 pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<Option<Duration>, Fail> {
     if db.is_shared() {
         let alive = "UPDATE ts_runs SET alive_until = DEFAULT WHERE key = ?1 AND finished_at IS NULL

@@ -1,6 +1,6 @@
-//! Joins two stored accounts that turned out to be one. Every row that a reader has seen under the key that ends
-//! becomes a tombstone there, and goes on under the key that stays. Pairs no rows: the next walk does, as after a
-//! re-consent.
+//! Merges two stored accounts that turned out to be one. Every row that a reader has seen under the dropped
+//! key becomes a tombstone there, and goes on under the kept key. Pairs no rows: the next walk does, as after
+//! a re-consent.
 
 use jiff::Timestamp;
 
@@ -9,8 +9,8 @@ use super::engine::{Db, Fail, named, values};
 use super::rows;
 use crate::store::types::Merge;
 
-/// Joins `merge.drop` into `merge.keep`. The rows of the id that is still served are the newer generation, and
-/// candidates for those of the other.
+/// Merges `merge.drop` into `merge.keep`. The rows of the id that is still served are the newer generation,
+/// and candidates to succeed the rows of the other id.
 pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
     db.run(
@@ -29,7 +29,7 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
         )?;
     }
     take_over_rows(db, run, merge, now)?;
-    // The served id may be the other's, which is unique among the connection's accounts.
+    // Frees the id of `drop`, which must be unique among the connection's accounts: `keep` may adopt it.
     db.run(
         "UPDATE ts_accounts SET merged_into = ?2, merged_id = account_id, closed_at = coalesce(closed_at, ?3),
                 account_id = 'merged:' || key || ':' || account_id
@@ -46,7 +46,7 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
         "UPDATE ts_account_ids SET account = ?3 WHERE connection = ?1 AND account = ?2",
         values![connection, drop, keep],
     )?;
-    // The sums of the joined rows are added up anew by the next complete walk.
+    // The next complete walk adds up the merged rows again.
     for table in ["ts_balances", "ts_sums"] {
         db.run(&format!("DELETE FROM {table} WHERE account IN (?1, ?2)"), values![keep, drop])?;
     }
@@ -56,14 +56,14 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
     Ok(())
 }
 
-/// What a row carries over to the other key; the rest is set anew.
+/// The columns that a row keeps under the other key; the rest is reset.
 const CARRIED: &str = "transaction_id, status, amount, currency, booked_date, value_date, transaction_date, booked_at,
         description, description_original, description_detailed, merchant_name, merchant_category_code, category_id,
         type, reference, provider_transaction_id, mutability, payer_name, payee_name, first_seen_run";
 
 fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
-    // An id that was removed under the key that stays comes back under it.
+    // Makes room for ids that were removed under the kept key and come back under it.
     db.run(
         "DELETE FROM ts_transactions WHERE account = ?1 AND removed_at IS NOT NULL
            AND transaction_id IN (SELECT transaction_id FROM ts_transactions WHERE account = ?2 AND removed_at IS NULL)",
@@ -74,7 +74,7 @@ fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result
         values![drop],
     )?;
     let count = usize::try_from(count).unwrap_or_default();
-    // For the rows that come, and for those that go.
+    // For the rows that are inserted, and for those that are removed.
     let first = rows::reserve(db, run, 2 * count)?;
     db.run(
         &format!(

@@ -1,5 +1,6 @@
-//! The mirror of the source view: what the application says of its connections, written before each run in one
-//! transaction. What it makes of them is `domain::mirroring`'s to say. Says nothing of who is due.
+//! The mirror of the source view: what the application declares about its connections, written before each
+//! run in one transaction. `domain::mirroring` decides what follows from it. Does not decide which
+//! connections are due.
 
 use std::collections::HashSet;
 
@@ -20,13 +21,13 @@ use crate::store::types::{Mirrored, Run};
 const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :market, :priority, :problem,
     :refused, :refused_user, :moved_external, :moved_tink, :gone, :lapsed";
 
-/// So many connections are compared at a time, and one more for each that shares a Tink user with one of them. The keys of
-/// those that are new are asked for in one flight, where asking means waiting.
+/// About this many connections are compared at a time; those that share a Tink user stay together. The keys
+/// of new ones are requested in one round trip to a server.
 const AT_ONCE: usize = 500;
 
-/// Takes the whole view in. Connections that were forgotten since the run began stay forgotten.
+/// Mirrors the whole view. Connections that were forgotten since the run began stay forgotten.
 pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> Result<Mirrored, Fail> {
-    // One at a time, on whatever host: what it is compared with must not change meanwhile.
+    // One mirroring at a time, on all hosts: the stored side must not change meanwhile.
     db.lock_ids(std::iter::once("the source view"))?;
     let Viewed { rows, source, stand_alone, at } = viewed;
     let surveyed = survey(db, without(rows, &forgotten_since(db, run)?), at)?;
@@ -36,9 +37,9 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> R
         taken += more_taken;
         news += more_news;
     }
-    // What is in our own tables was typed by an operator.
+    // An operator maintains our own tables, so that a fall there is intended.
     let fall = surveyed.fall(population::remembered(db)?, taken).filter(|_| !stand_alone);
-    // An account of one that is named anew gets a number, too.
+    // The accounts of a renamed connection get numbers, too.
     db.expect_changes(news * 16)?;
     let mut took_over = Vec::new();
     for part in surveyed.open_parts() {
@@ -49,7 +50,7 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> R
     Ok(Mirrored { numbers, fall, took_over })
 }
 
-/// Writes what is new of a part; returns who took over whose data.
+/// Writes the changes of a part; returns whose data was taken over, and by which connection.
 pub(super) fn write_part(
     db: Db<'_>,
     context: &Context,
@@ -62,7 +63,7 @@ pub(super) fn write_part(
     let at_place = |place: usize| Some((*keys.get(place)?, stored.get(place)?));
     let mut changes = part.changes(&stored, fall);
     if keys.len() < known.len() {
-        // Forgotten since both sides were read through, as others may where a store has many hosts.
+        // Forgotten since both sides were read, which may happen on a store with many hosts.
         let forgotten = forgotten_since(db, run)?;
         changes.retain(|change| change.place.is_some() || !forgotten.contains(&change.connection_id));
     }
@@ -82,7 +83,7 @@ pub(super) fn write_part(
     Ok(took_over)
 }
 
-/// Reads both sides through.
+/// Reads both sides once, and cuts them into parts.
 pub(super) fn survey(db: Db<'_>, rows: ViewRows, at: Timestamp) -> Result<Surveyed, Fail> {
     let mut survey = Survey::of(rows, at);
     owners::each_stored(db, |key, stored| survey.add(key, &stored))?;
@@ -124,7 +125,7 @@ fn write(db: Db<'_>, change: &Change, before: Option<(i64, &Stored)>) -> Result<
     Ok(key)
 }
 
-/// A new connection, under a key that none had before.
+/// Inserts a connection under a key that none had before.
 fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
     let key = db.new_key("ts_connections")?;
     let sql =
@@ -135,7 +136,7 @@ fn insert(db: Db<'_>, id: &str, state: &MirroredState) -> Result<i64, Fail> {
     Ok(key)
 }
 
-/// Brings a connection up to date; one that is as it was is not written.
+/// Updates a connection, if anything has changed.
 fn update(db: Db<'_>, key: i64, state: &MirroredState) -> Result<(), Fail> {
     let sql = format!(
         "UPDATE ts_connections SET ({MIRRORED}) = ({VALUES}) WHERE key = :key AND ({MIRRORED}) IS DISTINCT FROM ({VALUES})"
@@ -171,7 +172,8 @@ fn parameters(state: &MirroredState) -> Vec<(&'static str, Value<'_>)> {
     ]
 }
 
-/// A rehearsal copies a connection's rows only when it claims it, and lets them change hands then.
+/// Moves the data of `from` to `to`. A rehearsal copies the rows of a connection only when it claims it, and
+/// moves them then.
 pub(super) fn take_over(db: Db<'_>, context: &Context, from: i64, to: i64) -> Result<(), Fail> {
     if !context.rehearsal {
         return owners::take_over(db, from, to);
@@ -180,7 +182,7 @@ pub(super) fn take_over(db: Db<'_>, context: &Context, from: i64, to: i64) -> Re
     db.note_takeover(from, to)
 }
 
-/// Copies a connection's rows into a rehearsal's temporary tables, with those that it takes over.
+/// Copies a connection's rows into a rehearsal's temporary tables, including those that it takes over.
 pub(super) fn shadow(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     db.shadow(connection)?;
     db.takeovers(connection)?.into_iter().try_for_each(|from| {

@@ -1,7 +1,7 @@
-//! The durable state: who is connected, what is stored, who holds which lease, what each run did. [`Store`] has what a
-//! pass does, [`Reader`] one snapshot for all that only reads, [`Writer`] what a command changes. The logic stands in the
-//! files of this directory, as plain functions over [`engine::Db`]. Knows nothing of Tink's HTTP API and decides
-//! nothing about rows: it writes the change sets it is given.
+//! The durable state: connections, their data, leases and the history of runs. [`Store`] has the operations
+//! of a pass, [`Reader`] is one snapshot for everything that only reads, [`Writer`] makes the changes of a
+//! command. The files of this directory hold the logic, as plain functions over [`engine::Db`]. Knows nothing
+//! of Tink's HTTP API and decides nothing about rows: it writes the change sets it is given.
 
 pub mod accept;
 mod accounts;
@@ -67,17 +67,18 @@ pub use writer::{AuditRow, Writer};
 /// A result of the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// What a pass needs of its store. Every write is done as a whole or not at all; those that take a [`Lease`]
-/// write nothing and fail with [`StoreError::LeaseLost`] if the lease is no longer held.
+/// The operations of a pass on its store. Every write is atomic; those that take a [`Lease`] write nothing
+/// and fail with [`StoreError::LeaseLost`] if the lease is no longer held.
 ///
-/// What only the pass itself goes on with (claims, accounts, rows) returns as soon as it is applied: all later reads
-/// and writes see it, and become durable with it or after it, or not at all. All else returns when it is durable,
-/// and so does what is told: news for the quarantine, anomalies, warnings.
+/// A write that only the pass itself relies on (claims, accounts, rows) returns as soon as it is applied: all
+/// later reads and writes see it, and become durable with it or after it, or not at all. Every other write
+/// returns when it is durable, and so does one with something to report: new records in the quarantine,
+/// anomalies, warnings.
 #[derive(Clone, Debug)]
 pub struct Store {
     worker: Worker,
     is_shared: bool,
-    /// Of a rehearsal nothing is told that is not so in the run.
+    /// `None` for a file, and in a rehearsal, which must report nothing that differs from the run.
     trips: Option<Arc<AtomicU64>>,
 }
 
@@ -95,10 +96,10 @@ impl Store {
         Ok(Self::of(place, place.for_groups(patience, now)?))
     }
 
-    /// Opens the store for a rehearsal: nothing of it changes, and a missing one stays missing.
+    /// Opens the store for a rehearsal: nothing in it changes, and a missing one is not created.
     ///
     /// # Errors
-    /// [`StoreError::Older`] names the migrations that a run would apply; others as for [`Self::open`].
+    /// [`StoreError::Older`] names the migrations that a run would apply; other errors as for [`Self::open`].
     pub fn open_dry(place: &Place, patience: Duration, now: Timestamp) -> Result<Self> {
         let opened = place.rehearsal(patience, now, |db| runs::shadow_shared(db, now))?;
         Ok(Self::of(place, opened))
@@ -110,33 +111,33 @@ impl Store {
         Self { worker: Worker::start(session), is_shared, trips }
     }
 
-    /// How often this process has waited for the server of the store; `None` for a file, and in a rehearsal.
+    /// How often this process has waited for the store's server; `None` for a file, and in a rehearsal.
     pub fn round_trips(&self) -> Option<u64> {
         self.trips.as_ref().map(|trips| trips.load(Ordering::Relaxed))
     }
 
-    /// About how many rows are worth a commit: a round trip to a server costs as much as many rows.
+    /// The number of rows that are worth a commit: a round trip to a server costs as much as many rows.
     pub const fn rows_of_a_commit(&self) -> usize {
         if self.is_shared { 1000 } else { 150 }
     }
 
-    /// Whether other hosts may be at work on it.
+    /// Whether other hosts may be at work on the store.
     pub const fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    /// Closes the file once all that was asked for is done, so that nothing is left beside it.
+    /// Closes the file once all requested work is done, so that no other files are left beside it.
     pub async fn close(self) {
         self.worker.close().await;
     }
 
-    /// Registers a run, after giving up the leases of runs that died.
+    /// Registers a run, after releasing the leases of runs that died.
     pub async fn begin_run(&self, run: NewRun) -> Result<Run> {
         self.worker.write("begin the run", move |tx, db| runs::begin(tx, db, &run)).await
     }
 
-    /// Mirrors the source view, which was read after the run began; connections forgotten since then are left
-    /// out. Those the view no longer has are disabled, unless it has far fewer than before.
+    /// Mirrors the source view, which was read after the run began, without connections that were forgotten
+    /// since then. Disables those that the view no longer has, unless it has far fewer than before.
     pub async fn mirror(&self, run: &Run, viewed: Viewed) -> Result<Mirrored> {
         let run = run.clone();
         self.worker
@@ -148,7 +149,7 @@ impl Store {
             .await
     }
 
-    /// Names in the selection that the store does not know.
+    /// The ids in the selection that the store does not know.
     pub async fn unknown(&self, selection: Selection) -> Result<Vec<String>> {
         self.worker.read("look up connections", move |db| plan::unknown(db, &selection)).await
     }
@@ -159,7 +160,7 @@ impl Store {
         self.worker.write(repeatable("plan the run"), move |tx, db| plan::plan(tx, db, &run, &rules)).await
     }
 
-    /// Connections that are not due at all, in batches: those behind `after`, at most `limit`.
+    /// Connections that are not due at all, in batches: those after `after`, at most `limit`.
     pub async fn skipped(
         &self,
         run: &Run,
@@ -207,13 +208,13 @@ impl Store {
             .await
     }
 
-    /// Connections that were to be tried once more and were not: their first outcome stands.
+    /// Closes connections that were to be tried once more and were not: their first outcome is final.
     pub async fn close_retries(&self, run: &Run) -> Result<Vec<Finished>> {
         let run = run.key;
         self.worker.write("close retries", move |tx, db| runs::close_retries(tx, db, run)).await
     }
 
-    /// Gives every planned connection that is left a time before which it is not tried; returns how many.
+    /// Sets a time before which the remaining planned connections are not tried; returns their number.
     pub async fn postpone(&self, run: &Run, until: Timestamp) -> Result<u64> {
         let run = run.key;
         self.worker
@@ -221,29 +222,30 @@ impl Store {
             .await
     }
 
-    /// Lets all hosts that share the store pause until then, since Tink asked this one for it.
+    /// Makes all hosts that share the store pause until then, because Tink asked this host to.
     pub async fn pause_all(&self, until: Instant) -> Result<()> {
         self.worker.write(repeatable("note a pause"), move |tx, _| pause::note(tx, until)).await
     }
 
-    /// Takes back what this run's failures did to its connections: it was Tink as a whole, not they.
+    /// Undoes what this run's failures did to its connections: the cause was Tink as a whole.
     pub async fn reset_failures(&self, run: &Run) -> Result<()> {
         let run = run.key;
         self.worker.write("reset failures", move |tx, _| runs::reset_failures(tx, run)).await
     }
 
-    /// What became of the plan.
+    /// Counts what is left of the plan.
     pub async fn left_over(&self) -> Result<LeftOver> {
         self.of_plan("count what is left", Plan::left_over).await
     }
 
-    /// Prolongs all leases of the run; on a store that hosts share returns how long they last from when this was asked.
+    /// Extends all leases of the run; on a shared store returns how long they last from now.
     pub async fn renew(&self, run: &Run, until: Timestamp) -> Result<Option<Duration>> {
         let run = run.key;
         self.worker.apply(repeatable("renew leases"), move |tx, _| liveness::renew(tx, run, until)).await
     }
 
-    /// The other runs that hold planned connections on a store that hosts share, each with when it was last heard of.
+    /// The other runs that hold planned connections on a shared store, each with the time until which it
+    /// counts as alive, in milliseconds.
     pub async fn holders(&self) -> Result<Vec<(i64, i64)>> {
         if !self.is_shared {
             return Ok(Vec::new());
@@ -278,7 +280,7 @@ impl Store {
         self.worker.read("read the connection", read).await
     }
 
-    /// Writes consents and accounts; nothing if they are as stored.
+    /// Writes consents and accounts, unless nothing has changed.
     pub async fn save_overview(
         &self,
         lease: &Lease,
@@ -306,7 +308,7 @@ impl Store {
             .ok_or(StoreError::TookOver)
     }
 
-    /// Whether what Tink shows of `user` is what the connection holds; then the connection goes on under that name.
+    /// Returns whether Tink shows under `user` what the connection holds; if so, it goes on under that name.
     pub async fn adopt(
         &self,
         lease: &Lease,
@@ -323,7 +325,7 @@ impl Store {
             .await
     }
 
-    /// Remembers what is told of the end of consents.
+    /// Records what was reported about the end of consents.
     pub async fn warned(&self, lease: &Lease, warnings: Vec<ConsentWarning>, now: Timestamp) -> Result<()> {
         let lease = lease.clone();
         self.worker
@@ -335,7 +337,7 @@ impl Store {
             .await
     }
 
-    /// Which of these anomalies were not told yet, remembering them.
+    /// Returns the anomalies that are to be reported now, and records them.
     pub async fn note_anomalies(
         &self,
         lease: &Lease,
@@ -348,7 +350,7 @@ impl Store {
             anomalies::note(tx, lease.connection, met.clone(), now)
         };
         let (news, mut durable) = self.worker.applied("note odd answers", note).await?;
-        // They are told of once.
+        // They are reported only once.
         if !news.is_empty() {
             durable.confirmed().await?;
         }
@@ -360,7 +362,7 @@ impl Store {
         self.worker.read("read transactions", move |db| rows::load(db, account, &query)).await
     }
 
-    /// Live rows whose date lies in a window, and those without a date.
+    /// Live rows whose date is in a window, and those without a date.
     pub async fn live_rows(&self, query: LiveQuery) -> Result<Vec<LiveRow>> {
         self.worker.read("read transactions", move |db| rows::live(db, &query)).await
     }
@@ -376,20 +378,20 @@ impl Store {
             Ok(quarantined)
         };
         let (quarantined, mut durable) = self.worker.applied(what, commit).await?;
-        // They are told of once.
+        // They are reported only once.
         if quarantined > 0 {
             durable.confirmed().await?;
         }
         Ok(quarantined)
     }
 
-    /// What there is to judge of the balances of these accounts, after complete walks of them.
+    /// The input for judging the balances of these accounts, after complete walks of them.
     pub async fn balance_checks(&self, accounts: Vec<i64>) -> Result<Vec<BalanceCheck>> {
         self.worker.read("read balances", move |db| balances::balance_checks(db, &accounts)).await
     }
 
-    /// Writes the outcome and releases the lease. Without the lease only the run record is written: it is this run's
-    /// own.
+    /// Writes the outcome and releases the lease. Without the lease it writes only the run record, which
+    /// belongs to this run.
     pub async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
         let written = |ours: bool| {
             let (lease, record) = (lease.clone(), record.clone());
@@ -407,7 +409,8 @@ impl Store {
         Ok(Recorded { finished, durable })
     }
 
-    /// Whether the bank of a consent may be asked for its data now, which it was not for `rest`; notes it.
+    /// Returns whether the bank of a consent may be asked for its data now, that is, was not asked within
+    /// `rest`; if so, records the request.
     pub async fn may_ask_bank(
         &self,
         lease: &Lease,
@@ -419,7 +422,7 @@ impl Store {
         self.worker
             .write("note what the bank is asked", move |tx, db| {
                 liveness::held(tx, &lease)?;
-                // A rehearsal asks nobody.
+                // A rehearsal asks no bank.
                 Ok(!db.rehearsal && consents::may_ask_bank(tx, lease.connection, &consent, now, rest)?)
             })
             .await
@@ -435,7 +438,7 @@ impl Store {
         Ok(tokens)
     }
 
-    /// Notes, durably, that a refresh token is about to be presented; none if it may not be.
+    /// Records durably that a refresh token is about to be presented; `None` if it must not be.
     pub async fn begin_rotation(&self, lease: &Lease) -> Result<Option<RotationBegin>> {
         let lease = lease.clone();
         let mut begun = None;
@@ -448,7 +451,8 @@ impl Store {
             .await
     }
 
-    /// Writes what came of it, also when the lease is gone meanwhile; `false` if somebody else has finished it.
+    /// Writes the result of a rotation, even if the lease was lost meanwhile; `false` if it was finished
+    /// elsewhere.
     pub async fn finish_rotation(
         &self,
         asking: RotationBegin,
@@ -460,13 +464,14 @@ impl Store {
             .await
     }
 
-    /// Banks of which at least half of this run's connections, and at least `least`, failed for one reason.
+    /// Banks of which at least half of this run's connections, and at least `least`, failed for the same
+    /// reason.
     pub async fn troubled_banks(&self, run: &Run, least: u64) -> Result<Vec<BankTrouble>> {
         let run = run.key;
         self.worker.read("look for banks in trouble", move |db| runs::troubled_banks(db, run, least)).await
     }
 
-    /// A user whose connection worked before, to probe Tink with, another one than `except`.
+    /// A Tink user other than `except` whose connection worked before, to probe Tink with.
     pub async fn probe_user(&self, except: Option<TinkUser>) -> Result<Option<TinkUser>> {
         self.worker.read("find a user to probe with", move |db| runs::probe_user(db, except.as_ref())).await
     }

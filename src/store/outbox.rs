@@ -1,4 +1,4 @@
-//! The outbox of hooks for those who empty it. What is in it, `events` decides.
+//! The outbox of hooks, for the code that empties it. `events` decides what is in it.
 
 use super::{Store, events};
 use crate::domain::hook::HookKind;
@@ -6,23 +6,23 @@ use crate::store::Result;
 use crate::store::types::Outgoing;
 
 impl Store {
-    /// From now on events of these kinds are written down, as somebody listens; a rehearsal tells nobody.
+    /// Sets the kinds of events to record, to which hooks listen; a rehearsal passes none.
     pub async fn listen(&self, kinds: Vec<HookKind>) {
         self.worker.configure(move |db| db.listened.set(kinds)).await;
     }
 
-    /// The next events of runs that have ended, oldest first, without those of the kinds `except`.
+    /// The next events of finished runs, oldest first; omits the kinds in `except`.
     ///
     /// # Errors
-    /// [`StoreError`] if the file cannot be read.
+    /// [`crate::store::StoreError`] if the store cannot be read.
     pub async fn outgoing(&self, limit: u32, except: Vec<HookKind>) -> Result<Vec<Outgoing>> {
         self.worker.read("read events", move |db| events::outgoing(db, limit, &except)).await
     }
 
-    /// Forgets events that are out.
+    /// Deletes events that were delivered.
     ///
     /// # Errors
-    /// [`StoreError`] if the file cannot be written.
+    /// [`crate::store::StoreError`] if the store cannot be written.
     pub async fn forget_events(&self, keys: Vec<i64>) -> Result<()> {
         self.worker.write("forget events", move |tx, _| events::forget(tx, &keys)).await
     }

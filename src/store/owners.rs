@@ -1,5 +1,5 @@
-//! Whose data a connection holds, in SQLite: what `domain::owner` judges by, and what changes when a connection
-//! gets another owner or takes another's data over. Decides nothing.
+//! Whose data a connection holds: the input of `domain::owner`, and the changes when a connection gets
+//! another owner or takes over another's data. Decides nothing.
 
 use std::collections::HashMap;
 
@@ -13,21 +13,22 @@ use crate::domain::mirroring::{MirroredState, Stored};
 use crate::domain::owner::HeldConnection;
 use crate::store::types::{Lease, Overview};
 
-/// Whether anything is kept of the user of connection `c`, or is just being fetched. Of the file itself: a
-/// rehearsal has laid nothing over it that says otherwise.
+/// Whether anything is kept of the user of connection `c`, or is being fetched. Reads accounts and consents
+/// of the store itself: a rehearsal's overlay does not change the answer.
 pub(super) const HAS_DATA: &str = "(c.lease_token IS NOT NULL OR c.last_success_at IS NOT NULL
     OR EXISTS (SELECT 1 FROM main.ts_accounts a WHERE a.connection = c.key)
     OR EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key))";
 
-/// An id this long is no number of a test's or of a bank's: only one Tink user has it.
+/// An id of at least this length belongs to one Tink user only: it is not a number chosen by a test or a
+/// bank.
 const TELLING: usize = 32;
 
-/// The columns that the view decides: see [`state`].
+/// The columns that are mirrored from the view; see [`state`].
 pub(super) const MIRRORED: &str =
     "user_id, external_user_id, tink_user_id, enabled, entitled, entitled_until, market, priority, problem,
     refused, refused_user, moved_external_user_id, moved_tink_user_id, gone_at, lapsed_at";
 
-/// Every connection with its key, in the order in which they came here.
+/// Every connection with its key, in the order in which they were added.
 pub(super) fn stored(db: Db<'_>) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
     let mut all = (Vec::new(), Vec::new());
     each_stored(db, |key, stored| {
@@ -37,7 +38,7 @@ pub(super) fn stored(db: Db<'_>) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
     Ok(all)
 }
 
-/// Hands over every connection with its key, in the order in which they came here.
+/// Passes every connection with its key to `take`, in the order in which they were added.
 pub(super) fn each_stored(db: Db<'_>, mut take: impl FnMut(i64, Stored)) -> Result<(), Fail> {
     let mut rows = StoredRows(None);
     db.walk(&select_stored("TRUE"), values![], |row| {
@@ -48,7 +49,7 @@ pub(super) fn each_stored(db: Db<'_>, mut take: impl FnMut(i64, Stored)) -> Resu
     Ok(())
 }
 
-/// The connections of these keys, in the same order.
+/// The connections with these keys, in the order in which they were added.
 pub(super) fn stored_of(db: Db<'_>, keys: &[i64]) -> Result<(Vec<i64>, Vec<Stored>), Fail> {
     if keys.is_empty() {
         return Ok((Vec::new(), Vec::new()));
@@ -63,7 +64,7 @@ pub(super) fn stored_of(db: Db<'_>, keys: &[i64]) -> Result<(Vec<i64>, Vec<Store
     Ok(all.into_iter().unzip())
 }
 
-/// A row for each Tink user whose data a connection holds besides those of its present one, or a single one.
+/// Selects a row for each former Tink user whose data a connection holds, or a single row if there is none.
 fn select_stored(of: &str) -> String {
     format!(
         "SELECT c.key, c.connection_id, {MIRRORED}, {HAS_DATA} AS has_data, f.kind AS former_kind, f.id AS former_id
@@ -71,11 +72,11 @@ fn select_stored(of: &str) -> String {
     )
 }
 
-/// Makes connections of the rows of [`select_stored`].
+/// Builds connections from the rows of [`select_stored`].
 struct StoredRows(Option<(i64, Stored)>);
 
 impl StoredRows {
-    /// Returns the connection before, if this row is another's.
+    /// Returns the previous connection, if this row belongs to another.
     fn add(&mut self, row: Row<'_>) -> Result<Option<(i64, Stored)>, Fail> {
         let key: i64 = row.get("key")?;
         let former = match row.get::<Option<String>>("former_kind")? {
@@ -104,7 +105,7 @@ fn former_user(kind: &str, id: String) -> TinkUser {
     if kind == "tink" { TinkUser::Tink(id) } else { TinkUser::External(id) }
 }
 
-/// What the view said of a connection.
+/// The state of a connection that was mirrored from the view.
 pub(super) fn state(row: Row<'_>) -> Result<MirroredState, Fail> {
     Ok(MirroredState {
         user_id: row.get("user_id")?,
@@ -123,19 +124,19 @@ pub(super) fn state(row: Row<'_>) -> Result<MirroredState, Fail> {
     })
 }
 
-/// How a connection's row names the Tink user.
+/// The Tink user in a connection's row.
 pub(super) fn name(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
     row.tink_user()
 }
 
-/// How the view names the Tink user now, who may be the same.
+/// The name that the view gives the Tink user now; it may be the same user.
 pub(super) fn moved(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
     let external: Option<String> = row.get("moved_external_user_id")?;
     let tink: Option<String> = row.get("moved_tink_user_id")?;
     Ok(external.map(TinkUser::External).or_else(|| tink.map(TinkUser::Tink)))
 }
 
-/// By connection, the Tink users whose data it holds besides those of its present one.
+/// By connection, the former Tink users whose data it holds.
 pub(super) fn former(db: Db<'_>) -> Result<HashMap<i64, Vec<TinkUser>>, Fail> {
     let mut former: HashMap<i64, Vec<TinkUser>> = HashMap::new();
     db.each("SELECT connection, kind, id FROM main.ts_former_users", values![], |row| {
@@ -146,7 +147,7 @@ pub(super) fn former(db: Db<'_>) -> Result<HashMap<i64, Vec<TinkUser>>, Fail> {
     Ok(former)
 }
 
-/// Remembers a Tink user whose data the connection holds besides those of its present one.
+/// Records a former Tink user whose data the connection holds.
 pub(super) fn remember(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<(), Fail> {
     let (kind, id) = match user {
         TinkUser::External(id) => ("external", id),
@@ -158,8 +159,8 @@ pub(super) fn remember(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<(
     )
 }
 
-/// Lets nothing that was known or under way of the owner so far count for the next one: not its failures, not its
-/// tokens, not its events, and no run that is at work on it.
+/// Drops everything of the previous owner that must not count for the next one: failures, tokens, events, and
+/// the lease of a run that is at work on it.
 pub(super) fn forget_progress(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     for sql in [
         "UPDATE ts_connections SET mode = 'mint', failures = 0, failing_run = NULL, not_before = NULL, needs_user = NULL,
@@ -173,8 +174,8 @@ pub(super) fn forget_progress(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Lets `to` go on with everything that is kept of `from`, which has the same user and Tink user and is not enabled
-/// any more. What `from` did in past runs stays its own.
+/// Moves everything that is kept of `from` to `to`. `from` has the same user and Tink user and is no longer
+/// enabled. Its records of past runs stay its own.
 pub(super) fn take_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
     db.run("DELETE FROM ts_former_users WHERE connection = ?1", values![to])?;
     move_accounts(db, from, to)?;
@@ -185,7 +186,7 @@ pub(super) fn take_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
     hand_over(db, from, to)
 }
 
-/// Lets `to` have had the last success of `from`, of which nothing is known from now on.
+/// Moves the last success of `from` to `to`; disables `from` and drops its progress.
 pub(super) fn hand_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
     let success = "UPDATE ts_connections SET last_success_at = (SELECT last_success_at FROM ts_connections WHERE key = ?1)
                    WHERE key = ?2";
@@ -194,8 +195,8 @@ pub(super) fn hand_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
     forget_progress(db, from)
 }
 
-/// Moves accounts, the ids they were known by, consents and former Tink users; transactions, balances and quarantine
-/// hang on the accounts. What a reader finds under another connection from now on is changed here and nowhere else.
+/// Moves accounts, the ids they were known by, consents and former Tink users; transactions, balances and
+/// quarantine belong to the accounts. Only this function changes under which connection a reader finds data.
 pub(super) fn move_accounts(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
     for table in ["ts_accounts", "ts_account_ids", "ts_consents", "ts_former_users"] {
         db.run(&format!("UPDATE {table} SET connection = ?2 WHERE connection = ?1"), values![from, to])?;
@@ -203,7 +204,8 @@ pub(super) fn move_accounts(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> 
     Ok(())
 }
 
-/// Whether Tink shows under the new name what the connection holds; then it goes on under that name.
+/// Returns whether Tink shows under the new name what the connection holds; if so, it goes on under that
+/// name.
 pub(super) fn adopt(
     db: Db<'_>,
     lease: &Lease,
@@ -224,7 +226,7 @@ pub(super) fn adopt(
     Ok(is_same)
 }
 
-/// Gives a connection another Tink user, and remembers the one so far.
+/// Gives a connection another Tink user, and records the previous one.
 pub(super) fn name_anew(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<(), Fail> {
     let before = db.single(
         "SELECT external_user_id, tink_user_id FROM ts_connections WHERE key = ?1",
@@ -242,15 +244,16 @@ pub(super) fn name_anew(db: Db<'_>, connection: i64, user: &TinkUser) -> Result<
     )
 }
 
-/// Why what Tink shows must not be stored as it is.
+/// Why an overview must not be stored as it is.
 pub(super) enum Anothers {
-    /// Another connection holds it: both are of one Tink user, whatever the view calls him.
+    /// Another connection holds it: both have the same Tink user, whatever name the view gives.
     Refused(String),
-    /// That of this key holds it, which has the same user and is not enabled any more: it is to be taken over.
+    /// The connection with this key holds it; it has the same user and is no longer enabled, so it is to be
+    /// taken over.
     Left(i64),
 }
 
-/// Whether another connection holds the consents and accounts that Tink shows.
+/// Checks whether another connection holds the consents and accounts that Tink shows.
 pub(super) fn anothers(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<Option<Anothers>, Fail> {
     let telling = |id: &&str| id.len() >= TELLING;
     let consents = || overview.consents.iter().map(|consent| consent.credentials_id.as_str()).filter(telling);
@@ -283,14 +286,16 @@ pub(super) fn anothers(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result
 const CONSENTS: (&str, &str) = ("ts_consents", "credentials_id");
 const ACCOUNTS: (&str, &str) = ("ts_account_ids", "account_id");
 
-/// Another user's, unless `?1` held it first; or that of the same user's, if it is enabled and `?1` does not hold it.
+/// `c` belongs to another user, unless `?1` held the item first; or to the same user and is enabled, and `?1`
+/// does not hold the item.
 const REFUSED: &str = "(c.user_id <> me.user_id AND (c.key < me.key OR NOT holds))
     OR (c.user_id = me.user_id AND c.enabled <> 0 AND c.gone_at IS NULL AND NOT holds)";
-/// The same user's that is not enabled any more, while `?1` has nothing.
+/// `c` belongs to the same user and is no longer enabled, and `?1` has no accounts.
 const LEFT: &str = "c.user_id = me.user_id AND NOT (c.enabled <> 0 AND c.gone_at IS NULL) AND NOT holds
     AND NOT EXISTS (SELECT 1 FROM ts_accounts WHERE connection = ?1)";
 
-/// Connections besides `?1` that hold one of the listed consents or accounts, and what they are to it.
+/// Selects the connections besides `?1` that hold one of the listed consents or accounts, with these
+/// conditions.
 fn holders((table, column): (&str, &str), listed: &str) -> String {
     format!(
         "SELECT connection_id, user_id, key, refused, left_behind FROM (
@@ -316,7 +321,8 @@ pub(super) fn is_contested(db: Db<'_>, connection: i64) -> Result<bool, Fail> {
     db.value(&format!("SELECT {} OR {}", held(CONSENTS), held(ACCOUNTS)), values![connection])
 }
 
-/// Of connections that get another user, one that shares a Tink user with a connection that does not get him.
+/// Among connections that get another user, finds one that shares a Tink user with a connection that does not
+/// get the same one; returns both ids.
 pub(super) fn parted(db: Db<'_>, new: &HashMap<i64, &str>) -> Result<Option<(String, String)>, Fail> {
     for (table, column) in [CONSENTS, ACCOUNTS] {
         let sql = format!(
@@ -337,12 +343,13 @@ pub(super) fn parted(db: Db<'_>, new: &HashMap<i64, &str>) -> Result<Option<(Str
     Ok(None)
 }
 
-/// Whether there is anybody's data.
+/// Whether the store holds any data.
 pub(super) fn holds_any(db: Db<'_>) -> Result<bool, Fail> {
     db.value("SELECT EXISTS (SELECT 1 FROM main.ts_accounts)", values![])
 }
 
-/// Gives a connection another user of the application's, with his quota.
+/// Gives a connection another user of the application, and counts its attempts of the last day for that
+/// user's quota.
 pub(super) fn renumber(db: Db<'_>, connection: i64, user_id: &str, now: Timestamp) -> Result<(), Fail> {
     let day_ago = Millis(now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN));
     db.run(

@@ -1,15 +1,16 @@
-//! The pause that Tink asked one host for, told to all that share the store: Tink limits the app, not the host (API.md 1.4).
-//! By the clock of the database. Runs on a file meet their own refusals and are told nothing here.
+//! The pause that Tink asked one host for, shared with all hosts of the store: Tink limits the app, not the
+//! host (API.md 1.4). Uses the database's clock. Runs on a file share nothing here: Tink refuses each of them
+//! by itself.
 
 use std::time::{Duration, Instant};
 
 use super::engine::value::unsigned;
 use super::engine::{Db, Fail, values};
 
-/// No pause that is kept here lasts longer, whatever a restored database or a clock says.
+/// No pause that is kept here lasts longer, regardless of a restored database or a wrong clock.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// A pause that would last longer than any is none.
+/// A stored pause that would last longer than [`LONGEST`] counts as none.
 const NOTE: &str = "INSERT INTO ts_sequences (name, value)
          VALUES ('paused until', CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) + ?1)
      ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > ts_sequences.value
@@ -18,8 +19,8 @@ const NOTE: &str = "INSERT INTO ts_sequences (name, value)
 const LEFT: &str = "SELECT value - CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
      FROM ts_sequences WHERE name = 'paused until'";
 
-/// Lets all hosts pause until then; a pause that ends later stays. One that is over by the time that the database can be
-/// asked is nobody's any more.
+/// Makes all hosts pause until then; a pause that ends later stays. Ignores a pause that is over when the
+/// database is reached.
 pub(super) fn note(db: Db<'_>, until: Instant) -> Result<(), Fail> {
     let pause = until.saturating_duration_since(Instant::now());
     if !db.is_shared() || pause.is_zero() {
@@ -29,12 +30,12 @@ pub(super) fn note(db: Db<'_>, until: Instant) -> Result<(), Fail> {
     db.run(NOTE, values![millis(pause.min(LONGEST)), millis(LONGEST)])
 }
 
-/// Asks for [`left`] ahead.
+/// Prefetches the query of [`left`] in the next round trip.
 pub(super) fn ahead(db: Db<'_>) -> Result<(), Fail> {
     if db.is_shared() { db.ahead(LEFT, values![]) } else { Ok(()) }
 }
 
-/// How long hosts have to pause still; `None` if Tink has asked for nothing.
+/// How much longer hosts have to pause; `None` if they do not.
 pub(super) fn left(db: Db<'_>) -> Result<Option<Duration>, Fail> {
     if !db.is_shared() {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Where a store, or the database of an application, lies: an SQLite file or a PostgreSQL server. Opens nothing, and knows
-//! nothing of what is in it.
+//! Where a store, or the database of an application, is: a SQLite file or a PostgreSQL server. Opens nothing,
+//! and knows nothing of its contents.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use crate::domain::server::Target;
 
-/// Name of the view over our own tables, used when the application brings none.
+/// Name of the view over our own tables, used when the application has none.
 pub const OWN_VIEW: &str = "tink_sync_source_v1";
 
-/// Where a database lies.
+/// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// An SQLite file.
+    /// A SQLite file.
     Sqlite(PathBuf),
     /// A PostgreSQL server.
     Postgres(Arc<Target>),
 }
 
 impl Place {
-    /// The file of the database; `None` for a server, whose files are its own matter.
+    /// The file of the database; `None` for a server.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -34,12 +34,12 @@ impl Place {
     pub const fn own_view(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => OWN_VIEW,
-            // One of the application's may have the same name, where its role looks.
+            // The application may have a view of the same name in its role's search path.
             Self::Postgres(_) => "tink_sync.tink_sync_source_v1",
         }
     }
 
-    /// What there is to say of it while there is no store.
+    /// The message for a place that holds no store.
     #[must_use]
     pub fn absence(&self) -> String {
         match self {

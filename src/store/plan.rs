@@ -1,5 +1,5 @@
-//! The plan and the claims: who is due, in which order, and why the
-//! others are not. The reasons stand in one SQL expression, used by the plan and by every claim.
+//! The plan and the claims: which connections are due, in which order, and why the others are not. The
+//! reasons are one SQL expression, used by the plan and by every claim.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -16,11 +16,11 @@ use crate::store::types::{
     Claim, Claims, Lease, Plan, PlanCounts, PlanRules, Planned, Run, Selection, Skipped,
 };
 
-/// A back-off or a rest can lie this far ahead at most; anything beyond comes from a clock that was wrong.
+/// A back-off or a rest is at most this far ahead; anything beyond comes from a clock that was wrong.
 const HORIZON: SignedDuration = SignedDuration::from_hours(25);
 
-/// Why connection `c` is not due; NULL if it is. Parameters: see [`Params`]. What is wrong with a row of the source
-/// view is told in every pass: finding it out asks nobody for anything.
+/// Why connection `c` is not due; NULL if it is. Parameters: see [`PlanParams`]. A problem with a row of the
+/// source view is reported in every pass: finding it costs no request.
 const REASON: &str = "CASE
     WHEN c.refused = 0 THEN 'disabled'
     WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN CASE WHEN c.gone_at IS NULL THEN 'disabled' ELSE 'gone' END
@@ -43,12 +43,13 @@ const USED: &str = "(SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
     WHERE substr(q.user_id, 1, 200) = substr(c.user_id, 1, 200) AND q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
       AND q.reason IS DISTINCT FROM 'source_row')";
 
-/// [`REASON`] with what is judged by the database: whether a lease lasts.
+/// [`REASON`] with [`USED`] and the engine's condition for a valid lease filled in.
 fn reason_of(db: Db<'_>) -> String {
     REASON.replace("{USED}", USED).replace("{LEASED}", liveness::lasts(db))
 }
 
-/// Whether connection `c` is one of those named by id or by user; each is looked up, however many others there are.
+/// Whether connection `c` is named by id or by user; each name is looked up, regardless of the number of
+/// connections.
 const NAMED: &str = "c.key IN (
     SELECT key FROM ts_connections WHERE connection_id IN (SELECT value FROM json_each(:connections))
     UNION ALL SELECT key FROM ts_connections WHERE user_id IN (SELECT value FROM json_each(:users))
@@ -88,14 +89,14 @@ impl PlanParams {
         Self { values, named, again: false, run: run.key, quota: rules.quota.into(), taking: HashMap::new() }
     }
 
-    /// With another parameter, or another value of one.
+    /// Adds a parameter, or replaces the value of one.
     fn with(mut self, name: &'static str, value: Value<'static>) -> Self {
         self.values.retain(|(known, _)| *known != name);
         self.values.push((name, value));
         self
     }
 
-    /// Whether the lease of a connection is one that this run was taking.
+    /// Whether a connection's lease is one that this run was taking.
     fn is_taken(&self, connection: i64, lease_run: Option<i64>, token: Option<i64>) -> bool {
         lease_run == Some(self.run) && token.is_some() && self.taking.get(&connection).copied() == token
     }
@@ -104,7 +105,7 @@ impl PlanParams {
         self.values.iter().cloned().chain([(name, value)]).collect()
     }
 
-    /// Which connections the run is about.
+    /// The condition that selects the connections of the run.
     const fn selected(&self) -> &'static str {
         if self.named { NAMED } else { "TRUE" }
     }
@@ -114,7 +115,7 @@ impl PlanParams {
     }
 }
 
-/// Ids and users of the selection that no connection has.
+/// Ids and users in the selection that no connection has.
 pub(super) fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, Fail> {
     let mut unknown = Vec::new();
     let mut find = |which: &str, id: &str| -> Result<(), Fail> {
@@ -133,7 +134,7 @@ pub(super) fn unknown(db: Db<'_>, selection: &Selection) -> Result<Vec<String>, 
     Ok(unknown)
 }
 
-/// Orders the due connections and counts the others; those that are leased are counted by [`Plan::left_over`].
+/// Orders the due connections and counts the others; [`Plan::left_over`] counts the leased ones.
 pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) -> Result<PlanCounts, Fail> {
     let asked = PlanParams::new(run, rules);
     let (selected, reason_of) = (asked.selected(), reason_of(db));
@@ -168,7 +169,7 @@ pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) 
     Ok(counts)
 }
 
-/// Why connections are not due, by key.
+/// The reasons of connections that are not due, by key.
 pub(super) fn reasons(db: Db<'_>, run: &Run, rules: &PlanRules) -> Result<HashMap<i64, Reason>, Fail> {
     let asked = PlanParams::new(run, rules);
     let sql = format!(
@@ -217,7 +218,7 @@ pub(super) fn skipped(
     })
 }
 
-/// Claims the next `limit` planned connections, looking at each again at this moment.
+/// Claims the next `limit` planned connections, after checking each again.
 pub(super) fn claim(
     db: Db<'_>,
     context: &Context,
@@ -259,7 +260,7 @@ pub(super) fn claim(
     Ok(claims)
 }
 
-/// Claims connections of this run that failed in a way that may have passed.
+/// Claims connections of this run that failed for a reason that may have passed.
 pub(super) fn claim_again(
     db: Db<'_>,
     context: &Context,
@@ -268,7 +269,7 @@ pub(super) fn claim_again(
     limit: usize,
     lease_until: Timestamp,
 ) -> Result<Claims, Fail> {
-    // again: 0 final, 1 to be tried again, 2 could not be claimed again (its first outcome stands).
+    // again: 0 final, 1 to be tried again, 2 could not be claimed again (its first outcome is final).
     let waiting = "SELECT connection FROM ts_run_connections INDEXED BY ts_run_connections_again
          WHERE run = ?1 AND again = 1 LIMIT ?2";
     let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: None });
@@ -307,27 +308,27 @@ fn shadow_claimed(db: Db<'_>, context: &Context, claims: &Claims) -> Result<(), 
     Ok(())
 }
 
-/// What a look at a planned connection found.
+/// The result of checking a planned connection.
 enum Looked {
-    /// It can be claimed; its lease is not taken yet.
+    /// It can be claimed. Its lease is still to be taken, unless it has a token.
     Claimed(Claim),
-    /// It is not due any more, also because somebody attempted it since it was planned.
+    /// It is no longer due, or it was attempted since it was planned.
     Skipped(Skipped),
     Forgotten,
 }
 
-/// What a statement says of a connection that is to be claimed.
+/// A connection to claim, as read from the store.
 struct Candidate {
     claim: Claim,
     reason: Option<Reason>,
-    /// It was claimed already, by a transaction of which that was not known.
+    /// This run has claimed it already, in a transaction whose commit was uncertain.
     is_claimed: bool,
     attempted: Option<i64>,
     /// The attempts on all connections of its user that count for the quota.
     used: u64,
 }
 
-/// Looks at connections, all at one moment, for what stands in the way of claiming them.
+/// Checks whether connections can be claimed, all at one moment.
 fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<Looked>, Fail> {
     if places.is_empty() {
         return Ok(Vec::new());
@@ -406,7 +407,7 @@ fn candidate(row: Row<'_>, asked: &PlanParams) -> Result<Candidate, Fail> {
     })
 }
 
-/// Takes the leases, each with a fencing token of its own, and reserves the attempts in the quotas of the users.
+/// Takes the leases, each with its own fencing token, and reserves the attempts in the quotas of the users.
 fn lease(
     db: Db<'_>,
     context: &Context,
@@ -441,13 +442,13 @@ fn lease(
     Ok(())
 }
 
-/// A number that no lease had before; of 63 bits, so that nothing needs to count them, and none is given twice where a
-/// database has lost its last transactions.
+/// A number that no lease had before: 63 random bits, so that nothing needs to count them, and none is used
+/// twice after a database has lost its last transactions.
 fn fencing_token() -> i64 {
     fastrand::i64(1..)
 }
 
-/// Makes what is left of the plan wait until `until`.
+/// Makes the rest of the plan wait until `until`; returns the number of planned connections.
 pub(super) fn postpone(db: Db<'_>, context: &Context, run: i64, until: Timestamp) -> Result<u64, Fail> {
     let plan = context.plan.get();
     let waiting: Vec<i64> = plan.waiting.iter().map(|place| place.connection).collect();
@@ -475,7 +476,7 @@ pub(super) fn postpone(db: Db<'_>, context: &Context, run: i64, until: Timestamp
     Ok(postponed)
 }
 
-/// Lets those join the plan that another run had and that came free while this one was at work.
+/// Adds connections to the plan that another run held and that became free meanwhile.
 fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules, plan: &mut Plan) -> Result<(), Fail> {
     let freed = liveness::sweep(db, context, rules.now)?;
     if plan.leased.is_empty() || !(freed || db.is_shared()) {

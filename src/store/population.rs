@@ -1,5 +1,5 @@
-//! What is remembered of the source view from pass to pass: where it lay, how many it gave, and whether a fall of
-//! that number waits to be confirmed. Decides nothing: see `domain::population`.
+//! What is remembered of the source view from pass to pass: its location, the number of connections it gave,
+//! and whether a fall of that number waits to be confirmed. Decides nothing: see `domain::population`.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -10,18 +10,19 @@ use super::engine::{Db, Fail, Row, values};
 use crate::domain::population::{Fall, Numbers, RECENT, Remembered};
 use crate::store::Result;
 
-/// The view as it was read last.
+/// The view as it was last read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastView {
-    /// Where it lay and what it was called.
+    /// Its location and name.
     pub source: String,
-    /// How many it gave.
+    /// The number of connections it gave.
     pub numbers: Numbers,
-    /// Since when there are far fewer than before, and what there were.
+    /// Since when there are far fewer than before, and the numbers before.
     pub fallen: Option<(Timestamp, Numbers)>,
 }
 
-/// What is remembered for the next look at the view. Of the file itself: a rehearsal writes beside it.
+/// The numbers that the next reading of the view is compared with. Reads the store itself, because a
+/// rehearsal writes to an overlay.
 pub(super) fn remembered(db: Db<'_>) -> Result<Remembered, Fail> {
     let most = "SELECT max(enabled), max(entitled) FROM main.ts_population";
     let before = db.single(most, values![], |row| Ok(row.get::<Option<i64>>(0)?.zip(row.get(1)?)))?;
@@ -42,7 +43,7 @@ fn numbers(enabled: i64, entitled: i64) -> Numbers {
     Numbers { enabled: unsigned(enabled), entitled: unsigned(entitled) }
 }
 
-/// The view as it was read last; `None` if it never was.
+/// The view as it was last read; `None` if it never was.
 pub(super) fn last(db: Db<'_>) -> Result<Option<LastView>, Fail> {
     let read = |row: Row<'_>| {
         let before = numbers(
@@ -58,7 +59,7 @@ pub(super) fn last(db: Db<'_>) -> Result<Option<LastView>, Fail> {
     db.one("SELECT * FROM main.ts_view LIMIT 1", values![], read)
 }
 
-/// Remembers what the view gave.
+/// Records the numbers of the view.
 pub(super) fn remember(
     db: Db<'_>,
     source: &str,
@@ -83,7 +84,7 @@ pub(super) fn remember(
     if fall.is_none() { take(db, now, at) } else { Ok(()) }
 }
 
-/// Takes a number as it is: one of those that the next ones are compared with.
+/// Accepts a number as one that later ones are compared with.
 fn take(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
     let day = |at: Timestamp| DateColumn(at.to_zoned_datetime(TimeZone::UTC).date());
     db.run(
@@ -100,7 +101,7 @@ fn take(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Takes the number of now as the one that later ones are compared with.
+/// Makes the current number the only one that later ones are compared with.
 pub(super) fn confirm(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fail> {
     db.run("DELETE FROM ts_population", values![])?;
     db.run("UPDATE ts_view SET fallen_at = NULL, enabled_before = NULL, entitled_before = NULL", values![])?;
@@ -108,7 +109,7 @@ pub(super) fn confirm(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fai
 }
 
 impl Store {
-    /// The source view as it was read last; `None` if it never was.
+    /// The source view as it was last read; `None` if it never was.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be read.

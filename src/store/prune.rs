@@ -1,6 +1,6 @@
-//! What is past its retention: run history, rows of the audit log, original JSON, tombstones. Deleted in small steps,
-//! so that a pass beside it never waits long. What a command or the next pass still needs stays, however old; what an
-//! export shows stays, too.
+//! Deletes what is past its retention: run history, rows of the audit log, original JSON, tombstones. Works
+//! in small steps, so that a concurrent pass never waits long. Keeps, regardless of age, what a command or
+//! the next pass still needs and what an export shows.
 
 use jiff::Timestamp;
 
@@ -9,20 +9,21 @@ use super::engine::{Db, Fail, values};
 use super::{Reader, Store, Writer};
 use crate::store::Result;
 
-/// The most rows of a kind that go in one step.
+/// The most rows of a kind that one step deletes.
 const STEP: u32 = 500;
-/// Runs at a time.
+/// The most runs of a kind that one step deletes.
 const RUNS: u32 = 250;
-/// So many of the last runs of a kind stay, however old.
+/// The number of latest runs of a kind that stay, regardless of age.
 const LAST: u32 = 10;
 
-/// Runs of a kind, `?1`, that may go: begun before `?2`, ended, and none of `?3`. By an index, oldest first.
+/// Runs of a kind, `?1`, that may be deleted: begun before `?2`, ended, and not in `?3`. By an index, oldest
+/// first.
 const OLD_RUNS: &str = "FROM ts_runs WHERE on_demand = ?1 AND started_at < ?2 AND finished_at IS NOT NULL
     AND key NOT IN (SELECT CAST(value AS BIGINT) FROM json_each(?3))";
 
-/// Runs that stay, however old: the newest key (keys are not given twice), the last passes and the last runs on demand,
-/// the last that came to its end and the last that ended well (metrics), and those that still ask for a token. Each is
-/// looked up, so that it costs the same however many runs there are.
+/// Runs that stay, regardless of age: the newest key (keys are not used twice), the last passes and the last
+/// runs on demand, the last run that finished and the last that succeeded (for the metrics), and those with a
+/// pending token request. Each is looked up, so that the cost does not depend on the number of runs.
 const KEPT: &str = "SELECT json_group_array(key) FROM (
     SELECT max(key) AS key FROM ts_runs
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1) p
@@ -31,37 +32,37 @@ const KEPT: &str = "SELECT json_group_array(key) FROM (
     UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1) g
     UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked') k";
 
-/// Rows of the audit log that may go. While a run is under way the newest stays: a run tells by its key what
-/// was forgotten since it began.
+/// Rows of the audit log that may be deleted. While a run is under way the newest stays: its key shows the
+/// run what was forgotten since it began.
 const OLD_ACTS: &str = "FROM ts_audit WHERE at < ?1
     AND (key < (SELECT max(key) FROM ts_audit) OR NOT EXISTS (SELECT 1 FROM ts_runs WHERE finished_at IS NULL))";
 
 const OLD_RAW: &str = "FROM ts_raw WHERE stored_at < ?1";
 
-/// Tombstones that may go; not while a run may hold the row.
+/// Tombstones that may be deleted; not while a run may hold the row.
 const OLD_REMOVED: &str = "FROM ts_transactions t WHERE removed_at < ?1
     AND NOT EXISTS (SELECT 1 FROM ts_accounts a JOIN ts_connections c ON c.key = a.connection
                     WHERE a.key = t.account AND c.lease_token IS NOT NULL)";
 
-/// How long what is kept.
+/// The retention limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Passes that began, and acts that happened, before this time go.
+    /// Passes that began, and audit rows that were written, before this time are deleted.
     pub history: Timestamp,
-    /// Runs on demand that began before this time go.
+    /// Runs on demand that began before this time are deleted.
     pub on_demand: Timestamp,
-    /// Original JSON stored before this time goes.
+    /// Original JSON stored before this time is deleted.
     pub raw: Timestamp,
-    /// Transactions that were removed before this time go.
+    /// Transactions that were removed before this time are deleted.
     pub removed: Timestamp,
 }
 
-/// What went, or would go.
+/// What was deleted, or would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Runs.
     pub runs: u64,
-    /// What they did for each connection.
+    /// Their records for each connection.
     pub run_connections: u64,
     /// Rows of the audit log.
     pub audit: u64,
@@ -82,7 +83,7 @@ impl std::ops::AddAssign for Pruned {
 }
 
 impl Reader {
-    /// What would go.
+    /// What would be deleted.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -114,7 +115,7 @@ impl Reader {
 }
 
 impl Retention {
-    /// Whether a run is on demand, and before which time such runs go.
+    /// Whether runs are on demand, and before which time such runs are deleted.
     fn runs(&self) -> [(bool, Timestamp); 2] {
         [(false, self.history), (true, self.on_demand)]
     }
@@ -125,7 +126,7 @@ fn kept(db: Db<'_>) -> Result<String, Fail> {
 }
 
 impl Writer {
-    /// One step; nothing is left once it did nothing.
+    /// Performs one step. If a step deletes nothing, nothing is left to delete.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -156,7 +157,7 @@ pub(super) fn step(db: Db<'_>, retention: &Retention) -> Result<Pruned, Fail> {
     Ok(pruned)
 }
 
-/// Deletes tombstones, and notes up to which number the feed is not whole any more.
+/// Deletes tombstones, and records up to which change number the feed is no longer complete.
 fn old_tombstones(db: Db<'_>, before: Timestamp) -> Result<u64, Fail> {
     let old = format!("SELECT key, change_seq {OLD_REMOVED} ORDER BY removed_at LIMIT ?2");
     let old: Vec<(i64, i64)> =
@@ -200,7 +201,7 @@ fn old_runs(db: Db<'_>, retention: &Retention) -> Result<Pruned, Fail> {
     Ok(pruned)
 }
 
-/// Deletes what a run did, for at most `most` connections.
+/// Deletes the records of a run for at most `most` connections.
 fn forget_outcomes(db: Db<'_>, run: i64, most: u64) -> Result<u64, Fail> {
     let some = "DELETE FROM ts_run_connections WHERE run = ?1 AND connection IN (
              SELECT connection FROM ts_run_connections WHERE run = ?1 LIMIT ?2)";

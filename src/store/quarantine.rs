@@ -1,5 +1,5 @@
-//! The quarantine at an operator's hand: reading its records once more, or dropping them, each connection in one
-//! transaction in which no run can hold it. How a record is read and what follows from it comes from outside.
+//! What an operator does with the quarantine: read its records again, or drop them, each connection in one
+//! transaction in which no run holds it. The caller provides how a record is read and what follows from it.
 
 use jiff::Timestamp;
 
@@ -12,14 +12,15 @@ use crate::domain::ids::{AccountId, TransactionId};
 use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, RowQuery, StoredRow};
 
-/// So many records are read at once.
+/// The number of records that are read at once.
 const CHUNK: u32 = 250;
 
-/// How records are read, and what to write of them.
+/// How records are read, and what is written for them.
 pub struct Rereading<'a> {
-    /// Reads one record of an account; `strict` if the record must say that it is that account's.
+    /// Reads one record of an account; with `strict`, the record must name that account.
     pub read: &'a dyn Fn(&str, &AccountId, bool) -> Result<FetchedRow, String>,
-    /// What to write, given what is stored under these ids, and the live rows of older generations.
+    /// The changes to write, from the rows stored under these ids, the rows read, and the live rows of older
+    /// generations.
     pub changes: fn(&[StoredRow], Vec<FetchedRow>, &[StoredRow], i64) -> ChangeSet,
 }
 
@@ -29,7 +30,7 @@ impl std::fmt::Debug for Rereading<'_> {
     }
 }
 
-/// What came of reading the records of one connection once more.
+/// The result of reading the records of one connection again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Records that can be read now.
@@ -38,7 +39,7 @@ pub struct Replayed {
     pub added: u64,
     /// Rows that changed, or came back.
     pub updated: u64,
-    /// Rows of an older link whose place they took.
+    /// Rows of an older link that they replaced.
     pub replaced: u64,
     /// Records that left because the row has changed since then.
     pub obsolete: u64,
@@ -64,8 +65,8 @@ struct Kept {
 }
 
 impl Writer {
-    /// Reads the records of a connection once more and stores what can be read now; what cannot stays. None
-    /// if a run is at work on the connection. Audited if there was a record.
+    /// Reads the records of a connection again and stores those that can be read now; the others stay.
+    /// Returns `None` if a run is at work on the connection. Audited if there was a record.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; then nothing has changed.
@@ -97,8 +98,8 @@ impl Writer {
         })
     }
 
-    /// Drops the records of a connection: all of them, or those with these ids of Tink's. Returns how many; `None` if
-    /// a run is at work on the connection. Audited if there was one.
+    /// Drops the records of a connection: all of them, or those with these Tink ids. Returns their number;
+    /// `None` if a run is at work on the connection. Audited if there was one.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; then nothing has changed.
@@ -132,7 +133,7 @@ fn key_of(db: Db<'_>, connection_id: &str) -> Result<Option<i64>, Fail> {
     db.one(sql, values![connection_id], |row| row.get(0))
 }
 
-/// Whether a run that lives is at work on it.
+/// Whether the connection has a lease that has not expired, after releasing those of dead runs.
 fn is_held(db: Db<'_>, context: &Context, connection: i64, now: Timestamp) -> Result<bool, Fail> {
     liveness::sweep(db, context, now)?;
     let sql = "SELECT lease_token IS NOT NULL AND lease_until > ?2 FROM ts_connections WHERE key = ?1";
@@ -150,7 +151,7 @@ fn owners(db: Db<'_>, connection: i64) -> Result<Vec<QuarantineAccount>, Fail> {
     db.all(owners, values![connection], owner)
 }
 
-/// Reads the records of one account, those of each run together: they are what that run has fetched.
+/// Reads the records of one account, run by run: those of one run were fetched together.
 fn account(
     db: Db<'_>,
     owner: &QuarantineAccount,
@@ -224,7 +225,7 @@ fn replay(
     if rows.is_empty() { Ok(()) } else { store(db, owner, run, rows, how, now, sum) }
 }
 
-/// Whether a later run has changed the row, tombstones included: then that is the newer state.
+/// Whether a later run has changed or removed the row: then the stored state is the newer one.
 fn has_changed_since(db: Db<'_>, account: i64, id: &TransactionId, run: i64) -> Result<bool, Fail> {
     let sql = "SELECT EXISTS (SELECT 1 FROM ts_transactions
                               WHERE account = ?1 AND transaction_id = ?2 AND changed_run > ?3)";
@@ -268,6 +269,6 @@ fn store(
         now,
     };
     rows::commit(db, run, &commit)?;
-    // Nobody knows whether Tink still has them: the next pass reads deeply and tells.
+    // It is unknown whether Tink still has them: the next pass reads deeply and finds out.
     db.run("UPDATE ts_accounts SET deep_walked_at = NULL WHERE key = ?1", values![owner.key])
 }

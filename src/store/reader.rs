@@ -1,12 +1,12 @@
-//! One consistent snapshot of the store for all that only reads: every answer to a question of people is given from one. What
-//! there is to read, `reads` and the files of each matter say.
+//! One consistent snapshot of the store for everything that only reads; each answer to a person comes from
+//! one. `reads` and the files of each subject define what can be read.
 
 use std::path::PathBuf;
 
 use super::engine::{Db, DbSession, Fail};
 use super::{Place, Result};
 
-/// A snapshot of the store. What is written meanwhile is not seen, and waits for nobody who reads.
+/// A snapshot of the store. It does not see later writes, and does not delay them.
 #[derive(Debug)]
 pub struct Reader {
     session: DbSession,
@@ -21,13 +21,13 @@ impl Reader {
         Ok(Self { session: place.reader()? })
     }
 
-    /// Where the store lies, under its canonical name: there its runs have their locks.
+    /// The canonical path of the store, at which its runs have their locks.
     pub(super) fn path(&self) -> PathBuf {
         let path = &self.session.path;
         path.canonicalize().unwrap_or_else(|_| path.clone())
     }
 
-    /// Runs statements that read.
+    /// Runs statements that only read.
     pub(super) fn read<T>(
         &self,
         what: &'static str,

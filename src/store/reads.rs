@@ -1,5 +1,5 @@
-//! Reading for people: what `status`, `why`, `check` and `connections` show. Must not write, and does not decide who is
-//! due.
+//! Reads for people: what `status`, `why`, `check` and `connections` show. Must not write, and does not
+//! decide which connections are due.
 
 mod audit;
 mod balances;
@@ -26,7 +26,7 @@ pub use known::{Holder, KnownConnection, Overlaid, State};
 pub use quarantine::{NotKept, Quarantined};
 
 impl Reader {
-    /// Every mirrored connection, by id. One that a dead run holds is free.
+    /// Every mirrored connection, by id. One that a dead run holds counts as free.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -34,7 +34,7 @@ impl Reader {
         self.read("read the connections", |db| known_connections(db, &self.path()))
     }
 
-    /// Hands over the same one by one, so that not all of them need be held.
+    /// As [`Self::connections`], but passes them to `take` one by one, so that not all are held in memory.
     ///
     /// # Errors
     /// [`super::StoreError`] if they cannot be read.
@@ -43,7 +43,8 @@ impl Reader {
     }
 }
 
-/// The same, also as a rehearsal has them; what hangs on them is that of the file.
+/// As [`Reader::connections`], also in a rehearsal; consents, accounts and former users are those of the
+/// store itself.
 pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConnection>, Fail> {
     let mut all = Vec::new();
     each_known(db, path, &mut |connection| all.push(connection))?;
@@ -79,7 +80,7 @@ fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -
 }
 
 impl Reader {
-    /// The source view as it was read last; `None` if it never was.
+    /// The source view as it was last read; `None` if it never was.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -87,7 +88,7 @@ impl Reader {
         self.read("read what is remembered of the source view", population::last)
     }
 
-    /// The client id of the Tink app whose data are here; `None` if none is remembered yet.
+    /// The client id of the Tink app whose data is stored; `None` if none is recorded yet.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -149,16 +150,16 @@ pub struct RunRow {
     pub version: String,
     /// When it began.
     pub started_at: String,
-    /// When it ended; none while it runs.
+    /// When it ended; `None` while it runs.
     pub finished_at: Option<String>,
-    /// How it ended; none while it runs, or if it died.
+    /// Its exit code; `None` while it runs, or if it died.
     pub exit_code: Option<u8>,
     /// How long it took.
     pub duration_ms: Option<i64>,
     /// Whether it is at work: it has not ended, and its process lives.
     #[serde(skip)]
     pub at_work: bool,
-    /// The totals; none where the run wrote none.
+    /// The totals; `None` for a number that the run did not write.
     #[serde(flatten)]
     pub totals: BTreeMap<String, Option<i64>>,
 }
@@ -190,7 +191,7 @@ impl Reader {
         })
     }
 
-    /// When the last passes began, newest first. A run on demand is no pass.
+    /// When the last passes began, newest first. A run on demand is not a pass.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -201,7 +202,7 @@ impl Reader {
         })
     }
 
-    /// The last run that came to its end.
+    /// The last run that finished; one that died did not.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -213,13 +214,13 @@ impl Reader {
         })
     }
 
-    /// The end of the last run that did all it could.
+    /// The end of the last run that succeeded (exit code 0 or 11).
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn last_good_end(&self) -> Result<Option<Timestamp>> {
         self.read("read the last run", |db| {
-            // In these words, by which the index of such runs is found.
+            // With exactly this condition the index of such runs is used.
             let sql = "SELECT max(finished_at) FROM ts_runs WHERE exit_code IN (0, 11)";
             Ok(db.value::<Option<Millis>>(sql, values![])?.map(|end| end.0))
         })
@@ -239,7 +240,7 @@ fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {
         at_work: false,
         totals: BTreeMap::new(),
     };
-    // The totals come last.
+    // The totals are the last columns.
     let totals = (0..row.width()).skip_while(|at| row.name(*at) != "duration_ms").skip(1);
     for at in totals {
         let number = match row.cell(at)? {
@@ -252,7 +253,7 @@ fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {
 }
 
 impl Reader {
-    /// The ends of all dated consents of connections that are neither disabled nor paused.
+    /// The ends of all dated consents of connections that are enabled and entitled.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -266,7 +267,8 @@ impl Reader {
 }
 
 impl Reader {
-    /// What is damaged in the file, in the database's words; `None` if it is sound, or too large to be looked through.
+    /// The damage in the file, in the database's words; `None` if it is sound or too large to check, and for
+    /// a server.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -278,7 +280,7 @@ impl Reader {
 /// Attempts that count against a user's quota.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// How many.
+    /// The number of attempts.
     pub attempts: u32,
     /// When the oldest of them began.
     pub oldest: Option<Timestamp>,
@@ -300,7 +302,7 @@ impl Reader {
         })
     }
 
-    /// As [`used`], for every user who had an attempt.
+    /// As [`Self::used`], for every user who had an attempt.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -322,7 +324,7 @@ impl Reader {
 
 #[cfg(test)]
 impl Reader {
-    /// The audit log as `action connection user details`, for the tests of those who write it.
+    /// The audit log as `action connection user details`, for tests of the code that writes it.
     pub(crate) fn audited(&self) -> Vec<String> {
         let sql = "SELECT action || ' ' || coalesce(connection_id, '-') || ' ' || coalesce(user_id, '-')
                           || coalesce(' ' || details, '') FROM ts_audit ORDER BY key";

@@ -1,4 +1,5 @@
-//! That a job of which nobody knows if it was kept comes to the same when it is done again: [`super::engine::job::repeatable`].
+//! A job whose commit is uncertain has the same result when it is repeated: see
+//! [`super::engine::job::repeatable`].
 
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl Begun {
         Self { _directory: directory, session, run, rules }
     }
 
-    /// Claims both, in a transaction that is kept without this being known.
+    /// Claims both, in a transaction that is committed although the run does not know it.
     fn claim(&mut self) -> Vec<(Lease, u32)> {
         let (run, rules) = (self.run.clone(), self.rules.clone());
         let claimed = self
@@ -148,7 +149,7 @@ fn an_outcome_that_was_kept_is_counted_once() {
 fn what_others_have_said_of_a_run_that_they_ended_stays() {
     let mut begun = Begun::new();
     let (lease, _) = begun.claim().remove(0);
-    // As `liveness::sweep` does for a run that was not heard of.
+    // As `liveness::sweep` does for a run that went silent.
     let ended = "UPDATE ts_run_connections SET outcome = 'interrupted';
                  UPDATE ts_connections SET lease_run = NULL, lease_token = NULL";
     begun.session.file().execute_batch(ended).unwrap();

@@ -1,5 +1,5 @@
-//! Transactions in SQLite: loading what a walk is compared with, and writing change sets. Every row
-//! written, changed or removed gets the next change number in the same transaction.
+//! Transactions: loads what a walk is compared with, and writes change sets. Every row that is written,
+//! changed or removed gets the next change number in the same transaction.
 
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ use crate::store::types::{
     Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
 };
 
-/// A statement that selects what [`stored_row`] reads, in its order, of `ts_transactions t`.
+/// A statement on `ts_transactions t` that selects the columns of [`stored_row`], in its order.
 macro_rules! stored_rows {
     ($rest:literal) => {
         concat!(
@@ -113,7 +113,8 @@ pub(super) fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<Sto
     }
 }
 
-/// In the order in which they came. Not asked of SQLite, which may then read everything in that order.
+/// Sorts rows by key, in the order in which they were added. SQLite is not asked to: it might read everything
+/// in that order.
 fn by_key(rows: Result<Vec<StoredRow>, Fail>) -> Result<Vec<StoredRow>, Fail> {
     rows.map(|mut rows| {
         rows.sort_unstable_by_key(|row| row.key);
@@ -121,7 +122,7 @@ fn by_key(rows: Result<Vec<StoredRow>, Fail>) -> Result<Vec<StoredRow>, Fail> {
     })
 }
 
-/// A number of the account, for statements that read no other table: SQLite then looks only where the rows are.
+/// A number of the account, for statements that read no other table: then SQLite reads only the wanted rows.
 fn column(db: Db<'_>, account: i64, column: &str) -> Result<i64, Fail> {
     let found =
         db.one(&format!("SELECT {column} FROM ts_accounts WHERE key = ?1"), values![account], |row| {
@@ -130,8 +131,8 @@ fn column(db: Db<'_>, account: i64, column: &str) -> Result<i64, Fail> {
     Ok(found.unwrap_or_default())
 }
 
-/// The live rows a walk of this window should have returned. Two ranges of one index: what lies outside of the
-/// window is not read.
+/// The live rows that a walk of this window should have returned. Two ranges of one index: rows outside of
+/// the window are not read.
 pub(super) fn live(db: Db<'_>, query: &LiveQuery) -> Result<Vec<LiveRow>, Fail> {
     let rows = "SELECT key, transaction_id, status, booked_date, generation FROM ts_transactions
          WHERE account = ?1 AND removed_at IS NULL AND booked_date IS NULL
@@ -150,7 +151,7 @@ pub(super) fn live(db: Db<'_>, query: &LiveQuery) -> Result<Vec<LiveRow>, Fail> 
     })
 }
 
-/// Removes the pending rows of an account that is closed; returns how many. They never count in sums.
+/// Removes the pending rows of a closed account; returns their number. Pending rows never count in sums.
 pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Result<u64, Fail> {
     let pending = "account = ?1 AND removed_at IS NULL AND status = 'pending'";
     let keys = &format!("SELECT key FROM ts_transactions WHERE {pending}");
@@ -167,8 +168,8 @@ pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Resul
     Ok(keys.len() as u64)
 }
 
-/// Writes one commit of rows; returns how many records are new in the quarantine. All that it has to read it reads first, and
-/// takes numbers only then: whoever has taken some holds up the commits of all who take some later.
+/// Writes one commit of rows; returns how many records are new in the quarantine. Reads everything it needs
+/// before it takes change numbers: a transaction with numbers delays the commits of all that take later ones.
 pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
     let changes = &commit.changes;
     let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
@@ -211,7 +212,7 @@ pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fa
     Ok(new)
 }
 
-/// Lets what [`commit`] reads travel with its first answer.
+/// Prefetches the queries of [`commit`] in its first round trip.
 fn ask_ahead(db: Db<'_>, commit: &RowCommit, numbered: usize) -> Result<(), Fail> {
     unreadable::ahead(db, commit.account)?;
     if numbered > 0 {
@@ -225,7 +226,7 @@ fn ask_ahead(db: Db<'_>, commit: &RowCommit, numbered: usize) -> Result<(), Fail
     Ok(())
 }
 
-/// What a commit does to the sums of its account; `None` where its rows are not added up yet.
+/// How a commit changes the sums of its account; `None` if its rows are not added up yet.
 fn counted(db: Db<'_>, commit: &RowCommit) -> Result<Option<Changes>, Fail> {
     let Some(mut sums) = Changes::begin(db, commit.account)? else { return Ok(None) };
     for row in &commit.changes.insert {
@@ -322,8 +323,8 @@ impl Changing<'_> {
     }
 }
 
-/// Moves the watermark, never backward, and notes the complete walk. One of which nobody knows as of which refresh
-/// it is does not make that of an earlier one unknown.
+/// Moves the watermark, never backward, and records the complete walk. A walk whose refresh is unknown does
+/// not overwrite the refresh of an earlier one.
 fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_accounts SET

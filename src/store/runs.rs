@@ -1,4 +1,4 @@
-//! Runs and their records, from the registration to the end. Which runs are alive is told elsewhere.
+//! Runs and their records, from registration to end. `liveness` determines which runs are alive.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,19 +16,19 @@ use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::failpoint;
 use crate::store::types::{Lease, NewRun, Plan, Record, Run, RunEnd, RunTotals};
 
-/// The longest from the start of a process to its run's registration: it may wait for the store that long.
+/// The longest time from the start of a process to the registration of its run, which may wait for the store.
 const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
 
-/// What an overlapping run attempted longer ago than this is no reason to leave a connection alone.
+/// An attempt by an overlapping run that is older than this is no reason to leave a connection alone.
 const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(6);
 
-/// The keys of runs that were at work after the time `?1`, each kind by an index of its own: those that have not ended,
-/// those that came to their end, and those whose process died. Of the file itself.
+/// The keys of runs that were at work after the time `?1`: those that have not ended, those that finished,
+/// and those whose process died, each by its own index. Reads the store itself.
 pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at IS NULL
     UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1
     UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NULL AND finished_at > ?1";
 
-/// Registers the run and gives up what dead runs left behind.
+/// Registers the run, and releases what dead runs left behind.
 pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();
     failpoint::around("lock the run", || liveness::hold(context, id)).map_err(|e| {
@@ -38,9 +38,9 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
     liveness::sweep(db, context, new.started_at)?;
     tokens::give_up(db, new.started_at)?;
     events::tidy(db)?;
-    // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone.
-    // A dead run (ended without an exit code) is not part of it: its connections are free. Nor is one that ends
-    // long after now: its clock jumped, and nobody would wait for that time to come.
+    // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone. A
+    // dead run (ended without an exit code) is not part of it: its connections are free. Neither is a run
+    // that ends long after now: its clock jumped, and no run should wait for that time.
     let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
     let oldest: Option<Millis> = db.value(
         "SELECT min(began) FROM (
@@ -49,7 +49,7 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
              SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2) r",
         values![Millis(new.process_started), Millis(latest)],
     )?;
-    // Hosts that overlap without end do not push it back without end.
+    // Hosts that overlap endlessly do not push it back endlessly.
     let earliest = new.process_started.saturating_sub(LONGEST_OVERLAP).unwrap_or(Timestamp::MIN);
     let cohort = oldest.map_or(new.process_started, |m| m.0.clamp(earliest, new.process_started));
     let insert = "INSERT INTO ts_runs (run_id, trigger, on_demand, host, version, started_at)
@@ -62,11 +62,11 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
     Ok(Run { key, id: new.run_id.clone(), cohort, audited })
 }
 
-/// Failures that no bank can be blamed for, however many connections of one meet them.
+/// Failures that are not a bank's fault, regardless of how many of its connections have them.
 const NOT_THE_BANKS: &str =
     "'store', 'panic', 'lease_lost', 'source_row', 'tink_user_unknown', 'scope_missing', 'refresh_lost'";
 
-/// Banks of which at least half of the run's connections, and at least `least`, failed for one reason.
+/// Banks of which at least half of the run's connections, and at least `least`, failed for the same reason.
 pub(super) fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<BankTrouble>, Fail> {
     let banks = format!(
         "WITH worked AS MATERIALIZED (
@@ -91,8 +91,8 @@ pub(super) fn troubled_banks(db: Db<'_>, run: i64, least: u64) -> Result<Vec<Ban
     Ok(troubled)
 }
 
-/// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the
-/// release of the lease. None if the connection was forgotten meanwhile: then it counts as skipped.
+/// Writes the outcome of one attempt and, if the lease is still ours, the connection's state and the release
+/// of the lease. Returns `None` if the connection was forgotten meanwhile: then it counts as skipped.
 pub(super) fn record(
     db: Db<'_>,
     context: &Context,
@@ -134,8 +134,8 @@ pub(super) fn record(
     Ok(finished)
 }
 
-/// Adds what an attempt did to the record of the run; `None` if that is gone. Without the lease one that has an outcome stays:
-/// it was written before, or the run has been ended.
+/// Adds what an attempt did to the record of the run; `None` if that is gone. Without the lease an existing
+/// outcome stays: it was written before, or the run was ended by others.
 fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record, ours: bool) -> Result<Option<Finished>, Fail> {
     let updated = db.one(
         "UPDATE ts_run_connections SET
@@ -164,7 +164,7 @@ fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record, ours: bool) -> Res
     }
 }
 
-/// The second attempt of one run is not a second failure.
+/// A second attempt in the same run does not count as a second failure.
 const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
         last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
         last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
@@ -208,7 +208,7 @@ fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static st
     ]
 }
 
-/// What a connection has come to after an attempt.
+/// The state of a connection after an attempt.
 struct ConnectionState {
     id: ConnectionId,
     failures: u64,
@@ -230,7 +230,7 @@ impl Finished {
     }
 }
 
-/// Notes which accounts of the connection stand still, so that each is told of once.
+/// Records which accounts of the connection have stale data, so that each is reported once.
 fn note_stale(db: Db<'_>, connection: i64, stale: Option<&[i64]>) -> Result<(), Fail> {
     let Some(stale) = stale else { return Ok(()) };
     let stale = stale.iter().copied().collect::<serde_json::Value>().to_string();
@@ -247,7 +247,7 @@ fn finished(row: Row<'_>) -> Result<Finished, Fail> {
     Ok(attempt(row)?.of(connection_state(row)?))
 }
 
-/// What the record of a run says of an attempt; of which connection it was is not in it.
+/// Reads an attempt from the record of a run; the connection's id is not part of it.
 fn attempt(row: Row<'_>) -> Result<Finished, Fail> {
     let reason: Option<String> = row.get("reason")?;
     let outcome: Option<String> = row.get("outcome")?;
@@ -280,7 +280,7 @@ fn counts(row: Row<'_>) -> Result<Counts, Fail> {
     })
 }
 
-/// Connections that were to be tried again in this run and were not: their first outcome stands.
+/// Closes connections that were to be tried again in this run and were not: their first outcome is final.
 pub(super) fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<Vec<Finished>, Fail> {
     events::close_retries(db, context, run)?;
     let left = &format!("{FINISHED} WHERE x.run = ?1 AND x.again <> 0");
@@ -289,7 +289,7 @@ pub(super) fn close_retries(db: Db<'_>, context: &Context, run: i64) -> Result<V
     Ok(left)
 }
 
-/// Undoes the failure that an outage, or a refusal of the client, was to each connection it met.
+/// Undoes the failure that an outage, or a refusal of the client, caused for each connection.
 pub(super) fn reset_failures(db: Db<'_>, run: i64) -> Result<(), Fail> {
     let met = "SELECT connection FROM ts_run_connections
          WHERE run = ?1 AND outcome IN ('failed', 'partial') AND reason IN ('network', 'timeout', 'http_5xx', 'http_4xx', 'scope_missing', 'malformed', 'too_large')";
@@ -320,7 +320,7 @@ pub(super) fn totals(db: Db<'_>, run: i64) -> Result<RunTotals, Fail> {
     Ok(totals)
 }
 
-/// Writes the end of the run and lets go of its lock.
+/// Writes the end of the run, releases its leases and removes its lock.
 pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> Result<(), Fail> {
     let is_first = db.count(
         "UPDATE ts_runs SET finished_at = ?2, exit_code = ?3, totals = ?4 WHERE key = ?1 AND exit_code IS NULL",
@@ -335,7 +335,7 @@ pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> 
         values![run.key],
     )?;
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
-        // The run is over in the store; a file left behind is swept by nobody but harms nobody.
+        // The run is over in the store; a lock file that stays behind is never removed, but does no harm.
         let path = liveness::lock_path(&context.path, run.id.as_str());
         let _ = failpoint::around("unlock the run", || std::fs::remove_file(path));
         drop(lock);
@@ -343,7 +343,7 @@ pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> 
     Ok(())
 }
 
-/// The user whose connection worked most recently, another one than `except`.
+/// The Tink user other than `except` whose connection worked most recently.
 pub(super) fn probe_user(db: Db<'_>, except: Option<&TinkUser>) -> Result<Option<TinkUser>, Fail> {
     let (external, tink) = tink_user_columns(except);
     db.one(
@@ -373,10 +373,10 @@ pub(super) fn shadow_shared(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
     shadow_runs(db, day_ago)
 }
 
-/// Copies the runs that a run looks at: those that have not ended or may overlap with it, and each that a connection
-/// was last attempted by; also the newest, so that its key is not given again.
+/// Copies the runs that a run looks at: those that have not ended or may overlap with it, the last one that
+/// attempted each connection, and the newest, so that its key is not used again.
 fn shadow_runs(db: Db<'_>, since: Timestamp) -> Result<(), Fail> {
-    // UNION ALL: to merge them without doubles SQLite would walk through all runs by key.
+    // UNION ALL: to remove duplicates, SQLite would walk through all runs by key.
     db.run(
         &format!(
             "INSERT INTO temp.ts_runs SELECT * FROM main.ts_runs WHERE key IN (

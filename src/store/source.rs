@@ -1,5 +1,5 @@
-//! The source view of an application: which columns it has, what a row of it says, and how long it is waited for. Understands
-//! nothing else of the application.
+//! The source view of an application: its columns, what a row contains, and how long to wait for it.
+//! Understands nothing else of the application.
 
 pub(super) mod error;
 #[cfg(any(test, fuzzing))]
@@ -22,13 +22,13 @@ pub use row::parse_time;
 
 type Result<T> = std::result::Result<T, SourceError>;
 
-/// Reads the whole view in one short query, so that the application's database is not held while the
-/// store may be waiting for something. A locked database, or a server that is away, is tried again until `patience` is
-/// over, after SQLite's own 30 s.
+/// Reads the whole view in one short query, so that the application's database is not held while the store
+/// may be waiting for something. Tries again until `patience` is over if the database is locked or the server
+/// is away; each try on a file waits up to 30 s for a lock.
 ///
 /// # Errors
-/// [`SourceError::View`] names a missing view or column; otherwise as the database reports it. An unreadable
-/// row is no error: it comes with its problem.
+/// [`SourceError::View`] names a missing view or column; other errors as the database reports them. An
+/// unreadable row is no error: it is returned with its problem.
 pub fn read_view(
     place: &Place,
     view: &str,
@@ -39,7 +39,7 @@ pub fn read_view(
     patiently(patience, || read(place, view, vault, now))
 }
 
-/// As [`read_view`], for a view that was there at the last pass: if it is missing it is waited for as well.
+/// As [`read_view`], for a view that existed at the last pass: if it is missing, waits for it as well.
 ///
 /// # Errors
 /// [`SourceError::Missing`], or as [`read_view`].

@@ -1,5 +1,5 @@
-//! The stand-alone source: tables of users and connections, edited by `connections` and `users`. The pass never
-//! reads them directly: they are seen through the same view as an application's own.
+//! The stand-alone source: tables of users and connections, edited by `connections` and `users`. A pass never
+//! reads them directly, but through the same view as an application's own.
 
 use super::engine::{Db, Fail, Row, values};
 use super::writer::{AuditRow, note};
@@ -36,8 +36,8 @@ pub struct OwnUser {
 }
 
 impl Writer {
-    /// Adds connections, all or none, and entitled users they belong to; returns the ids that exist already
-    /// (then nothing was added). What was added is audited with it.
+    /// Adds connections, all or none, and their users, as entitled ones; returns the ids that exist already
+    /// (then nothing was added). Writes the audit rows in the same transaction.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -58,7 +58,7 @@ impl Writer {
         })
     }
 
-    /// Enables or disables a connection, and audits it; `false` if there is none of this id.
+    /// Enables or disables a connection, and audits it; `false` if no connection has this id.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -75,8 +75,8 @@ impl Writer {
         })
     }
 
-    /// Takes the open balance differences of a connection as they are, and audits it if there are any; says of
-    /// how many accounts.
+    /// Accepts the open balance differences of a connection, and audits it if there are any; returns the
+    /// number of accounts.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -91,8 +91,9 @@ impl Writer {
         })
     }
 
-    /// Takes what a re-consent left open in the accounts of a connection as it is, and audits it if anything may be
-    /// open; says in how many accounts. Rows stay as they are, and accounts that may be one stay several.
+    /// Accepts what a re-consent left open in the accounts of a connection, and audits it if anything may be
+    /// open; returns the number of accounts. Rows stay as they are, and accounts that may be one stay
+    /// separate.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.

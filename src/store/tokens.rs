@@ -1,5 +1,5 @@
-//! Encrypted tokens of older links in SQLite. Every change of a token's state is one statement that names the
-//! state it expects, so that nobody can present a token twice. Sees no token in the clear.
+//! Encrypted tokens of older links. Every change of a token's state is one statement that names the state it
+//! expects, so that no token is presented twice. Sees no token in the clear.
 
 use jiff::Timestamp;
 
@@ -8,14 +8,14 @@ use super::engine::{Context, Db, Fail, named, values};
 use crate::domain::connection::Seed;
 use crate::store::types::{EncryptedTokens, Lease, Renewal, RotationBegin, TokenState};
 
-/// Refresh and access token of a connection in, the same encrypted anew out.
+/// Takes the refresh and access token of a connection and returns them under the new encryption.
 pub(super) type Reencrypt<'a, E> =
     dyn Fn(&str, &[u8], Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u8>>), E> + 'a;
 
-/// Takes a seed over, once for each version of it.
+/// Stores a seed, once for each version of it.
 pub(super) fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail> {
-    // The numbers of askings begin anywhere: an answer to one of a former owner of the connection must not be taken
-    // for one of the next.
+    // Rotations are numbered from a random start: an answer for a former owner of the connection must not be
+    // taken for one for the next owner.
     db.run(
         "INSERT INTO ts_tokens (connection, version, state, refresh, access, access_until, asking)
          VALUES (:key, :version, 'ready', :refresh, :access, :until, :number)
@@ -35,7 +35,7 @@ pub(super) fn seed(db: Db<'_>, connection: i64, seed: &Seed) -> Result<(), Fail>
     Ok(())
 }
 
-/// The tokens of a connection, if it has any. A rehearsal sees those of the file.
+/// The tokens of a connection, if it has any. A rehearsal reads those of the store itself.
 pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens>, Fail> {
     let read = |table: &str| {
         db.one(
@@ -62,8 +62,8 @@ pub(super) fn load(db: Db<'_>, connection: i64) -> Result<Option<EncryptedTokens
     }
 }
 
-/// Notes that new tokens are about to be asked for; none if the token is not ready, or this is a rehearsal. `again` says that
-/// this was done under the same lease, and nobody knows if it was kept: then it may be noted already.
+/// Records that new tokens are about to be requested; `None` if the token is not ready, or in a rehearsal.
+/// With `again`, this run has done so before and the commit was uncertain, so it may be recorded already.
 pub(super) fn ask(
     db: Db<'_>,
     context: &Context,
@@ -87,7 +87,7 @@ pub(super) fn ask(
     )
 }
 
-/// Writes what came of asking; nothing if somebody else has finished it meanwhile.
+/// Writes the result of a rotation; `false` if it was finished elsewhere meanwhile.
 pub(super) fn renewed(
     db: Db<'_>,
     asking: &RotationBegin,
@@ -108,7 +108,7 @@ pub(super) fn renewed(
             ":refresh": refresh, ":access": access, ":until": until.map(Millis),
         },
     )?;
-    // Nobody else could encrypt it to the same bytes.
+    // Nobody else could have encrypted it to the same bytes.
     let kept =
         "SELECT 1 FROM ts_tokens WHERE connection = ?1 AND asking = ?2 AND state = 'ready' AND access = ?3";
     if changed == 0
@@ -130,7 +130,7 @@ pub(super) fn renewed(
     Ok(changed > 0)
 }
 
-/// Gives up what runs that have ended asked for and never heard of: it may have been used up.
+/// Gives up the requests of ended runs that never got an answer: the token may have been used up.
 pub(super) fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
     let abandoned = "UPDATE ts_tokens SET state = 'lost', access = NULL, asked_run = NULL
          WHERE state = 'asked'
@@ -150,10 +150,11 @@ fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp
     )
 }
 
-/// Every encrypted token, with its connection, to be encrypted anew; `encrypt` gives refresh and access token back.
+/// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token.
 ///
 /// # Errors
-/// As SQLite reports it; what `encrypt` refuses comes back as the inner error, and nothing is changed.
+/// As the database reports it; what `encrypt` refuses is the inner error, and ends the work: tokens that were
+/// replaced before it stay replaced.
 pub(super) fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
     type Encrypted = (i64, String, Vec<u8>, Option<Vec<u8>>);
     let all = "SELECT t.connection, c.connection_id, t.refresh, t.access

@@ -1,6 +1,7 @@
-//! Moves a store to another place, whichever engine keeps it there: every table, row by row as it is, so that keys and
-//! numbers of changes stay. The old store is only read. The new one is marked as unfinished until both sides were read
-//! anew and found equal; a move that was cut short goes on with what is there. Decides nothing about rows.
+//! Moves a store to another place, regardless of the engines: every table, row by row as it is, so that keys
+//! and change numbers stay. Only reads the old store. Marks the new one as unfinished until both sides were
+//! read again and found equal; a move that was interrupted goes on with what is there. Decides nothing about
+//! rows.
 
 mod compare;
 mod table;
@@ -14,16 +15,16 @@ pub use compare::TableSum;
 use compare::{Batch, Compared, compare};
 use table::{RowValues, TABLES, Table};
 
-/// What this is called in errors.
+/// The name of this step in errors.
 const WHAT: &str = "move the store";
-/// The action of the audit log that says that a store was moved here.
+/// The action in the audit log for a store that was moved here.
 pub const ACTION: &str = "store.migrated";
-/// So often the rows of a store that changes meanwhile are copied again.
+/// The number of times that a store is copied if it changes meanwhile.
 const ROUNDS: usize = 3;
-/// The tables that give keys to their rows.
+/// The tables whose rows get generated keys.
 const KEYED: [&str; 7] =
     ["ts_connections", "ts_accounts", "ts_transactions", "ts_quarantine", "ts_runs", "ts_audit", "ts_events"];
-/// The numbers that go on where they were.
+/// The sequences that go on where they were.
 const SEQUENCES: [&str; 3] = ["change", "lease", "pruned"];
 
 /// A move of a store.
@@ -33,33 +34,33 @@ pub struct Transfer<'a> {
     pub from: &'a Place,
     /// The new one.
     pub to: &'a Place,
-    /// Is told how many rows were copied or compared.
+    /// Is called with the number of rows that were copied or compared.
     pub told: &'a dyn Fn(u64),
 }
 
-/// What lies where a store is to be moved to.
+/// The state of the place that a store is to be moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AtTarget {
     /// Nothing, or an empty store.
     Nothing,
-    /// What an earlier try has left.
+    /// The remains of an earlier try.
     Part,
-    /// All of it: the move was completed before.
+    /// The whole store: the move was completed before.
     All(Vec<TableSum>),
 }
 
-/// A move that is done.
+/// A completed move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// The tables with what is in them, equal on both sides.
+    /// The tables and their contents, equal on both sides.
     pub tables: Vec<TableSum>,
-    /// The last number of the feed.
+    /// The last change number of the feed.
     pub change: i64,
-    /// It was complete before.
+    /// Whether it was complete before.
     pub was_complete: bool,
 }
 
-/// What tells of every change of a store: its sequences, and the last key of each table.
+/// The numbers that grow when a store changes: its sequences, and the last key of each table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LastNumbers {
     sequences: Vec<i64>,
@@ -86,15 +87,15 @@ impl LastNumbers {
     }
 }
 
-/// A store that is being made.
+/// A store that is being created.
 struct NewStore {
     writer: Writer,
-    /// Only who has written it last may go on.
+    /// Only the process that wrote it last may go on.
     token: i64,
 }
 
 impl Transfer<'_> {
-    /// Looks what there is to do; the inner error says why it cannot be done.
+    /// Checks what there is to do; the inner error gives the reason why it cannot be done.
     ///
     /// # Errors
     /// [`StoreError`] if a store cannot be read, is in use, or holds what the other cannot keep.
@@ -108,7 +109,7 @@ impl Transfer<'_> {
         Ok(Ok((found, counted(&source)?)))
     }
 
-    /// How many rows there are to copy.
+    /// The number of rows to copy.
     ///
     /// # Errors
     /// [`StoreError`] if the old store cannot be read, or is in use.
@@ -116,10 +117,11 @@ impl Transfer<'_> {
         Ok(counted(&self.source()?)?.iter().map(|table| table.rows).sum())
     }
 
-    /// Moves the store; the inner error says why it cannot be moved there.
+    /// Moves the store; the inner error gives the reason why it cannot be moved there.
     ///
     /// # Errors
-    /// [`StoreError`] if a store cannot be read or written, or is in use. What was copied is gone on with next time.
+    /// [`StoreError`] if a store cannot be read or written, or is in use. The next try goes on with what was
+    /// copied.
     pub fn run(&self, act: &AuditRow<'_>) -> Result<Result<Moved, String>> {
         let source = self.source()?;
         match self.found(&source)? {
@@ -137,7 +139,7 @@ impl Transfer<'_> {
             let source = self.source()?;
             TABLES.iter().try_for_each(|table| self.copy(&source, &mut target, table))?;
             drop(source);
-            // Anew, as somebody else would see both.
+            // Opened again, to see both as another process would.
             let source = self.source()?;
             let last = source.read(WHAT, LastNumbers::of)?;
             let writer = &mut target.writer;
@@ -154,7 +156,7 @@ impl Transfer<'_> {
         Err(self.restless(&differing))
     }
 
-    /// The old store as it is now; nobody may be at work on it.
+    /// The old store as it is now; fails if a run is at work on it.
     fn source(&self) -> Result<Reader> {
         let source = Reader::open(self.from)?;
         let is_published = source.read(WHAT, |db| Ok(db.release()?.1))?;
@@ -168,7 +170,7 @@ impl Transfer<'_> {
         Ok(source)
     }
 
-    /// What lies at the other place; the inner error says that it is no place for this store.
+    /// The state of the other place; the inner error gives the reason why this store cannot be moved there.
     fn found(&self, source: &Reader) -> Result<Result<AtTarget, String>> {
         let (from, to) = (self.from, self.to);
         let canonical = |place: &Place| place.file().and_then(|path| path.canonicalize().ok());
@@ -176,7 +178,7 @@ impl Transfer<'_> {
             return Ok(Err(format!("{to} is the store itself: name another place with --to")));
         }
         let target = match Reader::open(to) {
-            // A database of the application's, too, is one without a store.
+            // A database of the application without a store counts as well.
             Err(StoreError::Missing { .. } | StoreError::Older { found: 0, .. }) => {
                 return Ok(Ok(AtTarget::Nothing));
             }
@@ -202,7 +204,7 @@ impl Transfer<'_> {
         Ok(Err(occupied(to, connections)))
     }
 
-    /// Fails if something cannot be kept at the other place, before anything is copied.
+    /// Fails before anything is copied if something cannot be stored at the other place.
     fn refuse_unstorable(&self, source: &Reader) -> Result<()> {
         if self.from.file().is_none() || self.to.file().is_some() {
             return Ok(());
@@ -222,7 +224,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Opens the new store, or what there is of it, and marks it as unfinished.
+    /// Opens the new store, or the part that exists, and marks it as unfinished.
     fn begin(&self, act: &AuditRow<'_>) -> Result<NewStore> {
         let mut writer = Writer { session: self.to.unfinished(act.at)? };
         let token = fastrand::i64(1..i64::MAX);
@@ -247,8 +249,8 @@ impl Transfer<'_> {
         Ok(NewStore { writer, token })
     }
 
-    /// Copies a table. What is there already is read, and stays as far as it is equal; all behind the first difference is
-    /// copied anew.
+    /// Copies a table. Rows that exist already are read, and stay up to the first difference; everything
+    /// after it is copied again.
     fn copy(&self, source: &Reader, target: &mut NewStore, table: &Table) -> Result<()> {
         let columns = source.read(WHAT, |db| table.columns(db))?;
         let (mut after, mut is_equal): (Option<RowValues>, bool) = (None, true);
@@ -288,7 +290,7 @@ impl Transfer<'_> {
         )
     }
 
-    /// Makes the new store one that can be used, unless the old one has changed meanwhile.
+    /// Makes the new store usable, unless the old one has changed meanwhile.
     fn complete(&self, target: &mut NewStore, last: &LastNumbers, act: &AuditRow<'_>) -> Result<bool> {
         if self.source()?.read(WHAT, LastNumbers::of)? != *last {
             return Ok(false);
@@ -303,10 +305,10 @@ impl Transfer<'_> {
                 db.set_last_key(table, *key)?;
             }
             if db.is_shared() {
-                // Numbers go on behind those of the old store.
+                // Change numbers go on after those of the old store.
                 let offset = "UPDATE main.ts_sequences SET value = ?1 WHERE name = 'offset'";
                 db.run(offset, values![last.change()])?;
-                // None of them lives here, whatever became of it there.
+                // None of these runs is alive here, regardless of its state in the old store.
                 let dead = "UPDATE main.ts_runs SET alive_until = 'epoch' WHERE finished_at IS NULL";
                 db.run(dead, values![])?;
             }
@@ -365,7 +367,7 @@ fn refuse_at_work(store: &Reader, place: &Place) -> Result<()> {
     })
 }
 
-/// Whether there is a row in any of our tables.
+/// Whether any of our tables has a row.
 fn holds_rows(db: Db<'_>) -> Result<bool, Fail> {
     TABLES.iter().try_fold(false, |found, table| {
         Ok(found || db.exists(&format!("SELECT 1 FROM main.{} LIMIT 1", table.name), values![])?)
@@ -381,7 +383,7 @@ fn still_ours(db: Db<'_>, token: i64) -> Result<(), Fail> {
     }
 }
 
-/// With the table that it was about.
+/// Adds the table to an error.
 fn in_table(error: StoreError, table: &Table) -> StoreError {
     match error {
         StoreError::Sql { what, detail, source } => {

@@ -1,4 +1,4 @@
-//! What goes in and out of the store, shaped by the pass. Plain data; no SQL, no logic.
+//! The input and output types of the store, shaped by the pass. Plain data; no SQL, no logic.
 
 mod durable;
 mod known;
@@ -30,14 +30,14 @@ pub(crate) use plan::{Plan, Planned};
 pub use rows::*;
 pub use tokens::*;
 
-/// What is written down when a run begins.
+/// The record of a run that begins.
 #[derive(Clone, Debug)]
 pub struct NewRun {
     /// The run's id.
     pub run_id: RunId,
     /// `timer`, `manual` or `app`.
     pub trigger: &'static str,
-    /// It is about connections that were asked for, and no pass over all.
+    /// Whether it is about requested connections, and not a pass over all.
     pub on_demand: bool,
     /// Name of this machine.
     pub host: String,
@@ -58,17 +58,17 @@ pub struct Run {
     pub id: RunId,
     /// When the oldest run that overlaps this one began: what was attempted since is not attempted again.
     pub cohort: Timestamp,
-    /// Key of the newest row of the audit log when it began: what was forgotten later may still stand in the
+    /// Key of the newest row of the audit log when it began: what was forgotten later may still be in the
     /// source view as this run reads it.
     pub audited: i64,
 }
 
-/// What a run found when it mirrored the source view.
+/// The result of mirroring the source view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrored {
-    /// How many the view gives.
+    /// The numbers of connections in the view.
     pub numbers: Numbers,
-    /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
+    /// Set if far fewer connections are enabled or entitled than before, and nobody has confirmed that.
     pub fall: Option<Fall>,
     /// Connections whose data another took over, each with the one that did.
     pub took_over: Vec<(ConnectionId, ConnectionId)>,
@@ -90,7 +90,7 @@ impl Selection {
     }
 }
 
-/// The rules of who is due.
+/// The rules that determine which connections are due.
 #[derive(Clone, Debug)]
 pub struct PlanRules {
     /// Now.
@@ -101,11 +101,11 @@ pub struct PlanRules {
     pub force: bool,
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
-    /// Attempts a user may have had in the last 24 hours.
+    /// The number of attempts a user may have had in the last 24 hours.
     pub quota: u32,
 }
 
-/// Who is due and why the others are not.
+/// How many connections are due, and why the others are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanCounts {
     /// Connections looked at.
@@ -127,12 +127,12 @@ pub struct Skipped {
     pub reason: Reason,
 }
 
-/// What became of a plan at the end of a pass.
+/// What is left of a plan at the end of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOver {
-    /// Connections nobody has claimed.
+    /// The number of connections that were not claimed.
     pub waiting: u64,
-    /// Connections found not due any more when their turn came.
+    /// Connections that were no longer due when their turn came.
     pub skipped: BTreeMap<Reason, u64>,
 }
 
@@ -156,15 +156,15 @@ pub struct Claim {
     pub lease: Lease,
     /// The user it belongs to.
     pub user_id: UserId,
-    /// Whom to ask Tink for.
+    /// The user to request from Tink.
     pub tink_user: Option<TinkUser>,
-    /// How the source view names that user now; to be proven before anything is stored.
+    /// The name that the source view gives that user now; to be proven before anything is stored.
     pub moved: Option<TinkUser>,
-    /// Whether it has tokens of its own, of an older link.
+    /// Whether it has tokens of its own, from an older link.
     pub has_tokens: bool,
     /// When the entitlement ends.
     pub entitled_until: Option<Timestamp>,
-    /// What is wrong with its row in the source view.
+    /// The problem with its row in the source view.
     pub problem: Option<String>,
     /// Failures in a row so far.
     pub failures: u32,
@@ -172,22 +172,22 @@ pub struct Claim {
     pub needed_user: Option<Reason>,
     /// Which attempt of this run it is, from 1.
     pub attempt: u32,
-    /// It never succeeded.
+    /// Whether it never succeeded.
     pub is_new: bool,
-    /// How often in a row it had no data yet.
+    /// How many times in a row it had no data yet.
     pub looks: u32,
 }
 
-/// Claims and what could not be claimed.
+/// Claims, and what could not be claimed.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     /// Connections to work on now.
     pub claims: Vec<Claim>,
-    /// Planned connections that are not due any more.
+    /// Planned connections that are no longer due.
     pub skipped: Vec<Skipped>,
-    /// Nothing is left in the plan.
+    /// Whether nothing is left in the plan.
     pub exhausted: bool,
-    /// What is left of a pause that Tink asked another host for.
+    /// The rest of a pause that Tink asked another host for.
     pub paused: Option<Duration>,
 }
 
@@ -201,15 +201,15 @@ pub struct StoredAccount {
     pub account: Account,
     /// Every Tink id it was known by.
     pub known_ids: Vec<AccountId>,
-    /// It was made just now, so nothing else is stored of it.
+    /// Whether it was created just now, so that nothing else is stored about it.
     pub new: bool,
     /// Counts re-consents; rows of an older generation have ids that Tink no longer knows.
     pub generation: i64,
-    /// A re-consent's full walk is still to be finished.
+    /// Whether the full walk after a re-consent is still to be finished.
     pub repairing: bool,
-    /// Complete walks so far that left no missing row unjudged.
+    /// The number of complete walks so far that left no missing row unjudged.
     pub walks: i64,
-    /// Through which date the history is known to be complete.
+    /// The date through which the history is known to be complete.
     pub complete_through: Option<Date>,
     /// The account's `lastRefreshed` at its last complete walk.
     pub walked_refresh: Option<Timestamp>,
@@ -217,27 +217,27 @@ pub struct StoredAccount {
     pub walked_at: Option<Timestamp>,
     /// When 90 days were last walked.
     pub deep_walked_at: Option<Timestamp>,
-    /// Through which date that walk had read.
+    /// The date through which that walk had read.
     pub deep_through: Option<Date>,
-    /// `lastRefreshed` at which rows were missing in a way that was not believed.
+    /// `lastRefreshed` at which missing rows were not believed.
     pub suspect_refresh: Option<Timestamp>,
     /// Oldest booked date of rows that were missing and are still to be judged.
     pub absent_from: Option<Date>,
     /// `lastRefreshed` at the last walk that could judge what it missed.
     pub judged_refresh: Option<Timestamp>,
-    /// Its history was rewritten: all of it is to be walked once.
+    /// Whether its history was rewritten, so that all of it is to be walked once.
     pub full_due: bool,
-    /// That its ids are re-issued was told, and has been so at every refresh since.
+    /// Whether re-issued ids were reported, and have been seen at every refresh since.
     pub reissued: bool,
-    /// From this date on, rows from before a re-consent are looked for a counterpart.
+    /// From this date on, counterparts are searched for rows from before a re-consent.
     pub unmatched_from: Option<Date>,
-    /// Of these, booked rows that are live without one.
+    /// The number of live rows among these, other than pending ones, that have none.
     pub unmatched: u64,
     /// Balance and booked rows at the last complete walk.
     pub stand: Option<Stand>,
-    /// When it last used up its share of the connection's time; `None` if it did not in its last walk.
+    /// When it last used up its share of the connection's time; `None` if its last walk did not.
     pub hung_at: Option<Timestamp>,
-    /// It was served beside another account of the same number by one consent: they are two.
+    /// Whether one consent served it beside another account of the same number: they are two.
     pub separate: bool,
     /// Newest refresh of the connection when the account was first missing.
     pub missing_refresh: Option<Timestamp>,
@@ -247,11 +247,11 @@ pub struct StoredAccount {
     pub oldest_pending: Option<Date>,
     /// Booked date of the oldest live pending row of any age.
     pub oldest_any_pending: Option<Date>,
-    /// It was told that its data stand still.
+    /// Whether it was reported that its data is stale.
     pub stale: bool,
 }
 
-/// What a listed account turned out to be.
+/// The result of identifying a listed account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// The stored account of this key, under its current id.
@@ -260,31 +260,31 @@ pub enum Identity {
     Alias(i64),
     /// Not seen before.
     New,
-    /// An older id of the stored account of this key, which goes on under another: nothing is stored of it.
+    /// An older id of the stored account of this key, which goes on under another: nothing is stored for it.
     Superseded(i64),
 }
 
 /// Two stored accounts that turned out to be one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merge {
-    /// Key under which it goes on: the older one.
+    /// The key under which it goes on: the older one.
     pub keep: i64,
-    /// Key of the other, whose rows it takes over.
+    /// The key of the other, whose rows it takes over.
     pub drop: i64,
-    /// Whether the id that is still served is that of `drop`.
+    /// Whether the id that is still served belongs to `drop`.
     pub adopts_id: bool,
 }
 
 /// Consents and accounts of one connection, to be written before any walk.
 #[derive(Clone, Debug, Default)]
 pub struct Overview {
-    /// All consents as listed; those neither listed nor kept are gone.
+    /// All consents as listed; those that are neither listed nor kept are gone.
     pub consents: Vec<Consent>,
-    /// What is kept of consents against the list.
+    /// Consents that the list does not show and that are kept all the same.
     pub kept: KeptConsents,
     /// All listed accounts.
     pub accounts: Vec<(Account, Identity)>,
-    /// Stored accounts newly missing, with the refresh at which they were.
+    /// Stored accounts that are newly missing, with the refresh at which they were.
     pub missing: Vec<(i64, Timestamp)>,
     /// Stored accounts missing for the second time.
     pub closed: Vec<i64>,
@@ -292,20 +292,20 @@ pub struct Overview {
     pub merged: Vec<Merge>,
     /// Listed accounts that one consent serves beside others of the same number.
     pub separate: Vec<AccountId>,
-    /// Two accounts may be one, and nothing tells.
+    /// Whether two accounts may be one and cannot be distinguished.
     pub ambiguous: bool,
     /// Consents whose accounts a healthy one serves.
     pub superseded: Vec<CredentialsId>,
 }
 
-/// What writing an overview changed.
+/// The changes made by writing an overview.
 #[derive(Clone, Debug, Default)]
 pub struct OverviewSaved {
     /// The listed accounts as stored now, in the order of the overview.
     pub accounts: Vec<StoredAccount>,
-    /// Whether something of the accounts changed that a reader would notice.
+    /// Whether a reader would notice a change of the accounts.
     pub changed: bool,
-    /// Rows removed since their account is closed.
+    /// The number of rows removed because their account is closed.
     pub removed: u64,
 }
 
@@ -320,125 +320,126 @@ pub struct Record {
     pub error: Option<String>,
     /// Tink's id of the failed request.
     pub request_id: Option<String>,
-    /// What was counted.
+    /// The counts of the attempt.
     pub counts: Counts,
     /// When the attempt began.
     pub began: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
-    /// How long it took, by time that nobody can set.
+    /// How long it took, by a clock that cannot be set.
     pub took: Duration,
-    /// Not to be tried before.
+    /// It is not to be tried before.
     pub not_before: Option<Timestamp>,
     /// When it is due again after a success.
     pub next_due: Timestamp,
-    /// To be tried again in the second round of this run.
+    /// Whether it is to be tried again in the second round of this run.
     pub again: bool,
-    /// What was judged of its accounts' balances.
+    /// The judgements on its accounts' balances.
     pub judged: Vec<CheckedBalance>,
-    /// Accounts that used up their share of the time, and others that did not.
+    /// Accounts and whether they used up their share of the time.
     pub hung: Vec<(i64, bool)>,
-    /// It went well, but a new link has no data yet: that is no success.
+    /// Whether it went well, but a new link has no data yet: that is no success.
     pub without_data: bool,
-    /// Keys of all its accounts whose data stand still; none if that was not judged.
+    /// Keys of all its accounts with stale data; `None` if that was not judged.
     pub stale: Option<Vec<i64>>,
 }
 
 /// An outcome that is applied.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// What the run record now says; `None` if the connection was forgotten meanwhile.
+    /// The run record as it is now; `None` if the connection was forgotten meanwhile.
     pub finished: Option<Finished>,
-    /// Nobody is told of it before it is durable.
+    /// The outcome must not be reported before it is durable.
     pub durable: Durable,
 }
 
-/// What there is to judge of one account's balance.
+/// The input for judging one account's balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BalanceCheck {
     /// Key of the account.
     pub account: i64,
     /// Tink's id of it.
     pub account_id: AccountId,
-    /// What balance and rows say now.
+    /// The balance and the rows as they are now.
     pub input: BalanceInput,
-    /// The account's first day; what is dated before is history.
+    /// The account's first day; rows dated before it are history.
     pub first_day: Option<Date>,
-    /// What was judged before.
+    /// The previous judgement.
     pub reconciliation: Reconciliation,
 }
 
 /// A new judgement, to be written with the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedBalance {
-    /// What it is made of.
+    /// Its input.
     pub check: BalanceCheck,
-    /// What is judged now.
+    /// The judgement.
     pub after: Reconciliation,
 }
 
-/// A consent as it was last shown, with what was told of it.
+/// A consent as it was last shown, with what was reported about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredConsent {
     /// As last shown.
     pub consent: Consent,
-    /// What was told of its end.
+    /// What was reported about its end.
     pub told: Told,
     /// The last date that was shown.
     pub known_expiry: Option<Timestamp>,
     /// The run whose complete list first lacked it.
     pub missing_run: Option<i64>,
-    /// The run whose list first showed it without the date that it had.
+    /// The run whose list first showed it without its date.
     pub undated_run: Option<i64>,
-    /// A healthy one serves its accounts.
+    /// Whether a healthy one serves its accounts.
     pub superseded: bool,
 }
 
-/// What the role of a server's address may do there.
+/// The privileges of the role in a server's address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// Its name.
     pub role: String,
     /// The database.
     pub database: String,
-    /// What a pass needs and it may not.
+    /// The privileges that a pass needs and the role lacks.
     pub missing: Vec<String>,
-    /// What it may on the whole server and no pass needs.
+    /// The privileges on the whole server that the role has and no pass needs.
     pub too_much: Vec<String>,
-    /// How a commit that was confirmed may still be lost, where refresh tokens are stored: one could be presented twice.
+    /// How a confirmed commit may still be lost, where refresh tokens are stored: one could be presented
+    /// twice.
     pub may_lose: Option<String>,
 }
 
-/// What of the consents is kept although the list does not show it.
+/// Consents and dates that are kept although the list does not show them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptConsents {
     /// Consents that are not listed and stay.
     pub unlisted: Vec<CredentialsId>,
-    /// The list was complete: it is the first one without them.
+    /// Whether the list was complete: it is the first one without them.
     pub complete: bool,
     /// Listed consents whose date is not shown and stays.
     pub undated: Vec<CredentialsId>,
 }
 
-/// What has been told of the end of a consent now.
+/// What has been reported about the end of a consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentWarning {
     /// The consent.
     pub credentials_id: CredentialsId,
-    /// What has been told.
+    /// What has been reported.
     pub told: Told,
-    /// What is to be told for it, if anything.
+    /// The warning to report for it, if any.
     pub due: Option<Warning>,
 }
 
-/// Something of Tink's answers that had another form than documented.
+/// Something in Tink's answers that deviates from the documented form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotedAnomaly {
-    /// Tink's id of the account that it is about, if it is about one.
+    /// Tink's id of the account concerned, if any.
     pub account: Option<AccountId>,
     /// What it is.
     pub anomaly: Anomaly,
-    /// How often it was met.
+    /// How many times it occurred.
     pub times: u64,
 }
 
@@ -449,18 +450,18 @@ pub struct RunEnd {
     pub totals: String,
     /// The process's exit code.
     pub exit_code: u8,
-    /// A pass that failed as a whole: worth an event.
+    /// Whether a pass failed as a whole, which is worth an event.
     pub pass_failed: bool,
     /// When.
     pub at: Timestamp,
 }
 
-/// An event on its way out.
+/// An event to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// Its key in the store.
     pub key: i64,
-    /// What to tell; none if it turned out to be no news.
+    /// What to report; `None` if it is no news.
     pub event: Option<HookEvent>,
 }
 

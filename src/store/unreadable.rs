@@ -1,6 +1,6 @@
-//! What a pass does to the quarantine: puts records in, knows them again, lets them out when they are read well or are
-//! not listed any more. At most a hundred of an account are kept; the rest is counted, as rows without their JSON.
-//! Does not judge whether a walk was complete: that comes with the commit.
+//! What a pass does to the quarantine: adds records, recognises known ones, and releases those that could be
+//! read or are no longer listed. Keeps at most a hundred records of an account; the others are counted, as
+//! rows without their JSON. Does not judge whether a walk was complete: the commit carries that.
 
 use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
@@ -12,11 +12,11 @@ use crate::domain::ids::TransactionId;
 use crate::domain::unreadable::Unreadable;
 use crate::store::types::{Covered, RowCommit};
 
-/// So many records of an account are kept with their JSON.
+/// The number of records of an account that are kept with their JSON.
 const KEPT: i64 = 100;
-/// So many are told apart at all; nobody reads more of one account.
+/// The most records of an account that are stored at all; nobody reads more of one account.
 const COUNTED: i64 = 10_000;
-/// Walks that must have missed a record of which nobody knows the date.
+/// The number of walks that must miss a record without a known date before it is dropped.
 const UNDATED_WALKS: i64 = 2;
 
 /// Applies a commit to the quarantine; returns how many records are new in it.
@@ -40,7 +40,7 @@ pub(super) fn apply(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fai
     Ok(new)
 }
 
-/// How many records of an account are there, and how many of them with their JSON: counted once for a commit.
+/// The number of records of an account, and of those with their JSON; counted once for a commit.
 #[derive(Default)]
 struct Room {
     counted: i64,
@@ -58,15 +58,15 @@ impl Room {
     }
 }
 
-/// Lets what [`apply`] reads first travel with the next answer.
+/// Prefetches the first query of [`apply`] in the next round trip.
 pub(super) fn ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
     db.ahead(ANY, values![account])
 }
 
-/// Whether there is a record of the account.
+/// Whether the account has a record.
 const ANY: &str = "SELECT EXISTS (SELECT 1 FROM ts_quarantine WHERE account = ?1)";
 
-/// Takes records out that were read well this time.
+/// Releases records that could be read this time.
 fn release(db: Db<'_>, account: i64, ids: &[TransactionId]) -> Result<(), Fail> {
     for id in ids {
         db.run(
@@ -85,8 +85,8 @@ fn fingerprint(record: &Unreadable) -> String {
     record.id.as_ref().map_or_else(|| format!("raw:{:x}", Sha256::digest(&record.raw)), fingerprint_of_id)
 }
 
-/// Puts a record in; says whether it is new there. It is known again by its id, else by its JSON, else as the like of
-/// a record that this run has not listed.
+/// Adds a record; returns whether it is new. A record is recognised by its id, else by its JSON, else by its
+/// likeness to a record that this run has not listed.
 fn put(db: Db<'_>, run: i64, commit: &RowCommit, record: &Unreadable, room: &mut Room) -> Result<bool, Fail> {
     let fingerprint = fingerprint(record);
     let known = find(db, run, commit.account, &fingerprint, record)?;
@@ -118,7 +118,7 @@ fn put(db: Db<'_>, run: i64, commit: &RowCommit, record: &Unreadable, room: &mut
     Ok(known.is_none())
 }
 
-/// The row of a record that is known, and whether its JSON is kept.
+/// The row of a known record, and whether its JSON is kept.
 fn find(
     db: Db<'_>,
     run: i64,
@@ -135,8 +135,8 @@ fn find(
     if same.is_some() {
         return Ok(same);
     }
-    // An older release knew a record without id by its JSON, and no record by its like.
-    // Each is one look into an index, however many are alike.
+    // An older release recognised a record without id by its JSON, and no record by its likeness.
+    // Each is one lookup in an index, regardless of how many are alike.
     db.one(
         "SELECT * FROM (SELECT key, raw <> '' FROM ts_quarantine
                         WHERE account = ?1 AND likeness = ?3 AND seen_run IS NULL ORDER BY key LIMIT 1) a
@@ -151,7 +151,7 @@ fn find(
     )
 }
 
-/// Drops what a complete walk should have listed and did not.
+/// Drops records that a complete walk should have listed and did not.
 fn sweep(db: Db<'_>, account: i64, run: i64, covered: Covered) -> Result<(), Fail> {
     let unlisted = "account = ?1 AND seen_run IS DISTINCT FROM ?2";
     let from = covered.from.unwrap_or(Date::MIN);
@@ -164,7 +164,7 @@ fn sweep(db: Db<'_>, account: i64, run: i64, covered: Covered) -> Result<(), Fai
         values![account, run],
     )?;
     db.run("DELETE FROM ts_quarantine WHERE account = ?1 AND missed >= ?2", values![account, UNDATED_WALKS])?;
-    // An older release kept them all.
+    // An older release kept the JSON of all records.
     db.run(
         "UPDATE ts_quarantine SET raw = '' WHERE account = ?1 AND raw <> '' AND key > coalesce(
              (SELECT key FROM ts_quarantine WHERE account = ?1 AND raw <> '' ORDER BY key LIMIT 1 OFFSET ?2), key)",

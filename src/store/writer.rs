@@ -1,5 +1,5 @@
-//! What a command of an operator or of the application changes: one transaction for each change, which is audited with
-//! it. A pass has [`super::Store`] instead.
+//! The changes of a command, of an operator or of the application: one transaction for each, with its audit
+//! row. A pass has [`super::Store`] instead.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::engine::{Db, DbSession, Fail, values};
 use super::{Place, Result, tokens};
 
-/// A store open for changes by hand.
+/// A store that is open for the changes of a command.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) session: DbSession,
@@ -32,7 +32,7 @@ impl Writer {
         self.session.write(what, |db, _| work(db))
     }
 
-    /// Reads, also while somebody else writes.
+    /// Reads, also while another process writes.
     pub(super) fn look<T>(
         &mut self,
         what: &'static str,
@@ -41,7 +41,8 @@ impl Writer {
         self.session.look(what, work)
     }
 
-    /// Encrypts every token of older links anew, all or none; returns how many connections have some.
+    /// Encrypts every token of older links again; returns how many connections have some. If `encrypt`
+    /// refuses a token, those encrypted before it are kept.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; what `encrypt` refuses is the inner error.

@@ -1,4 +1,4 @@
-//! The client of the process: options in, sessions out. Must not hold anything of one user.
+//! The process's client for Tink's API: takes options, opens sessions. Must not hold any state of one user.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ struct Inner {
 }
 
 impl Client {
-    /// A client for `options`; `seed` decides the jitter. Sends nothing yet.
+    /// Creates a client for `options`; `seed` seeds the retry jitter. Sends nothing yet.
     ///
     /// # Errors
-    /// [`Config`](super::ErrorKind::Config) if no client can work with the options.
+    /// [`Config`](super::ErrorKind::Config) if the options are unusable.
     pub fn new(options: ClientOptions, clock: Arc<dyn Clock>, seed: u64) -> Result<Self, Error> {
         let transport = Transport::new(&options, clock, seed)?;
         let tokens = Tokens::new(options.client_id, options.client_secret, options.refresh);
@@ -41,85 +41,87 @@ impl Client {
         })))
     }
 
-    /// Makes ready to send: what else the first request does. Sends nothing.
+    /// Builds the HTTP client, which the first request would do otherwise. Sends nothing.
     ///
     /// # Errors
-    /// [`Config`](super::ErrorKind::Config): this machine cannot, for example for want of certificates to trust.
+    /// [`Config`](super::ErrorKind::Config): it cannot be built, for example for lack of trusted
+    /// certificates.
     pub fn prepare(&self) -> Result<(), Error> {
         self.0.transport.prepare()
     }
 
-    /// Presents a refresh token, once.
+    /// Presents a refresh token to Tink, once, for new tokens.
     ///
     /// # Errors
-    /// [`RenewError`] says what became of the token.
+    /// [`RenewError`], by what it means for the token.
     pub async fn renew(&self, refresh: &SecretString) -> Result<Renewed, RenewError> {
         self.tokens().renew(self.effort(&CallCounters::default()), refresh).await
     }
 
-    /// Asks for a fresh client token (not the kept one) and, with a user, for one code, each once:
-    /// tells whether Tink is there, the client accepted and the user known. The caller repeats.
+    /// Requests a new client token (not the cached one) and, with a user, one code, each once. Shows whether
+    /// Tink is reachable, the client accepted and the user known. The caller retries.
     ///
     /// # Errors
-    /// As they come; a refusal of the client token is
+    /// The failed call's error; a refusal of the client token is
     /// [`ClientRefused`](super::ErrorKind::ClientRefused).
     pub async fn probe(&self, user: Option<&TinkUser>) -> Result<(), Error> {
         self.tokens().probe(self.effort(&CallCounters::default()), user).await
     }
 
-    /// Gets a fresh client token and a token for `user`, each call once: tells whether Tink accepts the client for
-    /// a user that worked before.
+    /// Requests a new client token and a token for `user`, each call once. Shows whether Tink accepts the
+    /// client for a user that worked before.
     ///
     /// # Errors
-    /// As they come; [`ClientRefused`](super::ErrorKind::ClientRefused),
-    /// [`GrantRefused`](super::ErrorKind::GrantRefused) and [`ScopeMissing`](super::ErrorKind::ScopeMissing) mean
-    /// that it does not.
+    /// The failed call's error; [`ClientRefused`](super::ErrorKind::ClientRefused),
+    /// [`GrantRefused`](super::ErrorKind::GrantRefused) and [`ScopeMissing`](super::ErrorKind::ScopeMissing)
+    /// mean that it does not.
     pub async fn prove(&self, user: &TinkUser) -> Result<(), Error> {
         self.tokens().prove(self.effort(&CallCounters::default()), user).await
     }
 
-    /// Gets a client token, once, and keeps it: whether this machine's clock and Tink's agree about the day. `false`
-    /// if there was no answer, which is no failure here.
+    /// Gets a client token, once, caches it, and checks that this machine's clock and Tink's agree on the
+    /// day. Returns `false` if no token was granted, which is not a failure here.
     ///
     /// # Errors
-    /// [`ClockOff`](super::ErrorKind::ClockOff).
+    /// [`ClockOff`](super::ErrorKind::ClockOff) if they do not agree.
     pub async fn agree_on_time(&self) -> Result<bool, Error> {
         self.tokens().agree(self.effort(&CallCounters::default())).await
     }
 
-    /// Asks for a fresh client token and tells its scopes and the difference of the clocks.
+    /// Requests a new client token; returns its scopes and the difference between the clocks.
     ///
     /// # Errors
-    /// When no token is to be had, after all repetitions.
+    /// If no token could be obtained, after all retries.
     pub async fn examine(&self) -> Result<Examination, Error> {
         let answer = self.tokens().fetch_any(self.effort(&CallCounters::default())).await?;
         Ok(Examination { scopes: answer.value.scopes, skew: answer.head.skew })
     }
 
-    /// The scopes of a user token that Tink does not grant to the app, asked for without a user (API.md 2.1).
+    /// The scopes of a user token that Tink does not grant to the app; checked without a user (API.md 2.1).
     ///
     /// # Errors
-    /// When Tink does not say.
+    /// A request's error, if it is not a refusal.
     pub async fn withheld_scopes(&self) -> Result<Vec<&'static str>, Error> {
         self.tokens().withheld(self.effort(&CallCounters::default())).await
     }
 
-    /// Time the process was paused by `Retry-After` so far, a running pause up to now included.
+    /// Total time the process was paused by `Retry-After`, including a running pause up to now.
     pub fn paused_total(&self) -> Duration {
         self.0.transport.pacer.paused_total()
     }
 
-    /// Waits until Tink has asked for a pause with a short `Retry-After` to a 429; returns when it ends.
+    /// Waits until Tink requests a pause with a short `Retry-After` to a 429; returns the time at which it
+    /// ends.
     pub async fn asked_to_pause(&self) -> Instant {
         self.0.transport.pacer.asked_to_pause().await.into_std()
     }
 
-    /// Sends nothing for this long, since another host was asked for it.
+    /// Sends nothing for `length`, because Tink requested this pause from another host.
     pub fn pause(&self, length: Duration) {
         self.0.transport.pacer.pause(length);
     }
 
-    /// What was done since the client was made.
+    /// Counts since the client was created.
     pub fn totals(&self) -> ClientTotals {
         self.0.transport.totals()
     }
@@ -136,7 +138,7 @@ impl Client {
         self.0.keep_raw
     }
 
-    /// An ordinary effort counted in `counters`.
+    /// The number of attempts of an ordinary call, counted in `counters`.
     pub(super) fn effort<'a>(&'a self, counters: &'a CallCounters) -> Effort<'a> {
         let transport = &self.0.transport;
         Effort { transport, counters, tries: transport.retry.attempts(), repeated: false }

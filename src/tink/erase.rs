@@ -1,5 +1,5 @@
-//! Deletes a user at Tink, with every credential, account and transaction (API.md 2.6). The token for it
-//! can do nothing else, is minted for this one call and kept nowhere.
+//! Deletes a user at Tink, with every credential, account and transaction (API.md 2.6). The token for it can
+//! do nothing else, is minted for this one call and is not kept.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::domain::connection::TinkUser;
 /// The scope that only deleting needs.
 const DELETE_SCOPE: &str = "user:delete";
 
-/// What became of a user at Tink.
+/// The outcome of deleting a user at Tink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// It was deleted now.
+    /// The user was deleted now.
     Deleted,
-    /// Tink does not know it (any more).
+    /// Tink does not know the user (any more).
     Unknown,
 }
 
 impl Client {
-    /// Deletes a user at Tink. It can be repeated: one that is gone is [`Deletion::Unknown`].
+    /// Deletes a user at Tink. Can be repeated: for a user that is gone it returns [`Deletion::Unknown`].
     ///
     /// # Errors
-    /// [`ErrorKind::ScopeMissing`] if the app may not delete users; else the call's error after all repetitions.
+    /// [`ErrorKind::ScopeMissing`] if the app may not delete users; else the call's error after all retries.
     pub async fn delete_user(&self, user: &TinkUser) -> Result<Deletion, Error> {
         let counters = CallCounters::default();
         let effort = self.effort(&counters);
@@ -39,14 +39,15 @@ impl Client {
             Err(error) if matches!(error.status, Some(401 | 404)) => error,
             other => return other.map(|()| Deletion::Deleted),
         };
-        // Its answer may have got lost: then the token went with the user.
+        // An earlier attempt may have succeeded and its response been lost: then the token is gone with the
+        // user.
         match self.token_to_delete(effort.second(), user).await {
             Err(again) if again.kind == ErrorKind::UserUnknown => Ok(Deletion::Deleted),
             _ => Err(error),
         }
     }
 
-    /// A user token that can delete. If it is refused while an ordinary one is granted, it is for the scope.
+    /// A user token that can delete. If Tink refuses it but grants an ordinary one, the scope is missing.
     async fn token_to_delete(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
         match self.tokens().minted(effort, user, &[DELETE_SCOPE]).await {
             Err(error) if error.kind == ErrorKind::ScopeMissing => Err(missing(error)),

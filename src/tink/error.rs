@@ -1,5 +1,5 @@
-//! What can go wrong in a call to Tink, as one type with enough to decide and to report.
-//! Must not hold tokens, account numbers or whole bodies: every detail is scrubbed and short.
+//! The errors of calls to Tink, as one type with enough detail to decide and to report. Must not hold tokens,
+//! account numbers or whole bodies: every detail is scrubbed and short.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,53 +7,53 @@ use std::time::Duration;
 use super::scrub::scrub;
 use crate::domain::cause::Cause;
 
-/// What kind of failure it was, after all repetitions.
+/// The kind of a failure, after all retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// No connection, or it broke.
     Network,
-    /// No answer in time (also status 408).
+    /// No response in time (also status 408).
     Timeout,
     /// 5xx.
     Server,
     /// 429.
     RateLimited,
-    /// The answer could not be read.
+    /// The response could not be read.
     Malformed,
-    /// The answer was larger than `ClientOptions::max_response`.
+    /// The response was larger than `ClientOptions::max_response`.
     TooLarge,
     /// 400.
     BadRequest,
-    /// 401 on a user's call, with a new token as well.
+    /// 401 on a user's call, even with a new token.
     Unauthorized,
     /// 403 on a user's call.
     Forbidden,
     /// 404 on a user's call.
     NotFound,
-    /// Any other status below 500 that is no success.
+    /// Any other unsuccessful status below 500.
     Client4xx,
-    /// Something between us and Tink answered: a redirect, a page for people, a status without Tink's own form
-    /// of error where it would matter.
+    /// Something between us and Tink answered: a redirect, an HTML page, or a status without Tink's own error
+    /// form where that form matters.
     Intercepted,
-    /// A page token came twice, or the pages never ended.
+    /// A page token was repeated, or there were too many pages.
     PageLoop,
     /// The user token lacks a scope.
     ScopeMissing,
     /// Tink does not know the user (404 on the grant).
     UserUnknown,
-    /// Tink refuses the client id or secret or any call for a client token, or the app may not grant.
+    /// Tink refuses the client id, the secret or any request for a client token, or the app may not grant.
     ClientRefused,
     /// Tink refuses access to this user.
     GrantRefused,
-    /// There is no token for the user and no way to get one: the one that renews was used up or refused.
+    /// There is no token for the user and no way to get one: the refresh token was used up or refused.
     TokenLost,
-    /// A token that is kept encrypted cannot be opened.
+    /// An encrypted stored token cannot be decrypted.
     TokenEncrypted,
-    /// The tokens of an older link cannot be read or kept here.
+    /// The stored tokens of an older link cannot be read or written.
     OwnTokens,
     /// The client could not be set up from its options.
     Config,
-    /// This machine's clock is more than a day off Tink's: no date can be told.
+    /// This machine's clock is more than a day off Tink's: no date can be relied on.
     ClockOff,
 }
 
@@ -91,7 +91,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind of an answer that is no success (API.md 7.1).
+    /// The kind of an unsuccessful response (API.md 7.1).
     pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
         match status {
             300..400 | 407 | 511 => Self::Intercepted,
@@ -109,7 +109,7 @@ impl ErrorKind {
     }
 }
 
-/// Whether a body is a page for people, as no program sends it to another.
+/// Whether a body is an HTML page, which is meant for people and not for programs.
 fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
@@ -118,7 +118,7 @@ fn mentions_scope(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).to_ascii_lowercase().contains("scope")
 }
 
-/// Which call it was.
+/// A call to Tink's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// No call yet: reading the options.
@@ -127,7 +127,7 @@ pub enum Endpoint {
     ClientToken,
     /// A code for one user (API.md 2.2).
     AuthorizationGrant,
-    /// The code for a user token (API.md 2.3).
+    /// Exchanges the code for a user token (API.md 2.3).
     CodeExchange,
     /// New tokens for a refresh token of an older link (API.md 2.4).
     TokenRefresh,
@@ -191,12 +191,12 @@ impl fmt::Display for Endpoint {
 /// Why no connection can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectObstacle {
-    /// The name has no address.
+    /// The host name does not resolve.
     Name,
     Refused,
-    /// The certificate is not one that this system trusts for this name.
+    /// This system does not trust the certificate for this name.
     Certificate,
-    /// What listens there speaks no TLS.
+    /// The server there does not speak TLS.
     NoTls,
 }
 
@@ -206,7 +206,7 @@ pub struct Error {
     /// What kind of failure.
     pub kind: ErrorKind,
     pub endpoint: Endpoint,
-    /// The status, if there was an answer.
+    /// The status, if there was a response.
     pub status: Option<u16>,
     /// Tink's `X-Request-ID`; support asks for it (API.md 1.3).
     pub request_id: Option<String>,
@@ -214,16 +214,16 @@ pub struct Error {
     pub detail: String,
     /// How long Tink asked to wait (429 and 503), at most 24 hours.
     pub retry_after: Option<Duration>,
-    /// The request was not processed: no connection could be made, or the protocol says so.
+    /// The request was not processed: no connection could be made, or the protocol guarantees it.
     pub unsent: bool,
-    /// The answer has Tink's own form of error.
+    /// The body has Tink's own error form.
     pub by_tink: bool,
-    /// What it comes from, if anything that had words of its own.
+    /// The underlying error, if there is one with a message of its own.
     pub cause: Option<Cause>,
 }
 
 impl Error {
-    /// An error without an answer; the detail is scrubbed.
+    /// An error without a response; the detail is scrubbed.
     pub fn new(kind: ErrorKind, endpoint: Endpoint, detail: &str) -> Self {
         let detail = scrub(detail);
         Self {
@@ -239,8 +239,7 @@ impl Error {
         }
     }
 
-    /// What stands between us and the server, as far as the words of the libraries below tell; `None` if they do
-    /// not, or if it is something else.
+    /// What prevents a connection, as far as the error texts of the libraries show it; else `None`.
     pub fn obstacle(&self) -> Option<ConnectObstacle> {
         let says = |words: &str| self.detail.contains(words);
         if !self.unsent {
@@ -258,8 +257,8 @@ impl Error {
         }
     }
 
-    /// Of an answer that would refuse more than one call: as this kind if it has Tink's own form, else as
-    /// something in between.
+    /// For a response that would refuse more than one call: `kind` if it has Tink's own error form, else
+    /// [`ErrorKind::Intercepted`].
     pub(super) fn refusal(self, kind: ErrorKind) -> Self {
         let is_tinks = self.by_tink && matches!(self.status, Some(400 | 401 | 403));
         let kind = if is_tinks { kind } else { ErrorKind::Intercepted };

@@ -1,11 +1,11 @@
-//! Unpacks gzip, as the servers between us and Tink really send it: several members one after the other, something
-//! behind the last one, or packed without being announced. Must not read from the network.
+//! Unpacks gzip as the servers between us and Tink really send it: several members in a row, other bytes
+//! after the last one, or packed without a header that announces it. Must not read from the network.
 
 use std::io::{ErrorKind, Read as _};
 
 use flate2::bufread::GzDecoder;
 
-/// How every member begins. No JSON begins like this.
+/// The first bytes of every member. No JSON begins with them.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Why a body cannot be unpacked.
@@ -25,7 +25,7 @@ impl Damage {
     }
 }
 
-/// Whether these bytes are packed, whatever the header says.
+/// Whether these bytes are gzip, regardless of the headers.
 pub(super) fn is_packed(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
@@ -37,12 +37,12 @@ pub(super) struct Unpacker<'a> {
 }
 
 impl<'a> Unpacker<'a> {
-    /// Begins with a packed body; pieces are at most so large.
+    /// Unpacks `packed` in pieces of at most `piece` bytes.
     pub(super) fn new(packed: &'a [u8], piece: usize) -> Self {
         Self { member: GzDecoder::new(packed), piece: vec![0; piece] }
     }
 
-    /// The next piece; an empty one is the end.
+    /// The next piece; empty at the end.
     pub(super) fn next(&mut self) -> Result<&[u8], Damage> {
         loop {
             let length = match self.member.read(&mut self.piece) {
@@ -54,7 +54,7 @@ impl<'a> Unpacker<'a> {
                 return Ok(self.piece.get(..length).unwrap_or_default());
             }
             let rest: &'a [u8] = self.member.get_mut();
-            // What is no other member is padding.
+            // Bytes that do not begin another member are padding.
             if !is_packed(rest) {
                 return Ok(&[]);
             }

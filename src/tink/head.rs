@@ -1,5 +1,5 @@
-//! What an answer says before its body, and the errors made from it. Must not read bodies from the
-//! network or decide about repetitions.
+//! The head of a response, and the errors made from it. Must not read bodies from the network or decide about
+//! retries.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is kept.
 const REQUEST_ID_CHARS: usize = 100;
 
-/// Clocks that are further apart differ in the day, wherever either of them is.
+/// Clocks further apart than this disagree on the date in any time zone.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(24);
-/// What a proxy means by 407.
+/// The detail for a proxy's 407.
 const PROXY_LOGIN: &str =
     "the proxy wants a login (407): write it into the proxy's variable, http://USER:PASSWORD@HOST:PORT";
 
-/// What was read, and the head of its answer.
+/// A parsed value, and the head of its response.
 pub(super) struct Answer<T> {
     pub value: T,
     pub head: Head,
 }
 
-/// What an answer says before its body.
+/// The status and headers of a response.
 pub(super) struct Head {
     endpoint: Endpoint,
     pub status: Option<u16>,
     pub request_id: Option<String>,
     retry_after: Option<Duration>,
-    /// Tink's clock minus ours when the answer began.
+    /// Tink's clock minus ours when the response began.
     pub skew: Option<SignedDuration>,
 }
 
@@ -54,7 +54,7 @@ impl Head {
         self.skew = date.map(|date| date.duration_since(now));
     }
 
-    /// What is wrong if Tink's clock and ours are more than a day apart.
+    /// Returns an error if Tink's clock and ours are more than a day apart.
     pub(super) fn clock_is_off(&self) -> Option<Error> {
         let skew = self.skew.filter(|skew| skew.abs() > CLOCKS_APART)?;
         let direction = if skew.is_positive() { "behind" } else { "ahead" };
@@ -65,7 +65,7 @@ impl Head {
         Some(self.error(ErrorKind::ClockOff, &format!("it is {apart} {direction}")))
     }
 
-    /// An error about this answer; the detail is scrubbed.
+    /// An error about this response; the detail is scrubbed.
     pub(super) fn error(&self, kind: ErrorKind, detail: &str) -> Error {
         Error {
             kind,
@@ -103,10 +103,10 @@ impl Head {
             ErrorKind::Network
         };
         let unsent = error.is_connect() || was_not_processed(&error);
-        // Where it went to may hold what must not be shown.
+        // The URL may contain data that must not be shown.
         let error = error.without_url();
         let words = chain(&error);
-        // The library's words for a 407 of the proxy that is to connect us.
+        // The library's wording of a proxy's 407 to our CONNECT.
         if words.contains("proxy authorization required") {
             return Error { unsent, ..self.error(ErrorKind::Intercepted, PROXY_LOGIN) };
         }
@@ -115,8 +115,8 @@ impl Head {
     }
 }
 
-/// Whether HTTP itself says that a request was not processed: refused streams, those above the last one that a
-/// GOAWAY names, and what was cancelled in our own queue (RFC 9113, sections 6.8 and 8.7).
+/// Whether HTTP itself guarantees that a request was not processed: refused streams, streams above the last
+/// one that a GOAWAY names, and requests cancelled in our own queue (RFC 9113, sections 6.8 and 8.7).
 fn was_not_processed(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -132,7 +132,7 @@ fn was_not_processed(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Whether the bytes came but do not decode (a broken compression).
+/// Whether the bytes arrived but do not decode (broken compression).
 fn is_bad_data(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -145,7 +145,7 @@ fn is_bad_data(error: &reqwest::Error) -> bool {
     false
 }
 
-/// An error and its causes in one line, without the address.
+/// An error and its causes in one line. The caller has removed the URL.
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

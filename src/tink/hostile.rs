@@ -1,10 +1,10 @@
-//! The readers of Tink's answers, for tests that throw anything at them. Not part of what the library offers.
+//! The readers of Tink's responses, for tests that feed them arbitrary bytes. Not part of the public API.
 
 use super::wire;
 use crate::domain::amount::{Amount, Money};
 use crate::domain::ids::AccountId;
 
-/// Which answer the bytes are taken for.
+/// The response that the bytes are read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerKind {
     /// A page of accounts.
@@ -21,10 +21,10 @@ pub enum AnswerKind {
 impl AnswerKind {
     pub const ALL: [Self; 5] = [Self::Accounts, Self::Consents, Self::Transactions, Self::Token, Self::Code];
 
-    /// Reads the bytes and fails if an amount was accepted that is not an exact decimal number.
+    /// Reads the bytes and panics if it accepted an amount that is not an exact decimal number.
     ///
     /// # Panics
-    /// That is the finding.
+    /// On such an amount: that is the finding.
     pub fn challenge(self, bytes: &[u8]) {
         for money in self.read(bytes).unwrap_or_default() {
             let text = money.amount.as_str();
@@ -33,10 +33,10 @@ impl AnswerKind {
         }
     }
 
-    /// Reads the bytes; the reason of a refusal, or every amount that was accepted.
+    /// Reads the bytes and returns every amount that was accepted.
     ///
     /// # Errors
-    /// The reason, which must hold no value of the answer.
+    /// The reason for a refusal, which must contain no value of the response.
     pub fn read(self, bytes: &[u8]) -> Result<Vec<Money>, String> {
         match self {
             Self::Accounts => {

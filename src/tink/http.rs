@@ -1,6 +1,6 @@
-//! Sends one request as often as it takes and reads its answer: pace, limits, repetition, statuses.
-//! Must not know tokens' lives or the meaning of an answer; parsing is passed in, since an answer
-//! that cannot be read is asked for again.
+//! Sends one request, with retries, and reads its response: pace, limits, statuses. Must not know token
+//! lifetimes or the meaning of a response; the caller passes in the parser, since a response that does not
+//! parse is requested again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -29,20 +29,21 @@ const ERROR_BODY: u64 = 16 * 1024;
 pub(super) struct Request<'a> {
     pub endpoint: Endpoint,
     pub query: &'a [(&'static str, String)],
-    /// The fields of a form; `None` makes it a GET, unless there is a body.
+    /// The fields of a form. If they are empty and nothing is `posted`, the request is a GET.
     pub form: &'a [(&'static str, &'a str)],
-    /// What stands for `{id}` in the path, and the JSON that is posted there.
+    /// The value for `{id}` in the path, and the JSON body to POST.
     pub posted: Option<(&'a str, &'a str)>,
     pub bearer: Option<&'a SecretString>,
     pub tries: u32,
-    /// The first try already repeats an earlier request.
+    /// The first attempt already repeats an earlier request.
     pub repeated: bool,
 }
 
 /// Everything needed to send requests, shared by the process.
 pub(super) struct Transport {
     http: Lazy,
-    /// For what may be sent only once: a connection of its own, so that none that died unseen costs it.
+    /// For requests that may be sent only once: always a new connection, so that a pooled one that died
+    /// unnoticed cannot lose the request.
     unpooled: Lazy,
     base: String,
     max_response: u64,
@@ -54,8 +55,8 @@ pub(super) struct Transport {
     token_failures: AtomicU64,
 }
 
-/// A client that is built when it is first needed: to read the system's certificates takes longer than all the rest
-/// of a pass that has nothing to do.
+/// An HTTP client built on first use: loading the system's certificates takes longer than the rest of a pass
+/// that has nothing to do.
 struct Lazy {
     build: Box<dyn Fn() -> ClientBuilder + Send + Sync>,
     built: OnceLock<reqwest::Client>,
@@ -81,7 +82,7 @@ fn unusable(detail: &str) -> Error {
     Error::new(ErrorKind::Config, Endpoint::Setup, detail)
 }
 
-/// The proxies that are named, but for the hosts that `NO_PROXY` excepts.
+/// The configured proxies; hosts in `NO_PROXY` bypass them.
 fn proxies(options: &ClientOptions) -> reqwest::Result<Vec<Proxy>> {
     let (https, http) = (options.proxies.https.as_ref(), options.proxies.http.as_ref());
     let https = https.map(|address| Proxy::https(address.expose_secret()));
@@ -107,7 +108,7 @@ impl Transport {
             return Err(unusable("api_url is not an http address"));
         }
         let (connect, whole) = (options.connect_timeout, options.request_timeout);
-        // Unpacked here and not by the library, which reads only the first of several members.
+        // This module unpacks gzip itself, since the library reads only the first of several members.
         let packed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
         let proxies = proxies(options).map_err(|e| unusable(&chain(&e.without_url())))?;
         let builder = move || {
@@ -137,16 +138,16 @@ impl Transport {
         })
     }
 
-    /// Makes ready to send.
+    /// Builds the HTTP client.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: this machine cannot, for example for want of certificates to trust.
+    /// [`ErrorKind::Config`]: it cannot be built, for example for lack of trusted certificates.
     pub(super) fn prepare(&self) -> Result<(), Error> {
         self.http.get().map(drop)
     }
 
-    /// Sends `request` until its answer could be parsed, the failure is final or the tries are used
-    /// up. `parse` says in words without values why an answer is unreadable.
+    /// Sends `request` until a response parses, the failure is final or the attempts are used up. `parse`
+    /// returns why a body is unreadable, without quoting its values.
     pub(super) async fn call<T>(
         &self,
         request: &Request<'_>,
@@ -161,7 +162,7 @@ impl Transport {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            // A code whose answer was lost is used up: what befell that answer is the failure to tell.
+            // The attempt whose response was lost has used the code up: return that attempt's error.
             let is_spent =
                 request.endpoint == Endpoint::CodeExchange && matches!(error.status, Some(400 | 401));
             if let Some(lost) = before.filter(|_| is_spent) {
@@ -269,7 +270,6 @@ impl Transport {
         })
     }
 
-    /// Counts a token that could not be had.
     pub(super) fn count_token_failure(&self) {
         self.token_failures.fetch_add(1, Ordering::Relaxed);
     }
@@ -284,7 +284,7 @@ impl Transport {
     }
 }
 
-/// Reads a body and unpacks it; what was read before a fault stays in `body`.
+/// Reads a body and unpacks it; `body` keeps what was read before a fault.
 async fn collect(
     response: &mut Response,
     memory: &mut Reservation<'_>,
@@ -303,13 +303,13 @@ async fn collect(
         match unpacker.next() {
             Ok([]) => return received,
             Ok(piece) => append(body, piece, memory, limit).await?,
-            // That the rest did not come is the reason.
+            // If the body was cut short, that is the reason for the damage.
             Err(damage) => return received.and(Err(Fault::Damaged(damage))),
         }
     }
 }
 
-/// Reads the rest of a body as it is sent.
+/// Reads a body as sent, without unpacking it.
 async fn receive(
     response: &mut Response,
     memory: &mut Reservation<'_>,
@@ -340,7 +340,7 @@ async fn append(
     Ok(())
 }
 
-/// Says why and how long a call waits; without the detail, which may quote a body.
+/// Logs why and how long a call waits, without the detail, which may quote a body.
 fn log(error: &Error, wait: Duration, what: &'static str) {
     tracing::debug!(
         endpoint = error.endpoint.as_str(),

@@ -1,5 +1,5 @@
-//! Transactions of Tink's as an application has kept them, read as if they had just come. Must not be kinder
-//! than the reader of answers.
+//! Reads Tink transactions that an application has kept as if Tink had just sent them. Must not be more
+//! lenient than the reader of responses.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,18 +7,18 @@ use serde_json::value::RawValue;
 use super::wire::{self, TransactionRecord};
 use crate::domain::ids::AccountId;
 
-/// The member that says whose a transaction is.
+/// The member that names the account of a transaction.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TokenOwner {
     account_id: Option<String>,
 }
 
-/// Reads one transaction, and the account that it says it is of. An account that is given wins over that: the
-/// same account has another id after its bank was connected anew.
+/// Reads one transaction and the account that it names. A given `account` overrides that: an account gets
+/// another id when its bank is connected again.
 ///
 /// # Errors
-/// What is wrong with it, without values.
+/// The reason why it cannot be read, without values.
 pub fn transaction(
     raw: &RawValue,
     account: Option<&AccountId>,

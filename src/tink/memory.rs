@@ -1,34 +1,34 @@
-//! What a connection holds of Tink's answers while it is worked on: lists, ids of a walk, rows not yet written. Limits
-//! on bodies alone would not bound what is made of them. Each connection has a little of its own; one at a time may
-//! have more. Must not know what is held.
+//! Limits what a connection holds of Tink's responses while it is processed: lists, ids of a walk, rows not
+//! yet written. Limits on bodies alone would not bound what is made of them. Each connection has a small
+//! allowance; one at a time may exceed it. Must not know what is held.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What every connection may hold, in bytes: some forty thousand records of a walk.
+/// What every connection may hold, in bytes: about 40,000 records of a walk.
 const OWN: usize = 4 * 1024 * 1024;
-/// What the one may hold that needs more.
+/// What the one connection that needs more may hold, in bytes.
 const MOST: usize = 128 * 1024 * 1024;
 
-/// Parts of what is held, each with its own size.
+/// The parts of what is held; each has its own size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemoryPart {
     /// The list of consents, and its copies.
     Consents,
     /// The list of accounts, and its copies.
     Accounts,
-    /// What is kept of every record of a walk.
+    /// What is kept of each record of a walk.
     Walk,
     /// Rows and records read and not yet written.
     Unwritten,
 }
 
-/// It would be more than anybody may hold.
+/// The total would exceed `MOST`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMuch;
 
-/// The turn to hold more than the others, shared by the process.
+/// Permission to hold more than `OWN`, for one connection at a time; shared by the process.
 #[derive(Clone, Debug)]
 pub(super) struct MemoryTurn(Arc<Semaphore>);
 
@@ -68,8 +68,8 @@ impl Memory {
         Self { turn, state: Mutex::default() }
     }
 
-    /// Says how much of a part is held now, and waits until that may be. Who holds more than the others waits for
-    /// nobody, so this cannot block for ever.
+    /// Records how much of a part is held now, and waits until that is allowed. A connection that has the
+    /// permit does not wait, so this cannot block forever.
     pub(super) async fn hold(&self, part: MemoryPart, bytes: usize) -> Result<(), TooMuch> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,13 +85,13 @@ impl Memory {
                 return Ok(());
             }
         }
-        // It is never closed.
+        // The semaphore is never closed.
         let permit = Arc::clone(&self.turn.0).acquire_owned().await.ok();
         self.state.lock().unwrap_or_else(PoisonError::into_inner).permit = permit;
         Ok(())
     }
 
-    /// Says that nothing of a part is held any more.
+    /// Frees a part, and returns the permit if the rest fits in `OWN`.
     pub(super) fn release(&self, part: MemoryPart) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.set(part, 0);

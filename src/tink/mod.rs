@@ -1,13 +1,13 @@
-//! The HTTP client for Tink's API: tokens, accounts, transactions and consents of one user at a time.
-//! Must not decide what a failure means for a connection, store anything, or know the other modules;
-//! it is the only place that may speak HTTP.
+//! The HTTP client for Tink's API: tokens, accounts, transactions and consents of one user at a time. Must
+//! not decide what a failure means for a connection, store anything, or know modules other than `domain` and
+//! `clock`; it is the only place that may send HTTP requests.
 //!
-//! A [`Client`] is shared by the whole process and holds what Tink limits per app: the client token,
-//! the pace, the pause after a `Retry-After`, the memory for bodies (API.md 1.4, 7.1). A
-//! [`Session`] is the work on one user: it mints that user's token, keeps it in memory only and reads.
-//! Every call already repeats what is worth repeating; an [`Error`] that comes out is final.
+//! A [`Client`] is shared by the whole process and holds what Tink limits per app: the client token, the
+//! pace, the pause after a `Retry-After`, the memory for bodies (API.md 1.4, 7.1). A [`Session`] serves one
+//! user: it mints that user's token, keeps it in memory only and reads. Every call already retries what is
+//! worth retrying; an [`Error`] that it returns is final.
 
-/// What is relied on of Tink's API.
+/// What this client relies on in Tink's API.
 #[cfg(doc)]
 #[doc = include_str!("API.md")]
 pub mod api {}

@@ -1,5 +1,5 @@
-//! What the client is told (options) and what it tells about itself (totals, examination).
-//! Must not read files or the environment; the options come from the configuration.
+//! The client's options, and what it reports about itself (totals, examination). Must not read files or the
+//! environment; the options come from the configuration.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,21 +18,21 @@ pub struct ClientOptions {
     pub client_secret: SecretString,
     /// Limit for opening a connection.
     pub connect_timeout: Duration,
-    /// Limit for one request with its whole answer.
+    /// Limit for one request with its whole response.
     pub request_timeout: Duration,
-    /// Largest answer, in decoded bytes.
+    /// Largest response, in decoded bytes.
     pub max_response: u64,
     /// Pace of the whole process.
     pub requests_per_second: f64,
     /// Requests in flight in the whole process.
     pub concurrency: usize,
-    /// How failures are repeated.
+    /// How failures are retried.
     pub retry: RetryOptions,
     /// Keep the JSON of every transaction beside it.
     pub keep_raw: bool,
     /// User tokens may ask Tink to fetch from the bank.
     pub refresh: bool,
-    /// Who is asked to reach Tink, instead of asking the environment.
+    /// The proxies to Tink; of the environment, the client reads only `NO_PROXY`.
     pub proxies: Proxies,
 }
 
@@ -44,7 +44,7 @@ pub struct Proxies {
     pub http: Option<SecretString>,
 }
 
-/// How failures are repeated: full jitter between zero and `min(max, base · 2^n)`.
+/// How failures are retried: full jitter between zero and `min(max, base · 2^n)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryOptions {
     pub attempts: u32,
@@ -72,32 +72,32 @@ impl ClientOptions {
     }
 }
 
-/// What was done since the client was made.
+/// Counts since the client was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientTotals {
     pub requests: u64,
     pub retries: u64,
-    /// Of these, how many gave no usable answer.
+    /// Requests without a usable response.
     pub errors: u64,
-    /// Client or user tokens that could not be had after all repetitions.
+    /// Client or user tokens that could not be obtained after all retries.
     pub token_failures: u64,
 }
 
 /// What `check` learns from one client token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
-    /// The scopes of the client token; `None` if Tink did not say.
+    /// The scopes of the client token; `None` if Tink did not list them.
     pub scopes: Option<Vec<String>>,
     /// Tink's `Date` minus our clock, exact to about a second; `None` without a readable header.
     pub skew: Option<SignedDuration>,
 }
 
-/// Requests of one session or of the process.
+/// Request counts of one session or of the process.
 #[derive(Debug, Default)]
 pub(super) struct CallCounters {
     requests: AtomicU64,
     retries: AtomicU64,
-    /// Milliseconds of pauses that its requests made for everybody.
+    /// Milliseconds of process-wide pauses that these requests caused.
     paused: AtomicU64,
 }
 

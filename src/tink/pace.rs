@@ -1,6 +1,6 @@
-//! How fast and how much at once: the rate, the pause after a `Retry-After`, the requests in flight
-//! and the memory for bodies, each shared by the whole process (Tink limits per app, API.md 1.4).
-//! Must not know what is sent.
+//! Limits how fast and how much at once: the rate, the pause after a `Retry-After`, the requests in flight
+//! and the memory for bodies, each shared by the whole process (Tink limits per app, API.md 1.4). Must not
+//! know what is sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,7 +43,7 @@ struct Pause {
     until: Instant,
 }
 
-/// Leave to send one request; held until its body is read.
+/// Permission to send one request; held until its body is read.
 #[must_use]
 pub(super) struct Slot<'a>(#[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'a>>);
 
@@ -90,7 +90,7 @@ impl Pacer {
         Slot(slot)
     }
 
-    /// Takes one request out of the bucket, or says when to ask again.
+    /// Takes one request out of the bucket, or returns when to try again.
     fn take(&self, now: Instant) -> Result<(), Instant> {
         let mut state = self.state();
         if let Some(pause) = state.pause
@@ -108,7 +108,7 @@ impl Pacer {
         Err(now + wait.clamp(Duration::from_millis(1), Duration::from_hours(1)))
     }
 
-    /// Lets the level and a lowered rate grow up to `now`.
+    /// Refills the bucket and raises a lowered rate, for the time up to `now`.
     fn fill(&self, state: &mut PaceState, now: Instant) {
         let seconds = now.saturating_duration_since(state.filled).as_secs_f64();
         state.filled = now;
@@ -116,7 +116,8 @@ impl Pacer {
         state.rate = (state.rate + self.setting / 10.0 * seconds).min(self.setting);
     }
 
-    /// Halves the rate after a 429, at most once a second, never below one a second or the setting.
+    /// Halves the rate after a 429, at most once a second, never below one request per second, or below the
+    /// setting if that is lower.
     pub(super) fn slow_down(&self) {
         let now = Instant::now();
         let mut state = self.state();
@@ -128,19 +129,19 @@ impl Pacer {
         state.rate = (state.rate / 2.0).max(self.setting.min(1.0));
     }
 
-    /// Lets nobody send for this long, since Tink asked for it.
+    /// Pauses all requests for `length`, because Tink requested it.
     pub(super) fn pause_as_asked(&self, length: Duration) {
         self.pause(length);
         self.asked.notify_one();
     }
 
-    /// Returns the end of the pause once Tink has asked for one that was not returned here before.
+    /// Waits until Tink requests a pause that was not yet returned here; returns the time at which it ends.
     pub(super) async fn asked_to_pause(&self) -> Instant {
         self.asked.notified().await;
         self.state().pause.map_or_else(Instant::now, |pause| pause.until)
     }
 
-    /// Lets nobody send for this long; a pause that ends later stays.
+    /// Pauses all requests for `length`; a pause that ends later is kept.
     pub(super) fn pause(&self, length: Duration) {
         let now = Instant::now();
         let until = now + length;
@@ -155,7 +156,7 @@ impl Pacer {
         state.pause = Some(pause);
     }
 
-    /// Time spent paused so far, a running pause up to now included; overlaps count once.
+    /// Total time paused, including a running pause up to now; overlaps count once.
     pub(super) fn paused_total(&self) -> Duration {
         let now = Instant::now();
         let state = self.state();
@@ -163,7 +164,7 @@ impl Pacer {
         state.paused + current.unwrap_or_default()
     }
 
-    /// Waits for the memory of a body of the announced length, at most of [`BODY`].
+    /// Waits for memory for a body of the announced length, or for [`BODY`] if it is longer or unknown.
     pub(super) async fn reserve(&self, announced: Option<u64>) -> Reservation<'_> {
         let announced = announced.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BODY);
         let bytes = announced.clamp(1, BODY);
@@ -182,13 +183,13 @@ impl Pacer {
 }
 
 impl Reservation<'_> {
-    /// As much of an announced length as is reserved already.
+    /// The part of an announced length that is already reserved.
     pub(super) fn covers(&self, announced: Option<usize>) -> usize {
         announced.map_or(0, |bytes| bytes.min(self.bytes))
     }
 
-    /// Waits until the body may grow to `bytes`. Who holds the permit for a large body waits for
-    /// nobody else, so this cannot block for ever.
+    /// Waits until the body may grow to `bytes`. The holder of the permit for a large body does not wait for
+    /// it again, so this cannot block forever.
     pub(super) async fn grow(&mut self, bytes: usize) {
         if bytes > self.bytes && self.large.is_none() {
             self.large = self.pacer.large.acquire().await.ok();
@@ -203,7 +204,7 @@ mod tests {
     use tokio::task::unconstrained;
     use tokio::time::advance;
 
-    /// Sends `count` requests one after another and says how long that took.
+    /// Sends `count` requests one after another and returns how long that took.
     async fn send(pacer: &Pacer, count: usize) -> Duration {
         let start = Instant::now();
         for _ in 0..count {

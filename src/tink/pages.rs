@@ -1,17 +1,17 @@
-//! Walks over the pages of a list to the end, and notices when there is none (API.md 4.2).
-//! Must not stop early: neither a short nor an empty page nor a date is the end.
+//! Walks through all pages of a list, and detects endless ones (API.md 4.2). Must not stop early: neither a
+//! short nor an empty page nor a date is the end.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::error::{Endpoint, Error, ErrorKind};
 
-/// The most that Tink allows (API.md 1.4).
+/// The largest page that Tink allows (API.md 1.4).
 pub(super) const PAGE_SIZE: u32 = 100;
 /// No list of one account is longer than this many pages.
 const MAX_PAGES: u32 = 100_000;
 
-/// Where a walk stands. Tokens already seen are kept as hashes, so that a long walk stays small.
+/// The position of a walk. Tokens already seen are kept as hashes, so that a long walk stays small.
 #[derive(Debug, Default)]
 pub(super) struct PageCursor {
     token: Option<String>,
@@ -22,17 +22,16 @@ pub(super) struct PageCursor {
 }
 
 impl PageCursor {
-    /// Whether another page is to be read.
     pub(super) fn has_more(&self) -> bool {
         !self.ended
     }
 
-    /// The token of the page to read; `None` is the first page.
+    /// The token of the page to read; `None` for the first page.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Goes on to the page after the one just read.
+    /// Moves on to the page after the one just read.
     pub(super) fn advance(&mut self, next: Option<String>, endpoint: Endpoint) -> Result<(), Error> {
         let looped = |detail| Err(Error::new(ErrorKind::PageLoop, endpoint, detail));
         self.pages += 1;
@@ -46,7 +45,7 @@ impl PageCursor {
         Ok(())
     }
 
-    /// Whether `error` refuses a page token and the walk starts again; it does so once.
+    /// Restarts the walk if `error` refuses a page token, at most once; returns whether it did.
     pub(super) fn restart(&mut self, error: &Error) -> bool {
         let is_list = matches!(error.endpoint, Endpoint::Accounts | Endpoint::Transactions);
         let is_refused = is_list && error.kind == ErrorKind::BadRequest;

@@ -1,5 +1,4 @@
-//! When a failed call is worth another try, and how long to wait before it.
-//! Must not wait or send anything itself.
+//! Decides whether a failed call is tried again, and after how long. Must not wait or send anything itself.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,9 +9,9 @@ use jiff::Timestamp;
 use super::error::Error;
 use super::options::RetryOptions;
 
-/// A `Retry-After` up to this long is waited for; a longer one ends the call at once.
+/// A call waits for a `Retry-After` up to this long; a longer one fails it at once.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// No `Retry-After` counts for more than this.
+/// A longer `Retry-After` is cut to this.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// What to do after a failed try.
@@ -26,7 +25,7 @@ pub(super) enum RetryDecision {
     Pause { pause: Duration, again: bool },
 }
 
-/// The rules and the generator of the jitter.
+/// The retry rules and the random generator for the jitter.
 pub(super) struct Retry {
     options: RetryOptions,
     rng: Mutex<Rng>,
@@ -37,7 +36,7 @@ impl Retry {
         Self { options, rng: Mutex::new(Rng::with_seed(seed)) }
     }
 
-    /// Tries in all of an ordinary call.
+    /// The total number of attempts of an ordinary call.
     pub(super) fn attempts(&self) -> u32 {
         self.options.attempts
     }
@@ -47,7 +46,7 @@ impl Retry {
         let left = done < tries;
         match error.retry_after {
             Some(wait) if wait > LONGEST_PAUSE => RetryDecision::Fail,
-            // A 503 is one call's: it rests by itself, within its connection's time.
+            // A 503 concerns this call alone: it waits by itself, within its connection's time.
             Some(wait) if error.status != Some(429) => {
                 if left {
                     RetryDecision::Again(wait)
@@ -61,7 +60,7 @@ impl Retry {
         }
     }
 
-    /// A random wait before repetition number `n` (from 0).
+    /// A random wait before retry number `n` (from 0).
     pub(super) fn backoff(&self, n: u32) -> Duration {
         let factor = 1u32.checked_shl(n).unwrap_or(u32::MAX);
         let bound = self.options.base.saturating_mul(factor).min(self.options.max);
@@ -71,8 +70,8 @@ impl Retry {
     }
 }
 
-/// Reads a `Retry-After`: seconds, a fraction rounded up, or an HTTP date (API.md 1.3). What is not in
-/// the future or not readable counts as absent; anything is cut at 24 hours.
+/// Parses a `Retry-After`: seconds, a fraction rounded up, or an HTTP date (API.md 1.3). Returns `None` if it
+/// is unreadable or not in the future; at most 24 hours.
 pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
     let wait = if let Some(seconds) = seconds(header) {
@@ -84,7 +83,7 @@ pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     (!wait.is_zero()).then_some(wait.min(LONGEST_WAIT))
 }
 
-/// Whole seconds, a fraction counting as one more; `None` for anything else.
+/// Whole seconds, a fraction rounded up; `None` for anything else.
 fn seconds(text: &str) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());

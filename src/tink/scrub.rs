@@ -1,23 +1,23 @@
-//! Makes what Tink says in an error fit for people: short, and without what may be a name, a token or an
-//! account number. Must not decide anything by an error's text.
+//! Makes Tink's error texts fit to be shown: short, and without what may be a name, a token or an account
+//! number. Must not decide anything by an error's text.
 
 use serde_json::{Map, Value};
 
 /// Longest detail, in characters.
 const DETAIL_CHARS: usize = 300;
-/// A run of this many letters and digits may be a token or a number of somebody's.
+/// A run of this many letters and digits may be a token or a personal number.
 const SECRET_CHARS: usize = 12;
 /// This many digits in groups may be an account number.
 const NUMBER_DIGITS: usize = 9;
 
 /// The longest error code.
 const CODE_CHARS: usize = 80;
-/// More digits in a row are no code but somebody's number.
+/// A longer run of digits is not a code but a personal number.
 const CODE_DIGITS: usize = 6;
 
-/// What an error body says of a call: its code, if it is one of the known JSON shapes (API.md 7.2).
-/// The message beside it may name a person, and is told only where no user has a part in the call. Of
-/// anything else only the kind is told.
+/// Describes an error body: by its code, if it has one of the known JSON shapes (API.md 7.2). The message
+/// beside it may name a person, so it is included only if no user is involved in the call. Of any other body,
+/// only the kind is given.
 pub(super) fn describe(body: &[u8], concerns_a_user: bool) -> String {
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
         let kind = match body.trim_ascii().first() {
@@ -36,21 +36,22 @@ pub(super) fn describe(body: &[u8], concerns_a_user: bool) -> String {
     }
 }
 
-/// Whether an error body has one of the shapes that Tink's have (API.md 7.2).
+/// Whether an error body has one of the shapes of Tink's errors (API.md 7.2).
 pub(super) fn is_tinks(body: &[u8]) -> bool {
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else { return false };
     let is_said = |name: &str| fields.get(name).is_some_and(|value| value.is_string() || value.is_number());
     ["errorCode", "errorMessage", "code", "detailCode", "error", "error_description"].into_iter().any(is_said)
 }
 
-/// Whether a body is an error, whatever its status and encoding: of Tink's form, or with an object of that name.
+/// Whether a body is an error, regardless of its status and encoding: of Tink's form, or with an `error`
+/// object.
 pub(super) fn is_error(body: &[u8]) -> bool {
     let body = String::from_utf8_lossy(body);
     let nested = |fields: Map<String, Value>| fields.get("error").is_some_and(Value::is_object);
     is_tinks(body.as_bytes()) || serde_json::from_str(&body).is_ok_and(nested)
 }
 
-/// A value that a machine would take for a code: a word without spaces, or a short number.
+/// A value that looks like a code: a word without spaces, or a short number.
 fn code(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -64,9 +65,9 @@ fn code(value: &Value) -> Option<String> {
     is_code.then_some(text)
 }
 
-/// Takes out what may be a token or an account number, and control characters; cuts at 300.
+/// Replaces what may be a token or an account number, and control characters; cuts at 300 characters.
 pub(super) fn scrub(text: &str) -> String {
-    // What lies far behind the cut need not be looked at; scrubbing only ever shortens.
+    // Text far beyond the cut need not be examined; scrubbing only ever shortens.
     let text = text.chars().take(DETAIL_CHARS * 20).map(|c| if c.is_control() { ' ' } else { c });
     let text: String = text.collect();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -79,7 +80,7 @@ pub(super) fn scrub(text: &str) -> String {
     text.chars().take(DETAIL_CHARS).collect()
 }
 
-/// Replaces every longest run of `member` characters that is `secret` with an ellipsis.
+/// Replaces every maximal run of `member` characters for which `secret` holds with an ellipsis.
 fn replace_runs(text: &str, member: impl Fn(char) -> bool, secret: impl Fn(&str) -> bool) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;

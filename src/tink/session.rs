@@ -1,5 +1,5 @@
-//! The calls of one connection with that user's token, which lives in memory only.
-//! Must not decide what a failure means for the connection.
+//! The calls of one connection with its user's token, which is kept in memory only. Must not decide what a
+//! failure means for the connection.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,21 +25,21 @@ use crate::domain::connection::TinkUser;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{AccountId, CredentialsId};
 
-/// Nobody has more accounts; they are held in memory together.
+/// The most accounts that a user may have; they are held in memory together.
 const MAX_ACCOUNTS: usize = 2_000;
-/// Claiming that somebody is there would start a login that nobody answers.
+/// Claiming that the user is present would start a login that nobody answers.
 const NOBODY_THERE: &str =
     r#"{"userAvailability":{"userPresent":false,"userAvailableForInteraction":false}}"#;
 
-/// A list is there about so often while it is worked on: as read, as judged, as written, as stored.
+/// About how many copies of a list exist while it is processed: as read, as judged, as written, as stored.
 const COPIES: usize = 4;
 
 pub(super) type Query = Vec<(&'static str, String)>;
 
-/// A user token from elsewhere.
+/// A user token that the link already has.
 pub struct GivenToken {
     pub secret: SecretString,
-    /// How much longer it lives, if known.
+    /// Its remaining lifetime, if known.
     pub life: Option<Duration>,
 }
 
@@ -49,22 +49,22 @@ impl fmt::Debug for GivenToken {
     }
 }
 
-/// Tokens that a link has of its own.
+/// The tokens of a link that has its own.
 pub trait OwnTokens: Send + Sync {
-    /// A user token, another one if Tink has `refused` the last; `None` if there is none.
+    /// Returns a user token, another one if Tink has `refused` the last; `None` if there is none.
     fn token(&self, refused: bool) -> BoxFuture<'_, Result<Option<GivenToken>, Error>>;
 }
 
-/// What a list call gave.
+/// The result of a list call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed<T> {
-    /// What could be read.
+    /// The items that could be read.
     pub items: Vec<T>,
-    /// That is everything that was listed; else nothing may be concluded from what is not there.
+    /// Whether `items` is everything that was listed; if not, nothing may be concluded from an absent item.
     pub complete: bool,
 }
 
-/// What of a connection's answers had another form than documented, by the account it is about.
+/// How a connection's responses deviated from the documented form, by the account concerned.
 type Noted = BTreeMap<Option<AccountId>, Anomalies>;
 
 /// One connection's calls to Tink.
@@ -79,12 +79,13 @@ pub struct Session {
 }
 
 impl Client {
-    /// The work on one user. Sends nothing yet; the first call mints the user's token.
+    /// Opens a session for one user. Sends nothing yet; the first call mints the user's token.
     pub fn session(&self, user: TinkUser) -> Session {
         Session::new(self.clone(), Some(user), None)
     }
 
-    /// The work on a link that may have tokens of its own: those come first, minting for `user` after them.
+    /// Opens a session for a link that may have its own tokens: these come first, minting for `user` after
+    /// them.
     pub fn session_of_link(&self, user: Option<TinkUser>, own: Option<Arc<dyn OwnTokens>>) -> Session {
         Session::new(self.clone(), user, own)
     }
@@ -97,15 +98,15 @@ impl Session {
         Self { client, user, own, token: Mutex::new(None), counters, noted, memory }
     }
 
-    /// All consents of the user that can be read (API.md 5.1; not paged).
+    /// All readable consents of the user (API.md 5.1; not paged).
     ///
     /// # Errors
-    /// The call's error after all repetitions.
+    /// The call's error after all retries.
     pub async fn consents(&self) -> Result<Vec<Consent>, Error> {
         Ok(self.consent_list().await?.items)
     }
 
-    /// All consents of the user, and whether that is all of them.
+    /// All readable consents of the user, and whether they are all that Tink listed.
     ///
     /// # Errors
     /// As [`Self::consents`].
@@ -117,11 +118,11 @@ impl Session {
         Ok(Listed { items: list.readable, complete: list.complete })
     }
 
-    /// Asks Tink to fetch the data of a consent from its bank (API.md 5.3); nobody is there to help, and
-    /// Tink is told so. That it was accepted is not that it is done.
+    /// Asks Tink to fetch the data of a consent from its bank (API.md 5.3), declaring the user absent.
+    /// Acceptance does not mean that the fetch is done.
     ///
     /// # Errors
-    /// The call's error; it is not repeated, since it may have been accepted.
+    /// The call's error; the call is not retried, since Tink may have accepted it.
     pub async fn refresh(&self, consent: &CredentialsId) -> Result<(), Error> {
         let id = consent.as_str();
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
@@ -142,16 +143,16 @@ impl Session {
         effort.transport.call(&request, effort.counters, wire::done).await.map(drop)
     }
 
-    /// All accounts of the user that can be read, over all pages (API.md 3.1). The same id twice is one
-    /// account, the later one.
+    /// All readable accounts of the user, over all pages (API.md 3.1). If an id occurs twice, the later
+    /// account wins.
     ///
     /// # Errors
-    /// The call's error after all repetitions.
+    /// The call's error after all retries.
     pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
         Ok(self.account_list().await?.items)
     }
 
-    /// All accounts of the user, and whether that is all of them.
+    /// All readable accounts of the user, and whether they are all that Tink listed.
     ///
     /// # Errors
     /// As [`Self::accounts`]; a page on which no account can be read is
@@ -186,8 +187,8 @@ impl Session {
         Ok(list)
     }
 
-    /// What of the answers so far had another form than documented, by the account it is about; it is handed
-    /// over once.
+    /// How the responses so far deviated from the documented form, by the account concerned. Each deviation
+    /// is returned once.
     pub fn take_anomalies(&self) -> Vec<(Option<AccountId>, Anomalies)> {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *noted).into_iter().collect()
@@ -200,16 +201,16 @@ impl Session {
         }
     }
 
-    /// Says how many bytes of rows and records are held that are not yet written, and waits until that may be: one
+    /// Records how many bytes of unwritten rows and records are held, and waits until that is allowed: one
     /// connection at a time may hold more than a few megabytes.
     ///
     /// # Errors
-    /// [`TooLarge`](super::ErrorKind::TooLarge): it is more than anybody may hold.
+    /// [`TooLarge`](super::ErrorKind::TooLarge): more than any connection may hold.
     pub async fn hold_unwritten(&self, bytes: usize) -> Result<(), Error> {
         self.hold(MemoryPart::Unwritten, bytes, Endpoint::Transactions).await
     }
 
-    /// Says that no rows are held any more.
+    /// Records that no unwritten rows are held any more.
     pub fn release_unwritten(&self) {
         self.memory.release(MemoryPart::Unwritten);
     }
@@ -230,12 +231,12 @@ impl Session {
         self.memory.release(part);
     }
 
-    /// HTTP requests sent for this session, token requests included.
+    /// The number of HTTP requests sent for this session, including token requests.
     pub fn requests(&self) -> u64 {
         self.counters.requests()
     }
 
-    /// Pauses that its own requests made for everybody (429).
+    /// Time of process-wide pauses that its own requests caused (429).
     pub fn own_pauses(&self) -> Duration {
         self.counters.paused()
     }
@@ -248,7 +249,7 @@ impl Session {
         self.client.keep_raw()
     }
 
-    /// One read with the user's token; on a 401 once more with a new one (API.md 7.1).
+    /// Reads with the user's token; on a 401, once more with a new one (API.md 7.1).
     pub(super) async fn call<T>(
         &self,
         endpoint: Endpoint,
@@ -316,7 +317,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// About what an account takes in memory.
+/// The approximate size of an account in memory.
 fn size_of_account(account: &Account) -> usize {
     let texts =
         [&account.iban, &account.account_number, &account.masked_pan, &account.financial_institution_id];
@@ -324,7 +325,7 @@ fn size_of_account(account: &Account) -> usize {
     size_of::<Account>() + account.id.as_str().len() + texts.sum::<usize>() + 256
 }
 
-/// About what a consent takes in memory.
+/// The approximate size of a consent in memory.
 fn size_of_consent(consent: &Consent) -> usize {
     let ids = consent.account_ids.iter().map(|id| id.as_str().len() + 48);
     size_of::<Consent>() + consent.credentials_id.as_str().len() + ids.sum::<usize>() + 256

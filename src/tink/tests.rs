@@ -1,4 +1,4 @@
-//! Tests of the client against the sandbox, which gives scripted answers where a test asks for them: tokens, repetitions,
+//! Tests of the client against the sandbox, with scripted responses where a test needs them: tokens, retries,
 //! limits, walks.
 
 mod calls;
@@ -18,13 +18,13 @@ use crate::clock::ManualClock;
 use crate::domain::connection::TinkUser;
 use crate::domain::window::Window;
 
-/// Half a second before a full one, so that a date can be less than a second away.
+/// 10 ms before a full second, so that a date can be less than a second away.
 const NOW: &str = "2026-06-15T11:59:59.990Z";
 
 /// A refusal in Tink's own form.
 const REFUSAL: &str = r#"{"errorCode":"oauth.refused","errorMessage":"no"}"#;
 
-/// The external id of the one user, who has nothing yet.
+/// The external id of the only user, who has no banks yet.
 const USER: &str = "u-123";
 
 fn sandbox() -> Sandbox {
@@ -42,7 +42,7 @@ fn sandbox() -> Sandbox {
     tink
 }
 
-/// The next calls of this kind get these answers, in order; those after them the sandbox's own.
+/// Makes the next calls of this kind get these responses, in order; later ones get the sandbox's own.
 fn on(tink: &Sandbox, call: Call, answers: impl IntoIterator<Item = Action>) {
     answers.into_iter().for_each(|action| tink.fault(Fault::new(action).at(call)));
 }
@@ -60,8 +60,8 @@ fn answer(code: u16, body: impl Into<Vec<u8>>) -> Action {
     headed(code, body, &[])
 }
 
-/// The tokens of the next session are `client-1` and `user-3`. The sandbox does not know them, so what is called with them
-/// needs answers too.
+/// Gives the next session the tokens `client-1` and `user-3`. The sandbox does not know them, so calls with
+/// them need scripted responses too.
 fn known_tokens(tink: &Sandbox) {
     let client = r#"{"access_token":"client-1","expires_in":1800,"scope":"authorization:grant"}"#;
     on(tink, Call::ClientToken, [answer(200, client)]);
@@ -107,7 +107,7 @@ fn account_page(id: &str, next: &str) -> Action {
     answer(200, format!(r#"{{"accounts":[{{"id":"{id}"}}],"nextPageToken":"{next}"}}"#))
 }
 
-/// What the sandbox says of a user without banks.
+/// The sandbox's response for a user without banks.
 fn no_consents() -> Action {
     answer(200, r#"{"providerConsents":[]}"#)
 }

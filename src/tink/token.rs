@@ -1,5 +1,5 @@
-//! Gets tokens: the client token, kept for the process, and user tokens, handed to their session
-//! (API.md 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
+//! Gets tokens: the client token, cached for the process, and user tokens, returned to their session (API.md
+//! 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,31 +21,31 @@ const CLIENT_SCOPE: &str = "authorization:grant";
 /// The scopes of a user token.
 const USER_SCOPES: [&str; 4] =
     ["accounts:read", "balances:read", "transactions:read", "provider-consents:read"];
-/// The scope of a user token that may ask the bank.
+/// The additional scope of a user token that may ask Tink to fetch from the bank.
 const REFRESH_SCOPE: &str = "credentials:refresh";
-/// Tries of a call that repeats an earlier one with something new.
+/// Attempts of a call that repeats an earlier one with a new token or code.
 const SECOND_TRIES: u32 = 2;
-/// Life of a token without `expires_in`.
+/// Lifetime of a token without `expires_in`.
 const DEFAULT_LIFE: Duration = Duration::from_mins(10);
 /// No token is trusted for longer.
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
-/// A token is renewed this long before its end, or a quarter of its life if that is less.
+/// A token is replaced this long before it expires, or a quarter of its lifetime if that is less.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// A token and until when to use it.
+/// A token and the time until which it is used.
 pub(super) struct Bearer {
     pub secret: SecretString,
     fresh_until: Instant,
 }
 
 impl Bearer {
-    /// A token from elsewhere that lives this much longer.
+    /// A token that was not minted here, with its remaining lifetime.
     pub(super) fn given(secret: SecretString, life: Option<Duration>) -> Arc<Self> {
         let expires_in = life.map(|life| life.as_secs());
         Self::new(Granted { secret, expires_in, scopes: None, refresh: None }, Instant::now())
     }
 
-    /// `asked` is the time before the request: a token never counts as younger than it is.
+    /// `asked` is the time before the request, so that a token is never taken to be younger than it is.
     fn new(granted: Granted, asked: Instant) -> Arc<Self> {
         let life = granted.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
         let fresh_until = asked + life.saturating_sub(MARGIN.min(life / 4));
@@ -60,11 +60,11 @@ impl Bearer {
 
 /// New tokens of an older link.
 pub struct Renewed {
-    /// The token of the calls.
+    /// The token for calls.
     pub access: SecretString,
-    /// The next token that renews; `None` if the one presented stays good.
+    /// The next refresh token; `None` if the presented one stays valid.
     pub refresh: Option<SecretString>,
-    /// How long the access token lives, if told.
+    /// The lifetime of the access token, if Tink sent it.
     pub life: Option<Duration>,
 }
 
@@ -74,15 +74,15 @@ impl std::fmt::Debug for Renewed {
     }
 }
 
-/// Why there are no new tokens, by what it means for the one presented.
+/// Why there are no new tokens, by what it means for the presented one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewError {
-    /// It was not presented, or turned away unread (429): it is as good as before.
+    /// The token was not presented, or rejected unread (429): it is as good as before.
     #[error("the refresh token was not presented: {0}")]
     NotSent(#[source] Error),
     #[error("the refresh token was refused: {0}")]
     Refused(#[source] Error),
-    /// It may have been used up.
+    /// The token may have been used up.
     #[error("the refresh token may have been used up: {0}")]
     Unknown(#[source] Error),
 }
@@ -103,7 +103,7 @@ struct Cache {
     failure: Option<Error>,
 }
 
-/// Who asks, and how hard to try.
+/// How a call is sent: through which transport, counted where, with how many attempts.
 #[derive(Clone, Copy)]
 pub(super) struct Effort<'a> {
     pub transport: &'a Transport,
@@ -113,7 +113,7 @@ pub(super) struct Effort<'a> {
 }
 
 impl Effort<'_> {
-    /// A repetition with something new: few tries, so that repetitions do not multiply.
+    /// For a repetition with a new token or code: few attempts, so that retries do not multiply.
     pub(super) fn second(self) -> Self {
         Self { tries: self.tries.min(SECOND_TRIES), repeated: true, ..self }
     }
@@ -125,8 +125,8 @@ impl Tokens {
         Self { client_id, client_secret, scopes, cache: Mutex::default(), failures: AtomicU64::new(0) }
     }
 
-    /// The client token of the process, another one than `stale`. One caller fetches it; those who
-    /// wait meanwhile share the result, a failure too.
+    /// The client token of the process, a different one than `stale`. One caller fetches it; callers that
+    /// wait meanwhile share the result, including a failure.
     pub(super) async fn client(
         &self,
         effort: Effort<'_>,
@@ -161,8 +161,8 @@ impl Tokens {
         }
     }
 
-    /// Gets the client token of the process, trying once: tells whether the clocks agree, as far as there is an answer.
-    /// That it cannot be had is for its caller to report.
+    /// Fetches the client token of the process with one attempt, to check that the clocks agree. Returns
+    /// `false` if there is no token; the next call that needs one reports why.
     pub(super) async fn agree(&self, effort: Effort<'_>) -> Result<bool, Error> {
         let mut cache = self.cache.lock().await;
         let asked = Instant::now();
@@ -174,12 +174,12 @@ impl Tokens {
         Ok(true)
     }
 
-    /// A new client token that may grant. A refusal is believed the second time, or at once if
-    /// there is only one try.
+    /// A new client token that may grant. A refusal counts only if a second request confirms it, or if there
+    /// is only one attempt.
     pub(super) async fn fetch(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
         let mut answer = self.fetch_any(effort).await?;
         if answer.head.clock_is_off().is_some() {
-            // One answer may have been kept somewhere in between for days; two were not.
+            // A cache in between may have served one response for days, but not two.
             answer = self.fetch_any(effort.second()).await?;
         }
         if let Some(error) = answer.head.clock_is_off() {
@@ -192,10 +192,10 @@ impl Tokens {
         Err(answer.head.error(ErrorKind::ClientRefused, &detail))
     }
 
-    /// A new client token, whatever its scopes.
+    /// A new client token, regardless of its scopes.
     pub(super) async fn fetch_any(&self, effort: Effort<'_>) -> Result<Answer<Granted>, Error> {
-        // A refusal of this call in Tink's own words refuses the client: no user has a part in it. Anybody
-        // else who answers here is not Tink.
+        // A refusal of this call in Tink's own form refuses the client, since no user is involved. Any other
+        // refusal does not come from Tink.
         let refused = |error: &Error| matches!(error.status, Some(300..=407 | 409..=428 | 430..=499));
         let result = match self.ask(effort, CLIENT_SCOPE).await {
             Err(error) if refused(&error) && effort.tries > 1 => {
@@ -207,7 +207,8 @@ impl Tokens {
         result.map_err(|error| if refused(&error) { error.refusal(ErrorKind::ClientRefused) } else { error })
     }
 
-    /// Which scopes of a user token the app may not have. A token with one of them is asked for and thrown away.
+    /// Returns the scopes of a user token that the app may not have: requests a token with each one and
+    /// discards it.
     pub(super) async fn withheld(&self, effort: Effort<'_>) -> Result<Vec<&'static str>, Error> {
         let mut withheld = Vec::new();
         for scope in &self.scopes {
@@ -227,13 +228,13 @@ impl Tokens {
         self.token(effort, Endpoint::ClientToken, fields).await
     }
 
-    /// A token for `user`: grant, then exchange. A refused code is replaced once, since a code whose
-    /// answer was lost is used up.
+    /// Mints a token for `user`: grant, then exchange. A refused code is replaced once, since a code whose
+    /// response was lost is used up.
     pub(super) async fn user(&self, effort: Effort<'_>, user: &TinkUser) -> Result<Arc<Bearer>, Error> {
         self.minted(effort, user, &self.scopes).await
     }
 
-    /// The same with these scopes.
+    /// Like [`Self::user`], with these scopes.
     pub(super) async fn minted(
         &self,
         effort: Effort<'_>,
@@ -270,7 +271,7 @@ impl Tokens {
         self.exchange(effort, &code, scopes).await
     }
 
-    /// The token for a code; it must have all scopes.
+    /// Exchanges a code for a token, which must have all `scopes`.
     async fn exchange(
         &self,
         effort: Effort<'_>,
@@ -288,8 +289,8 @@ impl Tokens {
         Err(answer.head.error(ErrorKind::ScopeMissing, &detail))
     }
 
-    /// New tokens for a refresh token (API.md 2.4), which is presented once and never again: an answer
-    /// that got lost may have used it up. That the client itself is accepted is made sure of before.
+    /// Gets new tokens for a refresh token (API.md 2.4), which is presented only once: a lost response may
+    /// have used it up. Gets the client token first, to make sure that Tink accepts the client.
     pub(super) async fn renew(
         &self,
         effort: Effort<'_>,
@@ -311,7 +312,8 @@ impl Tokens {
                 Err(match error.status {
                     _ if error.unsent => RenewError::NotSent(error),
                     Some(429) => RenewError::NotSent(error),
-                    // Something in between says nothing about the token, and may have seen it.
+                    // A response that is not Tink's proves nothing about the token, and its sender may have
+                    // seen it.
                     Some(400..=407 | 409..=499) if error.by_tink => RenewError::Refused(error),
                     _ => RenewError::Unknown(error),
                 })
@@ -319,7 +321,8 @@ impl Tokens {
         }
     }
 
-    /// One code for `user`; its errors are final in kind; a caller that repeats looks at the status.
+    /// One code for `user`. Its errors have their final kinds; a caller that repeats the call checks the
+    /// status.
     async fn grant(
         &self,
         effort: Effort<'_>,
@@ -368,15 +371,15 @@ impl Tokens {
             tries: effort.tries,
             repeated: effort.repeated,
         };
-        // Tink may quote what it refuses; the secret is taken out by its value, whatever it looks like.
+        // Tink may quote what it refuses: the secret is removed by its value, whatever it looks like.
         effort.transport.call(&request, effort.counters, wire::granted).await.map_err(|error| {
             let detail = error.detail.replace(secret, "…");
             Error { detail, ..error }
         })
     }
 
-    /// A fresh client token and a whole token for a user, as a connection gets it, each call tried once; nothing
-    /// is kept. Tells whether the client is refused, or lacks a scope.
+    /// Gets a new client token and a complete token for a user, as a connection does, each call tried once;
+    /// caches nothing. Shows whether the client is refused or lacks a scope.
     pub(super) async fn prove(&self, effort: Effort<'_>, user: &TinkUser) -> Result<(), Error> {
         let effort = Effort { tries: 1, ..effort };
         let asked = Instant::now();
@@ -385,7 +388,7 @@ impl Tokens {
         self.exchange(effort, &code, &self.scopes).await.map(drop)
     }
 
-    /// One client token and, for a user, one code, each tried once; nothing is kept.
+    /// Gets one client token and, with a user, one code, each tried once; caches nothing.
     pub(super) async fn probe(&self, effort: Effort<'_>, user: Option<&TinkUser>) -> Result<(), Error> {
         let effort = Effort { tries: 1, ..effort };
         let asked = Instant::now();

@@ -1,4 +1,5 @@
-//! The transactions of one account in a window, page by page (API.md 4.1). Must not stop early, nor judge a record.
+//! The transactions of one account in a window, page by page (API.md 4.1). Must not stop early, nor judge a
+//! record.
 
 use super::error::{Endpoint, Error};
 use super::memory::MemoryPart;
@@ -8,7 +9,7 @@ use super::wire::{self, TransactionRecord};
 use crate::domain::ids::AccountId;
 use crate::domain::window::Window;
 
-/// What is kept beside the id of a record.
+/// Bytes kept for a record beside its id.
 const BESIDE_ID: usize = 64;
 
 impl Session {
@@ -39,12 +40,12 @@ pub struct TransactionPages<'a> {
 }
 
 impl TransactionPages<'_> {
-    /// The records of the next page, which may be none; `None` only after the last page, when the
-    /// walk is complete. If Tink refuses a page token the walk starts again once, and rows already
-    /// handed out come again: the later ones win.
+    /// The records of the next page, which may be empty; `None` only after the last page, when the walk is
+    /// complete. If Tink refuses a page token, the walk starts again once and returns earlier rows again: the
+    /// later ones win.
     ///
     /// # Errors
-    /// The call's error after all repetitions. The walk is then over: it fails from now on.
+    /// The call's error after all retries. The walk is then over: every further call fails.
     pub async fn next(&mut self) -> Result<Option<Vec<TransactionRecord>>, Error> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -56,8 +57,8 @@ impl TransactionPages<'_> {
         result
     }
 
-    /// Whether every page so far came with its list of records, left out or null on none: else a record that
-    /// was not read may exist all the same.
+    /// Whether every page so far had a list of records, neither absent nor null. If not, a record that was
+    /// not read may exist all the same.
     pub fn is_whole(&self) -> bool {
         self.complete
     }
@@ -75,7 +76,7 @@ impl TransactionPages<'_> {
         self.kept = page.rows.iter().fold(self.kept, |kept, record| {
             kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
         });
-        // A loop fails the next call, so that this page's rows are not lost; so do too many records.
+        // A loop or too many records fail the next call, so that this page's rows are not lost.
         let too_many = self.session.hold(MemoryPart::Walk, self.kept, Endpoint::Transactions).await.err();
         self.failure = self.walk.advance(page.next, Endpoint::Transactions).err().or(too_many);
         Ok(Some(page.rows))

@@ -1,5 +1,5 @@
-//! What it takes to link a bank: a user at Tink, and a code that lets Tink Link work for that user
-//! (API.md 2.5, 2.6). Must not keep the code, nor exchange it: it is for Tink Link alone.
+//! What linking a bank needs: a user at Tink, and a code with which Tink Link acts for that user (API.md 2.5,
+//! 2.6). Must not keep the code, nor exchange it: it is for Tink Link alone.
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -12,35 +12,35 @@ use super::token::Effort;
 use super::wire;
 use crate::domain::connection::TinkUser;
 
-/// The scope that only making users needs.
+/// The scope needed only to create users.
 const CREATE_SCOPE: &str = "user:create";
-/// Tink Link itself: the same for everybody.
+/// The client id of Tink Link itself, the same for every app.
 const LINK: &str = "df05e4b379934cd09963197cc855bfe9";
-/// What Tink Link does for the user.
+/// The scopes that Tink Link needs to act for the user.
 const LINK_SCOPES: &str = "authorization:read,authorization:grant,credentials:refresh,credentials:read,credentials:write,providers:read,user:read";
 
-/// A user to be made; the form that Tink takes.
+/// A user to create, in the form that Tink takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct NewUser<'a> {
     /// The id by which this app will know the user.
     pub external_user_id: &'a str,
-    /// Country, as `SE`.
+    /// Country, such as `SE`.
     pub market: &'a str,
-    /// Language, as `en_US`.
+    /// Language, such as `en_US`.
     pub locale: &'a str,
 }
 
 impl Client {
-    /// Makes a user at Tink. One of that id that is there already is as good, so this can be repeated.
+    /// Creates a user at Tink. An existing user with that id counts as success, so this can be repeated.
     ///
     /// # Errors
-    /// [`ErrorKind::ScopeMissing`] if the app may not make users, [`ErrorKind::BadRequest`] if Tink does not
-    /// accept market or language; else the call's error after all repetitions.
+    /// [`ErrorKind::ScopeMissing`] if the app may not create users, [`ErrorKind::BadRequest`] if Tink does
+    /// not accept market or language; else the call's error after all retries.
     pub async fn create_user(&self, user: &NewUser<'_>) -> Result<(), Error> {
         let counters = CallCounters::default();
         let effort = self.effort(&counters);
         let token = self.token_to_create(effort).await?;
-        // Texts always have a form in JSON.
+        // Serializing strings cannot fail.
         let body = serde_json::to_string(user).unwrap_or_default();
         let request = Request {
             endpoint: Endpoint::UserCreate,
@@ -57,8 +57,8 @@ impl Client {
         }
     }
 
-    /// A client token that may make users. The ordinary one comes first: once that is granted, a refusal of
-    /// this one is the scope's and not the client's.
+    /// A client token that may create users. Gets the ordinary one first: if that is granted, a refusal of
+    /// this one concerns the scope and not the client.
     async fn token_to_create(&self, effort: Effort<'_>) -> Result<SecretString, Error> {
         self.tokens().client(effort, None).await?;
         let missing = |error: Error| {
@@ -73,12 +73,12 @@ impl Client {
         }
     }
 
-    /// A code with which Tink Link works for `user`, once and soon. `id_hint` is shown to anybody who opens the
-    /// link, and must be of ISO-8859-1 characters.
+    /// Returns a code with which Tink Link acts for `user`, usable once and soon. `id_hint` is shown to
+    /// anyone who opens the link, and must consist of ISO-8859-1 characters.
     ///
     /// # Errors
     /// [`ErrorKind::UserUnknown`] if Tink has no such user, [`ErrorKind::GrantRefused`] if the app may not;
-    /// else the call's error after all repetitions.
+    /// else the call's error after all retries.
     pub async fn delegate(&self, user: &TinkUser, id_hint: &str) -> Result<SecretString, Error> {
         let counters = CallCounters::default();
         let effort = self.effort(&counters);

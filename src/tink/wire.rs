@@ -1,7 +1,7 @@
-//! Tink's JSON as sent, turned into the domain's types: tolerant of what is absent, null, unknown or
-//! of another type than documented (API.md 1.2), strict where a mistake would be silent. One odd field
-//! loses no more than itself: it counts as absent, and the anomaly is counted.
-//! Must not put values of an answer into a reason or an anomaly, only names and places.
+//! Parses Tink's JSON into the domain's types: tolerant of what is absent, null, unknown or of another type
+//! than documented (API.md 1.2), strict where a mistake would be silent. An odd field loses only itself: it
+//! counts as absent, and an anomaly is counted. Must not put values of a response into a reason or an
+//! anomaly, only names and places.
 
 mod accounts;
 mod consents;
@@ -37,9 +37,9 @@ type Raw<'a> = &'a RawValue;
 pub(super) struct Page<T> {
     pub rows: Vec<T>,
     pub next: Option<String>,
-    /// Everything that was listed is among the rows; else nothing may be concluded from what is not.
+    /// Whether `rows` is everything that was listed; if not, nothing may be concluded from an absent row.
     pub complete: bool,
-    /// What of the page as a whole had another form than documented.
+    /// How the page deviated from the documented form.
     pub anomalies: Anomalies,
 }
 
@@ -57,10 +57,11 @@ json_object!(
     }
 );
 
-/// Where the text of an answer is kept that is valid JSON only after it was cleaned.
+/// Holds the text of a response that is valid JSON only after cleaning.
 type Spare = OnceCell<String>;
 
-/// Reads a whole answer, which must be a JSON object. If it is no valid JSON it is cleaned, and read once more.
+/// Parses a whole response, which must be a JSON object. If it is not valid JSON, it is cleaned and parsed
+/// again.
 fn body<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
     spare: &'a Spare,
@@ -91,7 +92,7 @@ fn problem(error: &serde_json::Error) -> String {
     format!("{problem} (line {}, column {})", error.line(), error.column())
 }
 
-/// Reads one JSON object out of a list: in one go, and if a member is odd, member by member.
+/// Reads one JSON object out of a list: in one pass, and if a member is odd, member by member.
 fn object<'a, T: Deserialize<'a> + Soft<'a>>(raw: Raw<'a>, anomalies: &mut Anomalies) -> Result<T, String> {
     let not_one = || "not an object".to_owned();
     if !raw.get().starts_with('{') {
@@ -100,8 +101,8 @@ fn object<'a, T: Deserialize<'a> + Soft<'a>>(raw: Raw<'a>, anomalies: &mut Anoma
     serde_json::from_str(raw.get()).or_else(|_| T::soft(raw, "", anomalies).ok_or_else(not_one))
 }
 
-/// The elements of a list of an `answer`, and whether it was there: one that was left out or is null is empty and
-/// concludes nothing. Tink's form of error in its place is no list at all.
+/// Returns the elements of a list in `answer`, and whether the list was there: an absent or null one is empty
+/// and proves nothing. Fails if `answer` is an error instead.
 fn listed<'a>(
     answer: &[u8],
     list: Option<List<'a>>,
@@ -116,13 +117,13 @@ fn listed<'a>(
     Ok((list.unwrap_or_default().items(name)?, is_there))
 }
 
-/// Refuses an answer of success that is an error; its words are not repeated.
+/// Refuses a successful response whose body is an error, without quoting it.
 fn refuse_error(answer: &[u8], place: &str) -> Result<(), String> {
     let answer = answer.strip_prefix("\u{feff}".as_bytes()).unwrap_or(answer);
     if is_error(answer) { Err(format!("the answer is an error {place}")) } else { Ok(()) }
 }
 
-/// An answer of which nothing is needed but that it is none of Tink's errors.
+/// Checks a response of which nothing is needed except that it is not an error.
 pub(super) fn done(answer: &[u8]) -> Result<(), String> {
     refuse_error(answer, "though its status says success")
 }
@@ -136,13 +137,13 @@ fn string(raw: Raw<'_>) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(inner))
 }
 
-/// What stands between the quotes of a JSON string.
+/// The text between the quotes of a JSON string.
 fn inner(raw: Raw<'_>) -> Option<&str> {
     raw.get().strip_prefix('"')?.strip_suffix('"')
 }
 
-/// The content of a JSON string, with U+FFFD for what cannot be decoded or kept (U+0000 ends a text in many
-/// programs, and PostgreSQL takes none).
+/// The content of a JSON string, with U+FFFD for what cannot be decoded or stored (U+0000 ends a text in many
+/// programs, and PostgreSQL rejects it).
 fn decoded<'a>(raw: Raw<'a>, anomalies: &mut Anomalies) -> Option<Cow<'a, str>> {
     let inner = inner(raw)?;
     if !inner.contains('\\') {
@@ -184,7 +185,7 @@ impl<'a> Leaf<'a> {
         }
     }
 
-    /// The JSON, of a text its content.
+    /// The JSON as sent, or the content of a text.
     fn as_sent(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -212,7 +213,7 @@ fn text<'a>(
     text
 }
 
-/// An optional value written as a text, such as a date; an empty text is absent, and so is one that `read` refuses.
+/// An optional value written as a text, such as a date; absent if the text is empty or `read` refuses it.
 fn soft<'a, T>(
     leaf: Option<impl Into<Leaf<'a>>>,
     place: &'static str,
@@ -241,15 +242,15 @@ fn hard_text<'a>(
     text.map(Some).ok_or_else(|| format!("{name} is not a text"))
 }
 
-/// No word of Tink's own (a status, a provider, the kind of an error) is as long as this.
+/// The longest word of Tink's own (a status, a provider, an error type) that is accepted, in bytes.
 const LONGEST_WORD: usize = 256;
 
-/// Whether this can be a word of Tink's own. Words are shown, so one that moves a terminal's cursor is none.
+/// Whether this can be a word of Tink's own. Words are shown, so none may move a terminal's cursor.
 fn is_word(text: &str) -> bool {
     text.len() <= LONGEST_WORD && !text.contains(char::is_control)
 }
 
-/// An optional word that is only for explanation: of a wrong type, or no word, it is as if absent.
+/// An optional word used only for explanation; one of a wrong type, or that is no word, counts as absent.
 fn soft_word(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
     let word = text(raw, place, anomalies)?;
     let is_word = is_word(&word);
@@ -259,11 +260,11 @@ fn soft_word(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalie
     is_word.then(|| word.into_owned())
 }
 
-/// No page token is as long as this; texts are kept at any length.
+/// The longest page token that is accepted, in bytes; texts are kept at any length.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// An id: a JSON string that is not empty. One that cannot be decoded or kept as sent is none: with U+FFFD in it,
-/// it could be another's.
+/// An id: a non-empty JSON string. One that cannot be decoded or stored as sent is refused: with U+FFFD in
+/// it, it could equal another id.
 fn id<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<Cow<'a, str>, String> {
     let id = leaf.and_then(|leaf| leaf.into().string()).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| format!("{name} is missing or not a text"))?;
@@ -279,7 +280,7 @@ fn integer<'a>(leaf: Option<impl Into<Leaf<'a>>>, name: &str) -> Result<Cow<'a, 
     text.ok_or_else(|| format!("{name} is missing or not an integer"))
 }
 
-/// A text as [`string`], or that of a number.
+/// A text as [`string`], or the text of a number.
 fn either(leaf: Leaf<'_>) -> Option<Cow<'_, str>> {
     let number = leaf.number();
     leaf.string().or(number.map(Cow::Borrowed))

@@ -5,7 +5,7 @@ use crate::config::Refresh;
 use crate::store::Place;
 use std::time::Duration;
 
-/// Both ends are accepted; what lies beyond is refused with both ends named.
+/// Both ends are accepted; values beyond are refused with a message that names both ends.
 fn bounded(key: &str, inside: [&str; 2], outside: &[&str]) {
     for value in inside {
         settings(&format!("{key} = {value}"));

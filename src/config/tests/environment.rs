@@ -1,4 +1,4 @@
-//! What the environment decides, and what happens when it says something strange.
+//! What the environment decides, and what happens with strange values in it.
 
 use super::{Case, message_of};
 use std::os::unix::ffi::OsStringExt;

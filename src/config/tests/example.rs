@@ -3,7 +3,7 @@
 use super::{picture, settings, shipped};
 use crate::config::KEYS;
 
-/// Keys whose line is an example, since nothing stands in their place.
+/// Keys whose line is an example, since they have no default.
 const NO_DEFAULT: &[&str] = &[
     "tink.client_id",
     "tink.client_secret_file",
@@ -15,7 +15,7 @@ const NO_DEFAULT: &[&str] = &[
     "report.metrics_file",
 ];
 
-/// The example with the lines `# key = value` uncommented for which `wanted` says so, and all keys seen.
+/// The example with those lines `# key = value` uncommented that `wanted` selects, and all keys seen.
 fn uncommented(wanted: impl Fn(&str) -> bool) -> (String, Vec<String>) {
     let (mut text, mut keys, mut table) = (String::new(), Vec::new(), String::new());
     for line in shipped("tink-sync.toml.example").lines() {

@@ -1,4 +1,4 @@
-//! The file itself: absent, unreadable, no TOML, unknown keys, wrong types.
+//! The file itself: absent, unreadable, not TOML, unknown keys, wrong types.
 
 use super::{Case, MARK, message, picture, settings};
 use crate::config::{ConfigError, KEYS, Refresh, Settings, load};
@@ -96,7 +96,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
 #[test]
 fn every_key_and_no_other_is_known() {
     for key in KEYS {
-        // a table is right for no key: the message tells a known key from an unknown one
+        // no key takes a table: the message distinguishes a known key from an unknown one
         let text = format!("{key} = {{}}");
         assert!(!message(&text).contains("unknown"), "{key}");
         let longer = format!("{key}_and_more = {{}}");

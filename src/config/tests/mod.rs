@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Settings, load};
 
-/// A value that must never be seen in a message.
+/// A value that must never appear in a message.
 const MARK: &str = "hunter2-s3cr3t";
 
 /// A directory with a configuration file, and an environment.
@@ -54,12 +54,12 @@ impl Case {
     }
 }
 
-/// The settings of a file that must be right.
+/// The settings of a file that must be valid.
 fn settings(text: &str) -> Settings {
     Case::new(text).load().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// The message about a file that must be wrong; never shows the marked value, in any form.
+/// The message about a file that must be invalid; never shows the marked value, in any form.
 fn message(text: &str) -> String {
     message_of(&Case::new(text))
 }
@@ -74,14 +74,14 @@ fn message_of(case: &Case) -> String {
     error.to_string().replace(&directory, "")
 }
 
-/// What two settings look like, for comparison; the path is not compared.
+/// The settings as text, for comparison; without the path.
 fn picture(mut settings: Settings) -> String {
     settings.file = PathBuf::new();
     settings.tink.config_file = PathBuf::new();
     format!("{settings:#?}")
 }
 
-/// A file below the repository's root.
+/// The text of a file below the repository's root.
 fn shipped(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(path).unwrap()

@@ -1,4 +1,4 @@
-//! Where the client secret comes from, what is said when it is missing, and that it is never shown.
+//! Where the client secret comes from, the message when it is missing, and that it is never shown.
 
 use super::{Case, MARK, message, message_of, settings};
 use crate::config::TinkSettings;
@@ -134,7 +134,7 @@ fn no_message_about_any_key_shows_its_value() {
         let server = format!("'postgres://h:{MARK}/d?sslmode={MARK}'");
         for value in [format!("'{MARK}'"), format!("'sqlite:?{MARK}'"), server, format!("['{MARK}']")] {
             let case = Case::new(&format!("{key} = {value}"));
-            // some keys take any text; all others must complain without it
+            // some keys take any text; all others must fail without showing it
             if case.load().is_err() {
                 message_of(&case);
             }
@@ -205,7 +205,7 @@ fn secret_files_open_to_others_are_warned_about() {
     assert_eq!(settings.secret_files().len(), 3);
     assert_eq!(settings.store.token_key_file, Some(case.path("credentials/tink-sync.token-key")));
     assert_eq!(settings.store.pgpass_file, Some(case.path("credentials/tink-sync.pgpass")));
-    // the two below $CREDENTIALS_DIRECTORY are systemd's own affair
+    // systemd itself protects the two below $CREDENTIALS_DIRECTORY
     let [warning] = &settings.warnings[..] else { panic!("{:?}", settings.warnings) };
     assert_eq!(settings.permission_problems(), settings.warnings);
     assert!(warning.starts_with("tink.client_secret_file: ") && warning.contains("(mode 0644)"), "{warning}");

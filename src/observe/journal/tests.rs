@@ -1,4 +1,4 @@
-//! Every record against the table that others build on: message id, level and field names.
+//! Records against the table that others build on: message id, level and field names.
 
 use std::collections::BTreeMap;
 use std::fmt;

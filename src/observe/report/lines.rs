@@ -1,4 +1,4 @@
-//! The JSON lines of the report and the totals as the store keeps them: as types (DESIGN.md 9).
+//! The JSON lines of the report, and the totals as the store keeps them, as types (DESIGN.md 9).
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::observe::terminal;
 
-/// The version of the lines.
+/// The schema version of the lines.
 const SCHEMA: u8 = 1;
 
-/// Why connections that were not due are counted.
+/// The reasons by which skipped connections are counted.
 const SKIPS: [Reason; 7] = [
     Reason::Disabled,
     Reason::NotEntitled,
@@ -74,7 +74,7 @@ struct ReportTotals {
     store_round_trips: Option<u64>,
 }
 
-/// The totals as the store keeps them: those of the report, two that only metrics use, and how long it took.
+/// The totals as the store keeps them: those of the report, two that only metrics use, and the duration.
 #[derive(Serialize)]
 struct StoredTotals {
     #[serde(flatten)]
@@ -84,7 +84,7 @@ struct StoredTotals {
     duration_ms: u64,
 }
 
-/// The same of a run that came to no totals.
+/// The same for a run without totals.
 #[derive(Serialize)]
 struct NoTotals {
     duration_ms: u64,
@@ -104,7 +104,7 @@ impl ReportTotals {
     }
 }
 
-/// The line of an event of the run `run_id`, with its end. Returns `None` if it has none.
+/// The line of an event of run `run_id`, including its line break. Returns `None` if the event has none.
 pub(super) fn line(run_id: &str, event: &Event) -> Option<String> {
     let line = match event {
         Event::Started { run_id, trigger, dry_run, at, connections, due, .. } => ReportLine::Run {
@@ -163,12 +163,12 @@ pub(crate) fn stored_totals(
 ) -> String {
     let stored =
         StoredTotals { totals: ReportTotals::of(summary), request_errors, token_failures, duration_ms };
-    // Numbers always have a form in JSON.
+    // Serializing numbers cannot fail.
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
-/// The totals of a run that came to none.
+/// What the store keeps of a run without totals.
 pub(crate) fn no_totals(duration_ms: u64) -> String {
-    // Numbers always have a form in JSON.
+    // Serializing numbers cannot fail.
     serde_json::to_string(&NoTotals { duration_ms }).unwrap_or_default()
 }

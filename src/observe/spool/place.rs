@@ -1,6 +1,5 @@
-//! What the spool does in a directory in which somebody else writes too: follows no link, reads nothing but
-//! regular files, and moves out of the way whatever is in it. Knows no event, and keeps no more names in memory
-//! than a full queue has.
+//! What the spool does in a directory in which another user writes too: follows no link, reads only regular
+//! files, and moves whatever is in the way aside. Knows no event, and keeps at most `NAMES` names in memory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -12,15 +11,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-/// How many names of a directory are read at once; twice what a queue may hold.
+/// The most names of a directory that are read at once; twice what a queue may hold.
 const NAMES: usize = 20_000;
-/// Begins the name of what was moved out of the way. systemd does not count hidden names.
+/// Prefix of what was moved aside. systemd does not count hidden names.
 const ASIDE: &[u8] = b".aside-";
-/// How many things are kept that were in the way.
+/// How many things are kept aside, at most.
 const MOST_ASIDE: usize = 100;
-/// The unit in which the system counts what a file takes.
+/// The unit in which the system counts the size of a file on disk.
 const BLOCK: u64 = 512;
-/// No name on Linux is longer.
+/// The longest name on Linux, in bytes.
 const LONGEST_NAME: usize = 255;
 
 /// Reads a regular file of at most `most` bytes.
@@ -43,16 +42,16 @@ pub(super) fn read(file: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whether something has the name that a file wants, and cannot be replaced by it.
+/// Whether something else has the name of a file, and cannot be replaced by it.
 pub(super) fn is_obstacle(error: &io::Error) -> bool {
     use ErrorKind::{AlreadyExists, DirectoryNotEmpty, IsADirectory};
-    // Some file systems refuse to unlink a directory with this one.
+    // Some file systems refuse to unlink a directory with this error.
     let forbidden = error.raw_os_error().map(Errno::from_raw) == Some(Errno::EPERM);
     matches!(error.kind(), IsADirectory | DirectoryNotEmpty | AlreadyExists) || forbidden
 }
 
-/// Gives something a hidden name in its own directory: another one could not take what belongs to somebody
-/// else. The oldest goes when there is too much of it.
+/// Gives something a hidden name in its own directory: a directory of another user could not be moved
+/// elsewhere. If there are too many of them, the first by name is removed.
 pub(super) fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default();
     let to = |number: usize| path.with_file_name(hidden(number, name));
@@ -74,22 +73,22 @@ fn hidden(number: usize, name: &OsStr) -> OsString {
     OsString::from_vec(whole)
 }
 
-/// What was moved out of the way in a directory.
+/// What was moved aside in a directory.
 pub(super) fn moved_aside(directory: &Path) -> io::Result<Vec<PathBuf>> {
     entries(directory, |name| name.as_bytes().starts_with(ASIDE))
 }
 
-/// Everything in a directory that systemd counts, in the order of names; nothing if there is none.
+/// Everything in a directory that systemd counts, sorted by name; empty if there is no directory.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     entries(directory, |name| !name.as_bytes().starts_with(b"."))
 }
 
-/// Everything in a directory, hidden or not; nothing if there is none.
+/// Everything in a directory, hidden or not; empty if there is no directory.
 pub(super) fn all(directory: &Path) -> io::Result<Vec<PathBuf>> {
     entries(directory, |_| true)
 }
 
-/// Of more than [`NAMES`] some are left for another time.
+/// Reads at most [`NAMES`] names; the rest is left for another time.
 fn entries(directory: &Path, wanted: impl Fn(&OsStr) -> bool) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -109,8 +108,8 @@ fn entries(directory: &Path, wanted: impl Fn(&OsStr) -> bool) -> io::Result<Vec<
     Ok(files)
 }
 
-/// Removes the oldest files until at most `most` are left; returns how many went. What is no file is moved out
-/// of the way instead.
+/// Removes the oldest files until at most `most` are left; returns how many were removed. What is not a file
+/// is moved aside instead.
 pub(super) fn thin(directory: &Path, most: usize) -> io::Result<usize> {
     let mut gone = 0;
     loop {
@@ -125,14 +124,14 @@ pub(super) fn thin(directory: &Path, most: usize) -> io::Result<usize> {
                 }
             }
         }
-        // A list that was cut short says nothing about the rest.
+        // A list that was cut short does not cover the rest.
         if files.len() < NAMES {
             return Ok(gone);
         }
     }
 }
 
-/// Removes regular files that are larger than any event, hidden ones too: they only take room.
+/// Removes regular files larger than any event, including hidden ones: they only take space.
 pub(super) fn remove_larger(directory: &Path, most: u64) -> io::Result<()> {
     for file in all(directory)? {
         if fs::symlink_metadata(&file).is_ok_and(|found| found.is_file() && found.len() > most) {
@@ -146,12 +145,12 @@ pub(super) fn remove_larger(directory: &Path, most: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes a directory takes on the disk, with all that lies below it; everything there is if it has more
-/// than `most` entries.
+/// The bytes that a directory takes on the disk, with everything below it; `u64::MAX` if it has more than
+/// `most` entries.
 pub(super) fn usage(directory: &Path, most: usize) -> u64 {
     let (mut bytes, mut seen, mut open) = (0_u64, 0_usize, vec![directory.to_owned()]);
     while let Some(directory) = open.pop() {
-        // What is gone or closed takes nothing that this user could have put there.
+        // What is gone or closed holds nothing that this user could have put there.
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         for entry in entries.flatten() {
             seen += 1;
@@ -168,7 +167,7 @@ pub(super) fn usage(directory: &Path, most: usize) -> u64 {
     bytes
 }
 
-/// Removes whatever is no event: hidden, larger than `most`, no file, or not named as one.
+/// Removes everything that is not an event: hidden, larger than `most`, not a file, or not named like one.
 pub(super) fn sweep(directory: &Path, most: u64) -> io::Result<()> {
     for path in all(directory)? {
         let is_hidden = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
@@ -181,7 +180,7 @@ pub(super) fn sweep(directory: &Path, most: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a file, or a directory with all that is in it; follows no link.
+/// Removes a file, or a directory with its contents; follows no link.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => gone_is_fine(fs::remove_dir_all(path)),
@@ -190,7 +189,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Another process may have been faster.
+/// Ignores a missing file: another process may have been faster.
 pub(super) fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! What becomes of events in the spool.
+//! What happens to events in the spool.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -71,12 +71,12 @@ fn whatever_a_hook_leaves_in_a_queue_holds_up_nobody_who_forgets() {
     let outside = tempfile::tempdir().unwrap();
     let elsewhere = outside.path().join("elsewhere");
     fs::write(&elsewhere, text(&event(kind, 2))).unwrap();
-    // Nobody writes into the pipe, ever.
+    // Nobody ever writes into the pipe.
     nix::unistd::mkfifo(&queue.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::os::unix::fs::symlink(&elsewhere, queue.join("link")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", queue.join("endless")).unwrap();
     fs::create_dir(queue.join("directory")).unwrap();
-    // What he hides is found, and what a writer that was killed has left.
+    // Hidden files are found, and what a killed writer has left.
     for hidden in [queue.join(".hidden"), queue.join("directory/deep"), dir.path().join("failed")] {
         fs::write(&hidden, text(&event(kind, 3))).unwrap();
     }
@@ -131,7 +131,7 @@ fn the_oldest_go_when_too_many_wait() {
     assert_eq!(place::thin(dir.path(), 3).unwrap(), 0);
 }
 
-/// Something that is no event, under this name.
+/// Creates something that is not an event, under this name.
 type Obstacle = fn(&Path);
 
 const OBSTACLES: [(&str, Obstacle); 5] = [
@@ -174,7 +174,7 @@ fn whatever_waits_and_is_no_event_is_told_apart_and_leaves_the_queue() {
         assert!(Spool::read(&place).is_err(), "{what}");
         spool.give_up(kind, &place).unwrap();
         assert_eq!((spool.waiting(kind).unwrap().len(), spool.given_up(kind)), (0, 1), "{what}");
-        // It is no event there either.
+        // It is not an event there either.
         assert_eq!(spool.retry(kind).unwrap(), (0, 1), "{what}");
         assert_eq!(spool.drop_failed(kind).unwrap(), 1, "{what}");
         assert!(Path::new("/dev/zero").exists());
@@ -208,7 +208,7 @@ fn what_is_moved_out_of_the_way_does_not_pile_up() {
         spool.put(&turn, &event(kind, 1)).unwrap();
     }
     assert!(spool.aside(kind) <= 101, "{}", spool.aside(kind));
-    // A file that no event could be takes no room for long.
+    // A file larger than any event does not take space for long.
     fs::File::create(spool.queue(kind).join(".hoard")).unwrap().set_len(LARGEST + 1).unwrap();
     spool.make_room(&turn, kind, 1).unwrap();
     assert!(!spool.queue(kind).join(".hoard").exists());
@@ -221,7 +221,7 @@ fn a_queue_has_a_quota_and_what_is_no_event_can_be_swept_away() {
     let kind = HookKind::NeedsUser;
     put(&spool, &[event(kind, 1)]);
     assert!(!spool.is_over_quota(kind));
-    // Many small things, deep below, in a directory that is hidden.
+    // Many small things, deep below, in a hidden directory.
     let deep = spool.queue(kind).join(".hidden/deep");
     fs::create_dir_all(&deep).unwrap();
     for n in 0..=4 * MOST {

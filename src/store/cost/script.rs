@@ -1,4 +1,4 @@
-//! A pass at the store alone: the calls that a run makes, in their order, with what Tink might have shown.
+//! The store's part of a pass: the calls of a run, in order, with answers that Tink might have given.
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -30,12 +30,12 @@ pub(super) fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
-/// The day so many days after the first.
+/// The day this many days after the first.
 pub(super) fn day(later: i64) -> Date {
     shift(day_of(now()), later)
 }
 
-/// What happens in a pass.
+/// The parameters of a pass.
 #[derive(Clone, Copy)]
 pub(super) struct Script {
     pub name: &'static str,
@@ -104,7 +104,8 @@ fn rules(now: Timestamp, selection: Selection) -> PlanRules {
     PlanRules { now, selection, force: false, min_interval: std::time::Duration::ZERO, quota: 100 }
 }
 
-/// Runs one connection that was asked for by its id, and by its user; but for the view, which is read as a whole.
+/// Runs one connection, selected by its id and its user. Leaves out the view, which is always read as a
+/// whole.
 pub(super) fn one(db: &DbSession, name: &'static str) {
     let script = Script { name, connections: 1, failing: false, days_later: 1 };
     let (conn, at) = (db.db(), script.at());
@@ -120,7 +121,7 @@ pub(super) fn one(db: &DbSession, name: &'static str) {
     finish(db, &run, at);
 }
 
-/// Runs it all.
+/// Runs a whole pass.
 pub(super) fn pass(db: &DbSession, script: &Script) {
     let (conn, context, at) = (db.db(), &db.context, script.at());
     context.listened.set(HookKind::ALL.to_vec());
@@ -157,7 +158,7 @@ pub(super) fn pass(db: &DbSession, script: &Script) {
     }
 }
 
-/// As the worker does it.
+/// Applies the changes of the plan after a claim, as the worker does.
 fn claim(context: &Context, claim: impl FnOnce() -> Result<Claims, Fail>) -> Claims {
     let claims = claim().unwrap();
     context.succeeded();
@@ -198,7 +199,7 @@ impl Work<'_> {
         let record =
             Record { outcome: Outcome::Failed, reason: Some(Reason::Network), again: true, ..self.record() };
         runs::record(self.conn, self.context, &claim.lease, &record, true).unwrap();
-        // It may be Tink's own trouble, or a limit of everybody's.
+        // As in a pass, where it could be an outage of Tink or a limit for all users.
         runs::probe_user(self.conn, claim.tink_user.as_ref()).unwrap();
     }
 
@@ -244,7 +245,7 @@ impl Work<'_> {
         Overview { consents: vec![consent], accounts: vec![(account, identity)], ..Overview::default() }
     }
 
-    /// A reconciliation that begins.
+    /// A judgement that begins a reconciliation.
     fn judged(&self, account: &StoredAccount) -> Vec<CheckedBalance> {
         let balance_checks = balances::balance_checks(self.conn, &[account.key]).unwrap();
         let begun = |check: BalanceCheck| {
@@ -263,7 +264,7 @@ impl Work<'_> {
         balance_checks.into_iter().map(begun).collect()
     }
 
-    /// What a walk asks for and writes; says whether there was news.
+    /// Reads and writes what a walk does; returns whether it inserted rows.
     fn walk(&self, account: &StoredAccount) -> bool {
         let (conn, today) = (self.conn, day(self.script.days_later));
         let load = |query| rows::load(conn, account.key, &query).unwrap();
@@ -310,7 +311,7 @@ impl Work<'_> {
             RowCommit { changes, readable, checkpoint: Some(checkpoint), now: self.script.at(), ..nothing };
         rows::commit(conn, self.run.key, &commit).unwrap();
         if self.script.days_later > 0 {
-            // As of an account that is closed.
+            // As for an account that is closed.
             assert!(rows::close(conn, self.run.key, account.key, self.script.at()).unwrap() > 0);
         }
         has_news
@@ -338,7 +339,7 @@ impl Work<'_> {
     }
 }
 
-/// Writes so many records that cannot be read and are all alike, in the first account; returns how many are new.
+/// Writes this many unreadable records, all alike, to the first account; returns how many are new.
 pub(super) fn quarantine(db: &DbSession, run: i64, records: u32) -> u64 {
     let record = |n: u32| Unreadable {
         id: Some(format!("{run}-{n}").as_str().into()),

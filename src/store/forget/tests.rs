@@ -1,4 +1,4 @@
-//! That no table is overlooked, and that no key comes back.
+//! Tests that no table is overlooked, and that no key is used again.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ const SEED: &str = "
     INSERT INTO ts_own_users (user_id) VALUES ('u');
     INSERT INTO ts_own_connections (connection_id, user_id, external_user_id) VALUES ('a', 'u', 'x'), ('c', 'u', 'x');";
 
-/// Tables that keep what they have, and why.
+/// Tables that keep their rows, and why.
 const KEPT: [(&str, &str); 8] = [
     ("ts_schema", "versions of the schema"),
     ("ts_sequences", "counters, and keys that are never given again"),
@@ -136,7 +136,7 @@ async fn begin(store: &Store, id: &str) -> Run {
     store.begin_run(new).await.unwrap()
 }
 
-/// The connections that are known once a run has mirrored the view, which lists `a` and `b`.
+/// The connections that are known after a run has mirrored a view with `a` and `b`.
 async fn mirrored(store: &Store, run: &Run, place: &Place) -> Vec<String> {
     let viewed = Viewed { rows: [listed("a"), listed("b")].into_iter().collect(), ..Viewed::default() };
     store.mirror(run, viewed).await.unwrap();
@@ -151,12 +151,12 @@ async fn a_run_that_read_the_view_before_does_not_bring_it_back() {
     let before = begin(&store, "before").await;
     forget(&mut tables, "a");
     assert_eq!(mirrored(&store, &before, &place).await, ["b", "c"]);
-    // Whoever lists it later means it.
+    // A view that lists it later does so on purpose.
     let after = begin(&store, "after").await;
     assert_eq!(mirrored(&store, &after, &place).await, ["a", "b", "c"]);
 }
 
-/// As on another host, while a pass that writes in many steps is at work.
+/// As if another host forgot it while a pass that writes in many steps is at work.
 #[tokio::test]
 async fn one_that_is_forgotten_while_the_view_is_compared_stays_forgotten() {
     let (_guard, place, mut tables) = store();
@@ -164,7 +164,7 @@ async fn one_that_is_forgotten_while_the_view_is_compared_stays_forgotten() {
     let store = Store::open(&place, std::time::Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
     let run = begin(&store, "run").await;
     mirrored(&store, &run, &place).await;
-    // GIVEN news of both, which were found
+    // GIVEN news of both, found by the survey
     let rows: ViewRows = ["a", "b"].map(|id| SourceRow { priority: 1, ..listed(id) }).into_iter().collect();
     let survey = tables
         .session
@@ -176,7 +176,7 @@ async fn one_that_is_forgotten_while_the_view_is_compared_stays_forgotten() {
         survey.open_parts().try_for_each(|part| mirror::write_part(db, context, &run, part, None).map(drop))
     });
     written.unwrap();
-    // THEN it is not made anew
+    // THEN it is not created again
     let known = Reader::open(&place).unwrap().connections().unwrap();
     let known: Vec<&str> = known.iter().map(|known| known.connection_id.as_str()).collect();
     assert_eq!(known, ["b", "c"]);

@@ -1,4 +1,4 @@
-//! What a claim takes for its own.
+//! Which leases a claim takes for its own.
 
 use super::*;
 

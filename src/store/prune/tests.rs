@@ -1,4 +1,4 @@
-//! What goes and what stays, step by step.
+//! What is deleted and what stays, step by step.
 
 use super::*;
 use crate::store::engine::sqlite::schema;
@@ -19,7 +19,7 @@ fn before(day: i64) -> Retention {
     Retention { history: time, on_demand: time, raw: time, removed: time }
 }
 
-/// A run for each of these days, of one connection each.
+/// A run for each of these days, with one connection each.
 fn runs_of(tables: &Writer, days: std::ops::Range<i64>, exit_code: &str) {
     for day in days {
         let began = day * DAY;
@@ -65,10 +65,10 @@ fn old_runs_go_and_what_is_needed_stays() {
     let expected = Reader::open(&place).unwrap().prunable(&before(30)).unwrap();
     assert_eq!((expected.runs, expected.run_connections), (28, 28));
     assert_eq!(all(&mut tables, &before(30)), expected);
-    // The last good one, one that never ended, and what is young enough.
+    // The last run that succeeded, one that never ended, and those that are young enough.
     let left: Vec<i64> = [0, 7].into_iter().chain(30..60).collect();
     assert_eq!(days_left(&tables), left);
-    // However old they are.
+    // The last ten stay, regardless of age.
     all(&mut tables, &before(1000));
     assert_eq!(days_left(&tables), [0, 7].into_iter().chain(50..60).collect::<Vec<_>>());
 }
@@ -128,16 +128,16 @@ fn runs_on_demand_go_earlier_and_take_no_pass_with_them() {
     let retention = Retention { history: before(5).history, ..before(40) };
     let expected = Reader::open(&place).unwrap().prunable(&retention).unwrap();
     assert_eq!(all(&mut tables, &retention), expected);
-    // Odd keys are runs on demand; of them the last ten stay, and whatever is younger than their own limit.
+    // Odd keys are runs on demand; the last ten of them stay, and those younger than their own limit.
     let left: Vec<i64> = (0..60).filter(|day| if day % 2 == 0 { *day >= 40 } else { *day >= 5 }).collect();
     assert_eq!(days_left(&tables), left);
-    // However many of them came since: the last passes stay.
+    // The last passes stay, regardless of the number of later runs on demand.
     all(&mut tables, &before(1000));
     let left: Vec<i64> = (40..60).collect();
     assert_eq!(days_left(&tables), left);
 }
 
-/// Rows that were removed on these days, the day being their number, and a live one last.
+/// Rows that were removed on these days, numbered by day, and a live one last.
 fn removed_on(tables: &Writer, days: std::ops::Range<i64>) {
     let begin = days.start;
     tables.session.file()
@@ -179,7 +179,7 @@ fn old_tombstones_go_in_steps_and_the_feed_says_from_where_on_it_is_whole() {
     assert_eq!(number(&tables, "SELECT min(change_seq) FROM transactions_v1"), 1201);
     assert_eq!(number(&tables, "SELECT count(*) FROM transactions_v1"), 100);
     assert_eq!(number(&tables, "SELECT count(*) FROM ts_raw"), 100);
-    // What was removed late and numbered early does not move it back.
+    // A row that was removed late but numbered early does not move it back.
     tables
         .session
         .file()
@@ -220,7 +220,7 @@ fn the_name_of_a_pruned_run_stays_where_it_is_shown_and_only_there() {
              INSERT INTO ts_balances (account, difference, since_run) VALUES (1, '1', 4);",
         )
         .unwrap();
-    // As those do who write them.
+    // As the code that writes them does.
     for run in 1..5 {
         run_names::keep_name(tables.session.db(), run).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Reading the audit log, newest first. What is not in `audit_v1` is not told.
+//! Reads the audit log, newest first. Shows nothing that is not in `audit_v1`.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use crate::store::engine::value::Millis;
 use crate::store::engine::{Fail, Row, named, values};
 use crate::store::{Reader, Result};
 
-/// Which rows of the audit log; what is none does not narrow it down.
+/// Which rows of the audit log; a field that is `None` does not narrow the selection.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// Of this user.
@@ -19,7 +19,7 @@ pub struct AuditQuery {
     pub until: Option<Timestamp>,
     /// Of this kind.
     pub action: Option<String>,
-    /// The most rows.
+    /// At most this many rows.
     pub limit: Option<u32>,
 }
 
@@ -84,7 +84,7 @@ fn audited(row: Row<'_>) -> Result<Audited, Fail> {
 }
 
 impl Reader {
-    /// Every kind of act in the log, by name.
+    /// Every action in the log, by name.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if it cannot be read.

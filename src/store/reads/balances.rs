@@ -1,9 +1,9 @@
-//! Reading what the balance proofs say. The only reads for people that hold an amount: the difference itself.
+//! Reads the balance proofs. Of all reads for people, only these return an amount: the difference itself.
 
 use crate::store::engine::{Db, Fail, Params, Row, values};
 use crate::store::{Reader, Result};
 
-/// The balance proof of one account, with the columns of `balance_proofs_v1` but the balance.
+/// The balance proof of one account, with the columns of `balance_proofs_v1` except the balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct AccountReconciliation {
     /// The connection.
@@ -16,17 +16,17 @@ pub struct AccountReconciliation {
     pub reason: Option<String>,
     /// The currency.
     pub currency: Option<String>,
-    /// What the bank holds more than the rows explain; exact.
+    /// By how much the bank's balance exceeds what the rows explain; exact.
     pub difference: Option<String>,
     /// When it was first seen.
     pub since_at: Option<String>,
-    /// When it came to be this much.
+    /// When it reached this amount.
     pub changed_at: Option<String>,
     /// The run that saw it first.
     pub run_id: Option<String>,
-    /// Since when the proof holds without a break.
+    /// Since when the proof holds without interruption.
     pub anchored_at: Option<String>,
-    /// The last refresh at which all added up.
+    /// The last refresh at which the numbers agreed.
     pub proven_refresh_at: Option<String>,
     /// The last refresh that was judged.
     pub judged_refresh_at: Option<String>,

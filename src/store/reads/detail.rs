@@ -1,5 +1,5 @@
-//! Reading what is kept about one connection beyond its own row. Leaves out everything that tells whose
-//! money it is: names, numbers, balances.
+//! Reads what is kept about one connection beyond its own row. Leaves out everything that identifies the
+//! owner: names, numbers, balances.
 
 use jiff::Timestamp;
 
@@ -26,14 +26,14 @@ pub struct KnownConsent {
     pub error_reason: Option<String>,
 }
 
-/// One account of a connection, without anything that tells whose it is.
+/// One account of a connection, without anything that identifies its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownAccount {
     /// Tink's id.
     pub account_id: String,
-    /// What kind of account.
+    /// The type of account.
     pub kind: String,
-    /// Through which date its history is complete.
+    /// The date through which its history is complete.
     pub complete_through: Option<String>,
     /// When Tink last refreshed it.
     pub last_refreshed_at: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub struct PastAttempt {
     pub trigger: String,
     /// When the attempt began.
     pub started_at: Timestamp,
-    /// How it ended; none while it runs.
+    /// How it ended; `None` while it runs.
     pub outcome: Option<String>,
     /// Why.
     pub reason: Option<String>,
@@ -68,7 +68,7 @@ pub struct PastAttempt {
     pub removed: i64,
 }
 
-/// What is kept about one connection beyond its own row.
+/// The data that is kept about one connection beyond its own row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
     /// Its consents.

@@ -1,4 +1,4 @@
-//! A connection as it is known here. Pure: no statement is run and no clock is read.
+//! A connection as the store knows it. Pure: runs no statement and reads no clock.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,10 +6,10 @@ use crate::domain::connection::TinkUser;
 use crate::domain::outcome::Reason;
 use crate::domain::population::{Fall, Numbers};
 
-/// The state of a connection, in the words of `connections_v1`.
+/// The state of a connection, named as in `connections_v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Never attempted with success, and nothing is wrong yet.
+    /// Never synced successfully, and nothing is wrong yet.
     New,
     /// Up to date.
     Ok,
@@ -17,7 +17,7 @@ pub enum State {
     Failing,
     /// Tink asked to come back later.
     RateLimited,
-    /// Only its user can bring it back.
+    /// Only its user can restore it.
     NeedsUser,
     /// The user's plan does not include bank sync now.
     Paused,
@@ -51,12 +51,12 @@ impl State {
     }
 }
 
-/// Who works on a connection right now.
+/// The run that works on a connection now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The run.
     pub run_id: String,
-    /// Until when.
+    /// The end of its lease.
     pub until: Timestamp,
 }
 
@@ -64,7 +64,7 @@ pub struct Holder {
 #[expect(clippy::struct_excessive_bools, reason = "each is a column, or found out by one")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownConnection {
-    /// Key in the store; none until a run has mirrored it.
+    /// Key in the store; `None` until a run has mirrored it.
     pub key: Option<i64>,
     /// Its id.
     pub connection_id: String,
@@ -72,7 +72,7 @@ pub struct KnownConnection {
     pub user_id: String,
     /// How Tink knows the user.
     pub tink_user: Option<TinkUser>,
-    /// How tokens are had: `mint` or `refresh`.
+    /// How tokens are obtained: `mint` or `refresh`.
     pub mode: String,
     /// The user has not disconnected.
     pub enabled: bool,
@@ -80,27 +80,27 @@ pub struct KnownConnection {
     pub entitled: bool,
     /// Until when it does.
     pub entitled_until: Option<Timestamp>,
-    /// What is wrong with its row in the source view.
+    /// The problem with its row in the source view.
     pub problem: Option<String>,
-    /// Its row is not that of this connection: whether it asks to be synced.
+    /// Set if its row in the view belongs to another user or Tink user: whether that row asks to be synced.
     pub refused: Option<bool>,
     /// The user of that row.
     pub refused_user: Option<String>,
-    /// How its row names the Tink user, who may be the same.
+    /// The name that its row gives the Tink user; it may be the same user.
     pub moved: Option<TinkUser>,
-    /// Tink users whose data it holds besides those of the present one.
+    /// Tink users other than the present one whose data it holds.
     pub former: Vec<TinkUser>,
     /// Whether anything is kept of its user.
     pub has_data: bool,
-    /// Since when it has no row.
+    /// Since when it has no row in the view.
     pub gone_at: Option<Timestamp>,
-    /// Since when it is not enabled and entitled any more.
+    /// Since when it is no longer both enabled and entitled.
     pub lapsed_at: Option<Timestamp>,
     /// Last attempt.
     pub last_attempt_at: Option<Timestamp>,
     /// End of the last success.
     pub last_success_at: Option<Timestamp>,
-    /// When Tink last had the oldest of its open accounts from the bank.
+    /// When Tink last fetched the least recently refreshed of its open accounts from the bank.
     pub data_as_of: Option<Timestamp>,
     /// Beginning of the last success.
     pub last_success_began: Option<Timestamp>,
@@ -118,13 +118,13 @@ pub struct KnownConnection {
     pub last_error: Option<String>,
     /// Why it needs its user.
     pub needs_user: Option<String>,
-    /// Who holds its lease.
+    /// The run that holds its lease.
     pub holder: Option<Holder>,
     /// The earliest end of its consents.
     pub consent_ends: Option<Timestamp>,
-    /// The bank has ended one of them, whatever its date.
+    /// Whether the bank has ended one of them, regardless of its date.
     pub consent_expired: bool,
-    /// Why the next pass leaves it alone; `None` if it is due, or if nobody has looked ahead.
+    /// Why the next pass leaves it alone; `None` if it is due, or if the next pass was not rehearsed.
     pub skipped: Option<Reason>,
 }
 
@@ -164,7 +164,7 @@ impl KnownConnection {
         self.is_active(now) && self.state(now) != State::NeedsUser
     }
 
-    /// The age of Tink's own data, if Tink has said how old they are.
+    /// The age of Tink's own data, if Tink has sent a refresh time.
     pub fn data_age(&self, now: Timestamp) -> Option<SignedDuration> {
         self.data_as_of.map(|at| now.duration_since(at))
     }
@@ -179,12 +179,12 @@ impl KnownConnection {
         self.enabled && self.is_entitled(now)
     }
 
-    /// When it is due; none if never, or at once.
+    /// When it is due; `None` if never, or at once.
     pub fn next_attempt(&self, now: Timestamp) -> Option<Timestamp> {
         self.next_due.max(self.not_before).filter(|_| self.is_active(now))
     }
 
-    /// Who holds it at the time `now`.
+    /// The run that holds it at the time `now`.
     pub fn held_by(&self, now: Timestamp) -> Option<&Holder> {
         self.holder.as_ref().filter(|holder| holder.until > now)
     }
@@ -195,9 +195,9 @@ impl KnownConnection {
 pub struct Overlaid {
     /// All of them, by id.
     pub connections: Vec<KnownConnection>,
-    /// How many the view gives.
+    /// The numbers of connections in the view.
     pub numbers: Numbers,
-    /// Far fewer are enabled or entitled than before, and nobody has confirmed that.
+    /// Set if far fewer are enabled or entitled than before, and nobody has confirmed that.
     pub fall: Option<Fall>,
 }
 

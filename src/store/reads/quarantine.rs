@@ -1,4 +1,4 @@
-//! Reading the quarantine. The records themselves, which hold people's data, only if they are asked for.
+//! Reads the quarantine. Returns the records themselves, which hold people's data, only on request.
 
 use crate::store::engine::value::{json_list, unsigned};
 use crate::store::engine::{Fail, Row, values};
@@ -13,19 +13,19 @@ pub struct Quarantined {
     pub account_id: String,
     /// Tink's id of it, if that could be read.
     pub transaction_id: Option<String>,
-    /// What is wrong with it.
+    /// Why it cannot be read.
     pub reason: String,
-    /// Since when it is here.
+    /// When it was first seen.
     pub first_seen_at: String,
-    /// The run that found it; none if that is no longer known.
+    /// The run that found it; `None` if that is no longer known.
     pub run_id: Option<String>,
-    /// The record as Tink sent it; only if that was asked for.
+    /// The record as Tink sent it; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
 
 impl Reader {
-    /// The records of these connections (of all, if none is named), by connection, oldest first.
+    /// The records of these connections (of all, if the list is empty), by connection, oldest first.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if it cannot be read.
@@ -52,19 +52,19 @@ fn quarantined(row: Row<'_>) -> Result<Quarantined, Fail> {
     })
 }
 
-/// Records of one account of which only the number is kept.
+/// The records of one account that are only counted.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct NotKept {
     /// Its connection.
     pub connection_id: String,
     /// Tink's id of the account.
     pub account_id: String,
-    /// How many.
+    /// The number of records.
     pub not_kept: u64,
 }
 
 impl Reader {
-    /// What is only counted of the records of these connections (of all, if none is named).
+    /// The numbers of records of these connections (of all, if the list is empty) that are only counted.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if it cannot be read.

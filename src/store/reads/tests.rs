@@ -1,4 +1,4 @@
-//! What the reads say is what the views say.
+//! The reads agree with the views.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,7 +8,7 @@ use crate::store::{Place, Store};
 fn store() -> (tempfile::TempDir, Place, Timestamp) {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::from(directory.path().join("store.db"));
-    // The view asks the system's clock, so this test has to live today.
+    // The view uses the system's clock, so this test must use the present day.
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
     drop(Store::open(&place, std::time::Duration::ZERO, now).unwrap());
     (directory, place, now)

@@ -1,5 +1,5 @@
-//! What a run, a look and a step of pruning cost does not depend on how long the history is: counted in bytes that
-//! SQLite reads from the file, with a connection that has read nothing yet.
+//! The cost of a run, of a read and of a step of pruning does not depend on the length of the history.
+//! Measured in bytes that SQLite reads from the file, with a connection that has read nothing yet.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
-/// A store with so many runs, one every ten minutes, the newest an hour ago; every hundredth a pass over all three
-/// connections, the others on demand.
+/// A store with this many runs, one every ten minutes, the newest an hour ago. Every hundredth is a pass over
+/// all three connections; the others are on demand.
 fn store(runs: i64) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
@@ -47,11 +47,11 @@ fn store(runs: i64) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Pages that something reads of a store that was just opened.
+/// The pages that `work` reads of a store that was just opened.
 fn pages<T>(path: &Path, work: impl FnOnce(&mut DbSession) -> T) -> u64 {
     let conn = open::connect_writer(path).unwrap();
     let mut db = DbSession::new(conn, path, std::time::Duration::ZERO);
-    // The schema is read by whoever opens a store.
+    // Opening a store always reads the schema.
     schema_of(db.file());
     let before = read_so_far().unwrap();
     drop(work(&mut db));
@@ -88,7 +88,7 @@ fn run(db: &mut DbSession, id: &str) -> Run {
     run
 }
 
-/// Every kind of thing that is done with the history, and the pages each reads.
+/// Every kind of access to the history, and the pages that each reads.
 fn costs(path: &Path) -> Vec<(&'static str, u64)> {
     let day_ago = now() - SignedDuration::from_hours(24);
     let keep = |days: i64| now() - SignedDuration::from_hours(24 * days);
@@ -140,7 +140,7 @@ fn a_long_history_costs_no_more_than_a_short_one() {
     let (_long, long) = store(LONG);
     for ((what, short), (_, long)) in costs(&short).into_iter().zip(costs(&long)) {
         println!("{what}: {short} pages of {SHORT} runs, {long} of {LONG}");
-        // Trees are a level deeper, and a page more may be read for each lookup.
+        // Trees are a level deeper, and each lookup may read one page more.
         assert!(long <= short + short / 4 + 12, "{what}: {short} pages become {long}");
     }
 }
@@ -150,7 +150,7 @@ fn what_a_day_brings_is_pruned_in_a_few_steps() {
     let (_guard, path) = store(LONG);
     let mut tables = Writer::open(&path.clone().into(), now()).unwrap();
     let before = |days: i64| now() - SignedDuration::from_hours(24 * days);
-    // Ten thousand on demand are past their retention.
+    // Ten thousand runs on demand are past their retention.
     let retention = prune::Retention {
         history: before(10_000),
         on_demand: before((LONG - 10_000) / 144),
@@ -172,6 +172,6 @@ fn what_a_day_brings_is_pruned_in_a_few_steps() {
         });
     }
     assert_eq!(sum, expected);
-    // In a pass there is time for a few thousand of them.
+    // A pass has time for a few thousand steps.
     assert!(steps <= 45, "{steps} steps");
 }

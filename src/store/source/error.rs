@@ -1,9 +1,9 @@
-//! What can go wrong with the source view, sorted by what the operator has to do.
+//! The errors of the source view, sorted by what the operator has to do.
 
 use crate::domain::cause::Cause;
 use crate::store::StoreError;
 
-/// What went wrong with the source.
+/// An error of the source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The view is missing or lacks a column (exit 78).
@@ -13,10 +13,10 @@ pub enum SourceError {
         path: String,
         /// What is missing and what to do.
         detail: String,
-        /// What the database said, if anything.
+        /// The database's error, if any.
         source: Option<Cause>,
     },
-    /// The view is missing, and was there at the last pass (exit 75).
+    /// The view is missing, but was there at the last pass (exit 75).
     #[error(
         "{path}: the view {view} was there at the last pass and is missing now, nothing was changed; \
          wait if the application is being upgraded, or create it again there (README, \"Connect your application\")"

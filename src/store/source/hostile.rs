@@ -1,5 +1,5 @@
-//! A row of the source view made of anything, for tests that throw anything at its reader. Not part of what the
-//! library offers.
+//! A row of the source view made of arbitrary values, for tests that feed them to its reader. Not part of
+//! what the library offers.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::{Value, ValueRef};
@@ -9,7 +9,8 @@ use crate::domain::connection::SourceRow;
 use crate::store::engine::sqlite::statement::cell_of;
 use crate::vault::Vault;
 
-/// A row of values as bytes: a line for each column, its type in front (`i`, `r`, `t`, `b`; all else is NULL).
+/// A row of values from bytes: a line for each column that begins with its type (`i`, `r`, `t`, `b`; anything
+/// else is NULL).
 pub fn values(bytes: &[u8]) -> Vec<Value> {
     let text = |rest: &[u8]| String::from_utf8_lossy(rest).into_owned();
     bytes
@@ -30,10 +31,10 @@ pub fn read(values: &[Value], vault: Option<&Vault>, now: Timestamp) -> SourceRo
     source_row(&columns, |index| values.get(index).map(|value| cell_of(ValueRef::from(value))), vault, now)
 }
 
-/// Reads a row and fails if it is passed on although it is unusable, or the other way round.
+/// Reads a row and fails if an unusable one is accepted, or a usable one rejected.
 ///
 /// # Panics
-/// That is the finding.
+/// If it is judged wrongly: that is the finding.
 pub fn challenge(bytes: &[u8]) {
     let now = Timestamp::UNIX_EPOCH;
     let values = values(bytes);
@@ -43,7 +44,7 @@ pub fn challenge(bytes: &[u8]) {
     assert!(row.seed.is_none(), "a token without a key to encrypt it with");
     assert!(!row.entitled || row.entitled_until.is_none_or(|until| until > now), "{row:?}");
     if let Some(until) = row.entitled_until {
-        // It goes through the store in whole milliseconds.
+        // The store keeps it in whole milliseconds.
         let kept = Timestamp::from_millisecond(until.as_millisecond());
         let lost = kept.map(|kept| kept.duration_since(until).abs());
         assert!(lost.is_ok_and(|lost| lost < SignedDuration::from_millis(1)), "{row:?}");

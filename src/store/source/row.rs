@@ -1,5 +1,5 @@
-//! One row of the source view: lenient types in, what it says or what is wrong with it
-//! out. Knows no database.
+//! One row of the source view: takes lenient types, returns what the row contains or its problem. Knows no
+//! database.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::vault::{TokenKind, Vault};
 
 /// The columns that a view must have.
 pub(in crate::store) const REQUIRED: [&str; 4] = ["connection_id", "user_id", "enabled", "entitled"];
-/// Those it may have.
+/// The columns that it may have.
 pub(in crate::store) const OPTIONAL: [&str; 9] = [
     "entitled_until",
     "external_user_id",
@@ -29,7 +29,7 @@ pub(in crate::store) const OPTIONAL: [&str; 9] = [
     "token_version",
 ];
 
-/// Where the calendar ends for a [`Timestamp`]. Databases write `9999-12-31` for "without end", and a user
+/// The last day of the calendar of [`Timestamp`]. Databases write `9999-12-31` for "without end", and a user
 /// who has paid for ever must not be paused because that day is two hours too late.
 const LAST_DAY: Date = date(9999, 12, 30);
 /// The last moment that can also be kept in whole milliseconds.
@@ -37,7 +37,6 @@ const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to encrypt it with: set store.token_key_file";
 
-/// Reads a row.
 pub(in crate::store) fn source_row<'a>(
     columns: &[&str],
     value_at: impl Fn(usize) -> Option<Cell<'a>>,
@@ -56,7 +55,7 @@ pub(in crate::store) fn source_row<'a>(
         ("external_user_id", TinkUser::External as fn(String) -> TinkUser),
         ("tink_user_id", TinkUser::Tink),
     ];
-    // A name that is there and cannot be used must not let another one count for it.
+    // If a name is given and unusable, the other name must not be used in its place.
     let unusable = names.iter().any(|(name, _)| id(name).is_none() && is_given(value(name)));
     let mut usable = names.into_iter().filter_map(|(name, kind)| id(name).map(kind)).filter(|_| !unusable);
     let (tink_user, also) = (usable.next(), usable.next().map(Box::new));
@@ -88,7 +87,7 @@ pub(in crate::store) fn source_row<'a>(
     } else {
         None
     };
-    // Entitled until a time that is over or cannot be read is not entitled.
+    // An entitlement that has ended, or whose end cannot be read, does not count.
     let in_time = until.is_none_or(|until| until.is_some_and(|until| until > now));
     SourceRow {
         connection_id: connection.unwrap_or_default().into(),
@@ -116,7 +115,7 @@ struct Given {
 }
 
 impl Given {
-    /// Encrypted for `connection`, or what is missing for that.
+    /// Encrypts them for `connection`, or returns what is missing for that.
     fn encrypted(self, vault: Option<&Vault>, connection: &str) -> std::result::Result<Seed, &'static str> {
         let vault = vault.ok_or(NO_KEY)?;
         let encrypt = |what, token: &SecretString| {
@@ -131,7 +130,7 @@ impl Given {
     }
 }
 
-/// Whether something stands there, also if it is too long to be looked at.
+/// Whether there is a value, even one that is too long to be read.
 fn is_given(value: Option<Cell<'_>>) -> bool {
     match value {
         None | Some(Cell::Null) => false,

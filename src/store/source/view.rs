@@ -1,5 +1,5 @@
-//! What is asked of a view, in whatever database: its columns, how much is read of it, and what is said where it will not do.
-//! Runs no statement.
+//! The requirements for a view, in any database: its columns, how much of it is read, and the messages for a
+//! view that does not meet them. Runs no statement.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use crate::domain::ids::LONGEST;
 /// Tokens may be longer than ids (API.md 2.1).
 const LONGEST_TOKEN: usize = 64 * 1024;
 
-/// How much is read of a view at most.
+/// The limits for reading a view.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct ViewLimits {
-    /// For so long.
+    /// The longest time.
     pub time: Duration,
-    /// So many rows: they are compared as a whole, within the unit's memory (tests/it/memory.rs).
+    /// The number of rows: they are compared as a whole, within the unit's memory (tests/it/memory.rs).
     pub rows: usize,
-    /// So many bytes.
+    /// The number of bytes.
     pub bytes: usize,
-    /// The longest value that the view may make on its way.
+    /// The longest value that the view may produce, including intermediate ones.
     pub value: i32,
 }
 
 pub(in crate::store) const LIMITS: ViewLimits =
     ViewLimits { time: Duration::from_secs(30), rows: 500_000, bytes: 64 << 20, value: 64 << 20 };
 
-/// What is longer than this is not even loaded.
+/// Longer values are not even loaded.
 pub(in crate::store) fn longest(column: &str) -> usize {
     if column.ends_with("_token") { LONGEST_TOKEN } else { LONGEST }
 }
 
-/// The columns of ours that a view has; the required ones must be there.
+/// Those of our columns that a view has; the required ones must be there.
 ///
 /// # Errors
-/// What is missing.
+/// The message that names what is missing.
 pub(in crate::store) fn columns(view: &str, present: &[&str]) -> Result<Vec<&'static str>, String> {
     let has = |name: &&&str| present.iter().any(|p| p.eq_ignore_ascii_case(name));
     let missing: Vec<&str> = REQUIRED.iter().filter(|name| !has(name)).copied().collect();
@@ -46,12 +46,12 @@ pub(in crate::store) fn columns(view: &str, present: &[&str]) -> Result<Vec<&'st
     Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
 }
 
-/// The name of a view, or of a schema and a view, as it stands in a statement.
+/// The name of a view, or of a schema and a view, quoted for a statement.
 pub(in crate::store) fn quoted(view: &str) -> String {
     view.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
 }
 
-/// What to do about a view that is not there, of which the database says this.
+/// What to do about a missing view; `said` is the database's message.
 pub(in crate::store) fn missing(view: &str, said: &str) -> String {
     format!(
         "{said}: create the view {view} there, or correct source.view (README, \"Connect your application\")"

@@ -1,5 +1,5 @@
-//! Whether two stores are equal: both are read from end to end, and what they hold is counted and added up to checksums, of
-//! each table and of the transactions of each account.
+//! Compares two stores: reads both from end to end, and computes counts and checksums of each table and of
+//! the transactions of each account.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::store::Result;
 use crate::store::engine::Value;
 use crate::store::engine::value::StoredId;
 
-/// What a table holds.
+/// The size and checksum of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSum {
     /// Its name.
     pub table: &'static str,
-    /// How many rows.
+    /// The number of rows.
     pub rows: u64,
-    /// The sum of what all rows are, in whatever order; `None` if they were only counted.
+    /// The sum of the digests of all rows, in any order; `None` if they were only counted.
     pub checksum: Option<u128>,
 }
 
-/// What came of it.
+/// The result of a comparison.
 pub(super) struct Compared {
     pub tables: Vec<TableSum>,
-    /// What is not equal, in words.
+    /// Descriptions of what is not equal.
     pub differing: Vec<String>,
 }
 
-/// Rows, and the sum of what they are.
+/// The number of rows, and the sum of their digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct RowSum {
     rows: u64,
@@ -47,10 +47,10 @@ impl RowSum {
     }
 }
 
-/// Reads rows of a table with these columns behind a key.
+/// Reads the rows of a table after a key, with these columns.
 pub(super) type Batch<'a> = dyn FnMut(&Table, &[String], Option<&RowValues>) -> Result<Vec<RowValues>> + 'a;
 
-/// Compares all tables. Acts of the audit log behind `audited` are the new store's own.
+/// Compares all tables. Rows of the audit log after the key `audited` are the new store's own.
 pub(super) fn compare(
     source: &mut Batch<'_>,
     target: &mut Batch<'_>,
@@ -67,7 +67,7 @@ pub(super) fn compare(
         };
         let mut accounts = BTreeMap::new();
         let (mut old, mut new) = (Stream::default(), Stream::default());
-        // By turns: what both have of an account cancels out, and little is held at a time.
+        // By turns: the equal rows of an account cancel out, so that little is held at a time.
         while !(old.ended && new.ended) {
             told(old.step(table, &columns, source, |digest, row, sum| {
                 sum.add(digest);
@@ -103,7 +103,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Reads on; returns how many rows.
+    /// Reads the next batch; returns its number of rows.
     fn step(
         &mut self,
         table: &Table,
@@ -124,7 +124,7 @@ impl Stream {
     }
 }
 
-/// Changes the sum of the account that a transaction is of; one that is empty again is dropped.
+/// Changes the sum of the account that a transaction belongs to; drops it when it is empty again.
 fn account(
     table: &Table,
     columns: &[String],
@@ -143,7 +143,7 @@ fn account(
     }
 }
 
-/// What a row is, in sixteen bytes.
+/// A digest of a row, in sixteen bytes.
 fn digest(row: &RowValues) -> u128 {
     let mut hash = Sha256::new();
     let mut part = |kind: u8, bytes: &[u8]| {
@@ -157,7 +157,7 @@ fn digest(row: &RowValues) -> u128 {
             Value::Text(text) => part(2, text.as_bytes()),
             Value::Bytes(bytes) => part(3, bytes),
             Value::Id(StoredId::Compact(bytes)) => part(4, bytes),
-            // No other is read of a table.
+            // NULL; no other value is read from a table.
             _ => part(0, &[]),
         }
     }

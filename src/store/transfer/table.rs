@@ -1,4 +1,4 @@
-//! The tables of a store, and how their rows are read one part after the other, in the same order and in the same form from
+//! The tables of a store, and how their rows are read in batches, in the same order and the same form from
 //! every engine.
 
 use crate::domain::ids::{TransactionId, shown};
@@ -6,16 +6,16 @@ use crate::store::engine::fail::corrupt;
 use crate::store::engine::value::{Cell, IdColumn, NUL, StoredId, unsigned};
 use crate::store::engine::{Db, Fail, FromCell as _, Params, Value, values};
 
-/// Values of one row, of all columns or of those of its key.
+/// The values of one row, of all columns or of its key columns.
 pub(super) type RowValues = Vec<Value<'static>>;
 
-/// A table of ours.
+/// One of our tables.
 #[derive(Debug)]
 pub(super) struct Table {
     pub name: &'static str,
-    /// Tells its rows apart, and orders them.
+    /// The columns that identify its rows, and order them.
     pub keys: &'static [&'static str],
-    /// So many rows are read at once.
+    /// The number of rows that are read at once.
     pub at_once: usize,
 }
 
@@ -23,12 +23,12 @@ const fn table(name: &'static str, keys: &'static [&'static str]) -> Table {
     Table { name, keys, at_once: 1000 }
 }
 
-/// Rows with whole records in them are large.
+/// A table of large rows, which hold whole records.
 const fn large(name: &'static str, keys: &'static [&'static str], at_once: usize) -> Table {
     Table { name, keys, at_once }
 }
 
-/// All but those that are about the database itself: `ts_schema`, and `ts_sequences`.
+/// All tables except those about the database itself: `ts_schema` and `ts_sequences`.
 pub(super) const TABLES: [Table; 23] = [
     table("ts_own_users", &["user_id"]),
     table("ts_own_connections", &["connection_id"]),
@@ -55,11 +55,11 @@ pub(super) const TABLES: [Table; 23] = [
     table("ts_anomalies", &["connection", "account", "kind"]),
 ];
 
-/// What only a server has: by its clock, runs that are not heard of are over.
+/// A column that only a server has: by its clock, runs that are silent for too long are over.
 const OF_A_SERVER: &str = "alive_until";
 
 impl Table {
-    /// What is copied of it.
+    /// The columns that are copied.
     pub(super) fn columns(&self, db: Db<'_>) -> Result<Vec<String>, Fail> {
         let mut columns = db.columns(&format!("main.{}", self.name))?;
         columns.retain(|column| column != OF_A_SERVER);
@@ -70,7 +70,7 @@ impl Table {
         db.value(&format!("SELECT count(*) FROM main.{}", self.name), values![]).map(unsigned)
     }
 
-    /// The rows behind this key, at most [`Self::at_once`].
+    /// The rows after this key, at most [`Self::at_once`].
     pub(super) fn batch(
         &self,
         db: Db<'_>,
@@ -103,7 +103,7 @@ impl Table {
         })
     }
 
-    /// Deletes the rows behind this key.
+    /// Deletes the rows after this key.
     pub(super) fn cut(&self, db: Db<'_>, after: Option<&RowValues>) -> Result<(), Fail> {
         let sql = format!("DELETE FROM main.{} {}", self.name, self.behind(after));
         db.run(&sql, Params::Positional(after.map_or(&[], Vec::as_slice)))
@@ -114,7 +114,7 @@ impl Table {
         self.keys.iter().filter_map(|key| of_column(columns, row, key)).cloned().collect()
     }
 
-    /// A value in the form that it has on every engine.
+    /// A value in its form for every engine.
     fn value(&self, column: &str, cell: Cell<'_>) -> Result<Value<'static>, Fail> {
         let is_id = self.name == "ts_transactions" && matches!(column, "transaction_id" | "replaced_by");
         Ok(match cell {
@@ -132,7 +132,7 @@ impl Table {
         })
     }
 
-    /// Which row holds what PostgreSQL cannot keep; shows nothing of it.
+    /// Names the first row with a value that PostgreSQL cannot store; does not show the value.
     pub(super) fn unstorable(&self, db: Db<'_>) -> Result<Option<String>, Fail> {
         let columns = self.columns(db)?;
         let mut after: Option<RowValues> = None;
@@ -161,7 +161,7 @@ pub(super) fn of_column<'r>(
     row.get(columns.iter().position(|known| known == column)?)
 }
 
-/// Of which connection a row is, in words; nothing if it is of none.
+/// The connection that a row belongs to, for a message; empty if it belongs to none.
 fn whose(db: Db<'_>, columns: &[String], row: &RowValues) -> Result<String, Fail> {
     let of = |column| of_column(columns, row, column).cloned().unwrap_or(Value::Null);
     let id: Option<String> = db.one(

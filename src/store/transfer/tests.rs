@@ -22,7 +22,7 @@ fn act(action: &'static str) -> AuditRow<'static> {
     }
 }
 
-/// Two places in a directory, of which the first has a store.
+/// Two places in a directory; the first has a store.
 fn places(directory: &Path) -> (Place, Place) {
     let (from, to) = (Place::from(directory.join("old.db")), Place::from(directory.join("new.db")));
     add_user(&from, "first");
@@ -38,7 +38,8 @@ fn users(place: &Place) -> Vec<String> {
     Reader::open(place).unwrap().read("look", |db| db.column(sql, values![])).unwrap()
 }
 
-/// Moves the store; `meanwhile` is called each time that something was copied or compared, with how often it was before.
+/// Moves the store; calls `meanwhile` after each batch that was copied or compared, with the number of
+/// earlier calls.
 fn moving(from: &Place, to: &Place, meanwhile: &dyn Fn(usize)) -> Result<Result<Moved, String>> {
     let times = Cell::new(0);
     let told = |_| meanwhile(times.replace(times.get() + 1));
@@ -47,7 +48,7 @@ fn moving(from: &Place, to: &Place, meanwhile: &dyn Fn(usize)) -> Result<Result<
 
 #[test]
 fn what_is_written_while_a_store_is_copied_or_compared_comes_along() {
-    // Something is told of each table once while it is copied, and once while it is compared.
+    // Each table is reported once while it is copied, and once while it is compared.
     for at in [0, 3, TABLES.len() - 1, TABLES.len(), TABLES.len() + 5, 2 * TABLES.len() - 1] {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = places(directory.path());

@@ -1,12 +1,12 @@
-//! What is stored of a connection before it is looked at, and whether a look shows anything else. Decides nothing about what
-//! is different.
+//! The stored state of a connection before Tink is asked, and whether Tink's answer differs from it. Decides
+//! nothing about the differences.
 
 use super::{Identity, KeptConsents, Overview, StoredAccount, StoredConsent};
 use crate::domain::account::Account;
 use crate::domain::consent::Consent;
 use crate::domain::ids::CredentialsId;
 
-/// What is stored of a connection before it is looked at.
+/// The stored state of a connection before Tink is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// Its consents as they were last shown.
@@ -18,7 +18,7 @@ pub struct Known {
 }
 
 impl StoredAccount {
-    /// Whether to list the account changes nothing of it.
+    /// Whether listing the account changes nothing about it.
     pub fn shows(&self, account: &Account) -> bool {
         let is_known = self.account == *account && self.known_ids.contains(&account.id);
         is_known && !self.closed && self.missing_refresh.is_none()
@@ -26,7 +26,7 @@ impl StoredAccount {
 }
 
 impl StoredConsent {
-    /// Whether to list the consent changes nothing of it.
+    /// Whether listing the consent changes nothing about it.
     fn shows(&self, consent: &Consent, superseded: &[CredentialsId]) -> bool {
         self.consent == *consent
             && self.missing_run.is_none()
@@ -36,7 +36,7 @@ impl StoredConsent {
 }
 
 impl Overview {
-    /// The accounts as they stay, in the order in which they are listed, if to write this would change nothing.
+    /// The stored accounts, in the order in which they are listed, if writing this would change nothing.
     pub fn is_as_stored(&self, known: &Known) -> Option<Vec<StoredAccount>> {
         let changes = known.is_contested
             || self.consents.len() != known.consents.len()

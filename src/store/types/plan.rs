@@ -1,19 +1,19 @@
-//! The plan of a run, in memory: who is due, in which order, and what became of each.
+//! The plan of a run, in memory: which connections are due, in which order, and what became of each.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::LeftOver;
 use crate::domain::outcome::Reason;
 
-/// Who is due in a run, in order, and what became of those that were.
+/// The connections that are due in a run, in order, and what became of them.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub waiting: VecDeque<Planned>,
-    /// Those another run has. They may come free: see `plan`.
+    /// Connections that another run has. They may become free: see `plan`.
     pub leased: Vec<i64>,
-    /// Those found not due any more.
+    /// Connections that were no longer due.
     pub skipped: BTreeMap<Reason, u64>,
-    /// The tokens of leases that are being taken: if it is not known whether they were kept, they may be there already.
+    /// The tokens of leases that are being taken. If a commit is uncertain, they may be stored already.
     pub taking: HashMap<i64, i64>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planned {
     pub connection: i64,
-    /// When it had last been attempted as it was planned.
+    /// When it had last been attempted at the time of planning.
     pub attempted: Option<i64>,
 }
 
@@ -34,7 +34,7 @@ impl Plan {
         }
     }
 
-    /// What became of it: connections nobody has claimed, and those found not due any more.
+    /// Counts the connections that were not claimed, and those that were no longer due.
     pub(in crate::store) fn left_over(&self) -> LeftOver {
         let mut left = LeftOver { waiting: self.waiting.len() as u64, ..LeftOver::default() };
         left.skipped.extend(self.skipped.iter().map(|(reason, number)| (*reason, *number)));
@@ -44,7 +44,7 @@ impl Plan {
         left
     }
 
-    /// A claimed connection that was forgotten meanwhile: for this run it is one that is switched off.
+    /// Counts a claimed connection that was forgotten meanwhile: for this run it is disabled.
     pub(in crate::store) fn exclude(&mut self) {
         *self.skipped.entry(Reason::Disabled).or_default() += 1;
     }

@@ -16,15 +16,15 @@ pub struct StoredRow {
     pub key: i64,
     /// Its data.
     pub transaction: Transaction,
-    /// Which generation of its account it was last seen in.
+    /// The generation of its account in which it was last seen.
     pub generation: i64,
-    /// Complete walks that missed it in a row.
+    /// The number of complete walks in a row that missed it.
     pub missed: u32,
     /// Whether it is a tombstone.
     pub removed: bool,
 }
 
-/// The little that is needed to see which live rows a walk did not return.
+/// The fields that show which live rows a walk did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveRow {
     /// Its key.
@@ -35,7 +35,7 @@ pub struct LiveRow {
     pub status: Status,
     /// Its booked date.
     pub booked_date: Option<Date>,
-    /// Which generation of its account it was last seen in.
+    /// The generation of its account in which it was last seen.
     pub generation: i64,
 }
 
@@ -46,14 +46,14 @@ pub enum RowQuery {
     Ids(Vec<TransactionId>),
     /// Those with these keys.
     Keys(Vec<i64>),
-    /// Any one, a tombstone too: whether there are any.
+    /// Any one, even a tombstone: whether there are any.
     First,
-    /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that
+    /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that have
     /// replaced no other row yet.
     SinceCheckpoint,
-    /// Live rows of an older generation, dated from this day on or not at all.
+    /// Live rows of an older generation, dated from this day on or not at all; without a day only the latter.
     OlderGeneration(Option<Date>),
-    /// The newest rows, at most this many: their texts show which words say nothing.
+    /// The newest rows, at most this many: their texts show which words do not distinguish rows.
     Newest(u32),
 }
 
@@ -101,7 +101,7 @@ impl ChangeSet {
         self == &Self::default()
     }
 
-    /// Takes in what a later reading of the same rows made of them; what that one did not show stays.
+    /// Adds the changes of a later reading of the same rows, which replace those of the rows it shows.
     pub fn supersede(&mut self, later: Self, shows: impl Fn(&TransactionId) -> bool) {
         self.insert.retain(|row| !shows(&row.transaction.id));
         self.update.retain(|(_, row)| !shows(&row.transaction.id));
@@ -124,10 +124,11 @@ impl ChangeSet {
     }
 }
 
-/// The dates that a complete walk has covered: a record in quarantine of such a date that it did not list is gone.
+/// The dates that a complete walk has covered: a quarantined record of such a date that it did not list is
+/// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Covered {
-    /// The first; none is the beginning.
+    /// The first; `None` is the beginning.
     pub from: Option<Date>,
     /// The last.
     pub to: Date,
@@ -137,29 +138,30 @@ pub struct Covered {
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the account's own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Through which date the history is now complete.
+    /// The date through which the history is now complete.
     pub watermark: Option<Date>,
     /// `lastRefreshed` as read before the walk.
     pub refresh: Option<Timestamp>,
-    /// When.
+    /// When the walk was made.
     pub at: Timestamp,
-    /// The walk reached 90 days behind the last deep one, or covered everything: through which date it read.
+    /// Set if the walk reached 90 days behind the last deep one, or covered everything: the date through
+    /// which it read.
     pub deep: Option<Date>,
-    /// Rows were missing in a way that was not believed: nothing was removed at this refresh.
+    /// Set if missing rows were not believed, so that nothing was removed at this refresh.
     pub suspect: Option<Timestamp>,
-    /// From this day on the next walk looks again for rows that were missing.
+    /// From this day on the next walk searches again for rows that were missing.
     pub absent_from: Option<Date>,
-    /// No missing row waits for a consent, a refresh or another walk to be judged.
+    /// Whether no missing row waits for a consent, a refresh or another walk to be judged.
     pub judged: bool,
-    /// The full walk after a re-consent is done.
+    /// Whether the full walk after a re-consent is done.
     pub repaired: bool,
-    /// All of the account is to be walked once.
+    /// Whether all of the account is to be walked once.
     pub full_due: bool,
-    /// The walk met re-issued ids.
+    /// Whether the walk met re-issued ids.
     pub reissued: bool,
     /// From this date on, rows from before a re-consent are without a counterpart.
     pub unmatched_from: Option<Date>,
-    /// Rows were compared, so what arrived in this walk is no candidate for a later one.
+    /// Whether rows were compared, so that what arrived in this walk is no candidate for a later one.
     pub compared: bool,
 }
 
@@ -174,9 +176,9 @@ pub struct RowCommit {
     pub changes: ChangeSet,
     /// Records for the quarantine.
     pub unreadable: Vec<Unreadable>,
-    /// Ids that were read well and leave the quarantine.
+    /// Ids that could be read, and leave the quarantine.
     pub readable: Vec<TransactionId>,
-    /// At the end of a complete walk: which dates leave the quarantine if they were not listed.
+    /// At the end of a complete walk: the dates whose records leave the quarantine if they were not listed.
     pub covered: Option<Covered>,
     /// The end of a complete walk.
     pub checkpoint: Option<Checkpoint>,

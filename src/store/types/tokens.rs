@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use crate::domain::ids::ConnectionId;
 
-/// How it stands with the tokens of an older link.
+/// The state of the tokens of an older link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
     /// They can be used.
     Ready,
-    /// A run is asking for new ones, and nobody else may.
+    /// A run is requesting new ones, and no other may.
     Asked,
     /// They were used up or refused.
     Lost,
@@ -18,13 +18,13 @@ pub enum TokenState {
 /// The tokens of an older link, encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncryptedTokens {
-    /// How it stands with them.
+    /// Their state.
     pub state: TokenState,
-    /// The token that renews.
+    /// The refresh token.
     pub refresh: Vec<u8>,
-    /// The token it last gave.
+    /// The access token that was last received.
     pub access: Option<Vec<u8>>,
-    /// When that one ends; none is not known.
+    /// When that one ends; `None` if unknown.
     pub access_until: Option<Timestamp>,
 }
 
@@ -35,24 +35,24 @@ pub struct RotationBegin {
     pub connection: i64,
     /// Its id.
     pub connection_id: ConnectionId,
-    /// Which asking it is.
+    /// The number of the rotation.
     pub number: i64,
 }
 
-/// What came of presenting a refresh token.
+/// The result of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// New tokens, encrypted.
     Renewed {
-        /// Another token that renews; none if the old one stays good.
+        /// Another refresh token; `None` if the old one stays valid.
         refresh: Option<Vec<u8>>,
-        /// The new token of the calls.
+        /// The new access token.
         access: Vec<u8>,
         /// When that one ends.
         until: Option<Timestamp>,
     },
-    /// The request never left: the token is as good as before.
+    /// The request was not sent: the token is as good as before.
     NotAsked,
-    /// It was refused, or nobody knows what came of it; in words.
+    /// It was refused, or the result is unknown; the reason as text.
     Lost(String),
 }

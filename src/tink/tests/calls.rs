@@ -1,4 +1,4 @@
-//! Tests of single calls: repetitions, pauses, limits, what is shown.
+//! Tests of single calls: retries, pauses, limits, and what errors and `Debug` show.
 
 use super::*;
 

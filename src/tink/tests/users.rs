@@ -1,4 +1,4 @@
-//! Tests of what linking a bank takes: a user, and a code for Tink Link.
+//! Tests of creating a user and of getting a code for Tink Link.
 
 use secrecy::ExposeSecret as _;
 
@@ -42,7 +42,7 @@ async fn the_code_for_link_is_asked_for_with_the_hint_and_never_exchanged() {
     on(&tink, Call::Delegate, [answer(401, ""), answer(200, r#"{"code":"c-1"}"#)]);
     let code = client(&tink).delegate(&user(), "j\u{f6}rg").await.unwrap();
     assert_eq!(code.expose_secret(), "c-1");
-    // A token that was withdrawn is replaced, once.
+    // A revoked token is replaced, once.
     assert_eq!(calls(&tink), [Call::ClientToken, Call::Delegate, Call::ClientToken, Call::Delegate]);
     let body = tink.log()[3].body.clone();
     for part in [

@@ -65,7 +65,7 @@ async fn a_refused_page_token_starts_the_walk_again_once() {
     assert_eq!(tink.requests_to(Call::Transactions), 4);
 }
 
-/// Limits as users have them.
+/// Options with a realistic body limit.
 fn roomy(tink: &Sandbox) -> ClientOptions {
     ClientOptions { max_response: 16 << 20, ..options(tink) }
 }
@@ -79,7 +79,7 @@ async fn a_walk_over_more_records_than_fit_in_memory_ends_after_the_page_that_is
             (0..900).map(|k| format!(r#"{{"id":"{id}{:08}"}}"#, n * 900 + k)).collect();
         answer(200, format!(r#"{{"transactions":[{}],"nextPageToken":"{n}"}}"#, records.join(",")))
     };
-    // With what else is held there is room for 1,700 ids of 2,000 bytes, and the second page goes beyond.
+    // The rest leaves room for 1,700 ids of 2,000 bytes, and the second page exceeds it.
     on(&tink, Call::Transactions, (0..3).map(page));
     let session = client_with(roomy(&tink)).session(user());
     session.hold_unwritten((128 << 20) - 1700 * 2_000).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_walk_over_more_records_than_fit_in_memory_ends_after_the_page_that_is
     assert_eq!(error.kind, ErrorKind::TooLarge);
     assert!(error.detail.contains("sync.history"), "{error}");
     assert_eq!(tink.requests_to(Call::Transactions), 2);
-    // What a walk has held is free when it is over.
+    // Dropping a walk frees what it held.
     drop(pages);
     assert!(session.hold_unwritten(128 << 20).await.is_ok());
 }

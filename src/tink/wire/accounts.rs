@@ -1,6 +1,6 @@
-//! The list of accounts (API.md 3.1). Only its id makes an account unreadable; anything else of a wrong form
-//! is absent, and an anomaly. An account that cannot be read is left out, and the list says that it is not
-//! complete, since a missing account would look closed.
+//! The list of accounts (API.md 3.1). Only a bad id makes an account unreadable; any other field of a wrong
+//! form counts as absent, and as an anomaly. An unreadable account is left out and the list is marked
+//! incomplete, since a missing account would look closed.
 
 use std::borrow::Cow;
 
@@ -75,7 +75,7 @@ json_object!(
     }
 );
 
-/// Reads one page: each account that can be read, with what was odd about it.
+/// Reads one page: each readable account, with its anomalies.
 pub(in crate::tink) fn accounts(bytes: &[u8]) -> Result<Page<(Account, Anomalies)>, String> {
     let (spare, mut anomalies) = (Spare::new(), Anomalies::default());
     let page: WireAccounts<'_> = body(bytes, &spare, &mut anomalies)?;
@@ -98,7 +98,7 @@ fn account(raw: Raw<'_>) -> Result<(Account, Anomalies), String> {
     Ok((account, anomalies))
 }
 
-/// Everything of an account that is optional.
+/// Reads the optional fields of an account.
 fn fill(wire: WireAccount<'_>, anomalies: &mut Anomalies) -> Account {
     let known = wire.identifiers.unwrap_or_default().0;
     let iban = known.iban.unwrap_or_default().0.iban;
@@ -124,7 +124,7 @@ fn fill(wire: WireAccount<'_>, anomalies: &mut Anomalies) -> Account {
     }
 }
 
-/// A text that identifies something: an empty one identifies nothing.
+/// A text that identifies something; an empty one counts as absent.
 fn identifier(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<String> {
     text(raw, place, anomalies).filter(|text| !text.is_empty()).map(Cow::into_owned)
 }
@@ -142,9 +142,9 @@ fn account_number(own: Option<Raw<'_>>, uk: &SortCode<'_>, anomalies: &mut Anoma
     })
 }
 
-/// A balance; one that is no exact money is absent.
+/// A balance; absent if it is not exact money.
 fn balance(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<Money> {
-    // What is wrong inside of it is told as this one anomaly.
+    // Whatever is wrong inside it counts as this one anomaly.
     let mut inside = Anomalies::default();
     let balance = Balance::soft(raw?, place, &mut inside);
     let is_absent = inside.is_empty() && balance.as_ref().is_some_and(|balance| balance.amount.is_none());
@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// What was odd about the account with these members.
+    /// The anomalies of the account with these members.
     fn told(members: &str) -> Vec<&'static str> {
         let json = format!(r#"{{"accounts":[{{"id":"a"{members}}}]}}"#);
         let page = accounts(json.as_bytes()).ok().unwrap();

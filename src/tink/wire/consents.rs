@@ -1,5 +1,5 @@
-//! The list of consents: v1 shape, times in epoch milliseconds (API.md 5.1). Only its id and its status make
-//! a consent unreadable: it is left out, and the list says that it is not complete. Must not judge a consent.
+//! The list of consents: v1 shape, times in epoch milliseconds (API.md 5.1). Only a bad id or status makes a
+//! consent unreadable: it is left out and the list is marked incomplete. Must not judge a consent.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::domain::anomaly::{Anomalies, Anomaly};
 use crate::domain::consent::Consent;
 use crate::domain::ids::AccountId;
 
-/// Nobody has more accounts: all consents of one user together name no more than these.
+/// The most accounts that all consents of one user together may name.
 const MOST_ACCOUNTS: usize = 20_000;
 /// The member that names them.
 const ACCOUNT_IDS: &str = "accountIds";
@@ -46,11 +46,12 @@ json_object!(
     }
 );
 
-/// What a list of consents says.
+/// A parsed list of consents.
 pub(in crate::tink) struct ConsentList {
-    /// Those that could be read; of an id that comes twice the last one.
+    /// Those that could be read; if an id occurs twice, the last one.
     pub readable: Vec<Consent>,
-    /// Every listed consent is among them, with all its accounts; else nothing may be concluded from what is not.
+    /// Whether `readable` has every listed consent, with all its accounts; if not, nothing may be concluded
+    /// from an absent one.
     pub complete: bool,
     pub anomalies: Anomalies,
 }
@@ -75,7 +76,8 @@ pub(in crate::tink) fn consents(bytes: &[u8]) -> Result<ConsentList, String> {
     Ok(ConsentList { readable: consents, complete, anomalies })
 }
 
-/// Reads one consent; `None` if its id or its status cannot be read. There is `room` for this many account ids.
+/// Reads one consent; `None` if its id or its status cannot be read. `room` is how many account ids are still
+/// allowed.
 fn consent(raw: Raw<'_>, room: &mut usize, anomalies: &mut Anomalies) -> Result<Option<Consent>, String> {
     let mut own = Anomalies::default();
     let Ok(wire) = object::<WireConsent<'_>>(raw, &mut own) else { return Ok(None) };
@@ -113,7 +115,7 @@ fn inner<'a, T: Soft<'a>>(raw: Option<Raw<'a>>, place: &'static str, own: &mut A
     T::soft(raw?, place, own)
 }
 
-/// The accounts that a consent names; ids that cannot be read are left out.
+/// The accounts that a consent names; unreadable ids are left out.
 fn account_ids(
     raw: Option<Raw<'_>>,
     room: &mut usize,
@@ -132,7 +134,7 @@ fn account_ids(
     Ok(ids)
 }
 
-/// Epoch milliseconds; Tink sends 0 for "none" (API.md 5.1), and what is no time is none.
+/// Epoch milliseconds; Tink sends 0 for "none" (API.md 5.1), and an invalid time counts as none.
 fn time(raw: Option<Raw<'_>>, place: &'static str, anomalies: &mut Anomalies) -> Option<Timestamp> {
     let millis = integer(Some(raw?), place).ok().and_then(|text| text.parse::<i64>().ok());
     match millis {
@@ -191,7 +193,7 @@ mod tests {
         assert!(one(r#","detailedError":"text","sessionExtendable":"yes","providerName":{}"#).is_ok());
     }
 
-    /// The list, whether it is complete, and what was odd.
+    /// The list, whether it is complete, and its anomalies.
     fn list(json: &str) -> (Vec<Consent>, bool, Vec<&'static str>) {
         let list = consents(json.as_bytes()).ok().unwrap();
         let told = list.anomalies.iter().map(|(anomaly, _)| anomaly.as_str()).collect();

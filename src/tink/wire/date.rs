@@ -4,8 +4,8 @@ use jiff::civil::Date;
 
 const LONGEST_MONTH: i8 = 31;
 
-/// Reads `YYYY-MM-DD`, alone or before a time. A day that the month does not have is its last day: banks that
-/// count thirty days to a month book on the 30th of February.
+/// Reads `YYYY-MM-DD`, alone or before a time. A day that the month does not have becomes its last day: banks
+/// that count thirty days to a month book on the 30th of February.
 pub(super) fn date(text: &str) -> Option<Date> {
     let (day, rest) = text.split_at_checked(10)?;
     let has_shape = day.bytes().enumerate().all(|(at, b)| match at {
@@ -16,7 +16,7 @@ pub(super) fn date(text: &str) -> Option<Date> {
     if !has_shape || !is_alone {
         return None;
     }
-    // By position, not by the general parser: each row has three.
+    // Parsed by position, which is cheaper than the general parser: each row has three dates.
     let (year, month) = (day.get(..4)?.parse().ok()?, day.get(5..7)?.parse().ok()?);
     let number = day.get(8..)?.parse().ok()?;
     Date::new(year, month, number).ok().or_else(|| last_of_month(year, month, number))

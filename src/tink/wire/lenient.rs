@@ -1,20 +1,21 @@
-//! The way for answers that are not valid JSON although their meaning is clear: bytes in a foreign encoding, raw
-//! control characters, half surrogate pairs, words that are no JSON. Only taken when the strict reader has
-//! refused. Must not guess where an answer was cut short.
+//! Repairs responses that are not valid JSON although their meaning is clear: bytes in a foreign encoding,
+//! raw control characters, half surrogate pairs, literals that are not JSON. Used only after the strict
+//! parser has failed. Must not guess where a response was cut short.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::domain::anomaly::{Anomalies, Anomaly};
 
-/// A cleaned answer is at most this many times as large: what is more is no text with a few odd bytes.
+/// A cleaned response may be this many times as long, and a little more; beyond that it is not text with a
+/// few odd bytes.
 const MOST_GROWTH: usize = 2;
 
-/// What stands for everything that cannot be decoded.
+/// Replaces everything that cannot be decoded.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// The same answer as valid JSON as far as that can be had, or `None` if nothing had to be changed. Texts keep
-/// their control characters; what cannot be decoded becomes U+FFFD.
+/// Returns the response as valid JSON, as far as possible; `None` if nothing had to be changed or too much.
+/// Texts keep their control characters; what cannot be decoded becomes U+FFFD.
 pub(super) fn clean(bytes: &[u8], anomalies: &mut Anomalies) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut cleaner = Cleaner {
@@ -35,13 +36,13 @@ pub(super) fn clean(bytes: &[u8], anomalies: &mut Anomalies) -> Option<String> {
     Some(cleaner.out)
 }
 
-/// How many U+FFFD Tink itself has sent.
+/// The number of U+FFFD that Tink itself has sent.
 fn count_of_replacements(bytes: &[u8]) -> usize {
     bytes.windows(3).filter(|window| *window == "\u{fffd}".as_bytes()).count()
 }
 
-/// The content between the quotes of a JSON string, with U+FFFD for U+0000 and for half surrogate pairs, and how
-/// many there were.
+/// The content between the quotes of a JSON string, with U+FFFD for U+0000 and half surrogate pairs, and the
+/// number of these replacements.
 pub(super) fn unescape(inner: &str) -> (String, u64) {
     let (mut out, mut lost, mut rest) = (String::with_capacity(inner.len()), 0, inner);
     while let Some((before, escape)) = rest.split_once('\\') {
@@ -58,7 +59,7 @@ pub(super) fn unescape(inner: &str) -> (String, u64) {
     (out, lost)
 }
 
-/// The character that an escape stands for, and how long it is without its backslash; no character for half a
+/// The character that an escape encodes, and its length without the backslash; no character for half a
 /// surrogate pair.
 fn escaped(escape: &str) -> (Option<char>, usize) {
     let simple = match escape.as_bytes().first() {
@@ -92,7 +93,7 @@ fn unicode(escape: &str) -> (Option<char>, usize) {
     }
 }
 
-/// Copies an answer token by token.
+/// Copies a response token by token, and repairs it.
 struct Cleaner<'a> {
     rest: &'a str,
     out: String,
@@ -101,7 +102,7 @@ struct Cleaner<'a> {
 }
 
 impl Cleaner<'_> {
-    /// Whether it has become too long to go on.
+    /// Whether the output has become too long to go on.
     fn is_over(&self) -> bool {
         self.out.len() > self.limit
     }
@@ -150,7 +151,7 @@ impl Cleaner<'_> {
         }
     }
 
-    /// A valid escape as it is; a backslash that begins none stands for itself.
+    /// Copies a valid escape; a backslash that begins none becomes an escaped backslash.
     fn escape(&mut self) {
         let after = self.rest.get(1..).unwrap_or_default();
         let (read, length) = escaped(after);
@@ -170,7 +171,7 @@ impl Cleaner<'_> {
         }
     }
 
-    /// A number or a literal. One that is no JSON (`007`, `.5`, `NaN`) becomes a text or null.
+    /// A number or a literal. One that is not JSON (`007`, `.5`, `NaN`) becomes a text or null.
     fn word(&mut self) {
         let end = self.rest.find(|c: char| matches!(c, '"' | '{' | '}' | '[' | ']' | ',' | ':') || c <= ' ');
         let word = self.rest.get(..end.unwrap_or(self.rest.len())).unwrap_or_default();
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_answer_may_become_twice_as_long_and_a_little_more() {
-        // Each control character becomes six: with 259 of them and four letters it is just as long as it may be.
+        // Each control character becomes six: 259 of them and four letters reach the limit exactly.
         let answer = |letters: usize, odd: usize| {
             cleaned(&[b"{\"a\":\"", &vec![1; odd][..], &vec![b'a'; letters][..], b"\"}"].concat())
         };
@@ -275,7 +276,7 @@ mod tests {
             (r"\udc00\ud800\u0041", "\u{fffd}\u{fffd}A", 2),
             (r"\ud800\ud83d\ude00", "\u{fffd}😀", 1),
             (r"a\u0000b", "a\u{fffd}b", 1),
-            // Not the other half, and no escape.
+            // Not the second half of the pair, and not an escape.
             (r"\ud83d, dc00", "\u{fffd}, dc00", 1),
             (r"a\éb", r"a\éb", 0),
         ] {

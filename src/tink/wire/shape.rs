@@ -1,5 +1,5 @@
-//! JSON objects and lists as they are taken off an answer: in one typed pass, and, only if that fails, once more
-//! member by member, so that one odd member counts as absent and harms no other. Must not know what they mean.
+//! Reads JSON objects and lists from a response: in one typed pass, and only if that fails, again member by
+//! member, so that an odd member counts as absent and affects no other. Must not know what they mean.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 use super::{Raw, string};
 use crate::domain::anomaly::{Anomalies, Anomaly};
 
-/// No answer lists more than this: a page has a hundred elements, and nobody has as many consents.
+/// The most elements of a list: a page has a hundred, and no user has as many consents.
 pub(super) const LONGEST_LIST: usize = 10_000;
 
-/// What can be read from a member of any type.
+/// What can be read leniently from a member of any type.
 pub(super) trait Soft<'a>: Sized {
-    /// Reads it; `None`, and an anomaly, if it is of another type.
+    /// Reads it; returns `None` and notes an anomaly if it is of another type.
     fn soft(raw: Raw<'a>, place: &'static str, anomalies: &mut Anomalies) -> Option<Self>;
 }
 
@@ -28,8 +28,9 @@ impl<'a> Soft<'a> for Raw<'a> {
     }
 }
 
-/// A text, or what may stand in its place. In one pass over an answer only texts are taken, borrowed from it where
-/// nothing in them is escaped; an object with another member is then read member by member, each as it was sent.
+/// A text, or any JSON in its place. The single typed pass takes only texts, borrowed from the response if
+/// nothing in them is escaped; an object with any other member is then read member by member, each as it was
+/// sent.
 #[derive(Clone)]
 pub(super) enum Leaf<'a> {
     /// The content of a JSON string, without U+0000.
@@ -60,7 +61,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Leaf<'a> {
                 f.write_str("a text without U+0000")
             }
 
-            // Unescaped, U+0000 is no JSON.
+            // A raw U+0000 is not JSON, so a borrowed text has none.
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
                 Ok(Leaf::Text(Cow::Borrowed(text)))
             }
@@ -77,7 +78,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Leaf<'a> {
     }
 }
 
-/// A member that is an object. The derived reader of a struct would take a list for it, too.
+/// A member that is an object. A derived struct reader would accept a list, too.
 #[derive(Default)]
 pub(super) struct Object<T>(pub T);
 
@@ -110,7 +111,7 @@ impl<'a, T: Soft<'a>> Soft<'a> for Object<T> {
 /// A list whose elements are read one by one.
 pub(super) type List<'a> = Elements<Raw<'a>>;
 
-/// The elements of a list, of which no more are kept than an honest one has.
+/// The elements of a list, at most `LONGEST_LIST` of them.
 pub(super) struct Elements<T> {
     items: Vec<T>,
     is_overlong: bool,
@@ -123,7 +124,7 @@ impl<T> Default for Elements<T> {
 }
 
 impl<T> Elements<T> {
-    /// The elements, unless there are far too many.
+    /// The elements; fails if there are too many.
     pub(super) fn items(self, name: &str) -> Result<Vec<T>, String> {
         if self.is_overlong { Err(format!("{name} has far too many elements")) } else { Ok(self.items) }
     }
@@ -167,7 +168,7 @@ impl<'a> Soft<'a> for List<'a> {
     }
 }
 
-/// Hands every member of an object to `take`, null ones left out; says whether it is an object at all.
+/// Passes every member of an object to `take`, except null ones; returns whether it is an object at all.
 pub(super) fn members<'a>(raw: Raw<'a>, mut take: impl FnMut(&str, Raw<'a>)) -> bool {
     struct MemberVisitor<F>(F);
 
@@ -179,7 +180,7 @@ pub(super) fn members<'a>(raw: Raw<'a>, mut take: impl FnMut(&str, Raw<'a>)) -> 
         }
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            // A name that cannot be decoded is none that we know.
+            // A name that cannot be decoded is not one that we know.
             while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
                 if let Some(name) = string(name).filter(|_| value.get() != "null") {
                     (self.0)(&name, value);
@@ -197,8 +198,8 @@ pub(super) fn leaf(place: &str) -> &str {
     place.rsplit('.').next().unwrap_or(place)
 }
 
-/// Declares a JSON object of which every member may be absent, null or odd. Each member is given with its place
-/// in the answer, which ends with its name there.
+/// Declares a JSON object in which every member may be absent, null or odd. Each member is given with its
+/// place in the response, which ends with its name there.
 macro_rules! json_object {
     ($(#[$doc:meta])* $name:ident<$lt:lifetime> { $($field:ident: $kind:ty = $place:literal,)+ }) => {
         $(#[$doc])*
@@ -220,7 +221,7 @@ macro_rules! json_object {
                 let mut read = Self::default();
                 let is_object = members(raw, |name, value| {
                     $(if name == leaf($place) {
-                        // Of a member that comes twice the last one counts, as everywhere.
+                        // If a member occurs twice, the last one counts, as everywhere.
                         if read.$field.is_some() {
                             anomalies.note(Anomaly::Field($place));
                         }

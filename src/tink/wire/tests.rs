@@ -1,4 +1,4 @@
-//! Tests of what the readers of all answers share.
+//! Tests of what all readers of responses share.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! The answers of the token endpoints (API.md 2.1 to 2.3). Must not put a token into anything
-//! that can be printed.
+//! The responses of the token endpoints (API.md 2.1 to 2.3). Must not put a token into anything that can be
+//! printed.
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -25,30 +25,30 @@ struct WireCode<'a> {
     code: Option<Raw<'a>>,
 }
 
-/// A token as granted.
+/// A granted token.
 pub(in crate::tink) struct Granted {
     pub secret: SecretString,
-    /// Its life in seconds, if told.
+    /// Its lifetime in seconds, if sent.
     pub expires_in: Option<u64>,
-    /// Its scopes, if told.
+    /// Its scopes, if sent.
     pub scopes: Option<Vec<String>>,
-    /// Another token that renews, if there is one.
+    /// A refresh token, if there is one.
     pub refresh: Option<SecretString>,
 }
 
 impl Granted {
-    /// Whether the scope is granted; true as well if Tink did not say.
+    /// Whether the scope is granted; also true if Tink did not list the scopes.
     pub(in crate::tink) fn has(&self, scope: &str) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|granted| granted == scope))
     }
 }
 
-/// Reads the answer of the token endpoint.
+/// Reads a response of the token endpoint.
 pub(in crate::tink) fn granted(bytes: &[u8]) -> Result<Granted, String> {
     let spare = Spare::new();
     let token: WireToken<'_> = body(bytes, &spare, &mut Anomalies::default())?;
     let secret = id(token.access_token, "access_token")?.into_owned();
-    // Anything else could not be sent in a header.
+    // Other characters could not be sent in a header.
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("access_token has characters that no token has".to_owned());
     }
@@ -70,7 +70,7 @@ pub(in crate::tink) fn granted(bytes: &[u8]) -> Result<Granted, String> {
     })
 }
 
-/// A life in whole seconds; a negative one is over.
+/// A lifetime in whole seconds; a negative one counts as 0.
 fn seconds(raw: Raw<'_>) -> Result<u64, String> {
     let text = integer(Some(raw), "expires_in")?;
     let seconds: i64 = text.parse().map_err(|_| "expires_in is not an integer")?;

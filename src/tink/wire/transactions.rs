@@ -1,6 +1,6 @@
-//! The list of transactions (API.md 4.1), record by record: one that cannot be read is handed
-//! on as such and harms no other. Only id, account, amount and status make a record unreadable; any other
-//! field of a wrong form is absent, and an anomaly. Must not guess money.
+//! The list of transactions (API.md 4.1), record by record: an unreadable one is returned as such and affects
+//! no other. Only a bad id, account, amount or status makes a record unreadable; any other field of a wrong
+//! form counts as absent, and as an anomaly. Must not guess money.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,15 +32,15 @@ pub enum TransactionRecord {
         transaction: Transaction,
         /// Its JSON as sent, if `ClientOptions::keep_raw` is set.
         raw: Option<Box<str>>,
-        /// About the bytes of its JSON.
+        /// The approximate size of its JSON, in bytes.
         size: usize,
     },
-    /// A record that is no transaction one could store.
+    /// A record that cannot be stored as a transaction.
     Unreadable(Unreadable),
 }
 
 impl TransactionRecord {
-    /// Its id, if that could be read.
+    /// Its id, if readable.
     pub(in crate::tink) fn id(&self) -> Option<&TransactionId> {
         match self {
             Self::Row { transaction, .. } => Some(&transaction.id),
@@ -50,7 +50,7 @@ impl TransactionRecord {
 }
 
 impl fmt::Debug for TransactionRecord {
-    /// Shows no data of people.
+    /// Shows no personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row { transaction, .. } => f.debug_tuple("Row").field(&transaction.id).finish(),
@@ -146,7 +146,7 @@ pub(in crate::tink) fn transactions(
     account: &AccountId,
     keep_raw: bool,
 ) -> Result<Page<TransactionRecord>, String> {
-    // The JSON as sent is at hand only where each record is taken by itself.
+    // The JSON as sent is available only if each record is read by itself.
     if !keep_raw && let Some(page) = at_once(bytes, account) {
         return Ok(page);
     }
@@ -157,7 +157,7 @@ pub(in crate::tink) fn transactions(
     Ok(Page { rows, next: page_token(page.next_page_token)?, complete, anomalies })
 }
 
-/// A page as it nearly always is, read in one pass.
+/// A page in its usual form, read in one pass.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WholePage<'a> {
@@ -167,10 +167,10 @@ struct WholePage<'a> {
     next_page_token: Option<Leaf<'a>>,
 }
 
-/// One record of it. What it is made of is large: it is read and let go before the next.
+/// One record of it. Its wire form is large, so it is converted and dropped before the next one is read.
 struct Whole<'a> {
     transaction: Transaction,
-    /// Whose it says that it is.
+    /// The account that it names.
     owner: Option<Cow<'a, str>>,
     anomalies: Anomalies,
 }
@@ -189,10 +189,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Whole<'a> {
     }
 }
 
-/// Reads a page in which nothing is odd. `None` if anything is: then it is read record by record, and says what.
+/// Reads a page in one pass. `None` if that fails: reading it record by record then finds out why.
 fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<TransactionRecord>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    // The derived reader of a struct would take a list for it, too.
+    // A derived struct reader would accept a list, too.
     let is_object = text.trim_ascii_start().starts_with('{');
     let page: WholePage<'_> = is_object.then(|| serde_json::from_str(text).ok()).flatten()?;
     let rows = page.transactions.items("transactions").ok()?;
@@ -208,11 +208,11 @@ fn at_once(bytes: &[u8], account: &AccountId) -> Option<Page<TransactionRecord>>
     Some(Page { rows, next, complete: true, anomalies })
 }
 
-/// Reads one record of `account` again, as it was kept in quarantine, with its JSON if that is to be kept.
-/// `strict` if it must say that it is that account's.
+/// Reads one quarantined record of `account` again; also returns its JSON if `keep_raw` is set. With
+/// `strict`, the record must name that account.
 ///
 /// # Errors
-/// What is wrong with it, without values.
+/// The reason why it cannot be read, without values.
 pub fn replay(
     kept: &str,
     account: &AccountId,
@@ -245,10 +245,11 @@ fn record(raw: Raw<'_>, account: &AccountId, keep_raw: bool, anomalies: &mut Ano
     }
 }
 
-/// What is kept of a record that cannot be read. What else is odd about it is not stored, so it is not told either.
+/// What is kept of an unreadable record. Its odd fields are not stored, so they are not counted as anomalies
+/// either.
 fn unreadable(raw: Raw<'_>, reason: String) -> Unreadable {
     let untold = &mut Anomalies::default();
-    // Member by member: each as it was sent.
+    // Member by member, so that each is as it was sent.
     let wire = WireTransaction::soft(raw, "", untold).unwrap_or_default();
     let booked = wire.dates.as_ref().and_then(|dates| dates.0.booked.clone());
     let booked_date = soft(booked, "", untold, date);
@@ -262,8 +263,8 @@ fn unreadable(raw: Raw<'_>, reason: String) -> Unreadable {
     }
 }
 
-/// What tells a record from others although its id and whatever a bank writes anew have changed: its amount and its
-/// day, and if it has neither, its texts.
+/// Identifies a record although its id, and anything else that a bank rewrites, has changed: by its amount
+/// and day, or, if it has neither, by its texts.
 fn likeness(wire: &WireTransaction<'_>, booked_date: Option<Date>) -> String {
     let mut parts: Vec<String> = Vec::new();
     let money = wire.amount.as_ref().and_then(|amount| amount.0.read().ok());
@@ -283,7 +284,7 @@ fn transaction(raw: Raw<'_>, account: &AccountId, anomalies: &mut Anomalies) -> 
     checked(object(raw, anomalies)?, |owner| owner == account.as_str(), anomalies)
 }
 
-/// The transaction that a record is, if its id, account, amount and status can be read.
+/// Converts a record to a transaction, if its id, account, amount and status can be read.
 fn checked<'a>(
     mut wire: WireTransaction<'a>,
     is_ours: impl FnOnce(Cow<'a, str>) -> bool,
@@ -299,8 +300,8 @@ fn checked<'a>(
     Ok(fill(wire, id, status, money, anomalies))
 }
 
-/// A status that is none of Tink's words is undefined; one that is no word at all says nothing about whether the
-/// money has moved.
+/// A status that is not one of Tink's words is undefined. One that is not a text is an error, since it does
+/// not show whether the money has moved.
 fn status(leaf: Option<Leaf<'_>>, anomalies: &mut Anomalies) -> Result<Status, String> {
     let Some(leaf) = leaf else { return Ok(Status::Undefined) };
     leaf.decoded(anomalies)
@@ -308,7 +309,7 @@ fn status(leaf: Option<Leaf<'_>>, anomalies: &mut Anomalies) -> Result<Status, S
         .ok_or_else(|| "status is not a text".to_owned())
 }
 
-/// Everything of a transaction that is optional.
+/// Reads the optional fields of a transaction.
 fn fill(
     wire: WireTransaction<'_>,
     id: TransactionId,
@@ -328,7 +329,7 @@ fn fill(
     let mut day = |raw, place| soft(raw, place, anomalies, date);
     let (booked_date, value_date) = (day(dates.booked, "dates.booked"), day(dates.value, "dates.value"));
     let transaction_date = day(dates.transaction, "dates.transaction");
-    // Many banks give none, and some a word in its place (API.md 4.1): that is as documented.
+    // Many banks send none, and some a word in its place (API.md 4.1): that is as documented.
     let booked_at = soft(wire.booked_date_time, "bookedDateTime", anomalies, |time| Some(time.parse().ok()));
     let mut text = |raw, place| text(raw, place, anomalies);
     let texts = TextFields {

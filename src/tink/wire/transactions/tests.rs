@@ -19,7 +19,7 @@ fn page(records: &str) -> Vec<TransactionRecord> {
     transactions(json.as_bytes(), &"a".into(), false).ok().unwrap().rows
 }
 
-/// A record with a fine id and amount and these members besides.
+/// A record with a valid id and amount, and these members besides.
 fn with(members: &str) -> String {
     let amount = r#"{"currencyCode":"EUR","value":{"scale":"2","unscaledValue":"1"}}"#;
     format!(r#"{{"id":"t","amount":{amount}{members}}}"#)
@@ -27,7 +27,7 @@ fn with(members: &str) -> String {
 
 type Read = Result<(Vec<TransactionRecord>, Option<String>, Anomalies), String>;
 
-/// What is read of a page in one pass, and record by record.
+/// Reads a page in one pass, and record by record.
 fn both_ways(json: &str) -> [Read; 2] {
     [false, true].map(|keep_raw| {
         let page = transactions(json.as_bytes(), &"a".into(), keep_raw)?;
@@ -88,7 +88,7 @@ fn a_page_in_one_pass_is_what_it_is_record_by_record() {
         let [at_once, one_by_one] = both_ways(json);
         assert_eq!(at_once, one_by_one, "{json}");
     }
-    // What is plain takes the short way, or nothing was shown.
+    // Plain pages must take the one pass, or the comparison above shows nothing.
     let page = format!(r#"{{"transactions":[{plain},{plain}],"nextPageToken":""}}"#);
     assert_eq!(at_once(page.as_bytes(), &"a".into()).unwrap().rows.len(), 2);
     assert!(at_once(FULL.as_bytes(), &"a".into()).is_none());
@@ -147,7 +147,7 @@ fn every_optional_member_may_be_absent_or_null() {
     }
 }
 
-/// What of a page with this one record had another form than documented.
+/// The anomalies of a page with this one record.
 fn anomalies(record: &str) -> Vec<&'static str> {
     let json = format!(r#"{{"transactions":[{record}]}}"#);
     let page = transactions(json.as_bytes(), &"a".into(), false).ok().unwrap();
@@ -186,7 +186,7 @@ fn only_id_account_amount_and_status_make_a_record_unreadable() {
     }
 }
 
-/// Every member that is no part of id, account, amount and status, with its place in the answer.
+/// Every member that is not part of id, account, amount or status, with its place in the response.
 const SOFT: [&str; 26] = [
     "dates",
     "dates.booked",
@@ -233,7 +233,7 @@ fn any_other_member_of_another_type_is_absent_and_told() {
             *with_odd.pointer_mut(&path).unwrap() = serde_json::from_str(value).unwrap();
             let told = anomalies(&with_odd.to_string());
             if told.is_empty() {
-                // An object without members we know, an empty date, or a value that counts as a text.
+                // An object without known members, an empty date, or a value that counts as a text.
                 assert!(matches!(value, "{}" | r#""""# | r#""text""# | "5"), "{place} {value}");
             } else {
                 assert_eq!(read, absent, "{place} {value}");
@@ -351,7 +351,7 @@ fn a_page_longer_than_any_is_refused_and_one_of_odd_length_is_not() {
     assert_eq!(page.err().as_deref(), Some("nextPageToken is far too long"));
 }
 
-/// What is kept of a record that cannot be read.
+/// What is kept of an unreadable record.
 fn kept(record: &str) -> Unreadable {
     match page(record).remove(0) {
         TransactionRecord::Unreadable(record) => record,
@@ -391,7 +391,7 @@ fn a_record_that_was_kept_as_a_whole_is_read_again() {
     assert_eq!(read(FULL, true), Ok(("t".into(), None)));
     let (row, raw) = replay(FULL, &account, true, true).unwrap();
     assert_eq!((row.money.amount.as_str(), raw.as_deref()), ("-130", Some(FULL)));
-    // It need not say whose it is, unless it may be of an older link.
+    // It need not name its account, unless it may be of an older link.
     assert!(read(&with(""), false).is_ok());
     assert!(read(&with(""), true).unwrap_err().contains("does not name its account"));
     assert_eq!(read(&with(r#","accountId":"b""#), false), Err("accountId is another account's".to_owned()));
@@ -407,7 +407,7 @@ fn a_record_of_64_kib_is_cut_and_not_read_again() {
     for (length, is_kept) in [(65_536, 65_536), (65_537, 65_536), (60_000, 60_000)] {
         assert_eq!(kept(&long(length)).raw.len(), is_kept);
     }
-    // A cut may fall into a character: what is so long may be less than all.
+    // A cut may split a character, so a record this long may be incomplete.
     for (length, told) in [(65_532, "status is not a text"), (65_533, "too long to be kept as a whole")] {
         assert_eq!(replay(&long(length), &"a".into(), false, false).map(drop), Err(told.to_owned()));
     }
@@ -422,7 +422,7 @@ fn a_record_has_an_id_if_it_can_be_read_and_about_a_size() {
         TransactionRecord::Row { size, .. } => size,
         other @ TransactionRecord::Unreadable(_) => panic!("{other:?}"),
     };
-    // Read by itself, and as its part of a page that is read at once.
+    // Read by itself, and as its share of a page read in one pass.
     let plain = FULL.replace("5411", "\"5411\"");
     let whole = format!(r#"{{"transactions":[{plain},{plain}],"nextPageToken":""}}"#).len();
     assert_eq!((size(&format!("{plain},7")), size(&format!("{plain},{plain}"))), (plain.len(), whole / 2));
