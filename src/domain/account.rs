@@ -1,4 +1,4 @@
-//! A bank account as Tink shows it. Its currency sits on its balances (API.md 3.1).
+//! A bank account as Tink shows it. Its currency is that of its balances (API.md 3.1).
 
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// One of which nothing is known but its id.
+    /// An account of which only the id is known.
     pub const fn unknown(id: AccountId) -> Self {
         Self {
             id,

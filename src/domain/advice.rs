@@ -1,20 +1,20 @@
-//! What a reason means, and what a person can do about it: the one table from reasons to words. The journal, the
-//! report, `why`, `status` and `connections list` say it in these words. Every reason stands in every table, so that
-//! a new one cannot go without words. Looks nothing up.
+//! The meaning of every reason and what a person can do about it, as text. The journal, the report, `why`,
+//! `status` and `connections list` use these texts. `sentence` and `remedy` list every reason, so that a new
+//! one cannot lack a text. Looks nothing up.
 
 use super::outcome::{Outcome, Reason};
 
-/// How loud a record is: the journal's priorities that outcomes use.
+/// The journal priorities that outcomes use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     Info,
-    /// Somebody should look at it.
+    /// A person should look at it.
     Warning,
     Error,
 }
 
 impl Outcome {
-    /// How loud the record of a connection is that ended so.
+    /// The priority of the record of a connection with this outcome.
     pub const fn priority(self) -> Priority {
         match self {
             Self::Failed => Priority::Error,
@@ -25,7 +25,7 @@ impl Outcome {
 }
 
 impl Reason {
-    /// What it means; goes on a sentence that names the connection.
+    /// What it means; follows a sentence that names the connection.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Http5xx => "Tink failed",
@@ -78,8 +78,8 @@ impl Reason {
         }
     }
 
-    /// What a person can do about it on the connection `id`. Returns `None` where the next pass, or a later refresh
-    /// of Tink's, does what there is to do.
+    /// What a person can do about it for the connection `id`. Returns `None` if there is nothing to do, for
+    /// example because the next pass or a later Tink refresh resolves it.
     pub fn remedy(self, id: &str) -> Option<String> {
         let renew = |why: &str| Some(format!("{why}: tink-sync renew {id}"));
         let text = match self {
@@ -130,7 +130,7 @@ impl Reason {
         Some(text.to_owned())
     }
 
-    /// Whether it leaves something open for a person though the connection is well.
+    /// Whether a person has something to look at although the connection is healthy.
     pub const fn leaves_open(self) -> bool {
         matches!(self, Self::DataStale | Self::ReconsentUnmatched | Self::ReconsentAmbiguous)
     }

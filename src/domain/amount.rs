@@ -21,7 +21,7 @@ pub enum AmountError {
     /// The scale is not a plain integer.
     #[error("scale is not an integer")]
     Scale,
-    /// The number would need more than 64 digits.
+    /// The unscaled value has more than 64 digits, or the scale is beyond ±64.
     #[error("the number has more than {MAX_DIGITS} digits")]
     TooLong,
 }
@@ -30,7 +30,8 @@ impl Amount {
     /// Builds the exact value `unscaled × 10^(−scale)` from the two integers as text.
     ///
     /// # Errors
-    /// [`AmountError`] if either text is not a plain integer or the result is absurdly long.
+    /// [`AmountError`] if either text is not a plain integer, or is beyond the limits of
+    /// [`AmountError::TooLong`].
     pub fn from_parts(unscaled: &str, scale: &str) -> Result<Self, AmountError> {
         let scale: i32 = scale.parse().map_err(|_| AmountError::Scale)?;
         let (negative, digits) = integer(unscaled)?;
@@ -46,7 +47,7 @@ impl Amount {
     /// Reads a canonical text back from the store.
     ///
     /// # Errors
-    /// [`AmountError::Unscaled`] if the text is not a decimal number.
+    /// [`AmountError`] if the text is not a decimal number or has more than 64 digits.
     pub fn from_decimal(text: &str) -> Result<Self, AmountError> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let unscaled = format!("{whole}{fraction}");
@@ -64,7 +65,7 @@ impl fmt::Display for Amount {
     }
 }
 
-/// Splits an integer text into its sign and its digits without leading zeros (none left for zero).
+/// Splits an integer text into its sign and its digits without leading zeros (empty for zero).
 pub(super) fn integer(text: &str) -> Result<(bool, &str), AmountError> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -1,27 +1,27 @@
-//! What of Tink's answers had another form than documented, so that it could be read only in part. Holds
-//! names of fields and numbers, never a value.
+//! Parts of Tink's answers that deviate from the documented form, so that they could be read only in part.
+//! Holds field names and numbers, never a value.
 
 use std::collections::BTreeMap;
 
-/// One kind of anomaly; it is told once for each account, not once for each value.
+/// One kind of anomaly; reported once per account, not once per value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Anomaly {
-    /// A field of another type or form than documented: it counts as absent.
+    /// A field of another type or form than documented; it counts as absent.
     Field(&'static str),
-    /// A text with bytes that cannot be decoded, half a surrogate pair or U+0000: U+FFFD stands for them.
+    /// A text with undecodable bytes, half a surrogate pair or U+0000, replaced by U+FFFD.
     Text,
-    /// An answer that is no valid JSON, but clear enough to be read.
+    /// An answer that is not valid JSON, but clear enough to be read.
     Json,
-    /// A list that was left out, or is null: it counts as empty, and nothing is concluded from it.
+    /// A list that is missing or null; it counts as empty, and nothing is concluded from it.
     NoList(&'static str),
-    /// An account whose id cannot be read: the others are used, and none is taken as gone.
+    /// An account whose id cannot be read; the others are used, and no account counts as gone.
     Account,
-    /// A consent whose id or status cannot be read: the others are used, and none is taken as gone.
+    /// A consent whose id or status cannot be read; the others are used, and no consent counts as gone.
     Consent,
 }
 
 impl Anomaly {
-    /// The text of the store and of `TINK_REASON`.
+    /// The text in the store and in `TINK_REASON`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Field(name) => name,
@@ -35,7 +35,7 @@ impl Anomaly {
         }
     }
 
-    /// What it means, and what was done about it.
+    /// What it means, and how it was handled.
     pub fn sentence(self, times: u64) -> String {
         let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
         match self {
@@ -63,7 +63,7 @@ impl Anomaly {
     }
 }
 
-/// Anomalies of one kind of place, each with how often it was met.
+/// Anomalies of one account or connection, each with how often it occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Anomalies(BTreeMap<Anomaly, u64>);
 
@@ -78,24 +78,24 @@ impl Anomalies {
         }
     }
 
-    /// Counts those of `other` too.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: Self) {
         for (anomaly, times) in other.0 {
             self.add(anomaly, times);
         }
     }
 
-    /// Whether there is none.
+    /// Whether no anomaly was noted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether there is one of this kind.
+    /// Whether an anomaly of this kind was noted.
     pub fn contains(&self, anomaly: Anomaly) -> bool {
         self.0.contains_key(&anomaly)
     }
 
-    /// Each kind, with how often it was met.
+    /// Each kind, with how often it occurred.
     pub fn iter(&self) -> impl Iterator<Item = (Anomaly, u64)> {
         self.0.iter().map(|(anomaly, times)| (*anomaly, *times))
     }

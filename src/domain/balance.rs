@@ -1,27 +1,29 @@
-//! The balance reconciliation: what a bank says an account holds must move by exactly the booked rows that came or
-//! went meanwhile. Pure: numbers and times in, a judgement out; when to judge, and that balance and rows
-//! are of one refresh, is the caller's business.
+//! The balance reconciliation: the balance that a bank states must move by exactly the booked rows that were
+//! added or removed meanwhile. Pure: numbers and times in, a judgement out. The caller decides when to judge,
+//! and ensures that balance and rows are of one refresh.
 //!
 //! The booked balance less the sum of all booked rows is what the account held before the first of them, its
-//! *opening*. It is kept once (the anchor) and must come out the same after every complete walk, whatever rows
-//! were added, corrected or removed in between. If it does not, the difference is kept, with since when, and
-//! ends only when the numbers agree again or a person accepts it; the anchor does not move meanwhile.
+//! *opening*. It is stored once (the anchor) and must come out the same after every complete walk, whatever
+//! rows were added, corrected or removed in between. Otherwise the difference is stored with the time since
+//! when it is open. It ends only when the numbers agree again or a person accepts it; the anchor does not
+//! move meanwhile.
 //!
-//! What cannot be known is not guessed:
+//! Unknowns are not guessed:
 //!
-//! * Rows dated before the account's first day (its oldest row when it was first anchored) are history that
-//!   came later and mean nothing to the balance, or bookings that came late and count: both are tried.
+//! * Rows dated before the account's first day (its oldest row when it was first anchored) are either history
+//!   that arrived later and does not affect the balance, or late bookings that do. Both are tried.
 //! * Rows in another currency and rows of undefined status move the balance by an unknown amount, if at all.
-//!   While they change, nothing is proven, and the anchor starts anew; so it does when records leave a quarantine
-//!   in which they were when it was set.
-//! * A record in quarantine may be money that moved: while there is one nothing is proven, even where the numbers
-//!   agree.
-//! * An open difference is carried over such a new start, for nothing has explained it.
+//!   While they change, nothing is proven and the anchor is set again. The same applies when records leave a
+//!   quarantine in which they were when the anchor was set.
+//! * A record in quarantine may be money that moved: while there is one, nothing is proven, even if the
+//!   numbers agree.
+//! * An open difference is carried over such a new start, since nothing has explained it.
+//! * A balance that has never moved while rows did (a card that always shows 0.00) proves nothing. One that
+//!   moves by exactly the opposite of its rows states debt as a positive number; this is recognised once and
+//!   stored.
 //!
-//! * A balance that has never moved while rows did (a card that always shows 0.00) proves nothing. One that moves
-//!   by just the opposite of its rows states a debt as a positive number; that is recognised once and kept.
-//!
-//! Pending rows never count, and rows dated after the day of the refresh do not count yet. It does not see two faults that cancel out, or what was wrong before the anchor.
+//! Pending rows never count, and rows dated after the day of the refresh do not count yet. Two faults that
+//! cancel out, and faults from before the anchor, are not detected.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,7 +38,7 @@ use super::transaction::Status;
 /// How a live row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Booked, and dated on the account's first day or later, or not at all.
+    /// Booked, and undated or dated on the account's first day or later.
     Booked,
     /// Booked, and dated before the account's first day.
     Earlier,
@@ -47,7 +49,7 @@ pub enum Part {
 impl Part {
     pub const ALL: [Self; 3] = [Self::Booked, Self::Earlier, Self::Undefined];
 
-    /// The text of the store.
+    /// The text in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Booked => "booked",
@@ -56,7 +58,7 @@ impl Part {
         }
     }
 
-    /// How a row counts; `None` if it does not.
+    /// The part of a row; `None` if it does not count.
     pub fn of(status: Status, booked_date: Option<Date>, first_day: Option<Date>) -> Option<Self> {
         match status {
             Status::Booked if booked_date.zip(first_day).is_some_and(|(date, first)| date < first) => {
@@ -69,41 +71,41 @@ impl Part {
     }
 }
 
-/// Rows of one part and currency, added up.
+/// The sum of the rows of one part and currency.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub total: Total,
-    /// How many they are; less than none in a change.
+    /// The number of rows; may be negative in a change.
     pub rows: i64,
 }
 
 impl Sum {
-    /// Whether there is nothing in it.
+    /// Whether it is empty of rows and of money.
     pub fn is_empty(&self) -> bool {
         self.rows == 0 && self.total.is_zero()
     }
 }
 
-/// The rows of one account, added up by part and currency.
+/// The sums of an account's rows, by part and currency.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums(pub BTreeMap<(Part, String), Sum>);
 
 impl Sums {
-    /// Counts one more row.
+    /// Adds one row.
     pub fn add(&mut self, part: Part, money: &Money) {
         let sum = self.entry(part, &money.currency);
         sum.total += &Total::from(&money.amount);
         sum.rows += 1;
     }
 
-    /// Counts one row less.
+    /// Takes one row away.
     pub fn take(&mut self, part: Part, money: &Money) {
         let sum = self.entry(part, &money.currency);
         sum.total -= &Total::from(&money.amount);
         sum.rows -= 1;
     }
 
-    /// Adds what others change.
+    /// Adds the changes in `others`.
     pub fn change_by(&mut self, others: &Self) {
         for ((part, currency), change) in &others.0 {
             let sum = self.entry(*part, currency);
@@ -120,7 +122,8 @@ impl Sums {
         self.0.get(&(part, currency.to_owned())).map(|sum| sum.total.clone()).unwrap_or_default()
     }
 
-    /// What nobody knows the part of in a balance of this currency, as a text that changes when it changes.
+    /// The sums whose effect on a balance in this currency is unknown, as a text that differs whenever they
+    /// do.
     fn unclear(&self, currency: &str) -> String {
         let mut text = String::new();
         for ((part, other), sum) in &self.0 {
@@ -134,7 +137,7 @@ impl Sums {
     }
 }
 
-/// How a bank states what an account holds.
+/// The sign convention of a bank's balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Convention {
     /// Money that comes in raises the balance.
@@ -144,7 +147,7 @@ pub enum Convention {
 }
 
 impl Convention {
-    /// The text of the store.
+    /// The text in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Usual => "usual",
@@ -157,7 +160,7 @@ impl Convention {
         [Self::Usual, Self::DebtPositive].into_iter().find(|one| one.as_str() == text)
     }
 
-    /// A sum of rows as it moves the balance.
+    /// How these rows move the balance.
     fn of(self, rows: &Total) -> Total {
         match self {
             Self::Usual => rows.clone(),
@@ -166,62 +169,62 @@ impl Convention {
     }
 }
 
-/// What an account's balance and rows say after a complete walk.
+/// An account's balance and rows after a complete walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BalanceInput {
     /// The booked balance, read before the walk.
     pub balance: Option<Money>,
-    /// `lastRefreshed`, read with it.
+    /// `lastRefreshed`, read with the balance.
     pub refresh: Option<Timestamp>,
-    /// The live rows, added up.
+    /// The sums of the live rows.
     pub sums: Sums,
-    /// Of these, booked rows dated after the day of the refresh: they do not count yet.
+    /// Of these, the booked rows dated after the day of the refresh, which do not count yet.
     pub ahead: Sums,
-    /// Records of the account that wait in quarantine.
+    /// The number of records of the account in quarantine.
     pub quarantined: u32,
 }
 
-/// The state that later ones are compared with.
+/// The state with which later ones are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
     /// The currency of the balance.
     pub currency: String,
     /// The balance less the booked rows.
     pub opening: Total,
-    /// The balance itself; `None` where it was not kept.
+    /// The balance itself; `None` if it was not stored.
     pub balance: Option<Total>,
-    /// Rows dated before the account's first day.
+    /// The sum of rows dated before the account's first day.
     pub earlier: Total,
-    /// Rows whose part in the balance nobody knows.
+    /// Rows whose effect on the balance is unknown (`Sums::unclear`).
     pub unclear: String,
     pub quarantined: u32,
-    /// Since when the reconciliation holds without a break.
+    /// Since when the reconciliation has run without a new start.
     pub since: Timestamp,
 }
 
-/// What the balance holds more (or, negative, less) than the rows explain.
+/// What the balance holds beyond what the rows explain; negative if less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// How much; never nothing.
+    /// Never zero.
     pub amount: Total,
     /// When it was first seen.
     pub since: Timestamp,
-    /// When it came to be this much.
+    /// When it reached this amount.
     pub changed: Timestamp,
 }
 
 /// Why a walk proved nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Tink does not say when it last looked.
+    /// Tink gives no refresh time.
     NoRefresh,
     /// Tink shows no booked balance.
     NoBalance,
     /// The balance is in another currency than before.
     CurrencyChanged,
-    /// Rows in another currency or of undefined status came, changed or went.
+    /// Rows in another currency or of undefined status were added, changed or removed.
     UnclearRows,
-    /// Records are in quarantine, or those that were when the reconciliation began have left it.
+    /// Records are in quarantine, or fewer than when the anchor was set.
     Quarantine,
     /// The balance has never moved, though rows did.
     BalanceStill,
@@ -237,7 +240,7 @@ impl Doubt {
         Self::BalanceStill,
     ];
 
-    /// The text of the store and the view.
+    /// The text in the store and the view.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoRefresh => "no_refresh",
@@ -255,38 +258,38 @@ impl Doubt {
     }
 }
 
-/// How far the balance of an account is explained by its rows.
+/// How far an account's rows explain its balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciliation {
-    /// What is compared with; `None` until the first judgement.
+    /// The state to compare with; `None` until the first judgement.
     pub anchor: Option<Anchor>,
     /// The refresh that was last judged.
     pub judged: Option<Timestamp>,
-    /// The last refresh at which all added up.
+    /// The last refresh at which everything added up.
     pub proven: Option<Timestamp>,
-    /// What does not add up.
+    /// The open difference, if any.
     pub difference: Option<Difference>,
     /// Why the last walk proved nothing.
     pub doubt: Option<Doubt>,
-    /// How the balance moves with the rows; `None` until it has.
+    /// How the balance moves with the rows; `None` until it has moved.
     pub convention: Option<Convention>,
 }
 
 impl Reconciliation {
-    /// Whether this judgement, which followed `before`, stands only if balance and rows are of one refresh
-    /// beyond doubt. That the numbers agree proves it.
+    /// Whether this judgement, made after `before`, is valid only if balance and rows are certainly of one
+    /// refresh. Numbers that agree prove that they are.
     pub fn is_delicate(&self, before: &Self) -> bool {
         let agrees = before.anchor.is_some() && self.proven == self.judged && self.doubt.is_none();
         let stood_still = self.doubt == Some(Doubt::BalanceStill) && self.doubt != before.doubt;
         !agrees && (self.anchor != before.anchor || self.difference != before.difference || stood_still)
     }
 
-    /// Whether a difference is open that was not before.
+    /// Whether a difference is open that `before` did not have.
     pub fn opens(&self, before: &Self) -> bool {
         self.difference.is_some() && before.difference.is_none()
     }
 
-    /// Takes an open difference as it is: the reconciliation starts anew from here. Says whether there was one.
+    /// Accepts the open difference: the reconciliation restarts from here. Returns whether there was one.
     pub fn accept(&mut self, now: Timestamp) -> bool {
         let (Some(anchor), Some(difference)) = (&mut self.anchor, self.difference.take()) else {
             return false;
@@ -324,7 +327,7 @@ pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) 
         let anchor = Anchor { since: anchor.since, ..seen };
         return Reconciliation { anchor: Some(anchor), proven, difference: None, convention, ..after };
     }
-    // Some banks count a booking of the future at once.
+    // Some banks count a future booking at once.
     if gap == convention.of(&input.ahead.total(Part::Booked, &seen.currency)) {
         let anchor = Anchor { since: anchor.since, opening: anchor.opening.clone(), ..seen };
         return Reconciliation { anchor: Some(anchor), proven, difference: None, ..after };
@@ -333,7 +336,7 @@ pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) 
         return Reconciliation { anchor: Some(carried(seen, before)), doubt: Some(doubt), ..after };
     }
     if let Some(moved) = moved.filter(|_| before.convention.is_none()) {
-        // Nothing is known yet of how this balance moves.
+        // It is not known yet how this balance moves.
         if moved.balance.is_zero() && before.difference.is_none() {
             return Reconciliation { doubt: Some(Doubt::BalanceStill), ..after };
         }
@@ -367,21 +370,21 @@ fn measure(input: &BalanceInput, balance: &Money, convention: Convention, now: T
     }
 }
 
-/// By how much the balance and the rows have moved between two states.
+/// By how much the balance and the rows moved between two states.
 struct Movement {
     balance: Total,
     rows: Total,
 }
 
 impl Movement {
-    /// Returns `None` if the balance of the first state was not kept.
+    /// Returns `None` if the balance of the first state was not stored.
     fn between(before: &Anchor, seen: &Anchor, convention: Convention) -> Option<Self> {
         let balance = seen.balance.as_ref()?.minus(before.balance.as_ref()?);
         let gap = seen.opening.minus(&before.opening);
         Some(Self { rows: convention.of(&balance.minus(&gap)), balance })
     }
 
-    /// Whether the balance rose by just what the rows took away.
+    /// Whether the balance moved by exactly the opposite of the rows.
     fn is_opposite(&self) -> bool {
         let mut both = self.balance.clone();
         both += &self.rows;
@@ -389,26 +392,26 @@ impl Movement {
     }
 }
 
-/// What a balance says of rows that are about to be removed since Tink no longer lists them.
+/// What the balance indicates about rows to be removed because Tink no longer lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// It has moved by just their sum: they are gone.
+    /// It has moved by exactly their sum: they are gone.
     Proves,
     /// It has moved as if they were still there, or not at all.
     Contradicts,
     Silent,
 }
 
-/// A balance and the booked rows that went with it at the last complete walk.
+/// The balance at a complete walk, and the booked rows that count towards it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
     pub balance: Money,
-    /// The booked rows in its currency.
+    /// The booked rows in its currency, summed.
     pub rows: Total,
 }
 
 impl BalanceInput {
-    /// The balance and the booked rows in its currency.
+    /// The balance and the booked rows in its currency that count by now.
     pub fn stand(&self) -> Option<Stand> {
         let balance = self.balance.clone()?;
         let mut rows = self.sums.total(Part::Booked, &balance.currency);
@@ -417,7 +420,7 @@ impl BalanceInput {
         Some(Stand { balance, rows })
     }
 
-    /// What the balance says of booked rows that would go; `self` counts them as still there.
+    /// What the balance indicates about booked rows to be removed; `self` still counts them.
     pub fn evidence<'a>(
         &self,
         reconciliation: &Reconciliation,
@@ -459,7 +462,7 @@ impl BalanceInput {
     }
 }
 
-/// What else than a fault may explain that the numbers do not agree.
+/// What other than a fault may explain that the numbers do not agree.
 fn doubt(anchor: &Anchor, seen: &Anchor) -> Option<Doubt> {
     if anchor.unclear != seen.unclear {
         Some(Doubt::UnclearRows)
@@ -470,7 +473,7 @@ fn doubt(anchor: &Anchor, seen: &Anchor) -> Option<Doubt> {
     }
 }
 
-/// A new start that leaves an open difference open.
+/// A new anchor that leaves an open difference open.
 fn carried(mut seen: Anchor, before: &Reconciliation) -> Anchor {
     if let Some(open) = &before.difference {
         seen.opening -= &open.amount;

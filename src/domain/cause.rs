@@ -1,21 +1,21 @@
-//! What lies under an error, kept when the error is passed on, shared or told of twice. Says nothing by itself: the
-//! error above it has the words for people.
+//! The cause of an error, kept when the error is passed on, shared or reported twice. Adds no text of its
+//! own: the error above it has the text for people.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The cause of an error. Errors are compared by what they say: any two causes are equal.
+/// The cause of an error. Errors are compared by their own text, so any two causes are equal.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    /// This error as the cause of another.
+    /// Wraps an error as the cause of another.
     pub fn of(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
     }
 
-    /// The error itself; `None` if it is of another type.
+    /// Returns the error itself; `None` if it is of another type.
     pub fn get<T: Error + 'static>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
@@ -27,7 +27,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// In words only: the fields of an error from below may hold what must not be logged.
+/// Prints the text only: fields of an underlying error may hold what must not be logged.
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Within this impl `self.0.fmt(f)` would be the error's own Debug.

@@ -1,5 +1,5 @@
-//! A connection: one Tink user of this app, linked to a user of the application. The unit of work,
-//! of isolation, of claim and of retry.
+//! A connection: one Tink user of this app, linked to a user of the application. It is the unit of work,
+//! isolation, claiming and retry.
 
 use std::sync::Arc;
 
@@ -23,38 +23,38 @@ pub struct SourceRow {
     pub connection_id: ConnectionId,
     /// The application's id of the user.
     pub user_id: UserId,
-    /// Whom to ask Tink for; `None` makes the row fail alone.
+    /// The user to request from Tink; with `None` the row alone fails, unless it has tokens of its own.
     pub tink_user: Option<TinkUser>,
-    /// Another name of that user, where the row gives two.
+    /// A second name of that user, if the row gives two.
     pub also: Option<Box<TinkUser>>,
     /// The user has not disconnected.
     pub enabled: bool,
     /// The user's plan includes bank sync.
     pub entitled: bool,
-    /// It does not say whether it is enabled, or whether entitled (NULL): that counts as no.
+    /// `enabled` or `entitled` is NULL, which counts as false.
     pub unsaid: bool,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
     pub market: Option<String>,
-    /// Higher goes first among equals.
+    /// Among equals, higher goes first.
     pub priority: i64,
     /// What is wrong with the row, if anything: such a row fails alone.
     pub problem: Option<String>,
-    /// Tokens of an older link, encrypted.
+    /// Encrypted tokens of an older link.
     pub seed: Option<Arc<Seed>>,
-    /// It brings tokens, and there is no key to encrypt them with: they are passed over.
+    /// The row has tokens, but no key is configured to encrypt them: they are ignored.
     pub unencrypted: bool,
 }
 
 impl TinkUser {
-    /// Whether both are ids of one kind: then two that differ are two users.
+    /// Whether both are ids of one kind: then two different ones are two users.
     pub fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
 impl SourceRow {
-    /// A row that asks for its connection to be synced, and says nothing else.
+    /// A row that requests a sync of its connection, and sets nothing else.
     pub fn active(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
         Self {
             connection_id: connection_id.into(),
@@ -73,22 +73,22 @@ impl SourceRow {
         }
     }
 
-    /// The names that the row gives the user at Tink, the one to ask for first.
+    /// The names that the row gives the user at Tink, the one to request first.
     pub fn names(&self) -> impl Iterator<Item = &TinkUser> {
         self.tink_user.iter().chain(self.also.as_deref())
     }
 }
 
-/// Tokens of an older link as the application gives them, encrypted at once.
+/// Tokens of an older link as the application gives them, encrypted immediately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// Taken over once for each value.
+    /// Each version is taken over once.
     pub version: String,
-    /// The token that renews.
+    /// The refresh token.
     pub refresh: Vec<u8>,
-    /// The token it last gave.
+    /// The access token that it last gave.
     pub access: Option<Vec<u8>>,
-    /// When that one ends; `None` is not known.
+    /// When that expires; `None` if unknown.
     pub access_until: Option<Timestamp>,
 }
 

@@ -35,15 +35,15 @@ pub struct Consent {
 /// What a consent's state means for the data of its accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Updated and not past its date: its accounts may lose rows and move watermarks.
+    /// Updated and not past its date: rows of its accounts may be removed.
     Healthy,
     /// Updated but past its date: normal until reads fail; nothing is removed.
     PastDate,
-    /// An operation is under way at Tink: read with what there is.
+    /// An operation is in progress at Tink; the data it has is read.
     Busy,
-    /// The bank or Tink has trouble: read with what there is.
+    /// The bank or Tink has a problem; the data Tink has is read.
     Unavailable,
-    /// Only the user can bring it back.
+    /// Only the user can restore it.
     NeedsUser(Reason),
 }
 

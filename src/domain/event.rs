@@ -1,5 +1,5 @@
-//! What happens during a run, as data: the journal, the JSON lines and the progress line are made of it.
-//! Holds no secret, no IBAN, no name, no amount and no body.
+//! What happens during a run, as data: the source of the journal, the JSON lines and the progress line. Holds
+//! no secret, no IBAN, no name, no amount and no body.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Finished {
     /// Time spent on it in this run.
     pub duration_ms: u64,
     pub counts: Counts,
-    /// Failures in a row that the connection has behind it now, this one included; a success sets it to 0.
+    /// Consecutive failures of the connection so far, this one included; 0 after a success.
     pub failures: u64,
     /// It is not tried again before then.
     pub not_before: Option<Timestamp>,
@@ -38,23 +38,23 @@ pub struct Finished {
 pub struct Summary {
     pub connections: u64,
     pub due: u64,
-    /// Due ones by how they ended.
+    /// Due connections by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// The others by reason.
+    /// The others, by reason.
     pub skipped: BTreeMap<Reason, u64>,
     /// Sums over all connections.
     pub counts: Counts,
-    /// How often the run has waited for the server of its store; `None` for a file.
+    /// How often the run has waited for the database server; `None` for a SQLite file.
     pub round_trips: Option<u64>,
 }
 
 impl Summary {
-    /// How many connections ended like this.
+    /// The number of connections with this outcome.
     pub fn outcome(&self, outcome: Outcome) -> u64 {
         self.outcomes.get(&outcome).copied().unwrap_or_default()
     }
 
-    /// How many were skipped for this reason; a connection that is gone from the view is counted as disabled.
+    /// The number of connections skipped for this reason. One that is gone from the view counts as disabled.
     pub fn skipped(&self, reason: Reason) -> u64 {
         let count = |reason| self.skipped.get(&reason).copied().unwrap_or_default();
         let gone = if reason == Reason::Disabled { count(Reason::Gone) } else { 0 };
@@ -62,17 +62,17 @@ impl Summary {
     }
 }
 
-/// What many connections of one bank have in common.
+/// A failure that connections of one bank have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BankTrouble {
     pub provider: String,
     pub reason: Reason,
     pub connections: u64,
-    /// Of how many that this run worked on.
+    /// How many of the bank's connections this run worked on.
     pub of: u64,
 }
 
-/// Something worth telling, in the order it happens.
+/// Something worth reporting, in the order it happens.
 #[derive(Clone, Debug)]
 pub enum Event {
     Started {
@@ -83,7 +83,7 @@ pub enum Event {
         at: Timestamp,
         connections: u64,
         due: u64,
-        /// The others by reason.
+        /// The others, by reason.
         skipped: BTreeMap<Reason, u64>,
     },
     Finished(Finished),
@@ -92,19 +92,19 @@ pub enum Event {
         connection_id: ConnectionId,
         user_id: UserId,
         reason: Reason,
-        /// It was asked for by name.
+        /// It was requested by name.
         asked: bool,
     },
-    /// A consent expires soon, or has.
+    /// A consent expires soon or has expired.
     ConsentEnds {
         connection_id: ConnectionId,
         user_id: UserId,
         credentials_id: CredentialsId,
         provider: Option<String>,
-        /// Whole days left; 0 or less is expired.
+        /// Whole days left; negative once it has expired.
         days_left: i64,
     },
-    /// Many connections of one bank failed alike: the bank has trouble, not they.
+    /// Many connections of one bank failed alike: the problem is the bank's.
     BankTroubled(BankTrouble),
     /// A connection newly needs its user.
     NeedsUser {
@@ -119,52 +119,52 @@ pub enum Event {
         reason: String,
         records: u64,
     },
-    /// Answers of Tink's had another form than documented; everything else of them was used.
+    /// Tink's answers deviated from the documented form; everything else in them was used.
     Anomaly {
         connection_id: ConnectionId,
         anomaly: Anomaly,
         times: u64,
     },
-    /// The balances of accounts have newly come to differ from what their rows explain.
+    /// The balances of accounts newly differ from what their rows explain.
     BalanceDiffers {
         connection_id: ConnectionId,
         user_id: UserId,
-        /// How many of its accounts.
+        /// The number of such accounts.
         accounts: u64,
     },
-    /// Of accounts whose consent is healthy Tink has newly had nothing from the bank for too long.
+    /// Accounts with a healthy consent are newly stale: Tink has had nothing from the bank for too long.
     DataStale {
         connection_id: ConnectionId,
         user_id: UserId,
-        /// How many of its accounts.
+        /// The number of such accounts.
         accounts: u64,
-        /// When Tink last had the oldest of its standing data.
+        /// The oldest refresh among all its stale accounts.
         since: Timestamp,
     },
-    /// Tink as a whole does not answer; claiming waits.
+    /// Tink as a whole does not respond; claiming waits.
     Waiting {
         /// How the last probe failed.
         error: String,
-        /// How long it waits at most.
+        /// The longest wait.
         patience: Duration,
     },
-    /// Tink as a whole answers again.
+    /// Tink as a whole responds again.
     Resumed,
-    /// Tink as a whole stayed away.
+    /// Tink as a whole stayed unreachable.
     Unreachable {
         /// How the last probe failed.
         error: String,
         reason: Reason,
     },
-    /// Tink refuses the client itself; the pass ends.
+    /// Tink rejects the client itself; the pass ends.
     Refused(String),
     /// This machine's clock is far off Tink's; the pass ends.
     ClockOff(String),
-    /// The machine was suspended while the pass was on.
+    /// The machine was suspended during the pass.
     Suspended {
         time: Duration,
     },
-    /// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
+    /// Far fewer connections are enabled or entitled than before, and no person has confirmed that.
     Fell(Fall),
     /// The pass is over.
     Ended {
@@ -174,7 +174,7 @@ pub enum Event {
         dry_run: bool,
         started_at: Timestamp,
         finished_at: Timestamp,
-        /// How long it took, by time that nobody can set.
+        /// How long it took, by a clock that cannot be set.
         duration_ms: u64,
         /// The process's exit code.
         exit_code: u8,

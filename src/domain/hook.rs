@@ -1,5 +1,5 @@
-//! Events that a program of the operator's can be told of: their kinds, and one event as data. Holds no
-//! secret, no IBAN, no name, no amount and no text of Tink's.
+//! Events that can be reported to a program of the operator: their kinds, and one event as data. Holds no
+//! secret, no IBAN, no name, no amount and no text from Tink.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use super::ids::{ConnectionId, RunId, UserId};
 use super::outcome::text_enum;
 
 text_enum!(
-    /// The kinds of events; a hook is a file of such a name.
+    /// The kinds of events; a hook is a file of this name.
     HookKind {
         /// A run stored transactions that were not there before.
         NewTransactions = "new-transactions",
@@ -15,9 +15,9 @@ text_enum!(
         FirstFailure = "first-failure",
         /// A connection that had failed, or needed its user, is well again.
         Recovered = "recovered",
-        /// A consent ends soon, or has ended; once per step of `consent.warn`.
+        /// A consent ends soon or has ended; once per step of `consent.warn`.
         ConsentSoon = "consent-soon",
-        /// Only its user can bring a connection back; once per change.
+        /// Only its user can restore a connection; once per change.
         NeedsUser = "needs-user",
         /// A pass ended in a way that systemd counts as a failure.
         PassFailed = "pass-failed",
@@ -27,14 +27,14 @@ text_enum!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookEvent {
     pub kind: HookKind,
-    /// Unique, and the same whenever it is told again; ids of one kind sort by time.
+    /// Unique, and the same when delivered again; ids of one kind sort by time.
     pub id: String,
     pub at: Timestamp,
     pub run_id: RunId,
-    /// To which connection; `None` if to the pass as a whole.
+    /// The connection concerned; `None` for the pass as a whole.
     pub connection_id: Option<ConnectionId>,
     pub user_id: Option<UserId>,
-    /// What else there is to tell of this kind: a JSON object.
+    /// Further details of this kind of event: a JSON object.
     pub details: String,
 }
 

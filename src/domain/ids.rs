@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
-/// No id of Tink's is as long as this, in bytes: an index of PostgreSQL holds about 2,700 in one entry.
+/// The limit for ids from Tink, in bytes; none comes near it. A PostgreSQL index entry holds about 2,700.
 pub const LONGEST_TINK_ID: usize = 2_000;
 
-/// The longest id of a connection or a user that is taken, in bytes.
+/// The longest accepted id of a connection or a user, in bytes.
 pub const LONGEST: usize = 16 * 1024;
 
-/// What ids of connections and users must be, for messages.
+/// Requirements on ids of connections and users, for messages.
 pub const USABLE: &str = "text of at most 16 KiB without control characters";
 
 /// Whether an id can be used: see [`USABLE`].
@@ -20,7 +20,7 @@ pub fn is_usable(id: &str) -> bool {
     !id.is_empty() && id.len() <= LONGEST && !id.contains(char::is_control)
 }
 
-/// The id as it stands in messages, without the middle of one that nobody would read.
+/// The id as shown in messages: on one line, and cut after 100 characters.
 pub fn shown(id: &str) -> String {
     const MOST: usize = 100;
     let mut text: String =
@@ -67,7 +67,7 @@ opaque_id!(
     UserId
 );
 opaque_id!(
-    /// Tink's id of a bank account; changes when a bank is connected anew.
+    /// Tink's id of a bank account; changes when a bank is connected again.
     AccountId
 );
 opaque_id!(
@@ -84,7 +84,8 @@ opaque_id!(
 );
 
 impl TransactionId {
-    /// The id in sixteen bytes if it has the usual form: 32 hexadecimal digits in lower case. No other becomes the same.
+    /// The id in sixteen bytes if it has the usual form: 32 hexadecimal digits in lower case. No two ids
+    /// share the same bytes.
     pub fn compact(&self) -> Option<[u8; 16]> {
         let mut bytes = [0; 16];
         let length = HEXLOWER.decode_len(self.0.len()).ok()?;

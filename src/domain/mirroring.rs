@@ -1,6 +1,6 @@
-//! What a source view makes of the connections that are stored: what a run writes at its beginning, and what
-//! `check`, `why` and `connections` show before it. Pure: what is stored and the view in, every connection as it
-//! is from now on out; in parts, see [`survey`].
+//! Applies a source view to the stored connections: what a run writes at its beginning, and what `check`,
+//! `why` and `connections` show before it. Pure: the stored connections and the view in, the new state of
+//! every connection that changes out; in parts, see [`survey`].
 
 pub mod survey;
 
@@ -16,7 +16,7 @@ use super::owner::{HeldConnection, Judged, Verdict};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     pub held: HeldConnection,
-    /// What else the view said of it.
+    /// What else is stored from the view.
     pub state: MirroredState,
 }
 
@@ -26,7 +26,7 @@ impl AsRef<HeldConnection> for Stored {
     }
 }
 
-/// What the view says of a connection, as it is kept.
+/// What the view says about a connection, as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MirroredState {
     pub user_id: String,
@@ -35,32 +35,32 @@ pub struct MirroredState {
     pub enabled: bool,
     /// The user's plan includes bank sync.
     pub entitled: bool,
-    /// Until when it does.
+    /// When the entitlement ends.
     pub entitled_until: Option<Timestamp>,
     pub market: Option<String>,
     pub priority: i64,
-    /// Why nothing is synced.
+    /// Why it cannot be synced, if anything.
     pub problem: Option<String>,
-    /// Its row is not that of this connection: whether it asks to be synced. All else is as before.
+    /// Set if its row belongs to another owner: whether the row requests a sync. All else stays as before.
     pub refused: Option<bool>,
     pub refused_user: Option<String>,
-    /// How the row names the Tink user, who may be the same.
+    /// Another name that the row gives the Tink user, not yet proven.
     pub moved: Option<TinkUser>,
     /// Since when it has no row.
     pub gone_at: Option<Timestamp>,
-    /// Since when it is not enabled and entitled any more.
+    /// Since when it is no longer both enabled and entitled.
     pub lapsed_at: Option<Timestamp>,
 }
 
-/// A connection after the view was read.
+/// A connection that changes because of the view.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Place among those stored; `None` for a new one.
     pub place: Option<usize>,
     pub connection_id: String,
-    /// As it is from now on.
+    /// The new state.
     pub state: MirroredState,
-    /// It has another user or Tink user than before, of whom nothing is kept.
+    /// It has another user or Tink user than before, and holds no data of the former.
     pub other_owner: bool,
     /// Place of the connection whose data it takes over.
     pub takes_over: Option<usize>,
@@ -68,13 +68,13 @@ pub struct Change {
     pub seed: Option<Arc<Seed>>,
 }
 
-/// When the view was read, and what it was like as a whole.
+/// When the view was read, and whether it has fallen as a whole.
 #[derive(Clone, Copy, Debug)]
 struct Circumstances {
     at: Timestamp,
-    /// Far fewer have a row than before, so that nobody is disabled for having none.
+    /// There is an unconfirmed fall: connections with data are not disabled for lacking a row.
     fallen: bool,
-    /// Those of whom the view says nothing are kept as they were.
+    /// Connections that the view leaves open (no row, or NULL) keep their entitlement.
     keeps: bool,
 }
 
@@ -84,8 +84,9 @@ impl Circumstances {
     }
 }
 
-/// What becomes of connections that share no Tink user with any others than these: of those that are not as they were, those
-/// with a row in the order of the rows, then those without. `judged` are the verdicts on the rows; `stored` is in the order in which they came here.
+/// The changes of connections that share no Tink user with any others: first those with a row, in the order
+/// of the rows, then those without; unchanged ones are left out. `judged` are the verdicts on the rows;
+/// `stored` is in the order in which they were first stored.
 fn changes(stored: &[Stored], judged: Vec<Judged<'_>>, when: Circumstances) -> Vec<Change> {
     let mut listed = vec![false; stored.len()];
     for place in judged.iter().filter_map(|one| one.held) {
@@ -108,23 +109,23 @@ impl MirroredState {
         self.enabled && self.entitled && self.entitled_until.is_none_or(|until| until > at)
     }
 
-    /// Whether it was to be synced when its row was there last.
+    /// Whether it was to be synced when it last had a row.
     fn was_wanted(&self, at: Timestamp) -> bool {
         let lapsed_since = self.gone_at.is_some() && self.lapsed_at >= self.gone_at;
         self.is_active(at) || (self.enabled && lapsed_since)
     }
 }
 
-/// What is needed to say how a connection is from now on.
+/// The input for the new state of a connection.
 struct After<'a> {
     stored: &'a [Stored],
-    /// Places of those whose data another takes over.
+    /// Places of connections whose data another takes over.
     taken: &'a HashSet<usize>,
     when: Circumstances,
 }
 
 impl After<'_> {
-    /// Whether anything is to be written of a connection.
+    /// Whether there is anything to write for a connection.
     fn is_news(&self, change: &Change) -> bool {
         let before = change.place.and_then(|place| self.stored.get(place));
         let is_more = change.other_owner || change.takes_over.is_some() || change.seed.is_some();
@@ -205,7 +206,7 @@ impl After<'_> {
         };
         let taken = self.taken.contains(&place);
         state.entitled &= self.when.keeps;
-        // Where nothing is kept nothing can be lost, and the next who comes may have this Tink user.
+        // Without data nothing can be lost, and the next connection may have this Tink user.
         if taken || !self.when.fallen || !before.held.has_data {
             (state.enabled, state.entitled) = (false, false);
         }

@@ -1,4 +1,4 @@
-//! The words of open banking as types. No I/O, no clock, nothing of the other modules.
+//! The terms of open banking as types. No I/O, no clock, nothing from the other modules.
 
 pub mod account;
 pub mod advice;

@@ -1,5 +1,5 @@
-//! How a connection ended, why, and what was counted on the way. Others build on the texts (DESIGN.md 9): they are
-//! added to, never renamed.
+//! How a connection ended, why, and what was counted on the way. Others build on the texts (DESIGN.md 9):
+//! texts are added, never renamed.
 
 use std::ops::AddAssign;
 
@@ -43,11 +43,11 @@ text_enum!(
         Synced = "synced",
         /// Everything was read, nothing changed.
         Unchanged = "unchanged",
-        /// Some accounts were read, others were not.
+        /// Only a part was read, or missing rows were not believed to be gone.
         Partial = "partial",
         /// Nothing could be read.
         Failed = "failed",
-        /// Only the user can bring it back.
+        /// Only the user can restore it.
         NeedsUser = "needs_user",
         /// Tink asked to come back later.
         RateLimited = "rate_limited",
@@ -59,7 +59,7 @@ text_enum!(
 );
 
 text_enum!(
-    /// Why an outcome is what it is.
+    /// The reason for an outcome.
     Reason {
         /// Tink answered 5xx.
         Http5xx = "http_5xx",
@@ -81,7 +81,7 @@ text_enum!(
         TinkUserUnknown = "tink_user_unknown",
         /// Tink answered 429.
         RateLimited = "rate_limited",
-        /// Tink could not reach the bank; data as of its last success.
+        /// Tink could not reach the bank; the data are of its last success.
         BankUnavailable = "bank_unavailable",
         ConsentExpired = "consent_expired",
         /// The consent was withdrawn.
@@ -92,17 +92,17 @@ text_enum!(
         NoAccounts = "no_accounts",
         /// The Tink user has no bank yet.
         NoBank = "no_bank",
-        /// The bank of a new link is still at work.
+        /// Tink is still fetching from the bank of a new link.
         BankAtWork = "bank_at_work",
         /// Tink has had nothing new from the bank for longer than `sync.stale_after`, though the consent is healthy.
         DataStale = "data_stale",
-        /// Too many rows vanished at once; none was removed.
+        /// Too many rows are missing, or the balance contradicts it; none was removed.
         MassVanish = "mass_vanish",
-        /// Rows of a re-consent without a counterpart were kept.
+        /// Rows from before a re-consent without a counterpart were kept.
         ReconsentUnmatched = "reconsent_unmatched",
-        /// Two accounts may be one, and nothing tells: both are kept.
+        /// Two accounts may be one, without proof: both are kept.
         ReconsentAmbiguous = "reconsent_ambiguous",
-        /// The bank gave its bookings new ids; the rows went on under them.
+        /// The bank gave its bookings new ids; the rows continue under them.
         IdsReissued = "ids_reissued",
         /// A refresh token was lost.
         RefreshLost = "refresh_lost",
@@ -127,12 +127,12 @@ text_enum!(
         Quota = "quota",
         /// Skip: backing off.
         NotBefore = "not_before",
-        /// Skip: another run has it.
+        /// Skip: leased by another run.
         Leased = "leased",
     }
 );
 
-/// What was counted while a connection (or a whole run) was worked on.
+/// The counters of one connection or of a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     pub accounts: u64,

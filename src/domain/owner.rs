@@ -1,7 +1,7 @@
-//! Whose data a connection may hold: it is its id, its application's user and its Tink user. Says of every row
-//! of the source view whether the stored connection goes on with it, takes another's data over, or is refused.
-//! Pure: what is stored and the rows in, a verdict for each row out. Reads nothing and writes nothing. Refers to rows
-//! and connections and copies none: a view may have hundreds of thousands.
+//! Whose data a connection may hold. A connection is its id, the application's user and the Tink user.
+//! Decides for every row of the source view whether the stored connection continues with it, takes over
+//! another's data, or is refused. Pure: the stored connections and the rows in, a verdict for each row out;
+//! no I/O. Refers to rows and connections and copies none: a view may have hundreds of thousands.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -13,16 +13,16 @@ use super::view::ViewRows;
 
 pub mod accept;
 
-/// A connection as it is stored, as far as it matters whose it is.
+/// A stored connection, as far as ownership is concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldConnection {
     pub connection_id: String,
     pub user_id: String,
-    /// Its user at Tink; `None` if it lives from a refresh token alone.
+    /// Its user at Tink; `None` if it only has a refresh token.
     pub tink_user: Option<TinkUser>,
     /// Other users or names at Tink whose data it holds.
     pub former: Vec<TinkUser>,
-    /// Whether anything of theirs is kept.
+    /// Whether any of their data is stored.
     pub has_data: bool,
 }
 
@@ -39,35 +39,35 @@ impl HeldConnection {
     }
 }
 
-/// A source view with one row for each id.
+/// A source view with one row per id.
 #[derive(Clone, Debug)]
 pub struct SingleView(ViewRows);
 
-/// Rows of one, all or some.
+/// Some or all of these rows.
 #[derive(Clone, Debug)]
 pub struct SingleRows(Vec<SourceRow>);
 
-/// A row of the source view and what becomes of it.
+/// A row of the source view, with its verdict.
 #[derive(Clone, Debug)]
 pub struct Judged<'r> {
-    /// The row; its `problem` says what is wrong with the row itself.
+    /// The row; its `problem` describes what is wrong with the row itself.
     pub row: &'r SourceRow,
-    /// Place of the stored connection of its id.
+    /// Place of the stored connection with its id.
     pub held: Option<usize>,
-    /// What becomes of it.
+    /// The verdict on the row.
     pub verdict: Verdict,
 }
 
-/// What becomes of a row.
+/// The verdict on a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The connection goes on under this Tink user.
+    /// The connection continues under this Tink user.
     Own {
         tink_user: Option<TinkUser>,
-        /// Place of a stored connection that is not enabled any more, whose data it takes over.
+        /// Place of a stored connection that is no longer enabled, whose data it takes over.
         takes_over: Option<usize>,
     },
-    /// The row names the Tink user in another way: Tink has to show that it is the same.
+    /// The row names the Tink user in another way: Tink has to prove that it is the same.
     Moved(TinkUser),
     Refused(Refusal),
 }
@@ -76,7 +76,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub kind: RefusalKind,
-    /// A sentence for people, with what to do.
+    /// A sentence for people, including the remedy.
     pub text: String,
     /// Place of the stored connection that has its Tink user.
     pub other: Option<usize>,
@@ -84,9 +84,9 @@ pub struct Refusal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// It brings another user.
+    /// The row names another user.
     OtherUser { same_tink_user: bool },
-    /// It brings another Tink user.
+    /// The row names another Tink user.
     OtherTinkUser,
     /// Its Tink user is that of another connection.
     Shared {
@@ -97,13 +97,13 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// Whether the row is not that of the stored connection.
+    /// Whether the row belongs to another owner.
     pub fn is_foreign(self) -> bool {
         matches!(self, Self::OtherUser { .. } | Self::OtherTinkUser)
     }
 }
 
-/// Judges the rows of the view, in its order. `held` is in the order in which the connections came here.
+/// Judges the rows of the view, in its order. `held` is in the order in which they were first stored.
 pub fn judge<'r>(held: &[impl AsRef<HeldConnection>], rows: &'r SingleRows) -> Vec<Judged<'r>> {
     let held: Vec<&HeldConnection> = held.iter().map(AsRef::as_ref).collect();
     let mut judged = identities(&held, rows);
@@ -111,7 +111,7 @@ pub fn judge<'r>(held: &[impl AsRef<HeldConnection>], rows: &'r SingleRows) -> V
     judged
 }
 
-/// The rows with what each says of the connection that is stored under its id.
+/// Each row with its verdict against the connection stored under its id.
 fn identities<'r>(held: &[&HeldConnection], rows: &'r SingleRows) -> Vec<Judged<'r>> {
     let places: HashMap<&str, usize> =
         held.iter().enumerate().map(|(place, held)| (held.connection_id.as_str(), place)).collect();
@@ -131,7 +131,8 @@ impl SingleRows {
 }
 
 impl SingleView {
-    /// One row for each id, at the place of the first; an id that comes twice, or cannot be used, is the row's problem.
+    /// One row per id, at the place of the first; an id that is repeated or unusable becomes the row's
+    /// problem.
     pub fn of(rows: ViewRows) -> Self {
         let mut odd: HashMap<ConnectionId, (SourceRow, u64)> = HashMap::new();
         let is_odd = doubtful(&rows);
@@ -161,7 +162,7 @@ impl SingleView {
         self.0.get(place)
     }
 
-    /// The rows at these places; there is none at others.
+    /// The rows at these places; a missing place is skipped.
     pub fn pick<'p>(&self, places: impl IntoIterator<Item = &'p usize>) -> SingleRows {
         SingleRows(places.into_iter().filter_map(|place| self.0.get(*place)).collect())
     }
@@ -171,7 +172,7 @@ impl SingleView {
     }
 }
 
-/// Whether the id of a row may be that of another one of these, too, or is none. Of each id a hash is kept.
+/// Returns a test for rows whose id is empty or may occur more than once. Keeps only a hash of each id.
 fn doubtful(rows: &ViewRows) -> impl Fn(&SourceRow) -> bool + use<> {
     let state = RandomState::new();
     let mut ids: Vec<u64> = rows.iter().map(|row| state.hash_one(row.connection_id.as_str())).collect();
@@ -184,7 +185,7 @@ fn doubtful(rows: &ViewRows) -> impl Fn(&SourceRow) -> bool + use<> {
     }
 }
 
-/// A row for so many that have its id.
+/// The one row for `number` rows with its id.
 fn joined((row, number): (SourceRow, u64)) -> SourceRow {
     let problem = match (row.connection_id.as_str(), number) {
         ("", 1) => Some(format!("a row of the source view has a connection_id that is not {USABLE}")),
@@ -197,10 +198,10 @@ fn joined((row, number): (SourceRow, u64)) -> SourceRow {
     SourceRow { problem, ..row }
 }
 
-/// Whether a row is that of the connection that is stored under its id.
+/// Whether a row is that of the connection stored under its id.
 fn identity(row: &SourceRow, held: Option<&HeldConnection>) -> Verdict {
     let own = |tink_user| Verdict::Own { tink_user, takes_over: None };
-    // Without data there is nothing that could be shown to another.
+    // Without data there is nothing to expose to another user.
     let Some(held) = held.filter(|held| held.has_data) else { return own(row.tink_user.clone()) };
     let user = row.user_id.as_str();
     if user != held.user_id {
@@ -243,22 +244,22 @@ fn other_user(row: &SourceRow, held: &HeldConnection) -> Verdict {
     Verdict::Refused(Refusal { kind: RefusalKind::OtherUser { same_tink_user }, text, other: None })
 }
 
-/// Somebody who has, or wants, a Tink user.
+/// A connection that has or requests a Tink user.
 struct OwnershipClaim<'a> {
-    /// Place of a row of the view, if it has one that counts, and the row.
+    /// The row and its place in the view, if there is one that counts.
     row: Option<(usize, &'a SourceRow)>,
-    /// Place of a stored connection, and what it is.
+    /// The stored connection and its place.
     held: Option<(usize, &'a HeldConnection)>,
-    /// The Tink user under which it goes on.
+    /// The Tink user under which it continues.
     own: Option<&'a TinkUser>,
     has_data: bool,
-    /// It was stored under this user and Tink user before.
+    /// It was already stored under this user and Tink user.
     known: bool,
-    /// The view says that it is enabled, or its row is broken and says nothing.
+    /// The view has it enabled, or its row is broken and leaves that open.
     enabled: bool,
 }
 
-/// Everybody who has, or wants, a Tink user: those who had it first come first.
+/// All connections that have or request a Tink user, the earlier owners first.
 struct OwnershipClaims<'a>(Vec<OwnershipClaim<'a>>);
 
 impl<'a> OwnershipClaims<'a> {
@@ -275,7 +276,7 @@ impl<'a> OwnershipClaims<'a> {
         let kept = held.iter().zip(rows).enumerate().filter(|(_, (held, _))| held.has_data);
         for (place, (held, row)) in kept {
             let counts = row.is_some_and(Judged::is_claim);
-            // A row that cannot be read says nothing of whether the connection is still there.
+            // A broken row does not show whether the connection is still there.
             let broken = row.is_some_and(|one| one.row.problem.is_some());
             if !counts {
                 claims.push(OwnershipClaim::of_held(place, held, broken));
@@ -288,7 +289,7 @@ impl<'a> OwnershipClaims<'a> {
         Self(claims)
     }
 
-    /// Refuses those who want what another has, and lets those who follow one that is gone take over.
+    /// Refuses claims to what another has, and lets those that follow a disabled one take over.
     fn resolve(self, held: usize, judged: &mut [Judged<'_>]) {
         let mut owners: HashMap<&TinkUser, usize> = HashMap::with_capacity(self.0.len());
         for (number, claim) in self.0.iter().enumerate() {
@@ -299,7 +300,7 @@ impl<'a> OwnershipClaims<'a> {
                 .and_then(|(row, _)| judged.get_mut(row))
                 .is_none_or(|one| resolve_one(one, claim, &others));
             for name in claim.names().filter(|_| stands) {
-                // Who is not enabled any more makes room.
+                // One that is no longer enabled makes room.
                 let room =
                     owners.get(name).and_then(|owner| self.0.get(*owner)).is_none_or(|owner| !owner.enabled);
                 if room && (claim.enabled || !owners.contains_key(name)) {
@@ -311,7 +312,7 @@ impl<'a> OwnershipClaims<'a> {
     }
 }
 
-/// Decides the claim of a row against those who came first; `false` if it is refused.
+/// Decides the claim of a row against the earlier ones; returns `false` if it is refused.
 fn resolve_one(one: &mut Judged<'_>, claim: &OwnershipClaim<'_>, others: &[&OwnershipClaim<'_>]) -> bool {
     let refused = others.iter().find(|other| other.enabled || other.user_id() != claim.user_id());
     if let Some(other) = refused {
@@ -348,7 +349,7 @@ fn shared(claim: &OwnershipClaim<'_>, other: &OwnershipClaim<'_>) -> Refusal {
 }
 
 impl Judged<'_> {
-    /// Whether it asks for a Tink user.
+    /// Whether the row requests a Tink user.
     fn is_claim(&self) -> bool {
         let may = matches!(self.verdict, Verdict::Own { .. } | Verdict::Moved(_));
         may && self.row.enabled && self.row.problem.is_none()
@@ -390,7 +391,7 @@ impl<'a> OwnershipClaim<'a> {
         Self { row: None, held: Some((place, held)), own: None, has_data: true, known: true, enabled: broken }
     }
 
-    /// The names at Tink that it has or wants, the one under which it goes on first; one may come twice.
+    /// The names at Tink that it has or requests, the one under which it continues first; may repeat.
     fn names(&self) -> impl Iterator<Item = &'a TinkUser> {
         let asked = self.row.into_iter().flat_map(|(_, row)| row.names());
         let kept = self.held.filter(|_| self.has_data).into_iter().flat_map(|(_, held)| held.names());
@@ -406,7 +407,7 @@ impl<'a> OwnershipClaim<'a> {
         self.row.map(|(_, row)| row.connection_id.as_str()).or(held).unwrap_or_default()
     }
 
-    /// The user who has or wants it.
+    /// The user that has or requests it.
     fn user_id(&self) -> &'a str {
         let held = self.held.map(|(_, held)| held.user_id.as_str());
         self.row.map(|(_, row)| row.user_id.as_str()).or(held).unwrap_or_default()

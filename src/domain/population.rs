@@ -1,16 +1,17 @@
-//! How many connections are to be synced, and whether far fewer are than before. A view that suddenly gives
-//! nobody is more often broken than true. Pure: numbers in, an alarm out.
+//! The number of connections to sync, and whether it has fallen sharply. A view that suddenly gives none is
+//! more often broken than true. Pure: numbers in, an alarm out.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A fall of no more than this many is everyday life.
+/// A fall of at most this many is normal.
 const EVERYDAY: u64 = 5;
-/// For so long those whose row is missing are kept as they were while nobody has confirmed the fall.
+/// How long connections without a row keep their state while the fall is unconfirmed.
 const KEPT: SignedDuration = SignedDuration::from_hours(72);
-/// Anybody who was enabled and entitled this recently counts as one who should be synced while a fall is not confirmed.
+/// While a fall is unconfirmed, a connection that was enabled and entitled this recently counts as one that
+/// should be synced.
 pub const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How many connections the view gives.
+/// The number of connections in the view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     pub enabled: u64,
@@ -27,25 +28,26 @@ impl Numbers {
 /// What is remembered of the last passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// The most of the last days; `None` for a store that has not seen a view.
+    /// The maximum of the last days; `None` for a store that has not seen a view.
     pub before: Option<Numbers>,
-    /// Since when there are far fewer, which nobody has confirmed.
+    /// Since when there are far fewer, unconfirmed.
     pub fallen_at: Option<Timestamp>,
 }
 
-/// Far fewer connections are enabled or entitled than before, and nobody has confirmed that.
+/// Far fewer connections are enabled or entitled than before, and no person has confirmed that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fall {
     pub before: Numbers,
     pub now: Numbers,
-    /// Connections that were enabled and entitled and have no row any more.
+    /// Connections that were enabled and entitled and no longer have a row.
     pub gone: u64,
     pub since: Timestamp,
 }
 
 impl Fall {
-    /// Whether there is one. `gone` are connections that were to be synced and have no row any more; `silent` says that
-    /// a row leaves open what it has to say. That the only one is over by its own row is everyday life, too.
+    /// Returns the fall, if any. `gone` counts those that were to be synced and lost their row; `silent`
+    /// means that the row of one that was to be synced has NULL for `enabled` or `entitled`. That the only
+    /// one ends by its own row is normal, too.
     pub fn of(remembered: Remembered, now: Numbers, gone: u64, silent: bool, at: Timestamp) -> Option<Self> {
         let before = remembered.before?;
         let much = |fall: u64, of: u64| fall > EVERYDAY && fall.saturating_mul(3) > of;
@@ -53,15 +55,15 @@ impl Fall {
         let fell = |before: u64, now: u64| none(before, now) || much(before.saturating_sub(now), before);
         let fallen = fell(before.enabled, now.enabled)
             || fell(before.entitled, now.entitled)
-            // As many others in their place do not make it less strange.
+            // New connections in their place do not make it less suspicious.
             || much(gone, before.entitled);
-        // A time that lies ahead is that of a clock which was wrong.
+        // A time in the future comes from a clock that was wrong.
         let since = remembered.fallen_at.filter(|since| *since <= at).unwrap_or(at);
         fallen.then_some(Self { before, now, gone, since })
     }
 
-    /// Whether those whose row says nothing are still kept as they were: not for ever, since nobody says any more that
-    /// they are entitled.
+    /// Whether connections whose row is missing or NULL still keep their state: not forever, since nothing
+    /// confirms their entitlement any more.
     pub fn keeps(&self, at: Timestamp) -> bool {
         at.duration_since(self.since) < KEPT
     }

@@ -1,5 +1,5 @@
-//! Which database on which PostgreSQL servers, and how they are to be reached: an address with libpq's parameters,
-//! variables and defaults. Reads no file, asks nobody; shows no password.
+//! Which database on which PostgreSQL servers, and how to reach them: an address with libpq's parameters,
+//! variables and defaults. Reads no file, sends nothing, shows no password.
 
 mod parameters;
 mod url;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// How a variable of the environment is looked up.
+/// Looks up an environment variable.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Where PostgreSQL's packages put the server's Unix socket.
@@ -23,33 +23,31 @@ pub struct Target {
     /// The address as it was given; it holds no password.
     url: String,
     pub(crate) places: Vec<Server>,
-    /// `None` is the user of the process, who may become another one after this was read.
+    /// `None` is the user of the process, which may change after this was read.
     pub(crate) user: Option<String>,
-    /// `None` is the database of the user's name.
+    /// `None` is the database named after the user.
     pub(crate) database: Option<String>,
     pub(crate) application_name: String,
     pub(crate) security: Security,
     pub(crate) channel_binding: ChannelBinding,
-    /// How long one address may take to be ready; `None` is for ever.
+    /// The time limit for one address to become ready; `None` is no limit.
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) liveness: Liveness,
     session: Option<SessionKind>,
     pub(crate) password: Option<Password>,
     pub(crate) pgpass: Pgpass,
-    /// systemd guards the files in this directory, whatever their modes are.
+    /// The directory whose files systemd protects, whatever their modes are.
     pub(crate) credentials: Option<PathBuf>,
 }
 
-/// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
     pub(crate) host: Host,
-    /// Where it is, if that need not be looked up.
+    /// The address, if the name need not be looked up.
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
 }
 
-/// What a server is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(String),
@@ -57,12 +55,12 @@ pub(crate) enum Host {
     Socket(PathBuf),
 }
 
-/// What is asked of TLS.
+/// The TLS requirements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Security {
     pub(crate) mode: SslMode,
     pub(crate) roots: Roots,
-    /// The files of a certificate of our own and its key.
+    /// The files of our own certificate and its key.
     pub(crate) own: Option<(PathBuf, PathBuf)>,
 }
 
@@ -80,13 +78,13 @@ pub(crate) enum SslMode {
 /// `sslrootcert`: whose signatures on a server's certificate count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// Nothing is said: the system's, where certificates are looked at at all.
+    /// Not given: the system's, if certificates are checked at all.
     Unset,
     System,
     File(PathBuf),
 }
 
-/// `channel_binding`: whether the password proves who is at the other end of the TLS connection.
+/// `channel_binding`: whether the password exchange also proves the peer of the TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelBinding {
     Disable,
@@ -94,7 +92,7 @@ pub(crate) enum ChannelBinding {
     Require,
 }
 
-/// `target_session_attrs`: which servers of several will do.
+/// `target_session_attrs`: which of several servers are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionKind {
     Any,
@@ -105,24 +103,24 @@ pub(crate) enum SessionKind {
     PreferStandby,
 }
 
-/// How it is noticed that a server has gone without a word. `None` leaves it to the system.
+/// How to notice that a server has silently gone. `None` leaves it to the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Liveness {
     pub(crate) keepalives: bool,
     pub(crate) idle: Option<Duration>,
     pub(crate) interval: Option<Duration>,
     pub(crate) probes: Option<u32>,
-    /// How long something sent may stay without an answer.
+    /// How long sent data may stay unacknowledged.
     pub(crate) unanswered: Option<Duration>,
 }
 
-/// Where the password is looked for.
+/// Where to look for the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pgpass {
-    /// `.pgpass` in the home directory of the user, if it is there.
+    /// `.pgpass` in the home directory of the user, if it exists.
     Home,
     File(PathBuf),
-    /// The text of a file that was read where it could be read.
+    /// The text of a password file, read where it was readable.
     Text(Password),
 }
 
@@ -145,15 +143,15 @@ impl fmt::Debug for Password {
 }
 
 impl Target {
-    /// Reads an address; `env` has what it does not say.
+    /// Parses an address; `env` supplies what it leaves out.
     ///
     /// # Errors
-    /// What is wrong and what was expected; no value of a parameter that may be a password.
+    /// What is wrong and what was expected; no value of a parameter, which may be a password.
     pub fn parse(url: &str, env: &Lookup<'_>) -> Result<Self, String> {
         parameters::target(url, env)
     }
 
-    /// With this password file in place of what the address and the environment name; `None` changes nothing.
+    /// Replaces the password file that the address or the environment names; `None` changes nothing.
     #[must_use]
     pub fn with_pgpass(self, path: Option<PathBuf>) -> Self {
         match path {
@@ -162,7 +160,7 @@ impl Target {
         }
     }
 
-    /// With the text of a password file that only somebody else could read; `None` changes nothing.
+    /// Uses the text of a password file that only another user could read; `None` changes nothing.
     #[must_use]
     pub fn with_pgpass_text(self, text: Option<SecretString>) -> Self {
         match text {
@@ -171,18 +169,18 @@ impl Target {
         }
     }
 
-    /// For reading alone: any server will do unless the address says more.
+    /// For reading only: any server is acceptable unless the address says more.
     #[must_use]
     pub fn for_reading(self) -> Self {
         Self { session: self.session.or(Some(SessionKind::Any)), ..self }
     }
 
-    /// The address as it was given. There is no password in it.
+    /// The address as given. It contains no password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Which servers will do: with several to choose from, one that can be written to.
+    /// Which servers are acceptable: if there are several, one that can be written to.
     pub(crate) fn session(&self) -> SessionKind {
         let several = self.places.len() > 1;
         self.session.unwrap_or(if several { SessionKind::ReadWrite } else { SessionKind::Any })
@@ -196,7 +194,7 @@ impl fmt::Display for Target {
 }
 
 impl Server {
-    /// Whether the way to it is a Unix socket, where there is no TLS.
+    /// Whether it is reached over a Unix socket, where there is no TLS.
     pub(crate) fn is_socket(&self) -> bool {
         matches!(self.host, Host::Socket(_))
     }

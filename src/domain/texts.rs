@@ -1,18 +1,18 @@
-//! The texts of a transaction, byte for byte, in one allocation: a pass holds many rows, most of what they are is
-//! text, and most of them are only compared. Must not know what a text means.
+//! The texts of a transaction, byte for byte, in one allocation: a pass holds many rows, which consist mostly
+//! of text, and most of them are only compared. Must not know what a text means.
 
 use std::fmt;
 
-/// How many texts a transaction may have.
+/// The number of texts of a transaction.
 const COUNT: usize = 12;
 
-/// The texts that are there, one behind the other.
+/// The texts that are present, concatenated.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Texts {
     packed: Box<str>,
-    /// Where each ends; an absent one is as long as an empty one.
+    /// Where each text ends; an absent one has length 0.
     ends: [u32; COUNT],
-    /// A bit for each that is there.
+    /// One bit per text that is present.
     present: u16,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Texts {
     }
 }
 
-/// Declares the texts by name: as fields to be packed, and as what is read of them.
+/// Declares the texts by name: as fields to pack, and as accessors.
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident = $at:literal,)+) => {
         /// The texts of a transaction before they are packed.

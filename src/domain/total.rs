@@ -33,19 +33,19 @@ impl Total {
         Ok(Self { unscaled: if negative { -unscaled } else { unscaled }, scale })
     }
 
-    /// Whether it is nothing.
+    /// Whether it is zero.
     pub fn is_zero(&self) -> bool {
         self.unscaled == BigInt::ZERO
     }
 
-    /// What is left of it without another.
+    /// This total less another.
     pub fn minus(&self, other: &Self) -> Self {
         let mut left = self.clone();
         left -= other;
         left
     }
 
-    /// The digits of both at one scale.
+    /// Raises `self` to the larger scale; returns `other` at that scale.
     fn aligned(&mut self, other: &Self) -> BigInt {
         let ten = |places: u32| BigInt::from(10u8).pow(places);
         if other.scale > self.scale {
@@ -89,7 +89,7 @@ impl PartialEq for Total {
 impl Eq for Total {}
 
 impl fmt::Display for Total {
-    /// The canonical text, as of an [`Amount`]: no exponent, no trailing zeros after the point, no `-0`.
+    /// The canonical text, as for an [`Amount`]: no exponent, no trailing zeros after the point, no `-0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_zero() {
             return f.write_str("0");

@@ -19,7 +19,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The text of the store and the views.
+    /// The text in the store and the views.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Booked => "booked",
@@ -28,7 +28,7 @@ impl Status {
         }
     }
 
-    /// Reads the store's text or Tink's, in any case.
+    /// Reads the text of the store or of Tink, in any case.
     pub fn parse(text: &str) -> Self {
         let mut known = [Self::Booked, Self::Pending].into_iter();
         known.find(|status| text.eq_ignore_ascii_case(status.as_str())).unwrap_or(Self::Undefined)

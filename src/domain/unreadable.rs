@@ -1,4 +1,4 @@
-//! A record of a transaction that cannot be read, as it is kept in quarantine.
+//! A transaction record that cannot be read, as kept in quarantine.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::ids::TransactionId;
 
-/// A record that is no transaction one could store.
+/// A record that cannot be stored as a transaction.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Its id, if that could be read.
@@ -17,13 +17,13 @@ pub struct Unreadable {
     pub raw: String,
     /// Its booked date, if that could be read.
     pub booked_date: Option<Date>,
-    /// The same for records that are probably one: made of what seldom changes (amount and booked date, else the
-    /// texts), not of ids, times and whatever else a bank writes anew at each refresh.
+    /// Equal for records that are probably the same: made from what seldom changes (amount and booked date,
+    /// else the texts), not from ids, times and whatever else a bank rewrites at each refresh.
     pub likeness: String,
 }
 
 impl fmt::Debug for Unreadable {
-    /// Shows no data of people.
+    /// Shows no personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Unreadable").field(&self.id).field(&self.reason).finish()
     }

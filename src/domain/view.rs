@@ -1,6 +1,6 @@
-//! The rows of a source view, packed. A view has as many as the application has users, and all of them are held at once,
-//! since whose data a connection holds depends on every row: so each costs little more than its text. Says nothing of what
-//! becomes of them.
+//! The rows of a source view, packed. A view has as many rows as the application has users, and all are held
+//! at once, since the owner of a connection's data depends on every row; so each costs little more than its
+//! text. Decides nothing about the rows.
 
 use std::sync::Arc;
 
@@ -11,23 +11,24 @@ use super::connection::{SourceRow, TinkUser};
 /// The source view as it was read.
 #[derive(Clone, Debug, Default)]
 pub struct Viewed {
-    /// Its rows, in its order.
+    /// In the order of the view.
     pub rows: ViewRows,
-    /// Where it lies and what it is called.
+    /// The location and name of the view.
     pub source: String,
-    /// It is the view over our own tables: what is in it was typed by an operator.
+    /// It is the view over our own tables, whose contents an operator typed.
     pub stand_alone: bool,
     /// When it was read.
     pub at: Timestamp,
 }
 
-/// Rows of the source view, in its order. Gives each out as a [`SourceRow`] of its own. Clones share what they hold.
+/// Rows of the source view, in its order, each returned as a [`SourceRow`] of its own. Clones share their
+/// contents.
 #[derive(Clone, Debug, Default)]
 pub struct ViewRows(Arc<PackedRows>);
 
 #[derive(Clone, Debug, Default)]
 struct PackedRows {
-    /// The texts of all plain rows, one behind the other.
+    /// The texts of all plain rows, concatenated.
     texts: String,
     rows: Vec<Packed>,
 }
@@ -35,11 +36,11 @@ struct PackedRows {
 #[derive(Clone, Debug)]
 enum Packed {
     Plain(Plain),
-    /// What few rows have: something wrong, tokens, or texts that are longer than any id.
+    /// A rare row: with a problem, tokens, names in another order, or very long texts.
     Whole(Box<SourceRow>),
 }
 
-/// A row without its texts: where they begin, and how many bytes each has.
+/// A row without its texts: where they begin, and the length of each in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Plain {
     begin: usize,
@@ -59,12 +60,12 @@ const UNSAID: u8 = 4;
 const UNENCRYPTED: u8 = 8;
 
 impl ViewRows {
-    /// How many there are.
+    /// The number of rows.
     pub fn number(&self) -> usize {
         self.0.rows.len()
     }
 
-    /// The row at a place, from 0 on.
+    /// The row at a place, counted from 0.
     pub fn get(&self, place: usize) -> Option<SourceRow> {
         Some(match self.0.rows.get(place)? {
             Packed::Plain(plain) => plain.unpacked(&self.0.texts),
@@ -105,7 +106,7 @@ impl FromIterator<SourceRow> for ViewRows {
     }
 }
 
-/// The names at Tink, that of this app first; `None` if they stand in another order.
+/// The names at Tink, this app's own first; `None` if they are in another order.
 fn names(row: &SourceRow) -> Option<(Option<&str>, Option<&str>)> {
     match (row.tink_user.as_ref(), row.also.as_deref()) {
         (None, None) => Some((None, None)),
@@ -119,7 +120,7 @@ fn names(row: &SourceRow) -> Option<(Option<&str>, Option<&str>)> {
 }
 
 impl Plain {
-    /// Returns `None` for a row that has to be kept as it is.
+    /// Returns `None` for a row that must be kept whole.
     fn of(row: &SourceRow, begin: usize) -> Option<Self> {
         let length = |text: &str| u16::try_from(text.len()).ok();
         let maybe = |text: Option<&str>| text.map_or(Some(None), |text| length(text).map(Some));

@@ -1,18 +1,18 @@
-//! When to warn of the end of a consent: once for each step of `consent.warn`, and once when it has expired. Banks
-//! move the date by seconds at every refresh, keep it ten days ahead for ever, or leave it out now and then; none of
-//! that is a renewal. Pure: dates in, a decision out.
+//! When to warn of the end of a consent: once for each step of `consent.warn`, and once when it has expired.
+//! Banks move the date by seconds at every refresh, keep it ten days ahead forever, or leave it out now and
+//! then; none of that is a renewal. Pure: dates in, a decision out.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// The step of a consent that has expired.
 const EXPIRED: i64 = 0;
 
-/// What was told of the end of a consent.
+/// What was reported about the end of a consent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// The lowest step told of, in days; 0 is that it has expired.
+    /// The lowest reported step, in days; 0 means that it has expired.
     pub step: Option<i64>,
-    /// The date that was told.
+    /// The reported date.
     pub date: Option<Timestamp>,
 }
 
@@ -21,13 +21,13 @@ pub struct Told {
 pub struct Warning {
     /// The step that was reached.
     pub step: i64,
-    /// Whole days left; less than 0 is past.
+    /// Whole days left; negative once it has passed.
     pub days_left: i64,
 }
 
 impl Told {
-    /// What is to be told of a consent that ends at `end`, and what has been told then. `known` is the date that it
-    /// had before.
+    /// Returns the new state, and the warning that is due for a consent that ends at `end`. `known` is the
+    /// date that it had before.
     pub fn next(
         self,
         end: Timestamp,
@@ -50,7 +50,7 @@ impl Told {
         }
     }
 
-    /// Whether the date has moved later by more than the step that was told: at once, or little by little until it is
+    /// Whether the date has moved later by more than the reported step: at once, or gradually until it is
     /// further away than any step.
     fn is_renewed(self, end: Timestamp, known: Option<Timestamp>, days_left: i64, steps: &[i64]) -> bool {
         let Some(step) = self.step else { return false };
@@ -72,7 +72,7 @@ mod tests {
         Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
     }
 
-    /// Steps told in passes six hours apart; `end` gives the date as shown at each, in hours.
+    /// Steps reported in passes six hours apart; `end` gives the date as shown at each, in hours.
     fn told(passes: i64, end: impl Fn(i64) -> Option<i64>) -> Vec<i64> {
         let (mut told, mut known, mut steps) = (Told::default(), None, Vec::new());
         for pass in 0..passes {
@@ -118,9 +118,9 @@ mod tests {
             |day: i64, to: i64| move |now: i64| Some(if now < day * DAY { 30 * DAY } else { to * DAY });
         assert_eq!(told(600, renewed_at(28, 120)), [14, 7, 3, 14, 7, 3, 1, 0]);
         assert_eq!(told(600, renewed_at(35, 125)), [14, 7, 3, 1, 0, 14, 7, 3, 1, 0]);
-        // By more than the step that was told, though it ends soon again.
+        // By more than the reported step, though it ends soon again.
         assert_eq!(told(600, renewed_at(29, 35)), [14, 7, 3, 7, 3, 1, 0]);
-        // By less: it goes on where it was.
+        // By less: it continues where it was.
         assert_eq!(told(600, renewed_at(24, 33)), [14, 7, 3, 1, 0]);
         assert_eq!(told(600, renewed_at(24, 37)), [14, 7, 3, 1, 0]);
         // Day by day, until it is far away.

@@ -1,5 +1,5 @@
-//! Which dates to read again, and how far the history is known to be complete (design: window,
-//! watermark). Pure: dates in, dates out.
+//! Which dates to read again, and how far the history is known to be complete (DESIGN.md 8.1). Pure: dates
+//! in, dates out.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -7,19 +7,19 @@ use jiff::{Span, Timestamp, ToSpan};
 
 /// Pending rows older than this at the last complete walk no longer hold an ordinary window open.
 pub const PENDING_LIMIT_DAYS: i64 = 90;
-/// A deep walk reads this many days again, counted back from the last deep one.
+/// A deep walk reads this many days again, counted back from the last deep walk.
 pub const DEEP_DAYS: i64 = 90;
-/// A deep walk looks at pending rows of this age too, counted back from the last deep one.
+/// A deep walk also covers pending rows of this age, counted back from the last deep walk.
 pub const OLD_PENDING_DAYS: i64 = 400;
 /// Rows nearer to the lower bound than this are never removed.
 pub const REMOVAL_MARGIN_DAYS: i64 = 7;
 
-/// The dates of one walk, both inclusive; no `from` reads everything there is.
+/// The dates of one walk, both inclusive; without `from` it reads the whole history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// First booked date asked for.
+    /// First booked date requested.
     pub from: Option<Date>,
-    /// Last booked date asked for; always sent, since Tink's default is today.
+    /// Last booked date requested; always sent, since Tink's default is today.
     pub to: Date,
 }
 
@@ -28,11 +28,11 @@ pub struct Window {
 #[derive(Clone, Copy, Debug)]
 pub struct WindowInput {
     pub today: Date,
-    /// Through which date the history is known to be complete; `None` reads everything.
+    /// The date through which the history is known to be complete; `None` reads everything.
     pub watermark: Option<Date>,
     /// Booked date of the oldest live pending row that was not older than 90 days at the watermark.
     pub oldest_pending: Option<Date>,
-    /// Oldest booked date of rows that were missing and are still to be judged.
+    /// Oldest booked date of missing rows that are still to be judged.
     pub absent_from: Option<Date>,
     /// How far back a first walk goes; `None` is everything.
     pub history_days: Option<i64>,
@@ -47,14 +47,15 @@ pub struct WindowInput {
 /// What the depth of a deep walk is computed from.
 #[derive(Clone, Copy, Debug)]
 pub struct Deep {
-    /// Through which date the last deep walk had read.
+    /// The date through which the last deep walk had read.
     pub behind: Date,
     /// Booked date of the oldest live pending row of any age.
     pub oldest_pending: Option<Date>,
 }
 
 impl Window {
-    /// The window of a walk: from min(watermark, oldest pending) − overlap to today + lookahead.
+    /// The window of a walk: from min(watermark, oldest pending) − overlap to today + lookahead; further back
+    /// for rows still to be judged and for a deep walk.
     pub fn plan(input: &WindowInput) -> Self {
         let to = shift(input.today, input.lookahead_days);
         let Some(watermark) = input.watermark else {
@@ -77,18 +78,18 @@ impl Window {
         Self { from: Some(from), to }
     }
 
-    /// All that a first walk reads.
+    /// The window of a walk over everything.
     pub fn all(today: Date, history_days: Option<i64>, lookahead_days: i64) -> Self {
         let from = history_days.map(|days| shift(today, -days));
         Self { from, to: shift(today, lookahead_days) }
     }
 
-    /// Whether the walk reads all rows dated from `date` on, and rows there may be said to be missing.
+    /// Whether the walk reads all rows dated from `date` on, so that it shows which of them are missing.
     pub fn covers(&self, date: Date) -> bool {
         self.is_well_inside(date) || date > self.to
     }
 
-    /// Whether a row of this date lies so far inside that its absence means something.
+    /// Whether a date is so far inside that the absence of a row means something.
     pub fn is_well_inside(&self, date: Date) -> bool {
         let above = self.from.is_none_or(|from| date >= shift(from, REMOVAL_MARGIN_DAYS));
         above && date <= self.to
@@ -96,7 +97,7 @@ impl Window {
 }
 
 impl Window {
-    /// The first date that lies well inside; `None` is the beginning.
+    /// The first date well inside; `None` is the beginning.
     pub fn well_inside_from(&self) -> Option<Date> {
         self.from.map(|from| shift(from, REMOVAL_MARGIN_DAYS))
     }
@@ -107,7 +108,7 @@ pub fn day_of(at: Timestamp) -> Date {
     at.to_zoned_datetime(TimeZone::UTC).date()
 }
 
-/// `date` moved by `days`, held at the ends of the calendar.
+/// `date` moved by `days`, clamped to the calendar.
 pub fn shift(date: Date, days: i64) -> Date {
     let span: Span = days.clamp(-4_000_000, 4_000_000).days();
     date.saturating_add(span)

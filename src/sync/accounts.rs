@@ -1,5 +1,5 @@
-//! Which listed account is which stored one, which two stored ones are one, what is missing, and whose
-//! consents are healthy. Pure. Never guesses: what could be two ways stays as it is and is told.
+//! Which listed account is which stored one, which stored accounts are one, which are missing, and whose
+//! consents are healthy. Pure. Never guesses: an ambiguous case stays as it is and is reported.
 
 use std::collections::HashSet;
 
@@ -10,8 +10,8 @@ use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::store::types::{Identity, Merge, Overview, StoredAccount};
 
-/// Decides the identity of every listed account and the fate of those not listed (DESIGN.md 8.4
-/// and 8.7). Unless the lists are `certain` to be whole, nothing is concluded from what is not in them.
+/// Decides the identity of every listed account and the fate of those not listed (DESIGN.md 8.4 and 8.7).
+/// Unless the lists are `certain` to be complete, nothing is concluded from what they lack.
 pub fn overview(
     stored: &[StoredAccount],
     listed: Vec<Account>,
@@ -31,7 +31,7 @@ pub fn overview(
     let separate = scene.separate();
     let superseded = superseded(stored, &listed, &identities, &consents, &merged, now);
     let newest = listed.iter().filter_map(|a| a.last_refreshed).max();
-    // A decaying consent hides accounts: only a list of healthy ones says that an account is gone.
+    // A decaying consent hides accounts: only if all are healthy does the list show that one is gone.
     let counts = |c: &&Consent| !superseded.contains(&c.credentials_id);
     let trusted = certain
         && !listed.is_empty()
@@ -62,14 +62,14 @@ pub fn overview(
     }
 }
 
-/// What is stored and what is shown.
+/// The stored accounts, and those Tink shows.
 struct Scene<'a> {
     stored: &'a [StoredAccount],
     listed: &'a [Account],
     consents: &'a [Consent],
-    /// Ids that a consent names which has not ended, or that are listed and named by no ended one.
+    /// Ids named by a consent that has not ended, or listed and named by no ended one.
     alive: HashSet<&'a AccountId>,
-    /// Listed accounts whose id no stored one has now.
+    /// Listed accounts whose id no stored one has currently.
     fresh: Vec<&'a Account>,
     /// Stored accounts whose id is not alive.
     gone: Vec<&'a StoredAccount>,
@@ -94,7 +94,7 @@ impl<'a> Scene<'a> {
         Self { stored, listed, consents, alive, fresh, gone }
     }
 
-    /// Whether an id is shown anywhere, be it by an ended consent.
+    /// Whether an id is shown anywhere, even only by an ended consent.
     fn is_shown(&self, id: &AccountId) -> bool {
         self.listed.iter().any(|account| account.id == *id)
             || self.consents.iter().any(|consent| consent.account_ids.contains(id))
@@ -108,7 +108,7 @@ impl<'a> Scene<'a> {
         if let Some(known) = self.current(&account.id) {
             return Self::merged_identity(known.key, merged);
         }
-        // An older id of an account that goes on under another one.
+        // An older id of an account that continues under another one.
         let owner = self.stored.iter().find(|s| s.known_ids.contains(&account.id));
         if let Some(owner) = owner.filter(|owner| self.is_served(owner) || !self.is_back(owner, account)) {
             return Identity::Superseded(owner.key);
@@ -116,7 +116,7 @@ impl<'a> Scene<'a> {
         self.continued(account, merged).map_or(Identity::New, |old| Identity::Alias(old.key))
     }
 
-    /// What a stored account is that may be one of several that are joined: only one of them is served.
+    /// The identity of a stored account that may be one of several to be joined: only one of them is served.
     fn merged_identity(key: i64, merged: &[Merge]) -> Identity {
         if let Some(merge) = merged.iter().find(|merge| merge.drop == key) {
             return if merge.adopts_id {
@@ -135,8 +135,8 @@ impl<'a> Scene<'a> {
             && self.listed.iter().any(|account| account.id == stored.account.id)
     }
 
-    /// Whether a stored account goes on under an older id of its own. That of an ended consent, which goes on listing
-    /// what it knew, gives way to a new id of the same number that is served.
+    /// Whether a stored account continues under an older id of its own. An ended consent keeps listing the
+    /// accounts it knew; such an id gives way to a new id with the same IBAN that is served.
     fn is_back(&self, stored: &StoredAccount, account: &Account) -> bool {
         let is_rival = |other: &&Account| {
             self.alive.contains(&other.id)
@@ -166,15 +166,16 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Stored accounts with one IBAN, of which one is served and the others are gone or only named by ended consents:
-    /// all go on under the oldest key. Accounts in several currencies may share an IBAN, and are several.
+    /// Stored accounts with one IBAN, of which one is served and the others are gone or named only by ended
+    /// consents: all continue under the oldest key. Accounts in different currencies may share an IBAN and
+    /// stay separate.
     fn merges(&self) -> Vec<Merge> {
         let mut merges = Vec::new();
         for served in self.stored.iter().filter(|s| self.is_served(s) && !s.separate) {
             let same = |a: &Account| {
                 same_iban(a, &served.account) && !differs(a.currency(), served.account.currency())
             };
-            // One whose older id is listed again goes on under that.
+            // One whose older id is listed again continues under that id.
             let returns = |s: &StoredAccount| self.fresh.iter().any(|a| self.is_back(s, a));
             let gone: Vec<&StoredAccount> = self
                 .gone
@@ -199,8 +200,8 @@ impl<'a> Scene<'a> {
         merges
     }
 
-    /// Whether two accounts may be one and nothing tells: served at once with one IBAN and currency by different
-    /// consents, or a new one that several could continue.
+    /// Whether two accounts may be one, without proof: two served at once with one IBAN and currency by
+    /// different consents, or a listed one that may be one that is gone.
     fn is_ambiguous(&self, identities: &[Identity], merged: &[Merge]) -> bool {
         let shown: Vec<(&Account, &Identity)> = self
             .listed
@@ -239,7 +240,7 @@ impl<'a> Scene<'a> {
         twins || undecided
     }
 
-    /// Listed accounts of one IBAN that one consent names together: they are several.
+    /// Listed accounts with one IBAN that one consent names together: they are separate.
     fn separate(&self) -> Vec<AccountId> {
         let is_one_of_several = |account: &&Account| {
             !self.current(&account.id).is_some_and(|s| s.separate)
@@ -261,7 +262,7 @@ impl<'a> Scene<'a> {
 /// exactly one candidate on each side.
 const RULES: [fn(&Account, &Account) -> bool; 4] = [
     same_iban,
-    // Type and currency tell apart accounts that share an IBAN.
+    // Type and currency distinguish accounts that share an IBAN.
     |a, b| same_iban(a, b) && is_alike(a, b),
     |a, b| has_no_iban(a, b) && same_number(a, b) && same_bank(a, b) && is_alike(a, b),
     |a, b| has_no_iban(a, b) && same_mask(a, b) && same_bank(a, b) && is_alike(a, b),
@@ -271,7 +272,7 @@ fn same_iban(a: &Account, b: &Account) -> bool {
     equal(a.iban.as_deref(), b.iban.as_deref())
 }
 
-/// An IBAN on both sides decides alone: where they differ, no other number makes them one.
+/// IBANs on both sides decide alone: where they differ, no other number makes them one.
 fn has_no_iban(a: &Account, b: &Account) -> bool {
     a.iban.is_none() || b.iban.is_none()
 }
@@ -285,7 +286,7 @@ fn same_mask(a: &Account, b: &Account) -> bool {
         && !differs(a.account_number.as_deref(), b.account_number.as_deref())
 }
 
-/// Numbers agree but nothing says whether the bank is the same.
+/// Whether the numbers agree and nothing shows that the banks differ.
 fn may_share_number(a: &Account, b: &Account) -> bool {
     has_no_iban(a, b)
         && (same_number(a, b) || same_mask(a, b))
@@ -293,7 +294,7 @@ fn may_share_number(a: &Account, b: &Account) -> bool {
         && !differs(a.financial_institution_id.as_deref(), b.financial_institution_id.as_deref())
 }
 
-/// The bank is known on both sides or on neither: a number alone is not the whole world's.
+/// The bank is the same or unknown on both sides: a number alone is not unique across banks.
 fn same_bank(a: &Account, b: &Account) -> bool {
     a.financial_institution_id == b.financial_institution_id
 }
@@ -320,7 +321,8 @@ fn plain(number: &str) -> String {
     number.chars().filter(|c| c.is_alphanumeric() || *c == '*').flat_map(char::to_uppercase).collect()
 }
 
-/// Ended consents all of whose accounts a healthy one serves, under the same id or the one they go on under.
+/// Consents ended or past their date, all of whose accounts a healthy one serves, under the same id or the
+/// one under which they continue.
 fn superseded(
     stored: &[StoredAccount],
     listed: &[Account],

@@ -1,14 +1,15 @@
-//! What of Tink's answers had another form than documented: told once for each kind and account, and again after a
-//! month, since a bank that sends such things sends them at every refresh. Decides nothing about rows.
+//! Reports parts of Tink's answers that deviate from the documented form: once for each kind and account, and
+//! again after a month, since a bank that sends such data sends it at every refresh. Decides nothing about
+//! rows.
 
 use super::context::ConnectionSync;
 use crate::domain::event::Event;
 use crate::store::{NotedAnomaly, StoreError};
 
-/// How many kinds are told of one connection in one run at most; the next run goes on.
+/// The most kinds that one run records for a connection; the rest is dropped until met again.
 const MOST: usize = 50;
 
-/// Remembers the anomalies met so far and tells those that are new.
+/// Records the anomalies met so far and emits those that are new.
 ///
 /// # Errors
 /// [`StoreError`], as for any other write.

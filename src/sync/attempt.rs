@@ -1,5 +1,5 @@
-//! One attempt at one connection: its steps taken within its time, and the record of how it ended,
-//! whatever happens inside. Nothing here knows of the other connections.
+//! One attempt at one connection: runs its steps within its time limit, and records how it ended, whatever
+//! happens inside. Knows nothing of other connections.
 
 use std::mem;
 use std::panic::AssertUnwindSafe;
@@ -27,36 +27,36 @@ use crate::domain::outcome::{Counts, Outcome, Reason};
 use crate::store::{Claim, Durable, Record, Recorded, Result, StoreError};
 use crate::tink::OwnTokens;
 
-/// A rest up to this long may be over when the second round comes.
+/// A wait of up to this long may be over by the second round.
 const LONGEST_REST: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PassRound {
     First,
-    /// What failed in passing.
+    /// Retries transient failures.
     Second,
 }
 
 /// What one attempt reports to the pass.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// What the run record says, or why it could not be written.
+    /// The recorded result, or why it could not be written.
     pub recorded: Result<AttemptRecord>,
     pub user_id: UserId,
     /// How Tink knows that user.
     pub tink_user: Option<TinkUser>,
-    /// What it says about Tink as a whole.
+    /// What it indicates about Tink as a whole.
     pub hint: Hint,
     /// How long Tink asked to wait.
     pub retry_after: Option<Duration>,
-    /// The sentence of the result.
+    /// The error text of the result.
     pub refused: Option<String>,
 }
 
 #[derive(Debug)]
 pub(super) struct AttemptRecord {
     pub outcome: Outcome,
-    /// What is to be told of it, in order, once it is durable.
+    /// The events to emit, in order, once the record is durable.
     pub news: Vec<Event>,
     pub durable: Durable,
 }
@@ -110,7 +110,7 @@ pub(super) async fn attempt(
     record(&ctx, claim, round, (began, watch), &counters, result).await
 }
 
-/// The connection's own tokens.
+/// The connection's own tokens; `None` without a key.
 fn rotation(ctx: &PassContext, claim: &Claim) -> Option<Arc<Rotation>> {
     let (store, client, clock) = (ctx.store.clone(), ctx.client.clone(), Arc::clone(&ctx.clock));
     Rotation::new(store, client, clock, &ctx.renewals, claim.lease.clone()).map(Arc::new)
@@ -127,10 +127,10 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
     }
 }
 
-/// Syncs the connection within its time, until the pass is stopped, and turns a panic into a result.
+/// Syncs the connection until its time is used up or the pass is stopped; turns a panic into a result.
 async fn bounded(sync: &ConnectionSync<'_>, cancel: &CancellationToken) -> Result<AttemptResult> {
     tokio::select! {
-        // First: nothing more may be asked for a connection that others may have.
+        // First, so that nothing is requested for a connection that others may have.
         biased;
         () = sync.ctx.hold.is_over() => Err(StoreError::LeaseLost(sync.claim.lease.connection_id.clone())),
         told = AssertUnwindSafe(moved::told(sync)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
@@ -144,7 +144,7 @@ async fn bounded(sync: &ConnectionSync<'_>, cancel: &CancellationToken) -> Resul
     }
 }
 
-/// A result that says nothing about Tink.
+/// The result without a conclusion about Tink.
 fn untold(result: AttemptResult) -> AttemptResult {
     AttemptResult { hint: Hint::Nothing, ..result }
 }
@@ -156,7 +156,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> AttemptResult {
     untold(AttemptResult::because(Outcome::Failed, Reason::Panic, text))
 }
 
-/// Ends when the connection's time is used up.
+/// Returns when the connection's time is used up.
 async fn timeout(sync: &ConnectionSync<'_>) {
     loop {
         let end = sync.deadline.end(&sync.ctx.client, sync.session, sync.ctx.options.connection_timeout);
@@ -167,7 +167,7 @@ async fn timeout(sync: &ConnectionSync<'_>) {
     }
 }
 
-/// Records the result and tells the pass what it needs to know.
+/// Records the result and reports to the pass what it needs to know.
 async fn record(
     ctx: &PassContext,
     claim: Claim,
@@ -182,7 +182,7 @@ async fn record(
     let look = fresh_link::next_look(claim.looks).filter(|_| result.without_data);
     let rest = look.unwrap_or(rest);
     let failures = if claim.attempt == 1 { claim.failures + 1 } else { claim.failures.max(1) };
-    // Who is told to come back much later is not tried again in this run.
+    // If Tink requests a much longer wait, this run does not try again.
     let rests = result.retry_after.is_some_and(|wait| wait > LONGEST_REST);
     let again = round == PassRound::First && result.transient && !rests;
     let record = Record {
@@ -223,7 +223,7 @@ async fn record(
     }
 }
 
-/// What is told of a result. One that is tried again has not ended.
+/// The events of a result. One that is tried again has not ended.
 fn news(claim: &Claim, result: &AttemptResult, opened: u64, finished: Finished, again: bool) -> Vec<Event> {
     let is_news = result.reason != claim.needed_user && finished.outcome == Outcome::NeedsUser;
     let needs = result.reason.filter(|_| is_news && result.outcome == Outcome::NeedsUser);
@@ -236,7 +236,7 @@ fn news(claim: &Claim, result: &AttemptResult, opened: u64, finished: Finished, 
     [balance::news(claim, opened), still, needs, ended].into_iter().flatten().collect()
 }
 
-/// How it ends for a connection that was forgotten while this run was at work on it.
+/// The end of a connection that was forgotten while this run worked on it.
 fn forgotten(claim: &Claim, began: Timestamp, took: Duration) -> Finished {
     Finished {
         connection_id: claim.lease.connection_id.clone(),

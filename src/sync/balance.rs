@@ -1,9 +1,9 @@
-//! After the walks of a connection: what the bank's balances say about the rows. `domain::balance` judges, the
-//! record of the outcome writes it. A difference is told and never fails anything.
+//! Judges the bank's balances against the rows, after the walks of a connection. `domain::balance` judges,
+//! the record of the outcome writes it. A difference is reported and never fails anything.
 //!
-//! Balance and rows must be of one refresh. The balance is read before the walk; if Tink looked at the bank in
-//! between, the rows may be newer than it. Numbers that agree prove that it did not. Else the account list is
-//! read once more, and what moved meanwhile is not judged in this pass.
+//! Balance and rows must be of one refresh. The balance is read before the walk; if Tink refreshed in
+//! between, the rows may be newer. Numbers that agree prove that it did not. Otherwise a changed judgement
+//! counts only if the account list, read again, shows the same refresh.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::domain::balance::reconcile;
 use crate::domain::event::Event;
 use crate::store::{CheckedBalance, Claim, StoreError};
 
-/// Judges the accounts whose walks were complete; returns what is new.
+/// Judges the accounts whose walks were complete; returns the changed judgements.
 ///
 /// # Errors
-/// [`StoreError`]; that Tink could not be asked again only leaves a doubtful judgement to the next pass.
+/// [`StoreError`]. If Tink cannot be asked again, this only leaves a doubtful judgement to the next pass.
 pub(super) async fn judge(
     sync: &ConnectionSync<'_>,
     complete: Vec<i64>,
@@ -47,7 +47,7 @@ pub(super) fn opened(judged: &[CheckedBalance]) -> u64 {
     judged.iter().filter(|j| j.after.opens(&j.check.reconciliation)).count() as u64
 }
 
-/// That this many accounts of a connection newly have a difference, if any.
+/// The event that this number of accounts newly have a difference; `None` for 0.
 pub(super) fn news(claim: &Claim, accounts: u64) -> Option<Event> {
     (accounts > 0).then(|| Event::BalanceDiffers {
         connection_id: claim.lease.connection_id.clone(),

@@ -1,5 +1,5 @@
-//! The sync of one connection, top to bottom: consents, accounts, transactions, result. It reads and
-//! commits; it neither claims nor records, and one account's trouble is not another's.
+//! Syncs one connection, top to bottom: consents, accounts, transactions, result. It reads and commits; it
+//! neither claims nor records. A problem of one account does not affect another.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::store::{Overview, OverviewSaved, StoreError, StoredAccount};
 use crate::tink;
 
 impl ConnectionSync<'_> {
-    /// Tells the sync; only a broken store or a lost lease is an error.
+    /// Runs the sync; only a broken store or a lost lease is an error.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -38,7 +38,7 @@ impl ConnectionSync<'_> {
         let known = consents::read(self).await?;
         let consents = known.all.as_slice();
         if let Some(reason) = self.needs_user_for_all(consents) {
-            // Nothing to read until a person acts; asking for the consents is how a renewal is noticed.
+            // Nothing can be read until a person acts; requesting the consents is how a renewal is noticed.
             self.keep_consents(&known).await?;
             return Ok(AttemptResult::because(Outcome::NeedsUser, reason, reason.sentence()));
         }
@@ -110,8 +110,8 @@ impl ConnectionSync<'_> {
         Ok((stored, saved))
     }
 
-    /// Walks every account that is due: the one completed longest ago first, those that used up their share of the
-    /// time in their last walk last. One account's failure does not end the others' turn.
+    /// Walks every account that is due: the one completed longest ago first, those that used up their share
+    /// of the time in their last walk last. One account's failure does not end the others' turn.
     async fn walk_all(
         &self,
         stored: &[StoredAccount],
@@ -150,15 +150,15 @@ impl ConnectionSync<'_> {
         Ok(walked)
     }
 
-    /// The time that one of `left` accounts may take, so that a slow one leaves the others theirs.
+    /// The time that one of `left` accounts may take, so that a slow one leaves time for the others.
     fn share(&self, left: usize) -> Duration {
         let all = self.deadline.left(&self.ctx.client, self.session, self.ctx.options.connection_timeout);
         let left = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        // The connection's end is recorded in its time too.
+        // Recording the end of the connection takes time, too.
         all / left * SHARE.0 / SHARE.1
     }
 
-    /// Whether a refusal is what the account's consent lets expect.
+    /// Whether the state of the account's consent explains a refusal.
     fn is_explained(&self, error: &tink::Error, consents: &[Consent], account: &StoredAccount) -> bool {
         policy::is_refusal(error) && !accounts::is_healthy(consents, &account.account.id, self.now())
     }
@@ -201,23 +201,23 @@ impl ConnectionSync<'_> {
     }
 }
 
-/// An account's share of the time that is left; the rest is for the end of the connection.
+/// An account's share of the time that is left; the rest is for recording the result.
 const SHARE: (u32, u32) = (19, 20);
 
-/// What became of the overview.
+/// The result of saving the overview.
 struct Saved {
     changed: bool,
     ambiguous: bool,
     superseded: Vec<CredentialsId>,
 }
 
-/// What became of the accounts.
+/// The result of the walks.
 #[derive(Default)]
 struct Walked {
     done: usize,
     /// Accounts whose rows are complete as of the account list.
     exact: Vec<i64>,
-    /// Accounts that used up their share of the time, and those that did not.
+    /// Accounts that used up their share of the time, and those that no longer do.
     shares: Vec<(i64, bool)>,
     explained: usize,
     suspect: bool,
@@ -245,7 +245,7 @@ impl Walked {
         self.keep_worst(AttemptResult { hint: Hint::MayBeAway, ..result });
     }
 
-    /// A rate limit outweighs any other failure; else the first one is told.
+    /// A rate limit outweighs any other failure; otherwise the first one is kept.
     fn keep_worst(&mut self, result: AttemptResult) {
         let limited = |result: &AttemptResult| result.outcome == Outcome::RateLimited;
         if self.worst.as_ref().is_none_or(|worst| limited(&result) && !limited(worst)) {

@@ -1,6 +1,6 @@
-//! The consents of a pass: as listed, and as far as they are not listed, as known. Nothing is concluded from one list:
-//! a consent goes only after two lists without it, its date only after two that show none, and a list that is not
-//! complete says nothing about what is not there. And the warnings of their end.
+//! The consents of a pass, listed or known, and the warnings of their end. One list proves little: a consent
+//! goes only after two lists without it (or one with a new healthy consent for its bank), its date only after
+//! two lists without one, and an incomplete list proves nothing about what it lacks.
 
 use std::collections::HashSet;
 
@@ -16,15 +16,15 @@ use crate::domain::ids::CredentialsId;
 use crate::store::{ConsentWarning, KeptConsents, Known, Overview};
 use crate::tink::Listed;
 
-/// A status that Tink does not have: not listed, for the first time.
+/// A status that Tink does not use: not listed, for the first time.
 const UNLISTED: &str = "UNLISTED";
 
 /// The consents of a connection in this pass.
 #[derive(Debug)]
 pub(super) struct Consents {
-    /// Those to judge by: as listed, and those that are kept although they are not.
+    /// The consents to judge by: those listed, and those kept although they are not.
     pub all: Vec<Consent>,
-    /// Those that are listed: which accounts there are is judged by both lists as they are.
+    /// The listed consents: which accounts exist is judged by the lists alone.
     pub listed: Vec<Consent>,
     /// The list was complete.
     pub complete: bool,
@@ -33,7 +33,7 @@ pub(super) struct Consents {
     kept: KeptConsents,
 }
 
-/// Reads the list, after Tink was asked for what is old, and compares it with what is known.
+/// Reads the list, after asking Tink to refresh what is old, and compares it with what is stored.
 ///
 /// # Errors
 /// [`SyncError`]: the call failed, or the store.
@@ -48,7 +48,7 @@ pub(super) async fn read(sync: &ConnectionSync<'_>) -> Result<Consents, SyncErro
 }
 
 impl Consents {
-    /// What follows from a list in the run of this key.
+    /// The conclusions from a list in the run with this key.
     fn of(list: Listed<Consent>, known: Known, run: i64, now: Timestamp) -> Self {
         let stored = &known.consents;
         let Listed { items: mut listed, complete } = list;
@@ -66,7 +66,7 @@ impl Consents {
         let mut all = listed.clone();
         let ids: HashSet<&CredentialsId> = listed.iter().map(|consent| &consent.credentials_id).collect();
         let is_known = |id: &CredentialsId| stored.iter().any(|known| known.consent.credentials_id == *id);
-        // The user has connected the bank anew: that is more than a list with a gap.
+        // The user has connected the bank again: that is more than a gap in the list.
         let is_replaced = |gone: &Consent| {
             let new = listed.iter().filter(|consent| !is_known(&consent.credentials_id));
             let mut healthy = new.filter(|consent| consent.health(now) == Health::Healthy);
@@ -82,13 +82,13 @@ impl Consents {
         Self { all, listed, complete, known, kept }
     }
 
-    /// Puts them into what is written before any walk.
+    /// Adds them to what is written before any walk.
     pub(super) fn fill(&self, overview: &mut Overview) {
         overview.consents.clone_from(&self.listed);
         overview.kept = self.kept.clone();
     }
 
-    /// The warnings that are due, and what has been told after them.
+    /// The warning states that change, each with the warning that is due, if any.
     fn warnings(&self, now: Timestamp, steps: &[i64]) -> Vec<ConsentWarning> {
         let is_shown = |consent: &&Consent| !self.kept.undated.contains(&consent.credentials_id);
         let mut warnings = Vec::new();
@@ -109,8 +109,8 @@ impl Consents {
     }
 }
 
-/// A consent that is not listed, for the first time: what was told of it stands, but it is no proof that its accounts
-/// are well.
+/// A consent that is not listed, for the first time: its stored state is kept, except that it no longer
+/// proves its accounts healthy.
 fn doubted(consent: Consent, now: Timestamp) -> Consent {
     if consent.health(now) != Health::Healthy {
         return consent;
@@ -118,8 +118,8 @@ fn doubted(consent: Consent, now: Timestamp) -> Consent {
     Consent { status: UNLISTED.to_owned(), status_updated: Some(now), ..consent }
 }
 
-/// Warns once for each step of `consent.warn`, and once when a consent has expired; not of those whose accounts a
-/// healthy one serves.
+/// Warns once for each step of `consent.warn`, and once when a consent has expired; superseded consents are
+/// left out.
 ///
 /// # Errors
 /// [`SyncError`]: the store failed.

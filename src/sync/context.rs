@@ -1,5 +1,5 @@
-//! What the steps of one connection share: the settings, the way to Tink and the store, the counters, the time that
-//! is left. Decides nothing.
+//! What the steps of one connection share: the settings, access to Tink and the store, the counters, the time
+//! that is left. Decides nothing.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,12 +16,12 @@ use crate::domain::outcome::Counts;
 use crate::store::{Claim, Store};
 use crate::tink::{Client, Session};
 
-/// When to ask, and how to wait.
+/// When to request a refresh, and how to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshRules {
-    /// Data of this age is old.
+    /// Data older than this is old.
     pub age: SignedDuration,
-    /// The first pause between two looks.
+    /// The first pause between two polls.
     pub pause: Duration,
     pub longest_pause: Duration,
 }
@@ -31,23 +31,23 @@ pub struct RefreshRules {
 pub struct SyncOptions {
     /// A connection whose last success began less than this ago is not due.
     pub min_interval: Duration,
-    /// How far back a first walk goes; `None` is everything.
+    /// How far back a first walk goes; `None` means everything.
     pub history_days: Option<i64>,
     /// Days read again below the watermark.
     pub overlap_days: i64,
     /// Days read beyond today.
     pub lookahead_days: i64,
-    /// An unmoved account's window is walked again after this.
+    /// An account without a new refresh is walked again after this.
     pub rewalk: SignedDuration,
     /// The last 90 days of an account are walked again after this.
     pub deep_rewalk: SignedDuration,
-    /// Tink's data of a healthy consent that are older than this are told of.
+    /// Tink's data of a healthy consent that are older than this are stale.
     pub stale_after: SignedDuration,
-    /// Time for one connection, waiting for Tink's `Retry-After` not counted.
+    /// Time for one connection, without pauses that other connections' 429s cause.
     pub connection_timeout: Duration,
     /// Time for the pass.
     pub deadline: Duration,
-    /// How long to wait for Tink as a whole to come back.
+    /// How long to wait for Tink as a whole to respond again.
     pub outage_patience: Duration,
     /// Connections worked on at once.
     pub slots: usize,
@@ -67,15 +67,15 @@ pub struct SyncOptions {
 pub struct PassContext {
     /// Where everything is stored.
     pub store: Store,
-    /// The way to Tink.
+    /// The client for Tink.
     pub client: Client,
     pub clock: Arc<dyn Clock>,
     pub options: SyncOptions,
-    /// Who is told what happens.
+    /// Receives every event.
     pub emit: Arc<dyn Fn(&Event) + Send + Sync>,
-    /// Renewals of tokens of older links.
+    /// Token renewals of older links.
     pub renewals: Renewals,
-    /// How long others leave alone what this run has.
+    /// How long the leases of this run last.
     pub hold: Hold,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Debug for PassContext {
     }
 }
 
-/// Counts that survive when an attempt is cut short.
+/// Counts that survive an attempt that is cut short.
 #[derive(Debug, Default)]
 pub struct Counters(Mutex<Counts>);
 
@@ -100,7 +100,7 @@ impl Counters {
     }
 }
 
-/// The end of a connection's time; waiting because Tink asked another connection to does not count.
+/// The end of a connection's time; pauses that Tink requested of other connections do not count.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     began: Instant,
@@ -108,12 +108,12 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A time that begins now.
+    /// A time limit that begins now.
     pub fn begin(client: &Client) -> Self {
         Self { began: Instant::now(), paused_before: client.paused_total() }
     }
 
-    /// When a time of this length is used up, as it stands now. Pauses that the session made itself count.
+    /// When a time limit of this length is reached, as of now. Pauses that the session caused itself count.
     pub fn end(&self, client: &Client, session: &Session, time: Duration) -> Instant {
         let paused = client.paused_total().saturating_sub(self.paused_before);
         self.began + time + paused.saturating_sub(session.own_pauses())
@@ -148,7 +148,7 @@ impl ConnectionSync<'_> {
         self.ctx.clock.now()
     }
 
-    /// Tells of records new in the quarantine.
+    /// Reports records that are new in quarantine.
     pub fn quarantined(&self, reason: String, records: u64) {
         let connection_id = self.claim.lease.connection_id.clone();
         (self.ctx.emit)(&Event::Quarantined { connection_id, reason, records });

@@ -1,5 +1,5 @@
-//! A link that has brought no data yet: why not, when to look again, and waiting for a bank that is still at work.
-//! Such a link is no success, and no failure either.
+//! A link that has no data yet: why not, when to look again, and waiting for a bank that is still at work.
+//! Such a link counts neither as success nor as failure.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::domain::consent::{Consent, Health};
 use crate::domain::outcome::Reason;
 use crate::tink::Listed;
 
-/// Minutes after which to look again; after the last of them the cadence of the passes is enough.
+/// Minutes until the next look; after the last of these, the schedule of the passes is enough.
 const LOOKS: [i64; 4] = [1, 5, 15, 60];
-/// The longest pause between two looks while a run waits, in pauses of the first length.
+/// The longest pause between two looks while a run waits, as a multiple of the first pause.
 const LONGEST_PAUSE: u32 = 10;
 
-/// When to look again after this many looks without data; `None` leaves it to the cadence.
+/// When to look again after this many looks without data; `None` leaves it to the next passes.
 pub(super) fn next_look(looks: u32) -> Option<SignedDuration> {
     let minutes = usize::try_from(looks).ok().and_then(|looks| LOOKS.get(looks))?;
     Some(SignedDuration::from_mins(*minutes))
 }
 
-/// Why a link that never succeeded has no data yet; `None` if it has some, or if the bank has none to give.
+/// Why a link that never succeeded has no data yet; `None` if rows were fetched, or if its banks are done.
 pub(super) fn nothing_yet(sync: &ConnectionSync<'_>, consents: &[Consent]) -> Option<Reason> {
     let counts = sync.counters.counts();
     if !sync.claim.is_new || counts.fetched > 0 {
@@ -39,7 +39,7 @@ fn is_at_work(sync: &ConnectionSync<'_>, consents: &[Consent]) -> bool {
     consents.iter().any(|consent| consent.health(sync.now()) == Health::Busy)
 }
 
-/// The consents, once no bank of a new link is at work any more or the run has waited long enough.
+/// Waits until no bank of a new link is at work, or as long as the run may; returns the consents.
 pub(super) async fn wait(
     sync: &ConnectionSync<'_>,
     mut listed: Listed<Consent>,

@@ -1,6 +1,6 @@
-//! How long the leases of a run on a shared store last, as this machine can know without asking: from the last time that it
-//! asked for them to be prolonged. A machine that was frozen, or cut off, must stop asking Tink before others begin to; what
-//! it would write is refused by the store anyway. Knows nothing of the store.
+//! How long the leases of a run on a shared store last, as far as this machine knows without asking: counted
+//! from its last request to renew them. A machine that was frozen or cut off must stop calling Tink before
+//! others begin; the store rejects its writes anyway. Knows nothing of the store.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Steady};
 
-/// Which part of a lease's life is left at its end for what is on its way to Tink.
+/// One part in this many of a lease's life is kept for requests on their way to Tink.
 const MARGIN: u32 = 8;
 
 /// Until when the leases last.
 #[derive(Clone, Debug)]
 pub struct Hold {
     clock: Arc<dyn Clock>,
-    /// By the time that also passes while the machine is suspended; `None` where they last as long as the process does.
+    /// By the clock that also runs while the machine is suspended; `None` if they last as long as the
+    /// process.
     until: Arc<Mutex<Option<Duration>>>,
 }
 
@@ -27,28 +28,29 @@ impl Hold {
         Self { clock, until: Arc::default() }
     }
 
-    /// They last for `life` from when that was asked for.
+    /// They last for `life` from when their renewal was requested.
     pub(super) fn prolong(&self, asked: Steady, life: Duration) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(asked.whole.saturating_add(life).saturating_sub(life / MARGIN));
     }
 
-    /// What is left of them.
+    /// The time left; `None` without an end.
     fn left(&self) -> Option<Duration> {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.map(|until| until.saturating_sub(self.clock.steady().whole))
     }
 
-    /// Whether they may be over.
+    /// Whether they may have ended.
     pub(super) fn has_ended(&self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
 
-    /// Ends when they do, and has ended as soon as it is looked at after that: a process that was frozen does nothing else
-    /// first.
+    /// Completes when they end. After that it completes at the next poll, before a process that was frozen
+    /// does anything else.
     pub(super) async fn is_over(&self) {
         loop {
-            // None of what this process waits for tells it that the end was put off: it is looked at when it comes.
+            // Nothing wakes this task when the end is postponed, so it checks again when the expected end
+            // comes.
             let mut waited = pin!(tokio::time::sleep(self.left().unwrap_or(Duration::from_secs(1))));
             let over = poll_fn(|context| match self.left() {
                 Some(Duration::ZERO) => Poll::Ready(true),

@@ -1,5 +1,5 @@
 //! Whether missing rows are believed to be gone, and what a walk leaves to later ones. Pure: the rows, the
-//! balance and what was suspected before in, a judgement out. Removes nothing itself.
+//! balance and the earlier suspicion in, a judgement out. Removes nothing itself.
 
 use std::collections::HashSet;
 
@@ -15,19 +15,19 @@ use crate::store::types::{BalanceCheck, ChangeSet, StoredRow};
 /// What is known when missing rows are judged.
 #[derive(Debug)]
 pub(super) struct Look<'a> {
-    /// Booked rows of the window that are live and have no successor, the missing ones included.
+    /// The number of live booked rows in the window without a successor, the missing ones included.
     pub booked: usize,
     /// The balance and the rows as they are now, the missing ones included.
     pub check: Option<&'a BalanceCheck>,
     /// The same at the last complete walk.
     pub stand: Option<&'a Stand>,
-    /// At an older refresh rows were missing in a way that was not believed.
+    /// At an older refresh, missing rows were not believed to be gone.
     pub suspected: bool,
 }
 
 impl Look<'_> {
-    /// Whether the missing rows must be looked at once more, at a newer refresh, before any of them is removed.
-    /// Those that were missing at the older refresh too have been looked at twice.
+    /// Whether the missing rows must be looked at again, at a newer refresh, before any of them is removed.
+    /// Rows that were already missing at the older refresh have been looked at twice.
     pub(super) fn is_suspicious(&self, missing: &[StoredRow]) -> bool {
         let is_new = |row: &&StoredRow| !(self.suspected && row.missed > 0);
         let going: Vec<&StoredRow> = missing
@@ -47,8 +47,8 @@ impl Look<'_> {
         }
     }
 
-    /// The oldest day of booked rows that go though the balance does not prove it: the next walk looks there once
-    /// more, for a list may have been cut short just then.
+    /// The oldest date of booked rows that are removed without proof from the balance. The next walk looks
+    /// there again, since a list may have been cut short just then.
     pub(super) fn unproven_from(&self, missing: &[StoredRow]) -> Option<Date> {
         let is_going =
             |row: &&StoredRow| reconcile::counts_as_booked(row.transaction.status) && reconcile::is_ripe(row);
@@ -57,7 +57,7 @@ impl Look<'_> {
         oldest.filter(|_| !self.check.is_some_and(proven))
     }
 
-    /// What the balance says of all booked rows that would go.
+    /// What the balance indicates about all booked rows to be removed.
     fn evidence(&self, check: &BalanceCheck, missing: &[StoredRow]) -> Evidence {
         let refreshed = check.input.refresh.map(day_of);
         let counts = |row: &&StoredRow| {
@@ -71,7 +71,7 @@ impl Look<'_> {
     }
 }
 
-/// Counts changes that are not written yet among the rows of a check; `stored` are the rows they change.
+/// Applies changes that are not written yet to the sums of a check; `stored` are the rows that they change.
 pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[StoredRow]) {
     let refreshed = check.input.refresh.map(day_of);
     let first_day = check.first_day;
@@ -109,17 +109,17 @@ pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[Sto
 /// What a walk found out about missing rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Absence {
-    /// The refresh at which rows were missing in a way that was not believed.
+    /// The refresh at which missing rows were not believed to be gone.
     pub suspect: Option<Timestamp>,
     /// Oldest booked date of missing rows that are still to be judged.
     pub absent_from: Option<Date>,
-    /// Oldest booked date of rows that went though no balance proved it, or were looked at only once.
+    /// Oldest booked date of rows that were removed without proof from a balance, or looked at only once.
     pub again_from: Option<Date>,
-    /// The list is not believed to be all there is: it says nothing of what else it did not show.
+    /// The list is not believed to be complete: it proves nothing about anything else that it lacks.
     pub disbelieved: bool,
-    /// Rows went on under new ids.
+    /// Rows continued under new ids.
     pub reissued: bool,
-    /// Nothing waits for a consent, a refresh or another walk to be judged.
+    /// No missing row waits for a consent, a refresh or another walk to be judged.
     pub complete: bool,
 }
 
@@ -134,7 +134,7 @@ impl Absence {
         Self { suspect, absent_from, ..Self::default() }
     }
 
-    /// Missing rows that this walk could not judge, beside what was open before.
+    /// Missing rows that this walk could not judge, besides what was open before.
     pub(super) fn waits(missing: &[StoredRow], before: Self) -> Self {
         before.and(Self { absent_from: oldest(missing), ..Self::default() })
     }
@@ -150,22 +150,22 @@ impl Absence {
         Self { disbelieved: true, ..before }
     }
 
-    /// Whether the rows are Tink's as of the refresh.
+    /// Whether the stored rows are Tink's as of the refresh.
     pub(super) fn is_exact(&self) -> bool {
         self.suspect.is_none() && self.absent_from.is_none() && !self.disbelieved
     }
 
-    /// The next walk looks again from this day on too.
+    /// Makes the next walk look again from this day on, too.
     pub(super) fn again_from(self, day: Option<Date>) -> Self {
         Self { again_from: [self.again_from, day].into_iter().flatten().min(), ..self }
     }
 
-    /// From which day on the next walk looks again.
+    /// The day from which the next walk looks again.
     pub(super) fn look_from(&self) -> Option<Date> {
         [self.absent_from, self.again_from].into_iter().flatten().min()
     }
 
-    /// Both: what is open in either is open.
+    /// Combines both: what is open in either is open.
     pub(super) fn and(self, other: Self) -> Self {
         let dates = [self.absent_from, other.absent_from];
         Self {

@@ -1,4 +1,4 @@
-//! Made-up rows and stores in which everything collides, for the laws of reconciling and pairing.
+//! Made-up rows and stores in which everything collides, for property tests of reconciling and pairing.
 
 use jiff::civil::date;
 use proptest::collection::vec;
@@ -23,7 +23,7 @@ pub(super) fn row(id: &str, status: Status, cents: &str, day: Option<i8>, text: 
     }
 }
 
-/// The row with the bank's own id.
+/// The row with this bank id.
 pub(super) fn known_as(row: Transaction, provider_transaction_id: Option<&str>) -> Transaction {
     let description_original = row.texts.description_original();
     let texts = TextFields { description_original, provider_transaction_id, ..TextFields::default() };

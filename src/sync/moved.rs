@@ -1,6 +1,6 @@
-//! A connection whose row names its Tink user in another way (by Tink's id instead of the application's, or the
-//! other way round). The view is not taken at its word: what Tink shows under the new name must be what the
-//! connection holds. Stores nothing else.
+//! A connection whose row names its Tink user in another way (by Tink's id instead of the application's, or
+//! the other way round). The view is not trusted: Tink must show under the new name what the connection
+//! holds. Stores nothing else.
 
 use super::context::ConnectionSync;
 use super::result::{AttemptResult, SyncError};
@@ -8,10 +8,10 @@ use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::StoreError;
 
-/// The sync of a connection, after it was proven whose it is.
+/// Syncs the connection after proving whose it is.
 ///
 /// # Errors
-/// [`StoreError`] as that of the sync.
+/// [`StoreError`], as for the sync.
 pub(super) async fn told(sync: &ConnectionSync<'_>) -> Result<AttemptResult, StoreError> {
     match is_same(sync).await {
         Ok(true) => sync.run().await,
@@ -20,7 +20,7 @@ pub(super) async fn told(sync: &ConnectionSync<'_>) -> Result<AttemptResult, Sto
     }
 }
 
-/// Whether Tink shows under the name of now what the connection holds.
+/// Whether Tink shows under the new name what the connection holds.
 async fn is_same(sync: &ConnectionSync<'_>) -> Result<bool, SyncError> {
     let (lease, held) = (&sync.claim.lease, &sync.ctx.store);
     let Some(user) = &sync.claim.moved else { return Ok(true) };

@@ -1,5 +1,5 @@
-//! Which row that a walk did not return goes on under which row that is new in it (DESIGN.md 8.5).
-//! Pure, one to one, and independent of the order in which either side is listed. Removes nothing and does not
+//! Finds successors of rows that a walk did not return among those that are new in it (DESIGN.md 8.5). Pure,
+//! one to one, and independent of the order in which either side is listed. Removes nothing and does not
 //! judge whether a row without a successor is gone.
 
 use std::collections::{HashMap, HashSet};
@@ -12,12 +12,12 @@ use crate::domain::ids::TransactionId;
 use crate::domain::transaction::{Status, Transaction};
 use crate::store::types::{Removal, StoredRow};
 
-/// A pending row and its successor lie at most this far apart.
+/// A pending row and its successor are at most this many days apart.
 const NEAR_DAYS: i32 = 7;
 /// A booking is dated at most this many days before its reservation.
 const EARLIER_DAYS: i32 = 1;
 
-/// How often each id of the bank's occurs in what a walk returned, by their hashes: a walk may be long.
+/// How often each bank id occurs in what a walk returned; keeps hashes, since a walk may be long.
 #[derive(Debug, Default)]
 pub(super) struct ProviderIds {
     hasher: RandomState,
@@ -33,24 +33,24 @@ impl ProviderIds {
     }
 
     fn occurs_once(&self, id: &str) -> bool {
-        // Rows that arrived in an earlier walk need not have been listed again.
+        // Rows that arrived in an earlier walk may not have been listed again.
         self.counts.get(&self.hasher.hash_one(id)).is_none_or(|count| *count == 1)
     }
 }
 
-/// The bank's own id of a row, unless it is one that banks put where they have none.
+/// The bank's own id of a row, unless it is a placeholder.
 fn distinctive_id(row: &Transaction) -> Option<&str> {
     row.texts.provider_transaction_id().filter(|id| is_distinctive(id))
 }
 
-/// Whether a text that ought to identify something can do so.
+/// Whether a text that should identify something can do so.
 fn is_distinctive(text: &str) -> bool {
     let plain: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let says_nothing = ["notprovided", "none", "null", "na", "nil", "unknown", "undefined", "notavailable"];
     !plain.chars().all(|c| c == '0') && !says_nothing.contains(&plain.as_str())
 }
 
-/// What the pairing of one walk looks at.
+/// The input for the pairing of one walk.
 #[derive(Debug)]
 pub(super) struct Sides<'a> {
     /// Rows the walk did not return.
@@ -61,7 +61,7 @@ pub(super) struct Sides<'a> {
     pub generation: i64,
     /// The bank's ids in what the walk returned.
     pub ids: &'a ProviderIds,
-    /// Words that tell nothing in this account.
+    /// Words that mean nothing in this account.
     pub common: &'a CommonWords,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
 /// Which statuses a rule pairs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Statuses {
-    /// Both have the same.
+    /// Both have the same status.
     Equal,
     /// A pending row and a booked one.
     PendingToBooked,
@@ -94,32 +94,32 @@ impl Statuses {
     }
 }
 
-/// When two rows are one.
+/// The evidence that two are one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MatchEvidence {
-    /// An id of the bank's that occurs once on each side, and equal money.
+    /// A bank's id that occurs once on each side, and equal money.
     ProviderId,
-    /// The same, whatever the money.
+    /// The same, regardless of the money.
     ProviderIdAlone,
-    /// An equal reference, day, money and text.
+    /// An equal reference, day and money.
     Reference,
     /// Equal day, money and text.
     Text,
     /// Equal day, money and folded text.
     FoldedText,
-    /// Equal money, a near day and telling words.
+    /// Equal money, a near day and agreeing words.
     Words,
     /// Equal day and money, once on each side.
     DayAndMoney,
 }
 
-/// One way to tell that two rows are one.
+/// One rule for when two rows are one.
 struct Rule {
     evidence: MatchEvidence,
     statuses: Statuses,
     /// Only for rows from before a re-consent.
     renewal: bool,
-    /// The name for readers, for a row of this generation and for one from before a re-consent.
+    /// The published name, for a row of this generation and for one from before a re-consent.
     names: [&'static str; 2],
 }
 
@@ -156,7 +156,7 @@ const fn rule(evidence: MatchEvidence, statuses: Statuses, renewal: bool, names:
 
 struct Pairing<'a> {
     sides: &'a Sides<'a>,
-    /// Not paired yet; those that the last complete walk saw come first.
+    /// Not paired yet; newest generation first, then those missed least.
     old: Vec<&'a StoredRow>,
     new: Vec<&'a Transaction>,
     pairs: Vec<(i64, Removal)>,
@@ -187,13 +187,13 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    /// The rows of each side that a rule looks at.
+    /// The old rows that a rule considers.
     fn eligible(&self, rule: &Rule) -> Vec<&'a StoredRow> {
         let before = |row: &&StoredRow| !rule.renewal || row.generation < self.sides.generation;
         self.old.iter().filter(|row| before(row)).copied().collect()
     }
 
-    /// Equal keys pair in order: the first with the first (honest twins are as many as they were).
+    /// Equal keys pair in order, the first with the first, so that genuine twins keep their number.
     fn ordinal(&mut self, rule: &Rule) {
         let mut waiting: HashMap<String, Vec<&'a Transaction>> = HashMap::new();
         for row in self.new.iter().rev() {
@@ -215,10 +215,11 @@ impl<'a> Pairing<'a> {
         self.take(rule, found);
     }
 
-    /// A key pairs only if it occurs once on each side.
+    /// Pairs a key only if it occurs once on each side.
     fn unique(&mut self, rule: &Rule) {
         let (mut left, mut right) = (HashMap::new(), HashMap::new());
-        // An id must be told apart from all others of its side, whether or not those have found a successor.
+        // An id must be unique among all rows of its side, including those that have already found a
+        // successor.
         let all = matches!(rule.evidence, MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone);
         let everybody: Vec<&'a StoredRow> = self.sides.old.iter().filter(|row| !row.removed).collect();
         for row in if all { &everybody } else { &self.old } {
@@ -248,7 +249,7 @@ impl<'a> Pairing<'a> {
             MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone => {
                 distinctive_id(row).filter(|id| self.sides.ids.occurs_once(id)).map(str::to_owned)
             }
-            // Which of the statuses it is to be unique among.
+            // The statuses among which it must be unique.
             MatchEvidence::DayAndMoney => {
                 let status = if rule.statuses == Statuses::Equal { row.status.as_str() } else { "" };
                 row.booked_date.map(|date| format!("{date} {} {status}", money(row)))
@@ -257,7 +258,7 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    /// Pairs pending rows with rows of equal money on a near day whose telling words agree, the most alike first.
+    /// Pairs pending rows with rows of equal money on a near day whose words agree, the most alike first.
     fn near(&mut self, rule: &Rule) {
         let mut by_money: HashMap<String, Vec<&'a Transaction>> = HashMap::new();
         for row in &self.new {
@@ -309,7 +310,7 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// The names of what [`MatchEvidence::Words`] pairs: booked or still pending, with the same text or another.
+/// The rule names for [`MatchEvidence::Words`]: booked or still pending, with the same text or a similar one.
 const NEAR_NAMES: [[&str; 2]; 2] = [
     ["pending_booked:amount+date+same_text", "pending_booked:amount+date+similar_text"],
     ["pending_reissued:amount+date+same_text", "pending_reissued:amount+date+similar_text"],
@@ -338,7 +339,7 @@ fn money(row: &Transaction) -> String {
     format!("{} {}", row.money.amount, row.money.currency)
 }
 
-/// How alike a pending row and a new one are; smaller is more.
+/// How alike a pending row and a new one are; smaller is more alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Likeness {
     other_text: bool,
@@ -352,7 +353,7 @@ fn likeness(old: &Transaction, new: &Transaction, common: &CommonWords) -> Optio
     (is_near && a.agrees(&b, common)).then_some(Likeness { other_text: !a.is_same(&b), days: days.abs() })
 }
 
-/// Days from one date to the other; a date that is missing may be any near one.
+/// Days from one date to the other; [`NEAR_DAYS`] if one is missing.
 fn days_after(from: Option<Date>, to: Option<Date>) -> Option<i32> {
     let (Some(from), Some(to)) = (from, to) else { return Some(NEAR_DAYS) };
     Some(from.until(to).ok()?.get_days())

@@ -1,6 +1,6 @@
-//! One pass: claims due connections in batches, works on a bounded number at once, tries what failed
-//! in passing once more at the end, and waits out an outage of Tink as a whole. One connection's
-//! failure, panic or timeout never touches another; only a broken store stops the pass.
+//! One pass: claims due connections in batches, works on a bounded number at once, retries transient failures
+//! once at the end, and waits out an outage of Tink as a whole. A failure, panic or timeout of one connection
+//! never affects another; only a broken store stops the pass.
 
 mod clock;
 mod leases;
@@ -30,13 +30,13 @@ use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Claims, PlanCounts, PlanRules, Result, Run, Selection, StoreError};
 use crate::tink::ErrorKind;
 
-/// How many failures in a row that could be Tink's own ask for a probe.
+/// Consecutive failures, possibly Tink's own, that call for a probe.
 const SUSPICIONS: u32 = 3;
-/// How many failed probes in a row are an outage.
+/// Consecutive failed probes that count as an outage.
 const PROBES: u32 = 3;
-/// How many distinct users refused before any was accepted mean that the client is refused.
+/// Distinct users refused, before any was accepted, that mean that the client is refused.
 const REFUSED_USERS: usize = 3;
-/// How many connections of one bank that fail alike are told of as one.
+/// Connections of one bank that must fail alike to be reported as one.
 const ALIKE: u64 = 3;
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
@@ -53,7 +53,7 @@ pub struct Task {
     pub dry_run: bool,
     /// When the run began.
     pub started_at: Timestamp,
-    /// Tell of every skipped connection, not only of those asked for.
+    /// Emit every skipped connection, not only those requested by name.
     pub emit_skipped: bool,
 }
 
@@ -63,11 +63,11 @@ pub enum Stop {
     /// Nothing is left to do.
     Done,
     Interrupted,
-    /// Its time was over.
+    /// Its time was used up.
     Deadline,
-    /// Tink asked to come back at that time.
+    /// Tink asked to come back at this time.
     Postponed(Timestamp),
-    /// Tink as a whole stayed away.
+    /// Tink as a whole stayed unreachable.
     Unreachable(String),
     /// Tink refuses this client.
     Refused(String),
@@ -81,11 +81,11 @@ pub enum Stop {
 pub struct PassEnd {
     pub stop: Stop,
     pub summary: Summary,
-    /// Connections asked for by name that were not worked on.
+    /// Connections requested by name that were not worked on.
     pub asked_but_skipped: u64,
 }
 
-/// A pass at work.
+/// A pass in progress.
 pub struct Pass {
     ctx: Arc<PassContext>,
     task: Task,
@@ -95,15 +95,15 @@ pub struct Pass {
     accepted: bool,
     refused: HashSet<UserId>,
     refusal: String,
-    /// The first user who was told to come back much later.
+    /// The first user for whom Tink requested a much longer wait.
     limited: Option<TinkUser>,
     deadline: Instant,
-    /// What has happened and is told once it is durable, in this order.
+    /// Events that are emitted once they are durable, in this order.
     unconfirmed: Unconfirmed,
     watch: Stopwatch,
-    /// How long the machine was suspended as far as was told.
+    /// How long the machine was suspended, as far as reported.
     slept: Duration,
-    /// By how much the clock was set as far as Tink was asked about it.
+    /// By how much the clock was set, as far as it was checked with Tink.
     set_by: SignedDuration,
 }
 
@@ -139,7 +139,7 @@ impl Pass {
     /// Runs the pass to its end.
     ///
     /// # Errors
-    /// [`StoreError`]: the store failed, and what was not committed by then is not.
+    /// [`StoreError`] if the store fails; what was not committed by then is lost.
     pub async fn run(mut self) -> Result<PassEnd> {
         let plan = self.ctx.store.plan(&self.task.run, self.rules()).await?;
         self.emit_start(&plan).await?;
@@ -157,7 +157,7 @@ impl Pass {
         heartbeat.abort();
         pauses.inspect(tokio::task::JoinHandle::abort);
         if worked.is_err() {
-            // What was durable by then is told all the same; where that ends, the error is the one to tell.
+            // What was durable by then is still emitted; if that fails, the first error counts.
             let _ = self.confirm().await;
         }
         worked?;
@@ -172,7 +172,7 @@ impl Pass {
         if self.is_open() {
             self.round(PassRound::Second).await?;
         }
-        // A rehearsal sees the store as it was when it began, and nobody move.
+        // A dry run sees the store as it was at its beginning, where no other run progresses.
         let listens = self.task.selection.is_all() && !self.task.dry_run;
         if self.is_open() && listens && self.others_have_gone_silent().await? {
             self.round(PassRound::First).await?;
@@ -237,7 +237,7 @@ impl Pass {
         });
     }
 
-    /// Claims and works until nothing is left or the pass has to stop.
+    /// Claims and works until nothing is left or the pass must stop.
     async fn round(&mut self, round: PassRound) -> Result<()> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
@@ -269,7 +269,7 @@ impl Pass {
     }
 
     async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
-        // Nothing could be done with what is claimed by a run that was not heard of.
+        // Nothing could be done with connections claimed under leases that may have ended.
         while self.ctx.hold.has_ended() {
             beat(&self.ctx, &self.task).await?;
         }
@@ -287,7 +287,7 @@ impl Pass {
         Ok(claims)
     }
 
-    /// Takes in how an attempt ended and what it says about Tink as a whole.
+    /// Handles the end of an attempt, and what it indicates about Tink as a whole.
     async fn digest(&mut self, done: Done) -> Result<()> {
         let written = done.recorded?;
         let limited = written.outcome == Outcome::RateLimited;
@@ -323,30 +323,30 @@ impl Pass {
         Ok(())
     }
 
-    /// Whether it may be the client that is refused and no user ever worked: nothing more is claimed until those at
-    /// work have ended, and if none of them is accepted either, it is.
+    /// Whether the client may be refused and no user was ever accepted: nothing more is claimed until the
+    /// attempts in progress have ended. If none of them is accepted either, the client is refused.
     fn in_doubt(&self) -> bool {
         !self.accepted && self.refused.len() >= REFUSED_USERS
     }
 
-    /// Whether it is the client that is refused shows at a user whose connection worked before. If there is none,
+    /// Finds out whether the client is refused, by a user whose connection worked before. If there is none,
     /// the first users decide.
     async fn prove_refusal(&mut self) -> Result<()> {
         let Some(user) = self.ctx.store.probe_user(None).await? else { return Ok(()) };
         match self.ctx.client.prove(&user).await {
             Err(error) if policy::is_client_refused(&error) => self.refuse(error.to_string()).await?,
             Err(error) if policy::is_outage(&error) => self.prove().await?,
-            // Whatever befell that user, the client was accepted: those who were refused failed alone.
+            // Whatever failed for that user, the client was accepted: the refused users failed alone.
             _ => self.accepted = true,
         }
         Ok(())
     }
 
-    /// A 429 that lasts ends the claiming only if it is everybody's: the client's own token, or another user, must
-    /// meet the same.
+    /// A long 429 ends the claiming only if it applies to everybody: the client's own token, or another user,
+    /// must meet one, too.
     async fn postpone_if_all_are_limited(&mut self, wait: Duration, user: Option<&TinkUser>) -> Result<()> {
         let Some(until) = self.far_ahead(wait) else { return Ok(()) };
-        // A second user is another user.
+        // The second user is another user.
         if self.limited.as_ref().is_some_and(|first| user.is_some_and(|user| user != first)) {
             self.stop = Stop::Postponed(until);
             return Ok(());
@@ -370,14 +370,14 @@ impl Pass {
         Ok(())
     }
 
-    /// A wait that is too long to sit out: the time at which to come back.
+    /// The time at which to come back, if the wait is too long to sit out.
     fn far_ahead(&self, wait: Duration) -> Option<Timestamp> {
         let wait = SignedDuration::try_from(wait).ok().filter(|wait| *wait > SignedDuration::from_mins(1))?;
         self.ctx.clock.now().saturating_add(wait).ok()
     }
 
-    /// Users' failures prove nothing: only a fresh token and a grant that fail again and again do.
-    /// Then no connection is claimed until Tink is back or patience is over.
+    /// Users' failures prove nothing: only a fresh token and a grant that fail repeatedly do. Then no
+    /// connection is claimed until Tink responds again or patience runs out.
     async fn prove(&mut self) -> Result<()> {
         self.suspicion = 0;
         self.confirm().await?;
@@ -431,13 +431,13 @@ impl Pass {
         }
     }
 
-    /// Closes what was left open and adds everything up.
+    /// Closes what was left open and computes the summary.
     async fn finish(mut self, plan: PlanCounts) -> Result<PassEnd> {
         if let Stop::Postponed(until) = self.stop {
             self.ctx.store.postpone(&self.task.run, until).await?;
         }
         if let Stop::Unreachable(_) | Stop::Refused(_) = self.stop {
-            // Else a few such passes would end in back-offs that outlast the trouble, and hide it.
+            // Otherwise a few such passes would cause back-offs that outlast the outage and hide it.
             self.ctx.store.reset_failures(&self.task.run).await?;
         }
         let ended = self.ctx.store.close_retries(&self.task.run).await?;
@@ -477,7 +477,7 @@ impl Pass {
     }
 }
 
-/// Panics of the work on a connection are caught there; one that gets here is a bug of the pass itself.
+/// Panics in the work on a connection are caught there; one that arrives here is a bug of the pass itself.
 fn joined(done: std::result::Result<Done, tokio::task::JoinError>) -> Result<Done> {
     done.map_err(|error| StoreError::Internal { what: "work on a connection", source: Cause::of(error) })
 }

@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::tink::{Endpoint, Error, ErrorKind};
 
-/// Failures in a row that change nothing: the next pass tries again, and a mended bank shows at once.
+/// Consecutive failures without a back-off: the next pass tries again, so a recovered bank shows at once.
 const FREE_FAILURES: u32 = 5;
-/// The first back-off, the first that outlasts the usual cadence; it doubles with every further failure.
+/// The first back-off, the first to exceed the usual interval of passes; it doubles with every further
+/// failure.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_hours(8);
 /// The longest back-off.
 const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
@@ -23,19 +24,19 @@ pub struct FailureMeaning {
     pub reason: Reason,
     /// Worth a second round in the same pass.
     pub transient: bool,
-    /// What it says about Tink as a whole.
+    /// What it indicates about Tink as a whole.
     pub hint: Hint,
 }
 
-/// What one connection's end says about Tink as a whole.
+/// What a connection's end indicates about Tink as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Nothing: Tink was not asked, or not long enough.
+    /// Nothing: Tink was not called, or not for long enough.
     Nothing,
     Answers,
-    /// It may be an outage; only a probe can tell.
+    /// It may be an outage; only a probe can show that.
     MayBeAway,
-    /// This user was refused: it may be the client, and only a token for a user that worked before can tell.
+    /// This user was refused. It may be the client: only a token for a user that worked before can show that.
     UserRefused,
     /// The client itself is refused.
     ClientRefused,
@@ -47,7 +48,7 @@ pub fn meaning(kind: ErrorKind) -> FailureMeaning {
     let failed =
         |reason, transient, hint| FailureMeaning { outcome: Outcome::Failed, reason, transient, hint };
     match kind {
-        // Something in between that answers is no trouble of anybody's bank: it is the network's.
+        // A host in between that answers is no problem of a bank, but one of the network.
         ErrorKind::Network | ErrorKind::Intercepted => failed(Reason::Network, true, Hint::MayBeAway),
         ErrorKind::Timeout => failed(Reason::Timeout, true, Hint::MayBeAway),
         ErrorKind::Server => failed(Reason::Http5xx, true, Hint::MayBeAway),
@@ -64,7 +65,7 @@ pub fn meaning(kind: ErrorKind) -> FailureMeaning {
             transient: false,
             hint: Hint::Nothing,
         },
-        // Not its own failure: nothing is known of it.
+        // Not its own failure: nothing is known about it.
         ErrorKind::ClockOff => FailureMeaning {
             outcome: Outcome::Interrupted,
             reason: Reason::Network,
@@ -87,7 +88,7 @@ pub fn meaning(kind: ErrorKind) -> FailureMeaning {
     }
 }
 
-/// What a failed call says about Tink as a whole. A client token that cannot be read is no user's trouble:
+/// What a failed call indicates about Tink as a whole. An unreadable client token is no problem of a user:
 /// what answers there, a proxy or a page for people, is not Tink.
 pub fn hint(error: &Error) -> Hint {
     if is_unreadable_client_token(error) { Hint::MayBeAway } else { meaning(error.kind).hint }
@@ -110,21 +111,21 @@ pub fn is_outage(error: &Error) -> bool {
         || is_unreadable_client_token(error)
 }
 
-/// Whether a token for a user that worked before shows that it is the client that is refused.
+/// Whether the failed token request for a user that worked before shows that the client is refused.
 pub fn is_client_refused(error: &Error) -> bool {
     match error.kind {
         ErrorKind::ClientRefused => true,
-        // A token that came and lacks a scope is Tink's word; a refusal must have Tink's own form.
+        // A token that arrived without a scope is Tink's statement; a refusal must have Tink's own form.
         ErrorKind::ScopeMissing => error.by_tink || error.status == Some(200),
         ErrorKind::GrantRefused => error.by_tink,
         _ => false,
     }
 }
 
-/// When a connection with this many failures in a row may be tried again; `None` is at the next pass.
+/// When a connection with this many consecutive failures may be tried again; `None` is the next pass.
 ///
-/// The cadence of the passes is the first back-off; eight hours, doubling, up to a day, come after it.
-/// A 429 rests as long as Tink asked; one that named no time is left to the cadence.
+/// The interval of the passes is the first back-off; then eight hours, doubling, up to a day. A 429 rests as
+/// long as Tink asked, at most a day; one without a time waits for the next pass.
 pub fn not_before(
     outcome: Outcome,
     failures: u32,
@@ -132,7 +133,7 @@ pub fn not_before(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let asked = retry_after.and_then(|d| SignedDuration::try_from(d).ok());
-    // A 503 that names a time rests its own connection, as a 429 does.
+    // A 503 with a time makes its own connection rest, as a 429 does.
     let rest = asked.filter(|_| matches!(outcome, Outcome::RateLimited | Outcome::Failed | Outcome::Partial));
     let doublings = failures.checked_sub(FREE_FAILURES + 1);
     let backoff = doublings.map(|n| {

@@ -1,5 +1,5 @@
-//! What to write, given what is stored and what was fetched. Pure: no I/O, no clock, no order
-//! dependence; applying a result and asking again yields nothing (the rules: DESIGN.md 8).
+//! What to write, given what is stored and what was fetched. Pure: no I/O, no clock, no dependence on order;
+//! applying a result and asking again yields nothing (the rules: DESIGN.md 8).
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,14 +12,14 @@ use crate::domain::transaction::{Status, Transaction};
 use crate::domain::window::Window;
 use crate::store::types::{ChangeSet, FetchedRow, LiveRow, Removal, StoredRow};
 
-/// This many booked rows may always go at once, and beyond it one in [`MASS_SHARE`] of the window's.
+/// This many booked rows may always be removed at once; beyond that, one in [`MASS_SHARE`] of the window's.
 const MASS_FLOOR: usize = 2;
 const MASS_SHARE: usize = 5;
 /// A row without a date must be missing in this many complete walks.
 const UNDATED_MISSES: u32 = 2;
 
-/// Inserts, updates and revivals. Of rows with equal ids the later one wins, but a booked one over one that is
-/// not; only an equal id is the same row, so honest twins stay two.
+/// Inserts, updates and revivals. Of rows with equal ids the later one wins, but a booked one wins over one
+/// that is not. Only an equal id means the same row, so genuine twins stay two.
 pub fn upserts(stored: &[StoredRow], fetched: Vec<FetchedRow>, generation: i64) -> ChangeSet {
     let by_id: HashMap<&TransactionId, &StoredRow> =
         stored.iter().map(|row| (&row.transaction.id, row)).collect();
@@ -37,8 +37,8 @@ pub fn upserts(stored: &[StoredRow], fetched: Vec<FetchedRow>, generation: i64) 
     changes
 }
 
-/// What to write of rows that come outside of a walk: nothing is missing, and those that are new take the place
-/// of their counterparts among the live rows of older generations, as in a walk.
+/// What to write for rows that arrive outside a walk: nothing counts as missing, and new rows replace their
+/// counterparts among the live rows of older generations, as in a walk.
 pub fn latecomers(
     stored: &[StoredRow],
     fetched: Vec<FetchedRow>,
@@ -57,7 +57,7 @@ pub fn latecomers(
     changes
 }
 
-/// The rows of a change set that were not live before: inserted ones and tombstones that came back.
+/// The rows of a change set that were not live before: inserted rows and revived tombstones.
 pub fn arrivals<'a>(stored: &[StoredRow], changes: &'a ChangeSet) -> Vec<&'a Transaction> {
     let tombstones: HashSet<i64> = stored.iter().filter(|row| row.removed).map(|row| row.key).collect();
     let revived = changes.update.iter().filter(|(key, _)| tombstones.contains(key)).map(|(_, row)| row);
@@ -86,19 +86,19 @@ fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
     rows
 }
 
-/// Old rows whose currency or content a walk has changed, and how many it compared: whether a bank rewrote
-/// history shows in rows that no ordinary walk reads.
+/// Counts the old rows that a walk compared and changed. This shows whether a bank rewrote history in rows
+/// that no ordinary walk reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rewritten {
     /// Stored rows dated before the ordinary window that were fetched.
     pub seen: usize,
     pub changed: usize,
-    /// A row changed its currency.
+    /// A booked row of any date changed currency.
     pub currency: bool,
 }
 
 impl Rewritten {
-    /// Counts what one change set does to rows dated before `from`.
+    /// Counts the effect of one change set on rows dated before `from`.
     pub fn count(&mut self, stored: &[StoredRow], changes: &ChangeSet, from: Option<Date>) {
         let is_old =
             |row: &Transaction| row.booked_date.is_some_and(|date| from.is_some_and(|from| date < from));
@@ -116,7 +116,7 @@ impl Rewritten {
         }
     }
 
-    /// Whether this much has changed that all of the account is to be read again.
+    /// Whether so much has changed that the whole account is to be read again.
     pub fn is_history_rewritten(&self) -> bool {
         self.currency || self.changed * 10 > self.seen
     }
@@ -127,29 +127,31 @@ pub fn not_returned(live: &[LiveRow], shows: impl Fn(&TransactionId) -> bool) ->
     live.iter().filter(|row| !shows(&row.id)).collect()
 }
 
-/// Whether the absence of a row without a successor means that it is gone: it lies well inside the window, and
-/// its id is one that Tink still knows. Pendings of an older generation are bound to go.
+/// Whether the absence of a row without a successor means that it is gone: it is undated or well inside the
+/// window, and Tink still knows its id. Pending rows of an older generation need no known id: they are bound
+/// to go.
 pub fn is_missing(row: &StoredRow, window: &Window, generation: i64) -> bool {
     row.transaction.booked_date.is_none_or(|date| window.is_well_inside(date))
         && (row.generation == generation || row.transaction.status == Status::Pending)
 }
 
-/// Whether a missing row may go at all: one without a date only when it is missing for the second time.
+/// Whether a missing row may be removed: a row without a date only if it is missing for the second time.
 pub fn is_ripe(row: &StoredRow) -> bool {
     row.transaction.booked_date.is_some() || row.missed + 1 >= UNDATED_MISSES
 }
 
-/// Whether a row counts where booked rows are counted: anything that does not come and go by nature.
+/// Whether a row is included in counts of booked rows: anything that does not come and go by nature.
 pub fn counts_as_booked(status: Status) -> bool {
     status != Status::Pending
 }
 
-/// Whether more booked rows would go than a bank ever takes back: more than max(2, 20 %) of the window's.
+/// Whether more booked rows would be removed than a bank ever takes back: more than max(2, 20 %) of the
+/// window's.
 pub fn too_many(going: usize, booked: usize) -> bool {
     going > MASS_FLOOR && going * MASS_SHARE > booked
 }
 
-/// The ids of the rows that took another's place.
+/// The ids of the rows that replaced another.
 pub fn successors_of(pairs: &[(i64, Removal)]) -> HashSet<&TransactionId> {
     let mut ids = HashSet::new();
     for (_, removal) in pairs {

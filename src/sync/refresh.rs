@@ -1,5 +1,5 @@
-//! Asks Tink to fetch from the bank when its data is old, and waits a while for the end of it (API.md
-//! 5.3). Nobody is at the keyboard, and Tink is told so. Whatever comes of it, the connection is then read.
+//! Asks Tink to fetch from the bank if its data is old, and waits a while for the result (API.md 5.3). The
+//! request states that no user is present. Whatever the result, the connection is then read.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::CredentialsId;
 use crate::tink::Listed;
 
-/// A bank may take a consent away that is asked too often, so nobody asks again sooner.
+/// The least time between two requests: a bank may withdraw a consent that is refreshed too often.
 const REST: SignedDuration = SignedDuration::from_hours(6);
-/// Longer than this no fetching takes.
+/// No fetch takes longer than this.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
-/// The consents as they are after what was old has been asked for.
+/// Requests a refresh of what is old; returns the consents afterwards.
 pub(super) async fn refresh(
     sync: &ConnectionSync<'_>,
     list: Listed<Consent>,
@@ -33,15 +33,15 @@ pub(super) async fn refresh(
         }
         match sync.session.refresh(id).await {
             Ok(()) => drop(asked.insert(id.clone(), consent.status_updated)),
-            // Too often, or another fetching runs, or the token may not: what Tink has is read all the same.
+            // Too often, already in progress, or not permitted: what Tink has is read regardless.
             Err(error) => tracing::debug!("consent {id} was not refreshed: {error}"),
         }
     }
     if asked.is_empty() { Ok(list) } else { wait(sync, list, asked, rules).await }
 }
 
-/// Fetching is only worth while for a consent that works or that the bank was too busy for: to the others a
-/// person has to see, or an operation is under way, however long.
+/// A refresh is worthwhile only for a consent that works or that failed temporarily. Any other needs a
+/// person, or an operation is in progress, for however long.
 fn is_old(consent: &Consent, age: SignedDuration, now: Timestamp) -> bool {
     let works = consent.health(now) == Health::Healthy || consent.status == "TEMPORARY_ERROR";
     works && consent.status_updated.is_some_and(|updated| now.duration_since(updated) > age)

@@ -10,7 +10,7 @@ use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{CheckedBalance, StoreError};
 use crate::tink;
 
-/// Why a sync could not go on.
+/// Why a sync could not continue.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SyncError {
     /// A call to Tink failed for good.
@@ -22,7 +22,7 @@ pub(super) enum SyncError {
 }
 
 impl From<tink::Error> for SyncError {
-    /// A call for which the store did not give the connection's tokens failed by the store.
+    /// A call failed by the store if the store did not yield the connection's tokens.
     fn from(error: tink::Error) -> Self {
         let store = error.cause.as_ref().and_then(Cause::get::<StoreError>).cloned();
         store.map_or(Self::Tink(error), Self::Store)
@@ -30,15 +30,15 @@ impl From<tink::Error> for SyncError {
 }
 
 impl SyncError {
-    /// What an attempt comes to that meets this; an error is what no connection can be blamed for.
+    /// The result of an attempt that meets this; an error if no connection is to blame for it.
     ///
     /// # Errors
-    /// [`StoreError`]: the lease was lost, or the store as a whole is in trouble.
+    /// [`StoreError`]: the lease was lost, or the store as a whole has a problem.
     pub(super) fn into_result(self) -> Result<AttemptResult, StoreError> {
         match self {
             Self::Tink(error) => Ok(AttemptResult::of(&error)),
-            // The database works but not with this one's data. Should it be broken after all, the record of
-            // this result cannot be written either, and that ends the run.
+            // The database works, but not with this connection's data. If it is broken after all, the record
+            // of this result cannot be written either, and that ends the run.
             Self::Store(error @ StoreError::Sql { .. }) => {
                 let text = format!(
                     "the store failed for this connection alone, nothing of that step was kept: {error}"
@@ -46,7 +46,7 @@ impl SyncError {
                 let result = AttemptResult::because(Outcome::Failed, Reason::Store, text);
                 Ok(AttemptResult { hint: Hint::Nothing, ..result })
             }
-            // What this connection has is read again.
+            // The connection's data are read again.
             Self::Store(error @ StoreError::CommitUnknown { .. }) => {
                 let result = AttemptResult::because(Outcome::Failed, Reason::Store, error.to_string());
                 Ok(AttemptResult { hint: Hint::Nothing, transient: true, ..result })
@@ -69,15 +69,15 @@ pub struct AttemptResult {
     pub retry_after: Option<Duration>,
     /// Worth a second round in this pass.
     pub transient: bool,
-    /// What it says about Tink as a whole.
+    /// What it indicates about Tink as a whole.
     pub hint: Hint,
-    /// What was judged of the accounts' balances.
+    /// The judgements of the accounts' balances.
     pub judged: Vec<CheckedBalance>,
     /// Accounts that used up their share of the time, and those that no longer do.
     pub hung: Vec<(i64, bool)>,
-    /// It went well, and there is nothing yet: no success.
+    /// It went well, but there is no data yet: no success.
     pub without_data: bool,
-    /// Accounts of which Tink has nothing new; `None` if they were not looked at.
+    /// Accounts whose data are stale; `None` if that was not judged.
     pub stale: Option<Standstill>,
 }
 
@@ -100,7 +100,7 @@ impl AttemptResult {
         }
     }
 
-    /// A result with a sentence.
+    /// A result with an error text.
     pub fn because(outcome: Outcome, reason: Reason, error: impl Into<String>) -> Self {
         Self { error: Some(error.into()), ..Self::new(outcome, Some(reason)) }
     }
@@ -123,12 +123,12 @@ impl AttemptResult {
     }
 }
 
-/// Which accounts of a connection stand still.
+/// The accounts of a connection whose data are stale.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standstill {
     pub accounts: Vec<i64>,
-    /// Of how many of them that is news.
+    /// How many of them newly became stale.
     pub new: u64,
-    /// When Tink last had the oldest of them from the bank.
+    /// The oldest refresh among them.
     pub since: Option<Timestamp>,
 }

@@ -1,6 +1,6 @@
-//! Tokens of an older link: used as long as they are good, renewed once when they are not, and given up rather
+//! Tokens of an older link: used while they are valid, renewed once when they are not, and given up rather
 //! than presented twice. The intent is durable before the request, its result before its use. A renewal that
-//! has begun goes on although its connection was cut short.
+//! has begun continues even if its connection is cut short.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::store::{EncryptedTokens, Lease, Renewal, RotationBegin, Store, StoreE
 use crate::tink::{self, Client, GivenToken, OwnTokens, RenewError, Renewed};
 use crate::vault::{TokenKind, Vault, VaultError};
 
-/// A token is not used so shortly before its end.
+/// A token is not used this shortly before its end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// A token, or none if the connection has none to give.
+/// A token, or `None` if the connection has none to give.
 type GivenResult = Result<Option<GivenToken>, tink::Error>;
 
 /// What the renewals of one run share.
@@ -28,7 +28,7 @@ type GivenResult = Result<Option<GivenToken>, tink::Error>;
 pub struct Renewals {
     /// The key; `None` if none is configured.
     pub vault: Option<Arc<Vault>>,
-    /// Those under way; the run waits for them before it ends.
+    /// Renewals in progress; the run waits for them before it ends.
     pub under_way: TaskTracker,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Rotation {
     }
 }
 
-/// What a renewal needs, apart from its connection's sync.
+/// What a renewal needs, independently of its connection's sync.
 struct RotationContext {
     store: Store,
     client: Client,
@@ -65,24 +65,24 @@ impl Clone for RotationContext {
     }
 }
 
-/// A call fails for what happened here, which is its cause.
+/// A call that fails because of a local error, its cause.
 fn failed(kind: tink::ErrorKind, error: impl std::error::Error + Send + Sync + 'static) -> tink::Error {
     let told = tink::Error::new(kind, tink::Endpoint::TokenRefresh, &error.to_string());
     tink::Error { cause: Some(Cause::of(error)), ..told }
 }
 
-/// The call that wanted a token fails by the store.
+/// The call that needed a token fails because of the store.
 fn unstored(error: StoreError) -> tink::Error {
     failed(tink::ErrorKind::OwnTokens, error)
 }
 
-/// The call that wanted a token fails by the key.
+/// The call that needed a token fails because of the key.
 fn unopened(error: VaultError) -> tink::Error {
     failed(tink::ErrorKind::TokenEncrypted, error)
 }
 
-/// What a renewal in a task of its own came to. One that panicked panics its connection, which tells of it; one that
-/// the end of the program cut short gives no token.
+/// The result of a renewal in a task of its own. A panic there panics its connection, which reports it; a
+/// task that the end of the program cut short yields no token.
 fn joined(renewal: Result<GivenResult, JoinError>) -> GivenResult {
     match renewal.map_err(JoinError::try_into_panic) {
         Ok(given) => given,
@@ -114,14 +114,14 @@ impl Rotation {
         }
         match stored.state {
             TokenState::Ready => {}
-            // What another run is asking for, or nobody may ask for any more.
+            // Another run is presenting it, or it must not be presented any more.
             TokenState::Asked | TokenState::Lost => return Ok(None),
         }
         let refresh = self.work.open(TokenKind::Refresh, &stored.refresh).map_err(unopened)?;
         let begun = self.work.store.begin_rotation(&self.work.lease).await.map_err(unstored)?;
         let Some(begun) = begun else { return Ok(None) };
         let work = self.work.clone();
-        // In a task of its own: from here on the token may be used up, and what came of it must be kept.
+        // In a task of its own: from here on the token may be used up, and the result must be stored.
         let renewal = self.under_way.spawn(async move { work.renew(begun, &refresh).await });
         joined(renewal.await)
     }
@@ -132,7 +132,7 @@ impl RotationContext {
         self.vault.decrypt(self.lease.connection_id.as_str(), what, encrypted)
     }
 
-    /// The kept access token, if it is good for another call.
+    /// The stored access token, if it is good for another call.
     fn kept(&self, stored: &EncryptedTokens) -> Result<Option<GivenToken>, VaultError> {
         let Some(encrypted) = &stored.access else { return Ok(None) };
         let left = stored.access_until.map(|until| until.duration_since(self.clock.now()));
@@ -143,7 +143,7 @@ impl RotationContext {
         Ok(Some(GivenToken { secret, life: left.and_then(|left| left.try_into().ok()) }))
     }
 
-    /// Presents the refresh token, once, and keeps what comes of it before anybody uses it.
+    /// Presents the refresh token, once, and stores the result before anything uses it.
     async fn renew(&self, begun: RotationBegin, refresh: &secrecy::SecretString) -> GivenResult {
         let asked_at = self.clock.now();
         let (renewal, given) = match self.client.renew(refresh).await {

@@ -1,5 +1,5 @@
-//! Data that stand still: an account of a healthy consent of which Tink has had nothing new from the bank for too
-//! long. Everything succeeds then, and nobody would notice. It is told once and fails nothing.
+//! Stale data: an account with a healthy consent for which Tink has had nothing new from the bank for too
+//! long. Everything succeeds then, so it would go unnoticed. It is reported once and fails nothing.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,14 +11,15 @@ use crate::domain::event::Event;
 use crate::domain::outcome::{Outcome, Reason};
 use crate::store::{Claim, StoredAccount};
 
-/// What of an account is judged.
+/// What is judged of an account.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     key: i64,
     refreshed: Option<Timestamp>,
-    /// Its consent is healthy. Of another one was told in its own words: the user is needed, or the bank has trouble.
+    /// Its consent is healthy. Others are reported differently: the user is needed, or the bank has a
+    /// problem.
     healthy: bool,
-    /// It was told that it stands still.
+    /// It was already reported as stale.
     told: bool,
 }
 
@@ -32,7 +33,7 @@ fn judge(accounts: &[Seen], now: Timestamp, limit: SignedDuration) -> Standstill
     }
 }
 
-/// The result of an attempt, with what stands still: a success says so, and stays one.
+/// The result with its stale accounts; a success names the reason and stays a success.
 pub(super) fn noted(
     sync: &ConnectionSync<'_>,
     listed: &[StoredAccount],
@@ -55,7 +56,7 @@ pub(super) fn noted(
     result
 }
 
-/// That accounts newly stand still, if there are any.
+/// The event that accounts newly became stale.
 pub(super) fn news(claim: &Claim, still: Option<&Standstill>) -> Option<Event> {
     let Some(Standstill { new: accounts @ 1.., since: Some(since), .. }) = still else { return None };
     Some(Event::DataStale {
@@ -85,7 +86,7 @@ mod tests {
             seen(3, Some(500), true, true),
             seen(4, Some(900), false, false),
             seen(5, None, true, false),
-            // Of a clock that was wrong.
+            // From a clock that was wrong.
             seen(6, Some(-500), true, false),
         ];
         let limit = SignedDuration::from_hours(72);

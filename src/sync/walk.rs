@@ -1,6 +1,6 @@
-//! One account's transactions, from the first page to the commit that closes the walk. Only a complete walk
-//! moves the watermark, in the same commit as the last rows; only one of an account with a healthy consent
-//! removes rows that have no successor (DESIGN.md 8).
+//! Walks one account's transactions, from the first page to the commit that closes the walk. Only a complete
+//! walk moves the watermark, in the same commit as the last rows; only one of an account with a healthy
+//! consent removes rows that have no successor (DESIGN.md 8).
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -40,25 +40,25 @@ pub(super) struct Walk<'a> {
     pub healthy: bool,
 }
 
-/// How a walk ended that came to its end.
+/// The end of a walk that came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct WalkEnd {
-    /// It was complete, and no missing row is left unjudged: the rows are Tink's as of the refresh in the
-    /// account list.
+    /// It was complete, and no missing row is left unjudged: the stored rows are Tink's as of the refresh in
+    /// the account list.
     pub exact: bool,
-    /// Rows are missing in a way that was not believed.
+    /// Rows are missing that are not believed to be gone.
     pub suspect: bool,
-    /// A reason that is worth telling although it went well.
+    /// A reason worth reporting although the walk went well.
     pub note: Option<Reason>,
 }
 
-/// What a complete walk has found out, beside what it writes.
+/// What a complete walk has found out, besides what it writes.
 struct Found {
-    /// Booked rows of the window that are live and have no successor.
+    /// The number of live booked rows in the window without a successor.
     booked: usize,
-    /// The dates of which the first walk tells what is missing.
+    /// The dates for which the first walk shows what is missing.
     window: Window,
-    /// Oldest day of missing rows that lie outside of it.
+    /// Oldest date of missing rows outside that window.
     beyond: Option<Date>,
     gathered: Gathered,
     /// Stored rows as they were before the changes of this walk that are not committed yet.
@@ -66,8 +66,8 @@ struct Found {
 }
 
 impl Walk<'_> {
-    /// Whether the account has to be read at all: one that has not moved is left alone until
-    /// `rewalk` or `deep_rewalk` is over.
+    /// Whether the account must be read. One with an unchanged refresh rests until `rewalk` or `deep_rewalk`
+    /// has passed, unless it has no watermark yet, a full walk is due, or missing rows can be judged.
     pub(super) fn is_due(&self) -> bool {
         let rewalk = self.is_older(self.account.walked_at, self.sync.ctx.options.rewalk);
         let unmoved = self.refresh().is_some() && self.refresh() == self.account.walked_refresh;
@@ -80,7 +80,7 @@ impl Walk<'_> {
             || self.account.complete_through.is_none()
     }
 
-    /// What an account that is not due has to be told of all the same.
+    /// What stays open if the account was not read, or nothing can be concluded.
     pub(super) fn at_rest(&self) -> WalkEnd {
         let note = (self.account.unmatched > 0).then_some(Reason::ReconsentUnmatched);
         WalkEnd { exact: false, suspect: self.account.suspect_refresh.is_some(), note }
@@ -106,7 +106,8 @@ impl Walk<'_> {
         let live = self.live_rows(&window, &gathered).await?;
         let missing = reconcile::not_returned(&live, |id| gathered.ids.contains(id));
         if missing.is_empty() || !gathered.is_conclusive() {
-            // What shows nothing ends no suspicion and decides nothing, and where rows were it is not believed.
+            // An inconclusive list ends no suspicion and decides nothing; an empty one is not believed if
+            // booked rows are missing well inside the window.
             let were_booked = missing.iter().any(|row| {
                 reconcile::counts_as_booked(row.status)
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))
@@ -124,7 +125,7 @@ impl Walk<'_> {
         let pairs = self.pair(&missing, &commit, &gathered, &stored).await?;
         let paired: HashMap<i64, bool> =
             pairs.iter().map(|(key, removal)| (*key, is_reissue(removal))).collect();
-        // Ids of reservations change at many banks; those of bookings should not.
+        // Many banks change the ids of reservations; those of bookings should not change.
         let is_news = |row: &StoredRow| reconcile::counts_as_booked(row.transaction.status);
         let renamed =
             missing.iter().filter(|row| paired.get(&row.key) == Some(&true) && is_news(row)).count();
@@ -153,8 +154,9 @@ impl Walk<'_> {
         self.checkpoint(&window, &gathered, commit, judged, &missing, rematched).await
     }
 
-    /// A record whose id cannot be read may be any row of this generation, but none from before a re-consent, whose
-    /// ids were others: those go on under their counterparts, so that none shows twice. Returns those without one.
+    /// Pairs rows from before a re-consent with their counterparts, so that none shows twice: a record with
+    /// an unreadable id may be any row of this generation, but none of these, whose ids were others. Returns
+    /// those without a counterpart.
     async fn replace_older(
         &self,
         missing: &[&LiveRow],
@@ -174,7 +176,7 @@ impl Walk<'_> {
         Ok(older)
     }
 
-    /// Reads all pages of a window, writing what does not have to wait for the end.
+    /// Reads all pages of a window, and writes what does not have to wait for the end.
     async fn read(&self, window: &Window, mut gathered: Gathered) -> Result<Gathered, SyncError> {
         let has_rows = self.account.complete_through.is_some() || self.account.generation > 1;
         gathered.provider_ids = has_rows.then(ProviderIds::default);
@@ -184,7 +186,7 @@ impl Walk<'_> {
             match pages.next().await {
                 Ok(Some(records)) => gathered.take(records),
                 Ok(None) => break,
-                // What an endless list did show is real; it is kept, and nothing is concluded from it.
+                // What an endless list did show is real: it is kept, and nothing is concluded from it.
                 Err(error) if error.kind == ErrorKind::PageLoop => {
                     looped = Some(error);
                     break;
@@ -208,7 +210,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Waits until what is held of this walk may be held.
+    /// Waits until the session may hold this walk's unwritten data.
     async fn hold(&self, gathered: &Gathered) -> Result<(), SyncError> {
         let held = self.sync.session.hold_unwritten(gathered.size).await;
         held.map_err(|error| self.give_up(gathered, error.into()))
@@ -227,13 +229,13 @@ impl Walk<'_> {
         self.is_older(self.account.deep_walked_at, self.sync.ctx.options.deep_rewalk)
     }
 
-    /// All of the account is to be read: after a re-consent rows are paired with all there were.
+    /// Whether the whole account is to be read, as after a re-consent, to pair rows with all stored ones.
     fn is_full(&self) -> bool {
         self.account.repairing || self.account.full_due
     }
 
     fn is_older(&self, at: Option<Timestamp>, than: jiff::SignedDuration) -> bool {
-        // A time ahead of now comes from a clock that was wrong; it does not hold a walk up.
+        // A time in the future comes from a clock that was wrong; it does not delay a walk.
         at.is_none_or(|at| {
             let age = self.sync.now().duration_since(at);
             age >= than || age.is_negative()
@@ -252,7 +254,7 @@ impl Walk<'_> {
             today: self.sync.ctx.clock.today(),
             watermark,
             oldest_pending: account.oldest_pending,
-            // Under an unhealthy consent nothing is judged: reading it again and again would show nothing new.
+            // Under an unhealthy consent nothing is judged: reading these dates again would show nothing new.
             absent_from: account.absent_from.filter(|_| self.healthy && self.refresh().is_some()),
             history_days: options.history_days,
             overlap_days: options.overlap_days,
@@ -261,8 +263,9 @@ impl Walk<'_> {
         })
     }
 
-    /// The dates of which a walk tells what is missing. One without a lower limit tells it from its oldest row on, or
-    /// from where it would have begun: a bank that shows less of the past than it did takes nothing back.
+    /// The dates for which a walk shows what is missing. One without a lower bound shows it from its oldest
+    /// row, or from the ordinary bound if that is earlier: a bank that shows less of the past than before
+    /// takes nothing back.
     fn bounded(&self, window: &Window, gathered: &Gathered) -> Window {
         let oldest = gathered.dates.map(|(oldest, _)| oldest);
         let ordinary = self.account.complete_through.and_then(|date| self.plan(Some(date)).from);
@@ -270,8 +273,8 @@ impl Walk<'_> {
         Window { from: window.from.or_else(bound), ..*window }
     }
 
-    /// Writes what was read so far. After a re-consent old and new rows are paired in one commit, so that none shows
-    /// twice: only the records for quarantine are written before.
+    /// Writes what was read so far. After a re-consent, old and new rows are paired in one commit, so that
+    /// none shows twice: until then only the records for quarantine are written.
     async fn flush_chunk(&self, gathered: &mut Gathered) -> Result<(), SyncError> {
         if !self.account.repairing {
             return self.flush(gathered).await;
@@ -280,14 +283,14 @@ impl Walk<'_> {
         self.commit(RowCommit { unreadable, ..self.nothing() }).await
     }
 
-    /// Writes what was read so far; nothing is removed.
+    /// Writes what was read so far; removes nothing.
     async fn flush(&self, gathered: &mut Gathered) -> Result<(), SyncError> {
         let (commit, _) = self.upserts(gathered).await?;
         self.commit(commit).await
     }
 
-    /// Writes what an endless list did show. After a re-consent it takes the place of its counterparts, so that
-    /// none shows twice.
+    /// Writes what an endless list did show. After a re-consent these rows replace their counterparts, so
+    /// that none shows twice.
     async fn keep_loop(&self, gathered: &mut Gathered) -> Result<(), SyncError> {
         let (mut commit, stored) = self.upserts(gathered).await?;
         if self.account.repairing {
@@ -299,7 +302,7 @@ impl Walk<'_> {
         self.commit(commit).await
     }
 
-    /// What to write of the rows read so far, and what was stored of them.
+    /// What to write for the rows read so far, and the stored rows with their ids.
     async fn upserts(&self, gathered: &mut Gathered) -> Result<(RowCommit, Vec<StoredRow>), SyncError> {
         gathered.size = 0;
         let rows = mem::take(&mut gathered.rows);
@@ -352,8 +355,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The dates of which a record in quarantine that was not listed is gone. After a re-consent nothing is said
-    /// about what is older than all that was listed.
+    /// The dates for which a quarantined record that was not listed counts as gone. After a re-consent this
+    /// excludes dates before the oldest listed one.
     fn covered(&self, window: &Window, gathered: &Gathered) -> Option<Covered> {
         let oldest = gathered.dates.map(|(oldest, _)| oldest);
         let is_empty = gathered.ids.is_empty() && !gathered.unnamed;
@@ -369,7 +372,7 @@ impl Walk<'_> {
         Some(Covered { from, to: window.to })
     }
 
-    /// Whether the account has no row at all, no tombstone either: then no look-up has an answer.
+    /// Whether the account has no row at all, not even a tombstone: then there is nothing to look up.
     async fn has_no_rows(&self) -> Result<bool, SyncError> {
         if self.account.new {
             return Ok(true);
@@ -378,7 +381,8 @@ impl Walk<'_> {
         Ok(may_have_none && self.stored(RowQuery::First).await?.is_empty())
     }
 
-    /// The live rows of the window. Where only this walk's own are stored, none can be missing, and none is read.
+    /// The live rows of the window. If only rows of this walk are stored, none can be missing, and none is
+    /// read.
     async fn live_rows(&self, window: &Window, gathered: &Gathered) -> Result<Vec<LiveRow>, SyncError> {
         if gathered.unstored {
             return Ok(Vec::new());
@@ -387,7 +391,7 @@ impl Walk<'_> {
         Ok(self.sync.ctx.store.live_rows(query).await?)
     }
 
-    /// Whether it is a booked row from before a re-consent whose counterpart is looked for.
+    /// Whether this is a booked row from before a re-consent that still lacks its counterpart.
     fn is_unmatched(&self, row: &StoredRow) -> bool {
         row.generation < self.account.generation
             && reconcile::counts_as_booked(row.transaction.status)
@@ -413,7 +417,7 @@ impl Walk<'_> {
         let bounded = self.bounded(window, gathered);
         let covers = account.absent_from.is_none_or(|date| bounded.covers(date));
         let judged = if covers { judged } else { judged.and(self.unjudged()) };
-        // A list that is not believed says nothing either of what nobody has seen yet.
+        // A list that is not believed proves nothing about rows not seen yet either.
         let believed = !judged.disbelieved;
         let watermark = self.watermark(gathered).filter(|_| believed);
         let is_deep = window.from.is_none() || self.is_deep() || self.is_full();
@@ -433,7 +437,8 @@ impl Walk<'_> {
                 || (account.full_due && !believed),
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
             unmatched_from,
-            // What the first look showed and the second did not may go on under an id that came in this walk.
+            // What the first look showed and the second did not may continue under an id that arrived in this
+            // walk.
             compared: gathered.is_conclusive() && !gathered.outdated,
         });
         self.commit(commit).await?;
@@ -446,7 +451,7 @@ impl Walk<'_> {
         })
     }
 
-    /// From which day on booked rows from before a re-consent are without a counterpart, and how many.
+    /// The date from which booked rows from before a re-consent lack a counterpart, and how many do.
     fn unmatched(
         &self,
         gathered: &Gathered,
@@ -469,12 +474,13 @@ impl Walk<'_> {
         (oldest.filter(|_| left > 0), left)
     }
 
-    /// Through which date the last deep walk had read.
+    /// The date through which the last deep walk had read.
     fn behind(&self) -> Option<Date> {
         self.account.deep_through.or_else(|| self.account.deep_walked_at.map(day_of))
     }
 
-    /// Through which date the history is complete: as of the refresh, else as of the newest booking.
+    /// The date through which the history is complete: that of the refresh, else the newest booked date, at
+    /// most today.
     fn watermark(&self, gathered: &Gathered) -> Option<Date> {
         let today = self.sync.ctx.clock.today();
         let newest = || gathered.dates.map(|(_, newest)| newest);

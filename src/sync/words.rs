@@ -1,14 +1,14 @@
-//! The words of bank texts: when two texts say the same, and which words say nothing. Pure; knows no rows.
+//! The words of bank texts: when two texts mean the same, and which words mean nothing. Pure; knows no rows.
 
 use std::collections::{HashMap, HashSet};
 
-/// A word in more texts than this, and in more than one text in [`COMMON_SHARE`], tells nothing.
+/// A word in more texts than this, and in more than one text in [`COMMON_SHARE`], means nothing.
 const COMMON_FLOOR: usize = 2;
 const COMMON_SHARE: usize = 5;
-/// Shorter words tell nothing.
+/// Shorter words mean nothing.
 const SHORTEST: usize = 3;
 
-/// A text without what drifts between two answers of a bank: case, blanks and line ends.
+/// A text without what varies between two answers of a bank: case, blanks and line ends.
 pub(super) fn folded(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for word in text.split_whitespace() {
@@ -25,10 +25,10 @@ pub(super) fn folded(text: &str) -> String {
 pub(super) struct CommonWords(HashSet<String>);
 
 impl CommonWords {
-    /// Looks for them in the texts of an account's rows.
+    /// Determines them from the texts of an account's rows.
     pub(super) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        // The same shop every week is no boilerplate: a text counts once.
+        // The same shop every week is not boilerplate: a text counts once.
         let distinct: HashSet<String> = texts.map(letters).collect();
         for text in &distinct {
             for word in words(text) {
@@ -58,8 +58,8 @@ impl Text {
         self.letters == other.letters
     }
 
-    /// Whether both say the same: the same letters, or telling words of which one side has all that the other has.
-    /// Numbers (of a card, a terminal, a day) tell nothing where there are words.
+    /// Whether both mean the same: the same letters, or meaningful words of which one side has all that the
+    /// other has. Numbers (of a card, a terminal, a day) are ignored where there are words.
     pub(super) fn agrees(&self, other: &Self, common: &CommonWords) -> bool {
         if self.is_same(other) {
             return true;

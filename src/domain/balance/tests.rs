@@ -1,4 +1,5 @@
-//! The reconciliation over made-up accounts: honest ones are never accused, and each kind of fault is seen to the cent.
+//! The reconciliation on made-up accounts: correct books show no difference, and each kind of fault is found
+//! to the cent.
 
 use jiff::SignedDuration;
 use jiff::civil::date;
@@ -19,10 +20,10 @@ fn at(n: u32) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(6 * i64::from(n))
 }
 
-/// An account at a bank and its copy here.
+/// An account at a bank, and its stored copy.
 struct Account {
     balance: i64,
-    /// Rows here: amount in cents, currency, status, day of June.
+    /// Stored rows: cents, currency, status, day of June (0 for none).
     rows: Vec<(i64, &'static str, Status, i8)>,
     first_day: Option<Date>,
     quarantined: u32,
@@ -64,7 +65,7 @@ impl Account {
         &self.state
     }
 
-    /// A booking that is seen on both sides.
+    /// A booking that appears on both sides.
     fn book(&mut self, cents: i64, day: i8) {
         self.balance += cents;
         self.rows.push((cents, "EUR", Status::Booked, day));
@@ -175,7 +176,7 @@ fn rows_of_unknown_weight_prove_nothing_and_accuse_nobody() {
         assert_eq!((state.doubt, state.proven, &state.difference), (Some(Doubt::UnclearRows), proven, &None));
         account.book(-2, 13);
         account.assert_proven();
-        // Where the bank does not count them, there is no doubt.
+        // If the bank does not count them, there is no doubt.
         account.rows.push(row);
         account.assert_proven();
     }
@@ -207,7 +208,7 @@ fn nothing_is_proven_while_a_record_is_in_quarantine() {
     account.judge();
     assert_eq!((account.state.doubt, account.difference()), (Some(Doubt::Quarantine), None));
     assert_eq!(account.state.proven, before, "the numbers agree, but that may be chance");
-    // It is not listed any more.
+    // Tink no longer lists it.
     account.quarantined = 0;
     account.assert_proven();
 
@@ -230,7 +231,7 @@ fn what_leaves_the_quarantine_is_weighed_by_when_it_went_in() {
     account.rows.push((-500, "EUR", Status::Booked, 12));
     account.assert_proven();
 
-    // Here the balance had it from the beginning.
+    // Here the balance included it from the beginning.
     account.state = Reconciliation::default();
     account.quarantined = 1;
     account.judge();
@@ -294,7 +295,7 @@ fn an_accepted_difference_is_the_new_beginning() {
 
 #[test]
 fn words_of_the_store_read_back() {
-    // Rows of the store are found by them.
+    // The store finds its rows by these texts.
     assert_eq!(Part::ALL.map(Part::as_str), ["booked", "earlier", "undefined"]);
     for doubt in Doubt::ALL {
         assert_eq!(Doubt::parse(doubt.as_str()), Some(doubt));
@@ -309,7 +310,7 @@ fn words_of_the_store_read_back() {
 fn a_sum_is_empty_without_rows_and_without_money() {
     let (money, rows) = (Total::from(&money(5, "EUR").amount), 2);
     assert!(Sum::default().is_empty());
-    // Two that sum to nothing are two rows, and money without rows is what a change may leave.
+    // Two rows that cancel out are still two rows, and a change may leave money without rows.
     assert!(!Sum { rows, ..Sum::default() }.is_empty() && !Sum { total: money, rows: 0 }.is_empty());
 }
 
@@ -325,7 +326,7 @@ fn a_debt_that_is_stated_as_a_positive_number_is_recognised_and_kept() {
     assert_eq!(account.state.convention, Some(Convention::DebtPositive));
     spend(&mut account, 20);
     account.assert_proven();
-    // A purchase that is missing here is a difference like any other.
+    // A missing purchase is a difference like any other.
     account.balance += 300;
     account.judge();
     assert_eq!(account.difference().as_deref(), Some("3"));
@@ -341,7 +342,7 @@ fn a_balance_that_never_moves_proves_nothing_and_accuses_nobody() {
         account.judge();
         assert_eq!((account.state.doubt, account.difference()), (Some(Doubt::BalanceStill), None));
     }
-    // Once it moves, it is a balance after all, and all that came since the anchor counts.
+    // Once it moves it is a real balance, and everything since the anchor counts.
     account.balance -= 2100;
     account.assert_proven();
     account.rows.push((-700, "EUR", Status::Booked, 12));
@@ -361,7 +362,7 @@ fn rows_dated_after_the_day_of_the_refresh_do_not_count_yet() {
     account.assert_proven();
 }
 
-/// What happens at the bank and here between two refreshes.
+/// What happens at the bank and in the store between refreshes.
 #[derive(Clone, Debug)]
 enum Act {
     Book(i64, i8),

@@ -1,6 +1,7 @@
-//! Both sides of the mirror read through once, before anything is compared: how many the view gives, who has no row any more,
-//! whose connections have nothing new, and which connections have to be looked at together. Of a connection it keeps numbers
-//! and no text, so that a view of any length is compared in parts. Pure; decides nothing about a connection.
+//! Reads both sides of the mirror once before anything is compared: the numbers of the view, which
+//! connections lost their row, which have no changes, and which must be looked at together. Keeps numbers and
+//! no text per connection, so that a view of any length can be compared in parts. Pure; decides nothing about
+//! a connection.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -12,26 +13,27 @@ use crate::domain::owner::{SingleRows, SingleView, judge};
 use crate::domain::population::{Fall, Numbers, Remembered};
 use crate::domain::view::ViewRows;
 
-/// What is known of both sides so far. A connection's number is the place of its row; those without one follow.
+/// What is known of both sides so far. A connection's number is the place of its row; those without a row
+/// follow.
 #[derive(Debug)]
 pub struct Survey {
     view: SingleView,
     at: Timestamp,
     hasher: RandomState,
-    /// Of each row the hash of its id, in order, and its place.
+    /// The hash of each row's id with the row's place, sorted.
     ids: Vec<(u64, usize)>,
-    /// The hash of each name at Tink that a connection has or asks for, and the connection's number.
+    /// The hash of each Tink name that a connection has or requests, with the connection's number.
     names: Vec<(u64, usize)>,
-    /// The numbers of those that are stored, each with its key.
+    /// The numbers of the stored connections, each with its key.
     keys: Vec<(usize, i64)>,
-    /// By number: there is nothing to write, if nobody else has its Tink user.
+    /// By number: nothing is to be written if no other connection has its Tink user.
     settled: Vec<bool>,
     numbers: Numbers,
     gone: u64,
     silent: bool,
 }
 
-/// Both sides as they were read.
+/// Both sides after they were read.
 #[derive(Debug)]
 pub struct Surveyed {
     view: SingleView,
@@ -39,14 +41,14 @@ pub struct Surveyed {
     keys: Vec<(usize, i64)>,
     /// Connections that share a Tink user with others.
     shared: ViewParts,
-    /// Those and all others that may have news.
+    /// Those, and all others that may have changes.
     open: ViewParts,
     numbers: Numbers,
     gone: u64,
     silent: bool,
 }
 
-/// Numbers of connections, cut so that those who share a Tink user stay together.
+/// Numbers of connections, cut so that those that share a Tink user stay together.
 #[derive(Debug)]
 struct ViewParts {
     numbers: Vec<usize>,
@@ -62,7 +64,7 @@ pub struct ViewPart<'a> {
 }
 
 impl Survey {
-    /// Reads the view through.
+    /// Reads the view.
     pub fn of(rows: ViewRows, at: Timestamp) -> Self {
         let (view, hasher) = (SingleView::of(rows), RandomState::new());
         let (mut ids, mut names) = (Vec::new(), Vec::new());
@@ -79,7 +81,7 @@ impl Survey {
         Self { view, at, hasher, ids, names, keys: Vec::new(), settled, numbers, gone: 0, silent: false }
     }
 
-    /// Takes note of a stored connection.
+    /// Adds a stored connection.
     pub fn add(&mut self, key: i64, stored: &Stored) {
         let (number, row) = match self.row_of(&stored.held.connection_id) {
             Some((place, row)) => (place, Some(row)),
@@ -93,7 +95,8 @@ impl Survey {
         self.gone += u64::from(wanted && row.is_none());
         self.silent |= wanted && row.as_ref().is_some_and(|row| row.unsaid);
         let rows = SingleRows::alone(row);
-        // If it is now as its row says, or without a row neither enabled nor entitled, it stays so if far fewer have a row.
+        // If it already is as its row says, or has no row and is neither enabled nor entitled, a fall does
+        // not change it.
         let stored = std::slice::from_ref(stored);
         let settled = changes(stored, judge(stored, &rows), Circumstances::usual(self.at)).is_empty();
         match self.settled.get_mut(number) {
@@ -110,14 +113,15 @@ impl Survey {
         rows.find(|(_, row)| row.connection_id.as_str() == id)
     }
 
-    /// Once all that are stored were added: cuts both sides in parts of at least so many connections.
+    /// After all stored connections were added: cuts both sides into parts of at least `at_least`
+    /// connections.
     pub fn done(mut self, at_least: usize) -> Surveyed {
         self.keys.sort_unstable();
         self.names.sort_unstable();
         let mut components = Components((0..self.settled.len()).collect());
         let mut is_shared = vec![false; self.settled.len()];
         for pair in self.names.windows(2) {
-            // Two names with one hash only make a part larger.
+            // A collision of two hashes only makes a part larger.
             if let [(name, one), (same, other)] = pair
                 && name == same
                 && one != other
@@ -143,13 +147,13 @@ impl Survey {
     }
 }
 
-/// The links between those who share a Tink user: by number, another one of the same group, or itself for the first of a group.
+/// Groups that share a Tink user: by number, another member of the group, or itself for the first of a group.
 struct Components(Vec<usize>);
 
 impl Components {
     fn first(&mut self, mut number: usize) -> usize {
         while let Some(next) = self.0.get(number).copied().filter(|next| *next != number) {
-            // Half the way for the next who asks.
+            // Halves the path for later calls.
             let over = self.0.get(next).copied().unwrap_or(next);
             self.0.get_mut(number).into_iter().for_each(|link| *link = over);
             number = over;
@@ -162,7 +166,7 @@ impl Components {
         self.0.get_mut(one.max(other)).into_iter().for_each(|link| *link = one.min(other));
     }
 
-    /// The connections that are wanted, group by group in the order of each one's first.
+    /// The wanted connections, group by group, ordered by the first of each group.
     fn cut(&mut self, is_wanted: impl Fn(usize) -> bool, at_least: usize) -> ViewParts {
         let wanted = (0..self.0.len()).filter(|number| is_wanted(*number));
         let mut wanted: Vec<(usize, usize)> = wanted.map(|number| (self.first(number), number)).collect();
@@ -184,12 +188,12 @@ impl Components {
 }
 
 impl Surveyed {
-    /// How many the view gives.
+    /// The numbers of the view.
     pub fn numbers(&self) -> Numbers {
         self.numbers
     }
 
-    /// How many connections may have news, of those that share no Tink user.
+    /// The number of connections that may have changes and share no Tink user.
     pub fn open_alone(&self) -> usize {
         self.open.numbers.len() - self.shared.numbers.len()
     }
@@ -199,7 +203,7 @@ impl Surveyed {
         self.parts(&self.shared)
     }
 
-    /// Those that may have news, in parts.
+    /// Those that may have changes, in parts.
     pub fn open_parts(&self) -> impl Iterator<Item = ViewPart<'_>> {
         self.parts(&self.open)
     }
@@ -210,15 +214,15 @@ impl Surveyed {
         numbers.map(|numbers| ViewPart { surveyed: self, numbers })
     }
 
-    /// Whether far fewer are enabled or entitled than before. `taken` is the sum of what [`ViewPart::taken_and_news`] says of
-    /// those who share a Tink user.
+    /// Whether far fewer are enabled or entitled than before. `taken` is the sum of the first numbers of
+    /// [`ViewPart::taken_and_news`] over the shared parts.
     pub fn fall(&self, remembered: Remembered, taken: u64) -> Option<Fall> {
         Fall::of(remembered, self.numbers, self.gone.saturating_sub(taken), self.silent, self.at)
     }
 }
 
 impl ViewPart<'_> {
-    /// The keys of those that are stored, in order.
+    /// The keys of the stored connections, in order.
     pub fn keys(&self) -> Vec<i64> {
         let known = &self.surveyed.keys;
         let key = |number: &usize| {
@@ -234,8 +238,8 @@ impl ViewPart<'_> {
         self.surveyed.view.pick(self.numbers)
     }
 
-    /// How many had a row, have none any more, and are gone on with by another connection; and how many have news, if far
-    /// fewer do not have a row. `stored` are those of [`ViewPart::keys`].
+    /// How many were to be synced, lost their row and are taken over by another connection; and how many
+    /// change if there is no fall. `stored` are those of [`ViewPart::keys`].
     pub fn taken_and_news(&self, stored: &[Stored]) -> (u64, usize) {
         let (rows, at) = (self.rows(), self.surveyed.at);
         let judged = judge(stored, &rows);
@@ -248,8 +252,8 @@ impl ViewPart<'_> {
         (taken, changes(stored, judged, Circumstances::usual(at)).len())
     }
 
-    /// What becomes of the part's connections, if this is the fall; places are those in `stored`, which are those of
-    /// [`ViewPart::keys`].
+    /// The changes of the part's connections under this fall; places are those in `stored`, which are those
+    /// of [`ViewPart::keys`].
     pub fn changes(&self, stored: &[Stored], fall: Option<Fall>) -> Vec<Change> {
         let at = self.surveyed.at;
         let when =

@@ -1,4 +1,4 @@
-//! What a view makes of the connections that are stored.
+//! How a view changes the stored connections.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::population::{Fall, Numbers, Remembered};
 use crate::domain::view::Viewed;
 
-/// What the view makes of the connections.
+/// The result of mirroring a view.
 #[derive(Debug)]
 pub(super) struct Mirroring {
     pub(super) changes: Vec<Change>,
@@ -21,7 +21,7 @@ fn mirror(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirrorin
     mirror_in_parts(stored, viewed, remembered, 500)
 }
 
-/// As the store does it, with places in place of keys.
+/// As the store does it, with places instead of keys.
 pub(super) fn mirror_in_parts(
     stored: &[Stored],
     viewed: Viewed,
@@ -65,7 +65,7 @@ pub(super) fn row(n: usize) -> SourceRow {
     SourceRow::active(&format!("c-{n}"), &format!("u-{n}"), Some(user(n)))
 }
 
-/// The first `n` connections, each with data.
+/// The first `number` connections, each with data.
 pub(super) fn stored(number: usize) -> Vec<Stored> {
     let one = |n: usize| Stored {
         held: HeldConnection {
@@ -94,7 +94,7 @@ pub(super) fn viewed(rows: Vec<SourceRow>, hours: i64) -> Viewed {
     Viewed { rows: rows.into_iter().collect(), at: at(hours), ..Viewed::default() }
 }
 
-/// What it is stored as by now.
+/// The stored state afterwards.
 pub(super) fn after(stored: &[Stored], mirrored: &Mirroring) -> Vec<Stored> {
     let mut after = stored.to_vec();
     for change in &mirrored.changes {
@@ -105,7 +105,7 @@ pub(super) fn after(stored: &[Stored], mirrored: &Mirroring) -> Vec<Stored> {
     after
 }
 
-/// How many are enabled by now, and how many of them entitled.
+/// How many are enabled afterwards, and how many of them entitled.
 fn kept(stored: &[Stored], mirrored: &Mirroring) -> (usize, usize) {
     let after = after(stored, mirrored);
     let new = mirrored.changes.iter().filter(|change| change.place.is_none()).map(|change| &change.state);
@@ -126,7 +126,7 @@ fn an_empty_view_disables_nobody_and_pauses_after_three_days() {
     let last = mirror(&held, viewed(Vec::new(), 72), remembered);
     assert_eq!(kept(&held, &last), (8, 0));
     assert!(last.changes.iter().all(|change| change.state.lapsed_at == Some(at(72))));
-    // It stays a fall, and ends when they are back.
+    // It remains a fall, and ends when the rows are back.
     let held = after(&held, &last);
     assert!(mirror(&held, viewed(Vec::new(), 100), remembered).fall.is_some());
     let back = mirror(&held, viewed((0..8).map(row).collect(), 100), remembered);
@@ -134,7 +134,7 @@ fn an_empty_view_disables_nobody_and_pauses_after_three_days() {
     assert!(
         back.changes.iter().all(|change| change.state.gone_at.is_none() && change.state.lapsed_at.is_none())
     );
-    // Once it is confirmed they are gone.
+    // Once it is confirmed, they are gone.
     let mut held = held;
     for held in &mut held {
         (held.state.enabled, held.state.entitled) = (false, false);
@@ -154,7 +154,7 @@ fn what_a_row_says_counts_and_what_it_does_not_say_does_not() {
     assert_eq!((off.fall.is_some(), kept(&stored(8), &off)), (true, (0, 0)));
     let null = with(&|row| SourceRow { enabled: false, unsaid: true, ..row });
     assert_eq!((null.fall.is_some(), kept(&stored(8), &null)), (true, (8, 8)));
-    // Of one alone NULL means no.
+    // For a single one NULL means no.
     let mut rows: Vec<_> = (0..8).map(row).collect();
     (rows[0].enabled, rows[0].unsaid) = (false, true);
     let one = mirror(&stored(8), viewed(rows, 0), before(8));
@@ -197,7 +197,7 @@ fn a_refused_row_changes_nothing_of_the_connection() {
     assert_eq!((refused.enabled, refused.entitled, refused.refused), (true, false, Some(true)));
     assert!(refused.problem.is_some() && refused.refused_user.as_deref() == Some("u-9"));
     assert_eq!(change(SourceRow { enabled: false, ..anothers }).state.refused, Some(false));
-    // And is forgotten once the row is its own again.
+    // It is forgotten once the row is its own again.
     let own = change(row(0)).state;
     assert_eq!((own.problem, own.refused, own.entitled), (None, None, true));
 }
@@ -232,7 +232,7 @@ fn who_was_to_be_synced_when_his_row_was_there_last_counts_as_gone() {
         (true, true, Some(now - 1), None, None, false),
         (true, false, None, None, None, false),
         (true, false, None, None, Some(5), false),
-        // What lapsed while it had no row lapsed for that.
+        // What lapsed without a row lapsed because of that.
         (true, false, None, Some(5), Some(5), true),
         (true, false, None, Some(5), Some(6), true),
         (true, false, None, Some(5), Some(4), false),
@@ -302,11 +302,11 @@ fn all_that_a_row_says_is_kept() {
         ..MirroredState::default()
     };
     assert_eq!(state(said.clone()), expected);
-    // Another way to name the Tink user waits for its proof.
+    // Another name for the Tink user waits for proof.
     let other = TinkUser::Tink("t".to_owned());
     let moved = state(SourceRow { tink_user: Some(other.clone()), ..said.clone() });
     assert_eq!(moved, MirroredState { moved: Some(other), ..expected.clone() });
-    // A broken row without a user says nothing of the user.
+    // A broken row without a user leaves the user unchanged.
     let broken = state(SourceRow { user_id: "".into(), problem: Some("odd".to_owned()), ..said });
     assert_eq!(broken, MirroredState { problem: Some("odd".to_owned()), ..expected });
 }
@@ -324,7 +324,7 @@ fn a_row_that_shares_anothers_tink_user_is_its_own_otherwise() {
     assert_eq!((&fresh.state.market, fresh.state.refused), (&Some("SE".to_owned()), None));
     assert_eq!((&fresh.state.tink_user, fresh.other_owner), (&Some(user(0)), true));
     assert!(fresh.state.problem.is_some());
-    // Both came to data under one Tink user: the later one keeps its own.
+    // Both got data under one Tink user: the later one keeps its Tink user.
     held[1].held.has_data = true;
     (held[1].held.tink_user, held[1].state.tink_user) = (Some(user(0)), Some(user(0)));
     held[1].held.former = vec![user(1)];
@@ -347,7 +347,7 @@ fn what_a_row_was_refused_for_goes_with_the_row() {
     let gone = mirror(&held, viewed(Vec::new(), 7), before(1)).changes.remove(0).state;
     let clean = MirroredState { gone_at: Some(at(7)), ..stored(1)[0].state.clone() };
     assert_eq!(gone, clean);
-    // Since when it has no row stays, until a row comes, be it another's.
+    // `gone_at` stays until a row comes, even another owner's.
     held[0].state = MirroredState { moved: Some(user(9)), ..clean };
     assert_eq!(mirror(&held, viewed(Vec::new(), 9), before(1)).changes.remove(0).state.gone_at, Some(at(7)));
     let anothers = SourceRow::active("c-0", "u-9", Some(user(8)));
@@ -357,7 +357,7 @@ fn what_a_row_was_refused_for_goes_with_the_row() {
 
 #[test]
 fn whose_data_another_takes_over_is_not_enabled_any_more() {
-    // GIVEN a view in which so many are missing that nobody is disabled for having no row
+    // GIVEN a fall: no connection is disabled for lacking a row
     let held = stored(8);
     let follows = |n: usize| SourceRow { connection_id: format!("n-{n}").into(), ..row(n) };
     let change = |rows: Vec<SourceRow>| {
@@ -365,7 +365,7 @@ fn whose_data_another_takes_over_is_not_enabled_any_more() {
         assert!(mirrored.fall.is_some());
         mirrored.changes.into_iter().find(|change| change.place == Some(1)).unwrap().state
     };
-    // WHEN one is followed by another id, without a row and with a row of somebody else
+    // WHEN another id follows one of them, without a row and with a row of another owner
     let gone = change(vec![follows(1)]);
     assert!(!gone.enabled && gone.lapsed_at == Some(at(0)));
     let anothers = SourceRow::active("c-1", "u-9", Some(user(9)));
@@ -381,7 +381,7 @@ fn tokens_and_a_take_over_are_news_though_nothing_else_has_changed() {
     let changes = |held: &[Stored], rows| mirror(held, viewed(rows, 0), before(1)).changes;
     let seeded = changes(&stored(1), vec![SourceRow { seed: seed(), ..row(0) }]);
     assert_eq!((seeded.len(), seeded[0].seed.is_some()), (1, true));
-    // A row that is wrong brings no tokens.
+    // A wrong row supplies no tokens.
     let wrong = SourceRow { seed: seed(), problem: Some("odd".to_owned()), ..row(0) };
     assert_eq!(changes(&stored(1), vec![wrong])[0].seed, None);
     let mut held = stored(2);
@@ -413,7 +413,7 @@ fn one_lapses_when_it_is_not_enabled_and_entitled_any_more() {
         let mut held = stored(1);
         (held[0].state.enabled, held[0].state.entitled) = before;
         held[0].state.lapsed_at = lapsed_at.map(at);
-        // Whatever else it says.
+        // Regardless of other columns.
         let row = SourceRow { enabled: now.0, entitled: now.1, priority: 1, ..row(0) };
         mirror(&held, viewed(vec![row], 3), Remembered::default()).changes.remove(0).state.lapsed_at
     };

@@ -1,5 +1,5 @@
-//! What a person may accept of the rows that were refused: that a user was linked anew, or that the application
-//! has renumbered its users. Pure: what is stored and the view's rows in, the owners that change out.
+//! What a person may accept of the refused rows: that a user was linked again, or that the application has
+//! renumbered its users. Pure: the stored connections and the view's rows in, the changed owners out.
 
 use super::{HeldConnection, Judged, RefusalKind, SingleView, Verdict, judge};
 use crate::domain::connection::{SourceRow, TinkUser};
@@ -9,10 +9,10 @@ use crate::domain::view::ViewRows;
 /// What is to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance<'a> {
-    /// The connection's user was linked anew: its Tink user is another one.
+    /// The connection's user was linked again and has another Tink user.
     TinkUser(&'a str),
-    /// Only the users of these connections were renumbered, the Tink users are the same; of all that are
-    /// refused for that, if none is named.
+    /// Only the users of these connections were renumbered; their Tink users are the same. An empty list
+    /// means all connections refused for that.
     User(&'a [String]),
 }
 
@@ -23,14 +23,14 @@ pub struct Accepted {
     pub connection_id: String,
     /// Its user from now on.
     pub user_id: String,
-    /// Its user at Tink from now on; `None` if that stays.
+    /// Its user at Tink from now on; `None` if unchanged.
     pub tink_user: Option<TinkUser>,
 }
 
-/// Works out what changes.
+/// Determines what changes.
 ///
 /// # Errors
-/// Why it cannot be accepted, in a sentence for people; then nothing is.
+/// Why it cannot be accepted, as a sentence for people; then nothing is.
 pub fn accept(
     held: &[HeldConnection],
     rows: &ViewRows,
@@ -49,7 +49,7 @@ pub fn accept(
             })
             .collect::<Result<_, String>>()?,
     };
-    // Anybody who has the Tink user already had him first.
+    // A connection that already has the Tink user had it first.
     let (last, mut after): (Vec<_>, Vec<_>) = held
         .iter()
         .enumerate()
@@ -68,7 +68,7 @@ pub fn accept(
             held
         })
         .collect();
-    // Nobody may come into what is another's by it.
+    // The acceptance must not open another owner's data to anyone.
     let ids = |judged: &[Judged<'_>]| -> Vec<(String, String)> {
         let refused = judged.iter().filter_map(|one| match &one.verdict {
             Verdict::Refused(refusal) => {
@@ -82,7 +82,8 @@ pub fn accept(
     let is_new = |(id, _): &&(String, String)| {
         accepted.iter().any(|one| one.connection_id == *id) || !before.iter().any(|(known, _)| known == id)
     };
-    // Also a row that is not enabled now may be synced: after it was, or as it was before when the view falls silent.
+    // Accepted rows count as enabled here: a disabled one may be enabled again, or keep its state while the
+    // view leaves that open.
     let is_accepted =
         |row: &SourceRow| accepted.iter().any(|one| one.connection_id == row.connection_id.as_str());
     let claimed = |row: SourceRow| SourceRow { enabled: row.enabled || is_accepted(&row), ..row };
@@ -119,7 +120,7 @@ fn linked_anew(one: &Judged<'_>) -> Result<Accepted, String> {
     })
 }
 
-/// The stored connection that goes on under the user of the row: its own, or one that is not enabled any more
+/// The stored connection that continues under the user of the row: its own, or one that is no longer enabled
 /// and has its Tink user.
 fn renumbered(one: &Judged<'_>) -> Option<Accepted> {
     let Verdict::Refused(refusal) = &one.verdict else { return None };

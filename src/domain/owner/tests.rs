@@ -1,4 +1,4 @@
-//! Who may go on with what, in every situation.
+//! Which connection may hold what, in every situation.
 
 use super::accept::{Acceptance, Accepted, accept};
 use super::*;
@@ -38,7 +38,8 @@ fn off(row: SourceRow) -> SourceRow {
     SourceRow { enabled: false, ..row }
 }
 
-/// What became of each row, in short: `id=own`, `id<place` for a take-over, `id?` for one to be proven, `id!kind`.
+/// The verdict on each row, in short: `id=own`, `id<place` for a take-over, `id?` for one to be proven,
+/// `id!kind`.
 fn verdicts(held: &[HeldConnection], rows: Vec<SourceRow>) -> Vec<String> {
     let short = |one: &Judged<'_>| {
         let id = one.row.connection_id.as_str();
@@ -69,7 +70,7 @@ fn a_connection_with_data_keeps_its_user_and_its_tink_user() {
         (row("c", "bob", ext("k")), "c!tink"),
         (row("c", "bob", tink("t")), "c?"),
         (both("c", "bob", "b", "t"), "c=own"),
-        // One of the two names is another's.
+        // One of the two names is another user's.
         (both("c", "bob", "k", "t"), "c!tink"),
         (SourceRow { tink_user: None, ..row("c", "bob", ext("b")) }, "c=own"),
         (off(row("c", "carl", ext("k"))), "c!both"),
@@ -90,10 +91,10 @@ fn names_that_a_connection_has_had_are_its_own() {
     let own = |user: TinkUser| Verdict::Own { tink_user: Some(user), takes_over: None };
     assert_eq!(verdict(row("c", "bob", tink("t"))), own(tink("t")));
     assert_eq!(verdict(row("c", "bob", ext("b"))), own(ext("b")));
-    // The one that was proven last goes on while it is named.
+    // The name proven last stays while it is named.
     assert_eq!(verdict(both("c", "bob", "b", "t")), own(tink("t")));
     assert_eq!(verdict(row("c", "bob", ext("k"))), Verdict::Moved(ext("k")));
-    // One that lived from a refresh token alone.
+    // A connection that only had a refresh token.
     let token = HeldConnection { tink_user: None, former: Vec::new(), ..both_ways };
     assert_eq!(verdicts(&[token], vec![row("c", "bob", ext("b"))]), ["c?"]);
 }
@@ -105,27 +106,27 @@ fn one_tink_user_is_one_connections_and_the_first_has_it() {
     for user in ["bob", "carl"] {
         assert_eq!(verdicts(&bob, rows(user)), ["c-2!shared", "c-1=own"], "whatever the view's order");
     }
-    // Without data the one that was here before, else the first of the view.
+    // Without data: the one that was stored first, else the first of the view.
     let fresh = [HeldConnection { has_data: false, ..held("c-1", "bob", ext("b")) }];
     assert_eq!(verdicts(&fresh, rows("carl")), ["c-2!shared", "c-1=own"]);
     assert_eq!(verdicts(&[], rows("carl")), ["c-2=own", "c-1!shared"]);
-    // Also where a second name tells.
+    // Also if only a second name matches.
     let told =
         vec![both("c-1", "bob", "b", "t"), row("c-2", "carl", tink("t")), both("c-3", "dan", "d", "t")];
     assert_eq!(verdicts(&bob, told), ["c-1=own", "c-2!shared", "c-3!shared"]);
-    // Anybody who came to data without asking first is no better for it.
+    // If both have data, the one that was stored first keeps the Tink user.
     let two = [held("c-1", "bob", ext("b")), held("c-2", "carl", ext("b"))];
     assert_eq!(verdicts(&two, rows("carl")), ["c-2!shared", "c-1=own"]);
 }
 
 #[test]
 fn who_has_a_tink_user_now_has_it_before_who_comes_back_to_it_or_comes_anew() {
-    // c-1 is back at a former name, which is c-2's by now.
+    // c-1 returns to a former name, which belongs to c-2 by now.
     let back = HeldConnection { former: vec![ext("k")], ..held("c-1", "bob", ext("b")) };
     let both = [back, held("c-2", "carl", ext("k"))];
     let rows = vec![row("c-1", "bob", ext("k")), row("c-2", "carl", ext("k"))];
     assert_eq!(verdicts(&both, rows), ["c-1!shared", "c-2=own"]);
-    // Without data it is no more c-1's when its user or its Tink user is another.
+    // Without data, c-1 loses the name once its user or its Tink user changes.
     let fresh = |id: &str, user: &str, name| HeldConnection { has_data: false, ..held(id, user, name) };
     let rows = || vec![row("c-1", "bob", ext("k")), row("c-2", "carl", ext("k"))];
     for first in [fresh("c-1", "dan", ext("k")), fresh("c-1", "bob", ext("b"))] {
@@ -142,17 +143,17 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
         assert_eq!(verdicts(&bob, with("bob")).last().unwrap(), "c-2<0");
         assert_eq!(verdicts(&bob, with("carl")).last().unwrap(), "c-2!left");
     }
-    // Its id was given to somebody else: it is no longer there under it.
+    // Its id was given to another user: it is no longer there under it.
     let rows = vec![row("c-1", "carl", ext("k")), row("c-2", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, rows), ["c-1!both", "c-2<0"]);
-    // Two cannot both go on with it, and one that holds data goes on with those.
+    // Two cannot both take it over, and one that holds data continues with its own.
     let rows = vec![row("c-2", "bob", ext("b")), row("c-3", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, rows), ["c-2<0", "c-3!shared"]);
     let two = [held("c-1", "bob", ext("b")), held("c-2", "bob", ext("b"))];
     assert_eq!(verdicts(&two, vec![row("c-2", "bob", ext("b"))]), ["c-2=own"]);
-    // Of two that are gone the first is followed.
+    // Of two that are gone, the first is followed.
     assert_eq!(verdicts(&two, vec![row("c-3", "bob", ext("b"))]), ["c-3<0"]);
-    // What was another Tink user's before he was linked anew is not free either.
+    // A Tink user from before a user was linked again is not free either.
     let anew = [HeldConnection { former: vec![ext("old")], ..held("c-1", "bob", ext("b")) }];
     assert_eq!(
         verdicts(&anew, vec![row("c-1", "bob", ext("b")), row("c-2", "carl", ext("old"))]),
@@ -167,7 +168,7 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
     let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, twice), ["c-1!row"]);
-    // What one of them says, the id has.
+    // The id is enabled and entitled if one of its rows is.
     let paused = |row| SourceRow { entitled: false, ..row };
     let rows = [off(row("c-1", "bob", ext("b"))), paused(row("c-1", "bob", ext("b")))];
     for rows in [vec![rows[0].clone(), rows[1].clone()], vec![rows[1].clone(), rows[0].clone()]] {
@@ -175,7 +176,7 @@ fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
         let one = judge(&bob, &rows).remove(0).row;
         assert!(one.enabled && one.entitled);
     }
-    // A broken row that names another user is another's, and only a broken one may name none.
+    // A broken row that names another user is that user's, and only a broken one may name none.
     let odd = |user: &str| SourceRow { problem: Some("odd".to_owned()), ..row("c-1", user, ext("k")) };
     assert_eq!(verdicts(&bob, vec![odd("carl")]), ["c-1!both"]);
     assert_eq!(verdicts(&bob, vec![odd("")]), ["c-1!row"]);
@@ -242,13 +243,13 @@ fn a_person_may_accept_a_new_link_of_the_same_user() {
         ("dan", ext("b2"), "another user"),
         ("dan", ext("b"), "another user"),
         ("bob", ext("b"), "nothing to accept"),
-        // It is Carl's.
+        // This one is Carl's.
         ("bob", ext("k"), "connection c-2 of user carl"),
     ] {
         let problem = anew(user, name).unwrap_err();
         assert!(problem.contains(said), "{problem}");
     }
-    // Also while his own row asks for nothing: it may ask again, or the view may fall silent.
+    // Also while its own row is disabled: it may be enabled again, or the view may leave that open.
     let rows = [off(row("c-1", "bob", ext("k"))), row("c-2", "carl", ext("k"))];
     let problem = accepted(&bob, &rows, Acceptance::TinkUser("c-1")).unwrap_err();
     assert!(problem.contains("connection c-2 of user carl"), "{problem}");
@@ -258,20 +259,20 @@ fn a_person_may_accept_a_new_link_of_the_same_user() {
 #[test]
 fn a_person_may_accept_that_users_were_renumbered() {
     let held = [held("c-1", "1", ext("a")), held("c-2", "2", ext("b")), held("c-3", "3", ext("c"))];
-    // Two change places, and one has another Tink user as well.
+    // Two swap their users, and one has another Tink user as well.
     let rows = [row("c-1", "2", ext("a")), row("c-2", "1", ext("b")), row("c-3", "9", ext("z"))];
     let all = [(0, "2".to_owned(), false), (1, "1".to_owned(), false)];
     assert_eq!(accepted(&held, &rows, Acceptance::User(&[])), Ok(all.to_vec()));
     let one = |id: &str| accepted(&held, &rows, Acceptance::User(&[id.to_owned()]));
     assert_eq!(one("c-1"), Ok(all[..1].to_vec()));
     assert!(one("c-3").unwrap_err().contains("another Tink user"));
-    // Links and users were renumbered: the data of the link that is gone are the new user's.
+    // Links and users were renumbered: the data of the old link are the new user's.
     let rows = [row("n-1", "one", ext("a"))];
     assert_eq!(
         accepted(&held, &rows, Acceptance::User(&["n-1".to_owned()])),
         Ok(vec![(0, "one".to_owned(), false)])
     );
-    // What cannot be accepted in this way says why.
+    // What cannot be accepted in this way is explained.
     let said = |row: SourceRow| accepted(&held, &[row], Acceptance::User(&["c-1".to_owned()])).unwrap_err();
     assert!(said(row("c-1", "1", ext("a2"))).contains("leave --same-tink-user out"));
     assert!(said(row("c-1", "9", ext("z"))).contains("to another user (9, so far 1) with another Tink user"));
@@ -293,7 +294,7 @@ fn an_acceptance_takes_nothing_away_from_one_who_is_not_named() {
 fn nobody_comes_into_the_data_of_two_users_by_one_acceptance() {
     let dora = HeldConnection { former: vec![ext("s")], ..held("y", "dora", tink("t")) };
     let held = [held("x", "carl", ext("a")), dora, held("c", "bob", tink("t"))];
-    // It goes on under the name that it is stored with: that is dora's before it is carl's.
+    // It continues under its stored name, which is dora's before it is carl's.
     let rows = [both("c", "bob", "a", "t"), row("d", "bob", ext("s"))];
     assert!(accepted(&held, &rows, Acceptance::User(&[])).is_err());
 }

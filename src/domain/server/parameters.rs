@@ -1,5 +1,5 @@
-//! From the parameters of an address, the variables and libpq's defaults to a [`Target`]. Never puts a value into a
-//! message: it may be a password at the wrong place.
+//! Builds a [`Target`] from the parameters of an address, the variables and libpq's defaults. Never puts a
+//! value into a message: it may be a misplaced password.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -14,14 +14,14 @@ use super::{
 
 const PORT: u16 = 5432;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A server that has gone without a word must be noticed long before a lease ends.
+/// A server that has silently gone must be noticed long before a lease ends.
 const GONE: Duration = Duration::from_mins(1);
 const IDLE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 const APPLICATION: &str = "tink-sync";
 
-/// The variables that stand in for parameters that the address does not give.
+/// The variables for parameters that the address does not give.
 const VARIABLES: [(&str, &str); 13] = [
     ("application_name", "PGAPPNAME"),
     ("channel_binding", "PGCHANNELBINDING"),
@@ -52,7 +52,7 @@ const SESSIONS: [(&str, SessionKind); 6] = [
     ("prefer-standby", SessionKind::PreferStandby),
 ];
 
-/// Reads an address; `env` has what it does not say.
+/// Parses an address; `env` supplies what it leaves out.
 pub(super) fn target(url: &str, env: &Lookup<'_>) -> Result<Target, String> {
     let mut given = Parameters::new(url, env)?;
     if given.take("client_encoding").is_some_and(|name| !is_utf8(&name)) {
@@ -76,13 +76,13 @@ pub(super) fn target(url: &str, env: &Lookup<'_>) -> Result<Target, String> {
     })
 }
 
-/// The parameters of an address, with those of the environment below them.
+/// The parameters of an address, supplemented by the environment.
 struct Parameters(url::Parts);
 
 impl Parameters {
     fn new(url: &str, env: &Lookup<'_>) -> Result<Self, String> {
         let mut given = url::take_apart(url)?;
-        // A host of the address must not be looked for where a variable says another one is.
+        // A host from the address must not be sought where a variable locates another one.
         let names_host = given.contains_key("host") || given.contains_key("hostaddr");
         for (name, variable) in VARIABLES.into_iter().chain([("user", "PGUSER")]) {
             let covered = given.contains_key(name) || (names_host && name.starts_with("host"));
@@ -93,12 +93,12 @@ impl Parameters {
         Ok(Self(given))
     }
 
-    /// What is given, and not empty.
+    /// The value, if given and not empty.
     fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name).filter(|value| !value.is_empty())
     }
 
-    /// The value of this name.
+    /// The value of this name in `values`.
     fn one_of<T: Copy>(&mut self, name: &str, values: &[(&str, T)]) -> Result<Option<T>, String> {
         let Some(given) = self.0.remove(name) else { return Ok(None) };
         let found = values.iter().find(|(value, _)| *value == given);
@@ -113,7 +113,7 @@ impl Parameters {
         given.trim().parse().map(Some).map_err(|_| format!("expected a whole number for `{name}`"))
     }
 
-    /// A length of time; none if it is 0 or less.
+    /// A duration; `None` if 0 or less, `default` if not given.
     fn span(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! What an address, the variables and the defaults make of each other.
+//! How an address, the variables and the defaults combine.
 
 use super::*;
 
@@ -121,7 +121,7 @@ fn variables_stand_in_for_what_the_address_does_not_say() {
     assert_eq!(given.clone().with_pgpass(None), given);
     assert_eq!(given.with_pgpass(Some("/r".into())).pgpass, Pgpass::File("/r".into()));
 
-    // A variable names another machine than the address does.
+    // A variable locates another machine than the address does.
     let elsewhere = |name: &str| (name == "PGHOSTADDR").then(|| "10.0.0.9".into());
     assert_eq!(Target::parse("postgres://db", &elsewhere).unwrap().places[0].address, None);
     assert_eq!(shown(&Target::parse("postgres:///x", &elsewhere).unwrap()), ["10.0.0.9:5432"]);

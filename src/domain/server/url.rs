@@ -1,12 +1,12 @@
-//! The text of an address, `postgres://user@host1:port,host2/database?parameter=value`, taken apart by libpq's rules.
-//! Knows which parameters there are, not what their values mean. Never puts a value into a message: it may be a
-//! password at the wrong place.
+//! Splits the text of an address, `postgres://user@host1:port,host2/database?parameter=value`, by libpq's
+//! rules. Knows which parameters exist, not what their values mean. Never puts a value into a message: it may
+//! be a misplaced password.
 
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-/// What is said to somebody with a password in the address.
+/// The error for an address that contains a password.
 pub(super) const PASSWORD: &str = "expected an address without a password; put that into a password file and name it \
      in `store.pgpass_file`";
 const SCHEME: &str = "expected `postgres://user@host/database`";
@@ -38,10 +38,9 @@ pub(super) const KNOWN: [&str; 21] = [
     "user",
 ];
 
-/// What an address says, by the names of the parameters; several hosts stand with commas between them.
+/// The contents of an address, by parameter name; several hosts are separated by commas.
 pub(super) type Parts = BTreeMap<&'static str, String>;
 
-/// Takes an address apart.
 pub(super) fn take_apart(url: &str) -> Result<Parts, String> {
     let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
     let rest = rest.ok_or(SCHEME)?;
@@ -69,7 +68,8 @@ pub(super) fn take_apart(url: &str) -> Result<Parts, String> {
     Ok(given)
 }
 
-/// Whether a password could be anywhere in it; takes the last `@`, since passwords hold any letter.
+/// Whether it may contain a password anywhere; takes the last `@`, since a password may contain any
+/// character.
 fn holds_password(rest: &str) -> bool {
     let user = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
     let parameter =
@@ -77,7 +77,7 @@ fn holds_password(rest: &str) -> bool {
     user || parameter
 }
 
-/// The hosts, and the port behind each; an empty text where there is none.
+/// The hosts, and the port of each, empty if there is none.
 fn hosts_and_ports(hosts: &str) -> Result<(Vec<String>, Vec<String>), String> {
     let mut both = (Vec::new(), Vec::new());
     for one in hosts.split(',') {
@@ -126,7 +126,7 @@ fn parameter(pair: &str, given: &mut Parts) -> Result<(), String> {
     }
 }
 
-/// The text behind a percent-encoding. A `+` stands for itself, as with libpq.
+/// Decodes percent-encoding. A `+` is kept, as in libpq.
 fn decoded(text: &str) -> Result<String, String> {
     let mut parts = text.split('%');
     parts.next();
@@ -188,7 +188,7 @@ mod tests {
         ] {
             assert_eq!(take_apart(url).unwrap_err(), PASSWORD, "{url}");
         }
-        // Half typed: it may be one.
+        // Half typed: it may contain one.
         for url in ["postgres://app:hunter2", "postgres://app:%hunter2@db", "postgres://db?sslmode=a&hunter2"]
         {
             if let Err(error) = take_apart(url) {

@@ -1,5 +1,5 @@
-//! The connection with what belongs to it, and how it is waited for. It knows no statement of its own but those that begin
-//! and end a transaction.
+//! A database session with its context, and how it waits for locks and servers. Contains no SQL except the
+//! statements that begin and end a transaction.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,13 +21,13 @@ use crate::failpoint;
 use crate::store::types::Plan;
 use crate::store::{Result, StoreError};
 
-/// SQLite waits this long for a lock; `sync.outage_patience` begins after it.
+/// How long SQLite itself waits for a lock; `sync.outage_patience` begins after it.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait between two tries while the file is locked.
+/// The pause between two attempts while the file is locked.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait before a server is tried again.
+/// The pause before a server is tried again.
 const SERVER_PAUSE: Duration = Duration::from_millis(500);
 
 /// An open database of either kind.
@@ -37,19 +37,19 @@ pub(crate) enum Conn {
     Postgres(Box<Pg>),
 }
 
-/// The connection and what belongs to it.
+/// A connection and its [`Context`].
 #[derive(Debug)]
 pub(crate) struct DbSession {
     pub conn: Conn,
     pub context: Context,
 }
 
-/// What the threads of one store know together.
+/// A value that the threads of one store share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared<T>(Arc<Mutex<T>>);
 
 impl<T> Shared<T> {
-    /// The value, alone.
+    /// Locks the value, ignoring poisoning.
     pub(crate) fn get(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,7 +65,7 @@ impl<T> Clone for Shared<T> {
     }
 }
 
-/// A change of the plan.
+/// A deferred change of the plan.
 struct Effect(Box<dyn FnOnce(&mut Plan) + Send>);
 
 impl std::fmt::Debug for Effect {
@@ -74,28 +74,28 @@ impl std::fmt::Debug for Effect {
     }
 }
 
-/// What statements need to know beside the transaction.
+/// What jobs need besides the connection.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The database file; nothing for a server.
+    /// The database file; empty for a server.
     pub path: PathBuf,
-    /// The server; nothing for a file.
+    /// The server; `None` for a file.
     pub target: Option<Arc<Target>>,
-    /// Writes go to temporary tables laid over ours.
+    /// Whether writes go to temporary tables that shadow ours.
     pub rehearsal: bool,
-    /// Which file that is, for a store that is written.
+    /// The identity of the file, for a store that is opened for writing.
     pub file: Option<FileId>,
-    /// The runs of this process by id, with the lock files it holds; a rehearsal holds none.
+    /// The runs of this process by id, each with its lock file; `None` in a rehearsal and on a server.
     pub run_locks: RefCell<HashMap<String, Option<File>>>,
-    /// The kinds of events that are written down.
+    /// The kinds of events that are recorded.
     pub listened: Shared<Vec<HookKind>>,
-    /// The Tink app that the data of this run come from.
+    /// The client id of the Tink app that this run's data come from.
     pub client_id: Shared<Option<String>>,
-    /// Who is due in this run.
+    /// The connections that are due in this run.
     pub plan: Shared<Plan>,
-    /// How often the sessions with a server have waited for it.
+    /// The number of times the sessions have waited for the server.
     pub trips: Arc<AtomicU64>,
-    /// What is to be done with the plan once the transaction that is on has succeeded.
+    /// Changes of the plan to apply once the open transaction has succeeded.
     effects: RefCell<Vec<Effect>>,
     patience: Duration,
 }
@@ -128,7 +128,7 @@ impl DbSession {
         }
     }
 
-    /// Begins a transaction that writes; only this can meet a lock, and is repeated.
+    /// Begins a write transaction. Only this step can meet a lock, and it is retried.
     pub(crate) fn begin_write(&mut self, what: &'static str) -> Result<()> {
         let context = &self.context;
         match &mut self.conn {
@@ -139,7 +139,7 @@ impl DbSession {
         }
     }
 
-    /// Begins a transaction that only reads.
+    /// Begins a transaction for reading.
     pub(crate) fn begin_read(&mut self, what: &'static str) -> Result<()> {
         let context = &self.context;
         match &mut self.conn {
@@ -156,7 +156,7 @@ impl DbSession {
         }
     }
 
-    /// A statement that belongs to the course of a transaction of a file's.
+    /// Runs a transaction-control statement.
     pub(crate) fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
         match &self.conn {
             Conn::Sqlite(conn) => Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?),
@@ -164,7 +164,6 @@ impl DbSession {
         }
     }
 
-    /// Ends a transaction with its changes.
     fn commit(&self) -> std::result::Result<(), Fail> {
         match &self.conn {
             Conn::Sqlite(_) => self.control("COMMIT"),
@@ -172,16 +171,15 @@ impl DbSession {
         }
     }
 
-    /// Ends a transaction without its changes.
     pub(crate) fn rollback(&self) {
         match &self.conn {
-            // After some errors SQLite has rolled back already; then there is nothing left to do.
+            // After some errors SQLite has already rolled back, and this fails; that is fine.
             Conn::Sqlite(conn) => drop(conn.execute_batch("ROLLBACK")),
             Conn::Postgres(pg) => pg.rollback(),
         }
     }
 
-    /// Runs `work` in one transaction that writes.
+    /// Runs `work` in one write transaction.
     pub(crate) fn write<T>(
         &mut self,
         what: &'static str,
@@ -197,7 +195,7 @@ impl DbSession {
         })
     }
 
-    /// Reads what is there now, also while somebody else writes.
+    /// Reads the current state, even while another process writes.
     pub(crate) fn look<T>(
         &mut self,
         what: &'static str,
@@ -216,8 +214,8 @@ impl DbSession {
     }
 }
 
-/// Repeats `step` while the file is locked, until SQLite's own time-out and patience are over. (A few statements fail at
-/// once instead of waiting.)
+/// Repeats `step` while the file is locked, for up to [`BUSY_TIMEOUT`] plus the patience. (Some statements
+/// fail at once instead of waiting.)
 pub(crate) fn retry_busy<T>(
     conn: &mut Connection,
     context: &Context,
@@ -235,7 +233,7 @@ pub(crate) fn retry_busy<T>(
     }
 }
 
-/// Begins a transaction with a server, connecting anew if the session has ended.
+/// Begins a transaction on a server, reconnecting if the session has ended.
 fn begin(context: &Context, pg: &Pg, what: &'static str, begin: impl FnOnce(&Pg)) -> Result<()> {
     if pg.is_lost() {
         context.patiently(what, || pg.reconnect())?;
@@ -261,12 +259,12 @@ impl Context {
         }
     }
 
-    /// Of a store on a server.
+    /// The context of a store on a server.
     pub(crate) fn of_server(target: &Arc<Target>, patience: Duration) -> Self {
         Self { target: Some(Arc::clone(target)), ..Self::new(Path::new(""), patience) }
     }
 
-    /// The same for another session with the same store.
+    /// A context for another session with the same store, without pending effects and held locks.
     pub(crate) fn again(&self) -> Self {
         Self {
             path: self.path.clone(),
@@ -283,12 +281,12 @@ impl Context {
         }
     }
 
-    /// Changes the plan if the transaction succeeds: one that is undone may be tried again.
+    /// Applies `change` to the plan once the transaction succeeds; one that is undone may be retried.
     pub(crate) fn then(&self, change: impl FnOnce(&mut Plan) + Send + 'static) {
         self.effects.borrow_mut().push(Effect(Box::new(change)));
     }
 
-    /// Does what was left for the end of a transaction.
+    /// Applies the pending effects after a transaction has succeeded.
     pub(crate) fn succeeded(&self) {
         let effects = self.effects.take();
         if !effects.is_empty() {
@@ -299,12 +297,12 @@ impl Context {
         }
     }
 
-    /// Forgets it.
+    /// Discards the pending effects after a transaction has failed.
     pub(crate) fn failed(&self) {
         self.effects.borrow_mut().clear();
     }
 
-    /// Repeats a step with a server that is not there, or not ready, until the patience is over.
+    /// Repeats `step` while the server is away, not ready or contended, until the patience is over.
     pub(crate) fn patiently<T>(
         &self,
         what: &'static str,
@@ -324,14 +322,14 @@ impl Context {
         }
     }
 
-    /// How long it is waited for a database.
+    /// How long to wait for a database that is locked or away.
     pub(crate) const fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Fails if what was written went to a file that nobody will read.
+    /// Fails if the file was deleted, moved or replaced, so that what was written is lost.
     pub(crate) fn is_in_place(&self, what: &'static str) -> Result<()> {
-        // SQLite goes on writing to a file that has no name any more.
+        // SQLite keeps writing to an unlinked file.
         if self.file.is_none_or(|file| FileId::of(&self.path) == Some(file)) {
             return Ok(());
         }
@@ -343,7 +341,7 @@ impl Context {
         })
     }
 
-    /// A failure, with the step and the file it was about.
+    /// Turns a failure into an error that names the step and the database.
     pub(crate) fn explain(&self, what: &'static str, fail: Fail) -> StoreError {
         match &self.target {
             None => explain(what, &self.path, fail),
@@ -358,7 +356,7 @@ impl DbSession {
         Self { conn: Conn::Sqlite(conn), context: Context::new(path, patience) }
     }
 
-    /// The connection with a file, for the tests of what lies in one.
+    /// The SQLite connection, for tests of the file's contents.
     pub(crate) fn file(&self) -> &Connection {
         match &self.conn {
             Conn::Sqlite(conn) => conn,
@@ -366,7 +364,7 @@ impl DbSession {
         }
     }
 
-    /// The same, to be changed.
+    /// As [`Self::file`], mutable.
     pub(crate) fn file_mut(&mut self) -> &mut Connection {
         match &mut self.conn {
             Conn::Sqlite(conn) => conn,

@@ -1,4 +1,4 @@
-//! Why a transaction did not come about, before it is said which step it was and in which database.
+//! Why a transaction failed, before the step and the database are added to the error.
 
 use super::postgres::connect::ConnectError;
 use crate::domain::cause::Cause;
@@ -8,36 +8,36 @@ use crate::store::types::Lease;
 /// A failure inside the store's thread.
 #[derive(Debug)]
 pub(crate) enum Fail {
-    /// Somebody else holds what is needed.
+    /// Another process holds what is needed.
     Busy,
-    /// What lies beside the database cannot be used.
+    /// Something other than the database itself cannot be used, such as a lock file.
     Unusable { detail: String, source: Cause },
     /// The lease of the connection is no longer held.
     LeaseLost(Lease),
-    /// What was to be written belongs to another connection.
+    /// The data to be written belongs to another connection.
     OtherOwner(String),
-    /// A value that we did not write, in a database that is in order.
+    /// A value that this program did not write, in an otherwise intact database.
     NotOurs(NotOurs),
-    /// A single row was asked for, and there is none.
+    /// A statement returned no row where one is required.
     NoRow,
-    /// What SQLite reports.
+    /// An error from SQLite.
     Sqlite(rusqlite::Error),
-    /// What PostgreSQL reports, or how the session with it ended.
+    /// An error from PostgreSQL, or the end of the session.
     Postgres(Box<tokio_postgres::Error>),
-    /// The session ended while a transaction was being committed.
+    /// The session ended during a commit, so it is unknown whether it was kept.
     CommitUnknown(Cause),
-    /// This run was silent for so long that it counts as over.
+    /// This run was silent for so long that another host has ended it.
     RunOver,
-    /// A server did not answer for minutes.
+    /// The server did not answer within five minutes.
     NoAnswer,
-    /// There is no session with a server.
+    /// No session with the server could be opened.
     Connect(Box<ConnectError>),
-    /// A bug: a statement was not given the parameters that it has.
+    /// A bug: the parameters given are not those of the statement.
     Parameters(String),
 }
 
 impl Fail {
-    /// The error for people, with the step and the database it was about, where it is the same on every engine.
+    /// The user-facing error, with step and database, for failures that are the same on every engine.
     pub(crate) fn explain(self, what: &'static str, place: String) -> StoreError {
         let unreadable = |detail: String, source| StoreError::Sql { what, detail, source };
         match self {
@@ -50,7 +50,7 @@ impl Fail {
             Self::NotOurs(error) => unreadable(format!("{place}: {error}"), Some(Cause::of(error))),
             Self::NoRow => unreadable(format!("{place}: a row is missing"), None),
             Self::Parameters(sql) => unreadable(format!("{place}: wrong parameters for {sql}"), None),
-            // Those of the engines are explained by them.
+            // Each engine explains its own failures.
             Self::Sqlite(_)
             | Self::Postgres(_)
             | Self::CommitUnknown(_)
@@ -61,7 +61,7 @@ impl Fail {
     }
 }
 
-/// A value that is not what we write there: it is its row's trouble, not the store's.
+/// A value that this program does not write to its column: a problem of that row, not of the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotOurs(String);
@@ -71,7 +71,7 @@ impl NotOurs {
         Self(text.into())
     }
 
-    /// With the column it was found in.
+    /// Adds the column that holds the value.
     pub(crate) fn of_column(self, column: &str) -> Self {
         Self(format!("{column} {}", self.0))
     }
@@ -89,7 +89,7 @@ impl From<rusqlite::Error> for Fail {
     }
 }
 
-/// The failure for a value that is not what we write there.
+/// The failure for a value that this program does not write to its column.
 pub(crate) fn corrupt(text: impl Into<String>) -> Fail {
     NotOurs::new(text).into()
 }

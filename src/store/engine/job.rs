@@ -1,4 +1,4 @@
-//! What a thread of a store is given to do, and when it answers. Does nothing itself.
+//! Jobs for the threads of a store, and when they are answered. Runs nothing itself.
 
 use tokio::sync::oneshot;
 
@@ -9,7 +9,7 @@ use crate::store::{Result, StoreError};
 /// When a job is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// As soon as it is done, also in the transaction of earlier jobs: it changes nothing of the file.
+    /// As soon as it is done, even inside the transaction of earlier jobs: it changes nothing in the file.
     Read,
     /// As soon as it is applied.
     Applied,
@@ -17,7 +17,7 @@ pub(crate) enum When {
     Durable,
 }
 
-/// A job by its name.
+/// A job's name, and whether it may be repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     what: &'static str,
@@ -36,22 +36,22 @@ impl From<&'static str> for Step {
     }
 }
 
-/// A job that may be done again when it is not known if it was kept: done twice, it comes to what it comes to done once.
+/// An idempotent job: it may run again when it is unknown whether its commit was kept.
 pub(crate) const fn repeatable(what: &'static str) -> Step {
     Step { what, is_repeatable: true }
 }
 
-/// What a job of any kind is to the thread.
+/// The thread's view of a job of any type.
 pub(crate) trait Job: Send {
     fn what(&self) -> &'static str;
     fn is_repeatable(&self) -> bool;
     fn when(&self) -> When;
-    /// Does it, and keeps the value for the answer. It may be done again after its changes were undone.
+    /// Runs the job and keeps its value for the answer. May be called again after its changes were undone.
     fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail>;
     fn answer(self: Box<Self>, kept: Result<Durable>);
 }
 
-/// One job.
+/// A job with its reply channel.
 pub(crate) struct Call<T, W> {
     pub step: Step,
     pub when: When,
@@ -86,12 +86,12 @@ where
         let gone = StoreError::thread_ended(self.step.what);
         let value = self.value;
         let answer = kept.and_then(|durable| value.map(|value| (value, durable)).ok_or(gone));
-        // Nobody waits any more when a connection was cancelled: its work is done all the same.
+        // If the connection was cancelled, nobody waits for the answer; the work is done all the same.
         let _ = self.reply.send(answer);
     }
 }
 
-/// What is sent to the thread.
+/// A message to the thread.
 pub(crate) enum Message {
     Job(Box<dyn Job>),
     Configure(Box<dyn FnOnce(&Context) + Send>),

@@ -1,5 +1,5 @@
-//! What lies below the logic of the store: statements with typed parameters, rows, failures, and the thread that owns a
-//! connection. The logic above is written once, over [`Db`]; what only one database can do stands in its own module.
+//! The layer below the store's logic: typed statements, rows, failures, and the thread that owns a
+//! connection. The logic is written once, over [`Db`]; code specific to one database is in its own module.
 
 pub(crate) mod context;
 pub(crate) mod fail;
@@ -27,12 +27,12 @@ pub(crate) use sqlite::rows::Written;
 use value::{DateColumn, Decimal, Millis, TimeColumn};
 pub(crate) use value::{FromCell, ToValue, Value};
 
-/// An open connection, inside a transaction or before it, for plain functions that run statements.
+/// An open connection, inside or outside a transaction, for functions that run statements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Db<'c> {
-    /// A file of SQLite's.
+    /// A SQLite file.
     Sqlite(&'c rusqlite::Connection),
-    /// A session with a server of PostgreSQL's.
+    /// A session with a PostgreSQL server.
     Postgres(&'c Pg),
 }
 
@@ -59,19 +59,18 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// One row of an answer.
+/// One row of a result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Row<'r> {
-    /// Of SQLite's, with the place behind the column that was found last by its name: the next one asked for is most
-    /// often the next one.
+    /// A SQLite row, with the index after the column last found by name: the next one read is usually there.
     Sqlite(&'r rusqlite::Row<'r>, &'r Cell<usize>),
-    /// Of PostgreSQL's.
+    /// A PostgreSQL row.
     Postgres(&'r tokio_postgres::Row),
 }
 
 impl Db<'_> {
-    /// Runs a statement whose answer does not matter. PostgreSQL is sent it with the next question, and tells with that
-    /// answer, or at the commit, if it failed.
+    /// Runs a statement whose result does not matter. On PostgreSQL it travels with the next query, and a
+    /// failure is reported by that query or by the commit.
     pub(crate) fn run(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::count(conn, sql, params).map(drop),
@@ -79,8 +78,8 @@ impl Db<'_> {
         }
     }
 
-    /// Lets the answer to a question that comes later travel with the next one's, where asking means waiting. The question
-    /// must then come in the same words.
+    /// Prefetches the answer to a later query: on PostgreSQL it travels with the next round trip. The later
+    /// query must have the same text and parameters.
     pub(crate) fn ahead(self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -88,14 +87,14 @@ impl Db<'_> {
         }
     }
 
-    /// Forgets answers that came ahead and were not asked for: what they tell of has changed since.
+    /// Discards prefetched answers that were not used: their data has changed since.
     pub(crate) fn forget_ahead(self) {
         if let Self::Postgres(pg) = self {
             pg.forget_answers();
         }
     }
 
-    /// Runs a statement that changes rows; returns how many.
+    /// Runs a statement that changes rows; returns the number of rows.
     pub(crate) fn count(self, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::statement::count(conn, sql, params),
@@ -103,7 +102,7 @@ impl Db<'_> {
         }
     }
 
-    /// The first row of an answer; `None` if there is none.
+    /// The first row of a result, if any.
     pub(crate) fn one<T>(
         self,
         sql: &str,
@@ -129,7 +128,7 @@ impl Db<'_> {
         self.one(sql, params, read)?.ok_or(Fail::NoRow)
     }
 
-    /// The only column of the first row.
+    /// The first column of the first row.
     ///
     /// # Errors
     /// [`Fail::NoRow`] if there is no row.
@@ -142,7 +141,7 @@ impl Db<'_> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
 
-    /// Hands over the rows of an answer one by one, until `take` says `false`; for answers of any length.
+    /// Passes the rows of a result to `take` one by one, until it returns `false`; for results of any length.
     pub(crate) fn walk(
         self,
         sql: &str,
@@ -155,7 +154,7 @@ impl Db<'_> {
         }
     }
 
-    /// Hands over each row of an answer.
+    /// Passes each row of a result to `take`.
     pub(crate) fn each(
         self,
         sql: &str,
@@ -168,7 +167,7 @@ impl Db<'_> {
         }
     }
 
-    /// All rows of an answer, in any collection.
+    /// All rows of a result, in any collection.
     pub(crate) fn all<T, C: Default + Extend<T> + IntoIterator<Item = T>>(
         self,
         sql: &str,
@@ -200,8 +199,8 @@ impl Db<'_> {
         }
     }
 
-    /// Inserts rows of an account that a walk found, with change numbers from `first` on; returns their keys if they are
-    /// asked for.
+    /// Inserts rows that a walk found in an account, with change numbers from `first` on. Returns their keys;
+    /// on PostgreSQL only if `keys` is set.
     pub(crate) fn insert_rows(
         self,
         of: &Written,
@@ -215,7 +214,7 @@ impl Db<'_> {
         }
     }
 
-    /// Writes rows anew by their keys, with change numbers from `first` on.
+    /// Overwrites rows by their keys, with change numbers from `first` on.
     pub(crate) fn update_rows(
         self,
         of: &Written,
@@ -236,7 +235,7 @@ impl Db<'_> {
         }
     }
 
-    /// What is damaged in the file, in the database's words; `None` if it is sound, or too large to be looked through.
+    /// The damage that SQLite finds in its file; `None` if it is sound or too large, and for a server.
     pub(crate) fn damage(self, path: &Path) -> Result<Option<String>, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::open::damage(conn, path),
@@ -244,7 +243,7 @@ impl Db<'_> {
         }
     }
 
-    /// Runs `work` on an overlay over this snapshot, with what `fill` copies into it. It is gone afterwards.
+    /// Runs `work` on an overlay over this snapshot, filled by `fill`. The overlay is dropped afterwards.
     pub(crate) fn rehearsing<T>(
         self,
         fill: impl Fn(Db<'_>) -> Result<(), Fail>,
@@ -256,7 +255,7 @@ impl Db<'_> {
         }
     }
 
-    /// Copies what is little of one connection into a rehearsal's own tables.
+    /// Copies a connection's rows, except its transactions, into a rehearsal's own tables.
     pub(crate) fn shadow(self, connection: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::shadow(conn, connection)?),
@@ -264,7 +263,7 @@ impl Db<'_> {
         }
     }
 
-    /// Drops what a rehearsal copied and wrote for one connection, so that it does not pile up.
+    /// Deletes what a rehearsal copied and wrote for one connection, so that it does not accumulate.
     pub(crate) fn unshadow(self, connection: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::unshadow(conn, connection)?),
@@ -272,7 +271,7 @@ impl Db<'_> {
         }
     }
 
-    /// Notes in a rehearsal that a connection takes over what another holds.
+    /// Records in a rehearsal that one connection takes over the data of another.
     pub(crate) fn note_takeover(self, from: i64, to: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::note_takeover(conn, from, to)?),
@@ -280,7 +279,7 @@ impl Db<'_> {
         }
     }
 
-    /// Whose rows a connection takes over in a rehearsal.
+    /// The connections whose rows a connection takes over in a rehearsal.
     pub(crate) fn takeovers(self, taker: i64) -> Result<Vec<i64>, Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::rehearsal::takeovers(conn, taker)?),
@@ -288,7 +287,7 @@ impl Db<'_> {
         }
     }
 
-    /// Runs `work`, which copies rows of a table as they are: none gets a number, and nothing is worked out from them.
+    /// Runs `work`, which copies rows of a table unchanged: none gets a new number, and no column is derived.
     pub(crate) fn copying<T>(
         self,
         table: &str,
@@ -316,7 +315,7 @@ impl Db<'_> {
         }
     }
 
-    /// The version of the schema that this release knows, and whether what it shows to readers is what the database has.
+    /// The schema version of this release, and whether the database has this release's views and triggers.
     pub(crate) fn release(self) -> Result<(i64, bool), Fail> {
         match self {
             Self::Sqlite(conn) => Ok((sqlite::schema::KNOWN, sqlite::feed::is_published(conn)?)),
@@ -324,13 +323,13 @@ impl Db<'_> {
         }
     }
 
-    /// Whether programs on other machines may be at work on the same store.
+    /// Whether processes on other hosts may use the same store.
     pub(crate) const fn is_shared(self) -> bool {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Makes sure that nobody else claims or mirrors these connections before the transaction ends; returns those of which
-    /// that is so. A file has one writer at a time.
+    /// Locks these connections until the transaction ends, so that no other process claims or mirrors them;
+    /// returns those that could be locked. Does nothing for a file, which has one writer at a time.
     pub(crate) fn lock_connections<C>(self, keys: impl Iterator<Item = i64>) -> Result<C, Fail>
     where
         C: Default + Extend<i64> + FromIterator<i64> + IntoIterator<Item = i64>,
@@ -341,12 +340,12 @@ impl Db<'_> {
         }
     }
 
-    /// Lets the answer of [`Self::lock_connections`] travel with the next one, which then sees what was locked.
+    /// Sends [`Self::lock_connections`] ahead of the next query, which then sees the locked state.
     pub(crate) fn lock_ahead(self, keys: impl Iterator<Item = i64>) -> Result<(), Fail> {
         self.ahead(postgres::schema::LOCK, values![value::json_numbers(keys)])
     }
 
-    /// Lets nobody else write what these ids belong to before the transaction ends. A file has one writer at a time.
+    /// Locks these ids until the transaction ends. Not needed for a file, which has one writer at a time.
     pub(crate) fn lock_ids<'i>(self, ids: impl Iterator<Item = &'i str>) -> Result<(), Fail> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -354,7 +353,7 @@ impl Db<'_> {
         }
     }
 
-    /// Notes whose entitlement has ended since a run last looked, or lasts again, for the numbers of the feed.
+    /// Notes which entitlements have ended or resumed since a run last checked, for the feed's numbers.
     pub(crate) fn note_lapses(self) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => Ok(sqlite::feed::note_lapses(conn)?),
@@ -366,7 +365,7 @@ impl Db<'_> {
     }
 }
 
-/// The place of a column: its position, or its name.
+/// A column, by its position or its name.
 pub(crate) trait Column: Copy {
     fn find(self, row: Row<'_>) -> Result<usize, Fail>;
 }
@@ -396,7 +395,7 @@ impl<'r> Row<'r> {
         T::from_cell(self.cell(at)?).map_err(|e| e.of_column(self.name(at)).into())
     }
 
-    /// What a column holds.
+    /// The raw value of a column.
     pub(crate) fn cell(self, at: usize) -> Result<value::Cell<'r>, Fail> {
         match self {
             Self::Sqlite(row, _) => sqlite::statement::cell(row, at),
@@ -412,7 +411,7 @@ impl<'r> Row<'r> {
         }
     }
 
-    /// How many columns there are.
+    /// The number of columns.
     pub(crate) fn width(self) -> usize {
         match self {
             Self::Sqlite(row, _) => row.as_ref().column_count(),
@@ -420,7 +419,7 @@ impl<'r> Row<'r> {
         }
     }
 
-    /// Reads an optional text that is only lent.
+    /// Reads an optional text without copying it.
     pub(crate) fn text(self, column: impl Column) -> Result<Option<&'r str>, Fail> {
         let at = column.find(self)?;
         self.cell(at)?.text_or_null().map_err(|e| e.of_column(self.name(at)).into())
@@ -431,17 +430,17 @@ impl<'r> Row<'r> {
         Ok(self.get::<Option<DateColumn>>(column)?.map(|day| day.0))
     }
 
-    /// Reads an optional time of Tink's.
+    /// Reads an optional timestamp from Tink.
     pub(crate) fn time(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
         Ok(self.get::<Option<TimeColumn>>(column)?.map(|time| time.0))
     }
 
-    /// Reads an optional time of our own.
+    /// Reads an optional timestamp of our own.
     pub(crate) fn millis(self, column: impl Column) -> Result<Option<Timestamp>, Fail> {
         Ok(self.get::<Option<Millis>>(column)?.map(|time| time.0))
     }
 
-    /// Reads an amount with its currency from two columns; `None` if one of them is empty.
+    /// Reads an amount with its currency from two columns; `None` if one of them is NULL.
     pub(crate) fn money(self, amount: impl Column, currency: impl Column) -> Result<Option<Money>, Fail> {
         let (amount, currency) = (self.get::<Option<Decimal>>(amount)?, self.get(currency)?);
         Ok(amount.zip(currency).map(|(Decimal(amount), currency)| Money { amount, currency }))

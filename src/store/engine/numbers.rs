@@ -1,15 +1,15 @@
-//! What counts up in a store, which each engine does in its own way: change numbers of rows and keys of tables. Says neither who
-//! gets one nor when.
+//! Counters of a store, which each engine implements in its own way: change numbers of rows and keys of
+//! tables. Does not decide which row gets one, or when.
 
 use super::{Db, Fail, postgres, sqlite, values};
 
-/// Takes change numbers; the last of them is the answer. A file has one writer at a time.
+/// Takes change numbers; returns the last. A file has one writer at a time.
 const TAKE_CHANGES: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
 
-/// A key for a new row, where a server gives them.
+/// A key for a new row on PostgreSQL.
 const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
 
-/// What a transaction may number without saying so beforehand.
+/// The number of rows that a transaction may number without announcing it.
 const FEW: usize = 1000;
 
 impl Db<'_> {
@@ -23,13 +23,13 @@ impl Db<'_> {
         Ok(self.value::<i64>(take, values![count])? - before_last)
     }
 
-    /// Takes change numbers without waiting for them; returns the first, to which [`Self::changes_base`] is to be added. Before the
-    /// transaction ends it has to wait for its turn.
+    /// Takes change numbers without a round trip; returns the first, to which the caller must add
+    /// [`Self::changes_base`]. The transaction must wait for its turn before it ends.
     pub(crate) fn take_changes(self, count: usize) -> Result<i64, Fail> {
         match self {
             Self::Sqlite(_) => self.reserve_changes(count),
             Self::Postgres(pg) => {
-                // Others wait from here on.
+                // Queried first, because from `ts_take` on other transactions wait for this one.
                 postgres::rows::get_ready(pg)?;
                 self.run("SELECT tink_sync.ts_take(?1)", values![count])?;
                 Ok(1 - i64::try_from(count).unwrap_or(i64::MAX))
@@ -37,7 +37,7 @@ impl Db<'_> {
         }
     }
 
-    /// What is added to the numbers of [`Self::take_changes`], in SQL.
+    /// The SQL expression to add to the numbers of [`Self::take_changes`].
     pub(crate) const fn changes_base(self) -> &'static str {
         match self {
             Self::Sqlite(_) => "0",
@@ -45,7 +45,7 @@ impl Db<'_> {
         }
     }
 
-    /// Waits, without waiting for the answer, until nobody else can commit smaller change numbers.
+    /// Makes the transaction wait until no other can commit smaller change numbers, without a round trip.
     pub(crate) fn wait_for_turn(self) -> Result<(), Fail> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -53,8 +53,8 @@ impl Db<'_> {
         }
     }
 
-    /// Says how many rows the transaction may number as it commits, before the first of them is: beyond some thousands nobody else
-    /// takes numbers meanwhile.
+    /// Announces how many rows the transaction may number as it commits; must come before the first of them.
+    /// For more than a thousand, no other transaction takes numbers meanwhile.
     pub(crate) fn expect_changes(self, count: usize) -> Result<(), Fail> {
         match self {
             Self::Postgres(_) if count > FEW => {
@@ -64,7 +64,7 @@ impl Db<'_> {
         }
     }
 
-    /// A key for a new row, which none had before, also none that was deleted.
+    /// A key for a new row that no row has had before, deleted ones included.
     pub(crate) fn new_key(self, table: &str) -> Result<i64, Fail> {
         match self {
             Self::Sqlite(_) => {
@@ -78,12 +78,12 @@ impl Db<'_> {
         }
     }
 
-    /// Lets a key for a new row travel with the next answer.
+    /// Prefetches [`Self::new_key`] on PostgreSQL.
     pub(crate) fn new_key_ahead(self, table: &str) -> Result<(), Fail> {
         self.ahead(NEXT_KEY, values![table])
     }
 
-    /// The last key that a row of a table had, also one that was deleted.
+    /// The last key given in a table, even if its row was deleted.
     pub(crate) fn last_key(self, table: &str) -> Result<i64, Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::copy::last_key(conn, table),
@@ -91,7 +91,7 @@ impl Db<'_> {
         }
     }
 
-    /// Lets the next row of a table have a key behind this one.
+    /// Makes the next row of a table get a key above this one.
     pub(crate) fn set_last_key(self, table: &str, key: i64) -> Result<(), Fail> {
         match self {
             Self::Sqlite(conn) => sqlite::copy::set_last_key(conn, table, key),

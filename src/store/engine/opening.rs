@@ -1,4 +1,4 @@
-//! Opening the database that a place names: the one file that chooses the engine. Knows nothing of what is in it.
+//! Opens the database that a place names: the one file that chooses the engine. Ignores the contents.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::store::place::Place;
 use crate::store::types::Rights;
 
 impl Place {
-    /// Whether there is a store. An empty file, or a database without our tables, is none yet: the next run makes one in
-    /// it.
+    /// Whether there is a store. An empty file, or a server's database without our tables, does not count:
+    /// the next run creates a store in it.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if a server cannot be asked.
+    /// [`crate::store::StoreError`] if the server cannot be queried.
     pub fn is_there(&self) -> Result<bool> {
         match self {
             Self::Sqlite(path) => Ok(sqlite::regular::is_there(path)),
@@ -23,10 +23,10 @@ impl Place {
         }
     }
 
-    /// What the role of a server's address may do with the store there; `None` for a file.
+    /// The rights of the server role on the store; `None` for a file.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if the server cannot be asked.
+    /// [`crate::store::StoreError`] if the server cannot be queried.
     pub fn rights(&self) -> Result<Option<Rights>> {
         match self {
             Self::Sqlite(_) => Ok(None),
@@ -34,7 +34,7 @@ impl Place {
         }
     }
 
-    /// Opens an existing store for statements that only read, in a transaction that shows it as it is now.
+    /// Opens an existing store for reading, in a transaction that shows its current state.
     pub(in crate::store) fn reader(&self) -> Result<DbSession> {
         match self {
             Self::Sqlite(path) => sqlite::open::reader(path),
@@ -42,7 +42,7 @@ impl Place {
         }
     }
 
-    /// Opens a store for writing, making and migrating it as needed.
+    /// Opens a store for writing, creating and migrating it as needed.
     pub(in crate::store) fn writer(&self, patience: Duration, now: Timestamp) -> Result<DbSession> {
         match self {
             Self::Sqlite(path) => sqlite::open::writer(path, patience, now),
@@ -58,7 +58,7 @@ impl Place {
         }
     }
 
-    /// As [`Self::writer`], also where a store is being moved to.
+    /// As [`Self::writer`], but also opens a store that a move has not completed.
     pub(in crate::store) fn unfinished(&self, now: Timestamp) -> Result<DbSession> {
         match self {
             Self::Sqlite(path) => sqlite::open::unfinished(path, now),
@@ -66,7 +66,7 @@ impl Place {
         }
     }
 
-    /// A rehearsal on the store, with what `fill` copies of it; in memory if there is no store yet.
+    /// A rehearsal on the store, with the data that `fill` copies; in memory if there is no store yet.
     pub(in crate::store) fn rehearsal(
         &self,
         patience: Duration,
@@ -95,7 +95,7 @@ mod tests {
         let missing = place.reader().unwrap_err().to_string();
         assert_eq!(missing, format!("{}: `tink-sync run` creates it", place.absence()));
         assert!(!place.is_there().unwrap());
-        // An empty file is none yet.
+        // An empty file is not a store yet.
         std::fs::write(&path, "").unwrap();
         assert!(!place.is_there().unwrap());
         drop(place.writer(Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());

@@ -1,5 +1,5 @@
-//! What goes into statements and comes out of rows, by meaning: a day, a time, an id. How it lies in a database, the engine
-//! decides. No statement is run here.
+//! Values of parameters and columns by meaning: a day, a time, an id. The engine decides how each is stored.
+//! Runs no statement.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::domain::connection::TinkUser;
 use crate::domain::ids::TransactionId;
 use crate::domain::transaction::Status;
 
-/// Why a text cannot be kept in PostgreSQL.
+/// Why PostgreSQL cannot store a text.
 pub(crate) const NUL: &str = "holds the character U+0000, which PostgreSQL cannot keep";
 
 /// A parameter of a statement.
@@ -24,16 +24,16 @@ pub(crate) enum Value<'a> {
     Int(i64),
     Text(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
-    /// An id of a transaction, in the form it is stored in.
+    /// A transaction id in its stored form.
     Id(StoredId<'a>),
     Day(Date),
-    /// A time of Tink's, exact.
+    /// A timestamp from Tink, exact.
     Time(Timestamp),
-    /// A time of our own, in milliseconds.
+    /// A timestamp of our own, in milliseconds.
     Millis(Timestamp),
 }
 
-/// An id of a transaction as it is stored: 32 lower-case hex digits as 16 bytes, any other text as it is.
+/// A transaction id as it is stored: 32 lower-case hex digits as 16 bytes, any other text unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoredId<'a> {
     Compact([u8; 16]),
@@ -46,7 +46,7 @@ impl<'a> From<&'a TransactionId> for StoredId<'a> {
     }
 }
 
-/// What can be a parameter.
+/// A type that can be a parameter.
 pub(crate) trait ToValue {
     fn to_value(&self) -> Value<'_>;
 }
@@ -129,7 +129,7 @@ impl ToValue for u32 {
     }
 }
 
-/// A count; one that does not fit is the largest that does.
+/// A count; saturates at `i64::MAX`.
 impl ToValue for u64 {
     fn to_value(&self) -> Value<'_> {
         Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
@@ -148,7 +148,7 @@ pub(crate) enum Cell<'a> {
     Null,
     Int(i64),
     Real(f64),
-    /// As the database holds it, which need not be UTF-8.
+    /// As the database holds it; need not be UTF-8.
     Text(&'a [u8]),
     Bytes(&'a [u8]),
 }
@@ -163,7 +163,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// The text; `None` for an empty cell.
+    /// The text; `None` for NULL.
     pub(crate) fn text_or_null(self) -> Result<Option<&'a str>, NotOurs> {
         if self == Self::Null { Ok(None) } else { self.text().map(Some) }
     }
@@ -187,7 +187,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// What can be read from a cell.
+/// A type that can be read from a cell.
 pub(crate) trait FromCell: Sized {
     /// # Errors
     /// [`NotOurs`] if the cell holds something else.
@@ -227,7 +227,7 @@ impl FromCell for i64 {
     }
 }
 
-/// An integer of another width.
+/// Reads an integer of another type; fails if it is out of range.
 fn narrow<T: TryFrom<i64>>(cell: Cell<'_>) -> Result<T, NotOurs> {
     let number = cell.int()?;
     T::try_from(number).map_err(|_| NotOurs::new(format!("holds {number}, which is out of range")))
@@ -263,7 +263,7 @@ impl FromCell for u64 {
     }
 }
 
-/// A transaction id, as it is read.
+/// A transaction id read from a column.
 pub(crate) struct IdColumn(pub TransactionId);
 
 impl ToValue for TransactionId {
@@ -282,7 +282,6 @@ impl FromCell for IdColumn {
     }
 }
 
-/// A day.
 pub(crate) struct DateColumn(pub Date);
 
 impl ToValue for DateColumn {
@@ -299,7 +298,7 @@ impl FromCell for DateColumn {
     }
 }
 
-/// A date as `YYYY-MM-DD`: what the general formatter writes, but for every row.
+/// Formats a date as `YYYY-MM-DD`, like the general formatter, but fast enough for every row.
 pub(super) fn written_day(date: Date) -> Cow<'static, str> {
     let Ok(year @ 0..=9999) = u16::try_from(date.year()) else { return date.to_string().into() };
     let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
@@ -310,7 +309,7 @@ pub(super) fn written_day(date: Date) -> Cow<'static, str> {
     digits.iter().collect::<String>().into()
 }
 
-/// `YYYY-MM-DD`; what has another form is left to the general parser.
+/// Parses `YYYY-MM-DD`; other forms are left to the general parser.
 fn read_day(text: &[u8]) -> Option<Date> {
     if text.len() != 10 || text.get(4) != Some(&b'-') || text.get(7) != Some(&b'-') {
         return None;
@@ -323,7 +322,7 @@ fn read_day(text: &[u8]) -> Option<Date> {
     Date::new(number(0..4)?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
-/// A time of Tink's, exact.
+/// A timestamp from Tink, exact.
 pub(crate) struct TimeColumn(pub Timestamp);
 
 impl ToValue for TimeColumn {
@@ -338,7 +337,7 @@ impl FromCell for TimeColumn {
     }
 }
 
-/// A time of our own, in milliseconds.
+/// A timestamp of our own, in milliseconds.
 pub(crate) struct Millis(pub Timestamp);
 
 impl ToValue for Millis {
@@ -349,14 +348,13 @@ impl ToValue for Millis {
 
 impl FromCell for Millis {
     fn from_cell(cell: Cell<'_>) -> Result<Self, NotOurs> {
-        // One beyond the calendar, which `Timestamp::MAX` in milliseconds is, must not end a pass.
+        // A time beyond the calendar, as `Timestamp::MAX` in milliseconds is, must not end a pass.
         let known = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_second() * 1000;
         let millis = cell.int()?.clamp(*known.start(), *known.end());
         Timestamp::from_millisecond(millis).map(Self).map_err(|_| NotOurs::new("holds no time"))
     }
 }
 
-/// An amount.
 pub(crate) struct Decimal(pub Amount);
 
 impl ToValue for Amount {
@@ -371,7 +369,6 @@ impl FromCell for Decimal {
     }
 }
 
-/// The status of a row.
 pub(crate) struct StatusColumn(pub Status);
 
 impl FromCell for StatusColumn {
@@ -380,7 +377,7 @@ impl FromCell for StatusColumn {
     }
 }
 
-/// A count, which databases keep with a sign.
+/// A count, which databases store with a sign.
 pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

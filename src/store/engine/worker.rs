@@ -1,8 +1,8 @@
-//! The thread that owns the connection, and its group commit: the jobs that wait run in one transaction, a savepoint
-//! each, so that one job's failure undoes that job alone; then one commit makes them all durable. A job on which
-//! something outside depends is answered when it is durable. The others are answered as soon as they are applied:
-//! all that follows goes through the same queue, and a commit that fails ends it: nothing after it is kept or
-//! reported. Knows no statement of its own beside those of transactions.
+//! The thread that owns a SQLite connection, and its group commit: waiting jobs run in one transaction, each
+//! in its own savepoint, so that a failed job is undone alone; one commit then makes them all durable. A job
+//! that something outside depends on is answered once it is durable. The others are answered as soon as they
+//! are applied: everything later goes through the same queue, and a failed commit ends the queue, so that
+//! nothing after it is kept or reported. Contains no SQL except transaction control.
 
 use std::mem;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
@@ -18,20 +18,20 @@ use crate::failpoint;
 use crate::store::types::{Durable, Fate};
 use crate::store::{Result, StoreError};
 
-/// Who has had the lock for long leaves it free for so long, for others who look for it.
+/// How long the lock stays free after the thread has held it for long, so that other processes can take it.
 const FAIR_PAUSE: Duration = Duration::from_millis(4);
 
-/// Sessions of one process with a server. Each does one thing at a time, and most of that is waiting.
+/// The number of sessions of one process with a server. Each does one thing at a time, mostly waiting.
 const SESSIONS: usize = 8;
 
-/// How long a transaction takes in jobs.
+/// How long a transaction accepts jobs.
 #[derive(Clone, Copy, Debug)]
 struct GroupLimits {
-    /// One for which nobody waits stays open that long for more to come.
+    /// How long it stays open for more jobs while no job waits for its commit.
     idle: Duration,
-    /// However many come.
+    /// The longest it stays open, however many jobs come.
     longest: Duration,
-    /// Once somebody waits for its commit.
+    /// The longest it stays open once a job waits for its commit.
     waited: Duration,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// One thread for a file; several for a server, with a session each, which take jobs from one queue.
+    /// Starts one thread for a file; for a server several, each with a session, which share one queue.
     pub(crate) fn start(session: DbSession) -> Self {
         match session.conn {
             Conn::Sqlite(_) => Self::start_within(LIMITS, session),
@@ -67,26 +67,26 @@ impl Worker {
             let closed = groups.serve(&queue);
             let DbSession { conn, context } = groups.session;
             if let Conn::Sqlite(conn) = conn {
-                // What cannot be closed properly is dropped, which is all that is left to do.
+                // A connection that cannot be closed properly is dropped; nothing more can be done.
                 let _ = failpoint::around("close the store", || conn.close().map_err(|(_, e)| e));
             }
             drop(context);
-            // Nobody may be waiting for the end.
+            // The receiver may be gone.
             let _ = closed.map(|closed| closed.send(()));
         });
         Self { queue: sender }
     }
 
-    /// Ends the thread after the work it has; returns when the file is closed.
+    /// Ends the thread after its queued jobs; returns when the file is closed.
     pub(crate) async fn close(self) {
         let (reply, closed) = oneshot::channel();
-        // A thread that has ended already has closed its file.
+        // If the send fails, the thread has already ended and closed its file.
         if self.queue.send(Message::Close(reply)).is_ok() {
             let _ = closed.await;
         }
     }
 
-    /// Changes what the thread knows besides the file.
+    /// Changes the thread's [`Context`].
     pub(crate) async fn configure<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Context) -> T + Send + 'static,
@@ -96,13 +96,13 @@ impl Worker {
             change(context);
             let _ = reply.send(());
         };
-        // A thread that has ended tells so at the next statement.
+        // If the thread has ended, the next job reports it.
         if self.queue.send(Message::Configure(Box::new(change))).is_ok() {
             let _ = done.await;
         }
     }
 
-    /// Runs one job, all or nothing; returns when it is durable.
+    /// Runs one job atomically; returns when it is durable.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         step: impl Into<Step>,
@@ -123,7 +123,7 @@ impl Worker {
         self.applied(step, work).await.map(|(value, _)| value)
     }
 
-    /// As [`Self::apply`], with the wait for it to become durable.
+    /// As [`Self::apply`], and also returns the handle to wait until it is durable.
     pub(crate) async fn applied<T: Send + 'static>(
         &self,
         step: impl Into<Step>,
@@ -132,7 +132,7 @@ impl Worker {
         self.call(step.into(), When::Applied, move |session| work(session.db(), &session.context)).await
     }
 
-    /// Runs reading statements on one snapshot, which shows what is applied.
+    /// Runs statements that only read, and see what is applied. On a file they share one snapshot.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -141,7 +141,7 @@ impl Worker {
         self.look(what, work).await.map(|(value, _)| value)
     }
 
-    /// As [`Self::read`]; what was read may not be durable yet.
+    /// As [`Self::read`], and also returns the handle to wait until what was read is durable.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -175,12 +175,12 @@ enum Open {
 /// Jobs that are applied and not yet durable.
 struct Group {
     began: Instant,
-    /// What each of them is called.
+    /// The name of each job.
     steps: Vec<&'static str>,
-    /// Those that are answered when they are durable, and since when the first one waits.
+    /// Jobs that are answered once they are durable, and since when the first of them waits.
     waiting: Vec<Box<dyn Job>>,
     waited: Option<Instant>,
-    /// What becomes of them.
+    /// The outcome of their commit.
     fate: Fate,
 }
 
@@ -190,7 +190,7 @@ impl Group {
         Self { began, steps: Vec::new(), waiting: Vec::new(), waited: None, fate }
     }
 
-    /// What is left of the time in which it takes in jobs.
+    /// The time left in which it accepts jobs.
     fn left(&self, limits: GroupLimits) -> Duration {
         let waited = self.waited.map(|since| limits.waited.saturating_sub(since.elapsed()));
         let left = limits.longest.saturating_sub(self.began.elapsed());
@@ -205,17 +205,17 @@ enum Next {
     End,
 }
 
-/// The thread's own side.
+/// The state of the thread.
 struct Groups {
     limits: GroupLimits,
     session: DbSession,
     open: Open,
-    /// The commit that failed. From then on nothing is done any more.
+    /// The error of a commit that failed. From then on every job fails with it.
     broken: Option<StoreError>,
 }
 
 impl Groups {
-    /// Works until it is closed or nobody can send any more; returns who waits for the end.
+    /// Works until it is closed or all senders are gone; returns the channel that waits for the end, if any.
     fn serve(&mut self, queue: &Receiver<Message>) -> Option<oneshot::Sender<()>> {
         loop {
             match self.next(queue) {
@@ -248,7 +248,7 @@ impl Groups {
             Err(TryRecvError::Disconnected) => return Next::End,
             Err(TryRecvError::Empty) => {}
         }
-        // Nothing else waits: those that wait for the commit get it now.
+        // The queue is empty: end a snapshot, and commit for the jobs that wait for it.
         let Some(group) = group.filter(|group| group.waiting.is_empty()) else { return Next::Commit };
         match queue.recv_timeout(self.limits.idle.min(group.left(self.limits))) {
             Ok(message) => Next::Take(message),
@@ -270,7 +270,7 @@ impl Groups {
         }
     }
 
-    /// One snapshot for all reads that wait.
+    /// Opens one snapshot for all waiting reads.
     fn look(&mut self) -> Result<()> {
         if let Open::Nothing = self.open {
             self.session.begin_read("read")?;
@@ -279,7 +279,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Only the beginning can meet a lock, and is repeated.
+    /// Opens a group. Only BEGIN can meet a lock, and it is retried.
     fn begin(&mut self, what: &'static str) -> Result<()> {
         if let Open::Snapshot(_) = self.open {
             self.commit();
@@ -294,7 +294,7 @@ impl Groups {
     fn read(&mut self, mut job: Box<dyn Job>) {
         let (what, done) = (job.what(), job.run(&self.session));
         let error = done.err().map(|fail| self.session.context.explain(what, fail));
-        // Some errors end the transaction, and with it what was applied before.
+        // Some errors end the transaction and undo what was applied in it.
         if let (Some(error), true) = (&error, !self.session.is_open()) {
             self.give_up(error);
         }
@@ -331,7 +331,7 @@ impl Groups {
         }
     }
 
-    /// Undoes the last job alone. If SQLite has undone more, or cannot undo it, all that was applied is lost.
+    /// Undoes only the last job. If SQLite has undone more, or cannot undo it, everything applied is lost.
     fn undo(&mut self, is_first: bool, error: &StoreError) {
         let session = &self.session;
         let undo = || session.control("ROLLBACK TO job").and_then(|()| session.control("RELEASE job"));
@@ -340,9 +340,9 @@ impl Groups {
         }
     }
 
-    /// Ends the transaction without its changes. If there were some, that is the end.
+    /// Rolls back the transaction. If jobs were applied in it, every later job fails.
     fn give_up(&mut self, error: &StoreError) {
-        // After some errors SQLite has rolled back already; then there is nothing left to do.
+        // After some errors SQLite has already rolled back, and this fails; that is fine.
         let _ = self.session.control("ROLLBACK");
         if let Open::Group(group) = mem::replace(&mut self.open, Open::Nothing)
             && !group.steps.is_empty()
@@ -353,11 +353,11 @@ impl Groups {
         }
     }
 
-    /// Makes durable what is applied, and answers who waits for that.
+    /// Commits the applied jobs, and answers those that wait for it.
     fn commit(&mut self) {
         let group = match &mut self.open {
             Open::Nothing => return,
-            // There is nothing to keep.
+            // Nothing was changed.
             Open::Snapshot(_) => {
                 let _ = self.session.control("COMMIT");
                 self.open = Open::Nothing;
@@ -381,7 +381,7 @@ impl Groups {
         group.fate.send_replace(Some(Ok(())));
         group.waiting.into_iter().for_each(|job| job.answer(Ok(Durable::of(&group.fate))));
         if group.began.elapsed() >= self.limits.longest {
-            // Other processes look for a moment at which the file is free: see `open::wait_for_lock`.
+            // Other processes poll for a free lock: see `open::wait_for_lock`.
             std::thread::sleep(FAIR_PAUSE);
         }
     }

@@ -1,4 +1,4 @@
-//! The laws of account identity, on small made-up banks in which numbers collide.
+//! Properties of account identity, on small made-up banks with colliding numbers.
 
 use proptest::collection::{hash_set, vec};
 use proptest::prelude::*;
@@ -152,7 +152,7 @@ proptest! {
         let kept: HashSet<i64> = overview.merged.iter().map(|merge| merge.keep).collect();
         prop_assert!(kept.is_disjoint(&dropped), "an account is joined twice");
         for keep in kept {
-            // All that become one: the one that is served, and those that are served no longer.
+            // All accounts that become one: the one that is served, and those no longer served.
             let merges: Vec<_> = overview.merged.iter().filter(|merge| merge.keep == keep).collect();
             let adopted: Vec<i64> = merges.iter().filter(|merge| merge.adopts_id).map(|merge| merge.drop).collect();
             prop_assert!(adopted.len() < 2, "two ids are adopted");
@@ -223,7 +223,7 @@ fn accounts_without_numbers_are_never_the_same() {
     assert_eq!(overview.missing, [(1, refreshed(0))]);
 }
 
-/// Two consents, one under each name.
+/// Two consents, each a status and its accounts.
 fn two(first: (&str, &[&str]), second: (&str, &[&str])) -> Vec<Consent> {
     vec![consent(first.0, first.1), Consent { credentials_id: "d".into(), ..consent(second.0, second.1) }]
 }
@@ -290,7 +290,7 @@ fn two_that_are_served_at_once_are_joined_when_one_is_gone_or_only_ended_consent
     let healthy = two(("UPDATED", &["a"]), ("UPDATED", &["b"]));
     let served = overview(&all, both(), healthy.clone(), true, now());
     assert_eq!((served.merged.len(), served.ambiguous), (0, true));
-    // One consent that names both says that they are two.
+    // One consent that names both shows that they are two.
     let together = overview(&all, both(), vec![consent("UPDATED", &["a", "b"])], true, now());
     let both_ids: Vec<AccountId> = vec!["a".into(), "b".into()];
     assert_eq!((&together.separate, together.ambiguous), (&both_ids, false));
@@ -366,7 +366,7 @@ fn an_account_is_as_healthy_as_its_best_consent() {
         (vec![well.clone(), late.clone()], "b", true),
         (vec![late], "b", false),
         (vec![well.clone(), ill.clone()], "c", false),
-        // Nobody says that he holds it: it may be anybody's.
+        // No consent names it, so any may hold it.
         (vec![well.clone()], "x", true),
         (vec![well, ill], "x", false),
         (vec![], "x", false),
@@ -377,7 +377,7 @@ fn an_account_is_as_healthy_as_its_best_consent() {
 
 #[test]
 fn an_older_id_that_only_an_ended_consent_lists_does_not_take_an_account_from_its_renewed_link() {
-    // GIVEN two links that were joined, of which the first has ended and goes on listing its account
+    // GIVEN two links that were joined, of which the first has ended and still lists its account
     let mut joined = stored(1, account("b", Some("PL 61"), "CHECKING", "EUR"));
     joined.known_ids.push("a".into());
     let listed = ["a", "c"].map(|id| account(id, Some("PL 61"), "CHECKING", "EUR")).to_vec();
@@ -391,7 +391,7 @@ fn an_older_id_that_only_an_ended_consent_lists_does_not_take_an_account_from_it
     );
     let identities: Vec<Identity> = overview.accounts.into_iter().map(|(_, identity)| identity).collect();
     assert_eq!(identities, [Identity::Superseded(1), Identity::Alias(1)]);
-    // Where nothing else is served, the older id is what there is.
+    // If nothing else is served, the older id is used.
     let alone = vec![account("a", Some("PL 61"), "CHECKING", "EUR")];
     let overview =
         super::overview(&[joined], alone, two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["d"])), true, now());

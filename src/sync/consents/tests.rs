@@ -1,4 +1,4 @@
-//! Tests of what lists of consents do and do not conclude.
+//! What lists of consents do and do not prove.
 
 use super::*;
 use crate::domain::warning::Told;
@@ -143,7 +143,7 @@ fn what_is_told_is_remembered_and_not_told_again() {
     let again =
         Consents::of(listed(), stands(vec![known.clone()]), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
     assert_eq!(again, Vec::new());
-    // A renewal is remembered, too, so that its own end is told.
+    // A renewal is recorded, too, so that its own end is reported.
     let renewed = list(vec![consent("c", "UPDATED", Some(days(90)))], true);
     let renewed = Consents::of(renewed, stands(vec![known]), RUN, now()).warnings(now(), &[14, 7, 3, 1]);
     assert_eq!((renewed[0].told, renewed[0].due), (Told::default(), None));

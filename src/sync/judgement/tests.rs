@@ -5,7 +5,7 @@ use crate::domain::balance::{BalanceInput, Reconciliation, Sums};
 use crate::domain::total::Total;
 use crate::sync::made_up::{booked, pending, store};
 
-/// A check of these cents, whose balance is given.
+/// A check of rows of these cents, with the given balance.
 fn check(balance: i64, rows: &[i64]) -> BalanceCheck {
     let money = |cents: i64| booked("", &cents.to_string(), 1, "").money;
     let mut sums = Sums::default();

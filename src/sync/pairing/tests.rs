@@ -1,4 +1,4 @@
-//! The laws of pairing, and the cases that users of bank syncs have met.
+//! Properties of pairing, and cases that users of bank syncs have met.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn run(old: &[StoredRow], new: &[Transaction], generation: i64) -> Vec<(i64, Rem
     pair(&Sides { old, new: &new, generation, ids: &ids, common: &common })
 }
 
-/// Old key, new id and rule.
+/// Each pair's old key, new id and rule.
 fn told(pairs: &[(i64, Removal)]) -> Vec<(i64, String, &'static str)> {
     let mut told: Vec<_> = pairs
         .iter()
@@ -207,7 +207,8 @@ fn after_a_re_consent_a_drifted_text_pairs_by_day_and_money_where_that_is_unique
     ];
     assert_eq!(told(&run(&old, &new, 2)), [(1, "n1".to_owned(), "reconsent:date+amount")]);
     assert!(run(&old, &new, 1).is_empty(), "not without a re-consent");
-    // A reservation of the same money beside it does not make a booking less unique; alone it is booked by it.
+    // A reservation of the same money does not make a booking less unique; alone, it is the one that was
+    // booked.
     let both = older(store(vec![booked("a", "-100", 3, "TRAM"), pending("p", "-100", 3, "TAXI")]));
     let n1 = std::slice::from_ref(&new[0]);
     assert_eq!(told(&run(&both, n1, 2)), [(1, "n1".to_owned(), "reconsent:date+amount")]);

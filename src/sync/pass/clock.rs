@@ -1,5 +1,5 @@
-//! This machine's clock while a pass is on: a suspended machine is told of, and a clock that was set by more than a day
-//! is compared with Tink's once more. Sets no clock.
+//! This machine's clock during a pass: reports a suspended machine, and checks a clock that was set by more
+//! than a day against Tink's. Sets no clock.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::{Pass, Stop};
 use crate::domain::event::Event;
 use crate::tink::ErrorKind;
 
-/// A machine that was suspended for less than this is not told of.
+/// A shorter suspension is not reported.
 const SLEEP: Duration = Duration::from_secs(10);
-/// A clock that was set by more than this in mid-pass may be wrong about the day.
+/// A clock that was set by more than this during a pass may be wrong about the day.
 const CLOCK_JUMP: SignedDuration = SignedDuration::from_hours(24);
 
 impl Pass {
-    /// Tells of a machine that was suspended meanwhile, and asks Tink again about the day if the clock was set by more
+    /// Reports a suspension of the machine, and asks Tink about the day again if the clock was set by more
     /// than one.
     pub(super) async fn look_at_clock(&mut self) {
         let slept = self.watch.suspended(self.ctx.clock.as_ref());

@@ -1,4 +1,4 @@
-//! What has happened and is told once it is durable, in the order in which it happened. Decides nothing.
+//! Events that are emitted once they are durable, in the order in which they happened. Decides nothing.
 
 use std::collections::VecDeque;
 
@@ -6,11 +6,11 @@ use super::Pass;
 use crate::domain::event::Event;
 use crate::store::{Durable, Result};
 
-/// Events, and when each group of them may be told.
+/// Groups of events, each with its confirmation.
 pub(super) type Unconfirmed = VecDeque<(Durable, Vec<Event>)>;
 
 impl Pass {
-    /// Tells all that has happened so far, as soon as it is durable.
+    /// Emits all events so far, waiting until they are durable.
     pub(super) async fn confirm(&mut self) -> Result<()> {
         while !self.unconfirmed.is_empty() {
             first_durable(&mut self.unconfirmed).await?;
@@ -26,7 +26,7 @@ impl Pass {
     }
 }
 
-/// Waits until the first of them may be told; for ever if there is none.
+/// Waits until the first group may be emitted; forever if there is none.
 pub(super) async fn first_durable(unconfirmed: &mut Unconfirmed) -> Result<()> {
     match unconfirmed.front_mut() {
         Some((durable, _)) => durable.confirmed().await,

@@ -1,4 +1,4 @@
-//! The laws of reconciling, on small made-up stores in which everything collides.
+//! Properties of reconciling, on small made-up stores in which everything collides.
 
 use jiff::civil::date;
 use proptest::collection::vec;
@@ -11,7 +11,7 @@ use crate::sync::made_up::{any_row, any_store, booked, fetched, live, pending, r
 
 mod removals;
 
-/// Does what the store does with a change set.
+/// Applies a change set as the store does.
 fn apply(store: &mut Vec<StoredRow>, changes: &ChangeSet, generation: i64) {
     let next = store.iter().map(|row| row.key).max().unwrap_or_default() + 1;
     for row in store.iter_mut() {
@@ -74,7 +74,7 @@ proptest! {
 
     #[test]
     fn chunks_give_the_same_as_all_at_once(store in any_store(ALL), rows in vec(any_row(ALL), 0..16), cut: Index) {
-        // A walk leaves out what is no booking any more (see its own tests).
+        // A walk drops unbooked rows whose id it read as booked before (see its own tests).
         let mut seen = HashSet::new();
         let rows: Vec<Transaction> = rows
             .into_iter()

@@ -1,4 +1,4 @@
-//! What one walk has read and not yet written, and what may be concluded from it. Reads and writes nothing itself.
+//! What one walk has read and not yet written, and what may be concluded from it. Does no I/O.
 
 use std::mem;
 
@@ -13,35 +13,34 @@ use crate::sync::pairing::ProviderIds;
 use crate::sync::reconcile::Rewritten;
 use crate::tink::TransactionRecord;
 
-/// What is read and not yet written is written when it is as large as this, in bytes.
+/// The size in bytes at which what was read is written.
 const CHUNK_SIZE: usize = 2 * 1024 * 1024;
-/// About what a row or a record takes in memory beside its texts.
+/// About what a row or a record takes in memory besides its texts, in bytes.
 const BESIDE_TEXTS: usize = 700;
 
-/// What has been read and not yet written.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent observation of the list")]
 pub(super) struct Gathered {
     pub rows: Vec<FetchedRow>,
     pub unreadable: Vec<Unreadable>,
-    /// Every id read in this walk, in quarantine or not, and whether it was booked.
+    /// Every id read in this walk, quarantined or not, and whether it was booked.
     pub ids: SeenIds,
-    /// The bank's own ids, where stored rows may have to be told apart by them.
+    /// The bank's own ids, if stored rows may have to be distinguished by them.
     pub provider_ids: Option<ProviderIds>,
     /// None of these ids is stored: the account had no row when the walk began, and no id came twice.
     pub unstored: bool,
-    /// A record's id could not be read, so no row can be said to be missing.
+    /// A record's id could not be read, so no row can be considered missing.
     pub unnamed: bool,
-    /// A page came without its list of records, so the walk has not seen everything.
+    /// A page lacked its list of records, so the walk has not seen everything.
     pub partial: bool,
-    /// A record was a transaction.
+    /// At least one record was readable.
     pub readable: bool,
     pub rows_read: u64,
     /// Oldest and newest booked date read.
     pub dates: Option<(Date, Date)>,
-    /// Bytes of what is not yet written.
+    /// Bytes not yet written.
     pub size: usize,
-    /// What the walk changed of old rows.
+    /// What the walk changed in old rows.
     pub rewritten: Rewritten,
     /// A second look did not show all that this one did: the list changed in between.
     pub outdated: bool,
@@ -71,7 +70,7 @@ impl Gathered {
             // One id, booked and pending in one walk: a booking never becomes a reservation.
             Some(true) if !is_booked => return,
             Some(_) => {
-                // The later page wins, also over one on which the record could not be read.
+                // The later page wins, even over one on which the record could not be read.
                 self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
             }
             None => {
@@ -88,21 +87,21 @@ impl Gathered {
         self.rows.push(FetchedRow { transaction, raw });
     }
 
-    /// Notes an id; says whether it was that of a booked row before, if it was there.
+    /// Notes an id. Returns whether it was a booked row's before; `None` if unseen.
     fn see(&mut self, id: &TransactionId, booked: bool) -> Option<bool> {
         let before = self.ids.add(id, booked);
-        // It may be stored since.
+        // It may have been stored since.
         self.unstored &= before.is_none();
         before
     }
 
-    /// Whether it is time to write it: there are more than `rows` (one page more at most), so that a first sync of years fits in
-    /// memory.
+    /// Whether it is time to write: more than `rows` were read (by one page at most), or too many bytes, so
+    /// that a first sync of years fits in memory.
     pub(super) fn is_chunk(&self, rows: usize) -> bool {
         self.rows.len() + self.unreadable.len() > rows || self.size > CHUNK_SIZE
     }
 
-    /// The records that cannot be read, which wait for nothing.
+    /// Takes the unreadable records, which wait for nothing.
     pub(super) fn take_unreadable(&mut self) -> Vec<Unreadable> {
         let records = mem::take(&mut self.unreadable);
         let size: usize = records.iter().map(|record| record.raw.len() + BESIDE_TEXTS).sum();
@@ -110,12 +109,12 @@ impl Gathered {
         records
     }
 
-    /// Records came, and none of them could be read: such a walk has seen nothing of its window.
+    /// Whether records came of which none could be read: such a walk has seen nothing of its window.
     pub(super) fn is_illegible(&self) -> bool {
         !self.readable && (self.unnamed || !self.ids.is_empty())
     }
 
-    /// Whether a row that is not among these is missing: an empty list never says so.
+    /// Whether a row whose id is not here is missing; an empty list never shows that.
     pub(super) fn is_conclusive(&self) -> bool {
         !self.unnamed && !self.ids.is_empty()
     }

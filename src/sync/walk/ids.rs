@@ -1,4 +1,4 @@
-//! The ids that a walk has read, all of them until its end: an id of the usual form takes sixteen bytes. Exact, so
+//! All ids that a walk has read, kept until its end: an id of the usual form takes sixteen bytes. Exact, so
 //! that no row is taken for another. Knows nothing of what is stored.
 
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 
 use crate::domain::ids::TransactionId;
 
-/// Ids, and whether each was that of a booked row.
+/// Ids, each with whether it was that of a booked row.
 #[derive(Debug, Default)]
 pub(super) struct SeenIds {
     usual: HashMap<[u8; 16], bool>,
@@ -14,7 +14,6 @@ pub(super) struct SeenIds {
 }
 
 impl SeenIds {
-    /// Whether the id was seen.
     pub(super) fn contains(&self, id: &TransactionId) -> bool {
         match id.compact() {
             Some(bytes) => self.usual.contains_key(&bytes),
@@ -22,7 +21,8 @@ impl SeenIds {
         }
     }
 
-    /// Adds an id; one that was booked stays so. Returns whether it was booked before, `None` if it was not seen.
+    /// Adds an id; one that was booked stays booked. Returns whether it was booked before; `None` if it was
+    /// not seen.
     pub(super) fn add(&mut self, id: &TransactionId, booked: bool) -> Option<bool> {
         match id.compact() {
             Some(bytes) => mark(self.usual.entry(bytes), booked),
@@ -30,17 +30,15 @@ impl SeenIds {
         }
     }
 
-    /// Whether none was seen.
     pub(super) fn is_empty(&self) -> bool {
         self.usual.is_empty() && self.other.is_empty()
     }
 
-    /// How many were seen.
     pub(super) fn len(&self) -> usize {
         self.usual.len() + self.other.len()
     }
 
-    /// How many of these the `other` walk has seen too.
+    /// How many of these the `other` walk has also seen.
     pub(super) fn seen_by(&self, other: &Self) -> usize {
         self.usual.keys().filter(|id| other.usual.contains_key(*id)).count()
             + self.other.keys().filter(|id| other.other.contains_key(*id)).count()

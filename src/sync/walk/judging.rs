@@ -1,5 +1,5 @@
-//! Whether what a walk missed is gone: the second look, the balance as a witness, and all that forbids a removal
-//! (DESIGN.md 8.3). Pairs nothing itself.
+//! Whether rows that a walk missed are gone: the second look, the balance as evidence, and all that forbids a
+//! removal (DESIGN.md 8.3). Pairs nothing itself.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,11 @@ use crate::sync::judgement::{self, Absence};
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 
-/// A walk without an upper date asks for this many days ahead: without one Tink ends at today.
+/// A walk without an upper limit reads this many days ahead: without a date Tink ends at today.
 const WITHOUT_LIMIT: i64 = 3650;
 
 impl Walk<'_> {
-    /// Removes what is missing without a successor if nothing forbids it.
+    /// Removes the missing rows without a successor, unless something forbids it.
     pub(super) async fn judge(
         &self,
         missing: &mut Vec<StoredRow>,
@@ -68,9 +68,9 @@ impl Walk<'_> {
         Ok(Absence { again_from: look.unproven_from(missing), ..Absence::nothing_missing() })
     }
 
-    /// Walks the account once more, without date limits, before a booked row is said to be gone: it may have
-    /// moved to another date, or between two pages. Leaves in `missing` what that walk does not show either, and
-    /// says whether it can tell.
+    /// Walks the account again, from `history_days` back (else without a lower limit), before a booked row
+    /// counts as gone: it may have moved to another date, or between two pages. Leaves in `missing` what that
+    /// walk neither shows nor pairs. Returns whether it is conclusive.
     async fn look_again(
         &self,
         missing: &mut Vec<StoredRow>,
@@ -81,7 +81,7 @@ impl Walk<'_> {
         let ahead = options.lookahead_days.max(WITHOUT_LIMIT);
         let window = Window::all(self.sync.ctx.clock.today(), options.history_days, ahead);
         let mut again = self.read(&window, Gathered::default()).await?;
-        // Counted once, whichever walk read it.
+        // A row that both walks read counts once.
         let twice = again.ids.seen_by(&found.gathered.ids) as u64;
         self.sync.counters.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
         let (more, stored) = self.upserts(&mut again).await?;
@@ -106,8 +106,8 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// The oldest day of rows that a walk without date limits did not show and the first one was not to show. They
-    /// have been looked at once: the next walk reaches as far back.
+    /// The oldest date of rows that the second walk did not show and that the first walk's window did not
+    /// cover. They have been looked at once: the next walk reaches as far back.
     fn beyond(
         &self,
         all: &[StoredRow],
@@ -122,8 +122,8 @@ impl Walk<'_> {
         unjudged.filter_map(|row| row.transaction.booked_date).min()
     }
 
-    /// All rows that a walk without date limits did not show, not only those of the first walk's window: ids may
-    /// have been re-issued all through the history, and each old row goes on under its new one.
+    /// All rows that the second walk did not show, not only those of the first walk's window: ids may have
+    /// been reissued throughout the history, and each old row continues under its new one.
     async fn missing_from_all(
         &self,
         commit: &RowCommit,
@@ -137,14 +137,14 @@ impl Walk<'_> {
         self.stored(RowQuery::Keys(gone.iter().map(|row| row.key).collect())).await
     }
 
-    /// Whether Tink has looked at the bank again since missing rows were judged.
+    /// Whether Tink has refreshed the account since missing rows were last judged.
     pub(super) fn has_moved(&self) -> bool {
         let judged = self.account.judged_refresh.or(self.account.walked_refresh);
         let before = judged.or_else(|| self.before?.account.last_refreshed);
         matches!((before, self.refresh()), (Some(before), Some(now)) if now > before)
     }
 
-    /// Whether the account did not move while it was walked: the list is read once more.
+    /// Whether the account was not refreshed during the walk: the list is read once more.
     async fn stands_still(&self) -> Result<bool, SyncError> {
         let again: Vec<Account> = self.sync.session.accounts().await?;
         let ours = again.into_iter().find(|account| account.id == self.account.account.id);

@@ -1,5 +1,5 @@
-//! Which rows that came take the place of rows that a walk missed: what `pairing` looks at, from the store and from
-//! the walk. Removes nothing itself.
+//! Finds successors of rows that a walk missed: collects the input for `pairing` from the store and the walk.
+//! Removes nothing itself.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,12 +13,12 @@ use crate::sync::reconcile;
 use crate::sync::result::SyncError;
 use crate::sync::words::CommonWords;
 
-/// How many rows show which words of an account say nothing.
+/// How many rows show which words of an account mean nothing.
 const TEXTS: u32 = 400;
 
 impl Walk<'_> {
-    /// Successors of missing rows among those that are new in this walk or arrived since the last one that was
-    /// judged. A successor proves itself: this needs no healthy consent and no second look.
+    /// Finds successors of missing rows among those that are new in this walk or arrived since the last one
+    /// that was judged. A successor is its own proof: this needs no healthy consent and no second look.
     pub(super) async fn pair(
         &self,
         missing: &[StoredRow],
@@ -50,7 +50,8 @@ impl Walk<'_> {
         let pair = |old: &[StoredRow], new: &[&Transaction]| {
             pairing::pair(&Sides { old, new, generation, ids, common: &common })
         };
-        // What was live beside an older row, as its counterpart after a re-consent or a joining, may be gone by now.
+        // A row that was live beside an older one, as its counterpart after a re-consent or a merge, may be
+        // gone by now.
         let mut pairs: Vec<(i64, Removal)> = Vec::new();
         let mut generations: Vec<i64> = old.iter().map(|row| row.generation).collect();
         generations.sort_unstable();
@@ -72,7 +73,7 @@ impl Walk<'_> {
         Ok(pairs)
     }
 
-    /// The words that say nothing in this account; looked for only where a reservation may have been booked.
+    /// The words that mean nothing in this account; determined only if a reservation may have been booked.
     async fn common_words(&self, old: &[StoredRow], new: &[&Transaction]) -> Result<CommonWords, SyncError> {
         let amounts: HashSet<&str> = new.iter().map(|row| row.money.amount.as_str()).collect();
         let may_be_booked = |row: &StoredRow| {

@@ -1,4 +1,4 @@
-//! What the reconciliation begins with, when it begins anew, and what stays of it.
+//! How the reconciliation begins, when it starts again, and what it keeps then.
 
 use super::*;
 

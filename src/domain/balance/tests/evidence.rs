@@ -1,8 +1,8 @@
-//! What a balance says of rows that are about to be removed.
+//! What a balance indicates about rows that are about to be removed.
 
 use super::*;
 
-/// What the balance says of rows of these cents, which are among the account's.
+/// The evidence on removing rows of these cents, which are among the account's.
 fn evidence(account: &Account, before: Option<(i64, i64)>, going: &[i64]) -> Evidence {
     let going: Vec<Money> = going.iter().map(|cents| money(*cents, "EUR")).collect();
     let stand = before.map(|(balance, rows)| Stand {
@@ -65,7 +65,7 @@ fn a_balance_speaks_for_or_against_rows_that_would_go() {
     account.balance += 700;
     assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
     assert_eq!(evidence(&account, before, &[-500]), Evidence::Silent, "it moved by something else");
-    // New rows came meanwhile.
+    // New rows were added meanwhile.
     account.book(-60, 12);
     assert_eq!(evidence(&account, before, &[-700]), Evidence::Proves);
     account.balance -= 700;

@@ -1,4 +1,4 @@
-//! That parts come to what the whole comes to, and no more is looked at than has to be.
+//! Parts give the same result as the whole, and only what has to be looked at is looked at.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::owner::HeldConnection;
 use crate::domain::view::Viewed;
 
-/// The same with everything looked at together.
+/// The same, with everything looked at together.
 fn mirror_as_a_whole(stored: &[Stored], viewed: Viewed, remembered: Remembered) -> Mirroring {
     let rows = SingleView::of(viewed.rows).all();
     let judged = judge(stored, &rows);
@@ -28,7 +28,7 @@ fn mirror_as_a_whole(stored: &[Stored], viewed: Viewed, remembered: Remembered) 
     Mirroring { changes: changes(stored, judge(stored, &rows), when), numbers, fall }
 }
 
-/// Few ids and few names, so that many are shared, doubled or followed.
+/// Few ids and few names, so that many are shared, duplicated or followed.
 fn any_row() -> impl Strategy<Value = SourceRow> {
     let name = || proptest::option::weighted(0.8, any_name());
     (
@@ -83,7 +83,7 @@ fn any_stored(id: usize) -> impl Strategy<Value = Stored> {
 }
 
 proptest! {
-    /// Also once it has been written, when most of it is as it was.
+    /// Also once it has been written, when most is unchanged.
     #[test]
     fn a_view_compared_in_parts_comes_to_the_same_as_one_compared_as_a_whole(
         rows in proptest::collection::vec(any_row(), 0..12),
@@ -160,7 +160,7 @@ fn only_what_may_have_news_is_looked_at_again() {
     let other = SourceRow { priority: 1, ..row(0) };
     assert_eq!(open(&held, vec![other, row(1), row(2)]), (1, 0));
     assert_eq!(open(&held, vec![row(0), row(1)]), (1, 0));
-    // Two who share a Tink user are, whatever is new.
+    // Two that share a Tink user are, regardless of changes.
     held[1].held.former = vec![user(0)];
     assert_eq!(open(&held, as_before()), (0, 1));
 }

@@ -1,15 +1,15 @@
-//! What a server answered to a statement, all of it.
+//! The complete answer of a server to a statement.
 
 use std::pin::pin;
 
 use futures_util::StreamExt as _;
 use tokio_postgres::{Row, RowStream};
 
-/// What a statement answered.
+/// The complete answer to a statement.
 #[derive(Debug, Default)]
 pub(crate) struct StatementAnswer {
     pub rows: Vec<Row>,
-    /// How many rows it changed or gave.
+    /// The number of rows that it changed or returned.
     pub count: u64,
 }
 

@@ -1,5 +1,5 @@
-//! How a server is reached: each host with each of its addresses, with or without TLS, until one of them will do. Must
-//! not run a statement of the store.
+//! Connects to a server: tries each host with each of its addresses, with or without TLS, until one is
+//! suitable. Must not run a statement of the store.
 
 mod error;
 mod pgpass;
@@ -26,16 +26,16 @@ pub(crate) use error::ConnectError;
 use error::{Failure, Kind, Problem};
 use role::Role;
 
-/// What moves the bytes of a connection; it must be polled for as long as the client is used.
+/// The future that does a connection's I/O; it must be polled for as long as the client is used.
 pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is ready.
 pub(crate) struct Connected {
     pub(crate) client: Client,
     pub(crate) driver: Driver,
-    /// Whether the server took the start-up options. A pgbouncer does not.
+    /// Whether the server accepted the start-up options. pgbouncer does not.
     pub(crate) took_options: bool,
-    /// Which of the servers it is.
+    /// The server that it is connected to.
     pub(crate) place: String,
 }
 
@@ -45,10 +45,10 @@ impl fmt::Debug for Connected {
     }
 }
 
-/// Connects to the first server that will do. `options` are options of the server's command line (`-c name=value`).
+/// Connects to the first suitable server. `options` are for the server's command line (`-c name=value`).
 ///
 /// # Errors
-/// [`ConnectError`] says for each server why not.
+/// [`ConnectError`] with the reason for each server.
 pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Connected, ConnectError> {
     let (user, database) = names(target);
     let mut error = ConnectError::new(&user, &database);
@@ -67,7 +67,7 @@ pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Co
                 Ok(connected) => return Ok(connected),
                 Err(failures) => {
                     error = failures.into_iter().fold(error, ConnectError::with);
-                    // What a server answers to this user is not asked of the next one.
+                    // A refusal of this user is final: the next server is not tried.
                     if error.is_final() {
                         return Err(error);
                     }
@@ -90,7 +90,7 @@ fn names(target: &Target) -> (String, String) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Plain,
-    /// TLS, or not if the server has none.
+    /// TLS, or plain if the server has none.
     Either,
     Tls,
 }
@@ -185,7 +185,7 @@ impl<'t> Attempt<'t> {
         Err(problems)
     }
 
-    /// Connects once, and once more if only the options are in the way.
+    /// Connects once, and again without the options if the server refuses only those.
     async fn once(
         &self,
         place: &Server,
@@ -238,9 +238,9 @@ impl<'t> Attempt<'t> {
         opened.map_err(|error| Problem::of(error, &self.passwords, password.is_some()))
     }
 
-    /// What comes of it in the time that an address has.
+    /// Runs `work` within the time limit for an address.
     async fn within<T>(&self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-        // Boxed: it is large, and stands in the future of every caller.
+        // Boxed: it is large, and would be part of every caller's future.
         let work = Box::pin(work);
         match self.target.connect_timeout {
             Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| Err(Problem::timed_out(limit))),
@@ -269,11 +269,11 @@ where
     T::Stream: Send + 'static,
 {
     let (client, connection) = config.connect(tls).await?;
-    // What ends it is told to who waits for an answer.
+    // An error that ends it is reported to the pending requests.
     Ok((client, Box::pin(async move { drop(connection.await) })))
 }
 
-/// What is the same for every attempt.
+/// The settings of every attempt.
 fn settings(target: &Target, user: &str, database: &str) -> Config {
     let mut config = Config::new();
     config.user(user).dbname(database).application_name(&target.application_name);

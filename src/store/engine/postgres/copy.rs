@@ -1,4 +1,4 @@
-//! Rows that are copied from another store as they are: all of a batch in one statement, a column as one array. Knows
+//! Copies rows from another store unchanged: a batch in one statement, each column as one array. Knows
 //! neither what they mean nor where they come from.
 
 use super::session::Pg;
@@ -6,11 +6,11 @@ use super::statement;
 use super::value::{Array, Parameter};
 use crate::store::engine::{Fail, Params, Row, ToValue as _, Value, values};
 
-/// What type each column of a table has.
+/// The type of each column of a table.
 const TYPES: &str = "SELECT CAST(attname AS text), format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = to_regclass(?1) AND attnum > 0 AND NOT attisdropped";
 
-/// The last key of a table: of a row that is there, or of one that was deleted.
+/// The last key given in a table, even if its row was deleted.
 pub(crate) const LAST_KEY: &str =
     "SELECT coalesce(pg_sequence_last_value(to_regclass(pg_get_serial_sequence(?1, 'key'))), 0)";
 

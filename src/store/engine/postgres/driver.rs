@@ -1,4 +1,4 @@
-//! What moves the messages of a session, and how one is begun. Sends no statement of the store.
+//! The runtime that does a session's I/O, and how a session is opened. Sends no statement of the store.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use super::connect::{self, Target};
 use crate::domain::cause::Cause;
 use crate::store::engine::Fail;
 
-/// What moves the messages of a session.
+/// The runtime that does a session's I/O.
 pub(super) struct Background(Option<Runtime>);
 
 impl Background {
@@ -24,7 +24,7 @@ impl Background {
         })
     }
 
-    /// Runs something on this thread; from inside of another runtime, where that is not possible, on one of its own.
+    /// Runs `work` on this thread, or on one of its own inside another runtime, where blocking is not possible.
     pub(super) fn drive<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
         let runtime = self.0.as_ref().ok_or(Fail::NoAnswer)?;
         if Handle::try_current().is_err() {
@@ -40,14 +40,14 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Waits for nothing, which would not be allowed inside of another runtime.
+        // Does not wait: that is not allowed inside another runtime.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Opens a session; says whether no pooler lies between.
+/// Opens a session; also returns whether it is direct, without a pooler in between.
 ///
 /// # Errors
 /// [`Fail::Connect`].
@@ -69,7 +69,7 @@ pub(super) fn dial(
     dialled.map_err(|error: connect::ConnectError| Fail::Connect(Box::new(error)))
 }
 
-/// Whether the server's own session has what ours was begun with; behind a pooler it has not.
+/// Whether the server's session has the options that ours was opened with; behind a pooler it has not.
 async fn is_direct(client: &Client) -> bool {
     let asked = client.query_typed("SELECT current_setting('tink_sync.direct', true)", &[]).await;
     asked

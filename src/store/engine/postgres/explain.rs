@@ -1,5 +1,5 @@
-//! The translation of failures into errors for people: what an operator has to do about each. Shows no value that was bound:
-//! of what the server says, only its message and where it was.
+//! Translates failures into user-facing errors that name what the operator has to do. Omits the server's
+//! detail, which may contain bound values: shows only its message, its code and the place.
 
 use tokio_postgres::error::DbError;
 
@@ -8,12 +8,12 @@ use crate::domain::cause::Cause;
 use crate::store::StoreError;
 use crate::store::engine::Fail;
 
-/// What is to be done about a failure by the program itself.
+/// What the program itself can do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// Somebody else was in the way: the same work, done again, may succeed at once.
+    /// Another transaction was in the way: the same work may succeed if it is repeated at once.
     Again,
-    /// The server is not there, or not ready: connect anew and try again after a while.
+    /// The server is away or not ready: reconnect and try again after a while.
     Reconnect,
     /// Nothing.
     None,
@@ -27,7 +27,7 @@ pub(crate) fn remedy(fail: &Fail) -> Remedy {
             None => Remedy::Reconnect,
             Some(code) => match code.code() {
                 "40001" | "40P01" | "55P03" | "TS003" => Remedy::Again,
-                // A table has got a column since the statement was prepared.
+                // A table has gained a column since the statement was prepared.
                 "0A000"
                     if error.as_db_error().and_then(DbError::routine) == Some("RevalidateCachedQuery") =>
                 {
@@ -42,7 +42,7 @@ pub(crate) fn remedy(fail: &Fail) -> Remedy {
     }
 }
 
-/// A failure, with the step and the database it was about.
+/// Turns a failure into an error that names the step and the database.
 pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreError {
     let place = target.url().to_owned();
     let is_transient = remedy(&fail) != Remedy::None;
@@ -91,7 +91,7 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
     }
 }
 
-/// Sorts what the server refused by what the operator has to do about it.
+/// Classifies what the server refused by what the operator has to do about it.
 fn of_server(what: &'static str, place: String, error: &DbError, is_transient: bool) -> StoreError {
     let said = format!("{} ({})", error.message(), error.code().code());
     if is_transient {

@@ -1,26 +1,26 @@
--- Numbers for the rows of accounts_v1 and connections_v1: whichever statement changes what a reader sees, in the same
--- transaction, also one that is written tomorrow. Made anew together with the views. A column that is added to one of
--- the two views is added here. Says the same as engine/sqlite/feed.sql, in another way where many hosts write at once:
+-- Change numbers for the rows of accounts_v1 and connections_v1. A row is numbered in the transaction that changes
+-- what a reader sees, whichever statement does it, future ones included. Recreated together with the views. A column
+-- added to one of the two views must be added here. Same effect as engine/sqlite/feed.sql, for many hosts at once:
 --
--- * Accounts and connections get their numbers as the transaction commits (deferred triggers), transactions as they are written.
---   A row that changed several times gets one number.
--- * No number may become visible before a smaller one, and nobody is to be held up while others write their rows. So whoever
---   wants numbers draws a ticket, and commits only when all who drew before have ended: ts_take and ts_turn. A ticket stands for
---   8,192 numbers; what is left of them is nobody's.
+-- * Accounts and connections get their numbers as the transaction commits (deferred triggers), transactions as they
+--   are written. A row that changed several times gets one number.
+-- * No number may become visible before a smaller one, and no transaction may be held up while others write rows. So
+--   a transaction draws a ticket for its numbers, and commits only when all that drew before it have ended: ts_take
+--   and ts_turn. A ticket stands for 8,192 numbers; unused ones are lost.
 --
--- No news are last_attempt_at, last_success_at and next_attempt_at, which every pass moves.
+-- Changes of last_attempt_at, last_success_at and next_attempt_at do not count: every pass moves them.
 --
--- The functions have no search path of their own and name no schema of the tables: laid over the temporary tables of a
--- rehearsal, they work on those. Whoever writes to the tables has `pg_temp, tink_sync` as search path.
+-- The functions have no search path of their own and do not name the schema of the tables, so that in a rehearsal
+-- they work on its temporary tables. Sessions that write have `pg_temp, tink_sync` as search path.
 
--- Whether rows are copied as they are, numbers included, from another store: SET LOCAL tink_sync.copying = 'on'.
+-- Whether rows are copied unchanged from another store, numbers included: SET LOCAL tink_sync.copying = 'on'.
 CREATE OR REPLACE FUNCTION tink_sync.ts_is_copying() RETURNS boolean
 LANGUAGE sql STABLE
 AS $$ SELECT coalesce(pg_catalog.current_setting('tink_sync.copying', true) = 'on', false) $$;
 
--- What this transaction has taken, in a setting that ends with it: the first number, the last used and the last taken; the
--- first and the last ticket (0 in a rehearsal); 1 once it is its turn, or 2 if it has drawn more since; and 1 if nobody else
--- can draw any.
+-- What this transaction has taken, in a setting that ends with it: [1] the first number, [2] the last used
+-- and [3] the last taken; [4] the first and [5] the last ticket (0 in a rehearsal); [6] 1 once it is its
+-- turn, or 2 if it has drawn more since; [7] 1 if no other transaction can draw any.
 CREATE OR REPLACE FUNCTION tink_sync.ts_numbers() RETURNS bigint[]
 LANGUAGE sql STABLE
 AS $$ SELECT pg_catalog.string_to_array(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ')::bigint[] $$;
@@ -30,7 +30,7 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_taken() RETURNS bigint
 LANGUAGE sql STABLE
 AS $$ SELECT (tink_sync.ts_numbers())[2] $$;
 
--- Takes so many numbers, one after the other; returns the last. Before the transaction ends it has to be its turn.
+-- Takes `count` consecutive numbers; returns the last. Before the transaction ends, ts_turn must be called.
 CREATE OR REPLACE FUNCTION tink_sync.ts_take(count bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -39,7 +39,7 @@ DECLARE
     last bigint;
 BEGIN
     IF pg_catalog.to_regclass('pg_temp.ts_sequences') IS NOT NULL THEN
-        -- A rehearsal, whose numbers nobody sees.
+        -- A rehearsal, whose numbers are never visible.
         UPDATE pg_temp.ts_sequences SET value = value + count WHERE name = 'change' RETURNING value INTO STRICT last;
         taken := ARRAY[coalesce(taken[1], last - count + 1), last, last, 0, 0, 1, 0];
         PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
@@ -53,11 +53,11 @@ BEGIN
     RETURN taken[2];
 END $$;
 
--- Draws tickets for so many numbers, with some thousands left for what is numbered as the transaction commits. Whoever draws has
--- a moment to himself, in which his ticket is locked before there is a later one; the lock goes with the end of the transaction.
--- Who draws again needs that nobody has drawn in between. A transaction that may take any number says so before its first one (SET
--- LOCAL tink_sync.alone = 'on'): then it waits for all who have tickets, and nobody else draws any until it has ended. One that
--- had not said so is told with TS003, and begins anew in that way: to wait for the others now would be a deadlock.
+-- Draws tickets for `count` numbers, with some thousands to spare for rows numbered at the commit. Drawing is
+-- exclusive, so that a ticket is locked before there is a later one; that lock is held until the transaction ends.
+-- Drawing again requires that no other transaction has drawn in between. One that may take any number of numbers
+-- announces that before its first (SET LOCAL tink_sync.alone = 'on'): it waits for all that have tickets, and no
+-- other draws until it ends. One that had not fails with TS003 and is repeated that way: waiting now would deadlock.
 CREATE OR REPLACE FUNCTION tink_sync.ts_draw(taken bigint[], count bigint) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -80,7 +80,7 @@ BEGIN
     END IF;
     BEGIN
         PERFORM pg_catalog.pg_advisory_lock(1953066348, 0);
-        -- Tickets go on behind all that were committed, also where the sequence was not restored or replicated with the tables.
+        -- Tickets continue after all committed ones, even if the sequence was not restored or replicated.
         behind := (SELECT greatest(max(s.value) FILTER (WHERE s.name = 'turn'),
                                    (max(s.value) FILTER (WHERE s.name = 'change') - max(s.value) FILTER (WHERE s.name = 'offset')) / numbers)
                    FROM tink_sync.ts_sequences s WHERE s.name IN ('turn', 'change', 'offset'));
@@ -108,8 +108,8 @@ BEGIN
                  CASE WHEN taken[6] > 0 THEN 2 ELSE 0 END, is_alone::int];
 END $$;
 
--- Waits until all who drew tickets before have ended. `turn` is the last ticket of a transaction that has committed: all before
--- it have ended; those behind it are waited for one by one, from the last one on, until one of them turns out to have committed.
+-- Waits until all transactions with earlier tickets have ended. `turn` is the last ticket of a committed transaction:
+-- all before it have ended. Those after it are waited for one by one, backwards, until one has committed.
 CREATE OR REPLACE FUNCTION tink_sync.ts_turn() RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -123,7 +123,7 @@ BEGIN
     END IF;
     WHILE taken[6] = 0 LOOP
         turn := (SELECT s.value FROM tink_sync.ts_sequences s WHERE s.name = 'turn');
-        -- One that is not drawn yet is of another count, from before a restore for example.
+        -- A `turn` that is not below our tickets is of another count, for example from before a restore.
         EXIT WHEN before <= CASE WHEN turn < taken[4] THEN turn ELSE 0 END;
         PERFORM pg_catalog.pg_advisory_lock_shared(1953066349, (before % 2147483647)::int);
         PERFORM pg_catalog.pg_advisory_unlock_shared(1953066349, (before % 2147483647)::int);
@@ -135,7 +135,7 @@ BEGIN
     PERFORM pg_catalog.set_config('tink_sync.taken', pg_catalog.array_to_string(taken, ' '), true);
 END $$;
 
--- Takes so many numbers once it is this transaction's turn; returns the last.
+-- Takes `count` numbers, and waits for this transaction's turn; returns the last.
 CREATE OR REPLACE FUNCTION tink_sync.ts_take_in_turn(count bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -150,8 +150,8 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_next_change() RETURNS bigint
 LANGUAGE sql VOLATILE
 AS $$ SELECT tink_sync.ts_take_in_turn(1) $$;
 
--- The timeline of this server: another one after a standby was promoted, or a backup restored to some moment. NULL where a
--- server does not tell.
+-- The timeline of this server: it changes when a standby is promoted, or a backup is restored to a point in
+-- time. NULL if the server does not report it.
 CREATE OR REPLACE FUNCTION tink_sync.ts_timeline() RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -161,9 +161,9 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$;
 
--- Lets numbers go on far above all others once the timeline has changed: readers may have seen some that this server never got.
--- Here and not where a session begins: whatever takes a number passes by, also behind a pooler and after a failover in
--- mid-run. Whoever comes second waits for the end of who came first.
+-- Makes numbers continue far above all others once the timeline has changed: readers may have seen numbers
+-- that this server never got. Here and not at the start of a session: whatever takes a number passes here,
+-- even behind a pooler and after a failover in mid-run. A second transaction waits for the end of the first.
 CREATE OR REPLACE FUNCTION tink_sync.ts_note_timeline() RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -181,14 +181,14 @@ BEGIN
     END IF;
 END $$;
 
--- Whether a row needs no number: it got one from this transaction, as that commits, or keeps its own.
+-- Whether a row needs no number: this transaction has already given it one, or it is copied with its own.
 CREATE OR REPLACE FUNCTION tink_sync.ts_is_numbered(number bigint) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$ SELECT tink_sync.ts_is_copying() OR coalesce(
           number >= pg_catalog.split_part(nullif(pg_catalog.current_setting('tink_sync.taken', true), ''), ' ', 1)::bigint, false) $$;
 
--- What is news is compared here and not in a WHEN, which would be read anew for each statement; the columns of the trigger
--- let most statements pass.
+-- Columns are compared here and not in a WHEN, which would be parsed again for each statement; the column
+-- list of the trigger already lets most statements pass.
 CREATE OR REPLACE FUNCTION tink_sync.ts_feed_connection() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
@@ -351,8 +351,8 @@ FOR EACH ROW
 WHEN ((OLD.connection, OLD.last_refreshed, OLD.closed_at) IS DISTINCT FROM (NEW.connection, NEW.last_refreshed, NEW.closed_at))
 EXECUTE FUNCTION tink_sync.ts_feed_refreshed();
 
--- Notes whose entitlement has ended since a run last looked, or lasts again, for the numbers of the feed: nobody writes
--- when time passes, and their state changes all the same. By the clock of the views; by two indexes.
+-- Notes which entitlements have ended or resumed since a run last checked, for the feed's numbers: their
+-- state changes as time passes, without a write. Uses the clock of the views, and two indexes.
 CREATE OR REPLACE FUNCTION tink_sync.ts_note_lapses() RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -370,7 +370,7 @@ BEGIN
     END IF;
 END $$;
 
--- What writing to the transactions of a rehearsal does; see rehearsal.sql.
+-- The INSTEAD OF trigger of a rehearsal's transactions; see rehearsal.sql.
 CREATE OR REPLACE FUNCTION tink_sync.ts_rehearse() RETURNS trigger
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -384,7 +384,7 @@ BEGIN
         INSERT INTO pg_temp.ts_rehearsed SELECT NEW.*;
         RETURN NEW;
     END IF;
-    -- One that only the rehearsal has is simply gone.
+    -- A row that exists only in the rehearsal needs no marker.
     IF EXISTS (SELECT 1 FROM tink_sync.ts_transactions t WHERE t.key = OLD.key) THEN
         OLD.account := -OLD.account;
         INSERT INTO pg_temp.ts_rehearsed SELECT OLD.*;
@@ -393,8 +393,8 @@ BEGIN
     RETURN OLD;
 END $$;
 
--- Wakes up whoever listens (LISTEN tink_sync) once a transaction that changed something for readers has committed. It is only
--- that: a reader that was not there asks by its cursor. Not named as what is kept in step: a rehearsal wakes nobody.
+-- Wakes listeners (LISTEN tink_sync) once a transaction that changed something for readers has committed. A
+-- reader that missed it catches up by its cursor. Not named ts_feed_…: a rehearsal must wake nobody.
 CREATE OR REPLACE FUNCTION tink_sync.ts_announce() RETURNS trigger
 LANGUAGE plpgsql
 AS $$

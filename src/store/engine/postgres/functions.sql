@@ -1,23 +1,23 @@
--- Functions of schema tink_sync: what a shared statement takes for granted because SQLite has it, what the views convert
--- with, and what only a server needs. Made anew (OR REPLACE) before the tables of a new release; a signature that was
--- released is never changed.
+-- Functions of schema tink_sync: what shared statements rely on because SQLite has it, the conversions of the
+-- views, and what only a server needs. Replaced (OR REPLACE) before the tables of a new release are created;
+-- a released signature is never changed.
 --
--- Those in the language SQL name every function and operator's schema by what the search path always begins with
--- (pg_catalog) and have no settings, so that they are written into the statement that calls them: a
--- setting would prevent that, and views are read by the million rows.
--- What a stored value means is said once, here.
+-- Functions in the language SQL qualify what they call (operators are found in pg_catalog, with which every
+-- search path begins) and have no settings, so that PostgreSQL can inline them: a setting would prevent that,
+-- and views are read by the million rows.
+-- The meaning of a stored value is defined once, here.
 
--- The elements of a JSON array, as texts: of numbers too, which a statement casts where it needs them as numbers.
+-- The elements of a JSON array, as texts; a statement that needs numbers casts them.
 CREATE OR REPLACE FUNCTION tink_sync.json_each(list text) RETURNS TABLE (value text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 50
 AS $$ SELECT e FROM pg_catalog.json_array_elements_text(list::json) e $$;
 
--- A value of a JSON object by a path as `$.a.b`, as text.
+-- A value of a JSON object by a path such as `$.a.b`, as text.
 CREATE OR REPLACE FUNCTION tink_sync.json_extract(object text, path text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT object::json #>> pg_catalog.string_to_array(pg_catalog.substr(path, 3), '.') $$;
 
--- What ends an aggregate cannot be written into a statement; in plpgsql it is planned once for a session.
+-- The final function of an aggregate cannot be inlined; in plpgsql it is planned once per session.
 CREATE OR REPLACE FUNCTION tink_sync.ts_json_texts(elements text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$ BEGIN RETURN '[' || coalesce((SELECT pg_catalog.string_agg(coalesce(pg_catalog.to_json(e.x)::text, 'null'), ',' ORDER BY e.n)
@@ -27,18 +27,18 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_json_numbers(elements bigint[]) RETURNS 
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$ BEGIN RETURN '[' || pg_catalog.array_to_string(elements, ',', 'null') || ']'; END $$;
 
--- Texts and numbers as a JSON array without blanks, as SQLite writes it; of no rows the empty one.
+-- Aggregates texts or numbers into a JSON array without blanks, as SQLite does; no rows give an empty array.
 CREATE OR REPLACE AGGREGATE tink_sync.json_group_array(text) (
     SFUNC = array_append, STYPE = text[], INITCOND = '{}', FINALFUNC = tink_sync.ts_json_texts, PARALLEL = SAFE);
 CREATE OR REPLACE AGGREGATE tink_sync.json_group_array(bigint) (
     SFUNC = array_append, STYPE = bigint[], INITCOND = '{}', FINALFUNC = tink_sync.ts_json_numbers, PARALLEL = SAFE);
 
--- A digest of a text, for keys that may be long. convert_to counts as STABLE, for encodings can be redefined; UTF-8 is not.
+-- A digest of a text, for long keys. convert_to is STABLE because encodings can be redefined; UTF-8 cannot.
 CREATE OR REPLACE FUNCTION tink_sync.ts_digest(long text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.sha256(pg_catalog.convert_to(long, 'UTF8')) $$;
 
--- The greater and the smaller of two; NULL if one is, as in SQLite.
+-- The greater and the smaller of two numbers; NULL if one is NULL, as in SQLite.
 CREATE OR REPLACE FUNCTION tink_sync.max(a bigint, b bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN a >= b THEN a WHEN a < b THEN b END $$;
@@ -47,16 +47,16 @@ CREATE OR REPLACE FUNCTION tink_sync.min(a bigint, b bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN a <= b THEN a WHEN a > b THEN b END $$;
 
--- A time of our own, in milliseconds since 1970. Beyond the year 9999 NULL, as the views of SQLite show it, and before
--- what a timestamptz can hold its earliest day. Exact: no number of seconds with a fraction is made of it.
+-- A time of our own, in milliseconds since 1970. NULL beyond the year 9999, as in SQLite's views; before the
+-- range of timestamptz, its earliest day. Exact: never computed as fractional seconds.
 CREATE OR REPLACE FUNCTION tink_sync.ts_time(millis bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN millis <= 253402300799999 THEN
           (timestamp '1970-01-01' + (greatest(millis, -210866803200000) / 1000) * interval '1 second'
                                   + (greatest(millis, -210866803200000) % 1000) * interval '1 millisecond') AT TIME ZONE 'UTC' END $$;
 
--- Days and times before the year 1, whose texts stand before all others, and whatever is none: NULL. Written `0000-` and
--- `-000001-`, the years are 1 and 2 BC; what no date can hold is the first that one can.
+-- Days and times before the year 1, whose texts sort before all others; NULL for anything that is not one.
+-- `0000-` and `-000001-` are the years 1 and 2 BC; a day before the range of date becomes its first day.
 CREATE OR REPLACE FUNCTION tink_sync.ts_odd_day(written text) RETURNS date
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 AS $$
@@ -86,8 +86,8 @@ BEGIN
             + pg_catalog.rpad(pg_catalog.left(coalesce(parts[5], ''), 6), 6, '0')::int * interval '1 microsecond') AT TIME ZONE 'UTC';
 END $$;
 
--- A time of Tink's, `YYYY-MM-DDTHH:MM:SS[.fffffffff]Z`; what is finer than a microsecond is cut off. As all of these, it
--- takes a text that begins like one as it is, and would fail of one that is none: the tables hold no such (CHECK).
+-- A time of Tink's, `YYYY-MM-DDTHH:MM:SS[.fffffffff]Z`; anything finer than a microsecond is cut off. Like
+-- all of these, it fails on a text that begins like a time but is none; CHECKs keep those out of the tables.
 CREATE OR REPLACE FUNCTION tink_sync.ts_time(written text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN written >= '0001' COLLATE "C" AND written < ':' COLLATE "C" THEN
@@ -101,12 +101,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN written >= '0001' COLLATE "C" AND written < ':' COLLATE "C" THEN written::date
       ELSE tink_sync.ts_odd_day(written) END $$;
 
--- The same to the millisecond, which is how SQLite's views show a time that they have worked out from others.
+-- A time of Tink's to the millisecond, as SQLite's views show a time that they compute.
 CREATE OR REPLACE FUNCTION tink_sync.ts_rounded(written text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN written >= '0' COLLATE "C" THEN tink_sync.ts_time(written)::timestamptz(3) END $$;
 
--- An amount, exact: its digits are those that are written.
+-- An amount, exact: it keeps its digits.
 CREATE OR REPLACE FUNCTION tink_sync.ts_amount(written text) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN written < ':' COLLATE "C" THEN written::numeric END $$;
@@ -116,7 +116,7 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_number(written text) RETURNS double prec
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN written < ':' COLLATE "C" THEN written::double precision END $$;
 
--- What is true.
+-- A flag, stored as 0 or 1.
 CREATE OR REPLACE FUNCTION tink_sync.ts_bool(stored bigint) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT stored <> 0 $$;
@@ -126,8 +126,8 @@ CREATE OR REPLACE FUNCTION tink_sync.ts_total(totals json, VARIADIC path text[])
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN totals #>> path ~ '^-?\d{1,18}$' THEN (totals #>> path)::bigint END $$;
 
--- The same values in the form in which the views of SQLite show them, for the program itself: what `export`, `status`
--- and the like print is then the same text with either store. See views.sql.
+-- The same values in the form of SQLite's views, for the program itself, so that `export`, `status` and
+-- others print the same text with either store. See views.sql.
 CREATE OR REPLACE FUNCTION tink_sync.ts_time_text(millis bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN millis >= -62135596800000 THEN
@@ -146,7 +146,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT written $$;
 CREATE OR REPLACE FUNCTION tink_sync.ts_bool_text(stored bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT stored $$;
 
--- SQLite's date: of a day and `±N days`, and of seconds since 1970.
+-- SQLite's date(): from a day and `±N days`, and from seconds since 1970.
 CREATE OR REPLACE FUNCTION tink_sync.date(written text, shift text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.to_char(tink_sync.ts_day(written) + pg_catalog.substring(shift, '^([-+]?\d{1,6}) days$')::int, 'YYYY-MM-DD') $$;
@@ -154,12 +154,12 @@ CREATE OR REPLACE FUNCTION tink_sync.date(seconds bigint, unit text) RETURNS tex
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.left(tink_sync.ts_time_text(seconds * 1000), 10) $$;
 
--- Milliseconds since 1970 by the clock of this database: of the statement, and as it runs on.
+-- Milliseconds since 1970 at the start of the transaction, by the clock of this database.
 CREATE OR REPLACE FUNCTION tink_sync.ts_now() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now()) * 1000)::bigint $$;
 
--- Fails with TS001 unless this lease is held, and keeps it from being taken until the transaction ends. Without a path of
+-- Fails with TS001 unless this lease is held, and locks it until the transaction ends. Has no search path of
 -- its own: in a rehearsal the table is a temporary one.
 CREATE OR REPLACE FUNCTION tink_sync.ts_held(connection bigint, token bigint, run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -173,9 +173,9 @@ BEGIN
     END IF;
 END $$;
 
--- Fails with TS002 unless this run is at work: one that others have ended takes nothing new. One that was silent for long and
--- that nobody has ended, since nobody could reach the server for example, is heard of by this. Keeps it from being ended
--- until the transaction ends.
+-- Fails with TS002 if this run is over: one that another host has ended takes nothing new. A run that was
+-- silent for long and was not ended, for example because no host could reach the server, is marked alive
+-- again. Keeps the run from being ended until the transaction ends.
 CREATE OR REPLACE FUNCTION tink_sync.ts_at_work(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$

@@ -1,4 +1,4 @@
-//! The statements that a session has met: translated once, and under which name the server keeps them. Sends nothing.
+//! The statements that a session has used: translated once, and prepared on the server. Sends nothing.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,20 +11,20 @@ use super::translate::{Translated, translate};
 use super::value::Parameter;
 use crate::store::engine::{Fail, Params};
 
-/// A statement as it is kept.
+/// A cached statement.
 pub(super) struct KnownStatement {
     pub text: Translated,
-    /// It is prepared, or that was asked for.
+    /// Whether it is prepared, or that was requested.
     pub asked: AtomicBool,
     pub prepared: OnceLock<Statement>,
 }
 
-/// All of them, by their texts.
+/// All cached statements, by their texts.
 #[derive(Default)]
 pub(super) struct KnownStatements(RefCell<HashMap<String, Arc<KnownStatement>>>);
 
 impl KnownStatements {
-    /// Lets each be prepared anew.
+    /// Makes each statement be prepared again.
     pub(super) fn forget(&self) {
         self.0.borrow_mut().clear();
     }
@@ -39,12 +39,12 @@ impl KnownStatements {
         known
     }
 
-    /// One in PostgreSQL's own words, with so many parameters.
+    /// A statement in PostgreSQL's own syntax, with this number of parameters.
     pub(super) fn as_it_is(&self, sql: &str, arity: usize) -> Arc<KnownStatement> {
         self.get(sql, || Translated { sql: sql.to_owned(), names: Vec::new(), arity })
     }
 
-    /// One of the store's, with its parameters as they are sent.
+    /// A statement of the store, with its parameters as they are sent.
     ///
     /// # Errors
     /// [`Fail::Parameters`] if these are not its parameters.

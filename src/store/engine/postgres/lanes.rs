@@ -1,6 +1,6 @@
-//! The threads of a store on a server: each has a session, and another one gives out the jobs, to the first that has nothing
-//! to do. A job is a transaction of its own, and durable when it is answered. One that met somebody else in the way is done
-//! again, and so is one whose server went away before its commit was sent, as long as patience lasts.
+//! The threads of a store on a server: each has a session, and another thread hands each job to the first idle one. A
+//! job is a transaction of its own, and durable when it is answered. A job that met another transaction in the way is
+//! repeated, and so is one whose server went away before its commit was sent, until the patience is over.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,25 +17,25 @@ use crate::store::engine::job::{Job, Message, When};
 use crate::store::engine::{Context, DbSession, Fail};
 use crate::store::types::{Durable, Fate};
 
-/// How long a job that met others is done again, at least.
+/// How long a contended job is repeated, at least.
 const CONTENDED: Duration = Duration::from_secs(30);
 
-/// The longest pause before that.
+/// The longest pause before that, in milliseconds.
 const PAUSE_MS: u64 = 50;
 
 /// The pause before a server is tried again.
 const AWAY: Duration = Duration::from_millis(500);
 
-/// Who of the threads has nothing to do.
+/// Which threads are idle.
 struct Idle {
     threads: Mutex<Threads>,
     changed: Condvar,
 }
 
 struct Threads {
-    /// The numbers of those that have nothing to do.
+    /// The numbers of the idle threads.
     idle: BTreeSet<usize>,
-    /// How many there are; one that panicked has ended.
+    /// The number of threads; one that panicked has ended.
     all: usize,
 }
 
@@ -44,8 +44,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Idle {
-    /// Waits until one has nothing to do, which has something from now on. Of several it is the first, who most likely has a
-    /// session: where one thing is done after the other a single one is opened. Returns `None` if there is no thread any more.
+    /// Waits for an idle thread and marks it busy. Takes the first, which most likely has a session: jobs one
+    /// after the other then open only one. Returns `None` if no thread is left.
     fn take(&self) -> Option<usize> {
         let nobody = |threads: &mut Threads| threads.all > 0 && threads.idle.is_empty();
         let threads = self.changed.wait_while(lock(&self.threads), nobody);
@@ -58,7 +58,7 @@ impl Idle {
     }
 }
 
-/// A job that this thread works on; over when it is dropped.
+/// A job that this thread works on; dropping it makes the thread idle.
 struct AtWork<'l>(&'l Idle, usize);
 
 impl Drop for AtWork<'_> {
@@ -73,7 +73,7 @@ impl Drop for AtWork<'_> {
     }
 }
 
-/// Starts the threads; they end when nobody can send any more.
+/// Starts the threads; they end when all senders are gone.
 pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>) {
     // A rehearsal is one transaction of one session.
     let number = if first.context.rehearsal { 1 } else { sessions.max(1) };
@@ -90,7 +90,7 @@ pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>)
             for mut job in jobs {
                 let at_work = AtWork(&idle, number);
                 let done = lane.work(&mut *job);
-                // Before the answer: who sends the next job at once finds this one idle, and its session open.
+                // Before the answer, so that the caller's next job finds this thread idle, its session open.
                 drop(at_work);
                 job.answer(done);
             }
@@ -101,7 +101,7 @@ pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>)
     thread::spawn(move || hand_out(&queue, &lanes, &idle, &context));
 }
 
-/// Gives each job to a thread that has nothing to do.
+/// Hands each job to an idle thread.
 fn hand_out(queue: &Receiver<Message>, lanes: &[Sender<Box<dyn Job>>], idle: &Idle, context: &Context) {
     for message in queue {
         match message {
@@ -114,7 +114,7 @@ fn hand_out(queue: &Receiver<Message>, lanes: &[Sender<Box<dyn Job>>], idle: &Id
             Message::Configure(change) => change(context),
             Message::Close(closed) => {
                 idle.wait_for_all();
-                // Nobody may be waiting for the end.
+                // The receiver may be gone.
                 let _ = closed.send(());
                 return;
             }
@@ -122,10 +122,10 @@ fn hand_out(queue: &Receiver<Message>, lanes: &[Sender<Box<dyn Job>>], idle: &Id
     }
 }
 
-/// One thread's own.
+/// The state of one thread.
 struct Lane {
     context: Context,
-    /// Its session, once it had something to do.
+    /// Its session, opened for its first job.
     session: Option<DbSession>,
 }
 
@@ -139,7 +139,7 @@ impl Lane {
             let (remedy, patience) = (remedy(&fail), self.context.patience());
             let is_unknown = matches!(fail, Fail::CommitUnknown(_));
             if is_unknown || matches!(remedy, Remedy::Reconnect) {
-                // What is left of the session is of no use, also to the next job; a new one says why there is none.
+                // The session is of no use to the next job either; opening a new one reports why it fails.
                 self.session = None;
             }
             let (limit, pause) = match remedy {
@@ -176,7 +176,7 @@ impl Lane {
             session.context.succeeded();
         } else {
             session.context.failed();
-            // Also of tables that have changed since.
+            // Statements may have been prepared for tables that have changed since.
             pg.forget_statements();
         }
         done
@@ -194,7 +194,7 @@ fn is_lost(session: &DbSession) -> bool {
     matches!(&session.conn, Conn::Postgres(pg) if pg.is_lost())
 }
 
-/// One transaction.
+/// Runs the job in one transaction.
 fn written(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail> {
     pg.begin_briefly();
     let done = job.run(session).and_then(|()| failpoint::around(job.what(), || pg.commit()));
@@ -204,7 +204,7 @@ fn written(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail> 
     done
 }
 
-/// Statements that each see what is there; behind a pooler a transaction, so that it is one session.
+/// Statements that each see the current state; behind a pooler in a transaction, so that they share a session.
 fn read(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail> {
     if pg.is_direct() {
         return job.run(session).and_then(|()| pg.flush());
@@ -215,12 +215,12 @@ fn read(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail> {
     done
 }
 
-/// Part of the one transaction of a rehearsal, which is never committed.
+/// Runs the job in the one transaction of a rehearsal, which is never committed.
 fn rehearsed(session: &DbSession, pg: &Pg, job: &mut dyn Job) -> Result<(), Fail> {
     pg.batch("SAVEPOINT job")?;
     let done = job.run(session).and_then(|()| pg.batch("RELEASE job"));
     if done.is_err() {
-        // Without the session there is no rehearsal either: the next job says so.
+        // Without the session there is no rehearsal either: the next job fails.
         let _ = pg.batch("ROLLBACK TO job; RELEASE job");
     }
     done

@@ -1,4 +1,4 @@
-//! What only PostgreSQL can do. The logic of the store stands above, once for every engine.
+//! Everything specific to PostgreSQL. The logic of the store is above, written once for every engine.
 
 pub(crate) mod answer;
 pub(crate) mod connect;

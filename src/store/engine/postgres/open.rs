@@ -1,4 +1,4 @@
-//! Opening a store on a server, for writing and for reading, and refusing one of another release.
+//! Opens a store on a server, for writing and for reading, and refuses one of another release.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::store::engine::{Context, Db, DbSession, Fail};
 use crate::store::place::Place;
 use crate::store::{Result, StoreError};
 
-/// Whether our tables are there.
+/// Whether the database has our tables.
 ///
 /// # Errors
-/// [`StoreError`] if the server cannot be asked.
+/// [`StoreError`] if the server cannot be queried.
 pub(crate) fn is_there(target: &Arc<Target>) -> Result<bool> {
     let (pg, context) = connect("look for the store", target, Duration::ZERO)?;
     let found = schema::version(&pg).map_err(|fail| context.explain("look for the store", fail))?;
@@ -29,7 +29,7 @@ pub(super) fn connect(what: &'static str, target: &Arc<Target>, patience: Durati
     Ok((pg, context))
 }
 
-/// Opens an existing store for statements that only read, in a transaction that shows it as it is now.
+/// Opens an existing store for reading, in a transaction that shows its current state.
 ///
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
@@ -39,7 +39,7 @@ pub(crate) fn reader(target: &Arc<Target>) -> Result<DbSession> {
 
 fn snapshot(what: &'static str, target: &Arc<Target>, patience: Duration) -> Result<DbSession> {
     let (pg, context) = connect(what, target, patience)?;
-    // Who reads may be slow: a pipe, a rehearsal that waits for Tink.
+    // A reader may be slow: output to a pipe, a rehearsal that waits for Tink.
     pg.begin(" ISOLATION LEVEL REPEATABLE READ; SET LOCAL idle_in_transaction_session_timeout = 0");
     let found = schema::version(&pg).map_err(|fail| context.explain(what, fail))?;
     let path = || target.url().to_owned();
@@ -55,7 +55,7 @@ fn snapshot(what: &'static str, target: &Arc<Target>, patience: Duration) -> Res
     Ok(DbSession::of_server(pg, context))
 }
 
-/// Opens a store for writing, making and migrating it as needed.
+/// Opens a store for writing, creating and migrating it as needed.
 ///
 /// # Errors
 /// [`StoreError`] if there is no session, or the store is of a newer release.
@@ -78,7 +78,7 @@ pub(crate) fn writer(target: &Arc<Target>, patience: Duration, now: Timestamp) -
     Ok(DbSession::of_server(pg, context))
 }
 
-/// As [`writer`], also while a store is being moved here.
+/// As [`writer`], but also opens a store that a move has not completed.
 ///
 /// # Errors
 /// As for [`writer`].
@@ -92,7 +92,7 @@ pub(crate) fn unfinished(target: &Arc<Target>, now: Timestamp) -> Result<DbSessi
     }
 }
 
-/// A rehearsal on the store, with what `fill` copies of it: one transaction that is never committed.
+/// A rehearsal on the store, with the data that `fill` copies: one transaction that is never committed.
 ///
 /// # Errors
 /// As for [`reader`].

@@ -1,5 +1,5 @@
-//! What a rehearsal writes, laid over a store that it only reads: temporary tables under the same names, which are found
-//! first. It lives in one transaction that is rolled back. Must not touch the tables themselves.
+//! The overlay of a rehearsal: temporary tables with the same names, over a store that is only read; they are
+//! found first. It lives in one transaction that is rolled back. Must not touch the tables themselves.
 
 use super::session::Pg;
 use crate::store::engine::{Db, Fail, values};
@@ -7,12 +7,12 @@ use crate::store::engine::{Db, Fail, values};
 const TABLES: &str = include_str!("rehearsal.sql");
 const TRIGGERS: &str = include_str!("rehearsal_triggers.sql");
 
-/// What is copied of a connection, and which rows.
+/// The tables that are copied for a connection, and which of their rows.
 const OF_CONNECTION: [&str; 4] = ["ts_anomalies", "ts_consents", "ts_account_ids", "ts_accounts"];
 const OF_ACCOUNT: [&str; 3] = ["ts_sums", "ts_balances", "ts_quarantine"];
 const OF_ITS_ACCOUNTS: &str = "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)";
 
-/// Lays the overlay, with what `fill` copies into it. From then on nothing else can be written.
+/// Creates the overlay, filled by `fill`. From then on nothing else can be written.
 pub(crate) fn lay(pg: &Pg, fill: &dyn Fn(Db<'_>) -> Result<(), Fail>) -> Result<(), Fail> {
     pg.batch_as_is(TABLES)?;
     fill(Db::Postgres(pg))?;
@@ -20,7 +20,7 @@ pub(crate) fn lay(pg: &Pg, fill: &dyn Fn(Db<'_>) -> Result<(), Fail>) -> Result<
     pg.batch_as_is("SET TRANSACTION READ ONLY")
 }
 
-/// Runs `work` on an overlay that is gone afterwards; the snapshot it is laid over goes on.
+/// Runs `work` on an overlay that is dropped afterwards; the snapshot below it stays open.
 pub(crate) fn within<T>(
     pg: &Pg,
     fill: &dyn Fn(Db<'_>) -> Result<(), Fail>,
@@ -38,7 +38,7 @@ pub(crate) fn within<T>(
     done
 }
 
-/// Copies what is little of one connection into the temporary tables.
+/// Copies a connection's rows, except its transactions, into the temporary tables.
 pub(crate) fn shadow(pg: &Pg, connection: i64) -> Result<(), Fail> {
     let of_connection = OF_CONNECTION.iter().map(|table| (table, "connection = ?1"));
     for (table, which) in of_connection.chain(OF_ACCOUNT.iter().map(|table| (table, OF_ITS_ACCOUNTS))) {
@@ -48,7 +48,7 @@ pub(crate) fn shadow(pg: &Pg, connection: i64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Drops what was copied and written for one connection, so that it does not pile up.
+/// Deletes what was copied and written for one connection, so that it does not accumulate.
 pub(crate) fn unshadow(pg: &Pg, connection: i64) -> Result<(), Fail> {
     let written = "DELETE FROM temp.ts_rehearsed WHERE abs(account) IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)";
     pg.send(written, values![connection])?;
@@ -59,12 +59,12 @@ pub(crate) fn unshadow(pg: &Pg, connection: i64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Notes that a connection takes over what another holds.
+/// Records that one connection takes over the data of another.
 pub(crate) fn note_takeover(pg: &Pg, from: i64, to: i64) -> Result<(), Fail> {
     pg.send("INSERT INTO temp.takeovers VALUES (?1, ?2)", values![from, to])
 }
 
-/// Whose rows a connection takes over.
+/// The connections whose rows a connection takes over.
 pub(crate) fn takeovers(pg: &Pg, taker: i64) -> Result<Vec<i64>, Fail> {
     Db::Postgres(pg).column("SELECT held FROM temp.takeovers WHERE taker = ?1", values![taker])
 }

@@ -1,10 +1,10 @@
--- What a rehearsal writes, laid over a store that it only reads: temporary tables under the same names, which the search
--- path `pg_temp, tink_sync` finds first; see engine/sqlite/rehearsal.rs. Run in a REPEATABLE READ transaction, which then
--- takes the shared rows in, runs rehearsal_triggers.sql, becomes READ ONLY (temporary tables can still be written) and is
--- rolled back at its end: nothing of this outlives it. Needs the privilege TEMPORARY on the database, and an own session.
+-- The overlay of a rehearsal over a store that is only read: temporary tables with the same names, found first by the
+-- search path `pg_temp, tink_sync`; see engine/sqlite/rehearsal.rs. Run in a REPEATABLE READ transaction, which
+-- copies the shared rows, runs rehearsal_triggers.sql, becomes READ ONLY (temporary tables can still be written) and
+-- is rolled back at its end: nothing outlives it. Needs the privilege TEMPORARY on the database and its own session.
 --
--- Transactions are not copied, however many there are: a view shows the store's, less those that the rehearsal has
--- written, and its own. A row that it deleted lies under its account's negative key.
+-- Transactions are not copied, however many there are: a view shows those of the store, minus those that the
+-- rehearsal has written, plus its own. A deleted row is stored under its account's negated key.
 
 DO $$
 DECLARE
@@ -38,8 +38,8 @@ BEGIN
     CREATE TRIGGER ts_rehearsed_write INSTEAD OF INSERT OR UPDATE OR DELETE ON pg_temp.ts_transactions
         FOR EACH ROW EXECUTE FUNCTION tink_sync.ts_rehearse();
 
-    -- Keys of new rows begin so far behind the store's: others may write to it meanwhile, and what is made for one
-    -- connection must not take the key of another's row.
+    -- Keys of new rows begin this far above the store's: others may write to it meanwhile, and a row created
+    -- for one connection must not take the key of another's.
     FOR source IN
         SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace = 'tink_sync'::regnamespace AND c.relkind = 'r' AND a.attname = 'key' AND a.attidentity <> ''
@@ -48,5 +48,5 @@ BEGIN
                        'pg_temp.' || CASE source WHEN 'ts_transactions' THEN 'ts_rehearsed' ELSE source END, source);
     END LOOP;
 END $$;
--- Who takes over what another connection holds.
+-- Which connection takes over the data of another.
 CREATE TEMP TABLE takeovers (held bigint NOT NULL, taker bigint NOT NULL);

@@ -1,5 +1,5 @@
--- The second part of the overlay, once it is filled: what feed.sql keeps in step row by row. Not the change numbers, which
--- are given at a COMMIT that a rehearsal never comes to.
+-- The second part of the overlay, once it is filled: the triggers of feed.sql that derive columns row by row.
+-- Not those for change numbers, which are given at a COMMIT that a rehearsal never reaches.
 DO $$
 DECLARE
     definition text;

@@ -1,6 +1,6 @@
--- After views.sql and feed.sql of another release, in the same transaction: every account and connection gets a new number,
--- since columns may have come, or mean something else for the rows that are there. What feed.sql keeps in step is worked out
--- anew where it differs.
+-- After views.sql and feed.sql of another release, in the same transaction: every account and connection gets
+-- a new number, since columns may be new, or mean something else for existing rows. The columns that feed.sql
+-- derives are updated where they differ.
 UPDATE tink_sync.ts_accounts a SET credentials_ids = tink_sync.ts_feed_held_by(a.connection, a.account_id)
 WHERE a.credentials_ids <> tink_sync.ts_feed_held_by(a.connection, a.account_id);
 

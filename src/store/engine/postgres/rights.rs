@@ -1,4 +1,4 @@
-//! What the role of a session may do of what a pass needs, and what it may beyond that. Changes nothing.
+//! The rights that a pass needs and the role of a session lacks, and those beyond its needs. Changes nothing.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::store::engine::{Fail, Row};
 use crate::store::types::Rights;
 use crate::store::{Result, StoreError};
 
-/// What is missing: where there is a store, for its tables, keys, functions and rehearsals; else, for making it.
+/// The missing rights: for the tables, keys, functions and rehearsals of a store, or for creating one.
 const MISSING: &str = "
     SELECT 'CREATE on database ' || current_database() WHERE to_regnamespace('tink_sync') IS NULL
         AND NOT has_database_privilege(current_database(), 'CREATE')
@@ -35,13 +35,13 @@ const MISSING: &str = "
         AND NOT has_function_privilege(f.oid, 'EXECUTE')
     ORDER BY 1";
 
-/// What no pass needs, of the whole server.
+/// Server-wide rights that no pass needs.
 const TOO_MUCH: &str = "
     SELECT u.word FROM pg_roles r, LATERAL (VALUES (r.rolsuper, 'SUPERUSER'), (r.rolcreaterole, 'CREATEROLE'),
         (r.rolcreatedb, 'CREATEDB'), (r.rolreplication, 'REPLICATION'), (r.rolbypassrls, 'BYPASSRLS')) u (may, word)
     WHERE r.rolname = current_user AND u.may";
 
-/// How a commit that was confirmed may be lost. Who may not look into replication sees that there is a standby, and not which.
+/// How a confirmed commit may be lost. A role may be able to see only that there is a standby, not which.
 const MAY_LOSE: &str = "
     SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
                     THEN 'synchronous_commit is off: a crash of the server takes the last commits with it'
@@ -53,10 +53,10 @@ const MAY_LOSE: &str = "
 /// Whether refresh tokens are stored.
 const HAS_TOKENS: &str = "SELECT 'yes' WHERE EXISTS (SELECT FROM tink_sync.ts_tokens)";
 
-/// What the role of `target` may do with the store there.
+/// The rights of the role of `target` on the store there.
 ///
 /// # Errors
-/// [`StoreError`] if the server cannot be asked.
+/// [`StoreError`] if the server cannot be queried.
 pub(crate) fn of(target: &Arc<Target>) -> Result<Rights, StoreError> {
     let what = "look for the rights of the role";
     let (pg, context) = open::connect(what, target, std::time::Duration::ZERO)?;
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn postgresql_a_server_that_may_lose_a_commit_is_told_of_where_refresh_tokens_are() {
-        // The server of the tests does not wait for its disk.
+        // The test server has `synchronous_commit = off`.
         let server = Server::shared();
         let url = server.fresh_database();
         drop(open::writer(&target(&url), Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());

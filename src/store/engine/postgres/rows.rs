@@ -1,4 +1,4 @@
-//! Writing rows of transactions: all rows of a commit in one statement, as one array. Decides nothing about them.
+//! Writes transaction rows: all rows of a commit in one statement, as one array. Makes no decisions about them.
 
 use super::session::Pg;
 use super::value::{Parameter, Rows};
@@ -8,14 +8,14 @@ use crate::store::engine::{Fail, Row, Written};
 use crate::store::types::FetchedRow;
 
 const INSERT: &str = include_str!("insert_rows.sql");
-/// With what lets their keys be told apart.
+/// Also returns their keys, in the order of the rows.
 const INSERT_FOR_KEYS: &str = concat!(include_str!("insert_rows.sql"), " ORDER BY r.place RETURNING key");
 const UPDATE: &str = include_str!("update_rows.sql");
 
-/// The type of the rows that are sent, by its number in this database.
+/// The OID of the row type in this database.
 const TYPE: &str = "SELECT CAST(to_regtype('tink_sync.ts_row') AS oid)::bigint";
 
-/// What is sent of a row behind its key.
+/// The number of columns that are sent after a row's key.
 const COLUMNS: usize = 20;
 
 fn add(rows: &mut Rows, key: Option<i64>, t: &Transaction) -> Result<(), Fail> {
@@ -48,19 +48,19 @@ fn add(rows: &mut Rows, key: Option<i64>, t: &Transaction) -> Result<(), Fail> {
     rows.add(key, &texts)
 }
 
-/// Asks for what [`insert`] and [`update`] need to know, once for a session.
+/// Queries what [`insert`] and [`update`] need to know, once per session.
 pub(crate) fn get_ready(pg: &Pg) -> Result<(), Fail> {
     pg.row_type(TYPE).map(drop)
 }
 
-/// The parameters of a statement: the rows, and numbers that are the same for all.
+/// The parameters of a statement: the rows, and the numbers common to all.
 fn parameters(pg: &Pg, rows: Rows, numbers: &[i64]) -> Result<Vec<Parameter>, Fail> {
     let kind = pg.row_type(TYPE)?;
     let numbers = numbers.iter().map(|number| Parameter::Text(number.to_string()));
     Ok(std::iter::once(rows.parameter(kind)).chain(numbers).collect())
 }
 
-/// Inserts rows with change numbers from `first` on; returns their keys, in order, if they are asked for.
+/// Inserts rows with change numbers from `first` on; returns their keys, in order, if `keys` is set.
 pub(crate) fn insert(
     pg: &Pg,
     of: &Written,
@@ -78,7 +78,7 @@ pub(crate) fn insert(
     pg.ask_rows(INSERT_FOR_KEYS, parameters)?.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
 
-/// Writes rows anew, with change numbers from `first` on.
+/// Overwrites rows, with change numbers from `first` on.
 pub(crate) fn update(pg: &Pg, of: &Written, rows: &[(i64, FetchedRow)], first: i64) -> Result<(), Fail> {
     let mut sent = Rows::with_capacity(rows.len());
     rows.iter().try_for_each(|(key, row)| add(&mut sent, Some(*key), &row.transaction))?;

@@ -1,5 +1,5 @@
-//! One connection to a server: statements that are sent without waiting for their answers, and questions that are answered.
-//! What needs no answer goes with the next question, in one flight. The statements say what is done; nothing here does.
+//! One session with a server: statements that are sent without waiting for their answers, and queries that are
+//! answered. What needs no answer travels with the next query, in one round trip. Contains no logic of the store.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,18 +25,18 @@ use crate::domain::cause::Cause;
 use crate::store::engine::{Fail, Params, Row as AnyRow};
 use crate::store::types::Lease;
 
-/// What our sessions are told at their beginning. Names are looked for among temporary tables first: a rehearsal lies there.
+/// The start-up options of our sessions. Names resolve to temporary tables first, for rehearsals.
 const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c tink_sync.direct=on";
 
-/// The same for a session behind a pooler, which may be another one in each transaction.
+/// The same for each transaction behind a pooler, which may use another server session every time.
 const OPTIONS_AGAIN: &str = "; SET LOCAL search_path = pg_temp, tink_sync";
 
-/// Whatever the role's default is, a statement sees what was committed before it began; and how long a transaction may stand
-/// still that others may wait for.
+/// Whatever the role's default is, a statement sees what was committed before it began. Also limits how long
+/// the transaction may be idle, since others may wait for it.
 const BRIEFLY: &str =
     " ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
-/// The same for one that may take any number of change numbers; nobody else takes some meanwhile.
+/// For a transaction that may take any number of change numbers; no other takes any meanwhile.
 const ALONE: &str = "; SET LOCAL tink_sync.alone = 'on'";
 
 /// SQLSTATE of a fence that found the lease gone.
@@ -46,27 +46,27 @@ const RUN_OVER: &str = "TS002";
 /// SQLSTATE of a transaction that takes more change numbers than it was given.
 const TOO_MANY: &str = "TS003";
 
-/// Statements that are sent and not answered take memory: no more than these, however many rows there are to write.
+/// The most statements that are sent and not yet answered, since these take memory.
 const MOST_IN_FLIGHT: usize = 2_000;
 
-/// An answer of any length comes in parts of so many rows.
+/// Results of any length are fetched in parts of this many rows.
 const PART: usize = 1_000;
 
-/// How long a server may take to begin to answer before the connection counts as lost: a statement of ours takes seconds.
+/// How long a server may take to answer before the connection counts as lost; our statements take seconds.
 const ANSWER: Duration = Duration::from_mins(5);
 
 type Answering = Pin<Box<dyn Future<Output = Result<StatementAnswer, tokio_postgres::Error>> + Send>>;
 
-/// A question: its text and parameters.
+/// A query: its text and parameters.
 type Question = (String, Vec<Parameter>);
 
-/// Something that was sent, and for which question its answer is kept.
+/// Something that was sent, and the prefetched query for which its answer is kept, if any.
 struct Sent {
     answering: Answering,
     question: Option<Question>,
 }
 
-/// How a commit ends that a server does not answer.
+/// The cause of an unknown commit if the server does not answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the server did not answer for five minutes")]
 struct Unanswered;
@@ -76,18 +76,18 @@ pub(crate) struct Pg {
     target: Arc<Target>,
     runtime: Background,
     client: RefCell<Arc<Client>>,
-    /// The session is ours alone: no pooler lies between.
+    /// Whether the session is direct, without a pooler in between.
     direct: Cell<bool>,
     open: Cell<bool>,
     sent: RefCell<Vec<Sent>>,
-    /// Answers to questions that were sent ahead and not asked yet.
+    /// Answers to prefetched queries that were not used yet.
     answers: RefCell<VecDeque<(Question, StatementAnswer)>>,
     known: KnownStatements,
     fenced: RefCell<Option<Lease>>,
     row_type: Cell<Option<u32>>,
-    /// The next transaction may take any number of change numbers: one that failed had not said so.
+    /// The next transaction may take any number of change numbers: one that failed had not announced it.
     is_alone: Cell<bool>,
-    /// How often it has waited for the server.
+    /// The number of times it has waited for the server.
     pub trips: Arc<AtomicU64>,
 }
 
@@ -107,7 +107,7 @@ impl Pg {
         Self::with(target, Some(OPTIONS))
     }
 
-    /// A session with nothing of ours: names are looked for where the role's own settings say.
+    /// A session without our options: names resolve by the role's own search path.
     ///
     /// # Errors
     /// [`Fail::Connect`].
@@ -134,8 +134,8 @@ impl Pg {
         })
     }
 
-    /// For statements that are done over and over and look at few rows, of tables that may have been empty a moment ago: planned
-    /// once, and never as if they still were. Behind a pooler others would get that too.
+    /// Sets up planning for statements that are repeated often and touch few rows, of tables that may have been empty
+    /// when planned: one generic plan, without sequential scans. Not behind a pooler: others would get it too.
     pub(crate) fn plan_for_few_rows(&self) {
         if self.direct.get() {
             self.send_batch(
@@ -145,7 +145,7 @@ impl Pg {
         }
     }
 
-    /// The number that a question gives, which is asked once for all that the session does.
+    /// The number that a query returns, asked once per session.
     pub(crate) fn row_type(&self, question: &str) -> Result<u32, Fail> {
         if let Some(known) = self.row_type.get() {
             return Ok(known);
@@ -157,12 +157,12 @@ impl Pg {
         Ok(number)
     }
 
-    /// Forgets answers that nobody asked for after all: to the next job they would be old.
+    /// Discards prefetched answers that were not used: for the next job they would be stale.
     pub(crate) fn forget_answers(&self) {
         self.answers.borrow_mut().clear();
     }
 
-    /// Whether no pooler lies between.
+    /// Whether there is no pooler in between.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.get()
     }
@@ -176,7 +176,7 @@ impl Pg {
         self.client.borrow().is_closed()
     }
 
-    /// Connects anew; what was sent and not answered is forgotten.
+    /// Reconnects; everything sent and not yet answered is discarded.
     ///
     /// # Errors
     /// [`Fail::Connect`].
@@ -197,7 +197,7 @@ impl Pg {
         self.open.set(false);
     }
 
-    /// Begins a transaction; `mode` is what stands behind BEGIN, with a space or a semicolon before it.
+    /// Begins a transaction; `mode` is appended to BEGIN, and starts with a space or a semicolon.
     pub(crate) fn begin(&self, mode: &str) {
         let options = if self.direct.get() { "" } else { OPTIONS_AGAIN };
         self.answers.borrow_mut().clear();
@@ -205,8 +205,8 @@ impl Pg {
         self.send_batch(format!("BEGIN{mode}{options}"));
     }
 
-    /// Begins a transaction that holds what others wait for, in the statements of a moment: a host that stands still in the
-    /// middle of it loses it, so that it holds nobody else.
+    /// Begins a short transaction that others may wait for. If its host stalls in the middle, the server ends
+    /// it, so that it does not hold up others.
     pub(crate) fn begin_briefly(&self) {
         let alone = if self.is_alone.take() { ALONE } else { "" };
         self.begin(&format!("{BRIEFLY}{alone}"));
@@ -218,9 +218,9 @@ impl Pg {
     }
 
     /// # Errors
-    /// [`Fail::CommitUnknown`] if it is not known whether it was committed; any other: it was not.
+    /// [`Fail::CommitUnknown`] if it is unknown whether it was committed; after any other error it was not.
     pub(crate) fn commit(&self) -> Result<(), Fail> {
-        // In one flight with what was sent before: if something of that failed, this only rolls back.
+        // In one round trip with what was sent before: if any of that failed, this only rolls back.
         self.open.set(false);
         self.send_batch("COMMIT".to_owned());
         let done = self.settle().map(drop).map_err(|fail| match fail {
@@ -232,7 +232,6 @@ impl Pg {
         done
     }
 
-    /// Ends the transaction without its changes.
     pub(crate) fn rollback(&self) {
         self.sent.borrow_mut().clear();
         self.fenced.replace(None);
@@ -243,7 +242,7 @@ impl Pg {
         }
     }
 
-    /// Lets each statement be prepared anew: the tables that it was prepared for are gone.
+    /// Makes each statement be prepared again: the tables that it was prepared for may be gone.
     pub(crate) fn forget_statements(&self) {
         self.known.forget();
     }
@@ -254,7 +253,7 @@ impl Pg {
         self.settle().map(drop)
     }
 
-    /// As [`Self::batch`], in PostgreSQL's own words.
+    /// As [`Self::batch`], in PostgreSQL's own syntax.
     pub(crate) fn batch_as_is(&self, sql: &str) -> Result<(), Fail> {
         self.send_batch(sql.to_owned());
         self.settle().map(drop)
@@ -269,14 +268,14 @@ impl Pg {
         self.push(answering, None);
     }
 
-    /// Sends a statement whose answer does not matter; that it failed is told with the next answer.
+    /// Sends a statement whose answer does not matter; a failure is reported with the next answer.
     pub(crate) fn send(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         let (known, parameters) = self.known.bound(sql, params)?;
         self.send_known(&known, parameters, None);
         if self.sent.borrow().len() < MOST_IN_FLIGHT { Ok(()) } else { self.flush() }
     }
 
-    /// Sends a question whose answer is asked for later, in the same words.
+    /// Prefetches a query: a later [`Self::ask`] with the same text and parameters gets its answer.
     pub(crate) fn ahead(&self, sql: &str, params: Params<'_, '_>) -> Result<(), Fail> {
         let (known, parameters) = self.known.bound(sql, params)?;
         let question = (sql.to_owned(), parameters.clone());
@@ -284,14 +283,14 @@ impl Pg {
         Ok(())
     }
 
-    /// Sends a statement in PostgreSQL's own words, with parameters as they are sent.
+    /// Sends a statement in PostgreSQL's own syntax, with parameters as they are sent.
     pub(crate) fn send_as_is(&self, sql: &str, parameters: Vec<Parameter>) {
         let known = self.known.as_it_is(sql, parameters.len());
         self.send_known(&known, parameters, None);
     }
 
-    /// As [`Self::send_as_is`], for a statement that takes a type of our own. It is not prepared: the client would ask for what the
-    /// type is, behind all that was sent meanwhile, and each would wait for the other.
+    /// As [`Self::send_as_is`], for a statement with a parameter of our own type. It is not prepared: the
+    /// client would query the type, behind everything sent meanwhile, and each would wait for the other.
     pub(crate) fn send_rows(&self, sql: &str, parameters: Vec<Parameter>) {
         self.send_without_name(sql.to_owned(), parameters, None);
     }
@@ -326,8 +325,8 @@ impl Pg {
         self.settle()
     }
 
-    /// Demands, without waiting, that the lease is held; otherwise nothing of this transaction is kept, and the next answer
-    /// is [`Fail::LeaseLost`].
+    /// Requires, without waiting, that the lease is held. Otherwise the transaction fails, and the next
+    /// answer is [`Fail::LeaseLost`].
     pub(crate) fn fence(&self, lease: &Lease) {
         self.fenced.replace(Some(lease.clone()));
         let number = |number: i64| Parameter::Text(number.to_string());
@@ -364,14 +363,14 @@ impl Pg {
         self.push(Box::pin(answering), question);
     }
 
-    /// Lets the server keep the statement under a name, from its next use on: no flight is made for that alone.
+    /// Prepares the statement on the server for its next uses, without a round trip of its own.
     fn prepare(&self, known: &Arc<KnownStatement>) {
         if !self.direct.get() || known.asked.swap(true, Ordering::Relaxed) {
             return;
         }
         let (client, known) = (Arc::clone(&self.client.borrow()), Arc::clone(known));
         let preparing = async move {
-            // Why it cannot be prepared is what the statement itself fails for, or what failed before it.
+            // Why it cannot be prepared is reported by the statement itself, or by an earlier one.
             match client.prepare(&known.text.sql).await {
                 Ok(statement) => _ = known.prepared.set(statement),
                 Err(_) => known.asked.store(false, Ordering::Relaxed),
@@ -389,12 +388,12 @@ impl Pg {
         self.sent.borrow_mut().push(Sent { answering, question });
     }
 
-    /// Waits for what was sent, if there is anything.
+    /// Waits for everything that was sent, if anything.
     pub(crate) fn flush(&self) -> Result<(), Fail> {
         if self.sent.borrow().is_empty() { Ok(()) } else { self.settle().map(drop) }
     }
 
-    /// Waits for all that was sent; returns the last answer that is not kept for a later question.
+    /// Waits for everything that was sent; returns the last answer that is not kept for a later query.
     fn settle(&self) -> Result<StatementAnswer, Fail> {
         let sent = self.sent.take();
         let answers = async move {
@@ -403,7 +402,7 @@ impl Pg {
                 match (answering.await, question) {
                     (Ok(answer), Some(question)) => kept.push((question, answer)),
                     (Ok(answer), None) => last = answer,
-                    // Those behind it fail for the reason that it did.
+                    // Later ones fail because of the first.
                     (Err(error), _) => {
                         failed.get_or_insert(error);
                     }
@@ -427,18 +426,18 @@ impl Pg {
         }
     }
 
-    /// Drives the connection until this is done.
+    /// Drives the connection until `work` is done.
     fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
         self.trips.fetch_add(1, Ordering::Relaxed);
         let done = self.runtime.drive(async { tokio::time::timeout(ANSWER, work).await })?;
         done.map_err(|_| {
-            // What it would still answer would be taken for the answer to something else.
+            // A late answer must not be taken for the answer to something else.
             self.forget();
             Fail::NoAnswer
         })
     }
 
-    /// Hands over the rows of an answer in parts, inside a transaction.
+    /// Passes the rows of a result to `take`: in parts inside a transaction, and all of them outside of one.
     pub(crate) fn walk(
         &self,
         sql: &str,
@@ -456,7 +455,7 @@ impl Pg {
 
     fn fetch(&self, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
         loop {
-            // Described each time: the same words bring the columns of whatever the cursor is for.
+            // Not prepared: the same text returns other columns for another cursor.
             let part = self.ask_rows(&format!("FETCH {PART} FROM ts_walk"), Vec::new())?.rows;
             for row in &part {
                 if !take(row)? {
@@ -470,8 +469,8 @@ impl Pg {
     }
 }
 
-/// Whether it tells of the session and not of a statement: a server that goes down may have done what it was asked for
-/// before.
+/// Whether the error is about the session and not about a statement: a server that shuts down may have done
+/// what was requested before.
 fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.as_db_error().map(|error| error.code().code());
     code.is_none_or(|code| code.starts_with("08") || code.starts_with("57P"))

@@ -1,5 +1,5 @@
-//! Reads the source view of an application's PostgreSQL database: on a connection of its own, read-only, closed after one
-//! query that has an end. Understands nothing else of the application.
+//! Reads the source view of an application's PostgreSQL database, on its own read-only connection, closed
+//! after one bounded query. Knows nothing else of the application.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,8 +24,8 @@ use crate::vault::Vault;
 
 const WHAT: &str = "read the source view";
 
-/// The columns of a view by its first name that there is: its whole name, and of each column the name, the name as it
-/// stands in a statement, and the type that a domain is made of.
+/// The columns of the first of three names that exists: the view's qualified name, and for each column its
+/// name, its quoted name, and its type, with domains resolved to their base type.
 const COLUMNS: &str = "
     SELECT format('%I.%I', n.nspname, c.relname), a.attname, format('%I', a.attname), b.typname, b.typcategory::text
     FROM pg_catalog.pg_attribute a
@@ -36,7 +36,7 @@ const COLUMNS: &str = "
     WHERE a.attrelid = coalesce(to_regclass($1), to_regclass($2), to_regclass($3)) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
 
-/// Stands for what is too long; no id may hold it.
+/// Replaces a value that is too long; no id may contain it.
 const TOO_LONG: &[u8] = b"\x01";
 
 type Result<T> = std::result::Result<T, SourceError>;
@@ -53,7 +53,7 @@ struct ServerSource<'a> {
 /// A column of a view.
 struct ViewColumn {
     name: String,
-    /// As it stands in a statement.
+    /// Quoted for a statement.
     quoted: String,
     base: String,
     is_number: bool,
@@ -77,8 +77,8 @@ pub(crate) fn is_missing(target: &Arc<Target>, view: &str) -> bool {
     Pg::plain(target).and_then(|pg| found(&pg, view)).is_ok_and(|(_, columns)| columns.is_empty())
 }
 
-/// The whole name and the columns of the view; no columns if there is no view. It is looked for where the role looks, as it
-/// is written and as PostgreSQL takes names without quotes, then in the schema of a store.
+/// The qualified name and the columns of the view; no columns if there is no view. Searched on the role's
+/// search path, as written and in lower case, then in the schema of a store.
 fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), Fail> {
     let (written, usual) = (quoted(view), quoted(&view.to_ascii_lowercase()));
     let ours = if view.contains('.') { None } else { Some(format!("tink_sync.{usual}")) };
@@ -101,7 +101,7 @@ impl ServerSource<'_> {
     fn read(&self) -> Result<ViewRows> {
         let pg = Pg::plain(self.target).map_err(|fail| self.explain(fail))?;
         let end = Instant::now() + self.limits.time;
-        // Times as text that does not depend on anybody's settings.
+        // Makes the text of times independent of the role's settings.
         let begin = format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'",
             self.limits.time.as_millis()
@@ -121,7 +121,7 @@ impl ServerSource<'_> {
         loop {
             let part = pg.ask_as_is("FETCH 500 FROM ts_source", Vec::new()).map_err(sql)?.rows;
             if part.is_empty() {
-                // A pooler would not give a server's session in the midst of something to anybody else.
+                // Until the transaction ends, a pooler could not give the server session to anybody else.
                 let _ = pg.batch_as_is("ROLLBACK");
                 return Ok(rows);
             }
@@ -139,7 +139,7 @@ impl ServerSource<'_> {
         }
     }
 
-    /// The columns of ours that the view has.
+    /// The known columns that the view has.
     fn names(&self, present: &[ViewColumn]) -> Result<Vec<&'static str>> {
         if present.is_empty() {
             let said = format!("there is no view {} that this role may look for", self.view);
@@ -186,27 +186,27 @@ impl ServerSource<'_> {
     }
 }
 
-/// Whether the statement of a view is wrong, and not the server unwell: values, names, limits, functions of the
-/// application's own.
+/// Whether the error is in the view's statement and not in the server: values, names, limits, functions of
+/// the application.
 fn is_of_view(code: &str) -> bool {
     ["21", "22", "2F", "38", "39", "42", "44", "54", "P0"].iter().any(|class| code.starts_with(class))
 }
 
-/// What the server says of a view. Only where it speaks of names does it show no row.
+/// The server's message about a view. Only those about names (class 42) contain no value of a row.
 fn told(error: &DbError) -> String {
     let code = error.code().code();
     if code.starts_with("42") { format!("{} ({code})", error.message()) } else { format!("error {code}") }
 }
 
 impl ViewColumn {
-    /// As it is asked for: as text, whatever its type. What is too long is not sent.
+    /// The SQL for the column: as text, whatever its type. A value that is too long is not sent.
     fn bounded(&self) -> String {
         let (column, most) = (format!("v.{}", self.quoted), longest(&self.name.to_ascii_lowercase()));
         match self.base.as_str() {
             "bytea" => {
                 format!("CASE WHEN octet_length({column}) > {most} THEN ''::bytea ELSE {column}::bytea END")
             }
-            // Later than the calendar ends, `infinity` included.
+            // Beyond the end of the calendar, `infinity` included.
             "date" | "timestamp" | "timestamptz" => {
                 format!("CASE WHEN {column} >= '9999-12-30' THEN '9999-12-31' ELSE {column}::text END")
             }
@@ -216,7 +216,7 @@ impl ViewColumn {
         }
     }
 
-    /// What it holds, as if a number were one.
+    /// The value of a cell; a number's text becomes a number.
     fn cell<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
         let Cell::Text(text) = cell else { return cell };
         if text == TOO_LONG {
@@ -225,7 +225,7 @@ impl ViewColumn {
         let Some(number) = std::str::from_utf8(text).ok().filter(|_| self.is_number) else { return cell };
         match number.parse() {
             Ok(number) => Cell::Int(number),
-            // An id of many digits.
+            // An id with many digits.
             Err(_) if text.iter().all(u8::is_ascii_digit) => cell,
             Err(_) => number.parse().map_or(cell, Cell::Real),
         }

@@ -1,5 +1,5 @@
--- The source view of the stand-alone mode, over our own tables. An application that keeps a view of this name here keeps
--- it: it is made once, and never replaced nor dropped.
+-- The source view of the stand-alone mode, over our own tables. It is created once, and never replaced nor
+-- dropped: an application may keep its own view of this name here.
 DO $$
 BEGIN
     IF pg_catalog.to_regclass('tink_sync.tink_sync_source_v1') IS NULL THEN

@@ -1,4 +1,4 @@
-//! Statements of PostgreSQL's, in the form in which the engine asks for them.
+//! PostgreSQL statements, in the form that the engine uses.
 
 use tokio_postgres::Row as PgRow;
 
@@ -35,7 +35,7 @@ pub(crate) fn columns(pg: &Pg, relation: &str) -> Result<Vec<String>, Fail> {
     answer.rows.iter().map(|row| Row::Postgres(row).get(0)).collect()
 }
 
-/// The place of a column.
+/// The index of a column.
 pub(crate) fn find(row: &PgRow, column: &str) -> Result<usize, Fail> {
     let place = row.columns().iter().position(|known| known.name() == column);
     place.ok_or_else(|| crate::store::engine::fail::corrupt(format!("there is no column {column}")))

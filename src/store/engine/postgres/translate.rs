@@ -1,22 +1,22 @@
-//! A statement of ours in PostgreSQL's words. The store's statements are written once, in what SQLite and PostgreSQL have in
-//! common; what differs in spelling alone is changed here, once per text. Changes nothing of what a statement means.
+//! Translates our statements into PostgreSQL's syntax. The store's statements are written once, in what SQLite and
+//! PostgreSQL have in common; only spelling is changed here, once per text. Never changes what a statement means.
 
 /// A translated statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Translated {
     pub sql: String,
-    /// The named parameters by their numbers: the first is `$1`.
+    /// The named parameters in the order of their numbers: the first is `$1`.
     pub names: Vec<String>,
-    /// How many parameters it has.
+    /// The number of parameters.
     pub arity: usize,
 }
 
-/// The textual form of a read view: what the program itself reads, which on PostgreSQL has native types for others.
+/// The prefix of the textual views, which the program itself reads; the others have native types.
 const TEXTUAL: &str = "ts_text_";
-/// The view that is no read view.
+/// The source view, which has no textual form.
 const SOURCE: &str = "tink_sync_source_v1";
 
-/// Translates `?N` and `:name`, the names of the two places of tables, hints that PostgreSQL does not have, and lists.
+/// Translates `?N` and `:name`, the schemas `main` and `temp`, names of views, index hints, and lists.
 pub(crate) fn translate(sql: &str) -> Translated {
     let sql = with_arrays(sql);
     let mut to = Translated { sql: String::with_capacity(sql.len() + 32), names: Vec::new(), arity: 0 };
@@ -47,9 +47,9 @@ pub(crate) fn translate(sql: &str) -> Translated {
     to
 }
 
-/// Membership of a list that is a parameter, as that of an array: PostgreSQL then looks each element up in an index, where it
-/// may join the list with all that it is compared with, if that was little when the statement was planned. Where there is no
-/// index to look into, a long list is better left as it is: `SELECT j.value FROM json_each(…) j` is.
+/// Turns membership in a list parameter into that in an array: PostgreSQL then looks up each element in an
+/// index, where it might otherwise join the list with the whole table, if that was small at planning time.
+/// Without an index a long list is better left as it is: `SELECT j.value FROM json_each(…) j` is not changed.
 fn with_arrays(sql: &str) -> String {
     const LISTS: [&str; 2] = ["SELECT value FROM json_each(", "SELECT CAST(value AS BIGINT) FROM json_each("];
     let mut to = String::with_capacity(sql.len() + 32);
@@ -70,7 +70,7 @@ fn with_arrays(sql: &str) -> String {
     to + rest
 }
 
-/// The length of a text in quotes; a doubled quote begins another one, which comes to the same.
+/// The length of a text in quotes; a doubled quote begins another text, with the same effect.
 fn quoted(rest: &str) -> usize {
     rest.char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(rest.len(), |(at, _)| at + 1)
 }
@@ -101,7 +101,7 @@ fn named(rest: &str, to: &mut Translated) -> usize {
     1 + length
 }
 
-/// Writes a word; returns what is left behind it.
+/// Writes a translated word; returns the rest of the statement.
 fn word<'s>(name: &str, behind: &'s str, to: &mut Translated) -> &'s str {
     match name {
         "main" if behind.starts_with('.') => to.sql.push_str("tink_sync"),

@@ -1,5 +1,5 @@
--- Rows by their keys in one statement: $1 are the rows, $2 and $3 what is the same for all. For the numbers see
--- insert_rows.sql.
+-- Updates rows by their keys: $1 are the rows, $2 and $3 the values common to all, and numbers start at $4 as
+-- in insert_rows.sql.
 UPDATE ts_transactions t SET generation = $2::bigint, changed_run = $3::bigint,
     change_seq = (SELECT tink_sync.ts_taken()) + $4::bigint + r.place - 1, status = r.status, amount = r.amount,
     currency = r.currency, booked_date = r.booked_date, value_date = r.value_date, transaction_date = r.transaction_date,

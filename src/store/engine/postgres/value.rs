@@ -1,5 +1,5 @@
-//! What is bound to PostgreSQL's statements and read of its rows. Parameters are sent as text of no type, so that the server
-//! takes each for what it stands beside, but for many rows at once, which it would have to take apart; answers come in binary.
+//! Binds parameters of PostgreSQL statements and reads rows. Parameters are sent as text without a type, so
+//! that the server infers it, except many rows at once, which it would have to parse; answers come in binary.
 
 use std::error::Error;
 
@@ -40,7 +40,7 @@ impl Parameter {
         }))
     }
 
-    /// What is sent as text; `None` for NULL.
+    /// The text; `None` for NULL and for an array.
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),
@@ -55,11 +55,11 @@ impl From<Option<String>> for Parameter {
     }
 }
 
-/// Rows as the array of `tink_sync.ts_row` that they are sent as.
+/// Rows, encoded as an array of `tink_sync.ts_row`.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    /// A head of five words: dimensions, whether there are NULLs, the type of the elements, their number, the index of the first.
-    /// Then each row behind its length: the number of its columns, and each of them behind its type and length.
+    /// A header of five words: dimensions, whether there are NULLs, element type (OID), number of elements, index of
+    /// the first. Then each row after its length: the number of columns, and each column after its type and length.
     bytes: Vec<u8>,
     count: i32,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Rows {
 impl Rows {
     const HEAD: usize = 20;
 
-    /// Of so many rows.
+    /// Reserves space for this number of rows.
     pub(crate) fn with_capacity(rows: usize) -> Self {
         let mut bytes = Vec::with_capacity(Self::HEAD + rows * 600);
         bytes.resize(Self::HEAD, 0);
@@ -108,7 +108,7 @@ impl Rows {
         self.bytes.iter_mut().skip(at).zip(words).for_each(|(place, byte)| *place = byte);
     }
 
-    /// With the number of their type in this database.
+    /// The parameter; `kind` is the OID of the row type in this database.
     pub(crate) fn parameter(mut self, kind: u32) -> Parameter {
         self.put(0, &[1, 0, kind.cast_signed(), self.count, 1]);
         Parameter::Array(self.bytes)
@@ -119,7 +119,7 @@ fn length(bytes: usize) -> Result<i32, Fail> {
     i32::try_from(bytes).map_err(|_| corrupt("is longer than a column can be"))
 }
 
-/// A text that PostgreSQL can hold.
+/// Fails if PostgreSQL cannot store the text.
 fn storable(text: &str) -> Result<&str, Fail> {
     if text.contains('\0') { Err(corrupt(NUL)) } else { Ok(text) }
 }
@@ -207,7 +207,7 @@ impl ToSql for Parameter {
     }
 }
 
-/// What a cell holds, as it came.
+/// The raw bytes of a cell.
 struct RawCell<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for RawCell<'a> {
@@ -220,7 +220,7 @@ impl<'a> FromSql<'a> for RawCell<'a> {
     }
 }
 
-/// What a column of a row holds.
+/// The value of a column.
 pub(crate) fn cell(row: &Row, at: usize) -> Result<Cell<'_>, Fail> {
     let raw: Option<RawCell<'_>> = row.try_get(at).map_err(|e| Fail::Postgres(Box::new(e)))?;
     let Some(RawCell(raw)) = raw else { return Ok(Cell::Null) };
@@ -231,7 +231,7 @@ pub(crate) fn cell(row: &Row, at: usize) -> Result<Cell<'_>, Fail> {
         Some(&Type::INT4) => raw.try_into().ok().map(|bytes| Cell::Int(i32::from_be_bytes(bytes).into())),
         Some(&Type::INT8) => raw.try_into().ok().map(|bytes| Cell::Int(i64::from_be_bytes(bytes))),
         Some(&Type::FLOAT8) => raw.try_into().ok().map(|bytes| Cell::Real(f64::from_be_bytes(bytes))),
-        // What a sum of integers is.
+        // The type of a sum of integers.
         Some(&Type::NUMERIC) => integral(raw).map(Cell::Int),
         Some(&Type::BYTEA) => Some(Cell::Bytes(raw)),
         Some(&(Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN | Type::JSON)) => {
@@ -251,7 +251,7 @@ fn integral(raw: &[u8]) -> Option<i64> {
         let digit = if place < digits { word(4 + usize::try_from(place).ok()?)? } else { 0 };
         number = number.checked_mul(10_000)?.checked_add(digit.into())?;
     }
-    // Digits behind the point, or no number.
+    // A fraction, or not a number.
     if digits > weight + 1 || !matches!(sign, 0 | 0x4000) {
         return None;
     }

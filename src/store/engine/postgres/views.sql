@@ -1,12 +1,12 @@
--- The views that others read: the promise of the store, in the types of PostgreSQL. Columns and their order are those of
--- SQLite's (engine/sqlite/views.sql), and values the same: times are timestamptz, days date, amounts numeric, what is true
--- boolean. Made anew after every migration, in place, so that grants and what an application has built on them stay: a new
--- column comes last here. What accounts_v1 and connections_v1 show must be seen by feed.sql.
+-- The views for readers: the public interface of the store, in PostgreSQL's types. Columns and their order are those
+-- of SQLite's views (engine/sqlite/views.sql), and values the same: times are timestamptz, days date, amounts
+-- numeric, flags boolean. Replaced in place after every migration, so that grants and what an application has built
+-- on them stay: a new column comes last here. feed.sql must cover what accounts_v1 and connections_v1 show.
 --
--- The program reads the same as texts, in the form in which SQLite shows them, so that what it prints does not depend on
--- the store: for that, the runner runs this file a second time with `VIEW tink_sync.` made into `VIEW tink_sync.ts_text_`
--- and `ts_time(`, `ts_rounded(`, `ts_day(`, `ts_amount(`, `ts_bool(` into `ts_time_text(` and so on. Those views are
--- nobody's but the program's.
+-- The program reads the same as texts, in the form of SQLite's views, so that its output does not depend on the
+-- store: for that, the runner runs this file again with `VIEW tink_sync.` made into `VIEW tink_sync.ts_text_` and
+-- `ts_time(`, `ts_rounded(`, `ts_day(`, `ts_amount(`, `ts_bool(` into `ts_time_text(` and so on. Only the program
+-- uses those views.
 
 CREATE OR REPLACE VIEW tink_sync.connections_v1 AS
 SELECT connection_id, user_id, external_user_id, tink_user_id, change_seq, mode,
@@ -79,7 +79,7 @@ LEFT JOIN tink_sync.ts_pruned_runs first_pruned ON first_pruned.key = t.first_se
 LEFT JOIN tink_sync.ts_runs last ON last.key = t.changed_run
 LEFT JOIN tink_sync.ts_pruned_runs last_pruned ON last_pruned.key = t.changed_run;
 
--- A record in quarantine may be money that moved: its account is not proven, whatever the numbers say.
+-- A quarantined record may be a real movement, so its account is never proven, whatever the numbers show.
 CREATE OR REPLACE VIEW tink_sync.balance_proofs_v1 AS
 SELECT connection_id, account_id, account_key,
        CASE WHEN difference IS NOT NULL THEN 'differs'
@@ -103,8 +103,8 @@ FROM (
     LEFT JOIN tink_sync.ts_pruned_runs p ON p.key = b.since_run
 ) p;
 
--- One row. A reader that has seen everything up to `whole_from` or further misses no row; of one that is behind, a
--- tombstone was pruned that it has not seen. No number above `last_change_seq` was given.
+-- One row. A reader that has seen everything up to `whole_from` or further misses no row; if it is further
+-- behind, a tombstone that it has not seen was pruned. No number above `last_change_seq` was given.
 CREATE OR REPLACE VIEW tink_sync.feed_v1 AS
 SELECT (SELECT value FROM tink_sync.ts_sequences WHERE name = 'pruned') AS whole_from,
        (SELECT value FROM tink_sync.ts_sequences WHERE name = 'change') AS last_change_seq;

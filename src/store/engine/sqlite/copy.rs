@@ -1,18 +1,18 @@
-//! Rows that are copied from another store as they are. Knows neither what they mean nor where they come from.
+//! Copies rows from another store unchanged. Knows neither what they mean nor where they come from.
 
 use rusqlite::Connection;
 
 use super::feed;
 use crate::store::engine::{Db, Fail, Params, Value, values};
 
-/// The tables whose changes the feed numbers, or works something out from.
+/// The tables whose changes the feed numbers or derives columns from.
 const OF_THE_FEED: [&str; 3] = ["ts_connections", "ts_consents", "ts_accounts"];
-/// The table whose keys SQLite itself never gives twice.
+/// The table whose keys SQLite itself never reuses (AUTOINCREMENT).
 const COUNTED: &str = "ts_events";
-/// Tables whose keys are not given again when their last row goes; of the others that row stays.
+/// Tables whose keys must not be reused after their last row is deleted.
 const REMEMBERED: [&str; 2] = ["ts_connections", "ts_accounts"];
 
-/// Runs `work`, which changes rows of a table, without the triggers on it.
+/// Runs `work`, which changes rows of a table, without the feed's triggers on it.
 pub(crate) fn quietly<T>(
     conn: &Connection,
     table: &str,
@@ -33,7 +33,7 @@ pub(crate) fn insert(
     rows.iter().try_for_each(|row| Db::Sqlite(conn).run(&sql, Params::Positional(row)))
 }
 
-/// The last key of a table: of a row that is there, or of one that was deleted.
+/// The last key given in a table, even if its row was deleted.
 pub(crate) fn last_key(conn: &Connection, table: &str) -> Result<i64, Fail> {
     let sql = format!(
         "SELECT max(coalesce((SELECT max(key) FROM {table}), 0),
@@ -43,7 +43,7 @@ pub(crate) fn last_key(conn: &Connection, table: &str) -> Result<i64, Fail> {
     Db::Sqlite(conn).value(&sql, values![table])
 }
 
-/// Lets the next row have a key behind this one.
+/// Makes the next row get a key above this one.
 pub(crate) fn set_last_key(conn: &Connection, table: &str, key: i64) -> Result<(), Fail> {
     let db = Db::Sqlite(conn);
     if table == COUNTED {

@@ -1,4 +1,4 @@
-//! Overwriting what was deleted: in the file, in its free space and in the log beside it. Deletes nothing itself.
+//! Overwrites deleted data: in the file, in its free space and in the log beside it. Deletes nothing itself.
 
 use rusqlite::Connection;
 
@@ -7,7 +7,7 @@ use crate::store::Result;
 use crate::store::engine::context::retry_busy;
 use crate::store::engine::{Context, Db, Fail, values};
 
-/// What is deleted is overwritten: pages that come free must not keep anybody's money data.
+/// Makes SQLite overwrite what it deletes: free pages must not keep bank data.
 pub(crate) const ERASING: &str = "PRAGMA secure_delete = ON";
 
 /// Rewrites the whole file and empties the log.
@@ -21,7 +21,7 @@ pub(crate) fn wipe(conn: &mut Connection, context: &Context) -> Result<()> {
 }
 
 /// # Errors
-/// [`Fail::Busy`] if somebody reads what was there before.
+/// [`Fail::Busy`] if a reader still uses what was there before.
 fn truncate(db: Db<'_>) -> std::result::Result<(), Fail> {
     let is_held: i64 = db.value("PRAGMA wal_checkpoint(TRUNCATE)", values![])?;
     if is_held == 0 { Ok(()) } else { Err(Fail::Busy) }

@@ -1,4 +1,4 @@
-//! The translation of failures into errors for people: what an operator has to do about each.
+//! Translates failures into user-facing errors that name what the operator has to do.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(crate) fn is_busy(fail: &Fail) -> bool {
     }
 }
 
-/// A failure, with the step and the file it was about.
+/// Turns a failure into an error that names the step and the file.
 pub(crate) fn explain(what: &'static str, file: &Path, fail: impl Into<Fail>) -> StoreError {
     match fail.into() {
         Fail::Sqlite(error) => of_sqlite(what, file, error),
@@ -28,16 +28,16 @@ pub(crate) fn explain(what: &'static str, file: &Path, fail: impl Into<Fail>) ->
     }
 }
 
-/// Sorts an SQLite error by what the operator has to do about it.
+/// Classifies a SQLite error by what the operator has to do about it.
 fn of_sqlite(what: &'static str, file: &Path, error: rusqlite::Error) -> StoreError {
     let path = file.display().to_string();
     let unusable = |detail: String| StoreError::Unusable { what, path: path.clone(), detail, source: None };
     if file.is_dir() {
-        // SQLite calls it a disk error.
+        // SQLite reports it as a disk error.
         return unusable("this is a directory; store.url and source.database each name a file".to_owned());
     }
     let code = match error.sqlite_error_code() {
-        // What SQLite cannot make or enlarge beside the file fails in other words.
+        // If SQLite cannot create or enlarge a file beside the store, it does not report a full disk.
         Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) if is_full(file) => {
             Some(ErrorCode::DiskFull)
         }
@@ -66,7 +66,7 @@ fn of_sqlite(what: &'static str, file: &Path, error: rusqlite::Error) -> StoreEr
         }
         _ => {
             let detail = format!("{path}: {error}");
-            // Others may hold what was bound.
+            // Other errors may contain bound values.
             let source = matches!(error, rusqlite::Error::SqliteFailure(..)).then(|| Cause::of(error));
             return StoreError::Sql { what, detail, source };
         }
@@ -74,7 +74,7 @@ fn of_sqlite(what: &'static str, file: &Path, error: rusqlite::Error) -> StoreEr
     StoreError::Unusable { what, path, detail: format!("{error}; {hint}"), source: Some(Cause::of(error)) }
 }
 
-/// Whether the file system of a file has no room for anything more, as far as it says.
+/// Whether the file system of a file reports that it has no room left.
 fn is_full(file: &Path) -> bool {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
     let system = nix::sys::statvfs::statvfs(directory.unwrap_or_else(|| Path::new("."))).ok();

@@ -1,6 +1,6 @@
-//! What readers are promised: the views, and the numbers of what changes in them. Both are made anew, as a whole,
-//! after every migration; the statements are in `views.sql` and `feed.sql`. Must not touch a view that an
-//! application keeps in the same file.
+//! The interface for readers: the views, and the change numbers of their rows. Both are recreated as a whole
+//! after every migration, from `views.sql` and `feed.sql`. Must not touch a view that an application keeps in
+//! the same file.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -9,15 +9,15 @@ use crate::store::engine::Fail;
 const VIEWS: &str = include_str!("views.sql");
 const FEED: &str = include_str!("feed.sql");
 
-/// Under this name the fingerprint of what was published stands among the sequences.
+/// The name of the row in `ts_sequences` that holds the fingerprint of what was published.
 const PUBLISHED: &str = "published";
 
 const CREATE_VIEW: &str = "CREATE VIEW ";
-/// The source view's; it is not ours alone.
+/// For the source view, which an application may own.
 const CREATE_VIEW_IF: &str = "CREATE VIEW IF NOT EXISTS ";
 const CREATE_TRIGGER: &str = "CREATE TRIGGER ";
 
-/// Every row gets a new number: columns may have come, or mean something else for the rows that are there.
+/// Derives columns again and renumbers every row: columns may be new, or mean something else for old rows.
 const NUMBER: &str = "
     UPDATE ts_accounts SET credentials_ids = (SELECT h.credentials_ids FROM ts_feed_held h WHERE h.key = ts_accounts.key);
     UPDATE ts_connections SET data_as_of = (SELECT r.data_as_of FROM ts_feed_refreshed r WHERE r.key = ts_connections.key);
@@ -35,13 +35,13 @@ pub(crate) fn is_published(db: &Connection) -> rusqlite::Result<bool> {
     Ok(found == Some(fingerprint()))
 }
 
-/// Drops what this or an older release has published, so that nothing of it stands in a migration's way.
+/// Drops what this or an older release has published, so that it does not get in a migration's way.
 pub(crate) fn withdraw(db: &Connection) -> rusqlite::Result<()> {
     let ours: Vec<&str> = names(VIEWS, CREATE_VIEW).collect();
     drop_of_ours(db, &ours)
 }
 
-/// Runs `work` while no change gets a number and nothing is worked out from it: rows are copied as they are.
+/// Runs `work` without the feed's triggers: rows are copied without new numbers or derived columns.
 pub(crate) fn unnumbered<T>(db: &Connection, work: impl FnOnce() -> Result<T, Fail>) -> Result<T, Fail> {
     drop_of_ours(db, &[])?;
     let done = work()?;
@@ -49,7 +49,7 @@ pub(crate) fn unnumbered<T>(db: &Connection, work: impl FnOnce() -> Result<T, Fa
     Ok(done)
 }
 
-/// Drops the triggers of the feed with what they read, and these views.
+/// Drops the feed's triggers, the views that they read, and the given views.
 fn drop_of_ours(db: &Connection, views: &[&str]) -> rusqlite::Result<()> {
     let mut found = db.prepare(
         "SELECT type, name FROM sqlite_master
@@ -65,7 +65,7 @@ fn drop_of_ours(db: &Connection, views: &[&str]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes views and triggers, and gives every account and connection a new number.
+/// Creates the views and triggers, and gives every account and connection a new number.
 pub(crate) fn publish(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(VIEWS)?;
     db.execute_batch(FEED)?;
@@ -78,8 +78,8 @@ pub(crate) fn publish(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Lays the same views and triggers over the temporary tables of a rehearsal. Not the source view: the file's may be
-/// the application's.
+/// Creates the same views and triggers over the temporary tables of a rehearsal, except the source view,
+/// which may be the application's.
 pub(crate) fn lay(db: &Connection) -> rusqlite::Result<()> {
     for sql in [VIEWS, FEED] {
         let sql = sql.split_once(CREATE_VIEW_IF).map_or(sql.to_owned(), |(before, source)| {
@@ -93,8 +93,8 @@ pub(crate) fn lay(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes whose entitlement has ended since a run last looked, or lasts again: nobody writes when time passes, and
-/// their state changes all the same. By the clock of the views.
+/// Notes which entitlements have ended or resumed since a run last checked: a connection's state changes as
+/// time passes, without a write. Uses the clock of the views.
 pub(crate) fn note_lapses(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE ts_connections SET lapsed = NOT lapsed
@@ -104,13 +104,13 @@ pub(crate) fn note_lapses(db: &Connection) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// The names of what a file creates with this phrase.
+/// The names of what a script creates with this phrase.
 fn names<'a>(sql: &'a str, create: &'a str) -> impl Iterator<Item = &'a str> {
     let ours = sql.lines().filter(|line| !line.starts_with(CREATE_VIEW_IF));
     ours.filter_map(move |line| line.strip_prefix(create)?.split_whitespace().next())
 }
 
-/// Tells one text of the statements from another (FNV-1a).
+/// A fingerprint of the statements (FNV-1a).
 fn fingerprint() -> i64 {
     let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     VIEWS.bytes().chain(FEED.bytes()).fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()

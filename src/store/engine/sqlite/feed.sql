@@ -1,9 +1,9 @@
--- Numbers for the rows of accounts_v1 and connections_v1: whichever statement changes what a reader sees, in the
--- same transaction, also one that is written tomorrow. Made anew together with the views (schema.rs). A column
--- that is added to one of the two views is added here; a test tries every column of the tables below.
--- Each row gets a number of its own, so that a reader may take them in portions.
+-- Change numbers for the rows of accounts_v1 and connections_v1. A row is numbered in the transaction that
+-- changes what a reader sees, whichever statement does it, future ones included. Recreated together with the
+-- views (schema.rs). A column added to one of the two views must be added here; a test tries every column of
+-- the tables below. Each row gets a number of its own, so that a reader may fetch them in portions.
 --
--- No news are last_attempt_at, last_success_at and next_attempt_at, which every pass moves.
+-- Changes of last_attempt_at, last_success_at and next_attempt_at do not count: every pass moves them.
 
 CREATE TRIGGER ts_feed_connection_new AFTER INSERT ON ts_connections
 BEGIN
@@ -48,7 +48,7 @@ BEGIN
     WHERE key = new.key;
 END;
 
--- accounts_v1.connection_id. 0 asks for a number, of each row its own.
+-- accounts_v1.connection_id. A change_seq of 0 makes ts_feed_account give each row its own number.
 CREATE TRIGGER ts_feed_connection_renamed AFTER UPDATE OF connection_id ON ts_connections
 WHEN old.connection_id <> new.connection_id
 BEGIN

@@ -1,4 +1,4 @@
-//! What only SQLite can do: its file, its statements, its schema, and the overlay of a rehearsal.
+//! Everything specific to SQLite: its file, its statements, its schema, and the overlay of a rehearsal.
 
 pub(crate) mod copy;
 pub(crate) mod erase;

@@ -1,5 +1,5 @@
-//! Opening the file of a store, for writing and for reading, and refusing one of another release. Makes the file, but
-//! nothing in it.
+//! Opens the file of a store, for writing and for reading, and refuses one of another release. Creates the
+//! file, and leaves its contents to `schema`.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -24,10 +24,10 @@ use crate::store::engine::{Context, Db, DbSession, Fail};
 use crate::store::error::UNFINISHED;
 use crate::store::{Place, Result, StoreError};
 
-/// What has a meaning of its own in an SQLite URI.
+/// Characters with a special meaning in a SQLite URI.
 const IN_URI: &AsciiSet = &AsciiSet::EMPTY.add(b'%').add(b'?').add(b'#');
 
-/// Opens an existing store for statements that only read, in a transaction that shows it as it is now.
+/// Opens an existing store for reading, in a transaction that shows its current state.
 ///
 /// # Errors
 /// [`StoreError::Missing`], [`StoreError::Older`], or as for [`writer`].
@@ -36,7 +36,7 @@ pub(crate) fn reader(path: &Path) -> Result<DbSession> {
         return Err(StoreError::Missing { place: Place::Sqlite(path.to_owned()) });
     }
     let mut file = OpenFile::new(connect_read_only(path)?, path, Duration::ZERO);
-    // The snapshot is that of the first statement, and the release of the schema must be that of the snapshot.
+    // The first statement fixes the snapshot, and the schema version must be that of the snapshot.
     file.retry("read the store", |conn| Ok(conn.execute_batch("BEGIN")?))?;
     file.refuse_newer()?;
     file.refuse_older()?;
@@ -89,11 +89,11 @@ impl OpenFile {
     }
 }
 
-/// Makes the file if there is none, readable by its owner only, whatever the umask: money data. Then lets those read it
-/// whom its directory names.
+/// Creates the file if there is none, with mode 0600 whatever the umask: it holds bank data. Then opens it to
+/// the group of its directory, if the directory is set up for that (see `sharing`).
 ///
-/// A file that is there is not opened: SQLite's locks are those of the process, and closing the file anywhere in it
-/// lets go of them.
+/// An existing file is not opened: SQLite's locks belong to the process, and closing the file anywhere in the
+/// process releases them.
 pub(super) fn create(path: &Path) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -122,8 +122,8 @@ fn may_use(path: &Path) -> std::io::Result<()> {
     Ok(access(path, AccessFlags::R_OK | AccessFlags::W_OK)?)
 }
 
-/// Opens a store for writing. The files beside it stay when the last connection closes, the log emptied: SQLite cannot
-/// make them for somebody who may only read, and without them nobody could read between two passes.
+/// Opens a store for writing. The files beside it stay when the last connection closes, the log emptied:
+/// without them a read-only user, for whom SQLite cannot create them, could not read between two passes.
 pub(crate) fn connect_writer(path: &Path) -> Result<Connection> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut keep = 1;
@@ -133,7 +133,7 @@ pub(crate) fn connect_writer(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
-/// How often a lock that is held is tried again. The worker leaves it free for longer than that once it had it for long.
+/// How often a held lock is polled. The worker leaves it free for longer than that after holding it for long.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
 thread_local! {
@@ -141,8 +141,8 @@ thread_local! {
     static WAITS_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Waits for a lock, up to [`BUSY_TIMEOUT`]; SQLite's own way of waiting would miss the moments at which a busy pass
-/// leaves it free.
+/// Waits for a lock, up to [`BUSY_TIMEOUT`]. SQLite's own back-off would miss the moments at which a busy
+/// pass leaves it free.
 fn wait_for_lock(tries: i32) -> bool {
     let since = WAITS_SINCE.get().filter(|_| tries > 0).unwrap_or_else(Instant::now);
     WAITS_SINCE.set(Some(since));
@@ -159,16 +159,16 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let mut conn =
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(explain)?;
     conn.busy_handler(Some(wait_for_lock)).map_err(explain)?;
-    // A plan that looks at what is bound is made anew, by parsing the statement again, whenever something else is.
+    // Otherwise SQLite re-parses a statement whose plan depends on bound values whenever these change.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
     scratch::apply(&conn).map_err(explain)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }
 
-/// Opens a file read-only, also where its directory may not be written: SQLite then cannot make the
-/// shared-memory file of a WAL database, and if there is no write-ahead log either, the file by itself
-/// is complete and can be read as it stands.
+/// Opens a file read-only, even in a directory that this user may not write. SQLite then cannot create the
+/// shared-memory file of a WAL database; but if there is no write-ahead log either, the file alone is
+/// complete and can be read as it is.
 pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     let explain = |e: rusqlite::Error| explain("open read-only", path, e);
     let usable = |conn: &Connection| {
@@ -202,14 +202,14 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Opens a store for writing, making and migrating it as needed.
+/// Opens a store for writing, creating and migrating it as needed.
 pub(crate) fn writer(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let file = opened(path, patience)?;
     file.refuse_newer()?;
     prepared(file, now)
 }
 
-/// As [`writer`], also while a store is being moved here.
+/// As [`writer`], but also opens a store that a move has not completed.
 pub(crate) fn unfinished(path: &Path, now: Timestamp) -> Result<DbSession> {
     let file = opened(path, Duration::ZERO)?;
     if file.version()? == UNFINISHED {
@@ -222,7 +222,7 @@ pub(crate) fn unfinished(path: &Path, now: Timestamp) -> Result<DbSession> {
 fn opened(path: &Path, patience: Duration) -> Result<OpenFile> {
     refuse_odd(path)?;
     failpoint::around("create the file", || create(path))?;
-    // Two spellings of one path must find each other's lock files.
+    // Different spellings of one path must lead to the same lock files.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut file = OpenFile::new(connect_writer(path)?, path, patience);
     file.retry("open the store", |conn| {
@@ -238,7 +238,7 @@ fn opened(path: &Path, patience: Duration) -> Result<OpenFile> {
 
 fn prepared(mut file: OpenFile, now: Timestamp) -> Result<DbSession> {
     file.retry("prepare the store", |conn| Ok(schema::migrate(conn, now.as_millisecond())?))?;
-    // SQLite has made the files beside it by now.
+    // By now SQLite has created the files beside it.
     sharing::mend(&file.context.path);
     Ok(file.session())
 }
@@ -246,7 +246,7 @@ fn prepared(mut file: OpenFile, now: Timestamp) -> Result<DbSession> {
 /// As [`writer`], for the thread that commits in groups.
 pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let session = writer(path, patience, now)?;
-    // What undoes one job of several is kept in memory; it is as large as what that job changes.
+    // The journal that undoes one job of several is kept in memory; it is as large as the job's changes.
     session
         .db()
         .batch("PRAGMA temp_store = MEMORY")
@@ -254,7 +254,7 @@ pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Res
     Ok(session)
 }
 
-/// A rehearsal in place of a store that is not there yet.
+/// A rehearsal in memory, for a store that does not exist yet.
 pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
     scratch::apply(&conn).map_err(|e| explain("rehearse", path, e))?;
@@ -264,7 +264,7 @@ pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<D
     Ok(file.session())
 }
 
-/// A rehearsal on the file, with what `fill` copies of it.
+/// A rehearsal on the file, with the data that `fill` copies.
 pub(crate) fn rehearsal(
     path: &Path,
     patience: Duration,
@@ -279,10 +279,10 @@ pub(crate) fn rehearsal(
     Ok(rehearsed.session())
 }
 
-/// A larger file takes too long to be looked through.
+/// The largest file that is checked; a larger one takes too long.
 const LARGEST_LOOKED_THROUGH: u64 = 256 << 20;
 
-/// What SQLite finds damaged in the file, in its words.
+/// The damage that SQLite finds in the file, in its own words.
 pub(crate) fn damage(conn: &Connection, path: &Path) -> std::result::Result<Option<String>, Fail> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() > LARGEST_LOOKED_THROUGH) {
         return Ok(None);

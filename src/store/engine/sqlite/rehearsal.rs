@@ -1,20 +1,20 @@
-//! What a rehearsal writes, laid over a store that it only reads: temporary tables under the same names, which SQLite
-//! finds first. The same statements run as in a run. Transactions are not copied, however many there are: a view shows
-//! the file's, less those that the rehearsal has written, and its own. What else hangs on a connection is little, and
-//! is copied when the connection is claimed. Must not touch the file.
+//! The overlay of a rehearsal: temporary tables with the same names, over a store that is only read. SQLite
+//! finds them first, so the same statements run as in a run. Transactions are not copied, however many there
+//! are: a view shows those of the file, minus those that the rehearsal has written, plus its own. The rest of
+//! a connection's data is small, and is copied when the connection is claimed. Must not touch the file.
 
 use rusqlite::Connection;
 
 use super::feed;
 use crate::store::engine::{Db, Fail};
 
-/// The rows that the rehearsal has written. A row that it deleted lies under its account's negative key.
+/// The rows that the rehearsal has written. A deleted row is stored under its account's negated key.
 const OWN_ROWS: &str = "ts_rehearsed";
 
-/// Keys of new rows begin so far behind the file's: others may write to it meanwhile.
+/// Keys of new rows begin this far above the file's: other processes may write to it meanwhile.
 const GAP: i64 = 1 << 40;
 
-/// What is copied of a connection, and which rows.
+/// The tables that are copied for a connection, and which of their rows.
 const OF_CONNECTION: [(&str, &str); 4] = [
     ("ts_anomalies", "connection = ?1"),
     ("ts_consents", "connection = ?1"),
@@ -27,14 +27,14 @@ const OF_ACCOUNT: [(&str, &str); 3] = [
     ("ts_quarantine", "account IN (SELECT key FROM temp.ts_accounts WHERE connection = ?1)"),
 ];
 
-/// Lays the overlay, with what `fill` copies into it.
+/// Creates the overlay, filled by `fill`.
 pub(crate) fn lay(conn: &Connection, fill: &dyn Fn(Db<'_>) -> Result<(), Fail>) -> Result<(), Fail> {
     lay_tables(conn)?;
     fill(Db::Sqlite(conn))?;
     Ok(feed::lay(conn)?)
 }
 
-/// Runs `work` on an overlay that is gone afterwards; the snapshot it is laid over goes on.
+/// Runs `work` on an overlay that is dropped afterwards; the snapshot below it stays open.
 pub(crate) fn within<T>(
     conn: &Connection,
     fill: &dyn Fn(Db<'_>) -> Result<(), Fail>,
@@ -46,7 +46,7 @@ pub(crate) fn within<T>(
     done
 }
 
-/// Lays an empty temporary table over every base table, and the view over the transactions.
+/// Creates an empty temporary table over every base table, and the view over the transactions.
 fn lay_tables(db: &Connection) -> rusqlite::Result<()> {
     let mut statements = db.prepare(
         "SELECT type, tbl_name, sql FROM main.sqlite_master
@@ -67,7 +67,7 @@ fn lay_tables(db: &Connection) -> rusqlite::Result<()> {
     reserve_keys(db)
 }
 
-/// The statement that makes `ts_transactions`, or an index of it, made into one of the rehearsal's own rows.
+/// Rewrites the statement that creates `ts_transactions`, or an index on it, for the rehearsal's own rows.
 fn of_own_rows(sql: &str, kind: &str) -> String {
     let (before, after) = match kind {
         "table" => ("TABLE ts_transactions", format!("TABLE {OWN_ROWS}")),
@@ -85,7 +85,7 @@ fn columns(db: &Connection) -> rusqlite::Result<Vec<TableColumn>> {
     columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// The view, and what writing to it does.
+/// The SQL of the view and of its triggers.
 fn overlay(columns: &[TableColumn]) -> String {
     let list =
         |value: &dyn Fn(&TableColumn) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
@@ -112,8 +112,8 @@ fn overlay(columns: &[TableColumn]) -> String {
     )
 }
 
-/// Lets the keys of rows that a rehearsal makes begin behind all keys of ours: what is made for one connection must
-/// not take the key of another's row.
+/// Makes the keys of rows that a rehearsal creates begin above all of ours: a row created for one connection
+/// must not take the key of another's.
 fn reserve_keys(db: &Connection) -> rusqlite::Result<()> {
     for (ours, table, owner) in [
         ("ts_accounts", "ts_accounts", "connection"),
@@ -128,14 +128,14 @@ fn reserve_keys(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether temporary tables lie over ours: not in the rehearsal of a store that does not exist yet,
-/// which is all in memory.
+/// Whether there is an overlay. The rehearsal of a store that does not exist yet has none: all of it is in
+/// memory.
 fn is_laid(db: &Connection) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_temp_master WHERE name = 'ts_accounts')")?
         .query_row([], |row| row.get(0))
 }
 
-/// Copies what is little of one connection into the temporary tables.
+/// Copies a connection's rows, except its transactions, into the temporary tables.
 pub(crate) fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
     if !is_laid(db)? {
         return Ok(());
@@ -147,7 +147,7 @@ pub(crate) fn shadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Drops what was copied and written for one connection, so that it does not pile up.
+/// Deletes what was copied and written for one connection, so that it does not accumulate.
 pub(crate) fn unshadow(db: &Connection, connection: i64) -> rusqlite::Result<()> {
     if !is_laid(db)? {
         return Ok(());
@@ -164,7 +164,7 @@ pub(crate) fn unshadow(db: &Connection, connection: i64) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Notes that a connection takes over what another holds.
+/// Records that one connection takes over the data of another.
 pub(crate) fn note_takeover(db: &Connection, from: i64, to: i64) -> rusqlite::Result<()> {
     db.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS takeovers (held INTEGER NOT NULL, taker INTEGER NOT NULL)",
@@ -172,7 +172,7 @@ pub(crate) fn note_takeover(db: &Connection, from: i64, to: i64) -> rusqlite::Re
     db.prepare_cached("INSERT INTO temp.takeovers VALUES (?1, ?2)")?.execute([from, to]).map(drop)
 }
 
-/// Whose rows a connection takes over.
+/// The connections whose rows a connection takes over.
 pub(crate) fn takeovers(db: &Connection, taker: i64) -> rusqlite::Result<Vec<i64>> {
     let made = "SELECT EXISTS (SELECT 1 FROM temp.sqlite_master WHERE name = 'takeovers')";
     if !db.prepare_cached(made)?.query_row([], |row| row.get(0))? {

@@ -1,5 +1,5 @@
-//! Writing rows of transactions: bound by position, and what is the same for all rows of a commit once. Decides nothing
-//! about them.
+//! Writes transaction rows: bound by position, and values common to all rows of a commit only once. Makes no
+//! decisions about them.
 
 use rusqlite::{Connection, Statement};
 
@@ -24,10 +24,10 @@ const UPDATE: &str = "UPDATE ts_transactions SET
         missed = 0, removed_at = NULL, removed_reason = NULL, replaced_by = NULL, match_rule = NULL
     WHERE key = ?23";
 
-/// The walk that is on, by the number it will have.
+/// The number that the current walk will have.
 const WALK: &str = "SELECT walks + 1 FROM ts_accounts WHERE key = ?1";
 
-/// What is the same for all rows of a commit.
+/// The values common to all rows of a commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
     pub account: i64,
@@ -69,7 +69,7 @@ pub(crate) fn insert(
     Ok(keys)
 }
 
-/// Writes rows anew, with change numbers from `first` on.
+/// Overwrites rows, with change numbers from `first` on.
 pub(crate) fn update(
     conn: &Connection,
     of: &Written,
@@ -86,7 +86,7 @@ pub(crate) fn update(
     Ok(())
 }
 
-/// What differs from row to row, by position: a name would be looked up each time.
+/// Binds what differs from row to row, by position: a name would be looked up each time.
 fn bind<'t>(statement: &mut Statement<'_>, t: &'t Transaction, seq: i64) -> rusqlite::Result<()> {
     let day = |day: Option<jiff::civil::Date>| day.map_or(Value::Null, Value::Day);
     let text = |text: Option<&'t str>| text.map_or(Value::Null, |text| Value::Text(text.into()));

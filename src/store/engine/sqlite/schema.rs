@@ -1,5 +1,5 @@
-//! Numbered migrations and the refusal of a newer schema. Each migration runs once and is never edited after a
-//! release. What readers see is not made here, but by `feed` after the last one.
+//! Numbered migrations. Each runs once and is never edited after a release. The views for readers are not
+//! created here, but by `feed` after the last migration.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -23,7 +23,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
 /// The schema version this binary knows.
 pub(crate) const KNOWN: i64 = MIGRATIONS.len().cast_signed() as i64;
 
-/// The schema version of the file; 0 for one that has none.
+/// The schema version of the file; 0 if it has none.
 pub(crate) fn version(db: &Connection) -> rusqlite::Result<i64> {
     let exists: Option<i64> = db
         .query_row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ts_schema'", [], |row| {
@@ -42,8 +42,8 @@ pub(crate) fn pending(version: i64) -> Vec<String> {
     MIGRATIONS.iter().skip(from).map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// Applies what is missing and makes the views anew, all in one transaction: a reader sees the old schema with its
-/// views or the new one. Several processes may do this at once; each looks again inside the transaction.
+/// Applies missing migrations and recreates the views, in one transaction: a reader sees the old schema with
+/// its views or the new one. Several processes may do this at once; each checks in the transaction.
 pub(crate) fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(
@@ -57,14 +57,14 @@ pub(crate) fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> 
             tx.execute_batch(sql)?;
             tx.execute("INSERT INTO ts_schema (version, applied_at) VALUES (?1, ?2)", [number, now_ms])?;
         }
-        // Those of the migrations themselves are not of this release.
+        // Drops what the migrations themselves created, which is not of this release.
         feed::withdraw(&tx)?;
         feed::publish(&tx)?;
     }
     failpoint::around("prepare the store", || tx.commit())
 }
 
-/// As older releases did it, for the tests of what becomes of their stores.
+/// Migrates as older releases did, for tests of what becomes of their stores.
 #[cfg(test)]
 pub(crate) fn migrate_to(db: &mut Connection, last: usize, now_ms: i64) -> rusqlite::Result<()> {
     db.execute_batch(

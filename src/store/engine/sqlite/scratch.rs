@@ -1,16 +1,16 @@
-//! Where SQLite puts what does not fit into memory, which is bank data: beside the store, under the same protection, and
-//! never where the system keeps temporary files. SQLite removes their names as soon as it has opened them.
+//! Where SQLite puts bank data that does not fit into memory: beside the store, under the same protection,
+//! and never in the system's temporary directory. SQLite unlinks these files as soon as they are open.
 
 use std::path::{Path, absolute};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::Connection;
 
-/// Whether there is no place beside the store, so that everything stays in memory.
+/// Whether nothing can be put beside the store, so that everything stays in memory.
 static IN_MEMORY: AtomicBool = AtomicBool::new(false);
 
-/// Chooses the place for all databases of this process, the application's included. Where nobody may write beside the
-/// store, as for one that is only read, everything stays in memory.
+/// Chooses the directory for all databases of this process, the application's included. If it is not
+/// writable, as for a store that is only read, everything stays in memory.
 pub fn keep_beside(store: &Path) {
     let store = store.canonicalize().or_else(|_| absolute(store)).unwrap_or_else(|_| store.to_owned());
     let directory = store.parent().and_then(Path::to_str);
@@ -21,7 +21,7 @@ pub fn keep_beside(store: &Path) {
     IN_MEMORY.store(directory.is_none_or(|directory| choose(directory).is_err()), Relaxed);
 }
 
-/// The same without a store beside which anything could be put.
+/// Keeps everything in memory: there is no store beside which anything could be put.
 pub fn keep_in_memory() {
     IN_MEMORY.store(true, Relaxed);
 }

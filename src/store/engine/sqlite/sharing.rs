@@ -1,6 +1,6 @@
-//! Who may read the files of a store besides their owner. The directory says: one that hands its group on (setgid),
-//! lets that group enter and does not let it write is there for that group to read the store. Of the files in it the
-//! store alone and what SQLite keeps beside it are opened to the group. Opens no file: see `open::create`.
+//! Who may read a store's files besides their owner. The directory decides: if it is setgid, its group may
+//! enter it, and neither group nor others may write it, then that group may read the store. Only the store
+//! and the files that SQLite keeps beside it are opened to it. Opens no file: see `open::create`.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata, Permissions};
@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 /// The store, and what SQLite keeps beside it.
 const FAMILY: [&str; 3] = ["", "-wal", "-shm"];
-/// The bits of a mode.
+/// The permission bits of a mode.
 const MODE: u32 = 0o7777;
-/// A directory hands its group on and lets it enter …
+/// Files inherit the directory's group, and that group may enter it …
 const SHARED: u32 = 0o2010;
-/// … and nobody else writes in it, who could then put another file in the place of one.
+/// … and nobody but the owner may write in it, and so replace a file.
 const FOREIGN_WRITE: u32 = 0o022;
 /// The group may read.
 const GROUP_READS: u32 = 0o040;
-/// Whatever group and others may do.
+/// All access of group and others.
 const NOT_OWNER: u32 = 0o077;
 
-/// The files of a store that lies at `path`.
+/// The files of the store at `path`.
 pub fn family(path: &Path) -> [PathBuf; 3] {
     FAMILY.map(|suffix| {
         let mut name = OsString::from(path);
@@ -30,7 +30,7 @@ pub fn family(path: &Path) -> [PathBuf; 3] {
     })
 }
 
-/// The number of the group that is to read a store in this directory, if there is one.
+/// The id of the group that may read a store in this directory, if any.
 pub fn reading_group(directory: &Path) -> Option<u32> {
     let found = fs::metadata(directory).ok()?;
     let mode = found.mode();
@@ -40,7 +40,7 @@ pub fn reading_group(directory: &Path) -> Option<u32> {
 /// Why the group may not read a file of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It is not there, and a reader cannot make it.
+    /// It does not exist, and a reader cannot create it.
     Missing(PathBuf),
     /// It has another group, or the group may not read it.
     Closed {
@@ -53,7 +53,7 @@ pub enum Obstacle {
     },
 }
 
-/// What keeps the group of this number from reading the store.
+/// What keeps the group `gid` from reading the store.
 pub fn obstacles(path: &Path, gid: u32) -> Vec<Obstacle> {
     let judge = |file: PathBuf| match fs::metadata(&file) {
         Err(_) => Some(Obstacle::Missing(file)),
@@ -67,8 +67,8 @@ fn is_open(file: &Metadata, gid: u32) -> bool {
     file.gid() == gid && file.mode() & GROUP_READS != 0
 }
 
-/// Opens the store to the group of its directory, if that is what the directory is for. What this user may not change
-/// stays as it is; `check` tells it.
+/// Opens the store to the group of its directory, if the directory is set up for that. What this user may not
+/// change stays as it is; `check` reports it.
 pub(super) fn mend(path: &Path) {
     let Some(gid) = path.parent().and_then(reading_group) else { return };
     for file in family(path) {
@@ -85,7 +85,7 @@ fn open_to(file: &Path, gid: u32) -> io::Result<()> {
     if !found.is_file() || is_open(&found, gid) || !crate::identity::is_me(found.uid()) {
         return Ok(());
     }
-    // The group first: never is it opened to another one.
+    // The group first, so that the file is never opened to another one.
     if found.gid() != gid {
         std::os::unix::fs::lchown(file, None, Some(gid))?;
     }
@@ -115,7 +115,7 @@ mod tests {
         drop(Store::open(&path.to_owned().into(), std::time::Duration::ZERO, now).unwrap());
     }
 
-    /// Waits until the thread of the store has closed it.
+    /// Reads the store, which waits while its thread closes it.
     fn closed(path: &Path) {
         let session = open::reader(path).unwrap();
         session.file().query_row("SELECT count(*) FROM runs_v1", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -129,7 +129,7 @@ mod tests {
             (0o2700, 0o600),
             (0o2750, 0o640),
             (0o2710, 0o640),
-            // Whoever may write there could put another file in its place.
+            // With write access, group or others could replace the file.
             (0o2770, 0o600),
             (0o2752, 0o600),
         ] {

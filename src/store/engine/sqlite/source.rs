@@ -1,5 +1,5 @@
-//! Reads the source view of an application's SQLite database: on a connection of its own, read-only,
-//! closed after one query that has an end. Understands nothing else of the application.
+//! Reads the source view of an application's SQLite database, on its own read-only connection, closed after
+//! one bounded query. Knows nothing else of the application.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::store::source::row::source_row;
 use crate::store::source::view::{LIMITS, ViewLimits, columns, longest, missing, quoted};
 use crate::vault::Vault;
 
-/// The time is looked at after this many steps of SQLite's machine.
+/// The time limit is checked after this many steps of SQLite's virtual machine.
 const STEPS: i32 = 10_000;
 
 type Result<T> = std::result::Result<T, SourceError>;
@@ -102,7 +102,7 @@ impl Source<'_> {
         }
     }
 
-    /// The columns of ours that the view has; the required ones must be there.
+    /// The known columns that the view has; fails if a required one is missing.
     fn columns(&self, db: &rusqlite::Connection) -> Result<Vec<&'static str>> {
         let view = self.view;
         let fail = |detail: String, source: Option<Cause>| SourceError::View {
@@ -127,8 +127,8 @@ impl Source<'_> {
     }
 }
 
-/// A column as it is asked for: what is too long for it is not even loaded, and comes as an empty blob, which is
-/// no id, no time and not true.
+/// The SQL for a column. A value that is too long is not loaded, but replaced by an empty blob, which is no
+/// id, no time and not true.
 fn bounded(column: &str) -> String {
     format!("iif(octet_length({column}) > {}, x'', {column})", longest(column))
 }
@@ -141,7 +141,7 @@ fn length(value: rusqlite::types::ValueRef<'_>) -> usize {
     }
 }
 
-/// Whether SQLite says that the view itself is missing, not a table it is made of.
+/// Whether SQLite reports that the view itself is missing, not a table that it uses.
 fn names_missing(text: &str, view: &str) -> bool {
     text.strip_prefix("no such table: ").is_some_and(|name| name == view)
 }

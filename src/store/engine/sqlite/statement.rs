@@ -1,5 +1,5 @@
-//! Statements of SQLite's: what is bound, and what is read of a row. Each text is prepared once and kept; nothing here knows
-//! what a statement is for.
+//! SQLite statements: binding parameters and reading rows. Each text is prepared once and cached. Does not
+//! know what a statement is for.
 
 use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, ToSql};
 use crate::store::engine::value::{Cell, StoredId, written_day};
 use crate::store::engine::{Fail, Params, Row, Value};
 
-/// Days and Tink's times are texts (`YYYY-MM-DD`, RFC 3339), times of our own integers.
+/// Days and Tink's times are texts (`YYYY-MM-DD`, RFC 3339), our own times integers.
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let text = |text: String| ToSqlOutput::Owned(text.into());
@@ -27,8 +27,8 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// The statement of this text, with its parameters: with every one that it has. One that were left out would count as
-/// NULL, and nobody would notice.
+/// The prepared statement with its parameters bound. Fails unless all are given: one that is left out would
+/// silently count as NULL.
 fn bound<'c>(
     conn: &'c Connection,
     sql: &str,
@@ -45,7 +45,7 @@ fn bound<'c>(
         }
         Params::Named(values) => {
             for (name, value) in values {
-                // One that this form of the statement does not use.
+                // Skip a name that this form of the statement does not use.
                 if let Some(at) = statement.parameter_index(name)? {
                     statement.raw_bind_parameter(at, value)?;
                     given += 1;
@@ -92,10 +92,10 @@ pub(crate) fn columns(conn: &Connection, relation: &str) -> Result<Vec<String>, 
     Ok(statement.column_names().map(str::to_owned).collect())
 }
 
-/// The place behind the column that was found last.
+/// The index after the column that was found last.
 type LastColumn = std::cell::Cell<usize>;
 
-/// The place of a column, looked for from the last one on.
+/// The index of a column; the search starts after the last one found.
 pub(crate) fn find(row: &rusqlite::Row<'_>, column: &str, last: &LastColumn) -> Result<usize, Fail> {
     let statement = row.as_ref();
     let is_it = |at: &usize| statement.column_name(*at).is_ok_and(|name| name == column);

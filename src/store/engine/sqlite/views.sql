@@ -1,10 +1,10 @@
--- The views that others read: the promise of the store. Made anew after every migration (schema.rs), so that this file
--- alone says what they are. Columns are only ever added, and each name keeps its meaning.
+-- The views for readers: the public interface of the store. Recreated after every migration (schema.rs), so
+-- that this file alone defines them. Columns are only ever added, and each name keeps its meaning.
 --
--- Every SQLite from 3.37 on must be able to read them: json_extract and no ->>. What accounts_v1 and connections_v1
--- show must be seen by feed.sql.
+-- SQLite 3.37 and later must be able to read them: use json_extract, not ->>. feed.sql must cover what
+-- accounts_v1 and connections_v1 show.
 
--- IF NOT EXISTS: an application that keeps its own view of this name in this very file keeps it. It is never dropped.
+-- IF NOT EXISTS: an application may keep its own view of this name in this file. It is never dropped.
 CREATE VIEW IF NOT EXISTS tink_sync_source_v1 AS
 SELECT c.connection_id, c.user_id, c.enabled, u.entitled, u.entitled_until,
        c.external_user_id, c.tink_user_id, c.market, c.priority
@@ -77,7 +77,7 @@ FROM ts_transactions t
 JOIN ts_accounts a ON a.key = t.account
 JOIN ts_connections c ON c.key = a.connection;
 
--- A record in quarantine may be money that moved: its account is not proven, whatever the numbers say.
+-- A quarantined record may be a real movement, so its account is never proven, whatever the numbers show.
 CREATE VIEW balance_proofs_v1 AS
 SELECT connection_id, account_id, account_key,
        CASE WHEN difference IS NOT NULL THEN 'differs'
@@ -102,8 +102,8 @@ FROM (
     LEFT JOIN ts_balances b ON b.account = a.key
 );
 
--- One row. A reader that has seen everything up to `whole_from` or further misses no row; of one that is behind, a
--- tombstone was pruned that it has not seen. `last_change_seq` is the largest number that was given.
+-- One row. A reader that has seen everything up to `whole_from` or further misses no row; if it is further
+-- behind, a tombstone that it has not seen was pruned. `last_change_seq` is the largest number given.
 CREATE VIEW feed_v1 AS
 SELECT (SELECT value FROM ts_sequences WHERE name = 'pruned') AS whole_from,
        (SELECT value FROM ts_sequences WHERE name = 'change') AS last_change_seq;

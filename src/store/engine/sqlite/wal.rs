@@ -1,6 +1,6 @@
-//! The log beside a store (`-wal`): how large it is, and who keeps it from being emptied. A program that reads in
-//! one transaction that never ends sees the store as it was when that began, so that all that is written since has to
-//! stay in the log. Looks at files and at the kernel's list of locks; opens nothing.
+//! The log beside a store (`-wal`): its size, and which processes keep it from being emptied. A transaction
+//! that never ends sees the store as of its start, so all that is written since has to stay in the log. Reads
+//! metadata and the kernel's list of locks; opens the shared-memory file only without that list.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,10 +13,10 @@ use nix::unistd::{Uid, User};
 
 use super::sharing;
 
-/// A log of this size does not come from one pass: somebody keeps it.
+/// A log of this size does not come from one pass: a reader keeps it from being emptied.
 pub const LARGE: u64 = 64 << 20;
 
-/// The bytes of the shared-memory file that readers of a snapshot lock, each one of them
+/// The bytes of the shared-memory file that readers of a snapshot lock, one byte each
 /// (<https://sqlite.org/walformat.html>, section 2.3.1).
 const READ_LOCKS: std::ops::RangeInclusive<u64> = 123..=127;
 
@@ -28,16 +28,16 @@ const LOCKS: &str = "/proc/locks";
 pub struct Log {
     /// Its size.
     pub bytes: u64,
-    /// Who reads the store right now, as far as this user may see.
+    /// The processes that read the store right now, as far as this user may see.
     pub readers: Vec<LogReader>,
 }
 
-/// A process that is in the midst of reading.
+/// A process that holds a read transaction open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogReader {
-    /// Its number; none in another container.
+    /// Its process id; `None` if it is in another container.
     pub pid: Option<u32>,
-    /// Its program.
+    /// The name of its program.
     pub command: Option<String>,
     /// Its user.
     pub user: Option<String>,
@@ -58,7 +58,7 @@ impl std::fmt::Display for LogReader {
     }
 }
 
-/// Looks at the log of the store at `path`, which must not be open in this process: see [`asked`].
+/// Inspects the log of the store at `path`, which must not be open in this process: see [`asked`].
 pub fn look(path: &Path) -> Log {
     let [_, log, index] = sharing::family(path);
     let bytes = fs::metadata(log).map_or(0, |file| file.len());
@@ -67,15 +67,15 @@ pub fn look(path: &Path) -> Log {
             let device = (major(file.dev()), minor(file.dev()));
             holders(&locks, device, file.ino(), std::process::id())
         }
-        // In the sandbox of the unit there is no such list.
+        // The sandbox of the unit hides that list.
         (Ok(_), Err(_)) => asked(&index),
         (Err(_), _) => Vec::new(),
     };
     Log { bytes, readers: readers.into_iter().map(reader).collect() }
 }
 
-/// Asks the kernel byte by byte who would be in the way of a lock. That names one process for each byte. Closing the
-/// file lets go of all locks that this process holds on it, so that no connection may be open.
+/// Asks the kernel for each byte which process would block a lock; it names one process per byte. Closing the
+/// file releases all locks of this process on it, so no connection may be open.
 fn asked(index: &Path) -> Vec<Option<u32>> {
     let Ok(file) = fs::File::open(index) else { return Vec::new() };
     let mut pids: Vec<Option<u32>> = READ_LOCKS
@@ -97,8 +97,8 @@ fn asked(index: &Path) -> Vec<Option<u32>> {
     pids
 }
 
-/// The processes besides `own` that lock a reader's byte of a file. Some file systems go by another number in the
-/// list than for everybody else: if nothing fits the device, the number of the file decides.
+/// The processes other than `own` that lock a reader's byte of a file. Some file systems have another device
+/// number in the list than elsewhere: if no line matches the device, the inode alone decides.
 fn holders(locks: &str, device: (u64, u64), inode: u64, own: u32) -> Vec<Option<u32>> {
     let found: Vec<ReaderLock> =
         locks.lines().filter_map(ReaderLock::read).filter(|held| held.inode == inode).collect();
@@ -113,7 +113,7 @@ fn holders(locks: &str, device: (u64, u64), inode: u64, own: u32) -> Vec<Option<
     pids
 }
 
-/// One line of the list, if it is a lock of somebody who reads.
+/// One line of the list, if it is the lock of a reader.
 struct ReaderLock {
     pid: Option<u32>,
     device: (u64, u64),
@@ -121,7 +121,7 @@ struct ReaderLock {
 }
 
 impl ReaderLock {
-    /// `1: POSIX  ADVISORY  READ 4711 08:01:131 124 124`; one that waits has an arrow behind its number.
+    /// `1: POSIX  ADVISORY  READ 4711 08:01:131 124 124`; a waiting lock has an arrow after its number.
     fn read(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let ["POSIX", _, "READ", pid, file, start, end] = words.get(1..)? else { return None };
@@ -131,7 +131,7 @@ impl ReaderLock {
         let inode = file.next()?.parse().ok()?;
         let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().unwrap_or(u64::MAX));
         let touches = start <= *READ_LOCKS.end() && end >= *READ_LOCKS.start();
-        // A process that cannot be seen from here has no number here.
+        // A process that is not visible from here has no id here.
         let pid = pid.parse().ok().filter(|pid| *pid > 0);
         touches.then_some(Self { pid, device, inode })
     }
@@ -167,7 +167,7 @@ mod tests {
                      10: POSIX  ADVISORY  READ 18 08:01:131 124 124\n\
                      nonsense\n";
         assert_eq!(holders(locks, (8, 1), 131, 18), [None, Some(11), Some(15)]);
-        // The file system goes by another number there.
+        // A file system with another device number in the list.
         assert_eq!(holders(locks, (0, 99), 132, 18), [Some(14)]);
         assert_eq!(holders("", (8, 1), 131, 18), []);
     }
@@ -186,7 +186,7 @@ mod tests {
         assert!(us.to_string().starts_with(&format!("process {} (", std::process::id())), "{us}");
     }
 
-    /// Not a test, but the other process of the next one.
+    /// Not a test, but the other process of the next test.
     #[test]
     #[ignore = "the next test starts it"]
     fn reads_until_its_input_ends() {

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 /// A step that a pass takes.
 const STEP: &str = "write transactions";
 
-/// Commits of a connection, as SQLite counts them, and from which one on they fail.
+/// Counts a connection's commits, as SQLite sees them, and makes the one with the number `fails` fail.
 #[derive(Clone, Default)]
 struct Commits {
     count: Arc<AtomicU32>,
@@ -45,7 +45,7 @@ impl Bench {
             counted.fails.load(Ordering::SeqCst) == nth
         };
         db.file_mut().commit_hook(Some(hook)).unwrap();
-        // On a machine that is busy with other things too all that waits goes together.
+        // Even on a machine busy with other work, all waiting jobs must share one commit.
         let long = Duration::from_hours(1);
         let worker = Worker::start_within(GroupLimits { longest: long, waited: long, ..LIMITS }, db);
         Self { worker, commits, path, _dir: dir }
@@ -56,7 +56,7 @@ impl Bench {
         let (go, wait) = mpsc::channel::<()>();
         let busy = self.worker.read("wait", move |_| Ok(wait.recv()));
         let sent = async move { go.send(()) };
-        // In this order each of them is polled, and sends its job, before the thread goes on.
+        // In this order every job is polled, and thereby sent, before the thread goes on.
         let (_, done, _) = futures_util::join!(busy, join_all(jobs), sent);
         done
     }
@@ -66,7 +66,7 @@ impl Bench {
         async move { worker.applied(STEP, move |db, _| insert(db, n)).await }
     }
 
-    /// What is durable, as another process sees it.
+    /// The durable rows, as another process sees them.
     fn rows(&self) -> Vec<i64> {
         let db = Connection::open(&self.path).unwrap();
         let mut all = db.prepare("SELECT n FROM t ORDER BY n").unwrap();
@@ -87,7 +87,7 @@ async fn jobs_that_wait_share_one_commit() {
     }
     assert_eq!(bench.commits.so_far(), 1);
     assert_eq!(bench.rows().len(), 40);
-    // One that waits for it is durable when it is answered, with what was applied before.
+    // A `write` job is durable when it is answered, and so is everything applied before it.
     bench.insert(40).await.unwrap();
     bench.worker.write(STEP, |db, _| insert(db, 41)).await.unwrap();
     assert_eq!(bench.rows().len(), 42);
@@ -124,7 +124,7 @@ async fn the_failure_of_one_job_undoes_that_job_alone() {
         worker
             .write(STEP, move |db, _| {
                 insert(db, 10 * n)?;
-                // Of the first and the third the second row is there already.
+                // In the first and third job the second row is a duplicate.
                 insert(db, if n % 2 == 0 { 10 * n } else { 10 * n + 1 })
             })
             .await
@@ -156,7 +156,7 @@ async fn a_failed_commit_lets_nothing_after_it_through() {
         };
         assert_eq!(fate.unwrap_err().to_string(), told, "applied: {applied}");
     }
-    // The next commit would go well.
+    // The next commit would succeed.
     assert_eq!(worker.write(STEP, |db, _| insert(db, 5)).await.unwrap_err().to_string(), told);
     assert_eq!(bench.insert(6).await.unwrap_err().to_string(), told);
     assert_eq!(worker.read("read", |_| Ok(())).await.unwrap_err().to_string(), told);
@@ -179,7 +179,7 @@ async fn an_error_that_ends_the_transaction_ends_what_was_applied_in_it() {
     durable.confirmed().await.unwrap_err();
     bench.insert(2).await.unwrap_err();
     assert_eq!(bench.rows(), [0i64; 0]);
-    // Where nothing was applied before, only that job fails.
+    // If nothing was applied before, only that job fails.
     let bench = Bench::new();
     bench.worker.write(STEP, |db, _| insert(db, 1)).await.unwrap();
     let alone = bench.worker.apply(STEP, |db, _| db.batch("INSERT OR ROLLBACK INTO t VALUES (1)"));

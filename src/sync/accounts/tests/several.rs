@@ -1,4 +1,5 @@
-//! Several accounts that may be one: which are joined, told to be several, or continued by their number.
+//! Several accounts that may be one: which are joined, which are separate, and which continue by their
+//! number.
 
 use super::*;
 
@@ -11,7 +12,7 @@ fn what_is_joined_is_not_continued_by_another_account_as_well() {
         .map(|((id, iban), key)| stored(key, account(id, Some(iban), "CHECKING", "EUR")))
         .collect();
     for (served, adopts_id) in [("a", false), ("b", true)] {
-        // WHEN accounts come of which one has the same IBAN in another currency
+        // WHEN accounts are listed of which one has the same IBAN in another currency
         let listed = vec![
             account(served, Some("PL61"), "CHECKING", "EUR"),
             account("n1", Some("PL61"), "CHECKING", "USD"),
@@ -88,7 +89,7 @@ fn only_accounts_of_one_iban_that_one_consent_names_together_are_told_to_be_seve
     assert_eq!(separate(&[], ["PL61", "PL61"], together()), both);
     assert!(separate(&[], ["PL61", "PL62"], together()).is_empty());
     assert!(separate(&[], ["PL61", "PL61"], two(("UPDATED", &["a"]), ("UPDATED", &["b"]))).is_empty());
-    // What is stored already is not told again.
+    // What is already stored is not reported again.
     let known = StoredAccount { separate: true, ..stored(1, account("a", Some("PL61"), "", "EUR")) };
     assert_eq!(separate(&[known], ["PL61", "PL61"], together()), [AccountId::from("b")]);
 }
@@ -156,13 +157,13 @@ fn an_ended_consent_is_superseded_by_who_serves_what_its_account_was_joined_with
             "{ended}"
         );
     }
-    // Who serves others, listed beside it, does not serve it.
+    // A consent that serves others beside it does not serve it.
     let others = || [("x", "PL1"), ("y", "PL2")].map(|(id, iban)| account(id, Some(iban), "", "EUR"));
     let [x, y] = others();
     let all = [all[0].clone(), stored(2, x), stored(3, y)];
     let consents = two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["x", "y"]));
     assert_eq!(overview(&all, others().to_vec(), consents, true, now()).superseded, []);
-    // Accounts of which nothing is known are not for that the same.
+    // Unknown accounts are not the same because of that.
     let unknown =
         overview(&[], Vec::new(), two(("SESSION_EXPIRED", &["x"]), ("UPDATED", &["y"])), true, now());
     assert_eq!(unknown.superseded, []);

@@ -1,4 +1,4 @@
-//! The laws of missing rows: which are missing, and how many are too many.
+//! Properties of missing rows: which are missing, and how many are too many.
 
 use super::*;
 use crate::sync::made_up::OLD;

@@ -1,5 +1,4 @@
-//! Why no server could be reached, in the words of what to do about it, and whether it is of use to try again. Never
-//! holds a password.
+//! Why no server could be reached, what to do about it, and whether a retry can help. Never holds a password.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +12,7 @@ use super::pgpass::Passwords;
 use crate::domain::cause::Cause;
 use crate::domain::server::Server;
 
-/// Why there is no connection: what each server answered, in the order in which they were tried.
+/// Why there is no connection: the failure of each server, in the order in which they were tried.
 #[derive(Debug)]
 pub(crate) struct ConnectError {
     user: String,
@@ -31,13 +30,13 @@ impl ConnectError {
         self
     }
 
-    /// Whether it can go by itself: a server that is away, starting, or not the primary now. What one of them refuses, the
-    /// others would refuse too.
+    /// Whether the problem may resolve itself: a server that is away, starting, or not the primary now. A
+    /// refusal is final: the other servers would refuse, too.
     pub(crate) fn is_transient(&self) -> bool {
         !self.is_final() && self.failures.iter().any(|failure| failure.problem.is_transient())
     }
 
-    /// Whether the next server need not be asked.
+    /// Whether the next server need not be tried.
     pub(super) fn is_final(&self) -> bool {
         self.failures.last().is_some_and(|failure| failure.problem.is_final())
     }
@@ -64,7 +63,7 @@ impl Error for ConnectError {
     }
 }
 
-/// What one server answered.
+/// The failure of one server.
 #[derive(Debug)]
 pub(super) struct Failure {
     place: Option<String>,
@@ -76,7 +75,7 @@ impl Failure {
         Self { place: Some(place.to_string()), problem }
     }
 
-    /// What is wrong before a server is asked.
+    /// A problem found before any server is contacted.
     pub(super) fn anywhere(problem: Problem) -> Self {
         Self { place: None, problem }
     }
@@ -91,26 +90,26 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What has to be done about a problem, and by whom.
+/// The kind of a problem, which determines the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It is away, or not ready: wait.
+    /// The server is away or not ready: wait.
     Away,
-    /// Another server is the one: wait for it.
+    /// The server has the wrong role: wait for the right one.
     Role,
-    /// It speaks no TLS, or is not who it should be.
+    /// The server has no TLS, or its certificate is not accepted.
     Tls,
-    /// It lets nobody of this name in from here this way.
+    /// The server does not admit this user from here in this way.
     NoEntry,
-    /// It refuses user, password or database, or what we say to it.
+    /// The server refuses user, password, database or a request.
     Refused,
-    /// It does not take start-up options.
+    /// The server does not accept start-up options.
     Options,
-    /// Something of ours cannot be used.
+    /// A local file or setting cannot be used.
     Local,
 }
 
-/// What is wrong with one way to a server; fits behind its name.
+/// A problem of one way to a server; its text continues after the server's name.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Problem {
@@ -141,7 +140,7 @@ impl Problem {
         matches!(self.kind, Kind::NoEntry | Kind::Refused | Kind::Local)
     }
 
-    /// Whether it can go with or without TLS.
+    /// Whether the attempt may succeed with or without TLS instead.
     pub(super) fn is_about_encryption(&self) -> bool {
         matches!(self.kind, Kind::Tls | Kind::NoEntry)
     }
@@ -163,7 +162,7 @@ impl Problem {
         Self::new(Kind::Away, "closed the connection before it was ready; its log says why")
     }
 
-    /// What an attempt to connect ended with.
+    /// The problem that ended an attempt to connect.
     pub(super) fn of(error: tokio_postgres::Error, passwords: &Passwords, had_password: bool) -> Self {
         let asked_in_vain = !had_password && is_missing_password(&error);
         let wrong = error.code().is_some_and(|code| code.code() == "28P01");
@@ -195,7 +194,7 @@ impl From<tokio_postgres::Error> for Problem {
     }
 }
 
-/// What the server itself answers.
+/// Classifies an error response of the server.
 fn answered(answer: &DbError) -> (Kind, String) {
     let (code, message) = (answer.code().code(), answer.message());
     let told = |kind, remedy: &str| (kind, format!("answers: {message}; {remedy}"));
@@ -205,7 +204,7 @@ fn answered(answer: &DbError) -> (Kind, String) {
     match code {
         "28000" => told(Kind::NoEntry, "check the user, and pg_hba.conf on the server"),
         "3D000" => told(Kind::Refused, "create it, or name another one in the address"),
-        // A pgbouncer's words; it has no codes for them.
+        // Messages of pgbouncer, which has no codes for them.
         _ if ["no such database", "no such user", "bouncer config error"]
             .iter()
             .any(|says| message.contains(says)) =>
@@ -269,7 +268,7 @@ fn network(error: &io::Error) -> (Kind, String) {
     }
 }
 
-/// What tokio-postgres itself says.
+/// Classifies an error of tokio-postgres itself.
 fn said(error: &tokio_postgres::Error) -> (Kind, String) {
     let why = error.source().map(ToString::to_string).unwrap_or_default();
     if why == "server does not support TLS" {
@@ -292,7 +291,7 @@ fn below<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An error that wraps another one may name only that one's cause.
+        // An `io::Error` that wraps an error returns only that error's cause as its source.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
             return Some(found);

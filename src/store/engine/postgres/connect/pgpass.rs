@@ -1,5 +1,5 @@
-//! Passwords from the environment and from libpq's password file. A file that others can read is refused. Never puts
-//! a byte of one into a message.
+//! Passwords from the environment and from libpq's password file. A file that others can read is refused.
+//! Never puts any part of a password into a message.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,24 +15,24 @@ use crate::identity::mending;
 
 /// Larger than any password file; stops a mistaken path to something endless.
 const LARGEST: u64 = 1024 * 1024;
-/// Anything for group and others.
+/// All access of group and others.
 const OPEN_TO_OTHERS: u32 = 0o077;
-/// Reading for the group: libpq lets root share a key that way, and no password file.
+/// Read access for the group: libpq allows it for a key that root owns, but not for a password file.
 pub(super) const GROUP_READS: u32 = 0o040;
 const HOME: &str = ".pgpass";
 const SHAPE: &str = "host:port:database:user:password";
 
 /// Where passwords come from, read once for all hosts of an address.
 pub(super) struct Passwords {
-    /// One that counts for every server.
+    /// The password for every server (PGPASSWORD).
     any: Option<Password>,
     file: Option<Password>,
-    /// What the file is called in messages; `None` if there is none.
+    /// The name of the source in messages; `None` if there is no source.
     name: Option<String>,
 }
 
 impl Passwords {
-    /// Reads what there is.
+    /// Reads the passwords of `target`.
     ///
     /// # Errors
     /// Why the file cannot be used.
@@ -81,12 +81,12 @@ impl Passwords {
                 && of_port.suits(&port)
                 && of_database.suits(database)
                 && of_user.suits(user);
-            // As libpq: an empty password is none.
+            // As libpq: an empty password counts as none.
             (suits && !password.is_empty()).then(|| Password(SecretString::from(password)))
         })
     }
 
-    /// What to do where a password is asked for and there is none.
+    /// What to do if the server requires a password and there is none.
     pub(super) fn remedy(&self) -> String {
         match &self.name {
             Some(name) => format!("no line `{SHAPE}` of {name} is for it; add one"),
@@ -94,7 +94,7 @@ impl Passwords {
         }
     }
 
-    /// Where the password was found.
+    /// The name of the password's source.
     pub(super) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("the password file")
     }
@@ -116,7 +116,7 @@ impl Field {
     }
 }
 
-/// The four fields of a line and the password behind them; a backslash takes the next character as it is.
+/// The four fields of a line and the password after them; a backslash escapes the next character.
 fn fields(line: &str) -> Option<([Field; 4], String)> {
     let mut rest = line;
     let mut next = || {
@@ -156,7 +156,7 @@ fn home() -> Option<PathBuf> {
     Some(user.dir.join(HOME))
 }
 
-/// The text of the file in the home directory, which need not be there or be reachable.
+/// The text of the file in the home directory; `None` if it is missing or unreachable.
 fn read_if_there(path: &Path) -> Result<Option<Password>, String> {
     match File::open(path).map_err(|error| error.kind()) {
         Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied) => {
@@ -166,10 +166,10 @@ fn read_if_there(path: &Path) -> Result<Option<Password>, String> {
     }
 }
 
-/// The text of a password file. One that systemd guards may have any mode.
+/// The text of a password file. One in systemd's credentials directory may have any mode.
 fn read(path: &Path, guarded: bool) -> Result<Password, String> {
     let wrong = |why: String| format!("the password file {} {why}", path.display());
-    // Opened without waiting for the other end of a pipe.
+    // Non-blocking: opening a pipe would wait for its other end.
     let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     let file = opened.map_err(|error| wrong(format!("cannot be read: {error}")))?;
     if !file.metadata().is_ok_and(|found| found.is_file()) {
@@ -187,11 +187,11 @@ fn read(path: &Path, guarded: bool) -> Result<Password, String> {
     Ok(Password(text.into()))
 }
 
-/// What is wrong with the permissions of a file that holds a secret, with the line that mends it.
+/// The problem with the permissions of a secret file, with the command that fixes it.
 pub(super) fn open_to_others(path: &Path, allowed: u32) -> Option<String> {
     let file = std::fs::metadata(path).ok()?;
     let mode = file.permissions().mode() & 0o7777;
-    // What root shares with a group is as root wants it.
+    // Only a file of root, read by another user, may be shared with a group.
     let allowed = if file.uid() == 0 && !geteuid().is_root() { allowed } else { 0 };
     if mode & OPEN_TO_OTHERS & !allowed == 0 {
         return None;

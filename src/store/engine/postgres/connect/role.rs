@@ -1,4 +1,4 @@
-//! What a server is, so that of several the wanted one is taken.
+//! The role of a server, to choose the right one of several.
 
 use std::pin::pin;
 
@@ -9,18 +9,18 @@ use super::Driver;
 use super::error::{Kind, Problem};
 use crate::domain::server::SessionKind;
 
-/// What a server is, in one answer: whether it follows another one, and whether it takes changes.
+/// Whether a server is a standby, and whether it accepts changes.
 const ROLE: &str =
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
 
-/// What a server says that it is.
+/// The role that a server reports.
 pub(super) struct Role {
     pub(super) follows: bool,
     pub(super) read_only: bool,
 }
 
 impl Role {
-    /// Asks a server.
+    /// Queries the role.
     pub(super) async fn of(client: &Client, driver: &mut Driver) -> Result<Self, Problem> {
         let query = pin!(client.simple_query(ROLE));
         let messages = match select(query, driver).await {
@@ -36,7 +36,7 @@ impl Role {
         Ok(Self { follows: follows == "t", read_only: read_only == "on" })
     }
 
-    /// Whether it will do.
+    /// Whether the server suits this kind of session.
     pub(super) fn suits(&self, session: SessionKind) -> Result<(), Problem> {
         let problem = match session {
             SessionKind::ReadWrite | SessionKind::Primary if self.follows => {

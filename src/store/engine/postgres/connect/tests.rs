@@ -1,4 +1,4 @@
-//! Connections to real servers, and to some that only say what a server may say.
+//! Connections to real servers, and to fake ones that only send given responses.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 use super::*;
 use crate::store::engine::postgres::tests::server::{self as testing, Certificate};
 
-/// A server that takes no changes, and whose certificate has expired.
+/// A read-only server whose certificate has expired.
 fn read_only() -> &'static testing::Server {
     static SERVER: OnceLock<testing::Server> = OnceLock::new();
     SERVER
@@ -42,7 +42,7 @@ async fn refused(target: &Target) -> ConnectError {
     }
 }
 
-/// The answer to a question with one row and one column.
+/// The answer to a query with one row and one column.
 async fn ask(connected: Connected, sql: &str) -> String {
     let driver = tokio::spawn(connected.driver);
     let answer = connected.client.query_one(sql, &[]).await.unwrap().get(0);
@@ -51,7 +51,7 @@ async fn ask(connected: Connected, sql: &str) -> String {
     answer
 }
 
-/// How an attempt with these parameters ends: `tls`, `plain`, or why not.
+/// How an attempt with these parameters ends: `tls`, `plain`, or the kinds of its problems.
 async fn outcome(host: &str, user: &str, parameters: &str) -> String {
     let address = format!("postgres://{user}@{host}:{}/postgres?{parameters}", server().port());
     match connect(&target(&address), None).await {
@@ -103,7 +103,7 @@ async fn a_certificate_is_looked_at_as_far_as_the_mode_asks_for() {
         ("127.0.0.1", format!("sslmode=require&sslrootcert={ca}"), "tls"),
         ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={other}"), "[Tls]"),
         ("127.0.0.1", format!("sslmode=require&sslrootcert={other}"), "[Tls]"),
-        // Who prefers TLS does without it if it is no good.
+        // `prefer` falls back to plain if TLS fails.
         ("127.0.0.1", format!("sslmode=prefer&sslrootcert={other}"), "plain"),
         ("127.0.0.1", format!("sslmode=prefer&sslrootcert={ca}"), "tls"),
         ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={}", file("missing.crt")), "[Local]"),
@@ -145,7 +145,7 @@ async fn a_certificate_of_our_own_lets_us_in() {
     assert_eq!(outcome("127.0.0.1", "certified", &open).await, "[Local]", "others can read the key");
 }
 
-/// A port that nobody listens at.
+/// A port on which nothing listens.
 fn dead_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -163,11 +163,11 @@ async fn the_hosts_are_tried_in_their_order() {
     let text = error.to_string();
     assert!(text.starts_with("database `postgres` as user `owner`: 127.0.0.1:"), "{text}");
     assert!(text.contains(&format!("; localhost:{dead} refuses connections")), "{text}");
-    // A refusal counts for all, even if another one may come back.
+    // A refusal is final, even if another server may come back.
     let url = format!("postgres://stranger@127.0.0.1:{dead},127.0.0.1:{live}/postgres?sslmode=disable");
     let error = refused(&target(&url)).await;
     assert_eq!((error.kinds(), error.is_transient()), (vec![Kind::Away, Kind::NoEntry], false));
-    // Who is refused by the first is not presented to the next.
+    // A user that the first server refuses is not tried at the next.
     let url = format!("postgres://stranger@127.0.0.1:{live},127.0.0.1:{dead}/postgres?sslmode=disable");
     assert_eq!(refused(&target(&url)).await.kinds(), [Kind::NoEntry]);
 }
@@ -267,7 +267,7 @@ async fn start_up_options_are_sent_to_a_server() {
     assert!(!connect(&url, None).await.unwrap().took_options);
 }
 
-/// A message of the server's.
+/// A message from the server.
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
     [&[kind], &length[..], body].concat()
@@ -277,7 +277,7 @@ fn fatal(code: &str, text: &str) -> Vec<u8> {
     message(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0").as_bytes())
 }
 
-/// A server that answers a start-up message with what `answer` makes of it.
+/// A server that answers a start-up message with the result of `answer`.
 fn fake(answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

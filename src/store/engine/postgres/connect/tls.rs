@@ -1,4 +1,4 @@
-//! TLS towards a server, with what libpq's `sslmode` asks of its certificate. Must not decide whether there is TLS.
+//! TLS to a server, with the certificate checks of libpq's `sslmode`. Must not decide whether there is TLS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::pgpass::{GROUP_READS, open_to_others};
 use crate::domain::server::{Roots, Security, SslMode};
 
-/// What is looked at of a server's certificate.
+/// How much of a server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
-    /// That the server has its key.
+    /// The server has its key.
     Key,
-    /// And that an authority we trust has signed it, and it is in date.
+    /// Also: a trusted authority has signed it, and it is in date.
     Chain,
-    /// And that it is of the host that we meant.
+    /// Also: it is for the intended host.
     Name,
 }
 
 impl Check {
-    /// As libpq: who names the authorities has them looked at, whatever the mode.
+    /// As libpq: named authorities are checked whatever the mode.
     fn of(security: &Security) -> Self {
         match (security.mode, &security.roots) {
             (SslMode::VerifyFull, _) | (_, Roots::System) => Self::Name,
@@ -37,7 +37,7 @@ impl Check {
     }
 }
 
-/// What speaks TLS with a server.
+/// The TLS connector for a server.
 ///
 /// # Errors
 /// Which file cannot be used, and why.
@@ -77,7 +77,7 @@ fn verifier(
     Ok(verifier.map_err(|error| format!("TLS cannot be set up: {error}"))?)
 }
 
-/// The authorities that are trusted.
+/// The trusted authorities.
 fn roots(named: &Roots) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     if let Roots::File(path) = named {
@@ -87,7 +87,7 @@ fn roots(named: &Roots) -> Result<RootCertStore, String> {
         }
         return Ok(store);
     }
-    // One odd certificate among the system's is no reason to trust none of them.
+    // One unusable certificate among the system's must not invalidate the others.
     let found = rustls_native_certs::load_native_certs();
     let (usable, _) = store.add_parsable_certificates(found.certs);
     if usable > 0 {
@@ -116,8 +116,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         .map_err(|error| format!("{} holds no usable key: {error}", path.display()))
 }
 
-/// Looks at less than the web does: not at the name, and without roots not at who signed. That the server has the key
-/// of its certificate is always proven.
+/// Checks less than the web does: never the name, and without roots not the signer. That the server has the
+/// key of its certificate is always verified.
 #[derive(Debug)]
 struct Lenient {
     roots: Option<Arc<RootCertStore>>,

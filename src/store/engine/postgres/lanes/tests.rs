@@ -18,7 +18,7 @@ fn store() -> (Place, DbSession) {
     (place, session)
 }
 
-/// Lets the first commit that writes an audit row end its session, and no other.
+/// Makes the first commit that writes an audit row end its session, and no other.
 const CUT: &str = "CREATE SEQUENCE cuts;
     CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -60,7 +60,7 @@ async fn who_stands_still_in_a_transaction_loses_it_and_does_it_again() {
     let written = worker.write("write the audit log", move |db: Db<'_>, _: &Context| {
         times += 1;
         if times == 1 {
-            // What the server tells one that stood still.
+            // The error that the server sends to a transaction that was idle for too long.
             db.batch("DO $$ BEGIN RAISE EXCEPTION 'idle' USING ERRCODE = '25P03'; END $$")?;
         }
         let limit: String =
@@ -105,7 +105,7 @@ async fn a_job_that_panics_takes_its_thread_along_and_no_other() {
     let work = || worker.write("write the audit log", |_, _| Ok(()));
     assert!(panic().await.is_err());
     work().await.unwrap();
-    // Until none is left: then everybody hears of it, and nobody waits.
+    // Until no thread is left: then every job fails, and none waits.
     while panic().await.is_err() && work().await.is_ok() {}
     assert!(work().await.is_err());
     worker.close().await;
@@ -128,10 +128,10 @@ fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
     assert_eq!((after, next()), (behind + 2 * NUMBERS, behind + 3 * NUMBERS));
 }
 
-/// How many numbers a ticket stands for.
+/// The number of change numbers per ticket.
 const NUMBERS: i64 = 8192;
 
-/// A transaction of its own session that takes numbers.
+/// A transaction in its own session that takes numbers.
 struct Taking(Pg);
 
 impl Taking {
@@ -141,7 +141,7 @@ impl Taking {
         taking
     }
 
-    /// One without a transaction, in which the server would show what it did before.
+    /// One without a transaction, in which the server would show an older snapshot of its activity.
     fn looking(place: &Place) -> Self {
         let Place::Postgres(target) = place else { panic!("{place} is a file") };
         Self(Pg::connect(target).unwrap())
@@ -151,7 +151,7 @@ impl Taking {
         Db::Postgres(&self.0).value(sql, values![]).unwrap()
     }
 
-    /// The last of so many.
+    /// Takes `count` numbers; returns the last.
     fn take(&self, count: i64) -> i64 {
         Db::Postgres(&self.0).value("SELECT tink_sync.ts_take(?1)", values![count]).unwrap()
     }
@@ -160,7 +160,7 @@ impl Taking {
         self.0.batch_as_is("SELECT tink_sync.ts_turn()").unwrap();
     }
 
-    /// The sessions that wait for a lock in this database.
+    /// The number of sessions that wait for a lock in this database.
     fn waiting(&self) -> i64 {
         self.number(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -168,7 +168,7 @@ impl Taking {
     }
 }
 
-/// Lets the first of two who took numbers end while the second waits for it; returns the numbers of both.
+/// Ends the first of two transactions that took numbers while the second waits for it; returns both numbers.
 fn in_turn(end: impl FnOnce(&Taking)) -> (i64, i64) {
     let (place, _session) = store();
     let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::looking(&place));
@@ -196,7 +196,7 @@ fn no_number_is_seen_before_a_smaller_one_whatever_becomes_of_who_took_it() {
         earlier.0.commit().unwrap();
     });
     assert!(earlier < later, "{earlier} {later}");
-    // One that comes to nothing holds up nobody either.
+    // A transaction that is rolled back does not hold up others either.
     let (earlier, later) = in_turn(|earlier| earlier.0.rollback());
     assert!(earlier < later, "{earlier} {later}");
 }
@@ -205,7 +205,7 @@ fn no_number_is_seen_before_a_smaller_one_whatever_becomes_of_who_took_it() {
 fn who_needs_more_numbers_says_so_before_the_first_and_holds_up_nobody_if_not() {
     let (place, _session) = store();
     let (earlier, later, looking) = (Taking::begin(&place), Taking::begin(&place), Taking::looking(&place));
-    // Nobody in between: they are one behind the other.
+    // No other transaction draws in between: they are consecutive.
     let first = earlier.take(1);
     assert_eq!(earlier.take(3 * NUMBERS), first + 3 * NUMBERS);
     let between = later.take(1);
@@ -213,7 +213,7 @@ fn who_needs_more_numbers_says_so_before_the_first_and_holds_up_nobody_if_not() 
     let refused = earlier.0.batch_as_is(&format!("SELECT tink_sync.ts_take({})", 10 * NUMBERS)).unwrap_err();
     assert_eq!(remedy(&refused), Remedy::Again, "{refused:?}");
     earlier.0.rollback();
-    // Its next transaction waits for those who have numbers, and nobody else gets any until it has ended.
+    // Its next transaction waits for those that have numbers, and no other gets any until it has ended.
     earlier.0.begin_briefly();
     std::thread::scope(|scope| {
         let more = scope.spawn(move || {
@@ -252,7 +252,7 @@ fn a_thousand_changes_that_nobody_announced_are_made_in_another_attempt() {
     let mut attempts = 0;
     let write = move |db: Db<'_>, _: &Context| {
         attempts += 1;
-        // Each time another transaction has numbers in between, as far as it is let.
+        // In the first attempt a ticket is drawn in between, as by another transaction.
         let (first, more) = (db.reserve_changes(1)?, "SELECT tink_sync.ts_take(?1)");
         if attempts == 1 {
             db.batch("SELECT nextval('tink_sync.ts_tickets')")?;

@@ -1,27 +1,27 @@
--- The base tables, column by column those of SQLite (engine/sqlite/migrations, all of them together), so that the shared
--- statements run on both and a move between engines is a copy of rows. INTEGER is bigint, also for what is true (1) or
--- false (0) and for times of our own (milliseconds since 1970); TEXT is text compared byte by byte, also for days, for
--- Tink's times and for amounts; BLOB is bytea; an id of a transaction is the text itself. The views (views.sql) show them
--- as date, timestamptz, numeric and boolean.
+-- The base tables, column by column those of SQLite (engine/sqlite/migrations, all of them together), so that the
+-- shared statements run on both and a move between engines is a copy of rows. INTEGER is bigint, also for flags (1 or
+-- 0) and for our own times (milliseconds since 1970); TEXT is text compared byte by byte, also for days, Tink's times
+-- and amounts; BLOB is bytea; a transaction id is the text itself. The views (views.sql) show them as date,
+-- timestamptz, numeric and boolean.
 --
--- Never edited after a release. Run once, in one transaction, after functions.sql; the runner makes the schema and
+-- Never edited after a release. Run once, in one transaction, after functions.sql; the runner creates the schema and
 -- ts_schema (version bigint, applied_at bigint) beforehand.
 --
--- What differs from SQLite, and why:
--- * A B-tree takes no entry of more than about 2,700 bytes; ids of the application may have 16 KiB. They are found, and
---   kept unique, by hash indexes, which hold four bytes of each. Ids of Tink's that stand in a B-tree (transactions,
---   accounts, consents) are limited where they are read.
--- * Keys are identities: never given twice, by no host. What SQLite remembers for that under ts_sequences is not needed.
--- * No index names a lease in its predicate, and none holds a time of an attempt: to take a lease stays a HOT update.
--- * What a view shows as a date, a time or an amount is checked to be one, here and not each time it is shown.
--- * ts_run_connections is not partitioned: (run, connection) could be no key then, and shared statements rely on it.
+-- Differences from SQLite, and why:
+-- * A B-tree entry has at most about 2,700 bytes, but the application's ids may have 16 KiB. These are found, and
+--   kept unique, by hash indexes, which hold four bytes of each. Tink's ids in a B-tree (transactions, accounts,
+--   consents) are limited where they are read.
+-- * Keys are identities: no host ever reuses one. What SQLite stores for that in ts_sequences is not needed.
+-- * No index has a lease in its predicate or a time of an attempt in it: taking a lease stays a HOT update.
+-- * What a view shows as a date, a time or an amount is checked here, not each time it is shown.
+-- * ts_run_connections is not partitioned: (run, connection) could not be a key, and shared statements rely on it.
 
 CREATE TABLE tink_sync.ts_sequences (
     value bigint NOT NULL,
     name  text COLLATE "C" NOT NULL PRIMARY KEY
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
 
--- What the last numbers are; and for feed.sql, what is added to all numbers, and the last ticket of those that have committed.
+-- The last numbers given; and for feed.sql, the offset of all numbers, and the last ticket that has committed.
 INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('change', 0), ('lease', 0), ('pruned', 0), ('offset', 0), ('turn', 0);
 CREATE SEQUENCE tink_sync.ts_tickets;
 
@@ -269,7 +269,7 @@ CREATE TABLE tink_sync.ts_runs (
     exit_code   bigint,
     on_demand   bigint NOT NULL DEFAULT 0,
     named       bigint NOT NULL DEFAULT 0,
-    -- Until when the run is taken for alive, by the clock of this database. Only here: SQLite's runs hold a lock.
+    -- Until when the run counts as alive, by this database's clock. On SQLite a run holds a lock instead.
     alive_until timestamptz NOT NULL DEFAULT clock_timestamp() + interval '4 minutes',
     run_id      text COLLATE "C" NOT NULL UNIQUE,
     trigger     text COLLATE "C" NOT NULL,
@@ -312,7 +312,7 @@ CREATE TABLE tink_sync.ts_run_connections (
     request_id  text COLLATE "C",
     PRIMARY KEY (run, connection)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
--- Of a long id its beginning: a query compares that, and the whole id beside it.
+-- The beginning of a long id: a query compares that, and also the whole id.
 CREATE INDEX ts_run_connections_user ON tink_sync.ts_run_connections (substr(user_id, 1, 200), started_at);
 CREATE INDEX ts_run_connections_connection ON tink_sync.ts_run_connections (connection, started_at);
 CREATE INDEX ts_run_connections_again ON tink_sync.ts_run_connections (run, connection) WHERE again = 1;
@@ -403,7 +403,7 @@ CREATE TABLE tink_sync.ts_app (
     client_id text COLLATE "C" NOT NULL PRIMARY KEY,
     since     bigint NOT NULL
 );
--- There is one app, however many connections are written at the same moment.
+-- There is one app, however many transactions write at the same moment.
 CREATE UNIQUE INDEX ts_app_one ON tink_sync.ts_app ((true));
 
 CREATE TABLE tink_sync.ts_view (

@@ -8,7 +8,7 @@ use crate::store::Place;
 use crate::store::engine::postgres::tests::server::Server;
 use crate::store::source::{read_known_view, read_view};
 
-/// An address of a new database in which these statements were run.
+/// The address of a new database in which these statements were run.
 fn database(sql: &str) -> Arc<Target> {
     let server = Server::shared();
     let url = server.fresh_database();
@@ -147,7 +147,7 @@ fn what_is_wrong_with_a_view_is_told_without_a_value_of_its_rows() {
     let place = Place::Postgres(Arc::clone(&target));
     let known = |view: &str| read_known_view(&place, view, None, Timestamp::UNIX_EPOCH, Duration::ZERO);
     assert!(matches!(known("none"), Err(SourceError::Missing { .. })));
-    // One that is there and cannot be used is no missing one.
+    // A view that exists and cannot be used is not missing.
     assert!(matches!(known("few"), Err(SourceError::View { .. })));
     let away = Place::Postgres(self::target("postgres://app@127.0.0.1:1/bank?sslmode=disable"));
     let away = read_view(&away, "v", None, Timestamp::UNIX_EPOCH, Duration::ZERO);

@@ -17,16 +17,16 @@ use crate::config::process_env;
 
 /// The superuser of the server; it needs no password.
 const OWNER: &str = "owner";
-/// Where the server's programs are if the variable does not say it.
+/// The directory of the server's programs, unless the variable names another.
 const BINARIES: &str = "/usr/lib/postgresql";
 const BINARIES_VARIABLE: &str = "TINK_SYNC_TEST_POSTGRES";
 const REMEDY: &str = "this test needs PostgreSQL's server: `apt-get install postgresql`, or name the directory with \
                       initdb in TINK_SYNC_TEST_POSTGRES";
 
-/// Set where this program runs only to hold a server.
+/// Set if this program runs only to hold a server.
 const HOLDER: &str = "TINK_SYNC_TEST_HOLDER";
 
-/// Starts the server, and stops it when nobody holds the other end of standard input any more.
+/// Starts the server, and stops it when the other end of standard input is closed.
 const KEEPER: &str = r#"
 bin=$1 dir=$2
 stop() { "$bin/pg_ctl" -D "$dir/data" -m immediate stop; rm -rf "$dir"; }
@@ -44,7 +44,7 @@ echo ready
 read -r _
 "#;
 
-/// Who gets in how, by the role's name.
+/// How each role is admitted.
 const ACCESS: &str = "\
 local   all scram       scram-sha-256
 local   all all         trust
@@ -76,9 +76,9 @@ impl Server {
         SHARED.get_or_init(|| Self::start("", Certificate::Valid))
     }
 
-    /// A server of its own, with these lines more in its configuration.
+    /// A separate server, with these lines added to its configuration.
     pub(crate) fn start(settings: &str, certificate: Certificate) -> Self {
-        // Another process can take the port between the two.
+        // Another process can take the port before the server does.
         let attempts = (0..5).map(|_| Self::try_start(settings, certificate));
         let mut failed = Vec::new();
         for attempt in attempts {
@@ -107,7 +107,7 @@ impl Server {
         fs::write(directory.join("access.conf"), ACCESS).unwrap();
         certificate.write(&directory);
 
-        // A test waits until nobody has it any more.
+        // A test waits until every process has closed this.
         let errors = if process_env(HOLDER).is_some() { Stdio::inherit() } else { Stdio::null() };
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "keeper"]).arg(&binaries).arg(&directory).arg(OWNER);
@@ -130,7 +130,7 @@ impl Server {
         Err(line)
     }
 
-    /// Makes an empty database; returns its address.
+    /// Creates an empty database; returns its address.
     pub(crate) fn fresh_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute("postgres", &format!("CREATE DATABASE {name}"));
@@ -142,9 +142,9 @@ impl Server {
         format!("postgres://{OWNER}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// Runs statements as the superuser; returns the rows of the last one, columns parted by `|`.
+    /// Runs statements as the superuser; returns the rows of the last one, columns separated by `|`.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> String {
-        // Some bring the server alone.
+        // Some installations have only the server's programs.
         let psql = Some(binaries().join("psql")).filter(|own| own.exists());
         let output = Command::new(psql.unwrap_or_else(|| "psql".into()))
             .env_clear()
@@ -179,7 +179,7 @@ impl Drop for Server {
     }
 }
 
-/// What certificate a server shows. It is always for the name `localhost`, and not for 127.0.0.1.
+/// The certificate that a server presents. It is always for the name `localhost`, and not for 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certificate {
     Valid,
@@ -216,14 +216,14 @@ fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
     (Issuer::new(params, key), pem)
 }
 
-/// Writes a file that only its owner reads.
+/// Writes a file that only its owner can read.
 pub(crate) fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The directory with the server's programs: of the newest version there is.
+/// The directory of the server's programs, in their newest installed version.
 fn binaries() -> PathBuf {
     if let Some(named) = process_env(BINARIES_VARIABLE) {
         let named = PathBuf::from(named);

@@ -1,5 +1,5 @@
-//! Whatever changes a row that readers see gives it a new number; the views are those of this release, whatever the
-//! file had before.
+//! Every change of a row that readers see gives it a new number; the views are those of this release,
+//! whatever the file had before.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +28,10 @@ fn store() -> Connection {
     db
 }
 
-/// A row as a reader sees it, less what is no news; and its number.
+/// A row as a reader sees it, without the columns whose changes do not count; and its number.
 type Seen = (Vec<Value>, i64);
 
-/// All rows of the two views, by the view and the key of the row behind.
+/// All rows of the two views, by the view and the key of the underlying row.
 fn seen(db: &Connection) -> BTreeMap<(&'static str, i64), Seen> {
     let mut seen = BTreeMap::new();
     for (view, sql) in [
@@ -54,8 +54,8 @@ fn seen(db: &Connection) -> BTreeMap<(&'static str, i64), Seen> {
     seen
 }
 
-/// Tries a statement, undoes it, and says how many rows changed for a reader. Fails if one of them did not get a number
-/// of its own.
+/// Runs a statement, undoes it, and returns the number of rows that changed for a reader. Fails if one of
+/// them did not get a number of its own.
 fn tried(db: &Connection, sql: &str) -> Option<usize> {
     db.execute_batch("SAVEPOINT one").unwrap();
     let before = seen(db);
@@ -107,7 +107,7 @@ fn every_change_of_what_a_reader_sees_gets_a_new_number() {
         let mut names = db.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).unwrap();
         let names: Vec<String> =
             names.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
-        // The row behind is found again by its key, and a number by itself is none.
+        // `key` identifies the underlying row, and a new `change_seq` alone is no change.
         for name in names.iter().filter(|name| !["key", "change_seq"].contains(&name.as_str())) {
             columns += 1;
             for value in values {
@@ -135,12 +135,12 @@ fn what_comes_and_goes_beside_a_row_counts_too() {
           VALUES (1, 'a-3', 'n', 't', '2026-05-01T00:00:00Z')", 2),
         ("DELETE FROM ts_accounts WHERE key = 1", 1),
         ("UPDATE ts_accounts SET closed_at = 5 WHERE key = 1", 2),
-        // The newer one of two says nothing of the connection's oldest data.
+        // The newer of two accounts does not affect the connection's oldest data.
         ("UPDATE ts_accounts SET last_refreshed = '2026-06-05T00:00:00Z' WHERE key = 2", 1),
         ("UPDATE ts_accounts SET connection = 2 WHERE key = 2", 2),
         ("INSERT INTO ts_connections (connection_id, user_id, enabled, entitled) VALUES ('c-3', 'u', 1, 1)", 1),
         ("UPDATE ts_connections SET entitled = 0", 2),
-        // What every pass writes is no news, nor is what nobody sees.
+        // What every pass writes does not count, nor do columns that no view shows.
         ("UPDATE ts_connections SET last_attempt_at = 9, last_success_at = 9, next_due = 9, last_attempt_run = 4,
              last_outcome = 'unchanged', lease_run = 1, lease_token = 2, lease_until = 3 WHERE key = 1", 0),
         ("UPDATE ts_accounts SET walks = walks + 1, walked_at = 9, walked_refresh = last_refreshed", 0),
@@ -163,7 +163,7 @@ fn an_entitlement_that_ends_by_itself_is_numbered_by_the_next_run() {
     let db = store();
     db.execute_batch("UPDATE ts_connections SET entitled_until = 5000 WHERE key = 1").unwrap();
     let seq = || seen(&db)[&("c", 1)].1;
-    // Nobody has written anything since it ended.
+    // Nothing has been written since it ended.
     let before = seq();
     note_lapses(&db).unwrap();
     let noted = seq();
@@ -178,7 +178,7 @@ fn an_entitlement_that_ends_by_itself_is_numbered_by_the_next_run() {
 #[test]
 fn an_older_store_gets_the_views_of_this_release_and_keeps_those_of_the_application() {
     let mut db = Connection::open_in_memory().unwrap();
-    // As the first release left it, with views of the application's beside ours.
+    // As the first release left it, with views of the application beside ours.
     let applications = "CREATE VIEW tink_sync_source_v1 AS SELECT 'c-1' AS connection_id";
     db.execute_batch(&format!("{applications}; CREATE VIEW app_v1 AS SELECT 1 AS one")).unwrap();
     schema::migrate_to(&mut db, 5, 0).unwrap();
@@ -240,7 +240,7 @@ fn no_view_needs_more_than_the_oldest_sqlite_that_reads_the_tables() {
     let all: Vec<(String, String)> = all.collect::<rusqlite::Result<_>>().unwrap();
     assert!(all.len() > 40);
     for (name, sql) in all {
-        // Since 3.38, 3.38, 3.44, 3.46, 3.47; a file in which one of them stands cannot be opened before.
+        // All but FILTER are newer than 3.37; an older SQLite cannot open a schema with unknown syntax.
         for newer in ["->", "unixepoch(", "concat", "subsec", "RIGHT JOIN", "IS DISTINCT", "FILTER"] {
             assert!(!sql.contains(newer), "{name} uses {newer}");
         }

@@ -1,5 +1,5 @@
--- The first schema. Base tables (ts_…) are ours to change; the views at the end are the promise.
--- Times of our own are integer milliseconds since 1970 UTC; times and dates of Tink's are kept as text.
+-- The first schema. Base tables (ts_…) may change; the views at the end are the public interface.
+-- Our own times are integer milliseconds since 1970 UTC; Tink's times and dates are stored as text.
 
 CREATE TABLE ts_sequences (
     name  TEXT    NOT NULL PRIMARY KEY,
@@ -24,7 +24,7 @@ CREATE TABLE ts_own_connections (
     priority         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- The mirror of the source view, and what we know of each connection.
+-- The mirror of the source view, and the state of each connection.
 CREATE TABLE ts_connections (
     key                INTEGER PRIMARY KEY,
     connection_id      TEXT    NOT NULL UNIQUE,
@@ -107,7 +107,7 @@ CREATE TABLE ts_account_ids (
     PRIMARY KEY (connection, account_id)
 ) STRICT, WITHOUT ROWID;
 
--- A rowid table keyed by (integer owner, id): 32 hex digits are kept as a 16-byte blob, any other id as text.
+-- A rowid table keyed by (integer owner, id): 32 hex digits are a 16-byte blob, any other id is text.
 CREATE TABLE ts_transactions (
     key                     INTEGER PRIMARY KEY,
     account                 INTEGER NOT NULL,
@@ -146,7 +146,7 @@ CREATE TABLE ts_transactions (
 CREATE INDEX ts_transactions_change ON ts_transactions (change_seq);
 CREATE INDEX ts_transactions_live ON ts_transactions (account, booked_date) WHERE removed_at IS NULL;
 
--- Original JSON, kept only if sync.keep_raw asks for it.
+-- Original JSON, kept only if sync.keep_raw is set.
 CREATE TABLE ts_raw (
     transaction_key INTEGER PRIMARY KEY,
     raw             TEXT    NOT NULL,
@@ -218,7 +218,7 @@ CREATE TABLE ts_audit (
 ) STRICT;
 CREATE INDEX ts_audit_at ON ts_audit (at);
 
--- IF NOT EXISTS: an application that keeps its own view of this name in this very file keeps it.
+-- IF NOT EXISTS: an application may keep its own view of this name in this file.
 CREATE VIEW IF NOT EXISTS tink_sync_source_v1 AS
 SELECT c.connection_id, c.user_id, c.enabled, u.entitled, u.entitled_until,
        c.external_user_id, c.tink_user_id, c.market, c.priority

@@ -1,6 +1,6 @@
--- Tokens of older links, sealed: the one that renews, and the one it last gave. `asked` is written before
--- Tink is asked for new ones, with the run that asks and a number that only this asking has; what came of it
--- is written before it is used. `lost` tokens are never presented again.
+-- Tokens of older links, encrypted: the refresh token, and the access token it last gave. `asked` is written
+-- before new tokens are requested from Tink, with the requesting run and a number unique to the request; the
+-- result is written before it is used. `lost` tokens are never presented again.
 CREATE TABLE ts_tokens (
     connection   INTEGER PRIMARY KEY,
     version      TEXT    NOT NULL,

@@ -1,6 +1,6 @@
--- The balance proof. The live rows of an account, added up exactly (SQL cannot) by how they count and by
--- currency, kept in step by every commit of rows; only where the account has a row in ts_balances: for older
--- accounts the next complete walk adds them up once.
+-- The balance proof: the live rows of an account, summed exactly (SQL cannot) by how they count and by
+-- currency, and updated by every commit of rows. Only for accounts with a row in ts_balances: for older
+-- accounts the next complete walk computes the sums once.
 CREATE TABLE ts_sums (
     account  INTEGER NOT NULL,
     part     TEXT    NOT NULL CHECK (part IN ('booked', 'earlier', 'undefined')),
@@ -10,7 +10,7 @@ CREATE TABLE ts_sums (
     PRIMARY KEY (account, part, currency)
 ) STRICT, WITHOUT ROWID;
 
--- What the balance was when it was last right, and what of it the rows do not explain since.
+-- The balance when it was last right, and the part of it that the rows have not explained since.
 CREATE TABLE ts_balances (
     account        INTEGER PRIMARY KEY,
     first_day      TEXT,

@@ -1,5 +1,5 @@
--- Links that were begun and not ended: the Tink user's id is kept here before Tink hears of it, so that a
--- link that is cut short goes on with the same user. A row goes when its connection is stored.
+-- Links that were begun and not completed. The Tink user's id is stored here before it is sent to Tink, so
+-- that an interrupted link resumes with the same user. A row is deleted once its connection is stored.
 CREATE TABLE ts_links (
     connection_id    TEXT    NOT NULL PRIMARY KEY,
     user_id          TEXT    NOT NULL,

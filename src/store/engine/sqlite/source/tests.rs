@@ -25,7 +25,7 @@ fn view(columns: &str, from: &str) -> String {
 
 #[test]
 fn a_view_that_never_ends_is_given_up() {
-    // One that gives no row at all, and one that gives rows without end.
+    // One view returns no row at all, the other returns rows without end.
     let silent = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS connection_id, i AS user_id,";
     let (_guard, path) = database(&view(silent, "FROM n WHERE i < 0"));
     let said = read(&path, ViewLimits { time: Duration::from_millis(20), ..LIMITS }).unwrap_err().to_string();
@@ -39,7 +39,7 @@ fn a_view_that_never_ends_is_given_up() {
 
 #[test]
 fn a_value_that_is_too_long_is_not_loaded_and_fails_its_row_alone() {
-    // The last of them is more than a value may be; only its length is looked at.
+    // The last value is larger than the limit; only its length is read.
     let sql = format!(
         "CREATE TABLE t (id, user); INSERT INTO t VALUES ('a', 'u'), ('b', hex(zeroblob(8193))), (hex(zeroblob(8193)), 'u'),
              (hex(zeroblob(8192)), 'u'), (zeroblob({}), 'u');{}",
@@ -51,7 +51,7 @@ fn a_value_that_is_too_long_is_not_loaded_and_fails_its_row_alone() {
     let seen: Vec<_> =
         rows.iter().map(|row| (row.connection_id.as_str().len(), row.problem.is_some())).collect();
     assert_eq!(seen, [(1, false), (1, true), (0, true), (16384, false), (0, true)]);
-    // What the view makes itself is.
+    // A value that the view itself computes is loaded.
     let (_guard, path) = database(&view("SELECT hex(zeroblob(1000000)) AS connection_id, 1 AS user_id,", ""));
     let said = read(&path, ViewLimits { value: 1 << 20, ..LIMITS }).unwrap_err().to_string();
     assert!(said.contains("a value of more than 1 MiB"), "{said}");
@@ -87,7 +87,7 @@ fn only_a_regular_file_is_opened() {
         let said = read(path, LIMITS).unwrap_err().to_string();
         assert!(said.contains("not a regular file"), "{said}");
     }
-    // Nor what SQLite would open beside one.
+    // Nor is anything that SQLite would open beside it.
     for suffix in ["-wal", "-shm", "-journal"] {
         let (guard, path) = database(&view("SELECT 1 AS connection_id, 1 AS user_id,", ""));
         fifo(&guard.path().join(format!("app.db{suffix}")));
@@ -105,6 +105,6 @@ fn a_view_that_was_there_and_is_missing_is_told_apart_from_one_that_never_was() 
         read_known_view(&place, "v", None, now, Duration::ZERO),
         Err(SourceError::Missing { .. })
     ));
-    // One that is there and cannot be used is no missing one.
+    // A view that exists and cannot be used is not missing.
     assert!(matches!(read_known_view(&place, "t", None, now, Duration::ZERO), Err(SourceError::View { .. })));
 }
