@@ -344,7 +344,7 @@ pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) 
             let convention = Convention::DebtPositive;
             let seen = Anchor { since: anchor.since, ..measure(input, balance, convention, now) };
             let (anchor, convention) = (Some(seen), Some(convention));
-            return Reconciliation { anchor, proven: Some(refresh), difference: None, convention, ..after };
+            return Reconciliation { anchor, proven, difference: None, convention, ..after };
         }
     }
     let (since, changed) = match &before.difference {

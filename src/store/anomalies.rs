@@ -10,6 +10,9 @@ use crate::store::types::NotedAnomaly;
 /// An anomaly that persists is reported again after this time.
 const AGAIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// The most that are reported of a connection at a time; the next time reports further ones.
+const MOST: usize = 50;
+
 /// Returns the anomalies that are to be reported now, and records them. One that names no known account is
 /// recorded for the connection.
 pub(super) fn note(
@@ -36,6 +39,9 @@ pub(super) fn note(
         )?;
         if told > 0 {
             new.push(anomaly);
+        }
+        if new.len() == MOST {
+            break;
         }
     }
     Ok(new)

@@ -6,9 +6,6 @@ use super::context::ConnectionSync;
 use crate::domain::event::Event;
 use crate::store::{NotedAnomaly, StoreError};
 
-/// The most kinds that one run records for a connection; the rest is dropped until met again.
-const MOST: usize = 50;
-
 /// Records the anomalies met so far and emits those that are new.
 ///
 /// # Errors
@@ -22,7 +19,6 @@ pub(super) async fn emit(sync: &ConnectionSync<'_>) -> Result<(), StoreError> {
             let of = |(anomaly, times)| NotedAnomaly { account: account.clone(), anomaly, times };
             anomalies.iter().map(of).collect::<Vec<_>>()
         })
-        .take(MOST)
         .collect();
     if met.is_empty() {
         return Ok(());

@@ -123,33 +123,38 @@ impl Walk<'_> {
         let keys = missing.iter().map(|row| row.key).collect();
         let mut missing = self.stored(RowQuery::Keys(keys)).await?;
         let pairs = self.pair(&missing, &commit, &gathered, &stored).await?;
-        let paired: HashMap<i64, bool> =
-            pairs.iter().map(|(key, removal)| (*key, is_reissue(removal))).collect();
-        // Many banks change the ids of reservations; those of bookings should not change.
-        let is_news = |row: &StoredRow| reconcile::counts_as_booked(row.transaction.status);
-        let renamed =
-            missing.iter().filter(|row| paired.get(&row.key) == Some(&true) && is_news(row)).count();
-        let rematched =
-            missing.iter().filter(|row| self.is_unmatched(row) && paired.contains_key(&row.key)).count();
-        let looked_for = missing.clone();
-        missing.retain(|row| !paired.contains_key(&row.key));
+        let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
         commit.changes.remove.extend(pairs);
-        let booked = live
-            .iter()
-            .filter(|row| reconcile::counts_as_booked(row.status) && !paired.contains_key(&row.key));
-        let mut candidates: Vec<StoredRow> = missing.clone();
+        let is_booked = |row: &&LiveRow| reconcile::counts_as_booked(row.status);
+        let live_booked = live.iter().filter(is_booked).count();
         let bounded = self.bounded(&window, &gathered);
+        let mut candidates: Vec<StoredRow> =
+            missing.iter().filter(|row| !paired.contains(&row.key)).cloned().collect();
         candidates.retain(|row| reconcile::is_missing(row, &bounded, self.account.generation));
-        let reissued = renamed > 0
-            && renamed * 2 >= live.iter().filter(|row| reconcile::counts_as_booked(row.status)).count();
         let mut found = Found {
-            booked: booked.count(),
+            booked: live.iter().filter(|row| is_booked(row) && !paired.contains(&row.key)).count(),
             window: bounded,
             beyond: None,
             gathered,
-            stored: [stored, looked_for].concat(),
+            stored: [stored, missing.clone()].concat(),
         };
         let judged = self.judge(&mut candidates, &mut commit, &mut found).await?;
+        // Read from the commit: a second look adds pairs, and takes back those of rows that it shows.
+        let replaced: HashMap<i64, bool> = commit
+            .changes
+            .remove
+            .iter()
+            .filter_map(|(key, removal)| Some((*key, is_reissue(removal)?)))
+            .collect();
+        // Many banks change the ids of reservations; those of bookings should not change.
+        let is_renamed = |row: &&StoredRow| {
+            reconcile::counts_as_booked(row.transaction.status) && replaced.get(&row.key) == Some(&true)
+        };
+        let renamed = missing.iter().filter(is_renamed).count();
+        let reissued = renamed > 0 && renamed * 2 >= live_booked;
+        let rematched =
+            missing.iter().filter(|row| self.is_unmatched(row) && replaced.contains_key(&row.key)).count();
+        missing.retain(|row| !replaced.contains_key(&row.key));
         let (judged, gathered) = (Absence { reissued, ..judged.again_from(found.beyond) }, found.gathered);
         self.checkpoint(&window, &gathered, commit, judged, &missing, rematched).await
     }
@@ -488,6 +493,10 @@ impl Walk<'_> {
     }
 }
 
-fn is_reissue(removal: &Removal) -> bool {
-    matches!(removal, Removal::Replaced { rule: "reissued", .. })
+/// Whether the row continues under an id that was reissued; `None` if it has no successor.
+fn is_reissue(removal: &Removal) -> Option<bool> {
+    match removal {
+        Removal::Replaced { rule, .. } => Some(*rule == "reissued"),
+        Removal::Vanished => None,
+    }
 }

@@ -30,6 +30,52 @@ fn rows_that_change_places_between_two_pages_are_not_missing() {
 }
 
 #[test]
+fn a_row_that_the_second_look_shows_stays_beside_its_twin() {
+    // GIVEN a row r-120, and one that the bank takes back
+    let rows = many("r", 150, -2);
+    let before = [rows.clone(), vec![booked("goes", -1, "-9999", "FEE")]].concat();
+    for amended in [false, true] {
+        let sam = Sam::with(at(1, before.clone()));
+        // WHEN it gets an honest twin, and changes places with another row between two pages
+        let twin = booked("twin", -2, "-1120", "r 120");
+        let mut after = [rows.clone(), vec![twin]].concat();
+        if amended {
+            after[120] = booked("r-120", -2, "-5000", "r 120");
+        }
+        let mut swapped = after.clone();
+        swapped.swap(50, 120);
+        sam.0.sandbox.on_page(SAM, 1, at(2, swapped));
+        let ran = ended(sam.pass(at(2, after.clone())), 0, "synced", None);
+        // THEN the second look shows both, and both stay
+        assert_eq!((ran.total("added"), ran.total("removed")), (1, 1));
+        assert_eq!(sam.fate("goes"), Fate::vanished());
+        assert_eq!((sam.fate("r-120"), sam.fate("twin")), (Fate::live(), Fate::live()));
+        assert_eq!(sam.live().len(), 151);
+        ended(sam.pass(at(3, after)), 0, "unchanged", None);
+        sam.0.assert_exact(0);
+    }
+}
+
+#[test]
+fn a_second_look_reaches_as_far_back_as_the_first_though_the_history_is_short() {
+    // GIVEN a reservation that keeps the window open, and rows older than the history that is asked for
+    let hold = || pending("hold", -85, "-500", "DEPOSIT");
+    let rows: Vec<ScriptRow> =
+        [many("r", 150, -60), vec![hold(), booked("recent", -1, "-1", "TRAM")]].concat();
+    let sam = Sam::new().set("sync.history", "\"200d\"");
+    sam.pass(still(1, rows.clone())).expect(0);
+    let sam = sam.set("sync.history", "\"30d\"");
+    // WHEN one of them changes places with another between two pages of the first look only
+    let mut swapped = rows.clone();
+    swapped.swap(50, 120);
+    sam.0.sandbox.on_page(SAM, 1, still(2, swapped));
+    let ran = ended(sam.pass(still(2, rows)), 0, "unchanged", None);
+    // THEN the second look finds it
+    assert_eq!(ran.total("removed"), 0);
+    assert_eq!(sam.fate("r-120"), Fate::live());
+}
+
+#[test]
 fn rows_that_were_given_new_ids_all_through_the_history_are_not_doubled_by_the_second_look() {
     // GIVEN rows of a year, most of them older than what an ordinary pass reads
     let year = |prefix: &str| -> Vec<ScriptRow> {

@@ -304,6 +304,26 @@ fn an_odd_member_of_a_row_is_null_and_told_once_for_each_account() {
 }
 
 #[test]
+fn of_more_odd_answers_than_one_run_reports_the_next_runs_report_the_rest() {
+    let sam = Sam::new();
+    let script = |n: u32| {
+        let mut script = at(n, []);
+        let account = script.accounts.remove(0);
+        for number in 0..60 {
+            let id = format!("a-{number:02}");
+            let mut account = account.clone();
+            account["id"] = json!(id);
+            script.accounts.push(account);
+            let row = ScriptRow::booked(&format!("t-{number}"), &id, day(-1), "-100", "2", "TRAM");
+            script.transactions.push(row.but(|element| element["categories"] = json!("FOOD")));
+        }
+        script
+    };
+    let told: Vec<usize> = (1..=3).map(|n| warned(&sam.pass(script(n)).expect(0)).len()).collect();
+    assert_eq!(told, [50, 10, 0]);
+}
+
+#[test]
 fn each_kind_is_told_once_and_a_rehearsal_tells_what_the_run_will() {
     let odd = |id: &str| {
         booked(id, -1, "-100", "TRAM").but(|element| {

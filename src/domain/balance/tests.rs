@@ -315,6 +315,20 @@ fn a_sum_is_empty_without_rows_and_without_money() {
 }
 
 #[test]
+fn a_debt_that_is_recognised_while_a_record_is_in_quarantine_proves_nothing() {
+    let mut account = Account::new(5000, &[-5000]);
+    let before = account.state.proven;
+    account.quarantined = 1;
+    account.balance += 750;
+    account.rows.push((-750, "EUR", Status::Booked, 12));
+    account.judge();
+    assert_eq!(account.state.convention, Some(Convention::DebtPositive));
+    assert_eq!((account.state.doubt, account.state.proven), (Some(Doubt::Quarantine), before));
+    account.quarantined = 0;
+    account.assert_proven();
+}
+
+#[test]
 fn a_debt_that_is_stated_as_a_positive_number_is_recognised_and_kept() {
     let mut account = Account::new(5000, &[-5000]);
     let spend = |account: &mut Account, cents: i64| {

@@ -68,7 +68,8 @@ impl Walk<'_> {
         Ok(Absence { again_from: look.unproven_from(missing), ..Absence::nothing_missing() })
     }
 
-    /// Walks the account again, from `history_days` back (else without a lower limit), before a booked row
+    /// Walks the account again, from `history_days` back or the begin of the first walk (else without a lower
+    /// limit), before a booked row
     /// counts as gone: it may have moved to another date, or between two pages. Leaves in `missing` what that
     /// walk neither shows nor pairs. Returns whether it is conclusive.
     async fn look_again(
@@ -79,7 +80,10 @@ impl Walk<'_> {
     ) -> Result<bool, SyncError> {
         let options = &self.sync.ctx.options;
         let ahead = options.lookahead_days.max(WITHOUT_LIMIT);
-        let window = Window::all(self.sync.ctx.clock.today(), options.history_days, ahead);
+        let whole = Window::all(self.sync.ctx.clock.today(), options.history_days, ahead);
+        // The first walk may reach further back than `history_days`: a row it missed there must be found again.
+        let from = whole.from.zip(found.window.from).map(|(whole, first)| whole.min(first));
+        let window = Window { from, ..whole };
         let mut again = self.read(&window, Gathered::default()).await?;
         // A row that both walks read counts once.
         let twice = again.ids.seen_by(&found.gathered.ids) as u64;
@@ -87,6 +91,14 @@ impl Walk<'_> {
         let (more, stored) = self.upserts(&mut again).await?;
         found.stored.extend(stored);
         commit.changes.supersede(more.changes, |id| again.ids.contains(id));
+        // A row that this look shows is there, whatever the first one took for its successor.
+        let shown: HashSet<i64> = found
+            .stored
+            .iter()
+            .filter(|row| again.ids.contains(&row.transaction.id))
+            .map(|row| row.key)
+            .collect();
+        commit.changes.remove.retain(|(key, _)| !shown.contains(key));
         commit.unreadable.retain(|record| record.id.as_ref().is_none_or(|id| !again.ids.contains(id)));
         commit.unreadable.extend(more.unreadable);
         commit.readable.extend(more.readable);
