@@ -180,6 +180,11 @@ fn a_page_without_its_list_makes_the_walk_no_proof_of_absence() {
     let ran = sam.again().expect(0);
     assert_eq!((ran.total("removed"), sam.live().len()), (0, 150));
     assert!(warned(&ran)[0].contains("without transactions"), "{}", ran.stderr);
+    // It was no complete walk: the account is read again although the bank has not refreshed it since.
+    sam.again().expect(0);
+    assert_eq!(sam.asked("/transactions?").len(), 2);
+    sam.again().expect(0);
+    assert!(sam.asked("/transactions?").is_empty());
 }
 
 /// Sam's account, and another one beside it that is odd.

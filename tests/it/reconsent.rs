@@ -105,6 +105,20 @@ fn a_booked_row_without_a_counterpart_is_kept_and_told_of() {
 }
 
 #[test]
+fn a_row_that_got_another_id_later_is_no_counterpart_of_what_a_renewal_left_open() {
+    let mut rows = three("x", "old");
+    rows.push(row("lonely", "old", -2, "-700", "RENT"));
+    let sam = Sam::with(one(1, "old", rows));
+    ended(sam.pass(one(2, "new", three("y", "new"))), 0, "synced", Some("reconsent_unmatched"));
+    // A row of the new consent goes on under another id, on a day from which rows are looked for.
+    let mut renamed = three("y", "new");
+    let first = renamed.remove(0);
+    renamed.push(first.but(|element| element["id"] = serde_json::json!("z")));
+    ended(sam.pass(one(3, "new", renamed)), 0, "synced", Some("reconsent_unmatched"));
+    assert_eq!((sam.fate("y1"), sam.fate("lonely")), (Fate::replaced("z", "reissued"), Fate::live()));
+}
+
+#[test]
 fn what_a_renewal_left_open_can_be_accepted() {
     let mut rows = three("x", "old");
     rows.push(row("lonely", "old", -2, "-700", "RENT"));
