@@ -234,12 +234,13 @@ impl Lab {
         self.is_news.set(true);
     }
 
-    /// The store, for looking only.
-    pub fn reader(&self) -> Look<'_> {
-        self.reader.as_ref().map_or_else(|| Look::Taken(self.place.look()), Look::Live)
+    /// The store for a reader that has seen `view` up to this change number.
+    pub fn reader_since(&self, view: &str, seen: i64) -> Look<'_> {
+        self.reader.as_ref().map_or_else(|| Look::Taken(self.place.look_since(view, seen)), Look::Live)
     }
 
-    fn looking(&self, sql: &str) -> Look<'_> {
+    /// The store for queries that name these views and tables.
+    pub fn looking(&self, sql: &str) -> Look<'_> {
         self.reader.as_ref().map_or_else(|| Look::Taken(self.place.look_for(sql)), Look::Live)
     }
 

@@ -240,18 +240,23 @@ impl Database {
         (output.status.success(), String::from_utf8(said).unwrap())
     }
 
-    /// The store as SQLite would show it: views with their rows, and base tables, which of them are named in `sql`; all
-    /// of them without. One snapshot.
+    /// The store as SQLite would show it: the views and base tables that are named in `sql`, or all of them. One snapshot.
     pub fn seen(&self, sql: Option<&str>) -> Connection {
+        self.seen_where(sql, "")
+    }
+
+    /// As [`Self::seen`], of each relation the rows for which `condition` holds.
+    pub fn seen_where(&self, sql: Option<&str>, condition: &str) -> Connection {
         self.with(|client| {
             let mut start = client.build_transaction();
             start = start.isolation_level(IsolationLevel::RepeatableRead).read_only(true);
             let mut snapshot = start.start().unwrap();
             let seen = in_memory();
             seen.execute_batch("BEGIN").unwrap();
-            for relation in relations(&snapshot.query(RELATIONS, &[]).unwrap()) {
-                let is_wanted = sql.is_none_or(|sql| sql.contains(&relation.name));
-                relation.copy(&mut snapshot, &seen, is_wanted);
+            let mut wanted = relations(&snapshot.query(RELATIONS, &[]).unwrap());
+            wanted.retain(|relation| sql.is_none_or(|sql| sql.contains(&relation.name)));
+            for relation in wanted {
+                relation.copy(&mut snapshot, &seen, condition);
             }
             seen.execute_batch("COMMIT").unwrap();
             seen
@@ -306,8 +311,8 @@ fn relations(rows: &[Row]) -> Vec<Relation> {
 }
 
 impl Relation {
-    /// Copies it; only its form, if its rows are not wanted.
-    fn copy(&self, from: &mut Transaction<'_>, to: &Connection, with_rows: bool) {
+    /// Copies its rows for which `condition` holds.
+    fn copy(&self, from: &mut Transaction<'_>, to: &Connection, condition: &str) {
         let table = if self.is_view { format!("seen_{}", self.name) } else { self.name.clone() };
         let columns: Vec<String> =
             self.columns.iter().map(|(name, kind)| format!("{name:?} {}", affinity(kind))).collect();
@@ -316,16 +321,13 @@ impl Relation {
             write!(form, "CREATE VIEW {} AS SELECT * FROM {table}", self.name).unwrap();
         }
         to.execute_batch(&form).unwrap();
-        if !with_rows {
-            return;
-        }
         let shown: Vec<String> =
             self.columns.iter().map(|(name, kind)| self.shown(&format!("{name:?}"), name, kind)).collect();
         // As a file gives them that was only ever added to.
         let key =
             ["key", "account_key"].into_iter().find(|key| self.columns.iter().any(|(name, _)| name == key));
         let by_key = key.map(|key| format!("ORDER BY {key}")).unwrap_or_default();
-        let sql = format!("SELECT {} FROM tink_sync.{} {by_key}", shown.join(", "), self.name);
+        let sql = format!("SELECT {} FROM tink_sync.{} {condition} {by_key}", shown.join(", "), self.name);
         let marks = vec!["?"; self.columns.len()].join(", ");
         let mut insert = to.prepare(&format!("INSERT INTO {table} VALUES ({marks})")).unwrap();
         for row in from.query(&sql, &[]).unwrap_or_else(|error| panic!("{error:?}: {sql}")) {

@@ -114,6 +114,16 @@ impl Place {
         }
     }
 
+    /// The store for a reader that has seen `view` up to this change number.
+    pub fn look_since(&self, view: &str, seen: i64) -> Connection {
+        match self {
+            Self::File(path) => looked_at(path),
+            Self::Database(database) => {
+                database.seen_where(Some(view), &format!("WHERE change_seq > {seen}"))
+            }
+        }
+    }
+
     /// A store that lies apart from every world, with the directory that it may lie in.
     pub fn of_its_own() -> (tempfile::TempDir, Self) {
         let dir = tempfile::tempdir().unwrap();

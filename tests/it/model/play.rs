@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
+use rusqlite::Connection;
 use tink_sandbox::{Action, Endpoint, Fault, PageShape};
 use tink_sync::clock::Clock as _;
 use tink_sync::domain::outcome::{Outcome, Reason};
@@ -23,8 +24,10 @@ use tink_sync::domain::outcome::{Outcome, Reason};
 use super::bank::{Bank, REACH, Row, Seen};
 use super::history::{Act, Drift, History, Step, TEXTS, Weather};
 use super::reader::Copy;
+use crate::harness::texts;
 use crate::inside::{KEPT_TOTALS, SUMMED_ROWS};
 use crate::lab::{Lab, Told};
+use crate::stored::Look;
 
 /// The quiet time at the end: the hours before each of its passes.
 const QUIET: [u32; 3] = [8 * 24, 24, 24];
@@ -67,9 +70,10 @@ pub fn play(histories: &[History]) -> Vec<Option<String>> {
         let users: Vec<&str> = who.iter().map(|n| players[*n].user.as_str()).collect();
         let told = lab.pass_of(&users);
         lab.sandbox.clear_faults();
-        copy.read(&lab.reader());
+        copy.read(&lab);
+        let db = looked_at(&lab);
         for n in &who {
-            players[*n].check(&lab, &told, &copy);
+            players[*n].check(&db, &told, &copy);
         }
     }
     players.into_iter().map(|player| player.wrong).collect()
@@ -201,14 +205,14 @@ impl Player {
     }
 
     /// Compares what came of it.
-    fn check(&mut self, lab: &Lab, told: &Told, copy: &Copy) {
+    fn check(&mut self, db: &Connection, told: &Told, copy: &Copy) {
         let (outcome, reason) = told.ended(&self.user);
         let counts = told.counts(&self.user);
         self.trace.push(format!(
             "    {outcome:?} {reason:?}, added {} updated {} removed {}",
             counts.added, counts.updated, counts.removed
         ));
-        let live = live(lab, self.epoch, &self.user);
+        let live = live(db, self.epoch, &self.user);
         let is_last = self.next + 1 == self.steps.len();
         let wrong = self.ended(outcome, reason, is_last).or_else(|| {
             let weather = &self.steps[self.next].weather;
@@ -223,10 +227,10 @@ impl Player {
                 self.changed.clear();
             }
             let wrong = was_read.then(|| self.recent(&left)).flatten();
-            wrong.or_else(|| is_last.then(|| self.last(lab, &left)).flatten())
+            wrong.or_else(|| is_last.then(|| self.last(db, &left)).flatten())
         });
-        let wrong = wrong.or_else(|| copy.difference(&lab.reader(), &self.user));
-        let wrong = wrong.or_else(|| sums(lab, &self.user));
+        let wrong = wrong.or_else(|| copy.difference(db, &self.user));
+        let wrong = wrong.or_else(|| sums(db, &self.user));
         self.wrong = wrong.map(|wrong| format!("{wrong}\n{}", self.trace.join("\n")));
         self.next += 1;
     }
@@ -255,14 +259,14 @@ impl Player {
     }
 
     /// What is right after a quiet time.
-    fn last(&mut self, lab: &Lab, left: &Left) -> Option<String> {
+    fn last(&mut self, db: &Connection, left: &Left) -> Option<String> {
         let extra: Vec<&Seen> = left.extra.iter().filter(|row| !may_be(&self.limits, row)).collect();
         if !left.lost.is_empty() || !extra.is_empty() {
             return Some(format!("after a quiet time lost {:?}, too much {extra:?}", left.lost));
         }
         let sql =
             "SELECT account_id, account_key FROM accounts_v1 WHERE connection_id = ?1 AND closed_at IS NULL";
-        let open = lab.texts(sql, &self.user).len();
+        let open = texts(db, sql, &self.user).len();
         let expected = self.bank.truth().len();
         if left.pendings_of_closed > 0 {
             return Some("a closed account has reservations".to_owned());
@@ -326,13 +330,18 @@ fn ended_well(outcome: Outcome, reason: Option<Reason>) -> bool {
     }
 }
 
+/// The store with all that is looked at here.
+pub fn looked_at(lab: &Lab) -> Look<'_> {
+    lab.looking(&format!("transactions_v1 accounts_v1 {KEPT_TOTALS} {SUMMED_ROWS}"))
+}
+
 /// The live rows of a user by account.
-pub fn live(lab: &Lab, epoch: Date, user: &str) -> BTreeMap<String, Vec<Seen>> {
+pub fn live(db: &Connection, epoch: Date, user: &str) -> BTreeMap<String, Vec<Seen>> {
     let sql = "SELECT account_id, transaction_id, status, booked_date, amount, description_original
                FROM transactions_v1
                WHERE connection_id = ?1 AND removed_at IS NULL";
     let mut live: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
-    for row in lab.texts(sql, user) {
+    for row in texts(db, sql, user) {
         let [account, id, status, date, amount, text] = <[_; 6]>::try_from(row).unwrap();
         let date: Option<Date> = date.map(|date| date.parse().unwrap());
         let seen = Seen {
@@ -353,10 +362,10 @@ fn cents(amount: &str) -> i64 {
 }
 
 /// Whether the sums kept for the balance proof are those of the live rows.
-pub fn sums(lab: &Lab, user: &str) -> Option<String> {
+pub fn sums(db: &Connection, user: &str) -> Option<String> {
     let add = |sql: &str| {
         let mut sums: BTreeMap<Option<String>, i64> = BTreeMap::new();
-        for row in lab.texts(sql, user) {
+        for row in texts(db, sql, user) {
             *sums.entry(row[0].clone()).or_default() += cents(row[1].as_ref().unwrap());
         }
         sums.retain(|_, sum| *sum != 0);

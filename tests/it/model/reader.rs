@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::Connection;
 
 use crate::harness::texts;
+use crate::lab::Lab;
 
 /// What is kept. Columns looked up from other views follow those views' numbers.
 const COLUMNS: &str = "connection_id, account_key, transaction_id, change_seq, status, amount, currency, booked_date,
@@ -26,11 +27,12 @@ pub struct Copy {
 
 impl Copy {
     /// Reads on from the largest number it has seen; returns how many rows came.
-    pub fn read(&mut self, db: &Connection) -> usize {
+    pub fn read(&mut self, lab: &Lab) -> usize {
         let sql = format!(
             "SELECT {COLUMNS} FROM transactions_v1 WHERE change_seq > CAST(?1 AS INTEGER) ORDER BY change_seq"
         );
-        let news = texts(db, &sql, &self.upto.to_string());
+        let db = lab.reader_since("transactions_v1", self.upto);
+        let news = texts(&db, &sql, &self.upto.to_string());
         let count = news.len();
         for row in news {
             self.upto = row[3].as_ref().unwrap().parse().unwrap();

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
+use rusqlite::Connection;
 use tink_sandbox::{Endpoint, Script};
 use tink_sync::clock::Clock as _;
 use tink_sync::domain::event::Event;
 
 use super::bank::{Balance, Bank, Number, Seen};
 use super::history::{Act, Drift, Weather, small_act};
-use super::play::{left, live, sums};
+use super::play::{left, live, looked_at, sums};
 use super::reader::Copy;
 use super::{number, runner};
 use crate::lab::{Lab, Told};
@@ -142,13 +143,13 @@ impl User {
     }
 
     /// What of this user is wrong after a quiet time.
-    fn wrong(&self, lab: &Lab, copy: &Copy, day: i64) -> Option<String> {
+    fn wrong(&self, db: &Connection, copy: &Copy, day: i64) -> Option<String> {
         let epoch = Lab::date(0);
-        let left = left(&self.bank, day, &live(lab, epoch, &self.name));
+        let left = left(&self.bank, day, &live(db, epoch, &self.name));
         let few = |rows: &[Seen]| format!("{} rows: {:?}", rows.len(), &rows[..rows.len().min(3)]);
         let rows = (!left.is_empty())
             .then(|| format!("lacks {}; has too much {}", few(&left.lost), few(&left.extra)));
-        rows.or_else(|| copy.difference(&lab.reader(), &self.name)).or_else(|| sums(lab, &self.name))
+        rows.or_else(|| copy.difference(db, &self.name)).or_else(|| sums(db, &self.name))
     }
 }
 
@@ -199,7 +200,7 @@ impl Year {
             let walks = self.lab.sandbox.requests_to(Endpoint::Transactions);
             let told = self.lab.ordinary_pass();
             self.heard(&told, day);
-            self.copy.read(&self.lab.reader());
+            self.copy.read(&self.lab);
             if pass > 0 {
                 // Nothing is new but what a full walk after a renewal or a rewritten history has to look at.
                 self.idle_walks += self.lab.sandbox.requests_to(Endpoint::Transactions) - walks;
@@ -238,8 +239,9 @@ impl Year {
     }
 
     fn month_ends(&mut self, day: i64) {
+        let db = looked_at(&self.lab);
         for user in self.users.iter().filter(|user| !user.is_away(day)) {
-            let wrong = user.wrong(&self.lab, &self.copy, day);
+            let wrong = user.wrong(&db, &self.copy, day);
             assert!(wrong.is_none(), "day {day}, {}: {}", user.name, wrong.unwrap_or_default());
         }
         for (what, times) in std::mem::take(&mut self.told) {
