@@ -44,12 +44,13 @@ fn postgresql_a_store_is_shown_to_tests_as_a_file_would_be() {
         all("SELECT name FROM sqlite_master WHERE name NOT LIKE 'seen%' AND sql IS NOT NULL ORDER BY 1"),
         ["things", "transactions_v1"]
     );
-    // Only what is asked for has rows, all of it has columns, and nothing is written.
-    let one = database.seen(Some("SELECT * FROM things"));
-    let count = |table: &str| {
-        one.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+    // Only relations that the query names are there, and of those the rows that are asked for.
+    let count = |condition: &str| {
+        let some = database.seen_where(Some("SELECT * FROM things"), condition);
+        assert!(some.prepare("SELECT 1 FROM transactions_v1").is_err());
+        some.query_row("SELECT count(*) FROM things", [], |row| row.get::<_, i64>(0)).unwrap()
     };
-    assert_eq!((count("things"), count("transactions_v1")), (2, 0));
+    assert_eq!((count(""), count("WHERE key > 1")), (2, 1));
     assert!(database.bytes().windows(2).any(|bytes| bytes == [0, 0xff]));
     // A copy is another database, with the same in it.
     let copy = database.copied();
