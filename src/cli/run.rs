@@ -429,6 +429,7 @@ impl<'a> RunCommand<'a> {
             rewalk: signed(settings.sync.rewalk),
             deep_rewalk: signed(settings.sync.deep_rewalk),
             stale_after: signed(settings.sync.stale_after),
+            balance_min_open: signed(settings.balance.min_open),
             connection_timeout: settings.sync.connection_timeout,
             deadline: settings.sync.deadline,
             outage_patience: self.patience,

@@ -18,6 +18,7 @@ pub(super) struct File {
     pub retry: RetryTable,
     pub consent: ConsentTable,
     pub report: ReportTable,
+    pub balance: BalanceTable,
     pub hooks: HooksTable,
 }
 
@@ -94,6 +95,13 @@ pub(super) struct RetryTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConsentTable {
     pub warn: Option<Vec<WrittenWord<Days>>>,
+}
+
+/// `[balance]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BalanceTable {
+    pub min_days_open: Option<WrittenWord<Span>>,
 }
 
 /// `[report]`

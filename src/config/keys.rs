@@ -36,6 +36,7 @@ pub const KEYS: &[&str] = &[
     "retry.base",
     "retry.max",
     "consent.warn",
+    "balance.min_days_open",
     "report.metrics_file",
     "report.history",
     "report.history_on_demand",
@@ -43,7 +44,8 @@ pub const KEYS: &[&str] = &[
     "hooks.spool",
 ];
 
-const TABLES: &[&str] = &["tink", "store", "source", "sync", "quota", "retry", "consent", "report", "hooks"];
+const TABLES: &[&str] =
+    &["tink", "store", "source", "sync", "quota", "retry", "consent", "balance", "report", "hooks"];
 
 /// The message for the unknown key `name` (dotted).
 pub(super) fn unknown(name: &str) -> String {

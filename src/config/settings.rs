@@ -32,6 +32,8 @@ pub struct Settings {
     pub consent: ConsentSettings,
     /// What is written about runs, and for how long it is kept.
     pub report: ReportSettings,
+    /// When a difference between a balance and the rows is reported.
+    pub balance: BalanceSettings,
     /// Where the programs that run on events are, and where the events wait for them.
     pub hooks: HooksSettings,
     /// The file they were read from.
@@ -264,6 +266,19 @@ pub struct ConsentSettings {
 impl Default for ConsentSettings {
     fn default() -> Self {
         Self { warn: vec![14, 7, 3, 1] }
+    }
+}
+
+/// `[balance]`: when a difference between a balance and the rows is reported.
+#[derive(Clone, Debug)]
+pub struct BalanceSettings {
+    /// How long a difference stays open before it is logged.
+    pub min_open: Duration,
+}
+
+impl Default for BalanceSettings {
+    fn default() -> Self {
+        Self { min_open: Duration::from_hours(2 * 24) }
     }
 }
 

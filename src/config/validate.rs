@@ -11,16 +11,16 @@ use super::bounds::{
 use super::credentials::Credentials;
 use super::error::ConfigError;
 use super::file::{
-    ConsentTable, File, HooksTable, QuotaTable, ReportTable, RetryTable, SourceTable, StoreTable, SyncTable,
-    TinkTable,
+    BalanceTable, ConsentTable, File, HooksTable, QuotaTable, ReportTable, RetryTable, SourceTable,
+    StoreTable, SyncTable, TinkTable,
 };
 use super::merge::{Merged, Secret};
 use super::odd;
 use super::place::Servers;
 use super::secrets;
 use super::settings::{
-    ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings, Settings,
-    SourceSettings, StoreSettings, SyncSettings, TinkSettings,
+    BalanceSettings, ConsentSettings, HooksSettings, QuotaSettings, Refresh, ReportSettings, RetrySettings,
+    Settings, SourceSettings, StoreSettings, SyncSettings, TinkSettings,
 };
 use super::value::{Days, Size, Span, WrittenWord};
 use super::variables::{Env, PASSWORD_VARIABLE};
@@ -64,7 +64,7 @@ fn all_tables(
     credentials: Credentials,
     env: &Env<'_>,
 ) -> Checked<Settings> {
-    let File { enabled, tink, store, source, sync, quota, retry, consent, report, hooks } = file;
+    let File { enabled, tink, store, source, sync, quota, retry, consent, balance, report, hooks } = file;
     let servers = servers(store.pgpass_file.as_deref(), &credentials, env)?;
     Ok(Settings {
         enabled: enabled.unwrap_or(true),
@@ -76,6 +76,7 @@ fn all_tables(
         retry: self::retry(retry)?,
         consent: self::consent(consent)?,
         report: self::report(report)?,
+        balance: self::balance(balance)?,
         hooks: self::hooks(hooks)?,
         file: path.to_owned(),
         credentials,
@@ -278,6 +279,12 @@ fn consent(table: ConsentTable) -> Checked<ConsentSettings> {
     warn.sort_unstable_by(|a, b| b.cmp(a));
     warn.dedup();
     Ok(ConsentSettings { warn })
+}
+
+fn balance(table: BalanceTable) -> Checked<BalanceSettings> {
+    let default = BalanceSettings::default();
+    let min_open = span("balance.min_days_open", table.min_days_open, default.min_open, ZERO..=days(365))?;
+    Ok(BalanceSettings { min_open })
 }
 
 fn report(table: ReportTable) -> Checked<ReportSettings> {

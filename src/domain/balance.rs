@@ -28,8 +28,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 
 use super::amount::Money;
 use super::total::Total;
@@ -284,9 +284,17 @@ impl Reconciliation {
         !agrees && (self.anchor != before.anchor || self.difference != before.difference || stood_still)
     }
 
-    /// Whether a difference is open that `before` did not have.
-    pub fn opens(&self, before: &Self) -> bool {
-        self.difference.is_some() && before.difference.is_none()
+    /// Whether a difference is to be reported now: a refresh that is at least `min_open` newer than the first
+    /// sight of it still shows it, and `before` was not that old. With a `min_open` of zero a difference is
+    /// reported as soon as it opens.
+    pub fn is_due_for_report(&self, before: &Self, min_open: SignedDuration) -> bool {
+        self.has_stood(min_open) && !before.has_stood(min_open)
+    }
+
+    fn has_stood(&self, min_open: SignedDuration) -> bool {
+        let Some(open) = &self.difference else { return false };
+        min_open.is_zero()
+            || self.judged.is_some_and(|refresh| refresh.duration_since(open.since) >= min_open)
     }
 
     /// Accepts the open difference: the reconciliation restarts from here. Returns whether there was one.

@@ -206,12 +206,12 @@ async fn record(
         without_data: result.without_data,
         stale: result.stale.as_ref().map(|still| still.accounts.clone()),
     };
-    let opened = balance::opened(&record.judged);
+    let differences = balance::reported(&record.judged, ctx.options.balance_min_open);
     let recorded = ctx.store.record(&claim.lease, record).await.map(|Recorded { finished, durable }| {
         let again = again && finished.is_some();
         let finished = finished.unwrap_or_else(|| forgotten(&claim, began, took));
         let outcome = finished.outcome;
-        AttemptRecord { outcome, news: news(&claim, &result, opened, finished, again), durable }
+        AttemptRecord { outcome, news: news(&claim, &result, differences, finished, again), durable }
     });
     Done {
         recorded,
@@ -224,7 +224,13 @@ async fn record(
 }
 
 /// The events of a result. One that is tried again has not ended.
-fn news(claim: &Claim, result: &AttemptResult, opened: u64, finished: Finished, again: bool) -> Vec<Event> {
+fn news(
+    claim: &Claim,
+    result: &AttemptResult,
+    differences: u64,
+    finished: Finished,
+    again: bool,
+) -> Vec<Event> {
     let is_news = result.reason != claim.needed_user && finished.outcome == Outcome::NeedsUser;
     let needs = result.reason.filter(|_| is_news && result.outcome == Outcome::NeedsUser);
     let needs = needs.map(|reason| {
@@ -233,7 +239,7 @@ fn news(claim: &Claim, result: &AttemptResult, opened: u64, finished: Finished, 
     });
     let still = staleness::news(claim, result.stale.as_ref());
     let ended = (!again).then_some(Event::Finished(finished));
-    [balance::news(claim, opened), still, needs, ended].into_iter().flatten().collect()
+    [balance::news(claim, differences), still, needs, ended].into_iter().flatten().collect()
 }
 
 /// The end of a connection that was forgotten while this run worked on it.

@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 
+use jiff::SignedDuration;
+
 use super::context::ConnectionSync;
 use crate::domain::balance::reconcile;
 use crate::domain::event::Event;
@@ -42,12 +44,12 @@ fn is_delicate(judgement: &CheckedBalance) -> bool {
     judgement.after.is_delicate(&judgement.check.reconciliation)
 }
 
-/// How many accounts newly have a difference.
-pub(super) fn opened(judged: &[CheckedBalance]) -> u64 {
-    judged.iter().filter(|j| j.after.opens(&j.check.reconciliation)).count() as u64
+/// How many accounts have a difference that is to be reported now.
+pub(super) fn reported(judged: &[CheckedBalance], min_open: SignedDuration) -> u64 {
+    judged.iter().filter(|j| j.after.is_due_for_report(&j.check.reconciliation, min_open)).count() as u64
 }
 
-/// The event that this number of accounts newly have a difference; `None` for 0.
+/// The event that this number of accounts have such a difference; `None` for 0.
 pub(super) fn news(claim: &Claim, accounts: u64) -> Option<Event> {
     (accounts > 0).then(|| Event::BalanceDiffers {
         connection_id: claim.lease.connection_id.clone(),

@@ -43,6 +43,8 @@ pub struct SyncOptions {
     pub deep_rewalk: SignedDuration,
     /// Tink's data of a healthy consent that are older than this are stale.
     pub stale_after: SignedDuration,
+    /// A balance difference is reported once it has stood this long.
+    pub balance_min_open: SignedDuration,
     /// Time for one connection, without pauses that other connections' 429s cause.
     pub connection_timeout: Duration,
     /// Time for the pass.

@@ -383,7 +383,8 @@ fn a_difference_is_shown_by_every_command_and_fails_none() {
 
 #[test]
 fn a_difference_is_told_once_without_the_amount() {
-    let sam = Sam::with(holding(at(1, many("r", 3, -2)), 100_000));
+    let sam = Sam::new().set("balance.min_days_open", "\"0s\"");
+    sam.pass(holding(at(1, many("r", 3, -2)), 100_000)).expect(0);
     let lie = |n: u32| holding(at(n, many("r", 3, -2)), 100_000 - 1234);
     let told = |ran: &crate::harness::Ran| ran.stderr.matches("moved by something else").count();
     let rehearsed = {
@@ -396,6 +397,31 @@ fn a_difference_is_told_once_without_the_amount() {
     assert!(!ran.stderr.contains("12.34") && !ran.stdout.contains("12.34"), "{ran:?}");
     sam.0.sandbox.script(SAM, lie(3));
     assert_eq!(told(&sam.0.run(&["--verbose"]).expect(0)), 0);
+}
+
+#[test]
+fn a_difference_is_told_only_when_it_has_stood_and_shown_at_once() {
+    let rows = || many("r", 3, -2);
+    let as_of = |days: i64, cents: i64| {
+        let mut script = holding(at(1, rows()), cents);
+        let now = tink_sync::clock::Clock::now(&tink_sync::clock::SystemClock);
+        let refresh = now.saturating_add(jiff::SignedDuration::from_hours(24 * days)).unwrap();
+        script.accounts[0]["dates"]["lastRefreshed"] = refresh.to_string().into();
+        script
+    };
+    for (setting, told_on) in [(None, 2), (Some("\"3d\""), 3)] {
+        let sam = setting.map_or_else(Sam::new, |days| Sam::new().set("balance.min_days_open", days));
+        sam.pass(as_of(0, 100_000)).expect(0);
+        for day in 0..5 {
+            sam.0.sandbox.script(SAM, as_of(day, 100_000 - 1234));
+            let ran = sam.0.run(&["--verbose"]).expect(0);
+            let told = ran.stderr.matches("moved by something else").count();
+            assert_eq!(told, usize::from(day == told_on), "day {day}: {}", ran.stderr);
+            assert_eq!(judged(&sam), words("differs", None, Some("-12.34")), "day {day}");
+            let status = sam.0.cli(&["status"]).expect(0).stdout;
+            assert!(status.contains("the bank holds 12.34"), "{status}");
+        }
+    }
 }
 
 #[test]

@@ -218,6 +218,7 @@ async fn timed_pass(
         overlap_days: 14,
         lookahead_days: 45,
         stale_after: SignedDuration::from_hours(72),
+        balance_min_open: SignedDuration::from_hours(48),
         rewalk: SignedDuration::from_hours(24),
         deep_rewalk: SignedDuration::from_hours(168),
         connection_timeout: Duration::from_mins(1),

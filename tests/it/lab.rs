@@ -303,6 +303,7 @@ fn options() -> SyncOptions {
         consent_warn: vec![14, 7, 3, 1],
         refresh: None,
         stale_after: SignedDuration::from_hours(72),
+        balance_min_open: SignedDuration::from_hours(48),
         bank_wait: Duration::ZERO,
     }
 }

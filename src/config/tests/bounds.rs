@@ -23,6 +23,7 @@ fn durations_have_bounds() {
     bounded("tink.request_timeout", ["'1ms'", "'10m'"], &["'0s'", "'1h'"]);
     bounded("sync.min_interval", ["'0s'", "'30d'"], &["'31d'"]);
     bounded("sync.stale_after", ["'1h'", "'365d'"], &["'59m'", "'366d'"]);
+    bounded("balance.min_days_open", ["'0s'", "'365d'"], &["'366d'"]);
     bounded("sync.rewalk", ["'0s'", "'365d'"], &["'366d'"]);
     bounded("sync.deep_rewalk", ["'0s'", "'365d'"], &["'366d'"]);
     bounded("sync.connection_timeout", ["'1ms'", "'1d'"], &["'0s'", "'25h'"]);

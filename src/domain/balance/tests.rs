@@ -260,12 +260,37 @@ fn without_balance_or_refresh_nothing_is_proven_and_the_anchor_stays() {
 }
 
 #[test]
+fn a_difference_is_reported_once_a_refresh_shows_that_it_has_stood_long_enough() {
+    let mut account = Account::new(100_000, &[-1]);
+    account.balance += 5;
+    // Refreshes are six hours apart, and the first sight is that of the first one.
+    let reports = |account: &mut Account, hours: i64| -> Vec<bool> {
+        let report = |_| {
+            let before = account.state.clone();
+            account.judge();
+            account.state.is_due_for_report(&before, SignedDuration::from_hours(hours))
+        };
+        (0..5).map(report).collect()
+    };
+    assert_eq!(reports(&mut account, 12), [false, false, true, false, false]);
+    // It ended, and another one begins.
+    account.balance -= 5;
+    account.assert_proven();
+    account.balance += 7;
+    assert_eq!(reports(&mut account, 0), [true, false, false, false, false]);
+    account.balance -= 7;
+    account.assert_proven();
+    account.balance += 9;
+    assert_eq!(reports(&mut account, 48), [false; 5]);
+}
+
+#[test]
 fn only_what_may_come_of_two_refreshes_is_delicate() {
     let mut account = Account::new(100_000, &[-1]);
     let step = |account: &mut Account| {
         let before = account.state.clone();
         let after = account.judge().clone();
-        (after.is_delicate(&before), after.opens(&before))
+        (after.is_delicate(&before), after.is_due_for_report(&before, SignedDuration::ZERO))
     };
     assert!(account.state.is_delicate(&Reconciliation::default()), "the first anchor");
     assert_eq!(step(&mut account), (false, false), "agreement");
