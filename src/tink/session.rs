@@ -259,7 +259,8 @@ impl Session {
         let effort = self.client.effort(&self.counters);
         let token = self.token(effort, None).await?;
         match self.get(effort, endpoint, query, &token, &parse).await {
-            Err(error) if error.status == Some(401) => {
+            // Not for a proxy's 401, which says nothing about the token: a new one may cost a refresh token.
+            Err(error) if error.kind == ErrorKind::Unauthorized => {
                 let token = self.token(effort, Some(&token)).await?;
                 self.get(effort.second(), endpoint, query, &token, &parse).await
             }

@@ -149,6 +149,14 @@ async fn a_code_spent_on_lost_answers_tells_what_befell_them() {
 }
 
 #[tokio::test]
+async fn a_login_page_in_place_of_an_answer_costs_no_new_token() {
+    let tink = sandbox();
+    on(&tink, Call::Consents, [answer(401, "<html>log in</html>")]);
+    assert_eq!(consents_error(&client(&tink)).await.kind, ErrorKind::Intercepted);
+    assert_eq!(calls(&tink), [Call::ClientToken, Call::Grant, Call::CodeExchange, Call::Consents]);
+}
+
+#[tokio::test]
 async fn whatever_refuses_the_client_token_refuses_the_client() {
     for status in [400, 401, 403] {
         let tink = sandbox();
