@@ -67,6 +67,11 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     if found > KNOWN || (found == KNOWN && is_published(pg)?) {
         return Ok(found);
     }
+    // It may wait for another process that does the same, and renumber any number of rows.
+    pg.unhurried(|| prepare(pg, now_ms))
+}
+
+fn prepare(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     pg.begin(" ISOLATION LEVEL READ COMMITTED; SET LOCAL tink_sync.alone = 'on'");
     statement::count(pg, ALONE, crate::store::engine::values![])?;
     // Another process may have done it meanwhile.
