@@ -92,6 +92,8 @@ pub(crate) struct Pg {
     row_type: Cell<Option<u32>>,
     /// The next transaction may take any number of change numbers: one that failed had not announced it.
     is_alone: Cell<bool>,
+    /// How many walks are under way, one inside the other.
+    walks: Cell<usize>,
     /// The number of times it has waited for the server.
     pub trips: Arc<AtomicU64>,
 }
@@ -137,6 +139,7 @@ impl Pg {
             fenced: RefCell::default(),
             row_type: Cell::default(),
             is_alone: Cell::default(),
+            walks: Cell::default(),
             trips: Arc::default(),
         })
     }
@@ -470,7 +473,8 @@ impl Pg {
         })
     }
 
-    /// Passes the rows of a result to `take`: in parts inside a transaction, and all of them outside of one.
+    /// Passes the rows of a result to `take`, until it returns `false`. Inside a transaction they are fetched
+    /// in parts; outside of one, all at once.
     pub(crate) fn walk(
         &self,
         sql: &str,
@@ -478,18 +482,28 @@ impl Pg {
         mut take: impl FnMut(&Row) -> Result<bool, Fail>,
     ) -> Result<(), Fail> {
         if !self.open.get() {
-            return self.ask(sql, params)?.rows.iter().try_fold((), |(), row| take(row).map(drop));
+            for row in &self.ask(sql, params)?.rows {
+                if !take(row)? {
+                    break;
+                }
+            }
+            return Ok(());
         }
-        self.send(&format!("DECLARE ts_walk NO SCROLL CURSOR FOR {sql}"), params)?;
-        let done = self.fetch(&mut take);
-        self.send_batch("CLOSE ts_walk".to_owned());
+        // A walk inside another one needs a name of its own.
+        let depth = self.walks.get();
+        let cursor = format!("ts_walk_{depth}");
+        self.send(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {sql}"), params)?;
+        self.walks.set(depth + 1);
+        let done = self.fetch(&cursor, &mut take);
+        self.walks.set(depth);
+        self.send_batch(format!("CLOSE {cursor}"));
         done
     }
 
-    fn fetch(&self, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
+    fn fetch(&self, cursor: &str, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
         loop {
             // Not prepared: the same text returns other columns for another cursor.
-            let part = self.ask_rows(&format!("FETCH {PART} FROM ts_walk"), Vec::new())?.rows;
+            let part = self.ask_rows(&format!("FETCH {PART} FROM {cursor}"), Vec::new())?.rows;
             for row in &part {
                 if !take(row)? {
                     return Ok(());
