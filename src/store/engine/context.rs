@@ -188,11 +188,11 @@ impl DbSession {
         self.begin_write(what)?;
         let commit = || failpoint::around(what, || self.commit());
         let done = work(self.db(), &self.context).and_then(|value| commit().map(|()| value));
-        self.context.is_in_place(what)?;
-        done.map_err(|fail| {
+        if done.is_err() {
             self.rollback();
-            self.context.explain(what, fail)
-        })
+        }
+        self.context.is_in_place(what)?;
+        done.map_err(|fail| self.context.explain(what, fail))
     }
 
     /// Reads the current state, even while another process writes.
@@ -370,5 +370,24 @@ impl DbSession {
             Conn::Sqlite(conn) => conn,
             Conn::Postgres(pg) => panic!("{pg:?} is no file"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_work_leaves_no_transaction_open_even_if_the_file_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let mut session = DbSession::new(Connection::open(&path).unwrap(), &path, Duration::ZERO);
+        session.context.file = FileId::of(&path);
+        let failed = session.write("write", |_, _| {
+            std::fs::remove_file(&path).unwrap();
+            Err::<(), _>(Fail::NoRow)
+        });
+        assert!(matches!(failed, Err(StoreError::Unusable { .. })), "{failed:?}");
+        assert!(!session.is_open());
     }
 }
