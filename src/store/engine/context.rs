@@ -139,29 +139,21 @@ impl DbSession {
         }
     }
 
-    /// Begins a transaction for reading.
+    /// Begins a transaction for reading a file.
     pub(crate) fn begin_read(&mut self, what: &'static str) -> Result<()> {
-        let context = &self.context;
-        match &mut self.conn {
-            Conn::Sqlite(conn) => retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN")?)),
-            Conn::Postgres(pg) => begin(context, pg, what, |pg| pg.begin(" ISOLATION LEVEL REPEATABLE READ")),
-        }
+        let Conn::Sqlite(conn) = &mut self.conn else { return Ok(()) };
+        retry_busy(conn, &self.context, what, |conn| Ok(conn.execute_batch("BEGIN")?))
     }
 
-    /// Whether a transaction is open. Some errors end it.
+    /// Whether a transaction is open on a file. Some errors end it.
     pub(crate) fn is_open(&self) -> bool {
-        match &self.conn {
-            Conn::Sqlite(conn) => !conn.is_autocommit(),
-            Conn::Postgres(pg) => pg.is_open(),
-        }
+        matches!(&self.conn, Conn::Sqlite(conn) if !conn.is_autocommit())
     }
 
-    /// Runs a transaction-control statement.
+    /// Runs a transaction-control statement on a file.
     pub(crate) fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
-        match &self.conn {
-            Conn::Sqlite(conn) => Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?),
-            Conn::Postgres(pg) => pg.batch(sql),
-        }
+        let Conn::Sqlite(conn) = &self.conn else { return Ok(()) };
+        Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 
     fn commit(&self) -> std::result::Result<(), Fail> {

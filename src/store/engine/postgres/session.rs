@@ -177,10 +177,6 @@ impl Pg {
         self.direct.get()
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.get()
-    }
-
     /// Whether the server is gone, has closed the session, or did not answer in time.
     pub(crate) fn is_lost(&self) -> bool {
         self.client.borrow().is_closed()
