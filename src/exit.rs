@@ -226,8 +226,10 @@ impl From<&tink::Error> for Exit {
             TokenEncrypted, TokenLost, TooLarge, Unauthorized, UserUnknown,
         };
         match error.kind {
-            ClientRefused | GrantRefused | ScopeMissing => Self::Refused,
-            Network | Timeout | Server | Malformed | TooLarge | Intercepted => Self::TinkUnavailable,
+            _ if error.is_tinks_refusal() => Self::Refused,
+            Network | Timeout | Server | Malformed | TooLarge | Intercepted
+            // A proxy may have refused in Tink's place.
+            | ClientRefused | GrantRefused | ScopeMissing => Self::TinkUnavailable,
             Config | ClockOff => Self::Configuration,
             BadRequest | Client4xx | Forbidden | NotFound | OwnTokens | PageLoop | RateLimited
             | TokenLost | TokenEncrypted | Unauthorized | UserUnknown => Self::Incomplete,

@@ -39,6 +39,9 @@ fn remedy(error: &tink::Error) -> &'static str {
         tink::ErrorKind::ClientRefused => {
             "; compare tink.client_id and the secret with Tink Console, where the app must have the scope authorization:grant"
         }
+        tink::ErrorKind::ScopeMissing | tink::ErrorKind::GrantRefused if !error.is_tinks_refusal() => {
+            "; the answer does not have the form of Tink's errors: look for a proxy or a log-in page of the network"
+        }
         tink::ErrorKind::ScopeMissing | tink::ErrorKind::GrantRefused => {
             "; have the app granted it in Tink Console, or by Tink's support"
         }

@@ -113,13 +113,7 @@ pub fn is_outage(error: &Error) -> bool {
 
 /// Whether the failed token request for a user that worked before shows that the client is refused.
 pub fn is_client_refused(error: &Error) -> bool {
-    match error.kind {
-        ErrorKind::ClientRefused => true,
-        // A token that arrived without a scope is Tink's statement; a refusal must have Tink's own form.
-        ErrorKind::ScopeMissing => error.by_tink || error.status == Some(200),
-        ErrorKind::GrantRefused => error.by_tink,
-        _ => false,
-    }
+    error.is_tinks_refusal()
 }
 
 /// When a connection with this many consecutive failures may be tried again; `None` is the next pass.
@@ -216,11 +210,11 @@ mod tests {
     fn a_client_is_refused_by_tinks_own_word_only() {
         for (kind, by_tink, status, refused) in [
             (ErrorKind::ClientRefused, false, None, true),
-            (ErrorKind::ScopeMissing, true, None, true),
+            (ErrorKind::ScopeMissing, true, Some(403), true),
             (ErrorKind::ScopeMissing, false, Some(200), true),
             (ErrorKind::ScopeMissing, false, Some(403), false),
             (ErrorKind::GrantRefused, true, Some(400), true),
-            (ErrorKind::GrantRefused, false, Some(200), false),
+            (ErrorKind::GrantRefused, false, Some(403), false),
             (ErrorKind::Server, true, Some(200), false),
         ] {
             let error = Error { status, by_tink, ..Error::new(kind, Endpoint::AuthorizationGrant, "") };

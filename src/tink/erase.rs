@@ -64,7 +64,7 @@ impl Client {
 
 fn missing(error: Error) -> Error {
     let detail = format!("the app is not granted the scope {DELETE_SCOPE}: add it in Tink Console");
-    Error { detail, ..error.with_kind(ErrorKind::ScopeMissing) }
+    error.refusal_of(ErrorKind::ScopeMissing, &detail)
 }
 
 async fn ask_to_delete(effort: Effort<'_>, token: &Bearer) -> Result<(), Error> {

@@ -257,12 +257,40 @@ impl Error {
         }
     }
 
-    /// For a response that would refuse more than one call: `kind` if it has Tink's own error form, else
+    /// Whether Tink itself refuses the client or a scope: by a refusal in Tink's own error form, or by a token
+    /// that arrived without a scope. Without that form, the answer may be a proxy's.
+    pub fn is_tinks_refusal(&self) -> bool {
+        match self.kind {
+            ErrorKind::ClientRefused => true,
+            ErrorKind::ScopeMissing | ErrorKind::GrantRefused => self.is_tinks_answer(),
+            _ => false,
+        }
+    }
+
+    fn is_tinks_answer(&self) -> bool {
+        match self.status {
+            Some(200..300) => true,
+            Some(400 | 401 | 403) => self.by_tink,
+            _ => false,
+        }
+    }
+
+    /// For a response that would refuse more than one call: `kind` if it is Tink's own, else
     /// [`ErrorKind::Intercepted`].
     pub(super) fn refusal(self, kind: ErrorKind) -> Self {
-        let is_tinks = self.by_tink && matches!(self.status, Some(400 | 401 | 403));
-        let kind = if is_tinks { kind } else { ErrorKind::Intercepted };
+        let kind = if self.is_tinks_answer() { kind } else { ErrorKind::Intercepted };
         Self { kind, ..self }
+    }
+
+    /// As [`Self::refusal`], with a detail of our own about what Tink itself refuses.
+    pub(super) fn refusal_of(self, kind: ErrorKind, detail: &str) -> Self {
+        let error = self.refusal(kind);
+        if error.kind == kind { Self { detail: detail.to_owned(), ..error } } else { error }
+    }
+
+    /// Whether Tink did nothing about the request: it was not sent, or rejected unread (429).
+    pub(super) fn is_undone(&self) -> bool {
+        self.unsent || self.status == Some(429)
     }
 
     pub(super) fn with_kind(self, kind: ErrorKind) -> Self {

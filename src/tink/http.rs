@@ -155,17 +155,17 @@ impl Transport {
         parse: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<Answer<T>, Error> {
         let mut done = 0;
-        let mut before: Option<Error> = None;
+        let mut lost: Option<Error> = None;
         loop {
             let repeated = request.repeated || done > 0;
             let error = match self.attempt(request, counters, repeated, &parse).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            // The attempt whose response was lost has used the code up: return that attempt's error.
-            let is_spent =
-                request.endpoint == Endpoint::CodeExchange && matches!(error.status, Some(400 | 401));
-            if let Some(lost) = before.filter(|_| is_spent) {
+            // The attempt whose response was lost may have used the code up: return that attempt's error.
+            let is_spent = request.endpoint == Endpoint::CodeExchange
+                && matches!(error.kind, ErrorKind::BadRequest | ErrorKind::Unauthorized);
+            if is_spent && let Some(lost) = lost.take() {
                 return Err(Error { status: error.status, ..lost });
             }
             done += 1;
@@ -184,7 +184,7 @@ impl Transport {
                 }
                 RetryDecision::Fail => return Err(error),
             }
-            before = Some(error);
+            lost = Some(error).filter(|error| !error.is_undone()).or(lost);
         }
     }
 

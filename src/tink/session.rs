@@ -158,6 +158,16 @@ impl Session {
     /// As [`Self::accounts`]; a page on which no account can be read is
     /// [`Malformed`](super::ErrorKind::Malformed).
     pub async fn account_list(&self) -> Result<Listed<Account>, Error> {
+        let mut noted = Noted::new();
+        let list = self.account_pages(&mut noted).await;
+        for (account, anomalies) in noted {
+            self.note(account.as_ref(), anomalies);
+        }
+        list
+    }
+
+    /// Reads the pages, from the first again if Tink refuses a page token; `noted` is of the last time.
+    async fn account_pages(&self, noted: &mut Noted) -> Result<Listed<Account>, Error> {
         let mut walk = PageCursor::default();
         let nothing = || Listed { items: Vec::new(), complete: true };
         let (mut list, mut size) = (nothing(), 0);
@@ -166,10 +176,10 @@ impl Session {
             query.extend(walk.token().map(|token| ("pageToken", token.to_owned())));
             match self.call(Endpoint::Accounts, &query, wire::accounts).await {
                 Ok(page) => {
-                    self.note(None, page.anomalies);
+                    noted.entry(None).or_default().merge(page.anomalies);
                     list.complete &= page.complete;
                     for (account, anomalies) in page.rows {
-                        self.note(Some(&account.id), anomalies);
+                        noted.entry(Some(account.id.clone())).or_default().merge(anomalies);
                         size += size_of_account(&account);
                         merge(&mut list.items, account);
                     }
@@ -180,7 +190,10 @@ impl Session {
                     }
                     walk.advance(page.next, Endpoint::Accounts)?;
                 }
-                Err(error) if walk.restart(&error) => (list, size) = (nothing(), 0),
+                Err(error) if walk.restart(&error) => {
+                    (list, size) = (nothing(), 0);
+                    noted.clear();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -259,7 +272,8 @@ impl Session {
         let effort = self.client.effort(&self.counters);
         let token = self.token(effort, None).await?;
         match self.get(effort, endpoint, query, &token, &parse).await {
-            Err(error) if error.status == Some(401) => {
+            // Not for a proxy's 401, which says nothing about the token: a new one may cost a refresh token.
+            Err(error) if error.kind == ErrorKind::Unauthorized => {
                 let token = self.token(effort, Some(&token)).await?;
                 self.get(effort.second(), endpoint, query, &token, &parse).await
             }

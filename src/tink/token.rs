@@ -215,7 +215,13 @@ impl Tokens {
             match self.ask(effort, scope).await {
                 Ok(answer) if answer.value.has(scope) => {}
                 Ok(_) => withheld.push(*scope),
-                Err(error) if matches!(error.status, Some(400 | 401 | 403)) => withheld.push(*scope),
+                Err(error) if matches!(error.status, Some(400 | 401 | 403)) => {
+                    let error = error.refusal(ErrorKind::ScopeMissing);
+                    if error.kind != ErrorKind::ScopeMissing {
+                        return Err(error);
+                    }
+                    withheld.push(*scope);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -262,7 +268,7 @@ impl Tokens {
     async fn mint(&self, effort: Effort<'_>, user: &TinkUser, scopes: &[&str]) -> Result<Arc<Bearer>, Error> {
         let client = self.client(effort, None).await?;
         let code = match self.grant(effort, &client, user, scopes).await {
-            Err(error) if error.status == Some(401) => {
+            Err(error) if error.status == Some(401) && error.kind != ErrorKind::Intercepted => {
                 let client = self.client(effort.second(), Some(&client)).await?;
                 self.grant(effort.second(), &client, user, scopes).await?
             }
@@ -310,8 +316,7 @@ impl Tokens {
                 let detail = error.detail.replace(refresh.expose_secret(), "…");
                 let error = Error { detail, ..error };
                 Err(match error.status {
-                    _ if error.unsent => RenewError::NotSent(error),
-                    Some(429) => RenewError::NotSent(error),
+                    _ if error.is_undone() => RenewError::NotSent(error),
                     // A response that is not Tink's proves nothing about the token, and its sender may have
                     // seen it.
                     Some(400..=407 | 409..=499) if error.by_tink => RenewError::Refused(error),

@@ -6,6 +6,7 @@ use super::memory::MemoryPart;
 use super::pages::{PAGE_SIZE, PageCursor};
 use super::session::{Query, Session};
 use super::wire::{self, TransactionRecord};
+use crate::domain::anomaly::Anomalies;
 use crate::domain::ids::AccountId;
 use crate::domain::window::Window;
 
@@ -22,6 +23,7 @@ impl Session {
             walk: PageCursor::default(),
             kept: 0,
             complete: true,
+            noted: Anomalies::default(),
             failure: None,
         }
     }
@@ -36,6 +38,8 @@ pub struct TransactionPages<'a> {
     walk: PageCursor,
     kept: usize,
     complete: bool,
+    /// The anomalies of the pages since the walk last began.
+    noted: Anomalies,
     failure: Option<Error>,
 }
 
@@ -68,10 +72,13 @@ impl TransactionPages<'_> {
             return Ok(None);
         }
         let page = match self.page().await {
-            Err(error) if self.walk.restart(&error) => self.page().await?,
+            Err(error) if self.walk.restart(&error) => {
+                self.noted = Anomalies::default();
+                self.page().await?
+            }
             other => other?,
         };
-        self.session.note(Some(&self.account), page.anomalies);
+        self.noted.merge(page.anomalies);
         self.complete &= page.complete;
         self.kept = page.rows.iter().fold(self.kept, |kept, record| {
             kept.saturating_add(record.id().map_or(0, |id| id.as_str().len()) + BESIDE_ID)
@@ -101,6 +108,7 @@ impl TransactionPages<'_> {
 
 impl Drop for TransactionPages<'_> {
     fn drop(&mut self) {
+        self.session.note(Some(&self.account), std::mem::take(&mut self.noted));
         self.session.release(MemoryPart::Walk);
     }
 }

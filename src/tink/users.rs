@@ -52,7 +52,7 @@ impl Client {
             repeated: false,
         };
         match effort.transport.call(&request, effort.counters, wire::done).await {
-            Err(error) if error.status == Some(409) => Ok(()),
+            Err(error) if error.status == Some(409) && error.kind != ErrorKind::Intercepted => Ok(()),
             other => other.map(drop),
         }
     }
@@ -63,7 +63,7 @@ impl Client {
         self.tokens().client(effort, None).await?;
         let missing = |error: Error| {
             let detail = format!("the app is not granted the scope {CREATE_SCOPE}");
-            Error { detail, ..error.with_kind(ErrorKind::ScopeMissing) }
+            error.refusal_of(ErrorKind::ScopeMissing, &detail)
         };
         match self.tokens().ask(effort, CREATE_SCOPE).await {
             Ok(answer) if answer.value.has(CREATE_SCOPE) => Ok(answer.value.secret),
@@ -84,16 +84,17 @@ impl Client {
         let effort = self.effort(&counters);
         let client = self.tokens().client(effort, None).await?;
         let result = match self.ask_to_delegate(effort, &client.secret, user, id_hint).await {
-            Err(error) if error.status == Some(401) => {
+            Err(error) if error.kind == ErrorKind::Unauthorized => {
                 let client = self.tokens().client(effort.second(), Some(&client)).await?;
                 self.ask_to_delegate(effort.second(), &client.secret, user, id_hint).await
             }
             other => other,
         };
         result.map_err(|error| match error.status {
+            _ if error.kind == ErrorKind::Intercepted => error,
             Some(401 | 403) => {
                 let detail = format!("the app needs the scopes {LINK_SCOPES} for Tink Link");
-                Error { detail, ..error.with_kind(ErrorKind::GrantRefused) }
+                error.refusal_of(ErrorKind::GrantRefused, &detail)
             }
             Some(404) => error.with_kind(ErrorKind::UserUnknown),
             _ => error,

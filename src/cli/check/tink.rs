@@ -170,7 +170,7 @@ fn tried(connection: &str, answer: Result<usize, Error>) -> Finding {
     };
     let text = format!("connection {connection}: {error}");
     match error.kind {
-        ErrorKind::ScopeMissing => Finding::fail(Exit::Refused, what, text)
+        ErrorKind::ScopeMissing if error.is_tinks_refusal() => Finding::fail(Exit::Refused, what, text)
             .remedy("the app needs accounts:read, balances:read, transactions:read and provider-consents:read in Tink Console"),
         ErrorKind::ClientRefused => Finding::fail(Exit::Refused, what, text)
             .remedy("compare tink.client_id and the secret with Tink Console"),
@@ -218,7 +218,13 @@ mod tests {
         {
             assert_eq!(tried("c", error(kind)).grade, Grade::Warn);
         }
-        assert_eq!(tried("c", error(ErrorKind::ScopeMissing)).grade, Grade::Fail(Exit::Refused));
+        let by_tink = |kind| Error {
+            status: Some(403),
+            by_tink: true,
+            ..Error::new(kind, Endpoint::AuthorizationGrant, "")
+        };
+        assert_eq!(tried("c", Err(by_tink(ErrorKind::ScopeMissing))).grade, Grade::Fail(Exit::Refused));
+        assert_eq!(tried("c", error(ErrorKind::ScopeMissing)).grade, Grade::Warn);
         assert_eq!(tried("c", error(ErrorKind::Server)).grade, Grade::Fail(Exit::TinkUnavailable));
         assert_eq!(
             refusal(&Error::new(ErrorKind::ClientRefused, Endpoint::ClientToken, ""), "u").grade,

@@ -139,29 +139,21 @@ impl DbSession {
         }
     }
 
-    /// Begins a transaction for reading.
+    /// Begins a transaction for reading a file.
     pub(crate) fn begin_read(&mut self, what: &'static str) -> Result<()> {
-        let context = &self.context;
-        match &mut self.conn {
-            Conn::Sqlite(conn) => retry_busy(conn, context, what, |conn| Ok(conn.execute_batch("BEGIN")?)),
-            Conn::Postgres(pg) => begin(context, pg, what, |pg| pg.begin(" ISOLATION LEVEL REPEATABLE READ")),
-        }
+        let Conn::Sqlite(conn) = &mut self.conn else { return Ok(()) };
+        retry_busy(conn, &self.context, what, |conn| Ok(conn.execute_batch("BEGIN")?))
     }
 
-    /// Whether a transaction is open. Some errors end it.
+    /// Whether a transaction is open on a file. Some errors end it.
     pub(crate) fn is_open(&self) -> bool {
-        match &self.conn {
-            Conn::Sqlite(conn) => !conn.is_autocommit(),
-            Conn::Postgres(pg) => pg.is_open(),
-        }
+        matches!(&self.conn, Conn::Sqlite(conn) if !conn.is_autocommit())
     }
 
-    /// Runs a transaction-control statement.
+    /// Runs a transaction-control statement on a file.
     pub(crate) fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
-        match &self.conn {
-            Conn::Sqlite(conn) => Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?),
-            Conn::Postgres(pg) => pg.batch(sql),
-        }
+        let Conn::Sqlite(conn) = &self.conn else { return Ok(()) };
+        Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 
     fn commit(&self) -> std::result::Result<(), Fail> {
@@ -188,11 +180,11 @@ impl DbSession {
         self.begin_write(what)?;
         let commit = || failpoint::around(what, || self.commit());
         let done = work(self.db(), &self.context).and_then(|value| commit().map(|()| value));
-        self.context.is_in_place(what)?;
-        done.map_err(|fail| {
+        if done.is_err() {
             self.rollback();
-            self.context.explain(what, fail)
-        })
+        }
+        self.context.is_in_place(what)?;
+        done.map_err(|fail| self.context.explain(what, fail))
     }
 
     /// Reads the current state, even while another process writes.
@@ -370,5 +362,24 @@ impl DbSession {
             Conn::Sqlite(conn) => conn,
             Conn::Postgres(pg) => panic!("{pg:?} is no file"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_work_leaves_no_transaction_open_even_if_the_file_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let mut session = DbSession::new(Connection::open(&path).unwrap(), &path, Duration::ZERO);
+        session.context.file = FileId::of(&path);
+        let failed = session.write("write", |_, _| {
+            std::fs::remove_file(&path).unwrap();
+            Err::<(), _>(Fail::NoRow)
+        });
+        assert!(matches!(failed, Err(StoreError::Unusable { .. })), "{failed:?}");
+        assert!(!session.is_open());
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod job;
 mod numbers;
 mod opening;
 pub mod postgres;
+pub(crate) mod publication;
 pub mod sqlite;
 pub(crate) mod value;
 pub(crate) mod worker;

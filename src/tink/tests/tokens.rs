@@ -149,6 +149,30 @@ async fn a_code_spent_on_lost_answers_tells_what_befell_them() {
 }
 
 #[tokio::test]
+async fn a_code_refused_after_an_attempt_that_tink_rejected_unread_is_told_as_refused() {
+    let tink = sandbox();
+    let rejected_and_refused = [answer(429, ""), answer(400, REFUSAL)];
+    on(&tink, Call::CodeExchange, rejected_and_refused.iter().cycle().take(4).cloned());
+    let error = consents_error(&client(&tink)).await;
+    assert_eq!((error.kind, error.status), (ErrorKind::BadRequest, Some(400)));
+    assert_eq!(tink.requests_to(Call::CodeExchange), 4);
+
+    let tink = sandbox();
+    let lost_rejected_and_spent = [answer(200, "<html>"), answer(429, ""), answer(400, "")];
+    on(&tink, Call::CodeExchange, lost_rejected_and_spent);
+    on(&tink, Call::CodeExchange, [answer(200, "<html>"), answer(400, "")]);
+    assert_eq!(consents_error(&client(&tink)).await.kind, ErrorKind::Malformed);
+}
+
+#[tokio::test]
+async fn a_login_page_in_place_of_an_answer_costs_no_new_token() {
+    let tink = sandbox();
+    on(&tink, Call::Consents, [answer(401, "<html>log in</html>")]);
+    assert_eq!(consents_error(&client(&tink)).await.kind, ErrorKind::Intercepted);
+    assert_eq!(calls(&tink), [Call::ClientToken, Call::Grant, Call::CodeExchange, Call::Consents]);
+}
+
+#[tokio::test]
 async fn whatever_refuses_the_client_token_refuses_the_client() {
     for status in [400, 401, 403] {
         let tink = sandbox();

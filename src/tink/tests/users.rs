@@ -64,9 +64,47 @@ async fn whom_tink_does_not_know_and_what_it_does_not_grant_are_told_apart() {
         (400, ErrorKind::BadRequest),
     ] {
         let tink = sandbox();
-        on(&tink, Call::Delegate, replies(status, "", 2));
+        on(&tink, Call::Delegate, replies(status, REFUSAL, 2));
         assert_eq!(client(&tink).delegate(&user(), "h").await.unwrap_err().kind, kind, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_without_tinks_own_form_is_nobodys_missing_scope() {
+    let page = "<html>log in</html>";
+    for (status, body) in [(400, page), (401, page), (403, page), (403, ""), (403, "no"), (302, "")] {
+        let tink = sandbox();
+        on(&tink, Call::ClientToken, [token("authorization:grant"), answer(status, body)]);
+        let error = client(&tink).create_user(&NEW).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.status),
+            (ErrorKind::Intercepted, Some(status)),
+            "create {status} {body}"
+        );
+        assert!(!error.to_string().contains("user:create"), "{error}");
+        assert_eq!(tink.requests_to(Call::UserCreate), 0);
+
+        on(&tink, Call::ClientToken, [answer(status, body)]);
+        let error = client(&tink).withheld_scopes().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Intercepted, "withheld {status} {body}");
+    }
+    for (status, body) in [(401, page), (403, page), (404, page), (403, ""), (403, "no"), (302, "")] {
+        let tink = sandbox();
+        on(&tink, Call::Delegate, replies(status, body, 2));
+        let error = client(&tink).delegate(&user(), "h").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Intercepted, "delegate {status} {body}");
+        assert!(!error.to_string().contains("scope"), "{error}");
+    }
+    for body in [page, "", "no"] {
+        let tink = sandbox();
+        on(&tink, Call::UserDelete, [answer(403, body)]);
+        let error = client(&tink).delete_user(&user()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Intercepted, "delete {body}");
+        assert!(!error.to_string().contains("user:delete"), "{error}");
+    }
+    let tink = sandbox();
+    on(&tink, Call::UserCreate, [answer(409, page)]);
+    assert_eq!(client(&tink).create_user(&NEW).await.unwrap_err().kind, ErrorKind::Intercepted);
 }
 
 /// A client token with one scope.

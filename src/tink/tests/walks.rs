@@ -65,6 +65,29 @@ async fn a_refused_page_token_starts_the_walk_again_once() {
     assert_eq!(tink.requests_to(Call::Transactions), 4);
 }
 
+#[tokio::test]
+async fn what_a_walk_read_before_its_page_token_was_refused_counts_in_no_anomaly() {
+    let tink = sandbox();
+    let odd = |next: &str| {
+        answer(200, format!(r#"{{"accounts":[{{"id":"a","name":{{}}}}],"nextPageToken":"{next}"}}"#))
+    };
+    on(&tink, Call::Accounts, [odd("t"), answer(400, ""), odd("")]);
+    let none = |next: &str| answer(200, format!(r#"{{"transactions":null,"nextPageToken":"{next}"}}"#));
+    on(&tink, Call::Transactions, [none("t"), answer(400, ""), none("")]);
+    let session = client(&tink).session(user());
+    session.accounts().await.unwrap();
+    let window = Window { from: None, to: date(2026, 8, 31) };
+    let mut pages = session.transactions(&"b".into(), &window);
+    while pages.next().await.unwrap().is_some() {}
+    drop(pages);
+    let counted = session.take_anomalies().into_iter().flat_map(|(account, anomalies)| {
+        let of = account.map(|id| id.as_str().to_owned());
+        anomalies.iter().map(|(_, times)| (of.clone(), times)).collect::<Vec<_>>()
+    });
+    let expected = [(Some("a".to_owned()), 1), (Some("b".to_owned()), 1)];
+    assert_eq!(counted.collect::<Vec<_>>(), expected);
+}
+
 /// Options with a realistic body limit.
 fn roomy(tink: &Sandbox) -> ClientOptions {
     ClientOptions { max_response: 16 << 20, ..options(tink) }

@@ -57,7 +57,7 @@ pub fn tables(store: &Connection) -> Vec<String> {
 
 /// Every number that is counted on, by its name.
 pub fn counters(store: &Connection) -> Vec<Vec<Value>> {
-    let counted = "(SELECT name, value FROM ts_sequences WHERE name <> 'published'
+    let counted = "(SELECT name, value FROM ts_sequences WHERE name NOT IN ('published', 'publication')
                     UNION ALL SELECT name, seq FROM sqlite_sequence)";
     rows(store, counted, "*")
 }

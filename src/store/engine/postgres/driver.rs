@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{self, Handle, Runtime};
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::connect::{self, Target};
@@ -47,24 +48,29 @@ impl Drop for Background {
     }
 }
 
-/// Opens a session; also returns whether it is direct, without a pooler in between.
+/// A session that was opened.
+pub(super) struct Dialled {
+    pub client: Arc<Client>,
+    /// Whether it is direct, without a pooler in between.
+    pub direct: bool,
+    /// The task that owns the socket.
+    pub driver: JoinHandle<()>,
+}
+
+/// Opens a session.
 ///
 /// # Errors
 /// [`Fail::Connect`].
-pub(super) fn dial(
-    runtime: &Background,
-    target: &Target,
-    options: Option<&str>,
-) -> Result<(Arc<Client>, bool), Fail> {
+pub(super) fn dial(runtime: &Background, target: &Target, options: Option<&str>) -> Result<Dialled, Fail> {
     let dialled = runtime.drive(async {
         let connected = connect::connect(target, options).await?;
-        tokio::spawn(connected.driver);
+        let driver = tokio::spawn(connected.driver);
         let direct = if options.is_some() && connected.took_options {
             is_direct(&connected.client).await
         } else {
             false
         };
-        Ok((Arc::new(connected.client), direct))
+        Ok(Dialled { client: Arc::new(connected.client), direct, driver })
     })?;
     dialled.map_err(|error: connect::ConnectError| Fail::Connect(Box::new(error)))
 }

@@ -1,5 +1,5 @@
 //! Translates failures into user-facing errors that name what the operator has to do. Omits the server's
-//! detail, which may contain bound values: shows only its message, its code and the place.
+//! detail, and its message about values, which may contain bound values.
 
 use tokio_postgres::error::DbError;
 
@@ -93,7 +93,7 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
 
 /// Classifies what the server refused by what the operator has to do about it.
 fn of_server(what: &'static str, place: String, error: &DbError, is_transient: bool) -> StoreError {
-    let said = format!("{} ({})", error.message(), error.code().code());
+    let said = said(error);
     if is_transient {
         return StoreError::Unavailable { what, place, detail: said, source: None };
     }
@@ -106,4 +106,49 @@ fn of_server(what: &'static str, place: String, error: &DbError, is_transient: b
         _ => return StoreError::Sql { what, detail: format!("{place}: {said}"), source: None },
     };
     StoreError::Unusable { what, path: place, detail: format!("{said}; {hint}"), source: None }
+}
+
+/// What the server said. Its messages about data and constraints (classes 22 and 23) may quote a value, such as
+/// an amount or a text of a transaction: of these, only the code and the names.
+fn said(error: &DbError) -> String {
+    let code = error.code().code();
+    if !["22", "23"].iter().any(|class| code.starts_with(class)) {
+        return format!("{} ({code})", error.message());
+    }
+    let names = [
+        ("table", error.table()),
+        ("column", error.column()),
+        ("type", error.datatype()),
+        ("constraint", error.constraint()),
+    ];
+    let names = names.into_iter().filter_map(|(what, name)| Some(format!(", {what} {}", name?)));
+    format!("the server refuses a value (SQLSTATE {code}{})", names.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::engine::postgres::session::Pg;
+    use crate::store::engine::postgres::tests::server::Server;
+    use crate::store::engine::values;
+
+    #[test]
+    fn no_bound_value_is_shown_and_what_refused_it_is_named() {
+        let target =
+            std::sync::Arc::new(Target::parse(&Server::shared().fresh_database(), &|_| None).unwrap());
+        let pg = Pg::connect(&target).unwrap();
+        pg.batch_as_is("CREATE TABLE public.kept (name text, CONSTRAINT once UNIQUE (name))").unwrap();
+        pg.batch_as_is("INSERT INTO public.kept VALUES ('Jane')").unwrap();
+        for (sql, code) in [
+            ("SELECT CAST(CAST(?1 AS text) AS numeric)", "22P02"),
+            ("SELECT CAST(CAST(?1 AS text) AS date)", "22007"),
+            ("INSERT INTO public.kept VALUES (?1)", "23505, table kept, constraint once"),
+        ] {
+            let fail = pg.ask(sql, values!["Jane"]).unwrap_err();
+            let shown = explain("write", &target, fail).to_string();
+            assert!(shown.contains(code) && !shown.contains("Jane"), "{sql}: {shown}");
+        }
+        let fail = pg.batch_as_is("SELECT no_such_column").unwrap_err();
+        assert!(explain("write", &target, fail).to_string().contains("no_such_column"));
+    }
 }

@@ -138,7 +138,7 @@ impl Lane {
             };
             let (remedy, patience) = (remedy(&fail), self.context.patience());
             let is_unknown = matches!(fail, Fail::CommitUnknown(_));
-            if is_unknown || matches!(remedy, Remedy::Reconnect) {
+            if !self.context.rehearsal && (is_unknown || matches!(remedy, Remedy::Reconnect)) {
                 // The session is of no use to the next job either; opening a new one reports why it fails.
                 self.session = None;
             }
@@ -146,6 +146,8 @@ impl Lane {
                 Remedy::Again => {
                     (patience.max(CONTENDED), Duration::from_millis(fastrand::u64(1..=PAUSE_MS)))
                 }
+                // What a rehearsal has done so far is gone with its session: no other one can go on with it.
+                Remedy::Reconnect if self.context.rehearsal => (Duration::ZERO, AWAY),
                 Remedy::Reconnect => (patience, AWAY),
                 Remedy::None if is_unknown && job.is_repeatable() => (patience.max(CONTENDED), AWAY),
                 Remedy::None => (Duration::ZERO, AWAY),
@@ -159,7 +161,8 @@ impl Lane {
 
     fn attempt(&mut self, job: &mut dyn Job) -> Result<(), Fail> {
         let session = match self.session.take() {
-            Some(session) if !is_lost(&session) => session,
+            // The lost session of a rehearsal stays: each job then fails with the loss.
+            Some(session) if session.context.rehearsal || !is_lost(&session) => session,
             _ => self.connect()?,
         };
         let session = self.session.insert(session);

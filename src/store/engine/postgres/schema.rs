@@ -5,6 +5,7 @@ use super::session::Pg;
 use super::statement;
 use super::value::Parameter;
 use crate::failpoint;
+use crate::store::engine::publication::{self, Publication, fingerprint};
 use crate::store::engine::{Fail, Row};
 
 /// The migrations in order; the schema version is their number.
@@ -26,8 +27,8 @@ const SOURCE_VIEW: &str = include_str!("source_view.sql");
 /// The functions that return native types; beside each there is one that returns the text.
 const NATIVE: [&str; 5] = ["ts_time(", "ts_rounded(", "ts_day(", "ts_amount(", "ts_bool("];
 
-/// The name of the row in `ts_sequences` that holds the fingerprint of what was published.
-const FINGERPRINT: &str = "published";
+/// The number of this publication. A test requires a higher one with every other fingerprint.
+const NUMBER: i64 = 1;
 
 /// Only one process at a time creates or changes the schema, on any host.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended('tink_sync schema', 0))";
@@ -64,14 +65,19 @@ pub(crate) fn pending(version: i64) -> Vec<String> {
 /// Applies missing migrations and recreates the rest, in one transaction; returns the version after that.
 pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     let found = version(pg)?;
-    if found > KNOWN || (found == KNOWN && is_published(pg)?) {
+    if found > KNOWN || (found == KNOWN && is_kept(pg)?) {
         return Ok(found);
     }
+    // It may wait for another process that does the same, and renumber any number of rows.
+    pg.unhurried(|| prepare(pg, now_ms))
+}
+
+fn prepare(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     pg.begin(" ISOLATION LEVEL READ COMMITTED; SET LOCAL tink_sync.alone = 'on'");
     statement::count(pg, ALONE, crate::store::engine::values![])?;
     // Another process may have done it meanwhile.
     let found = version(pg)?;
-    if found < KNOWN || (found == KNOWN && !is_published(pg)?) {
+    if found < KNOWN || (found == KNOWN && !is_kept(pg)?) {
         if found == 0 {
             pg.batch_as_is(
                 "CREATE SCHEMA IF NOT EXISTS tink_sync;
@@ -89,20 +95,46 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
         pg.batch_as_is(SOURCE_VIEW)?;
         // Columns may be new, or mean something else for existing rows.
         pg.batch_as_is(RENUMBER)?;
+        let Publication { number, fingerprint } = ours();
+        let (of_fingerprint, of_number) = (publication::FINGERPRINT, publication::NUMBER);
         pg.batch_as_is(&format!(
-            "INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('{FINGERPRINT}', {0})
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            fingerprint()
+            "INSERT INTO tink_sync.ts_sequences (name, value)
+             VALUES ('{of_fingerprint}', {fingerprint}), ('{of_number}', {number})
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         ))?;
     }
     failpoint::around("prepare the store", || pg.commit())?;
     Ok(found.max(KNOWN))
 }
 
+/// What this release publishes.
+fn ours() -> Publication {
+    let fingerprint = fingerprint(&[FUNCTIONS, VIEWS, FEED, RENUMBER, SOURCE_VIEW]);
+    Publication { number: NUMBER, fingerprint }
+}
+
+/// What the database has; `None` if nothing was published.
+fn found(pg: &Pg) -> Result<Option<Publication>, Fail> {
+    // One query for both: each is a round trip of every start.
+    let sql = "SELECT f.value, coalesce(n.value, 0) FROM tink_sync.ts_sequences f
+         LEFT JOIN tink_sync.ts_sequences n ON n.name = $2 WHERE f.name = $1";
+    let names = [publication::FINGERPRINT, publication::NUMBER];
+    let answer = pg.ask_as_is(sql, names.map(|name| Parameter::Text(name.to_owned())).to_vec())?;
+    let read = |row| {
+        let row = Row::Postgres(row);
+        Ok(Publication { fingerprint: row.get(0)?, number: row.get(1)? })
+    };
+    answer.rows.first().map(read).transpose()
+}
+
 /// Whether the functions, views and triggers of the database are those of this release.
 pub(crate) fn is_published(pg: &Pg) -> Result<bool, Fail> {
-    let sql = "SELECT value FROM tink_sync.ts_sequences WHERE name = $1";
-    Ok(ask(pg, sql, vec![Parameter::Text(FINGERPRINT.to_owned())])?.first() == Some(&fingerprint()))
+    Ok(found(pg)?.is_some_and(|found| found.fingerprint == ours().fingerprint))
+}
+
+/// Whether the functions, views and triggers of the database are those of this release or of a newer one.
+fn is_kept(pg: &Pg) -> Result<bool, Fail> {
+    Ok(found(pg)?.is_some_and(|found| found.is_kept_by(ours())))
 }
 
 fn ask(pg: &Pg, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<i64>, Fail> {
@@ -115,14 +147,66 @@ fn textual_views() -> String {
     NATIVE.iter().fold(views, |views, native| views.replace(native, &native.replace('(', "_text(")))
 }
 
-/// A fingerprint of the statements (FNV-1a).
-fn fingerprint() -> i64 {
-    let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let text = [FUNCTIONS, VIEWS, FEED, RENUMBER, SOURCE_VIEW].into_iter().flat_map(str::bytes);
-    text.fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()
-}
-
 /// Notes which entitlements have ended or resumed since a run last checked, by the clock of the views.
 pub(crate) fn note_lapses(pg: &Pg) {
     pg.send_as_is("SELECT tink_sync.ts_note_lapses()", Vec::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::server::Target;
+    use crate::store::engine::postgres::tests::server::Server;
+    use crate::store::engine::{Db, values};
+
+    /// A session with a store of one connection.
+    fn store() -> Pg {
+        let target = Target::parse(&Server::shared().fresh_database(), &|_| None).unwrap();
+        let pg = Pg::connect(&Arc::new(target)).unwrap();
+        migrate(&pg, 0).unwrap();
+        pg.batch(
+            "INSERT INTO ts_connections (connection_id, user_id, external_user_id, enabled, entitled)
+                  VALUES ('c', 'u', 'x', 1, 1)",
+        )
+        .unwrap();
+        pg
+    }
+
+    fn number(pg: &Pg) -> i64 {
+        Db::Postgres(pg).value("SELECT change_seq FROM ts_connections", values![]).unwrap()
+    }
+
+    /// The number of the connection before and after a start on a store in which `sql` was changed.
+    fn started(pg: &Pg, sql: &str) -> (i64, i64) {
+        pg.batch(sql).unwrap();
+        let before = number(pg);
+        migrate(pg, 0).unwrap();
+        (before, number(pg))
+    }
+
+    #[test]
+    fn a_changed_fingerprint_has_a_higher_number() {
+        // Changed scripts: raise NUMBER, and write both here.
+        assert_eq!(ours(), Publication { number: 1, fingerprint: -6_903_682_725_321_625_869 });
+    }
+
+    #[test]
+    fn views_of_a_newer_release_are_left_alone_and_those_of_an_older_one_published_anew_once() {
+        let pg = store();
+        let other = "UPDATE ts_sequences SET value = 1 WHERE name = 'published'";
+        let newer =
+            format!("{other}; UPDATE ts_sequences SET value = {NUMBER} + 1 WHERE name = 'publication'");
+        let (before, after) = started(&pg, &newer);
+        assert_eq!(before, after);
+        assert!(!is_published(&pg).unwrap());
+        // What releases stored that knew no numbers.
+        let older = format!("{other}; DELETE FROM ts_sequences WHERE name = 'publication'");
+        let (before, after) = started(&pg, &older);
+        assert!(after > before, "{before} {after}");
+        assert!(is_published(&pg).unwrap());
+        let (before, after) = started(&pg, "SELECT 1");
+        assert_eq!(before, after);
+    }
 }

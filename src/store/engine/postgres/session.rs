@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::answer::StatementAnswer;
 use super::connect::Target;
-use super::driver::{Background, dial};
+use super::driver::{Background, Dialled, dial};
 use super::known::{KnownStatement, KnownStatements};
 use super::translate::translate;
 use super::value::Parameter;
@@ -76,6 +77,10 @@ pub(crate) struct Pg {
     target: Arc<Target>,
     runtime: Background,
     client: RefCell<Arc<Client>>,
+    /// The task that owns the socket.
+    driver: RefCell<JoinHandle<()>>,
+    /// How long to wait for an answer; `None` is as long as the connection lives.
+    limit: Cell<Option<Duration>>,
     /// Whether the session is direct, without a pooler in between.
     direct: Cell<bool>,
     open: Cell<bool>,
@@ -87,6 +92,8 @@ pub(crate) struct Pg {
     row_type: Cell<Option<u32>>,
     /// The next transaction may take any number of change numbers: one that failed had not announced it.
     is_alone: Cell<bool>,
+    /// How many walks are under way, one inside the other.
+    walks: Cell<usize>,
     /// The number of times it has waited for the server.
     pub trips: Arc<AtomicU64>,
 }
@@ -117,11 +124,13 @@ impl Pg {
 
     fn with(target: &Arc<Target>, options: Option<&str>) -> Result<Self, Fail> {
         let runtime = Background::start()?;
-        let (client, direct) = dial(&runtime, target, options)?;
+        let Dialled { client, direct, driver } = dial(&runtime, target, options)?;
         Ok(Self {
             target: Arc::clone(target),
             runtime,
             client: RefCell::new(client),
+            driver: RefCell::new(driver),
+            limit: Cell::new(Some(ANSWER)),
             direct: Cell::new(direct),
             open: Cell::new(false),
             sent: RefCell::default(),
@@ -130,6 +139,7 @@ impl Pg {
             fenced: RefCell::default(),
             row_type: Cell::default(),
             is_alone: Cell::default(),
+            walks: Cell::default(),
             trips: Arc::default(),
         })
     }
@@ -167,11 +177,7 @@ impl Pg {
         self.direct.get()
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.get()
-    }
-
-    /// Whether the server is gone, or has closed the session.
+    /// Whether the server is gone, has closed the session, or did not answer in time.
     pub(crate) fn is_lost(&self) -> bool {
         self.client.borrow().is_closed()
     }
@@ -182,12 +188,33 @@ impl Pg {
     /// [`Fail::Connect`].
     pub(crate) fn reconnect(&self) -> Result<(), Fail> {
         self.forget();
-        let (client, direct) = dial(&self.runtime, &self.target, Some(OPTIONS))?;
+        let Dialled { client, direct, driver } = dial(&self.runtime, &self.target, Some(OPTIONS))?;
         self.client.replace(client);
+        self.driver.replace(driver);
         self.direct.set(direct);
         self.known.forget();
         self.row_type.set(None);
         Ok(())
+    }
+
+    /// Does `work` without a limit for answers, for statements that may take long.
+    pub(crate) fn unhurried<T>(&self, work: impl FnOnce() -> T) -> T {
+        let limit = self.limit.take();
+        let done = work();
+        self.limit.set(limit);
+        done
+    }
+
+    /// Drops the socket: a late answer must not be taken for the answer to something else, nor may anything
+    /// else be sent into a transaction that is still open on the server.
+    fn hang_up(&self) {
+        self.forget();
+        // A task that has ended has dropped it, and must not be awaited again.
+        if !self.is_lost() {
+            let mut driver = self.driver.borrow_mut();
+            driver.abort();
+            let _ = self.runtime.drive(&mut *driver);
+        }
     }
 
     fn forget(&self) {
@@ -429,15 +456,21 @@ impl Pg {
     /// Drives the connection until `work` is done.
     fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Fail> {
         self.trips.fetch_add(1, Ordering::Relaxed);
-        let done = self.runtime.drive(async { tokio::time::timeout(ANSWER, work).await })?;
-        done.map_err(|_| {
-            // A late answer must not be taken for the answer to something else.
-            self.forget();
+        let limit = self.limit.get();
+        let done = self.runtime.drive(async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+                None => Some(work.await),
+            }
+        })?;
+        done.ok_or_else(|| {
+            self.hang_up();
             Fail::NoAnswer
         })
     }
 
-    /// Passes the rows of a result to `take`: in parts inside a transaction, and all of them outside of one.
+    /// Passes the rows of a result to `take`, until it returns `false`. Inside a transaction they are fetched
+    /// in parts; outside of one, all at once.
     pub(crate) fn walk(
         &self,
         sql: &str,
@@ -445,18 +478,28 @@ impl Pg {
         mut take: impl FnMut(&Row) -> Result<bool, Fail>,
     ) -> Result<(), Fail> {
         if !self.open.get() {
-            return self.ask(sql, params)?.rows.iter().try_fold((), |(), row| take(row).map(drop));
+            for row in &self.ask(sql, params)?.rows {
+                if !take(row)? {
+                    break;
+                }
+            }
+            return Ok(());
         }
-        self.send(&format!("DECLARE ts_walk NO SCROLL CURSOR FOR {sql}"), params)?;
-        let done = self.fetch(&mut take);
-        self.send_batch("CLOSE ts_walk".to_owned());
+        // A walk inside another one needs a name of its own.
+        let depth = self.walks.get();
+        let cursor = format!("ts_walk_{depth}");
+        self.send(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {sql}"), params)?;
+        self.walks.set(depth + 1);
+        let done = self.fetch(&cursor, &mut take);
+        self.walks.set(depth);
+        self.send_batch(format!("CLOSE {cursor}"));
         done
     }
 
-    fn fetch(&self, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
+    fn fetch(&self, cursor: &str, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
         loop {
             // Not prepared: the same text returns other columns for another cursor.
-            let part = self.ask_rows(&format!("FETCH {PART} FROM ts_walk"), Vec::new())?.rows;
+            let part = self.ask_rows(&format!("FETCH {PART} FROM {cursor}"), Vec::new())?.rows;
             for row in &part {
                 if !take(row)? {
                     return Ok(());
@@ -475,3 +518,6 @@ fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.as_db_error().map(|error| error.code().code());
     code.is_none_or(|code| code.starts_with("08") || code.starts_with("57P"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,13 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::engine::Fail;
+use crate::store::engine::publication::{self, Publication, fingerprint};
 
 const VIEWS: &str = include_str!("views.sql");
 const FEED: &str = include_str!("feed.sql");
 
-/// The name of the row in `ts_sequences` that holds the fingerprint of what was published.
-const PUBLISHED: &str = "published";
+/// The number of this publication. A test requires a higher one with every other fingerprint.
+const NUMBER: i64 = 1;
 
 const CREATE_VIEW: &str = "CREATE VIEW ";
 /// For the source view, which an application may own.
@@ -18,7 +19,7 @@ const CREATE_VIEW_IF: &str = "CREATE VIEW IF NOT EXISTS ";
 const CREATE_TRIGGER: &str = "CREATE TRIGGER ";
 
 /// Derives columns again and renumbers every row: columns may be new, or mean something else for old rows.
-const NUMBER: &str = "
+const RENUMBER: &str = "
     UPDATE ts_accounts SET credentials_ids = (SELECT h.credentials_ids FROM ts_feed_held h WHERE h.key = ts_accounts.key);
     UPDATE ts_connections SET data_as_of = (SELECT r.data_as_of FROM ts_feed_refreshed r WHERE r.key = ts_connections.key);
     UPDATE ts_accounts SET change_seq = n.place + (SELECT value FROM ts_sequences WHERE name = 'change')
@@ -28,11 +29,29 @@ const NUMBER: &str = "
     FROM (SELECT key, row_number() OVER (ORDER BY key) AS place FROM ts_connections) n WHERE n.key = ts_connections.key;
     UPDATE ts_sequences SET value = value + (SELECT count(*) FROM ts_connections) WHERE name = 'change'";
 
+/// What this release publishes.
+pub(crate) fn ours() -> Publication {
+    Publication { number: NUMBER, fingerprint: fingerprint(&[VIEWS, FEED]) }
+}
+
+/// What the file has; `None` if nothing was published.
+pub(crate) fn found(db: &Connection) -> rusqlite::Result<Option<Publication>> {
+    let value = |name| {
+        let sql = "SELECT value FROM ts_sequences WHERE name = ?1";
+        db.query_row(sql, [name], |row| row.get(0)).optional()
+    };
+    let number = value(publication::NUMBER)?.unwrap_or_default();
+    Ok(value(publication::FINGERPRINT)?.map(|fingerprint| Publication { number, fingerprint }))
+}
+
 /// Whether the views and triggers of the file are those of this release.
 pub(crate) fn is_published(db: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT value FROM ts_sequences WHERE name = ?1";
-    let found: Option<i64> = db.query_row(sql, [PUBLISHED], |row| row.get(0)).optional()?;
-    Ok(found == Some(fingerprint()))
+    Ok(found(db)?.is_some_and(|found| found.fingerprint == ours().fingerprint))
+}
+
+/// Whether the views and triggers of the file are those of this release or of a newer one.
+pub(crate) fn is_kept(db: &Connection) -> rusqlite::Result<bool> {
+    Ok(found(db)?.is_some_and(|found| found.is_kept_by(ours())))
 }
 
 /// Drops what this or an older release has published, so that it does not get in a migration's way.
@@ -69,11 +88,12 @@ fn drop_of_ours(db: &Connection, views: &[&str]) -> rusqlite::Result<()> {
 pub(crate) fn publish(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(VIEWS)?;
     db.execute_batch(FEED)?;
-    db.execute_batch(NUMBER)?;
+    db.execute_batch(RENUMBER)?;
+    let Publication { number, fingerprint } = ours();
     db.execute(
-        "INSERT INTO ts_sequences (name, value) VALUES (?1, ?2)
+        "INSERT INTO ts_sequences (name, value) VALUES (?1, ?2), (?3, ?4)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        rusqlite::params![PUBLISHED, fingerprint()],
+        rusqlite::params![publication::FINGERPRINT, fingerprint, publication::NUMBER, number],
     )?;
     Ok(())
 }
@@ -108,12 +128,6 @@ pub(crate) fn note_lapses(db: &Connection) -> rusqlite::Result<()> {
 fn names<'a>(sql: &'a str, create: &'a str) -> impl Iterator<Item = &'a str> {
     let ours = sql.lines().filter(|line| !line.starts_with(CREATE_VIEW_IF));
     ours.filter_map(move |line| line.strip_prefix(create)?.split_whitespace().next())
-}
-
-/// A fingerprint of the statements (FNV-1a).
-fn fingerprint() -> i64 {
-    let byte = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    VIEWS.bytes().chain(FEED.bytes()).fold(0xcbf2_9ce4_8422_2325, byte).cast_signed()
 }
 
 #[cfg(test)]

@@ -130,9 +130,15 @@ fn reserve_keys(db: &Connection) -> rusqlite::Result<()> {
 
 /// Whether there is an overlay. The rehearsal of a store that does not exist yet has none: all of it is in
 /// memory.
-fn is_laid(db: &Connection) -> rusqlite::Result<bool> {
+pub(super) fn is_laid(db: &Connection) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_temp_master WHERE name = 'ts_accounts')")?
         .query_row([], |row| row.get(0))
+}
+
+/// The key of the transaction that was inserted last: SQLite's own function does not report what a trigger of a
+/// view inserts, and new keys are above all others.
+pub(super) fn last_key(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached(&format!("SELECT max(key) FROM temp.{OWN_ROWS}"))?.query_row([], |row| row.get(0))
 }
 
 /// Copies a connection's rows, except its transactions, into the temporary tables.
@@ -180,4 +186,48 @@ pub(crate) fn takeovers(db: &Connection, taker: i64) -> rusqlite::Result<Vec<i64
     }
     let mut held = db.prepare_cached("SELECT held FROM temp.takeovers WHERE taker = ?1")?;
     held.query_map([taker], |row| row.get(0))?.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{open, rows, schema};
+    use super::*;
+    use crate::domain::amount::{Amount, Money};
+    use crate::domain::texts::TextFields;
+    use crate::domain::transaction::{Status, Transaction};
+    use crate::store::engine::Written;
+    use crate::store::types::FetchedRow;
+
+    fn row(id: &str) -> FetchedRow {
+        let transaction = Transaction {
+            id: id.into(),
+            status: Status::Booked,
+            money: Money { amount: Amount::from_parts("-1300", "1").unwrap(), currency: "EUR".to_owned() },
+            booked_date: None,
+            value_date: None,
+            transaction_date: None,
+            booked_at: None,
+            texts: TextFields::<&str>::default().into(),
+        };
+        FetchedRow { transaction, raw: None }
+    }
+
+    #[test]
+    fn the_rows_of_a_rehearsal_are_reported_with_their_own_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let mut file = Connection::open(&path).unwrap();
+        schema::migrate(&mut file, 0).unwrap();
+        let of = Written { account: 1, run: 1, generation: 1, is_last: true };
+        rows::insert(&file, &of, &[row("t-0")], 1).unwrap();
+        let db = open::connect_read_only(&path).unwrap();
+        let copy = |db: Db<'_>| db.batch("INSERT INTO temp.ts_sequences SELECT * FROM main.ts_sequences");
+        lay(&db, &copy).unwrap();
+        let keys = rows::insert(&db, &of, &[row("t-1"), row("t-2")], 2).unwrap();
+        let id = |key: i64| -> String {
+            db.query_row("SELECT transaction_id FROM ts_transactions WHERE key = ?1", [key], |row| row.get(0))
+                .unwrap()
+        };
+        assert_eq!(keys.into_iter().map(id).collect::<Vec<_>>(), ["t-1", "t-2"]);
+    }
 }

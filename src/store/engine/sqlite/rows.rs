@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, Statement};
 
+use super::rehearsal;
 use crate::domain::transaction::Transaction;
 use crate::store::engine::{Fail, ToValue, Value};
 use crate::store::types::FetchedRow;
@@ -51,20 +52,19 @@ pub(crate) fn insert(
     rows: &[FetchedRow],
     first: i64,
 ) -> Result<Vec<i64>, Fail> {
-    let walk: i64 = match of.is_last {
-        true => 0,
-        false => conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))?,
-    };
+    let walk: i64 =
+        if of.is_last { 0 } else { conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))? };
     let mut statement = conn.prepare_cached(INSERT)?;
     of.bind(&mut statement)?;
     statement.raw_bind_parameter(23, of.account)?;
     statement.raw_bind_parameter(24, walk)?;
+    let is_rehearsal = rehearsal::is_laid(conn)?;
     let mut keys = Vec::with_capacity(rows.len());
     for (seq, row) in (first..).zip(rows) {
         statement.raw_bind_parameter(25, row.transaction.id.to_value())?;
         bind(&mut statement, &row.transaction, seq)?;
         statement.raw_execute()?;
-        keys.push(conn.last_insert_rowid());
+        keys.push(if is_rehearsal { rehearsal::last_key(conn)? } else { conn.last_insert_rowid() });
     }
     Ok(keys)
 }

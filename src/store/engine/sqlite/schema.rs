@@ -51,7 +51,7 @@ pub(crate) fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> 
             version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
     )?;
     let found = version(&tx)?;
-    if found < KNOWN || (found == KNOWN && !feed::is_published(&tx)?) {
+    if found < KNOWN || (found == KNOWN && !feed::is_kept(&tx)?) {
         feed::withdraw(&tx)?;
         for (number, (_, sql)) in (1i64..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
             tx.execute_batch(sql)?;

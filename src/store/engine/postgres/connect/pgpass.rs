@@ -74,16 +74,17 @@ impl Passwords {
                 }
             }
         };
-        text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let password = text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
             let (fields, password) = fields(line)?;
             let [of_host, of_port, of_database, of_user] = &fields;
             let suits = hosts.iter().any(|host| of_host.suits(host))
                 && of_port.suits(&port)
                 && of_database.suits(database)
                 && of_user.suits(user);
-            // As libpq: an empty password counts as none.
-            (suits && !password.is_empty()).then(|| Password(SecretString::from(password)))
-        })
+            suits.then_some(password)
+        });
+        // As libpq: the first line that fits decides, and an empty password counts as none.
+        password.filter(|password| !password.is_empty()).map(|text| Password(SecretString::from(text)))
     }
 
     /// What to do if the server requires a password and there is none.
@@ -226,6 +227,7 @@ mod tests {
                     localhost:*:*:app:socket\n\
                     /srv/pg:*:*:app:own socket\n\
                     *:1:*:app:\n\
+                    db:1:*:app:behind an empty one\n\
                     ::1:*:*:app:unescaped\n\
                     \\:\\:1:*:*:app:six\n\
                     *:*:*:last\\*:any";

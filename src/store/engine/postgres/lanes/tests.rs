@@ -323,3 +323,21 @@ fn answers_that_come_in_parts_have_the_columns_of_their_own_question() {
     }
     one.0.commit().unwrap();
 }
+
+#[tokio::test]
+async fn a_rehearsal_that_loses_its_session_says_so_from_then_on() {
+    let (place, _session) = store();
+    let rehearsal = place.rehearsal(Duration::from_secs(30), Timestamp::UNIX_EPOCH, |_| Ok(())).unwrap();
+    let worker = Worker::start(rehearsal);
+    let work = || worker.write("write the audit log", |db, _| db.batch("SELECT 1"));
+    work().await.unwrap();
+    let Place::Postgres(target) = &place else { panic!("{place} is a file") };
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    Pg::plain(target).unwrap().batch_as_is(end).unwrap();
+    for _ in 0..3 {
+        let lost = work().await.unwrap_err();
+        assert!(matches!(lost, StoreError::Unavailable { .. }), "{lost:?}");
+    }
+    worker.close().await;
+}

@@ -213,6 +213,33 @@ fn views_of_another_release_with_the_same_schema_are_made_anew_once() {
 }
 
 #[test]
+fn a_changed_fingerprint_has_a_higher_number() {
+    // Changed scripts: raise NUMBER, and write both here.
+    assert_eq!(ours(), Publication { number: 1, fingerprint: 8_056_505_944_958_711_020 });
+}
+
+#[test]
+fn views_of_a_newer_release_are_left_alone_and_those_of_an_older_one_published_anew_once() {
+    let mut db = store();
+    let other = "UPDATE ts_sequences SET value = 1 WHERE name = 'published'";
+    let newer = format!("{other}; UPDATE ts_sequences SET value = {NUMBER} + 1 WHERE name = 'publication'");
+    db.execute_batch(&newer).unwrap();
+    let before = seen(&db);
+    schema::migrate(&mut db, 0).unwrap();
+    assert_eq!(seen(&db), before);
+    assert!(!is_published(&db).unwrap());
+    // What releases stored that knew no numbers.
+    let older = format!("{other}; DELETE FROM ts_sequences WHERE name = 'publication'");
+    db.execute_batch(&older).unwrap();
+    schema::migrate(&mut db, 0).unwrap();
+    let after = seen(&db);
+    assert!(after.iter().all(|(key, (_, seq))| *seq > before[key].1));
+    assert!(is_published(&db).unwrap());
+    schema::migrate(&mut db, 0).unwrap();
+    assert_eq!(seen(&db), after);
+}
+
+#[test]
 fn a_rehearsal_has_the_same_views_over_its_own_rows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
