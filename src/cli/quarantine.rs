@@ -2,7 +2,7 @@
 //! them. Shows personal data only on request, and sends nothing to Tink.
 
 use super::actor::{Actor, ActorArgs};
-use super::connections::naming;
+use super::connections;
 use super::table::{self, TableLine, Tone};
 use super::{Environment, Failure};
 use crate::exit::Exit;
@@ -112,10 +112,7 @@ fn records(reader: Option<&Reader>, connections: &[String], raw: bool) -> Result
     let is_unknown = |id: &&str| !known.iter().any(|known| known.connection_id == *id);
     let unknown: Vec<&str> = connections.iter().map(String::as_str).filter(is_unknown).collect();
     if !unknown.is_empty() {
-        let unknown = naming(unknown.into_iter());
-        return Err(Failure::Usage(format!(
-            "unknown connection: {unknown}; `tink-sync connections list` shows all"
-        )));
+        return Err(connections::unknown(&unknown, ""));
     }
     let reader = reader.filter(|_| !known.is_empty());
     Ok(reader.map(|reader| reader.quarantine(connections, raw)).transpose()?.unwrap_or_default())

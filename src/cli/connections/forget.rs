@@ -144,12 +144,10 @@ fn look(place: &Place, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Ve
         }
     }
     if unknown.is_empty() {
-        return Ok((doomed, gone));
+        Ok((doomed, gone))
+    } else {
+        Err(super::unknown(&unknown, "; nothing was erased"))
     }
-    let unknown = naming(unknown.into_iter());
-    Err(Failure::Usage(format!(
-        "unknown connection: {unknown}; `tink-sync connections list` shows all; nothing was erased"
-    )))
 }
 
 /// The next pass would fetch again what the application still lists.
