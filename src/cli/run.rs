@@ -217,7 +217,7 @@ impl<'a> RunCommand<'a> {
         let run = store.begin_run(self.new_run()).await?;
         // Events that a killed run left behind.
         outbox.deliver().await;
-        let ended = self.pass(store, &run, client, signals, send).await;
+        let ended = self.pass(store, &run, client.clone(), signals, send).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -233,7 +233,7 @@ impl<'a> RunCommand<'a> {
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
         if let Ok(exit) = &ended
-            && knows_the_day
+            && (knows_the_day || client.clocks_agree())
             && exit.is_whole()
             && self.is_pass()
             && !dry_run
@@ -282,12 +282,12 @@ impl<'a> RunCommand<'a> {
         }
         let exit = Exit::of_pass(&end, signals.exit());
         let exit = if fall.is_some() { exit.of_a_fall() } else { exit };
-        if remembered.is_none() && exit.is_whole() {
+        if remembered.is_none() && exit.is_whole() && client.is_accepted() {
             store.remember_app(self.env.clock.now()).await?;
         }
         let calls = client.totals();
-        let totals =
-            report::stored_totals(&end.summary, (calls.errors, calls.token_failures), self.env.took());
+        let calls = (calls.errors, calls.token_failures);
+        let totals = report::stored_totals(&end.summary, calls, self.env.took(), client.clocks_agree());
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
