@@ -19,6 +19,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use crate::failpoint;
 pub(crate) use protected::Protected;
 use target::Destination;
+pub(crate) use target::directory_of;
 
 /// For the owner only, until it is finished.
 const PRIVATE: Mode = Mode::from_bits_truncate(0o600);

@@ -29,8 +29,7 @@ impl Destination {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let no_file = || refusal(format!("{} names no file", path.display()));
         let name = path.file_name().ok_or_else(no_file)?.to_owned();
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = open_directory(parent.unwrap_or(Path::new(".")))?;
+        let directory = open_directory(directory_of(path))?;
         Ok(Self { path: path.to_owned(), directory, name })
     }
 
@@ -50,6 +49,14 @@ impl Destination {
                 done => Ok(done?),
             },
         }
+    }
+}
+
+/// The directory of a file; `.` for a bare name, whose parent is the empty path.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
     }
 }
 

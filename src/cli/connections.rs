@@ -376,10 +376,8 @@ pub(super) fn only_stand_alone(env: &Environment) -> Result<(), Failure> {
 fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result<String, Failure> {
     only_stand_alone(env)?;
     let (place, now) = (env.place(), env.clock.now());
-    let unknown =
-        || Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"));
     if !place.is_there()? {
-        return Err(unknown());
+        return Err(unknown(&[id], ""));
     }
     let mut tables = Writer::open(place, now)?;
     let rows = viewed(env)?.rows;
@@ -392,7 +390,7 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
         ..actor.row(now, action)
     };
     if !tables.set_enabled(id, enabled, &audit)? {
-        return Err(unknown());
+        return Err(unknown(&[id], ""));
     }
     Ok(if enabled {
         format!("Enabled connection {id}.\n{}", next_step(id))
@@ -403,21 +401,27 @@ fn switch(env: &Environment, id: &str, enabled: bool, who: &ActorArgs) -> Result
     })
 }
 
-/// Ends the reports of balance differences that an operator has checked, also where an application provides the view.
-fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
+/// Writes what an operator accepts of a connection, audited as `action`, also where an application provides the
+/// view; returns the number of accounts.
+fn accept_of(
+    env: &Environment,
+    id: &str,
+    who: &ActorArgs,
+    action: &'static str,
+    write: impl FnOnce(&mut Writer, &AuditRow<'_>) -> Result<u64, StoreError>,
+) -> Result<usize, Failure> {
     let (place, now) = (env.place(), env.clock.now());
-    let connection = Reader::open(place)?.connections()?.into_iter().find(|known| known.connection_id == id);
-    let connection = connection.ok_or_else(|| {
-        Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
-    })?;
+    let user = Reader::open(place)?.user_of(id)?.ok_or_else(|| unknown(&[id], ""))?;
     let actor = Actor::of(env, who);
-    let audit = AuditRow {
-        connection_id: Some(id),
-        user_id: Some(&connection.user_id),
-        ..actor.row(now, "balance.accepted")
-    };
-    let accepted = Writer::open(place, now)?.accept_balances(id, &audit)?;
-    Ok(match usize::try_from(accepted).unwrap_or(usize::MAX) {
+    let audit = AuditRow { connection_id: Some(id), user_id: Some(&user), ..actor.row(now, action) };
+    let accounts = write(&mut Writer::open(place, now)?, &audit)?;
+    Ok(usize::try_from(accounts).unwrap_or(usize::MAX))
+}
+
+/// Ends the reports of balance differences that an operator has checked.
+fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
+    let accept = |tables: &mut Writer, audit: &AuditRow<'_>| tables.accept_balances(id, audit);
+    Ok(match accept_of(env, id, who, "balance.accepted", accept)? {
         0 => format!("No balance of connection {id} differs from what its rows explain.\n"),
         accounts => format!(
             "Accepted the balance of {} of connection {id}: from now on it must move by the rows again.\n",
@@ -428,19 +432,8 @@ fn accept_balance(env: &Environment, id: &str, who: &ActorArgs) -> Result<String
 
 /// Ends the reports of rows and accounts that a renewal left open.
 fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<String, Failure> {
-    let (place, now) = (env.place(), env.clock.now());
-    let connection = Reader::open(place)?.connections()?.into_iter().find(|known| known.connection_id == id);
-    let connection = connection.ok_or_else(|| {
-        Failure::Usage(format!("unknown connection: {id}; `tink-sync connections list` shows all"))
-    })?;
-    let actor = Actor::of(env, who);
-    let audit = AuditRow {
-        connection_id: Some(id),
-        user_id: Some(&connection.user_id),
-        ..actor.row(now, "connection.unmatched_accepted")
-    };
-    let accounts = Writer::open(place, now)?.accept_unmatched(id, &audit)?;
-    Ok(match usize::try_from(accounts).unwrap_or(usize::MAX) {
+    let accept = |tables: &mut Writer, audit: &AuditRow<'_>| tables.accept_unmatched(id, audit);
+    Ok(match accept_of(env, id, who, "connection.unmatched_accepted", accept)? {
         0 => format!("Nothing of a renewal is open in connection {id}.\n"),
         accounts => format!(
             "Accepted {} of connection {id} as they are: their rows stay, and the next pass does not report them.\n",
@@ -451,6 +444,12 @@ fn accept_unmatched(env: &Environment, id: &str, who: &ActorArgs) -> Result<Stri
 
 fn next_step(id: &str) -> String {
     format!("Next: tink-sync run --connection {id} fetches its data; without it the next pass does.\n")
+}
+
+/// The failure of a command that names connections nobody knows here; `more` continues the message.
+pub(super) fn unknown(ids: &[&str], more: &str) -> Failure {
+    let ids = naming(ids.iter().copied());
+    Failure::Usage(format!("unknown connection: {ids}; `tink-sync connections list` shows all{more}"))
 }
 
 /// Lists up to [`NAMED`] ids and the number of the others.

@@ -62,7 +62,9 @@ fn write_pages(directory: &Path, command: &Command, above: &[&Command]) -> io::R
     path.push(command);
     let names: Vec<&str> = path.iter().map(|command| command.get_name()).collect();
     let name = names.join("-");
-    fs::write(directory.join(format!("{name}.1")), page::of_command(&name, command, above.is_empty()))?;
+    let parent = names.split_last().map(|(_, above)| above.join("-")).filter(|above| !above.is_empty());
+    let page = page::of_command(&name, command, parent.as_deref());
+    fs::write(directory.join(format!("{name}.1")), page)?;
     command
         .get_subcommands()
         .filter(|below| below.get_name() != "help")

@@ -87,7 +87,7 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
         Ok(imported) => (exit_of(imported), summary(imported)),
         Err(failure) => (failure.into(), Summary::default()),
     };
-    let totals = report::stored_totals(&summary, (0, 0), env.took());
+    let totals = report::stored_totals(&summary, (0, 0), env.took(), false);
     let end = RunEnd { totals, exit_code: exit.code(), pass_failed: false, at: env.clock.now() };
     // If that fails too, the first failure is the one to report.
     let ended = store.finish_run(&run, end).await;

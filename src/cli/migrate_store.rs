@@ -39,7 +39,7 @@ struct MoveReport {
     change: Option<i64>,
     /// The new store was complete before.
     was_complete: bool,
-    /// An earlier attempt has copied a part; set only in a rehearsal.
+    /// An earlier attempt has copied a part.
     resumed: bool,
 }
 
@@ -88,7 +88,7 @@ fn moved(
         tables: moved.tables,
         change: Some(moved.change),
         was_complete: moved.was_complete,
-        resumed: false,
+        resumed: moved.resumed,
     })
 }
 

@@ -1,8 +1,10 @@
 //! `tink-sync quarantine`: lists records that could not be read, reads them again with this release, or drops
 //! them. Shows personal data only on request, and sends nothing to Tink.
 
+use std::collections::BTreeSet;
+
 use super::actor::{Actor, ActorArgs};
-use super::connections::naming;
+use super::connections;
 use super::table::{self, TableLine, Tone};
 use super::{Environment, Failure};
 use crate::exit::Exit;
@@ -112,18 +114,18 @@ fn records(reader: Option<&Reader>, connections: &[String], raw: bool) -> Result
     let is_unknown = |id: &&str| !known.iter().any(|known| known.connection_id == *id);
     let unknown: Vec<&str> = connections.iter().map(String::as_str).filter(is_unknown).collect();
     if !unknown.is_empty() {
-        let unknown = naming(unknown.into_iter());
-        return Err(Failure::Usage(format!(
-            "unknown connection: {unknown}; `tink-sync connections list` shows all"
-        )));
+        return Err(connections::unknown(&unknown, ""));
     }
     let reader = reader.filter(|_| !known.is_empty());
     Ok(reader.map(|reader| reader.quarantine(connections, raw)).transpose()?.unwrap_or_default())
 }
 
 fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
-    if records.is_empty() {
+    if records.is_empty() && rest.is_empty() {
         return "The quarantine is empty: every record could be read.\n".to_owned();
+    }
+    if records.is_empty() {
+        return only_counted(rest, "");
     }
     let line = |record: &Quarantined| {
         let id = record.transaction_id.as_deref().unwrap_or("without a readable id");
@@ -139,11 +141,7 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
     };
     let lines: Vec<TableLine> = records.iter().map(line).collect();
     let mut text = table::table(&["CONNECTION", "SINCE (UTC)", "RUN"], &lines, color);
-    for NotKept { connection_id, account_id, not_kept } in rest {
-        let more =
-            format!("{not_kept} more of connection {connection_id}, account {account_id}, are only counted.");
-        text.push_str(&table::wrap(&more, 0));
-    }
+    text.push_str(&only_counted(rest, " more"));
     // Each raw record on a line of its own, unwrapped, to be copied.
     for raw in records.iter().filter_map(|record| record.raw.as_deref()) {
         text.push_str(&table::clean(raw));
@@ -152,25 +150,48 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
     text
 }
 
+/// A line for each account with records of which only the number is known; `more` follows that number.
+fn only_counted(rest: &[NotKept], more: &str) -> String {
+    let line = |NotKept { connection_id, account_id, not_kept }: &NotKept| {
+        let are = if *not_kept == 1 { "is" } else { "are" };
+        let text = format!(
+            "{not_kept}{more} of connection {connection_id}, account {account_id}, {are} only counted."
+        );
+        table::wrap(&text, 0)
+    };
+    rest.iter().map(line).collect()
+}
+
+/// The connections with records to read once more, and those with any record to drop.
+#[derive(Default)]
+struct Concerned {
+    kept: BTreeSet<String>,
+    any: BTreeSet<String>,
+}
+
 /// The connections that have records, of those named or of all; prints a message if there are none.
-fn concerned(env: &Environment, connections: &[String], otherwise: &str) -> Result<Vec<String>, Failure> {
+fn concerned(env: &Environment, connections: &[String], otherwise: &str) -> Result<Concerned, Failure> {
     let reader = env.reader_if_there()?;
     let records = records(reader.as_ref(), connections, false)?;
-    if reader.is_none() {
+    let Some(reader) = reader else {
         table::print(&table::no_store(env.place()))?;
-        return Ok(Vec::new());
-    }
-    let mut ids: Vec<String> = records.into_iter().map(|record| record.connection_id).collect();
-    ids.dedup();
-    if ids.is_empty() {
+        return Ok(Concerned::default());
+    };
+    let kept: BTreeSet<String> = records.into_iter().map(|record| record.connection_id).collect();
+    let counted = reader.not_kept(connections)?.into_iter().map(|counted| counted.connection_id);
+    let any: BTreeSet<String> = kept.iter().cloned().chain(counted).collect();
+    if any.is_empty() {
         table::print(&format!("The quarantine is empty: {otherwise}.\n"))?;
     }
-    Ok(ids)
+    Ok(Concerned { kept, any })
 }
 
 fn retry(env: &Environment, connections: &[String], who: &ActorArgs) -> Result<Exit, Failure> {
-    let ids = concerned(env, connections, "there is nothing to read once more")?;
+    let Concerned { kept: ids, any } = concerned(env, connections, "there is nothing to read once more")?;
     if ids.is_empty() {
+        if !any.is_empty() {
+            table::print("The records left are only counted: there is nothing to read once more.\n")?;
+        }
         return Ok(Exit::Success);
     }
     let keep_raw = env.settings.sync.keep_raw.is_some();
@@ -202,7 +223,7 @@ fn drop_of(
     transactions: &[String],
     who: &ActorArgs,
 ) -> Result<Exit, Failure> {
-    let ids = concerned(env, connections, "there is nothing to drop")?;
+    let ids = concerned(env, connections, "there is nothing to drop")?.any;
     if ids.is_empty() {
         return Ok(Exit::Success);
     }

@@ -7,7 +7,7 @@ use clap::ArgGroup;
 use jiff::SignedDuration;
 
 use super::actor::{Actor, ActorArgs};
-use super::connections::judged_rows;
+use super::connections::{self, judged_rows};
 use super::link_session::data::{self, Fresh};
 use super::link_session::{Callback, LinkSession, RedirectOptions, proof};
 use super::{Environment, Failure, app, client, table};
@@ -116,8 +116,7 @@ async fn go(
 
 /// The user of the connection, here and at Tink.
 fn find(env: &Environment, id: &str) -> Result<(String, TinkUser), Failure> {
-    let unknown =
-        || Failure::Usage(format!("unknown connection: {id}; tink-sync connections list shows all"));
+    let unknown = || connections::unknown(&[id], "");
     if env.settings.source.database.is_none() && !env.place().is_there()? {
         return Err(unknown());
     }

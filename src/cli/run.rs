@@ -180,7 +180,7 @@ impl<'a> RunCommand<'a> {
         }
     }
 
-    /// Opens the store, registers the run, and ends it in the store regardless of how the pass went.
+    /// Opens the store, works on it, and closes it regardless of how that went.
     async fn work(&self, client: Client, signals: &Signals, send: &Emit) -> Result<Exit, Failure> {
         let place = self.env.place().clone();
         let (patience, started, dry_run) = (self.patience, self.env.started, self.args.dry_run);
@@ -189,22 +189,35 @@ impl<'a> RunCommand<'a> {
             open(&place, patience, started)
         };
         let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
-        let known = tokio::select! {
-            known = around::knows_the_day(self.env, &client) => known,
-            () = signals.token.cancelled() => Ok(false),
-        };
-        let knows_the_day = match known {
-            Ok(known) => known,
-            Err(error) => {
-                store.close().await;
-                return Err(error.into());
+        let ended = self.work_on(&store, client, signals, send).await;
+        store.close().await;
+        if ended.is_ok() {
+            around::look_at_log(self.env);
+            if !dry_run {
+                around::write_metrics(self.env);
             }
+        }
+        ended
+    }
+
+    /// Registers the run, and ends it in the store regardless of how the pass went.
+    async fn work_on(
+        &self,
+        store: &Store,
+        client: Client,
+        signals: &Signals,
+        send: &Emit,
+    ) -> Result<Exit, Failure> {
+        let dry_run = self.args.dry_run;
+        let knows_the_day = tokio::select! {
+            known = around::knows_the_day(self.env, &client) => known?,
+            () = signals.token.cancelled() => false,
         };
-        let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, &store, dry_run).await;
+        let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, store, dry_run).await;
         let run = store.begin_run(self.new_run()).await?;
         // Events that a killed run left behind.
         outbox.deliver().await;
-        let ended = self.pass(&store, &run, client, signals, send).await;
+        let ended = self.pass(store, &run, client.clone(), signals, send).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -220,19 +233,12 @@ impl<'a> RunCommand<'a> {
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
         if let Ok(exit) = &ended
-            && knows_the_day
+            && (knows_the_day || client.clocks_agree())
             && exit.is_whole()
             && self.is_pass()
             && !dry_run
         {
-            prune::after_pass(self.env, &store).await;
-        }
-        store.close().await;
-        if ended.is_ok() {
-            around::look_at_log(self.env);
-            if !dry_run {
-                around::write_metrics(self.env);
-            }
+            prune::after_pass(self.env, store).await;
         }
         ended
     }
@@ -276,12 +282,12 @@ impl<'a> RunCommand<'a> {
         }
         let exit = Exit::of_pass(&end, signals.exit());
         let exit = if fall.is_some() { exit.of_a_fall() } else { exit };
-        if remembered.is_none() && exit.is_whole() {
+        if remembered.is_none() && exit.is_whole() && client.is_accepted() {
             store.remember_app(self.env.clock.now()).await?;
         }
         let calls = client.totals();
-        let totals =
-            report::stored_totals(&end.summary, (calls.errors, calls.token_failures), self.env.took());
+        let calls = (calls.errors, calls.token_failures);
+        let totals = report::stored_totals(&end.summary, calls, self.env.took(), client.clocks_agree());
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;

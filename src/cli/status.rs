@@ -215,11 +215,7 @@ impl Report {
     fn all_are_known(&self, ids: &[String]) -> Result<(), Failure> {
         let known: HashSet<&str> = self.connections.iter().map(|c| c.connection_id.as_str()).collect();
         let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !known.contains(id)).collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let names = unknown.join(", ");
-        Err(Failure::Usage(format!("unknown connection: {names}; `tink-sync connections list` shows all")))
+        if unknown.is_empty() { Ok(()) } else { Err(connections::unknown(&unknown, "")) }
     }
 
     fn sort(&mut self) {

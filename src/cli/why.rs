@@ -80,10 +80,7 @@ impl WhyReport {
             all.into_iter().find(|connection| connection.connection_id == id).ok_or_else(|| {
                 let more =
                     view_problem.as_deref().map(|problem| format!(" (its source cannot be read: {problem})"));
-                Failure::Usage(format!(
-                    "unknown connection: {id}; `tink-sync connections list` shows all{}",
-                    more.unwrap_or_default()
-                ))
+                connections::unknown(&[id], &more.unwrap_or_default())
             })?;
         Ok(Self {
             now,

@@ -25,6 +25,15 @@ pub struct Warning {
     pub days_left: i64,
 }
 
+/// The whole days that are left until an end, for messages: "3 days".
+pub fn span(days_left: i64) -> String {
+    match days_left {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
 impl Told {
     /// Returns the new state, and the warning that is due for a consent that ends at `end`. `known` is the
     /// date that it had before.

@@ -5,6 +5,7 @@ use crate::domain::advice::Priority;
 use crate::domain::event::{Event, Finished, Summary};
 use crate::domain::outcome::{Outcome, Reason};
 use crate::domain::population::Fall;
+use crate::domain::warning::span;
 use crate::exit::Exit;
 
 use super::log::NOTICE;
@@ -203,7 +204,8 @@ fn of_user(event: &Event) {
                     "the consent for {bank} of connection {connection_id} has expired: ask the user to renew it"
                 ),
                 _ => format!(
-                    "the consent for {bank} of connection {connection_id} expires in {days_left} days: ask the user to renew it"
+                    "the consent for {bank} of connection {connection_id} expires in {}: ask the user to renew it",
+                    span(*days_left)
                 ),
             };
             tracing::warn!(

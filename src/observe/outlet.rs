@@ -95,10 +95,15 @@ impl Outlet {
 
 impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.0.lock();
+        let queue = &self.0.0;
+        let mut state = queue.lock();
         if state.end.is_none() {
             state.take_in(bytes);
-            self.0.0.filled.notify_all();
+            queue.filled.notify_all();
+            // The thread may wait for the reader, who may never come.
+            if state.end.is_some() {
+                queue.emptied.notify_one();
+            }
         }
         Ok(bytes.len())
     }
@@ -223,6 +228,8 @@ fn write_chunk(stream: &mut impl Write, mut chunk: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
     fn line(n: usize) -> String {
@@ -262,6 +269,39 @@ mod tests {
         // The failure stays, and further writes are accepted and dropped.
         outlet.write_all(b"more").unwrap();
         outlet.written().await.unwrap_err();
+    }
+
+    /// Says that it was called, and then takes nothing until the other end is dropped.
+    struct Unread(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+
+    impl Write for Unread {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(());
+            let _ = self.1.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_set_aside_ends_the_waiting_although_nobody_reads() {
+        let ((begun, is_begun), (reader, unread)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let mut outlet = Outlet::to(Unread(begun, unread)).unwrap();
+        outlet.write_all(b"first").unwrap();
+        is_begun.recv().unwrap();
+        let waiting = outlet.clone();
+        let mut written = std::pin::pin!(waiting.written());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(written.as_mut().poll(&mut context).is_pending());
+        // The temporary directory is full.
+        let file = File::options().write(true).open("/dev/full").unwrap();
+        outlet.0.0.lock().overflow = Some(Overflow { file, read: 0, written: 0 });
+        outlet.write_all(&vec![b'x'; IN_MEMORY + 1]).unwrap();
+        assert!(matches!(written.as_mut().poll(&mut context), Poll::Ready(Err(_))));
+        drop(reader);
     }
 
     /// Accepts one byte after every refusal.

@@ -160,8 +160,8 @@ pub(super) fn error_file() -> io::Result<OwnedFd> {
 
 /// Standard output for data: unchanged into a file or a pipe, and cleaned like everything else on a terminal.
 #[derive(Debug)]
-pub(crate) struct Data {
-    out: StdoutLock<'static>,
+pub(crate) struct Data<W = StdoutLock<'static>> {
+    out: W,
     watched: bool,
     /// The beginning of a character whose rest has not arrived yet.
     begun: Vec<u8>,
@@ -173,7 +173,7 @@ impl Data {
     }
 }
 
-impl Write for Data {
+impl<W: Write> Write for Data<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.watched {
             return self.out.write(bytes);
@@ -181,12 +181,15 @@ impl Write for Data {
         self.begun.extend_from_slice(bytes);
         let whole = whole(&self.begun);
         let rest = self.begun.split_off(whole);
-        let text = String::from_utf8_lossy(&std::mem::replace(&mut self.begun, rest)).into_owned();
-        self.out.write_all(shown(&text).as_bytes())?;
+        let text = std::mem::replace(&mut self.begun, rest);
+        self.out.write_all(shown(&String::from_utf8_lossy(&text)).as_bytes())?;
         Ok(bytes.len())
     }
 
+    /// Also writes what is left of a character that does not end, as nothing may follow.
     fn flush(&mut self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.begun);
+        self.out.write_all(shown(&String::from_utf8_lossy(&text)).as_bytes())?;
         self.out.flush()
     }
 }
@@ -237,6 +240,15 @@ mod tests {
         assert_eq!(whole("é".as_bytes()), 2);
         assert_eq!(whole(&[b'a', 0xe2, 0x80]), 1);
         assert_eq!(whole(&[b'a', 0xff]), 2);
+    }
+
+    #[test]
+    fn a_character_that_does_not_end_is_written_at_the_end() {
+        let mut data = Data { out: Vec::new(), watched: true, begun: Vec::new() };
+        data.write_all(&[b'a', 0xc3]).unwrap();
+        data.write_all(&[0xa9, 0xe2, 0x80]).unwrap();
+        data.flush().unwrap();
+        assert_eq!(String::from_utf8(data.out).unwrap(), "aé\u{fffd}");
     }
 
     proptest! {

@@ -225,6 +225,17 @@ impl Reader {
             Ok(db.value::<Option<Millis>>(sql, values![])?.map(|end| end.0))
         })
     }
+
+    /// Whether a run that began between these times found that this machine's clock and Tink's agree.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn clocks_agreed(&self, since: Timestamp, until: Timestamp) -> Result<bool> {
+        self.read("read the last runs", |db| {
+            let sql = "SELECT 1 FROM ts_runs WHERE started_at BETWEEN ?1 AND ?2 AND totals LIKE ?3";
+            db.exists(sql, values![Millis(since), Millis(until), "%\"clocks_agree\":true%"])
+        })
+    }
 }
 
 fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {

@@ -58,6 +58,8 @@ pub struct Moved {
     pub change: i64,
     /// Whether it was complete before.
     pub was_complete: bool,
+    /// Whether an earlier try had copied a part.
+    pub resumed: bool,
 }
 
 /// The numbers that grow when a store changes: its sequences, and the last key of each table.
@@ -124,14 +126,15 @@ impl Transfer<'_> {
     /// copied.
     pub fn run(&self, act: &AuditRow<'_>) -> Result<Result<Moved, String>> {
         let source = self.source()?;
-        match self.found(&source)? {
+        let resumed = match self.found(&source)? {
             Err(problem) => return Ok(Err(problem)),
             Ok(AtTarget::All(tables)) => {
                 let change = source.read(WHAT, LastNumbers::of)?.change();
-                return Ok(Ok(Moved { tables, change, was_complete: true }));
+                return Ok(Ok(Moved { tables, change, was_complete: true, resumed: false }));
             }
-            Ok(AtTarget::Nothing | AtTarget::Part) => self.refuse_unstorable(&source)?,
-        }
+            Ok(found) => found == AtTarget::Part,
+        };
+        self.refuse_unstorable(&source)?;
         drop(source);
         let mut target = self.begin(act)?;
         let mut differing = Vec::new();
@@ -149,7 +152,7 @@ impl Transfer<'_> {
             drop(source);
             if compared.differing.is_empty() && self.complete(&mut target, &last, act)? {
                 let change = last.change();
-                return Ok(Ok(Moved { tables: compared.tables, change, was_complete: false }));
+                return Ok(Ok(Moved { tables: compared.tables, change, was_complete: false, resumed }));
             }
             differing = compared.differing;
         }

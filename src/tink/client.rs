@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
@@ -80,12 +81,23 @@ impl Client {
     }
 
     /// Gets a client token, once, caches it, and checks that this machine's clock and Tink's agree on the
-    /// day. Returns `false` if no token was granted, which is not a failure here.
+    /// day. That no token was granted is not a failure here; [`Self::clocks_agree`] tells.
     ///
     /// # Errors
     /// [`ClockOff`](super::ErrorKind::ClockOff) if they do not agree.
-    pub async fn agree_on_time(&self) -> Result<bool, Error> {
+    pub async fn agree_on_time(&self) -> Result<(), Error> {
         self.tokens().agree(self.effort(&CallCounters::default())).await
+    }
+
+    /// Whether Tink's last client token showed that this machine's clock and Tink's agree on the day; `false`
+    /// if they were not compared.
+    pub fn clocks_agree(&self) -> bool {
+        self.tokens().clocks_agree.load(Ordering::Relaxed)
+    }
+
+    /// Whether Tink has accepted this client since it was created, by granting a client token.
+    pub fn is_accepted(&self) -> bool {
+        self.tokens().accepted.load(Ordering::Relaxed)
     }
 
     /// Requests a new client token; returns its scopes and the difference between the clocks.

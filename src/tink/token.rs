@@ -2,7 +2,7 @@
 //! 2.1 to 2.3). Must not store a token anywhere but in memory, nor log one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -95,6 +95,10 @@ pub(super) struct Tokens {
     scopes: Vec<&'static str>,
     cache: Mutex<Cache>,
     failures: AtomicU64,
+    /// Whether Tink has granted a client token that may grant.
+    pub accepted: AtomicBool,
+    /// Whether the last client token showed that Tink's clock and ours agree on the day.
+    pub clocks_agree: AtomicBool,
 }
 
 #[derive(Default)]
@@ -122,7 +126,15 @@ impl Effort<'_> {
 impl Tokens {
     pub(super) fn new(client_id: String, client_secret: SecretString, refresh: bool) -> Self {
         let scopes = USER_SCOPES.into_iter().chain(refresh.then_some(REFRESH_SCOPE)).collect();
-        Self { client_id, client_secret, scopes, cache: Mutex::default(), failures: AtomicU64::new(0) }
+        Self {
+            client_id,
+            client_secret,
+            scopes,
+            cache: Mutex::default(),
+            failures: AtomicU64::default(),
+            accepted: AtomicBool::default(),
+            clocks_agree: AtomicBool::default(),
+        }
     }
 
     /// The client token of the process, a different one than `stale`. One caller fetches it; callers that
@@ -161,17 +173,17 @@ impl Tokens {
         }
     }
 
-    /// Fetches the client token of the process with one attempt, to check that the clocks agree. Returns
-    /// `false` if there is no token; the next call that needs one reports why.
-    pub(super) async fn agree(&self, effort: Effort<'_>) -> Result<bool, Error> {
+    /// Fetches the client token of the process with one attempt, to check that the clocks agree. Having no
+    /// token is no error; the next call that needs one reports why.
+    pub(super) async fn agree(&self, effort: Effort<'_>) -> Result<(), Error> {
         let mut cache = self.cache.lock().await;
         let asked = Instant::now();
         match self.fetch(Effort { tries: 1, ..effort }).await {
             Ok(answer) => cache.bearer = Some(Bearer::new(answer.value, asked)),
             Err(error) if error.kind == ErrorKind::ClockOff => return Err(error),
-            Err(_) => return Ok(false),
+            Err(_) => {}
         }
-        Ok(true)
+        Ok(())
     }
 
     /// A new client token that may grant. A refusal counts only if a second request confirms it, or if there
@@ -182,10 +194,14 @@ impl Tokens {
             // A cache in between may have served one response for days, but not two.
             answer = self.fetch_any(effort.second()).await?;
         }
-        if let Some(error) = answer.head.clock_is_off() {
+        let off = answer.head.clock_is_off();
+        // Without a readable date in the answer nothing was compared.
+        self.clocks_agree.store(answer.head.skew.is_some() && off.is_none(), Ordering::Relaxed);
+        if let Some(error) = off {
             return Err(error);
         }
         if answer.value.has(CLIENT_SCOPE) {
+            self.accepted.store(true, Ordering::Relaxed);
             return Ok(answer);
         }
         let detail = format!("the app's client token lacks the scope {CLIENT_SCOPE}");

@@ -252,6 +252,37 @@ fn a_pass_whose_clock_is_more_than_a_day_off_tinks_does_nothing() {
 }
 
 #[test]
+fn only_a_run_that_compared_the_clocks_vouches_for_ours() {
+    let world = World::new(small(1));
+    // The last ten runs stay, however old they are.
+    for _ in 0..12 {
+        world.run(&[]).expect(0);
+    }
+    let world = world.set("sync.min_interval", "\"5h\"");
+    world.add_old_runs();
+    let old = || world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'");
+    let idle = || world.run(&[]).expect(0).total("due");
+    // Nothing is due, and Tink is not asked: a run of yesterday has compared the clocks.
+    world.age_runs(23 * HOUR);
+    let requests = || world.sandbox.requests_to(Endpoint::ClientToken);
+    let before = requests();
+    assert_eq!((idle(), requests(), old()), (0, before, 0));
+    // Neither a pass without a request nor an import has compared them, however short ago.
+    world.add_old_runs();
+    world.age_runs(2 * HOUR);
+    std::fs::write(world.path("rows.jsonl"), "").unwrap();
+    world.cli(&["import", &world.path("rows.jsonl").display().to_string()]).expect(0);
+    idle();
+    assert_eq!((requests(), old()), (before + 1, 0), "Tink was asked once");
+    // Where Tink does not tell, nothing is pruned.
+    world.add_old_runs();
+    world.age_runs(25 * HOUR);
+    world.sandbox.fault(Fault::new(Action::status(503)).at(Endpoint::ClientToken).times(Times::Forever));
+    idle();
+    assert!(old() > 0);
+}
+
+#[test]
 fn a_clock_that_is_found_wrong_in_mid_pass_ends_it_and_is_nobodys_failure() {
     let world = World::new(small(6));
     world.sandbox.fault(Fault::new(dated(48)).at(Endpoint::ClientToken).nth(2).times(Times::Forever));

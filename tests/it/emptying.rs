@@ -212,6 +212,25 @@ fn at_most_a_hundred_of_an_account_are_kept_and_the_rest_is_counted() {
 }
 
 #[test]
+fn records_that_are_only_counted_are_listed_and_dropped_without_the_others() {
+    let mut rows: Vec<ScriptRow> = (0..103).map(|n| broken(&format!("t{n:03}"), -1)).collect();
+    rows.push(fine());
+    let sam = Sam::with(at(1, rows));
+    let kept = sam.0.text("SELECT group_concat(transaction_id) FROM quarantine_v1").unwrap();
+    let mut drop_kept = vec!["quarantine", "drop", "--connection", "c-0", "--transaction"];
+    drop_kept.extend(kept.split(','));
+    sam.0.cli(&drop_kept).expect(0);
+    assert_eq!(in_quarantine(&sam), 0);
+    let said = sam.0.cli(&["quarantine", "list"]).expect(0).stdout;
+    assert_eq!(said, "3 of connection c-0, account a1, are only counted.\n");
+    let said = sam.0.cli(&["quarantine", "retry"]).expect(0).stdout;
+    assert_eq!(said, "The records left are only counted: there is nothing to read once more.\n");
+    let said = sam.0.cli(&["quarantine", "drop", "--connection", "c-0"]).expect(0).stdout;
+    assert_eq!(said, "Connection c-0: 3 records dropped.\n");
+    assert!(sam.0.cli(&["quarantine", "list"]).expect(0).stdout.contains("empty"));
+}
+
+#[test]
 fn a_store_of_an_older_release_goes_on_without_a_second_warning() {
     let rows = || {
         let mut rows: Vec<ScriptRow> = (0..130).map(|n| broken(&format!("t{n:03}"), -1)).collect();

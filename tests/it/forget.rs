@@ -410,6 +410,24 @@ fn what_tink_refuses_erases_nothing_here() {
 }
 
 #[test]
+fn of_several_users_those_deleted_at_tink_before_a_failure_are_erased_told_and_audited() {
+    let world = alone();
+    let down = Fault::new(Action::status(503)).at(Endpoint::UserDelete).user("user-1").times(Times::Forever);
+    world.sandbox.fault(down);
+    let ran = forget(&world, &["c-0", "c-1", "--at-tink"]).expect(69);
+    assert!(ran.stdout.contains("Deleted Tink's user user-0 with all its banks.\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Forgot connection c-0 of user u-0"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("nothing was erased here of c-1:"), "{}", ran.stderr);
+    assert!(!is_here(&world, "c-0") && is_here(&world, "c-1"));
+    let details = "SELECT group_concat(details, '|') FROM audit_v1 WHERE action = 'connection.forgotten'";
+    assert!(world.text(details).unwrap().ends_with("transactions; deleted at Tink"));
+    world.sandbox.clear_faults();
+    forget(&world, &["c-0", "c-1", "--at-tink"]).expect(0);
+    assert!(!is_here(&world, "c-1"));
+    assert!(!world.text(details).unwrap().contains("not known at Tink"));
+}
+
+#[test]
 fn an_app_that_may_not_delete_users_is_told_the_scope() {
     let scopes = [
         "authorization:grant",

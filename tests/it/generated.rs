@@ -73,6 +73,23 @@ fn every_command_has_a_man_page_that_the_first_page_names() {
 }
 
 #[test]
+fn every_page_of_ours_that_is_named_exists() {
+    let pages = generated("man");
+    let named = |word: &str| {
+        let (name, section) = word.trim_end_matches(['.', ',', ';']).strip_suffix(')')?.split_once('(')?;
+        name.starts_with("tink-sync").then(|| format!("{name}.{section}"))
+    };
+    let mut seen = 0;
+    for (file, text) in &pages {
+        for wanted in text.replace("\\-", "-").split_whitespace().filter_map(named) {
+            assert!(pages.iter().any(|(file, _)| *file == wanted), "{file} names {wanted}");
+            seen += 1;
+        }
+    }
+    assert!(seen > pages.len());
+}
+
+#[test]
 fn completions_know_every_command_and_none_that_is_hidden() {
     let files = generated("completions");
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();

@@ -136,6 +136,16 @@ fn a_hook_that_is_broken_for_good_does_not_hold_up_thousands() {
 }
 
 #[test]
+fn a_sample_that_fails_takes_no_attempt_from_the_events_behind_it() {
+    let hook = Hook::new("echo try >>$HERE/tries; exit 1");
+    hook.event("test-1", "{}");
+    hook.event("the-next", "{}");
+    hook.run(&QUICK).expect(0);
+    assert_eq!(hook.text("tries").lines().count(), 1 + 3);
+    assert_eq!(hook.given_up(), ["test-1.json", "the-next.json"]);
+}
+
+#[test]
 fn a_hook_that_stumbles_once_has_told_it() {
     let hook = Hook::new("test -e $HERE/stumbled && exec cat >$HERE/got; touch $HERE/stumbled; kill -9 $$");
     hook.event("1", "{\"id\":1}");

@@ -219,7 +219,9 @@ fn a_move_that_is_cut_short_goes_on_and_ends_right() {
                 if is_begun && !is_complete {
                     unusable(&world, &to, &point);
                 }
-                migrate(&world, &to, &[]).expect(0);
+                let ran = migrate(&world, &to, &["--format", "json"]).expect(0);
+                let report: Json = serde_json::from_str(&ran.stdout).unwrap();
+                assert_eq!(report["resumed"], is_begun && !is_complete, "{point}");
                 assert_same_views(&world.store(), &to.look());
                 tried.push(to);
             }

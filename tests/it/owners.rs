@@ -412,13 +412,13 @@ fn what_is_accepted_or_remembered_is_there_or_not() {
     world.app(&format!("UPDATE app_connections SET tink = NULL, tid = '{id}' WHERE id = 'c-0'"));
     let says = "SELECT coalesce(tink_user_id, 'none') FROM connections_v1 WHERE connection_id = 'c-0'";
     dies_at(&world, &["run"], "name the user anew", says, ["none", &id]);
+    world.forget_app();
+    let ours = world.sandbox.config().client_id.clone();
+    dies_at(&world, &["run"], "remember the app", APP, ["", &ours]);
     world.app("DELETE FROM app_connections");
     world.run(&[]).expect(10);
     let says = format!("SELECT ({FALL_IS_CONFIRMED}) || (SELECT count(*) FROM connections_v1 WHERE enabled)");
     dies_at(&world, &["connections", "accept-change"], "accept the change", &says, ["02", "10"]);
-    world.forget_app();
-    let ours = world.sandbox.config().client_id.clone();
-    dies_at(&world, &["run"], "remember the app", APP, ["", &ours]);
     let world = world.set("tink.client_id", &quoted("another"));
     dies_at(&world, &["connections", "accept-app"], "accept the app", APP, [&ours, "another"]);
 }

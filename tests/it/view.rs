@@ -4,6 +4,7 @@
 use std::fs;
 
 use serde_json::Value;
+use tink_sandbox::{Action, Endpoint, Fault, Times};
 
 use crate::harness::{World, quoted, small};
 use crate::owners::{audited, synced, unwrapped};
@@ -70,10 +71,18 @@ fn a_store_without_an_app_takes_the_one_of_its_first_run_that_is_accepted() {
     assert_eq!(world.app_remembered(), None);
     world.run(&[]).expect(0);
     assert_eq!(world.app_remembered(), Some(world.sandbox.config().client_id.clone()));
-    // One of an older release remembers none, also if nothing is due.
-    let world = world.set("sync.min_interval", &quoted("5h"));
+    // One of an older release remembers none until Tink accepts the client: not if nothing is due, nor if Tink
+    // answers nobody.
     world.forget_app_and_view();
-    assert_eq!(world.run(&[]).expect(0).skipped("recent"), 1);
+    world.sandbox.fault(Fault::new(Action::too_many("3600")).at(Endpoint::ClientToken).times(Times::Forever));
+    world.run(&[]).expect(10);
+    assert_eq!(world.app_remembered(), None);
+    world.sandbox.clear_faults();
+    let world = world.set("sync.min_interval", &quoted("5h"));
+    assert_eq!(world.run(&[]).expect(0).total("due"), 0);
+    assert_eq!(world.app_remembered(), None);
+    world.run(&["--connection", "c-0", "--force"]).expect(0);
+    assert_eq!(world.app_remembered(), Some(world.sandbox.config().client_id.clone()));
     let world = world.set("tink.client_id", &quoted("staging"));
     world.run(&[]).expect(78);
 }

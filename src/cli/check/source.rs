@@ -114,7 +114,7 @@ fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
             troubles.entry(problem).or_default().push(&connection.connection_id);
         }
     }
-    let more = troubles.len().saturating_sub(TOLD);
+    let more: usize = troubles.values().skip(TOLD).map(Vec::len).sum();
     let finding = |(problem, ids): (&str, Vec<&str>)| {
         let text = format!("{} of the source view cannot be used", count(ids.len(), "row"));
         // A row without a usable id cannot be named.
@@ -123,7 +123,7 @@ fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
     };
     let mut findings: Vec<Finding> = troubles.into_iter().take(TOLD).map(finding).collect();
     if more > 0 {
-        let text = format!("{more} more rows of the source view cannot be used");
+        let text = format!("{} of the source view cannot be used", count(more, "more row"));
         findings.push(Finding::warn(
             "connections",
             text,
@@ -157,4 +157,23 @@ fn someone(all: &[KnownConnection], now: Timestamp) -> Option<(String, TinkUser)
     let usable = all.iter().filter(|c| c.is_active(now) && c.problem.is_none() && c.tink_user.is_some());
     let best = usable.max_by_key(|c| (c.needs_user.is_none(), c.last_success_at))?;
     Some((best.connection_id.clone(), best.tink_user.clone()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_beyond_the_problems_told_one_by_one_are_counted() {
+        let row = |problem: usize| KnownConnection {
+            problem: Some(format!("problem {problem:02}")),
+            ..KnownConnection::default()
+        };
+        let last = |more: usize| {
+            let all: Vec<KnownConnection> = (0..TOLD).chain((0..more).map(|_| TOLD)).map(row).collect();
+            unusable(&all).last().unwrap().text.clone()
+        };
+        assert_eq!(last(1), "1 more row of the source view cannot be used");
+        assert_eq!(last(5), "5 more rows of the source view cannot be used");
+    }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
 use super::{Finding, log, reading, space};
-use crate::atomic_file::AtomicFile;
+use crate::atomic_file::{AtomicFile, directory_of};
 use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
@@ -78,13 +78,6 @@ fn on_server(place: &Place) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    }
 }
 
 fn no_directory(directory: &Path) -> Finding {

@@ -58,17 +58,15 @@ fn judge(answer: &str, settings: &Settings, resolvers: &str) -> Vec<Finding> {
 
 /// The unit denies link-local addresses, at which some clouds and home routers resolve names.
 fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Finding> {
-    let servers = resolvers.lines().filter_map(|line| line.trim().strip_prefix("nameserver "));
-    let servers: Vec<&str> = servers.filter_map(|server| server.trim().split('%').next()).collect();
-    let is_denied = |server: &&str| -> bool {
-        let net = match server.parse() {
-            Ok(IpAddr::V4(four)) if four.is_link_local() => "169.254.0.0/16",
-            Ok(IpAddr::V6(six)) if six.is_unicast_link_local() => "fe80::/10",
-            _ => return false,
-        };
-        let is_in = |list: &str, what: &str| list.split_whitespace().any(|one| one.starts_with(what));
-        is_in(deny, net) && !is_in(allow, server)
+    // Blanks or tabs stand between the words of a line.
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = words.next().filter(|key| *key == "nameserver").and_then(|_| words.next())?;
+        address.split('%').next()?.parse().ok()
     };
+    let servers: Vec<IpAddr> = resolvers.lines().filter_map(server).collect();
+    let is_in = |list: &str, server: IpAddr| list.split_whitespace().any(|net| is_within(server, net));
+    let is_denied = |server: &IpAddr| is_in(deny, *server) && !is_in(allow, *server);
     let first = servers.first().copied()?;
     servers.iter().all(is_denied).then(|| {
         Finding::warn(
@@ -77,6 +75,22 @@ fn resolver_out_of_reach(deny: &str, allow: &str, resolvers: &str) -> Option<Fin
             format!("systemctl edit {UNIT} and tink-sync@.service: [Service] IPAddressAllow={first}"),
         )
     })
+}
+
+/// Whether an address is in a net, written `address/prefix length` or as one address.
+fn is_within(address: IpAddr, net: &str) -> bool {
+    let (base, prefix) = net.split_once('/').unwrap_or((net, ""));
+    // The first bits are the highest, so what is behind the prefix is shifted out.
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(four) => (u128::from(four.to_bits()), 32),
+        IpAddr::V6(six) => (six.to_bits(), 128),
+    };
+    let Ok(base) = base.parse() else { return false };
+    let ((address, length), (base, length_of_base)) = (bits(address), bits(base));
+    let prefix = if prefix.is_empty() { Ok(length) } else { prefix.parse() };
+    let behind = prefix.ok().and_then(|prefix: u32| length.checked_sub(prefix));
+    let differ = address ^ base;
+    length == length_of_base && behind.is_some_and(|behind| differ.checked_shr(behind).unwrap_or(0) == 0)
 }
 
 /// The files a pass reads, with their configuration keys.
@@ -198,6 +212,11 @@ mod tests {
         assert!(told("", "search x\nnameserver 169.254.169.254\n"));
         assert!(told("", "nameserver fe80::1%eth0\n"));
         assert!(!told("169.254.169.254/32", "nameserver 169.254.169.254\n"));
+        assert!(!told("169.254.169.0/24", "nameserver 169.254.169.254\n"));
+        assert!(!told("0.0.0.0/0 ::/0", "nameserver 169.254.169.254\nnameserver fe80::1\n"));
+        assert!(told("169.254.169.254/32", "nameserver 169.254.169.25\n"));
+        assert!(told("10.0.0.0/8 ::/0 any", "nameserver 169.254.169.254\n"));
+        assert!(told("", "nameserver\t169.254.169.254\n"));
         assert!(!told("", "nameserver 169.254.169.254\nnameserver 9.9.9.9\n"));
         assert!(!told("", "nameserver 127.0.0.53\n") && !told("", ""));
         assert!(resolver_out_of_reach("", "", "nameserver 169.254.169.254\n").is_none());

@@ -1,7 +1,7 @@
 //! `tink-sync connections forget`: erases connections here, and with `--at-tink` their users at Tink. Asks
 //! for confirmation. Tink comes first: while a user may still exist there, its id must stay known here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal as _};
 
@@ -17,7 +17,7 @@ use crate::store::forget::HeldData;
 use crate::store::reads::KnownConnection;
 use crate::store::{AuditRow, Writer};
 use crate::store::{Place, Reader};
-use crate::tink::Deletion;
+use crate::tink::{self, Deletion};
 
 /// The audit log's text for a user that was deleted at Tink.
 const DELETED: &str = "deleted at Tink";
@@ -55,6 +55,16 @@ struct Doomed {
     held: HeldData,
 }
 
+/// What became of users at Tink, as the audit log has it.
+type Deletions = HashMap<TinkUser, &'static str>;
+
+impl Doomed {
+    /// What became of its user at Tink; `None` if the user was not deleted there.
+    fn deletion(&self, deletions: &Deletions) -> Option<&'static str> {
+        deletions.get(self.held.tink_user.as_ref()?).copied()
+    }
+}
+
 /// A connection that was forgotten before, or of which only events of hooks are left.
 struct Gone {
     id: String,
@@ -68,7 +78,7 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     }
     let ids = ids(args)?;
     let spool = Spool::new(&env.settings.hooks.spool);
-    let (doomed, gone) = look(env.place(), &spool, &ids)?;
+    let (mut doomed, gone) = look(env.place(), &spool, &ids)?;
     if args.dry_run {
         table::print(&lines("Connection", &doomed, &gone))?;
     }
@@ -82,24 +92,51 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
     if !doomed.is_empty() && !args.yes && !agreed(&doomed, args.at_tink)? {
         return table::print("Nothing was erased.\n");
     }
-    let details = if args.at_tink { at_tink(env, &doomed)? } else { Vec::new() };
-    table::print(&gone_at_tink(&doomed, &details))?;
+    let (deletions, failed) = if args.at_tink { at_tink(env, &doomed)? } else { (HashMap::new(), None) };
+    table::print(&gone_at_tink(&doomed, &deletions))?;
+    if let Some(error) = failed {
+        // What is gone at Tink is erased here, too: only now is it known and audited that it was deleted there.
+        let kept: Vec<String> = doomed
+            .extract_if(.., |doomed| doomed.deletion(&deletions).is_none())
+            .map(|doomed| doomed.id)
+            .collect();
+        tracing::warn!(
+            "a user could not be deleted at Tink, so nothing was erased here of {}: repeat this, or leave --at-tink out",
+            naming(kept.iter().map(String::as_str))
+        );
+        if !doomed.is_empty() {
+            erase(env, args, &spool, (&doomed, &[]), &deletions)?;
+        }
+        return Err(error.into());
+    }
+    erase(env, args, &spool, (&doomed, &gone), &deletions)
+}
+
+/// Erases the connections here.
+fn erase(
+    env: &Environment,
+    args: &Args,
+    spool: &Spool,
+    (doomed, gone): (&[Doomed], &[Gone]),
+    deletions: &Deletions,
+) -> Result<(), Failure> {
     // An earlier erasure that was cut short may have left events in the spool.
     gone.iter().try_for_each(|gone| spool.forget(&gone.id, || Ok::<_, Failure>(())))?;
     if !env.place().is_there()? {
-        return table::print(&done(env, &doomed, &gone, args.at_tink)?);
+        return table::print(&done(env, doomed, gone, args.at_tink)?);
     }
     let mut tables = Writer::open(env.place(), env.clock.now())?;
     let actor = Actor::of(env, &args.who);
-    for (place, Doomed { id, .. }) in doomed.iter().enumerate() {
-        let details = details.get(place).copied();
+    for one in doomed {
+        let id = &one.id;
         let row = actor.row(env.clock.now(), "connection.forgotten");
-        let row = AuditRow { connection_id: Some(id), details, ..row };
+        let row = AuditRow { connection_id: Some(id), details: one.deletion(deletions), ..row };
         spool.forget(id, || tables.forget(id, &row).map_err(Failure::from))?;
     }
-    table::print(&done(env, &doomed, &gone, args.at_tink)?)?;
+    table::print(&done(env, doomed, gone, args.at_tink)?)?;
     tables.wipe().map_err(|error| {
-        let ids = naming(ids.iter().map(String::as_str));
+        let ids = doomed.iter().map(|doomed| doomed.id.as_str()).chain(gone.iter().map(|gone| gone.id.as_str()));
+        let ids = naming(ids.collect::<Vec<_>>().into_iter());
         tracing::warn!("the rows are erased, but remains of them may lie in {} until this command is repeated: tink-sync connections forget {ids}", env.place());
         error.into()
     })
@@ -144,12 +181,10 @@ fn look(place: &Place, spool: &Spool, ids: &[String]) -> Result<(Vec<Doomed>, Ve
         }
     }
     if unknown.is_empty() {
-        return Ok((doomed, gone));
+        Ok((doomed, gone))
+    } else {
+        Err(super::unknown(&unknown, "; nothing was erased"))
     }
-    let unknown = naming(unknown.into_iter());
-    Err(Failure::Usage(format!(
-        "unknown connection: {unknown}; `tink-sync connections list` shows all; nothing was erased"
-    )))
 }
 
 /// The next pass would fetch again what the application still lists.
@@ -192,26 +227,24 @@ fn refuse_shared(doomed: &[Doomed]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Deletes the users at Tink; a user unknown to Tink counts as deleted. Returns a text for the audit log for each.
-fn at_tink(env: &Environment, doomed: &[Doomed]) -> Result<Vec<&'static str>, Failure> {
+/// Deletes the users at Tink, each once, up to the first that cannot be deleted; a user unknown to Tink counts
+/// as deleted.
+fn at_tink(env: &Environment, doomed: &[Doomed]) -> Result<(Deletions, Option<tink::Error>), Failure> {
     let client = client::client(env)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut said = Vec::new();
-    for Doomed { id, held } in doomed {
-        let Some(user) = &held.tink_user else { continue };
-        match runtime.block_on(client.delete_user(user)) {
-            Ok(Deletion::Deleted) => said.push(DELETED),
-            Ok(Deletion::Unknown) => said.push("not known at Tink"),
-            Err(error) => {
-                tracing::warn!(
-                    "the user of connection {id} could not be deleted at Tink, so nothing was erased here either: \
-                     repeat this, or leave --at-tink out"
-                );
-                return Err(error.into());
-            }
+    let mut deletions = Deletions::new();
+    for user in doomed.iter().filter_map(|doomed| doomed.held.tink_user.as_ref()) {
+        if deletions.contains_key(user) {
+            continue;
         }
+        let said = match runtime.block_on(client.delete_user(user)) {
+            Ok(Deletion::Deleted) => DELETED,
+            Ok(Deletion::Unknown) => "not known at Tink",
+            Err(error) => return Ok((deletions, Some(error))),
+        };
+        deletions.insert(user.clone(), said);
     }
-    Ok(said)
+    Ok((deletions, None))
 }
 
 fn agreed(doomed: &[Doomed], at_tink: bool) -> Result<bool, Failure> {
@@ -263,13 +296,13 @@ fn called(user: &TinkUser) -> &str {
 }
 
 /// Reports each deleted user at Tink once: the first connection of a user deletes it for all.
-fn gone_at_tink(doomed: &[Doomed], details: &[&str]) -> String {
+fn gone_at_tink(doomed: &[Doomed], deletions: &Deletions) -> String {
     let mut text = String::new();
     let mut told = HashSet::new();
-    for (Doomed { held, .. }, became) in doomed.iter().zip(details) {
-        let Some(user) = held.tink_user.as_ref().map(called).filter(|user| told.insert(*user)) else {
-            continue;
-        };
+    for Doomed { held, .. } in doomed {
+        let Some(user) = held.tink_user.as_ref() else { continue };
+        let Some(became) = deletions.get(user).filter(|_| told.insert(user)) else { continue };
+        let user = called(user);
         // Writing to a String cannot fail.
         let _ = if *became == DELETED {
             writeln!(text, "Deleted Tink's user {} with all its banks.", shown(user))

@@ -4,7 +4,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::atomic_file::{AtomicFile, Protected};
+use crate::atomic_file::{AtomicFile, Protected, directory_of};
 use crate::cli::Failure;
 use crate::file_limit;
 use crate::observe::terminal;
@@ -58,7 +58,7 @@ impl Write for OutputTarget {
 
 /// The failure to create a file; mostly a usage error, since another path can be given.
 fn cannot_open(path: &Path, error: &io::Error) -> Failure {
-    let directory = path.parent().unwrap_or(path).display();
+    let directory = directory_of(path).display();
     let why = match error.kind() {
         io::ErrorKind::NotFound => format!("the directory {directory} does not exist"),
         io::ErrorKind::NotADirectory => format!("{directory} is not a directory"),
@@ -121,6 +121,13 @@ mod tests {
             matches!(&refused, Err(Failure::Usage(text)) if text.starts_with("--output: ")),
             "{refused:?}"
         );
+    }
+
+    #[test]
+    fn a_bare_file_name_is_in_the_working_directory() {
+        let error = io::ErrorKind::PermissionDenied.into();
+        let Failure::Usage(text) = cannot_open(Path::new("x.csv"), &error) else { panic!("another failure") };
+        assert!(text.contains("may not write to the directory .;"), "{text}");
     }
 
     #[test]

@@ -84,8 +84,8 @@ pub(super) fn title(name: &str, section: u8) -> String {
     format!(".TH \"{name}\" \"{section}\" \"\" \"tink-sync {version}\" \"tink-sync\"\n")
 }
 
-/// The page of `command`, named `name`; `whole` if it is the program itself.
-pub(super) fn of_command(name: &str, command: &Command, whole: bool) -> String {
+/// The page of `command`, named `name`, below the page `above`; `None` if it is the program itself.
+pub(super) fn of_command(name: &str, command: &Command, above: Option<&str>) -> String {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
     // Writing to memory cannot fail.
@@ -94,7 +94,7 @@ pub(super) fn of_command(name: &str, command: &Command, whole: bool) -> String {
     let rendered = String::from_utf8_lossy(&page);
     let (named, options) = rendered.split_at(rendered.find(".SH OPTIONS").unwrap_or(rendered.len()));
     let head = [title(&name.to_uppercase(), 1), named.to_owned(), synopsis(name, command).to_roff()];
-    ascii(&(head.concat() + options + &sections(name, command, whole).to_roff()))
+    ascii(&(head.concat() + options + &sections(name, command, above).to_roff()))
 }
 
 /// Writes other characters in a form that every roff reads, whatever encoding it expects.
@@ -147,8 +147,8 @@ fn called(argument: &Arg) -> Vec<Inline> {
     parts
 }
 
-fn sections(name: &str, command: &Command, whole: bool) -> Roff {
-    let mut more = Roff::new();
+fn sections(name: &str, command: &Command, above: Option<&str>) -> Roff {
+    let (mut more, whole) = (Roff::new(), above.is_none());
     let below: Vec<&Command> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
     if !below.is_empty() {
         let rows = below.iter().map(|below| {
@@ -169,13 +169,12 @@ fn sections(name: &str, command: &Command, whole: bool) -> Roff {
         }
     }
     more.control("SH", ["SEE ALSO"]);
-    let pages = if whole {
-        "tink-sync.toml(5), systemctl(1), journalctl(1), systemd-creds(1), systemd.timer(5)".to_owned()
-    } else {
-        // First the page of the parent command, unless that is tink-sync(1).
-        let above = name.rsplit_once('-').map(|(above, _)| above).filter(|above| *above != "tink-sync");
-        let above = above.filter(|_| command.get_bin_name().is_some_and(|call| call.split(' ').count() > 2));
-        above.map(|above| format!("{above}(1), ")).unwrap_or_default() + "tink-sync(1), tink-sync.toml(5)"
+    let pages = match above {
+        None => {
+            "tink-sync.toml(5), systemctl(1), journalctl(1), systemd-creds(1), systemd.timer(5)".to_owned()
+        }
+        Some("tink-sync") => "tink-sync(1), tink-sync.toml(5)".to_owned(),
+        Some(above) => format!("{above}(1), tink-sync(1), tink-sync.toml(5)"),
     };
     more.text([roman(pages)]);
     more

@@ -67,9 +67,9 @@ impl HookQueue<'_> {
             }
             Ok(text) => text,
         };
-        // A person waits for the result.
-        let patient = patient && !id.starts_with(super::by_hand::SAMPLE);
-        let mut pauses = self.args.retry.iter().filter(|_| patient);
+        // A person waits for the result of a sample. Its one attempt says nothing about those of real events.
+        let is_sample = id.starts_with(super::by_hand::SAMPLE);
+        let mut pauses = self.args.retry.iter().filter(|_| patient && !is_sample);
         loop {
             let problem = match self.program.run(&text).await {
                 Ended::Well => {
@@ -80,12 +80,12 @@ impl HookQueue<'_> {
                 Ended::Badly(problem) => problem,
                 Ended::NotStarted(problem) => {
                     self.put_aside(file, &id, &problem)?;
-                    return Ok(false);
+                    return Ok(patient && is_sample);
                 }
             };
             let Some(pause) = pauses.next() else {
                 self.put_aside(file, &id, &problem)?;
-                return Ok(false);
+                return Ok(patient && is_sample);
             };
             let next = format!("the next attempt is in {}", humantime::format_duration(*pause));
             journal::hook_failed(self.kind.as_str(), &id, &problem, &next);

@@ -91,8 +91,7 @@ fn scratch(beside: Option<&Path>) -> io::Result<File> {
         let of_service = atomic_file::scratch(Path::new(STATE_DIRECTORY));
         return of_service.or_else(|_| Ok(memfd_create(c"import", MFdFlags::MFD_CLOEXEC)?.into()));
     };
-    let directory = store.parent().filter(|parent| !parent.as_os_str().is_empty());
-    atomic_file::scratch(directory.unwrap_or(Path::new(".")))
+    atomic_file::scratch(atomic_file::directory_of(store))
 }
 
 fn cannot_read(file: &Path, error: &io::Error) -> Failure {

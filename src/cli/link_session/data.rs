@@ -17,7 +17,7 @@ use crate::observe::report::Format;
 use crate::tink::Client;
 
 /// The number of polls of the consent, about three minutes as shipped: 1, 2, 4, 8 and then 10 s apart.
-const LOOKS: u32 = 20;
+const LOOKS: usize = 20;
 /// The longest pause between them, in `retry.base`.
 const LONGEST: u32 = 10;
 const FETCHING: &str = "Tink is fetching from the bank; that takes seconds to some minutes …\n";
@@ -85,19 +85,22 @@ pub(super) async fn look<T>(
     shows: impl Fn(&[Consent]) -> Option<T>,
 ) -> Result<Option<T>, Failure> {
     let session = client.session(user.clone());
-    let base = env.settings.retry.base;
-    let mut pause = base;
-    for look in 0..LOOKS {
+    let (mut pauses, mut meanwhile) = (pauses(env.settings.retry.base), Some(meanwhile));
+    loop {
         if let Some(shown) = shows(&session.consents().await?) {
             return Ok(Some(shown));
         }
-        if look == 0 {
-            table::print(meanwhile)?;
-        }
+        let Some(pause) = pauses.next() else { return Ok(None) };
+        meanwhile.take().map_or(Ok(()), table::print)?;
         tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2).min(base.saturating_mul(LONGEST)).max(Duration::from_millis(1));
     }
-    Ok(None)
+}
+
+/// The pauses between [`LOOKS`] polls; there is none after the last poll.
+fn pauses(base: Duration) -> impl Iterator<Item = Duration> {
+    let longest = base.saturating_mul(LONGEST);
+    let all = std::iter::successors(Some(base), move |pause| Some(pause.saturating_mul(2).min(longest)));
+    all.map(|pause| pause.max(Duration::from_millis(1))).take(LOOKS - 1)
 }
 
 /// Whether the consent needs no more waiting: it is healthy and has accounts, or its bank is unavailable.
@@ -125,5 +128,18 @@ fn of_one(id: &str) -> run::Args {
         audited: true,
         outage_patience: Some(Duration::ZERO),
         wait: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_thing_is_a_look_and_no_pause() {
+        let seconds: Vec<u64> = pauses(Duration::from_secs(1)).map(|pause| pause.as_secs()).collect();
+        assert_eq!(seconds.len() + 1, LOOKS);
+        assert_eq!(seconds[..6], [1, 2, 4, 8, 10, 10]);
+        assert!(pauses(Duration::ZERO).all(|pause| !pause.is_zero()));
     }
 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::connections::days_left;
 use crate::domain::consent::{Consent, Health};
+use crate::domain::warning::span;
 use crate::link::url::Purpose;
 
 /// The requested way.
@@ -100,7 +101,7 @@ fn listing(consents: &[Consent], now: Timestamp) -> String {
         let until = match consent.expires_at.map(|end| days_left(end, now)) {
             None => "without a date".to_owned(),
             Some(days) if days < 0 => "expired".to_owned(),
-            Some(days) => format!("{days} days left"),
+            Some(days) => format!("{} left", span(days)),
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}: {}, {until}", name(consent), consent.status);

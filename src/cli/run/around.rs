@@ -7,16 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Environment, status};
-use crate::exit::Exit;
 use crate::file_limit;
 use crate::observe::textfile;
 use crate::store::engine::sqlite::wal;
 use crate::tink::{self, Client};
 
-/// A clock up to this much later than a successful pass counts as right, since it was right then.
+/// A clock up to this much later than a run that compared it with Tink's counts as right, since it was right then.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
-/// The most runs that are searched for a successful one.
-const RUNS_LOOKED_AT: u32 = 20;
 
 /// The only worker thread reads and compares, the store's thread writes, and the calling thread watches. More
 /// workers would wait for the writer, and use memory by the number of cores.
@@ -24,19 +21,24 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
-/// Dates decide which rows are read, kept and deleted. The clock can be trusted if it is at most [`SOON`]
-/// after a successful run, or if Tink's is on the same day. A store without such a run has nothing to lose,
-/// and the pass checks Tink's clock before it reads anything.
+/// Whether the clock can be trusted: dates decide which rows are read, kept and deleted. It can if a run of the
+/// last [`SOON`] compared it with Tink's; else Tink is asked. A store that no Tink app has fed yet has nothing to
+/// lose, so nothing is asked: the pass compares the clocks before it reads anything.
+///
+/// # Errors
+/// [`ClockOff`](tink::ErrorKind::ClockOff) if Tink's clock is on another day.
 pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<bool, tink::Error> {
-    let runs = env.reader().ok().and_then(|reader| reader.runs(RUNS_LOOKED_AT).ok());
-    let is_whole = |code: u8| Exit::from_code(code).is_some_and(Exit::is_whole);
-    let last = runs.unwrap_or_default().into_iter().find(|run| run.exit_code.is_some_and(is_whole));
-    let last = last.and_then(|run| run.started_at.parse::<Timestamp>().ok());
-    let is_soon = |last: Timestamp| {
-        let passed = env.started.duration_since(last);
-        !passed.is_negative() && passed <= SOON
-    };
-    if last.is_none_or(is_soon) { Ok(true) } else { client.agree_on_time().await }
+    let Ok(reader) = env.reader() else { return Ok(false) };
+    let since = env.started.saturating_sub(SOON).unwrap_or(Timestamp::MIN);
+    if reader.clocks_agreed(since, env.started).unwrap_or_default() {
+        return Ok(true);
+    }
+    let is_fed = reader.app().is_ok_and(|app| app.is_some());
+    drop(reader);
+    if is_fed {
+        client.agree_on_time().await?;
+    }
+    Ok(client.clocks_agree())
 }
 
 /// Logs which readers keep the log beside the store from being emptied, once it is larger than passes leave it.

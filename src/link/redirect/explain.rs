@@ -40,21 +40,22 @@ const SUPPORT: &str = "If it stays so, write to Tink's support and give them the
 
 /// Explains an error; `repair` is a session for an existing consent.
 pub(crate) fn explain(refusal: &LinkError, repair: bool) -> Explanation {
+    let kept = if repair { "The consent is as it was." } else { "Nothing was linked." };
     let reason = refusal.reason.as_deref().unwrap_or_default();
-    by_reason(reason).unwrap_or_else(|| by_error(refusal, repair))
+    by_reason(reason, kept).unwrap_or_else(|| by_error(refusal, kept))
 }
 
 fn new(class: Class, title: &'static str, what: impl Into<String>, next: impl Into<String>) -> Explanation {
     Explanation { class, title, what: what.into(), next: next.into() }
 }
 
-/// Reasons are more specific than the error they come with.
-fn by_reason(reason: &str) -> Option<Explanation> {
+/// Reasons are more specific than the error they come with. `kept` says what has become of the consent.
+fn by_reason(reason: &str, kept: &str) -> Option<Explanation> {
     let explanation = match reason {
         "USER_DECLINED_CONSENT" => new(
             Class::Cancelled,
             "The permission was not given",
-            "You did not agree that the bank's data may be read. Nothing was linked.",
+            format!("You did not agree that the bank's data may be read. {kept}"),
             format!("If that was a mistake: {}", lower(AGAIN)),
         ),
         "REQUEST_FAILED_FETCH_EXISTING_USER" => new(
@@ -70,17 +71,15 @@ fn by_reason(reason: &str) -> Option<Explanation> {
             format!("Wait half an hour. {AGAIN}"),
         ),
         _ => {
-            return reason
-                .strip_prefix("INVALID_PARAMETER_")
-                .map(parameter)
-                .or_else(|| reason.strip_prefix("INVALID_STATE_").map(state));
+            let parameter = reason.strip_prefix("INVALID_PARAMETER_").map(|name| parameter(name, kept));
+            return parameter.or_else(|| reason.strip_prefix("INVALID_STATE_").map(|name| state(name, kept)));
         }
     };
     Some(explanation)
 }
 
 /// A parameter of the link that Tink does not accept.
-fn parameter(name: &str) -> Explanation {
+fn parameter(name: &str, kept: &str) -> Explanation {
     let advice = match name {
         "CLIENT_ID" => "Compare tink.client_id with Tink Console.",
         "REDIRECT_URI" => {
@@ -92,20 +91,17 @@ fn parameter(name: &str) -> Explanation {
         "CREDENTIALS_ID" => "That consent is not known any more: link the bank anew with tink-sync connect.",
         _ => "Look at the options of the command, and at the app's settings in Tink Console.",
     };
-    let what =
-        format!("Tink does not accept the part {} of the link. Nothing was linked.", name.to_lowercase());
+    let what = format!("Tink does not accept the part {} of the link. {kept}", name.to_lowercase());
     new(Class::Setup, "The link is not accepted", what, advice)
 }
 
 /// A state in which Tink cannot do what the link asks for.
-fn state(name: &str) -> Explanation {
-    let what =
-        format!("Tink cannot do this now: {}. Nothing was linked.", name.to_lowercase().replace('_', " "));
+fn state(name: &str, kept: &str) -> Explanation {
+    let what = format!("Tink cannot do this now: {}. {kept}", name.to_lowercase().replace('_', " "));
     new(Class::Temporary, "Not possible now", what, format!("Wait some minutes. {AGAIN} {SUPPORT}"))
 }
 
-fn by_error(refusal: &LinkError, repair: bool) -> Explanation {
-    let kept = if repair { "The consent is as it was." } else { "Nothing was linked." };
+fn by_error(refusal: &LinkError, kept: &str) -> Explanation {
     match refusal.error.as_deref().unwrap_or_default() {
         "USER_CANCELLED" => new(
             Class::Cancelled,
@@ -182,10 +178,12 @@ mod tests {
     use super::*;
 
     fn of(error: &str, reason: &str, kind: &str) -> Explanation {
+        explain(&refusal(error, reason, kind), false)
+    }
+
+    fn refusal(error: &str, reason: &str, kind: &str) -> LinkError {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let refusal =
-            LinkError { error: text(error), reason: text(reason), kind: text(kind), ..LinkError::default() };
-        explain(&refusal, false)
+        LinkError { error: text(error), reason: text(reason), kind: text(kind), ..LinkError::default() }
     }
 
     #[test]
@@ -243,8 +241,15 @@ mod tests {
 
     #[test]
     fn a_repair_that_fails_says_that_the_consent_is_as_it_was() {
-        let refusal = LinkError { error: Some("USER_CANCELLED".to_owned()), ..LinkError::default() };
-        assert!(explain(&refusal, true).what.ends_with("The consent is as it was."));
-        assert!(explain(&refusal, false).what.ends_with("Nothing was linked."));
+        for (error, reason) in [
+            ("USER_CANCELLED", ""),
+            ("USER_CANCELLED", "USER_DECLINED_CONSENT"),
+            ("BAD_REQUEST", "INVALID_PARAMETER_REDIRECT_URI"),
+            ("BAD_REQUEST", "INVALID_STATE_CREDENTIALS_DELETED"),
+        ] {
+            let refusal = refusal(error, reason, "");
+            assert!(explain(&refusal, true).what.ends_with("The consent is as it was."), "{error} {reason}");
+            assert!(explain(&refusal, false).what.ends_with("Nothing was linked."), "{error} {reason}");
+        }
     }
 }

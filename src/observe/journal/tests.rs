@@ -158,16 +158,32 @@ fn start_and_end_of_a_pass_carry_its_totals() {
     }
 }
 
-#[test]
-fn what_needs_a_person_is_a_warning_with_its_own_id() {
-    let (connection_id, user_id) = ("c-1".into(), "u-1".into());
-    let ends = Event::ConsentEnds {
-        connection_id,
-        user_id,
+fn consent_ends(days_left: i64) -> Event {
+    Event::ConsentEnds {
+        connection_id: "c-1".into(),
+        user_id: "u-1".into(),
         credentials_id: "k-1".into(),
         provider: Some("bank".to_owned()),
-        days_left: 3,
-    };
+        days_left,
+    }
+}
+
+#[test]
+fn the_time_until_a_consent_ends_is_told_in_words() {
+    for (days_left, told) in [
+        (3, "expires in 3 days:"),
+        (1, "expires in 1 day:"),
+        (0, "expires in less than a day:"),
+        (-1, "has expired:"),
+    ] {
+        let text = &one(&consent_ends(days_left)).fields["MESSAGE"];
+        assert!(text.contains(told), "{text}");
+    }
+}
+
+#[test]
+fn what_needs_a_person_is_a_warning_with_its_own_id() {
+    let ends = consent_ends(3);
     let fields = "TINK_CONNECTION_ID TINK_USER_ID TINK_CREDENTIALS_ID TINK_PROVIDER TINK_DAYS_LEFT";
     check(&one(&ends), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a05", "WARN", fields);
     let needs = Event::NeedsUser {

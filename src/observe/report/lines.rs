@@ -74,7 +74,8 @@ struct ReportTotals {
     store_round_trips: Option<u64>,
 }
 
-/// The totals as the store keeps them: those of the report, two that only metrics use, and the duration.
+/// The totals as the store keeps them: those of the report, two that only metrics use, the duration, and whether
+/// the clocks were found to agree, which later passes rely on (`Reader::clocks_agreed`).
 #[derive(Serialize)]
 struct StoredTotals {
     #[serde(flatten)]
@@ -82,6 +83,7 @@ struct StoredTotals {
     request_errors: u64,
     token_failures: u64,
     duration_ms: u64,
+    clocks_agree: bool,
 }
 
 /// The same for a run without totals.
@@ -155,14 +157,15 @@ fn connection<'a>(run_id: &'a str, finished: &'a Finished) -> ReportLine<'a> {
     }
 }
 
-/// The totals as the store keeps them.
+/// The totals as the store keeps them; `clocks_agree` if the run has compared this machine's clock with Tink's.
 pub(crate) fn stored_totals(
     summary: &Summary,
     (request_errors, token_failures): (u64, u64),
     duration_ms: u64,
+    clocks_agree: bool,
 ) -> String {
-    let stored =
-        StoredTotals { totals: ReportTotals::of(summary), request_errors, token_failures, duration_ms };
+    let totals = ReportTotals::of(summary);
+    let stored = StoredTotals { totals, request_errors, token_failures, duration_ms, clocks_agree };
     // Serializing numbers cannot fail.
     serde_json::to_string(&stored).unwrap_or_default()
 }

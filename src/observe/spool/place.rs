@@ -51,31 +51,39 @@ pub(super) fn is_obstacle(error: &io::Error) -> bool {
 }
 
 /// Gives something a hidden name in its own directory: a directory of another user could not be moved
-/// elsewhere. If there are too many of them, the first by name is removed.
+/// elsewhere. If there are too many of them, the oldest are removed.
 pub(super) fn move_aside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default();
-    let to = |number: usize| path.with_file_name(hidden(number, name));
-    let is_free =
-        |to: &PathBuf| fs::symlink_metadata(to).is_err_and(|error| error.kind() == ErrorKind::NotFound);
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let (kept, free) = (moved_aside(directory)?, (0..=MOST_ASIDE).map(to).find(is_free));
+    let kept = moved_aside(path.parent().unwrap_or(Path::new(".")))?;
     for old in kept.iter().take((kept.len() + 1).saturating_sub(MOST_ASIDE)) {
         remove(old)?;
     }
-    let to = free.ok_or_else(|| io::Error::other("too much that is no event lies there"))?;
+    let number = kept.last().map_or(0, |newest| number(newest).saturating_add(1));
+    let to = path.with_file_name(hidden(number, path.file_name().unwrap_or_default()));
+    // The user of the hooks may have given this name to something.
+    remove(&to)?;
     gone_is_fine(fs::rename(path, &to))?;
     Ok(to)
 }
 
-fn hidden(number: usize, name: &OsStr) -> OsString {
+/// The number in the name of something moved aside, which grows with each; 0 for a number that is not ours.
+fn number(path: &Path) -> u64 {
+    let name = path.file_name().and_then(|name| name.as_bytes().strip_prefix(ASIDE)).unwrap_or_default();
+    let digits = name.split(|byte| *byte == b'-').next().unwrap_or_default();
+    let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok());
+    number.map_or(0, u64::from)
+}
+
+fn hidden(number: u64, name: &OsStr) -> OsString {
     let mut whole = [ASIDE, format!("{number}-").as_bytes(), name.as_bytes()].concat();
     whole.truncate(LONGEST_NAME);
     OsString::from_vec(whole)
 }
 
-/// What was moved aside in a directory.
+/// What was moved aside in a directory, oldest first.
 pub(super) fn moved_aside(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    entries(directory, |name| name.as_bytes().starts_with(ASIDE))
+    let mut all = entries(directory, |name| name.as_bytes().starts_with(ASIDE))?;
+    all.sort_by_key(|path| number(path));
+    Ok(all)
 }
 
 /// Everything in a directory that systemd counts, sorted by name; empty if there is no directory.

@@ -215,6 +215,20 @@ fn what_is_moved_out_of_the_way_does_not_pile_up() {
 }
 
 #[test]
+fn of_what_was_moved_out_of_the_way_the_oldest_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    // A number that is none of ours neither stops the count nor outlives the rest.
+    fs::create_dir(dir.path().join(format!(".aside-{}-x", u64::MAX))).unwrap();
+    let moved = |n: u32| {
+        let place = dir.path().join(format!("{:03}.json", 999 - n));
+        fs::create_dir_all(place.join(n.to_string())).unwrap();
+        place::move_aside(&place).unwrap()
+    };
+    let all: Vec<PathBuf> = (0..250).map(moved).collect();
+    assert_eq!(place::moved_aside(dir.path()).unwrap(), all[150..]);
+}
+
+#[test]
 fn a_queue_has_a_quota_and_what_is_no_event_can_be_swept_away() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::new(dir.path());
