@@ -153,25 +153,28 @@ fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp
 /// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token.
 ///
 /// # Errors
-/// As the database reports it; what `encrypt` refuses is the inner error, and ends the work: tokens that were
-/// replaced before it stay replaced.
+/// As the database reports it; what `encrypt` refuses is the inner error, and then no token was replaced.
 pub(super) fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
     type Encrypted = (i64, String, Vec<u8>, Option<Vec<u8>>);
+    // A pass that renews a token meanwhile must not get its new token overwritten by the used one.
+    db.lock_tokens()?;
     let all = "SELECT t.connection, c.connection_id, t.refresh, t.access
          FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection";
     let all: Vec<Encrypted> =
         db.all(all, values![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let mut done = 0;
-    for (key, id, refresh, access) in all {
-        let (refresh, access) = match encrypt(&id, &refresh, access.as_deref()) {
-            Ok(encrypted) => encrypted,
-            Err(error) => return Ok(Err(error)),
-        };
-        db.run(
-            "UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1",
-            values![key, refresh, access],
-        )?;
-        done += 1;
-    }
-    Ok(Ok(done))
+    // All before the first is written: the inner error does not undo the transaction.
+    let again = |(key, id, refresh, access): Encrypted| {
+        encrypt(&id, &refresh, access.as_deref()).map(|(refresh, access)| (key, refresh, access))
+    };
+    let all: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = match all.into_iter().map(again).collect() {
+        Ok(all) => all,
+        Err(error) => return Ok(Err(error)),
+    };
+    let update = "UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1";
+    all.iter()
+        .try_for_each(|(key, refresh, access)| db.run(update, values![key, refresh, access.as_deref()]))?;
+    Ok(Ok(all.len() as u64))
 }
+
+#[cfg(test)]
+mod tests;
