@@ -142,15 +142,19 @@ pub(super) fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
     })
 }
 
+/// Writes an audit row. One that is there already was written by the same job, whose commit was uncertain.
 fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp) -> Result<(), Fail> {
     db.run(
         "INSERT INTO ts_audit (at, action, connection_id, user_id, result)
-         SELECT ?2, ?3, connection_id, user_id, ?4 FROM ts_connections WHERE key = ?1",
+         SELECT ?2, ?3, c.connection_id, c.user_id, ?4 FROM ts_connections c WHERE c.key = ?1
+            AND NOT EXISTS (SELECT 1 FROM ts_audit a WHERE a.at = ?2 AND a.action = ?3
+                            AND a.connection_id = c.connection_id AND a.result = ?4)",
         values![connection, Millis(now), action, result],
     )
 }
 
-/// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token.
+/// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token;
+/// returns the number of connections that have tokens.
 ///
 /// # Errors
 /// As the database reports it; what `encrypt` refuses is the inner error, and then no token was replaced.
