@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use super::engine::value::Millis;
 use super::engine::{Context, Db, Fail, values};
 use super::writer::{self, AuditRow};
-use super::{Store, accounts, mirror, rows};
+use super::{Store, accounts, liveness, mirror, rows};
 use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
 use crate::store::Result;
@@ -230,20 +230,17 @@ impl<'a> Importer<'a> {
     }
 
     fn find_owner(&mut self, id: &ConnectionId) -> Result<Result<ImportConnection, String>, Fail> {
-        let sql = "SELECT key, user_id, lease_token IS NOT NULL AND lease_until > ?2, problem
-                   FROM ts_connections WHERE connection_id = ?1";
-        let found: Option<(i64, String, bool, Option<String>)> =
-            self.db.one(sql, values![id.as_str(), Millis(self.now)], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?;
-        let Some((key, user_id, leased, problem)) = found else {
+        let sql = "SELECT key, user_id, problem FROM ts_connections WHERE connection_id = ?1";
+        let found: Option<(i64, String, Option<String>)> =
+            self.db.one(sql, values![id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let Some((key, user_id, problem)) = found else {
             return Ok(Err(format!("unknown connection: {id}; tink-sync connections list shows all")));
         };
         // The rows may belong to another user than the stored data.
         if let Some(problem) = problem {
             return Ok(Err(format!("connection {id} cannot be used: {problem}")));
         }
-        if leased {
+        if liveness::is_leased(self.db, key, self.now)? {
             return Ok(Err(format!("a run is working on connection {id}; import again when it has ended")));
         }
         if self.context.rehearsal {

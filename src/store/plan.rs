@@ -25,7 +25,7 @@ const REASON: &str = "CASE
     WHEN c.refused = 0 THEN 'disabled'
     WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN CASE WHEN c.gone_at IS NULL THEN 'disabled' ELSE 'gone' END
     WHEN c.refused IS NULL AND (c.entitled = 0 OR c.entitled_until <= :now) THEN 'not_entitled'
-    WHEN c.lease_token IS NOT NULL AND {LEASED} THEN 'leased'
+    WHEN {LEASED} THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'
     WHEN NOT :named AND c.last_attempt_at BETWEEN :cohort AND :now AND c.last_attempt_run <> :run
          AND c.last_outcome IS DISTINCT FROM 'interrupted'
@@ -43,9 +43,9 @@ const USED: &str = "(SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
     WHERE substr(q.user_id, 1, 200) = substr(c.user_id, 1, 200) AND q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
       AND q.reason IS DISTINCT FROM 'source_row')";
 
-/// [`REASON`] with [`USED`] and the engine's condition for a valid lease filled in.
+/// [`REASON`] with [`USED`] and the engine's condition for a connection that a run holds filled in.
 fn reason_of(db: Db<'_>) -> String {
-    REASON.replace("{USED}", USED).replace("{LEASED}", liveness::lasts(db))
+    REASON.replace("{USED}", USED).replace("{LEASED}", liveness::leased(db))
 }
 
 /// Whether connection `c` is named by id or by user; each name is looked up, regardless of the number of

@@ -53,28 +53,28 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
 
 fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -> Result<(), Fail> {
     let rows = format!(
-        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
+        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end,
                 (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
                 EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
                     AS consent_expired,
                 {HAS_DATA} AS has_data
-         FROM ts_connections c ORDER BY connection_id"
+         FROM ts_connections c ORDER BY connection_id",
+        liveness::lease_end(db)
     );
     let mut dead = HashMap::new();
     let mut former = owners::former(db)?;
     db.walk(&rows, values![], |row| {
-        let connection = known_connection(row)?;
-        let held = match &connection.holder {
-            None => false,
-            Some(Holder { run_id, .. }) => {
-                let known = dead.get(run_id).copied();
-                let is_over = known.map_or_else(|| liveness::is_over(db, path, run_id), Ok)?;
-                dead.insert(run_id.clone(), is_over);
-                !is_over
-            }
-        };
+        let mut connection = known_connection(row)?;
+        if let Some(holder) = &mut connection.holder {
+            let known = dead.get(&holder.run_id).copied();
+            let is_over = known.map_or_else(|| liveness::is_over(db, path, &holder.run_id), Ok)?;
+            dead.insert(holder.run_id.clone(), is_over);
+            // A server has compared with its own clock, which decides; that of this host may differ.
+            holder.is_certain = db.is_shared() && !is_over;
+            connection.holder = connection.holder.filter(|_| !is_over);
+        }
         let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
-        take(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection });
+        take(KnownConnection { former, ..connection });
         Ok(true)
     })
 }
@@ -98,8 +98,8 @@ impl Reader {
 }
 
 fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
-    let holder = match (row.get("lease_run_id")?, row.millis("lease_until")?) {
-        (Some(run_id), Some(until)) => Some(Holder { run_id, until }),
+    let holder = match (row.get("lease_run_id")?, row.millis("lease_end")?) {
+        (Some(run_id), Some(until)) => Some(Holder { run_id, until, is_certain: false }),
         _ => None,
     };
     Ok(KnownConnection {
