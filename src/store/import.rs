@@ -9,14 +9,14 @@ use std::{io, mem};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::engine::value::Millis;
+use super::engine::job::once;
 use super::engine::{Context, Db, Fail, values};
 use super::writer::{self, AuditRow};
 use super::{Store, accounts, liveness, mirror, rows};
 use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
-use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
+use crate::store::{Result, StoreError};
 
 /// The number of rows of one account that are written at once.
 const CHUNK: usize = 500;
@@ -89,14 +89,16 @@ impl Store {
     /// Imports rows, all or none; the inner error is that of the input.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if the store cannot be written.
+    /// [`StoreError`] if the store cannot be written. Unlike other writes it is not repeated if another
+    /// transaction was in the way.
     pub async fn import(&self, run: &Run, import: Import) -> Result<io::Result<Imported>> {
         let (run, mut import) = (run.clone(), import);
         let mut lines = Some(mem::replace(&mut import.lines, Box::new(std::iter::empty())));
-        self.worker
-            .write("take over rows", move |tx, context| {
-                // The input can be read only once.
-                let lines = lines.take().ok_or(Fail::Busy)?;
+        let done = self
+            .worker
+            .write(once("take over rows"), move |tx, context| {
+                // The input can be read only once, and without it a second attempt would import nothing.
+                let lines = lines.take().ok_or(Fail::NoRow)?;
                 tx.expect_changes(usize::MAX)?;
                 tx.run("SAVEPOINT import", values![])?;
                 let mut importer = Importer::new(tx, context, &run, &import);
@@ -109,7 +111,23 @@ impl Store {
                 tx.run("RELEASE import", values![])?;
                 Ok(done.map(|()| outcome))
             })
-            .await
+            .await;
+        done.map_err(with_advice)
+    }
+}
+
+/// Adds what to do to an error that may not happen again: here, nothing repeats the import by itself.
+fn with_advice(error: StoreError) -> StoreError {
+    let advised =
+        |detail| format!("{detail}; repeat the import: rows that are stored already are recognised");
+    match error {
+        StoreError::Unavailable { what, place, detail, source } => {
+            StoreError::Unavailable { what, place, detail: advised(detail), source }
+        }
+        StoreError::CommitUnknown { what, place, detail } => {
+            StoreError::CommitUnknown { what, place, detail: advised(detail) }
+        }
+        other => other,
     }
 }
 
@@ -369,3 +387,6 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
