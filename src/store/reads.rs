@@ -253,15 +253,17 @@ fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {
 }
 
 impl Reader {
-    /// The ends of all dated consents of connections that are enabled and entitled.
+    /// The ends of all dated consents of connections that are enabled and entitled at the time `now`, as
+    /// [`KnownConnection::is_active`] says.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
-    pub fn consent_ends(&self) -> Result<Vec<Timestamp>> {
+    pub fn consent_ends(&self, now: Timestamp) -> Result<Vec<Timestamp>> {
         self.read("read the consents", |db| {
             let rows = "SELECT s.expires_at FROM ts_consents s JOIN ts_connections c ON c.key = s.connection
-                 WHERE c.enabled <> 0 AND c.entitled <> 0 AND s.expires_at IS NOT NULL";
-            db.all(rows, values![], |row| Ok(row.get::<TimeColumn>(0)?.0))
+                 WHERE c.enabled <> 0 AND c.entitled <> 0 AND (c.entitled_until IS NULL OR c.entitled_until > ?1)
+                   AND s.expires_at IS NOT NULL";
+            db.all(rows, values![Millis(now)], |row| Ok(row.get::<TimeColumn>(0)?.0))
         })
     }
 }
