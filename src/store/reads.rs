@@ -13,9 +13,10 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::engine::value::{Cell, Millis, TimeColumn};
-use super::engine::{Db, Fail, Row, values};
+use super::engine::{Db, Fail, Row, named, values};
 use super::liveness;
 use super::owners::{self, HAS_DATA};
+use super::plan::{self, COUNTED};
 use super::population::{self, LastView};
 use super::{Reader, app, runs};
 use crate::store::Result;
@@ -289,16 +290,18 @@ pub struct Used {
 }
 
 impl Reader {
-    /// The attempts on all connections of this user since then.
+    /// The attempts on all connections of this user in the day from `since` on that count for the quota.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn used(&self, user_id: &str, since: Timestamp) -> Result<Used> {
         self.read("read the quota", |db| {
-            let sql =
-                "SELECT CAST(coalesce(sum(attempts), 0) AS BIGINT), min(started_at) FROM ts_run_connections
-                       WHERE substr(user_id, 1, 200) = substr(?1, 1, 200) AND user_id = ?1 AND started_at > ?2 AND reason IS DISTINCT FROM 'source_row'";
-            db.single(sql, values![user_id, Millis(since)], |row| {
+            let sql = format!(
+                "SELECT CAST(coalesce(sum(attempts), 0) AS BIGINT), min(started_at) FROM ts_run_connections q
+                 WHERE substr(user_id, 1, 200) = substr(:user, 1, 200) AND user_id = :user AND {COUNTED}"
+            );
+            let (since, horizon) = (Millis(since), Millis(plan::horizon(since)));
+            db.single(&sql, named! { ":user": user_id, ":day_ago": since, ":horizon": horizon }, |row| {
                 Ok(Used { attempts: row.get(0)?, oldest: row.get::<Option<Millis>>(1)?.map(|at| at.0) })
             })
         })
@@ -311,15 +314,16 @@ impl Reader {
     pub fn used_by_user(&self, since: Timestamp) -> Result<HashMap<String, Used>> {
         self.read("read the quotas", |db| {
             let rows = &format!(
-                "SELECT x.user_id, sum(x.attempts), min(x.started_at) FROM ts_run_connections x
-                 WHERE x.run IN ({}) AND x.started_at > ?1 AND x.reason IS DISTINCT FROM 'source_row' GROUP BY x.user_id",
-                runs::RECENT
+                "SELECT q.user_id, sum(q.attempts), min(q.started_at) FROM ts_run_connections q
+                 WHERE q.run IN ({}) AND {COUNTED} GROUP BY q.user_id",
+                runs::RECENT.replace("?1", ":day_ago")
             );
             let used = |row: Row<'_>| {
                 let oldest = row.get::<Option<Millis>>(2)?.map(|at| at.0);
                 Ok((row.get(0)?, Used { attempts: row.get(1)?, oldest }))
             };
-            db.all(rows, values![Millis(since)], used)
+            let (since, horizon) = (Millis(since), Millis(plan::horizon(since)));
+            db.all(rows, named! { ":day_ago": since, ":horizon": horizon }, used)
         })
     }
 }

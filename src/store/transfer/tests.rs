@@ -75,7 +75,7 @@ fn what_only_overwrites_or_deletes_rows_after_the_comparison_comes_along() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = places(directory.path());
         let write = |sql: &str| {
-            Writer::open(&from, NOW).unwrap().run("write the audit log", |db| db.batch(sql)).unwrap()
+            Writer::open(&from, NOW).unwrap().run("write the audit log", |db| db.batch(sql)).unwrap();
         };
         write(
             "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (1, 'c', 'u', 1, 1);
