@@ -51,10 +51,8 @@ pub(crate) fn insert(
     rows: &[FetchedRow],
     first: i64,
 ) -> Result<Vec<i64>, Fail> {
-    let walk: i64 = match of.is_last {
-        true => 0,
-        false => conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))?,
-    };
+    let walk: i64 =
+        if of.is_last { 0 } else { conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))? };
     let mut statement = conn.prepare_cached(INSERT)?;
     of.bind(&mut statement)?;
     statement.raw_bind_parameter(23, of.account)?;
