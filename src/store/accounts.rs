@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::engine::fail::corrupt;
-use super::engine::value::{DateColumn, Millis, TimeColumn, json_list, unsigned};
+use super::engine::value::{DateColumn, Millis, TimeColumn, json_list, optional_text, unsigned};
 use super::engine::{Db, Fail, Params, Row, ToValue, Value, values};
 use super::{balances, merge, rows};
 use crate::domain::account::Account;
@@ -271,9 +271,6 @@ fn update(db: Db<'_>, key: i64, account: &Account) -> Result<(), Fail> {
 
 /// The listed fields of an account, as statement parameters.
 fn listed(account: &Account) -> Vec<(&'static str, Value<'_>)> {
-    fn text(text: Option<&str>) -> Value<'_> {
-        text.map_or(Value::Null, ToValue::to_value)
-    }
     let [booked, available] = [&account.booked, &account.available].map(Option::as_ref);
     vec![
         (":name", account.name.to_value()),
@@ -282,10 +279,10 @@ fn listed(account: &Account) -> Vec<(&'static str, Value<'_>)> {
         (":number", account.account_number.to_value()),
         (":pan", account.masked_pan.to_value()),
         (":institution", account.financial_institution_id.to_value()),
-        (":booked", text(booked.map(|money| money.amount.as_str()))),
-        (":booked_currency", text(booked.map(|money| money.currency.as_str()))),
-        (":available", text(available.map(|money| money.amount.as_str()))),
-        (":available_currency", text(available.map(|money| money.currency.as_str()))),
+        (":booked", optional_text(booked.map(|money| money.amount.as_str()))),
+        (":booked_currency", optional_text(booked.map(|money| money.currency.as_str()))),
+        (":available", optional_text(available.map(|money| money.amount.as_str()))),
+        (":available_currency", optional_text(available.map(|money| money.currency.as_str()))),
         (":refreshed", account.last_refreshed.map_or(Value::Null, Value::Time)),
     ]
 }

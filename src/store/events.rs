@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::engine::value::Millis;
+use super::engine::value::{Millis, json_list, json_numbers};
 use super::engine::{Context, Db, Fail, Row, values};
 use crate::domain::hook::{HookEvent, HookKind};
 use crate::domain::ids::{ConnectionId, RunId, UserId};
@@ -262,7 +262,7 @@ pub(super) fn tidy(db: Db<'_>) -> Result<(), Fail> {
 
 /// The next events of finished runs, oldest first, each with its key; omits the kinds in `except`.
 pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Vec<Outgoing>, Fail> {
-    let except = except.iter().map(|kind| kind.as_str()).collect::<serde_json::Value>().to_string();
+    let except = json_list(except.iter().map(|kind| kind.as_str()));
     let events = "SELECT e.key, e.kind, e.at, e.details, r.run_id, c.connection_id, c.user_id,
                 coalesce(CAST(json_extract(e.details, '$.added') AS BIGINT)
                          <= CAST(json_extract(e.details, '$.replaced') AS BIGINT), FALSE)
@@ -292,10 +292,8 @@ pub(super) fn outgoing(db: Db<'_>, limit: u32, except: &[HookKind]) -> Result<Ve
 
 /// Deletes events that were delivered.
 pub(super) fn forget(db: Db<'_>, keys: &[i64]) -> Result<(), Fail> {
-    let keys = keys.iter().copied().collect::<serde_json::Value>().to_string();
     db.run(
         "DELETE FROM ts_events WHERE key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))",
-        values![keys],
-    )?;
-    Ok(())
+        values![json_numbers(keys.iter().copied())],
+    )
 }

@@ -9,14 +9,14 @@ use std::{io, mem};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::engine::value::Millis;
+use super::engine::job::once;
 use super::engine::{Context, Db, Fail, values};
 use super::writer::{self, AuditRow};
-use super::{Store, accounts, mirror, rows};
+use super::{Store, accounts, liveness, mirror, rows};
 use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
-use crate::store::Result;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
+use crate::store::{Result, StoreError};
 
 /// The number of rows of one account that are written at once.
 const CHUNK: usize = 500;
@@ -89,14 +89,16 @@ impl Store {
     /// Imports rows, all or none; the inner error is that of the input.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if the store cannot be written.
+    /// [`StoreError`] if the store cannot be written. Unlike other writes it is not repeated if another
+    /// transaction was in the way.
     pub async fn import(&self, run: &Run, import: Import) -> Result<io::Result<Imported>> {
         let (run, mut import) = (run.clone(), import);
         let mut lines = Some(mem::replace(&mut import.lines, Box::new(std::iter::empty())));
-        self.worker
-            .write("take over rows", move |tx, context| {
-                // The input can be read only once.
-                let lines = lines.take().ok_or(Fail::Busy)?;
+        let done = self
+            .worker
+            .write(once("take over rows"), move |tx, context| {
+                // The input can be read only once, and without it a second attempt would import nothing.
+                let lines = lines.take().ok_or(Fail::NoRow)?;
                 tx.expect_changes(usize::MAX)?;
                 tx.run("SAVEPOINT import", values![])?;
                 let mut importer = Importer::new(tx, context, &run, &import);
@@ -109,7 +111,23 @@ impl Store {
                 tx.run("RELEASE import", values![])?;
                 Ok(done.map(|()| outcome))
             })
-            .await
+            .await;
+        done.map_err(with_advice)
+    }
+}
+
+/// Adds what to do to an error that may not happen again: here, nothing repeats the import by itself.
+fn with_advice(error: StoreError) -> StoreError {
+    let advised =
+        |detail| format!("{detail}; repeat the import: rows that are stored already are recognised");
+    match error {
+        StoreError::Unavailable { what, place, detail, source } => {
+            StoreError::Unavailable { what, place, detail: advised(detail), source }
+        }
+        StoreError::CommitUnknown { what, place, detail } => {
+            StoreError::CommitUnknown { what, place, detail: advised(detail) }
+        }
+        other => other,
     }
 }
 
@@ -230,20 +248,17 @@ impl<'a> Importer<'a> {
     }
 
     fn find_owner(&mut self, id: &ConnectionId) -> Result<Result<ImportConnection, String>, Fail> {
-        let sql = "SELECT key, user_id, lease_token IS NOT NULL AND lease_until > ?2, problem
-                   FROM ts_connections WHERE connection_id = ?1";
-        let found: Option<(i64, String, bool, Option<String>)> =
-            self.db.one(sql, values![id.as_str(), Millis(self.now)], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?;
-        let Some((key, user_id, leased, problem)) = found else {
+        let sql = "SELECT key, user_id, problem FROM ts_connections WHERE connection_id = ?1";
+        let found: Option<(i64, String, Option<String>)> =
+            self.db.one(sql, values![id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let Some((key, user_id, problem)) = found else {
             return Ok(Err(format!("unknown connection: {id}; tink-sync connections list shows all")));
         };
         // The rows may belong to another user than the stored data.
         if let Some(problem) = problem {
             return Ok(Err(format!("connection {id} cannot be used: {problem}")));
         }
-        if leased {
+        if liveness::is_leased(self.db, key, self.now)? {
             return Ok(Err(format!("a run is working on connection {id}; import again when it has ended")));
         }
         if self.context.rehearsal {
@@ -372,3 +387,6 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,8 +61,8 @@ impl Writer {
     }
 
     /// Makes a begun link a connection, with its audit row, unless it is one already. Returns `false`, and
-    /// stores nothing, if no link of this connection is left, or if a connection with its id has another user
-    /// at Tink.
+    /// stores nothing, if this very link is not left (another may have been begun for the same connection
+    /// since), or if a connection with its id has another user, here or at Tink.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written.
@@ -79,7 +79,9 @@ impl Writer {
             if let Some(is_it) = is_of_user(db, link)? {
                 return Ok(is_it);
             }
-            if db.count("DELETE FROM ts_links WHERE connection_id = ?1", values![&link.connection_id])? == 0 {
+            let this =
+                "DELETE FROM ts_links WHERE connection_id = ?1 AND user_id = ?2 AND external_user_id = ?3";
+            if db.count(this, values![link.connection_id, link.user_id, link.external_user_id])? == 0 {
                 return Ok(false);
             }
             stand_alone::insert(db, &connection)?;
@@ -89,11 +91,11 @@ impl Writer {
     }
 }
 
-/// Whether the stored connection has the link's user at Tink; `None` if there is no connection.
+/// Whether the stored connection has the link's user, here and at Tink; `None` if there is no connection.
 fn is_of_user(db: Db<'_>, link: &BegunLink) -> Result<Option<bool>, Fail> {
-    let sql =
-        "SELECT external_user_id IS NOT DISTINCT FROM ?2 FROM ts_own_connections WHERE connection_id = ?1";
-    db.one(sql, values![&link.connection_id, &link.external_user_id], |row| row.get(0))
+    let sql = "SELECT user_id = ?2 AND external_user_id IS NOT DISTINCT FROM ?3 FROM ts_own_connections
+         WHERE connection_id = ?1";
+    db.one(sql, values![link.connection_id, link.user_id, link.external_user_id], |row| row.get(0))
 }
 
 fn begun(row: Row<'_>) -> Result<BegunLink, Fail> {
@@ -169,6 +171,18 @@ mod tests {
         assert_eq!(forgotten, super::super::forget::Forgotten::Now(1));
         assert!(!tables.end_link(&link("c", "ext-1"), &created()).unwrap());
         assert!(Reader::open(&place).unwrap().users().unwrap().is_empty());
+        // Meanwhile somebody has begun another link of this connection, for another user at Tink.
+        let again = BegunLink { external_user_id: "ext-2".to_owned(), ..theirs.clone() };
+        assert_eq!(tables.begin_link(&again, now).unwrap(), again);
+        for forgotten in [link("c", "ext-1"), link("c", "ext-2")] {
+            assert!(!tables.end_link(&forgotten, &created()).unwrap(), "{forgotten:?}");
+        }
+        assert_eq!(tables.begun_links("other").unwrap(), std::slice::from_ref(&again), "it is left");
+        assert!(Reader::open(&place).unwrap().users().unwrap().is_empty());
+        assert!(tables.end_link(&again, &created()).unwrap());
+        let of_another = BegunLink { user_id: "u".to_owned(), ..again };
+        assert!(!tables.end_link(&of_another, &created()).unwrap(), "the connection of another user");
+        tables.forget("c", &AuditRow { action: "connection.forgotten", ..created() }).unwrap();
         // Meanwhile somebody has added a connection with this id.
         tables.begin_link(&link("c", "ext-1"), now).unwrap();
         let added = OwnConnection {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::engine::value::{Millis, json_numbers, unsigned};
-use super::engine::{Context, Db, Fail, values};
+use super::engine::{Context, Db, Fail, named, values};
 use crate::store::types::Lease;
 
 pub(super) fn lock_path(store: &Path, run_id: &str) -> PathBuf {
@@ -78,13 +78,35 @@ pub(super) fn at_work(db: Db<'_>, store: &Path) -> Result<Option<String>, Fail> 
     Ok(None)
 }
 
-/// The SQL condition that the lease of connection `c` is still valid.
-pub(super) const fn lasts(db: Db<'_>) -> &'static str {
+/// The SQL condition that a run holds connection `c` at the time `:now`. The only place that decides it: on a
+/// server a lease lasts as long as its run, and `lease_until` keeps the value that it had when it was taken.
+pub(super) const fn leased(db: Db<'_>) -> &'static str {
     match db {
-        Db::Sqlite(_) => "c.lease_until > :now",
+        Db::Sqlite(_) => "(c.lease_token IS NOT NULL AND c.lease_until > :now)",
         // Uses the database's clock, which all hosts share.
         Db::Postgres(_) => {
-            "EXISTS (SELECT 1 FROM ts_runs l WHERE l.key = c.lease_run AND l.finished_at IS NULL AND l.alive_until > clock_timestamp())"
+            "(c.lease_token IS NOT NULL AND EXISTS (SELECT 1 FROM ts_runs l
+              WHERE l.key = c.lease_run AND l.finished_at IS NULL AND l.alive_until > clock_timestamp()))"
+        }
+    }
+}
+
+/// Whether a run holds the connection. If none does, none can claim it until the transaction ends.
+pub(super) fn is_leased(db: Db<'_>, connection: i64, now: Timestamp) -> Result<bool, Fail> {
+    if db.is_shared() {
+        // A claim leaves out what another transaction has locked.
+        db.run("SELECT key FROM ts_connections WHERE key = ?1 FOR NO KEY UPDATE", values![connection])?;
+    }
+    let sql = format!("SELECT 1 FROM ts_connections c WHERE c.key = :key AND {}", leased(db));
+    db.exists(&sql, named! { ":key": connection, ":now": Millis(now) })
+}
+
+/// The SQL expression for when the lease of connection `c` ends unless its run renews it, in milliseconds.
+pub(super) const fn lease_end(db: Db<'_>) -> &'static str {
+    match db {
+        Db::Sqlite(_) => "c.lease_until",
+        Db::Postgres(_) => {
+            "(SELECT CAST(extract(epoch FROM l.alive_until) * 1000 AS BIGINT) FROM ts_runs l WHERE l.key = c.lease_run)"
         }
     }
 }
@@ -171,3 +193,6 @@ pub(super) fn renew(db: Db<'_>, run: i64, until: Timestamp) -> Result<Option<Dur
     db.run("UPDATE ts_connections SET lease_until = ?2 WHERE lease_run = ?1", values![run, Millis(until)])?;
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

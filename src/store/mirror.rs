@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::engine::value::tink_user_columns;
+use super::engine::value::{optional_text, tink_user_columns};
 use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
 use super::owners::MIRRORED;
 use super::{forget, owners, population, tokens};
@@ -148,15 +148,12 @@ fn update(db: Db<'_>, key: i64, state: &MirroredState) -> Result<(), Fail> {
 
 /// The parameters of [`VALUES`].
 fn parameters(state: &MirroredState) -> Vec<(&'static str, Value<'_>)> {
-    fn text(text: Option<&str>) -> Value<'_> {
-        text.map_or(Value::Null, ToValue::to_value)
-    }
     let (external, tink) = tink_user_columns(state.tink_user.as_ref());
     let (moved_external, moved_tink) = tink_user_columns(state.moved.as_ref());
     vec![
         (":user", state.user_id.to_value()),
-        (":external", text(external)),
-        (":tink", text(tink)),
+        (":external", optional_text(external)),
+        (":tink", optional_text(tink)),
         (":enabled", state.enabled.to_value()),
         (":entitled", state.entitled.to_value()),
         (":until", state.entitled_until.map_or(Value::Null, Value::Millis)),
@@ -165,8 +162,8 @@ fn parameters(state: &MirroredState) -> Vec<(&'static str, Value<'_>)> {
         (":problem", state.problem.to_value()),
         (":refused", state.refused.to_value()),
         (":refused_user", state.refused_user.to_value()),
-        (":moved_external", text(moved_external)),
-        (":moved_tink", text(moved_tink)),
+        (":moved_external", optional_text(moved_external)),
+        (":moved_tink", optional_text(moved_tink)),
         (":gone", state.gone_at.map_or(Value::Null, Value::Millis)),
         (":lapsed", state.lapsed_at.map_or(Value::Null, Value::Millis)),
     ]

@@ -124,7 +124,8 @@ pub(super) fn state(row: Row<'_>) -> Result<MirroredState, Fail> {
     })
 }
 
-/// The Tink user in a connection's row.
+/// The Tink user in a connection's row. The method itself cannot be passed: it is not general over the lifetime
+/// of the row.
 pub(super) fn name(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
     row.tink_user()
 }

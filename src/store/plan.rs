@@ -25,7 +25,7 @@ const REASON: &str = "CASE
     WHEN c.refused = 0 THEN 'disabled'
     WHEN c.refused IS NULL AND c.enabled = 0 AND NOT (:force AND :named) THEN CASE WHEN c.gone_at IS NULL THEN 'disabled' ELSE 'gone' END
     WHEN c.refused IS NULL AND (c.entitled = 0 OR c.entitled_until <= :now) THEN 'not_entitled'
-    WHEN c.lease_token IS NOT NULL AND {LEASED} THEN 'leased'
+    WHEN {LEASED} THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'
     WHEN NOT :named AND c.last_attempt_at BETWEEN :cohort AND :now AND c.last_attempt_run <> :run
          AND c.last_outcome IS DISTINCT FROM 'interrupted'
@@ -40,12 +40,25 @@ const REASON: &str = "CASE
 
 /// The attempts on all connections of the user of connection `c` that count for the quota.
 const USED: &str = "(SELECT coalesce(sum(attempts), 0) FROM ts_run_connections q
-    WHERE substr(q.user_id, 1, 200) = substr(c.user_id, 1, 200) AND q.user_id = c.user_id AND q.started_at > :day_ago AND q.started_at < :horizon
-      AND q.reason IS DISTINCT FROM 'source_row')";
+    WHERE substr(q.user_id, 1, 200) = substr(c.user_id, 1, 200) AND q.user_id = c.user_id AND {COUNTED})";
 
-/// [`REASON`] with [`USED`] and the engine's condition for a valid lease filled in.
+/// The condition that an attempt `q` counts for the quota.
+pub(super) const COUNTED: &str =
+    "q.started_at > :day_ago AND q.started_at < :horizon AND q.reason IS DISTINCT FROM 'source_row'";
+
+/// [`USED`] with [`COUNTED`] filled in.
+fn used() -> String {
+    USED.replace("{COUNTED}", COUNTED)
+}
+
+/// The end of what counts for the quota of a day that began at `day_ago`.
+pub(super) fn horizon(day_ago: Timestamp) -> Timestamp {
+    day_ago.saturating_add(SignedDuration::from_hours(24) + HORIZON).unwrap_or(Timestamp::MAX)
+}
+
+/// [`REASON`] with [`USED`] and the engine's condition for a connection that a run holds filled in.
 fn reason_of(db: Db<'_>) -> String {
-    REASON.replace("{USED}", USED).replace("{LEASED}", liveness::lasts(db))
+    REASON.replace("{USED}", &used()).replace("{LEASED}", liveness::leased(db))
 }
 
 /// Whether connection `c` is named by id or by user; each name is looked up, regardless of the number of
@@ -337,10 +350,11 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     db.lock_ahead(places.iter().map(|place| place.connection))?;
     let keys = json_numbers(places.iter().map(|place| place.connection));
     let sql = format!(
-        "SELECT c.*, {} AS reason, {USED} AS used,
+        "SELECT c.*, {} AS reason, {} AS used,
                 (SELECT attempts FROM ts_run_connections a WHERE a.run = :run AND a.connection = c.key) AS attempts
          FROM ts_connections c WHERE c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))",
-        reason_of(db)
+        reason_of(db),
+        used()
     );
     let params = asked.params_with(":keys", Value::Text(keys.into()));
     let mut found: HashMap<i64, Candidate> =

@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 
-use super::engine::value::{Millis, json_list, unsigned};
-use super::engine::{Context, Db, Fail, Row, values};
+use super::engine::value::{json_list, unsigned};
+use super::engine::{Db, Fail, Row, values};
 use super::liveness;
 use super::rows;
 use super::writer::{AuditRow, Writer, note};
@@ -78,7 +78,9 @@ impl Writer {
     ) -> Result<Option<Replayed>> {
         self.session.write("retry the quarantine", |db, context| {
             let Some(key) = key_of(db, connection_id)? else { return Ok(Some(Replayed::default())) };
-            if is_held(db, context, key, audit.at)? {
+            // A dead run holds nothing.
+            liveness::sweep(db, context, audit.at)?;
+            if liveness::is_leased(db, key, audit.at)? {
                 return Ok(None);
             }
             let mut sum = Replayed::default();
@@ -111,7 +113,9 @@ impl Writer {
     ) -> Result<Option<u64>> {
         self.session.write("drop from the quarantine", |db, context| {
             let Some(key) = key_of(db, connection_id)? else { return Ok(Some(0)) };
-            if is_held(db, context, key, audit.at)? {
+            // A dead run holds nothing.
+            liveness::sweep(db, context, audit.at)?;
+            if liveness::is_leased(db, key, audit.at)? {
                 return Ok(None);
             }
             let ids = json_list(transactions.iter().map(String::as_str));
@@ -131,14 +135,6 @@ impl Writer {
 fn key_of(db: Db<'_>, connection_id: &str) -> Result<Option<i64>, Fail> {
     let sql = "SELECT key FROM ts_connections WHERE connection_id = ?1";
     db.one(sql, values![connection_id], |row| row.get(0))
-}
-
-/// Whether the connection has a lease that has not expired, after releasing those of dead runs.
-fn is_held(db: Db<'_>, context: &Context, connection: i64, now: Timestamp) -> Result<bool, Fail> {
-    liveness::sweep(db, context, now)?;
-    let sql = "SELECT lease_token IS NOT NULL AND lease_until > ?2 FROM ts_connections WHERE key = ?1";
-    let held: Option<bool> = db.value(sql, values![connection, Millis(now)])?;
-    Ok(held.unwrap_or_default())
 }
 
 fn owners(db: Db<'_>, connection: i64) -> Result<Vec<QuarantineAccount>, Fail> {

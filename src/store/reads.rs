@@ -13,9 +13,10 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::engine::value::{Cell, Millis, TimeColumn};
-use super::engine::{Db, Fail, Row, values};
+use super::engine::{Db, Fail, Row, named, values};
 use super::liveness;
 use super::owners::{self, HAS_DATA};
+use super::plan::{self, COUNTED};
 use super::population::{self, LastView};
 use super::{Reader, app, runs};
 use crate::store::Result;
@@ -53,28 +54,28 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
 
 fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -> Result<(), Fail> {
     let rows = format!(
-        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id,
+        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end,
                 (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
                 EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
                     AS consent_expired,
                 {HAS_DATA} AS has_data
-         FROM ts_connections c ORDER BY connection_id"
+         FROM ts_connections c ORDER BY connection_id",
+        liveness::lease_end(db)
     );
     let mut dead = HashMap::new();
     let mut former = owners::former(db)?;
     db.walk(&rows, values![], |row| {
-        let connection = known_connection(row)?;
-        let held = match &connection.holder {
-            None => false,
-            Some(Holder { run_id, .. }) => {
-                let known = dead.get(run_id).copied();
-                let is_over = known.map_or_else(|| liveness::is_over(db, path, run_id), Ok)?;
-                dead.insert(run_id.clone(), is_over);
-                !is_over
-            }
-        };
+        let mut connection = known_connection(row)?;
+        if let Some(holder) = &mut connection.holder {
+            let known = dead.get(&holder.run_id).copied();
+            let is_over = known.map_or_else(|| liveness::is_over(db, path, &holder.run_id), Ok)?;
+            dead.insert(holder.run_id.clone(), is_over);
+            // A server has compared with its own clock, which decides; that of this host may differ.
+            holder.is_certain = db.is_shared() && !is_over;
+            connection.holder = connection.holder.filter(|_| !is_over);
+        }
         let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
-        take(KnownConnection { holder: connection.holder.filter(|_| held), former, ..connection });
+        take(KnownConnection { former, ..connection });
         Ok(true)
     })
 }
@@ -98,8 +99,8 @@ impl Reader {
 }
 
 fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
-    let holder = match (row.get("lease_run_id")?, row.millis("lease_until")?) {
-        (Some(run_id), Some(until)) => Some(Holder { run_id, until }),
+    let holder = match (row.get("lease_run_id")?, row.millis("lease_end")?) {
+        (Some(run_id), Some(until)) => Some(Holder { run_id, until, is_certain: false }),
         _ => None,
     };
     Ok(KnownConnection {
@@ -264,15 +265,17 @@ fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {
 }
 
 impl Reader {
-    /// The ends of all dated consents of connections that are enabled and entitled.
+    /// The ends of all dated consents of connections that are enabled and entitled at the time `now`, as
+    /// [`KnownConnection::is_active`] says.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
-    pub fn consent_ends(&self) -> Result<Vec<Timestamp>> {
+    pub fn consent_ends(&self, now: Timestamp) -> Result<Vec<Timestamp>> {
         self.read("read the consents", |db| {
             let rows = "SELECT s.expires_at FROM ts_consents s JOIN ts_connections c ON c.key = s.connection
-                 WHERE c.enabled <> 0 AND c.entitled <> 0 AND s.expires_at IS NOT NULL";
-            db.all(rows, values![], |row| Ok(row.get::<TimeColumn>(0)?.0))
+                 WHERE c.enabled <> 0 AND c.entitled <> 0 AND (c.entitled_until IS NULL OR c.entitled_until > ?1)
+                   AND s.expires_at IS NOT NULL";
+            db.all(rows, values![Millis(now)], |row| Ok(row.get::<TimeColumn>(0)?.0))
         })
     }
 }
@@ -298,16 +301,18 @@ pub struct Used {
 }
 
 impl Reader {
-    /// The attempts on all connections of this user since then.
+    /// The attempts on all connections of this user in the day from `since` on that count for the quota.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn used(&self, user_id: &str, since: Timestamp) -> Result<Used> {
         self.read("read the quota", |db| {
-            let sql =
-                "SELECT CAST(coalesce(sum(attempts), 0) AS BIGINT), min(started_at) FROM ts_run_connections
-                       WHERE substr(user_id, 1, 200) = substr(?1, 1, 200) AND user_id = ?1 AND started_at > ?2 AND reason IS DISTINCT FROM 'source_row'";
-            db.single(sql, values![user_id, Millis(since)], |row| {
+            let sql = format!(
+                "SELECT CAST(coalesce(sum(attempts), 0) AS BIGINT), min(started_at) FROM ts_run_connections q
+                 WHERE substr(user_id, 1, 200) = substr(:user, 1, 200) AND user_id = :user AND {COUNTED}"
+            );
+            let (since, horizon) = (Millis(since), Millis(plan::horizon(since)));
+            db.single(&sql, named! { ":user": user_id, ":day_ago": since, ":horizon": horizon }, |row| {
                 Ok(Used { attempts: row.get(0)?, oldest: row.get::<Option<Millis>>(1)?.map(|at| at.0) })
             })
         })
@@ -320,15 +325,16 @@ impl Reader {
     pub fn used_by_user(&self, since: Timestamp) -> Result<HashMap<String, Used>> {
         self.read("read the quotas", |db| {
             let rows = &format!(
-                "SELECT x.user_id, sum(x.attempts), min(x.started_at) FROM ts_run_connections x
-                 WHERE x.run IN ({}) AND x.started_at > ?1 AND x.reason IS DISTINCT FROM 'source_row' GROUP BY x.user_id",
-                runs::RECENT
+                "SELECT q.user_id, sum(q.attempts), min(q.started_at) FROM ts_run_connections q
+                 WHERE q.run IN ({}) AND {COUNTED} GROUP BY q.user_id",
+                runs::RECENT.replace("?1", ":day_ago")
             );
             let used = |row: Row<'_>| {
                 let oldest = row.get::<Option<Millis>>(2)?.map(|at| at.0);
                 Ok((row.get(0)?, Used { attempts: row.get(1)?, oldest }))
             };
-            db.all(rows, values![Millis(since)], used)
+            let (since, horizon) = (Millis(since), Millis(plan::horizon(since)));
+            db.all(rows, named! { ":day_ago": since, ":horizon": horizon }, used)
         })
     }
 }

@@ -200,3 +200,26 @@ fn a_token_that_is_noted_as_presented_is_presented_once_and_its_answer_is_kept()
         begun.session.write("write new tokens", |db, _| tokens::renewed(db, &asked, &other, NOW)).unwrap();
     assert!(!late, "another answer came too late");
 }
+
+#[test]
+fn a_token_that_was_lost_or_came_too_late_is_audited_once() {
+    let late = Renewal::Renewed { refresh: Some(vec![2]), access: vec![3], until: None };
+    for (state, renewal) in [("asked", Renewal::Lost("refused".to_owned())), ("ready", late)] {
+        let mut begun = Begun::new();
+        let (lease, _) = begun.claim().remove(0);
+        let seed = "INSERT INTO ts_tokens (connection, version, state, refresh, asking) VALUES (?1, '1', ?2, x'01', 5)";
+        begun.session.db().run(seed, values![lease.connection, state]).unwrap();
+        let asked = RotationBegin {
+            connection: lease.connection,
+            connection_id: lease.connection_id.clone(),
+            number: 5,
+        };
+        for _ in 0..2 {
+            begun
+                .session
+                .write("write new tokens", |db, _| tokens::renewed(db, &asked, &renewal, NOW))
+                .unwrap();
+        }
+        assert_eq!(begun.number("SELECT count(*) FROM ts_audit"), 1, "{renewal:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine::fail::corrupt;
-use super::engine::value::{Millis, tink_user_columns, unsigned};
+use super::engine::value::{Millis, json_numbers, optional_text, tink_user_columns, unsigned};
 use super::engine::{Context, Db, Fail, Params, Row, ToValue as _, Value, named, values};
 use super::liveness;
 use super::tokens;
@@ -182,7 +182,6 @@ const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
 /// The parameters of [`UPDATE_CONNECTION`].
 fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static str, Value<'r>); 13] {
     let optional = |at: Option<Timestamp>| at.map_or(Value::Null, Value::Millis);
-    let text = |text: Option<&'static str>| text.map_or(Value::Null, |text| Value::Text(text.into()));
     [
         (":connection", Value::Int(lease.connection)),
         (":run", Value::Int(lease.run)),
@@ -198,8 +197,8 @@ fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static st
             ":failure",
             Value::Bool(matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited)),
         ),
-        (":outcome", text(Some(record.outcome.as_str()))),
-        (":reason", text(record.reason.map(Reason::as_str))),
+        (":outcome", optional_text(Some(record.outcome.as_str()))),
+        (":reason", optional_text(record.reason.map(Reason::as_str))),
         (":error", record.error.to_value()),
         (":ended", Value::Millis(record.ended)),
         (":began", Value::Millis(record.began)),
@@ -233,11 +232,10 @@ impl Finished {
 /// Records which accounts of the connection have stale data, so that each is reported once.
 fn note_stale(db: Db<'_>, connection: i64, stale: Option<&[i64]>) -> Result<(), Fail> {
     let Some(stale) = stale else { return Ok(()) };
-    let stale = stale.iter().copied().collect::<serde_json::Value>().to_string();
     db.run(
         "UPDATE ts_accounts SET stale = 1 - stale
          WHERE connection = ?1 AND (stale <> 0) <> (key IN (SELECT CAST(value AS BIGINT) FROM json_each(?2)))",
-        values![connection, stale],
+        values![connection, json_numbers(stale.iter().copied())],
     )
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::engine::context::BUSY_PAUSE;
+use super::engine::context::{BUSY_PAUSE, BUSY_TIMEOUT};
 use super::engine::{postgres, sqlite};
 pub use super::place::OWN_VIEW;
 use super::{Place, StoreError};
@@ -23,8 +23,8 @@ pub use row::parse_time;
 type Result<T> = std::result::Result<T, SourceError>;
 
 /// Reads the whole view in one short query, so that the application's database is not held while the store
-/// may be waiting for something. Tries again until `patience` is over if the database is locked or the server
-/// is away; each try on a file waits up to 30 s for a lock.
+/// may be waiting for something. Tries again until `patience` is over if the server is away, and if a file is
+/// locked, for up to 30 s (SQLite's own wait) plus `patience`.
 ///
 /// # Errors
 /// [`SourceError::View`] names a missing view or column; other errors as the database reports them. An
@@ -77,11 +77,34 @@ fn patiently<T>(patience: Duration, mut read: impl FnMut() -> Result<T>) -> Resu
     let began = Instant::now();
     loop {
         match read() {
-            Err(
-                SourceError::Store(StoreError::Busy { .. } | StoreError::Unavailable { .. })
-                | SourceError::Missing { .. },
-            ) if began.elapsed() < patience => std::thread::sleep(BUSY_PAUSE),
+            Err(error) if began.elapsed() < longest_wait(&error, patience) => std::thread::sleep(BUSY_PAUSE),
             other => return other,
         }
+    }
+}
+
+/// How long to try again in all, in spite of this error.
+fn longest_wait(error: &SourceError, patience: Duration) -> Duration {
+    match error {
+        // A try may have waited that long by itself; the patience begins after it, as for the store's own file.
+        SourceError::Store(StoreError::Busy { .. }) => BUSY_TIMEOUT.saturating_add(patience),
+        SourceError::Store(StoreError::Unavailable { .. }) | SourceError::Missing { .. } => patience,
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patience_with_a_locked_file_begins_after_the_wait_of_sqlite_itself() {
+        let patience = Duration::from_secs(10);
+        let busy = SourceError::Store(StoreError::Busy { what: "read", path: "app.db".to_owned() });
+        assert_eq!(longest_wait(&busy, patience), Duration::from_secs(40));
+        let missing = SourceError::Missing { path: "app.db".to_owned(), view: "v".to_owned() };
+        assert_eq!(longest_wait(&missing, patience), patience);
+        let other = SourceError::Store(StoreError::TookOver);
+        assert_eq!(longest_wait(&other, patience), Duration::ZERO);
     }
 }

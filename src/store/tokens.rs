@@ -142,36 +142,43 @@ pub(super) fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
     })
 }
 
+/// Writes an audit row. One that is there already was written by the same job, whose commit was uncertain.
 fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp) -> Result<(), Fail> {
     db.run(
         "INSERT INTO ts_audit (at, action, connection_id, user_id, result)
-         SELECT ?2, ?3, connection_id, user_id, ?4 FROM ts_connections WHERE key = ?1",
+         SELECT ?2, ?3, c.connection_id, c.user_id, ?4 FROM ts_connections c WHERE c.key = ?1
+            AND NOT EXISTS (SELECT 1 FROM ts_audit a WHERE a.at = ?2 AND a.action = ?3
+                            AND a.connection_id = c.connection_id AND a.result = ?4)",
         values![connection, Millis(now), action, result],
     )
 }
 
-/// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token.
+/// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token;
+/// returns the number of connections that have tokens.
 ///
 /// # Errors
-/// As the database reports it; what `encrypt` refuses is the inner error, and ends the work: tokens that were
-/// replaced before it stay replaced.
+/// As the database reports it; what `encrypt` refuses is the inner error, and then no token was replaced.
 pub(super) fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
     type Encrypted = (i64, String, Vec<u8>, Option<Vec<u8>>);
+    // A pass that renews a token meanwhile must not get its new token overwritten by the used one.
+    db.lock_tokens()?;
     let all = "SELECT t.connection, c.connection_id, t.refresh, t.access
          FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection";
     let all: Vec<Encrypted> =
         db.all(all, values![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let mut done = 0;
-    for (key, id, refresh, access) in all {
-        let (refresh, access) = match encrypt(&id, &refresh, access.as_deref()) {
-            Ok(encrypted) => encrypted,
-            Err(error) => return Ok(Err(error)),
-        };
-        db.run(
-            "UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1",
-            values![key, refresh, access],
-        )?;
-        done += 1;
-    }
-    Ok(Ok(done))
+    // All before the first is written: the inner error does not undo the transaction.
+    let again = |(key, id, refresh, access): Encrypted| {
+        encrypt(&id, &refresh, access.as_deref()).map(|(refresh, access)| (key, refresh, access))
+    };
+    let all: Vec<(i64, Vec<u8>, Option<Vec<u8>>)> = match all.into_iter().map(again).collect() {
+        Ok(all) => all,
+        Err(error) => return Ok(Err(error)),
+    };
+    let update = "UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1";
+    all.iter()
+        .try_for_each(|(key, refresh, access)| db.run(update, values![key, refresh, access.as_deref()]))?;
+    Ok(Ok(all.len() as u64))
 }
+
+#[cfg(test)]
+mod tests;

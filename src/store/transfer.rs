@@ -25,7 +25,9 @@ const ROUNDS: usize = 3;
 const KEYED: [&str; 7] =
     ["ts_connections", "ts_accounts", "ts_transactions", "ts_quarantine", "ts_runs", "ts_audit", "ts_events"];
 /// The sequences that go on where they were.
-const SEQUENCES: [&str; 3] = ["change", "lease", "pruned"];
+const SEQUENCES: [&str; 2] = ["change", "pruned"];
+/// The tables whose rows a command changes without a new number or an audit row: `rekey`, and `connect`.
+const OVERWRITTEN: [&str; 2] = ["ts_tokens", "ts_links"];
 
 /// A move of a store.
 #[expect(missing_debug_implementations, reason = "it holds a function")]
@@ -150,7 +152,7 @@ impl Transfer<'_> {
                 &mut |table, columns, after| writer.look(WHAT, |db| table.batch(db, columns, after));
             let compared = self.compared(&source, of_target, &last)?;
             drop(source);
-            if compared.differing.is_empty() && self.complete(&mut target, &last, act)? {
+            if compared.differing.is_empty() && self.complete(&mut target, &last, &compared.tables, act)? {
                 let change = last.change();
                 return Ok(Ok(Moved { tables: compared.tables, change, was_complete: false, resumed }));
             }
@@ -293,11 +295,19 @@ impl Transfer<'_> {
         )
     }
 
-    /// Makes the new store usable, unless the old one has changed meanwhile.
-    fn complete(&self, target: &mut NewStore, last: &LastNumbers, act: &AuditRow<'_>) -> Result<bool> {
-        if self.source()?.read(WHAT, LastNumbers::of)? != *last {
+    /// Makes the new store usable, unless the old one has changed since its tables were compared.
+    fn complete(
+        &self,
+        target: &mut NewStore,
+        last: &LastNumbers,
+        compared: &[TableSum],
+        act: &AuditRow<'_>,
+    ) -> Result<bool> {
+        let source = self.source()?;
+        if source.read(WHAT, LastNumbers::of)? != *last || !is_as_compared(&source, compared)? {
             return Ok(false);
         }
+        drop(source);
         let (token, details) = (target.token, format!("from {}", self.from));
         target.writer.run("complete the move", |db| {
             still_ours(db, token)?;
@@ -344,6 +354,26 @@ fn counted(source: &Reader) -> Result<Vec<TableSum>> {
         Ok(TableSum { table: table.name, rows, checksum: None })
     };
     TABLES.iter().map(count).collect()
+}
+
+/// Whether the store has what was compared. What only deletes rows (pruning, events that were delivered)
+/// shows in their number alone.
+fn is_as_compared(source: &Reader, compared: &[TableSum]) -> Result<bool> {
+    for (table, before) in TABLES.iter().zip(compared) {
+        let now = if OVERWRITTEN.contains(&table.name) {
+            let columns = source.read(WHAT, |db| table.columns(db))?;
+            compare::sum(table, &columns, &mut |table, columns, after| {
+                source.read(WHAT, |db| table.batch(db, columns, after))
+            })?
+        } else {
+            let rows = source.read(WHAT, |db| table.count(db))?;
+            TableSum { rows, ..before.clone() }
+        };
+        if now != *before {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn occupied(place: &Place, connections: i64) -> String {

@@ -41,11 +41,12 @@ impl Writer {
         self.session.look(what, work)
     }
 
-    /// Encrypts every token of older links again; returns how many connections have some. If `encrypt`
-    /// refuses a token, those encrypted before it are kept.
+    /// Encrypts every token of older links again, all or none; returns how many connections have some. While
+    /// it works, no other process writes tokens.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be written; what `encrypt` refuses is the inner error.
+    /// After either, no token has changed.
     pub fn reencrypt<E>(&mut self, encrypt: &tokens::Reencrypt<'_, E>) -> Result<Result<u64, E>> {
         self.run("encrypt tokens anew", |db| tokens::reencrypt(db, encrypt))
     }

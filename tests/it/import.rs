@@ -273,6 +273,8 @@ fn a_connection_that_is_being_worked_on_is_left_alone() {
     let sam = Sam::new();
     import(&sam, &three("x"));
     sam.0.lease_all();
+    // A process of that run; without one, a command of these tests takes the run for dead.
+    let _at_work = sam.0.reading();
     let report = import_lines(&sam, &[line(&booked("z", -1, "-1", "x"))], &[], 2);
     assert!(
         report["problems"][0]["problem"].as_str().unwrap().contains("a run is working on connection c-0")

@@ -17,11 +17,22 @@ pub(crate) enum When {
     Durable,
 }
 
-/// A job's name, and whether it may be repeated.
+/// When a job that has run may run again. On a file, no job runs twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Never: it has used up its input.
+    Never,
+    /// If its changes were undone.
+    Undone,
+    /// Also if it is unknown whether they were kept: it is idempotent.
+    Unknown,
+}
+
+/// A job's name, and when it may be repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     what: &'static str,
-    is_repeatable: bool,
+    repeat: Repeat,
 }
 
 impl Step {
@@ -32,21 +43,27 @@ impl Step {
 
 impl From<&'static str> for Step {
     fn from(what: &'static str) -> Self {
-        Self { what, is_repeatable: false }
+        Self { what, repeat: Repeat::Undone }
     }
 }
 
 /// An idempotent job: it may run again when it is unknown whether its commit was kept.
 pub(crate) const fn repeatable(what: &'static str) -> Step {
-    Step { what, is_repeatable: true }
+    Step { what, repeat: Repeat::Unknown }
+}
+
+/// A job that can run only once, because it uses up its input; a failure of it is reported as it is.
+pub(crate) const fn once(what: &'static str) -> Step {
+    Step { what, repeat: Repeat::Never }
 }
 
 /// The thread's view of a job of any type.
 pub(crate) trait Job: Send {
     fn what(&self) -> &'static str;
-    fn is_repeatable(&self) -> bool;
+    /// When it may run again; one that has not begun to run can always run.
+    fn repeat(&self) -> Repeat;
     fn when(&self) -> When;
-    /// Runs the job and keeps its value for the answer. May be called again after its changes were undone.
+    /// Runs the job and keeps its value for the answer. May be called again as [`Self::repeat`] says.
     fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail>;
     fn answer(self: Box<Self>, kept: Result<Durable>);
 }
@@ -56,6 +73,8 @@ pub(crate) struct Call<T, W> {
     pub step: Step,
     pub when: When,
     pub work: W,
+    /// Whether it has begun to run.
+    pub begun: bool,
     pub value: Option<T>,
     pub reply: oneshot::Sender<Result<(T, Durable)>>,
 }
@@ -69,8 +88,11 @@ where
         self.step.what
     }
 
-    fn is_repeatable(&self) -> bool {
-        self.step.is_repeatable
+    fn repeat(&self) -> Repeat {
+        match self.step.repeat {
+            Repeat::Never if !self.begun => Repeat::Undone,
+            repeat => repeat,
+        }
     }
 
     fn when(&self) -> When {
@@ -78,6 +100,7 @@ where
     }
 
     fn run(&mut self, session: &DbSession) -> std::result::Result<(), Fail> {
+        self.begun = true;
         self.value = Some((self.work)(session)?);
         Ok(())
     }

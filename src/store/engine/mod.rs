@@ -354,6 +354,15 @@ impl Db<'_> {
         }
     }
 
+    /// Keeps other processes from writing tokens until the transaction ends. Call it before anything else that
+    /// locks, so that two cannot deadlock. Not needed for a file, which has one writer at a time.
+    pub(crate) fn lock_tokens(self) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.batch(postgres::schema::LOCK_TOKENS),
+        }
+    }
+
     /// Notes which entitlements have ended or resumed since a run last checked, for the feed's numbers.
     pub(crate) fn note_lapses(self) -> Result<(), Fail> {
         match self {

@@ -382,6 +382,11 @@ pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
+/// An optional text as a parameter; unlike [`ToValue`] it does not borrow the option.
+pub(crate) fn optional_text(text: Option<&str>) -> Value<'_> {
+    text.map_or(Value::Null, ToValue::to_value)
+}
+
 /// A list of texts as a JSON array, for `json_each`.
 pub(crate) fn json_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.collect::<serde_json::Value>().to_string()

@@ -158,7 +158,7 @@ impl Worker {
     ) -> Result<(T, Durable)> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::thread_ended(step.what());
-        let job = Call { step, when, work, value: None, reply };
+        let job = Call { step, when, work, begun: false, value: None, reply };
         self.queue.send(Message::Job(Box::new(job))).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }

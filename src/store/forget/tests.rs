@@ -99,9 +99,8 @@ fn the_last_connection_takes_its_user_along_and_leaves_the_audit_log() {
 
 #[test]
 fn a_server_has_no_file_to_rewrite() {
-    let url = crate::store::engine::postgres::tests::server::Server::shared().fresh_database();
-    let target = crate::domain::server::Target::parse(&url, &|_| None).unwrap();
-    let mut tables = Writer::open(&Place::Postgres(target.into()), Timestamp::UNIX_EPOCH).unwrap();
+    let place = crate::store::engine::postgres::tests::server::Server::shared().fresh_place();
+    let mut tables = Writer::open(&place, Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(forget(&mut tables, "a"), Forgotten::Nothing);
     tables.wipe().unwrap();
 }

@@ -56,8 +56,10 @@ impl State {
 pub struct Holder {
     /// The run.
     pub run_id: String,
-    /// The end of its lease.
+    /// The end of its lease, unless the run renews it.
     pub until: Timestamp,
+    /// Whether a server found that the lease lasts, by its own clock.
+    pub is_certain: bool,
 }
 
 /// A connection with everything that is kept about it.
@@ -186,7 +188,7 @@ impl KnownConnection {
 
     /// The run that holds it at the time `now`.
     pub fn held_by(&self, now: Timestamp) -> Option<&Holder> {
-        self.holder.as_ref().filter(|holder| holder.until > now)
+        self.holder.as_ref().filter(|holder| holder.is_certain || holder.until > now)
     }
 }
 

@@ -118,5 +118,52 @@ fn a_connection_is_told_without_what_shows_whose_it_is() {
     assert!(!format!("{detail:?}").contains("SE00") && !format!("{detail:?}").contains("Salary"));
     let known = Reader::open(&place).unwrap().connections().unwrap();
     assert_eq!(known[0].consent_ends.unwrap().to_string(), "2026-08-01T00:00:00Z");
-    assert_eq!(Reader::open(&place).unwrap().consent_ends().unwrap().len(), 2);
+    assert_eq!(Reader::open(&place).unwrap().consent_ends(Timestamp::UNIX_EPOCH).unwrap().len(), 2);
+}
+
+#[test]
+fn consents_of_a_user_whose_entitlement_has_ended_do_not_end_for_anybody() {
+    let (_guard, place, now) = store();
+    let ended = now.as_millisecond();
+    write(
+        &place,
+        &format!(
+            "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled, entitled_until) VALUES
+                 (1, 'unlimited', 'u', 1, 1, NULL), (2, 'entitled', 'u', 1, 1, {ended} + 1), (3, 'ended', 'u', 1, 1, {ended}),
+                 (4, 'not_entitled', 'u', 1, 0, NULL), (5, 'disabled', 'u', 0, 1, NULL);
+             INSERT INTO ts_consents (connection, credentials_id, status, expires_at, account_ids)
+                 SELECT key, 'k', 'UPDATED', '2026-08-0' || key || 'T00:00:00Z', '[]' FROM ts_connections"
+        ),
+    );
+    let reader = Reader::open(&place).unwrap();
+    let mut ends = reader.consent_ends(now).unwrap();
+    ends.sort_unstable();
+    let mut active: Vec<Timestamp> = reader
+        .connections()
+        .unwrap()
+        .into_iter()
+        .filter(|known| known.is_active(now))
+        .filter_map(|known| known.consent_ends)
+        .collect();
+    active.sort_unstable();
+    assert_eq!((ends.len(), ends), (2, active));
+}
+
+#[test]
+fn the_quota_that_is_shown_leaves_out_what_a_claim_leaves_out() {
+    let (_guard, place, now) = store();
+    let since = now - SignedDuration::from_hours(24);
+    let at = now.as_millisecond();
+    // An attempt far ahead comes from a clock that was wrong.
+    write(
+        &place,
+        &format!(
+            "INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at) VALUES (1, 'r', 'timer', 'h', '1', 0);
+             INSERT INTO ts_run_connections (run, connection, user_id, attempts, started_at, reason) VALUES
+                 (1, 1, 'u', 1, {at}, NULL), (1, 2, 'u', 2, {at}, 'source_row'), (1, 3, 'u', 4, {at} + 100 * 3600000, NULL)"
+        ),
+    );
+    let reader = Reader::open(&place).unwrap();
+    assert_eq!(reader.used("u", since).unwrap().attempts, 1);
+    assert_eq!(reader.used_by_user(since).unwrap()["u"].attempts, 1);
 }

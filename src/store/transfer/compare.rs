@@ -41,6 +41,10 @@ impl RowSum {
         self.checksum = self.checksum.wrapping_add(digest);
     }
 
+    fn of(self, table: &Table) -> TableSum {
+        TableSum { table: table.name, rows: self.rows, checksum: Some(self.checksum) }
+    }
+
     fn take(&mut self, digest: u128) {
         self.rows = self.rows.wrapping_sub(1);
         self.checksum = self.checksum.wrapping_sub(digest);
@@ -88,10 +92,18 @@ pub(super) fn compare(
         if !keys.is_empty() {
             compared.differing.push(format!("transactions of account_key {}", keys.join(", ")));
         }
-        let RowSum { rows, checksum } = old.sum;
-        compared.tables.push(TableSum { table: table.name, rows, checksum: Some(checksum) });
+        compared.tables.push(old.sum.of(table));
     }
     Ok(compared)
+}
+
+/// Reads one table, and adds it up as [`compare`] does.
+pub(super) fn sum(table: &Table, columns: &[String], batch: &mut Batch<'_>) -> Result<TableSum> {
+    let mut rows = Stream::default();
+    while !rows.ended {
+        rows.step(table, columns, batch, |digest, _, sum| sum.add(digest))?;
+    }
+    Ok(rows.sum.of(table))
 }
 
 /// One side of a table, as far as it was read.

@@ -64,6 +64,43 @@ fn what_is_written_while_a_store_is_copied_or_compared_comes_along() {
 }
 
 #[test]
+fn what_only_overwrites_or_deletes_rows_after_the_comparison_comes_along() {
+    // Each shows in no sequence and no last key: as `rekey`, `connect`, the delivery of events, and `prune`.
+    for (change, look) in [
+        ("UPDATE ts_tokens SET refresh = x'02'", "SELECT hex(refresh) FROM ts_tokens"),
+        ("UPDATE ts_links SET market = 'DE'", "SELECT market FROM ts_links"),
+        ("DELETE FROM ts_events WHERE key = 1", "SELECT group_concat(key) FROM ts_events"),
+        ("DELETE FROM ts_runs WHERE key = 1", "SELECT group_concat(key) FROM ts_runs"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = places(directory.path());
+        let write = |sql: &str| {
+            Writer::open(&from, NOW).unwrap().run("write the audit log", |db| db.batch(sql)).unwrap();
+        };
+        write(
+            "INSERT INTO ts_connections (key, connection_id, user_id, enabled, entitled) VALUES (1, 'c', 'u', 1, 1);
+             INSERT INTO ts_tokens (connection, version, state, refresh, asking) VALUES (1, '1', 'ready', x'01', 5);
+             INSERT INTO ts_links (connection_id, user_id, external_user_id, begun_at) VALUES ('l', 'u', 'x', 0);
+             INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at, finished_at)
+                 VALUES (1, 'r', 'timer', 'h', '0', 1, 2), (2, 's', 'timer', 'h', '0', 3, 4);
+             INSERT INTO ts_events (key, kind, run, connection, at, details)
+                 VALUES (1, 'recovered', 1, 1, 0, '{}'), (2, 'recovered', 2, 1, 0, '{}');",
+        );
+        let last = 2 * TABLES.len() - 1;
+        let moved = moving(&from, &to, &|n| {
+            if n == last {
+                write(change);
+            }
+        });
+        moved.unwrap().unwrap();
+        let read = |place: &Place| -> Option<String> {
+            Reader::open(place).unwrap().read("look", |db| db.value(look, values![])).unwrap()
+        };
+        assert_eq!(read(&to), read(&from), "{change}");
+    }
+}
+
+#[test]
 fn a_store_that_never_rests_is_not_completed_and_a_later_try_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = places(directory.path());

@@ -121,8 +121,14 @@ impl World {
         self.tamper("UPDATE ts_runs SET exit_code = NULL, finished_at = NULL");
     }
 
-    /// Another run has every connection for an hour.
+    /// Another run has every connection for an hour; on a server for as long as the run counts as alive.
     pub fn lease_all(&self) {
+        if let Place::Database(_) = &self.place {
+            self.tamper(
+                "INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at)
+                 VALUES (999, 'other', 'timer', 'h', '0', 1)",
+            );
+        }
         let until = SystemClock.now().as_millisecond() + HOUR;
         self.tamper(&format!(
             "UPDATE ts_connections SET lease_run = 999, lease_token = 1, lease_until = {until}"

@@ -1,6 +1,7 @@
 //! The threads of a store on a server: each has a session, and another thread hands each job to the first idle one. A
 //! job is a transaction of its own, and durable when it is answered. A job that met another transaction in the way is
-//! repeated, and so is one whose server went away before its commit was sent, until the patience is over.
+//! repeated, and so is one whose server went away before its commit was sent, until the patience is over, unless it says
+//! that it cannot be.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,7 +14,7 @@ use super::session::Pg;
 use crate::failpoint;
 use crate::store::StoreError;
 use crate::store::engine::context::Conn;
-use crate::store::engine::job::{Job, Message, When};
+use crate::store::engine::job::{Job, Message, Repeat, When};
 use crate::store::engine::{Context, DbSession, Fail};
 use crate::store::types::{Durable, Fate};
 
@@ -143,13 +144,16 @@ impl Lane {
                 self.session = None;
             }
             let (limit, pause) = match remedy {
+                _ if job.repeat() == Repeat::Never => (Duration::ZERO, AWAY),
                 Remedy::Again => {
                     (patience.max(CONTENDED), Duration::from_millis(fastrand::u64(1..=PAUSE_MS)))
                 }
                 // What a rehearsal has done so far is gone with its session: no other one can go on with it.
                 Remedy::Reconnect if self.context.rehearsal => (Duration::ZERO, AWAY),
                 Remedy::Reconnect => (patience, AWAY),
-                Remedy::None if is_unknown && job.is_repeatable() => (patience.max(CONTENDED), AWAY),
+                Remedy::None if is_unknown && job.repeat() == Repeat::Unknown => {
+                    (patience.max(CONTENDED), AWAY)
+                }
                 Remedy::None => (Duration::ZERO, AWAY),
             };
             if began.elapsed() >= limit {

@@ -44,6 +44,9 @@ pub(crate) const LOCK: &str = "WITH wanted AS MATERIALIZED (
 pub(crate) const LOCK_IDS: &str = "SELECT pg_advisory_xact_lock(id) FROM (
     SELECT DISTINCT hashtextextended(value, 1) AS id FROM json_each(?1) ORDER BY id) ids";
 
+/// Waits until no other transaction writes tokens, and holds up those that want to.
+pub(crate) const LOCK_TOKENS: &str = "LOCK TABLE ts_tokens IN SHARE ROW EXCLUSIVE MODE";
+
 /// The schema version of the database; 0 if it has none.
 pub(crate) fn version(pg: &Pg) -> Result<i64, Fail> {
     // From the catalog, which every role may read: tables exist even if this role may not read them.

@@ -1,9 +1,8 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::domain::server::Target;
 use crate::store::engine::Db;
-use crate::store::engine::job::{Step, repeatable};
+use crate::store::engine::job::{Step, once, repeatable};
 use crate::store::engine::postgres::tests::server::Server;
 use crate::store::engine::values;
 use crate::store::engine::worker::Worker;
@@ -11,8 +10,7 @@ use crate::store::{Place, Result, StoreError, Writer};
 
 /// A store in a database of its own.
 fn store() -> (Place, DbSession) {
-    let url = Server::shared().fresh_database();
-    let place = Place::Postgres(Target::parse(&url, &|_| None).unwrap().into());
+    let place = Server::shared().fresh_place();
     drop(Writer::open(&place, Timestamp::UNIX_EPOCH).unwrap());
     let session = place.for_groups(Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
     (place, session)
@@ -50,6 +48,18 @@ async fn a_commit_of_which_nobody_knows_is_done_again_where_that_does_no_harm() 
     let (written, rows) = write(repeatable("write the audit log")).await;
     assert!(written.is_ok(), "{written:?}");
     assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_can_run_only_once_fails_with_what_stood_in_its_way() {
+    let worker = Worker::start(store().1);
+    let mut times = 0;
+    let written = worker.write(once("take over rows"), move |db: Db<'_>, _: &Context| {
+        times += 1;
+        db.batch(&format!("DO $$ BEGIN RAISE EXCEPTION 'attempt {times}' USING ERRCODE = '40P01'; END $$"))
+    });
+    let error = written.await.unwrap_err().to_string();
+    assert!(error.contains("attempt 1 (40P01)"), "{error}");
 }
 
 #[tokio::test]

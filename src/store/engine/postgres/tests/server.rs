@@ -14,6 +14,8 @@ use nix::unistd::{Gid, Uid, User, chown, geteuid};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use crate::config::process_env;
+use crate::domain::server::Target;
+use crate::store::Place;
 
 /// The superuser of the server; it needs no password.
 const OWNER: &str = "owner";
@@ -135,6 +137,11 @@ impl Server {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)
+    }
+
+    /// A place for a store, in an empty database.
+    pub(crate) fn fresh_place(&self) -> Place {
+        Place::Postgres(Target::parse(&self.fresh_database(), &|_| None).unwrap().into())
     }
 
     /// The address of a database: as its superuser, without TLS.
