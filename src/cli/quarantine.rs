@@ -153,9 +153,9 @@ fn listing(records: &[Quarantined], rest: &[NotKept], color: bool) -> String {
 /// A line for each account with records of which only the number is known; `more` follows that number.
 fn only_counted(rest: &[NotKept], more: &str) -> String {
     let line = |NotKept { connection_id, account_id, not_kept }: &NotKept| {
-        let are = if *not_kept == 1 { "is" } else { "are" };
+        let (records, are) = if *not_kept == 1 { ("record", "is") } else { ("records", "are") };
         let text = format!(
-            "{not_kept}{more} of connection {connection_id}, account {account_id}, {are} only counted."
+            "{not_kept}{more} {records} of connection {connection_id}, account {account_id}, {are} only counted."
         );
         table::wrap(&text, 0)
     };

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::{Environment, Failure, table};
 use crate::config::{ConfigError, secrets};
 use crate::exit::Exit;
-use crate::store::Writer;
+use crate::store::{Reencryption, Writer};
 use crate::vault::{TokenKind, Vault, VaultError};
 
 /// Arguments of `rekey`.
@@ -38,7 +38,19 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         let access = access.map(|encrypted| again(TokenKind::Access, encrypted)).transpose()?;
         Ok((again(TokenKind::Refresh, refresh)?, access))
     })?;
-    let done = done.map_err(|error: VaultError| config(error.to_string()))?;
+    let done = match done {
+        Reencryption::Done(connections) => connections,
+        Reencryption::Refused(error) => {
+            let error: VaultError = error;
+            return Err(config(error.to_string()).into());
+        }
+        Reencryption::RunAtWork(run) => {
+            return Err(Failure::Usage(format!(
+                "run {run} is at work, and would encrypt renewed tokens with the old key: stop the timer \
+                 (systemctl stop tink-sync.timer), wait for the end of the run, and repeat this"
+            )));
+        }
+    };
     table::print(&format!(
         "{} encrypted with the key {}. Put that key in the place of the old one ({}) before the next pass:\n\
          the credential tink-sync.token-key, or the file that store.token_key_file names.\n",

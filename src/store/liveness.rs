@@ -94,8 +94,12 @@ pub(super) const fn leased(db: Db<'_>) -> &'static str {
 /// Whether a run holds the connection. If none does, none can claim it until the transaction ends.
 pub(super) fn is_leased(db: Db<'_>, connection: i64, now: Timestamp) -> Result<bool, Fail> {
     if db.is_shared() {
-        // A claim leaves out what another transaction has locked.
-        db.run("SELECT key FROM ts_connections WHERE key = ?1 FOR NO KEY UPDATE", values![connection])?;
+        // A claim leaves out what another transaction has locked. Nor is it waited for here: a run that commits
+        // on the connection has the lock, and may itself wait for what this transaction holds.
+        let lock = "SELECT key FROM ts_connections WHERE key = ?1 FOR NO KEY UPDATE SKIP LOCKED";
+        if !db.exists(lock, values![connection])? {
+            return Ok(true);
+        }
     }
     let sql = format!("SELECT 1 FROM ts_connections c WHERE c.key = :key AND {}", leased(db));
     db.exists(&sql, named! { ":key": connection, ":now": Millis(now) })

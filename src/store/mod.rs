@@ -62,7 +62,7 @@ pub use error::StoreError;
 pub use place::Place;
 pub use reader::Reader;
 pub use types::*;
-pub use writer::{AuditRow, Writer};
+pub use writer::{AuditRow, Reencryption, Writer};
 
 /// A result of the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

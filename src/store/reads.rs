@@ -227,14 +227,16 @@ impl Reader {
         })
     }
 
-    /// Whether a run that began between these times found that this machine's clock and Tink's agree.
+    /// Whether the newest run that found this machine's clock and Tink's to agree began between these times. One
+    /// that began later shows that the clock was set back since.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn clocks_agreed(&self, since: Timestamp, until: Timestamp) -> Result<bool> {
         self.read("read the last runs", |db| {
-            let sql = "SELECT 1 FROM ts_runs WHERE started_at BETWEEN ?1 AND ?2 AND totals LIKE ?3";
-            db.exists(sql, values![Millis(since), Millis(until), "%\"clocks_agree\":true%"])
+            let sql = "SELECT max(started_at) FROM ts_runs WHERE started_at >= ?1 AND totals LIKE ?2";
+            let newest: Option<Millis> = db.value(sql, values![Millis(since), "%\"clocks_agree\":true%"])?;
+            Ok(newest.is_some_and(|began| began.0 <= until))
         })
     }
 }

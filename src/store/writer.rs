@@ -6,7 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::engine::{Db, DbSession, Fail, values};
-use super::{Place, Result, tokens};
+use super::{Place, Result, liveness, tokens};
+
+/// The result of encrypting the tokens with another key. Only after [`Self::Done`] have tokens changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reencryption<E> {
+    /// The number of connections that have tokens.
+    Done(u64),
+    /// A token could not be encrypted.
+    Refused(E),
+    /// The id of a run that is at work.
+    RunAtWork(String),
+}
 
 /// A store that is open for the changes of a command.
 #[derive(Debug)]
@@ -41,14 +52,20 @@ impl Writer {
         self.session.look(what, work)
     }
 
-    /// Encrypts every token of older links again, all or none; returns how many connections have some. While
-    /// it works, no other process writes tokens.
+    /// Encrypts every token of older links again, all or none. While it works, no other process writes tokens.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] if the store cannot be written; what `encrypt` refuses is the inner error.
-    /// After either, no token has changed.
-    pub fn reencrypt<E>(&mut self, encrypt: &tokens::Reencrypt<'_, E>) -> Result<Result<u64, E>> {
-        self.run("encrypt tokens anew", |db| tokens::reencrypt(db, encrypt))
+    /// [`crate::store::StoreError`] if the store cannot be written; then no token has changed.
+    pub fn reencrypt<E>(&mut self, encrypt: &tokens::Reencrypt<'_, E>) -> Result<Reencryption<E>> {
+        let store = self.session.path.clone();
+        self.run("encrypt tokens anew", |db| {
+            // A run at work keeps the key that it began with, and would encrypt renewed tokens with it.
+            if let Some(run) = liveness::at_work(db, &store)? {
+                return Ok(Reencryption::RunAtWork(run));
+            }
+            let done = tokens::reencrypt(db, encrypt)?;
+            Ok(done.map_or_else(Reencryption::Refused, Reencryption::Done))
+        })
     }
 
     /// Writes one audit row.

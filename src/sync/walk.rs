@@ -121,13 +121,27 @@ impl Walk<'_> {
             return self.checkpoint(&window, &gathered, commit, judged, &missing, 0).await;
         }
         let keys = missing.iter().map(|row| row.key).collect();
-        let mut missing = self.stored(RowQuery::Keys(keys)).await?;
+        self.settle(&window, gathered, commit, stored, &live, keys).await
+    }
+
+    /// Pairs the rows of these keys, which the walk lacked among the live ones of its window, judges those
+    /// without a successor, and commits.
+    async fn settle(
+        &self,
+        window: &Window,
+        gathered: Gathered,
+        mut commit: RowCommit,
+        stored: Vec<StoredRow>,
+        live: &[LiveRow],
+        missing: Vec<i64>,
+    ) -> Result<WalkEnd, SyncError> {
+        let mut missing = self.stored(RowQuery::Keys(missing)).await?;
         let pairs = self.pair(&missing, &commit, &gathered, &stored).await?;
         let paired: HashSet<i64> = pairs.iter().map(|(key, _)| *key).collect();
         commit.changes.remove.extend(pairs);
         let is_booked = |row: &&LiveRow| reconcile::counts_as_booked(row.status);
         let live_booked = live.iter().filter(is_booked).count();
-        let bounded = self.bounded(&window, &gathered);
+        let bounded = self.bounded(window, &gathered);
         let mut candidates: Vec<StoredRow> =
             missing.iter().filter(|row| !paired.contains(&row.key)).cloned().collect();
         candidates.retain(|row| reconcile::is_missing(row, &bounded, self.account.generation));
@@ -156,7 +170,7 @@ impl Walk<'_> {
             missing.iter().filter(|row| self.is_unmatched(row) && replaced.contains_key(&row.key)).count();
         missing.retain(|row| !replaced.contains_key(&row.key));
         let (judged, gathered) = (Absence { reissued, ..judged.again_from(found.beyond) }, found.gathered);
-        self.checkpoint(&window, &gathered, commit, judged, &missing, rematched).await
+        self.checkpoint(window, &gathered, commit, judged, &missing, rematched).await
     }
 
     /// Pairs rows from before a re-consent with their counterparts, so that none shows twice: a record with

@@ -32,7 +32,13 @@ impl Client {
         let counters = CallCounters::default();
         let effort = self.effort(&counters);
         let token = match self.token_to_delete(effort, user).await {
-            Err(error) if error.kind == ErrorKind::UserUnknown => return Ok(Deletion::Unknown),
+            Err(error) if error.kind == ErrorKind::UserUnknown && error.by_tink => {
+                return Ok(Deletion::Unknown);
+            }
+            // The caller erases what is stored of a user that is gone: a gateway's 404 must not count as one.
+            Err(error) if error.kind == ErrorKind::UserUnknown => {
+                return Err(error.with_kind(ErrorKind::Intercepted));
+            }
             other => other?,
         };
         let error = match ask_to_delete(effort, &token).await {
@@ -42,7 +48,7 @@ impl Client {
         // An earlier attempt may have succeeded and its response been lost: then the token is gone with the
         // user.
         match self.token_to_delete(effort.second(), user).await {
-            Err(again) if again.kind == ErrorKind::UserUnknown => Ok(Deletion::Deleted),
+            Err(again) if again.kind == ErrorKind::UserUnknown && again.by_tink => Ok(Deletion::Deleted),
             _ => Err(error),
         }
     }

@@ -283,6 +283,20 @@ fn only_a_run_that_compared_the_clocks_vouches_for_ours() {
 }
 
 #[test]
+fn runs_from_before_the_clock_was_set_back_do_not_vouch_for_it() {
+    let world = World::new(small(1));
+    world.run(&[]).expect(0);
+    world.age_runs(20 * HOUR);
+    world.run(&[]).expect(0);
+    // One run of the last day, and one that is still to come.
+    world.age_runs(-2 * HOUR);
+    let world = world.set("sync.min_interval", "\"5h\"");
+    let before = world.sandbox.requests_to(Endpoint::ClientToken);
+    assert_eq!(world.run(&[]).expect(0).total("due"), 0);
+    assert_eq!(world.sandbox.requests_to(Endpoint::ClientToken), before + 1, "Tink is asked");
+}
+
+#[test]
 fn a_clock_that_is_found_wrong_in_mid_pass_ends_it_and_is_nobodys_failure() {
     let world = World::new(small(6));
     world.sandbox.fault(Fault::new(dated(48)).at(Endpoint::ClientToken).nth(2).times(Times::Forever));

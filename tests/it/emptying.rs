@@ -194,7 +194,7 @@ fn at_most_a_hundred_of_an_account_are_kept_and_the_rest_is_counted() {
     assert_eq!(proof(&sam), "unprovable quarantine 250");
     let list = |args: &[&str]| sam.0.cli(&[&["quarantine", "list"], args].concat()).expect(0);
     let said = list(&[]).stdout.replace('\n', " ");
-    assert!(said.contains("150 more of connection c-0, account a1, are only counted."), "{said}");
+    assert!(said.contains("150 more records of connection c-0, account a1, are only counted."), "{said}");
     let json = list(&["--format", "json"]);
     assert_eq!(json.lines.len(), 101);
     assert_eq!(json.lines[100], json!({"connection_id": "c-0", "account_id": "a1", "not_kept": 150}));
@@ -222,7 +222,7 @@ fn records_that_are_only_counted_are_listed_and_dropped_without_the_others() {
     sam.0.cli(&drop_kept).expect(0);
     assert_eq!(in_quarantine(&sam), 0);
     let said = sam.0.cli(&["quarantine", "list"]).expect(0).stdout;
-    assert_eq!(said, "3 of connection c-0, account a1, are only counted.\n");
+    assert_eq!(said, "3 records of connection c-0, account a1, are only counted.\n");
     let said = sam.0.cli(&["quarantine", "retry"]).expect(0).stdout;
     assert_eq!(said, "The records left are only counted: there is nothing to read once more.\n");
     let said = sam.0.cli(&["quarantine", "drop", "--connection", "c-0"]).expect(0).stdout;

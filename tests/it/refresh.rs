@@ -5,7 +5,7 @@ use std::fs;
 
 use tink_sandbox::{Action, Config, Endpoint, Fault, RefreshMode};
 
-use crate::harness::{Ran, World, private, quoted, small};
+use crate::harness::{Ran, World, private, quoted, small, until};
 
 const SCOPES: &str = "accounts:read,balances:read,transactions:read,provider-consents:read";
 const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -204,6 +204,15 @@ fn tokens_are_sealed_with_another_key_all_or_none() {
     fs::write(world.path("new"), OTHER_KEY).unwrap();
     private(&world.path("new"));
     let new = world.path("new").display().to_string();
+    // A run at work has the old key, and goes on writing tokens with it.
+    world.sandbox.fault(Fault::new(Action::Hang).at(Endpoint::Consents));
+    let before = world.sandbox.requests_to(Endpoint::Consents);
+    let running = world.start(&[]);
+    until(|| world.sandbox.requests_to(Endpoint::Consents) > before);
+    let refused = world.cli(&["rekey", "--new-key-file", &new]).expect(2);
+    assert!(refused.stderr.contains("is at work"), "{}", refused.stderr);
+    assert_eq!(running.stop("TERM").code, 143);
+    world.sandbox.clear_faults();
     let ran = world.cli(&["rekey", "--new-key-file", &new]).expect(0);
     assert!(ran.stdout.contains("3 connections encrypted"), "{}", ran.stdout);
     // The old key opens nothing any more, and says which one it was.

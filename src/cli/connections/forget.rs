@@ -101,7 +101,8 @@ pub(super) fn forget(env: &Environment, args: &Args) -> Result<(), Failure> {
             .map(|doomed| doomed.id)
             .collect();
         tracing::warn!(
-            "a user could not be deleted at Tink, so nothing was erased here of {}: repeat this, or leave --at-tink out",
+            "the user of {} could not be deleted at Tink, so nothing was erased here of {}: repeat this, or leave --at-tink out",
+            kept.first().map_or("a connection", String::as_str),
             naming(kept.iter().map(String::as_str))
         );
         if !doomed.is_empty() {

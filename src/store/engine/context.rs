@@ -156,7 +156,8 @@ impl DbSession {
         Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 
-    fn commit(&self) -> std::result::Result<(), Fail> {
+    /// Ends a transaction with its changes.
+    pub(crate) fn commit(&self) -> std::result::Result<(), Fail> {
         match &self.conn {
             Conn::Sqlite(_) => self.control("COMMIT"),
             Conn::Postgres(pg) => pg.commit(),

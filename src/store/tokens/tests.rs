@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::engine::postgres::tests::server::Server;
-use crate::store::{Place, Reader, Writer};
+use crate::store::{Place, Reader, Reencryption, Writer};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -51,11 +51,11 @@ fn tokens_are_encrypted_again_all_or_none() {
             "a" => Ok((again(refresh), access.map(again))),
             _ => Err("refused"),
         });
-        assert_eq!(refused.unwrap(), Err("refused"));
+        assert_eq!(refused.unwrap(), Reencryption::Refused("refused"));
         assert_eq!(refresh_tokens(&place), [[1], [2]], "{place}");
         let done =
             writer.reencrypt(&|_, refresh, access| Ok::<_, Infallible>((again(refresh), access.map(again))));
-        assert_eq!(done.unwrap(), Ok(2));
+        assert_eq!(done.unwrap(), Reencryption::Done(2));
         assert_eq!(refresh_tokens(&place), [[1, 99], [2, 99]], "{place}");
     }
 }
@@ -78,8 +78,8 @@ fn a_token_that_a_pass_renews_meanwhile_is_not_overwritten_by_the_used_one() {
             assert!(!rekey.is_finished(), "it has not waited");
             std::thread::yield_now();
         }
-        pass.control("COMMIT").unwrap();
-        assert_eq!(rekey.join().unwrap().unwrap(), Ok(2));
+        pass.commit().unwrap();
+        assert_eq!(rekey.join().unwrap().unwrap(), Reencryption::Done(2));
     });
     assert_eq!(refresh_tokens(&place), [[7, 99], [2, 99]]);
 }
