@@ -232,13 +232,15 @@ impl<'a> RunCommand<'a> {
         // A token that is being renewed must not be lost: Tink has issued it, or is about to.
         self.renewals.under_way.close();
         self.renewals.under_way.wait().await;
-        if let Ok(exit) = &ended
-            && (knows_the_day || client.clocks_agree())
-            && exit.is_whole()
-            && self.is_pass()
-            && !dry_run
-        {
-            prune::after_pass(self.env, store).await;
+        if ended.as_ref().is_ok_and(|exit| exit.is_whole()) && self.is_pass() && !dry_run {
+            if knows_the_day || client.clocks_agree() {
+                prune::after_pass(self.env, store).await;
+            } else if client.is_accepted() {
+                tracing::warn!(
+                    "nothing was pruned: Tink's answers carry no readable Date header, so this machine's clock could not be \
+                     compared with Tink's; let the proxy pass that header, or run `tink-sync prune`"
+                );
+            }
         }
         ended
     }

@@ -283,6 +283,28 @@ fn only_a_run_that_compared_the_clocks_vouches_for_ours() {
 }
 
 #[test]
+fn a_pass_that_cannot_compare_the_clocks_prunes_nothing_and_says_so() {
+    let undated = Action::Status {
+        code: 200,
+        headers: vec![("Date".to_owned(), "today".to_owned())],
+        body: r#"{"access_token":"t","token_type":"bearer","expires_in":1800,"scope":"authorization:grant"}"#
+            .to_owned(),
+    };
+    let world = World::new(small(1));
+    // The last ten runs stay, however old they are.
+    for _ in 0..12 {
+        world.run(&[]).expect(0);
+    }
+    world.add_old_runs();
+    world.age_runs(25 * HOUR);
+    let world = world.set("sync.min_interval", "\"5h\"");
+    world.sandbox.fault(Fault::new(undated).at(Endpoint::ClientToken).times(Times::Forever));
+    let ran = world.run(&[]).expect(0);
+    assert!(ran.stderr.contains("nothing was pruned"), "{}", ran.stderr);
+    assert!(world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'") > 0);
+}
+
+#[test]
 fn runs_from_before_the_clock_was_set_back_do_not_vouch_for_it() {
     let world = World::new(small(1));
     world.run(&[]).expect(0);

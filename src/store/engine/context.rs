@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::fail::corrupt;
 use super::postgres::connect::Target;
 use super::postgres::session::Pg;
 use super::sqlite::explain::{explain, is_busy};
@@ -152,7 +153,7 @@ impl DbSession {
 
     /// Runs a transaction-control statement on a file.
     pub(crate) fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
-        let Conn::Sqlite(conn) = &self.conn else { return Ok(()) };
+        let Conn::Sqlite(conn) = &self.conn else { return Err(corrupt(format!("{sql} is for files"))) };
         Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 

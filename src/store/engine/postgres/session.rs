@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 
 use super::answer::StatementAnswer;
 use super::connect::Target;
@@ -49,9 +49,6 @@ const TOO_MANY: &str = "TS003";
 
 /// The most statements that are sent and not yet answered, since these take memory.
 const MOST_IN_FLIGHT: usize = 2_000;
-
-/// Results of any length are fetched in parts of this many rows.
-const PART: usize = 1_000;
 
 /// How long a server may take to answer before the connection counts as lost; our statements take seconds.
 const ANSWER: Duration = Duration::from_mins(5);
@@ -468,48 +465,6 @@ impl Pg {
             Fail::NoAnswer
         })
     }
-
-    /// Passes the rows of a result to `take`, until it returns `false`. Inside a transaction they are fetched
-    /// in parts; outside of one, all at once.
-    pub(crate) fn walk(
-        &self,
-        sql: &str,
-        params: Params<'_, '_>,
-        mut take: impl FnMut(&Row) -> Result<bool, Fail>,
-    ) -> Result<(), Fail> {
-        if !self.open.get() {
-            for row in &self.ask(sql, params)?.rows {
-                if !take(row)? {
-                    break;
-                }
-            }
-            return Ok(());
-        }
-        // A walk inside another one needs a name of its own.
-        let depth = self.walks.get();
-        let cursor = format!("ts_walk_{depth}");
-        self.send(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {sql}"), params)?;
-        self.walks.set(depth + 1);
-        let done = self.fetch(&cursor, &mut take);
-        self.walks.set(depth);
-        self.send_batch(format!("CLOSE {cursor}"));
-        done
-    }
-
-    fn fetch(&self, cursor: &str, take: &mut impl FnMut(&Row) -> Result<bool, Fail>) -> Result<(), Fail> {
-        loop {
-            // Not prepared: the same text returns other columns for another cursor.
-            let part = self.ask_rows(&format!("FETCH {PART} FROM {cursor}"), Vec::new())?.rows;
-            for row in &part {
-                if !take(row)? {
-                    return Ok(());
-                }
-            }
-            if part.len() < PART {
-                return Ok(());
-            }
-        }
-    }
 }
 
 /// Whether the error is about the session and not about a statement: a server that shuts down may have done
@@ -519,5 +474,6 @@ fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     code.is_none_or(|code| code.starts_with("08") || code.starts_with("57P"))
 }
 
+mod cursor;
 #[cfg(test)]
 mod tests;

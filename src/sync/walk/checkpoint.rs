@@ -1,0 +1,100 @@
+//! Ends a complete walk: the checkpoint with the watermark and what the next walks must know. Pairs and judges
+//! nothing.
+
+use jiff::civil::Date;
+
+use super::gathered::Gathered;
+use super::{Walk, WalkEnd};
+use crate::domain::outcome::Reason;
+use crate::domain::window::{Window, day_of};
+use crate::store::{Checkpoint, RowCommit, StoredRow};
+use crate::sync::judgement::Absence;
+use crate::sync::reconcile;
+use crate::sync::result::SyncError;
+
+impl Walk<'_> {
+    /// The end of a complete walk: the last rows, the removals and the watermark in one commit.
+    pub(super) async fn checkpoint(
+        &self,
+        window: &Window,
+        gathered: &Gathered,
+        mut commit: RowCommit,
+        judged: Absence,
+        missing: &[StoredRow],
+        rematched: usize,
+    ) -> Result<WalkEnd, SyncError> {
+        let account = self.account;
+        let (unmatched_from, unmatched) = self.unmatched(gathered, &judged, missing, rematched);
+        let bounded = self.bounded(window, gathered);
+        let covers = account.absent_from.is_none_or(|date| bounded.covers(date));
+        let judged = if covers { judged } else { judged.and(self.unjudged()) };
+        // A list that is not believed proves nothing about rows not seen yet either.
+        let believed = !judged.disbelieved;
+        let watermark = self.watermark(gathered).filter(|_| believed);
+        let is_deep = window.from.is_none() || self.is_deep() || self.is_full();
+        let through = if believed { watermark.or(account.complete_through) } else { self.behind() };
+        let rewritten = self.is_deep() && !self.is_full() && gathered.rewritten.is_history_rewritten();
+        commit.checkpoint = Some(Checkpoint {
+            watermark,
+            refresh: self.refresh(),
+            at: self.sync.now(),
+            deep: through.filter(|_| is_deep),
+            suspect: judged.suspect,
+            absent_from: judged.look_from(),
+            judged: judged.complete,
+            repaired: believed,
+            full_due: rewritten
+                || (gathered.rewritten.currency && !self.is_full())
+                || (account.full_due && !believed),
+            reissued: judged.reissued || (account.reissued && !self.has_moved()),
+            unmatched_from,
+            // What the first look showed and the second did not may continue under an id that arrived in this
+            // walk.
+            compared: gathered.is_conclusive() && !gathered.outdated,
+        });
+        self.commit(commit).await?;
+        let told = judged.reissued && !account.reissued;
+        let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
+        Ok(WalkEnd {
+            exact: judged.is_exact(),
+            suspect: judged.suspect.is_some(),
+            note: note.or(told.then_some(Reason::IdsReissued)),
+        })
+    }
+
+    /// The date from which booked rows from before a re-consent lack a counterpart, and how many do.
+    fn unmatched(
+        &self,
+        gathered: &Gathered,
+        judged: &Absence,
+        missing: &[StoredRow],
+        rematched: usize,
+    ) -> (Option<Date>, u64) {
+        let account = self.account;
+        let oldest = gathered.dates.map(|(oldest, _)| oldest);
+        if !account.repairing || judged.disbelieved {
+            let left = account.unmatched.saturating_sub(rematched as u64);
+            return (account.unmatched_from.filter(|_| left > 0), left);
+        }
+        let left = |row: &&StoredRow| {
+            row.generation < account.generation
+                && reconcile::counts_as_booked(row.transaction.status)
+                && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
+        };
+        let left = missing.iter().filter(left).count() as u64;
+        (oldest.filter(|_| left > 0), left)
+    }
+
+    /// The date through which the last deep walk had read.
+    pub(super) fn behind(&self) -> Option<Date> {
+        self.account.deep_through.or_else(|| self.account.deep_walked_at.map(day_of))
+    }
+
+    /// The date through which the history is complete: that of the refresh, else the newest booked date, at
+    /// most today.
+    fn watermark(&self, gathered: &Gathered) -> Option<Date> {
+        let today = self.sync.ctx.clock.today();
+        let newest = || gathered.dates.map(|(_, newest)| newest);
+        self.refresh().map(day_of).or_else(newest).map(|date| date.min(today))
+    }
+}
