@@ -70,6 +70,17 @@ async fn whom_tink_does_not_know_and_what_it_does_not_grant_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_gateways_404_does_not_show_that_a_user_is_gone() {
+    for body in ["404 page not found", "", "{}"] {
+        let tink = sandbox();
+        on(&tink, Call::Grant, replies(404, body, 2));
+        let error = client(&tink).delete_user(&user()).await.unwrap_err();
+        assert_eq!((error.kind, error.status), (ErrorKind::Intercepted, Some(404)), "{body}");
+        assert_eq!(tink.requests_to(Call::UserDelete), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_without_tinks_own_form_is_nobodys_missing_scope() {
     let page = "<html>log in</html>";
     for (status, body) in [(400, page), (401, page), (403, page), (403, ""), (403, "no"), (302, "")] {
