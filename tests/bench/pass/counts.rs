@@ -1,14 +1,16 @@
-//! Counts of a small fixed pass, which must not creep up: `cargo bench --bench pass -- counts` compares them with
-//! tests/bench/counts.txt and fails where one is more than a twentieth above; `-- renew` writes that file.
+//! Counts of a small fixed pass, which must not creep up. `packaging/build` and then
+//! `cargo bench --profile dev --bench pass -- counts target/release/tink-sync` compare them with tests/bench/counts.txt and
+//! fail where one is more than a twentieth above; `renew` in place of `counts` writes that file.
 //!
 //! Requests are the pass's own; fsyncs and commits are seen by `strace`; instructions are those that `valgrind` counts of
-//! the release build, all of it: the program, SQLite and the C library; statements are what SQLite runs, seen in the
-//! build with names, that of the tests. One request is in flight, so that nothing depends on who comes first.
+//! the program that is shipped, all of it: our code, SQLite and the C library; statements are what SQLite runs, seen in the
+//! build of the tests, which has the names of functions: hence the profile. One request is in flight, so that nothing
+//! depends on who comes first.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,16 +34,17 @@ const STATEMENT: &str = "sqlite3VdbeHalt";
 
 const HEAD: &str = "\
 # What a small pass costs (20 connections with 2 accounts of 60 rows, 1 request in flight), counted; renewed by
-#   cargo bench --bench pass -- renew
-# and checked by `cargo bench --bench pass -- counts`, which fails where a count is more than a twentieth above its own
-# here; of commits and fsyncs, the fewest of nine passes, up to four more are borne. Instructions are of one compiler and C
-# library: after an update of these they may be renewed without a change of the program. For no other reason: find what the
-# program does more often, and whether it must.
+#   packaging/build && cargo bench --profile dev --bench pass -- renew target/release/tink-sync
+# and checked by the same with `counts`, which fails where a count is more than a twentieth above its own here; of
+# commits and fsyncs, the fewest of nine passes, up to four more are borne. Instructions are of one compiler and C library:
+# after an update of these they may be renewed without a change of the program. For no other reason: find what the program
+# does more often, and whether it must.
 ";
 
-/// Compares, or writes.
-pub fn run(renew: bool) {
-    let counted = count();
+/// Counts passes of `program`, a release build, and compares, or writes.
+pub fn run(program: &Path, renew: bool) {
+    assert!(measure::has_names(), "statements are seen in a build with names: cargo bench --profile dev");
+    let counted = count(program);
     let mut text = format!("{HEAD}# pass       {}\n", NAMES.map(|name| format!("{name:>13}")).concat());
     for (pass, counts) in &counted {
         let _ = writeln!(text, "{pass:<13}{}", counts.map(|count| format!("{count:>13}")).concat());
@@ -74,7 +77,7 @@ pub fn run(renew: bool) {
 }
 
 /// The counts of the three passes, in the order of [`NAMES`].
-fn count() -> Vec<(&'static str, [u64; 5])> {
+fn count(program: &Path) -> Vec<(&'static str, [u64; 5])> {
     let (dir, copy) = (measure::directory(), measure::directory());
     let bank = Bank::start(SMALL, Duration::ZERO);
     bank.configure(dir.path(), 1);
@@ -83,22 +86,22 @@ fn count() -> Vec<(&'static str, [u64; 5])> {
     for ((_, day, _), name) in passes().into_iter().zip(["first", "nothing-new", "a-day-later"]) {
         bank.set_day(day);
         take_over(dir.path(), copy.path());
-        let instructions = instructions(Path::new(env!("CARGO_BIN_EXE_tink-sync")), copy.path());
+        let instructions = instructions(program, copy.path());
         let statements = (0..LOOKS).map(|_| {
             take_over(dir.path(), copy.path());
-            statements(&program_with_names(), copy.path())
+            statements(measure::built(), copy.path())
         });
         let statements = statements.min().unwrap();
         let passes = std::iter::repeat_with(|| {
             take_over(dir.path(), copy.path());
-            measure::pass(&bank, copy.path())
+            measure::pass(program, &bank, copy.path())
         });
         let passes: Vec<_> = passes.take(PASSES).collect();
         let fewest =
             |count: fn(&Measured) -> usize| passes.iter().map(count).min().unwrap().try_into().unwrap();
         let (commits, fsyncs) = (fewest(|pass| pass.commits), fewest(|pass| pass.fsyncs));
         // The store of the next one.
-        let pass = measure::pass(&bank, dir.path());
+        let pass = measure::pass(program, &bank, dir.path());
         counted.push((name, [pass.requests, statements, commits, fsyncs, instructions]));
     }
     counted
@@ -112,14 +115,6 @@ fn take_over(original: &Path, copy: &Path) {
             fs::copy(original.join(name), copy.join(name)).unwrap();
         }
     }
-}
-
-/// The program as the tests have it, with the names of its functions.
-fn program_with_names() -> PathBuf {
-    let built = Command::new("cargo").args(["build", "--quiet", "--bin", "tink-sync"]).status().unwrap();
-    assert!(built.success());
-    let release = Path::new(env!("CARGO_BIN_EXE_tink-sync"));
-    release.parent().unwrap().with_file_name("debug").join("tink-sync")
 }
 
 /// Runs a pass in `dir` under valgrind; what it wrote down.

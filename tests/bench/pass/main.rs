@@ -17,7 +17,7 @@
 //! `latency` is another table: M and 5,000 connections at 80 ms per answer, next to requests × latency ÷ 32.
 //!
 //! It judges nothing: times are for people to compare, in one run on one machine. Counts that must not grow are asserted
-//! by `cargo bench --bench pass -- counts` (counts.rs).
+//! by `counts` (counts.rs).
 
 #![expect(
     clippy::unwrap_used,
@@ -76,8 +76,13 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("serve") => return bank::serve(&args[1..]),
         Some("limit") => return limit(&args[1..]),
-        Some("counts") => return counts::run(false),
-        Some("renew") => return counts::run(true),
+        Some(word @ ("counts" | "renew")) => {
+            let program = args.get(1).map(Path::new);
+            let program = program.unwrap_or_else(|| {
+                panic!("of which program? packaging/build makes target/release/tink-sync")
+            });
+            return counts::run(program, word == "renew");
+        }
         Some("engines") => return engines::tables(&args[1..]),
         _ => {}
     }
@@ -121,7 +126,7 @@ fn table(size: Size) -> String {
         let least = measure::limit(&bank, &limit_args(&bank, size, &database, &walk), dir.path());
         std::fs::remove_file(&database).unwrap();
         println!("{}", least.line(&title, Program::Limit, None));
-        let ours = measure::pass(&bank, dir.path());
+        let ours = measure::pass(measure::built(), &bank, dir.path());
         println!("{}", ours.line(&title, Program::TinkSync, Some(&least)));
         all.push(ours);
     }
@@ -148,7 +153,7 @@ fn at_latency(size: Size) {
     bank.configure(dir.path(), CONCURRENCY);
     for (name, day, _) in passes() {
         bank.set_day(day);
-        let ours = measure::pass(&bank, dir.path());
+        let ours = measure::pass(measure::built(), &bank, dir.path());
         let waves = f64::from(u32::try_from(ours.requests).unwrap()) / 32.0;
         let least = LATENCY.as_secs_f64() * waves;
         println!(

@@ -74,20 +74,30 @@ pub fn limit(bank: &Bank, args: &[String], dir: &Path) -> Measured {
     Measured { rows, written: rows, ..measured }
 }
 
-/// A pass of the built program.
-pub fn pass(bank: &Bank, dir: &Path) -> Measured {
-    pass_with(bank, dir, true)
+/// The program that was built with this bench.
+pub fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tink-sync"))
+}
+
+/// Whether that has the names of its functions: a release build is stripped of them.
+pub const fn has_names() -> bool {
+    cfg!(debug_assertions)
+}
+
+/// A pass of `program`.
+pub fn pass(program: &Path, bank: &Bank, dir: &Path) -> Measured {
+    pass_with(program, bank, dir, true)
 }
 
 /// The same without counting what it waits for of the disk, which costs a program that waits for a server some of its time.
 pub fn pass_on_server(bank: &Bank, dir: &Path) -> Measured {
-    pass_with(bank, dir, false)
+    pass_with(built(), bank, dir, false)
 }
 
-fn pass_with(bank: &Bank, dir: &Path, syncs: bool) -> Measured {
+fn pass_with(program: &Path, bank: &Bank, dir: &Path, syncs: bool) -> Measured {
     let configuration = dir.join("tink-sync.toml").display().to_string();
     let args = ["--config", &configuration, "run", "--format", "json"];
-    let (measured, stdout) = measure(bank, dir, Path::new(env!("CARGO_BIN_EXE_tink-sync")), &args, syncs);
+    let (measured, stdout) = measure(bank, dir, program, &args, syncs);
     let summary: Value = serde_json::from_str(stdout.lines().next_back().unwrap()).unwrap();
     assert_eq!(summary["exit_code"], 0, "{summary}");
     let total = |field: &str| summary[field].as_u64().unwrap();
