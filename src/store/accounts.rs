@@ -29,9 +29,15 @@ pub(super) fn ahead(db: Db<'_>, connection: i64, now: Timestamp) -> Result<(), F
     db.ahead(LOAD, values![connection, DateColumn(day_of(now)), format!("-{PENDING_LIMIT_DAYS} days")])
 }
 
-const LOAD: &str = "SELECT a.*,
+/// Columns in the order in which [`stored`] reads them: one that comes out of turn is searched for.
+const LOAD: &str = "SELECT
         (SELECT json_group_array(i.account_id) FROM ts_account_ids i
          WHERE i.connection = a.connection AND i.account = a.key) AS known_ids,
+        key, account_id, name, type, iban, account_number, masked_pan, financial_institution_id, booked_balance,
+        booked_currency, available_balance, available_currency, last_refreshed, generation, repairing, walks,
+        complete_through, walked_refresh, walked_at, deep_walked_at, deep_through, suspect_refresh, absent_from,
+        judged_refresh, full_due, reissued, unmatched_from, stand_balance, stand_currency, stand_rows, hung_at,
+        separate, missing_refresh, closed_at,
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
            AND t.generation = a.generation
@@ -40,7 +46,8 @@ const LOAD: &str = "SELECT a.*,
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
            AND t.generation = a.generation AND t.booked_date IS NOT NULL
-         ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending
+         ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending,
+        stale
     FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
 
 /// Counts live rows from before a re-consent, other than pending ones, that have no counterpart.

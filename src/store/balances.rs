@@ -196,9 +196,11 @@ fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail>
     })
 }
 
-/// An account's balance and its last judgement.
+/// An account's balance and its last judgement: columns in the order in which they are read.
 const TO_JUDGE: &str = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
-            (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.*
+            (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.first_day,
+            b.opening, b.anchored_at, b.currency, b.anchor_balance, b.earlier, b.unclear, b.quarantined, b.since_at,
+            b.changed_at, b.difference, b.judged_refresh, b.proven_refresh, b.doubt, b.convention
      FROM ts_accounts a JOIN ts_balances b ON b.account = a.key WHERE a.key = ?1";
 
 const SUMS: &str = "SELECT part, currency, total, rows FROM ts_sums WHERE account = ?1";

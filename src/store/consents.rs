@@ -21,7 +21,10 @@ pub(super) fn ahead(db: Db<'_>, connection: i64) -> Result<(), Fail> {
     db.ahead(LOAD, values![connection])
 }
 
-const LOAD: &str = "SELECT * FROM ts_consents WHERE connection = ?1 ORDER BY credentials_id";
+/// Columns in the order in which [`stored`] reads them.
+const LOAD: &str = "SELECT account_ids, credentials_id, provider, status, status_updated, expires_at, extendable,
+        error_type, error_reason, warned_days, warned_expiry, known_expiry, missing_run, undated_run, superseded
+    FROM ts_consents WHERE connection = ?1 ORDER BY credentials_id";
 
 fn stored(row: Row<'_>) -> Result<StoredConsent, Fail> {
     let ids: String = row.get("account_ids")?;

@@ -67,7 +67,7 @@ pub(super) fn stored_of(db: Db<'_>, keys: &[i64]) -> Result<(Vec<i64>, Vec<Store
 /// Selects a row for each former Tink user whose data a connection holds, or a single row if there is none.
 fn select_stored(of: &str) -> String {
     format!(
-        "SELECT c.key, c.connection_id, {MIRRORED}, {HAS_DATA} AS has_data, f.kind AS former_kind, f.id AS former_id
+        "SELECT c.key, f.kind AS former_kind, f.id AS former_id, {MIRRORED}, c.connection_id, {HAS_DATA} AS has_data
          FROM ts_connections c LEFT JOIN main.ts_former_users f ON f.connection = c.key WHERE {of} ORDER BY c.key"
     )
 }

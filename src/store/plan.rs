@@ -350,15 +350,17 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     db.lock_ahead(places.iter().map(|place| place.connection))?;
     let keys = json_numbers(places.iter().map(|place| place.connection));
     let sql = format!(
-        "SELECT c.*, {} AS reason, {} AS used,
-                (SELECT attempts FROM ts_run_connections a WHERE a.run = :run AND a.connection = c.key) AS attempts
+        "SELECT c.connection_id, c.needs_user, {} AS reason, c.key, c.lease_token, c.lease_run,
+                (SELECT attempts FROM ts_run_connections a WHERE a.run = :run AND a.connection = c.key) AS attempts,
+                c.user_id, c.external_user_id, c.tink_user_id, c.moved_external_user_id, c.moved_tink_user_id, c.mode,
+                c.entitled_until, c.problem, c.failures, c.last_success_at, c.looks, c.last_attempt_at, {} AS used
          FROM ts_connections c WHERE c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))",
         reason_of(db),
         used()
     );
     let params = asked.params_with(":keys", Value::Text(keys.into()));
-    let mut found: HashMap<i64, Candidate> =
-        db.all(&sql, Params::Named(&params), |row| Ok((row.get("key")?, candidate(row, asked)?)))?;
+    let found: Vec<_> = db.all(&sql, Params::Named(&params), |row| candidate(row, asked))?;
+    let mut found: HashMap<i64, Candidate> = found.into_iter().collect();
     let ours: HashSet<i64> = db.lock_connections(places.iter().map(|place| place.connection))?;
     let mut claimed: HashMap<String, u64> = HashMap::new();
     let look = |place: &Planned| {
@@ -389,7 +391,8 @@ fn claim_all(db: Db<'_>, asked: &PlanParams, places: &[Planned]) -> Result<Vec<L
     Ok(places.iter().map(look).collect())
 }
 
-fn candidate(row: Row<'_>, asked: &PlanParams) -> Result<Candidate, Fail> {
+/// A candidate with its key, from columns in the order in which they are read here.
+fn candidate(row: Row<'_>, asked: &PlanParams) -> Result<(i64, Candidate), Fail> {
     let (connection_id, needed_user): (String, Option<String>) =
         (row.get("connection_id")?, row.get("needs_user")?);
     let reason: Option<String> = row.get("reason")?;
@@ -412,13 +415,14 @@ fn candidate(row: Row<'_>, asked: &PlanParams) -> Result<Candidate, Fail> {
         needed_user: needed_user.and_then(|text| Reason::parse(&text)),
         attempt: if is_claimed { attempts } else { attempts + 1 },
     };
-    Ok(Candidate {
+    let candidate = Candidate {
         claim,
         reason: reason.as_deref().map(known_reason).transpose()?,
         is_claimed,
         attempted: row.get("last_attempt_at")?,
         used: unsigned(row.get("used")?),
-    })
+    };
+    Ok((connection, candidate))
 }
 
 /// Takes the leases, each with its own fencing token, and reserves the attempts in the quotas of the users.

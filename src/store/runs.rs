@@ -143,7 +143,9 @@ fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record, ours: bool) -> Res
             duration_ms = coalesce(duration_ms, 0) + :duration, accounts = :accounts, fetched = :fetched,
             added = added + :added, updated = updated + :updated, removed = removed + :removed,
             quarantined = quarantined + :quarantined, requests = requests + :requests, retries = retries + :retries
-         WHERE run = :run AND connection = :connection AND (:ours OR outcome IS NULL) RETURNING *",
+         WHERE run = :run AND connection = :connection AND (:ours OR outcome IS NULL)
+         RETURNING reason, outcome, user_id, error, request_id, started_at, duration_ms, accounts, fetched, added, updated,
+            removed, quarantined, requests, retries",
         named! {
             ":ours": ours,
             ":run": lease.run, ":connection": lease.connection,
@@ -231,12 +233,19 @@ impl Finished {
 
 /// Records which accounts of the connection have stale data, so that each is reported once.
 fn note_stale(db: Db<'_>, connection: i64, stale: Option<&[i64]>) -> Result<(), Fail> {
-    let Some(stale) = stale else { return Ok(()) };
-    db.run(
-        "UPDATE ts_accounts SET stale = 1 - stale
-         WHERE connection = ?1 AND (stale <> 0) <> (key IN (SELECT CAST(value AS BIGINT) FROM json_each(?2)))",
-        values![connection, json_numbers(stale.iter().copied())],
-    )
+    match stale {
+        None => Ok(()),
+        // Nearly always; a list, though an empty one, would cost SQLite temporary tables.
+        Some([]) => db.run(
+            "UPDATE ts_accounts SET stale = 0 WHERE connection = ?1 AND stale <> 0",
+            values![connection],
+        ),
+        Some(stale) => db.run(
+            "UPDATE ts_accounts SET stale = 1 - stale
+             WHERE connection = ?1 AND (stale <> 0) <> (key IN (SELECT CAST(value AS BIGINT) FROM json_each(?2)))",
+            values![connection, json_numbers(stale.iter().copied())],
+        ),
+    }
 }
 
 const FINISHED: &str = "SELECT x.*, c.connection_id, c.failures, c.not_before FROM ts_run_connections x JOIN ts_connections c ON c.key = x.connection";

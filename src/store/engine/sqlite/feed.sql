@@ -26,15 +26,10 @@ BEGIN
     WHERE key = new.key;
 END;
 
-CREATE TRIGGER ts_feed_account_new AFTER INSERT ON ts_accounts
-BEGIN
-    UPDATE ts_sequences SET value = value + 1 WHERE name = 'change';
-    UPDATE ts_accounts SET change_seq = (SELECT value FROM ts_sequences WHERE name = 'change')
-    WHERE key = new.key;
-END;
-
+-- Until an account is numbered for the first time, its change_seq is 0.
 CREATE TRIGGER ts_feed_account AFTER UPDATE ON ts_accounts
-WHEN (old.connection, old.account_id, old.name, old.type, old.iban, old.masked_pan, old.financial_institution_id,
+WHEN old.change_seq <> 0
+ AND (old.connection, old.account_id, old.name, old.type, old.iban, old.masked_pan, old.financial_institution_id,
       old.credentials_ids, coalesce(old.booked_currency, old.available_currency), old.booked_balance,
       old.available_balance, old.last_refreshed, old.complete_through, old.closed_at, old.merged_id)
  IS NOT
@@ -65,9 +60,12 @@ SELECT a.key,
               ORDER BY s.credentials_id) h) AS credentials_ids
 FROM ts_accounts a;
 
-CREATE TRIGGER ts_feed_held_new AFTER INSERT ON ts_accounts
+CREATE TRIGGER ts_feed_account_new AFTER INSERT ON ts_accounts
 BEGIN
-    UPDATE ts_accounts SET credentials_ids = (SELECT h.credentials_ids FROM ts_feed_held h WHERE h.key = new.key)
+    UPDATE ts_sequences SET value = value + 1 WHERE name = 'change';
+    UPDATE ts_accounts
+    SET change_seq = (SELECT value FROM ts_sequences WHERE name = 'change'),
+        credentials_ids = (SELECT h.credentials_ids FROM ts_feed_held h WHERE h.key = new.key)
     WHERE key = new.key;
 END;
 

@@ -215,7 +215,10 @@ fn views_of_another_release_with_the_same_schema_are_made_anew_once() {
 #[test]
 fn a_changed_fingerprint_has_a_higher_number() {
     // Changed scripts: raise NUMBER, and add a line; a line that was released is never changed.
-    let all = [Publication { number: 1, fingerprint: 8_056_505_944_958_711_020 }];
+    let all = [
+        Publication { number: 1, fingerprint: 8_056_505_944_958_711_020 },
+        Publication { number: 2, fingerprint: -7_005_407_581_660_460_640 },
+    ];
     assert!(all.is_sorted_by(|a, b| a.number < b.number && a.fingerprint != b.fingerprint));
     assert_eq!(all.last(), Some(&ours()));
 }
