@@ -37,6 +37,14 @@ impl Before {
     pub(super) fn ahead(db: Db<'_>, connection: i64) -> Result<(), Fail> {
         db.ahead(BEFORE, values![connection])
     }
+
+    /// Takes note that no failure is reported any more.
+    fn no_longer_fails(&self, db: Db<'_>, connection: i64) -> Result<(), Fail> {
+        if self.failing {
+            db.run("UPDATE ts_connections SET failing_run = NULL WHERE key = ?1", values![connection])?;
+        }
+        Ok(())
+    }
 }
 
 /// The details of an event, by its kind.
@@ -162,14 +170,14 @@ pub(super) fn recorded(
     match record.outcome {
         Outcome::Failed | Outcome::Partial => failed(db, context, of(lease), record.ended),
         Outcome::NeedsUser => {
-            failing(db, lease.connection, None)?;
+            before.no_longer_fails(db, lease.connection)?;
             if before.needs_user.as_deref() == reason {
                 return Ok(());
             }
             note(db, context, of(lease), record.ended, &EventDetails::NeedsUser { reason })
         }
         Outcome::Synced | Outcome::Unchanged => {
-            failing(db, lease.connection, None)?;
+            before.no_longer_fails(db, lease.connection)?;
             if !before.failing && before.needs_user.is_none() {
                 return Ok(());
             }
@@ -185,15 +193,6 @@ fn of(lease: &Lease) -> (i64, Option<i64>) {
     (lease.run, Some(lease.connection))
 }
 
-/// Records which run reported that a connection fails; `None` if it does not.
-fn failing(db: Db<'_>, connection: i64, run: Option<i64>) -> Result<(), Fail> {
-    db.run(
-        "UPDATE ts_connections SET failing_run = ?2 WHERE key = ?1 AND failing_run IS DISTINCT FROM ?2",
-        values![connection, run],
-    )?;
-    Ok(())
-}
-
 /// Reports the failure in the run record, unless it was reported before or is retracted.
 fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestamp) -> Result<(), Fail> {
     let first =
@@ -203,7 +202,7 @@ fn failed(db: Db<'_>, context: &Context, place: (i64, Option<i64>), at: Timestam
     let found: Option<(String, Option<String>)> =
         db.one(first, values![place.0, place.1], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (Some((outcome, reason)), (run, Some(connection))) = (found, place) else { return Ok(()) };
-    failing(db, connection, Some(run))?;
+    db.run("UPDATE ts_connections SET failing_run = ?2 WHERE key = ?1", values![connection, run])?;
     note(db, context, place, at, &EventDetails::FirstFailure { outcome, reason })
 }
 

@@ -114,3 +114,19 @@ fn a_row_that_is_taken_back_among_new_ids_doubles_nothing() {
     reissued(|today| i64::from(today >= 2), Some(2));
     reissued(|today| today, Some(3));
 }
+
+#[test]
+fn one_new_id_among_many_is_no_reissue() {
+    let lab = Lab::of(&[SAM]);
+    for issue in 0..2 {
+        let mut rows: Vec<ScriptRow> =
+            (0..9).map(|n| Lab::booked(&format!("stays-{n}"), -n, -100 - n, "GROCERY")).collect();
+        rows.push(Lab::booked(&format!("new-{issue}"), -3, -777, "RENT"));
+        lab.script(SAM, moving(lab.refreshed(rows)));
+        let told = lab.pass();
+        assert_eq!(told.ended(SAM), (Outcome::Synced, None));
+        assert_eq!(lab.live(SAM).len(), 10);
+        lab.wait(24);
+    }
+    assert_eq!(lab.row("new-0", "match_rule"), "reissued");
+}

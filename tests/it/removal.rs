@@ -108,6 +108,21 @@ fn invariant_02_nothing_is_removed_under_a_consent_that_is_not_updated() {
 }
 
 #[test]
+fn what_went_under_an_unwell_consent_is_judged_once_that_is_well_although_nothing_was_refreshed_since() {
+    let sam = Sam::with(at(1, before()));
+    let unwell = || consent_with(after(2), "status", "TEMPORARY_ERROR");
+    sam.pass(unwell()).expect(0);
+    // Nothing can be concluded before: it is not read again for that.
+    sam.pass(unwell()).expect(0);
+    assert_eq!(sam.asked("/transactions?").len(), 0);
+    assert_eq!(sam.fate("goes"), Fate::live());
+    sam.pass(after(2)).expect(0);
+    assert_eq!(sam.fate("goes"), Fate::vanished());
+    sam.again().expect(0);
+    assert_eq!(sam.asked("/transactions?").len(), 0);
+}
+
+#[test]
 fn nothing_is_removed_under_a_consent_that_is_past_its_date() {
     let sam = Sam::with(at(1, before()));
     let late = consent_with(after(2), "sessionExpiryDate", millis(-1));

@@ -149,6 +149,27 @@ fn an_account_that_has_not_moved_is_not_walked_again_before_its_time() {
 }
 
 #[test]
+fn a_deep_walk_is_due_in_its_own_time() {
+    let sam = Sam::with(at(1, [booked("t", -1, "-100", "TRAM")])).set("sync.rewalk", "\"30d\"");
+    sam.again().expect(0);
+    assert_eq!(sam.asked("/transactions?").len(), 0);
+    let sam = sam.set("sync.deep_rewalk", "\"0s\"");
+    sam.again().expect(0);
+    assert_eq!(sam.window().0, on(-90));
+}
+
+#[test]
+fn an_account_whose_currency_changed_is_read_in_full_although_it_was_not_refreshed() {
+    let rows = || [booked("t", -1, "-100", "TRAM"), booked("old", -300, "-200", "RENT")];
+    let sam = Sam::with(at(1, rows()));
+    let mut script = at(1, rows());
+    let balance = script.accounts[0].pointer_mut("/balances/booked/amount/currencyCode");
+    *balance.unwrap() = "SEK".into();
+    sam.pass(script).expect(0);
+    assert_eq!(sam.window().0, None);
+}
+
+#[test]
 fn pages_of_any_shape_show_every_row() {
     for shape in [
         PageShape { short: true, ..PageShape::default() },

@@ -27,7 +27,7 @@ const MARGIN: u64 = 20;
 /// passes count, and so many more are borne. Ungrouped they would be sixty.
 const PASSES: usize = 9;
 /// Statements as well, by a little.
-const LOOKS: usize = 5;
+const LOOKS: usize = 3;
 const MORE: u64 = 4;
 /// What SQLite does at the end of every statement.
 const STATEMENT: &str = "sqlite3VdbeHalt";
