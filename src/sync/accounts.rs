@@ -368,5 +368,12 @@ pub fn is_healthy(consents: &[Consent], account: &AccountId, now: Timestamp) -> 
     }
 }
 
+/// Whether Tink is at work on a consent that holds the account; one that does not say since when may have been
+/// left so for ever.
+pub fn is_at_work(consents: &[Consent], account: &AccountId, now: Timestamp) -> bool {
+    let at_work = |consent: &Consent| consent.status_updated.is_some() && consent.health(now) == Health::Busy;
+    consents.iter().any(|consent| consent.account_ids.contains(account) && at_work(consent))
+}
+
 #[cfg(test)]
 mod tests;

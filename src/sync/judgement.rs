@@ -145,9 +145,10 @@ impl Absence {
         Self { suspect: refresh, absent_from, disbelieved: true, complete: true, ..Self::default() }
     }
 
-    /// What was open stays open, and the list is not believed.
-    pub(super) fn shows_nothing(before: Self) -> Self {
-        Self { disbelieved: true, ..before }
+    /// What was open stays open, and the list is not believed; `unread` is the refresh if that has gone on for
+    /// too long.
+    pub(super) fn shows_nothing(before: Self, unread: Option<Timestamp>) -> Self {
+        Self { disbelieved: true, suspect: before.suspect.or(unread), ..before }
     }
 
     /// Whether the stored rows are Tink's as of the refresh.

@@ -86,13 +86,15 @@ fn latest(fetched: Vec<FetchedRow>) -> Vec<FetchedRow> {
     rows
 }
 
-/// Counts the old rows that a walk compared and changed. This shows whether a bank rewrote history in rows
-/// that no ordinary walk reads.
+/// Counts the old rows that a walk compared, changed and found for the first time. This shows whether a bank
+/// rewrote history in rows that no ordinary walk reads, or shows it only now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rewritten {
     /// Stored rows dated before the ordinary window that were fetched.
     pub seen: usize,
     pub changed: usize,
+    /// Fetched rows dated before the ordinary window that were not stored.
+    pub late: usize,
     /// A booked row of any date changed currency.
     pub currency: bool,
 }
@@ -102,6 +104,7 @@ impl Rewritten {
     pub fn count(&mut self, stored: &[StoredRow], changes: &ChangeSet, from: Option<Date>) {
         let is_old =
             |row: &Transaction| row.booked_date.is_some_and(|date| from.is_some_and(|from| date < from));
+        self.late += changes.insert.iter().filter(|row| is_old(&row.transaction)).count();
         let updated: HashMap<i64, &Transaction> =
             changes.update.iter().map(|(key, row)| (*key, &row.transaction)).collect();
         for row in stored.iter().filter(|row| !row.removed) {
@@ -116,9 +119,14 @@ impl Rewritten {
         }
     }
 
-    /// Whether so much has changed that the whole account is to be read again.
+    /// The same with so many fewer late rows.
+    pub fn without_late(self, rows: usize) -> Self {
+        Self { late: self.late.saturating_sub(rows), ..self }
+    }
+
+    /// Whether so much has changed, or most came only now, that the whole account is to be read again.
     pub fn is_history_rewritten(&self) -> bool {
-        self.currency || self.changed * 10 > self.seen
+        self.currency || self.changed * 10 > self.seen || self.late > self.seen
     }
 }
 

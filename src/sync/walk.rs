@@ -22,11 +22,14 @@ use super::reconcile;
 use super::result::SyncError;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
-use crate::domain::window::{Deep, Window, WindowInput};
+use crate::domain::window::{Deep, Window, WindowInput, day_of, shift};
 use crate::store::{
     ChangeSet, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredAccount, StoredRow,
 };
 use crate::tink::ErrorKind;
+
+/// After so many days of refreshes without a believable list, rows count as missing.
+const DAYS_UNREAD: i64 = 3;
 
 /// One account to walk.
 pub(super) struct Walk<'a> {
@@ -38,6 +41,9 @@ pub(super) struct Walk<'a> {
     pub account: &'a StoredAccount,
     /// At least one of its consents is healthy.
     pub healthy: bool,
+    /// It has not been read completely yet, and Tink is at work on one of its consents: what Tink shows may be
+    /// only the beginning.
+    pub importing: bool,
 }
 
 /// The end of a walk that came to its end.
@@ -95,13 +101,14 @@ impl Walk<'_> {
 
     async fn walk(&self) -> Result<WalkEnd, SyncError> {
         let window = self.window();
-        let nothing = Gathered { unstored: self.has_no_rows().await?, ..Gathered::default() };
+        let nothing = Gathered { unstored: self.has_no_rows().await?, all_new: true, ..Gathered::default() };
         let mut gathered = self.read(&window, nothing).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
         commit.covered = self.covered(&window, &gathered);
         if gathered.partial || gathered.is_illegible() {
             self.commit(commit).await?;
-            return Ok(self.at_rest());
+            let rest = self.at_rest();
+            return Ok(WalkEnd { suspect: rest.suspect || self.unread_since().is_some(), ..rest });
         }
         let live = self.live_rows(&window, &gathered).await?;
         let missing = reconcile::not_returned(&live, |id| gathered.ids.contains(id));
@@ -113,7 +120,7 @@ impl Walk<'_> {
                     && row.booked_date.is_some_and(|date| window.is_well_inside(date))
             });
             let judged = match gathered.ids.is_empty() {
-                true if were_booked => Absence::shows_nothing(self.unjudged()),
+                true if were_booked => Absence::shows_nothing(self.unjudged(), self.unread_since()),
                 _ if gathered.is_conclusive() => Absence::nothing_missing(),
                 _ => self.unjudged(),
             };
@@ -244,6 +251,13 @@ impl Walk<'_> {
         self.account.account.last_refreshed
     }
 
+    /// The refresh, if Tink has been showing newer and newer ones for days without a list that could be believed:
+    /// one such answer is nothing, but this must not go on unnoticed.
+    fn unread_since(&self) -> Option<Timestamp> {
+        let through = self.account.complete_through?;
+        self.refresh().filter(|refresh| self.healthy && day_of(*refresh) > shift(through, DAYS_UNREAD))
+    }
+
     fn is_deep(&self) -> bool {
         self.is_older(self.account.deep_walked_at, self.sync.ctx.options.deep_rewalk)
     }
@@ -329,10 +343,9 @@ impl Walk<'_> {
         let stored =
             if gathered.unstored { Vec::new() } else { self.stored(RowQuery::Ids(ids.clone())).await? };
         let changes = reconcile::upserts(&stored, rows, self.account.generation);
-        let ordinary = self
-            .account
-            .complete_through
-            .map(|date| crate::domain::window::shift(date, -self.sync.ctx.options.overlap_days));
+        gathered.all_new &= stored.is_empty();
+        let ordinary =
+            self.account.complete_through.map(|date| shift(date, -self.sync.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
         let unreadable = mem::take(&mut gathered.unreadable);
         Ok((RowCommit { changes, unreadable, readable: ids, ..self.nothing() }, stored))

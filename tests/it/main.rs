@@ -47,6 +47,7 @@ mod inside;
 mod invariants;
 mod isolation;
 mod lab;
+mod late_history;
 mod limits;
 mod mass;
 mod matrix;

@@ -124,11 +124,13 @@ fn a_list_that_is_not_believed_is_not_exact() {
     let disbelieved =
         Absence { disbelieved: true, complete: true, again_from: None, reissued: false, ..open };
     assert_eq!(Absence::suspicious(&rows(1), Some(at)), disbelieved);
-    assert_eq!(Absence::shows_nothing(open), Absence { disbelieved: true, ..open });
+    assert_eq!(Absence::shows_nothing(open, None), Absence { disbelieved: true, ..open });
+    let unread = Absence::shows_nothing(nothing, Some(at));
+    assert_eq!((unread.suspect, unread.absent_from), (Some(at), None));
     for open in [
         Absence::open(Some(at), None),
         Absence::open(None, Some(june(3))),
-        Absence::shows_nothing(nothing),
+        Absence::shows_nothing(nothing, None),
         Absence { suspect: None, absent_from: None, ..disbelieved },
     ] {
         assert!(!open.is_exact(), "{open:?}");

@@ -176,3 +176,15 @@ fn history_is_rewritten_if_a_tenth_of_old_rows_changed_or_a_currency() {
     assert!(!rewritten(20, 1, false), "rows of the ordinary window change every day");
     assert!(rewritten(1, 1, true), "a currency that changed is always told");
 }
+
+#[test]
+fn history_comes_late_if_most_old_rows_of_a_walk_are_new_and_go_on_from_no_other() {
+    let rows = store((0..4).map(|n| booked(&n.to_string(), "-100", 1, "x")).collect());
+    let all: Vec<_> = (0..9).map(|n| booked(&n.to_string(), "-100", 1, "x")).collect();
+    let mut late = Rewritten::default();
+    late.count(&rows, &upserts(&rows, fetched(&all), 1), Some(date(2026, 6, 15)));
+    assert_eq!((late.seen, late.late), (4, 5));
+    assert!(late.is_history_rewritten());
+    assert!(!late.without_late(1).is_history_rewritten(), "one of them is an old row with a new id");
+    assert!(!late.without_late(9).is_history_rewritten());
+}

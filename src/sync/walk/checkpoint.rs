@@ -7,7 +7,7 @@ use super::gathered::Gathered;
 use super::{Walk, WalkEnd};
 use crate::domain::outcome::Reason;
 use crate::domain::window::{Window, day_of};
-use crate::store::{Checkpoint, RowCommit, StoredRow};
+use crate::store::{Checkpoint, Removal, RowCommit, RowQuery, StoredRow};
 use crate::sync::judgement::Absence;
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
@@ -30,13 +30,21 @@ impl Walk<'_> {
         let judged = if covers { judged } else { judged.and(self.unjudged()) };
         // A list that is not believed proves nothing about rows not seen yet either.
         let believed = !judged.disbelieved;
-        let watermark = self.watermark(gathered).filter(|_| believed);
-        let is_deep = window.from.is_none() || self.is_deep() || self.is_full();
+        // Nor is what Tink shows while it is still reading the bank the whole history: it is read again.
+        let watermark = self.watermark(gathered).filter(|_| believed && !self.importing);
+        // A walk in full for another reason leaves the time of the deep walks as it is, so that they do not move to
+        // passes that have nothing else to read.
+        let is_deep = self.is_deep() || account.repairing || (window.from.is_none() && !account.full_due);
         let through = if believed { watermark.or(account.complete_through) } else { self.behind() };
-        let rewritten = self.is_deep() && !self.is_full() && gathered.rewritten.is_history_rewritten();
+        // Rows that go on under new ids are not late.
+        let replaced = |removal: &&(i64, Removal)| matches!(removal.1, Removal::Replaced { .. });
+        let replaced = commit.changes.remove.iter().filter(replaced).count();
+        let history = gathered.rewritten.without_late(replaced);
+        let rewritten = self.is_deep() && !self.is_full() && history.is_history_rewritten();
+        let began = self.begins_late(window, gathered).await?;
         commit.checkpoint = Some(Checkpoint {
             watermark,
-            refresh: self.refresh(),
+            refresh: self.refresh().filter(|_| !self.importing),
             at: self.sync.now(),
             deep: through.filter(|_| is_deep),
             suspect: judged.suspect,
@@ -44,6 +52,7 @@ impl Walk<'_> {
             judged: judged.complete,
             repaired: believed,
             full_due: rewritten
+                || began
                 || (gathered.rewritten.currency && !self.is_full())
                 || (account.full_due && !believed),
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
@@ -56,10 +65,18 @@ impl Walk<'_> {
         let told = judged.reissued && !account.reissued;
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
         Ok(WalkEnd {
-            exact: judged.is_exact(),
+            exact: judged.is_exact() && !self.importing,
             suspect: judged.suspect.is_some(),
             note: note.or(told.then_some(Reason::IdsReissued)),
         })
+    }
+
+    /// Whether the first rows ever of an account come in a walk that does not read everything: when it was read
+    /// first, Tink had nothing yet, and these may be only the newest.
+    async fn begins_late(&self, window: &Window, gathered: &Gathered) -> Result<bool, SyncError> {
+        let is_later = self.account.complete_through.is_some() && window.from.is_some();
+        let may_begin = is_later && gathered.all_new && !gathered.ids.is_empty();
+        Ok(may_begin && self.stored(RowQuery::First).await?.is_empty())
     }
 
     /// The date from which booked rows from before a re-consent lack a counterpart, and how many do.

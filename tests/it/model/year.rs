@@ -248,7 +248,9 @@ impl Year {
             assert!(times <= 1, "day {day}: told {times} times: {what}");
         }
         let walks = std::mem::take(&mut self.idle_walks);
-        assert!(walks <= 20, "day {day}: {walks} requests for transactions in idle passes");
+        // Five accounts have no rows at first; each is read in full once when they come.
+        let most = if day < MONTH { 25 } else { 20 };
+        assert!(walks <= most, "day {day}: {walks} requests for transactions in idle passes");
         let kept = self.lab.number("SELECT count(*) FROM quarantine_v1");
         assert!(kept <= 100, "day {day}: {kept} records in quarantine");
         let open = self.lab.number("SELECT count(*) FROM accounts_v1 WHERE closed_at IS NULL");
