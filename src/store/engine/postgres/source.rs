@@ -24,7 +24,7 @@ use crate::vault::Vault;
 
 const WHAT: &str = "read the source view";
 
-/// The columns of the first of three names that exists: the view's qualified name, and for each column its
+/// The columns of the first of two names that exists: the view's qualified name, and for each column its
 /// name, its quoted name, and its type, with domains resolved to their base type.
 const COLUMNS: &str = "
     SELECT format('%I.%I', n.nspname, c.relname), a.attname, format('%I', a.attname), b.typname, b.typcategory::text
@@ -33,7 +33,7 @@ const COLUMNS: &str = "
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
-    WHERE a.attrelid = coalesce(to_regclass($1), to_regclass($2), to_regclass($3)) AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = coalesce(to_regclass($1), to_regclass($2)) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
 
 /// Replaces a value that is too long; no id may contain it.
@@ -78,11 +78,11 @@ pub(crate) fn is_missing(target: &Arc<Target>, view: &str) -> bool {
 }
 
 /// The qualified name and the columns of the view; no columns if there is no view. Searched on the role's
-/// search path, as written and in lower case, then in the schema of a store.
+/// search path, as written and in lower case: not in the schema of a store, whose own view of that name would hide
+/// that the application's is gone.
 fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), Fail> {
     let (written, usual) = (quoted(view), quoted(&view.to_ascii_lowercase()));
-    let ours = if view.contains('.') { None } else { Some(format!("tink_sync.{usual}")) };
-    let names = [Some(written), Some(usual), ours].map(Parameter::from).into();
+    let names = [Some(written), Some(usual)].map(Parameter::from).into();
     let (mut whole, mut columns) = (String::new(), Vec::new());
     for row in &pg.ask_as_is(COLUMNS, names)?.rows {
         let row = Row::Postgres(row);

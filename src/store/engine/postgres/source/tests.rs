@@ -171,8 +171,9 @@ fn a_view_is_found_where_the_role_looks_and_needs_a_grant() {
         one("app", "\"Odd\"", 4),
     ));
     let id = |view: &str| read(&target, view).unwrap().get(0).unwrap().connection_id.to_string();
-    let found = ["links", "LINKS", "public.links", "own", "tink_sync.own", "Odd"].map(id);
-    assert_eq!(found, ["2", "2", "1", "3", "3", "4"]);
+    let found = ["links", "LINKS", "public.links", "tink_sync.own", "Odd"].map(id);
+    assert_eq!(found, ["2", "2", "1", "3", "4"]);
+    assert!(refused(&target, "own").contains("create the view own there"), "that is a store's own");
     let (_, behind) = target.url().split_once('@').unwrap();
     let stranger = self::target(&format!("postgres://onlooker@{behind}"));
     assert!(refused(&stranger, "links").contains("GRANT SELECT ON links"));
