@@ -8,7 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 const KEY: usize = 32;
-const KEY_ID: usize = 8;
+/// So many bytes at the beginning of what is encrypted are the id of the key.
+pub(crate) const KEY_ID: usize = 8;
+/// So many of them are shown: messages that may contain a token hide longer words of this kind.
+const KEY_ID_SHOWN: usize = 4;
 const NONCE: usize = 24;
 
 /// The kind of an encrypted token; a refresh token cannot be put in the place of an access token.
@@ -55,6 +58,10 @@ impl std::fmt::Debug for Vault {
     }
 }
 
+fn shown(id: &[u8]) -> String {
+    HEXLOWER.encode(id.get(..KEY_ID_SHOWN).unwrap_or(id))
+}
+
 impl Vault {
     /// The vault of a key of 32 bytes in base64.
     pub fn new(key: &SecretString) -> Result<Self, VaultError> {
@@ -68,7 +75,19 @@ impl Vault {
 
     /// The key's id, which reveals nothing about the key.
     pub fn key_id(&self) -> String {
-        HEXLOWER.encode(&self.id)
+        shown(&self.id)
+    }
+
+    /// Whether what begins with these bytes was encrypted with another key.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherKey`] or [`VaultError::Damaged`].
+    pub fn recognise(&self, encrypted: &[u8]) -> Result<(), VaultError> {
+        let id = encrypted.get(..KEY_ID).ok_or(VaultError::Damaged)?;
+        if id == self.id {
+            return Ok(());
+        }
+        Err(VaultError::OtherKey { found: shown(id), mine: self.key_id() })
     }
 
     /// Encrypts a token of this connection.
@@ -97,10 +116,8 @@ impl Vault {
         what: TokenKind,
         encrypted: &[u8],
     ) -> Result<SecretString, VaultError> {
-        let (id, rest) = encrypted.split_at_checked(KEY_ID).ok_or(VaultError::Damaged)?;
-        if id != self.id {
-            return Err(VaultError::OtherKey { found: HEXLOWER.encode(id), mine: self.key_id() });
-        }
+        self.recognise(encrypted)?;
+        let (_, rest) = encrypted.split_at_checked(KEY_ID).ok_or(VaultError::Damaged)?;
         let (nonce, text) = rest.split_at_checked(NONCE).ok_or(VaultError::Damaged)?;
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Damaged)?;
         let aad = bound_to(connection, what);

@@ -20,6 +20,7 @@ use super::plan::{self, COUNTED};
 use super::population::{self, LastView};
 use super::{Reader, app, runs};
 use crate::store::Result;
+use crate::vault::KEY_ID;
 pub use audit::{AuditQuery, Audited};
 pub use balances::AccountReconciliation;
 pub use detail::{Detail, KnownAccount, KnownConsent, PastAttempt};
@@ -87,6 +88,16 @@ impl Reader {
     /// [`super::StoreError`] if it cannot be read.
     pub fn last_view(&self) -> Result<Option<LastView>> {
         self.read("read what is remembered of the source view", population::last)
+    }
+
+    /// The first bytes of the stored tokens, which are the ids of the keys that they were encrypted with, each once.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if they cannot be read.
+    pub fn token_keys(&self) -> Result<Vec<Vec<u8>>> {
+        let keys =
+            format!("SELECT DISTINCT substr(refresh, 1, {KEY_ID}) FROM ts_tokens WHERE refresh IS NOT NULL");
+        self.read("read the keys of the tokens", |db| db.all(&keys, values![], |row| row.get(0)))
     }
 
     /// The client id of the Tink app whose data is stored; `None` if none is recorded yet.

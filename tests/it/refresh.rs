@@ -218,6 +218,13 @@ fn tokens_are_sealed_with_another_key_all_or_none() {
     // The old key opens nothing any more, and says which one it was.
     let refused = world.run(&[]).expect(10);
     assert!(refused.stdout.contains("encrypted with another key"), "{}", refused.stdout);
+    assert!(!refused.stdout.contains("id …"), "{}", refused.stdout);
+    let check = world.cli(&["check", "--offline"]).expect(78);
+    assert!(
+        check.stdout.contains("token key: the store holds tokens encrypted with another key"),
+        "{}",
+        check.stdout
+    );
     // Again with the same keys: done before, nothing to lose.
     world.cli(&["rekey", "--new-key-file", &new]).expect(0);
     fs::copy(world.path("new"), world.path("key")).unwrap();

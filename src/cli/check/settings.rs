@@ -122,12 +122,23 @@ fn client_secret(env: &Environment) -> Result<Finding, String> {
     })
 }
 
-/// The key that encrypts tokens of older links, if set.
+const PUT_BACK: &str = "put the key that they were encrypted with into the credential tink-sync.token-key, or into the \
+     file that store.token_key_file names";
+
+/// The key that encrypts tokens of older links, if set or needed: whether it is the one of the stored tokens.
 fn token_key(env: &Environment) -> Option<Finding> {
     let what = "token key";
+    // A store that cannot be read has a finding of its own.
+    let stored = env.reader_if_there().ok().flatten().and_then(|reader| reader.token_keys().ok());
+    let stored = stored.unwrap_or_default();
+    let fail = |text: &str| Some(Finding::fail(Exit::Configuration, what, text).remedy(PUT_BACK));
     match env.vault() {
-        Ok(None) => None,
-        Ok(Some(_)) => Some(Finding::ok(what, "is a key of 32 bytes")),
+        Ok(None) if stored.is_empty() => None,
+        Ok(None) => fail("the store holds encrypted tokens, and no key is set"),
+        Ok(Some(vault)) => match stored.iter().find_map(|key| vault.recognise(key).err()) {
+            Some(error) => fail(&format!("the store holds tokens {error}")),
+            None => Some(Finding::ok(what, "is a key of 32 bytes")),
+        },
         Err(failure) => {
             let remedy = "make one with: head -c 32 /dev/urandom | base64; but tokens that are encrypted need the key they were encrypted with";
             Some(Finding::fail((&failure).into(), what, failure.to_string()).remedy(remedy))
