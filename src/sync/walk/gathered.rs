@@ -121,3 +121,6 @@ impl Gathered {
         !self.unnamed && !self.ids.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;
