@@ -10,22 +10,24 @@ use super::rows;
 use crate::store::types::Merge;
 
 /// Merges `merge.drop` into `merge.keep`. The rows of the id that is still served are the newer generation,
-/// and candidates to succeed the rows of the other id.
+/// and candidates to succeed the rows of the other id. These get a generation of their own, which no tombstone
+/// of the kept account has: a row that is a successor from before may then succeed one of them as well.
 pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
+    let newer: i64 = if merge.adopts_id { 1 } else { 2 };
     db.run(
-        "UPDATE ts_accounts SET generation = generation + 1, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
+        "UPDATE ts_accounts SET generation = generation + ?2, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
                 stand_balance = NULL, stand_currency = NULL, stand_rows = NULL
          WHERE key = ?1",
-        values![keep],
+        values![keep, newer],
     )?;
     if !merge.adopts_id {
         db.run(
-            "UPDATE ts_transactions SET generation = generation + 1,
+            "UPDATE ts_transactions SET generation = generation + ?2,
                     first_walk = (SELECT walks + 1 FROM ts_accounts WHERE key = ?1)
              WHERE account = ?1 AND removed_at IS NULL
-               AND generation + 1 = (SELECT generation FROM ts_accounts WHERE key = ?1)",
-            values![keep],
+               AND generation + ?2 = (SELECT generation FROM ts_accounts WHERE key = ?1)",
+            values![keep, newer],
         )?;
     }
     take_over_rows(db, run, merge, now)?;

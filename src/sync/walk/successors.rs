@@ -18,7 +18,7 @@ const TEXTS: u32 = 400;
 
 impl Walk<'_> {
     /// Finds successors of missing rows among those that are new in this walk or arrived since the last one
-    /// that was judged. A successor is its own proof: this needs no healthy consent and no second look.
+    /// that was judged; after a merge, among all rows of the side that stays. A successor is its own proof: this needs no healthy consent and no second look.
     pub(super) async fn pair(
         &self,
         missing: &[StoredRow],
@@ -37,6 +37,10 @@ impl Walk<'_> {
         let still_missing: HashSet<&TransactionId> = missing.iter().map(|row| &row.transaction.id).collect();
         let (gone, arrived): (Vec<&StoredRow>, Vec<&StoredRow>) =
             since_checkpoint.iter().partition(|row| still_missing.contains(&row.transaction.id));
+        let taken_before: HashMap<&TransactionId, i64> = since_checkpoint
+            .iter()
+            .filter_map(|row| Some((&row.transaction.id, row.succeeds?)))
+            .collect();
         let mut new = reconcile::arrivals(stored, &commit.changes);
         // As this walk shows them.
         let shown: HashMap<i64, &Transaction> =
@@ -48,7 +52,7 @@ impl Walk<'_> {
         let ids = gathered.provider_ids.as_ref().unwrap_or(&none);
         let generation = self.account.generation;
         let pair = |old: &[StoredRow], new: &[&Transaction]| {
-            pairing::pair(&Sides { old, new, generation, ids, common: &common })
+            pairing::pair(&Sides { old, new, generation, taken: &taken_before, ids, common: &common })
         };
         // A row that was live beside an older one, as its counterpart after a re-consent or a merge, may be
         // gone by now.
