@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 
+use super::balances;
 use super::engine::value::Millis;
 use super::engine::{Db, Fail, named, values};
 use super::rows;
@@ -48,10 +49,11 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
         "UPDATE ts_account_ids SET account = ?3 WHERE connection = ?1 AND account = ?2",
         values![connection, drop, keep],
     )?;
-    // The next complete walk adds up the merged rows again.
+    // What the kept account's balance has proven goes on: a set that stays doubled shows as a difference.
     for table in ["ts_balances", "ts_sums"] {
-        db.run(&format!("DELETE FROM {table} WHERE account IN (?1, ?2)"), values![keep, drop])?;
+        db.run(&format!("DELETE FROM {table} WHERE account = ?1"), values![drop])?;
     }
+    balances::add_up_again(db, keep)?;
     db.run("UPDATE ts_quarantine SET account = ?2 WHERE account = ?1
             AND NOT EXISTS (SELECT 1 FROM ts_quarantine k WHERE k.account = ?2 AND k.fingerprint = ts_quarantine.fingerprint)", values![drop, keep])?;
     db.run("DELETE FROM ts_quarantine WHERE account = ?1", values![drop])?;

@@ -209,6 +209,34 @@ fn what_one_link_left_open_gets_no_counterpart_that_another_of_its_rows_has() {
 }
 
 #[test]
+fn a_row_that_a_merge_leaves_over_is_a_difference_of_the_balance() {
+    use Link::{Absent, Well};
+    let proof = |sam: &Sam| sam.0.text("SELECT state FROM balance_proofs_v1 WHERE account_id = 'a'").unwrap();
+    // The balance has moved with the rows once.
+    let moved = |n, links, more| {
+        let mut script = bank(n, links, more);
+        script.transactions.retain(|row| row.id != "b-new");
+        for listed in &mut script.accounts {
+            listed["balances"]["booked"]["amount"]["value"]["unscaledValue"] = "99223".into();
+        }
+        script
+    };
+    for over in [false, true] {
+        let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+        sam.pass(moved(2, [("a", Well), ("b", Absent)], true)).expect(0);
+        assert_eq!(proof(&sam), "proven");
+        let mut both = moved(3, [("a", Well), ("b", Well)], true);
+        if over {
+            both.transactions.push(ScriptRow::booked("b-fee", "b", day(-2), "-1", "2", "FEE"));
+        }
+        sam.pass(both).expect(0);
+        let left = over.then_some("reconsent_unmatched");
+        ended(sam.pass(moved(4, [("a", Well), ("b", Absent)], true)), 0, "synced", left);
+        assert_eq!(proof(&sam), if over { "differs" } else { "proven" });
+    }
+}
+
+#[test]
 fn an_ended_link_beside_a_new_one_needs_no_user() {
     use Link::{Absent, Ended, Named, Well};
     for goes in [Ended, Named] {
