@@ -8,6 +8,7 @@ use super::engine::fail::corrupt;
 use super::engine::value::{DateColumn, Millis, TimeColumn};
 use super::engine::{Db, Fail, Params, Row, named, values};
 use super::run_names;
+use crate::domain::account::is_owed;
 use crate::domain::amount::Money;
 use crate::domain::balance::{
     Anchor, BalanceInput, Convention, Difference, Doubt, Part, Reconciliation, Stand, Sum, Sums,
@@ -206,6 +207,7 @@ fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail>
                 balance: row.money("booked_balance", "booked_currency")?,
                 refresh: row.time("last_refreshed")?,
                 quarantined: row.get("waiting")?,
+                owed: is_owed(&row.get::<String>("type")?),
                 ahead,
                 sums,
             },
@@ -216,7 +218,7 @@ fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail>
 }
 
 /// An account's balance and its last judgement: columns in the order in which they are read.
-const TO_JUDGE: &str = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
+const TO_JUDGE: &str = "SELECT a.account_id, a.type, a.booked_balance, a.booked_currency, a.last_refreshed,
             (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.first_day,
             b.opening, b.anchored_at, b.currency, b.anchor_balance, b.earlier, b.unclear, b.quarantined, b.since_at,
             b.changed_at, b.difference, b.judged_refresh, b.proven_refresh, b.doubt, b.convention

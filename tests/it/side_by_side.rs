@@ -191,7 +191,8 @@ fn a_reservation_booked_before_a_second_link_came_and_went_is_one_row() {
 fn what_one_link_left_open_gets_no_counterpart_that_another_of_its_rows_has() {
     use Link::{Absent, Well};
     let with = |mut script: Script, more: &[(&str, &str)]| {
-        let row = |(id, account): &(&str, &str)| ScriptRow::booked(id, account, day(-2), "-250", "2", "COFFEE");
+        let row =
+            |(id, account): &(&str, &str)| ScriptRow::booked(id, account, day(-2), "-250", "2", "COFFEE");
         script.transactions.extend(more.iter().map(row));
         script
     };

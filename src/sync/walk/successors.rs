@@ -37,10 +37,8 @@ impl Walk<'_> {
         let still_missing: HashSet<&TransactionId> = missing.iter().map(|row| &row.transaction.id).collect();
         let (gone, arrived): (Vec<&StoredRow>, Vec<&StoredRow>) =
             since_checkpoint.iter().partition(|row| still_missing.contains(&row.transaction.id));
-        let taken_before: HashMap<&TransactionId, i64> = since_checkpoint
-            .iter()
-            .filter_map(|row| Some((&row.transaction.id, row.succeeds?)))
-            .collect();
+        let taken_before: HashMap<&TransactionId, i64> =
+            since_checkpoint.iter().filter_map(|row| Some((&row.transaction.id, row.succeeds?))).collect();
         let mut new = reconcile::arrivals(stored, &commit.changes);
         // As this walk shows them.
         let shown: HashMap<i64, &Transaction> =
