@@ -1,6 +1,8 @@
 //! Transactions: loads what a walk is compared with, and writes change sets. Every row that is written,
 //! changed or removed gets the next change number in the same transaction.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::balances::{self, Changes};
@@ -238,7 +240,9 @@ fn counted(db: Db<'_>, commit: &RowCommit) -> Result<Option<Changes>, Fail> {
     for row in &commit.changes.insert {
         sums.add(&row.transaction);
     }
-    for (key, row) in &commit.changes.update {
+    // What the first look of a walk updates, the second may find under another id: it is removed all the same.
+    let removed: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
+    for (key, row) in commit.changes.update.iter().filter(|(key, _)| !removed.contains(key)) {
         sums.take(db, *key)?;
         sums.add(&row.transaction);
     }

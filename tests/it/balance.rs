@@ -285,6 +285,21 @@ fn rows_in_another_currency_prove_nothing_and_accuse_nobody() {
 }
 
 #[test]
+fn a_row_that_gets_a_new_id_between_the_two_looks_of_a_walk_counts_once() {
+    let held = pending("held", -1, "-250", "COFFEE");
+    let [tram, fee] = [booked("tram", -3, "-100", "TRAM"), booked("fee", -2, "-400", "FEE")];
+    let sam = Sam::with(at(1, [tram.clone(), fee, held]));
+    sam.0.sandbox.script(SAM, at(2, [tram, booked("held", -1, "-250", "COFFEE")]));
+    let renamed = [booked("tram-2", -3, "-100", "TRAM"), booked("held-2", -1, "-250", "COFFEE")];
+    sam.0.sandbox.on_page(SAM, 1, at(3, renamed.clone()));
+    sam.again().expect(0);
+    assert_stored_sums_are_those_of_the_rows(&sam.0);
+    sam.pass(at(4, renamed)).expect(0);
+    assert_eq!(sam.live(), ["held-2", "tram-2"]);
+    assert_stored_sums_are_those_of_the_rows(&sam.0);
+}
+
+#[test]
 fn a_currency_that_changes_for_one_pass_ends_no_difference() {
     let rows = || many("r", 3, -2);
     let sam = Sam::with(holding(at(1, rows()), 100_000));
