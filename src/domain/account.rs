@@ -1,6 +1,6 @@
 //! A bank account as Tink shows it. Its currency is that of its balances (API.md 3.1).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::amount::Money;
 use super::ids::AccountId;
@@ -23,6 +23,24 @@ pub struct Account {
     pub available: Option<Money>,
     /// When Tink last fetched this account from the bank.
     pub last_refreshed: Option<Timestamp>,
+}
+
+/// Clocks differ by less than this.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(24);
+
+/// Tink's types of accounts whose balance is owed.
+const OWED: [&str; 3] = ["CREDIT_CARD", "LOAN", "MORTGAGE"];
+
+/// Whether the balance of an account of this type is owed.
+pub fn is_owed(kind: &str) -> bool {
+    OWED.contains(&kind)
+}
+
+/// Whether a refresh is newer than one that was kept. A kept one that lies in the future was a mistake of the
+/// bank or of Tink: any other is newer, or nothing would be until that day.
+pub fn is_newer(refresh: Timestamp, kept: Timestamp, now: Timestamp) -> bool {
+    let is_impossible = kept.duration_since(now) > CLOCKS_DIFFER;
+    refresh > kept || (is_impossible && refresh != kept)
 }
 
 impl Account {
@@ -53,6 +71,23 @@ impl Account {
 mod tests {
     use super::*;
     use crate::domain::amount::Amount;
+
+    #[test]
+    fn a_refresh_of_the_future_is_older_than_any_other() {
+        let now: Timestamp = "2026-06-10T12:00:00Z".parse().unwrap();
+        let at = |hours: i64| now + SignedDuration::from_hours(hours);
+        for (refresh, kept, newer) in [
+            (-1, -2, true),
+            (-2, -2, false),
+            (-3, -2, false),
+            (0, 24, false),
+            (0, 25, true),
+            (25, 25, false),
+            (400, 25, true),
+        ] {
+            assert_eq!(is_newer(at(refresh), at(kept), now), newer, "{refresh} {kept}");
+        }
+    }
 
     #[test]
     fn the_currency_is_that_of_the_booked_balance_first() {

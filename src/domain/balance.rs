@@ -17,10 +17,12 @@
 //!   quarantine in which they were when the anchor was set.
 //! * A record in quarantine may be money that moved: while there is one, nothing is proven, even if the
 //!   numbers agree.
-//! * An open difference is carried over such a new start, since nothing has explained it.
+//! * An open difference is carried over such a new start, since nothing has explained it. A balance in another
+//!   currency is a new start too, but not while a difference is open: anchor and difference then stay until
+//!   the currency is the old one again or a person accepts the difference.
 //! * A balance that has never moved while rows did (a card that always shows 0.00) proves nothing. One that
 //!   moves by exactly the opposite of its rows states debt as a positive number; this is recognised once and
-//!   stored.
+//!   stored, and only of accounts that may owe (cards, loans): elsewhere it is a row of the wrong sign.
 //!
 //! Pending rows never count, and rows dated after the day of the refresh do not count yet. Two faults that
 //! cancel out, and faults from before the anchor, are not detected.
@@ -182,6 +184,8 @@ pub struct BalanceInput {
     pub ahead: Sums,
     /// The number of records of the account in quarantine.
     pub quarantined: u32,
+    /// The account is of a type whose balance may be stated as a debt.
+    pub owed: bool,
 }
 
 /// The state with which later ones are compared.
@@ -325,6 +329,9 @@ pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) 
     };
     if anchor.currency != seen.currency {
         let doubt = Some(Doubt::CurrencyChanged);
+        if before.difference.is_some() {
+            return Reconciliation { doubt, ..after };
+        }
         return Reconciliation { anchor: Some(seen), difference: None, doubt, convention: None, ..after };
     }
     let gap = seen.opening.minus(&anchor.opening);
@@ -348,7 +355,7 @@ pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) 
         if moved.balance.is_zero() && before.difference.is_none() {
             return Reconciliation { doubt: Some(Doubt::BalanceStill), ..after };
         }
-        if moved.is_opposite() {
+        if input.owed && moved.is_opposite() {
             let convention = Convention::DebtPositive;
             let seen = Anchor { since: anchor.since, ..measure(input, balance, convention, now) };
             let (anchor, convention) = (Some(seen), Some(convention));

@@ -8,6 +8,7 @@ use super::engine::fail::corrupt;
 use super::engine::value::{DateColumn, Millis, TimeColumn};
 use super::engine::{Db, Fail, Params, Row, named, values};
 use super::run_names;
+use crate::domain::account::is_owed;
 use crate::domain::amount::Money;
 use crate::domain::balance::{
     Anchor, BalanceInput, Convention, Difference, Doubt, Part, Reconciliation, Stand, Sum, Sums,
@@ -135,31 +136,50 @@ pub(super) fn stand_ahead(db: Db<'_>, account: i64) -> Result<(), Fail> {
 /// Whether the rows of an account are added up.
 const ADDED_UP: &str = "SELECT 1 FROM ts_balances WHERE account = ?1";
 
-/// Adds up the rows of an account without sums (stored by an older release, or just merged), row by row.
-/// Returns whether it did.
+/// Adds up the rows of an account without sums (stored by an older release), row by row. Returns whether it
+/// did.
 pub(super) fn catch_up(db: Db<'_>, account: i64) -> Result<bool, Fail> {
     if db.exists(ADDED_UP, values![account])? {
         return Ok(false);
     }
-    let mut sums = Sums::default();
-    let rows = "SELECT status, amount, currency, booked_date FROM ts_transactions
-         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending'";
-    add_up(db, rows, values![account], &mut sums)?;
-    db.run("DELETE FROM ts_sums WHERE account = ?1", values![account])?;
-    for ((part, currency), sum) in &sums.0 {
-        write_sum(db, account, *part, currency, sum)?;
-    }
+    add_up_all(db, account, None)?;
     open(db, account)?;
     // Prefetched answers are from before the sums were written.
     db.forget_ahead();
     Ok(true)
 }
 
+/// Adds up the rows of an account again, which another way than a walk has changed; its judgement stays. One
+/// without sums is left to its next walk.
+pub(super) fn add_up_again(db: Db<'_>, account: i64) -> Result<(), Fail> {
+    let first_day = "SELECT first_day FROM ts_balances WHERE account = ?1";
+    match db.one(first_day, values![account], |row| row.day("first_day"))? {
+        Some(first_day) => add_up_all(db, account, first_day),
+        None => Ok(()),
+    }
+}
+
+/// Writes the sums of all rows of an account.
+fn add_up_all(db: Db<'_>, account: i64, first_day: Option<Date>) -> Result<(), Fail> {
+    let mut sums = Sums::default();
+    let rows = "SELECT status, amount, currency, booked_date FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending'";
+    add_up(db, rows, values![account], first_day, &mut sums)?;
+    db.run("DELETE FROM ts_sums WHERE account = ?1", values![account])?;
+    sums.0.iter().try_for_each(|((part, currency), sum)| write_sum(db, account, *part, currency, sum))
+}
+
 /// Adds the rows of a query to sums.
-fn add_up(db: Db<'_>, rows: &str, params: Params<'_, '_>, sums: &mut Sums) -> Result<(), Fail> {
+fn add_up(
+    db: Db<'_>,
+    rows: &str,
+    params: Params<'_, '_>,
+    first_day: Option<Date>,
+    sums: &mut Sums,
+) -> Result<(), Fail> {
     db.each(rows, params, |row| {
         let (status, booked, money) = counted(row)?;
-        if let Some(part) = Part::of(status, booked, None) {
+        if let Some(part) = Part::of(status, booked, first_day) {
             sums.add(part, &money);
         }
         Ok(())
@@ -187,6 +207,7 @@ fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail>
                 balance: row.money("booked_balance", "booked_currency")?,
                 refresh: row.time("last_refreshed")?,
                 quarantined: row.get("waiting")?,
+                owed: is_owed(&row.get::<String>("type")?),
                 ahead,
                 sums,
             },
@@ -197,7 +218,7 @@ fn balance_check(db: Db<'_>, account: i64) -> Result<Option<BalanceCheck>, Fail>
 }
 
 /// An account's balance and its last judgement: columns in the order in which they are read.
-const TO_JUDGE: &str = "SELECT a.account_id, a.booked_balance, a.booked_currency, a.last_refreshed,
+const TO_JUDGE: &str = "SELECT a.account_id, a.type, a.booked_balance, a.booked_currency, a.last_refreshed,
             (SELECT count(*) FROM ts_quarantine q WHERE q.account = a.key) AS waiting, b.first_day,
             b.opening, b.anchored_at, b.currency, b.anchor_balance, b.earlier, b.unclear, b.quarantined, b.since_at,
             b.changed_at, b.difference, b.judged_refresh, b.proven_refresh, b.doubt, b.convention
@@ -225,7 +246,7 @@ const AHEAD: &str = "SELECT status, amount, currency, booked_date FROM ts_transa
 /// The sums of the rows that the account's balance does not include yet.
 fn ahead(db: Db<'_>, account: i64) -> Result<Sums, Fail> {
     let mut sums = Sums::default();
-    add_up(db, AHEAD, values![account], &mut sums)?;
+    add_up(db, AHEAD, values![account], None, &mut sums)?;
     Ok(sums)
 }
 

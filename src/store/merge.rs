@@ -4,28 +4,31 @@
 
 use jiff::Timestamp;
 
+use super::balances;
 use super::engine::value::Millis;
 use super::engine::{Db, Fail, named, values};
 use super::rows;
 use crate::store::types::Merge;
 
 /// Merges `merge.drop` into `merge.keep`. The rows of the id that is still served are the newer generation,
-/// and candidates to succeed the rows of the other id.
+/// and candidates to succeed the rows of the other id. These get a generation of their own, which no tombstone
+/// of the kept account has: a row that is a successor from before may then succeed one of them as well.
 pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
+    let newer: i64 = if merge.adopts_id { 1 } else { 2 };
     db.run(
-        "UPDATE ts_accounts SET generation = generation + 1, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
+        "UPDATE ts_accounts SET generation = generation + ?2, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
                 stand_balance = NULL, stand_currency = NULL, stand_rows = NULL
          WHERE key = ?1",
-        values![keep],
+        values![keep, newer],
     )?;
     if !merge.adopts_id {
         db.run(
-            "UPDATE ts_transactions SET generation = generation + 1,
+            "UPDATE ts_transactions SET generation = generation + ?2,
                     first_walk = (SELECT walks + 1 FROM ts_accounts WHERE key = ?1)
              WHERE account = ?1 AND removed_at IS NULL
-               AND generation + 1 = (SELECT generation FROM ts_accounts WHERE key = ?1)",
-            values![keep],
+               AND generation + ?2 = (SELECT generation FROM ts_accounts WHERE key = ?1)",
+            values![keep, newer],
         )?;
     }
     take_over_rows(db, run, merge, now)?;
@@ -46,10 +49,11 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
         "UPDATE ts_account_ids SET account = ?3 WHERE connection = ?1 AND account = ?2",
         values![connection, drop, keep],
     )?;
-    // The next complete walk adds up the merged rows again.
+    // What the kept account's balance has proven goes on: a set that stays doubled shows as a difference.
     for table in ["ts_balances", "ts_sums"] {
-        db.run(&format!("DELETE FROM {table} WHERE account IN (?1, ?2)"), values![keep, drop])?;
+        db.run(&format!("DELETE FROM {table} WHERE account = ?1"), values![drop])?;
     }
+    balances::add_up_again(db, keep)?;
     db.run("UPDATE ts_quarantine SET account = ?2 WHERE account = ?1
             AND NOT EXISTS (SELECT 1 FROM ts_quarantine k WHERE k.account = ?2 AND k.fingerprint = ts_quarantine.fingerprint)", values![drop, keep])?;
     db.run("DELETE FROM ts_quarantine WHERE account = ?1", values![drop])?;

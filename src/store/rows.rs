@@ -1,6 +1,8 @@
 //! Transactions: loads what a walk is compared with, and writes change sets. Every row that is written,
 //! changed or removed gets the next change number in the same transaction.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::balances::{self, Changes};
@@ -16,16 +18,21 @@ use crate::store::types::{
     Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
 };
 
-/// A statement on `ts_transactions t` that selects the columns of [`stored_row`], in its order.
+/// A statement on `ts_transactions t` that selects the columns of [`stored_row`], in its order; the last one
+/// is what the row succeeds.
 macro_rules! stored_rows {
     ($rest:literal) => {
+        stored_rows!("CAST(NULL AS BIGINT)", $rest)
+    };
+    ($succeeds:literal, $rest:literal) => {
         concat!(
             "SELECT t.key, t.generation, t.missed, t.removed_at, t.transaction_id, t.status, t.amount, t.currency,
                     t.booked_date, t.value_date, t.transaction_date, t.booked_at, t.description,
                     t.description_original, t.description_detailed, t.merchant_name, t.merchant_category_code,
                     t.category_id, t.type, t.reference, t.provider_transaction_id, t.mutability, t.payer_name,
-                    t.payee_name
-             FROM ts_transactions t ",
+                    t.payee_name, ",
+            $succeeds,
+            " FROM ts_transactions t ",
             $rest
         )
     };
@@ -63,6 +70,7 @@ pub(super) fn stored_row(row: Row<'_>) -> Result<StoredRow, Fail> {
         generation: row.get(1)?,
         missed: row.get(2)?,
         removed: row.get::<Option<i64>>(3)?.is_some(),
+        succeeds: row.get(24)?,
     })
 }
 
@@ -84,9 +92,9 @@ pub(super) fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<Sto
         RowQuery::First => db.all(stored_rows!("WHERE t.account = ?1 LIMIT 1"), values![account], stored_row),
         RowQuery::SinceCheckpoint => {
             let statement = stored_rows!(
-                "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk <> 0 AND t.first_walk > ?2
-                   AND NOT EXISTS (SELECT 1 FROM ts_transactions r
-                                   WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)"
+                "(SELECT max(r.generation) FROM ts_transactions r
+                  WHERE r.account = ?1 AND r.replaced_by = t.transaction_id)",
+                "WHERE t.account = ?1 AND t.removed_at IS NULL AND t.first_walk <> 0 AND t.first_walk > ?2"
             );
             let walks = column(db, account, "walks")?;
             by_key(db.all(statement, values![account, walks], stored_row))
@@ -232,7 +240,9 @@ fn counted(db: Db<'_>, commit: &RowCommit) -> Result<Option<Changes>, Fail> {
     for row in &commit.changes.insert {
         sums.add(&row.transaction);
     }
-    for (key, row) in &commit.changes.update {
+    // What the first look of a walk updates, the second may find under another id: it is removed all the same.
+    let removed: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
+    for (key, row) in commit.changes.update.iter().filter(|(key, _)| !removed.contains(key)) {
         sums.take(db, *key)?;
         sums.add(&row.transaction);
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use crate::domain::account::Account;
+use crate::domain::account::{Account, is_newer};
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::store::types::{Identity, Merge, Overview, StoredAccount};
@@ -44,7 +44,7 @@ pub fn overview(
     for account in stored.iter().filter(is_lost) {
         match (account.missing_refresh, newest) {
             (None, Some(newest)) => missing.push((account.key, newest)),
-            (Some(first), Some(newest)) if newest > first => closed.push(account.key),
+            (Some(first), Some(newest)) if is_newer(newest, first, now) => closed.push(account.key),
             _ => {}
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn pending(id: &str, cents: &str, day: i8, text: &str) -> Transaction
 }
 
 pub(super) fn stored(key: i64, transaction: Transaction) -> StoredRow {
-    StoredRow { key, transaction, generation: 1, missed: 0, removed: false }
+    StoredRow { key, transaction, generation: 1, missed: 0, removed: false, succeeds: None }
 }
 
 pub(super) fn store(rows: Vec<Transaction>) -> Vec<StoredRow> {

@@ -57,8 +57,11 @@ pub(super) struct Sides<'a> {
     pub old: &'a [StoredRow],
     /// Rows that are new in it, and those that arrived since the last walk that was judged.
     pub new: &'a [&'a Transaction],
-    /// The account's generation; rows of an older one come from before a re-consent.
+    /// The account's generation; rows of an older one come from before a re-consent or a merge.
     pub generation: i64,
+    /// Of the new rows, those that have succeeded others in an earlier pass, with the newest generation of
+    /// these: they can only succeed one of a generation between that and the account's, which a merge brought.
+    pub taken: &'a HashMap<&'a TransactionId, i64>,
     /// The bank's ids in what the walk returned.
     pub ids: &'a ProviderIds,
     /// Words that mean nothing in this account.
@@ -193,6 +196,13 @@ impl<'a> Pairing<'a> {
         self.old.iter().filter(|row| before(row)).copied().collect()
     }
 
+    /// Whether the rule and earlier successions let these two be one.
+    fn may(&self, rule: &Rule, old: &StoredRow, new: &Transaction) -> bool {
+        let is_between = |newest: &i64| *newest < old.generation && old.generation < self.sides.generation;
+        let free = self.sides.taken.get(&new.id).is_none_or(is_between);
+        free && rule.statuses.allow(old.transaction.status, new.status)
+    }
+
     /// Equal keys pair in order, the first with the first, so that genuine twins keep their number.
     fn ordinal(&mut self, rule: &Rule) {
         let mut waiting: HashMap<String, Vec<&'a Transaction>> = HashMap::new();
@@ -207,7 +217,7 @@ impl<'a> Pairing<'a> {
             else {
                 continue;
             };
-            let fits = |new: &&Transaction| rule.statuses.allow(row.transaction.status, new.status);
+            let fits = |new: &&Transaction| self.may(rule, row, new);
             if let Some(at) = same.iter().rposition(fits) {
                 found.push((row, same.remove(at)));
             }
@@ -235,7 +245,7 @@ impl<'a> Pairing<'a> {
             let Some(key) = self.key_of(rule, &row.transaction) else { continue };
             let once = left.get(&key) == Some(&1) && right.get(&key) == Some(&1);
             let Some(new) = places.get(&key).filter(|_| once) else { continue };
-            let fits = rule.statuses.allow(row.transaction.status, new.status);
+            let fits = self.may(rule, row, new);
             let pays = rule.evidence != MatchEvidence::ProviderId || row.transaction.money == new.money;
             if fits && pays {
                 found.push((row, *new));
@@ -270,7 +280,7 @@ impl<'a> Pairing<'a> {
                 continue;
             }
             for new in by_money.get(&money(&row.transaction)).into_iter().flatten() {
-                let fits = rule.statuses.allow(Status::Pending, new.status);
+                let fits = self.may(rule, row, new);
                 let likeness = likeness(&row.transaction, new, self.sides.common).filter(|_| fits);
                 all.extend(likeness.map(|likeness| (likeness, rank, row, *new)));
             }

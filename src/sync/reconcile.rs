@@ -51,8 +51,8 @@ pub fn latecomers(
     let in_reach = |row: &&StoredRow| row.transaction.booked_date.is_none_or(|date| Some(date) >= oldest);
     let older: Vec<StoredRow> = older.iter().filter(|row| !same(row)).filter(in_reach).cloned().collect();
     let new = arrivals(stored, &changes);
-    let (ids, common) = (ProviderIds::default(), CommonWords::default());
-    let sides = Sides { old: &older, new: &new, generation, ids: &ids, common: &common };
+    let (ids, common, taken) = (ProviderIds::default(), CommonWords::default(), HashMap::new());
+    let sides = Sides { old: &older, new: &new, generation, taken: &taken, ids: &ids, common: &common };
     changes.remove = pairing::pair(&sides);
     changes
 }

@@ -126,7 +126,7 @@ fn reconciling(rows: &[Transaction]) {
         let row = |(key, row): (i64, &Transaction)| {
             let mut transaction = row.clone();
             change(&mut transaction);
-            StoredRow { key, transaction, generation: 1, missed: 0, removed: false }
+            StoredRow { key, transaction, generation: 1, missed: 0, removed: false, succeeds: None }
         };
         (0..).zip(rows).map(row).collect()
     };

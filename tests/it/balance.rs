@@ -285,6 +285,53 @@ fn rows_in_another_currency_prove_nothing_and_accuse_nobody() {
 }
 
 #[test]
+fn a_row_that_gets_a_new_id_between_the_two_looks_of_a_walk_counts_once() {
+    let held = pending("held", -1, "-250", "COFFEE");
+    let [tram, fee] = [booked("tram", -3, "-100", "TRAM"), booked("fee", -2, "-400", "FEE")];
+    let sam = Sam::with(at(1, [tram.clone(), fee, held]));
+    sam.0.sandbox.script(SAM, at(2, [tram, booked("held", -1, "-250", "COFFEE")]));
+    let renamed = [booked("tram-2", -3, "-100", "TRAM"), booked("held-2", -1, "-250", "COFFEE")];
+    sam.0.sandbox.on_page(SAM, 1, at(3, renamed.clone()));
+    sam.again().expect(0);
+    assert_stored_sums_are_those_of_the_rows(&sam.0);
+    sam.pass(at(4, renamed)).expect(0);
+    assert_eq!(sam.live(), ["held-2", "tram-2"]);
+    assert_stored_sums_are_those_of_the_rows(&sam.0);
+}
+
+#[test]
+fn a_currency_that_changes_for_one_pass_ends_no_difference() {
+    let rows = || many("r", 3, -2);
+    let sam = Sam::with(holding(at(1, rows()), 100_000));
+    sam.pass(holding(at(2, rows()), 97_000)).expect(0);
+    assert_eq!(judged(&sam), words("differs", None, Some("-30")));
+    let mut dollars = holding(at(3, rows()), 97_000);
+    dollars.accounts[0]["balances"]["booked"]["amount"]["currencyCode"] = "USD".into();
+    sam.pass(dollars).expect(0);
+    assert_eq!(judged(&sam), words("differs", Some("currency_changed"), Some("-30")));
+    for n in [4, 5] {
+        sam.pass(holding(at(n, rows()), 97_000)).expect(0);
+        assert_eq!(judged(&sam), words("differs", None, Some("-30")));
+    }
+}
+
+#[test]
+fn a_row_of_the_wrong_sign_is_a_difference_unless_the_account_is_a_card() {
+    for (kind, state) in [("CHECKING", "differs"), ("CREDIT_CARD", "proven")] {
+        let of = |n, rows: Vec<ScriptRow>, cents| {
+            let mut script = holding(at(n, rows), cents);
+            script.accounts[0]["type"] = kind.into();
+            script
+        };
+        let sam = Sam::with(of(1, many("r", 3, -2), 100_000));
+        let mut rows = many("r", 3, -2);
+        rows.push(booked("odd", -1, "500", "SHOP"));
+        sam.pass(of(2, rows, 99_500)).expect(0);
+        assert_eq!(judged(&sam)[0].as_deref(), Some(state), "{kind}");
+    }
+}
+
+#[test]
 fn a_record_in_quarantine_is_a_difference_until_it_is_read() {
     let row = || booked("bad", -1, "-800", "BOOKS");
     let sam = Sam::with(holding(at(1, many("r", 3, -2)), 100_000));

@@ -15,7 +15,9 @@ fn judged(sam: &Sam) -> String {
 fn a_debt_that_is_stated_as_a_positive_number_is_recognised() {
     let card = |n: u32, rows: u32| {
         let debt: i64 = (0..rows).map(|row| 1000 + i64::from(row)).sum();
-        holding(at(n, many("r", rows, -2)), 5_000 + debt)
+        let mut script = holding(at(n, many("r", rows, -2)), 5_000 + debt);
+        script.accounts[0]["type"] = "CREDIT_CARD".into();
+        script
     };
     let sam = Sam::with(card(1, 3));
     for n in 2..6 {

@@ -16,6 +16,34 @@ fn after(n: u32) -> Script {
     at(n, [booked("stays", -1, "-100", "TRAM")])
 }
 
+/// The same script, of an account that Tink says it refreshed in more than a year.
+fn of_the_future(mut script: Script) -> Script {
+    script.accounts[0]["dates"]["lastRefreshed"] = format!("{}T00:00:00Z", day(400)).into();
+    script
+}
+
+#[test]
+fn a_refresh_of_the_future_stops_neither_removals_nor_proofs() {
+    let mut rows = many("r", 10, -2);
+    let mut with_hold = rows.clone();
+    with_hold.push(pending("hold", -1, "-999", "HOTEL"));
+    let sam = Sam::with(at(1, with_hold.clone()));
+    sam.pass(of_the_future(at(2, with_hold))).expect(0);
+    ended(sam.pass(at(3, rows.clone())), 0, "synced", None);
+    assert_eq!(sam.fate("hold"), Fate::vanished());
+    let taken_back = rows.pop().unwrap().id;
+    ended(sam.pass(at(4, rows.clone())), 0, "synced", None);
+    assert_eq!(sam.fate(&taken_back), Fate::vanished());
+    let proof = "SELECT state || ' ' || proven_refresh_at FROM balance_proofs_v1";
+    assert!(sam.0.text(proof).unwrap().starts_with(&format!("proven {}", day(0))));
+    // Also a suspicion that began then ends with the next refresh.
+    let few = || Vec::from(&rows[..3]);
+    ended(sam.pass(of_the_future(still(5, few()))), 10, "partial", Some("mass_vanish"));
+    assert_eq!(sam.live().len(), 9);
+    ended(sam.pass(still(6, few())), 0, "synced", None);
+    assert_eq!(sam.live().len(), 3);
+}
+
 #[test]
 fn a_booked_row_that_the_bank_took_back_vanishes() {
     let sam = Sam::with(at(1, before()));

@@ -152,6 +152,92 @@ fn three_links_of_one_account_are_one_when_two_are_gone() {
 }
 
 #[test]
+fn a_link_that_comes_and_goes_after_a_renewal_doubles_nothing() {
+    use Link::{Absent, Well};
+    for stays in ["b", "c"] {
+        let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+        let key = sam.account("a", "CAST(account_key AS TEXT)");
+        ended(sam.pass(bank(2, [("a", Absent), ("b", Well)], false)), 0, "synced", None);
+        assert_eq!(sam.live(), ["b0", "b1", "b2"], "each is a successor already");
+        sam.pass(bank(3, [("b", Well), ("c", Well)], false)).expect(0);
+        assert_eq!(sam.live().len(), 6);
+        let left = |id| if id == stays { Well } else { Absent };
+        ended(sam.pass(bank(4, [("b", left("b")), ("c", left("c"))], true)), 0, "synced", None);
+        assert_one(&sam, stays, key.as_ref());
+        ended(sam.pass(bank(5, [("b", left("b")), ("c", left("c"))], true)), 0, "unchanged", None);
+    }
+}
+
+#[test]
+fn a_reservation_booked_before_a_second_link_came_and_went_is_one_row() {
+    use Link::{Absent, Well};
+    let with = |mut script: Script, rows: &[ScriptRow]| {
+        script.transactions.extend(rows.iter().cloned());
+        script
+    };
+    let reserved = ScriptRow::pending("a-hold", "a", day(0), "-4500", "2", "HOTEL");
+    let settled = |id: &str| ScriptRow::booked(&format!("{id}-hotel"), id, day(-1), "-4500", "2", "HOTEL");
+    let sam = Sam::with(with(bank(1, [("a", Well), ("b", Absent)], false), &[reserved]));
+    sam.pass(with(bank(2, [("a", Well), ("b", Absent)], false), &[settled("a")])).expect(0);
+    assert_eq!(sam.fate("a-hold").by.as_deref(), Some("a-hotel"));
+    let both = bank(3, [("a", Well), ("b", Well)], false);
+    sam.pass(with(both, &[settled("a"), settled("b")])).expect(0);
+    let left = with(bank(4, [("a", Well), ("b", Absent)], false), &[settled("a")]);
+    ended(sam.pass(left), 0, "synced", None);
+    assert_eq!(sam.live(), ["a-hotel", "a0", "a1", "a2"]);
+}
+
+#[test]
+fn what_one_link_left_open_gets_no_counterpart_that_another_of_its_rows_has() {
+    use Link::{Absent, Well};
+    let with = |mut script: Script, more: &[(&str, &str)]| {
+        let row =
+            |(id, account): &(&str, &str)| ScriptRow::booked(id, account, day(-2), "-250", "2", "COFFEE");
+        script.transactions.extend(more.iter().map(row));
+        script
+    };
+    let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+    sam.pass(with(bank(2, [("a", Well), ("b", Well)], false), &[("b-third", "b")])).expect(0);
+    let left = bank(3, [("a", Well), ("b", Absent)], false);
+    ended(sam.pass(left), 0, "synced", Some("reconsent_unmatched"));
+    assert_eq!(sam.live().len(), 4);
+    // A third link that shows one row comes and goes; one row of the second still has no counterpart.
+    let mut both = bank(4, [("a", Well), ("c", Well)], false);
+    both.transactions.retain(|row| !matches!(row.id.as_str(), "c1" | "c2"));
+    sam.pass(both).expect(0);
+    ended(sam.pass(bank(5, [("a", Well), ("c", Absent)], false)), 0, "synced", Some("reconsent_unmatched"));
+    assert_eq!(sam.live().len(), 4, "{:?}", sam.live());
+}
+
+#[test]
+fn a_row_that_a_merge_leaves_over_is_a_difference_of_the_balance() {
+    use Link::{Absent, Well};
+    let proof = |sam: &Sam| sam.0.text("SELECT state FROM balance_proofs_v1 WHERE account_id = 'a'").unwrap();
+    // The balance has moved with the rows once.
+    let moved = |n, links, more| {
+        let mut script = bank(n, links, more);
+        script.transactions.retain(|row| row.id != "b-new");
+        for listed in &mut script.accounts {
+            listed["balances"]["booked"]["amount"]["value"]["unscaledValue"] = "99223".into();
+        }
+        script
+    };
+    for over in [false, true] {
+        let sam = Sam::with(bank(1, [("a", Well), ("b", Absent)], false));
+        sam.pass(moved(2, [("a", Well), ("b", Absent)], true)).expect(0);
+        assert_eq!(proof(&sam), "proven");
+        let mut both = moved(3, [("a", Well), ("b", Well)], true);
+        if over {
+            both.transactions.push(ScriptRow::booked("b-fee", "b", day(-2), "-1", "2", "FEE"));
+        }
+        sam.pass(both).expect(0);
+        let left = over.then_some("reconsent_unmatched");
+        ended(sam.pass(moved(4, [("a", Well), ("b", Absent)], true)), 0, "synced", left);
+        assert_eq!(proof(&sam), if over { "differs" } else { "proven" });
+    }
+}
+
+#[test]
 fn an_ended_link_beside_a_new_one_needs_no_user() {
     use Link::{Absent, Ended, Named, Well};
     for goes in [Ended, Named] {

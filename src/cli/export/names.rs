@@ -4,15 +4,13 @@
 use std::collections::HashMap;
 
 use super::ExportFormat;
+use crate::domain::account::is_owed;
 use crate::store::export::{ExportAccount, ExportRow};
 
 /// Account of expenses that are not categorized yet.
 pub(super) const EXPENSES: &str = "Expenses:Unknown";
 /// Account of income that is not categorized yet.
 pub(super) const INCOME: &str = "Income:Unknown";
-
-/// Tink's types of accounts whose balance is owed.
-const OWED: [&str; 3] = ["CREDIT_CARD", "LOAN", "MORTGAGE"];
 
 /// The account names of a journal.
 #[derive(Debug)]
@@ -61,7 +59,7 @@ impl JournalAccounts {
 
 /// `Assets:Bank:Checking-3456-17`: the type, the last digits of the number, and the key, which alone is unique.
 fn name(account: &ExportAccount) -> String {
-    let root = if OWED.contains(&account.kind.as_str()) { "Liabilities" } else { "Assets" };
+    let root = if is_owed(&account.kind) { "Liabilities" } else { "Assets" };
     let letters: String = account.kind.chars().filter(char::is_ascii_alphabetic).collect();
     let number = account.iban.as_deref().or(account.masked_pan.as_deref()).unwrap_or_default();
     let digits: Vec<char> = number.chars().filter(char::is_ascii_digit).collect();

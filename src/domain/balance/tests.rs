@@ -27,6 +27,7 @@ struct Account {
     rows: Vec<(i64, &'static str, Status, i8)>,
     first_day: Option<Date>,
     quarantined: u32,
+    owed: bool,
     n: u32,
     state: Reconciliation,
 }
@@ -34,8 +35,8 @@ struct Account {
 impl Account {
     fn new(balance: i64, rows: &[i64]) -> Self {
         let rows = rows.iter().map(|cents| (*cents, "EUR", Status::Booked, 10)).collect();
-        let mut account =
-            Self { balance, rows, first_day: None, quarantined: 0, n: 0, state: Reconciliation::default() };
+        let state = Reconciliation::default();
+        let mut account = Self { balance, rows, first_day: None, quarantined: 0, owed: true, n: 0, state };
         account.judge();
         account.first_day = Some(date(2026, 6, 10));
         account
@@ -56,6 +57,7 @@ impl Account {
             sums,
             ahead: Sums::default(),
             quarantined: self.quarantined,
+            owed: self.owed,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct StoredRow {
     pub missed: u32,
     /// Whether it is a tombstone.
     pub removed: bool,
+    /// The newest generation among the rows that it has replaced; loaded only by [`RowQuery::SinceCheckpoint`].
+    pub succeeds: Option<i64>,
 }
 
 /// The fields that show which live rows a walk did not return.
@@ -48,8 +50,8 @@ pub enum RowQuery {
     Keys(Vec<i64>),
     /// Any one, even a tombstone: whether there are any.
     First,
-    /// Live rows that arrived since the last complete walk that left no missing row unjudged, and that have
-    /// replaced no other row yet.
+    /// Live rows that arrived since the last complete walk that left no missing row unjudged, or that have
+    /// become the newer side of a merge since.
     SinceCheckpoint,
     /// Live rows of an older generation, dated from this day on or not at all; without a day only the latter.
     OlderGeneration(Option<Date>),

@@ -11,7 +11,7 @@ fn run(old: &[StoredRow], new: &[Transaction], generation: i64) -> Vec<(i64, Rem
     let texts = old.iter().map(|row| row.transaction.text()).chain(new.iter().map(Transaction::text));
     let common = CommonWords::of(texts);
     let new: Vec<&Transaction> = new.iter().collect();
-    pair(&Sides { old, new: &new, generation, ids: &ids, common: &common })
+    pair(&Sides { old, new: &new, generation, taken: &HashMap::new(), ids: &ids, common: &common })
 }
 
 /// Each pair's old key, new id and rule.
@@ -142,13 +142,28 @@ fn a_provider_id_that_says_nothing_proves_nothing() {
 }
 
 #[test]
+fn a_successor_succeeds_another_row_only_if_a_merge_brought_it() {
+    let new = booked("n", "-500", 1, "BARBER");
+    let (ids, common) = (ProviderIds::default(), CommonWords::default());
+    let taken = HashMap::from([(&new.id, 2)]);
+    for (generation, fits) in [(1, false), (2, false), (3, true), (4, false)] {
+        let old = [StoredRow { generation, ..stored(1, booked("a", "-500", 1, "BARBER")) }];
+        let sides =
+            Sides { old: &old, new: &[&new], generation: 4, taken: &taken, ids: &ids, common: &common };
+        assert_eq!(!pair(&sides).is_empty(), fits, "{generation}");
+    }
+}
+
+#[test]
 fn a_provider_id_is_telling_only_if_it_occurs_once_on_each_side() {
     let old = store(vec![known(booked("a", "-500", 1, "BARBER"), "77")]);
     let new = known(booked("n", "-500", 19, "CINEMA"), "77");
     let mut ids = ProviderIds::default();
     let common = CommonWords::default();
-    let pairs =
-        |ids: &ProviderIds| pair(&Sides { old: &old, new: &[&new], generation: 1, ids, common: &common });
+    let taken = HashMap::new();
+    let pairs = |ids: &ProviderIds| {
+        pair(&Sides { old: &old, new: &[&new], generation: 1, taken: &taken, ids, common: &common })
+    };
     ids.add(&new);
     assert_eq!(told(&pairs(&ids)), [(1, "n".to_owned(), "reissued")]);
     ids.add(&known(booked("listed", "-9", 2, "TRAM"), "77"));

@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::gathered::Gathered;
 use super::{Found, Walk};
-use crate::domain::account::Account;
+use crate::domain::account::{self, Account};
 use crate::domain::window::Window;
 use crate::store::{Removal, RowCommit, RowQuery, StoredRow};
 use crate::sync::judgement::{self, Absence};
@@ -49,7 +50,7 @@ impl Walk<'_> {
             booked: found.booked,
             check: balance_checks.first(),
             stand: self.account.stand.as_ref(),
-            suspected: self.account.suspect_refresh.is_some_and(|at| refresh.is_some_and(|now| now > at)),
+            suspected: self.account.suspect_refresh.is_some_and(|kept| self.is_newer_than(kept)),
         };
         if look.is_suspicious(missing) {
             commit.changes.missed.extend(missing.iter().map(|row| row.key));
@@ -153,7 +154,12 @@ impl Walk<'_> {
     pub(super) fn has_moved(&self) -> bool {
         let judged = self.account.judged_refresh.or(self.account.walked_refresh);
         let before = judged.or_else(|| self.before?.account.last_refreshed);
-        matches!((before, self.refresh()), (Some(before), Some(now)) if now > before)
+        before.is_some_and(|kept| self.is_newer_than(kept))
+    }
+
+    /// Whether the account's refresh is newer than this one.
+    fn is_newer_than(&self, kept: Timestamp) -> bool {
+        self.refresh().is_some_and(|refresh| account::is_newer(refresh, kept, self.sync.now()))
     }
 
     /// Whether the account was not refreshed during the walk: the list is read once more.

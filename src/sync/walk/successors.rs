@@ -18,7 +18,8 @@ const TEXTS: u32 = 400;
 
 impl Walk<'_> {
     /// Finds successors of missing rows among those that are new in this walk or arrived since the last one
-    /// that was judged. A successor is its own proof: this needs no healthy consent and no second look.
+    /// that was judged; after a merge, among all rows of the side that stays. A successor is its own proof:
+    /// this needs no healthy consent and no second look.
     pub(super) async fn pair(
         &self,
         missing: &[StoredRow],
@@ -32,11 +33,13 @@ impl Walk<'_> {
             row.generation == self.account.generation || date.is_none_or(|date| Some(date) >= reach)
         };
         let mut old: Vec<StoredRow> = missing.iter().filter(in_reach).cloned().collect();
-        let since_checkpoint = self.stored(RowQuery::SinceCheckpoint).await?;
+        let since_checkpoint = self.since_checkpoint(&old).await?;
         let taken = reconcile::successors_of(&commit.changes.remove);
         let still_missing: HashSet<&TransactionId> = missing.iter().map(|row| &row.transaction.id).collect();
         let (gone, arrived): (Vec<&StoredRow>, Vec<&StoredRow>) =
             since_checkpoint.iter().partition(|row| still_missing.contains(&row.transaction.id));
+        let taken_before: HashMap<&TransactionId, i64> =
+            since_checkpoint.iter().filter_map(|row| Some((&row.transaction.id, row.succeeds?))).collect();
         let mut new = reconcile::arrivals(stored, &commit.changes);
         // As this walk shows them.
         let shown: HashMap<i64, &Transaction> =
@@ -48,7 +51,7 @@ impl Walk<'_> {
         let ids = gathered.provider_ids.as_ref().unwrap_or(&none);
         let generation = self.account.generation;
         let pair = |old: &[StoredRow], new: &[&Transaction]| {
-            pairing::pair(&Sides { old, new, generation, ids, common: &common })
+            pairing::pair(&Sides { old, new, generation, taken: &taken_before, ids, common: &common })
         };
         // A row that was live beside an older one, as its counterpart after a re-consent or a merge, may be
         // gone by now.
@@ -71,6 +74,16 @@ impl Walk<'_> {
         old.retain(|row| !paired.contains(&row.key));
         pairs.extend(pair(&old, &new));
         Ok(pairs)
+    }
+
+    /// The rows that arrived since the last walk that was judged or that a merge offers, less those that are
+    /// successors already and that cannot succeed any of `old`.
+    async fn since_checkpoint(&self, old: &[StoredRow]) -> Result<Vec<StoredRow>, SyncError> {
+        let older = old.iter().map(|row| row.generation).filter(|older| *older < self.account.generation);
+        let newest = older.max();
+        let mut rows = self.stored(RowQuery::SinceCheckpoint).await?;
+        rows.retain(|row| row.succeeds.is_none_or(|given| newest.is_some_and(|newest| given < newest)));
+        Ok(rows)
     }
 
     /// The words that mean nothing in this account; determined only if a reservation may have been booked.

@@ -232,8 +232,8 @@ impl Bank {
                 self.beside(drift);
                 Vec::new()
             }
-            Act::Part { listed } => {
-                self.part(listed);
+            Act::Part { listed, newer } => {
+                self.part(listed, newer);
                 Vec::new()
             }
             Act::Close => {
@@ -329,16 +329,17 @@ impl Bank {
         }
     }
 
-    /// The old one of two consents goes, or only its name stays.
-    fn part(&mut self, listed: Option<bool>) {
+    /// One of two consents goes; of the old one its name may stay.
+    fn part(&mut self, listed: Option<bool>, newer: bool) {
         if !self.is_beside() {
             return;
         }
-        match listed {
+        let goes = usize::from(newer);
+        match listed.filter(|_| !newer) {
             None => {
-                self.consents.remove(0);
+                self.consents.remove(goes);
                 for account in &mut self.accounts {
-                    account.faces.retain(|face| face.consent == 1 || account.closed);
+                    account.faces.retain(|face| face.consent != goes || account.closed);
                     account.faces.iter_mut().for_each(|face| face.consent = 0);
                 }
             }
@@ -467,7 +468,8 @@ fn element(account: &Account, face: &Face, refreshed: &str, rows: &[(String, Row
     let mut element = script::account(&face.account_id, refreshed, &holds.to_string(), "2", "EUR");
     let name = account.name;
     element["name"] = format!("Account {name}").into();
-    element["type"] = face.kind.into();
+    let owes = account.balance == Balance::Debt;
+    element["type"] = if owes { "CREDIT_CARD" } else { face.kind }.into();
     if account.number != Number::SortCode {
         element["financialInstitutionId"] = "bank".into();
     }

@@ -86,9 +86,10 @@ pub enum Act {
     Beside {
         drift: Drift,
     },
-    /// The old consent goes, or ends with its accounts listed or only named.
+    /// The old consent goes, or ends with its accounts listed or only named; or the newer one goes.
     Part {
         listed: Option<bool>,
+        newer: bool,
     },
     Close,
 }
@@ -232,7 +233,8 @@ fn renewal() -> impl Strategy<Value = Act> {
         4 => (usually_not(), drift(), usually_not(), any::<bool>()).prop_map(
             |(same_rows, drift, other_kind, new_consent)| Act::Renew { same_rows, drift, other_kind, new_consent }),
         2 => drift().prop_map(|drift| Act::Beside { drift }),
-        3 => select(vec![None, Some(true), Some(false)]).prop_map(|listed| Act::Part { listed }),
+        3 => (select(vec![None, Some(true), Some(false)]), usually_not())
+            .prop_map(|(listed, newer)| Act::Part { listed, newer }),
         1 => Just(Act::Close),
     ]
 }
@@ -316,11 +318,12 @@ impl fmt::Display for Act {
                 if *new_consent { "new" } else { "same" },
             ),
             Self::Beside { drift } => write!(f, "a second consent beside the first (texts drift {drift:?})"),
-            Self::Part { listed: None } => write!(f, "the older of two consents is deleted"),
-            Self::Part { listed: Some(true) } => {
+            Self::Part { newer: true, .. } => write!(f, "the newer of two consents is deleted"),
+            Self::Part { listed: None, .. } => write!(f, "the older of two consents is deleted"),
+            Self::Part { listed: Some(true), .. } => {
                 write!(f, "the older consent ends, its accounts stay listed")
             }
-            Self::Part { listed: Some(false) } => {
+            Self::Part { listed: Some(false), .. } => {
                 write!(f, "the older consent ends, its accounts are only named")
             }
             Self::Close => write!(f, "an account is closed"),

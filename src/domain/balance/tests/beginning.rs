@@ -28,14 +28,47 @@ fn a_balance_in_another_currency_is_a_new_beginning() {
     account.balance += 750;
     account.rows.push((-750, "EUR", Status::Booked, 12));
     account.judge();
-    account.balance += 300;
-    account.judge();
-    assert!(account.state.difference.is_some() && account.state.convention.is_some());
+    assert!(account.state.convention.is_some());
     let input = BalanceInput { balance: Some(money(5, "SEK")), ..account.input() };
     let after = reconcile(&account.state, &input, at(9));
     assert_eq!((after.difference, after.convention), (None, None));
     assert_eq!((after.doubt, after.proven), (Some(Doubt::CurrencyChanged), account.state.proven));
     assert_eq!(after.anchor.unwrap().since, at(9));
+}
+
+#[test]
+fn a_balance_in_another_currency_ends_no_difference() {
+    let mut account = Account::new(5000, &[-5000]);
+    account.balance += 300;
+    account.judge();
+    let open = account.state.clone();
+    let input = BalanceInput { balance: Some(money(5, "SEK")), ..account.input() };
+    account.state = reconcile(&account.state, &input, at(9));
+    assert_eq!(account.state, Reconciliation { doubt: Some(Doubt::CurrencyChanged), ..open.clone() });
+    // As before, once the currency is.
+    let mut back = account.state.clone();
+    back = reconcile(&back, &account.input(), at(10));
+    assert_eq!((back.difference, back.doubt), (open.difference, None));
+    // A person may end it; then the other currency is the new beginning.
+    assert!(account.state.accept(at(10)));
+    let after = reconcile(&account.state, &input, at(11));
+    assert_eq!((after.doubt, after.anchor.unwrap().since), (Some(Doubt::CurrencyChanged), at(11)));
+}
+
+#[test]
+fn a_row_of_the_wrong_sign_is_a_difference_where_nothing_is_owed() {
+    let mut account = Account::new(5000, &[-5000]);
+    account.owed = false;
+    account.balance -= 500;
+    account.rows.push((500, "EUR", Status::Booked, 12));
+    account.judge();
+    assert_eq!((account.difference().as_deref(), account.state.convention), (Some("-10"), None));
+    account.book(-700, 12);
+    account.judge();
+    assert_eq!(account.difference().as_deref(), Some("-10"));
+    account.rows[1].0 = -500;
+    account.assert_proven();
+    assert_eq!(account.state.convention, Some(Convention::Usual));
 }
 
 #[test]
