@@ -312,8 +312,10 @@ fn differs(a: Option<&str>, b: Option<&str>) -> bool {
     a.zip(b).is_some_and(|(a, b)| plain(a) != plain(b))
 }
 
+/// Whether both are the same number. A mask without a digit, or a word in place of a number, is none.
 fn equal(a: Option<&str>, b: Option<&str>) -> bool {
-    let known = |text: &str| Some(plain(text)).filter(|text| !text.is_empty());
+    let is_digit = |c: char| c.is_ascii_digit() && c != '0';
+    let known = |text: &str| Some(plain(text)).filter(|text| text.contains(is_digit));
     a.and_then(known).zip(b.and_then(known)).is_some_and(|(a, b)| a == b)
 }
 

@@ -397,3 +397,14 @@ fn an_older_id_that_only_an_ended_consent_lists_does_not_take_an_account_from_it
         super::overview(&[joined], alone, two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["d"])), true, now());
     assert_eq!(overview.accounts[0].1, Identity::Alias(1));
 }
+
+#[test]
+fn a_mask_without_digits_and_a_word_are_no_number() {
+    let with = |text: &str| Some(text.to_owned());
+    for text in ["************", "NOTPROVIDED", "n/a", "0000 0000", ""] {
+        assert!(!equal(with(text).as_deref(), with(text).as_deref()), "{text}");
+    }
+    for text in ["**** 1234", "PL61 1090 1014", "10"] {
+        assert!(equal(with(text).as_deref(), with(text).as_deref()), "{text}");
+    }
+}
