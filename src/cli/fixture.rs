@@ -141,7 +141,7 @@ impl Fixture {
         };
         let run = store.begin_run(new).await.unwrap();
         let rows = source::read_view(&place, source::OWN_VIEW, None, now, std::time::Duration::ZERO).unwrap();
-        let viewed = Viewed { rows, source: "own".to_owned(), stand_alone: true, at: now };
+        let viewed = Viewed { rows, source: "own".to_owned(), stand_alone: true, at: now, since: None };
         store.mirror(&run, viewed).await.unwrap();
         (store, run)
     }

@@ -23,6 +23,7 @@ pub(super) struct Reading {
     last: Option<LastView>,
     stand_alone: bool,
     at: Timestamp,
+    since: Option<Timestamp>,
 }
 
 impl Reading {
@@ -36,7 +37,7 @@ impl Reading {
     ) -> Self {
         let (place, view) = env.source();
         let stand_alone = env.settings.source.view.is_none();
-        Self { place, view, vault, patience, last, stand_alone, at: env.clock.now() }
+        Self { place, view, vault, patience, last, stand_alone, at: env.clock.now(), since: None }
     }
 
     /// Reads the view, and closes its database again.
@@ -45,7 +46,7 @@ impl Reading {
         let is_known = self.last.is_some_and(|last| last.source == source);
         let read = if is_known { source::read_known_view } else { source::read_view };
         let rows = read(&self.place, &self.view, self.vault.as_deref(), self.at, self.patience)?;
-        Ok(Viewed { rows, source, stand_alone: self.stand_alone, at: self.at })
+        Ok(Viewed { rows, source, stand_alone: self.stand_alone, at: self.at, since: self.since })
     }
 }
 
@@ -57,7 +58,8 @@ pub(super) async fn mirror(
     vault: Option<Arc<Vault>>,
     patience: Duration,
 ) -> Result<Mirrored, Failure> {
-    let reading = Reading::of(env, vault, patience, store.last_view().await?);
+    let (last, since) = store.last_view().await?;
+    let reading = Reading { since, ..Reading::of(env, vault, patience, last) };
     let is_own = reading.view == reading.place.own_view() && env.settings.source.database.is_none();
     let read = move || {
         // A rehearsal before the first run: without a store there are no connections.
@@ -72,6 +74,11 @@ pub(super) async fn mirror(
         );
     }
     let mirrored = store.mirror(run, viewed).await?;
+    if mirrored.is_outdated {
+        tracing::info!(
+            "another host has stored a later reading of the source view; this pass goes on with that one"
+        );
+    }
     for (from, to) in &mirrored.took_over {
         tracing::info!(
             "connection {to} goes on with the data of connection {from}, which has the same user and Tink user and is not enabled any more"

@@ -218,6 +218,7 @@ impl<'a> RunCommand<'a> {
         // Events that a killed run left behind.
         outbox.deliver().await;
         let ended = self.pass(store, &run, client.clone(), signals, send).await;
+        self.renewed().await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -229,9 +230,6 @@ impl<'a> RunCommand<'a> {
         if !matches!(&ended, Err(Failure::Store(_))) {
             outbox.deliver().await;
         }
-        // A token that is being renewed must not be lost: Tink has issued it, or is about to.
-        self.renewals.under_way.close();
-        self.renewals.under_way.wait().await;
         if ended.as_ref().is_ok_and(|exit| exit.is_whole()) && self.is_pass() && !dry_run {
             if knows_the_day || client.clocks_agree() {
                 prune::after_pass(self.env, store).await;
@@ -290,11 +288,19 @@ impl<'a> RunCommand<'a> {
         let calls = client.totals();
         let calls = (calls.errors, calls.token_failures);
         let totals = report::stored_totals(&end.summary, calls, self.env.took(), client.clocks_agree());
+        self.renewed().await;
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
         send(&self.ended(exit, end.summary, finished_at));
         Ok(exit)
+    }
+
+    /// Waits until no token is being renewed: Tink has issued it, or is about to. Before the run is ended in the
+    /// store, since another host gives up what a run that has ended was asking for.
+    async fn renewed(&self) {
+        self.renewals.under_way.close();
+        self.renewals.under_way.wait().await;
     }
 
     fn end(&self, exit: Exit, totals: String) -> RunEnd {
@@ -404,7 +410,6 @@ impl<'a> RunCommand<'a> {
         let actor = Actor::told(&self.args.who).or_else(at_hand).filter(|_| !self.args.dry_run);
         let Some(actor) = actor else { return Ok(()) };
         let now = self.env.clock.now();
-        let mut tables = Writer::open(place, now)?;
         let reader = Reader::open(place)?;
         let mut asked: Vec<(Option<&str>, Option<String>)> = Vec::new();
         for id in &self.args.connection {
@@ -414,6 +419,9 @@ impl<'a> RunCommand<'a> {
         if asked.is_empty() {
             asked.push((None, None));
         }
+        // Its transaction keeps a session of a pooler busy, and the writer needs another one.
+        drop(reader);
+        let mut tables = Writer::open(place, now)?;
         for (connection_id, user_id) in asked {
             tables.audit(&AuditRow {
                 connection_id,

@@ -19,6 +19,8 @@ pub struct Viewed {
     pub stand_alone: bool,
     /// When it was read.
     pub at: Timestamp,
+    /// When its reading began, by the clock that all hosts share; `None` if this store has no other host.
+    pub since: Option<Timestamp>,
 }
 
 /// Rows of the source view, in its order, each returned as a [`SourceRow`] of its own. Clones share their

@@ -26,6 +26,7 @@ impl Writer {
         audit: &AuditRow<'_>,
     ) -> Result<Result<Vec<Accepted>, String>> {
         self.run("accept users", |db| {
+            db.lock_view()?;
             let (keys, stored) = owners::stored(db)?;
             let held: Vec<HeldConnection> = stored.into_iter().map(|stored| stored.held).collect();
             let accepted = match accept(&held, rows, what) {
@@ -69,6 +70,7 @@ impl Writer {
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub fn accept_change(&mut self, now: Numbers, gone: &[i64], audit: &AuditRow<'_>) -> Result<()> {
         self.run("accept the change", |db| {
+            db.lock_view()?;
             population::confirm(db, now, audit.at)?;
             let disable =
                 "UPDATE ts_connections SET enabled = 0, entitled = 0, gone_at = coalesce(gone_at, ?2),

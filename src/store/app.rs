@@ -77,6 +77,8 @@ impl Writer {
     pub fn accept_app(&mut self, client_id: &str, audit: &AuditRow<'_>) -> Result<AppAccepted> {
         let store = self.session.path.clone();
         self.run("accept the app", |db| {
+            // A run that is just beginning is seen below once it has begun.
+            db.lock_runs()?;
             let before = remembered(db)?;
             if before.as_deref() == Some(client_id) {
                 return Ok(AppAccepted::Already);

@@ -147,6 +147,7 @@ impl Writer {
     /// [`crate::store::StoreError`] if the store cannot be written; then nothing is erased.
     pub fn forget(&mut self, id: &str, audit: &AuditRow<'_>) -> Result<Forgotten> {
         self.run("forget the connection", |db| {
+            lock(db, id)?;
             let Some(held) = held_in(db, id)? else { return Ok(Forgotten::Nothing) };
             never_again(db)?;
             let sql = "SELECT key FROM ts_connections WHERE connection_id = ?1";
@@ -184,6 +185,17 @@ impl Writer {
             Conn::Postgres(_) => Ok(()),
         }
     }
+}
+
+/// Locks the connection until the transaction ends, before anything is counted or erased. A run on another host
+/// that is writing rows of it has ended then, and its next write finds no lease; a view that has just been read
+/// elsewhere, and still lists it, is mirrored before or after this.
+fn lock(db: Db<'_>, id: &str) -> Result<(), Fail> {
+    if !db.is_shared() {
+        return Ok(());
+    }
+    db.lock_view()?;
+    db.run("SELECT key FROM ts_connections WHERE connection_id = ?1 FOR UPDATE", values![id])
 }
 
 /// An id as the audit log keeps it.

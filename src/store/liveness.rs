@@ -131,13 +131,14 @@ pub(super) fn sweep(db: Db<'_>, context: &Context, now: Timestamp) -> Result<boo
             continue;
         }
         found = true;
-        db.run(
-            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
-            values![key],
-        )?;
+        // In the order in which a run records its outcomes, so that the two cannot deadlock: first the connection.
         db.run(
             "UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL
              WHERE lease_run = ?1 AND key IN (SELECT connection FROM ts_run_connections WHERE run = ?1)",
+            values![key],
+        )?;
+        db.run(
+            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
             values![key],
         )?;
         db.run("UPDATE ts_runs SET finished_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;

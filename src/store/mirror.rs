@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::engine::value::{optional_text, tink_user_columns};
 use super::engine::{Context, Db, Fail, Params, ToValue, Value, values};
 use super::owners::MIRRORED;
-use super::{forget, owners, population, tokens};
+use super::population::LastView;
+use super::{forget, liveness, owners, population, tokens};
 use crate::domain::ids::ConnectionId;
 use crate::domain::mirroring::survey::{Survey, Surveyed, ViewPart};
 use crate::domain::mirroring::{Change, MirroredState, Stored};
@@ -25,11 +26,21 @@ const VALUES: &str = ":user, :external, :tink, :enabled, :entitled, :until, :mar
 /// of new ones are requested in one round trip to a server.
 const AT_ONCE: usize = 500;
 
-/// Mirrors the whole view. Connections that were forgotten since the run began stay forgotten.
+/// Mirrors the whole view. Connections that were forgotten since the run began stay forgotten. Writes nothing if
+/// another host has mirrored a reading of it that began later: what the application has changed in between must
+/// not be undone.
 pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> Result<Mirrored, Fail> {
     // One mirroring at a time, on all hosts: the stored side must not change meanwhile.
-    db.lock_ids(std::iter::once("the source view"))?;
-    let Viewed { rows, source, stand_alone, at } = viewed;
+    db.lock_view()?;
+    // Nor may a run that others have ended meanwhile write what it read before.
+    if !context.rehearsal {
+        liveness::at_work_still(db, run.key)?;
+    }
+    let Viewed { rows, source, stand_alone, at, since } = viewed;
+    if let Some(LastView { numbers, fallen, .. }) = population::newer(db, &source, since)? {
+        let fall = fallen.map(|(since, before)| Fall { before, now: numbers, gone: 0, since });
+        return Ok(Mirrored { numbers, fall, is_outdated: true, ..Mirrored::default() });
+    }
     let surveyed = survey(db, without(rows, &forgotten_since(db, run)?), at)?;
     let (mut taken, mut news) = (0, surveyed.open_alone());
     for part in surveyed.shared_parts() {
@@ -46,8 +57,8 @@ pub(super) fn all(db: Db<'_>, context: &Context, run: &Run, viewed: Viewed) -> R
         took_over.extend(write_part(db, context, run, part, fall)?);
     }
     let numbers = surveyed.numbers();
-    population::remember(db, &source, numbers, fall, at)?;
-    Ok(Mirrored { numbers, fall, took_over })
+    population::remember(db, &source, numbers, fall, (at, since))?;
+    Ok(Mirrored { numbers, fall, took_over, is_outdated: false })
 }
 
 /// Writes the changes of a part; returns whose data was taken over, and by which connection.

@@ -488,3 +488,6 @@ impl Store {
         self.worker.write(repeatable("finish the run"), move |tx, db| runs::finish(tx, db, &run, &end)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,6 +178,11 @@ pub(super) fn forget_progress(db: Db<'_>, connection: i64) -> Result<(), Fail> {
 /// Moves everything that is kept of `from` to `to`. `from` has the same user and Tink user and is no longer
 /// enabled. Its records of past runs stay its own.
 pub(super) fn take_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
+    if db.is_shared() {
+        // A run that is writing rows of `from` ends that first, and its next write finds no lease.
+        let both = "SELECT key FROM ts_connections WHERE key IN (?1, ?2) ORDER BY key FOR NO KEY UPDATE";
+        db.run(both, values![from, to])?;
+    }
     db.run("DELETE FROM ts_former_users WHERE connection = ?1", values![to])?;
     move_accounts(db, from, to)?;
     let sql = "SELECT external_user_id, tink_user_id FROM ts_connections WHERE key = ?1";

@@ -59,13 +59,25 @@ pub(super) fn last(db: Db<'_>) -> Result<Option<LastView>, Fail> {
     db.one("SELECT * FROM main.ts_view LIMIT 1", values![], read)
 }
 
-/// Records the numbers of the view.
+/// What another host stored of the same view, if its reading began after `since`; `None` without one. A time that
+/// has not come yet was written by the clock of a host, in an older release, and tells nothing.
+pub(super) fn newer(db: Db<'_>, source: &str, since: Option<Timestamp>) -> Result<Option<LastView>, Fail> {
+    let Some(since) = since else { return Ok(None) };
+    let read_at = "SELECT read_at FROM main.ts_view WHERE source = ?1";
+    let read_at = db.one(read_at, values![source], |row| row.get::<Millis>(0))?.map(|at| at.0);
+    match read_at.filter(|read_at| *read_at > since) {
+        Some(read_at) if db.shared_now()?.is_none_or(|now| read_at <= now) => last(db),
+        _ => Ok(None),
+    }
+}
+
+/// Records the numbers of the view, which was read `at` this time, or `since` then by the clock of all hosts.
 pub(super) fn remember(
     db: Db<'_>,
     source: &str,
     now: Numbers,
     fall: Option<Fall>,
-    at: Timestamp,
+    (at, since): (Timestamp, Option<Timestamp>),
 ) -> Result<(), Fail> {
     db.run("DELETE FROM ts_view", values![])?;
     db.run(
@@ -73,7 +85,7 @@ pub(super) fn remember(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         values![
             source,
-            Millis(at),
+            Millis(since.unwrap_or(at)),
             now.enabled.cast_signed(),
             now.entitled.cast_signed(),
             fall.map(|fall| Millis(fall.since)),
@@ -109,11 +121,17 @@ pub(super) fn confirm(db: Db<'_>, now: Numbers, at: Timestamp) -> Result<(), Fai
 }
 
 impl Store {
-    /// The source view as it was last read; `None` if it never was.
+    /// The source view as it was last read, `None` if it never was; and the time by the clock that all hosts
+    /// share, if others may use this store. For a reading that begins now.
     ///
     /// # Errors
     /// [`crate::store::StoreError`] if the store cannot be read.
-    pub async fn last_view(&self) -> Result<Option<LastView>> {
-        self.worker.read("read what is remembered of the source view", last).await
+    pub async fn last_view(&self) -> Result<(Option<LastView>, Option<Timestamp>)> {
+        let look = |db: Db<'_>| {
+            db.shared_now_ahead()?;
+            let last = last(db)?;
+            Ok((last, db.shared_now()?))
+        };
+        self.worker.read("read what is remembered of the source view", look).await
     }
 }

@@ -2,9 +2,11 @@
 //! in small steps, so that a concurrent pass never waits long. Keeps, regardless of age, what a command or
 //! the next pass still needs and what an export shows.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
-use super::engine::value::{Millis, unsigned};
+use super::engine::value::{Millis, json_numbers, unsigned};
 use super::engine::{Db, Fail, values};
 use super::{Reader, Store, Writer};
 use crate::store::Result;
@@ -40,7 +42,7 @@ const OLD_ACTS: &str = "FROM ts_audit WHERE at < ?1
 const OLD_RAW: &str = "FROM ts_raw WHERE stored_at < ?1";
 
 /// Tombstones that may be deleted; not while a run may hold the row.
-const OLD_REMOVED: &str = "FROM ts_transactions t WHERE removed_at < ?1
+const OLD_REMOVED: &str = "FROM ts_transactions AS t WHERE removed_at < ?1
     AND NOT EXISTS (SELECT 1 FROM ts_accounts a JOIN ts_connections c ON c.key = a.connection
                     WHERE a.key = t.account AND c.lease_token IS NOT NULL)";
 
@@ -159,12 +161,24 @@ pub(super) fn step(db: Db<'_>, retention: &Retention) -> Result<Pruned, Fail> {
 
 /// Deletes tombstones, and records up to which change number the feed is no longer complete.
 fn old_tombstones(db: Db<'_>, before: Timestamp) -> Result<u64, Fail> {
-    let old = format!("SELECT key, change_seq {OLD_REMOVED} ORDER BY removed_at LIMIT ?2");
-    let old: Vec<(i64, i64)> =
+    let old = format!(
+        "SELECT key, (SELECT connection FROM ts_accounts a WHERE a.key = t.account) {OLD_REMOVED} ORDER BY removed_at LIMIT ?2"
+    );
+    let old: Vec<(i64, Option<i64>)> =
         db.all(&old, values![Millis(before), STEP], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // On another host a run may have claimed the connection since, and have seen or revived the row: only what is
+    // still old and held by nobody is deleted, and nobody can claim what is locked here.
+    let connections: BTreeSet<i64> = old.iter().filter_map(|(_, connection)| *connection).collect();
+    let locked: BTreeSet<i64> = db.lock_connections(connections.into_iter())?;
+    let free = old.iter().filter(|(_, connection)| connection.is_none_or(|key| locked.contains(&key)));
+    let delete = format!(
+        "DELETE {OLD_REMOVED} AND key IN (SELECT CAST(value AS BIGINT) FROM json_each(?2)) RETURNING key, change_seq"
+    );
+    let keys = json_numbers(free.map(|(key, _)| *key));
+    let old: Vec<(i64, i64)> =
+        db.all(&delete, values![Millis(before), keys], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (key, _) in &old {
         db.run("DELETE FROM ts_raw WHERE transaction_key = ?1", values![key])?;
-        db.run("DELETE FROM ts_transactions WHERE key = ?1", values![key])?;
     }
     if let Some(newest) = old.iter().map(|(_, seq)| seq).max() {
         db.run("UPDATE ts_sequences SET value = ?1 WHERE name = 'pruned' AND value < ?1", values![newest])?;

@@ -334,7 +334,7 @@ impl Changing<'_> {
 }
 
 /// Moves the watermark, never backward, and records the complete walk. A walk whose refresh is unknown does
-/// not overwrite the refresh of an earlier one.
+/// not overwrite the refresh of an earlier one, and what a person has accepted meanwhile stays accepted.
 fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_accounts SET
@@ -343,13 +343,15 @@ fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), F
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_through = coalesce(:deep, deep_through), deep_walked_at = CASE WHEN :deep IS NOT NULL THEN :at ELSE deep_walked_at END,
             suspect_refresh = :suspect, absent_from = :absent, full_due = :full, reissued = :reissued,
-            unmatched_from = :unmatched, judged_refresh = coalesce(CASE WHEN :judged THEN :refresh END, judged_refresh, walked_refresh)
+            unmatched_from = CASE WHEN unmatched_from IS NOT DISTINCT FROM :before THEN :unmatched ELSE unmatched_from END,
+            judged_refresh = coalesce(CASE WHEN :judged THEN :refresh END, judged_refresh, walked_refresh)
          WHERE key = :account",
         named! {
             ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
             ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
             ":compared": checkpoint.compared, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
             ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),
+            ":before": checkpoint.unmatched_before.map(DateColumn),
         },
     )?;
     Ok(())

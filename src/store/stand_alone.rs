@@ -43,6 +43,8 @@ impl Writer {
     /// [`crate::store::StoreError`] if the store cannot be written.
     pub fn add(&mut self, new: &[OwnConnection], audit: &[AuditRow<'_>]) -> Result<Vec<String>> {
         self.run("add connections", |db| {
+            // Two commands that add the same one at once: the second finds it there.
+            db.lock_ids(new.iter().map(|c| c.connection_id.as_str()))?;
             let exists = "SELECT 1 FROM ts_own_connections WHERE connection_id = ?1";
             let mut known = Vec::new();
             for c in new {
@@ -127,6 +129,7 @@ impl Writer {
         audit: &AuditRow<'_>,
     ) -> Result<()> {
         self.run("change the user", |db| {
+            db.lock_ids(std::iter::once(user_id))?;
             let params = values![user_id, entitled, until];
             let update = "UPDATE ts_own_users SET entitled = ?2, entitled_until = ?3 WHERE user_id = ?1";
             if db.count(update, params)? == 0 {

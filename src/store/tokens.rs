@@ -87,7 +87,8 @@ pub(super) fn ask(
     )
 }
 
-/// Writes the result of a rotation; `false` if it was finished elsewhere meanwhile.
+/// Writes the result of a rotation; `false` if it was finished elsewhere meanwhile. A token that was given up
+/// while its answer was under way is presented by nobody, so that the answer is still the only one.
 pub(super) fn renewed(
     db: Db<'_>,
     asking: &RotationBegin,
@@ -102,7 +103,7 @@ pub(super) fn renewed(
     let changed = db.count(
         "UPDATE ts_tokens SET state = :state, refresh = coalesce(:refresh, refresh), access = :access,
                                   access_until = :until, asked_run = NULL
-             WHERE connection = :connection AND state = 'asked' AND asking = :number",
+             WHERE connection = :connection AND state IN ('asked', 'lost') AND asking = :number",
         named! {
             ":connection": asking.connection, ":number": asking.number, ":state": state,
             ":refresh": refresh, ":access": access, ":until": until.map(Millis),
@@ -154,14 +155,13 @@ fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp
 }
 
 /// Replaces every encrypted token by what `encrypt` returns for its connection, refresh and access token;
-/// returns the number of connections that have tokens.
+/// returns the number of connections that have tokens. The caller has locked them. An answer that is still to come
+/// for one of them is encrypted with the former key, and must not be stored: hence the new number.
 ///
 /// # Errors
 /// As the database reports it; what `encrypt` refuses is the inner error, and then no token was replaced.
 pub(super) fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Result<u64, E>, Fail> {
     type Encrypted = (i64, String, Vec<u8>, Option<Vec<u8>>);
-    // A pass that renews a token meanwhile must not get its new token overwritten by the used one.
-    db.lock_tokens()?;
     let all = "SELECT t.connection, c.connection_id, t.refresh, t.access
          FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection";
     let all: Vec<Encrypted> =
@@ -174,7 +174,7 @@ pub(super) fn reencrypt<E>(db: Db<'_>, encrypt: &Reencrypt<'_, E>) -> Result<Res
         Ok(all) => all,
         Err(error) => return Ok(Err(error)),
     };
-    let update = "UPDATE ts_tokens SET refresh = ?2, access = ?3 WHERE connection = ?1";
+    let update = "UPDATE ts_tokens SET refresh = ?2, access = ?3, asking = asking + 1 WHERE connection = ?1";
     all.iter()
         .try_for_each(|(key, refresh, access)| db.run(update, values![key, refresh, access.as_deref()]))?;
     Ok(Ok(all.len() as u64))

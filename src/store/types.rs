@@ -72,6 +72,8 @@ pub struct Mirrored {
     pub fall: Option<Fall>,
     /// Connections whose data another took over, each with the one that did.
     pub took_over: Vec<(ConnectionId, ConnectionId)>,
+    /// Nothing was written: another host has stored a reading of the view that began later.
+    pub is_outdated: bool,
 }
 
 /// Which connections a run may look at.

@@ -59,6 +59,9 @@ impl Writer {
     pub fn reencrypt<E>(&mut self, encrypt: &tokens::Reencrypt<'_, E>) -> Result<Reencryption<E>> {
         let store = self.session.path.clone();
         self.run("encrypt tokens anew", |db| {
+            // First, since a run that is just beginning writes them, too, and is seen once it has begun. And a pass
+            // that renews a token meanwhile must not get its new token overwritten by the used one.
+            db.lock_tokens()?;
             // A run at work keeps the key that it began with, and would encrypt renewed tokens with it.
             if let Some(run) = liveness::at_work(db, &store)? {
                 return Ok(Reencryption::RunAtWork(run));

@@ -107,6 +107,7 @@ pub fn commit(account: i64) -> RowCommit {
         full_due: false,
         reissued: false,
         unmatched_from: None,
+        unmatched_before: None,
         suspect: None,
         compared: true,
     };

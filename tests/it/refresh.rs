@@ -2,6 +2,7 @@
 //! takes each refresh token for one use.
 
 use std::fs;
+use std::time::Duration;
 
 use tink_sandbox::{Action, Config, Endpoint, Fault, RefreshMode};
 
@@ -163,6 +164,19 @@ fn a_run_that_dies_around_a_renewal_loses_nothing_but_the_token() {
         assert_eq!(grants(&world), grants_after, "{point}");
         assert!(renewals(&world) <= 1 && before <= 1, "{point}: a token was presented twice");
     }
+}
+
+#[test]
+fn a_run_ends_in_the_store_after_the_renewals_that_it_has_begun() {
+    let world = links(1, 7200, true).set("sync.connection_timeout", "\"1s\"");
+    world.sandbox.fault(Fault::new(Action::Delay(Duration::from_secs(3))).at(Endpoint::RefreshToken));
+    world.run(&[]);
+    assert_eq!((renewals(&world), events(&world)), (1, vec!["token.refreshed".to_owned()]));
+    let ended = "SELECT count(*) FROM runs_v1 WHERE finished_at >= (SELECT max(at) FROM audit_v1)";
+    assert_eq!(world.number(ended), 1);
+    // Nobody has given the token up meanwhile.
+    world.run(&[]).expect(0);
+    assert_eq!(renewals(&world), 1);
 }
 
 #[test]

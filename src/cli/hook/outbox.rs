@@ -66,14 +66,16 @@ impl<'a> Outbox<'a> {
     }
 
     async fn move_all(&self) -> Result<(), Failure> {
+        // Other hosts may have hooks that this one has not: what waits for them stays in the store.
+        let of_others = |kind: &&HookKind| self.store.is_shared() && !self.listened.contains(*kind);
+        let mut stuck: Vec<HookKind> = HookKind::ALL.iter().filter(of_others).copied().collect();
         // Most runs have no events, and then need no spool.
-        if self.store.outgoing(1, Vec::new()).await?.is_empty() {
+        if self.store.outgoing(1, stuck.clone()).await?.is_empty() {
             return Ok(());
         }
         let spool = Arc::clone(&self.spool);
         let turn =
             Arc::new(tokio::task::spawn_blocking(move || spool.turn()).await.map_err(io::Error::other)??);
-        let mut stuck = Vec::new();
         loop {
             let outgoing = self.store.outgoing(BATCH, stuck.clone()).await?;
             if outgoing.is_empty() {
@@ -101,7 +103,7 @@ fn put_all(spool: &Spool, turn: &Turn, listened: &[HookKind], outgoing: Vec<Outg
             Some(event) if listened.contains(&event.kind) => {
                 kinds.entry(event.kind).or_default().push((key, event));
             }
-            // The hook of this kind was removed meanwhile, or the event is obsolete.
+            // On a store that no other host shares, the hook of this kind was removed meanwhile; or it is no news.
             _ => delivered.done.push(key),
         }
     }
@@ -157,5 +159,48 @@ fn log_delivered(delivered: &Delivered) {
         tracing::warn!(
             "hooks: events of kind {kind} wait in the store, since they cannot be written for their hook: {error}; the next run tries again (hooks.spool)"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::store::engine::postgres::tests::server::Server;
+    use crate::store::{NewRun, Place, RunEnd};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// Whether the event that a pass failed is still in the store after a host without hooks has delivered.
+    async fn is_kept(place: &Place) -> bool {
+        let store = Store::open(place, Duration::ZERO, NOW).unwrap();
+        store.listen(vec![HookKind::PassFailed]).await;
+        let new = NewRun {
+            run_id: "r".into(),
+            trigger: "manual",
+            on_demand: false,
+            host: String::new(),
+            version: "1",
+            process_started: NOW,
+            started_at: NOW,
+        };
+        let run = store.begin_run(new).await.unwrap();
+        let end = RunEnd { totals: "{}".to_owned(), exit_code: 69, pass_failed: true, at: NOW };
+        store.finish_run(&run, end).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Arc::new(Spool::new(directory.path()));
+        let outbox = Outbox { store: &store, spool, listened: Vec::new(), rehearsal: false };
+        outbox.deliver().await;
+        !store.outgoing(1, Vec::new()).await.unwrap().is_empty()
+    }
+
+    #[tokio::test]
+    async fn events_for_which_only_other_hosts_may_have_a_hook_stay_for_them() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_kept(&Place::from(directory.path().join("store.db"))).await);
+        assert!(is_kept(&Server::shared().fresh_place()).await);
     }
 }

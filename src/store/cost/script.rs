@@ -298,6 +298,7 @@ impl Work<'_> {
             full_due: false,
             reissued: false,
             unmatched_from: account.unmatched_from,
+            unmatched_before: account.unmatched_from,
             compared: true,
         };
         let nothing = nothing(account.key, account.generation);

@@ -329,6 +329,21 @@ impl Db<'_> {
         matches!(self, Self::Postgres(_))
     }
 
+    /// The time by the clock that all hosts share; `None` for a file, which has one host.
+    pub(crate) fn shared_now(self) -> Result<Option<Timestamp>, Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(_) => {
+                self.value::<Millis>(postgres::schema::NOW, values![]).map(|now| Some(now.0))
+            }
+        }
+    }
+
+    /// Prefetches [`Self::shared_now`] on PostgreSQL.
+    pub(crate) fn shared_now_ahead(self) -> Result<(), Fail> {
+        self.ahead(postgres::schema::NOW, values![])
+    }
+
     /// Locks these connections until the transaction ends, so that no other process claims or mirrors them;
     /// returns those that could be locked. Does nothing for a file, which has one writer at a time.
     pub(crate) fn lock_connections<C>(self, keys: impl Iterator<Item = i64>) -> Result<C, Fail>
@@ -351,6 +366,21 @@ impl Db<'_> {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(_) => self.run(postgres::schema::LOCK_IDS, values![value::json_list(ids)]),
+        }
+    }
+
+    /// Keeps other hosts from mirroring the source view until the transaction ends: what is stored of it must not
+    /// change meanwhile. Call it before anything else that locks. Not needed for a file.
+    pub(crate) fn lock_view(self) -> Result<(), Fail> {
+        self.lock_ids(std::iter::once("the source view"))
+    }
+
+    /// Keeps other processes from beginning a run until the transaction ends, after waiting for those that just
+    /// begin one. Call it before anything else that locks. Not needed for a file.
+    pub(crate) fn lock_runs(self) -> Result<(), Fail> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => self.batch(postgres::schema::LOCK_RUNS),
         }
     }
 

@@ -83,3 +83,26 @@ fn a_token_that_a_pass_renews_meanwhile_is_not_overwritten_by_the_used_one() {
     });
     assert_eq!(refresh_tokens(&place), [[7, 99], [2, 99]]);
 }
+
+#[test]
+fn an_answer_for_a_token_that_was_given_up_meanwhile_is_stored_unless_the_key_is_another_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = Place::from(directory.path().join("store.db"));
+    for place in [file, Server::shared().fresh_place()] {
+        let mut writer = seeded(&place);
+        let lost = "UPDATE ts_tokens SET state = 'lost'";
+        writer.run("write the audit log", |db| db.batch(lost)).unwrap();
+        let asking = |connection| RotationBegin { connection, connection_id: "a".into(), number: 5 };
+        let renewal = Renewal::Renewed { refresh: Some(vec![7]), access: vec![8], until: None };
+        let answer = |asking: &RotationBegin, writer: &mut Writer| {
+            writer.run("write new tokens", |db| renewed(db, asking, &renewal, NOW)).unwrap()
+        };
+        assert!(answer(&asking(1), &mut writer));
+        assert_eq!(refresh_tokens(&place), [[7], [2]], "{place}");
+        let encrypted =
+            writer.reencrypt(&|_, refresh, access| Ok::<_, Infallible>((again(refresh), access.map(again))));
+        assert_eq!(encrypted.unwrap(), Reencryption::Done(2));
+        assert!(!answer(&asking(2), &mut writer));
+        assert_eq!(refresh_tokens(&place), [[7, 99], [2, 99]], "{place}");
+    }
+}

@@ -163,6 +163,8 @@ pub struct Checkpoint {
     pub reissued: bool,
     /// From this date on, rows from before a re-consent are without a counterpart.
     pub unmatched_from: Option<Date>,
+    /// The same as it was read before the walk; if it is another one now, a person has accepted it meanwhile.
+    pub unmatched_before: Option<Date>,
     /// Whether rows were compared, so that what arrived in this walk is no candidate for a later one.
     pub compared: bool,
 }

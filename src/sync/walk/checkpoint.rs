@@ -57,6 +57,7 @@ impl Walk<'_> {
                 || (account.full_due && !believed),
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
             unmatched_from,
+            unmatched_before: account.unmatched_from,
             // What the first look showed and the second did not may continue under an id that arrived in this
             // walk.
             compared: gathered.is_conclusive() && !gathered.outdated,

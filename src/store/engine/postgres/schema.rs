@@ -44,8 +44,14 @@ pub(crate) const LOCK: &str = "WITH wanted AS MATERIALIZED (
 pub(crate) const LOCK_IDS: &str = "SELECT pg_advisory_xact_lock(id) FROM (
     SELECT DISTINCT hashtextextended(value, 1) AS id FROM json_each(?1) ORDER BY id) ids";
 
+/// The server's clock, which all hosts share, in milliseconds.
+pub(crate) const NOW: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+
 /// Waits until no other transaction writes tokens, and holds up those that want to.
 pub(crate) const LOCK_TOKENS: &str = "LOCK TABLE ts_tokens IN SHARE ROW EXCLUSIVE MODE";
+
+/// Waits for runs that just begin, and holds up those that want to begin, and the signs of life of others.
+pub(crate) const LOCK_RUNS: &str = "LOCK TABLE ts_runs IN SHARE MODE";
 
 /// The schema version of the database; 0 if it has none.
 pub(crate) fn version(pg: &Pg) -> Result<i64, Fail> {
@@ -76,7 +82,7 @@ pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
 }
 
 fn prepare(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
-    pg.begin(" ISOLATION LEVEL READ COMMITTED; SET LOCAL tink_sync.alone = 'on'");
+    pg.begin_alone();
     statement::count(pg, ALONE, crate::store::engine::values![])?;
     // Another process may have done it meanwhile.
     let found = version(pg)?;

@@ -37,6 +37,10 @@ const OPTIONS_AGAIN: &str = "; SET LOCAL search_path = pg_temp, tink_sync";
 const BRIEFLY: &str =
     " ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
+/// The same for a command, which may compute for longer between two statements: encrypt all tokens, for example.
+const COMMAND: &str =
+    " ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '1min'";
+
 /// For a transaction that may take any number of change numbers; no other takes any meanwhile.
 const ALONE: &str = "; SET LOCAL tink_sync.alone = 'on'";
 
@@ -236,9 +240,9 @@ impl Pg {
         self.begin(&format!("{BRIEFLY}{alone}"));
     }
 
-    /// Begins a transaction of a command, which may change any number of rows.
+    /// Begins a transaction of a command, which may change any number of rows. Runs may wait for it, too.
     pub(crate) fn begin_alone(&self) {
-        self.begin(&format!(" ISOLATION LEVEL READ COMMITTED{ALONE}"));
+        self.begin(&format!("{COMMAND}{ALONE}"));
     }
 
     /// # Errors
