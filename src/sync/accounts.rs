@@ -312,10 +312,16 @@ fn differs(a: Option<&str>, b: Option<&str>) -> bool {
     a.zip(b).is_some_and(|(a, b)| plain(a) != plain(b))
 }
 
-/// Whether both are the same number. A mask without a digit, or a word in place of a number, is none.
+/// What stands in the place of a number that is not known.
+const PLACEHOLDERS: [&str; 7] = ["NOTPROVIDED", "NOTAVAILABLE", "NA", "NONE", "NULL", "UNKNOWN", "UNDEFINED"];
+
+/// Whether both are the same number. One character again and again, as in a mask of stars, is none, nor is a word
+/// that says so.
 fn equal(a: Option<&str>, b: Option<&str>) -> bool {
-    let is_digit = |c: char| c.is_ascii_digit() && c != '0';
-    let known = |text: &str| Some(plain(text)).filter(|text| text.contains(is_digit));
+    let says_nothing = |text: &str| {
+        PLACEHOLDERS.contains(&text) || text.chars().zip(text.chars().skip(1)).all(|(a, b)| a == b)
+    };
+    let known = |text: &str| Some(plain(text)).filter(|text| !says_nothing(text));
     a.and_then(known).zip(b.and_then(known)).is_some_and(|(a, b)| a == b)
 }
 
