@@ -218,7 +218,7 @@ impl<'a> RunCommand<'a> {
         // Events that a killed run left behind.
         outbox.deliver().await;
         let ended = self.pass(store, &run, client.clone(), signals, send).await;
-        self.renewed().await;
+        self.renewed(signals).await;
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Store(_))
         {
@@ -230,6 +230,8 @@ impl<'a> RunCommand<'a> {
         if !matches!(&ended, Err(Failure::Store(_))) {
             outbox.deliver().await;
         }
+        // An answer that comes after that is stored as well.
+        self.renewals.under_way.wait().await;
         if ended.as_ref().is_ok_and(|exit| exit.is_whole()) && self.is_pass() && !dry_run {
             if knows_the_day || client.clocks_agree() {
                 prune::after_pass(self.env, store).await;
@@ -288,7 +290,7 @@ impl<'a> RunCommand<'a> {
         let calls = client.totals();
         let calls = (calls.errors, calls.token_failures);
         let totals = report::stored_totals(&end.summary, calls, self.env.took(), client.clocks_agree());
-        self.renewed().await;
+        self.renewed(signals).await;
         let run_end = self.end(exit, totals);
         let finished_at = run_end.at;
         store.finish_run(run, run_end).await?;
@@ -298,9 +300,13 @@ impl<'a> RunCommand<'a> {
 
     /// Waits until no token is being renewed: Tink has issued it, or is about to. Before the run is ended in the
     /// store, since another host gives up what a run that has ended was asking for.
-    async fn renewed(&self) {
+    /// After a signal only for a while: the end of the run is to be stored as well.
+    async fn renewed(&self, signals: &Signals) {
         self.renewals.under_way.close();
-        self.renewals.under_way.wait().await;
+        tokio::select! {
+            () = self.renewals.under_way.wait() => {}
+            () = signals.overdue(GRACE / 2) => {}
+        }
     }
 
     fn end(&self, exit: Exit, totals: String) -> RunEnd {

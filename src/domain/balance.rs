@@ -330,7 +330,7 @@ pub fn reconcile(before: &Reconciliation, input: &BalanceInput, now: Timestamp) 
     if anchor.currency != seen.currency {
         let doubt = Some(Doubt::CurrencyChanged);
         if before.difference.is_some() {
-            return Reconciliation { doubt, ..after };
+            return nothing(Doubt::CurrencyChanged);
         }
         return Reconciliation { anchor: Some(seen), difference: None, doubt, convention: None, ..after };
     }

@@ -180,8 +180,10 @@ pub(super) fn forget_progress(db: Db<'_>, connection: i64) -> Result<(), Fail> {
 pub(super) fn take_over(db: Db<'_>, from: i64, to: i64) -> Result<(), Fail> {
     if db.is_shared() {
         // A run that is writing rows of `from` ends that first, and its next write finds no lease.
-        let both = "SELECT key FROM ts_connections WHERE key IN (?1, ?2) ORDER BY key FOR NO KEY UPDATE";
-        db.run(both, values![from, to])?;
+        // The one that gets the data first: a run that takes over holds that one already.
+        for key in [to, from] {
+            db.run("SELECT key FROM ts_connections WHERE key = ?1 FOR NO KEY UPDATE", values![key])?;
+        }
     }
     db.run("DELETE FROM ts_former_users WHERE connection = ?1", values![to])?;
     move_accounts(db, from, to)?;

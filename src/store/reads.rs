@@ -90,13 +90,15 @@ impl Reader {
         self.read("read what is remembered of the source view", population::last)
     }
 
-    /// The first bytes of the stored tokens, which are the ids of the keys that they were encrypted with, each once.
+    /// The first bytes of the tokens in use, which are the ids of the keys that they were encrypted with, each once.
     ///
     /// # Errors
     /// [`super::StoreError`] if they cannot be read.
     pub fn token_keys(&self) -> Result<Vec<Vec<u8>>> {
-        let keys =
-            format!("SELECT DISTINCT substr(refresh, 1, {KEY_ID}) FROM ts_tokens WHERE refresh IS NOT NULL");
+        let keys = format!(
+            "SELECT DISTINCT substr(t.refresh, 1, {KEY_ID}) FROM ts_tokens t JOIN ts_connections c ON c.key = t.connection
+             WHERE t.refresh IS NOT NULL AND t.state <> 'lost' AND c.enabled <> 0 AND c.gone_at IS NULL"
+        );
         self.read("read the keys of the tokens", |db| db.all(&keys, values![], |row| row.get(0)))
     }
 

@@ -315,11 +315,12 @@ fn differs(a: Option<&str>, b: Option<&str>) -> bool {
 /// What stands in the place of a number that is not known.
 const PLACEHOLDERS: [&str; 7] = ["NOTPROVIDED", "NOTAVAILABLE", "NA", "NONE", "NULL", "UNKNOWN", "UNDEFINED"];
 
-/// Whether both are the same number. One character again and again, as in a mask of stars, is none, nor is a word
-/// that says so.
+/// Whether both are the same number. A mask of stars alone, or one character again and again, is none, nor is a
+/// word that says so.
 fn equal(a: Option<&str>, b: Option<&str>) -> bool {
     let says_nothing = |text: &str| {
-        PLACEHOLDERS.contains(&text) || text.chars().zip(text.chars().skip(1)).all(|(a, b)| a == b)
+        let is_one = || text.chars().zip(text.chars().skip(1)).all(|(a, b)| a == b);
+        PLACEHOLDERS.contains(&text) || !text.contains(char::is_alphanumeric) || text.len() > 3 && is_one()
     };
     let known = |text: &str| Some(plain(text)).filter(|text| !says_nothing(text));
     a.and_then(known).zip(b.and_then(known)).is_some_and(|(a, b)| a == b)

@@ -95,7 +95,10 @@ pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[Sto
             }
         }
     }
-    let new = changes.insert.iter().chain(changes.update.iter().map(|(_, row)| row));
+    // A row that one walk updates and then removes is gone.
+    let removed: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
+    let updated = changes.update.iter().filter(|(key, _)| !removed.contains(key)).map(|(_, row)| row);
+    let new = changes.insert.iter().chain(updated);
     for row in new.map(|row| &row.transaction) {
         if let Some(part) = part(row) {
             input.sums.add(part, &row.money);

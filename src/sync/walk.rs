@@ -107,8 +107,11 @@ impl Walk<'_> {
         commit.covered = self.covered(&window, &gathered);
         if gathered.partial || gathered.is_illegible() {
             self.commit(commit).await?;
-            let rest = self.at_rest();
-            return Ok(WalkEnd { suspect: rest.suspect || self.unread_since().is_some(), ..rest });
+            let (rest, unlisted) = (self.at_rest(), gathered.partial);
+            return Ok(WalkEnd {
+                suspect: rest.suspect || unlisted && self.unread_since().is_some(),
+                ..rest
+            });
         }
         let live = self.live_rows(&window, &gathered).await?;
         let missing = reconcile::not_returned(&live, |id| gathered.ids.contains(id));
@@ -204,8 +207,7 @@ impl Walk<'_> {
 
     /// Reads all pages of a window, and writes what does not have to wait for the end.
     async fn read(&self, window: &Window, mut gathered: Gathered) -> Result<Gathered, SyncError> {
-        let has_rows = self.account.complete_through.is_some() || self.account.generation > 1;
-        gathered.provider_ids = has_rows.then(ProviderIds::default);
+        gathered.provider_ids = (!gathered.unstored).then(ProviderIds::default);
         let mut pages = self.sync.session.transactions(&self.account.account.id, window);
         let mut looped = None;
         loop {
