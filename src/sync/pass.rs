@@ -290,6 +290,10 @@ impl Pass {
     /// Handles the end of an attempt, and what it indicates about Tink as a whole.
     async fn digest(&mut self, done: Done) -> Result<()> {
         let written = done.recorded?;
+        // The last attempt may end at a signal before the pass itself has heard of it.
+        if written.outcome == Outcome::Interrupted && self.cancel.is_cancelled() && self.is_open() {
+            self.stop = Stop::Interrupted;
+        }
         let limited = written.outcome == Outcome::RateLimited;
         if !written.news.is_empty() {
             self.unconfirmed.push_back((written.durable, written.news));

@@ -98,10 +98,13 @@ fn a_killed_run_leaves_its_work_to_one_that_is_under_way() {
     let world = slow(30);
     let first = world.start(&[]);
     until(|| requests(&world) >= 20);
+    // The second is still at work when the first is missed.
+    world.sandbox.set_latency(Duration::from_secs(1));
     let second = world.start(&[]);
     until(|| world.number("SELECT count(*) FROM runs_v1") == 2);
     first.kill();
     world.place.miss(&world.text("SELECT run_id FROM runs_v1 ORDER BY started_at LIMIT 1").unwrap());
+    world.sandbox.set_latency(Duration::ZERO);
     second.end().expect(0);
     world.assert_all_exact();
     world.assert_at_rest();
