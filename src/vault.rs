@@ -78,7 +78,7 @@ impl Vault {
         shown(&self.id)
     }
 
-    /// Whether what begins with these bytes was encrypted with another key.
+    /// Checks by its first bytes that something was encrypted with this key.
     ///
     /// # Errors
     /// [`VaultError::OtherKey`] or [`VaultError::Damaged`].

@@ -47,7 +47,7 @@ const LOAD: &str = "SELECT
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
            AND t.generation = a.generation AND t.booked_date IS NOT NULL
          ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_any_pending,
-        stale
+        stale, EXISTS (SELECT 1 FROM ts_transactions t WHERE t.account = a.key) AS has_rows
     FROM ts_accounts a WHERE connection = ?1 AND merged_into IS NULL ORDER BY key";
 
 /// Counts live rows from before a re-consent, other than pending ones, that have no counterpart.
@@ -102,6 +102,7 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
         oldest_pending: row.day("oldest_pending")?,
         oldest_any_pending: row.day("oldest_any_pending")?,
         stale: row.get("stale")?,
+        has_rows: row.get("has_rows")?,
     })
 }
 

@@ -27,15 +27,7 @@ impl Begun {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::from(directory.path().join("store.db"));
         let mut session = place.writer(Duration::ZERO, NOW).unwrap();
-        let new = NewRun {
-            run_id: "r".into(),
-            trigger: "manual",
-            on_demand: false,
-            host: String::new(),
-            version: "1",
-            process_started: NOW,
-            started_at: NOW,
-        };
+        let new = NewRun::by_hand("r", NOW);
         let run = session.write("begin the run", |db, context| runs::begin(db, context, &new)).unwrap();
         let row = |id: &str| SourceRow::active(id, "u", Some(TinkUser::External(id.to_owned())));
         let viewed = Viewed { rows: [row("a"), row("b")].into_iter().collect(), ..Viewed::default() };

@@ -1,8 +1,6 @@
 //! Transactions: loads what a walk is compared with, and writes change sets. Every row that is written,
 //! changed or removed gets the next change number in the same transaction.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 
 use super::balances::{self, Changes};
@@ -89,7 +87,6 @@ pub(super) fn load(db: Db<'_>, account: i64, query: &RowQuery) -> Result<Vec<Sto
             let found = keys.iter().map(|key| db.one(one, values![account, key], stored_row));
             found.filter_map(Result::transpose).collect()
         }
-        RowQuery::First => db.all(stored_rows!("WHERE t.account = ?1 LIMIT 1"), values![account], stored_row),
         RowQuery::SinceCheckpoint => {
             let statement = stored_rows!(
                 "(SELECT max(r.generation) FROM ts_transactions r
@@ -240,9 +237,7 @@ fn counted(db: Db<'_>, commit: &RowCommit) -> Result<Option<Changes>, Fail> {
     for row in &commit.changes.insert {
         sums.add(&row.transaction);
     }
-    // What the first look of a walk updates, the second may find under another id: it is removed all the same.
-    let removed: HashSet<i64> = commit.changes.remove.iter().map(|(key, _)| *key).collect();
-    for (key, row) in commit.changes.update.iter().filter(|(key, _)| !removed.contains(key)) {
+    for (key, row) in commit.changes.staying() {
         sums.take(db, *key)?;
         sums.add(&row.transaction);
     }

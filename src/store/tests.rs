@@ -97,21 +97,9 @@ fn number(place: &Place, sql: &str) -> i64 {
     Reader::open(place).unwrap().read("look", |db| db.value(sql, values![])).unwrap()
 }
 
-fn new_run(id: &str) -> NewRun {
-    NewRun {
-        run_id: id.into(),
-        trigger: "manual",
-        on_demand: false,
-        host: String::new(),
-        version: "1",
-        process_started: NOW,
-        started_at: NOW,
-    }
-}
-
 /// A host at the end of beginning a run.
 fn beginning(place: &Place) -> Other {
-    Other::after(place, |db, context| runs::begin(db, context, &new_run("new")).map(drop))
+    Other::after(place, |db, context| runs::begin(db, context, &NewRun::by_hand("new", NOW)).map(drop))
 }
 
 #[test]
@@ -261,8 +249,9 @@ fn reading(second: i64, enabled: bool) -> Viewed {
 fn a_reading_of_the_view_that_began_before_the_stored_one_changes_nothing() {
     let place = seeded("");
     let mut session = place.writer(Duration::ZERO, NOW).unwrap();
-    let run =
-        session.write("begin the run", |db, context| runs::begin(db, context, &new_run("new"))).unwrap();
+    let run = session
+        .write("begin the run", |db, context| runs::begin(db, context, &NewRun::by_hand("new", NOW)))
+        .unwrap();
     let mut mirror = |viewed: Viewed| {
         session.write("mirror the source view", |db, context| mirror::all(db, context, &run, viewed)).unwrap()
     };
@@ -286,8 +275,9 @@ fn a_reading_of_the_view_that_began_before_the_stored_one_changes_nothing() {
 fn a_run_that_others_have_ended_mirrors_nothing() {
     let place = seeded("");
     let mut session = place.writer(Duration::ZERO, NOW).unwrap();
-    let run =
-        session.write("begin the run", |db, context| runs::begin(db, context, &new_run("new"))).unwrap();
+    let run = session
+        .write("begin the run", |db, context| runs::begin(db, context, &NewRun::by_hand("new", NOW)))
+        .unwrap();
     let end = "UPDATE ts_runs SET finished_at = 1 WHERE run_id = 'new'";
     session.write("finish the run", |db, _| db.batch(end)).unwrap();
     let mirrored = session.write("mirror the source view", |db, context| {

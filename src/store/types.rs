@@ -49,6 +49,22 @@ pub struct NewRun {
     pub started_at: Timestamp,
 }
 
+#[cfg(test)]
+impl NewRun {
+    /// A pass begun by hand now, by a process that started now.
+    pub fn by_hand(id: &str, now: Timestamp) -> Self {
+        Self {
+            run_id: id.into(),
+            trigger: "manual",
+            on_demand: false,
+            host: String::new(),
+            version: "1",
+            process_started: now,
+            started_at: now,
+        }
+    }
+}
+
 /// A run that is registered.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -251,6 +267,8 @@ pub struct StoredAccount {
     pub oldest_any_pending: Option<Date>,
     /// Whether it was reported that its data is stale.
     pub stale: bool,
+    /// Whether it has any row, even a tombstone.
+    pub has_rows: bool,
 }
 
 /// The result of identifying a listed account.

@@ -95,10 +95,7 @@ pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[Sto
             }
         }
     }
-    // A row that one walk updates and then removes is gone.
-    let removed: HashSet<i64> = changes.remove.iter().map(|(key, _)| *key).collect();
-    let updated = changes.update.iter().filter(|(key, _)| !removed.contains(key)).map(|(_, row)| row);
-    let new = changes.insert.iter().chain(updated);
+    let new = changes.insert.iter().chain(changes.staying().map(|(_, row)| row));
     for row in new.map(|row| &row.transaction) {
         if let Some(part) = part(row) {
             input.sums.add(part, &row.money);

@@ -101,7 +101,7 @@ impl Walk<'_> {
 
     async fn walk(&self) -> Result<WalkEnd, SyncError> {
         let window = self.window();
-        let nothing = Gathered { unstored: self.has_no_rows().await?, all_new: true, ..Gathered::default() };
+        let nothing = Gathered { unstored: !self.account.has_rows, ..Gathered::default() };
         let mut gathered = self.read(&window, nothing).await?;
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
         commit.covered = self.covered(&window, &gathered);
@@ -345,7 +345,6 @@ impl Walk<'_> {
         let stored =
             if gathered.unstored { Vec::new() } else { self.stored(RowQuery::Ids(ids.clone())).await? };
         let changes = reconcile::upserts(&stored, rows, self.account.generation);
-        gathered.all_new &= stored.is_empty();
         let ordinary =
             self.account.complete_through.map(|date| shift(date, -self.sync.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
@@ -404,15 +403,6 @@ impl Walk<'_> {
             Some(oldest) => from.max(Some(oldest)),
         };
         Some(Covered { from, to: window.to })
-    }
-
-    /// Whether the account has no row at all, not even a tombstone: then there is nothing to look up.
-    async fn has_no_rows(&self) -> Result<bool, SyncError> {
-        if self.account.new {
-            return Ok(true);
-        }
-        let may_have_none = self.account.complete_through.is_none() && self.account.generation == 1;
-        Ok(may_have_none && self.stored(RowQuery::First).await?.is_empty())
     }
 
     /// The live rows of the window. If only rows of this walk are stored, none can be missing, and none is

@@ -64,6 +64,21 @@ fn an_account_whose_first_list_was_empty_is_read_in_full_when_its_rows_come() {
 }
 
 #[test]
+fn so_is_one_whose_first_rows_are_more_than_are_written_at_once() {
+    let lab = Lab::of(&[SAM]);
+    lab.script(SAM, moving(lab.refreshed(Vec::new())));
+    lab.pass();
+    lab.wait(24);
+    let mut rows = history();
+    rows.extend((0..1200).map(|n| Lab::booked(&format!("many-{n}"), 0, -100 - n, "TRAM")));
+    lab.script(SAM, moving(lab.refreshed(rows)));
+    lab.pass();
+    lab.wait(6);
+    lab.pass();
+    assert_eq!(stored(&lab), 1240);
+}
+
+#[test]
 fn history_that_comes_after_the_first_walk_is_found_by_the_next_deep_one() {
     let lab = Lab::of(&[SAM]);
     lab.script(SAM, moving(lab.refreshed(newest(2))));
@@ -109,4 +124,19 @@ fn an_account_that_moves_and_shows_no_rows_for_days_is_told() {
         lab.script(SAM, moving(lab.refreshed(newest(9))));
         assert_eq!(lab.pass().ended(SAM).1, None, "{name}: over");
     }
+}
+
+#[test]
+fn a_quiet_account_with_nothing_but_an_unreadable_record_misses_nothing() {
+    let lab = Lab::of(&[SAM]);
+    lab.script(SAM, moving(lab.refreshed(newest(9).split_off(3))));
+    lab.pass();
+    let unreadable = newest(1).remove(0).but(|record| record["amount"] = serde_json::Value::Null);
+    for day in 1..7 {
+        lab.wait(24);
+        lab.script(SAM, lab.refreshed(vec![unreadable.clone()]));
+        let (_, reason) = lab.pass().ended(SAM);
+        assert_eq!(reason, None, "day {day}");
+    }
+    assert_eq!(stored(&lab), 6);
 }

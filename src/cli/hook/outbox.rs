@@ -178,15 +178,7 @@ mod tests {
     async fn is_kept(place: &Place) -> bool {
         let store = Store::open(place, Duration::ZERO, NOW).unwrap();
         store.listen(vec![HookKind::PassFailed]).await;
-        let new = NewRun {
-            run_id: "r".into(),
-            trigger: "manual",
-            on_demand: false,
-            host: String::new(),
-            version: "1",
-            process_started: NOW,
-            started_at: NOW,
-        };
+        let new = NewRun::by_hand("r", NOW);
         let run = store.begin_run(new).await.unwrap();
         let end = RunEnd { totals: "{}".to_owned(), exit_code: 69, pass_failed: true, at: NOW };
         store.finish_run(&run, end).await.unwrap();

@@ -123,15 +123,7 @@ fn listed(id: &str) -> SourceRow {
 
 async fn begin(store: &Store, id: &str) -> Run {
     let now = Timestamp::UNIX_EPOCH;
-    let new = NewRun {
-        run_id: id.into(),
-        trigger: "manual",
-        on_demand: false,
-        host: String::new(),
-        version: "1",
-        process_started: now,
-        started_at: now,
-    };
+    let new = NewRun::by_hand(id, now);
     store.begin_run(new).await.unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! Rows of transactions on their way in and out of the store. Plain data; no SQL, no logic.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -48,8 +50,6 @@ pub enum RowQuery {
     Ids(Vec<TransactionId>),
     /// Those with these keys.
     Keys(Vec<i64>),
-    /// Any one, even a tombstone: whether there are any.
-    First,
     /// Live rows that arrived since the last complete walk that left no missing row unjudged, or that have
     /// become the newer side of a merge since.
     SinceCheckpoint,
@@ -107,7 +107,7 @@ impl ChangeSet {
     pub fn supersede(&mut self, later: Self, shows: impl Fn(&TransactionId) -> bool) {
         self.insert.retain(|row| !shows(&row.transaction.id));
         self.update.retain(|(_, row)| !shows(&row.transaction.id));
-        let touched: std::collections::HashSet<i64> =
+        let touched: HashSet<i64> =
             later.touch.iter().copied().chain(later.update.iter().map(|(key, _)| *key)).collect();
         self.touch.retain(|key| !touched.contains(key));
         self.insert.extend(later.insert);
@@ -115,11 +115,18 @@ impl ChangeSet {
         self.touch.extend(later.touch);
     }
 
+    /// The updates of rows that stay: what the first look of a walk updates, the second may find under another id, and
+    /// then it is removed all the same.
+    pub fn staying(&self) -> impl Iterator<Item = &(i64, FetchedRow)> {
+        let removed: HashSet<i64> = self.remove.iter().map(|(key, _)| *key).collect();
+        self.update.iter().filter(move |(key, _)| !removed.contains(key))
+    }
+
     /// Rows added, updated and removed, as counts.
     pub fn counts(&self) -> Counts {
         Counts {
             added: self.insert.len() as u64,
-            updated: self.update.len() as u64,
+            updated: self.staying().count() as u64,
             removed: self.remove.len() as u64,
             ..Counts::default()
         }

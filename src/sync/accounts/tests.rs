@@ -58,6 +58,7 @@ fn stored(key: i64, account: Account) -> StoredAccount {
         oldest_pending: None,
         oldest_any_pending: None,
         stale: false,
+        has_rows: true,
         new: false,
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::domain::balance::{BalanceInput, Reconciliation, Sums};
 use crate::domain::total::Total;
-use crate::sync::made_up::{booked, pending, store};
+use crate::store::types::Removal;
+use crate::sync::made_up::{booked, fetched, pending, store};
 
 /// A check of rows of these cents, with the given balance.
 fn check(balance: i64, rows: &[i64]) -> BalanceCheck {
@@ -113,6 +114,20 @@ fn what_is_not_known_of_either_is_not_known_of_both() {
     ] {
         assert_eq!((nothing.and(odd), odd.and(nothing)), (odd, odd));
     }
+}
+
+#[test]
+fn a_row_that_one_walk_updates_and_then_removes_counts_for_nothing() {
+    let (mut check, stored) = (check(0, &[-100]), rows(1));
+    let amended = fetched(&[booked("0", "-150", 3, "x")]).remove(0);
+    let changes = ChangeSet {
+        update: vec![(stored[0].key, amended)],
+        remove: vec![(stored[0].key, Removal::Vanished)],
+        ..ChangeSet::default()
+    };
+    count(&mut check, &changes, &stored);
+    assert!(check.input.sums.0.values().all(|sum| sum.total == Total::default()));
+    assert_eq!((changes.counts().updated, changes.counts().removed), (0, 1));
 }
 
 #[test]

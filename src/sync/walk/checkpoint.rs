@@ -7,7 +7,7 @@ use super::gathered::Gathered;
 use super::{Walk, WalkEnd};
 use crate::domain::outcome::Reason;
 use crate::domain::window::{Window, day_of};
-use crate::store::{Checkpoint, Removal, RowCommit, RowQuery, StoredRow};
+use crate::store::{Checkpoint, Removal, RowCommit, StoredRow};
 use crate::sync::judgement::Absence;
 use crate::sync::reconcile;
 use crate::sync::result::SyncError;
@@ -41,7 +41,6 @@ impl Walk<'_> {
         let replaced = commit.changes.remove.iter().filter(replaced).count();
         let history = gathered.rewritten.without_late(replaced);
         let rewritten = self.is_deep() && !self.is_full() && history.is_history_rewritten();
-        let began = self.begins_late(window, gathered).await?;
         commit.checkpoint = Some(Checkpoint {
             watermark,
             refresh: self.refresh().filter(|_| !self.importing),
@@ -52,7 +51,7 @@ impl Walk<'_> {
             judged: judged.complete,
             repaired: believed,
             full_due: rewritten
-                || began
+                || self.begins_late(gathered)
                 || (gathered.rewritten.currency && !self.is_full())
                 || (account.full_due && !believed),
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
@@ -72,12 +71,11 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether the first rows ever of an account come in a walk that does not read everything: when it was read
-    /// first, Tink had nothing yet, and these may be only the newest.
-    async fn begins_late(&self, window: &Window, gathered: &Gathered) -> Result<bool, SyncError> {
-        let is_later = self.account.complete_through.is_some() && window.from.is_some();
-        let may_begin = is_later && gathered.all_new && !gathered.ids.is_empty();
-        Ok(may_begin && self.stored(RowQuery::First).await?.is_empty())
+    /// Whether these are the first rows ever of an account that was read before: Tink had nothing yet then, and these
+    /// may be only the newest.
+    fn begins_late(&self, gathered: &Gathered) -> bool {
+        let was_empty = self.account.complete_through.is_some() && !self.account.has_rows;
+        was_empty && !self.is_full() && !gathered.ids.is_empty()
     }
 
     /// The date from which booked rows from before a re-consent lack a counterpart, and how many do.

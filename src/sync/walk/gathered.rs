@@ -29,8 +29,6 @@ pub(super) struct Gathered {
     pub provider_ids: Option<ProviderIds>,
     /// None of these ids is stored: the account had no row when the walk began, and no id came twice.
     pub unstored: bool,
-    /// None of these rows was stored when it was read.
-    pub all_new: bool,
     /// A record's id could not be read, so no row can be considered missing.
     pub unnamed: bool,
     /// A page lacked its list of records, so the walk has not seen everything.

@@ -42,7 +42,8 @@ fn a_balance_in_another_currency_ends_no_difference() {
     account.balance += 300;
     account.judge();
     let open = account.state.clone();
-    let input = BalanceInput { balance: Some(money(5, "SEK")), ..account.input() };
+    // A refresh that was compared with nothing was not judged.
+    let input = BalanceInput { balance: Some(money(5, "SEK")), refresh: Some(at(9)), ..account.input() };
     account.state = reconcile(&account.state, &input, at(9));
     assert_eq!(account.state, Reconciliation { doubt: Some(Doubt::CurrencyChanged), ..open.clone() });
     // As before, once the currency is.
