@@ -266,13 +266,14 @@ fn an_account_without_a_number_that_comes_as_another_goes_is_ambiguous() {
     // A plainly new one.
     let both = vec![plain("old"), plain("new")];
     assert!(
-        !overview(&[old.clone()], both, vec![consent("UPDATED", &["old", "new"])], true, now()).ambiguous
+        !overview(std::slice::from_ref(&old), both, vec![consent("UPDATED", &["old", "new"])], true, now())
+            .ambiguous
     );
     // What an ended consent of another bank names is not what this bank shows.
     for (provider, expected) in [("other", false), ("bank", true)] {
         let mut consents = two(("SESSION_EXPIRED", &["old"]), ("UPDATED", &["new"]));
         (consents[0].provider, consents[1].provider) = (Some(provider.to_owned()), Some("bank".to_owned()));
-        let overview = overview(&[old.clone()], vec![plain("new")], consents, true, now());
+        let overview = overview(std::slice::from_ref(&old), vec![plain("new")], consents, true, now());
         assert_eq!(overview.ambiguous, expected, "{provider}");
     }
 }
