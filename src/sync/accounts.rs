@@ -119,14 +119,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether an older id of a stored account stays one. While its current id is alive, it is no other's, unless
-    /// a healthy consent serves both at once and they are of different types or currencies: then two accounts
+    /// a healthy consent serves both at once and their types, currencies or numbers differ: then two accounts
     /// were taken for one, and both are read.
     fn is_superseded_by(&self, owner: &StoredAccount, account: &Account) -> bool {
         if !self.alive.contains(&owner.account.id) {
             return !self.is_back(owner, account);
         }
         let current = self.listed.iter().find(|listed| listed.id == owner.account.id);
-        !self.is_named_by_healthy(&account.id) || current.is_none_or(|current| is_alike(current, account))
+        !self.is_named_by_healthy(&account.id) || current.is_none_or(|current| !are_several(current, account))
     }
 
     fn is_named_by_healthy(&self, id: &AccountId) -> bool {
@@ -248,8 +248,8 @@ impl<'a> Scene<'a> {
             })
         });
         let unread = shown.iter().any(|(account, identity)| {
-            let is_accepted = |key| self.stored.iter().any(|s| s.key == key && s.separate);
-            matches!(identity, Identity::Superseded(key) if !is_accepted(*key))
+            matches!(identity, Identity::Superseded(_))
+                && !self.is_separate(account)
                 && self.is_named_by_healthy(&account.id)
         });
         twins || undecided || unread
@@ -284,8 +284,9 @@ impl<'a> Scene<'a> {
         old.is_empty() || new.is_empty() || old.iter().any(|provider| new.contains(provider))
     }
 
+    /// Whether one consent named the account beside another, or a person has accepted it, under this id or another.
     fn is_separate(&self, account: &Account) -> bool {
-        self.current(&account.id).is_some_and(|s| s.separate)
+        self.stored.iter().any(|s| s.separate && s.known_ids.contains(&account.id))
     }
 
     /// Listed accounts with one IBAN and currency that one consent names together: they are separate. An older id
@@ -346,6 +347,15 @@ fn same_number(a: &Account, b: &Account) -> bool {
 fn same_mask(a: &Account, b: &Account) -> bool {
     equal(a.masked_pan.as_deref(), b.masked_pan.as_deref())
         && !differs(a.account_number.as_deref(), b.account_number.as_deref())
+}
+
+/// Whether something shows that two accounts are not one: type, currency, or the strongest number of both.
+fn are_several(a: &Account, b: &Account) -> bool {
+    let differ = |a: &Option<String>, b: &Option<String>| {
+        known(a.as_deref()).zip(known(b.as_deref())).is_some_and(|(a, b)| a != b)
+    };
+    let by_number = has_no_iban(a, b) && differ(&a.account_number, &b.account_number);
+    !is_alike(a, b) || differ(&a.iban, &b.iban) || by_number
 }
 
 /// Whether two accounts of one type and currency have no number in common that could tell them apart.

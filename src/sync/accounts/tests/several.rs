@@ -333,6 +333,26 @@ fn two_accounts_that_were_taken_for_one_are_both_read_when_both_are_served() {
         assert_eq!((identities(&overview), overview.ambiguous), (expected.to_vec(), ambiguous), "{told}");
         assert_eq!(overview.separate.len(), separate, "{told}");
     }
+    // Until that person has accepted it.
+    for consents in [together(), apart()] {
+        let accepted = StoredAccount { separate: true, ..renewed("CREDIT_CARD") };
+        let listed = vec![of("a", "CREDIT_CARD", "EUR"), card.clone()];
+        assert!(!overview(&[accepted], listed, consents, true, now()).ambiguous);
+    }
+    // Numbers that differ tell as well as types.
+    let numbered = |id: &str, iban: Option<&str>, number: &str| Account {
+        account_number: Some(number.to_owned()),
+        ..account(id, iban, "CREDIT_CARD", "EUR")
+    };
+    for (a, b, expected) in [
+        (numbered("a", None, "1"), numbered("b", None, "2"), new),
+        (numbered("a", None, "1"), numbered("b", None, "1"), old),
+        (numbered("a", Some("PL61"), "1"), numbered("b", Some("PL62"), "1"), new),
+        (numbered("a", Some("PL61"), "1"), numbered("b", Some("PL61"), "2"), old),
+    ] {
+        let overview = overview(&[renewed("CREDIT_CARD")], vec![a, b], apart(), true, now());
+        assert_eq!(identities(&overview), expected);
+    }
 }
 
 #[test]
