@@ -39,8 +39,12 @@ pub fn is_owed(kind: &str) -> bool {
 /// Whether a refresh is newer than one that was kept. A kept one that lies in the future was a mistake of the
 /// bank or of Tink: any other is newer, or nothing would be until that day.
 pub fn is_newer(refresh: Timestamp, kept: Timestamp, now: Timestamp) -> bool {
-    let is_impossible = kept.duration_since(now) > CLOCKS_DIFFER;
-    refresh > kept || (is_impossible && refresh != kept)
+    refresh > kept || (!is_possible(kept, now) && refresh != kept)
+}
+
+/// Whether a refresh does not lie in the future.
+pub fn is_possible(refresh: Timestamp, now: Timestamp) -> bool {
+    refresh.duration_since(now) <= CLOCKS_DIFFER
 }
 
 impl Account {

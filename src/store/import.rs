@@ -15,7 +15,7 @@ use super::writer::{self, AuditRow};
 use super::{Store, accounts, liveness, mirror, rows};
 use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
-use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run};
+use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run, Unfinished};
 use crate::store::{Result, StoreError};
 
 /// The number of rows of one account that are written at once.
@@ -361,6 +361,7 @@ impl<'a> Importer<'a> {
             unreadable: Vec::new(),
             readable: Vec::new(),
             covered: None,
+            unfinished: Unfinished::default(),
             checkpoint: None,
             now: self.now,
         };

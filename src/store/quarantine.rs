@@ -10,7 +10,7 @@ use super::rows;
 use super::writer::{AuditRow, Writer, note};
 use crate::domain::ids::{AccountId, TransactionId};
 use crate::store::Result;
-use crate::store::types::{ChangeSet, FetchedRow, RowCommit, RowQuery, StoredRow};
+use crate::store::types::{ChangeSet, FetchedRow, RowCommit, RowQuery, StoredRow, Unfinished};
 
 /// The number of records that are read at once.
 const CHUNK: u32 = 250;
@@ -261,6 +261,7 @@ fn store(
         unreadable: Vec::new(),
         readable: ids,
         covered: None,
+        unfinished: Unfinished::default(),
         checkpoint: None,
         now,
     };

@@ -13,7 +13,7 @@ use crate::domain::amount::Money;
 use crate::domain::texts::TextFields;
 use crate::domain::transaction::Transaction;
 use crate::store::types::{
-    Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow,
+    Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow, Unfinished,
 };
 
 /// A statement on `ts_transactions t` that selects the columns of [`stored_row`], in its order; the last one
@@ -193,6 +193,13 @@ pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fa
     }
     for key in &changes.missed {
         db.run("UPDATE ts_transactions SET missed = missed + 1 WHERE key = ?1", values![*key])?;
+    }
+    if commit.unfinished != Unfinished::default() {
+        db.run(
+            "UPDATE ts_accounts SET full_due = CASE WHEN ?2 THEN 1 ELSE full_due END,
+                    walked_refresh = coalesce(?3, walked_refresh) WHERE key = ?1",
+            values![commit.account, commit.unfinished.full_due, commit.unfinished.unread.map(TimeColumn)],
+        )?;
     }
     sums.map_or(Ok(()), |sums| sums.end(db))?;
     if numbered > 0 {

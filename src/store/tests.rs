@@ -312,6 +312,7 @@ fn walked(day: &str) -> RowCommit {
         unreadable: Vec::new(),
         readable: Vec::new(),
         covered: None,
+        unfinished: Unfinished::default(),
         checkpoint: Some(checkpoint),
         now: NOW,
     }

@@ -229,7 +229,7 @@ pub struct StoredAccount {
     pub walks: i64,
     /// The date through which the history is known to be complete.
     pub complete_through: Option<Date>,
-    /// The account's `lastRefreshed` at its last complete walk.
+    /// The account's `lastRefreshed` at its last complete walk, or at the first one since then that showed nothing.
     pub walked_refresh: Option<Timestamp>,
     /// When that walk was.
     pub walked_at: Option<Timestamp>,

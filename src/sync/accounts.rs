@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use crate::domain::account::{Account, is_newer};
+use crate::domain::account::{Account, is_newer, is_possible};
 use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::store::types::{Identity, Merge, Overview, StoredAccount};
@@ -28,9 +28,10 @@ pub fn overview(
         .chain(merged.iter().flat_map(|merge| [merge.keep, merge.drop]))
         .collect();
     let ambiguous = certain && scene.is_ambiguous(&identities, &merged);
-    let separate = scene.separate();
+    let separate = scene.separate(&identities);
     let superseded = superseded(stored, &listed, &identities, &consents, &merged, now);
-    let newest = listed.iter().filter_map(|a| a.last_refreshed).max();
+    // A refresh of the future says nothing about when the others were refreshed.
+    let newest = listed.iter().filter_map(|a| a.last_refreshed).filter(|at| is_possible(*at, now)).max();
     // A decaying consent hides accounts: only if all are healthy does the list show that one is gone.
     let counts = |c: &&Consent| !superseded.contains(&c.credentials_id);
     let trusted = certain
@@ -73,6 +74,7 @@ struct Scene<'a> {
     fresh: Vec<&'a Account>,
     /// Stored accounts whose id is not alive.
     gone: Vec<&'a StoredAccount>,
+    now: Timestamp,
 }
 
 impl<'a> Scene<'a> {
@@ -91,7 +93,7 @@ impl<'a> Scene<'a> {
         let is_current = |id: &AccountId| stored.iter().any(|s| s.account.id == *id);
         let fresh = listed.iter().filter(|account| !is_current(&account.id)).collect();
         let gone = stored.iter().filter(|s| !alive.contains(&s.account.id)).collect();
-        Self { stored, listed, consents, alive, fresh, gone }
+        Self { stored, listed, consents, alive, fresh, gone, now }
     }
 
     /// Whether an id is shown anywhere, even only by an ended consent.
@@ -110,10 +112,26 @@ impl<'a> Scene<'a> {
         }
         // An older id of an account that continues under another one.
         let owner = self.stored.iter().find(|s| s.known_ids.contains(&account.id));
-        if let Some(owner) = owner.filter(|owner| self.is_served(owner) || !self.is_back(owner, account)) {
+        if let Some(owner) = owner.filter(|owner| self.is_superseded_by(owner, account)) {
             return Identity::Superseded(owner.key);
         }
         self.continued(account, merged).map_or(Identity::New, |old| Identity::Alias(old.key))
+    }
+
+    /// Whether an older id of a stored account stays one. While its current id is alive, it is no other's, unless
+    /// a healthy consent serves both at once and their types, currencies or numbers differ: then two accounts
+    /// were taken for one, and both are read.
+    fn is_superseded_by(&self, owner: &StoredAccount, account: &Account) -> bool {
+        if !self.alive.contains(&owner.account.id) {
+            return !self.is_back(owner, account);
+        }
+        let current = self.listed.iter().find(|listed| listed.id == owner.account.id);
+        !self.is_named_by_healthy(&account.id) || current.is_none_or(|current| !are_several(current, account))
+    }
+
+    fn is_named_by_healthy(&self, id: &AccountId) -> bool {
+        let mut naming = self.consents.iter().filter(|consent| consent.account_ids.contains(id));
+        naming.any(|consent| consent.health(self.now) == Health::Healthy)
     }
 
     /// The identity of a stored account that may be one of several to be joined: only one of them is served.
@@ -168,19 +186,21 @@ impl<'a> Scene<'a> {
 
     /// Stored accounts with one IBAN, of which one is served and the others are gone or named only by ended
     /// consents: all continue under the oldest key. Accounts in different currencies may share an IBAN and
-    /// stay separate.
+    /// stay separate; one whose currency is unknown or has just changed waits.
     fn merges(&self) -> Vec<Merge> {
         let mut merges = Vec::new();
         for served in self.stored.iter().filter(|s| self.is_served(s) && !s.separate) {
             let same = |a: &Account| {
                 same_iban(a, &served.account) && !differs(a.currency(), served.account.currency())
             };
+            let now = self.listed.iter().find(|a| a.id == served.account.id).and_then(Account::currency);
+            let is_certain = |a: &Account| a.currency() == now && served.account.currency() == now;
             // One whose older id is listed again continues under that id.
             let returns = |s: &StoredAccount| self.fresh.iter().any(|a| self.is_back(s, a));
             let gone: Vec<&StoredAccount> = self
                 .gone
                 .iter()
-                .filter(|s| !s.separate && !returns(s) && same(&s.account))
+                .filter(|s| !s.separate && !returns(s) && same(&s.account) && is_certain(&s.account))
                 .copied()
                 .collect();
             let is_one =
@@ -200,8 +220,9 @@ impl<'a> Scene<'a> {
         merges
     }
 
-    /// Whether two accounts may be one, without proof: two served at once with one IBAN and currency by
-    /// different consents, or a listed one that may be one that is gone.
+    /// Whether two accounts may be one, without proof: two served at once with one number and currency by
+    /// different consents, a listed one that may be one that is gone, or one that is served under two ids of its
+    /// own, of which one is not read.
     fn is_ambiguous(&self, identities: &[Identity], merged: &[Merge]) -> bool {
         let shown: Vec<(&Account, &Identity)> = self
             .listed
@@ -209,52 +230,94 @@ impl<'a> Scene<'a> {
             .zip(identities)
             .filter(|(account, _)| self.alive.contains(&account.id))
             .collect();
-        let is_separate = |account: &Account| self.current(&account.id).is_some_and(|s| s.separate);
         let beside = |a: &Account, b: &Account| {
-            same_iban(a, b)
-                && a.currency() == b.currency()
+            let one_iban = same_iban(a, b) && !differs(a.currency(), b.currency());
+            let are_served = || self.is_named_by_healthy(&a.id) && self.is_named_by_healthy(&b.id);
+            (one_iban || may_share_number(a, b) && are_served())
                 && !self.are_named_together(&a.id, &b.id)
-                && !(is_separate(a) && is_separate(b))
+                && !(self.is_separate(a) && self.is_separate(b))
         };
         let twins =
             shown.iter().enumerate().any(|(n, (a, _))| shown.iter().skip(n + 1).any(|(b, _)| beside(a, b)));
         let undecided = shown.iter().any(|(account, identity)| {
-            let key = match identity {
-                Identity::New => None,
-                Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key) => Some(*key),
-            };
             self.gone.iter().any(|old| {
                 let is_merged = merged.iter().any(|merge| merge.keep == old.key || merge.drop == old.key);
                 let goes_on = identities.contains(&Identity::Alias(old.key));
-                let one_iban =
-                    same_iban(&old.account, account) && !differs(old.account.currency(), account.currency());
-                let may_be_one = one_iban || may_share_number(&old.account, account);
-                Some(old.key) != key
-                    && !is_merged
-                    && !goes_on
-                    && !old.separate
-                    && !is_separate(account)
-                    && may_be_one
+                let is_settled = is_merged || goes_on || old.separate || self.is_separate(account);
+                Some(old.key) != key_of(identity) && !is_settled && self.may_be(old, account, identity)
             })
         });
-        twins || undecided
+        let unread = shown.iter().any(|(account, identity)| {
+            matches!(identity, Identity::Superseded(_))
+                && !self.is_separate(account)
+                && self.is_named_by_healthy(&account.id)
+        });
+        twins || undecided || unread
     }
 
-    /// Listed accounts with one IBAN that one consent names together: they are separate.
-    fn separate(&self) -> Vec<AccountId> {
+    /// Whether a listed account may be one that is gone: by a number, or, if it comes as the other goes, because no
+    /// number tells them apart.
+    fn may_be(&self, old: &StoredAccount, account: &Account, identity: &Identity) -> bool {
+        let one_iban =
+            same_iban(&old.account, account) && !differs(old.account.currency(), account.currency());
+        let was_read = |key| self.stored.iter().any(|s| s.key == key && s.complete_through.is_some());
+        let comes = !key_of(identity).is_some_and(was_read);
+        one_iban
+            || may_share_number(&old.account, account)
+            || (comes
+                && !old.closed
+                && has_no_common_number(&old.account, account)
+                && self.is_one_bank(old, account))
+    }
+
+    /// Whether nothing shows that two accounts are of different banks.
+    fn is_one_bank(&self, old: &StoredAccount, account: &Account) -> bool {
+        let [old_bank, bank] = [&old.account, account].map(|a| a.financial_institution_id.as_deref());
+        if old_bank.is_some() && bank.is_some() {
+            return !differs(old_bank, bank);
+        }
+        let providers = |id: &AccountId| -> Vec<&str> {
+            let naming = self.consents.iter().filter(|consent| consent.account_ids.contains(id));
+            naming.filter_map(|consent| consent.provider.as_deref()).collect()
+        };
+        let (old, new) = (providers(&old.account.id), providers(&account.id));
+        old.is_empty() || new.is_empty() || old.iter().any(|provider| new.contains(provider))
+    }
+
+    /// Whether one consent named the account beside another, or a person has accepted it, under this id or another.
+    fn is_separate(&self, account: &Account) -> bool {
+        self.stored.iter().any(|s| s.separate && s.known_ids.contains(&account.id))
+    }
+
+    /// Listed accounts with one IBAN and currency that one consent names together: they are separate. An older id
+    /// of an account, which a consent may name for a while beside the new one, is none of them.
+    fn separate(&self, identities: &[Identity]) -> Vec<AccountId> {
+        let read = || {
+            let listed = self.listed.iter().zip(identities);
+            listed.filter(|(_, i)| !matches!(i, Identity::Superseded(_))).map(|(account, _)| account)
+        };
         let is_one_of_several = |account: &&Account| {
-            !self.current(&account.id).is_some_and(|s| s.separate)
-                && self.listed.iter().any(|other| {
+            !self.is_separate(account)
+                && read().any(|other| {
                     other.id != account.id
                         && same_iban(account, other)
+                        && !differs(account.currency(), other.currency())
                         && self.are_named_together(&account.id, &other.id)
                 })
         };
-        self.listed.iter().filter(is_one_of_several).map(|account| account.id.clone()).collect()
+        read().filter(is_one_of_several).map(|account| account.id.clone()).collect()
     }
 
     fn are_named_together(&self, a: &AccountId, b: &AccountId) -> bool {
         self.consents.iter().any(|c| c.account_ids.contains(a) && c.account_ids.contains(b))
+    }
+}
+
+/// The stored account that a listed one is.
+fn key_of(identity: &Identity) -> Option<i64> {
+    match identity {
+        Identity::New => None,
+        Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key) => Some(*key),
     }
 }
 
@@ -286,6 +349,22 @@ fn same_mask(a: &Account, b: &Account) -> bool {
         && !differs(a.account_number.as_deref(), b.account_number.as_deref())
 }
 
+/// Whether something shows that two accounts are not one: type, currency, or the strongest number of both.
+fn are_several(a: &Account, b: &Account) -> bool {
+    let differ = |a: &Option<String>, b: &Option<String>| {
+        known(a.as_deref()).zip(known(b.as_deref())).is_some_and(|(a, b)| a != b)
+    };
+    let by_number = has_no_iban(a, b) && differ(&a.account_number, &b.account_number);
+    !is_alike(a, b) || differ(&a.iban, &b.iban) || by_number
+}
+
+/// Whether two accounts of one type and currency have no number in common that could tell them apart.
+fn has_no_common_number(a: &Account, b: &Account) -> bool {
+    let numbers = |a: &Account| [&a.iban, &a.account_number, &a.masked_pan].map(|n| known(n.as_deref()));
+    let mut both = numbers(a).into_iter().zip(numbers(b));
+    is_alike(a, b) && !both.any(|(a, b)| a.is_some() && b.is_some())
+}
+
 /// Whether the numbers agree and nothing shows that the banks differ.
 fn may_share_number(a: &Account, b: &Account) -> bool {
     has_no_iban(a, b)
@@ -315,15 +394,19 @@ fn differs(a: Option<&str>, b: Option<&str>) -> bool {
 /// What stands in the place of a number that is not known.
 const PLACEHOLDERS: [&str; 7] = ["NOTPROVIDED", "NOTAVAILABLE", "NA", "NONE", "NULL", "UNKNOWN", "UNDEFINED"];
 
-/// Whether both are the same number. A mask of stars alone, or one character again and again, is none, nor is a
-/// word that says so.
+/// Whether both are the same number.
 fn equal(a: Option<&str>, b: Option<&str>) -> bool {
+    known(a).zip(known(b)).is_some_and(|(a, b)| a == b)
+}
+
+/// A number in plain form. A mask of stars alone, or one character again and again, is none, nor is a word that
+/// says so.
+fn known(number: Option<&str>) -> Option<String> {
     let says_nothing = |text: &str| {
         let is_one = || text.chars().zip(text.chars().skip(1)).all(|(a, b)| a == b);
         PLACEHOLDERS.contains(&text) || !text.contains(char::is_alphanumeric) || text.len() > 3 && is_one()
     };
-    let known = |text: &str| Some(plain(text)).filter(|text| !says_nothing(text));
-    a.and_then(known).zip(b.and_then(known)).is_some_and(|(a, b)| a == b)
+    number.map(plain).filter(|text| !says_nothing(text))
 }
 
 fn plain(number: &str) -> String {

@@ -129,9 +129,8 @@ impl ConnectionSync<'_> {
             }
             let before = stored.iter().find(|before| before.key == account.key);
             let healthy = accounts::is_healthy(consents, &account.account.id, self.now());
-            let at_work = || accounts::is_at_work(consents, &account.account.id, self.now());
-            let importing = account.complete_through.is_none() && account.generation == 1 && at_work();
-            let walk = Walk { sync: self, before, account, healthy, importing };
+            let at_work = accounts::is_at_work(consents, &account.account.id, self.now());
+            let walk = Walk { sync: self, before, account, healthy, at_work };
             if walk.is_due() {
                 match tokio::time::timeout(self.share(left), walk.run()).await {
                     Ok(Err(SyncError::Tink(error))) if self.is_explained(&error, consents, account) => {

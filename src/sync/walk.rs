@@ -20,11 +20,13 @@ use super::judgement::Absence;
 use super::pairing::ProviderIds;
 use super::reconcile;
 use super::result::SyncError;
+use crate::domain::account;
 use crate::domain::ids::TransactionId;
 use crate::domain::outcome::Reason;
 use crate::domain::window::{Deep, Window, WindowInput, day_of, shift};
 use crate::store::{
     ChangeSet, Covered, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredAccount, StoredRow,
+    Unfinished,
 };
 use crate::tink::ErrorKind;
 
@@ -41,9 +43,8 @@ pub(super) struct Walk<'a> {
     pub account: &'a StoredAccount,
     /// At least one of its consents is healthy.
     pub healthy: bool,
-    /// It has not been read completely yet, and Tink is at work on one of its consents: what Tink shows may be
-    /// only the beginning.
-    pub importing: bool,
+    /// Tink is at work on one of its consents.
+    pub at_work: bool,
 }
 
 /// The end of a walk that came to its end.
@@ -81,6 +82,7 @@ impl Walk<'_> {
         !unmoved
             || rewalk
             || waits
+            || self.unread_from().is_some()
             || self.is_deep()
             || self.is_full()
             || self.account.complete_through.is_none()
@@ -106,6 +108,7 @@ impl Walk<'_> {
         let (mut commit, stored) = self.upserts(&mut gathered).await?;
         commit.covered = self.covered(&window, &gathered);
         if gathered.partial || gathered.is_illegible() {
+            commit.unfinished.unread = self.refresh().filter(|_| gathered.partial && self.begins_unread());
             self.commit(commit).await?;
             let (rest, unlisted) = (self.at_rest(), gathered.partial);
             return Ok(WalkEnd {
@@ -256,17 +259,42 @@ impl Walk<'_> {
     /// The refresh, if Tink has been showing newer and newer ones for days without a list that could be believed:
     /// one such answer is nothing, but this must not go on unnoticed.
     fn unread_since(&self) -> Option<Timestamp> {
-        let through = self.account.complete_through?;
-        self.refresh().filter(|refresh| self.healthy && day_of(*refresh) > shift(through, DAYS_UNREAD))
+        let first = day_of(self.unread_from()?);
+        self.refresh().filter(|refresh| self.healthy && day_of(*refresh) >= shift(first, DAYS_UNREAD))
+    }
+
+    /// The first refresh since the last complete walk at which no list could be believed. Days on which nobody
+    /// looked do not count.
+    fn unread_from(&self) -> Option<Timestamp> {
+        let first = self.account.walked_refresh.filter(|_| self.account.suspect_refresh.is_none());
+        first.filter(|first| self.is_past_watermark(*first))
+    }
+
+    /// Whether a list that shows nothing now is the first one.
+    fn begins_unread(&self) -> bool {
+        let is_open = self.account.suspect_refresh.is_none() && self.unread_from().is_none();
+        is_open && self.refresh().is_some_and(|refresh| self.is_past_watermark(refresh))
+    }
+
+    fn is_past_watermark(&self, refresh: Timestamp) -> bool {
+        let through = self.account.complete_through;
+        through.is_some_and(|date| day_of(refresh) > date) && account::is_possible(refresh, self.sync.now())
+    }
+
+    /// Whether the account was not read completely yet while Tink is at work on it: what Tink shows may be only the
+    /// beginning.
+    fn is_importing(&self) -> bool {
+        self.at_work && self.account.complete_through.is_none() && self.account.generation == 1
     }
 
     fn is_deep(&self) -> bool {
         self.is_older(self.account.deep_walked_at, self.sync.ctx.options.deep_rewalk)
     }
 
-    /// Whether the whole account is to be read, as after a re-consent, to pair rows with all stored ones.
+    /// Whether the whole account is to be read, as after a re-consent, to pair rows with all stored ones. While Tink
+    /// is at work on it, more may come: then only the deep walks are full.
     fn is_full(&self) -> bool {
-        self.account.repairing || self.account.full_due
+        self.account.repairing || (self.account.full_due && (!self.at_work || self.is_deep()))
     }
 
     fn is_older(&self, at: Option<Timestamp>, than: jiff::SignedDuration) -> bool {
@@ -345,11 +373,14 @@ impl Walk<'_> {
         let stored =
             if gathered.unstored { Vec::new() } else { self.stored(RowQuery::Ids(ids.clone())).await? };
         let changes = reconcile::upserts(&stored, rows, self.account.generation);
-        let ordinary =
-            self.account.complete_through.map(|date| shift(date, -self.sync.ctx.options.overlap_days));
+        let last = self.account.walked_at.filter(|_| self.is_importing()).map(day_of);
+        let read = self.account.complete_through.or(last);
+        let ordinary = read.map(|date| shift(date, -self.sync.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
         let unreadable = mem::take(&mut gathered.unreadable);
-        Ok((RowCommit { changes, unreadable, readable: ids, ..self.nothing() }, stored))
+        let full_due = !changes.insert.is_empty() && self.has_first_rows();
+        let unfinished = Unfinished { full_due, ..Unfinished::default() };
+        Ok((RowCommit { changes, unreadable, readable: ids, unfinished, ..self.nothing() }, stored))
     }
 
     /// A commit that changes nothing.
@@ -361,6 +392,7 @@ impl Walk<'_> {
             unreadable: Vec::new(),
             readable: Vec::new(),
             covered: None,
+            unfinished: Unfinished::default(),
             checkpoint: None,
             now: self.sync.now(),
         }
@@ -372,7 +404,8 @@ impl Walk<'_> {
 
     async fn commit(&self, commit: RowCommit) -> Result<(), SyncError> {
         let is_end = commit.checkpoint.is_some() || commit.covered.is_some();
-        if commit.changes.is_empty() && commit.unreadable.is_empty() && !is_end {
+        let is_open = commit.unfinished != Unfinished::default();
+        if commit.changes.is_empty() && commit.unreadable.is_empty() && !is_end && !is_open {
             return Ok(());
         }
         let changed = commit.changes.counts();

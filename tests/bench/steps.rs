@@ -28,6 +28,7 @@ use tink_sync::domain::window::Window;
 use tink_sync::store::types::StoredRow;
 use tink_sync::store::{
     ChangeSet, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Selection, Store,
+    Unfinished,
 };
 use tink_sync::sync::reconcile::upserts;
 use tink_sync::tink::{Client, ClientOptions, Proxies, RetryOptions, TransactionRecord};
@@ -202,6 +203,7 @@ async fn commits(rows: &[Transaction]) {
             unreadable: Vec::new(),
             readable: Vec::new(),
             covered: None,
+            unfinished: Unfinished::default(),
             checkpoint: None,
             now: now(),
         };

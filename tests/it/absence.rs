@@ -156,3 +156,24 @@ fn an_account_without_a_refresh_is_not_read_in_full_at_every_pass() {
         lab.wait(24);
     }
 }
+
+#[test]
+fn old_rows_that_two_lists_lacked_are_back_with_the_next_one_that_shows_them() {
+    let lab = Lab::of(&[SAM]);
+    let old = |count: i64| (0..count).map(|n| Lab::booked(&format!("old-{n}"), -60, -1000 - n, "RENT"));
+    let list = |count: i64| {
+        lab.script(SAM, lab.refreshed(old(count).chain([Lab::booked("new", -1, -500, "TRAM")]).collect()));
+        lab.pass().ended(SAM).1
+    };
+    list(40);
+    // A deep walk, then one that has to look as deep again.
+    lab.wait(24 * 7);
+    assert_eq!(list(20), Some(Reason::MassVanish));
+    assert_eq!(lab.live(SAM).len(), 41);
+    lab.wait(24);
+    assert_eq!(list(20), None);
+    assert_eq!(lab.live(SAM).len(), 21);
+    lab.wait(24);
+    assert_eq!(list(40), None);
+    assert_eq!(lab.live(SAM).len(), 41);
+}

@@ -186,3 +186,18 @@ fn an_account_with_nothing_but_an_id_is_stored() {
     let newest = sam.row("row-a2", "booked_date");
     assert_eq!(sam.account("a2", "complete_through"), Some(newest));
 }
+
+#[test]
+fn a_refresh_of_the_future_keeps_no_other_account_open() {
+    let odd = |mut script: Script| {
+        script.accounts[0]["dates"]["lastRefreshed"] = "2099-01-01T00:00:00Z".into();
+        script
+    };
+    let sam = Sam::with(odd(bank(1, &["a1", "a2", "a3"], &["a1", "a2", "a3"])));
+    let without = |n| odd(bank(n, &["a1", "a2"], &["a1", "a2"]));
+    sam.pass(without(2)).expect(0);
+    sam.pass(without(2)).expect(0);
+    assert!(!is_closed(&sam, "a3"), "not without a newer refresh");
+    sam.pass(without(3)).expect(0);
+    assert!(is_closed(&sam, "a3"));
+}

@@ -18,7 +18,7 @@ use tink_sync::domain::view::Viewed;
 
 use tink_sync::store::{
     ChangeSet, Checkpoint, Claim, FetchedRow, Identity, NewRun, Overview, PlanRules, RowCommit, Run,
-    Selection, Store, StoreError,
+    Selection, Store, StoreError, Unfinished,
 };
 use tink_sync::sync::context::{PassContext, SyncOptions};
 use tink_sync::sync::hold::Hold;
@@ -118,6 +118,7 @@ pub fn commit(account: i64) -> RowCommit {
         unreadable: Vec::new(),
         readable: Vec::new(),
         covered: None,
+        unfinished: Unfinished::default(),
         checkpoint: Some(checkpoint),
         now: now(),
     }

@@ -140,3 +140,100 @@ fn a_quiet_account_with_nothing_but_an_unreadable_record_misses_nothing() {
     }
     assert_eq!(stored(&lab), 6);
 }
+
+/// Whether each walk of a pass had a lower limit.
+fn asked(lab: &Lab) -> Vec<bool> {
+    let log = lab.sandbox.log().into_iter().map(|logged| logged.target);
+    let walks = log.filter(|target| target.contains("/transactions?") && !target.contains("pageToken="));
+    walks.map(|target| target.contains("bookedDateGte=")).collect()
+}
+
+#[test]
+fn first_rows_of_a_walk_that_broke_off_are_followed_by_the_older_ones() {
+    type Broken = fn(&Lab);
+    let ways: [(&str, Broken); 2] = [
+        ("after a part", |lab| {
+            let fault = Fault::new(Action::status(404)).at(Endpoint::Transactions).nth(13);
+            lab.sandbox.fault(fault);
+        }),
+        ("a page without its list", |lab| {
+            let fault = Fault::new(Action::Garbage(b"{}".to_vec())).at(Endpoint::Transactions).nth(13);
+            lab.sandbox.fault(fault);
+        }),
+    ];
+    for (name, breaks) in ways {
+        let lab = Lab::of(&[SAM]);
+        lab.script(SAM, moving(lab.refreshed(Vec::new())));
+        lab.pass();
+        lab.wait(24);
+        let mut rows: Vec<ScriptRow> =
+            (0..1300).map(|n| Lab::booked(&format!("many-{n}"), 0, -100 - n, "TRAM")).collect();
+        rows.extend(history());
+        lab.script(SAM, moving(lab.refreshed(rows)));
+        breaks(&lab);
+        lab.pass();
+        assert!((1000..1340).contains(&stored(&lab)), "{name}: {}", stored(&lab));
+        lab.wait(6);
+        lab.pass();
+        assert_eq!(stored(&lab), 1340, "{name}");
+        lab.wait(6);
+        assert_eq!(lab.pass().counts(SAM).fetched, 0, "{name}: once");
+    }
+}
+
+#[test]
+fn a_consent_that_is_at_work_at_every_look_is_not_read_in_full_at_every_look() {
+    let lab = Lab::of(&[SAM]);
+    let mut fulls = 0;
+    for day in 0..12 {
+        let mut rows = history();
+        rows.extend((0..=day).map(|n| Lab::booked(&format!("new-{n}"), n, -10 - n, "TRAM")));
+        lab.script(SAM, importing(&lab, moving(lab.refreshed(rows))));
+        lab.sandbox.reset_counters();
+        lab.pass();
+        assert_eq!(stored(&lab), 41 + usize::try_from(day).unwrap());
+        fulls += asked(&lab).iter().filter(|narrow| !**narrow).count();
+        lab.wait(24);
+    }
+    assert_eq!(fulls, 3, "two looks, and a deep one");
+}
+
+#[test]
+fn history_that_comes_while_tink_seems_to_have_paused_is_read_when_it_has_ended() {
+    let lab = Lab::of(&[SAM]);
+    let paused = moving(lab.refreshed(newest(3)));
+    for _ in 0..4 {
+        lab.script(SAM, importing(&lab, paused.clone()));
+        lab.pass();
+        lab.wait(1);
+    }
+    lab.script(SAM, Script { transactions: history(), ..paused });
+    lab.pass();
+    assert_eq!(stored(&lab), 40);
+    lab.wait(1);
+    assert_eq!(lab.pass().counts(SAM).fetched, 0, "once");
+}
+
+#[test]
+fn one_empty_list_after_days_in_which_nobody_looked_is_nothing() {
+    for no_list in [false, true] {
+        let lab = Lab::of(&[SAM]);
+        lab.script(SAM, moving(lab.refreshed(newest(9))));
+        lab.pass();
+        lab.wait(24 * 7);
+        for look in 0..12 {
+            let script = moving(lab.refreshed(newest(9)));
+            lab.script(SAM, if no_list { script } else { Script { transactions: Vec::new(), ..script } });
+            if no_list {
+                lab.sandbox.fault(Fault::new(Action::Garbage(b"{}".to_vec())).at(Endpoint::Transactions));
+            }
+            let told = lab.pass().ended(SAM).1;
+            // Twice a day.
+            assert_eq!(told, (look >= 6).then_some(Reason::MassVanish), "{no_list}, look {look}");
+            lab.wait(12);
+        }
+        assert_eq!(stored(&lab), 9);
+        lab.script(SAM, moving(lab.refreshed(newest(9))));
+        assert_eq!(lab.pass().ended(SAM).1, None, "over");
+    }
+}

@@ -361,3 +361,39 @@ fn a_record_without_an_id_doubles_nothing_of_the_others() {
     sam.pass(one(4, "new", [three("y", "new")[..2].to_vec(), vec![nameless("new")]].concat())).expect(0);
     assert_eq!(sam.live(), ["y1", "y2", "y3"]);
 }
+
+/// The account, known only by its bank's number or not at all.
+fn plain(n: u32, id: &str, number: Option<&str>, rows: Vec<ScriptRow>) -> Script {
+    let mut script = one(n, id, rows);
+    script.accounts[0]["identifiers"] = json!({"financialInstitution": {"accountNumber": number}});
+    script.accounts[0]["financialInstitutionId"] = "bank".into();
+    script
+}
+
+#[test]
+fn an_account_without_any_number_stays_twice_and_is_told_of() {
+    let sam = Sam::with(plain(1, "old", None, three("x", "old")));
+    let renewed = || plain(2, "new", None, three("y", "new"));
+    ended(sam.pass(renewed()), 0, "synced", Some("reconsent_ambiguous"));
+    assert_eq!((keys(&sam), sam.live().len()), (2, 6));
+    // A second one beside it is plainly new.
+    let sam = Sam::with(plain(1, "old", None, three("x", "old")));
+    let mut both = plain(2, "old", None, three("x", "old"));
+    both.accounts.extend(renewed().accounts);
+    both.consents.extend(renewed().consents);
+    ended(sam.pass(both), 0, "synced", None);
+}
+
+#[test]
+fn one_list_without_the_new_id_does_not_bring_the_old_one_back() {
+    let sam = Sam::with(plain(1, "old", Some("4711"), three("x", "old")));
+    let key = sam.account("old", "account_key");
+    let renewed = |n| plain(n, "new", Some("4711"), three("y", "new"));
+    ended(sam.pass(renewed(2)), 0, "synced", None);
+    let mut odd = plain(3, "old", Some("4711"), three("x", "old"));
+    odd.consents.extend(renewed(3).consents);
+    ended(sam.pass(odd), 0, "unchanged", Some("reconsent_ambiguous"));
+    assert_eq!((keys(&sam), sam.account("new", "account_key")), (1, key));
+    ended(sam.pass(renewed(4)), 0, "unchanged", None);
+    assert_eq!(sam.live(), ["y1", "y2", "y3"]);
+}

@@ -325,3 +325,61 @@ fn one_healthy_consent_makes_the_account_healthy() {
         sam.again().expect(code);
     }
 }
+
+#[test]
+fn a_card_that_was_taken_for_its_account_and_the_account_are_both_read() {
+    // GIVEN a list that shows only the account at first, and only its card, of the same IBAN, next
+    let listed = |id: &str, n: u32| {
+        let mut listed = account(id, &refresh(n), "100000", "2", "EUR");
+        listed["identifiers"]["iban"]["iban"] = "DE89 3704".into();
+        listed["type"] = if id == "a" { "CHECKING" } else { "CREDIT_CARD" }.into();
+        listed
+    };
+    let bank = |n: u32, ids: &[&str], more: &[&str]| {
+        let row = |id: &&str| ScriptRow::booked(&format!("{id}-new"), id, day(0), "-777", "2", "BOOKS");
+        Script {
+            consents: vec![consent("cred", ids)],
+            accounts: ids.iter().map(|id| listed(id, n)).collect(),
+            transactions: ids.iter().flat_map(|id| three(id, id)).chain(more.iter().map(row)).collect(),
+        }
+    };
+    let sam = Sam::with(bank(1, &["a"], &[]));
+    sam.pass(bank(2, &["c"], &[])).expect(0);
+    // WHEN both are there, THEN new rows of either are stored
+    sam.pass(bank(3, &["a", "c"], &["a", "c"])).expect(0);
+    assert_eq!(keys(&sam).len(), 2);
+    let live = sam.live();
+    assert!(["a-new", "c-new"].iter().all(|id| live.contains(&(*id).to_owned())), "{live:?}");
+    sam.pass(bank(4, &["a", "c"], &["a", "c"])).expect(0);
+    assert_eq!((keys(&sam).len(), sam.live()), (2, live));
+}
+
+#[test]
+fn a_bank_of_two_accounts_that_is_linked_twice_is_told_of_in_every_pass() {
+    use Link::{Absent, Well};
+    for currencies in [["EUR", "EUR"], ["EUR", "USD"]] {
+        let linked = |n: u32, links: [Link; 2]| {
+            let mut script = Script::default();
+            for (link, _) in ["a", "b"].into_iter().zip(links).filter(|(_, link)| *link == Well) {
+                let ids = ["1", "2"].map(|nth| format!("{link}{nth}"));
+                script.consents.push(consent(&format!("cred-{link}"), &[&ids[0], &ids[1]]));
+                for ((id, currency), iban) in ids.iter().zip(currencies).zip(["DE89", "DE90"]) {
+                    let mut listed = account(id, &refresh(n), "100000", "2", currency);
+                    let shared = currencies[0] != currencies[1];
+                    listed["identifiers"]["iban"]["iban"] = if shared { "DE89" } else { iban }.into();
+                    script.accounts.push(listed);
+                    script.transactions.extend(three(id, id));
+                }
+            }
+            script
+        };
+        let sam = Sam::with(linked(1, [Well, Absent]));
+        let first = keys(&sam);
+        for (n, outcome) in [(2, "synced"), (3, "unchanged")] {
+            ended(sam.pass(linked(n, [Well, Well])), 0, outcome, Some("reconsent_ambiguous"));
+            assert_eq!((keys(&sam).len(), sam.live().len()), (4, 12), "{currencies:?}");
+        }
+        ended(sam.pass(linked(4, [Absent, Well])), 0, "synced", None);
+        assert_eq!((keys(&sam), sam.live().len()), (first, 6), "{currencies:?}");
+    }
+}

@@ -24,6 +24,7 @@ use crate::store::liveness;
 use crate::store::types::{
     BalanceCheck, ChangeSet, CheckedBalance, Checkpoint, Claim, Claims, FetchedRow, Identity, LiveQuery,
     NewRun, Overview, PlanRules, Record, RowCommit, RowQuery, Run, RunEnd, Selection, StoredAccount,
+    Unfinished,
 };
 
 pub(super) fn now() -> Timestamp {
@@ -355,6 +356,7 @@ fn nothing(account: i64, generation: i64) -> RowCommit {
         unreadable: Vec::new(),
         readable: Vec::new(),
         covered: None,
+        unfinished: Unfinished::default(),
         checkpoint: None,
         now: now(),
     }

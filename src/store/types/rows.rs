@@ -176,6 +176,15 @@ pub struct Checkpoint {
     pub compared: bool,
 }
 
+/// What a walk that has not come to its end, and may never, leaves to the next ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The account is to be walked in full.
+    pub full_due: bool,
+    /// The refresh at which the account showed no list, for the first time.
+    pub unread: Option<Timestamp>,
+}
+
 /// One commit of an account's rows.
 #[derive(Clone, Debug)]
 pub struct RowCommit {
@@ -191,6 +200,8 @@ pub struct RowCommit {
     pub readable: Vec<TransactionId>,
     /// At the end of a complete walk: the dates whose records leave the quarantine if they were not listed.
     pub covered: Option<Covered>,
+    /// What is known before the end of a complete walk.
+    pub unfinished: Unfinished,
     /// The end of a complete walk.
     pub checkpoint: Option<Checkpoint>,
     /// Now.

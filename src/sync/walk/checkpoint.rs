@@ -30,8 +30,9 @@ impl Walk<'_> {
         let judged = if covers { judged } else { judged.and(self.unjudged()) };
         // A list that is not believed proves nothing about rows not seen yet either.
         let believed = !judged.disbelieved;
-        // Nor is what Tink shows while it is still reading the bank the whole history: it is read again.
-        let watermark = self.watermark(gathered).filter(|_| believed && !self.importing);
+        // Nor is what Tink shows while it is still reading the bank the whole history.
+        let importing = self.is_importing() && !self.is_settled(gathered);
+        let watermark = self.watermark(gathered).filter(|_| believed && !importing);
         // A walk in full for another reason leaves the time of the deep walks as it is, so that they do not move to
         // passes that have nothing else to read.
         let is_deep = self.is_deep() || account.repairing || (window.from.is_none() && !account.full_due);
@@ -41,9 +42,10 @@ impl Walk<'_> {
         let replaced = commit.changes.remove.iter().filter(replaced).count();
         let history = gathered.rewritten.without_late(replaced);
         let rewritten = self.is_deep() && !self.is_full() && history.is_history_rewritten();
+        let still_unread = judged.disbelieved && self.unread_from().is_some();
         commit.checkpoint = Some(Checkpoint {
             watermark,
-            refresh: self.refresh().filter(|_| !self.importing),
+            refresh: self.refresh().filter(|_| !importing && !still_unread),
             at: self.sync.now(),
             deep: through.filter(|_| is_deep),
             suspect: judged.suspect,
@@ -51,9 +53,10 @@ impl Walk<'_> {
             judged: judged.complete,
             repaired: believed,
             full_due: rewritten
-                || self.begins_late(gathered)
+                || self.is_importing()
+                || (self.has_first_rows() && !gathered.ids.is_empty())
                 || (gathered.rewritten.currency && !self.is_full())
-                || (account.full_due && !believed),
+                || (account.full_due && !(believed && self.is_full())),
             reissued: judged.reissued || (account.reissued && !self.has_moved()),
             unmatched_from,
             unmatched_before: account.unmatched_from,
@@ -65,17 +68,23 @@ impl Walk<'_> {
         let told = judged.reissued && !account.reissued;
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
         Ok(WalkEnd {
-            exact: judged.is_exact() && !self.importing,
+            exact: judged.is_exact() && !importing,
             suspect: judged.suspect.is_some(),
             note: note.or(told.then_some(Reason::IdsReissued)),
         })
     }
 
-    /// Whether these are the first rows ever of an account that was read before: Tink had nothing yet then, and these
-    /// may be only the newest.
-    fn begins_late(&self, gathered: &Gathered) -> bool {
-        let was_empty = self.account.complete_through.is_some() && !self.account.has_rows;
-        was_empty && !self.is_full() && !gathered.ids.is_empty()
+    /// Whether any row is the first one ever of an account that was read before: Tink had nothing yet then, and what
+    /// it has now may be only the newest.
+    pub(super) fn has_first_rows(&self) -> bool {
+        self.account.complete_through.is_some() && !self.account.has_rows && !self.is_full()
+    }
+
+    /// Whether a second look at what Tink is importing showed nothing that an ordinary walk would not show: some
+    /// consents are at work at every look. The account is read in full once more when that has ended.
+    fn is_settled(&self, gathered: &Gathered) -> bool {
+        let is_second = self.account.has_rows && self.account.walked_at.is_some();
+        is_second && gathered.is_conclusive() && gathered.rewritten.late == 0
     }
 
     /// The date from which booked rows from before a re-consent lack a counterpart, and how many do.
