@@ -212,22 +212,32 @@ mod tests {
         FetchedRow { transaction, raw: None }
     }
 
+    /// Inserts 23 rows, which is more than two statements insert together; asserts that each is reported with its own key and
+    /// has the next change number.
+    fn assert_own_keys(db: &Connection, named: &str, first: i64) {
+        let of = Written { account: 1, run: 1, generation: 1, is_last: true };
+        let ids: Vec<String> = (0..23).map(|n| format!("{named}-{n}")).collect();
+        let keys = rows::insert(db, &of, &ids.iter().map(|id| row(id)).collect::<Vec<_>>(), first).unwrap();
+        let stored = |key: i64| -> (String, i64) {
+            let sql = "SELECT transaction_id, change_seq FROM ts_transactions WHERE key = ?1";
+            db.query_row(sql, [key], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+        };
+        assert_eq!(
+            keys.into_iter().map(stored).collect::<Vec<_>>(),
+            ids.into_iter().zip(first..).collect::<Vec<_>>()
+        );
+    }
+
     #[test]
-    fn the_rows_of_a_rehearsal_are_reported_with_their_own_keys() {
+    fn the_rows_of_a_pass_and_of_a_rehearsal_are_reported_with_their_own_keys() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
         let mut file = Connection::open(&path).unwrap();
         schema::migrate(&mut file, 0).unwrap();
-        let of = Written { account: 1, run: 1, generation: 1, is_last: true };
-        rows::insert(&file, &of, &[row("t-0")], 1).unwrap();
+        assert_own_keys(&file, "t", 1);
         let db = open::connect_read_only(&path).unwrap();
         let copy = |db: Db<'_>| db.batch("INSERT INTO temp.ts_sequences SELECT * FROM main.ts_sequences");
         lay(&db, &copy).unwrap();
-        let keys = rows::insert(&db, &of, &[row("t-1"), row("t-2")], 2).unwrap();
-        let id = |key: i64| -> String {
-            db.query_row("SELECT transaction_id FROM ts_transactions WHERE key = ?1", [key], |row| row.get(0))
-                .unwrap()
-        };
-        assert_eq!(keys.into_iter().map(id).collect::<Vec<_>>(), ["t-1", "t-2"]);
+        assert_own_keys(&db, "u", 24);
     }
 }

@@ -28,9 +28,9 @@ fn with(members: &str) -> String {
 type Read = Result<(Vec<TransactionRecord>, Option<String>, Anomalies), String>;
 
 /// Reads a page in one pass, and record by record.
-fn both_ways(json: &str) -> [Read; 2] {
+fn both_ways(json: &[u8]) -> [Read; 2] {
     [false, true].map(|keep_raw| {
-        let page = transactions(json.as_bytes(), &"a".into(), keep_raw)?;
+        let page = transactions(json, &"a".into(), keep_raw)?;
         let rows = page.rows.into_iter().map(|record| match record {
             TransactionRecord::Row { transaction, .. } => {
                 TransactionRecord::Row { transaction, raw: None, size: 0 }
@@ -77,7 +77,7 @@ fn a_page_in_one_pass_is_what_it_is_record_by_record() {
         for records in [odd.clone(), format!("{plain},{odd}"), format!("{odd},{plain},{plain}")] {
             for rest in [r#","nextPageToken":"n\u0041""#, r#","nextPageToken":17,"new":{}"#, ""] {
                 let json = format!(r#"{{"transactions":[{records}]{rest}}}"#);
-                let [at_once, one_by_one] = both_ways(&json);
+                let [at_once, one_by_one] = both_ways(json.as_bytes());
                 assert_eq!(at_once, one_by_one, "{json}");
             }
         }
@@ -85,7 +85,7 @@ fn a_page_in_one_pass_is_what_it_is_record_by_record() {
     for json in
         [r#"{"transactions":null}"#, "{}", r#"[[],""]"#, r#"{"transactions":{}}"#, "{\"transactions\":[]}  x"]
     {
-        let [at_once, one_by_one] = both_ways(json);
+        let [at_once, one_by_one] = both_ways(json.as_bytes());
         assert_eq!(at_once, one_by_one, "{json}");
     }
     // Plain pages must take the one pass, or the comparison above shows nothing.
@@ -325,6 +325,25 @@ proptest! {
         let json = serde_json::to_string(&text).unwrap();
         let row = row(&with(&format!(r#","descriptions":{{"original":{json}}}"#)));
         prop_assert_eq!(row.texts.description_original(), Some(text.as_str()));
+    }
+
+    #[test]
+    fn a_damaged_page_in_one_pass_is_what_it_is_record_by_record(
+        damages in prop::collection::vec((any::<prop::sample::Index>(), 0..3, any::<prop::sample::Index>()), 1..4),
+    ) {
+        let plain = FULL.replace("5411", "\"5411\"");
+        let mut page = format!(r#"{{"transactions":[{plain},{plain}],"nextPageToken":"n"}}"#).into_bytes();
+        for (place, kind, byte) in damages {
+            let place = place.index(page.len());
+            let byte = *byte.get(b"\"\\{}[],:0-eut \x00\x01\x1f\x7f\xc3\xed\xff");
+            match kind {
+                0 => page[place] = byte,
+                1 => page.insert(place, byte),
+                _ => drop(page.remove(place)),
+            }
+        }
+        let [at_once, one_by_one] = both_ways(&page);
+        prop_assert_eq!(at_once, one_by_one, "{}", String::from_utf8_lossy(&page));
     }
 
     #[test]
