@@ -193,9 +193,10 @@ impl<'a> RunCommand<'a> {
         store.close().await;
         if ended.is_ok() {
             around::look_at_log(self.env);
-            if !dry_run {
-                around::write_metrics(self.env);
-            }
+        }
+        // A run that failed is in the store as well, with its exit code.
+        if !dry_run && !matches!(&ended, Err(Failure::Store(_))) {
+            around::write_metrics(self.env);
         }
         ended
     }
