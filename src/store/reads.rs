@@ -147,6 +147,7 @@ fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
         holder,
         consent_ends: row.time("consent_ends")?,
         consent_expired: row.get("consent_expired")?,
+        until_unreadable: false,
         skipped: None,
     })
 }
