@@ -1,8 +1,10 @@
 //! The checks of the configuration: the file, the switch, the network, the secrets, who else may read
 //! these and who else may change the file. Shows no secret, and sends nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
@@ -48,11 +50,14 @@ pub(super) fn configuration(env: &Environment) -> Vec<Finding> {
     findings
 }
 
-/// Who else could change the configuration, and so decide where the secrets go: by the file, or by replacing it in
-/// its directory.
+/// Who else could change the configuration or a secret: by the file, or by replacing it in its directory. `secrets`
+/// tells who may write to the files with secrets.
 pub(super) fn writable(env: &Environment) -> Vec<Finding> {
-    let file = &env.settings.file;
-    let found = [file.as_path(), directory_of(file)].into_iter().filter_map(|path| {
+    let (settings, file) = (&env.settings, env.settings.file.as_path());
+    let secrets = settings.secret_files().into_iter().filter(|(_, path)| !settings.credentials.guards(path));
+    let directories: BTreeSet<&Path> =
+        secrets.map(|(_, path)| path.as_path()).chain([file]).map(directory_of).collect();
+    let found = [file].into_iter().chain(directories).filter_map(|path| {
         let found = fs::metadata(path).ok()?;
         let mode = found.permissions().mode() & 0o7777;
         // In such a directory nobody replaces the file of another.

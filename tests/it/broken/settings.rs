@@ -59,6 +59,17 @@ fn a_configuration_that_cannot_be_used() {
             warns("permissions", "every user of this machine may change", "chmod go-w"),
         ),
         (
+            "a directory in which all may replace the secret",
+            |world| {
+                let open = world.path("open");
+                fs::create_dir(&open).unwrap();
+                fs::rename(world.path("secret"), open.join("secret")).unwrap();
+                chmod(&open, 0o777);
+                world.set("tink.client_secret_file", &quoted(&open.join("secret").display().to_string()))
+            },
+            warns("permissions", "open (mode 0777)", "chmod go-w"),
+        ),
+        (
             "a directory in which all may replace the configuration",
             |world| {
                 chmod(world.dir.path(), 0o777);
