@@ -38,6 +38,9 @@ pub(super) fn of_connection(connection: &KnownConnection, now: Timestamp) -> Opt
     if let Some(problem) = connection.problem.as_deref().filter(|_| connection.is_active(now)) {
         return Some(of_row(problem).1);
     }
+    if connection.until_unreadable {
+        return Some(TIMES.to_owned());
+    }
     let unwell = matches!(connection.state(now), State::NeedsUser | State::Failing | State::RateLimited);
     let reason = connection.reason(now).and_then(Reason::parse)?;
     if unwell || reason.leaves_open() { reason.remedy(&connection.connection_id) } else { None }

@@ -35,7 +35,7 @@ pub struct SourceRow {
     pub unsaid: bool,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
-    /// `entitled_until` is no time: for this alone the row does not count as entitled.
+    /// `entitled_until` is no time: only for this does the row, which can be used, not count as entitled.
     pub until_unreadable: bool,
     pub market: Option<String>,
     /// Among equals, higher goes first.

@@ -158,6 +158,7 @@ fn an_entitled_until_that_is_no_time_is_told_of() {
         why("c-0").contains("entitled_until is no time") && why("c-0").contains("correct entitled_until")
     );
     assert!(!why("c-1").contains("is no time"), "one that is over is not unreadable");
+    assert!(world.cli(&["why", "c-0", "--format", "json"]).stdout.contains("correct entitled_until"));
     let world = viewed(&[["1", "1", "NULL"]]);
     assert!(!world.run(&[]).expect(0).stderr.contains("entitled_until"));
 }

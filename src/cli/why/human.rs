@@ -239,10 +239,7 @@ fn backoff(report: &WhyReport) -> String {
 }
 
 fn remedy(report: &WhyReport) -> Option<String> {
-    let connection = &report.connection;
-    let remedy = remedy::of_connection(connection, report.now);
-    let times = || connection.until_unreadable.then(|| remedy::TIMES.to_owned());
-    Some(format!("What to do: {}.", remedy.or_else(times)?))
+    Some(format!("What to do: {}.", remedy::of_connection(&report.connection, report.now)?))
 }
 
 fn problem(report: &WhyReport) -> Option<String> {

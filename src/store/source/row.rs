@@ -96,7 +96,7 @@ pub(in crate::store) fn source_row<'a>(
         enabled,
         entitled: entitled && in_time,
         entitled_until: until.flatten(),
-        until_unreadable: enabled && entitled && until == Some(None),
+        until_unreadable: enabled && entitled && until == Some(None) && problem.is_none(),
         market: id("market"),
         priority: value("priority").and_then(as_integer).unwrap_or_default(),
         problem: problem.map(str::to_owned),

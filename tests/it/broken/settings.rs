@@ -50,6 +50,12 @@ fn a_configuration_that_cannot_be_used() {
             |world| world.set("enabled", "false"),
             warns("configuration", "passes are switched off", "remove enabled = false from "),
         ),
+    ]);
+}
+
+#[test]
+fn what_others_may_change() {
+    assert_all(&[
         (
             "a configuration that all may change",
             |world| {
