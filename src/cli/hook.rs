@@ -125,8 +125,8 @@ fn limit(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the hook
-/// user, [`Failure::Config`] if the configuration at `config` does not tell where the spool is. A failing hook is no error of its unit: its event is put aside, so that systemd does not start the
-/// unit for it again and again.
+/// user, [`Failure::Config`] if the configuration at `config` does not tell where the spool is. A failing hook is
+/// no error of its unit: its event is put aside, so that systemd does not start the unit for it again and again.
 pub(super) fn run(args: &Args, config: &Path, variable: &Env<'_>) -> Result<Exit, Failure> {
     let entered = |spool: &Option<PathBuf>| {
         let spool = spool.clone().map_or_else(|| config::hooks(config).map(|hooks| hooks.spool), Ok)?;
