@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use nix::unistd::{User, getuid};
 
 use crate::cli::Environment;
+use crate::observe::terminal;
 use crate::store::AuditRow;
 
 /// The options with which an application names the person it calls for.
@@ -38,8 +40,10 @@ impl Actor {
     /// The person named by the options, else the caller of `sudo` or `doas`, else the user, with the address
     /// of the SSH session. A field may stay unknown: `sudo` removes the SSH variables from the environment.
     pub(in crate::cli) fn of(env: &Environment, args: &ActorArgs) -> Self {
-        Self::told(args)
-            .unwrap_or_else(|| Self::from_variables(|variable| (env.variable)(variable)?.into_string().ok()))
+        Self::told(args).unwrap_or_else(|| {
+            let found = Self::from_variables(|variable| (env.variable)(variable)?.into_string().ok());
+            Self { name: found.name.or_else(user), ..found }
+        })
     }
 
     /// The person named by the options; `None` without `--actor`.
@@ -48,12 +52,12 @@ impl Actor {
         Some(Self { name: Some(name), ip: args.ip.map(|ip| ip.to_string()) })
     }
 
-    /// The person who started a sync of one connection, if `sudo`, `doas` or SSH set their variables: units
-    /// have none.
+    /// The person who started a sync of one connection, at a terminal or if `sudo`, `doas` or SSH set their variables:
+    /// units have none of these.
     pub(in crate::cli) fn at_hand(env: &Environment) -> Option<Self> {
         let is_told = |name: &&str| (env.variable)(name).is_some_and(|text| !text.is_empty());
         let found = ["SUDO_USER", "DOAS_USER", "SSH_CONNECTION", "SSH_CLIENT"].iter().any(is_told);
-        found.then(|| Self::of(env, &ActorArgs::default()))
+        (found || terminal::is_error_watched()).then(|| Self::of(env, &ActorArgs::default()))
     }
 
     // These variables survive when root becomes the service user.
@@ -84,6 +88,11 @@ impl Actor {
             details: None,
         }
     }
+}
+
+/// The user that this process runs as.
+fn user() -> Option<String> {
+    User::from_uid(getuid()).ok().flatten().map(|user| user.name)
 }
 
 #[cfg(test)]

@@ -200,6 +200,7 @@ pub(super) fn without_configuration(
 fn check<'a>(env: &Environment, args: &Args, write: &'a mut Write<'a>) -> Result<Exit, Failure> {
     let mut checks = Checks::new(env.color, env.quiet, args.format, write);
     checks.add(settings::configuration(env))?;
+    checks.add(settings::writable(env))?;
     checks.add(settings::network(env))?;
     checks.add(settings::secrets(env, args.offline))?;
     let store = store::findings(env);

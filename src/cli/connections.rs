@@ -346,7 +346,9 @@ fn listing(env: &Environment, connections: &[KnownConnection], color: bool) -> S
     let line = |connection: &KnownConnection| {
         let state = connection.state(now);
         let plain = matches!(state, State::New | State::Ok | State::Paused | State::Disabled);
-        let reason = connection.reason(now).filter(|_| !plain).unwrap_or("-");
+        // These reasons only repeat the state.
+        let says_more = |reason: &&str| !["disabled", "not_entitled"].contains(reason);
+        let reason = connection.reason(now).filter(says_more).unwrap_or("-");
         TableLine {
             cells: vec![
                 connection.connection_id.clone(),

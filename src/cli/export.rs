@@ -23,7 +23,7 @@ use output::OutputTarget;
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync export > all.csv                every booked row, with a header\n  tink-sync export --format jsonl --removed  removed rows too, for a program\n  tink-sync export --format beancount --connection c-17 > bank.beancount\n  tink-sync export --format ledger --since 2026-01-01 | hledger -f - balance\n\nRows come by date (booked, else value, else transaction date), then connection,\naccount and id: a later export differs only by what has changed. Amounts are\nexact. CSV holds texts as they are; a spreadsheet may take one that begins with\n= + - @ for a formula: --safe-text puts a ' before it."
+    after_help = "Examples:\n  tink-sync export > all.csv                all but pending rows, with a header\n  tink-sync export --format jsonl --removed  removed rows too, for a program\n  tink-sync export --format beancount --connection c-17 > bank.beancount\n  tink-sync export --format ledger --since 2026-01-01 | hledger -f - balance\n\nRows come by date (booked, else value, else transaction date), then connection,\naccount and id: a later export differs only by what has changed. Amounts are\nexact. CSV holds texts as they are; a spreadsheet may take one that begins with\n= + - @ for a formula: --safe-text puts a ' before it."
 )]
 pub struct Args {
     /// Form of the output
@@ -96,7 +96,7 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     let unknown = export.unknown()?;
     if !unknown.is_empty() {
         let unknown = unknown.join(", ");
-        let text = format!("unknown connection or user: {unknown}; tink-sync status lists them");
+        let text = format!("unknown connection or user: {unknown}; `tink-sync connections list` shows all");
         return Err(Failure::Usage(text));
     }
     let file = args.output.as_deref().filter(|file| file.as_os_str() != "-");

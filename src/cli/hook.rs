@@ -1,6 +1,6 @@
 //! `tink-sync hook`: runs the operator's program for every waiting event; by hand, tests a hook and retries
-//! or drops events that were put aside. Knows the spool and the program, neither configuration nor store.
-//! Root becomes the hook user before it opens anything. A pass never runs this command.
+//! or drops events that were put aside. Of the configuration it reads where the events wait, by hand only, and it knows
+//! no store and no secret. Root becomes the hook user before it opens anything else. A pass never runs this command.
 
 mod by_hand;
 pub(super) mod outbox;
@@ -8,11 +8,11 @@ mod program;
 mod queue;
 pub(super) mod wall;
 
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
 use super::{Failure, identity};
-use crate::config::{Env, HOOKS_DIRECTORY, HOOKS_SPOOL};
+use crate::config::{self, Env, HOOKS_DIRECTORY, HOOKS_SPOOL};
 use crate::domain::hook::HookKind;
 use crate::exit::Exit;
 use crate::observe::spool::Spool;
@@ -80,9 +80,9 @@ pub struct TestArgs {
     /// The kind of the event
     #[arg(value_name = "KIND", value_parser = kind)]
     pub kind: HookKind,
-    /// Directory where events wait, if hooks.spool names another one
-    #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
-    pub spool: PathBuf,
+    /// Directory where events wait [default: hooks.spool of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
     /// How long to wait until it is delivered
     #[arg(long, value_name = "DURATION", default_value = "45s", value_parser = humantime::parse_duration)]
     pub wait: Duration,
@@ -94,9 +94,9 @@ pub struct OldArgs {
     /// Only this kind
     #[arg(value_name = "KIND", value_parser = kind)]
     pub kind: Option<HookKind>,
-    /// Directory where events wait, if hooks.spool names another one
-    #[arg(long, value_name = "DIR", default_value = HOOKS_SPOOL)]
-    pub spool: PathBuf,
+    /// Directory where events wait [default: hooks.spool of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
 }
 
 impl OldArgs {
@@ -125,26 +125,34 @@ fn limit(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// [`Failure::Io`] if the spool cannot be read or changed, [`Failure::Usage`] if root cannot become the hook
-/// user. A failing hook is no error of its unit: its event is put aside, so that systemd does not start the
-/// unit for it again and again.
-pub(super) fn run(args: &Args, variable: &Env<'_>) -> Result<Exit, Failure> {
-    let entered = |spool: &Path| identity::become_hook_user(variable, spool);
+/// user, [`Failure::Config`] if the configuration at `config` does not tell where the spool is. A failing hook is
+/// no error of its unit: its event is put aside, so that systemd does not start the unit for it again and again.
+pub(super) fn run(args: &Args, config: &Path, variable: &Env<'_>) -> Result<Exit, Failure> {
+    let entered = |spool: &Option<PathBuf>| {
+        let spool = spool.clone().map_or_else(|| config::hooks(config).map(|hooks| hooks.spool), Ok)?;
+        identity::become_hook_user(variable, &absolute(&spool)?)
+    };
     match &args.command {
-        None => deliver(&args.run, entered(&args.run.spool)?),
+        None => {
+            // Root may enter another directory to become the user of the hooks.
+            let directory = absolute(&args.run.directory)?;
+            let spool = identity::become_hook_user(variable, &absolute(&args.run.spool)?)?;
+            deliver(&args.run, &directory, spool)
+        }
         Some(HookCommand::Test(test)) => by_hand::test(test, &entered(&test.spool)?),
         Some(HookCommand::Retry(old)) => by_hand::retry(&old.kinds(), &entered(&old.spool)?),
         Some(HookCommand::Drop(old)) => by_hand::drop_failed(&old.kinds(), &entered(&old.spool)?),
     }
 }
 
-fn deliver(args: &RunArgs, spool: Spool) -> Result<Exit, Failure> {
+fn deliver(args: &RunArgs, directory: &Path, spool: Spool) -> Result<Exit, Failure> {
     let Some(kind) = args.event else {
         return Err(Failure::Usage(format!("--event names a kind: {}", known())));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let program = Program {
         kind,
-        path: args.directory.join(kind.as_str()),
+        path: directory.join(kind.as_str()),
         limit: args.timeout,
         away: wall::wanted(spool.place()),
         spool: spool.clone(),

@@ -4,21 +4,22 @@
 mod input;
 mod line;
 
-use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, TableLine, Tone, count};
-use super::{Environment, Failure, app, mirror};
+use super::{Environment, Failure, app, connections, mirror};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
 use crate::observe::report::{self, Format};
 use crate::store::Store;
 use crate::store::import::{self, Import, Imported};
-use crate::store::{NewRun, Run, RunEnd};
+use crate::store::{NewRun, Run, RunEnd, Selection};
 use input::Lines;
 
 /// Arguments of `import`.
@@ -30,7 +31,7 @@ pub struct Args {
     /// File with the rows; - reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Only rows of this connection; all others are passed over
+    /// Only rows of this connection; lines of others are left out and counted
     #[arg(long, value_name = "ID")]
     pub connection: Option<String>,
     /// Read everything, change nothing
@@ -108,21 +109,34 @@ async fn import_lines(
     app::ours(env)?;
     mirror::mirror(env, store, run, env.vault()?.map(Into::into), patience).await?;
     let keep_raw = env.settings.sync.keep_raw.is_some();
-    let only = args.connection.clone();
-    let parsed = lines.map(move |line| {
+    known(store, args.connection.as_deref()).await?;
+    let (only, left_out) = (args.connection.clone(), Arc::new(AtomicU64::new(0)));
+    let counter = Arc::clone(&left_out);
+    let wanted = lines.filter(move |line| {
+        let Ok((_, Ok(text))) = line else { return true };
+        let is_other = only.is_some() && line::connection(text).is_some_and(|named| Some(named) != only);
+        counter.fetch_add(u64::from(is_other), Ordering::Relaxed);
+        !is_other
+    });
+    let parsed = wanted.map(move |line| {
         line.map(|(number, text)| (number, text.and_then(|text| line::read(&text, keep_raw))))
     });
-    let wanted = parsed.filter(move |line: &io::Result<import::Line>| match (line, &only) {
-        (Ok((_, Ok(row))), Some(only)) => row.connection.as_str() == only,
-        _ => true,
-    });
     let import = Import {
-        lines: Box::new(wanted),
+        lines: Box::new(parsed),
         skip_bad: args.skip_bad,
         actor: Actor::of(env, &args.who).into_parts(),
         now: env.clock.now(),
     };
-    Ok(store.import(run, import).await??)
+    let imported = store.import(run, import).await??;
+    Ok(Imported { left_out: left_out.load(Ordering::Relaxed), ..imported })
+}
+
+/// Fails if the view has no such connection.
+async fn known(store: &Store, connection: Option<&str>) -> Result<(), Failure> {
+    let Some(id) = connection else { return Ok(()) };
+    let asked = Selection { connections: vec![id.into()], users: Vec::new() };
+    let unknown = store.unknown(asked).await?;
+    if unknown.is_empty() { Ok(()) } else { Err(connections::unknown(&[id], "")) }
 }
 
 fn new_run(env: &Environment) -> NewRun {
@@ -182,6 +196,10 @@ fn human(imported: &Imported, dry_run: bool, color: bool) -> String {
         let more = format!("and {} more lines that cannot be taken over", imported.bad - told);
         text.push_str(&table::wrap(&more, 0));
     }
+    if imported.left_out > 0 {
+        let lines = count(usize::try_from(imported.left_out).unwrap_or(usize::MAX), "line");
+        text.push_str(&table::wrap(&format!("{lines} of other connections left out."), 0));
+    }
     if imported.kept && added > 0 {
         text.push_str(if dry_run {
             "Nothing was changed. The same without --dry-run takes them over.\n"
@@ -202,6 +220,7 @@ struct ImportJson<'a> {
     added: u64,
     known: u64,
     bad: u64,
+    left_out: u64,
     connections: Vec<TakenJson<'a>>,
     problems: Vec<ProblemJson<'a>>,
 }
@@ -241,6 +260,7 @@ fn json(imported: &Imported, dry_run: bool) -> ImportJson<'_> {
         added,
         known,
         bad: imported.bad,
+        left_out: imported.left_out,
         connections: connections.collect(),
         problems: problems.collect(),
     }

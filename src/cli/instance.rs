@@ -15,7 +15,7 @@ pub(super) fn meanings(name: &str) -> Vec<String> {
 pub(super) fn only(name: &str, mut known: Vec<String>) -> Result<String, String> {
     match (known.pop(), known.pop()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(format!("unknown connection: {name}; tink-sync status lists them")),
+        (None, _) => Err(format!("unknown connection: {name}; `tink-sync connections list` shows all")),
         (Some(second), Some(first)) => Err(format!(
             "{name} can mean connection {first} and connection {second}; use tink-sync run --connection instead"
         )),

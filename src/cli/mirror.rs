@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Environment, Failure};
+use super::{Environment, Failure, remedy};
+use crate::domain::ids::ConnectionId;
 use crate::domain::view::Viewed;
 use crate::store::population::LastView;
 use crate::store::source;
@@ -72,6 +73,11 @@ pub(super) async fn mirror(
             "the source view gives refresh tokens (connection {} for one), and there is no key to encrypt them with: they are passed over; set store.token_key_file, or take the column away",
             row.connection_id
         );
+    }
+    let unreadable = viewed.rows.iter().filter(|row| row.until_unreadable);
+    let mut unreadable: Vec<ConnectionId> = unreadable.map(|row| row.connection_id).collect();
+    if let Some(first) = unreadable.pop() {
+        tracing::warn!("{}", remedy::until_unreadable(unreadable.len() + 1, first.as_str()));
     }
     let mirrored = store.mirror(run, viewed).await?;
     if mirrored.is_outdated {

@@ -184,6 +184,19 @@ impl Environment {
         &self.settings.store.url
     }
 
+    /// What decides whether passes are switched on, and how to switch them on again.
+    pub fn switch(&self) -> (&'static str, String) {
+        match (self.variable)(config::ENABLED_VARIABLE).filter(|value| !value.is_empty()) {
+            Some(_) => (
+                config::ENABLED_VARIABLE,
+                format!("remove {} from the environment", config::ENABLED_VARIABLE),
+            ),
+            None => {
+                ("enabled = false", format!("remove enabled = false from {}", self.settings.file.display()))
+            }
+        }
+    }
+
     /// Opens the store as it is now, for reading.
     ///
     /// # Errors
@@ -295,15 +308,17 @@ fn usage(error: &clap::Error) -> Exit {
 fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> Result<Exit, Failure> {
     let path = cli
         .config
-        .or_else(|| config::process_env(config::PATH_VARIABLE).map(PathBuf::from))
+        .or_else(|| {
+            config::process_env(config::PATH_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+        })
         .unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
     let command = match cli.command {
         Command::Service(command) => command,
         // Stays root, since it changes a unit.
         Command::Timer(args) => return timer::run(&config::load(&path, &config::process_env)?, &args),
         Command::Generate(args) => return generate::run(&args),
-        // Needs neither configuration nor store: no secret comes near a hook.
-        Command::Hook(args) => return hook::run(&args, &config::process_env),
+        // Reads no secret and no store: neither comes near a hook.
+        Command::Hook(args) => return hook::run(&args, &path, &config::process_env),
         Command::HookWall(args) => return hook::wall::run(&args),
         Command::ReportFailure(args) => return report_failure::run(&args, config::process_env),
     };

@@ -2,12 +2,45 @@
 
 use jiff::Timestamp;
 
+use super::table;
 use crate::domain::outcome::Reason;
 use crate::store::reads::{KnownConnection, State};
+
+/// What is wrong with a row of the source view, and what to do about it: its problem has both, with a colon between
+/// them, or only the first.
+pub(super) fn of_row(problem: &str) -> (&str, String) {
+    let behind_colon = problem.find(": ").map_or(problem.len(), |colon| colon + 1);
+    match problem.split_at(behind_colon) {
+        (problem, "") => (problem, Reason::SourceRow.remedy("").unwrap_or_default()),
+        (problem, remedy) => (problem, remedy.trim_start().to_owned()),
+    }
+}
+
+/// How `entitled_until` may be written.
+pub(super) const TIMES: &str = "correct entitled_until in the view: RFC 3339, YYYY-MM-DD HH:MM:SS in UTC, seconds since 1970, or NULL for without end";
+
+/// That this many rows have an `entitled_until` that is no time, one of them that of `connection`.
+pub(super) fn until_unreadable(rows: usize, connection: &str) -> String {
+    format!("{}; {TIMES}", until_unreadable_text(rows, connection))
+}
+
+/// As [`until_unreadable`], without the remedy.
+pub(super) fn until_unreadable_text(rows: usize, connection: &str) -> String {
+    let rows = table::count(rows, "row");
+    format!(
+        "the entitled_until of {rows} of the source view is no time, and counts as not entitled (connection {connection} for one)"
+    )
+}
 
 /// The remedy for a connection that is not well, or that is well and has something open for a person. `None`
 /// for a reason of a newer release.
 pub(super) fn of_connection(connection: &KnownConnection, now: Timestamp) -> Option<String> {
+    if let Some(problem) = connection.problem.as_deref().filter(|_| connection.is_active(now)) {
+        return Some(of_row(problem).1);
+    }
+    if connection.until_unreadable {
+        return Some(TIMES.to_owned());
+    }
     let unwell = matches!(connection.state(now), State::NeedsUser | State::Failing | State::RateLimited);
     let reason = connection.reason(now).and_then(Reason::parse)?;
     if unwell || reason.leaves_open() { reason.remedy(&connection.connection_id) } else { None }

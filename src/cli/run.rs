@@ -3,6 +3,7 @@
 
 mod around;
 mod reported;
+mod started;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,14 +32,13 @@ use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
 use reported::Reported;
+pub(super) use started::{host, new_id};
 
 /// How long to wait for an outage of Tink by default, if standard error is not a terminal.
 const PATIENCE: Duration = Duration::from_mins(30);
 
 /// How long after a signal a pass may still take to end, for example if a database is locked; then it is abandoned.
 const GRACE: Duration = Duration::from_secs(10);
-/// A start by the timer may be delayed by up to this, waiting for the network.
-const LATE_START: SignedDuration = SignedDuration::from_mins(5);
 /// The pause before the first check whether the bank has answered, in `retry.base` (5 s as shipped).
 const LOOKS_APART: u32 = 5;
 /// The most time that a pass needs besides its deadline and its patience: databases that are slow to open,
@@ -115,7 +115,7 @@ impl<'a> RunCommand<'a> {
             users: args.user.iter().cloned().map(Into::into).collect(),
         };
         let told = (env.variable)("TRIGGER_TIMER_REALTIME_USEC").and_then(|time| time.into_string().ok());
-        let by_timer = told.is_some_and(|time| is_recent(&time, env.started));
+        let by_timer = told.is_some_and(|time| started::is_recent(&time, env.started));
         let trigger = match (&args.who.actor, by_timer) {
             (Some(_), _) => "app",
             (None, true) => "timer",
@@ -188,14 +188,19 @@ impl<'a> RunCommand<'a> {
             let open = if dry_run { Store::open_dry } else { Store::open };
             open(&place, patience, started)
         };
-        let store = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let store = tokio::select! {
+            opened = tokio::task::spawn_blocking(open) => opened.map_err(io::Error::other)??,
+            // The store may be waited for, and nothing has begun.
+            () = signals.token.cancelled() => return Ok(signals.exit()),
+        };
         let ended = self.work_on(&store, client, signals, send).await;
         store.close().await;
         if ended.is_ok() {
             around::look_at_log(self.env);
-            if !dry_run {
-                around::write_metrics(self.env);
-            }
+        }
+        // A run that failed is in the store as well, with its exit code.
+        if !dry_run && !matches!(&ended, Err(Failure::Store(_))) {
+            around::write_metrics(self.env);
         }
         ended
     }
@@ -260,8 +265,16 @@ impl<'a> RunCommand<'a> {
             return Err(app::refused(self.env, other));
         }
         store.feed_from(self.env.settings.tink.credentials()?.0.to_owned()).await;
-        let mirrored =
-            mirror::mirror(self.env, store, run, self.renewals.vault.clone(), self.patience).await?;
+        let vault = self.renewals.vault.clone();
+        let mirrored = tokio::select! {
+            mirrored = mirror::mirror(self.env, store, run, vault, self.patience) => mirrored?,
+            // The view may be waited for, and no connection has been claimed.
+            () = signals.token.cancelled() => {
+                let totals = report::no_totals(self.env.took());
+                store.finish_run(run, self.end(signals.exit(), totals)).await?;
+                return Ok(signals.exit());
+            }
+        };
         let fall = mirrored.fall.filter(|_| self.is_pass());
         if let Some(fall) = fall {
             send(&Event::Fell(fall));
@@ -340,7 +353,9 @@ impl<'a> RunCommand<'a> {
             return Ok(self.selection.clone());
         }
         let unknown = unknown.join(", ");
-        Err(Failure::Usage(format!("unknown connection or user: {unknown}; tink-sync status lists them")))
+        Err(Failure::Usage(format!(
+            "unknown connection or user: {unknown}; `tink-sync connections list` shows all"
+        )))
     }
 
     /// Sends every event to the journal and the report; no event waits for a reader of either.
@@ -364,9 +379,11 @@ impl<'a> RunCommand<'a> {
     }
 
     fn switched_off(&self, send: &Emit, mut report: Outlet) -> Exit {
-        journal::switched_off();
+        let (by, remedy) = self.env.switch();
+        let text = format!("switched off ({by}): no connection was synced; {remedy} to sync again");
+        journal::switched_off(&text);
         if self.args.format == Format::Human && !self.env.quiet && !log::is_journal() {
-            let _ = writeln!(report, "{}", journal::SWITCHED_OFF_TEXT);
+            let _ = writeln!(report, "{text}");
         }
         if self.args.format == Format::Json {
             send(&Event::Started {
@@ -481,41 +498,4 @@ fn unwritten(error: &io::Error, is_stored: bool) -> Failure {
     let but = if is_stored { ", all data are stored" } else { "" };
     let text = format!("{error}; the report is lost{but}");
     Failure::Output(io::Error::new(error.kind(), text))
-}
-
-/// Whether systemd's timer fired at `time` (microseconds) for this start: a unit that is started by hand
-/// still has the time of the timer's last firing (systemd 252).
-fn is_recent(time: &str, started: Timestamp) -> bool {
-    let fired = time.parse().ok().and_then(|time| Timestamp::from_microsecond(time).ok());
-    fired.is_some_and(|fired| started.duration_since(fired).abs() < LATE_START)
-}
-
-/// A unique id for a run that starts now.
-pub(super) fn new_id(started: Timestamp) -> RunId {
-    format!("{}-{:08x}", started.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..)).into()
-}
-
-/// The name of this machine, or "unknown": a missing name must not stop a pass.
-pub(super) fn host() -> String {
-    nix::sys::utsname::uname()
-        .map_or_else(|_| "unknown".to_owned(), |names| names.nodename().to_string_lossy().into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timer_that_fired_long_ago_did_not_start_this_run() {
-        let started: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
-        for (seconds, recent) in
-            [(0, true), (2, true), (-200, true), (-301, false), (-21_600, false), (301, false)]
-        {
-            let fired = started.as_microsecond() + seconds * 1_000_000;
-            assert_eq!(is_recent(&fired.to_string(), started), recent, "{seconds}");
-        }
-        for text in ["", "soon", "-", "99999999999999999999"] {
-            assert!(!is_recent(text, started));
-        }
-    }
 }

@@ -23,8 +23,8 @@ pub(super) struct Schedule {
     timer: Option<Timer>,
     /// Start times of the last passes, newest first.
     passes: Vec<Timestamp>,
-    /// Passes are switched off as a whole.
-    switched_off: bool,
+    /// How to switch passes on again, if they are switched off as a whole.
+    switched_off: Option<String>,
     /// Problems that make passes useless.
     obstacles: Vec<ScheduleProblem>,
 }
@@ -46,7 +46,8 @@ impl Schedule {
     pub(super) fn with(env: &Environment, reader: &Reader, timer: Option<Timer>) -> Result<Self, Failure> {
         let timer = timer.filter(|timer| timer.installed);
         let passes = reader.passes(PASSES)?;
-        Ok(Self { timer, passes, switched_off: !env.settings.enabled, obstacles: obstacles(env, reader)? })
+        let switched_off = (!env.settings.enabled).then(|| env.switch().1);
+        Ok(Self { timer, passes, switched_off, obstacles: obstacles(env, reader)? })
     }
 
     /// The interval between two passes: that of the timer, else the median so far, but at least the shipped
@@ -69,7 +70,7 @@ impl Schedule {
 
     /// When the timer starts the next pass, if known.
     pub(super) fn next_pass(&self, now: Timestamp) -> Option<Timestamp> {
-        self.timer.as_ref()?.next_at().filter(|next| *next >= now && !self.switched_off)
+        self.timer.as_ref()?.next_at().filter(|next| *next >= now && self.switched_off.is_none())
     }
 
     /// When the pass begins that takes what is due at `due`, if known.
@@ -93,11 +94,11 @@ impl Schedule {
 
     /// The problems that keep passes from starting.
     pub(super) fn problems(&self, now: Timestamp) -> Vec<ScheduleProblem> {
-        if self.switched_off {
+        if let Some(remedy) = &self.switched_off {
             return vec![ScheduleProblem {
                 kind: "switched_off",
                 text: "Passes are switched off: nothing is kept fresh.".to_owned(),
-                remedy: "remove enabled = false from the configuration, or TINK_SYNC_ENABLED".to_owned(),
+                remedy: remedy.clone(),
             }];
         }
         let of_timer = self.timer.as_ref().and_then(stopped).or_else(|| self.missed(now));
@@ -211,7 +212,7 @@ mod tests {
         Schedule {
             timer,
             passes: ago.iter().map(|ago| now() - hours(*ago)).collect(),
-            switched_off: false,
+            switched_off: None,
             obstacles: Vec::new(),
         }
     }
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(stopped.problems(now())[0].remedy, "systemctl enable --now tink-sync.timer");
         let masked = schedule("LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n", &[1]);
         assert!(masked.problems(now())[0].remedy.starts_with("systemctl unmask "));
-        let off = Schedule { switched_off: true, ..stopped };
+        let off = Schedule { switched_off: Some("remove it".to_owned()), ..stopped };
         assert_eq!((kinds(&off), off.next_pass(now())), (vec!["switched_off"], None));
     }
 }

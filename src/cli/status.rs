@@ -153,7 +153,7 @@ fn metrics_of(
         now: env.clock.now(),
         connections,
         consent_ends: &reader.consent_ends(env.clock.now())?,
-        last_run: reader.last_finished_run()?.as_ref(),
+        last_pass: reader.last_finished_pass()?.as_ref(),
         last_good_end: reader.last_good_end()?,
         balance_differences: reader.balance_differences()?.len(),
         view: reader.last_view()?,

@@ -44,8 +44,8 @@ struct WhyReport {
     schedule: Schedule,
     /// The balance reconciliations of its accounts.
     balances: Vec<AccountReconciliation>,
-    /// Passes are switched off as a whole.
-    switched_off: bool,
+    /// What switches passes off as a whole, if anything.
+    switched_off: Option<&'static str>,
     /// Data at Tink older than this are reported.
     stale_after: Duration,
     /// The application's view; `None` if stand-alone.
@@ -89,7 +89,7 @@ impl WhyReport {
             rules: Rules::of(&env.settings),
             schedule: Schedule::with(env, &reader, timer)?,
             balances: reader.balance_proofs(&connection.connection_id)?,
-            switched_off: !env.settings.enabled,
+            switched_off: (!env.settings.enabled).then(|| env.switch().0),
             stale_after: env.settings.sync.stale_after,
             view: env.settings.source.view.clone(),
             view_problem,

@@ -111,7 +111,7 @@ impl Credentials {
     }
 
     /// Whether systemd itself protects this file: its mode differs by version, and the directory is closed.
-    pub(super) fn guards(&self, path: &Path) -> bool {
+    pub fn guards(&self, path: &Path) -> bool {
         matches!(self, Self::Unit(directory) if path.starts_with(directory))
     }
 

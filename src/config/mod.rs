@@ -24,6 +24,7 @@ mod value;
 mod variables;
 
 use std::ffi::OsString;
+use std::io::ErrorKind::NotFound;
 use std::path::Path;
 
 pub use crate::identity::SERVICE_USER;
@@ -74,6 +75,21 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
     let file = shape::parse(path, &text)?;
     let merged = merge::merge(path, file, env, credentials)?;
     validate::settings(path, merged, env)
+}
+
+/// Reads the places of hooks alone: no secret, and nothing else of the configuration. Without a file at
+/// [`DEFAULT_PATH`] they are the usual ones.
+///
+/// # Errors
+/// As [`load`], for the form of the file and for these keys.
+pub fn hooks(path: &Path) -> Result<HooksSettings, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => validate::hooks_of(path, shape::parse(path, &text)?),
+        Err(error) if error.kind() == NotFound && path == Path::new(DEFAULT_PATH) => {
+            Ok(HooksSettings::default())
+        }
+        Err(error) => Err(ConfigError::reading(path, error)),
+    }
 }
 
 /// Like [`load`], from the text of a file and without an environment; for tests with arbitrary input.

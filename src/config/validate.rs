@@ -44,6 +44,11 @@ pub(super) fn settings(path: &Path, merged: Merged, env: &Env<'_>) -> Result<Set
     Ok(settings)
 }
 
+/// The places of hooks in a file.
+pub(super) fn hooks_of(path: &Path, file: File) -> Result<HooksSettings, ConfigError> {
+    hooks(file.hooks).map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))
+}
+
 /// Warns of a password that other processes of the same user can see.
 fn open_password(settings: &Settings, env: &Env<'_>) -> Option<String> {
     let places = [Some(&settings.store.url), settings.source.database.as_ref()];

@@ -35,6 +35,8 @@ pub struct SourceRow {
     pub unsaid: bool,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
+    /// `entitled_until` is no time: only for this does the row, which can be used, not count as entitled.
+    pub until_unreadable: bool,
     pub market: Option<String>,
     /// Among equals, higher goes first.
     pub priority: i64,
@@ -65,6 +67,7 @@ impl SourceRow {
             entitled: true,
             unsaid: false,
             entitled_until: None,
+            until_unreadable: false,
             market: None,
             priority: 0,
             problem: None,

@@ -60,6 +60,7 @@ const ENABLED: u8 = 1;
 const ENTITLED: u8 = 2;
 const UNSAID: u8 = 4;
 const UNENCRYPTED: u8 = 8;
+const UNTIL_UNREADABLE: u8 = 16;
 
 impl ViewRows {
     /// The number of rows.
@@ -132,6 +133,7 @@ impl Plain {
             (row.entitled, ENTITLED),
             (row.unsaid, UNSAID),
             (row.unencrypted, UNENCRYPTED),
+            (row.until_unreadable, UNTIL_UNREADABLE),
         ];
         Some(Self {
             begin,
@@ -167,6 +169,7 @@ impl Plain {
             entitled: self.flags & ENTITLED != 0,
             unsaid: self.flags & UNSAID != 0,
             entitled_until: self.entitled_until,
+            until_unreadable: self.flags & UNTIL_UNREADABLE != 0,
             market,
             priority: self.priority,
             problem: None,
@@ -195,10 +198,10 @@ mod tests {
         let maybe = |text| proptest::option::of(text);
         let texts = (text(), text(), maybe(name().boxed()), maybe(name().boxed()));
         let rare =
-            (proptest::option::of(text()), proptest::option::weighted(0.1, text()), any::<[bool; 5]>());
+            (proptest::option::of(text()), proptest::option::weighted(0.1, text()), any::<[bool; 6]>());
         (texts, rare, any::<i64>(), proptest::option::of(0..4_000_000_000_i64)).prop_map(
             |((connection, user, tink_user, also), (market, problem, flags), priority, until)| {
-                let [enabled, entitled, unsaid, unencrypted, seeded] = flags;
+                let [enabled, entitled, unsaid, unencrypted, until_unreadable, seeded] = flags;
                 let seed =
                     Seed { version: "1".to_owned(), refresh: vec![1], access: None, access_until: None };
                 SourceRow {
@@ -207,6 +210,7 @@ mod tests {
                     entitled,
                     unsaid,
                     unencrypted,
+                    until_unreadable,
                     market,
                     priority,
                     problem,

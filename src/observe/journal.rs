@@ -50,14 +50,10 @@ enum Severity {
     Debug,
 }
 
-/// The message when the emergency switch is off.
-pub(crate) const SWITCHED_OFF_TEXT: &str =
-    "switched off (enabled = false): no connection was synced; set enabled = true to sync again";
-
-/// Logs that the emergency switch is off.
-pub(crate) fn switched_off() {
-    notify::status(SWITCHED_OFF_TEXT);
-    record!(Severity::Notice, message_id = SWITCHED_OFF, "{SWITCHED_OFF_TEXT}");
+/// Logs that the emergency switch is off, with this text.
+pub(crate) fn switched_off(text: &str) {
+    notify::status(text);
+    record!(Severity::Notice, message_id = SWITCHED_OFF, "{text}");
 }
 
 /// What systemd passes to the failure unit about the unit that failed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::engine::sqlite::open;
 use super::engine::{Context, Db, Fail, values};
 use super::{Place, Reader, mirror, plan, reads, runs};
+use crate::domain::ids::ConnectionId;
 use crate::domain::outcome::Reason;
 use crate::domain::view::Viewed;
 use crate::store::reads::{KnownConnection, Overlaid};
@@ -77,6 +78,8 @@ fn rehearse(
         started_at: rules.now,
     };
     let run = runs::begin(db, context, &new)?;
+    let rows = viewed.iter().flat_map(|viewed| viewed.rows.iter()).filter(|row| row.until_unreadable);
+    let until_unreadable: HashSet<ConnectionId> = rows.map(|row| row.connection_id).collect();
     let mirrored = viewed.map(|viewed| mirror::all(db, context, &run, viewed)).transpose()?;
     let mirrored = mirrored.unwrap_or_default();
     let (reasons, kept) = (plan::reasons(db, &run, rules)?, kept(db)?);
@@ -84,6 +87,7 @@ fn rehearse(
     for connection in &mut connections {
         connection.skipped = connection.key.and_then(|key| reasons.get(&key).copied());
         connection.key = connection.key.filter(|key| kept.contains(key));
+        connection.until_unreadable = until_unreadable.contains(&connection.connection_id.as_str().into());
     }
     Ok(Overlaid { connections, numbers: mirrored.numbers, fall: mirrored.fall })
 }

@@ -79,6 +79,8 @@ pub struct Imported {
     pub connections: BTreeMap<String, Taken>,
     /// The number of lines that could not be imported.
     pub bad: u64,
+    /// The number of lines that were left out because another connection was asked for.
+    pub left_out: u64,
     /// The first of them: line number and problem.
     pub problems: Vec<(u64, String)>,
     /// Whether anything was kept.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::engine::value::{Millis, json_numbers, unsigned};
 use super::engine::{Db, Fail, values};
+use super::runs::pass_that_ended_last;
 use super::{Reader, Store, Writer};
 use crate::store::Result;
 
@@ -22,17 +23,6 @@ const LAST: u32 = 10;
 /// first.
 const OLD_RUNS: &str = "FROM ts_runs WHERE on_demand = ?1 AND started_at < ?2 AND finished_at IS NOT NULL
     AND key NOT IN (SELECT CAST(value AS BIGINT) FROM json_each(?3))";
-
-/// Runs that stay, regardless of age: the newest key (keys are not used twice), the last passes and the last
-/// runs on demand, the last run that finished and the last that succeeded (for the metrics), and those with a
-/// pending token request. Each is looked up, so that the cost does not depend on the number of runs.
-const KEPT: &str = "SELECT json_group_array(key) FROM (
-    SELECT max(key) AS key FROM ts_runs
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1) p
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1) d
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1) e
-    UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE exit_code IN (0, 11) ORDER BY finished_at DESC LIMIT 1) g
-    UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked') k";
 
 /// Rows of the audit log that may be deleted. While a run is under way the newest stays: its key shows the
 /// run what was forgotten since it began.
@@ -123,8 +113,21 @@ impl Retention {
     }
 }
 
+/// Runs that stay, regardless of age: the newest key (keys are not used twice), the last passes and the last
+/// runs on demand, the last pass that finished and the last that succeeded (for the metrics), and those with a
+/// pending token request. Each is looked up, so that the cost does not depend on the number of runs.
 fn kept(db: Db<'_>) -> Result<String, Fail> {
-    db.value(KEPT, values![LAST])
+    let [ended, ended_well] = ["IS NOT NULL", "IN (0, 11)"].map(|code| pass_that_ended_last("key", code));
+    let keys = format!(
+        "SELECT json_group_array(key) FROM (
+             SELECT max(key) AS key FROM ts_runs
+             UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 0 ORDER BY started_at DESC LIMIT ?1) p
+             UNION ALL SELECT key FROM (SELECT key FROM ts_runs WHERE on_demand = 1 ORDER BY started_at DESC LIMIT ?1) d
+             UNION ALL SELECT key FROM ({ended}) e
+             UNION ALL SELECT key FROM ({ended_well}) g
+             UNION ALL SELECT asked_run FROM ts_tokens WHERE state = 'asked') k"
+    );
+    db.value(&keys, values![LAST])
 }
 
 impl Writer {

@@ -147,6 +147,7 @@ fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
         holder,
         consent_ends: row.time("consent_ends")?,
         consent_expired: row.get("consent_expired")?,
+        until_unreadable: false,
         skipped: None,
     })
 }
@@ -191,6 +192,14 @@ impl Reader {
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn runs(&self, limit: u32) -> Result<Vec<RunRow>> {
+        self.newest_runs("", limit)
+    }
+
+    fn newest_runs(&self, condition: &str, limit: u32) -> Result<Vec<RunRow>> {
+        let sql = format!(
+            "SELECT v.* FROM (SELECT run_id, started_at FROM ts_runs {condition} ORDER BY started_at DESC LIMIT ?1) r
+             JOIN runs_v1 v ON v.run_id = r.run_id ORDER BY r.started_at DESC"
+        );
         self.read("read the runs", |db| {
             let path = self.path();
             let row = |row: Row<'_>| {
@@ -198,10 +207,7 @@ impl Reader {
                 let at_work = run.finished_at.is_none() && !liveness::is_over(db, &path, &run.run_id)?;
                 Ok(RunRow { at_work, ..run })
             };
-            let sql =
-                "SELECT v.* FROM (SELECT run_id, started_at FROM ts_runs ORDER BY started_at DESC LIMIT ?1) r
-                 JOIN runs_v1 v ON v.run_id = r.run_id ORDER BY r.started_at DESC";
-            db.all(sql, values![limit], row)
+            db.all(&sql, values![limit], row)
         })
     }
 
@@ -216,27 +222,33 @@ impl Reader {
         })
     }
 
-    /// The last run that finished; one that died did not.
+    /// The pass that began last, whether it has ended or not.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
-    pub fn last_finished_run(&self) -> Result<Option<RunRow>> {
-        self.read("read the last run", |db| {
-            let sql = "SELECT * FROM runs_v1 WHERE run_id = (
-                           SELECT run_id FROM ts_runs WHERE exit_code IS NOT NULL ORDER BY finished_at DESC LIMIT 1)";
-            db.one(sql, values![], run_row)
+    pub fn last_pass(&self) -> Result<Option<RunRow>> {
+        Ok(self.newest_runs("WHERE on_demand = 0", 1)?.pop())
+    }
+
+    /// The pass that ended last; one that died did not.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if it cannot be read.
+    pub fn last_finished_pass(&self) -> Result<Option<RunRow>> {
+        self.read("read the last pass", |db| {
+            let ended = runs::pass_that_ended_last("run_id", "IS NOT NULL");
+            db.one(&format!("SELECT * FROM runs_v1 WHERE run_id = ({ended})"), values![], run_row)
         })
     }
 
-    /// The end of the last run that succeeded (exit code 0 or 11).
+    /// The end of the last pass that succeeded (exit code 0 or 11).
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
     pub fn last_good_end(&self) -> Result<Option<Timestamp>> {
-        self.read("read the last run", |db| {
-            // With exactly this condition the index of such runs is used.
-            let sql = "SELECT max(finished_at) FROM ts_runs WHERE exit_code IN (0, 11)";
-            Ok(db.value::<Option<Millis>>(sql, values![])?.map(|end| end.0))
+        self.read("read the last pass", |db| {
+            let ended = runs::pass_that_ended_last("finished_at", "IN (0, 11)");
+            Ok(db.one(&ended, values![], |row| row.get::<Millis>(0))?.map(|end| end.0))
         })
     }
 

@@ -28,6 +28,17 @@ pub(super) const RECENT: &str = "SELECT key FROM main.ts_runs WHERE finished_at 
     UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1
     UNION ALL SELECT key FROM main.ts_runs WHERE exit_code IS NULL AND finished_at > ?1";
 
+/// The column of the pass that ended last, among those whose exit code meets the condition. By the index of starts:
+/// the one that began last, and those that began in the day before it, since they may have taken longer.
+pub(super) fn pass_that_ended_last(column: &str, exit_code: &str) -> String {
+    format!(
+        "SELECT {column} FROM ts_runs WHERE on_demand = 0 AND exit_code {exit_code} AND started_at > (
+             SELECT started_at - 86400000 FROM ts_runs WHERE on_demand = 0 AND exit_code {exit_code}
+             ORDER BY started_at DESC LIMIT 1)
+         ORDER BY finished_at DESC LIMIT 1"
+    )
+}
+
 /// Registers the run, and releases what dead runs left behind.
 pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, Fail> {
     let id = new.run_id.as_str();

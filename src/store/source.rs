@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::engine::context::{BUSY_PAUSE, BUSY_TIMEOUT};
+use super::engine::context::{BUSY_PAUSE, BUSY_TIMEOUT, log_wait};
 use super::engine::{postgres, sqlite};
 pub use super::place::OWN_VIEW;
 use super::{Place, StoreError};
@@ -74,12 +74,21 @@ fn is_missing(place: &Place, view: &str) -> bool {
 }
 
 fn patiently<T>(patience: Duration, mut read: impl FnMut() -> Result<T>) -> Result<T> {
-    let began = Instant::now();
+    let (began, mut logged) = (Instant::now(), false);
     loop {
-        match read() {
-            Err(error) if began.elapsed() < longest_wait(&error, patience) => std::thread::sleep(BUSY_PAUSE),
-            other => return other,
+        let error = match read() {
+            Ok(rows) => return Ok(rows),
+            Err(error) => error,
+        };
+        let (waited, longest) = (began.elapsed(), longest_wait(&error, patience));
+        if waited >= longest {
+            return Err(error);
         }
+        if !logged && waited.saturating_add(patience) >= longest {
+            log_wait(patience, &error);
+            logged = true;
+        }
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 

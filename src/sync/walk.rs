@@ -231,7 +231,7 @@ impl Walk<'_> {
             }
         }
         gathered.partial = !pages.is_whole();
-        self.sync.counters.add(|counts| counts.fetched += gathered.rows_read);
+        self.sync.counters.add(|counts| counts.fetched += gathered.records_read);
         match looped {
             Some(error) => {
                 self.keep_loop(&mut gathered).await?;
@@ -248,7 +248,7 @@ impl Walk<'_> {
     }
 
     fn give_up(&self, gathered: &Gathered, error: SyncError) -> SyncError {
-        self.sync.counters.add(|counts| counts.fetched += gathered.rows_read);
+        self.sync.counters.add(|counts| counts.fetched += gathered.records_read);
         error
     }
 

@@ -272,6 +272,40 @@ fn what_was_put_aside_is_told_again_or_removed_by_a_command() {
 }
 
 #[test]
+fn by_hand_the_events_are_where_the_configuration_says() {
+    let hook = Hook::new("exit 1");
+    hook.event("1", "{}");
+    hook.run(&QUICK).expect(0);
+    let config = hook.path("tink-sync.toml");
+    let by_hand = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+        command.env_clear().env("TINK_SYNC_USER", "root").arg("--config").arg(&config).arg("hook");
+        Ran::of(command.args(args).output().unwrap())
+    };
+    by_hand(&["retry"]).expect(78);
+    // Nothing else of it is read, least of all a secret.
+    let spool = hook.path("spool").display().to_string();
+    fs::write(&config, format!("[tink]\nclient_secret_file = \"/nowhere\"\n[hooks]\nspool = {spool:?}\n"))
+        .unwrap();
+    assert_eq!(by_hand(&["retry"]).expect(0).stdout, "needs-user: 1 event told again\n");
+    hook.run(&QUICK).expect(0);
+    assert_eq!(by_hand(&["drop"]).expect(0).stdout, "1 file removed\n");
+    fs::write(&config, "[hooks]\nspool = \"relative\"\n").unwrap();
+    assert!(by_hand(&["retry"]).expect(78).stderr.contains("hooks.spool"));
+}
+
+#[test]
+fn directories_may_be_relative() {
+    let hook = Hook::new("cat >>$HERE/got");
+    hook.event("1", "{}");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+    command.env_clear().env("TINK_SYNC_USER", "root").current_dir(hook.dir.path());
+    command.args(["hook", "--event", KIND, "--linger", "0s", "--directory", "hooks", "--spool", "spool"]);
+    Ran::of(command.output().unwrap()).expect(0);
+    assert_eq!((hook.text("got").as_str(), hook.waiting()), ("{}", Vec::new()));
+}
+
+#[test]
 fn root_becomes_the_user_of_the_hooks_before_anything_is_opened() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
     if fs::metadata("/proc/self").unwrap().uid() != 0 {

@@ -122,6 +122,28 @@ fn a_row_that_tink_does_not_give_is_kept_and_told_of_until_it_is_resolved() {
 }
 
 #[test]
+fn lines_of_other_connections_than_the_one_asked_for_are_left_out_and_counted() {
+    let sam = Sam::new();
+    let mut lines: Vec<String> = three("x").iter().map(line).collect();
+    // Whatever is wrong with lines of others.
+    lines
+        .push(json!({"connection_id": "c-9", "transaction_id": "y", "removed_at": "2026-01-01"}).to_string());
+    lines.push(json!({"connection_id": "c-8", "nobody": "knows"}).to_string());
+    let report = import_lines(&sam, &lines, &["--connection", "c-0"], 0);
+    assert_eq!(
+        (numbers(&report), report["left_out"].as_u64(), report["bad"].as_u64()),
+        ((3, 3, 0), Some(2), Some(0))
+    );
+    let file = file(&sam.0, &lines);
+    let told = sam.0.cli(&["import", &file, "--connection", "c-0"]).expect(0).stdout;
+    assert!(told.contains("2 lines of other connections left out"), "{told}");
+    // A connection that nobody has is a mistake, not one without rows.
+    let ran = sam.0.cli(&["import", &file, "--connection", "c-7"]).expect(2);
+    assert!(ran.stderr.contains("unknown connection: c-7"), "{}", ran.stderr);
+    assert_eq!(import_lines(&sam, &lines, &[], 2)["left_out"], 0);
+}
+
+#[test]
 fn pendings_of_long_ago_do_not_stay() {
     let sam = Sam::new();
     import(&sam, &[vec![pending("p", -5, "-333", "HOTEL")], three("x")].concat());

@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 use tink_sandbox::Endpoint;
 
+use crate::audit::me;
 use crate::harness::{Ran, World, quoted, small};
 use crate::inside::{APP, FALL_IS_CONFIRMED};
 
@@ -184,10 +185,7 @@ fn a_user_who_was_linked_anew_is_accepted_by_a_person() {
     world.run(&[]).expect(0);
     assert_eq!(visible(&world), ["u-0 c-0"]);
     assert!(world.live(0).is_superset(&old) && world.live(0).len() > old.len());
-    assert_eq!(
-        audited(&world, "connection.user_accepted"),
-        ["c-0 u-0 root"].map(|row| row.replace(" root", " -"))
-    );
+    assert_eq!(audited(&world, "connection.user_accepted"), [format!("c-0 u-0 {}", me())]);
     // What it holds of the user before is still his: nobody else gets that Tink user.
     world.app("INSERT INTO app_connections VALUES ('c-9', 'dan', 1, 1, NULL, 'user-0', NULL)");
     assert_refused(&world, "c-9", "connection c-0 of user u-0 has the same Tink user, and had it first");

@@ -87,9 +87,23 @@ fn a_record_that_is_readable_on_a_later_page_is_stored_and_not_in_quarantine() {
     let mut rows = vec![broken(row.clone())];
     rows.extend(many("f", 120, -2));
     rows.push(row);
-    let sam = Sam::with(at(1, rows));
+    let sam = Sam::new();
+    let ran = sam.pass(at(1, rows)).expect(0);
+    assert_eq!((ran.total("fetched"), ran.total("added")), (121, 121));
     assert_eq!(sam.fate("t"), Fate::live());
     assert_eq!(in_quarantine(&sam), 0);
+}
+
+#[test]
+fn every_record_counts_as_fetched_once_whether_it_can_be_read_or_not() {
+    let bad = |n: usize| broken(booked(&format!("bad{n}"), -1, "-1", "x"));
+    let rows = |more: Vec<ScriptRow>| [many("r", 20, -2), (0..5).map(bad).collect(), more].concat();
+    let sam = Sam::new();
+    let ran = sam.pass(at(1, rows(vec![booked("goes", -3, "-777", "TRAM")]))).expect(0);
+    assert_eq!((ran.total("fetched"), ran.total("added"), ran.total("quarantined")), (26, 21, 5));
+    // A row that has gone is looked for in a second walk, which reads the same records again.
+    let ran = sam.pass(at(2, rows(many("n", 4, -1)))).expect(0);
+    assert_eq!((ran.total("fetched"), ran.total("added"), ran.total("removed")), (29, 4, 1));
 }
 
 #[test]

@@ -141,6 +141,41 @@ fn a_bad_row_fails_alone() {
 }
 
 #[test]
+fn an_entitled_until_that_is_no_time_is_told_of() {
+    let world =
+        viewed(&[["1", "1", "'soon'"], ["1", "1", "'2020-01-01'"], ["0", "1", "'soon'"], ["1", "1", "NULL"]]);
+    let text = "entitled_until of 1 row of the source view is no time";
+    for args in [&["--dry-run"][..], &[]] {
+        let told = world.run(args).expect(0).stderr;
+        assert!(told.contains(text) && told.contains("connection c-0"), "{told}");
+        assert_eq!(told.matches("entitled_until of").count(), 1, "{told}");
+    }
+    assert_eq!(world.state(0).0, "paused_not_entitled");
+    let told = world.cli(&["check", "--offline", "--format", "json"]).expect(0).stdout;
+    assert!(told.contains(text) && told.contains("correct entitled_until in the view"), "{told}");
+    let why = |id: &str| world.cli(&["why", id]).expect(0).stdout;
+    assert!(
+        why("c-0").contains("entitled_until is no time") && why("c-0").contains("correct entitled_until")
+    );
+    assert!(!why("c-1").contains("is no time"), "one that is over is not unreadable");
+    assert!(world.cli(&["why", "c-0", "--format", "json"]).stdout.contains("correct entitled_until"));
+    let world = viewed(&[["1", "1", "NULL"]]);
+    assert!(!world.run(&[]).expect(0).stderr.contains("entitled_until"));
+}
+
+#[test]
+fn what_to_do_about_a_bad_row_is_the_same_everywhere() {
+    let world = World::new(small(2));
+    world.app("UPDATE app_connections SET tink = NULL WHERE id = 'c-1'");
+    world.run(&[]).expect(10);
+    let remedy = "correct its row in the source view";
+    for args in [&["check", "--offline"][..], &["why", "c-1"], &["status"]] {
+        let said = world.cli(args).expect(0).stdout;
+        assert_eq!(said.matches(remedy).count(), 1, "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn a_connection_gone_from_the_view_is_disabled_and_keeps_its_data() {
     let world = World::new(small(3));
     world.run(&[]).expect(0);

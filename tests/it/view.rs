@@ -2,6 +2,8 @@
 //! that suddenly gives far fewer, is missing, or holds ids that nobody can use.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tink_sandbox::{Action, Endpoint, Fault, Times};
@@ -201,6 +203,30 @@ fn a_view_that_is_missing_for_a_while_is_waited_for() {
     drop(running.stderr());
     assert_eq!(running.end().code, 0);
     world.assert_all_exact();
+}
+
+#[test]
+fn a_signal_ends_the_waiting_for_a_view_or_a_store_which_is_logged_once() {
+    let waiting = |world: &World, signal: &str| {
+        let mut running = world.start(&["--outage-patience", "5m"]);
+        let mut lines = BufReader::new(running.stderr()).lines().map(Result::unwrap);
+        let waits = "waiting for up to 5m (sync.outage_patience)";
+        assert!(lines.any(|line| line.contains(waits)), "it says that it waits");
+        let began = Instant::now();
+        let code = running.stop(signal).code;
+        assert!(began.elapsed() < Duration::from_secs(8), "it ends at once");
+        assert!(!lines.any(|line| line.contains(waits)), "it says so once");
+        code
+    };
+    let world = World::new(small(2));
+    world.run(&[]).expect(0);
+    world.app("DROP VIEW tink_sync_source_v1");
+    assert_eq!(waiting(&world, "TERM"), 143);
+    let last = "SELECT exit_code FROM runs_v1 ORDER BY started_at DESC LIMIT 1";
+    assert_eq!(world.number(last), 143, "the run is ended in the store as well");
+    world.assert_at_rest();
+    let world = world.set("store.url", "\"postgres://nobody@127.0.0.1:1/nothing\"");
+    assert_eq!(waiting(&world, "INT"), 130);
 }
 
 #[test]

@@ -1,10 +1,23 @@
-//! The checks of the configuration: the file, the switch, the network, the secrets and who else may read
-//! them. Shows no secret, and sends nothing.
+//! The checks of the configuration: the file, the switch, the network, the secrets, who else may read
+//! these and who else may change the file. Shows no secret, and sends nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{Finding, Grade};
+use crate::atomic_file::directory_of;
 use crate::cli::Environment;
-use crate::config::{ConfigError, ENABLED_VARIABLE, Network, secrets::oddity};
+use crate::config::{ConfigError, Network, SERVICE_USER, secrets::oddity};
 use crate::exit::Exit;
+use crate::identity::mending;
+
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITE: u32 = 0o020;
+const STICKY: u32 = 0o1000;
 
 const ENCRYPT: &str =
     "systemd-creds encrypt --name=tink-sync.client-secret - /etc/credstore.encrypted/tink-sync.client-secret";
@@ -31,13 +44,49 @@ pub(super) fn configuration(env: &Environment) -> Vec<Finding> {
         None => Finding { grade: Grade::Warn, ..Finding::ok("configuration", text.clone()) },
     }));
     if !settings.enabled {
-        let remedy = match (env.variable)(ENABLED_VARIABLE).filter(|value| !value.is_empty()) {
-            Some(_) => format!("remove {ENABLED_VARIABLE} from the environment"),
-            None => format!("remove enabled = false from {}", settings.file.display()),
-        };
-        findings.push(Finding::warn("configuration", "passes are switched off", remedy));
+        let (by, remedy) = env.switch();
+        findings.push(Finding::warn("configuration", format!("passes are switched off ({by})"), remedy));
     }
     findings
+}
+
+/// Who else could change the configuration or a secret: by the file, or by replacing it in its directory. `secrets`
+/// tells who may write to the files with secrets.
+pub(super) fn writable(env: &Environment) -> Vec<Finding> {
+    let (settings, file) = (&env.settings, env.settings.file.as_path());
+    let secrets = settings.secret_files().into_iter().filter(|(_, path)| !settings.credentials.guards(path));
+    let directories: BTreeSet<&Path> =
+        secrets.map(|(_, path)| path.as_path()).chain([file]).map(directory_of).collect();
+    let found = [file].into_iter().chain(directories).filter_map(|path| {
+        let found = fs::metadata(path).ok()?;
+        let mode = found.permissions().mode() & 0o7777;
+        // In such a directory nobody replaces the file of another.
+        let is_sticky = found.is_dir() && mode & STICKY != 0;
+        let who = match mode {
+            _ if is_sticky => return None,
+            mode if mode & OTHERS_WRITE != 0 => "every user of this machine".to_owned(),
+            mode if mode & GROUP_WRITE != 0 && is_foreign(found.uid(), found.gid()) => {
+                format!("the group {}", group_name(found.gid()))
+            }
+            _ => return None,
+        };
+        let text = format!("{who} may change {} (mode {mode:04o})", path.display());
+        Some(Finding::warn("permissions", text, mending(path, None, "go-w")))
+    });
+    found.collect()
+}
+
+/// Whether a group is neither root's nor the service's nor the owner's own.
+fn is_foreign(owner: u32, group: u32) -> bool {
+    let owner = User::from_uid(Uid::from_raw(owner)).ok().flatten();
+    let service = User::from_name(SERVICE_USER).ok().flatten();
+    let own: Vec<u32> = [owner, service].into_iter().flatten().map(|user| user.gid.as_raw()).collect();
+    group != 0 && !own.contains(&group)
+}
+
+fn group_name(group: u32) -> String {
+    let known = Group::from_gid(Gid::from_raw(group)).ok().flatten();
+    known.map_or_else(|| group.to_string(), |group| group.name)
 }
 
 /// The proxy and the certificate authorities that the environment sets; empty if it sets neither.
@@ -143,5 +192,17 @@ fn token_key(env: &Environment) -> Option<Finding> {
             let remedy = "make one with: head -c 32 /dev/urandom | base64; but tokens that are encrypted need the key they were encrypted with";
             Some(Finding::fail((&failure).into(), what, failure.to_string()).remedy(remedy))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_foreign_unless_it_is_roots_or_the_owners_own() {
+        let me = User::from_uid(Uid::effective()).unwrap().unwrap();
+        let [uid, gid] = [me.uid.as_raw(), me.gid.as_raw()];
+        assert_eq!([is_foreign(uid, 0), is_foreign(uid, gid), is_foreign(uid, 65_533)], [false, false, true]);
     }
 }

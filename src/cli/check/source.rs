@@ -10,7 +10,7 @@ use super::Finding;
 use super::store::failed;
 use crate::cli::connections::{self, naming};
 use crate::cli::table::{count, exact, span};
-use crate::cli::{Environment, Failure};
+use crate::cli::{Environment, Failure, remedy};
 use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
 use crate::store::reads::{KnownConnection, Overlaid, State};
@@ -103,6 +103,11 @@ fn counts(all: &[KnownConnection], now: Timestamp, stand_alone: bool) -> Vec<Fin
         )
     }];
     findings.extend(unusable(all));
+    let mut unreadable = all.iter().filter(|connection| connection.until_unreadable);
+    if let Some(first) = unreadable.next() {
+        let text = remedy::until_unreadable_text(1 + unreadable.count(), &first.connection_id);
+        findings.push(Finding::warn("connections", text, remedy::TIMES));
+    }
     findings
 }
 
@@ -116,10 +121,12 @@ fn unusable(all: &[KnownConnection]) -> Vec<Finding> {
     }
     let more: usize = troubles.values().skip(TOLD).map(Vec::len).sum();
     let finding = |(problem, ids): (&str, Vec<&str>)| {
-        let text = format!("{} of the source view cannot be used", count(ids.len(), "row"));
+        let rows = count(ids.len(), "row");
         // A row without a usable id cannot be named.
         let named = if ids == [""] { String::new() } else { format!("{}: ", naming(ids.into_iter())) };
-        Finding::warn("connections", text, format!("{named}{problem}"))
+        let (problem, remedy) = remedy::of_row(problem);
+        let text = format!("{rows} of the source view cannot be used: {named}{problem}");
+        Finding::warn("connections", text, remedy)
     };
     let mut findings: Vec<Finding> = troubles.into_iter().take(TOLD).map(finding).collect();
     if more > 0 {

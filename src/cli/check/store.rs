@@ -28,6 +28,13 @@ pub(super) fn findings(env: &Environment) -> Vec<Finding> {
     if !directory.is_dir() {
         return vec![no_directory(directory)];
     }
+    if path.is_dir() {
+        let shown = path.display();
+        let remedy = format!("name a file in store.url, such as sqlite:{shown}/tink-sync.db");
+        return vec![
+            Finding::fail(Exit::Database, "store", format!("{shown} is a directory")).remedy(remedy),
+        ];
+    }
     if let Some(finding) = cannot_write(directory, path) {
         return vec![finding];
     }

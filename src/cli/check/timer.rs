@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::store::Reader;
 use crate::store::reads::RunRow;
 
-/// The timer, the last run, and conflicts of the cadence with the configuration. `schedule` is `None` if the
+/// The timer, the last pass, and conflicts of the cadence with the configuration. `schedule` is `None` if the
 /// store cannot be read.
 pub(super) fn findings(
     timer: Result<Timer, String>,
@@ -31,17 +31,16 @@ pub(super) fn findings(
         }
     };
     if let Some(schedule) = schedule {
-        let runs = Reader::open(env.place()).and_then(|reader| reader.runs(1));
-        let last = runs.unwrap_or_default().pop();
+        let last = Reader::open(env.place()).and_then(|reader| reader.last_pass()).unwrap_or_default();
         findings.extend(last_pass(last.as_ref(), schedule, env));
     }
     findings
 }
 
-/// How the last run ended, and whether passes still start.
+/// How the last pass ended, and whether passes still start.
 fn last_pass(last: Option<&RunRow>, schedule: &Schedule, env: &Environment) -> Vec<Finding> {
     let (what, now) = ("last pass", env.clock.now());
-    let Some(run) = last else {
+    let Some(pass) = last else {
         let text = "none yet: systemctl start tink-sync.service, or tink-sync run, makes the first";
         return vec![Finding::skip(what, text)];
     };
@@ -50,21 +49,21 @@ fn last_pass(last: Option<&RunRow>, schedule: &Schedule, env: &Environment) -> V
     let missed = schedule.problems(now).into_iter().find(|trouble| trouble.kind == "no_pass");
     findings.extend(missed.map(|trouble| Finding::warn(what, trouble.text, trouble.remedy)));
     let ago =
-        run.started_at.parse().map_or_else(|_| run.started_at.clone(), |at| span(now.duration_since(at)));
-    let exit = run.exit_code.and_then(Exit::from_code);
-    findings.push(match (run.exit_code, exit) {
-        (None, _) if run.at_work => Finding::ok(what, format!("a run that began {ago} ago is at work")),
+        pass.started_at.parse().map_or_else(|_| pass.started_at.clone(), |at| span(now.duration_since(at)));
+    let exit = pass.exit_code.and_then(Exit::from_code);
+    findings.push(match (pass.exit_code, exit) {
+        (None, _) if pass.at_work => Finding::ok(what, format!("a pass that began {ago} ago is at work")),
         (None, _) => Finding::warn(
             what,
-            format!("the last run, {ago} ago, died before its end"),
-            "journalctl -u tink-sync -n 50; the next run takes over where it stopped",
+            format!("the last pass, {ago} ago, died before its end"),
+            "journalctl -u tink-sync -n 50; the next one takes over where it stopped",
         ),
         (Some(code), Some(exit)) if !exit.is_unit_success() => Finding::warn(
             what,
-            format!("the last run, {ago} ago, ended with {code}: {}", exit.meaning()),
+            format!("the last pass, {ago} ago, ended with {code}: {}", exit.meaning()),
             "tink-sync status tells which connections and why",
         ),
-        (Some(code), _) => Finding::ok(what, format!("the last run began {ago} ago and ended with {code}")),
+        (Some(code), _) => Finding::ok(what, format!("the last pass began {ago} ago and ended with {code}")),
     });
     findings
 }

@@ -144,6 +144,7 @@ fn added(env: &Environment, new: &[OwnConnection]) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// The text of a file, or of standard input for `-`; some editors put a byte order mark at its beginning.
 pub(super) fn read_file(file: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = match file {
@@ -151,5 +152,5 @@ pub(super) fn read_file(file: &str) -> Result<String, Failure> {
         path => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
     };
     read.map_err(|error| Failure::Usage(format!("{file}: cannot be read: {error}")))?;
-    Ok(text)
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -3,7 +3,7 @@
 use super::add::{Args as AddArgs, add, read_file};
 use super::*;
 use crate::cli::fixture::{self, Fixture};
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Outcome, Reason};
 
 fn file(fixture: &Fixture, text: &str) -> AddArgs {
     let path = fixture.path("new.jsonl");
@@ -63,6 +63,35 @@ fn a_disabled_connection_shows_at_once() {
     switch(&fixture.env(), "c-1", true, &ActorArgs::default()).unwrap();
     assert!(shown(&fixture).contains(" ok "));
     assert_eq!(fixture.audited(), ["connection.disabled c-1 u-c-1", "connection.enabled c-1 u-c-1"]);
+}
+
+#[test]
+fn a_reason_that_says_more_than_the_state_is_listed_whatever_the_state() {
+    let fixture = Fixture::new();
+    fixture.add(&["a", "b", "c"]);
+    fixture.pass(
+        &[
+            ("a", Outcome::Synced, Some(Reason::ReconsentAmbiguous)),
+            ("b", Outcome::Synced, None),
+            ("c", Outcome::Synced, None),
+        ],
+        0,
+    );
+    switch(&fixture.env(), "b", false, &ActorArgs::default()).unwrap();
+    let gone = "UPDATE ts_connections SET enabled = 0, gone_at = 1 WHERE connection_id = 'c'";
+    rusqlite::Connection::open(fixture.path("store.db")).unwrap().execute_batch(gone).unwrap();
+    let env = fixture.env();
+    let listed = listing(&env, &env.reader().unwrap().connections().unwrap(), false);
+    let reasons: Vec<&str> =
+        listed.lines().skip(1).map(|line| line.split_whitespace().nth(3).unwrap()).collect();
+    assert_eq!(reasons, ["reconsent_ambiguous", "-", "gone"], "{listed}");
+}
+
+#[test]
+fn a_byte_order_mark_before_the_first_line_is_no_part_of_it() {
+    let fixture = Fixture::new();
+    let line = "\u{feff}{\"connection_id\":\"a\",\"user_id\":\"u\",\"external_user_id\":\"x\"}\n";
+    assert!(add(&fixture.env(), file(&fixture, line)).unwrap().starts_with("Added connection a"));
 }
 
 #[test]

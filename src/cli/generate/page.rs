@@ -9,7 +9,10 @@ use crate::config;
 use crate::exit::Exit;
 
 const ENVIRONMENT: [(&str, &str); 11] = [
-    (config::PATH_VARIABLE, "Path of the configuration file, unless --config is given."),
+    (
+        config::PATH_VARIABLE,
+        "Path of the configuration file, unless --config is given. This and the other TINK_ variables count as unset if empty.",
+    ),
     (config::CLIENT_ID_VARIABLE, "The client id; goes before tink.client_id."),
     (
         config::CLIENT_SECRET_VARIABLE,

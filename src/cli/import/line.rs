@@ -53,6 +53,15 @@ const KNOWN: [&str; 32] = [
     "removed_at",
 ];
 
+/// The connection that a line names, whatever else may be wrong with it.
+pub(super) fn connection(line: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        connection_id: String,
+    }
+    serde_json::from_str(line).ok().map(|named: Named| named.connection_id)
+}
+
 pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let fields = Fields::of(line)?;
     let connection = usable("connection_id", fields.required("connection_id")?)?.into();

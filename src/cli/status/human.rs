@@ -170,7 +170,12 @@ fn next(report: &Report, connection: &KnownConnection) -> String {
 /// The problem of a connection, in at most two lines.
 fn problem(connection: &KnownConnection, state: State, now: Timestamp) -> Option<String> {
     let unwell = matches!(state, State::NeedsUser | State::Failing | State::RateLimited);
-    let said = connection.problem.as_deref().or(connection.last_error.as_deref().filter(|_| unwell));
+    // The rest of the problem is the remedy, which has a line of its own.
+    let problem = connection
+        .problem
+        .as_deref()
+        .map(|problem| if connection.is_active(now) { remedy::of_row(problem).0 } else { problem });
+    let said = problem.or(connection.last_error.as_deref().filter(|_| unwell));
     let reason = connection.reason(now).filter(|_| unwell);
     // The reason why a connection needs its user stays valid when a later pass meets another problem.
     let later =

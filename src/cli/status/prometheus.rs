@@ -1,4 +1,4 @@
-//! The metrics in the text format of Prometheus: the last finished run and the connections. Must not name a
+//! The metrics in the text format of Prometheus: the last finished pass and the connections. Must not name a
 //! connection or a user in a label, and reads nothing itself.
 
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ pub(crate) struct MetricsInput<'a> {
     pub now: Timestamp,
     pub connections: &'a ConnectionNumbers,
     pub consent_ends: &'a [Timestamp],
-    /// The last run that finished.
-    pub last_run: Option<&'a RunRow>,
-    /// The end of the last run that ended well.
+    /// The last pass that finished; a run on demand is none.
+    pub last_pass: Option<&'a RunRow>,
+    /// The end of the last pass that ended well.
     pub last_good_end: Option<Timestamp>,
     /// Accounts whose balance differs from what their rows explain.
     pub balance_differences: usize,
@@ -67,7 +67,7 @@ impl ConnectionNumbers {
 
 pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
     let mut text = MetricsText::default();
-    last_run(&mut text, snapshot);
+    last_pass(&mut text, snapshot);
     connections(&mut text, snapshot);
     consents(&mut text, snapshot);
     text.single(
@@ -82,31 +82,31 @@ pub(crate) fn text(snapshot: &MetricsInput<'_>) -> String {
     text.0
 }
 
-fn last_run(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
+fn last_pass(text: &mut MetricsText, snapshot: &MetricsInput<'_>) {
     text.single(
         "last_success_timestamp_seconds",
-        "When the last run ended that did all it could (exit code 0 or 11).",
+        "When the last pass ended that did all it could (exit code 0 or 11).",
         snapshot.last_good_end.map(seconds),
     );
-    let Some(run) = snapshot.last_run else { return };
-    let end = run.finished_at.as_deref().and_then(|end| end.parse().ok());
-    text.single("last_run_timestamp_seconds", "When the last run ended.", end.map(seconds));
-    let took = run.duration_ms.map(|millis| SignedDuration::from_millis(millis).as_secs_f64());
-    text.single("last_run_duration_seconds", "How long the last run took.", took);
-    text.single("last_run_exit_code", "Exit code of the last run.", run.exit_code.map(f64::from));
+    let Some(pass) = snapshot.last_pass else { return };
+    let end = pass.finished_at.as_deref().and_then(|end| end.parse().ok());
+    text.single("last_run_timestamp_seconds", "When the last pass ended.", end.map(seconds));
+    let took = pass.duration_ms.map(|millis| SignedDuration::from_millis(millis).as_secs_f64());
+    text.single("last_run_duration_seconds", "How long the last pass took.", took);
+    text.single("last_run_exit_code", "Exit code of the last pass.", pass.exit_code.map(f64::from));
     let outcomes = ["synced", "unchanged", "partial", "failed", "needs_user", "rate_limited", "interrupted"];
-    let outcomes = outcomes.map(|name| (label("outcome", name), run.total(name)));
-    text.known("connection_outcomes", "Connections of the last run by how they ended.", outcomes);
-    let changes = ["added", "updated", "removed"].map(|name| (label("change", name), run.total(name)));
-    text.known("transactions", "Transactions the last run changed.", changes);
+    let outcomes = outcomes.map(|name| (label("outcome", name), pass.total(name)));
+    text.known("connection_outcomes", "Connections of the last pass by how they ended.", outcomes);
+    let changes = ["added", "updated", "removed"].map(|name| (label("change", name), pass.total(name)));
+    text.known("transactions", "Transactions the last pass changed.", changes);
     for (name, help) in [
-        ("requests", "Requests to Tink in the last run."),
-        ("request_errors", "Requests of the last run that gave no usable answer."),
-        ("token_failures", "Tokens the last run could not get."),
-        ("retries", "Requests of the last run that were repetitions."),
-        ("quarantined", "Records the last run put into quarantine."),
+        ("requests", "Requests to Tink in the last pass."),
+        ("request_errors", "Requests of the last pass that gave no usable answer."),
+        ("token_failures", "Tokens the last pass could not get."),
+        ("retries", "Requests of the last pass that were repetitions."),
+        ("quarantined", "Records the last pass put into quarantine."),
     ] {
-        text.known(name, help, [(String::new(), run.total(name))]);
+        text.known(name, help, [(String::new(), pass.total(name))]);
     }
 }
 

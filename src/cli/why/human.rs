@@ -94,19 +94,18 @@ pub(super) fn next_run(report: &WhyReport) -> String {
         None => due(report),
         Some(reason) => skipped(report, reason),
     };
-    if report.switched_off {
-        format!(
-            "Next run: nothing, passes are switched off (enabled = false, or TINK_SYNC_ENABLED). Once they are on: {verdict}"
-        )
-    } else {
-        format!("Next run: {verdict}")
+    match report.switched_off {
+        Some(by) => {
+            format!("Next run: nothing, passes are switched off ({by}). Once they are on: {verdict}")
+        }
+        None => format!("Next run: {verdict}"),
     }
 }
 
 /// When the next attempt starts; `None` if never, or if a run is at work on the connection.
 fn next_attempt(report: &WhyReport) -> Option<String> {
     let (c, now) = (&report.connection, report.now);
-    if report.switched_off || !c.is_active(now) || c.held_by(now).is_some() {
+    if report.switched_off.is_some() || !c.is_active(now) || c.held_by(now).is_some() {
         return None;
     }
     let due = c.next_attempt(now).filter(|due| *due > now);
@@ -120,7 +119,7 @@ fn next_attempt(report: &WhyReport) -> Option<String> {
 /// Why passes do not start or fail; [`next_run`] already reports that they are switched off.
 fn trouble(report: &WhyReport) -> Option<String> {
     let troubles = report.schedule.problems(report.now);
-    let trouble = troubles.into_iter().find(|_| !report.switched_off)?;
+    let trouble = troubles.into_iter().find(|_| report.switched_off.is_none())?;
     Some(format!("{} What to do: {}", trouble.text, trouble.remedy))
 }
 
@@ -129,7 +128,7 @@ fn due(report: &WhyReport) -> String {
     if c.moved.is_some() {
         "asks Tink whether the user that the source view names now is the one whose data are here, and syncs it if so.".to_owned()
     } else if c.problem.is_some() {
-        "fails it at once (source_row), until its row in the source view is mended.".to_owned()
+        "fails it at once (source_row).".to_owned()
     } else if c.needs_user.is_some() {
         "looks whether the user has renewed the consent; there is no new data until then.".to_owned()
     } else if c.failures > 0 {
@@ -200,6 +199,7 @@ fn entitlement(report: &WhyReport) -> String {
     let yes = |value: bool| if value { "yes" } else { "no" };
     let until = match c.entitled_until {
         Some(until) => format!(", until {}", moment(until, now)),
+        None if c.until_unreadable => " (its entitled_until is no time)".to_owned(),
         None => String::new(),
     };
     let source = report

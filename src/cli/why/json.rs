@@ -82,8 +82,8 @@ impl<'a> WhyJson<'a> {
             schema: 1,
             connection: ConnectionJson::of(&report.connection, now),
             next_run: NextRunJson {
-                due: reason.is_none() && !report.switched_off,
-                switched_off: report.switched_off,
+                due: reason.is_none() && report.switched_off.is_none(),
+                switched_off: report.switched_off.is_some(),
                 reason: reason.map(Reason::as_str),
                 explanation: human::next_run(report),
                 at: report.next_pass().map(rfc3339),

@@ -219,6 +219,6 @@ fn skips_are_debug_unless_asked_for_and_the_rest_has_its_id() {
     check(&one(&skipped(true)), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a03", "WARN", fields);
     let away = Event::Unreachable { error: "connection refused".to_owned(), reason: Reason::Network };
     check(&one(&away), "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a08", "ERROR", "TINK_RUN_ID TINK_REASON");
-    let off = records(switched_off).remove(0);
+    let off = records(|| switched_off("switched off")).remove(0);
     check(&off, "9a2b6d4f0c7e4e1f8d3a5b7c9e1f2a09", "NOTICE", "");
 }

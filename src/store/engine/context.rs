@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,14 @@ pub(crate) struct Context {
     /// Changes of the plan to apply once the open transaction has succeeded.
     effects: RefCell<Vec<Effect>>,
     patience: Duration,
+    /// Whether it was logged that the server is waited for, until it answers again.
+    waits: Arc<AtomicBool>,
+}
+
+/// Logs that a database is waited for.
+pub(crate) fn log_wait(patience: Duration, error: &impl std::fmt::Display) {
+    let patience = humantime::format_duration(patience);
+    tracing::warn!("cannot go on yet, waiting for up to {patience} (sync.outage_patience): {error}");
 }
 
 impl std::ops::Deref for DbSession {
@@ -216,14 +224,22 @@ pub(crate) fn retry_busy<T>(
     what: &'static str,
     mut step: impl FnMut(&mut Connection) -> std::result::Result<T, Fail>,
 ) -> Result<T> {
-    let began = Instant::now();
+    let (began, mut logged) = (Instant::now(), false);
     loop {
-        match step(conn) {
-            Err(fail) if is_busy(&fail) && began.elapsed() < BUSY_TIMEOUT + context.patience => {
-                std::thread::sleep(BUSY_PAUSE);
-            }
-            other => return other.map_err(|fail| context.explain(what, fail)),
+        let fail = match step(conn) {
+            Ok(done) => return Ok(done),
+            Err(fail) => fail,
+        };
+        let again = is_busy(&fail) && began.elapsed() < BUSY_TIMEOUT + context.patience;
+        let error = context.explain(what, fail);
+        if !again {
+            return Err(error);
         }
+        if !logged && began.elapsed() >= BUSY_TIMEOUT {
+            log_wait(context.patience, &error);
+            logged = true;
+        }
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 
@@ -250,6 +266,7 @@ impl Context {
             trips: Arc::default(),
             effects: RefCell::default(),
             patience,
+            waits: Arc::default(),
         }
     }
 
@@ -272,6 +289,7 @@ impl Context {
             trips: Arc::clone(&self.trips),
             effects: RefCell::default(),
             patience: self.patience,
+            waits: Arc::clone(&self.waits),
         }
     }
 
@@ -282,6 +300,7 @@ impl Context {
 
     /// Applies the pending effects after a transaction has succeeded.
     pub(crate) fn succeeded(&self) {
+        self.waits.store(false, Ordering::Relaxed);
         let effects = self.effects.take();
         if !effects.is_empty() {
             let mut plan = self.plan.get();
@@ -304,15 +323,28 @@ impl Context {
     ) -> Result<T> {
         let began = Instant::now();
         loop {
-            match step() {
-                Err(fail)
-                    if postgres::explain::remedy(&fail) != postgres::explain::Remedy::None
-                        && began.elapsed() < self.patience =>
-                {
-                    std::thread::sleep(SERVER_PAUSE);
+            let fail = match step() {
+                Ok(done) => {
+                    self.waits.store(false, Ordering::Relaxed);
+                    return Ok(done);
                 }
-                done => return done.map_err(|fail| self.explain(what, fail)),
+                Err(fail) => fail,
+            };
+            let again = postgres::explain::remedy(&fail) != postgres::explain::Remedy::None
+                && began.elapsed() < self.patience;
+            let error = self.explain(what, fail);
+            if !again {
+                return Err(error);
             }
+            self.log_wait(&error);
+            std::thread::sleep(SERVER_PAUSE);
+        }
+    }
+
+    /// Logs that the server is waited for, once for all sessions until it answers again.
+    pub(crate) fn log_wait(&self, error: &StoreError) {
+        if !self.waits.swap(true, Ordering::Relaxed) {
+            log_wait(self.patience, error);
         }
     }
 

@@ -126,6 +126,8 @@ pub struct KnownConnection {
     pub consent_ends: Option<Timestamp>,
     /// Whether the bank has ended one of them, regardless of its date.
     pub consent_expired: bool,
+    /// Its row asks to be synced, but has an `entitled_until` that is no time; only known from the view itself.
+    pub until_unreadable: bool,
     /// Why the next pass leaves it alone; `None` if it is due, or if the next pass was not rehearsed.
     pub skipped: Option<Reason>,
 }

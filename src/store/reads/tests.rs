@@ -78,10 +78,31 @@ fn runs_come_newest_first_with_their_totals() {
         (Some(4), Some(2), None)
     );
     assert_eq!((runs[2].duration_ms, runs[0].duration_ms), (Some(60_000), None));
-    assert_eq!(Reader::open(&place).unwrap().last_finished_run().unwrap().unwrap().run_id, "b");
-    assert_eq!(Reader::open(&place).unwrap().last_good_end().unwrap().unwrap().as_millisecond(), 61_000);
     let json = serde_json::to_value(&runs[2]).unwrap();
     assert_eq!((&json["due"], &json["started_at"]), (&4.into(), &"1970-01-01T00:00:01.000Z".into()));
+}
+
+#[test]
+fn the_last_pass_is_no_run_on_demand() {
+    let (_guard, place, _) = store();
+    write(
+        &place,
+        "INSERT INTO ts_runs (run_id, trigger, on_demand, host, version, started_at, finished_at, exit_code) VALUES
+            ('good', 'timer', 0, 'h', '1', 1000, 61000, 0),
+            ('long', 'timer', 0, 'h', '1', 70000, 95000, 10),
+            ('short', 'timer', 0, 'other', '1', 75000, 80000, 10),
+            ('died', 'timer', 0, 'h', '1', 90000, 91000, NULL),
+            ('on demand', 'app', 1, 'h', '1', 100000, 101000, 0),
+            ('mistyped', 'manual', 1, 'h', '1', 200000, 201000, 2)",
+    );
+    let reader = Reader::open(&place).unwrap();
+    assert_eq!(reader.last_pass().unwrap().unwrap().run_id, "died");
+    assert_eq!(reader.last_finished_pass().unwrap().unwrap().run_id, "long");
+    assert_eq!(reader.last_good_end().unwrap().unwrap().as_millisecond(), 61_000);
+    write(&place, "DELETE FROM ts_runs WHERE on_demand = 0");
+    let reader = Reader::open(&place).unwrap();
+    assert_eq!((reader.last_pass().unwrap(), reader.last_finished_pass().unwrap()), (None, None));
+    assert_eq!(reader.last_good_end().unwrap(), None);
 }
 
 #[test]

@@ -48,7 +48,6 @@ pub(in crate::store) fn source_row<'a>(
         value_at(index).filter(|v| !matches!(v, Cell::Null))
     };
     let text = |name: &str| value(name).and_then(as_text).filter(|text| !text.is_empty());
-    let until = value("entitled_until").map(as_time);
     let id = |name: &str| text(name).filter(|id| is_usable(id));
     let (connection, user) = (id("connection_id"), id("user_id"));
     let names = [
@@ -69,11 +68,8 @@ pub(in crate::store) fn source_row<'a>(
         };
         given.encrypted(vault, connection.as_deref().unwrap_or_default())
     });
-    let (seed, token_problem) = match seed {
-        None => (None, None),
-        Some(Ok(seed)) => (Some(seed), None),
-        Some(Err(problem)) => (None, Some(problem)),
-    };
+    let token_problem = seed.as_ref().and_then(|seed| seed.as_ref().err().copied());
+    let seed = seed.and_then(Result::ok);
     let problem = if connection.is_none() {
         Some("a row of the source view has a connection_id that cannot be used")
     } else if user.is_none() {
@@ -88,16 +84,19 @@ pub(in crate::store) fn source_row<'a>(
         None
     };
     // An entitlement that has ended, or whose end cannot be read, does not count.
+    let until = value("entitled_until").map(as_time);
     let in_time = until.is_none_or(|until| until.is_some_and(|until| until > now));
+    let [enabled, entitled] = ["enabled", "entitled"].map(|name| value(name).is_some_and(as_bool));
     SourceRow {
         connection_id: connection.unwrap_or_default().into(),
         user_id: user.unwrap_or_default().into(),
         tink_user,
         also,
         unsaid: value("enabled").is_none() || value("entitled").is_none(),
-        enabled: value("enabled").is_some_and(as_bool),
-        entitled: value("entitled").is_some_and(as_bool) && in_time,
+        enabled,
+        entitled: entitled && in_time,
         entitled_until: until.flatten(),
+        until_unreadable: enabled && entitled && until == Some(None) && problem.is_none(),
         market: id("market"),
         priority: value("priority").and_then(as_integer).unwrap_or_default(),
         problem: problem.map(str::to_owned),

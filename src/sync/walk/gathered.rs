@@ -35,7 +35,8 @@ pub(super) struct Gathered {
     pub partial: bool,
     /// At least one record was readable.
     pub readable: bool,
-    pub rows_read: u64,
+    /// The number of records that came, readable or not; one that came twice counts once.
+    pub records_read: u64,
     /// Oldest and newest booked date read.
     pub dates: Option<(Date, Date)>,
     /// Bytes not yet written.
@@ -52,9 +53,11 @@ impl Gathered {
             match record {
                 TransactionRecord::Row { transaction, raw, size } => self.take_row(transaction, raw, size),
                 TransactionRecord::Unreadable(record) => {
-                    match &record.id {
-                        Some(id) => _ = self.see(id, false),
-                        None => self.unnamed = true,
+                    if let Some(id) = &record.id {
+                        self.see(id, false);
+                    } else {
+                        self.unnamed = true;
+                        self.records_read += 1;
                     }
                     self.size += record.raw.len() + BESIDE_TEXTS;
                     self.unreadable.push(record);
@@ -74,7 +77,6 @@ impl Gathered {
                 self.unreadable.retain(|record| record.id.as_ref() != Some(&transaction.id));
             }
             None => {
-                self.rows_read += 1;
                 if let Some(ids) = &mut self.provider_ids {
                     ids.add(&transaction);
                 }
@@ -90,6 +92,7 @@ impl Gathered {
     /// Notes an id. Returns whether it was a booked row's before; `None` if unseen.
     fn see(&mut self, id: &TransactionId, booked: bool) -> Option<bool> {
         let before = self.ids.add(id, booked);
+        self.records_read += u64::from(before.is_none());
         // It may have been stored since.
         self.unstored &= before.is_none();
         before

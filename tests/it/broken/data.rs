@@ -26,6 +26,14 @@ fn a_store_that_no_pass_can_use() {
             fails(74, "store", "does not exist", "install -d -m 2750 -o tink-sync"),
         ),
         (
+            "a directory",
+            |world| {
+                let url = format!("sqlite:{}", world.dir.path().display());
+                world.set("store.url", &quoted(&url))
+            },
+            fails(74, "store", "is a directory", "name a file in store.url, such as sqlite:/"),
+        ),
+        (
             "no database",
             |world| {
                 write(&world, "store.db", &"no database at all".repeat(100));
@@ -225,8 +233,8 @@ fn a_source_that_gives_nothing_or_nonsense() {
             },
             warns(
                 "connections",
-                "1 row of the source view",
-                "c-1: the source view has this connection_id more than once",
+                "1 row of the source view cannot be used: c-1: the source view has this connection_id more than once",
+                "correct its row in the source view",
             ),
         ),
         (
@@ -235,7 +243,7 @@ fn a_source_that_gives_nothing_or_nonsense() {
                 world.app("UPDATE app_connections SET tink = NULL WHERE id = 'c-2'");
                 world
             },
-            warns("connections", "1 row of the source view", "c-2: the source view gives neither"),
+            warns("connections", "c-2: the source view gives neither", "correct its row in the source view"),
         ),
     ]);
 }

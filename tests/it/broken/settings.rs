@@ -54,6 +54,39 @@ fn a_configuration_that_cannot_be_used() {
 }
 
 #[test]
+fn what_others_may_change() {
+    assert_all(&[
+        (
+            "a configuration that all may change",
+            |world| {
+                chmod(&world.path("tink-sync.toml"), 0o646);
+                world
+            },
+            warns("permissions", "every user of this machine may change", "chmod go-w"),
+        ),
+        (
+            "a directory in which all may replace the secret",
+            |world| {
+                let open = world.path("open");
+                fs::create_dir(&open).unwrap();
+                fs::rename(world.path("secret"), open.join("secret")).unwrap();
+                chmod(&open, 0o777);
+                world.set("tink.client_secret_file", &quoted(&open.join("secret").display().to_string()))
+            },
+            warns("permissions", "open (mode 0777)", "chmod go-w"),
+        ),
+        (
+            "a directory in which all may replace the configuration",
+            |world| {
+                chmod(world.dir.path(), 0o777);
+                world
+            },
+            warns("permissions", "every user of this machine may change", "chmod go-w"),
+        ),
+    ]);
+}
+
+#[test]
 fn settings_that_do_not_go_together() {
     assert_all(&[
         (
@@ -147,6 +180,18 @@ fn secrets_that_are_missing_open_or_pasted_wrongly() {
         let told = Told { code: 77, ..warns("client secret", odd, "alone, on one line") };
         assert_told(odd, &world, told, |args| Some(world.cli(args)));
     }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let usual = "/etc/tink-sync/tink-sync.toml";
+    if fs::exists(usual).unwrap() {
+        return println!("skipped: this machine has a configuration");
+    }
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tink-sync"));
+    command.env_clear().env("TINK_SYNC_USER", "root").env("TINK_SYNC_CONFIG", "");
+    let ran = Ran::of(command.arg("status").output().unwrap()).expect(78);
+    assert!(ran.stderr.contains(usual), "{}", ran.stderr);
 }
 
 #[test]

@@ -156,8 +156,12 @@ impl Lane {
                 }
                 Remedy::None => (Duration::ZERO, AWAY),
             };
+            let error = self.context.explain(job.what(), fail);
             if began.elapsed() >= limit {
-                return Err(self.context.explain(job.what(), fail));
+                return Err(error);
+            }
+            if matches!(remedy, Remedy::Reconnect) {
+                self.context.log_wait(&error);
             }
             thread::sleep(pause);
         }
