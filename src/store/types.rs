@@ -205,6 +205,8 @@ pub struct Claims {
     pub skipped: Vec<Skipped>,
     /// Whether nothing is left in the plan.
     pub exhausted: bool,
+    /// Whether other sessions keep locked all that was tried, so that it makes no sense to try again at once.
+    pub locked_out: bool,
     /// The rest of a pause that Tink asked another host for.
     pub paused: Option<Duration>,
 }

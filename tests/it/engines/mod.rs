@@ -2,6 +2,7 @@
 //! digit by digit. Needs PostgreSQL's programs.
 
 mod hostile;
+mod locked;
 mod server;
 mod trips;
 
