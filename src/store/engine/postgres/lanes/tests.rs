@@ -138,6 +138,25 @@ fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
     assert_eq!((after, next()), (behind + 2 * NUMBERS, behind + 3 * NUMBERS));
 }
 
+/// Also before the first number is taken: a key is drawn earlier than that.
+#[test]
+fn keys_that_readers_see_go_on_far_above_all_others_once_the_timeline_has_changed() {
+    let (_place, session) = store();
+    let db = session.db();
+    let key = |table: &str| db.new_key(table).unwrap();
+    let promoted = || db.run("UPDATE ts_sequences SET value = value + 7 WHERE name = 'timeline'", values![]);
+    let (account, connection) = (key("ts_accounts"), key("ts_connections"));
+    promoted().unwrap();
+    assert_eq!((key("ts_accounts"), key("ts_accounts")), (account + MISSED + 1, account + MISSED + 2));
+    assert_eq!(key("ts_connections"), connection + MISSED + 1);
+    promoted().unwrap();
+    db.run("SELECT tink_sync.ts_next_change()", values![]).unwrap();
+    assert_eq!(key("ts_accounts"), account + 2 * MISSED + 3);
+}
+
+/// More keys than a standby misses.
+const MISSED: i64 = 1_000_000;
+
 /// The number of change numbers per ticket.
 const NUMBERS: i64 = 8192;
 
