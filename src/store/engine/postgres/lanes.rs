@@ -18,7 +18,8 @@ use crate::store::engine::job::{Job, Message, Repeat, When};
 use crate::store::engine::{Context, DbSession, Fail};
 use crate::store::types::{Durable, Fate};
 
-/// How long a contended job is repeated, at least.
+/// How long a contended job is repeated, at least. More than the `lock_timeout` that packaging/postgres/roles.sql
+/// sets: with an equal one, a job that waits for a lock would never be repeated.
 const CONTENDED: Duration = Duration::from_secs(30);
 
 /// The longest pause before that, in milliseconds.

@@ -50,6 +50,14 @@ async fn a_commit_of_which_nobody_knows_is_done_again_where_that_does_no_harm() 
     assert_eq!(rows, 1);
 }
 
+#[test]
+fn a_job_that_waits_for_a_lock_under_the_packaged_roles_is_repeated_before_it_is_given_up() {
+    let roles = include_str!("../../../../../packaging/postgres/roles.sql");
+    let (_, limit) = roles.split_once("SET lock_timeout = '").unwrap();
+    let seconds: u64 = limit.split_once("s'").unwrap().0.parse().unwrap();
+    assert!(Duration::from_secs(seconds) * 2 < CONTENDED);
+}
+
 #[tokio::test]
 async fn a_job_that_can_run_only_once_fails_with_what_stood_in_its_way() {
     let worker = Worker::start(store().1);
