@@ -430,6 +430,8 @@ pub struct Rights {
     /// How a confirmed commit may still be lost, where refresh tokens are stored: one could be presented
     /// twice.
     pub may_lose: Option<String>,
+    /// Old transactions that keep the server from clearing what is deleted, and the statement that ends each.
+    pub old: Vec<(String, String)>,
 }
 
 /// Consents and dates that are kept although the list does not show them.

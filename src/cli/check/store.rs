@@ -77,6 +77,12 @@ fn on_server(place: &Place) -> Vec<Finding> {
             "set synchronous_commit = on and synchronous_standby_names for the database server",
         ));
     }
+    findings.extend(rights.old.into_iter().map(|(who, remedy)| {
+        let text = format!(
+            "{who} and is still in a transaction: the server keeps all that was deleted or replaced since then, and passes get slower"
+        );
+        Finding::warn("store", text, format!("end it where it was begun, or: {remedy}"))
+    }));
     findings
 }
 
