@@ -12,14 +12,11 @@ fn synced() -> World {
     world
 }
 
-const ROW: &str = "BEGIN; SELECT FROM tink_sync.ts_connections FOR UPDATE";
-
 #[test]
 #[ignore = "needs a PostgreSQL server; tests/run runs it"]
 fn postgresql_a_pass_asks_for_a_locked_connection_about_once_a_second() {
     let world = synced().set("sync.deadline", "\"3s\"");
-    let mut other = world.database().session();
-    other.run(ROW);
+    let _other = world.with_connections_locked();
     let ran = world.run(&["--force"]).expect(0);
     assert_eq!(ran.skipped("leased"), 1);
     let trips = ran.total("store_round_trips");
@@ -30,16 +27,14 @@ fn postgresql_a_pass_asks_for_a_locked_connection_about_once_a_second() {
 #[ignore = "needs a PostgreSQL server; tests/run runs it"]
 fn postgresql_a_pass_goes_on_when_a_locked_connection_is_free_and_ends_when_it_is_told_to() {
     let world = synced();
-    let running = "SELECT FROM tink_sync.ts_runs WHERE finished_at IS NULL";
-    let mut other = world.database().session();
-    other.run(ROW);
+    let other = world.with_connections_locked();
     let waiting = world.start(&["--force"]);
-    until(|| world.database().exists(running));
-    other.run("COMMIT");
+    until(|| world.a_run_is_at_work());
+    drop(other);
     assert_eq!(waiting.end().expect(0).total("unchanged"), 1);
-    other.run(ROW);
+    let _other = world.with_connections_locked();
     let waiting = world.start(&["--force"]);
-    until(|| world.database().exists(running));
+    until(|| world.a_run_is_at_work());
     signal(&waiting, "TERM");
     waiting.end().expect(143);
 }
