@@ -57,9 +57,14 @@ fn on_server(place: &Place) -> Vec<Finding> {
         let more = rights.missing.len() - named.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("the role {role} lacks {}{more}", named.join(", "));
-        return vec![
-            Finding::fail(Exit::Database, "store", text).remedy(format!("{psql} -v writer={role} {roles}")),
-        ];
+        let remedy = if rights.missing.iter().any(|right| right == "CREATE on schema tink_sync") {
+            format!(
+                "make the first run as the owner of the schema, or GRANT CREATE ON SCHEMA tink_sync TO {role}"
+            )
+        } else {
+            format!("{psql} -v writer={role} {roles}")
+        };
+        return vec![Finding::fail(Exit::Database, "store", text).remedy(remedy)];
     }
     let mut findings = vec![opened(place)];
     if !rights.too_much.is_empty() {

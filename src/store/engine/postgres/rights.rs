@@ -17,6 +17,10 @@ const MISSING: &str = "
     SELECT 'CREATE on database ' || current_database() WHERE to_regnamespace('tink_sync') IS NULL
         AND NOT has_database_privilege(current_database(), 'CREATE')
     UNION ALL
+    SELECT 'CREATE on schema tink_sync' FROM pg_namespace n
+    WHERE nspname = 'tink_sync' AND NOT has_schema_privilege(oid, 'CREATE')
+        AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'ts_schema')
+    UNION ALL
     SELECT 'TEMPORARY on database ' || current_database()
     WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
     UNION ALL
@@ -129,6 +133,12 @@ mod tests {
         server.execute(database, &format!("CREATE ROLE {role} LOGIN"));
         let theirs = target(&format!("postgres://{role}@{host}"));
         let nothing = of(&theirs).unwrap();
+        server.execute(database, &format!("CREATE DATABASE {role}_empty"));
+        let empty = format!("{role}_empty");
+        server
+            .execute(&empty, &format!("CREATE SCHEMA tink_sync; GRANT USAGE ON SCHEMA tink_sync TO {role}"));
+        let unmade = of(&target(&format!("postgres://{role}@{}", host.replace(database, &empty)))).unwrap();
+        assert_eq!(unmade.missing, ["CREATE on schema tink_sync"]);
         assert!(nothing.missing.contains(&"USAGE on schema tink_sync".to_owned()), "{nothing:?}");
         let grants = "GRANT USAGE ON SCHEMA tink_sync TO r;
             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tink_sync TO r;

@@ -9,7 +9,7 @@ use super::session::Pg;
 use super::statement;
 use super::value::Parameter;
 use crate::failpoint;
-use crate::store::engine::publication::{self, Publication, fingerprint};
+use crate::store::engine::publication::{self, Publication, Views, fingerprint};
 use crate::store::engine::{Fail, Row};
 
 /// The migrations in order; the schema version is their number.
@@ -93,7 +93,7 @@ pub(crate) fn pending(version: i64) -> Vec<String> {
 /// Applies missing migrations and recreates the rest, in one transaction; returns the version after that.
 pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     let found = version(pg)?;
-    if found > KNOWN || (found == KNOWN && is_kept(pg)?) {
+    if found > KNOWN || (found == KNOWN && views(pg)? != Views::Older) {
         return Ok(found);
     }
     for _ in 1..TRIES {
@@ -128,7 +128,7 @@ fn prepare_alone(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     pg.batch_as_is(BRIEFLY)?;
     // Another process may have done it meanwhile.
     let found = version(pg)?;
-    if found < KNOWN || (found == KNOWN && !is_kept(pg)?) {
+    if found < KNOWN || (found == KNOWN && views(pg)? == Views::Older) {
         if found == 0 {
             pg.batch_as_is(
                 "CREATE SCHEMA IF NOT EXISTS tink_sync;
@@ -178,14 +178,9 @@ fn found(pg: &Pg) -> Result<Option<Publication>, Fail> {
     answer.rows.first().map(read).transpose()
 }
 
-/// Whether the functions, views and triggers of the database are those of this release.
-pub(crate) fn is_published(pg: &Pg) -> Result<bool, Fail> {
-    Ok(found(pg)?.is_some_and(|found| found.fingerprint == ours().fingerprint))
-}
-
-/// Whether the functions, views and triggers of the database are those of this release or of a newer one.
-fn is_kept(pg: &Pg) -> Result<bool, Fail> {
-    Ok(found(pg)?.is_some_and(|found| found.is_kept_by(ours())))
+/// Whose functions, views and triggers the database has.
+pub(crate) fn views(pg: &Pg) -> Result<Views, Fail> {
+    Ok(Views::of(found(pg)?, ours()))
 }
 
 fn ask(pg: &Pg, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<i64>, Fail> {
@@ -266,7 +261,7 @@ mod tests {
             reader.rollback();
             assert!(migrating.join().unwrap());
         });
-        assert!(is_published(&other).unwrap());
+        assert_eq!(views(&other).unwrap(), Views::Ours);
     }
 
     #[test]
@@ -299,12 +294,12 @@ mod tests {
             format!("{other}; UPDATE ts_sequences SET value = {NUMBER} + 1 WHERE name = 'publication'");
         let (before, after) = started(&pg, &newer);
         assert_eq!(before, after);
-        assert!(!is_published(&pg).unwrap());
+        assert_eq!(views(&pg).unwrap(), Views::Newer);
         // What releases stored that knew no numbers.
         let older = format!("{other}; DELETE FROM ts_sequences WHERE name = 'publication'");
         let (before, after) = started(&pg, &older);
         assert!(after > before, "{before} {after}");
-        assert!(is_published(&pg).unwrap());
+        assert_eq!(views(&pg).unwrap(), Views::Ours);
         let (before, after) = started(&pg, "SELECT 1");
         assert_eq!(before, after);
     }
