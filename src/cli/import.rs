@@ -19,6 +19,7 @@ use crate::observe::report::{self, Format};
 use crate::store::Store;
 use crate::store::import::{self, Import, Imported};
 use crate::store::{NewRun, Run, RunEnd};
+use crate::sync::pass::leases;
 use input::Lines;
 
 /// Arguments of `import`.
@@ -82,7 +83,10 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
     let open = if args.dry_run { Store::open_dry } else { Store::open };
     let store = open(place, patience, env.started)?;
     let run = store.begin_run(new_run(env)).await?;
-    let done = import_lines(env, args, &store, &run, lines).await;
+    let done = tokio::select! {
+        done = import_lines(env, args, &store, &run, lines) => done,
+        never = leases::keep_alive(&store, &run, env.clock.as_ref()), if store.is_shared() && !args.dry_run => match never {},
+    };
     let (exit, summary) = match &done {
         Ok(imported) => (exit_of(imported), summary(imported)),
         Err(failure) => (failure.into(), Summary::default()),

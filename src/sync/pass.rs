@@ -3,7 +3,7 @@
 //! never affects another; only a broken store stops the pass.
 
 mod clock;
-mod leases;
+pub mod leases;
 mod unconfirmed;
 
 use std::collections::{HashSet, VecDeque};
@@ -152,7 +152,7 @@ impl Pass {
             self.stop = Stop::Unprepared(error.to_string());
         }
         let is_shared = self.ctx.store.is_shared() && !self.task.dry_run;
-        let life = if is_shared { beat(&self.ctx, &self.task).await? } else { None };
+        let life = if is_shared { beat(&self.ctx, &self.ctx.store, &self.task.run).await? } else { None };
         let heartbeat = self.heartbeat(life);
         let pauses = is_shared.then(|| self.share_pauses());
         let worked = self.work().await;
@@ -282,7 +282,7 @@ impl Pass {
     async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
         // Nothing could be done with connections claimed under leases that may have ended.
         while self.ctx.hold.has_ended() {
-            beat(&self.ctx, &self.task).await?;
+            beat(&self.ctx, &self.ctx.store, &self.task.run).await?;
         }
         let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
         let claims = match round {

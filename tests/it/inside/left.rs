@@ -344,6 +344,21 @@ impl World {
         session
     }
 
+    /// A session that has reserved the change numbers, as a command that changes many rows does.
+    pub fn with_numbers_reserved(&self) -> Session {
+        let mut session = self.database().session();
+        session.run("BEGIN; SELECT pg_advisory_xact_lock(1953066347, 0)");
+        session
+    }
+
+    /// Whether a run has been at work, and heard of, for so many seconds.
+    pub fn a_run_lives_for(&self, seconds: u32) -> bool {
+        self.database().exists(&format!(
+            "SELECT FROM tink_sync.ts_runs WHERE finished_at IS NULL
+             AND alive_until > to_timestamp(started_at / 1000.0) + interval '{seconds} seconds'"
+        ))
+    }
+
     /// Whether a run has begun that has not ended.
     pub fn a_run_is_at_work(&self) -> bool {
         self.database().exists("SELECT FROM tink_sync.ts_runs WHERE finished_at IS NULL")

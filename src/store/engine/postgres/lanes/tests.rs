@@ -146,6 +146,33 @@ fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
     assert_eq!((after, next()), (behind + 2 * NUMBERS, behind + 3 * NUMBERS));
 }
 
+/// A heartbeat, for example, while commits wait for a command that numbers many rows.
+#[tokio::test]
+async fn a_job_apart_is_done_while_all_sessions_wait_for_another_transaction() {
+    let (place, session) = store();
+    let holder = Taking::begin(&place);
+    holder.0.batch_as_is("SELECT pg_advisory_xact_lock(1)").unwrap();
+    let worker = Worker::start(session);
+    let apart = worker.apart();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let worker = worker.clone();
+            let wait = |db: Db<'_>, _: &Context| db.batch("SELECT pg_advisory_xact_lock(1)");
+            tokio::spawn(async move { worker.write("write the audit log", wait).await })
+        })
+        .collect();
+    let looking = Taking::looking(&place);
+    while looking.waiting() < 8 {
+        tokio::task::yield_now().await;
+    }
+    let one: i64 = apart.read("count", |db| db.value("SELECT CAST(1 AS BIGINT)", values![])).await.unwrap();
+    assert_eq!(one, 1);
+    holder.0.commit().unwrap();
+    for done in waiting {
+        done.await.unwrap().unwrap();
+    }
+}
+
 /// Also before the first number is taken: a key is drawn earlier than that.
 #[test]
 fn keys_that_readers_see_go_on_far_above_all_others_once_the_timeline_has_changed() {
