@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, TableLine, Tone, count};
-use super::{Environment, Failure, app, mirror};
+use super::{Environment, Failure, app, mirror, shared_clock};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
 use crate::observe::report::{self, Format};
@@ -82,6 +82,7 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
     let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
     let open = if args.dry_run { Store::open_dry } else { Store::open };
     let store = open(place, patience, env.started)?;
+    shared_clock::heed(env, &store).await?;
     let run = store.begin_run(new_run(env)).await?;
     let done = tokio::select! {
         done = import_lines(env, args, &store, &run, lines) => done,
@@ -136,8 +137,8 @@ fn new_run(env: &Environment) -> NewRun {
         on_demand: true,
         host: super::run::host(),
         version: env!("CARGO_PKG_VERSION"),
-        process_started: env.started,
-        started_at: env.started,
+        process_started: env.began(),
+        started_at: env.began(),
     }
 }
 

@@ -34,6 +34,14 @@ impl Store {
         self.worker.read(what, move |db| liveness::heard_of(db, leased.iter().copied())).await
     }
 
+    /// The time by the clock that all hosts share; `None` for a file.
+    pub async fn shared_now(&self) -> Result<Option<Timestamp>> {
+        if !self.is_shared {
+            return Ok(None);
+        }
+        self.worker.read("look at the clock", |db| db.shared_now()).await
+    }
+
     /// Keeps the name of the run in a transaction of its own, once. One that writes what names it may wait long for
     /// others, and would keep the run locked meanwhile, so that it could give no sign of life.
     pub(super) async fn name(&self, run: i64) -> Result<()> {
