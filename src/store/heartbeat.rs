@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::engine::job::repeatable;
+use super::engine::{Db, Fail};
 use super::{Result, Run, Store, liveness, run_names};
 
 #[expect(
@@ -39,7 +40,7 @@ impl Store {
         if !self.is_shared {
             return Ok(None);
         }
-        self.worker.read("look at the clock", |db| db.shared_now()).await
+        self.worker.read("look at the clock", shared_now).await
     }
 
     /// Keeps the name of the run in a transaction of its own, once. One that writes what names it may wait long for
@@ -52,4 +53,8 @@ impl Store {
             || self.worker.apply(repeatable("name the run"), move |tx, _| run_names::keep_name(tx, run));
         self.named.get_or_try_init(name).await.copied()
     }
+}
+
+fn shared_now(db: Db<'_>) -> Result<Option<Timestamp>, Fail> {
+    db.shared_now()
 }

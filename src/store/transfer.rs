@@ -169,7 +169,7 @@ impl Transfer<'_> {
     /// The old store as it is now; fails if a run is at work on it.
     fn source(&self) -> Result<Reader> {
         let source = Reader::open(self.from)?;
-        match source.read(WHAT, |db| db.views())? {
+        match source.read(WHAT, views)? {
             Views::Ours => {}
             Views::Newer => {
                 let detail = "its views are those of a newer release: upgrade tink-sync, and repeat this";
@@ -355,6 +355,10 @@ impl Transfer<'_> {
             source: None,
         }
     }
+}
+
+fn views(db: Db<'_>) -> Result<Views, Fail> {
+    db.views()
 }
 
 fn counted(source: &Reader) -> Result<Vec<TableSum>> {

@@ -61,7 +61,7 @@ const MAY_LOSE: &str = "
 const HAS_TOKENS: &str = "SELECT 'yes' WHERE EXISTS (SELECT FROM tink_sync.ts_tokens)";
 
 /// Transactions that began this many seconds ago and keep rows that were deleted since then. Of the sessions of other
-/// roles, a role without pg_read_all_stats sees neither the time nor the snapshot.
+/// roles, a role without `pg_read_all_stats` sees neither the time nor the snapshot.
 const OLD: &str = "
     WITH old (began, who, remedy) AS (
         SELECT xact_start, concat('session ', pid, ' (', concat_ws(', ', 'role ' || usename, nullif(application_name, '')), ')'),
