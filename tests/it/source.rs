@@ -48,6 +48,11 @@ fn whoever_is_enabled_and_entitled_in_any_form_is_synced() {
         ["'TRUE'", "'Yes'", "32472144000"],
         ["1", "1", "'2999-01-01T02:00:00+02:00'"],
         ["1", "1", "'32472144000'"],
+        // Without end: the last second of the year 9999, and what is beyond it.
+        ["1", "1", "253402300799"],
+        ["1", "1", "'253402300800'"],
+        ["1", "1", "253402300799000"],
+        ["1", "1", "9e999"],
     ];
     assert_states(&values, "ok");
 }
