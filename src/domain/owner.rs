@@ -141,7 +141,7 @@ impl SingleView {
                 Entry::Vacant(place) => drop(place.insert((row, 1))),
                 Entry::Occupied(mut place) => {
                     let (all, number) = place.get_mut();
-                    add_copy(all, row);
+                    add_copy(all, &row);
                     *number += 1;
                 }
             }
@@ -186,9 +186,9 @@ fn doubtful(rows: &ViewRows) -> impl Fn(&SourceRow) -> bool + use<> {
 
 /// Adds a row to those with its id, so that their order decides nothing. They request a sync if one of them does;
 /// whom they belong to is open if they differ.
-fn add_copy(all: &mut SourceRow, row: SourceRow) {
+fn add_copy(all: &mut SourceRow, row: &SourceRow) {
     let end = |row: &SourceRow| (row.entitled, row.entitled_until.is_none(), row.entitled_until);
-    if end(&row) > end(all) {
+    if end(row) > end(all) {
         (all.entitled, all.entitled_until) = (row.entitled, row.entitled_until);
     }
     all.enabled |= row.enabled;
