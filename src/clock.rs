@@ -2,7 +2,7 @@
 //! system's time. Durations are measured by time that cannot be set: see [`Stopwatch`].
 
 use std::fmt::Debug;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::Date;
@@ -21,6 +21,14 @@ pub trait Clock: Send + Sync + Debug {
 
     /// The time since some moment in the past, which cannot be set.
     fn steady(&self) -> Steady;
+
+    /// Lets another clock count, which several machines share and which is this much ahead.
+    fn correct(&self, _ahead: SignedDuration) {}
+
+    /// By how much it was corrected in all.
+    fn corrected_by(&self) -> SignedDuration {
+        SignedDuration::ZERO
+    }
 
     /// Today's date in UTC.
     fn today(&self) -> Date {
@@ -86,6 +94,35 @@ impl Clock for SystemClock {
         // Linux has both clocks; without them, every duration would be zero.
         let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
         Steady { awake: read(ClockId::CLOCK_MONOTONIC), whole: read(ClockId::CLOCK_BOOTTIME) }
+    }
+}
+
+/// The system's clock, until another one counts.
+#[derive(Debug, Default)]
+pub struct CorrectedClock(Mutex<SignedDuration>);
+
+impl CorrectedClock {
+    fn ahead(&self) -> MutexGuard<'_, SignedDuration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for CorrectedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().saturating_add(*self.ahead()).unwrap_or(LATEST).clamp(EARLIEST, LATEST)
+    }
+
+    fn steady(&self) -> Steady {
+        SystemClock.steady()
+    }
+
+    fn correct(&self, ahead: SignedDuration) {
+        let mut by = self.ahead();
+        *by = by.saturating_add(ahead);
+    }
+
+    fn corrected_by(&self) -> SignedDuration {
+        *self.ahead()
     }
 }
 

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub const VARIABLE: &str = "TINK_SYNC_FAILPOINT";
 
 /// Every step that outlives the process, as its errors name it. Debug builds refuse one that is missing here.
-pub const STEPS: [&str; 59] = [
+pub const STEPS: [&str; 60] = [
     "create the file",
     "open the store",
     "prepare the store",
@@ -27,6 +27,7 @@ pub const STEPS: [&str; 59] = [
     "note what the bank is asked",
     "note the use of a token",
     "write new tokens",
+    "name the run",
     "write accounts",
     "remember consent warnings",
     "note odd answers",

@@ -65,11 +65,12 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT USAGE, SELE
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT EXECUTE ON ROUTINES TO :"writer";
 
 -- Settings of the role, since a pooler in transaction mode passes none on: where its tables are; a host that hangs lets go
--- of what it has locked; one that waits for a lock tries again; nothing runs for ever.
+-- of what it has locked; one that waits for a lock tries again; nothing runs for ever. The wait for a lock is a third of the
+-- 30 s after which a run says that the store is contended: it lets go of its own locks and tries again before that.
 ALTER ROLE :"writer" IN DATABASE :"database" SET search_path = pg_temp, tink_sync;
 ALTER ROLE :"writer" IN DATABASE :"database" SET default_transaction_isolation = 'read committed';
 ALTER ROLE :"writer" IN DATABASE :"database" SET idle_in_transaction_session_timeout = '60s';
-ALTER ROLE :"writer" IN DATABASE :"database" SET lock_timeout = '30s';
+ALTER ROLE :"writer" IN DATABASE :"database" SET lock_timeout = '10s';
 ALTER ROLE :"writer" IN DATABASE :"database" SET statement_timeout = '10min';
 ALTER ROLE :"writer" IN DATABASE :"database" SET tcp_user_timeout = '30s';
 

@@ -13,13 +13,14 @@ use serde::Serialize;
 
 use super::actor::{Actor, ActorArgs};
 use super::table::{self, TableLine, Tone, count};
-use super::{Environment, Failure, app, connections, mirror};
+use super::{Environment, Failure, app, connections, mirror, shared_clock};
 use crate::domain::event::Summary;
 use crate::exit::Exit;
 use crate::observe::report::{self, Format};
 use crate::store::Store;
 use crate::store::import::{self, Import, Imported};
 use crate::store::{NewRun, Run, RunEnd, Selection};
+use crate::sync::pass::leases;
 use input::Lines;
 
 /// Arguments of `import`.
@@ -82,8 +83,12 @@ async fn take_over(env: &Environment, args: &Args) -> Result<Imported, Failure> 
     let patience = env.settings.sync.outage_patience.unwrap_or(Duration::ZERO);
     let open = if args.dry_run { Store::open_dry } else { Store::open };
     let store = open(place, patience, env.started)?;
+    shared_clock::heed(env, &store).await?;
     let run = store.begin_run(new_run(env)).await?;
-    let done = import_lines(env, args, &store, &run, lines).await;
+    let done = tokio::select! {
+        done = import_lines(env, args, &store, &run, lines) => done,
+        never = leases::keep_alive(&store, &run, env.clock.as_ref()), if store.is_shared() && !args.dry_run => match never {},
+    };
     let (exit, summary) = match &done {
         Ok(imported) => (exit_of(imported), summary(imported)),
         Err(failure) => (failure.into(), Summary::default()),
@@ -146,8 +151,8 @@ fn new_run(env: &Environment) -> NewRun {
         on_demand: true,
         host: super::run::host(),
         version: env!("CARGO_PKG_VERSION"),
-        process_started: env.started,
-        started_at: env.started,
+        process_started: env.began(),
+        started_at: env.began(),
     }
 }
 

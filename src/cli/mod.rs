@@ -31,6 +31,7 @@ mod report_failure;
 mod rules;
 mod run;
 mod schedule;
+mod shared_clock;
 mod status;
 mod table;
 mod timer;
@@ -44,7 +45,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::atomic_file::Protected;
-use crate::clock::{Clock, Stopwatch, SystemClock, millis};
+use crate::clock::{Clock, CorrectedClock, Stopwatch, SystemClock, millis};
 use crate::config::{self, ConfigError, Settings};
 use crate::exit::Exit;
 use crate::failpoint;
@@ -177,6 +178,11 @@ impl Environment {
     /// How long this process has been running, in milliseconds.
     pub fn took(&self) -> u64 {
         millis(self.watch.elapsed(self.clock.as_ref()))
+    }
+
+    /// When this process started, by the clock that counts by now.
+    pub fn began(&self) -> Timestamp {
+        self.started.saturating_add(self.clock.corrected_by()).unwrap_or(self.started)
     }
 
     /// The location of the store.
@@ -346,7 +352,7 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
     }
     let env = Environment {
         settings,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(CorrectedClock::default()),
         started,
         watch,
         variable: config::process_env,

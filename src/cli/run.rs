@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, app, client, hook, instance, mirror, prune, table};
+use super::{Environment, Failure, app, client, hook, instance, mirror, prune, shared_clock, table};
 use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
@@ -214,6 +214,7 @@ impl<'a> RunCommand<'a> {
         send: &Emit,
     ) -> Result<Exit, Failure> {
         let dry_run = self.args.dry_run;
+        shared_clock::heed(self.env, store).await?;
         let knows_the_day = tokio::select! {
             known = around::knows_the_day(self.env, &client) => known?,
             () = signals.token.cancelled() => false,
@@ -287,7 +288,7 @@ impl<'a> RunCommand<'a> {
             selection,
             force: self.args.force,
             dry_run: self.args.dry_run,
-            started_at: self.env.started,
+            started_at: self.env.began(),
             emit_skipped: self.env.verbose,
         };
         let context = self.context(store.clone(), client.clone(), Arc::clone(send));
@@ -390,7 +391,7 @@ impl<'a> RunCommand<'a> {
                 run_id: self.run_id.clone(),
                 trigger: self.trigger,
                 dry_run: self.args.dry_run,
-                at: self.env.started,
+                at: self.env.began(),
                 connections: 0,
                 due: 0,
                 skipped: BTreeMap::new(),
@@ -405,7 +406,7 @@ impl<'a> RunCommand<'a> {
             run_id: self.run_id.clone(),
             trigger: self.trigger,
             dry_run: self.args.dry_run,
-            started_at: self.env.started,
+            started_at: self.env.began(),
             finished_at,
             duration_ms: self.env.took(),
             exit_code: exit.code(),
@@ -420,8 +421,8 @@ impl<'a> RunCommand<'a> {
             on_demand: !self.is_pass(),
             host: host(),
             version: env!("CARGO_PKG_VERSION"),
-            process_started: self.env.started,
-            started_at: self.env.started,
+            process_started: self.env.began(),
+            started_at: self.env.began(),
         }
     }
 

@@ -94,6 +94,7 @@ impl Store {
     /// [`StoreError`] if the store cannot be written. Unlike other writes it is not repeated if another
     /// transaction was in the way.
     pub async fn import(&self, run: &Run, import: Import) -> Result<io::Result<Imported>> {
+        self.name(run.key).await?;
         let (run, mut import) = (run.clone(), import);
         let mut lines = Some(mem::replace(&mut import.lines, Box::new(std::iter::empty())));
         let done = self

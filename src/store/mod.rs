@@ -17,6 +17,7 @@ mod events;
 pub mod export;
 pub mod foresight;
 pub mod forget;
+mod heartbeat;
 pub mod import;
 pub mod links;
 mod liveness;
@@ -50,6 +51,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
 
 use crate::domain::connection::TinkUser;
 use crate::domain::event::{BankTrouble, Finished};
@@ -78,6 +80,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     worker: Worker,
     is_shared: bool,
+    /// Whether the name of the run is kept: see [`Self::name`].
+    named: Arc<OnceCell<()>>,
     /// `None` for a file, and in a rehearsal, which must report nothing that differs from the run.
     trips: Option<Arc<AtomicU64>>,
 }
@@ -108,7 +112,7 @@ impl Store {
     fn of(place: &Place, session: DbSession) -> Self {
         let is_shared = place.file().is_none();
         let trips = (is_shared && !session.context.rehearsal).then(|| Arc::clone(&session.context.trips));
-        Self { worker: Worker::start(session), is_shared, trips }
+        Self { worker: Worker::start(session), is_shared, named: Arc::default(), trips }
     }
 
     /// How often this process has waited for the store's server; `None` for a file, and in a rehearsal.
@@ -238,23 +242,6 @@ impl Store {
         self.of_plan("count what is left", Plan::left_over).await
     }
 
-    /// Extends all leases of the run; on a shared store returns how long they last from now.
-    pub async fn renew(&self, run: &Run, until: Timestamp) -> Result<Option<Duration>> {
-        let run = run.key;
-        self.worker.apply(repeatable("renew leases"), move |tx, _| liveness::renew(tx, run, until)).await
-    }
-
-    /// The other runs that hold planned connections on a shared store, each with the time until which it
-    /// counts as alive, in milliseconds.
-    pub async fn holders(&self) -> Result<Vec<(i64, i64)>> {
-        if !self.is_shared {
-            return Ok(Vec::new());
-        }
-        let what = "look who is at work";
-        let leased = self.of_plan(what, |plan| plan.leased.clone()).await?;
-        self.worker.read(what, move |db| liveness::heard_of(db, leased.iter().copied())).await
-    }
-
     async fn of_plan<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -287,6 +274,9 @@ impl Store {
         overview: Overview,
         now: Timestamp,
     ) -> Result<OverviewSaved> {
+        if !overview.closed.is_empty() || !overview.merged.is_empty() {
+            self.name(lease.run).await?;
+        }
         let lease = lease.clone();
         self.worker
             .apply("write accounts", move |tx, db| {
@@ -369,6 +359,9 @@ impl Store {
 
     /// Writes rows of one account, all or nothing; returns how many records are new in the quarantine.
     pub async fn commit(&self, lease: &Lease, commit: RowCommit) -> Result<u64> {
+        if rows::numbered(&commit) > 0 || !commit.unreadable.is_empty() {
+            self.name(lease.run).await?;
+        }
         let lease = lease.clone();
         let what = if commit.checkpoint.is_some() { "write the end of a walk" } else { "write transactions" };
         let commit = move |tx: Db<'_>, db: &Context| {
@@ -393,6 +386,9 @@ impl Store {
     /// Writes the outcome and releases the lease. Without the lease it writes only the run record, which
     /// belongs to this run.
     pub async fn record(&self, lease: &Lease, record: Record) -> Result<Recorded> {
+        if record.judged.iter().any(|judged| judged.after.difference.is_some()) {
+            self.name(lease.run).await?;
+        }
         let written = |ours: bool| {
             let (lease, record) = (lease.clone(), record.clone());
             self.worker.applied(repeatable("record the outcome"), move |tx: Db<'_>, db: &Context| {

@@ -158,7 +158,7 @@ pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) 
     );
     let mut waiting = VecDeque::new();
     db.walk(&order, asked.params(), |row| {
-        waiting.push_back(Planned { connection: row.get(0)?, attempted: row.get(1)? });
+        waiting.push_back(Planned { connection: row.get(0)?, attempted: row.get(1)?, reported: false });
         Ok(true)
     })?;
     let leased = format!("SELECT c.key FROM ts_connections c WHERE {selected} AND {reason_of} = 'leased'");
@@ -248,14 +248,17 @@ pub(super) fn claim(
     let asked = PlanParams { taking: plan.taking.clone(), ..PlanParams::new(run, rules) };
     drop(plan);
     let looked = claim_all(db, &asked, &next)?;
-    let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
+    let mut claims = Claims { exhausted: next.is_empty(), locked_out: !next.is_empty(), ..Claims::default() };
     let mut found_not_due = Vec::new();
     for (place, looked) in next.iter().zip(looked) {
+        let is_locked =
+            matches!(&looked, Looked::Skipped(skipped) if place.reported && skipped.reason == Reason::Leased);
+        claims.locked_out &= is_locked;
         match looked {
             Looked::Claimed(claim) => claims.claims.push(claim),
             Looked::Skipped(skipped) => {
                 found_not_due.push((place.connection, skipped.reason));
-                claims.skipped.push(skipped);
+                claims.skipped.extend((!is_locked).then_some(skipped));
             }
             Looked::Forgotten => found_not_due.push((place.connection, Reason::Disabled)),
         }
@@ -285,11 +288,12 @@ pub(super) fn claim_again(
     // again: 0 final, 1 to be tried again, 2 could not be claimed again (its first outcome is final).
     let waiting = "SELECT connection FROM ts_run_connections INDEXED BY ts_run_connections_again
          WHERE run = ?1 AND again = 1 LIMIT ?2";
-    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: None });
+    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: None, reported: false });
     let mut next: Vec<Planned> = db.all(waiting, values![run.key, limit], place)?;
     let taking = context.plan.get().taking.clone();
     let taken = taking.keys().filter(|taken| next.iter().all(|place| place.connection != **taken));
-    let taken: Vec<Planned> = taken.map(|taken| Planned { connection: *taken, attempted: None }).collect();
+    let place = |taken: &i64| Planned { connection: *taken, attempted: None, reported: false };
+    let taken: Vec<Planned> = taken.map(place).collect();
     next.extend(taken);
     let mut claims = Claims { exhausted: next.is_empty(), ..Claims::default() };
     let again = PlanParams::new(run, rules).with(":again", Value::Bool(true));
@@ -508,7 +512,8 @@ fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules, plan: &mut
     );
     let leased = json_numbers(plan.leased.iter().copied());
     let params = asked.params_with(":keys", Value::Text(leased.into()));
-    let place = |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: row.get(1)? });
+    let place =
+        |row: Row<'_>| Ok(Planned { connection: row.get(0)?, attempted: row.get(1)?, reported: true });
     let free: Vec<Planned> = db.all(&sql, Params::Named(&params), place)?;
     let is_free: HashSet<i64> = free.iter().map(|place| place.connection).collect();
     plan.leased.retain(|connection| !is_free.contains(connection));

@@ -174,11 +174,16 @@ pub(super) fn close(db: Db<'_>, run: i64, account: i64, now: Timestamp) -> Resul
     Ok(keys.len() as u64)
 }
 
+/// The number of rows that a commit gives a change number.
+pub(super) fn numbered(commit: &RowCommit) -> usize {
+    let changes = &commit.changes;
+    changes.insert.len() + changes.update.len() + changes.remove.len()
+}
+
 /// Writes one commit of rows; returns how many records are new in the quarantine. Reads everything it needs
 /// before it takes change numbers: a transaction with numbers delays the commits of all that take later ones.
 pub(super) fn commit(db: Db<'_>, run: i64, commit: &RowCommit) -> Result<u64, Fail> {
-    let changes = &commit.changes;
-    let numbered = changes.insert.len() + changes.update.len() + changes.remove.len();
+    let (changes, numbered) = (&commit.changes, numbered(commit));
     ask_ahead(db, commit, numbered)?;
     let sums = if numbered > 0 { counted(db, commit)? } else { None };
     let mut stand = None;

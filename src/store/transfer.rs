@@ -7,6 +7,7 @@ mod compare;
 mod table;
 
 use super::engine::fail::corrupt;
+use super::engine::publication::Views;
 use super::engine::{Db, Fail, values};
 use super::error::UNFINISHED;
 use super::writer::note;
@@ -110,6 +111,9 @@ impl Transfer<'_> {
             Err(problem) => return Ok(Err(problem)),
         };
         self.refuse_unstorable(&source)?;
+        if !matches!(found, AtTarget::All(_)) {
+            self.to.refuse_unwritable(WHAT)?;
+        }
         Ok(Ok((found, counted(&source)?)))
     }
 
@@ -137,6 +141,7 @@ impl Transfer<'_> {
             Ok(found) => found == AtTarget::Part,
         };
         self.refuse_unstorable(&source)?;
+        self.to.refuse_unwritable(WHAT)?;
         drop(source);
         let mut target = self.begin(act)?;
         let mut differing = Vec::new();
@@ -164,12 +169,18 @@ impl Transfer<'_> {
     /// The old store as it is now; fails if a run is at work on it.
     fn source(&self) -> Result<Reader> {
         let source = Reader::open(self.from)?;
-        let is_published = source.read(WHAT, |db| Ok(db.release()?.1))?;
-        if !is_published {
-            let pending = vec!["(the views of this release)".to_owned()];
-            let found =
-                source.read(WHAT, |db| db.value("SELECT max(version) FROM main.ts_schema", values![]))?;
-            return Err(StoreError::Older { path: self.from.to_string(), found, pending });
+        match source.read(WHAT, views)? {
+            Views::Ours => {}
+            Views::Newer => {
+                let detail = "its views are those of a newer release: upgrade tink-sync, and repeat this";
+                return Err(unusable(self.from, detail.to_owned()));
+            }
+            Views::Older => {
+                let pending = vec!["(the views of this release)".to_owned()];
+                let found =
+                    source.read(WHAT, |db| db.value("SELECT max(version) FROM main.ts_schema", values![]))?;
+                return Err(StoreError::Older { path: self.from.to_string(), found, pending });
+            }
         }
         refuse_at_work(&source, self.from)?;
         Ok(source)
@@ -182,8 +193,12 @@ impl Transfer<'_> {
         if from == to || canonical(from).is_some_and(|path| canonical(to) == Some(path)) {
             return Ok(Err(format!("{to} is the store itself: name another place with --to")));
         }
+        if to.holds_something_else()? {
+            let advice = "name a new file with --to; nothing was copied";
+            return Ok(Err(format!("{to} holds the tables of something else: {advice}")));
+        }
         let target = match Reader::open(to) {
-            // A database of the application without a store counts as well.
+            // A database of the application on a server without a store counts as well.
             Err(StoreError::Missing { .. } | StoreError::Older { found: 0, .. }) => {
                 return Ok(Ok(AtTarget::Nothing));
             }
@@ -216,14 +231,8 @@ impl Transfer<'_> {
         }
         for table in &TABLES {
             if let Some(found) = source.read(WHAT, |db| table.unstorable(db))? {
-                return Err(StoreError::Unusable {
-                    what: WHAT,
-                    path: self.from.to_string(),
-                    detail: format!(
-                        "{found}; let a pass read that anew (tink-sync run --connection ID), or forget it: nothing was copied"
-                    ),
-                    source: None,
-                });
+                let remedy = "let a pass read that anew (tink-sync run --connection ID), or forget it: nothing was copied";
+                return Err(unusable(self.from, format!("{found}; {remedy}")));
             }
         }
         Ok(())
@@ -236,7 +245,7 @@ impl Transfer<'_> {
         writer.run("begin the move", |db| {
             let schema = "SELECT max(version) FROM main.ts_schema WHERE version < ?1";
             let schema: i64 = db.value(schema, values![UNFINISHED])?;
-            if schema != db.release()?.0 {
+            if schema != db.known_schema() {
                 return Err(corrupt(
                     "another release of tink-sync began this move: drop what is here, and begin anew",
                 ));
@@ -348,6 +357,10 @@ impl Transfer<'_> {
     }
 }
 
+fn views(db: Db<'_>) -> Result<Views, Fail> {
+    db.views()
+}
+
 fn counted(source: &Reader) -> Result<Vec<TableSum>> {
     let count = |table: &Table| {
         let rows = source.read(WHAT, |db| table.count(db))?;
@@ -385,6 +398,10 @@ fn occupied(place: &Place, connections: i64) -> String {
         "{place} holds another store already ({connections} connections), or one that was used since: name an empty place \
          with --to, or drop that store first ({drop}); nothing was copied"
     )
+}
+
+fn unusable(place: &Place, detail: String) -> StoreError {
+    StoreError::Unusable { what: WHAT, path: place.to_string(), detail, source: None }
 }
 
 fn refuse_at_work(store: &Reader, place: &Place) -> Result<()> {

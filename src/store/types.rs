@@ -205,6 +205,8 @@ pub struct Claims {
     pub skipped: Vec<Skipped>,
     /// Whether nothing is left in the plan.
     pub exhausted: bool,
+    /// Whether other sessions keep locked all that was tried, so that it makes no sense to try again at once.
+    pub locked_out: bool,
     /// The rest of a pause that Tink asked another host for.
     pub paused: Option<Duration>,
 }
@@ -428,6 +430,8 @@ pub struct Rights {
     /// How a confirmed commit may still be lost, where refresh tokens are stored: one could be presented
     /// twice.
     pub may_lose: Option<String>,
+    /// Old transactions that keep the server from clearing what is deleted, and the statement that ends each.
+    pub old: Vec<(String, String)>,
 }
 
 /// Consents and dates that are kept although the list does not show them.

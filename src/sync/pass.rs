@@ -3,7 +3,7 @@
 //! never affects another; only a broken store stops the pass.
 
 mod clock;
-mod leases;
+pub mod leases;
 mod unconfirmed;
 
 use std::collections::{HashSet, VecDeque};
@@ -38,6 +38,8 @@ const PROBES: u32 = 3;
 const REFUSED_USERS: usize = 3;
 /// Connections of one bank that must fail alike to be reported as one.
 const ALIKE: u64 = 3;
+/// The pause before connections that other sessions keep locked are tried again.
+const LOCKED_OUT: Duration = Duration::from_secs(1);
 /// The longest wait between two probes.
 const LONGEST_PROBE_WAIT: Duration = Duration::from_mins(1);
 
@@ -150,7 +152,7 @@ impl Pass {
             self.stop = Stop::Unprepared(error.to_string());
         }
         let is_shared = self.ctx.store.is_shared() && !self.task.dry_run;
-        let life = if is_shared { beat(&self.ctx, &self.task).await? } else { None };
+        let life = if is_shared { beat(&self.ctx, &self.ctx.store, &self.task.run).await? } else { None };
         let heartbeat = self.heartbeat(life);
         let pauses = is_shared.then(|| self.share_pauses());
         let worked = self.work().await;
@@ -241,11 +243,18 @@ impl Pass {
     async fn round(&mut self, round: PassRound) -> Result<()> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
+        let mut locked_out: Option<Instant> = None;
         loop {
             self.look_at_clock().await;
-            while self.is_open() && !self.in_doubt() && !exhausted && tasks.len() < self.ctx.options.slots {
+            while self.is_open()
+                && !self.in_doubt()
+                && !exhausted
+                && tasks.len() < self.ctx.options.slots
+                && locked_out.is_none()
+            {
                 let claims = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
                 exhausted = claims.exhausted;
+                locked_out = claims.locked_out.then(|| Instant::now() + LOCKED_OUT);
                 for claim in claims.claims {
                     tasks.spawn(attempt(Arc::clone(&self.ctx), claim, round, self.cancel.clone()));
                 }
@@ -256,6 +265,7 @@ impl Pass {
             if tasks.is_empty() && (exhausted || !self.is_open()) {
                 return Ok(());
             }
+            let again = locked_out.unwrap_or(self.deadline);
             tokio::select! {
                 Some(done) = tasks.join_next() => self.digest(joined(done)?).await?,
                 durable = first_durable(&mut self.unconfirmed) => {
@@ -264,6 +274,7 @@ impl Pass {
                 }
                 () = self.cancel.cancelled(), if self.stop != Stop::Interrupted => self.stop = Stop::Interrupted,
                 () = tokio::time::sleep_until(self.deadline), if self.is_open() => self.stop = Stop::Deadline,
+                () = tokio::time::sleep_until(again), if locked_out.is_some() => locked_out = None,
             }
         }
     }
@@ -271,7 +282,7 @@ impl Pass {
     async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
         // Nothing could be done with connections claimed under leases that may have ended.
         while self.ctx.hold.has_ended() {
-            beat(&self.ctx, &self.task).await?;
+            beat(&self.ctx, &self.ctx.store, &self.task.run).await?;
         }
         let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
         let claims = match round {

@@ -157,6 +157,7 @@ fn invariant_04_what_runs_inside_a_transaction_cannot_wait_for_the_network() {
         "store/app.rs",
         "store/import.rs",
         "store/outbox.rs",
+        "store/heartbeat.rs",
         "store/population.rs",
         "store/prune.rs",
         "store/types/durable.rs",

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tink_sandbox::ScriptRow;
 use tink_sync::failpoint;
 
-use crate::harness::{Ran, World, opened, small, was_killed};
+use crate::harness::{Ran, Running, World, opened, small, until, was_killed};
 use crate::inside::ORIGINALS;
 use crate::scripted::{Fate, Sam, at, booked, day, ended, pending};
+use crate::stored::Engine;
 
 /// The line an application writes for a row.
 fn line(row: &ScriptRow) -> String {
@@ -301,6 +302,22 @@ fn a_connection_that_is_being_worked_on_is_left_alone() {
     assert!(
         report["problems"][0]["problem"].as_str().unwrap().contains("a run is working on connection c-0")
     );
+}
+
+/// Others would end it, and a pass of theirs would take it for one that has died.
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_an_import_that_takes_longer_than_a_lease_is_heard_of() {
+    let world = World::on(Engine::Postgres, Engine::Sqlite, small(1), vec!["user-0".to_owned()]);
+    let rows = |prefix| file(&world, &three(prefix).iter().map(line).collect::<Vec<_>>());
+    world.cli(&["import", &rows("x")]).expect(0);
+    world.leases_last(2);
+    let others = world.with_numbers_reserved();
+    let importing =
+        Running(Some(world.command(&["import", &rows("y")]).stdout(Stdio::piped()).spawn().unwrap()));
+    until(|| world.a_run_lives_for(4));
+    drop(others);
+    assert!(importing.end().expect(0).stdout.contains("3 taken over"));
 }
 
 #[test]

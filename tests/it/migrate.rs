@@ -346,8 +346,37 @@ fn a_wrong_place_is_refused_and_left_alone() {
         // No address at all, and a place that cannot be.
         let ran = world.cli(&["migrate-store", "--to", "mysql://x"]).expect(2);
         assert!(ran.stderr.contains("--to: expected `sqlite:`"), "{}", ran.stderr);
-        world.cli(&["migrate-store", "--to", "sqlite:/nowhere/at/all.db"]).expect(74);
+        for more in [&[][..], &["--dry-run"]] {
+            migrate(&world, &Place::File("/nowhere/at/all.db".into()), more).expect(74);
+        }
     }
+}
+
+#[test]
+fn a_file_of_something_else_is_refused_and_left_alone() {
+    let world = small_world(Engine::Sqlite);
+    let app = Place::File(world.path("app.db"));
+    let before = app.bytes();
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = migrate(&world, &app, more).expect(2);
+        assert!(ran.stderr.contains("holds the tables of something else"), "{}", ran.stderr);
+    }
+    assert!(app.bytes() == before);
+}
+
+#[test]
+fn a_rehearsal_of_a_move_tells_of_the_rights_that_it_lacks() {
+    let world = small_world(Engine::Sqlite);
+    let to = elsewhere(&world, "");
+    let Place::Database(database) = &to else { panic!("it is a file") };
+    let (done, said) = database.psql("admin", "CREATE ROLE visitor LOGIN");
+    assert!(done || said.contains("already exists"), "{said}");
+    let url = database.url_of("visitor");
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = world.cli(&[&["migrate-store", "--to", &url], more].concat()).expect(74);
+        assert!(ran.stderr.contains("the role visitor lacks CREATE on database"), "{}", ran.stderr);
+    }
+    assert!(!to.exists());
 }
 
 #[test]
@@ -390,6 +419,10 @@ fn a_store_of_another_release_is_not_moved() {
     world.other_views();
     let ran = migrate(&world, &to, &[]).expect(74);
     assert!(ran.stderr.contains("the next `tink-sync run` applies"), "{}", ran.stderr);
+    world.newer_views();
+    let ran = migrate(&world, &to, &[]).expect(74);
+    assert!(ran.stderr.contains("of a newer release: upgrade tink-sync"), "{}", ran.stderr);
+    world.older_views();
     world.run(&[]).expect(0);
     migrate(&world, &to, &[]).expect(0);
     world.newer_schema();

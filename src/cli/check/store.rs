@@ -64,9 +64,14 @@ fn on_server(place: &Place) -> Vec<Finding> {
         let more = rights.missing.len() - named.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("the role {role} lacks {}{more}", named.join(", "));
-        return vec![
-            Finding::fail(Exit::Database, "store", text).remedy(format!("{psql} -v writer={role} {roles}")),
-        ];
+        let remedy = if rights.missing.iter().any(|right| right == "CREATE on schema tink_sync") {
+            format!(
+                "make the first run as the owner of the schema, or GRANT CREATE ON SCHEMA tink_sync TO {role}"
+            )
+        } else {
+            format!("{psql} -v writer={role} {roles}")
+        };
+        return vec![Finding::fail(Exit::Database, "store", text).remedy(remedy)];
     }
     let mut findings = vec![opened(place)];
     if !rights.too_much.is_empty() {
@@ -84,6 +89,12 @@ fn on_server(place: &Place) -> Vec<Finding> {
             "set synchronous_commit = on and synchronous_standby_names for the database server",
         ));
     }
+    findings.extend(rights.old.into_iter().map(|(who, remedy)| {
+        let text = format!(
+            "{who} and is still in a transaction: the server keeps all that was deleted or replaced since then, and passes get slower"
+        );
+        Finding::warn("store", text, format!("end it where it was begun, or: {remedy}"))
+    }));
     findings
 }
 

@@ -29,8 +29,8 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 /// [`ClockOff`](tink::ErrorKind::ClockOff) if Tink's clock is on another day.
 pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<bool, tink::Error> {
     let Ok(reader) = env.reader() else { return Ok(false) };
-    let since = env.started.saturating_sub(SOON).unwrap_or(Timestamp::MIN);
-    if reader.clocks_agreed(since, env.started).unwrap_or_default() {
+    let since = env.began().saturating_sub(SOON).unwrap_or(Timestamp::MIN);
+    if reader.clocks_agreed(since, env.began()).unwrap_or_default() {
         return Ok(true);
     }
     let is_fed = reader.app().is_ok_and(|app| app.is_some());

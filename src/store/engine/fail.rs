@@ -30,6 +30,8 @@ pub(crate) enum Fail {
     RunOver,
     /// The server did not answer within five minutes.
     NoAnswer,
+    /// Others use what was to be changed: which sessions.
+    Blocked(String),
     /// No session with the server could be opened.
     Connect(Box<ConnectError>),
     /// A bug: the parameters given are not those of the statement.
@@ -56,6 +58,7 @@ impl Fail {
             | Self::CommitUnknown(_)
             | Self::RunOver
             | Self::NoAnswer
+            | Self::Blocked(_)
             | Self::Connect(_) => unreadable(format!("{place}: an error of another engine"), None),
         }
     }

@@ -316,14 +316,6 @@ impl Db<'_> {
         }
     }
 
-    /// The schema version of this release, and whether the database has this release's views and triggers.
-    pub(crate) fn release(self) -> Result<(i64, bool), Fail> {
-        match self {
-            Self::Sqlite(conn) => Ok((sqlite::schema::KNOWN, sqlite::feed::is_published(conn)?)),
-            Self::Postgres(pg) => Ok((postgres::schema::KNOWN, postgres::schema::is_published(pg)?)),
-        }
-    }
-
     /// Whether processes on other hosts may use the same store.
     pub(crate) const fn is_shared(self) -> bool {
         matches!(self, Self::Postgres(_))

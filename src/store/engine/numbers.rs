@@ -7,7 +7,7 @@ use super::{Db, Fail, postgres, sqlite, values};
 const TAKE_CHANGES: &str = "UPDATE ts_sequences SET value = value + ?1 WHERE name = 'change' RETURNING value";
 
 /// A key for a new row on PostgreSQL.
-const NEXT_KEY: &str = "SELECT nextval(pg_get_serial_sequence(?1, 'key'))";
+const NEXT_KEY: &str = "SELECT tink_sync.ts_next_key(?1)";
 
 /// The number of rows that a transaction may number without announcing it.
 const FEW: usize = 1000;

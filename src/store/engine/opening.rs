@@ -1,14 +1,16 @@
-//! Opens the database that a place names: the one file that chooses the engine. Ignores the contents.
+//! Opens the database that a place names: the one file that chooses the engine. Of the contents it asks only which
+//! release they are of.
 
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::publication::Views;
 use super::{Db, DbSession, Fail, postgres, sqlite};
-use crate::store::Result;
 use crate::store::place::Place;
 use crate::store::types::Rights;
+use crate::store::{Result, StoreError};
 
 impl Place {
     /// Whether there is a store. An empty file, or a server's database without our tables, does not count:
@@ -31,6 +33,30 @@ impl Place {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(target) => postgres::rights::of(target).map(Some),
+        }
+    }
+
+    /// Whether there are tables, and no store. On a server a store has a schema of its own, beside others.
+    pub(in crate::store) fn holds_something_else(&self) -> Result<bool> {
+        match self {
+            Self::Sqlite(path) => sqlite::open::holds_something_else(path),
+            Self::Postgres(_) => Ok(false),
+        }
+    }
+
+    /// Fails if a store could not be made or written there; makes nothing.
+    pub(in crate::store) fn refuse_unwritable(&self, what: &'static str) -> Result<()> {
+        match self {
+            Self::Sqlite(path) => sqlite::open::refuse_unwritable(path),
+            Self::Postgres(target) => {
+                let Rights { role, missing, .. } = postgres::rights::of(target)?;
+                let detail = format!(
+                    "the role {role} lacks {}; grant it, or name another role with --to",
+                    missing.join(", ")
+                );
+                let refused = StoreError::Unusable { what, path: self.to_string(), detail, source: None };
+                if missing.is_empty() { Ok(()) } else { Err(refused) }
+            }
         }
     }
 
@@ -79,6 +105,24 @@ impl Place {
             Self::Postgres(target) if is_there => postgres::open::rehearsal(target, patience, fill),
             Self::Sqlite(path) => sqlite::open::empty(path, patience, now),
             Self::Postgres(_) => sqlite::open::empty(Path::new(&self.to_string()), patience, now),
+        }
+    }
+}
+
+impl Db<'_> {
+    /// The schema version of this release.
+    pub(crate) const fn known_schema(self) -> i64 {
+        match self {
+            Self::Sqlite(_) => sqlite::schema::KNOWN,
+            Self::Postgres(_) => postgres::schema::KNOWN,
+        }
+    }
+
+    /// Whose views and triggers the database has.
+    pub(crate) fn views(self) -> Result<Views, Fail> {
+        match self {
+            Self::Sqlite(conn) => Ok(sqlite::feed::views(conn)?),
+            Self::Postgres(pg) => postgres::schema::views(pg),
         }
     }
 }

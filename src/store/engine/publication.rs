@@ -14,11 +14,25 @@ pub(crate) struct Publication {
     pub fingerprint: i64,
 }
 
-impl Publication {
-    /// Whether this release, which publishes `ours`, leaves the views alone: they are its own, or those of a
-    /// newer release. Two releases on one store would otherwise publish in turn, and renumber all rows.
-    pub(crate) fn is_kept_by(self, ours: Self) -> bool {
-        self.fingerprint == ours.fingerprint || self.number > ours.number
+/// Whose views a store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Views {
+    Ours,
+    /// Those of an older release, or none.
+    Older,
+    /// Those of a newer release, which this one leaves alone: two releases on one store would otherwise publish in
+    /// turn, and renumber all rows.
+    Newer,
+}
+
+impl Views {
+    /// What was found, for a release that publishes `ours`.
+    pub(crate) fn of(found: Option<Publication>, ours: Publication) -> Self {
+        match found {
+            Some(found) if found.fingerprint == ours.fingerprint => Self::Ours,
+            Some(found) if found.number > ours.number => Self::Newer,
+            _ => Self::Older,
+        }
     }
 }
 
@@ -84,10 +98,17 @@ mod tests {
     #[test]
     fn a_release_leaves_its_own_views_and_those_of_a_newer_one_alone() {
         let ours = Publication { number: 2, fingerprint: 7 };
-        for (number, fingerprint, kept) in
-            [(2, 7, true), (0, 7, true), (3, 8, true), (2, 8, false), (1, 8, false), (0, 8, false)]
-        {
-            assert_eq!(Publication { number, fingerprint }.is_kept_by(ours), kept, "{number} {fingerprint}");
+        for (number, fingerprint, whose) in [
+            (2, 7, Views::Ours),
+            (0, 7, Views::Ours),
+            (3, 8, Views::Newer),
+            (2, 8, Views::Older),
+            (1, 8, Views::Older),
+            (0, 8, Views::Older),
+        ] {
+            let found = Publication { number, fingerprint };
+            assert_eq!(Views::of(Some(found), ours), whose, "{number} {fingerprint}");
         }
+        assert_eq!(Views::of(None, ours), Views::Older);
     }
 }

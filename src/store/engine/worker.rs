@@ -5,6 +5,7 @@
 //! nothing after it is kept or reported. Contains no SQL except transaction control.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::context::Conn;
 use super::job::{Call, Job, Message, Step, When};
+use super::postgres::connect::Target;
 use super::postgres::lanes;
 use super::{Context, Db, DbSession, Fail};
 use crate::failpoint;
@@ -45,6 +47,8 @@ const LIMITS: GroupLimits = GroupLimits {
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     queue: mpsc::Sender<Message>,
+    /// Makes another one for the same store, if that is on a server.
+    server: Option<(Arc<Target>, Duration)>,
 }
 
 impl Worker {
@@ -54,10 +58,21 @@ impl Worker {
             Conn::Sqlite(_) => Self::start_within(LIMITS, session),
             Conn::Postgres(_) => {
                 let (queue, jobs) = mpsc::channel();
+                let (target, patience) = (session.context.target.clone(), session.context.patience());
+                let server = target.filter(|_| !session.context.rehearsal).map(|target| (target, patience));
                 lanes::start(session, SESSIONS, jobs);
-                Self { queue }
+                Self { queue, server }
             }
         }
+    }
+
+    /// One that does not wait for the jobs of this one, with a session of its own that is opened for its first job.
+    /// Only on a server: a file, and a rehearsal, have one session.
+    pub(crate) fn apart(&self) -> Self {
+        let Some((target, patience)) = &self.server else { return self.clone() };
+        let (queue, jobs) = mpsc::channel();
+        lanes::start_one(Context::of_server(target, *patience), jobs);
+        Self { queue, server: self.server.clone() }
     }
 
     fn start_within(limits: GroupLimits, session: DbSession) -> Self {
@@ -74,7 +89,7 @@ impl Worker {
             // The receiver may be gone.
             let _ = closed.map(|closed| closed.send(()));
         });
-        Self { queue: sender }
+        Self { queue: sender, server: None }
     }
 
     /// Ends the thread after its queued jobs; returns when the file is closed.

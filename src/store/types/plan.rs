@@ -23,6 +23,8 @@ pub(crate) struct Planned {
     pub connection: i64,
     /// When it had last been attempted at the time of planning.
     pub attempted: Option<i64>,
+    /// Whether it was reported as leased before.
+    pub reported: bool,
 }
 
 impl Plan {

@@ -1,13 +1,15 @@
 //! How a pass interacts with other hosts: its leases, how long they last and what keeps them alive, the wait
 //! for a sign of life from other runs, and the pauses that Tink requests. Claims nothing.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Pass, Stop, Task};
-use crate::store::Result;
+use super::{Pass, Stop};
+use crate::clock::Clock;
+use crate::store::{Result, Run, Store};
 use crate::sync::context::PassContext;
 
 /// A lease lives this long and is renewed four times in its life.
@@ -46,13 +48,13 @@ impl Pass {
 
     /// Renews the leases during the pass.
     pub(super) fn heartbeat(&self, life: Option<Duration>) -> tokio::task::JoinHandle<()> {
-        let (ctx, task) = (Arc::clone(&self.ctx), self.task.clone());
-        let every = life.map_or(HEARTBEAT, |life| SHARED_HEARTBEAT.min(life / BEATS));
+        let (ctx, run) = (Arc::clone(&self.ctx), self.task.run.clone());
         tokio::spawn(async move {
+            let store = ctx.store.apart();
             loop {
-                tokio::time::sleep(every).await;
+                tokio::time::sleep(pause(life)).await;
                 // A failure shows at the next commit, with its reason; here it is ignored.
-                let _ = beat(&ctx, &task).await;
+                let _ = beat(&ctx, &store, &run).await;
             }
         })
     }
@@ -72,13 +74,28 @@ impl Pass {
 }
 
 /// Renews the leases of the run; returns how long they last if hosts share the store.
-pub(super) async fn beat(ctx: &PassContext, task: &Task) -> Result<Option<Duration>> {
+pub(super) async fn beat(ctx: &PassContext, store: &Store, run: &Run) -> Result<Option<Duration>> {
     let asked = ctx.clock.steady();
-    let life = ctx.store.renew(&task.run, lease_end(ctx.clock.now())).await?;
+    let life = store.renew(run, lease_end(ctx.clock.now())).await?;
     if let Some(life) = life {
         ctx.hold.prolong(asked, life);
     }
     Ok(life)
+}
+
+/// The time between two heartbeats of a run whose leases last this long.
+fn pause(life: Option<Duration>) -> Duration {
+    life.map_or(HEARTBEAT, |life| SHARED_HEARTBEAT.min(life / BEATS))
+}
+
+/// Keeps a run that is no pass alive, for as long as this is awaited.
+pub async fn keep_alive(store: &Store, run: &Run, clock: &dyn Clock) -> Infallible {
+    let store = store.apart();
+    loop {
+        // A failure shows at the commit.
+        let life = store.renew(run, lease_end(clock.now())).await.ok().flatten();
+        tokio::time::sleep(pause(life)).await;
+    }
 }
 
 pub(super) fn lease_end(now: Timestamp) -> Timestamp {

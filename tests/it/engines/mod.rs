@@ -2,6 +2,7 @@
 //! digit by digit. Needs PostgreSQL's programs.
 
 mod hostile;
+mod locked;
 mod server;
 mod trips;
 
@@ -392,5 +393,33 @@ fn postgresql_the_view_may_lie_in_any_database() {
         assert_eq!(ran.ended("c-0"), ("failed".to_owned(), Some("source_row".to_owned())));
         world.app("DROP VIEW public.tink_sync_source_v1");
         world.run(&[]).expect(75);
+    }
+}
+
+/// What a function of the view cannot read shows only while it is evaluated.
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_a_view_that_fails_while_it_is_evaluated_is_wrong_in_both() {
+    let entitled = "entitled AND CAST(id AS INTEGER) = 7";
+    for (world, entitled) in [
+        (
+            World::on(Engine::Sqlite, Engine::Sqlite, plain(2), vec!["user-0".to_owned()]),
+            "json_extract(id, '$')",
+        ),
+        (World::with_app_in_postgres(Engine::Postgres, plain(1)), entitled),
+        (World::with_app_in_postgres(Engine::Sqlite, plain(1)), entitled),
+    ] {
+        world.run(&[]).expect(0);
+        world.app(&format!(
+            "DROP VIEW tink_sync_source_v1;
+             CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, enabled, {entitled} AS entitled,
+                 tink AS external_user_id FROM app_connections"
+        ));
+        for args in [&["run"][..], &["run", "--dry-run"], &["check", "--offline"]] {
+            let ran = world.cli(args).expect(78);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            let words: Vec<&str> = said.split_whitespace().collect();
+            assert!(words.join(" ").contains("the view tink_sync_source_v1 does not work: "), "{said}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use tink_sync::clock::{Clock as _, SystemClock};
 
 use super::{DAY, HOUR};
 use crate::harness::World;
+use crate::postgres::Session;
 use crate::stored::{Held, Place, literal};
 
 const MISSED: &str =
@@ -334,6 +335,33 @@ impl World {
             "SELECT FROM tink_sync.ts_sequences
              WHERE name = 'paused until' AND value > extract(epoch FROM clock_timestamp()) * 1000",
         )
+    }
+
+    /// A session that has all connections locked, as `forget` has its one.
+    pub fn with_connections_locked(&self) -> Session {
+        let mut session = self.database().session();
+        session.run("BEGIN; SELECT FROM tink_sync.ts_connections FOR UPDATE");
+        session
+    }
+
+    /// A session that has reserved the change numbers, as a command that changes many rows does.
+    pub fn with_numbers_reserved(&self) -> Session {
+        let mut session = self.database().session();
+        session.run("BEGIN; SELECT pg_advisory_xact_lock(1953066347, 0)");
+        session
+    }
+
+    /// Whether a run has been at work, and heard of, for so many seconds.
+    pub fn a_run_lives_for(&self, seconds: u32) -> bool {
+        self.database().exists(&format!(
+            "SELECT FROM tink_sync.ts_runs WHERE finished_at IS NULL
+             AND alive_until > to_timestamp(started_at / 1000.0) + interval '{seconds} seconds'"
+        ))
+    }
+
+    /// Whether a run has begun that has not ended.
+    pub fn a_run_is_at_work(&self) -> bool {
+        self.database().exists("SELECT FROM tink_sync.ts_runs WHERE finished_at IS NULL")
     }
 
     /// Whether a run that has not ended was not heard of for that long.

@@ -118,4 +118,14 @@ impl World {
     pub fn other_views(&self) {
         self.tamper("UPDATE ts_sequences SET value = 1 WHERE name = 'published'");
     }
+
+    /// And those of a later one.
+    pub fn newer_views(&self) {
+        self.tamper("UPDATE ts_sequences SET value = value + 1 WHERE name = 'publication'");
+    }
+
+    /// And those of an earlier one.
+    pub fn older_views(&self) {
+        self.tamper("UPDATE ts_sequences SET value = 0 WHERE name = 'publication'");
+    }
 }

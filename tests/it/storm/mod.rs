@@ -22,7 +22,7 @@ use bank::{Bank, died};
 use proof::{Proof, Reader, assert_misses_nothing, assert_told};
 
 /// Steps that no pass of a few seconds takes; each has a test of its own below.
-const ELSEWHERE: [&str; 32] = [
+const ELSEWHERE: [&str; 33] = [
     "renew leases",
     "add connections",
     "change the connection",
@@ -40,8 +40,9 @@ const ELSEWHERE: [&str; 32] = [
     "name the user anew",
     // only with tink.refresh: tests/it/refresh.rs
     "note what the bank is asked",
-    // only of hosts that share a store: tests/it/engines/mod.rs
+    // only of hosts that share a store: tests/it/engines/mod.rs, tests/it/import.rs
     "note a pause",
+    "name the run",
     // only when Tink answers oddly: tests/it/odd.rs
     "note odd answers",
     // tests/it/forget.rs

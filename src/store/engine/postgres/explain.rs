@@ -23,6 +23,7 @@ pub(crate) fn remedy(fail: &Fail) -> Remedy {
     match fail {
         Fail::Connect(error) if error.is_transient() => Remedy::Reconnect,
         Fail::NoAnswer => Remedy::Reconnect,
+        Fail::Blocked(_) => Remedy::Again,
         Fail::Postgres(error) => match error.as_db_error().map(DbError::code) {
             None => Remedy::Reconnect,
             Some(code) => match code.code() {
@@ -79,6 +80,14 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
             what,
             place,
             detail: "the server did not answer for five minutes: look at pg_stat_activity there".to_owned(),
+            source: None,
+        },
+        Fail::Blocked(sessions) => StoreError::Unavailable {
+            what,
+            place,
+            detail: format!(
+                "this release changes tables and views, which others use for too long: {sessions}; let them end (or SELECT pg_terminate_backend(PID)), and repeat this"
+            ),
             source: None,
         },
         Fail::RunOver => StoreError::Unavailable {

@@ -161,8 +161,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$;
 
--- Makes numbers continue far above all others once the timeline has changed: readers may have seen numbers
--- that this server never got. Here and not at the start of a session: whatever takes a number passes here,
+-- Makes numbers and keys continue far above all others once the timeline has changed: readers may have seen some
+-- that this server never got. Here and not at the start of a session: whatever takes a number or a key passes here,
 -- even behind a pooler and after a failover in mid-run. A second transaction waits for the end of the first.
 CREATE OR REPLACE FUNCTION tink_sync.ts_note_timeline() RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -176,9 +176,24 @@ BEGIN
     UPDATE tink_sync.ts_sequences SET value = timeline WHERE name = 'timeline' AND value <> timeline;
     IF FOUND THEN
         UPDATE tink_sync.ts_sequences SET value = value + 4294967296 WHERE name = 'offset';
+        -- More keys than a standby can ever miss. Tickets are no keys: they follow what has committed.
+        PERFORM pg_catalog.setval(c.oid, coalesce(pg_catalog.pg_sequence_last_value(c.oid), 0) + 1000000)
+        FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = 'tink_sync'::regnamespace AND c.relkind = 'S' AND c.relname <> 'ts_tickets';
     ELSE
         INSERT INTO tink_sync.ts_sequences (name, value) VALUES ('timeline', timeline) ON CONFLICT DO NOTHING;
     END IF;
+END $$;
+
+-- A key for a new row of a table. A rehearsal's keys are never visible.
+CREATE OR REPLACE FUNCTION tink_sync.ts_next_key(of text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF pg_catalog.to_regclass('pg_temp.ts_sequences') IS NULL THEN
+        PERFORM tink_sync.ts_note_timeline();
+    END IF;
+    RETURN pg_catalog.nextval(pg_catalog.pg_get_serial_sequence(of, 'key'));
 END $$;
 
 -- Whether a row needs no number: this transaction has already given it one, or it is copied with its own.

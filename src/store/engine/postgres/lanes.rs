@@ -18,7 +18,8 @@ use crate::store::engine::job::{Job, Message, Repeat, When};
 use crate::store::engine::{Context, DbSession, Fail};
 use crate::store::types::{Durable, Fate};
 
-/// How long a contended job is repeated, at least.
+/// How long a contended job is repeated, at least. More than the `lock_timeout` that packaging/postgres/roles.sql
+/// sets: with an equal one, a job that waits for a lock would never be repeated.
 const CONTENDED: Duration = Duration::from_secs(30);
 
 /// The longest pause before that, in milliseconds.
@@ -78,10 +79,18 @@ impl Drop for AtWork<'_> {
 pub(crate) fn start(first: DbSession, sessions: usize, queue: Receiver<Message>) {
     // A rehearsal is one transaction of one session.
     let number = if first.context.rehearsal { 1 } else { sessions.max(1) };
-    let (context, mut first) = (first.context.again(), Some(first));
-    if let (Some(Conn::Postgres(pg)), false) = (first.as_ref().map(|first| &first.conn), context.rehearsal) {
+    if let (Conn::Postgres(pg), false) = (&first.conn, first.context.rehearsal) {
         pg.plan_for_few_rows();
     }
+    start_lanes(first.context.again(), Some(first), number, queue);
+}
+
+/// Starts one thread, whose session is opened for its first job.
+pub(crate) fn start_one(context: Context, queue: Receiver<Message>) {
+    start_lanes(context, None, 1, queue);
+}
+
+fn start_lanes(context: Context, mut first: Option<DbSession>, number: usize, queue: Receiver<Message>) {
     let threads = Threads { idle: (0..number).collect(), all: number };
     let idle = Arc::new(Idle { threads: Mutex::new(threads), changed: Condvar::new() });
     let lanes = (0..number).map(|number| {

@@ -1,10 +1,13 @@
-//! The rights that a pass needs and the role of a session lacks, and those beyond its needs. Changes nothing.
+//! The rights that a pass needs and the role of a session lacks, and those beyond its needs; and what else of a server is
+//! not as it should be. Changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connect::Target;
 use super::open;
 use super::session::Pg;
+use super::value::Parameter;
 use crate::store::engine::{Fail, Row};
 use crate::store::types::Rights;
 use crate::store::{Result, StoreError};
@@ -13,6 +16,10 @@ use crate::store::{Result, StoreError};
 const MISSING: &str = "
     SELECT 'CREATE on database ' || current_database() WHERE to_regnamespace('tink_sync') IS NULL
         AND NOT has_database_privilege(current_database(), 'CREATE')
+    UNION ALL
+    SELECT 'CREATE on schema tink_sync' FROM pg_namespace n
+    WHERE nspname = 'tink_sync' AND NOT has_schema_privilege(oid, 'CREATE')
+        AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'ts_schema')
     UNION ALL
     SELECT 'TEMPORARY on database ' || current_database()
     WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
@@ -53,13 +60,31 @@ const MAY_LOSE: &str = "
 /// Whether refresh tokens are stored.
 const HAS_TOKENS: &str = "SELECT 'yes' WHERE EXISTS (SELECT FROM tink_sync.ts_tokens)";
 
+/// Transactions that began this many seconds ago and keep rows that were deleted since then. Of the sessions of other
+/// roles, a role without `pg_read_all_stats` sees neither the time nor the snapshot.
+const OLD: &str = "
+    WITH old (began, who, remedy) AS (
+        SELECT xact_start, concat('session ', pid, ' (', concat_ws(', ', 'role ' || usename, nullif(application_name, '')), ')'),
+            format('SELECT pg_terminate_backend(%s)', pid)
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+            AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+        UNION ALL
+        SELECT prepared, format('the prepared transaction %L (role %s)', gid, owner), format('ROLLBACK PREPARED %L', gid)
+        FROM pg_prepared_xacts WHERE database = current_database())
+    SELECT concat(who, ' began ', floor(extract(epoch FROM clock_timestamp() - began) / 3600), ' hours ago'), remedy
+    FROM old WHERE began <= clock_timestamp() - $1::bigint * interval '1 second' ORDER BY began LIMIT 3";
+
+/// The age from which a transaction is reported.
+const LONG: Duration = Duration::from_hours(1);
+
 /// The rights of the role of `target` on the store there.
 ///
 /// # Errors
 /// [`StoreError`] if the server cannot be queried.
 pub(crate) fn of(target: &Arc<Target>) -> Result<Rights, StoreError> {
     let what = "look for the rights of the role";
-    let (pg, context) = open::connect(what, target, std::time::Duration::ZERO)?;
+    let (pg, context) = open::connect(what, target, Duration::ZERO)?;
     read(&pg).map_err(|fail| context.explain(what, fail))
 }
 
@@ -74,13 +99,17 @@ fn read(pg: &Pg) -> Result<Rights, Fail> {
     if missing.is_empty() && super::schema::version(pg)? > 0 && !texts(HAS_TOKENS)?.is_empty() {
         may_lose = texts(MAY_LOSE)?.pop();
     }
-    Ok(Rights { role, database, missing, too_much: texts(TOO_MUCH)?, may_lose })
+    Ok(Rights { role, database, missing, too_much: texts(TOO_MUCH)?, may_lose, old: old(pg, LONG)? })
+}
+
+fn old(pg: &Pg, age: Duration) -> Result<Vec<(String, String)>, Fail> {
+    let found = pg.ask_as_is(OLD, vec![Parameter::Text(age.as_secs().to_string())])?;
+    let read = |row| Row::Postgres(row).get(0).and_then(|who| Ok((who, Row::Postgres(row).get(1)?)));
+    found.rows.iter().map(read).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::Timestamp;
 
     use super::*;
@@ -104,6 +133,12 @@ mod tests {
         server.execute(database, &format!("CREATE ROLE {role} LOGIN"));
         let theirs = target(&format!("postgres://{role}@{host}"));
         let nothing = of(&theirs).unwrap();
+        server.execute(database, &format!("CREATE DATABASE {role}_empty"));
+        let empty = format!("{role}_empty");
+        server
+            .execute(&empty, &format!("CREATE SCHEMA tink_sync; GRANT USAGE ON SCHEMA tink_sync TO {role}"));
+        let unmade = of(&target(&format!("postgres://{role}@{}", host.replace(database, &empty)))).unwrap();
+        assert_eq!(unmade.missing, ["CREATE on schema tink_sync"]);
         assert!(nothing.missing.contains(&"USAGE on schema tink_sync".to_owned()), "{nothing:?}");
         let grants = "GRANT USAGE ON SCHEMA tink_sync TO r;
             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tink_sync TO r;
@@ -115,6 +150,26 @@ mod tests {
         let one = of(&theirs).unwrap();
         assert_eq!((one.missing, one.too_much), (vec!["DELETE on ts_accounts".to_owned()], Vec::new()));
         assert_eq!(one.role, role);
+    }
+
+    #[test]
+    fn postgresql_an_old_transaction_is_named_to_those_who_may_see_it() {
+        let server = Server::shared();
+        let url = server.fresh_database();
+        let pg = |url: &str| Pg::plain(&target(url)).unwrap();
+        let (looking, application) = (pg(&url), pg(&url));
+        let (brief, none) = (Duration::ZERO, Vec::<(String, String)>::new());
+        assert_eq!(old(&looking, brief).unwrap(), none);
+        application.begin(" ISOLATION LEVEL REPEATABLE READ");
+        application.batch_as_is("SELECT set_config('application_name', 'shop', false)").unwrap();
+        let [(who, remedy)] = &old(&looking, brief).unwrap()[..] else { panic!("it is not named") };
+        assert!(who.contains("(role owner, shop) began 0 hours ago"), "{who}");
+        assert!(remedy.starts_with("SELECT pg_terminate_backend("), "{remedy}");
+        assert_eq!(old(&looking, LONG).unwrap(), none);
+        let role = format!("stranger_{}", std::process::id());
+        looking.batch_as_is(&format!("CREATE ROLE {role} LOGIN")).unwrap();
+        let (_, host) = url.split_once('@').unwrap();
+        assert_eq!(old(&pg(&format!("postgres://{role}@{host}")), brief).unwrap(), none);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The schema `tink_sync`: numbered migrations, and what is recreated with each: functions, views and triggers. Each
 //! migration runs once and only adds, since hosts of the previous release may still be at work.
 
+use std::thread;
+use std::time::Duration;
+
+use super::explain::{Remedy, remedy};
 use super::session::Pg;
 use super::statement;
 use super::value::Parameter;
 use crate::failpoint;
-use crate::store::engine::publication::{self, Publication, fingerprint};
+use crate::store::engine::publication::{self, Publication, Views, fingerprint};
 use crate::store::engine::{Fail, Row};
 
 /// The migrations in order; the schema version is their number.
@@ -28,10 +32,25 @@ const SOURCE_VIEW: &str = include_str!("source_view.sql");
 const NATIVE: [&str; 5] = ["ts_time(", "ts_rounded(", "ts_day(", "ts_amount(", "ts_bool("];
 
 /// The number of this publication. A test requires a higher one with every other fingerprint.
-const NUMBER: i64 = 1;
+const NUMBER: i64 = 2;
 
 /// Only one process at a time creates or changes the schema, on any host.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended('tink_sync schema', 0))";
+
+/// Whoever comes to a table or view waits behind one that waits to change it, readers of the application included: so
+/// it waits briefly, lets them pass, and tries again.
+const BRIEFLY: &str = "SET LOCAL lock_timeout = '2s'";
+const PAUSE: Duration = Duration::from_secs(3);
+/// As long as a file is waited for: half a minute.
+const TRIES: u32 = 6;
+
+/// The sessions that use our tables and views. A role may see only that they exist.
+const USERS: &str = "SELECT concat('session ', a.pid, ' (', concat_ws(', ', 'role ' || a.usename, nullif(a.application_name, ''),
+        'in a transaction since ' || to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')), ')')
+    FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid() AND a.pid IN (
+        SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_database d ON d.oid = l.database
+        WHERE l.granted AND d.datname = current_database() AND c.relnamespace = to_regnamespace('tink_sync'))
+    ORDER BY a.xact_start, a.pid LIMIT 3";
 
 /// Locks connections that no other transaction has locked, and their users' quotas with them. Step by step:
 /// as one condition among others, the quota might be locked for connections that were not requested.
@@ -74,19 +93,42 @@ pub(crate) fn pending(version: i64) -> Vec<String> {
 /// Applies missing migrations and recreates the rest, in one transaction; returns the version after that.
 pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     let found = version(pg)?;
-    if found > KNOWN || (found == KNOWN && is_kept(pg)?) {
+    if found > KNOWN || (found == KNOWN && views(pg)? != Views::Older) {
         return Ok(found);
     }
-    // It may wait for another process that does the same, and renumber any number of rows.
-    pg.unhurried(|| prepare(pg, now_ms))
+    for _ in 1..TRIES {
+        match prepare(pg, now_ms) {
+            Err(fail) if remedy(&fail) == Remedy::Again => pg.rollback(),
+            done => return done,
+        }
+        thread::sleep(PAUSE);
+    }
+    prepare(pg, now_ms).or_else(|fail| {
+        pg.rollback();
+        if remedy(&fail) == Remedy::Again { Err(Fail::Blocked(users(pg)?)) } else { Err(fail) }
+    })
 }
 
+/// The sessions that use our tables and views, for an error.
+fn users(pg: &Pg) -> Result<String, Fail> {
+    let found = pg.ask_as_is(USERS, Vec::new())?;
+    let found: Vec<String> =
+        found.rows.iter().map(|row| Row::Postgres(row).get(0)).collect::<Result<_, _>>()?;
+    Ok(if found.is_empty() { "one that has just ended".to_owned() } else { found.join("; ") })
+}
+
+/// It may wait for another process that does the same, and renumber any number of rows.
 fn prepare(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
+    pg.unhurried(|| prepare_alone(pg, now_ms))
+}
+
+fn prepare_alone(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     pg.begin_alone();
     statement::count(pg, ALONE, crate::store::engine::values![])?;
+    pg.batch_as_is(BRIEFLY)?;
     // Another process may have done it meanwhile.
     let found = version(pg)?;
-    if found < KNOWN || (found == KNOWN && !is_kept(pg)?) {
+    if found < KNOWN || (found == KNOWN && views(pg)? == Views::Older) {
         if found == 0 {
             pg.batch_as_is(
                 "CREATE SCHEMA IF NOT EXISTS tink_sync;
@@ -136,14 +178,9 @@ fn found(pg: &Pg) -> Result<Option<Publication>, Fail> {
     answer.rows.first().map(read).transpose()
 }
 
-/// Whether the functions, views and triggers of the database are those of this release.
-pub(crate) fn is_published(pg: &Pg) -> Result<bool, Fail> {
-    Ok(found(pg)?.is_some_and(|found| found.fingerprint == ours().fingerprint))
-}
-
-/// Whether the functions, views and triggers of the database are those of this release or of a newer one.
-fn is_kept(pg: &Pg) -> Result<bool, Fail> {
-    Ok(found(pg)?.is_some_and(|found| found.is_kept_by(ours())))
+/// Whose functions, views and triggers the database has.
+pub(crate) fn views(pg: &Pg) -> Result<Views, Fail> {
+    Ok(Views::of(found(pg)?, ours()))
 }
 
 fn ask(pg: &Pg, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<i64>, Fail> {
@@ -195,10 +232,56 @@ mod tests {
         (before, number(pg))
     }
 
+    /// Sessions with a store whose views another release published; the second is in a transaction that has read one.
+    fn read_by_another() -> [Pg; 3] {
+        let target = Arc::new(Target::parse(&Server::shared().fresh_database(), &|_| None).unwrap());
+        let sessions = [0; 3].map(|_| Pg::connect(&target).unwrap());
+        migrate(&sessions[0], 0).unwrap();
+        sessions[0].batch("DELETE FROM ts_sequences WHERE name = 'publication'").unwrap();
+        sessions[0].batch("UPDATE ts_sequences SET value = 1 WHERE name = 'published'").unwrap();
+        sessions[1].begin("");
+        sessions[1].batch_as_is(READ).unwrap();
+        sessions
+    }
+
+    const READ: &str = "SELECT count(*) FROM tink_sync.transactions_v1";
+
+    #[test]
+    fn readers_are_not_held_up_by_a_release_that_waits_for_one_of_them() {
+        let [pg, reader, other] = read_by_another();
+        std::thread::scope(|scope| {
+            let migrating = scope.spawn(move || migrate(&pg, 0).is_ok());
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'";
+            while Db::Postgres(&other).value::<i64>(waits, values![]).unwrap() == 0 {
+                assert!(!migrating.is_finished(), "it has not waited");
+                std::thread::yield_now();
+            }
+            // While the first reader still reads.
+            other.batch_as_is(READ).unwrap();
+            reader.rollback();
+            assert!(migrating.join().unwrap());
+        });
+        assert_eq!(views(&other).unwrap(), Views::Ours);
+    }
+
+    #[test]
+    fn whoever_keeps_a_release_from_changing_the_views_is_named() {
+        let [pg, reader, _] = read_by_another();
+        let pid: i64 =
+            Db::Postgres(&reader).value("SELECT CAST(pg_backend_pid() AS BIGINT)", values![]).unwrap();
+        let named = users(&pg).unwrap();
+        assert!(named.contains(&format!("session {pid} (role ")), "{named}");
+        reader.rollback();
+        assert_eq!(users(&pg).unwrap(), "one that has just ended");
+    }
+
     #[test]
     fn a_changed_fingerprint_has_a_higher_number() {
         // Changed scripts: raise NUMBER, and add a line; a line that was released is never changed.
-        let all = [Publication { number: 1, fingerprint: -6_903_682_725_321_625_869 }];
+        let all = [
+            Publication { number: 1, fingerprint: -6_903_682_725_321_625_869 },
+            Publication { number: 2, fingerprint: -4_459_195_567_754_402_546 },
+        ];
         assert!(all.is_sorted_by(|a, b| a.number < b.number && a.fingerprint != b.fingerprint));
         assert_eq!(all.last(), Some(&ours()));
     }
@@ -211,12 +294,12 @@ mod tests {
             format!("{other}; UPDATE ts_sequences SET value = {NUMBER} + 1 WHERE name = 'publication'");
         let (before, after) = started(&pg, &newer);
         assert_eq!(before, after);
-        assert!(!is_published(&pg).unwrap());
+        assert_eq!(views(&pg).unwrap(), Views::Newer);
         // What releases stored that knew no numbers.
         let older = format!("{other}; DELETE FROM ts_sequences WHERE name = 'publication'");
         let (before, after) = started(&pg, &older);
         assert!(after > before, "{before} {after}");
-        assert!(is_published(&pg).unwrap());
+        assert_eq!(views(&pg).unwrap(), Views::Ours);
         let (before, after) = started(&pg, "SELECT 1");
         assert_eq!(before, after);
     }

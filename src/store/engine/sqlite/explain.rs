@@ -74,10 +74,14 @@ fn of_sqlite(what: &'static str, file: &Path, error: rusqlite::Error) -> StoreEr
     StoreError::Unusable { what, path, detail: format!("{error}; {hint}"), source: Some(Cause::of(error)) }
 }
 
+/// The directory of a file.
+pub(super) fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
 /// Whether the file system of a file reports that it has no room left.
 fn is_full(file: &Path) -> bool {
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    let system = nix::sys::statvfs::statvfs(directory.unwrap_or_else(|| Path::new("."))).ok();
+    let system = nix::sys::statvfs::statvfs(directory_of(file)).ok();
     system.is_some_and(|system| {
         let no_names = system.files() > 0 && system.files_available() == 0;
         system.blocks_available() == 0 || no_names

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::engine::Fail;
-use crate::store::engine::publication::{self, Publication, fingerprint};
+use crate::store::engine::publication::{self, Publication, Views, fingerprint};
 
 const VIEWS: &str = include_str!("views.sql");
 const FEED: &str = include_str!("feed.sql");
@@ -44,14 +44,9 @@ pub(crate) fn found(db: &Connection) -> rusqlite::Result<Option<Publication>> {
     Ok(value(publication::FINGERPRINT)?.map(|fingerprint| Publication { number, fingerprint }))
 }
 
-/// Whether the views and triggers of the file are those of this release.
-pub(crate) fn is_published(db: &Connection) -> rusqlite::Result<bool> {
-    Ok(found(db)?.is_some_and(|found| found.fingerprint == ours().fingerprint))
-}
-
-/// Whether the views and triggers of the file are those of this release or of a newer one.
-pub(crate) fn is_kept(db: &Connection) -> rusqlite::Result<bool> {
-    Ok(found(db)?.is_some_and(|found| found.is_kept_by(ours())))
+/// Whose views and triggers the file has.
+pub(crate) fn views(db: &Connection) -> rusqlite::Result<Views> {
+    Ok(Views::of(found(db)?, ours()))
 }
 
 /// Drops what this or an older release has published, so that it does not get in a migration's way.

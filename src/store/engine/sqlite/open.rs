@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::erase::ERASING;
-use super::explain::explain;
+use super::explain::{directory_of, explain};
 use super::regular::{FileId, is_there, refuse_odd};
 use super::{rehearsal as overlay, schema, scratch, sharing};
 use crate::domain::cause::Cause;
@@ -101,21 +101,41 @@ pub(super) fn create(path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => may_use(path),
         made => made.map(drop),
     };
-    usable.map_err(|e| {
-        let hint = match e.kind() {
-            ErrorKind::NotFound => "its directory does not exist: create it, or change store.url".to_owned(),
-            ErrorKind::PermissionDenied => crate::identity::access_hint(),
-            _ => "see store.url".to_owned(),
-        };
-        StoreError::Unusable {
-            what: "open the store",
-            path: path.display().to_string(),
-            detail: format!("{e}; {hint}"),
-            source: Some(Cause::of(e)),
-        }
-    })?;
+    usable.map_err(|e| no_access(path, e))?;
     sharing::mend(path);
     Ok(())
+}
+
+/// Fails as [`create`] would; creates nothing.
+pub(crate) fn refuse_unwritable(path: &Path) -> Result<()> {
+    refuse_odd(path)?;
+    let place = if path.exists() { path } else { directory_of(path) };
+    may_use(place).map_err(|e| no_access(path, e))
+}
+
+fn no_access(path: &Path, error: std::io::Error) -> StoreError {
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "its directory does not exist: create it, or change store.url".to_owned(),
+        ErrorKind::PermissionDenied => crate::identity::access_hint(),
+        _ => "see store.url".to_owned(),
+    };
+    StoreError::Unusable {
+        what: "open the store",
+        path: path.display().to_string(),
+        detail: format!("{error}; {hint}"),
+        source: Some(Cause::of(error)),
+    }
+}
+
+/// Whether the file has tables, and none of ours.
+pub(crate) fn holds_something_else(path: &Path) -> Result<bool> {
+    if !is_there(path) {
+        return Ok(false);
+    }
+    let file = OpenFile::new(connect_read_only(path)?, path, Duration::ZERO);
+    let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_master)";
+    let has_tables = file.conn.query_row(tables, [], |row| row.get(0));
+    Ok(file.version()? == 0 && has_tables.map_err(|e| explain("look for the store", path, e))?)
 }
 
 fn may_use(path: &Path) -> std::io::Result<()> {
@@ -295,6 +315,18 @@ pub(crate) fn damage(conn: &Connection, path: &Path) -> std::result::Result<Opti
 mod tests {
     use super::*;
     use rusqlite::StatementStatus;
+
+    #[test]
+    fn only_tables_that_are_not_ours_are_something_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let [app, empty, ours] = ["app.db", "empty.db", "ours.db"].map(|name| dir.path().join(name));
+        let made = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+        made(&app, "CREATE TABLE t (a)");
+        made(&empty, "CREATE TABLE t (a); DROP TABLE t");
+        drop(writer(&ours, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
+        let found = [app, empty, ours, dir.path().join("none.db")].map(|path| holds_something_else(&path));
+        assert_eq!(found.map(Result::unwrap), [true, false, false, false]);
+    }
 
     #[test]
     fn no_statement_is_parsed_again_for_what_is_bound() {

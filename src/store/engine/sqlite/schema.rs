@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::feed;
 use crate::failpoint;
+use crate::store::engine::publication::Views;
 
 /// The migrations in order; the schema version is their number.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -51,7 +52,7 @@ pub(crate) fn migrate(db: &mut Connection, now_ms: i64) -> rusqlite::Result<()> 
             version INTEGER NOT NULL PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
     )?;
     let found = version(&tx)?;
-    if found < KNOWN || (found == KNOWN && !feed::is_kept(&tx)?) {
+    if found < KNOWN || (found == KNOWN && feed::views(&tx)? == Views::Older) {
         feed::withdraw(&tx)?;
         for (number, (_, sql)) in (1i64..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
             tx.execute_batch(sql)?;

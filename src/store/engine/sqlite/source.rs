@@ -90,40 +90,43 @@ impl Source<'_> {
         })
     }
 
+    fn wrong(&self, detail: String, source: Option<Cause>) -> SourceError {
+        SourceError::View { path: self.path.display().to_string(), detail, source }
+    }
+
     fn explain(&self, error: rusqlite::Error) -> SourceError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => self.unusable(&self.limits.too_slow(self.view)),
-            Some(ErrorCode::TooBig) => self.unusable(&format!(
-                "the view {} makes a value of more than {} MiB: nothing of it was used",
-                self.view,
-                self.limits.value >> 20
-            )),
-            _ => explain("read the source view", self.path, error).into(),
+        match error {
+            // An error in the view itself, which may also show only while it is evaluated.
+            rusqlite::Error::SqliteFailure(code, Some(said)) if code.code == ErrorCode::Unknown => {
+                let detail = format!("the view {} does not work: {said}", self.view);
+                self.wrong(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, Some(said)))))
+            }
+            error => match error.sqlite_error_code() {
+                Some(ErrorCode::OperationInterrupted) => self.unusable(&self.limits.too_slow(self.view)),
+                Some(ErrorCode::TooBig) => self.unusable(&format!(
+                    "the view {} makes a value of more than {} MiB: nothing of it was used",
+                    self.view,
+                    self.limits.value >> 20
+                )),
+                _ => explain("read the source view", self.path, error).into(),
+            },
         }
     }
 
     /// The known columns that the view has; fails if a required one is missing.
     fn columns(&self, db: &rusqlite::Connection) -> Result<Vec<&'static str>> {
         let view = self.view;
-        let fail = |detail: String, source: Option<Cause>| SourceError::View {
-            path: self.path.display().to_string(),
-            detail,
-            source,
-        };
         let statement =
             db.prepare(&format!("SELECT * FROM {} LIMIT 0", quoted(view))).map_err(|e| match e {
                 rusqlite::Error::SqliteFailure(code, Some(text)) if names_missing(&text, view) => {
                     let detail = missing(view, &text);
-                    fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, Some(text)))))
-                }
-                rusqlite::Error::SqliteFailure(code, text) if code.code == ErrorCode::Unknown => {
-                    let detail =
-                        format!("the view {view} does not work: {}", text.as_deref().unwrap_or_default());
-                    fail(detail, Some(Cause::of(rusqlite::Error::SqliteFailure(code, text))))
+                    let source = Cause::of(rusqlite::Error::SqliteFailure(code, Some(text)));
+                    self.wrong(detail, Some(source))
                 }
                 e => self.explain(e),
             })?;
-        columns(view, &statement.column_names().collect::<Vec<_>>()).map_err(|detail| fail(detail, None))
+        columns(view, &statement.column_names().collect::<Vec<_>>())
+            .map_err(|detail| self.wrong(detail, None))
     }
 }
 

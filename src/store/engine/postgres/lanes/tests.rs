@@ -50,6 +50,14 @@ async fn a_commit_of_which_nobody_knows_is_done_again_where_that_does_no_harm() 
     assert_eq!(rows, 1);
 }
 
+#[test]
+fn a_job_that_waits_for_a_lock_under_the_packaged_roles_is_repeated_before_it_is_given_up() {
+    let roles = include_str!("../../../../../packaging/postgres/roles.sql");
+    let (_, limit) = roles.split_once("SET lock_timeout = '").unwrap();
+    let seconds: u64 = limit.split_once("s'").unwrap().0.parse().unwrap();
+    assert!(Duration::from_secs(seconds) * 2 < CONTENDED);
+}
+
 #[tokio::test]
 async fn a_job_that_can_run_only_once_fails_with_what_stood_in_its_way() {
     let worker = Worker::start(store().1);
@@ -137,6 +145,52 @@ fn numbers_go_on_far_above_all_others_once_the_timeline_has_changed() {
     let behind = first + (1 << 32);
     assert_eq!((after, next()), (behind + 2 * NUMBERS, behind + 3 * NUMBERS));
 }
+
+/// A heartbeat, for example, while commits wait for a command that numbers many rows.
+#[tokio::test]
+async fn a_job_apart_is_done_while_all_sessions_wait_for_another_transaction() {
+    let (place, session) = store();
+    let holder = Taking::begin(&place);
+    holder.0.batch_as_is("SELECT pg_advisory_xact_lock(1)").unwrap();
+    let worker = Worker::start(session);
+    let apart = worker.apart();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let worker = worker.clone();
+            let wait = |db: Db<'_>, _: &Context| db.batch("SELECT pg_advisory_xact_lock(1)");
+            tokio::spawn(async move { worker.write("write the audit log", wait).await })
+        })
+        .collect();
+    let looking = Taking::looking(&place);
+    while looking.waiting() < 8 {
+        tokio::task::yield_now().await;
+    }
+    let one: i64 = apart.read("count", |db| db.value("SELECT CAST(1 AS BIGINT)", values![])).await.unwrap();
+    assert_eq!(one, 1);
+    holder.0.commit().unwrap();
+    for done in waiting {
+        done.await.unwrap().unwrap();
+    }
+}
+
+/// Also before the first number is taken: a key is drawn earlier than that.
+#[test]
+fn keys_that_readers_see_go_on_far_above_all_others_once_the_timeline_has_changed() {
+    let (_place, session) = store();
+    let db = session.db();
+    let key = |table: &str| db.new_key(table).unwrap();
+    let promoted = || db.run("UPDATE ts_sequences SET value = value + 7 WHERE name = 'timeline'", values![]);
+    let (account, connection) = (key("ts_accounts"), key("ts_connections"));
+    promoted().unwrap();
+    assert_eq!((key("ts_accounts"), key("ts_accounts")), (account + MISSED + 1, account + MISSED + 2));
+    assert_eq!(key("ts_connections"), connection + MISSED + 1);
+    promoted().unwrap();
+    db.run("SELECT tink_sync.ts_next_change()", values![]).unwrap();
+    assert_eq!(key("ts_accounts"), account + 2 * MISSED + 3);
+}
+
+/// More keys than a standby misses.
+const MISSED: i64 = 1_000_000;
 
 /// The number of change numbers per ticket.
 const NUMBERS: i64 = 8192;

@@ -1,0 +1,75 @@
+//! The clock of a store's server, which counts for all hosts: they plan, rest and take over by the same times,
+//! whatever their own clocks say. Sets no clock.
+
+use jiff::SignedDuration;
+
+use super::Environment;
+use crate::store::{Result, Store};
+
+/// Clocks that are closer than this agree; the time of a round trip is not known any better.
+const CLOSE: SignedDuration = SignedDuration::from_secs(2);
+/// Clocks that are further apart are reported.
+const APART: SignedDuration = SignedDuration::from_mins(1);
+
+/// Lets the clock of the store's server count from now on, if there is one.
+///
+/// # Errors
+/// [`crate::store::StoreError`] if the server cannot be asked.
+pub(super) async fn heed(env: &Environment, store: &Store) -> Result<()> {
+    let asked = env.clock.now();
+    let Some(shared) = store.shared_now().await? else { return Ok(()) };
+    let half = env.clock.now().duration_since(asked) / 2;
+    let ahead = shared.duration_since(asked).saturating_sub(half);
+    if ahead.abs() < CLOSE {
+        return Ok(());
+    }
+    env.clock.correct(ahead);
+    if ahead.abs() > APART {
+        let direction = if ahead.is_positive() { "behind" } else { "ahead of" };
+        tracing::warn!(
+            "this machine's clock is {} s {direction} that of the store's server, which counts for all hosts; \
+             let systemd-timesyncd or chrony keep both",
+            ahead.abs().as_secs()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cli::fixture::Fixture;
+    use crate::clock::{Clock as _, CorrectedClock, SystemClock};
+    use crate::store::Place;
+    use crate::store::engine::postgres::tests::server::Server;
+
+    async fn heeded(place: &Place, ahead: SignedDuration) -> (SignedDuration, SignedDuration) {
+        let mut env = Fixture::new().env();
+        (env.clock, env.started) = (Arc::new(CorrectedClock::default()), SystemClock.now());
+        env.clock.correct(ahead);
+        let store = Store::open(place, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+        heed(&env, &store).await.unwrap();
+        let off = |time: Timestamp| time.duration_since(SystemClock.now()).abs();
+        (off(env.clock.now()), off(env.began()))
+    }
+
+    #[tokio::test]
+    async fn the_clock_of_a_server_counts_and_a_file_has_none() {
+        let (server, minute) = (Server::shared().fresh_place(), SignedDuration::from_mins(1));
+        for hours in [1, -1, 30] {
+            let ahead = SignedDuration::from_hours(hours);
+            let (now, began) = heeded(&server, ahead).await;
+            assert!(now < minute && began < minute, "{now} {began}");
+            let directory = tempfile::tempdir().unwrap();
+            let (now, _) = heeded(&Place::from(directory.path().join("store.db")), ahead).await;
+            assert!(ahead.abs().saturating_sub(now).abs() < minute, "{now}");
+        }
+        let (now, _) = heeded(&server, SignedDuration::from_millis(900)).await;
+        assert!(now > SignedDuration::from_millis(500), "a round trip is no difference: {now}");
+    }
+}
