@@ -19,6 +19,9 @@ pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<St
     let back = format!("-{PENDING_LIMIT_DAYS} days");
     let mut accounts: Vec<_> = db.all(LOAD, values![connection, DateColumn(today), back], stored)?;
     for account in &mut accounts {
+        // A clock that was ahead has read nothing of the days since then.
+        account.complete_through = account.complete_through.min(Some(today));
+        account.deep_through = account.deep_through.min(Some(today));
         account.unmatched = unmatched(db, account, today)?;
     }
     Ok(accounts)
@@ -41,7 +44,7 @@ const LOAD: &str = "SELECT
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
            AND t.generation = a.generation
-           AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
+           AND t.booked_date >= date(CASE WHEN a.complete_through < ?2 THEN a.complete_through ELSE ?2 END, ?3)
          ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_pending,
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'

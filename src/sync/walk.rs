@@ -30,7 +30,7 @@ use crate::store::{
 };
 use crate::tink::ErrorKind;
 
-/// After so many days of refreshes without a believable list, rows count as missing.
+/// After so many days of refreshes without a believable list, or without a judgement on what is missing, this is said.
 const DAYS_UNREAD: i64 = 3;
 
 /// One account to walk.
@@ -53,7 +53,7 @@ pub(super) struct WalkEnd {
     /// It was complete, and no missing row is left unjudged: the stored rows are Tink's as of the refresh in
     /// the account list.
     pub exact: bool,
-    /// Rows are missing that are not believed to be gone.
+    /// Rows are missing that are not believed to be gone, or never can be.
     pub suspect: bool,
     /// A reason worth reporting although the walk went well.
     pub note: Option<Reason>,

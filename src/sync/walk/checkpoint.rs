@@ -69,7 +69,7 @@ impl Walk<'_> {
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
         Ok(WalkEnd {
             exact: judged.is_exact() && !importing,
-            suspect: judged.suspect.is_some(),
+            suspect: judged.suspect.is_some() || judged.restless,
             note: note.or(told.then_some(Reason::IdsReissued)),
         })
     }
