@@ -36,7 +36,8 @@ pub fn overview(
         .collect();
     let ambiguous = certain && scene.is_ambiguous(&identities, &merged);
     let separate = scene.named_together(&identities);
-    let superseded = superseded(stored, &listed, &identities, &consents, &merged, now);
+    let shown: Vec<_> = listed.iter().zip(&identities).collect();
+    let superseded = superseded(stored, &shown, &consents, &merged, now);
     // A refresh of the future says nothing about when the others were refreshed.
     let newest = listed.iter().filter_map(|a| a.last_refreshed).filter(|at| is_possible(*at, now)).max();
     // A decaying consent hides accounts: only if all are healthy does the list show that one is gone.
@@ -284,22 +285,22 @@ fn key_of(identity: &Identity) -> Option<i64> {
 
 /// Consents ended or past their date, all of whose accounts a healthy one serves, under the same id or the
 /// one under which they continue.
-fn superseded(
+pub(super) fn superseded(
     stored: &[StoredAccount],
-    listed: &[Account],
-    identities: &[Identity],
+    shown: &[(&Account, &Identity)],
     consents: &[Consent],
     merged: &[Merge],
     now: Timestamp,
 ) -> Vec<CredentialsId> {
     let kept = |key: i64| merged.iter().find(|merge| merge.drop == key).map_or(key, |merge| merge.keep);
-    let key_of = |id: &AccountId| {
-        let shown = listed.iter().zip(identities).find(|(account, _)| account.id == *id);
-        match shown.map(|(_, identity)| identity) {
-            Some(Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key)) => Some(*key),
-            Some(Identity::New) => None,
-            None => stored.iter().find(|s| s.known_ids.contains(id)).map(|s| kept(s.key)),
-        }
+    let key_of = |id: &AccountId| match shown
+        .iter()
+        .find(|(account, _)| account.id == *id)
+        .map(|(_, identity)| identity)
+    {
+        Some(Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key)) => Some(*key),
+        Some(Identity::New) => None,
+        None => stored.iter().find(|s| s.known_ids.contains(id)).map(|s| kept(s.key)),
     };
     let is_served = |id: &AccountId, by: &Consent| {
         let key = key_of(id);
