@@ -330,6 +330,12 @@ pub fn is_healthy(consents: &[Consent], account: &AccountId, now: Timestamp) -> 
     }
 }
 
+/// Whether a consent names the account, or one that names none may hold it. If all name others only, what the account
+/// lacks proves nothing.
+pub fn may_be_held(consents: &[Consent], account: &AccountId) -> bool {
+    consents.iter().any(|consent| consent.account_ids.is_empty() || consent.account_ids.contains(account))
+}
+
 /// Whether Tink is at work on a consent that holds the account; one that does not say since when may have been
 /// left so for ever.
 pub fn is_at_work(consents: &[Consent], account: &AccountId, now: Timestamp) -> bool {

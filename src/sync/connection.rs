@@ -131,8 +131,10 @@ impl ConnectionSync<'_> {
                 break;
             }
             let before = stored.iter().find(|before| before.key == account.key);
-            let healthy = accounts::is_healthy(consents, &account.account.id, self.now());
-            let at_work = accounts::is_at_work(consents, &account.account.id, self.now());
+            let id = &account.account.id;
+            let healthy =
+                accounts::may_be_held(consents, id) && accounts::is_healthy(consents, id, self.now());
+            let at_work = accounts::is_at_work(consents, id, self.now());
             let walk = Walk { sync: self, before, account, healthy, at_work };
             if walk.is_due() {
                 match tokio::time::timeout(self.share(left), walk.run()).await {

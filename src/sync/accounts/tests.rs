@@ -380,6 +380,18 @@ fn an_account_is_as_healthy_as_its_best_consent() {
 }
 
 #[test]
+fn an_account_that_no_consent_names_may_be_held_only_by_one_that_names_none() {
+    for (consents, expected) in [
+        (vec![consent("UPDATED", &["a"])], true),
+        (vec![consent("UPDATED", &["b"])], false),
+        (vec![consent("UPDATED", &["b"]), consent("UPDATED", &[])], true),
+        (vec![], false),
+    ] {
+        assert_eq!(may_be_held(&consents, &"a".into()), expected, "{consents:?}");
+    }
+}
+
+#[test]
 fn an_older_id_that_only_an_ended_consent_lists_does_not_take_an_account_from_its_renewed_link() {
     // GIVEN two links that were joined, of which the first has ended and still lists its account
     let mut joined = stored(1, account("b", Some("PL 61"), "CHECKING", "EUR"));
