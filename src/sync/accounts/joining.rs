@@ -1,6 +1,6 @@
 //! Which stored accounts are one and are joined, and which are several because a consent names them together.
 
-use super::likeness::{RULES, differs, number_differs, share_number};
+use super::likeness::{RULES, differs, number_differs, same_iban, share_number};
 use super::{Scene, key_of};
 use crate::domain::account::Account;
 use crate::domain::ids::AccountId;
@@ -45,10 +45,16 @@ impl<'a> Scene<'a> {
         let is_told_apart = |s: &StoredAccount| {
             (s.group.is_some() || served.group.is_some()) && number_differs(&s.account, &served.account)
         };
-        let candidates =
-            self.gone.iter().copied().filter(|s| {
-                is_free(s) && !returns(s) && same(&s.account, &served.account) && !is_told_apart(s)
-            });
+        // A number alone is not unique across banks.
+        let is_one_bank = |s: &StoredAccount| {
+            same_iban(&s.account, &served.account) || self.is_one_bank(s, &served.account)
+        };
+        let is_same = |s: &StoredAccount| same(&s.account, &served.account) && is_one_bank(s);
+        let candidates = self
+            .gone
+            .iter()
+            .copied()
+            .filter(|s| is_free(s) && !returns(s) && is_same(s) && !is_told_apart(s));
         let candidates: Vec<&'a StoredAccount> = candidates.collect();
         let are_several = |(n, a): (usize, &&StoredAccount)| {
             a.is_apart_from(served) || candidates.iter().skip(n + 1).any(|b| a.is_apart_from(b))

@@ -166,3 +166,15 @@ fn an_older_id_that_an_ended_consent_lists_gives_way_to_a_new_one_of_the_same_nu
         assert_eq!(healed.merged, [Merge { keep: 1, drop: 2, adopts_id: true }], "{listed:?}");
     }
 }
+
+#[test]
+fn a_number_that_two_banks_have_in_common_joins_nothing() {
+    let of = |id: &str| Account { financial_institution_id: None, ..numbered(id, None, "4711") };
+    let all = [stored(1, of("a")), stored(2, of("b"))];
+    for (provider, joined) in [("one", 1), ("other", 0)] {
+        let mut consents = two(("SESSION_EXPIRED", &["a"]), ("UPDATED", &["b"]));
+        (consents[0].provider, consents[1].provider) = (Some("one".to_owned()), Some(provider.to_owned()));
+        let ended = overview(&all, vec![of("a"), of("b")], consents, true, now());
+        assert_eq!(ended.merged.len(), joined, "{provider}");
+    }
+}
