@@ -377,6 +377,9 @@ impl Walk<'_> {
         let read = self.account.complete_through.or(last);
         let ordinary = read.map(|date| shift(date, -self.sync.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
+        let is_known = |row: &&StoredRow| !row.removed && row.generation == self.account.generation;
+        let known = stored.iter().filter(is_known).filter_map(|row| row.transaction.booked_date);
+        gathered.known_from = known.chain(gathered.known_from).min();
         let unreadable = mem::take(&mut gathered.unreadable);
         let full_due = !changes.insert.is_empty() && self.has_first_rows();
         let unfinished = Unfinished { full_due, ..Unfinished::default() };

@@ -56,6 +56,22 @@ fn a_booked_row_that_the_bank_took_back_vanishes() {
 }
 
 #[test]
+fn nothing_goes_while_all_consents_hold_other_accounts() {
+    let beside = |mut script: Script, named: &[&[&str]]| {
+        script.consents = named.iter().zip(["cred-1", "cred-2"]).map(|(ids, id)| consent(id, ids)).collect();
+        script
+    };
+    let sam = Sam::with(beside(at(1, before()), &[&["a1"], &["b1"]]));
+    for n in 2..6 {
+        sam.pass(beside(after(n), &[&["b1"]])).expect(0);
+    }
+    assert_eq!(sam.fate("goes"), Fate::live());
+    // One that names none may hold it.
+    ended(sam.pass(beside(after(6), &[&[], &["b1"]])), 0, "synced", None);
+    assert_eq!(sam.fate("goes"), Fate::vanished());
+}
+
+#[test]
 fn the_account_list_is_read_again_only_if_something_would_go() {
     let sam = Sam::with(at(1, before()));
     sam.pass(at(2, before())).expect(0);
