@@ -162,9 +162,9 @@ pub(super) fn plan(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules) 
         Ok(true)
     })?;
     let leased = format!("SELECT c.key FROM ts_connections c WHERE {selected} AND {reason_of} = 'leased'");
-    let leased = db.column(&leased, asked.params())?;
-    let due = waiting.len() as u64;
-    context.plan.set(Plan { waiting, leased, ..Plan::default() });
+    let leased: Vec<i64> = db.column(&leased, asked.params())?;
+    let (due, uncounted) = (waiting.len() as u64, leased.iter().copied().collect());
+    context.plan.set(Plan { waiting, leased, uncounted, ..Plan::default() });
     let mut counts = PlanCounts { due, connections: due, ..PlanCounts::default() };
     let others = format!(
         "SELECT reason, count(*) FROM (SELECT {reason_of} AS reason FROM ts_connections c WHERE {selected}) r

@@ -341,8 +341,9 @@ impl Changing<'_> {
     }
 }
 
-/// Moves the watermark, backward only from a day in the future, and records the complete walk. A walk whose refresh is unknown does
-/// not overwrite the refresh of an earlier one, and what a person has accepted meanwhile stays accepted.
+/// Moves the watermark, backward only from a day in the future, and records the complete walk. A walk whose refresh
+/// is unknown does not overwrite the refresh of an earlier one, and what a person has accepted meanwhile stays
+/// accepted.
 fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_accounts SET

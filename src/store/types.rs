@@ -26,6 +26,7 @@ use crate::domain::warning::{Told, Warning};
 
 pub use durable::*;
 pub use known::*;
+pub use plan::LeftOver;
 pub(crate) use plan::{Plan, Planned};
 pub use rows::*;
 pub use tokens::*;
@@ -143,15 +144,6 @@ pub struct Skipped {
     pub user_id: UserId,
     /// Why.
     pub reason: Reason,
-}
-
-/// What is left of a plan at the end of a pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOver {
-    /// The number of connections that were not claimed.
-    pub waiting: u64,
-    /// Connections that were no longer due when their turn came.
-    pub skipped: BTreeMap<Reason, u64>,
 }
 
 /// The proof that a connection is ours to work on; every commit presents it.

@@ -270,6 +270,7 @@ fn adopt(db: Db<'_>, context: &Context, run: &Run, rules: &PlanRules, plan: &mut
     let free: Vec<Planned> = db.all(&sql, Params::Named(&params), place)?;
     let is_free: HashSet<i64> = free.iter().map(|place| place.connection).collect();
     plan.leased.retain(|connection| !is_free.contains(connection));
+    plan.adopted += is_free.iter().filter(|connection| plan.uncounted.remove(connection)).count() as u64;
     plan.waiting.extend(free);
     Ok(())
 }
