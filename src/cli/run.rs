@@ -31,6 +31,7 @@ use crate::sync::hold::Hold;
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
+pub(super) use around::{SOON, vouched};
 use reported::Reported;
 pub(super) use started::{host, new_id};
 
