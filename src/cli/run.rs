@@ -293,7 +293,7 @@ impl<'a> RunCommand<'a> {
             emit_skipped: self.env.verbose,
         };
         let context = self.context(store.clone(), client.clone(), Arc::clone(send));
-        let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
+        let mut end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         if let Stop::Unprepared(error) = end.stop {
             return Err(client::unusable(self.env, error));
         }
@@ -303,6 +303,8 @@ impl<'a> RunCommand<'a> {
             store.remember_app(self.env.clock.now()).await?;
         }
         let calls = client.totals();
+        // With the requests that no connection made: they can fail like any other.
+        (end.summary.counts.requests, end.summary.counts.retries) = (calls.requests, calls.retries);
         let calls = (calls.errors, calls.token_failures);
         let totals = report::stored_totals(&end.summary, calls, self.env.took(), client.clocks_agree());
         self.renewed(signals).await;
