@@ -149,7 +149,8 @@ impl From<&ConfigError> for Exit {
             | ConfigError::Unreadable { .. }
             | ConfigError::Syntax { .. }
             | ConfigError::Key { .. }
-            | ConfigError::Variable { .. } => Self::Configuration,
+            | ConfigError::Variable { .. }
+            | ConfigError::Several(_) => Self::Configuration,
         }
     }
 }

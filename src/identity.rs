@@ -119,6 +119,18 @@ pub(crate) fn mending(path: &Path, owner: Option<&str>, mode: &str) -> String {
     format!("{chown}sudo -u {by} chmod {mode} {name}")
 }
 
+/// What closes a file with a secret to other users: the command, or for a file of the system, which others read by
+/// design, another place for the secret.
+pub(crate) fn closing(path: &Path, owner: Option<&str>) -> String {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let is_of_system = real.parent() == Some(Path::new("/etc"))
+        || ["/usr", "/dev", "/proc", "/sys"].iter().any(|place| real.starts_with(place));
+    if is_of_system {
+        return "name a file of its own, such as /etc/tink-sync/client-secret".to_owned();
+    }
+    format!("fix it with: {}", mending(path, owner, "600"))
+}
+
 /// The command that gives a user these rights to a file, to be run by root or by the file's owner.
 pub(crate) fn granting(path: &Path, user: &str, rights: &str) -> String {
     let command = format!("setfacl -m u:{user}:{rights} {}", quoted(path));

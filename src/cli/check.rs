@@ -193,7 +193,7 @@ pub(super) fn without_configuration(
 ) -> Result<Exit, Failure> {
     let mut write = table::print;
     let mut checks = Checks::new(color, quiet, args.format, &mut write);
-    checks.add([settings::refused(error)])?;
+    checks.add(error.each().iter().map(settings::refused))?;
     checks.close()
 }
 

@@ -289,7 +289,12 @@ pub fn main() -> Exit {
     match dispatch(cli, started, color) {
         Ok(exit) => exit,
         Err(failure) => {
-            log::fatal(&failure.to_string());
+            match &failure {
+                Failure::Config(error) => {
+                    error.each().iter().for_each(|error| log::fatal(&error.to_string()))
+                }
+                _ => log::fatal(&failure.to_string()),
+            }
             Exit::from(&failure)
         }
     }

@@ -5,15 +5,19 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::table;
-use super::{Environment, Failure};
+use super::run::{SOON, vouched};
+use super::{Environment, Failure, client, table};
 use crate::exit::Exit;
 use crate::store::Store;
 use crate::store::Writer;
 use crate::store::prune::{Pruned, Retention};
+use crate::tink::ErrorKind;
 
 /// The time limit within a pass; the next pass continues.
 const TIME_IN_A_PASS: Duration = Duration::from_secs(10);
+/// A clock up to this much later than a run that compared it with Tink's is good enough where Tink cannot be asked:
+/// retentions are longer.
+const VOUCHED: SignedDuration = SignedDuration::from_hours(45 * 24);
 /// The pause between two steps, in which others can write.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -35,12 +39,16 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     if args.dry_run {
-        let pruned = env.reader()?.prunable(&retention)?;
+        let pruned = old(env, &retention)?;
         table::print(&told(env, "Would go", pruned))?;
         return Ok(Exit::Success);
     }
     let mut tables = Writer::open(env.place(), env.clock.now())?;
     let mut sum = Pruned::default();
+    if old(env, &retention)? == sum {
+        table::print(&told(env, "Gone", sum))?;
+        return Ok(Exit::Success);
+    }
     loop {
         let pruned = tables.prune(&retention)?;
         if pruned == Pruned::default() {
@@ -51,6 +59,40 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     }
     table::print(&told(env, "Gone", sum))?;
     Ok(Exit::Success)
+}
+
+/// What is past its retention. If there is anything, this machine's clock is compared with Tink's first, as in a pass:
+/// by a wrong one, everything is old. A proxy that removes the `Date` header prevents the comparison, not the pruning.
+///
+/// # Errors
+/// [`ClockOff`](ErrorKind::ClockOff), or why Tink cannot be asked if no run of the last [`VOUCHED`] has done it.
+fn old(env: &Environment, retention: &Retention) -> Result<Pruned, Failure> {
+    let reader = env.reader()?;
+    let pruned = reader.prunable(retention)?;
+    if pruned == Pruned::default() || vouched(env, &reader, SOON) {
+        return Ok(pruned);
+    }
+    let vouched = vouched(env, &reader, VOUCHED);
+    drop(reader);
+    match asked(env) {
+        Ok(()) => Ok(pruned),
+        Err(Failure::Tink(error)) if error.kind == ErrorKind::ClockOff => Err(error.into()),
+        Err(_) if vouched => Ok(pruned),
+        Err(failure) => {
+            tracing::warn!(
+                "nothing was pruned: no run of the last 45 days has compared this machine's clock with Tink's, and \
+                 Tink cannot be asked; repeat this when it can"
+            );
+            Err(failure)
+        }
+    }
+}
+
+/// Compares the clocks by a client token.
+fn asked(env: &Environment) -> Result<(), Failure> {
+    let client = client::client(env)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(client.probe(None))?)
 }
 
 /// Prunes at the end of a pass, for a bounded time. A failure is logged and does not change the result of the pass.

@@ -29,6 +29,7 @@ use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
+pub(super) use around::{SOON, vouched};
 use reported::Reported;
 pub(super) use started::{host, new_id};
 
@@ -288,7 +289,7 @@ impl<'a> RunCommand<'a> {
             emit_skipped: self.env.verbose,
         };
         let context = self.context(store.clone(), client.clone(), Arc::clone(send));
-        let end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
+        let mut end = Pass::new(Arc::new(context), task, signals.token.clone()).run().await?;
         if let Stop::Unprepared(error) = end.stop {
             return Err(client::unusable(self.env, error));
         }
@@ -298,6 +299,8 @@ impl<'a> RunCommand<'a> {
             store.remember_app(self.env.clock.now()).await?;
         }
         let calls = client.totals();
+        // With the requests that no connection made: they can fail like any other.
+        (end.summary.counts.requests, end.summary.counts.retries) = (calls.requests, calls.retries);
         let calls = (calls.errors, calls.token_failures);
         let totals = report::stored_totals(&end.summary, calls, self.env.took(), client.clocks_agree());
         self.renewed(signals).await;

@@ -51,6 +51,9 @@ pub enum ConfigError {
         name: &'static str,
         problem: String,
     },
+    /// Several of these, each on a line.
+    #[error("{}", lines(.0))]
+    Several(Vec<Self>),
 }
 
 impl ConfigError {
@@ -69,10 +72,26 @@ impl ConfigError {
         Self::Key { path: path.to_owned(), line: None, key: key.to_owned(), problem: problem.into() }
     }
 
+    /// One error for all of them, in the order of their lines.
+    pub(super) fn all(mut errors: Vec<Self>) -> Self {
+        errors.sort_by_key(|error| if let Self::Key { line, .. } = error { *line } else { None });
+        if errors.len() == 1 { errors.remove(0) } else { Self::Several(errors) }
+    }
+
+    /// The mistakes, one by one.
+    pub fn each(&self) -> &[Self] {
+        if let Self::Several(errors) = self { errors } else { std::slice::from_ref(self) }
+    }
+
     /// Whether another user (root) could have read the file.
     pub fn is_permission_denied(&self) -> bool {
         matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 fn at_line(line: Option<usize>) -> String {

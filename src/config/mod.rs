@@ -3,7 +3,8 @@
 //! be a secret in the wrong place.
 //!
 //! Three stages, each with its own types: `file` (as written) → `merge` (with the environment) →
-//! `validate` (domain values inside their bounds, nothing to check twice).
+//! `validate` (domain values inside their bounds, nothing to check twice). Each stops at the first mistake;
+//! `mistakes` repeats them without it, until all are known.
 
 mod base_url;
 mod bounds;
@@ -13,6 +14,7 @@ mod error;
 mod file;
 mod keys;
 mod merge;
+mod mistakes;
 mod network;
 mod odd;
 mod place;
@@ -72,9 +74,9 @@ pub fn load(path: &Path, env: &Env<'_>) -> Result<Settings, ConfigError> {
 /// As [`load`].
 pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::reading(path, error))?;
-    let file = shape::parse(path, &text)?;
-    let merged = merge::merge(path, file, env, credentials)?;
-    validate::settings(path, merged, env)
+    mistakes::all(path, &text, env, |file, env| {
+        validate::settings(path, merge::merge(path, file, env, credentials.clone())?, env)
+    })
 }
 
 /// Reads the places of hooks alone: no secret, and nothing else of the configuration. Without a file at
@@ -84,7 +86,7 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result
 /// As [`load`], for the form of the file and for these keys.
 pub fn hooks(path: &Path) -> Result<HooksSettings, ConfigError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => validate::hooks_of(path, shape::parse(path, &text)?),
+        Ok(text) => mistakes::all(path, &text, &|_| None, |file, _| validate::hooks_of(path, file)),
         Err(error) if error.kind() == NotFound && path == Path::new(DEFAULT_PATH) => {
             Ok(HooksSettings::default())
         }
@@ -98,8 +100,9 @@ pub fn hooks(path: &Path) -> Result<HooksSettings, ConfigError> {
 /// As [`load`].
 #[cfg(any(test, fuzzing))]
 pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigError> {
-    let merged = merge::merge(path, shape::parse(path, text)?, &|_| None, Credentials::None)?;
-    validate::settings(path, merged, &|_| None)
+    mistakes::all(path, text, &|_| None, |file, env| {
+        validate::settings(path, merge::merge(path, file, env, Credentials::None)?, env)
+    })
 }
 
 /// Looks up a variable in the environment of this process; `cli` passes this to [`load`].

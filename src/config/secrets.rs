@@ -3,11 +3,11 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt, OpenOptionsExt as _, PermissionsExt};
 use std::path::Path;
 
 use super::error::access_hint;
-use crate::identity::mending;
+use crate::identity::closing;
 use nix::fcntl::OFlag;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -40,9 +40,9 @@ pub enum SecretError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The file is not a regular file.
-    #[error("is not a regular file")]
-    NotAFile,
+    /// The file is not a regular file, but this.
+    #[error("is {0} and not a regular file")]
+    NotAFile(&'static str),
     /// The file is empty.
     #[error("is empty")]
     Empty,
@@ -80,8 +80,9 @@ pub(super) fn text(path: &Path) -> Result<SecretString, SecretError> {
     // Opened without waiting for the other end of a pipe. The opened file is checked, since the name may mean
     // something else a moment later.
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(SecretError::NotAFile);
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(SecretError::NotAFile(kind(&found)));
     }
     let mut bytes = Vec::with_capacity(256);
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
@@ -89,6 +90,18 @@ pub(super) fn text(path: &Path) -> Result<SecretString, SecretError> {
         return Err(SecretError::TooLarge);
     }
     String::from_utf8(bytes).map(SecretString::from).map_err(|_| SecretError::NotOneLine)
+}
+
+/// What a file is that is not a regular one.
+fn kind(found: &Metadata) -> &'static str {
+    let kind = found.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else {
+        "a device"
+    }
 }
 
 /// Takes the single line of a text; a newline at its end is not part of it.
@@ -127,21 +140,17 @@ pub fn oddity(secret: &SecretString, client_id: Option<&str>) -> Option<&'static
     }
 }
 
-/// What is wrong with the permissions of a file that holds a secret, with the command that fixes it; `None`
-/// if they are right or the file cannot be inspected.
+/// What is wrong with the permissions of a file that holds a secret, with what fixes it; `None` if they are right
+/// or the file cannot be inspected or is not a regular one: such a file is refused, and its rights are right for others.
 pub fn permission_problem(path: &Path) -> Option<String> {
-    let file = std::fs::metadata(path).ok()?;
+    let file = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
     let mode = file.permissions().mode() & 0o7777;
     if mode & OPEN_TO_OTHERS == 0 {
         return None;
     }
-    let remedy = remedy(path, &file);
-    Some(format!("{} is open to other users (mode {mode:04o}); fix it with: {remedy}", path.display()))
-}
-
-/// A file owned by root that the service reads through its group must change its owner before it is closed.
-fn remedy(path: &Path, file: &Metadata) -> String {
-    mending(path, (file.uid() == 0).then_some(super::SERVICE_USER), "600")
+    // A file owned by root that the service reads through its group must change its owner before it is closed.
+    let remedy = closing(path, (file.uid() == 0).then_some(super::SERVICE_USER));
+    Some(format!("{} is open to other users (mode {mode:04o}); {remedy}", path.display()))
 }
 
 #[cfg(test)]
@@ -180,7 +189,7 @@ mod tests {
         }
         let (guard, path) = written("a".repeat(70_000).as_bytes());
         assert!(matches!(read(&path), Err(SecretError::TooLarge)));
-        assert!(matches!(read(guard.path()), Err(SecretError::NotAFile)));
+        assert!(matches!(read(guard.path()), Err(SecretError::NotAFile("a directory"))));
         assert!(matches!(read(&path.join("below")), Err(SecretError::Missing)));
         assert!(matches!(read(Path::new("/nowhere/at/all")), Err(SecretError::Missing)));
     }
@@ -201,6 +210,20 @@ mod tests {
             "the-id",
         ] {
             assert!(odd(text).is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_the_system_is_not_to_be_closed_to_others() {
+        for path in ["/etc/passwd", "/etc/../etc/passwd", "/proc/version", "/proc/self/root/etc/passwd"] {
+            let problem = permission_problem(Path::new(path)).unwrap();
+            assert!(problem.contains("; name a file of its own, such as /etc/tink-sync/"), "{problem}");
+            assert!(!problem.contains("chmod") && !problem.contains("chown"), "{problem}");
+        }
+        for (path, what) in [("/etc", "a directory"), ("/dev/zero", "a device")] {
+            assert_eq!(permission_problem(Path::new(path)), None, "{path}");
+            let refused = read(Path::new(path)).unwrap_err().to_string();
+            assert_eq!(refused, format!("is {what} and not a regular file"));
         }
     }
 

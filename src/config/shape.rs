@@ -1,17 +1,24 @@
-//! Parses the text of the file into its shape, with errors that name line and key. The TOML library's own
+//! Parses the text of the file into its shape, with an error that names line and key. The TOML library's own
 //! report would print the offending line, which may hold a secret, so only parts of it are used.
 
 use std::path::Path;
 
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
 
 use super::error::ConfigError;
 use super::file::File;
 use super::keys;
 
-/// Reads the file's text.
-pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    let document = toml::Deserializer::parse(text).map_err(|error| syntax_error(path, text, &error))?;
+/// Reads the file's text, whatever keys it has.
+pub(super) fn document<'t>(path: &Path, text: &'t str) -> Result<Spanned<DeTable<'t>>, ConfigError> {
+    DeTable::parse(text).map_err(|error| syntax_error(path, text, &error))
+}
+
+/// Reads the keys of the document of a text, up to the first that is unknown or has the wrong type.
+pub(super) fn file(path: &Path, text: &str, document: Spanned<DeTable<'_>>) -> Result<File, ConfigError> {
+    let document = toml::Deserializer::from(document);
     let mut track = serde_path_to_error::Track::new();
     let document = serde_path_to_error::Deserializer::new(document, &mut track);
     File::deserialize(document).map_err(|error| key_error(path, text, &track.path().to_string(), &error))
@@ -50,7 +57,7 @@ fn in_plain_words(expected: &str) -> &str {
 }
 
 /// Line and column, both from 1, of a byte of the text.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;

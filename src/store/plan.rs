@@ -28,7 +28,8 @@ const REASON: &str = "CASE
     WHEN {LEASED} THEN 'leased'
     WHEN c.last_attempt_run = :run AND NOT :again THEN 'leased'
     WHEN NOT :named AND c.last_attempt_at BETWEEN :cohort AND :now AND c.last_attempt_run <> :run
-         AND c.last_outcome IS DISTINCT FROM 'interrupted'
+         AND NOT EXISTS (SELECT 1 FROM ts_run_connections i
+                         WHERE i.run = c.last_attempt_run AND i.connection = c.key AND i.outcome = 'interrupted')
          AND EXISTS (SELECT 1 FROM ts_runs r WHERE r.key = c.last_attempt_run AND
                      (r.finished_at IS NULL OR r.exit_code IS NOT NULL)) THEN 'leased'
     WHEN c.problem IS NOT NULL THEN NULL

@@ -177,7 +177,8 @@ fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record, ours: bool) -> Res
     }
 }
 
-/// A second attempt in the same run does not count as a second failure.
+/// A second attempt in the same run does not count as a second failure. One that was interrupted found nothing out:
+/// what is known of the connection stays.
 const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
         last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
         last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
@@ -185,15 +186,18 @@ const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
                         WHEN :failure THEN failures + (SELECT CASE WHEN attempts = 1 THEN 1 ELSE 0 END FROM ts_run_connections
                                                        WHERE run = :run AND connection = :connection)
                         ELSE failures END,
-        looks = CASE WHEN :without_data THEN looks + 1 ELSE 0 END,
+        looks = CASE WHEN :interrupted THEN looks WHEN :without_data THEN looks + 1 ELSE 0 END,
         needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
         not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
-        next_due = :next_due, last_outcome = :outcome, last_reason = :reason, last_error = :error,
+        next_due = :next_due,
+        last_outcome = CASE WHEN :interrupted THEN last_outcome ELSE :outcome END,
+        last_reason = CASE WHEN :interrupted THEN last_reason ELSE :reason END,
+        last_error = CASE WHEN :interrupted THEN last_error ELSE :error END,
         lease_run = NULL, lease_token = NULL, lease_until = NULL
     WHERE key = :connection RETURNING connection_id, failures, not_before";
 
 /// The parameters of [`UPDATE_CONNECTION`].
-fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static str, Value<'r>); 13] {
+fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static str, Value<'r>); 14] {
     let optional = |at: Option<Timestamp>| at.map_or(Value::Null, Value::Millis);
     [
         (":connection", Value::Int(lease.connection)),
@@ -206,6 +210,7 @@ fn connection_parameters<'r>(lease: &Lease, record: &'r Record) -> [(&'static st
             ),
         ),
         (":needs_user", Value::Bool(record.outcome == Outcome::NeedsUser)),
+        (":interrupted", Value::Bool(record.outcome == Outcome::Interrupted)),
         (
             ":failure",
             Value::Bool(matches!(record.outcome, Outcome::Partial | Outcome::Failed | Outcome::RateLimited)),

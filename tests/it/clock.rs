@@ -328,6 +328,45 @@ fn a_pass_that_cannot_compare_the_clocks_prunes_nothing_and_says_so() {
     let ran = world.run(&[]).expect(0);
     assert!(ran.stderr.contains("nothing was pruned"), "{}", ran.stderr);
     assert!(world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'") > 0);
+    // By hand it is done all the same.
+    world.age_runs(25 * HOUR);
+    world.cli(&["prune"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'"), 0);
+}
+
+#[test]
+fn pruning_by_hand_asks_for_the_day_as_a_pass_does() {
+    let world = World::new(small(1));
+    for _ in 0..12 {
+        world.run(&[]).expect(0);
+    }
+    world.add_old_runs();
+    let old = || world.number("SELECT count(*) FROM runs_v1 WHERE run_id LIKE 'old-%'");
+    // By a clock that is twelve years ahead everything is old.
+    world.age_runs(25 * HOUR);
+    let fault = |action: Action| {
+        world.sandbox.clear_faults();
+        world.sandbox.fault(Fault::new(action).at(Endpoint::ClientToken).times(Times::Forever));
+    };
+    fault(dated(-12 * 365 * 24));
+    for args in [&["prune"][..], &["prune", "--dry-run"]] {
+        let ran = world.cli(args).expect(78);
+        assert!(ran.stderr.contains("set the clock"), "{}", ran.stderr);
+    }
+    assert_eq!(old(), 20);
+    // Where Tink cannot be asked, a run of the last weeks vouches for the clock, and no older one.
+    fault(Action::status(503));
+    world.age_runs(45 * DAY);
+    let ran = world.cli(&["prune"]).expect(69);
+    assert!(ran.stderr.contains("nothing was pruned"), "{}", ran.stderr);
+    assert_eq!(old(), 20);
+    world.age_runs(-2 * DAY);
+    world.cli(&["prune"]).expect(0);
+    assert_eq!(old(), 0);
+    // With nothing to delete nothing is asked.
+    let before = world.sandbox.requests_to(Endpoint::ClientToken);
+    world.cli(&["prune"]).expect(0);
+    assert_eq!(world.sandbox.requests_to(Endpoint::ClientToken), before);
 }
 
 #[test]

@@ -148,6 +148,33 @@ fn sigint_ends_a_run_soon_and_cleanly() {
 }
 
 #[test]
+fn a_run_that_is_stopped_does_not_hide_why_a_connection_fails() {
+    let world = World::new(small(1)).set("tink.request_timeout", "\"10m\"");
+    world.run(&[]).expect(0);
+    let fault = |action: Action| {
+        world.sandbox.clear_faults();
+        world.sandbox.fault(Fault::new(action).at(Endpoint::Accounts).times(Times::Forever));
+    };
+    fault(Action::status(403));
+    world.run(&[]).expect(10);
+    let columns = "state, reason, consecutive_failures, not_before, change_seq";
+    let shown = || {
+        let status = world.cli(&["status", "--connection", "c-0", "--format", "json"]);
+        let error = status.lines[0]["connections"][0]["last_error"].clone();
+        (world.texts(&format!("SELECT {columns} FROM connections_v1 WHERE connection_id = ?1"), "c-0"), error)
+    };
+    let before = shown();
+    assert!(before.0[0][1].is_some() && before.1.is_string(), "{before:?}");
+    fault(Action::Hang);
+    let asked = world.sandbox.requests_to(Endpoint::Accounts);
+    let running = world.start(&["--connection", "c-0", "--force"]);
+    until(|| world.sandbox.requests_to(Endpoint::Accounts) > asked);
+    assert_eq!(running.stop("TERM").expect(143).total("interrupted"), 1);
+    assert_eq!(shown(), before);
+    world.assert_at_rest();
+}
+
+#[test]
 fn a_signal_in_a_rehearsal_is_not_said_to_have_stored_anything() {
     let world = World::new(small(1));
     world.sandbox.fault(Fault::new(Action::Hang).at(Endpoint::Accounts).times(Times::Forever));

@@ -117,6 +117,19 @@ fn whatever_keeps_the_client_token_back_is_held_against_nobody() {
 }
 
 #[test]
+fn requests_that_no_connection_made_are_counted_like_their_failures() {
+    let world = World::new(small(20));
+    world.run(&[]).expect(0);
+    for_everybody(&world, Action::status(503), Some(Endpoint::ClientToken));
+    world.run(&[]).expect(69);
+    let number = |column: &str| {
+        world.number(&format!("SELECT {column} FROM runs_v1 ORDER BY started_at DESC LIMIT 1"))
+    };
+    assert!(number("request_errors") > 0);
+    assert!(number("request_errors") <= number("requests"), "all of them failed");
+}
+
+#[test]
 fn server_errors_for_everybody_are_an_outage() {
     let world = World::new(small(20));
     world.run(&[]).expect(0);

@@ -141,8 +141,9 @@ pub(super) fn secrets(env: &Environment, offline: bool) -> Vec<Finding> {
     findings.extend(token_key(env));
     let problems = settings.permission_problems();
     findings.extend(problems.iter().map(|problem| {
-        let (text, remedy) =
-            problem.split_once("; fix it with: ").unwrap_or((problem.as_str(), "chmod 600 that file"));
+        // A path may contain a semicolon.
+        let parts = problem.split_once("; fix it with: ").or_else(|| problem.rsplit_once("; "));
+        let (text, remedy) = parts.unwrap_or((problem.as_str(), "chmod 600 that file"));
         Finding::fail(Exit::Configuration, "permissions", text).remedy(remedy)
     }));
     if problems.is_empty() && !settings.secret_files().is_empty() {

@@ -64,11 +64,11 @@ pub(super) fn connection(line: &str) -> Option<String> {
 
 pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     let fields = Fields::of(line)?;
-    let connection = usable("connection_id", fields.required("connection_id")?)?.into();
+    let connection = usable("connection_id", fields.required_id("connection_id")?)?.into();
     if fields.text("removed_at")?.is_some() {
         return Err("the row is removed (removed_at): leave such rows out".to_owned());
     }
-    let account = fields.text("account_id")?.filter(|id| !id.is_empty());
+    let account = fields.as_given("account_id")?.filter(|id| !id.is_empty());
     let account = account.map(|id| usable("account_id", id)).transpose()?.map(AccountId::from);
     let raw = match fields.0.get("raw").filter(|raw| raw.get() != "null") {
         None => None,
@@ -81,10 +81,13 @@ pub(super) fn read(line: &str, keep_raw: bool) -> Result<ImportRow, String> {
     };
     let (account, record) =
         kept::transaction(&raw, account.as_ref(), keep_raw).map_err(|problem| format!("raw: {problem}"))?;
+    if !is_usable(account.as_str()) {
+        return Err(format!("raw: accountId is not {USABLE}"));
+    }
     match record {
         TransactionRecord::Unreadable(record) => Err(format!("raw: {}", record.reason)),
         TransactionRecord::Row { transaction, raw, .. } => {
-            let id = fields.text("transaction_id")?;
+            let id = fields.as_given("transaction_id")?;
             if id.is_some_and(|id| id != transaction.id.as_str()) {
                 return Err("transaction_id is not the id in raw".to_owned());
             }
@@ -123,8 +126,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A string; null counts as missing.
+    /// A string, with U+FFFD for U+0000 as in Tink's answers; null counts as missing.
     fn text(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(self.as_given(name)?.map(|text| text.replace('\0', "\u{fffd}")))
+    }
+
+    /// A string as it is: of an id nothing may be changed.
+    fn as_given(&self, name: &str) -> Result<Option<String>, String> {
         let Some(raw) = self.0.get(name).filter(|raw| raw.get() != "null") else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|_| format!("{name} is not a text"))
     }
@@ -133,8 +141,15 @@ impl<'a> Fields<'a> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
     }
 
+    fn required_id(&self, name: &str) -> Result<String, String> {
+        self.as_given(name)?.filter(|id| !id.is_empty()).ok_or_else(|| format!("{name} is missing"))
+    }
+
     fn id(&self, name: &str) -> Result<String, String> {
-        let id = self.required(name)?;
+        let id = self.required_id(name)?;
+        if id.contains('\0') {
+            return Err(format!("{name} contains U+0000"));
+        }
         if id.len() > LONGEST_TINK_ID { Err(format!("{name} is far too long")) } else { Ok(id) }
     }
 
@@ -233,6 +248,29 @@ mod tests {
         let row = parse(&line).unwrap().row.transaction;
         assert_eq!((row.money.amount.as_str(), row.status), ("-0.1", Status::Pending));
         assert_eq!(row.texts.description(), Some("Tram"));
+    }
+
+    #[test]
+    fn u_0000_is_replaced_in_texts_and_refused_in_ids() {
+        let line = |ids: &str| {
+            format!(
+                r#"{{{ids},"amount":"1","currency":"EU\u0000","description":"x\u0000y","payee_name":"\u0000"}}"#
+            )
+        };
+        let row = parse(&line(r#""connection_id":"c","account_id":"a","transaction_id":"t""#)).unwrap();
+        let Transaction { money, texts, .. } = row.row.transaction;
+        assert_eq!((money.currency.as_str(), texts.description()), ("EU\u{fffd}", Some("x\u{fffd}y")));
+        for (ids, named) in [
+            (r#""connection_id":"\u0000","account_id":"a","transaction_id":"t""#, "connection_id"),
+            (r#""connection_id":"c","account_id":"a\u0000","transaction_id":"t""#, "account_id"),
+            (r#""connection_id":"c","account_id":"a","transaction_id":"t\u0000""#, "transaction_id"),
+        ] {
+            let problem = parse(&line(ids)).unwrap_err();
+            assert!(problem.starts_with(named), "{problem}");
+        }
+        let raw = RAW.replace('\n', " ").replace(r#""accountId":"a""#, r#""accountId":"a\u0000""#);
+        let problem = parse(&format!(r#"{{"connection_id":"c","raw":{raw}}}"#)).unwrap_err();
+        assert!(problem.contains("accountId"), "{problem}");
     }
 
     #[test]

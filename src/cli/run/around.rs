@@ -9,11 +9,12 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cli::{Environment, status};
 use crate::file_limit;
 use crate::observe::textfile;
+use crate::store::Reader;
 use crate::store::engine::sqlite::wal;
 use crate::tink::{self, Client};
 
 /// A clock up to this much later than a run that compared it with Tink's counts as right, since it was right then.
-const SOON: SignedDuration = SignedDuration::from_hours(24);
+pub(in crate::cli) const SOON: SignedDuration = SignedDuration::from_hours(24);
 
 /// The only worker thread reads and compares, the store's thread writes, and the calling thread watches. More
 /// workers would wait for the writer, and use memory by the number of cores.
@@ -29,8 +30,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 /// [`ClockOff`](tink::ErrorKind::ClockOff) if Tink's clock is on another day.
 pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<bool, tink::Error> {
     let Ok(reader) = env.reader() else { return Ok(false) };
-    let since = env.began().saturating_sub(SOON).unwrap_or(Timestamp::MIN);
-    if reader.clocks_agreed(since, env.began()).unwrap_or_default() {
+    if vouched(env, &reader, SOON) {
         return Ok(true);
     }
     let is_fed = reader.app().is_ok_and(|app| app.is_some());
@@ -39,6 +39,12 @@ pub(super) async fn knows_the_day(env: &Environment, client: &Client) -> Result<
         client.agree_on_time().await?;
     }
     Ok(client.clocks_agree())
+}
+
+/// Whether a run that began at most this long ago has compared the clocks, and none did later than now.
+pub(in crate::cli) fn vouched(env: &Environment, reader: &Reader, within: SignedDuration) -> bool {
+    let since = env.began().saturating_sub(within).unwrap_or(Timestamp::MIN);
+    reader.clocks_agreed(since, env.began()).unwrap_or_default()
 }
 
 /// Logs which readers keep the log beside the store from being emptied, once it is larger than passes leave it.

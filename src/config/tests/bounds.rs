@@ -12,7 +12,7 @@ fn bounded(key: &str, inside: [&str; 2], outside: &[&str]) {
     }
     let [low, high] = inside.map(|text| text.trim_matches('\'').to_owned());
     for value in outside {
-        let expected = format!("tink-sync.toml: {key}: expected from {low} to {high}");
+        let expected = format!("tink-sync.toml:1: {key}: expected from {low} to {high}");
         assert_eq!(message(&format!("{key} = {value}")), expected);
     }
 }
@@ -42,7 +42,7 @@ fn days_have_bounds() {
     bounded("report.history", ["'7d'", "'36500d'"], &["'6d'", "'36501d'"]);
     assert_eq!(
         message("consent.warn = ['1d', '366d']"),
-        "tink-sync.toml: consent.warn: expected from 0d to 365d"
+        "tink-sync.toml:1: consent.warn: expected from 0d to 365d"
     );
 }
 
@@ -54,7 +54,7 @@ fn numbers_have_bounds() {
     for value in ["0", "-1", "0.0", "10000.1", "nan", "inf", "-inf"] {
         assert_eq!(
             message(&format!("tink.requests_per_second = {value}")),
-            "tink-sync.toml: tink.requests_per_second: expected more than 0 and at most 10000"
+            "tink-sync.toml:1: tink.requests_per_second: expected more than 0 and at most 10000"
         );
     }
     for value in ["0.1", "5", "10000"] {
@@ -83,7 +83,7 @@ fn pauses_grow() {
     let retry = settings("[retry]\nattempts = 1\nbase = 0\nmax = '0s'").retry;
     assert_eq!((retry.attempts, retry.base, retry.max), (1, Duration::ZERO, Duration::ZERO));
     assert_eq!(message("retry.base = '31s'"), "tink-sync.toml: retry.max: expected at least `retry.base`");
-    assert_eq!(message("retry.max = '2h'"), "tink-sync.toml: retry.max: expected from 0s to 1h");
+    assert_eq!(message("retry.max = '2h'"), "tink-sync.toml:1: retry.max: expected from 0s to 1h");
 }
 
 #[test]
@@ -91,7 +91,10 @@ fn refresh_is_never_or_by_age() {
     assert_eq!(settings("tink.refresh = 'never'").tink.refresh, Refresh::Never);
     let stale = settings("tink.refresh = 'stale:12h'").tink.refresh;
     assert_eq!(stale, Refresh::Stale(Duration::from_hours(12)));
-    assert_eq!(message("tink.refresh = 'stale:1m'"), "tink-sync.toml: tink.refresh: expected from 1h to 90d");
+    assert_eq!(
+        message("tink.refresh = 'stale:1m'"),
+        "tink-sync.toml:1: tink.refresh: expected from 1h to 90d"
+    );
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn a_view_is_a_plain_name() {
     let too_long = "v".repeat(64);
     for name in ["", "1a", "a-b", "a b", "a.b.c", ".a", "a.", "a\"b", "a;drop", "ä", &too_long] {
         let text = message(&format!("source.view = '{name}'"));
-        assert!(text.starts_with("tink-sync.toml: source.view: expected a plain name"), "{text}");
+        assert!(text.starts_with("tink-sync.toml:1: source.view: expected a plain name"), "{text}");
     }
 }
 
@@ -136,15 +139,21 @@ fn a_database_of_the_application_needs_a_view() {
 fn addresses_are_checked_and_not_shown() {
     for key in ["tink.api_url", "tink.link_url"] {
         let text = message(&format!("{key} = 'https://app:{MARK}@api.tink.com'"));
-        assert_eq!(text, format!("tink-sync.toml: {key}: expected an address without user name or password"));
+        assert_eq!(
+            text,
+            format!("tink-sync.toml:1: {key}: expected an address without user name or password")
+        );
     }
     assert!(message("tink.api_url = 'http://api.tink.com'").contains("expected https"));
     assert_eq!(settings("tink.api_url = 'http://[::1]:8080/'").tink.api_url, "http://[::1]:8080");
     let text = message(&format!("store.url = 'postgres://app:{MARK}@db/bank'"));
-    assert!(text.starts_with("tink-sync.toml: store.url: expected an address without a password"), "{text}");
+    assert!(
+        text.starts_with("tink-sync.toml:1: store.url: expected an address without a password"),
+        "{text}"
+    );
     assert!(text.contains("`store.pgpass_file`"));
     let text = message(&format!("source.database = 'postgres://app:{MARK}@db/bank'\nsource.view = 'v'"));
-    assert!(text.starts_with("tink-sync.toml: source.database: expected an address without"), "{text}");
+    assert!(text.starts_with("tink-sync.toml:1: source.database: expected an address without"), "{text}");
     assert_eq!(settings("store.url = 'sqlite:a.db'").store.url, Place::Sqlite("a.db".into()));
     assert_eq!(settings("store.url = 'postgres://db/bank'").store.url.to_string(), "postgres://db/bank");
 }

@@ -4,6 +4,7 @@ mod bounds;
 mod environment;
 mod example;
 mod file;
+mod mistakes;
 mod secret;
 
 use std::ffi::OsString;

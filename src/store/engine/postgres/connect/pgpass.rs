@@ -1,7 +1,7 @@
 //! Passwords from the environment and from libpq's password file. A file that others can read is refused.
 //! Never puts any part of a password into a message.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use nix::unistd::{User, geteuid};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::server::{Host, Password, Pgpass, Server, Target};
-use crate::identity::mending;
+use crate::identity::closing;
 
 /// Larger than any password file; stops a mistaken path to something endless.
 const LARGEST: u64 = 1024 * 1024;
@@ -190,15 +190,15 @@ fn read(path: &Path, guarded: bool) -> Result<Password, String> {
 
 /// The problem with the permissions of a secret file, with the command that fixes it.
 pub(super) fn open_to_others(path: &Path, allowed: u32) -> Option<String> {
-    let file = std::fs::metadata(path).ok()?;
+    let file = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
     let mode = file.permissions().mode() & 0o7777;
     // Only a file of root, read by another user, may be shared with a group.
     let allowed = if file.uid() == 0 && !geteuid().is_root() { allowed } else { 0 };
     if mode & OPEN_TO_OTHERS & !allowed == 0 {
         return None;
     }
-    let remedy = mending(path, None, "600");
-    Some(format!("{} is open to other users (mode {mode:04o}); fix it with: {remedy}", path.display()))
+    let remedy = closing(path, None);
+    Some(format!("{} is open to other users (mode {mode:04o}); {remedy}", path.display()))
 }
 
 #[cfg(test)]
