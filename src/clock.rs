@@ -97,19 +97,29 @@ impl Clock for SystemClock {
     }
 }
 
-/// The system's clock, until another one counts.
+/// The system's clock, until another one counts. From then on it follows that one's time by [`Clock::steady`], so that
+/// setting the machine's clock, which was wrong, changes nothing more.
 #[derive(Debug, Default)]
-pub struct CorrectedClock(Mutex<SignedDuration>);
+pub struct CorrectedClock(Mutex<Correction>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Correction {
+    /// The time of the other clock, and [`Steady::whole`] at that time.
+    from: Option<(Timestamp, Duration)>,
+    by: SignedDuration,
+}
 
 impl CorrectedClock {
-    fn ahead(&self) -> MutexGuard<'_, SignedDuration> {
+    fn correction(&self) -> MutexGuard<'_, Correction> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for CorrectedClock {
     fn now(&self) -> Timestamp {
-        SystemClock.now().saturating_add(*self.ahead()).unwrap_or(LATEST).clamp(EARLIEST, LATEST)
+        let Some((then, began)) = self.correction().from else { return SystemClock.now() };
+        let passed = self.steady().whole.saturating_sub(began);
+        then.saturating_add(passed).unwrap_or(LATEST).clamp(EARLIEST, LATEST)
     }
 
     fn steady(&self) -> Steady {
@@ -117,12 +127,14 @@ impl Clock for CorrectedClock {
     }
 
     fn correct(&self, ahead: SignedDuration) {
-        let mut by = self.ahead();
-        *by = by.saturating_add(ahead);
+        let now = self.now().saturating_add(ahead).unwrap_or(LATEST);
+        let mut correction = self.correction();
+        correction.from = Some((now, self.steady().whole));
+        correction.by = correction.by.saturating_add(ahead);
     }
 
     fn corrected_by(&self) -> SignedDuration {
-        *self.ahead()
+        self.correction().by
     }
 }
 
@@ -212,6 +224,30 @@ mod tests {
             watch.set_by(&clock),
             SignedDuration::from_secs(-31 * 86_400 - 5),
             "it is not set by sleeping"
+        );
+    }
+
+    #[test]
+    fn a_corrected_clock_follows_the_other_one_whatever_the_machines_is_set_to() {
+        let clock = CorrectedClock::default();
+        for hours in [2, -3] {
+            clock.correct(SignedDuration::from_hours(hours));
+        }
+        // By time that cannot be set, and not by the time of day.
+        let began = clock.correction().from.unwrap().1;
+        let then = clock.correction().from.unwrap().0;
+        let now = clock.now();
+        let passed = SignedDuration::try_from(clock.steady().whole.saturating_sub(began)).unwrap();
+        assert!(now >= then && now.duration_since(then) <= passed);
+        assert_eq!(clock.corrected_by(), SignedDuration::from_hours(-1));
+        assert!(
+            SystemClock
+                .now()
+                .duration_since(now)
+                .saturating_sub(SignedDuration::from_hours(1))
+                .abs()
+                .as_secs()
+                < 60
         );
     }
 

@@ -15,9 +15,9 @@ use crate::tink::ErrorKind;
 
 /// The time limit within a pass; the next pass continues.
 const TIME_IN_A_PASS: Duration = Duration::from_secs(10);
-/// A clock up to this much later than a run that compared it with Tink's is good enough where Tink cannot be asked:
-/// retentions are longer.
-const VOUCHED: SignedDuration = SignedDuration::from_hours(45 * 24);
+/// A clock up to this much later than a run that compared it with Tink's is good enough where Tink cannot be asked: by a
+/// wrong one, what has a retention of weeks would go a few days early.
+const VOUCHED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The pause between two steps, in which others can write.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -80,7 +80,7 @@ fn old(env: &Environment, retention: &Retention) -> Result<Pruned, Failure> {
         Err(_) if vouched => Ok(pruned),
         Err(failure) => {
             tracing::warn!(
-                "nothing was pruned: no run of the last 45 days has compared this machine's clock with Tink's, and \
+                "nothing was pruned: no run of the last 7 days has compared this machine's clock with Tink's, and \
                  Tink cannot be asked; repeat this when it can"
             );
             Err(failure)

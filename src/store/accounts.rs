@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::engine::fail::corrupt;
-use super::engine::value::{DateColumn, Millis, TimeColumn, json_list, optional_text, unsigned};
+use super::engine::value::{
+    DateColumn, Millis, TimeColumn, json_list, json_numbers, optional_text, unsigned,
+};
 use super::engine::{Db, Fail, Params, Row, ToValue, Value, values};
 use super::{balances, merge, rows};
 use crate::domain::account::Account;
@@ -204,12 +206,20 @@ fn note_missing_and_separate(db: Db<'_>, connection: i64, overview: &Overview) -
         )?;
     }
     for ids in &overview.separate {
+        let ids = json_list(ids.iter().map(AccountId::as_str));
+        // A group that one of them is in goes on, with those that are not listed now: once several, always several.
+        let known: Vec<i64> = db.column(
+            "SELECT DISTINCT abs(separate) FROM ts_accounts
+             WHERE connection = ?1 AND account_id IN (SELECT value FROM json_each(?2)) AND abs(separate) > 1 ORDER BY 1",
+            values![connection, ids.as_str()],
+        )?;
         db.run(
             "UPDATE ts_accounts SET separate = CASE WHEN separate > 0 THEN 1 ELSE -1 END
-                    * (SELECT min(key) + 1 FROM ts_accounts
-                       WHERE connection = ?1 AND account_id IN (SELECT value FROM json_each(?2)))
-             WHERE connection = ?1 AND account_id IN (SELECT value FROM json_each(?2))",
-            values![connection, json_list(ids.iter().map(AccountId::as_str))],
+                    * coalesce(?3, (SELECT min(key) + 1 FROM ts_accounts
+                                    WHERE connection = ?1 AND account_id IN (SELECT value FROM json_each(?2))))
+             WHERE connection = ?1 AND (account_id IN (SELECT value FROM json_each(?2))
+                                        OR abs(separate) IN (SELECT CAST(value AS BIGINT) FROM json_each(?4)))",
+            values![connection, ids.as_str(), known.first().copied(), json_numbers(known.iter().copied())],
         )?;
     }
     Ok(())
@@ -303,3 +313,6 @@ fn listed(account: &Account) -> Vec<(&'static str, Value<'_>)> {
         (":refreshed", account.last_refreshed.map_or(Value::Null, Value::Time)),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -244,6 +244,7 @@ impl Pass {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         let mut exhausted = false;
         let mut locked_out: Option<Instant> = None;
+        let mut locked_until: Option<Instant> = None;
         loop {
             self.look_at_clock().await;
             while self.is_open()
@@ -253,8 +254,8 @@ impl Pass {
                 && locked_out.is_none()
             {
                 let claims = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
-                exhausted = claims.exhausted;
                 locked_out = claims.locked_out.then(|| Instant::now() + LOCKED_OUT);
+                exhausted = claims.exhausted || leases::is_locked_for_long(&mut locked_until, locked_out);
                 for claim in claims.claims {
                     tasks.spawn(attempt(Arc::clone(&self.ctx), claim, round, self.cancel.clone()));
                 }

@@ -43,8 +43,11 @@ pub(super) fn noted(
     mut result: AttemptResult,
 ) -> AttemptResult {
     let is_unlisted = |account: &&StoredAccount| {
+        // Under its own key, or under that of an account that it was joined with.
+        let is_it =
+            |other: &StoredAccount| other.key == account.key || other.account.id == account.account.id;
         let is_named = consents.iter().any(|consent| consent.account_ids.contains(&account.account.id));
-        is_named && !account.closed && listed.iter().all(|other| other.key != account.key)
+        is_named && !account.closed && !listed.iter().any(is_it)
     };
     let seen = |account: &StoredAccount| Seen {
         key: account.key,

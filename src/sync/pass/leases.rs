@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::{Pass, Stop};
 use crate::clock::Clock;
@@ -73,6 +74,22 @@ impl Pass {
     }
 }
 
+/// Whether connections have been locked by other sessions, a person's for example, for as long as a lease lasts: then
+/// they are left to the next pass. `until` is when that is; `locked` is set while they are.
+pub(super) fn is_locked_for_long(until: &mut Option<Instant>, locked: Option<Instant>) -> bool {
+    let Some(now) = locked else {
+        *until = None;
+        return false;
+    };
+    if until.is_none() {
+        tracing::warn!(
+            "the rows of connections that are due are locked by other sessions; waiting for them for up to 4 minutes"
+        );
+    }
+    let until = *until.get_or_insert_with(|| now + LEASE.unsigned_abs());
+    now >= until
+}
+
 /// Renews the leases of the run; returns how long they last if hosts share the store.
 pub(super) async fn beat(ctx: &PassContext, store: &Store, run: &Run) -> Result<Option<Duration>> {
     let asked = ctx.clock.steady();
@@ -100,4 +117,20 @@ pub async fn keep_alive(store: &Store, run: &Run, clock: &dyn Clock) -> Infallib
 
 pub(super) fn lease_end(now: Timestamp) -> Timestamp {
     now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_others_lock_are_waited_for_as_long_as_a_lease_lasts() {
+        let (began, mut until) = (Instant::now(), None);
+        let mut after =
+            |seconds: u64| is_locked_for_long(&mut until, Some(began + Duration::from_secs(seconds)));
+        assert_eq!([after(0), after(1), after(239), after(240)], [false, false, false, true]);
+        // What became free in between begins anew.
+        assert!(!is_locked_for_long(&mut until, None));
+        assert!(!is_locked_for_long(&mut until, Some(began + Duration::from_secs(300))));
+    }
 }

@@ -89,7 +89,7 @@ impl Walk<'_> {
         let from = whole.from.zip(found.window.from).map(|(whole, first)| whole.min(first));
         let window = Window { from, ..whole };
         let mut again = self.read(&window, Gathered::default()).await?;
-        // A record that both walks read counts once.
+        // A record with an id that both walks read counts once.
         let twice = again.ids.seen_by(&found.gathered.ids) as u64;
         self.sync.counters.add(|counts| counts.fetched = counts.fetched.saturating_sub(twice));
         let (more, stored) = self.upserts(&mut again).await?;

@@ -124,6 +124,8 @@ fn prepare(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
 
 fn prepare_alone(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     pg.begin_alone();
+    // Another process may need minutes, and is no reason to give up.
+    pg.batch_as_is("SET LOCAL lock_timeout = 0")?;
     statement::count(pg, ALONE, crate::store::engine::values![])?;
     pg.batch_as_is(BRIEFLY)?;
     // Another process may have done it meanwhile.

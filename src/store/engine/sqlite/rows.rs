@@ -96,13 +96,17 @@ pub(crate) fn insert(
     let walk: i64 =
         if of.is_last { 0 } else { conn.prepare_cached(WALK)?.query_row([of.account], |row| row.get(0))? };
     let mut one = prepared(conn, &INSERT_ONE, of, walk)?;
-    let mut together = prepared(conn, &INSERT_TOGETHER, of, walk)?;
+    let mut together = match rows.len() {
+        ..TOGETHER => None,
+        _ => Some(prepared(conn, &INSERT_TOGETHER, of, walk)?),
+    };
     let is_rehearsal = rehearsal::is_laid(conn)?;
     let mut keys = Vec::with_capacity(rows.len());
     let mut seq = first;
     let (tens, rest) = rows.as_chunks::<TOGETHER>();
     for part in tens.iter().map(|ten| &ten[..]).chain(rest.chunks(1)) {
-        execute(if part.len() == TOGETHER { &mut together } else { &mut one }, part, seq)?;
+        let together = together.as_mut().filter(|_| part.len() == TOGETHER);
+        execute(together.unwrap_or(&mut one), part, seq)?;
         let count = i64::try_from(part.len()).unwrap_or(i64::MAX);
         // Each new key is one above the greatest.
         let last = if is_rehearsal { rehearsal::last_key(conn)? } else { conn.last_insert_rowid() };

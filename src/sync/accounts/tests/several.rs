@@ -177,9 +177,13 @@ fn an_ended_consent_is_superseded_by_who_serves_what_its_account_was_joined_with
 /// Stores which accounts are several.
 pub(super) fn note_groups(all: &mut [StoredAccount], overview: &Overview) {
     for group in &overview.separate {
-        let members = || all.iter().filter(|s| group.contains(&s.account.id)).map(|s| s.key + 1);
-        let number = members().min();
-        for account in all.iter_mut().filter(|s| group.contains(&s.account.id)) {
+        let members = || all.iter().filter(|s| group.contains(&s.account.id));
+        let known: Vec<i64> = members().filter_map(|s| s.group).collect();
+        let number = known.iter().copied().min().or(members().map(|s| s.key + 1).min());
+        let is_one = |s: &StoredAccount| {
+            group.contains(&s.account.id) || s.group.is_some_and(|group| known.contains(&group))
+        };
+        for account in all.iter_mut().filter(|s| is_one(s)) {
             account.group = number;
         }
     }
