@@ -291,7 +291,7 @@ pub fn main() -> Exit {
         Err(failure) => {
             match &failure {
                 Failure::Config(error) => {
-                    error.each().iter().for_each(|error| log::fatal(&error.to_string()))
+                    error.each().iter().for_each(|error| log::fatal(&error.to_string()));
                 }
                 _ => log::fatal(&failure.to_string()),
             }
@@ -340,7 +340,7 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
         _ => {}
     }
     let credentials = identity::become_service_user(&config::process_env)?;
-    let settings = match (config::load_with(&path, &config::process_env, credentials), &command) {
+    let settings = match (config::load_with(&path, &config::process_env, &credentials), &command) {
         (Err(error), ServiceCommand::Check(args)) => {
             return check::without_configuration(&error, args, color, cli.quiet);
         }

@@ -64,7 +64,7 @@ struct Left<'t> {
 
 impl Left<'_> {
     fn ignores(&self, name: &str) -> bool {
-        self.ignored.iter().any(|ignored| *ignored == name)
+        self.ignored.contains(&name)
     }
 
     /// Takes out what an error is about. Returns the error with its line, and whether anything was taken out.

@@ -65,14 +65,14 @@ pub const READERS: &str = "tink-sync-read";
 /// # Errors
 /// [`ConfigError`] if the file cannot be read or anything in it or in the environment is wrong.
 pub fn load(path: &Path, env: &Env<'_>) -> Result<Settings, ConfigError> {
-    load_with(path, env, Credentials::of_unit(env))
+    load_with(path, env, &Credentials::of_unit(env))
 }
 
 /// Like [`load`], with credentials that do not come from the environment.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(path: &Path, env: &Env<'_>, credentials: Credentials) -> Result<Settings, ConfigError> {
+pub fn load_with(path: &Path, env: &Env<'_>, credentials: &Credentials) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::reading(path, error))?;
     mistakes::all(path, &text, env, |file, env| {
         validate::settings(path, merge::merge(path, file, env, credentials.clone())?, env)

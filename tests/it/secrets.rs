@@ -251,3 +251,28 @@ fn other_processes_see_no_secret_while_a_pass_runs() {
     }
     running.kill();
 }
+
+#[test]
+fn all_mistakes_of_the_configuration_are_told_by_every_command() {
+    let world = World::new(small(1)).set("foo", "1").set("retry.attempts", "99");
+    for args in [&["run"][..], &["check", "--offline"]] {
+        let ran = world.cli(args).expect(78);
+        let told = format!("{}{}", ran.stdout, ran.stderr).replace("\n      ", " ");
+        assert!(
+            told.contains("foo: unknown key") && told.contains("retry.attempts: expected from"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_that_is_named_wrongly_leads_to_no_advice_that_does_harm() {
+    for key in ["tink.client_secret_file", "store.token_key_file", "store.pgpass_file"] {
+        for place in ["/etc", "/etc/passwd", "/dev/zero"] {
+            let world = World::new(small(1)).set(key, &format!("\"{place}\""));
+            let ran = world.cli(&["check", "--offline"]);
+            let told = format!("{}{}", ran.stdout, ran.stderr).replace('\n', " ");
+            assert!(!told.contains(&format!("chmod 600 {place}")), "{key} {place}: {told}");
+        }
+    }
+}
