@@ -230,6 +230,7 @@ mod tests {
             user_id: None,
             result: "ok".to_owned(),
             details: Some("20260601T120000Z-00000001".to_owned()),
+            run_id: Some("20260601T120000Z-00000001".to_owned()),
         };
         let text = listing(&[row], true, false);
         assert_eq!(

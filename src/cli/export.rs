@@ -23,7 +23,7 @@ use output::OutputTarget;
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync export > all.csv                all but pending rows, with a header\n  tink-sync export --format jsonl --removed  removed rows too, for a program\n  tink-sync export --format beancount --connection c-17 > bank.beancount\n  tink-sync export --format ledger --since 2026-01-01 | hledger -f - balance\n\nRows come by date (booked, else value, else transaction date), then connection,\naccount and id: a later export differs only by what has changed. Amounts are\nexact. CSV holds texts as they are; a spreadsheet may take one that begins with\n= + - @ for a formula: --safe-text puts a ' before it."
+    after_help = "Examples:\n  tink-sync export > all.csv                all but pending rows, with a header\n  tink-sync export --format jsonl --removed  removed rows too, for a program\n  tink-sync export --format beancount --connection c-17 > bank.beancount\n  tink-sync export --format ledger --since 2026-01-01 | hledger -f - balance\n\nRows come by date (booked, else value, else transaction date), then connection,\naccount and id: a later export differs only by what has changed. Amounts are\nexact. CSV and JSON lines hold texts as they are; the journals cut one of more\nthan 1500 bytes. A spreadsheet may take one that begins with = + - @ for a\nformula: --safe-text puts a ' before it."
 )]
 pub struct Args {
     /// Form of the output

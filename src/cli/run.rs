@@ -2,6 +2,7 @@
 //! result to an exit code.
 
 mod around;
+mod context;
 mod reported;
 mod started;
 
@@ -11,11 +12,10 @@ use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::actor::{Actor, ActorArgs};
 use super::{Environment, Failure, app, client, hook, instance, mirror, prune, shared_clock, table};
-use crate::config::Refresh;
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
@@ -26,8 +26,6 @@ use crate::observe::report::{self, Format, Reporter};
 use crate::observe::{journal, notify, progress, terminal};
 use crate::store::{AuditRow, Place, Reader, Writer};
 use crate::store::{NewRun, Run, RunEnd, Selection, Store};
-use crate::sync::context::{PassContext, RefreshRules, SyncOptions};
-use crate::sync::hold::Hold;
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
@@ -40,8 +38,6 @@ const PATIENCE: Duration = Duration::from_mins(30);
 
 /// How long after a signal a pass may still take to end, for example if a database is locked; then it is abandoned.
 const GRACE: Duration = Duration::from_secs(10);
-/// The pause before the first check whether the bank has answered, in `retry.base` (5 s as shipped).
-const LOOKS_APART: u32 = 5;
 /// The most time that a pass needs besides its deadline and its patience: databases that are slow to open,
 /// the last connections, the end of the run.
 const MARGIN: Duration = Duration::from_mins(15);
@@ -458,43 +454,6 @@ impl<'a> RunCommand<'a> {
             })?;
         }
         Ok(())
-    }
-
-    fn context(&self, store: Store, client: Client, send: Emit) -> PassContext {
-        let settings = &self.env.settings;
-        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        let reserved = if self.trigger == "timer" { settings.quota.reserved_for_manual } else { 0 };
-        let options = SyncOptions {
-            min_interval: settings.sync.min_interval,
-            history_days: settings.sync.history_days,
-            overlap_days: settings.sync.overlap_days,
-            lookahead_days: settings.sync.lookahead_days,
-            rewalk: signed(settings.sync.rewalk),
-            deep_rewalk: signed(settings.sync.deep_rewalk),
-            stale_after: signed(settings.sync.stale_after),
-            balance_min_open: signed(settings.balance.min_open),
-            connection_timeout: settings.sync.connection_timeout,
-            deadline: settings.sync.deadline,
-            outage_patience: self.patience,
-            // Some connections write or reconcile while others wait for Tink.
-            slots: settings.tink.concurrency + settings.tink.concurrency / 2 + 1,
-            bank_wait: self.args.wait.unwrap_or_default(),
-            probe_base: settings.retry.base,
-            quota: settings.quota.syncs_per_day.saturating_sub(reserved),
-            consent_warn: settings.consent.warn.clone(),
-            refresh: match settings.tink.refresh {
-                Refresh::Never => None,
-                Refresh::Stale(age) => Some(RefreshRules {
-                    age: signed(age),
-                    pause: settings.retry.base * LOOKS_APART,
-                    longest_pause: settings.retry.max,
-                }),
-            },
-        };
-        let renewals = self.renewals.clone();
-        let clock = Arc::clone(&self.env.clock);
-        let hold = Hold::new(Arc::clone(&clock));
-        PassContext { store, client, clock, options, emit: send, renewals, hold }
     }
 }
 

@@ -53,7 +53,7 @@ impl Reason {
                 "Tink has had nothing new from the bank for longer than sync.stale_after, though the consent is healthy"
             }
             Self::MassVanish => {
-                "rows are missing and the balance or their number speaks against it: none is removed until a newer refresh agrees"
+                "rows are missing, and the balance, their number or a refresh date that never stands still speaks against it: none is removed until a newer refresh agrees"
             }
             Self::ReconsentUnmatched => {
                 "after a renewal some rows have no counterpart; they were kept, and a person has to look at them"

@@ -140,9 +140,8 @@ impl SingleView {
             match odd.entry(row.connection_id.clone()) {
                 Entry::Vacant(place) => drop(place.insert((row, 1))),
                 Entry::Occupied(mut place) => {
-                    let (first, number) = place.get_mut();
-                    first.enabled |= row.enabled;
-                    first.entitled |= row.entitled;
+                    let (all, number) = place.get_mut();
+                    add_copy(all, &row);
                     *number += 1;
                 }
             }
@@ -185,6 +184,27 @@ fn doubtful(rows: &ViewRows) -> impl Fn(&SourceRow) -> bool + use<> {
     }
 }
 
+/// Adds a row to those with its id, so that their order decides nothing. They request a sync if one of them does;
+/// whom they belong to is open if they differ.
+fn add_copy(all: &mut SourceRow, row: &SourceRow) {
+    let end = |row: &SourceRow| (row.entitled, row.entitled_until.is_none(), row.entitled_until);
+    if end(row) > end(all) {
+        (all.entitled, all.entitled_until) = (row.entitled, row.entitled_until);
+    }
+    all.enabled |= row.enabled;
+    all.unsaid = (all.unsaid || row.unsaid) && !(all.enabled && all.entitled);
+    if all.user_id != row.user_id {
+        all.user_id = "".into();
+    }
+    if (&all.tink_user, &all.also) != (&row.tink_user, &row.also) {
+        (all.tink_user, all.also) = (None, None);
+    }
+    all.market = all.market.take().filter(|market| row.market.as_ref() == Some(market));
+    all.priority = all.priority.max(row.priority);
+    all.until_unreadable &= row.until_unreadable;
+    all.unencrypted |= row.unencrypted;
+}
+
 /// The one row for `number` rows with its id.
 fn joined((row, number): (SourceRow, u64)) -> SourceRow {
     let problem = match (row.connection_id.as_str(), number) {
@@ -195,7 +215,8 @@ fn joined((row, number): (SourceRow, u64)) -> SourceRow {
         (_, 1) => row.problem,
         (_, _) => Some("the source view has this connection_id more than once".to_owned()),
     };
-    SourceRow { problem, ..row }
+    let seed = row.seed.filter(|_| problem.is_none());
+    SourceRow { problem, seed, ..row }
 }
 
 /// Whether a row is that of the connection stored under its id.

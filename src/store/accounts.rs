@@ -19,6 +19,9 @@ pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<St
     let back = format!("-{PENDING_LIMIT_DAYS} days");
     let mut accounts: Vec<_> = db.all(LOAD, values![connection, DateColumn(today), back], stored)?;
     for account in &mut accounts {
+        // A clock that was ahead has read nothing of the days since then.
+        account.complete_through = account.complete_through.min(Some(today));
+        account.deep_through = account.deep_through.min(Some(today));
         account.unmatched = unmatched(db, account, today)?;
     }
     Ok(accounts)
@@ -37,11 +40,11 @@ const LOAD: &str = "SELECT
         booked_currency, available_balance, available_currency, last_refreshed, generation, repairing, walks,
         complete_through, walked_refresh, walked_at, deep_walked_at, deep_through, suspect_refresh, absent_from,
         judged_refresh, full_due, reissued, unmatched_from, stand_balance, stand_currency, stand_rows, hung_at,
-        separate, missing_refresh, closed_at,
+        separate > 0 AS accepted, CASE WHEN abs(separate) > 1 THEN abs(separate) END AS several, missing_refresh, closed_at,
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
            AND t.generation = a.generation
-           AND t.booked_date >= date(coalesce(a.complete_through, ?2), ?3)
+           AND t.booked_date >= date(CASE WHEN a.complete_through < ?2 THEN a.complete_through ELSE ?2 END, ?3)
          ORDER BY booked_date NULLS FIRST LIMIT 1) AS oldest_pending,
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
@@ -96,7 +99,8 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
         unmatched: 0,
         stand: balances::stand(row)?,
         hung_at: row.millis("hung_at")?,
-        separate: row.get("separate")?,
+        accepted: row.get("accepted")?,
+        group: row.get("several")?,
         missing_refresh: row.time("missing_refresh")?,
         closed: row.get::<Option<i64>>("closed_at")?.is_some(),
         oldest_pending: row.day("oldest_pending")?,
@@ -190,6 +194,8 @@ pub(super) fn save(
     Ok(OverviewSaved { accounts, changed, removed })
 }
 
+/// Writes the accounts that are missing, and those that are separate: `separate` is 1 if a person has accepted the
+/// account as several with others, and beyond that the number of a group, which is negative until then.
 fn note_missing_and_separate(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fail> {
     for (key, refresh) in &overview.missing {
         db.run(
@@ -197,10 +203,13 @@ fn note_missing_and_separate(db: Db<'_>, connection: i64, overview: &Overview) -
             values![key, TimeColumn(*refresh)],
         )?;
     }
-    for id in &overview.separate {
+    for ids in &overview.separate {
         db.run(
-            "UPDATE ts_accounts SET separate = 1 WHERE connection = ?1 AND account_id = ?2",
-            values![connection, id.as_str()],
+            "UPDATE ts_accounts SET separate = CASE WHEN separate > 0 THEN 1 ELSE -1 END
+                    * (SELECT min(key) + 1 FROM ts_accounts
+                       WHERE connection = ?1 AND account_id IN (SELECT value FROM json_each(?2)))
+             WHERE connection = ?1 AND account_id IN (SELECT value FROM json_each(?2))",
+            values![connection, json_list(ids.iter().map(AccountId::as_str))],
         )?;
     }
     Ok(())

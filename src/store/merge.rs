@@ -18,9 +18,11 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
     let newer: i64 = if merge.adopts_id { 1 } else { 2 };
     db.run(
         "UPDATE ts_accounts SET generation = generation + ?2, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
-                stand_balance = NULL, stand_currency = NULL, stand_rows = NULL
+                stand_balance = NULL, stand_currency = NULL, stand_rows = NULL,
+                -- What the other was known to be separate from, this one is now.
+                separate = CASE WHEN separate = 0 THEN (SELECT separate FROM ts_accounts WHERE key = ?3) ELSE separate END
          WHERE key = ?1",
-        values![keep, newer],
+        values![keep, newer, drop],
     )?;
     if !merge.adopts_id {
         db.run(

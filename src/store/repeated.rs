@@ -204,6 +204,7 @@ fn a_token_that_was_lost_or_came_too_late_is_audited_once() {
         let asked = RotationBegin {
             connection: lease.connection,
             connection_id: lease.connection_id.clone(),
+            run: lease.run,
             number: 5,
         };
         for _ in 0..2 {

@@ -12,6 +12,7 @@ use super::unreadable;
 use crate::domain::amount::Money;
 use crate::domain::texts::TextFields;
 use crate::domain::transaction::Transaction;
+use crate::domain::window::day_of;
 use crate::store::types::{
     Checkpoint, FetchedRow, LiveQuery, LiveRow, Removal, RowCommit, RowQuery, StoredRow, Unfinished,
 };
@@ -340,12 +341,14 @@ impl Changing<'_> {
     }
 }
 
-/// Moves the watermark, never backward, and records the complete walk. A walk whose refresh is unknown does
-/// not overwrite the refresh of an earlier one, and what a person has accepted meanwhile stays accepted.
+/// Moves the watermark, backward only from a day in the future, and records the complete walk. A walk whose refresh
+/// is unknown does not overwrite the refresh of an earlier one, and what a person has accepted meanwhile stays
+/// accepted.
 fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), Fail> {
     db.run(
         "UPDATE ts_accounts SET
-            complete_through = CASE WHEN :watermark > coalesce(complete_through, '') THEN :watermark ELSE complete_through END,
+            complete_through = CASE WHEN :watermark > coalesce(complete_through, '') OR complete_through > :today
+                                    THEN coalesce(:watermark, complete_through) ELSE complete_through END,
             walks = walks + :compared, repairing = CASE WHEN :repaired THEN 0 ELSE repairing END,
             walked_refresh = coalesce(:refresh, walked_refresh), walked_at = :at,
             deep_through = coalesce(:deep, deep_through), deep_walked_at = CASE WHEN :deep IS NOT NULL THEN :at ELSE deep_walked_at END,
@@ -354,7 +357,7 @@ fn checkpoint(db: Db<'_>, account: i64, checkpoint: &Checkpoint) -> Result<(), F
             judged_refresh = coalesce(CASE WHEN :judged THEN :refresh END, judged_refresh, walked_refresh)
          WHERE key = :account",
         named! {
-            ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":refresh": checkpoint.refresh.map(TimeColumn),
+            ":account": account, ":watermark": checkpoint.watermark.map(DateColumn), ":today": DateColumn(day_of(checkpoint.at)), ":refresh": checkpoint.refresh.map(TimeColumn),
             ":at": Millis(checkpoint.at), ":deep": checkpoint.deep.map(DateColumn), ":suspect": checkpoint.suspect.map(TimeColumn),
             ":compared": checkpoint.compared, ":absent": checkpoint.absent_from.map(DateColumn), ":full": checkpoint.full_due,
             ":judged": checkpoint.judged, ":repaired": checkpoint.repaired, ":reissued": checkpoint.reissued, ":unmatched": checkpoint.unmatched_from.map(DateColumn),

@@ -102,9 +102,9 @@ impl Writer {
     pub fn accept_unmatched(&mut self, connection_id: &str, audit: &AuditRow<'_>) -> Result<u64> {
         self.run("change the connection", |db| {
             let accepted = db.count(
-                "UPDATE ts_accounts SET unmatched_from = NULL, separate = 1
+                "UPDATE ts_accounts SET unmatched_from = NULL, separate = CASE WHEN separate = 0 THEN 1 ELSE abs(separate) END
                  WHERE connection = (SELECT key FROM ts_connections WHERE connection_id = ?1)
-                   AND merged_into IS NULL AND (unmatched_from IS NOT NULL OR separate = 0)
+                   AND merged_into IS NULL AND (unmatched_from IS NOT NULL OR separate <= 0)
                    AND (SELECT last_reason FROM ts_connections WHERE connection_id = ?1)
                        IN ('reconsent_unmatched', 'reconsent_ambiguous')",
                 values![connection_id],

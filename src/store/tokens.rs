@@ -81,6 +81,7 @@ pub(super) fn ask(
             Ok(RotationBegin {
                 connection: lease.connection,
                 connection_id: lease.connection_id.clone(),
+                run: lease.run,
                 number: row.get(0)?,
             })
         },
@@ -121,12 +122,15 @@ pub(super) fn renewed(
     match renewal {
         Renewal::NotAsked => {}
         Renewal::Renewed { .. } if changed > 0 => {
-            audit(db, asking.connection, "token.refreshed", "ok", now)?;
+            audit(db, asking.connection, Some(asking.run), "token.refreshed", "ok", now)?;
         }
         Renewal::Renewed { .. } => {
-            audit(db, asking.connection, "token.refresh_failed", "the answer came too late", now)?;
+            let late = "the answer came too late";
+            audit(db, asking.connection, Some(asking.run), "token.refresh_failed", late, now)?;
         }
-        Renewal::Lost(why) => audit(db, asking.connection, "token.refresh_failed", why, now)?,
+        Renewal::Lost(why) => {
+            audit(db, asking.connection, Some(asking.run), "token.refresh_failed", why, now)?;
+        }
     }
     Ok(changed > 0)
 }
@@ -139,18 +143,25 @@ pub(super) fn give_up(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
          RETURNING connection";
     let keys: Vec<i64> = db.column(abandoned, values![])?;
     keys.into_iter().try_for_each(|key| {
-        audit(db, key, "token.refresh_failed", "a run ended before it knew what came of it", now)
+        audit(db, key, None, "token.refresh_failed", "a run ended before it knew what came of it", now)
     })
 }
 
 /// Writes an audit row. One that is there already was written by the same job, whose commit was uncertain.
-fn audit(db: Db<'_>, connection: i64, action: &str, result: &str, now: Timestamp) -> Result<(), Fail> {
+fn audit(
+    db: Db<'_>,
+    connection: i64,
+    run: Option<i64>,
+    action: &str,
+    result: &str,
+    now: Timestamp,
+) -> Result<(), Fail> {
     db.run(
-        "INSERT INTO ts_audit (at, action, connection_id, user_id, result)
-         SELECT ?2, ?3, c.connection_id, c.user_id, ?4 FROM ts_connections c WHERE c.key = ?1
+        "INSERT INTO ts_audit (at, action, connection_id, user_id, result, details)
+         SELECT ?2, ?3, c.connection_id, c.user_id, ?4, (SELECT r.run_id FROM ts_runs r WHERE r.key = ?5) FROM ts_connections c WHERE c.key = ?1
             AND NOT EXISTS (SELECT 1 FROM ts_audit a WHERE a.at = ?2 AND a.action = ?3
                             AND a.connection_id = c.connection_id AND a.result = ?4)",
-        values![connection, Millis(now), action, result],
+        values![connection, Millis(now), action, result, run],
     )
 }
 

@@ -26,6 +26,7 @@ use crate::domain::warning::{Told, Warning};
 
 pub use durable::*;
 pub use known::*;
+pub use plan::LeftOver;
 pub(crate) use plan::{Plan, Planned};
 pub use rows::*;
 pub use tokens::*;
@@ -145,15 +146,6 @@ pub struct Skipped {
     pub reason: Reason,
 }
 
-/// What is left of a plan at the end of a pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOver {
-    /// The number of connections that were not claimed.
-    pub waiting: u64,
-    /// Connections that were no longer due when their turn came.
-    pub skipped: BTreeMap<Reason, u64>,
-}
-
 /// The proof that a connection is ours to work on; every commit presents it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -257,8 +249,10 @@ pub struct StoredAccount {
     pub stand: Option<Stand>,
     /// When it last used up its share of the connection's time; `None` if its last walk did not.
     pub hung_at: Option<Timestamp>,
-    /// Whether one consent served it beside another account of the same number: they are two.
-    pub separate: bool,
+    /// Whether a person has accepted that it is another than those accepted with it.
+    pub accepted: bool,
+    /// One consent named it beside others of the same number: those of the same group are several.
+    pub group: Option<i64>,
     /// Newest refresh of the connection when the account was first missing.
     pub missing_refresh: Option<Timestamp>,
     /// Whether it is closed.
@@ -312,8 +306,8 @@ pub struct Overview {
     pub closed: Vec<i64>,
     /// Stored accounts that turned out to be one, to be joined before anything else.
     pub merged: Vec<Merge>,
-    /// Listed accounts that one consent serves beside others of the same number.
-    pub separate: Vec<AccountId>,
+    /// Groups of listed accounts of the same number that one consent names together.
+    pub separate: Vec<Vec<AccountId>>,
     /// Whether two accounts may be one and cannot be distinguished.
     pub ambiguous: bool,
     /// Consents whose accounts a healthy one serves.

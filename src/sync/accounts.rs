@@ -10,6 +10,13 @@ use crate::domain::consent::{Consent, Health};
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::store::types::{Identity, Merge, Overview, StoredAccount};
 
+mod joining;
+mod likeness;
+
+use self::likeness::{
+    RULES, are_several, differs, has_no_common_number, may_be_one, number_differs, share_number,
+};
+
 /// Decides the identity of every listed account and the fate of those not listed (DESIGN.md 8.4 and 8.7).
 /// Unless the lists are `certain` to be complete, nothing is concluded from what they lack.
 pub fn overview(
@@ -28,8 +35,9 @@ pub fn overview(
         .chain(merged.iter().flat_map(|merge| [merge.keep, merge.drop]))
         .collect();
     let ambiguous = certain && scene.is_ambiguous(&identities, &merged);
-    let separate = scene.separate(&identities);
-    let superseded = superseded(stored, &listed, &identities, &consents, &merged, now);
+    let separate = scene.named_together(&identities);
+    let shown: Vec<_> = listed.iter().zip(&identities).collect();
+    let superseded = superseded(stored, &shown, &consents, &merged, now);
     // A refresh of the future says nothing about when the others were refreshed.
     let newest = listed.iter().filter_map(|a| a.last_refreshed).filter(|at| is_possible(*at, now)).max();
     // A decaying consent hides accounts: only if all are healthy does the list show that one is gone.
@@ -154,15 +162,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether a stored account continues under an older id of its own. An ended consent keeps listing the
-    /// accounts it knew; such an id gives way to a new id with the same IBAN that is served.
+    /// accounts it knew; such an id gives way to another id with the same number that is served.
     fn is_back(&self, stored: &StoredAccount, account: &Account) -> bool {
-        let is_rival = |other: &&Account| {
-            self.alive.contains(&other.id)
-                && same_iban(&stored.account, other)
-                && !differs(stored.account.currency(), other.currency())
+        let is_apart = |id: &AccountId| self.current(id).is_some_and(|other| other.is_apart_from(stored));
+        let is_rival = |other: &Account| {
+            self.alive.contains(&other.id) && may_be_one(&stored.account, other) && !is_apart(&other.id)
         };
         stored.known_ids.contains(&account.id)
-            && (self.alive.contains(&account.id) || !self.fresh.iter().any(is_rival))
+            && (self.alive.contains(&account.id) || !self.listed.iter().any(is_rival))
     }
 
     /// The stored account that a new id continues, if there is exactly one on each side.
@@ -177,47 +184,14 @@ impl<'a> Scene<'a> {
         let news = |a: &&&Account| self.gone.iter().all(|s| !s.known_ids.contains(&a.id));
         let new: Vec<&Account> = self.fresh.iter().filter(news).copied().collect();
         RULES.iter().find_map(|same| {
-            let mut candidates = old.iter().filter(|s| same(&s.account, account));
+            let goes_on = |s: &StoredAccount, account: &Account| {
+                same(&s.account, account) && !(s.group.is_some() && number_differs(&s.account, account))
+            };
+            let mut candidates = old.iter().filter(|s| goes_on(s, account));
             let only = candidates.next().filter(|_| candidates.next().is_none())?;
-            let rivals = new.iter().filter(|other| same(&only.account, other)).count();
+            let rivals = new.iter().filter(|other| goes_on(only, other)).count();
             (rivals == 1).then_some(*only)
         })
-    }
-
-    /// Stored accounts with one IBAN, of which one is served and the others are gone or named only by ended
-    /// consents: all continue under the oldest key. Accounts in different currencies may share an IBAN and
-    /// stay separate; one whose currency is unknown or has just changed waits.
-    fn merges(&self) -> Vec<Merge> {
-        let mut merges = Vec::new();
-        for served in self.stored.iter().filter(|s| self.is_served(s) && !s.separate) {
-            let same = |a: &Account| {
-                same_iban(a, &served.account) && !differs(a.currency(), served.account.currency())
-            };
-            let now = self.listed.iter().find(|a| a.id == served.account.id).and_then(Account::currency);
-            let is_certain = |a: &Account| a.currency() == now && served.account.currency() == now;
-            // One whose older id is listed again continues under that id.
-            let returns = |s: &StoredAccount| self.fresh.iter().any(|a| self.is_back(s, a));
-            let gone: Vec<&StoredAccount> = self
-                .gone
-                .iter()
-                .filter(|s| !s.separate && !returns(s) && same(&s.account) && is_certain(&s.account))
-                .copied()
-                .collect();
-            let is_one =
-                |id: &AccountId| *id == served.account.id || gone.iter().any(|s| s.account.id == *id);
-            let is_rival = |a: &Account| !is_one(&a.id) && same(a);
-            let rivals = self.listed.iter().any(is_rival)
-                || self.stored.iter().any(|s| self.is_served(s) && is_rival(&s.account));
-            let mut keys: Vec<i64> = gone.iter().map(|s| s.key).chain([served.key]).collect();
-            keys.sort_unstable();
-            let Some((keep, others)) = keys.split_first().filter(|_| !rivals) else { continue };
-            merges.extend(others.iter().map(|drop| Merge {
-                keep: *keep,
-                drop: *drop,
-                adopts_id: *drop == served.key,
-            }));
-        }
-        merges
     }
 
     /// Whether two accounts may be one, without proof: two served at once with one number and currency by
@@ -231,39 +205,36 @@ impl<'a> Scene<'a> {
             .filter(|(account, _)| self.alive.contains(&account.id))
             .collect();
         let beside = |a: &Account, b: &Account| {
-            let one_iban = same_iban(a, b) && !differs(a.currency(), b.currency());
-            let are_served = || self.is_named_by_healthy(&a.id) && self.is_named_by_healthy(&b.id);
-            (one_iban || may_share_number(a, b) && are_served())
-                && !self.are_named_together(&a.id, &b.id)
-                && !(self.is_separate(a) && self.is_separate(b))
+            may_be_one(a, b) && !self.are_named_together(&a.id, &b.id) && !self.are_known_apart(a, b)
         };
         let twins =
             shown.iter().enumerate().any(|(n, (a, _))| shown.iter().skip(n + 1).any(|(b, _)| beside(a, b)));
         let undecided = shown.iter().any(|(account, identity)| {
             self.gone.iter().any(|old| {
                 let is_merged = merged.iter().any(|merge| merge.keep == old.key || merge.drop == old.key);
-                let goes_on = identities.contains(&Identity::Alias(old.key));
-                let is_settled = is_merged || goes_on || old.separate || self.is_separate(account);
-                Some(old.key) != key_of(identity) && !is_settled && self.may_be(old, account, identity)
+                let goes_on = shown.iter().any(|(_, identity)| **identity == Identity::Alias(old.key));
+                let key = key_of(identity);
+                let is_apart = self.stored.iter().any(|s| Some(s.key) == key && s.is_apart_from(old));
+                let is_settled = is_merged || goes_on || is_apart;
+                Some(old.key) != key && !is_settled && self.may_be(old, account, identity)
             })
         });
         let unread = shown.iter().any(|(account, identity)| {
             matches!(identity, Identity::Superseded(_))
-                && !self.is_separate(account)
+                && !self.is_accepted(account)
                 && self.is_named_by_healthy(&account.id)
         });
         twins || undecided || unread
     }
 
-    /// Whether a listed account may be one that is gone: by a number, or, if it comes as the other goes, because no
-    /// number tells them apart.
+    /// Whether a listed account may be one that is gone: by a number, which only an account that came later may have
+    /// kept with another type or bank's id, or, if it comes as the other goes, because no number tells them apart.
     fn may_be(&self, old: &StoredAccount, account: &Account, identity: &Identity) -> bool {
-        let one_iban =
-            same_iban(&old.account, account) && !differs(old.account.currency(), account.currency());
         let was_read = |key| self.stored.iter().any(|s| s.key == key && s.complete_through.is_some());
         let comes = !key_of(identity).is_some_and(was_read);
-        one_iban
-            || may_share_number(&old.account, account)
+        let came_later = || key_of(identity).is_none_or(|key| key > old.key);
+        may_be_one(&old.account, account)
+            || (came_later() && share_number(&old.account, account) && self.may_share_provider(old, account))
             || (comes
                 && !old.closed
                 && has_no_common_number(&old.account, account)
@@ -276,6 +247,10 @@ impl<'a> Scene<'a> {
         if old_bank.is_some() && bank.is_some() {
             return !differs(old_bank, bank);
         }
+        self.may_share_provider(old, account)
+    }
+
+    fn may_share_provider(&self, old: &StoredAccount, account: &Account) -> bool {
         let providers = |id: &AccountId| -> Vec<&str> {
             let naming = self.consents.iter().filter(|consent| consent.account_ids.contains(id));
             naming.filter_map(|consent| consent.provider.as_deref()).collect()
@@ -284,28 +259,15 @@ impl<'a> Scene<'a> {
         old.is_empty() || new.is_empty() || old.iter().any(|provider| new.contains(provider))
     }
 
-    /// Whether one consent named the account beside another, or a person has accepted it, under this id or another.
-    fn is_separate(&self, account: &Account) -> bool {
-        self.stored.iter().any(|s| s.separate && s.known_ids.contains(&account.id))
+    /// Whether a person has accepted that the account is one of several, under this id or another.
+    fn is_accepted(&self, account: &Account) -> bool {
+        self.stored.iter().any(|s| s.accepted && s.known_ids.contains(&account.id))
     }
 
-    /// Listed accounts with one IBAN and currency that one consent names together: they are separate. An older id
-    /// of an account, which a consent may name for a while beside the new one, is none of them.
-    fn separate(&self, identities: &[Identity]) -> Vec<AccountId> {
-        let read = || {
-            let listed = self.listed.iter().zip(identities);
-            listed.filter(|(_, i)| !matches!(i, Identity::Superseded(_))).map(|(account, _)| account)
-        };
-        let is_one_of_several = |account: &&Account| {
-            !self.is_separate(account)
-                && read().any(|other| {
-                    other.id != account.id
-                        && same_iban(account, other)
-                        && !differs(account.currency(), other.currency())
-                        && self.are_named_together(&account.id, &other.id)
-                })
-        };
-        read().filter(is_one_of_several).map(|account| account.id.clone()).collect()
+    /// Whether it is stored that two listed accounts are several.
+    fn are_known_apart(&self, a: &Account, b: &Account) -> bool {
+        let stored = |account: &Account| self.stored.iter().find(|s| s.known_ids.contains(&account.id));
+        stored(a).zip(stored(b)).is_some_and(|(a, b)| a.is_apart_from(b) || a.accepted && b.accepted)
     }
 
     fn are_named_together(&self, a: &AccountId, b: &AccountId) -> bool {
@@ -321,116 +283,24 @@ fn key_of(identity: &Identity) -> Option<i64> {
     }
 }
 
-/// When an account under a new id is one that is gone, from the strongest evidence to the weakest; each needs
-/// exactly one candidate on each side.
-const RULES: [fn(&Account, &Account) -> bool; 4] = [
-    same_iban,
-    // Type and currency distinguish accounts that share an IBAN.
-    |a, b| same_iban(a, b) && is_alike(a, b),
-    |a, b| has_no_iban(a, b) && same_number(a, b) && same_bank(a, b) && is_alike(a, b),
-    |a, b| has_no_iban(a, b) && same_mask(a, b) && same_bank(a, b) && is_alike(a, b),
-];
-
-fn same_iban(a: &Account, b: &Account) -> bool {
-    equal(a.iban.as_deref(), b.iban.as_deref())
-}
-
-/// IBANs on both sides decide alone: where they differ, no other number makes them one.
-fn has_no_iban(a: &Account, b: &Account) -> bool {
-    a.iban.is_none() || b.iban.is_none()
-}
-
-fn same_number(a: &Account, b: &Account) -> bool {
-    equal(a.account_number.as_deref(), b.account_number.as_deref())
-}
-
-fn same_mask(a: &Account, b: &Account) -> bool {
-    equal(a.masked_pan.as_deref(), b.masked_pan.as_deref())
-        && !differs(a.account_number.as_deref(), b.account_number.as_deref())
-}
-
-/// Whether something shows that two accounts are not one: type, currency, or the strongest number of both.
-fn are_several(a: &Account, b: &Account) -> bool {
-    let differ = |a: &Option<String>, b: &Option<String>| {
-        known(a.as_deref()).zip(known(b.as_deref())).is_some_and(|(a, b)| a != b)
-    };
-    let by_number = has_no_iban(a, b) && differ(&a.account_number, &b.account_number);
-    !is_alike(a, b) || differ(&a.iban, &b.iban) || by_number
-}
-
-/// Whether two accounts of one type and currency have no number in common that could tell them apart.
-fn has_no_common_number(a: &Account, b: &Account) -> bool {
-    let numbers = |a: &Account| [&a.iban, &a.account_number, &a.masked_pan].map(|n| known(n.as_deref()));
-    let mut both = numbers(a).into_iter().zip(numbers(b));
-    is_alike(a, b) && !both.any(|(a, b)| a.is_some() && b.is_some())
-}
-
-/// Whether the numbers agree and nothing shows that the banks differ.
-fn may_share_number(a: &Account, b: &Account) -> bool {
-    has_no_iban(a, b)
-        && (same_number(a, b) || same_mask(a, b))
-        && is_alike(a, b)
-        && !differs(a.financial_institution_id.as_deref(), b.financial_institution_id.as_deref())
-}
-
-/// The bank is the same or unknown on both sides: a number alone is not unique across banks.
-fn same_bank(a: &Account, b: &Account) -> bool {
-    a.financial_institution_id == b.financial_institution_id
-}
-
-/// Whether type and currency agree as far as they are known.
-fn is_alike(a: &Account, b: &Account) -> bool {
-    !differs(known_kind(a), known_kind(b)) && !differs(a.currency(), b.currency())
-}
-
-fn known_kind(account: &Account) -> Option<&str> {
-    Some(account.kind.as_str()).filter(|kind| !kind.is_empty() && *kind != "UNDEFINED")
-}
-
-fn differs(a: Option<&str>, b: Option<&str>) -> bool {
-    a.zip(b).is_some_and(|(a, b)| plain(a) != plain(b))
-}
-
-/// What stands in the place of a number that is not known.
-const PLACEHOLDERS: [&str; 7] = ["NOTPROVIDED", "NOTAVAILABLE", "NA", "NONE", "NULL", "UNKNOWN", "UNDEFINED"];
-
-/// Whether both are the same number.
-fn equal(a: Option<&str>, b: Option<&str>) -> bool {
-    known(a).zip(known(b)).is_some_and(|(a, b)| a == b)
-}
-
-/// A number in plain form. A mask of stars alone, or one character again and again, is none, nor is a word that
-/// says so.
-fn known(number: Option<&str>) -> Option<String> {
-    let says_nothing = |text: &str| {
-        let is_one = || text.chars().zip(text.chars().skip(1)).all(|(a, b)| a == b);
-        PLACEHOLDERS.contains(&text) || !text.contains(char::is_alphanumeric) || text.len() > 3 && is_one()
-    };
-    number.map(plain).filter(|text| !says_nothing(text))
-}
-
-fn plain(number: &str) -> String {
-    number.chars().filter(|c| c.is_alphanumeric() || *c == '*').flat_map(char::to_uppercase).collect()
-}
-
 /// Consents ended or past their date, all of whose accounts a healthy one serves, under the same id or the
 /// one under which they continue.
-fn superseded(
+pub(super) fn superseded(
     stored: &[StoredAccount],
-    listed: &[Account],
-    identities: &[Identity],
+    shown: &[(&Account, &Identity)],
     consents: &[Consent],
     merged: &[Merge],
     now: Timestamp,
 ) -> Vec<CredentialsId> {
     let kept = |key: i64| merged.iter().find(|merge| merge.drop == key).map_or(key, |merge| merge.keep);
-    let key_of = |id: &AccountId| {
-        let shown = listed.iter().zip(identities).find(|(account, _)| account.id == *id);
-        match shown.map(|(_, identity)| identity) {
-            Some(Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key)) => Some(*key),
-            Some(Identity::New) => None,
-            None => stored.iter().find(|s| s.known_ids.contains(id)).map(|s| kept(s.key)),
-        }
+    let key_of = |id: &AccountId| match shown
+        .iter()
+        .find(|(account, _)| account.id == *id)
+        .map(|(_, identity)| identity)
+    {
+        Some(Identity::Known(key) | Identity::Alias(key) | Identity::Superseded(key)) => Some(*key),
+        Some(Identity::New) => None,
+        None => stored.iter().find(|s| s.known_ids.contains(id)).map(|s| kept(s.key)),
     };
     let is_served = |id: &AccountId, by: &Consent| {
         let key = key_of(id);
@@ -458,6 +328,12 @@ pub fn is_healthy(consents: &[Consent], account: &AccountId, now: Timestamp) -> 
     } else {
         !consents.is_empty() && consents.iter().all(healthy)
     }
+}
+
+/// Whether a consent names the account, or one that names none may hold it. If all name others only, what the account
+/// lacks proves nothing.
+pub fn may_be_held(consents: &[Consent], account: &AccountId) -> bool {
+    consents.iter().any(|consent| consent.account_ids.is_empty() || consent.account_ids.contains(account))
 }
 
 /// Whether Tink is at work on a consent that holds the account; one that does not say since when may have been

@@ -68,7 +68,7 @@ impl ConnectionSync<'_> {
         let judged = balance::judge(self, std::mem::take(&mut walked.exact)).await?;
         let hung = std::mem::take(&mut walked.shares);
         let result = AttemptResult { judged, hung, ..self.conclude(walked, consents, &overview) };
-        Ok(staleness::noted(self, &saved.accounts, consents, result))
+        Ok(staleness::noted(self, &stored, &saved.accounts, consents, result))
     }
 
     fn needs_user_for_all(&self, consents: &[Consent]) -> Option<Reason> {
@@ -99,6 +99,9 @@ impl ConnectionSync<'_> {
         certain: bool,
     ) -> Result<(OverviewSaved, Saved), SyncError> {
         let mut overview = accounts::overview(stored, listed, known.listed.clone(), certain, self.now());
+        let shown: Vec<_> = overview.accounts.iter().map(|(account, identity)| (account, identity)).collect();
+        // Also of those that this list lacks for the first time.
+        overview.superseded = accounts::superseded(stored, &shown, &known.all, &overview.merged, self.now());
         known.fill(&mut overview);
         let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
         let stored = match overview.is_as_stored(&known.known) {
@@ -128,8 +131,10 @@ impl ConnectionSync<'_> {
                 break;
             }
             let before = stored.iter().find(|before| before.key == account.key);
-            let healthy = accounts::is_healthy(consents, &account.account.id, self.now());
-            let at_work = accounts::is_at_work(consents, &account.account.id, self.now());
+            let id = &account.account.id;
+            let healthy =
+                accounts::may_be_held(consents, id) && accounts::is_healthy(consents, id, self.now());
+            let at_work = accounts::is_at_work(consents, id, self.now());
             let walk = Walk { sync: self, before, account, healthy, at_work };
             if walk.is_due() {
                 match tokio::time::timeout(self.share(left), walk.run()).await {

@@ -107,6 +107,7 @@ pub(super) fn count(check: &mut BalanceCheck, changes: &ChangeSet, stored: &[Sto
 }
 
 /// What a walk found out about missing rows.
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Absence {
     /// The refresh at which missing rows were not believed to be gone.
@@ -119,6 +120,8 @@ pub(super) struct Absence {
     pub disbelieved: bool,
     /// Rows continued under new ids.
     pub reissued: bool,
+    /// The refresh differs at every look, for days: what is missing can never be judged.
+    pub restless: bool,
     /// No missing row waits for a consent, a refresh or another walk to be judged.
     pub complete: bool,
 }
@@ -175,6 +178,7 @@ impl Absence {
             again_from: [self.again_from, other.again_from].into_iter().flatten().min(),
             disbelieved: self.disbelieved || other.disbelieved,
             reissued: self.reissued || other.reissued,
+            restless: self.restless || other.restless,
             complete: self.complete && other.complete,
         }
     }

@@ -470,7 +470,7 @@ impl Pass {
         let totals = self.ctx.store.totals(&self.task.run).await?;
         let mut summary = Summary {
             connections: plan.connections,
-            due: plan.due,
+            due: plan.due + left.adopted,
             outcomes: totals.outcomes,
             skipped: plan.skipped,
             counts: totals.counts,

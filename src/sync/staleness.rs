@@ -33,20 +33,26 @@ fn judge(accounts: &[Seen], now: Timestamp, limit: SignedDuration) -> Standstill
     }
 }
 
-/// The result with its stale accounts; a success names the reason and stays a success.
+/// The result with its stale accounts; a success names the reason and stays a success. An open account that the list
+/// lacks though a healthy consent names it stands still, too.
 pub(super) fn noted(
     sync: &ConnectionSync<'_>,
+    stored: &[StoredAccount],
     listed: &[StoredAccount],
     consents: &[Consent],
     mut result: AttemptResult,
 ) -> AttemptResult {
+    let is_unlisted = |account: &&StoredAccount| {
+        let is_named = consents.iter().any(|consent| consent.account_ids.contains(&account.account.id));
+        is_named && !account.closed && listed.iter().all(|other| other.key != account.key)
+    };
     let seen = |account: &StoredAccount| Seen {
         key: account.key,
         refreshed: account.account.last_refreshed,
         healthy: accounts::is_healthy(consents, &account.account.id, sync.now()),
         told: account.stale,
     };
-    let seen: Vec<Seen> = listed.iter().map(seen).collect();
+    let seen: Vec<Seen> = listed.iter().chain(stored.iter().filter(is_unlisted)).map(seen).collect();
     let still = judge(&seen, sync.now(), sync.ctx.options.stale_after);
     let is_success = matches!(result.outcome, Outcome::Synced | Outcome::Unchanged);
     if is_success && !still.accounts.is_empty() {

@@ -30,7 +30,7 @@ use crate::store::{
 };
 use crate::tink::ErrorKind;
 
-/// After so many days of refreshes without a believable list, rows count as missing.
+/// After so many days of refreshes without a believable list, or without a judgement on what is missing, this is said.
 const DAYS_UNREAD: i64 = 3;
 
 /// One account to walk.
@@ -53,7 +53,7 @@ pub(super) struct WalkEnd {
     /// It was complete, and no missing row is left unjudged: the stored rows are Tink's as of the refresh in
     /// the account list.
     pub exact: bool,
-    /// Rows are missing that are not believed to be gone.
+    /// Rows are missing that are not believed to be gone, or never can be.
     pub suspect: bool,
     /// A reason worth reporting although the walk went well.
     pub note: Option<Reason>,
@@ -377,6 +377,9 @@ impl Walk<'_> {
         let read = self.account.complete_through.or(last);
         let ordinary = read.map(|date| shift(date, -self.sync.ctx.options.overlap_days));
         gathered.rewritten.count(&stored, &changes, ordinary);
+        let is_known = |row: &&StoredRow| !row.removed && row.generation == self.account.generation;
+        let known = stored.iter().filter(is_known).filter_map(|row| row.transaction.booked_date);
+        gathered.known_from = known.chain(gathered.known_from).min();
         let unreadable = mem::take(&mut gathered.unreadable);
         let full_due = !changes.insert.is_empty() && self.has_first_rows();
         let unfinished = Unfinished { full_due, ..Unfinished::default() };

@@ -47,6 +47,13 @@ fn every_act_names_who_asked_and_from_where() {
         format!("sync.requested c-0 u-0 {jane}"),
     ];
     assert_eq!(acts(&world), expected);
+    // The run that was asked for is named, and no other act names one.
+    let of_run = "SELECT group_concat(a.action) FROM audit_v1 a JOIN runs_v1 r ON r.run_id = a.run_id";
+    assert_eq!(world.text(of_run).unwrap(), "sync.requested");
+    assert_eq!(world.number("SELECT count(*) FROM audit_v1 WHERE run_id IS NOT NULL"), 1);
+    let run = world.text("SELECT run_id FROM audit_v1 WHERE run_id IS NOT NULL").unwrap();
+    let shown = world.cli(&["audit", "--format", "json"]).expect(0).lines;
+    assert_eq!((&shown[0]["run_id"], &shown[1]["run_id"]), (&run.into(), &serde_json::Value::Null));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use tink_sandbox::{Action, Endpoint, Fault, ScriptRow, Times};
+use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow, Times};
 use tink_sync::clock::{Clock as _, ManualClock, Stopwatch, SystemClock};
 use tink_sync::domain::consent::Consent;
 use tink_sync::domain::outcome::Outcome;
@@ -17,7 +17,7 @@ use tink_sync::sync::policy;
 
 use crate::harness::{Ran, World, plain, small};
 use crate::inside::{DAY, HOUR};
-use crate::scripted::{A1, Sam, at};
+use crate::scripted::{A1, Sam, at, booked, day, pending};
 
 const YEAR: i64 = 365 * DAY;
 
@@ -44,6 +44,32 @@ fn what_a_clock_that_was_wrong_has_left_behind_holds_nobody_up() {
         world.run(&all).expect(0);
         world.assert_all_exact();
     }
+}
+
+#[test]
+fn a_watermark_of_the_future_hides_no_rows_and_is_put_right() {
+    let old = || vec![booked("old", -60, "-1", "x"), pending("held", -40, "-2", "y")];
+    let more = || [old(), vec![booked("new", 0, "-3", "z")]].concat();
+    for deep in [false, true] {
+        let sam = Sam::with(at(1, old()));
+        sam.0.watermarks_ahead(365);
+        if deep {
+            sam.0.as_if_ahead(YEAR);
+        }
+        sam.pass(at(2, more())).expect(0);
+        let from = day(if deep { -90 } else { -54 }).to_string();
+        assert_eq!(
+            (sam.window().0, sam.live()),
+            (Some(from), vec!["held".into(), "new".into(), "old".into()])
+        );
+        assert_eq!(sam.account(A1, "complete_through"), Some(day(0).to_string()));
+        sam.0.assert_exact(0);
+    }
+    // A refresh of yesterday puts it right as well; a walk that shows nothing leaves it.
+    let sam = Sam::with(at(1, old()));
+    sam.0.watermarks_ahead(2);
+    sam.pass(Script::simple(A1, &format!("{}T06:00:00Z", day(-1)), more())).expect(0);
+    assert_eq!(sam.account(A1, "complete_through"), Some(day(-1).to_string()));
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn odd() -> Sam {
         booked("early", -1, "1", "x").but(|element| element["dates"]["booked"] = json!("0001-01-01")),
         booked("late", -1, "1", "x").but(|element| element["dates"]["booked"] = json!("9999-12-31")),
         undated("undated", "BOOKED", "700", "no date"),
+        booked("long", -1, "-1", &"long €".repeat(1000)),
         undated("odd id; with: [2026-01-01], \"all\"", "UNDEFINED", "-900", "id"),
         pending("p", 1, "-250", "COFFEE"),
     ]);
@@ -131,6 +132,27 @@ fn json_lines_hold_amounts_as_text_and_tell_null_from_nothing() {
         }
         let at = |name: &str| line.find(&format!("\"{name}\":")).unwrap();
         assert!(columns.windows(2).all(|pair| at(&pair[0]) < at(&pair[1])), "columns in their order");
+    }
+}
+
+#[test]
+fn a_text_of_any_length_fits_on_a_line_of_a_journal() {
+    let long = "€".repeat(5000);
+    let row = booked("long", -2, "-100", &long).but(|element| {
+        element["merchantInformation"] = json!({"merchantName": "x".repeat(5000)});
+    });
+    let mut script = at(1, [row]);
+    script.accounts[0]["name"] = json!(long);
+    let sam = Sam::with(script);
+    for format in ["ledger", "beancount"] {
+        let journal = export(&sam.0, &["--format", format]);
+        let longest = journal.lines().map(str::len).max().unwrap();
+        let between = if format == "ledger" { " | " } else { "\" \"" };
+        assert!(journal.contains(&format!("xx…{between}€€")) && journal.contains("€€…"), "{format}");
+        assert!(format == "beancount" || longest < 4096, "{longest}");
+    }
+    for format in ["csv", "jsonl"] {
+        assert!(export(&sam.0, &["--format", format]).contains(&long), "{format}");
     }
 }
 

@@ -188,6 +188,7 @@ fn the_same_import_twice_is_once_also_after_the_first_pass() {
     assert_eq!(audited.len(), 1, "{audited:?}");
     let run = sam.row("x1", "first_seen_run");
     assert_eq!(audited[0][0], Some(format!("connection.imported 3 rows, run {run}")));
+    assert_eq!(sam.0.text("SELECT run_id FROM audit_v1").as_ref(), Some(&run));
     let sql =
         format!("SELECT trigger || ' ' || exit_code || ' ' || added FROM runs_v1 WHERE run_id = '{run}'");
     assert_eq!(sam.0.text(&sql), Some("manual 0 3".to_owned()));

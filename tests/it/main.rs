@@ -77,6 +77,7 @@ mod renewals;
 mod rows;
 mod scripted;
 mod secrets;
+mod shared_numbers;
 mod shipped;
 mod side_by_side;
 mod source;

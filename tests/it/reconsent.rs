@@ -104,6 +104,32 @@ fn a_booked_row_without_a_counterpart_is_kept_and_told_of() {
     assert_eq!(sam.fate("lonely"), Fate::live());
 }
 
+/// Ten days of rows, of which the bank has not the fourth any more, or only those of the last days.
+fn days(prefix: &str, account: &str, days: i64) -> Vec<ScriptRow> {
+    let of = |n: i64| row(&format!("{prefix}{n}"), account, -n, &format!("-{n}00"), &format!("SHOP {n}"));
+    (1..=days).filter(|n| prefix == "x" || *n != 4).map(of).collect()
+}
+
+#[test]
+fn a_short_list_after_a_renewal_hides_no_row_without_a_counterpart() {
+    const LEFT: Option<&str> = Some("reconsent_unmatched");
+    // What the first renewal left open, the second one does not close.
+    let sam = Sam::with(one(1, "a", days("x", "a", 10)));
+    ended(sam.pass(one(2, "b", days("y", "b", 10))), 0, "synced", LEFT);
+    ended(sam.pass(one(3, "c", days("z", "c", 2))), 0, "synced", LEFT);
+    ended(sam.pass(one(4, "c", days("z", "c", 10))), 0, "synced", LEFT);
+    ended(sam.pass(one(5, "c", days("z", "c", 10))), 0, "unchanged", LEFT);
+    assert_eq!((sam.live().len(), sam.fate("x4")), (10, Fate::live()));
+    // The list is short only at first.
+    let sam = Sam::with(one(1, "a", days("x", "a", 10)));
+    ended(sam.pass(one(2, "b", days("y", "b", 2))), 0, "synced", None);
+    ended(sam.pass(one(3, "b", days("y", "b", 10))), 0, "synced", LEFT);
+    ended(sam.pass(one(4, "b", days("y", "b", 10))), 0, "unchanged", LEFT);
+    assert_eq!((sam.live().len(), sam.fate("x4")), (10, Fate::live()));
+    sam.0.cli(&["connections", "accept-unmatched", "c-0", "--actor", "ann"]).expect(0);
+    ended(sam.pass(one(5, "b", days("y", "b", 10))), 0, "unchanged", None);
+}
+
 #[test]
 fn a_row_that_got_another_id_later_is_no_counterpart_of_what_a_renewal_left_open() {
     let mut rows = three("x", "old");

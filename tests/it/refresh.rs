@@ -67,6 +67,8 @@ fn invariant_09_a_token_is_renewed_once_and_kept_before_it_is_used() {
     }
     world.assert_all_exact();
     assert_eq!(events(&world), vec!["token.refreshed"; 12]);
+    let named = "SELECT count(*) FROM audit_v1 a JOIN runs_v1 r ON r.run_id = a.run_id";
+    assert_eq!(world.number(named), 12);
     let mode: String =
         world.store().query_row("SELECT mode FROM connections_v1 LIMIT 1", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "refresh");

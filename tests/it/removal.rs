@@ -1,5 +1,6 @@
 //! When a missing row is removed, and everything that forbids it.
 
+use serde_json::json;
 use tink_sandbox::script::consent;
 use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow, Times};
 
@@ -55,6 +56,22 @@ fn a_booked_row_that_the_bank_took_back_vanishes() {
 }
 
 #[test]
+fn nothing_goes_while_all_consents_hold_other_accounts() {
+    let beside = |mut script: Script, named: &[&[&str]]| {
+        script.consents = named.iter().zip(["cred-1", "cred-2"]).map(|(ids, id)| consent(id, ids)).collect();
+        script
+    };
+    let sam = Sam::with(beside(at(1, before()), &[&["a1"], &["b1"]]));
+    for n in 2..6 {
+        sam.pass(beside(after(n), &[&["b1"]])).expect(0);
+    }
+    assert_eq!(sam.fate("goes"), Fate::live());
+    // One that names none may hold it.
+    ended(sam.pass(beside(after(6), &[&[], &["b1"]])), 0, "synced", None);
+    assert_eq!(sam.fate("goes"), Fate::vanished());
+}
+
+#[test]
 fn the_account_list_is_read_again_only_if_something_would_go() {
     let sam = Sam::with(at(1, before()));
     sam.pass(at(2, before())).expect(0);
@@ -102,6 +119,37 @@ fn nothing_is_removed_if_the_account_was_refreshed_during_the_walk() {
     assert_eq!(sam.fate("goes"), Fate::live());
     ended(sam.again(), 0, "synced", None);
     assert_eq!(sam.fate("goes"), Fate::vanished());
+}
+
+#[test]
+fn a_refresh_date_that_differs_at_every_look_removes_nothing_and_is_told_after_days() {
+    let told = |offset: i64, second: u32, hold: bool| {
+        let mut rows = vec![booked("stays", -9, "-100", "TRAM"), pending("hold", -1, "-900", "HOTEL")];
+        rows.truncate(if hold { 2 } else { 1 });
+        let mut script = at(1, rows);
+        let refreshed = format!("{}T00:00:{second:02}Z", day(offset));
+        script.accounts[0]["dates"]["lastRefreshed"] = refreshed.into();
+        script
+    };
+    let sam = Sam::with(told(-6, 0, true));
+    // A pass with the seconds of what the second and the third account list say.
+    let pass = |offset, seconds: [u32; 2]| {
+        sam.0.sandbox.clear_faults();
+        for (nth, second) in (2..).zip(seconds) {
+            let list = json!({ "accounts": told(offset, second, false).accounts, "nextPageToken": "" });
+            let answer = Action::Garbage(list.to_string().into_bytes());
+            sam.0.sandbox.fault(Fault::new(answer).at(Endpoint::Accounts).nth(nth));
+        }
+        sam.pass(told(offset, 0, false))
+    };
+    ended(pass(-4, [1, 2]), 0, "unchanged", None);
+    ended(pass(-3, [1, 2]), 10, "partial", Some("mass_vanish"));
+    assert_eq!(sam.fate("hold"), Fate::live());
+    // One refresh during the walk is usual, however long nothing could be judged.
+    ended(pass(-2, [1, 1]), 0, "unchanged", None);
+    assert_eq!(sam.fate("hold"), Fate::live());
+    ended(pass(-1, [0, 0]), 0, "synced", None);
+    assert_eq!(sam.fate("hold"), Fate::vanished());
 }
 
 #[test]

@@ -383,3 +383,14 @@ fn a_bank_of_two_accounts_that_is_linked_twice_is_told_of_in_every_pass() {
         assert_eq!((keys(&sam), sam.live().len()), (first, 6), "{currencies:?}");
     }
 }
+
+#[test]
+fn an_ended_link_that_one_list_lacks_is_still_superseded() {
+    let rows = || vec![booked("x", -1, "-100", "TRAM")];
+    let ended_too = |n: u32| shared(n, rows(), |script| consent_with(script, "status", "SESSION_EXPIRED"));
+    let sam = Sam::with(ended_too(1));
+    let mut without = ended_too(2);
+    without.consents.remove(0);
+    ended(sam.pass(without), 0, "unchanged", None);
+    ended(sam.pass(ended_too(3)), 0, "unchanged", None);
+}

@@ -48,6 +48,11 @@ fn whoever_is_enabled_and_entitled_in_any_form_is_synced() {
         ["'TRUE'", "'Yes'", "32472144000"],
         ["1", "1", "'2999-01-01T02:00:00+02:00'"],
         ["1", "1", "'32472144000'"],
+        // Without end: the last second of the year 9999, and what is beyond it.
+        ["1", "1", "253402300799"],
+        ["1", "1", "'253402300800'"],
+        ["1", "1", "253402300799000"],
+        ["1", "1", "9e999"],
     ];
     assert_states(&values, "ok");
 }
@@ -138,6 +143,31 @@ fn a_bad_row_fails_alone() {
     world.run(&[]).expect(0);
     world.assert_all_exact();
     assert_eq!(world.text("SELECT state FROM connections_v1 WHERE connection_id = ''").unwrap(), "disabled");
+}
+
+#[test]
+fn a_doubled_row_fails_whichever_of_its_rows_comes_first() {
+    let (over, goes_on) = ("'u-0', 1, 1, '2020-01-01'", "'u-0', 1, 1, '2999-01-01'");
+    let (anothers, cancelled) = ("'u-1', 1, 1, NULL", "'u-0', 0, 1, NULL");
+    for (one, other) in [(over, goes_on), (over, anothers), (cancelled, goes_on), (anothers, goes_on)] {
+        for rows in [[one, other], [other, one]] {
+            let world = World::new(small(2));
+            world.run(&[]).expect(0);
+            world.app("DELETE FROM app_connections WHERE id = 'c-0'");
+            for row in rows {
+                world.app(&format!("INSERT INTO app_connections VALUES ('c-0', {row}, 'user-0')"));
+            }
+            let ran = world.run(&[]).expect(10);
+            assert_eq!(ran.ended("c-0"), ("failed".to_owned(), Some("source_row".to_owned())), "{rows:?}");
+            assert!(
+                ran.connections()["c-0"]["error"].as_str().unwrap().contains("more than once"),
+                "{rows:?}"
+            );
+            assert_eq!(world.state(0), ("failing".to_owned(), Some("source_row".to_owned())), "{rows:?}");
+            let user = "SELECT user_id FROM connections_v1 WHERE connection_id = 'c-0'";
+            assert_eq!(world.text(user).unwrap(), "u-0", "{rows:?}");
+        }
+    }
 }
 
 #[test]

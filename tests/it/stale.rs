@@ -8,9 +8,12 @@ use serde_json::Value;
 use tink_sandbox::Script;
 use tink_sandbox::script::{account, consent};
 use tink_sync::clock::{Clock as _, SystemClock};
+use tink_sync::domain::event::Event;
+use tink_sync::domain::outcome::Reason;
 
 use crate::harness::Ran;
-use crate::scripted::{A1, Sam, booked, consent_with, ended};
+use crate::lab::Lab;
+use crate::scripted::{A1, SAM, Sam, booked, consent_with, ended};
 
 /// All times are told from the start of the tests.
 static NOW: LazyLock<Timestamp> = LazyLock::new(|| SystemClock.now());
@@ -136,4 +139,30 @@ fn a_bank_that_tells_no_age_is_not_judged() {
     assert_eq!(told(&ended(sam.pass(script), 0, "synced", None)), 0);
     assert_eq!(late(&sam, &["--max-data-age", "1h"]).0, 0);
     assert_eq!(sam.0.text("SELECT data_as_of FROM connections_v1"), None);
+}
+
+#[test]
+fn an_account_that_the_list_lacks_though_its_consent_names_it_is_told_of() {
+    let lab = Lab::of(&[SAM]);
+    let list = |ids: &[&str]| {
+        let now = lab.clock.now().to_string();
+        let listed = ids.iter().map(|id| account(id, &now, "100", "2", "EUR")).collect();
+        lab.script(
+            SAM,
+            Script {
+                accounts: listed,
+                consents: vec![consent("cred-1", &["a1", "a2"])],
+                ..Script::default()
+            },
+        );
+        let told = lab.pass();
+        let news = told.events.iter().filter(|event| matches!(event, Event::DataStale { .. })).count();
+        lab.wait(24);
+        (told.ended(SAM).1, news)
+    };
+    list(&["a1", "a2"]);
+    let stale = Some(Reason::DataStale);
+    let told: Vec<_> = (0..5).map(|_| list(&["a1"])).collect();
+    assert_eq!(told, [(None, 0), (None, 0), (None, 0), (stale, 1), (stale, 0)]);
+    assert_eq!(list(&["a1", "a2"]), (None, 0));
 }

@@ -155,10 +155,10 @@ fn a_view_that_fails_on_its_way_changes_nothing() {
         "DROP VIEW tink_sync_source_v1; CREATE VIEW tink_sync_source_v1 AS SELECT id AS connection_id, user_id, 0 AS enabled,
              CASE id WHEN 'c-6' THEN json('{') ELSE 0 END AS entitled, tink AS external_user_id FROM app_connections",
     );
-    let ran = world.run(&[]).expect(74);
+    let ran = world.run(&[]).expect(78);
     assert!(ran.stderr.contains("malformed JSON") && ran.stderr.contains("app.db"), "{}", ran.stderr);
     assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE state = 'ok'"), 8);
-    world.cli(&["check", "--offline"]).expect(74);
+    world.cli(&["check", "--offline"]).expect(78);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The journal of ledger and hledger, in the syntax that both read: one balanced entry per row, with Tink's
-//! id as a tag. Texts lose only characters that would be read as syntax; amounts lose nothing.
+//! id as a tag. Texts lose only characters that would be read as syntax, and what is too long for a line; amounts
+//! lose nothing.
 
 use std::io::{self, Write};
 
-use super::names::{JournalAccounts, dated, flag, one_line, opposite, texts};
+use super::names::{JournalAccounts, dated, flag, opposite, short, texts};
 use super::{ExportHead, Form};
 use crate::store::export::ExportRow;
 
@@ -20,7 +21,7 @@ impl Ledger {
 impl Form for Ledger {
     fn begin(&mut self, out: &mut dyn Write, head: &ExportHead<'_>) -> io::Result<()> {
         for (name, account) in self.counters.learn(head.accounts) {
-            writeln!(out, "; {} (connection {})", one_line(&account.name), one_line(&account.connection_id))?;
+            writeln!(out, "; {} (connection {})", short(&account.name), short(&account.connection_id))?;
             writeln!(out, "account {name}")?;
         }
         if !head.accounts.is_empty() {

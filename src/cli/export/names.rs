@@ -12,6 +12,10 @@ pub(super) const EXPENSES: &str = "Expenses:Unknown";
 /// Account of income that is not categorized yet.
 pub(super) const INCOME: &str = "Income:Unknown";
 
+/// The longest text of a journal, in bytes: ledger refuses a file with a line of more than 4,096, and a line holds
+/// two texts.
+const LONGEST_TEXT: usize = 1500;
+
 /// The account names of a journal.
 #[derive(Debug)]
 pub(super) struct JournalAccounts {
@@ -120,10 +124,10 @@ pub(super) fn dated<'a>(row: &'a ExportRow<'_>) -> (&'a str, Option<&'a str>) {
     (day, (booked != day).then_some(booked))
 }
 
-/// The other party and the purpose, each on one line; the first only if it differs from the second.
+/// The other party and the purpose, each on one line and cut; the first only if it differs from the second.
 pub(super) fn texts(row: &ExportRow<'_>) -> (Option<String>, String) {
     let first = |columns: [&str; 2]| {
-        columns.into_iter().filter_map(|column| row.text(column)).map(one_line).find(|text| !text.is_empty())
+        columns.into_iter().filter_map(|column| row.text(column)).map(short).find(|text| !text.is_empty())
     };
     let goes_out = row.text("amount").is_some_and(|amount| amount.starts_with('-'));
     let party = if goes_out { "payee_name" } else { "payer_name" };
@@ -136,6 +140,16 @@ pub(super) fn texts(row: &ExportRow<'_>) -> (Option<String>, String) {
 pub(super) fn one_line(text: &str) -> String {
     let plain: String = text.chars().map(|c| if is_odd(c) { ' ' } else { c }).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A text on one line, with `…` for what is too long for a journal.
+pub(super) fn short(text: &str) -> String {
+    let mut line = one_line(text);
+    if line.len() > LONGEST_TEXT {
+        line.truncate(line.floor_char_boundary(LONGEST_TEXT - '…'.len_utf8()));
+        line.push('…');
+    }
+    line
 }
 
 /// Control characters, line separators, and marks that change the direction of text.
@@ -207,5 +221,14 @@ mod tests {
     fn texts_come_on_one_line() {
         assert_eq!(one_line(" a\r\n\tb  c\u{202e}d\u{0}\u{2028}"), "a b c d");
         assert_eq!(one_line("\n"), "");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        for (text, kept) in [("x", 1497), ("é", 748), ("€", 499), ("👩", 374)] {
+            assert_eq!(short(&text.repeat(5000)), format!("{}…", text.repeat(kept)));
+        }
+        let longest = "x".repeat(LONGEST_TEXT);
+        assert_eq!(short(&longest), longest);
     }
 }

@@ -1,5 +1,7 @@
 //! Which connection may hold what, in every situation.
 
+use jiff::Timestamp;
+
 use super::accept::{Acceptance, Accepted, accept};
 use super::*;
 
@@ -162,20 +164,60 @@ fn who_is_not_enabled_any_more_makes_room_for_the_same_user_only() {
 }
 
 #[test]
+fn the_order_of_rows_with_one_id_decides_nothing() {
+    let bob = [held("c-1", "bob", ext("b"))];
+    let until = |second| SourceRow {
+        entitled_until: Timestamp::from_second(second).ok(),
+        ..row("c-1", "bob", ext("b"))
+    };
+    let plain = || row("c-1", "bob", ext("b"));
+    let copies = [
+        plain(),
+        off(plain()),
+        until(1),
+        until(2),
+        row("c-1", "eve", ext("b")),
+        row("c-1", "bob", ext("k")),
+        both("c-1", "bob", "b", "t"),
+        SourceRow { entitled: false, ..until(3) },
+        SourceRow { entitled: false, unsaid: true, ..plain() },
+        SourceRow { entitled: false, until_unreadable: true, ..plain() },
+        SourceRow { market: Some("SE".to_owned()), priority: 1, unencrypted: true, ..plain() },
+        SourceRow { problem: Some("odd".to_owned()), ..SourceRow::active("c-1", "", None) },
+    ];
+    for one in &copies {
+        for other in &copies {
+            let [rows, turned] =
+                [[one, other], [other, one]].map(|rows| single(rows.map(Clone::clone).into()));
+            let [judged, same] = [&rows, &turned].map(|rows| judge(&bob, rows).remove(0));
+            assert_eq!((judged.row, &judged.verdict), (same.row, &same.verdict));
+            // Two rows that agree on another owner are refused for that.
+            assert!(judged.problem().is_some_and(|text| one == other || text.contains("more than once")));
+            let row = judged.row;
+            assert_eq!(
+                (row.enabled, row.entitled),
+                (one.enabled || other.enabled, one.entitled || other.entitled)
+            );
+        }
+    }
+    // An entitlement that goes on is not ended by a row of an earlier one.
+    for (one, other, expected) in [
+        (until(1), until(2), until(2).entitled_until),
+        (until(1), plain(), None),
+        (SourceRow { entitled: false, ..until(3) }, until(2), until(2).entitled_until),
+        (SourceRow { entitled: false, ..plain() }, until(2), until(2).entitled_until),
+    ] {
+        assert_eq!(single(vec![one, other]).0[0].entitled_until, expected);
+    }
+}
+
+#[test]
 fn rows_that_cannot_be_read_are_told_and_take_nothing_away() {
     let bob = [held("c-1", "bob", ext("b"))];
     let broken = SourceRow { problem: Some("odd".to_owned()), ..SourceRow::active("c-1", "", None) };
     assert_eq!(verdicts(&bob, vec![broken, row("c-2", "bob", ext("b"))]), ["c-1!row", "c-2!shared"]);
     let twice = vec![row("c-1", "bob", ext("b")), row("c-1", "bob", ext("b"))];
     assert_eq!(verdicts(&bob, twice), ["c-1!row"]);
-    // The id is enabled and entitled if one of its rows is.
-    let paused = |row| SourceRow { entitled: false, ..row };
-    let rows = [off(row("c-1", "bob", ext("b"))), paused(row("c-1", "bob", ext("b")))];
-    for rows in [vec![rows[0].clone(), rows[1].clone()], vec![rows[1].clone(), rows[0].clone()]] {
-        let rows = single(rows);
-        let one = judge(&bob, &rows).remove(0).row;
-        assert!(one.enabled && one.entitled);
-    }
     // A broken row that names another user is that user's, and only a broken one may name none.
     let odd = |user: &str| SourceRow { problem: Some("odd".to_owned()), ..row("c-1", user, ext("k")) };
     assert_eq!(verdicts(&bob, vec![odd("carl")]), ["c-1!both"]);

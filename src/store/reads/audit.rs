@@ -42,6 +42,8 @@ pub struct Audited {
     pub result: String,
     /// More.
     pub details: Option<String>,
+    /// The run that it was done by or for, if any.
+    pub run_id: Option<String>,
 }
 
 impl Reader {
@@ -70,16 +72,28 @@ impl Reader {
     }
 }
 
+/// As the view has it.
+fn run_of(action: &str, details: Option<&str>) -> Option<String> {
+    let run = match action {
+        "sync.requested" | "token.refreshed" | "token.refresh_failed" => details,
+        "connection.imported" => details.and_then(|details| details.split(", run ").nth(1)),
+        _ => None,
+    };
+    run.map(str::to_owned)
+}
+
 fn audited(row: Row<'_>) -> Result<Audited, Fail> {
+    let (action, details): (String, Option<String>) = (row.get("action")?, row.get("details")?);
     Ok(Audited {
+        run_id: run_of(&action, details.as_deref()),
         at: row.get::<Millis>("at")?.0.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         actor: row.get("actor")?,
         ip: row.get("ip")?,
-        action: row.get("action")?,
+        action,
         connection_id: row.get("connection_id")?,
         user_id: row.get("user_id")?,
         result: row.get("result")?,
-        details: row.get("details")?,
+        details,
     })
 }
 

@@ -1,6 +1,7 @@
 //! One row of the source view: takes lenient types, returns what the row contains or its problem. Knows no
 //! database.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,6 +35,13 @@ pub(in crate::store) const OPTIONAL: [&str; 9] = [
 const LAST_DAY: Date = date(9999, 12, 30);
 /// The last moment that can also be kept in whole milliseconds.
 const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
+/// The end of the calendar in seconds since 1970. Up to the last of these numbers no milliseconds are meant: they
+/// would be of 2001 or earlier.
+const END_SECONDS: RangeInclusive<i64> = 253_402_207_200..=999_999_999_999;
+/// The same in milliseconds: the last days of the year 9999, in any time zone. What else is as large may be a time
+/// that has passed, in a unit that is not accepted.
+const END_MILLIS: RangeInclusive<i64> = 253_402_207_200_000..=253_402_387_200_000;
 
 const NO_KEY: &str = "the source view gives a refresh token and no Tink user, and there is no key to encrypt it with: set store.token_key_file";
 
@@ -161,9 +169,9 @@ fn as_bool(value: Cell<'_>) -> bool {
 /// A time as RFC 3339, as `YYYY-MM-DD HH:MM:SS` in UTC, or as epoch seconds.
 fn as_time(value: Cell<'_>) -> Option<Timestamp> {
     match value {
-        Cell::Int(seconds) => Timestamp::from_second(seconds).ok(),
+        Cell::Int(seconds) => since_1970(seconds),
         #[expect(clippy::cast_possible_truncation, reason = "a cast of a float to an integer saturates")]
-        Cell::Real(seconds) => Timestamp::from_second(seconds as i64).ok(),
+        Cell::Real(seconds) => since_1970(seconds as i64),
         Cell::Text(text) => parse_time(std::str::from_utf8(text).ok()?.trim()),
         Cell::Null | Cell::Bytes(_) => None,
     }
@@ -178,9 +186,17 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
     } else if let Ok(civil) = text.parse::<DateTime>() {
         TimeZone::UTC.to_timestamp(civil).ok()?
     } else {
-        Timestamp::from_second(text.parse().ok()?).ok()?
+        since_1970(text.parse().ok()?)?
     };
     Some(time.min(NEVER))
+}
+
+/// A time in seconds since 1970. The greatest number is what an infinite one becomes.
+fn since_1970(seconds: i64) -> Option<Timestamp> {
+    if END_SECONDS.contains(&seconds) || END_MILLIS.contains(&seconds) || seconds == i64::MAX {
+        return Some(NEVER);
+    }
+    Timestamp::from_second(seconds).ok()
 }
 
 fn as_integer(value: Cell<'_>) -> Option<i64> {
@@ -227,6 +243,18 @@ mod tests {
     fn the_end_of_the_calendar_is_never() {
         for text in ["9999-12-31", "9999-12-31 23:59:59", "9999-12-31T00:00:00Z", "9999-12-30T22:00:00.9Z"] {
             assert_eq!(parse_time(text), Some(NEVER), "{text}");
+        }
+        // As numbers: the last second of 9999, the first of 10000, the same in milliseconds, and an infinite one.
+        for number in [253_402_207_200, 253_402_300_799, 253_402_300_800, 253_402_300_799_000, i64::MAX] {
+            assert_eq!(as_time(Cell::Int(number)), Some(NEVER), "{number}");
+            assert_eq!(parse_time(&number.to_string()), Some(NEVER), "{number}");
+        }
+        for number in [253_402_300_799.9, 253_402_300_799_999.0, f64::INFINITY] {
+            assert_eq!(as_time(Cell::Real(number)), Some(NEVER), "{number}");
+        }
+        // Milli-, micro- and nanoseconds of this decade may have passed.
+        for number in [1_764_000_000_000, 1_764_000_000_000_000, 1_764_000_000_000_000_000] {
+            assert_eq!(as_time(Cell::Int(number)), None, "{number}");
         }
         assert_eq!(Timestamp::from_millisecond(NEVER.as_millisecond()).unwrap(), NEVER);
     }

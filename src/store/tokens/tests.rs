@@ -67,7 +67,7 @@ fn a_token_that_a_pass_renews_meanwhile_is_not_overwritten_by_the_used_one() {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let mut pass = place.writer(Duration::ZERO, NOW).unwrap();
     pass.begin_write("write new tokens").unwrap();
-    let asking = RotationBegin { connection: 1, connection_id: "a".into(), number: 5 };
+    let asking = RotationBegin { connection: 1, connection_id: "a".into(), run: 1, number: 5 };
     let renewal = Renewal::Renewed { refresh: Some(vec![7]), access: vec![8], until: None };
     assert!(renewed(pass.db(), &asking, &renewal, NOW).unwrap());
     std::thread::scope(|scope| {
@@ -92,7 +92,7 @@ fn an_answer_for_a_token_that_was_given_up_meanwhile_is_stored_unless_the_key_is
         let mut writer = seeded(&place);
         let lost = "UPDATE ts_tokens SET state = 'lost'";
         writer.run("write the audit log", |db| db.batch(lost)).unwrap();
-        let asking = |connection| RotationBegin { connection, connection_id: "a".into(), number: 5 };
+        let asking = |connection| RotationBegin { connection, connection_id: "a".into(), run: 1, number: 5 };
         let renewal = Renewal::Renewed { refresh: Some(vec![7]), access: vec![8], until: None };
         let answer = |asking: &RotationBegin, writer: &mut Writer| {
             writer.run("write new tokens", |db| renewed(db, asking, &renewal, NOW)).unwrap()

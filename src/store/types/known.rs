@@ -18,6 +18,12 @@ pub struct Known {
 }
 
 impl StoredAccount {
+    /// Whether it is known that the two are several.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        self.key != other.key
+            && (self.accepted && other.accepted || self.group.is_some() && self.group == other.group)
+    }
+
     /// Whether listing the account changes nothing about it.
     pub fn shows(&self, account: &Account) -> bool {
         let is_known = self.account == *account && self.known_ids.contains(&account.id);

@@ -1,8 +1,7 @@
 //! The plan of a run, in memory: which connections are due, in which order, and what became of each.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::LeftOver;
 use crate::domain::outcome::Reason;
 
 /// The connections that are due in a run, in order, and what became of them.
@@ -11,6 +10,10 @@ pub(crate) struct Plan {
     pub waiting: VecDeque<Planned>,
     /// Connections that another run has. They may become free: see `plan`.
     pub leased: Vec<i64>,
+    /// Those of them that were leased when the plan was made, so that they were not counted as due.
+    pub uncounted: HashSet<i64>,
+    /// How many of these have become free and are due.
+    pub adopted: u64,
     /// Connections that were no longer due.
     pub skipped: BTreeMap<Reason, u64>,
     /// The tokens of leases that are being taken. If a commit is uncertain, they may be stored already.
@@ -27,6 +30,17 @@ pub(crate) struct Planned {
     pub reported: bool,
 }
 
+/// What is left of a plan at the end of a pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOver {
+    /// The number of connections that were not claimed.
+    pub waiting: u64,
+    /// The number of connections that were due, though another run had them when the plan was made.
+    pub adopted: u64,
+    /// Connections that were no longer due when their turn came.
+    pub skipped: BTreeMap<Reason, u64>,
+}
+
 impl Plan {
     pub(in crate::store) fn skip(&mut self, connection: i64, reason: Reason) {
         if reason == Reason::Leased {
@@ -38,7 +52,8 @@ impl Plan {
 
     /// Counts the connections that were not claimed, and those that were no longer due.
     pub(in crate::store) fn left_over(&self) -> LeftOver {
-        let mut left = LeftOver { waiting: self.waiting.len() as u64, ..LeftOver::default() };
+        let (waiting, adopted) = (self.waiting.len() as u64, self.adopted);
+        let mut left = LeftOver { waiting, adopted, ..LeftOver::default() };
         left.skipped.extend(self.skipped.iter().map(|(reason, number)| (*reason, *number)));
         if !self.leased.is_empty() {
             left.skipped.insert(Reason::Leased, self.leased.len() as u64);

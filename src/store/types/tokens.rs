@@ -35,6 +35,8 @@ pub struct RotationBegin {
     pub connection: i64,
     /// Its id.
     pub connection_id: ConnectionId,
+    /// Key of the run that asks.
+    pub run: i64,
     /// The number of the rotation.
     pub number: i64,
 }

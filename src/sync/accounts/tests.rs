@@ -4,9 +4,11 @@ use proptest::collection::{hash_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::likeness::{equal, same_iban};
 use super::*;
 use crate::domain::amount::{Amount, Money};
 
+mod numbers;
 mod several;
 
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -51,7 +53,8 @@ fn stored(key: i64, account: Account) -> StoredAccount {
         unmatched: 0,
         stand: None,
         hung_at: None,
-        separate: false,
+        accepted: false,
+        group: None,
         suspect_refresh: None,
         missing_refresh: None,
         closed: false,
@@ -269,7 +272,7 @@ fn a_number_or_mask_decides_only_with_the_bank_and_if_it_is_unique() {
         (card("o", mask, Some("b")), card("n", mask, Some("b")), true, false),
         (card("o", mask, None), card("n", mask, None), true, false),
         (card("o", mask, None), card("n", mask, Some("b")), false, true),
-        (card("o", mask, Some("a")), card("n", mask, Some("b")), false, false),
+        (card("o", mask, Some("a")), card("n", mask, Some("b")), false, true),
         (card("o", mask, Some("b")), card("n", "4000 12** **** 9011", Some("b")), false, false),
     ] {
         let overview =
@@ -293,7 +296,7 @@ fn two_that_are_served_at_once_are_joined_when_one_is_gone_or_only_ended_consent
     assert_eq!((served.merged.len(), served.ambiguous), (0, true));
     // One consent that names both shows that they are two.
     let together = overview(&all, both(), vec![consent("UPDATED", &["a", "b"])], true, now());
-    let both_ids: Vec<AccountId> = vec!["a".into(), "b".into()];
+    let both_ids: Vec<Vec<AccountId>> = vec![vec!["a".into(), "b".into()]];
     assert_eq!((&together.separate, together.ambiguous), (&both_ids, false));
     let new = overview(&[], both(), vec![consent("UPDATED", &["a", "b"])], true, now());
     assert_eq!(new.separate, both_ids, "at first sight too");
@@ -373,6 +376,18 @@ fn an_account_is_as_healthy_as_its_best_consent() {
         (vec![], "x", false),
     ] {
         assert_eq!(is_healthy(&consents, &id.into(), now()), expected, "{id}");
+    }
+}
+
+#[test]
+fn an_account_that_no_consent_names_may_be_held_only_by_one_that_names_none() {
+    for (consents, expected) in [
+        (vec![consent("UPDATED", &["a"])], true),
+        (vec![consent("UPDATED", &["b"])], false),
+        (vec![consent("UPDATED", &["b"]), consent("UPDATED", &[])], true),
+        (vec![], false),
+    ] {
+        assert_eq!(may_be_held(&consents, &"a".into()), expected, "{consents:?}");
     }
 }
 

@@ -69,7 +69,7 @@ impl Walk<'_> {
         let note = (unmatched > 0).then_some(Reason::ReconsentUnmatched);
         Ok(WalkEnd {
             exact: judged.is_exact() && !importing,
-            suspect: judged.suspect.is_some(),
+            suspect: judged.suspect.is_some() || judged.restless,
             note: note.or(told.then_some(Reason::IdsReissued)),
         })
     }
@@ -87,7 +87,9 @@ impl Walk<'_> {
         is_second && gathered.is_conclusive() && gathered.rewritten.late == 0
     }
 
-    /// The date from which booked rows from before a re-consent lack a counterpart, and how many do.
+    /// The date from which booked rows from before a re-consent lack a counterpart, and how many do. What an earlier
+    /// walk left open stays so. The first list after the re-consent may be short: when a later one reaches further
+    /// back, the dates that it adds are looked at, too.
     fn unmatched(
         &self,
         gathered: &Gathered,
@@ -96,18 +98,29 @@ impl Walk<'_> {
         rematched: usize,
     ) -> (Option<Date>, u64) {
         let account = self.account;
-        let oldest = gathered.dates.map(|(oldest, _)| oldest);
-        if !account.repairing || judged.disbelieved {
-            let left = account.unmatched.saturating_sub(rematched as u64);
-            return (account.unmatched_from.filter(|_| left > 0), left);
+        let open = account.unmatched.saturating_sub(rematched as u64);
+        let open_from = account.unmatched_from.filter(|_| open > 0);
+        if judged.disbelieved {
+            return (open_from, open);
         }
-        let left = |row: &&StoredRow| {
-            row.generation < account.generation
-                && reconcile::counts_as_booked(row.transaction.status)
-                && row.transaction.booked_date.zip(oldest).is_some_and(|(date, oldest)| date >= oldest)
+        let oldest = gathered.dates.map(|(oldest, _)| oldest);
+        let older = missing.iter().filter(|row| {
+            row.generation < account.generation && reconcile::counts_as_booked(row.transaction.status)
+        });
+        let dates = older.filter_map(|row| row.transaction.booked_date);
+        if account.repairing {
+            let from = oldest.into_iter().chain(account.unmatched_from).min();
+            let left = dates.filter(|date| from.is_some_and(|from| *date >= from)).count() as u64;
+            return (from.filter(|_| left > 0), left);
+        }
+        let is_added = |date: &Date| {
+            oldest.is_some_and(|oldest| *date >= oldest)
+                && gathered.known_from.is_some_and(|known| *date < known)
+                && open_from.is_none_or(|from| *date < from)
         };
-        let left = missing.iter().filter(left).count() as u64;
-        (oldest.filter(|_| left > 0), left)
+        let added = dates.filter(is_added).count() as u64;
+        let from = open_from.into_iter().chain(oldest.filter(|_| added > 0)).min();
+        (from, open + added)
     }
 
     /// The date through which the last deep walk had read.

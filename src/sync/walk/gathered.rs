@@ -43,6 +43,8 @@ pub(super) struct Gathered {
     pub size: usize,
     /// What the walk changed in old rows.
     pub rewritten: Rewritten,
+    /// Oldest booked date of its rows that were stored under the account's current id before.
+    pub known_from: Option<Date>,
     /// A second look did not show all that this one did: the list changed in between.
     pub outdated: bool,
 }

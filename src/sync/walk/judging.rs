@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::gathered::Gathered;
-use super::{Found, Walk};
+use super::{DAYS_UNREAD, Found, Walk};
 use crate::domain::account::{self, Account};
-use crate::domain::window::Window;
+use crate::domain::window::{Window, day_of, shift};
 use crate::store::{Removal, RowCommit, RowQuery, StoredRow};
 use crate::sync::judgement::{self, Absence};
 use crate::sync::reconcile;
@@ -56,8 +56,11 @@ impl Walk<'_> {
             commit.changes.missed.extend(missing.iter().map(|row| row.key));
             return Ok(Absence::suspicious(missing, refresh));
         }
-        if !self.stands_still().await? {
-            return Ok(Absence::waits(missing, self.unjudged()));
+        let shown = self.refresh_shown().await?;
+        if shown != refresh {
+            // A refresh ends; a date that differs at every look is none, and with it nothing is ever removed.
+            let restless = shown.is_some() && self.is_long_unjudged() && self.refresh_shown().await? != shown;
+            return Ok(Absence { restless, ..Absence::waits(missing, self.unjudged()) });
         }
         for row in &*missing {
             if reconcile::is_ripe(row) {
@@ -162,11 +165,17 @@ impl Walk<'_> {
         self.refresh().is_some_and(|refresh| account::is_newer(refresh, kept, self.sync.now()))
     }
 
-    /// Whether the account was not refreshed during the walk: the list is read once more.
-    async fn stands_still(&self) -> Result<bool, SyncError> {
+    /// The account's refresh in the list as it is now: another one shows that it was refreshed during the walk.
+    async fn refresh_shown(&self) -> Result<Option<Timestamp>, SyncError> {
         let again: Vec<Account> = self.sync.session.accounts().await?;
         let ours = again.into_iter().find(|account| account.id == self.account.account.id);
-        Ok(ours.is_some_and(|account| account.last_refreshed == self.refresh()))
+        Ok(ours.and_then(|account| account.last_refreshed))
+    }
+
+    /// Whether no walk could judge what it missed for days of newer refreshes.
+    fn is_long_unjudged(&self) -> bool {
+        let judged = self.account.judged_refresh.map(day_of);
+        judged.zip(self.refresh()).is_some_and(|(judged, now)| day_of(now) >= shift(judged, DAYS_UNREAD))
     }
 
     /// A walk that could not judge leaves open what was open.

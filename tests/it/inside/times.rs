@@ -48,6 +48,14 @@ impl World {
         ));
     }
 
+    /// Moves the days through which the history is known, as if both clocks had been so far ahead in the last pass.
+    pub fn watermarks_ahead(&self, days: i64) {
+        self.tamper(&format!(
+            "UPDATE ts_accounts SET complete_through = date(complete_through, '{days} days'),
+                    deep_through = date(deep_through, '{days} days')"
+        ));
+    }
+
     fn move_times(&self, by: i64) {
         let statements = TIMES.map(|(table, columns)| {
             let columns: Vec<String> =

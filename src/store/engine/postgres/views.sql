@@ -153,5 +153,7 @@ LEFT JOIN tink_sync.ts_pruned_runs p ON p.key = q.run
 WHERE q.raw <> '';
 
 CREATE OR REPLACE VIEW tink_sync.audit_v1 AS
-SELECT tink_sync.ts_time(at) AS at, actor, ip, action, connection_id, user_id, result, details
+SELECT tink_sync.ts_time(at) AS at, actor, ip, action, connection_id, user_id, result, details,
+       CASE WHEN action IN ('sync.requested', 'token.refreshed', 'token.refresh_failed') THEN details
+            WHEN action = 'connection.imported' THEN split_part(details, ', run ', 2) END AS run_id
 FROM tink_sync.ts_audit;

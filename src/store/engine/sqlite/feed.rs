@@ -11,7 +11,7 @@ const VIEWS: &str = include_str!("views.sql");
 const FEED: &str = include_str!("feed.sql");
 
 /// The number of this publication. A test requires a higher one with every other fingerprint.
-const NUMBER: i64 = 2;
+const NUMBER: i64 = 3;
 
 const CREATE_VIEW: &str = "CREATE VIEW ";
 /// For the source view, which an application may own.

@@ -153,5 +153,7 @@ WHERE q.raw <> '';
 
 CREATE VIEW audit_v1 AS
 SELECT strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000.0, 'unixepoch') AS at, actor, ip, action,
-       connection_id, user_id, result, details
+       connection_id, user_id, result, details,
+       CASE WHEN action IN ('sync.requested', 'token.refreshed', 'token.refresh_failed') THEN details
+            WHEN action = 'connection.imported' THEN substr(details, instr(details, ', run ') + 6) END AS run_id
 FROM ts_audit;

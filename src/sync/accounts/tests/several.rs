@@ -43,7 +43,7 @@ fn two_that_are_known_to_be_several_are_not_ambiguous_and_one_alone_never_is() {
         let all: Vec<StoredAccount> = (1..)
             .zip(listed())
             .zip(separate)
-            .map(|((key, account), separate)| StoredAccount { separate, ..stored(key, account) })
+            .map(|((key, account), separate)| StoredAccount { accepted: separate, ..stored(key, account) })
             .collect();
         overview(&all, listed(), two(("UPDATED", &["a"]), ("UPDATED", &["b"])), true, now()).ambiguous
     };
@@ -85,17 +85,22 @@ fn only_accounts_of_one_iban_that_one_consent_names_together_are_told_to_be_seve
         overview(all, listed.to_vec(), consents, true, now()).separate
     };
     let together = || vec![consent("UPDATED", &["a", "b"])];
-    let both: Vec<AccountId> = vec!["a".into(), "b".into()];
+    let both: Vec<Vec<AccountId>> = vec![vec!["a".into(), "b".into()]];
     assert_eq!(separate(&[], ["PL61", "PL61"], together()), both);
     assert!(separate(&[], ["PL61", "PL62"], together()).is_empty());
     assert!(separate(&[], ["PL61", "PL61"], two(("UPDATED", &["a"]), ("UPDATED", &["b"]))).is_empty());
     // What is already stored is not reported again.
-    let known = StoredAccount { separate: true, ..stored(1, account("a", Some("PL61"), "", "EUR")) };
-    assert_eq!(separate(&[known], ["PL61", "PL61"], together()), [AccountId::from("b")]);
+    let known = |key, id, group| StoredAccount {
+        group: Some(group),
+        ..stored(key, account(id, Some("PL61"), "", "EUR"))
+    };
+    let all = |group| [known(1, "a", 2), known(2, "b", group)];
+    assert!(separate(&all(2), ["PL61", "PL61"], together()).is_empty());
+    assert_eq!(separate(&all(3), ["PL61", "PL61"], together()), both);
 }
 
 #[test]
-fn a_number_tells_only_where_an_iban_does_not_and_nothing_else_differs() {
+fn a_number_decides_only_where_an_iban_does_not_and_nothing_else_differs() {
     let with = |iban: Option<&str>, number: &str, mask: &str, kind: &str, bank: Option<&str>| {
         let known = |text: &str| Some(text.to_owned()).filter(|text| text != "-");
         Account {
@@ -114,15 +119,15 @@ fn a_number_tells_only_where_an_iban_does_not_and_nothing_else_differs() {
         (old(), with(None, "78", "40*", "CHECKING", bank), false, false),
         (old(), with(None, "-", "40*", "CHECKING", bank), true, false),
         (old(), with(None, "77", "41*", "CHECKING", bank), true, false),
-        (old(), with(None, "77", "40*", "SAVINGS", bank), false, false),
+        (old(), with(None, "77", "40*", "SAVINGS", bank), false, true),
         (old(), with(None, "77", "40*", "UNDEFINED", bank), true, false),
         (old(), with(None, "77", "40*", "", bank), true, false),
         (old(), in_dollars, false, false),
         (with(None, " ", "-", "CHECKING", bank), with(None, " ", "-", "CHECKING", bank), false, true),
         // The bank is not known on both sides, or is another.
         (old(), with(None, "77", "-", "CHECKING", None), false, true),
-        (old(), with(None, "77", "-", "SAVINGS", None), false, false),
-        (old(), with(None, "77", "-", "CHECKING", Some("c")), false, false),
+        (old(), with(None, "77", "-", "SAVINGS", None), false, true),
+        (old(), with(None, "77", "-", "CHECKING", Some("c")), false, true),
         // An IBAN on both sides decides alone.
         (
             with(Some("PL61"), "77", "-", "CHECKING", bank),
@@ -169,6 +174,17 @@ fn an_ended_consent_is_superseded_by_who_serves_what_its_account_was_joined_with
     assert_eq!(unknown.superseded, []);
 }
 
+/// Stores which accounts are several.
+pub(super) fn note_groups(all: &mut [StoredAccount], overview: &Overview) {
+    for group in &overview.separate {
+        let members = || all.iter().filter(|s| group.contains(&s.account.id)).map(|s| s.key + 1);
+        let number = members().min();
+        for account in all.iter_mut().filter(|s| group.contains(&s.account.id)) {
+            account.group = number;
+        }
+    }
+}
+
 /// One bank of two accounts, linked as `first` and as `second`.
 fn linked_twice(
     first: [Account; 2],
@@ -205,13 +221,11 @@ fn pairs_of_accounts_of_a_bank_that_is_linked_twice_are_ambiguous() {
         for _ in 0..2 {
             let overview = overview(&all, listed.clone(), consents.clone(), true, now());
             assert!(overview.ambiguous && overview.merged.is_empty(), "{what}");
-            for account in &mut all {
-                account.separate |= overview.separate.contains(&account.account.id);
-            }
+            note_groups(&mut all, &overview);
         }
         // Once a person has accepted them, it is over.
         for account in &mut all {
-            account.separate = true;
+            account.accepted = true;
         }
         assert!(!overview(&all, listed, consents, true, now()).ambiguous, "{what}");
     }
@@ -252,11 +266,16 @@ fn an_account_without_a_number_that_comes_as_another_goes_is_ambiguous() {
         (old.clone(), account("new", None, "CHECKING", "EUR"), false),
         (old.clone(), account("new", None, "SAVINGS", "USD"), false),
         (stored(1, masked), Account { masked_pan: Some("**** 9011".to_owned()), ..plain("new") }, false),
-        // It went long ago, or a person has accepted both.
+        // It went long ago.
         (StoredAccount { closed: true, ..old.clone() }, plain("new"), false),
-        (StoredAccount { separate: true, ..old.clone() }, plain("new"), false),
     ] {
         assert_eq!(told(&old, &new, None), expected, "{old:?} {new:?}");
+    }
+    // Until a person has accepted both.
+    for both in [false, true] {
+        let [old, new] =
+            [&old, &stored(2, plain("new"))].map(|s| StoredAccount { accepted: true, ..s.clone() });
+        assert_eq!(told(&old, &plain("new"), Some(StoredAccount { accepted: both, ..new })), !both);
     }
     // Until it was read, it is only just coming; later, the other one goes beside it.
     let known = stored(2, plain("new"));
@@ -285,7 +304,7 @@ fn renewed(kind: &str) -> StoredAccount {
     renewed
 }
 
-fn identities(overview: &Overview) -> Vec<&Identity> {
+pub(super) fn identities(overview: &Overview) -> Vec<&Identity> {
     overview.accounts.iter().map(|(_, identity)| identity).collect()
 }
 
@@ -331,11 +350,11 @@ fn two_accounts_that_were_taken_for_one_are_both_read_when_both_are_served() {
         let told = format!("{other:?} {consents:?}");
         let overview = overview(&[renewed("CREDIT_CARD")], vec![other, card.clone()], consents, true, now());
         assert_eq!((identities(&overview), overview.ambiguous), (expected.to_vec(), ambiguous), "{told}");
-        assert_eq!(overview.separate.len(), separate, "{told}");
+        assert_eq!(overview.separate.concat().len(), separate, "{told}");
     }
     // Until that person has accepted it.
     for consents in [together(), apart()] {
-        let accepted = StoredAccount { separate: true, ..renewed("CREDIT_CARD") };
+        let accepted = StoredAccount { accepted: true, ..renewed("CREDIT_CARD") };
         let listed = vec![of("a", "CREDIT_CARD", "EUR"), card.clone()];
         assert!(!overview(&[accepted], listed, consents, true, now()).ambiguous);
     }

@@ -218,6 +218,7 @@ fn a_changed_fingerprint_has_a_higher_number() {
     let all = [
         Publication { number: 1, fingerprint: 8_056_505_944_958_711_020 },
         Publication { number: 2, fingerprint: -7_005_407_581_660_460_640 },
+        Publication { number: 3, fingerprint: 6_973_769_475_707_710_258 },
     ];
     assert!(all.is_sorted_by(|a, b| a.number < b.number && a.fingerprint != b.fingerprint));
     assert_eq!(all.last(), Some(&ours()));
