@@ -77,7 +77,7 @@ impl Pass {
 /// Whether connections have been locked by other sessions, a person's for example, for as long as a lease lasts: then
 /// they are left to the next pass. `until` is when that is; `locked` is set while they are.
 pub(super) fn is_locked_for_long(until: &mut Option<Instant>, locked: Option<Instant>) -> bool {
-    let Some(now) = locked else {
+    let Some(at) = locked else {
         *until = None;
         return false;
     };
@@ -86,8 +86,8 @@ pub(super) fn is_locked_for_long(until: &mut Option<Instant>, locked: Option<Ins
             "the rows of connections that are due are locked by other sessions; waiting for them for up to 4 minutes"
         );
     }
-    let until = *until.get_or_insert_with(|| now + LEASE.unsigned_abs());
-    now >= until
+    let until = *until.get_or_insert_with(|| at + LEASE.unsigned_abs());
+    at >= until
 }
 
 /// Renews the leases of the run; returns how long they last if hosts share the store.
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!([after(0), after(1), after(239), after(240)], [false, false, false, true]);
         // What became free in between begins anew.
         assert!(!is_locked_for_long(&mut until, None));
-        assert!(!is_locked_for_long(&mut until, Some(began + Duration::from_secs(300))));
+        assert!(!is_locked_for_long(&mut until, Some(began + Duration::from_mins(5))));
     }
 }
