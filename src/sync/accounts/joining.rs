@@ -12,6 +12,9 @@ impl<'a> Scene<'a> {
     /// stay separate; one whose currency is unknown or has just changed waits.
     pub(super) fn merges(&self) -> Vec<Merge> {
         let mut merges: Vec<Merge> = Vec::new();
+        if self.gone.is_empty() {
+            return merges;
+        }
         for same in RULES {
             for served in self.stored.iter().filter(|s| self.is_served(s)) {
                 let is_free = |s: &StoredAccount| !merges.iter().any(|m| m.keep == s.key || m.drop == s.key);
