@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod connect;
 mod connections;
+mod day;
 mod export;
 #[cfg(test)]
 mod fixture;

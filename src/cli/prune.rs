@@ -5,19 +5,14 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::run::{SOON, vouched};
-use super::{Environment, Failure, client, table};
+use super::{Environment, Failure, day, table};
 use crate::exit::Exit;
 use crate::store::Store;
 use crate::store::Writer;
 use crate::store::prune::{Pruned, Retention};
-use crate::tink::ErrorKind;
 
 /// The time limit within a pass; the next pass continues.
 const TIME_IN_A_PASS: Duration = Duration::from_secs(10);
-/// A clock up to this much later than a run that compared it with Tink's is good enough where Tink cannot be asked: by a
-/// wrong one, what has a retention of weeks would go a few days early.
-const VOUCHED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The pause between two steps, in which others can write.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -61,38 +56,18 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// What is past its retention. If there is anything, this machine's clock is compared with Tink's first, as in a pass:
-/// by a wrong one, everything is old. A proxy that removes the `Date` header prevents the comparison, not the pruning.
+/// What is past its retention. If there is anything, the clock is compared with Tink's first, as in a pass: by a wrong one,
+/// everything is old.
 ///
 /// # Errors
-/// [`ClockOff`](ErrorKind::ClockOff), or why Tink cannot be asked if no run of the last [`VOUCHED`] has done it.
+/// As [`day::may_prune`].
 fn old(env: &Environment, retention: &Retention) -> Result<Pruned, Failure> {
     let reader = env.reader()?;
     let pruned = reader.prunable(retention)?;
-    if pruned == Pruned::default() || vouched(env, &reader, SOON) {
+    if pruned == Pruned::default() {
         return Ok(pruned);
     }
-    let vouched = vouched(env, &reader, VOUCHED);
-    drop(reader);
-    match asked(env) {
-        Ok(()) => Ok(pruned),
-        Err(Failure::Tink(error)) if error.kind == ErrorKind::ClockOff => Err(error.into()),
-        Err(_) if vouched => Ok(pruned),
-        Err(failure) => {
-            tracing::warn!(
-                "nothing was pruned: no run of the last 7 days has compared this machine's clock with Tink's, and \
-                 Tink cannot be asked; repeat this when it can"
-            );
-            Err(failure)
-        }
-    }
-}
-
-/// Compares the clocks by a client token.
-fn asked(env: &Environment) -> Result<(), Failure> {
-    let client = client::client(env)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(client.probe(None))?)
+    day::may_prune(env, reader).map(|()| pruned)
 }
 
 /// Prunes at the end of a pass, for a bounded time. A failure is logged and does not change the result of the pass.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::actor::{Actor, ActorArgs};
-use super::{Environment, Failure, app, client, hook, instance, mirror, prune, shared_clock, table};
+use super::{Environment, Failure, app, client, day, hook, instance, mirror, prune, shared_clock, table};
 use crate::domain::event::{Event, Summary};
 use crate::domain::ids::RunId;
 use crate::exit::Exit;
@@ -29,7 +29,6 @@ use crate::store::{NewRun, Run, RunEnd, Selection, Store};
 use crate::sync::pass::{Pass, Stop, Task};
 use crate::sync::rotation::Renewals;
 use crate::tink::Client;
-pub(super) use around::{SOON, vouched};
 use reported::Reported;
 pub(super) use started::{host, new_id};
 
@@ -213,7 +212,7 @@ impl<'a> RunCommand<'a> {
         let dry_run = self.args.dry_run;
         shared_clock::heed(self.env, store).await?;
         let knows_the_day = tokio::select! {
-            known = around::knows_the_day(self.env, &client) => known?,
+            known = day::is_known(self.env, &client) => known?,
             () = signals.token.cancelled() => false,
         };
         let outbox = hook::outbox::Outbox::of(&self.env.settings.hooks, store, dry_run).await;

@@ -99,9 +99,19 @@ fn named_below<'m>(text: &str, module: &'m str, modules: &'m BTreeSet<String>) -
     below.filter(|name| text.contains(&format!("{last}{}::", &name[module.len()..]))).collect()
 }
 
+/// The deepest module of a path that is a file.
+fn file_of<'p>(path: &'p str, modules: &BTreeSet<String>) -> &'p str {
+    let mut place = path;
+    while !modules.contains(place) {
+        let Some((parent, _)) = place.rsplit_once("::") else { break };
+        place = parent;
+    }
+    place
+}
+
 /// The modules that a source names, in its `use` lines or behind a module that it has from there, each the deepest one that
-/// is a file; what another module hands on is where it stands. What a module takes from the one it is a part of, or gives
-/// to it, is no arrow.
+/// is a file; of what another module hands on, that one and the one where it stands. What a module takes from the one it
+/// is a part of, or gives to it, is no arrow.
 fn arrows(
     own: &str,
     text: &str,
@@ -115,18 +125,14 @@ fn arrows(
     let mut found = BTreeSet::new();
     for path in paths {
         let mut path = whole(own, path.split(" as ").next().unwrap());
+        found.insert(file_of(&path, modules).to_owned());
         while let Some(there) = handed_on.get(&path).filter(|there| **there != path) {
             path.clone_from(there);
         }
         if modules.contains(&path) {
             found.extend(named_below(text, &path, modules).into_iter().cloned());
         }
-        let mut place = path.as_str();
-        while !modules.contains(place) {
-            let Some((parent, _)) = place.rsplit_once("::") else { break };
-            place = parent;
-        }
-        found.insert(place.to_owned());
+        found.insert(file_of(&path, modules).to_owned());
     }
     let is_related =
         |place: &str| own.starts_with(&format!("{place}::")) || place.starts_with(&format!("{own}::"));
