@@ -156,6 +156,13 @@ start() {
     systemctl start "${1:-tink-sync.service}"
 }
 
+# pass_under_way: starts a pass and waits until the program itself is at work; the unit is `activating` before there is one.
+pass_under_way() {
+    systemctl start --no-block tink-sync.service
+    until_true is activating systemctl is-active tink-sync.service
+    until_true says . systemctl show -P StatusText tink-sync.service
+}
+
 # sql QUERY: from the store, as root, read-only.
 sql() {
     sqlite3 -readonly "$STORE" "$1"

@@ -43,8 +43,7 @@ rows=$(sql 'SELECT count(*) FROM transactions_v1')
 
 # An upgrade in the middle of a pass.
 control latency '{"ms":500}'
-systemctl start --no-block tink-sync.service
-until_true is activating systemctl is-active tink-sync.service
+pass_under_way
 before=$(systemctl show -P InvocationID tink-sync.service)
 # The store as releases before have left it, for the service alone.
 chgrp tink-sync /var/lib/tink-sync $STORE $STORE-*
