@@ -17,6 +17,7 @@ use crate::domain::population::Numbers;
 use crate::domain::view::{ViewRows, Viewed};
 use crate::store::engine::postgres::tests::server::Server;
 use crate::store::engine::{DbSession, values};
+use crate::tink::replay;
 
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
 
@@ -336,5 +337,40 @@ fn rows_that_a_person_accepted_as_unmatched_during_a_walk_stay_accepted() {
         assert_eq!(walk(), 1, "{place}");
         assert_eq!(writer.accept_unmatched("c", &ACT).unwrap(), 1);
         assert_eq!(walk(), 0, "{place}");
+    }
+}
+
+/// Twelve new rows, which is more than one statement inserts; the last has the id of another.
+fn twelve(last: &str) -> RowCommit {
+    let ids = (1..12).map(|n| format!("t-{n}")).chain([last.to_owned()]);
+    let row = |id: String| {
+        let sent = format!(
+            r#"{{"id":"{id}","accountId":"a","status":"BOOKED","dates":{{"booked":"2026-05-01"}},
+                "amount":{{"value":{{"unscaledValue":"-1","scale":"0"}},"currencyCode":"EUR"}}}}"#
+        );
+        let (transaction, raw) = replay(&sent, &"a".into(), true, false).unwrap();
+        FetchedRow { transaction, raw }
+    };
+    RowCommit {
+        changes: ChangeSet { insert: ids.map(row).collect(), ..ChangeSet::default() },
+        ..walked("2026-05-01")
+    }
+}
+
+#[test]
+fn a_commit_of_which_one_row_cannot_be_stored_stores_none_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = Place::from(directory.path().join("store.db"));
+    drop(Writer::open(&file, NOW).unwrap());
+    for place in [file, Server::shared().fresh_place()] {
+        let mut writer = Writer::open(&place, NOW).unwrap();
+        writer.run("write the audit log", |db| db.batch(SEED)).unwrap();
+        let mut commit = |rows: &RowCommit| {
+            writer.run("write transactions", |db| rows::commit(db, 1, rows).map(drop)).map_err(drop)
+        };
+        for (last, stored, live) in [("t-3", Err(()), 0), ("t-11", Err(()), 0), ("t-12", Ok(()), 12)] {
+            assert_eq!(commit(&twelve(last)), stored, "{place}");
+            assert_eq!(number(&place, "SELECT count(*) FROM ts_transactions"), live, "{place}");
+        }
     }
 }

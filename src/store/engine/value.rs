@@ -302,11 +302,12 @@ impl FromCell for DateColumn {
 pub(super) fn written_day(date: Date) -> Cow<'static, str> {
     let Ok(year @ 0..=9999) = u16::try_from(date.year()) else { return date.to_string().into() };
     let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
-    let digit = |n: u16| char::from(b'0' + u8::try_from(n % 10).unwrap_or_default());
+    let digit = |n: u16| b'0' + u8::try_from(n % 10).unwrap_or_default();
     let two = |n: u8| [digit(u16::from(n / 10)), digit(u16::from(n))];
     let ([m, n], [d, e]) = (two(month), two(day));
-    let digits = [digit(year / 1000), digit(year / 100), digit(year / 10), digit(year), '-', m, n, '-', d, e];
-    digits.iter().collect::<String>().into()
+    let digits =
+        [digit(year / 1000), digit(year / 100), digit(year / 10), digit(year), b'-', m, n, b'-', d, e];
+    String::from_utf8_lossy(&digits).into_owned().into()
 }
 
 /// Parses `YYYY-MM-DD`; other forms are left to the general parser.

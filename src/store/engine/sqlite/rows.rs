@@ -44,7 +44,8 @@ pub(crate) struct Written {
     pub is_last: bool,
 }
 
-/// The statement that inserts so many rows.
+/// The statement that inserts so many rows. A failure undoes the whole commit and not this statement alone: with OR FAIL
+/// SQLite need not keep, for each statement, the pages as they were before it.
 fn insertion(rows: usize) -> String {
     let values = (0..rows).map(|row| {
         let first = COMMON + row * OF_A_ROW + 1;
@@ -52,7 +53,7 @@ fn insertion(rows: usize) -> String {
         format!("(?1, ?2, ?2, ?3, ?4, {})", own.join(", "))
     });
     format!(
-        "INSERT INTO ts_transactions (generation, changed_run, first_seen_run, account, first_walk, change_seq, status,
+        "INSERT OR FAIL INTO ts_transactions (generation, changed_run, first_seen_run, account, first_walk, change_seq, status,
              amount, currency, booked_date, value_date, transaction_date, booked_at, description, description_original,
              description_detailed, merchant_name, merchant_category_code, category_id, type, reference,
              provider_transaction_id, mutability, payer_name, payee_name, transaction_id)
