@@ -56,9 +56,10 @@ pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConn
 fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -> Result<(), Fail> {
     let rows = format!(
         "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end,
-                (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
-                EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
-                    AS consent_expired,
+                (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key AND s.superseded = 0)
+                    AS consent_ends,
+                EXISTS (SELECT 1 FROM main.ts_consents s
+                        WHERE s.connection = c.key AND s.superseded = 0 AND s.status = 'SESSION_EXPIRED') AS consent_expired,
                 {HAS_DATA} AS has_data
          FROM ts_connections c ORDER BY connection_id",
         liveness::lease_end(db)
@@ -293,7 +294,7 @@ fn run_row(row: Row<'_>) -> Result<RunRow, Fail> {
 
 impl Reader {
     /// The ends of all dated consents of connections that are enabled and entitled at the time `now`, as
-    /// [`KnownConnection::is_active`] says.
+    /// [`KnownConnection::is_active`] says; not of consents whose accounts a healthy one serves.
     ///
     /// # Errors
     /// [`super::StoreError`] if it cannot be read.
@@ -301,7 +302,7 @@ impl Reader {
         self.read("read the consents", |db| {
             let rows = "SELECT s.expires_at FROM ts_consents s JOIN ts_connections c ON c.key = s.connection
                  WHERE c.enabled <> 0 AND c.entitled <> 0 AND (c.entitled_until IS NULL OR c.entitled_until > ?1)
-                   AND s.expires_at IS NOT NULL";
+                   AND s.superseded = 0 AND s.expires_at IS NOT NULL";
             db.all(rows, values![Millis(now)], |row| Ok(row.get::<TimeColumn>(0)?.0))
         })
     }

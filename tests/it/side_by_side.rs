@@ -317,6 +317,10 @@ fn one_healthy_consent_makes_the_account_healthy() {
         assert!(!ran.stderr.contains("consent"), "no warning of a superseded consent: {}", ran.stderr);
         ended(sam.pass(shared(3, both[..1].to_vec(), way)), 0, "unchanged", None);
         assert_eq!(sam.0.text("SELECT state FROM connections_v1").as_deref(), Some("ok"), "{n}");
+        for args in [&["status"][..], &["status", "--format", "prometheus"]] {
+            let said = sam.0.cli(args).expect(0).stdout;
+            assert!(!said.contains("expired") && !said.contains("within=\"1d\"} 1"), "{n}: {said}");
+        }
         // What only the ended consent has is still the user's trouble.
         let mut alone = shared(4, both[..1].to_vec(), way);
         alone.consents[0]["accountIds"] = serde_json::json!(["a1", "a2"]);
