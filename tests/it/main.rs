@@ -90,6 +90,7 @@ mod storm;
 mod surroundings;
 mod tls;
 mod unread;
+mod upgrade;
 mod values;
 mod view;
 mod visitor;

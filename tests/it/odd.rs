@@ -432,7 +432,7 @@ fn a_death_while_an_anomaly_is_noted_tells_it_once_more_at_most() {
         let odd = booked("odd", -1, "-100", "TRAM").but(|element| element["categories"] = json!("FOOD"));
         sam.0.sandbox.script("sam", at(1, [odd]));
         let mut pass = sam.0.pass(&[]);
-        pass.env(failpoint::VARIABLE, format!("note odd answers:{}", side.as_str()));
+        pass.env(failpoint::VARIABLE, format!("record anomalies:{}", side.as_str()));
         assert!(was_killed(pass.output().unwrap().status));
         let told = usize::from(side == Side::Before);
         assert_eq!(sam.0.odd_fields(), i64::from(side == Side::After));

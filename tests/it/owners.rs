@@ -409,7 +409,7 @@ fn what_is_accepted_or_remembered_is_there_or_not() {
     let id = world.sandbox.user_id("user-0");
     world.app(&format!("UPDATE app_connections SET tink = NULL, tid = '{id}' WHERE id = 'c-0'"));
     let says = "SELECT coalesce(tink_user_id, 'none') FROM connections_v1 WHERE connection_id = 'c-0'";
-    dies_at(&world, &["run"], "name the user anew", says, ["none", &id]);
+    dies_at(&world, &["run"], "change the Tink user", says, ["none", &id]);
     world.forget_app();
     let ours = world.sandbox.config().client_id.clone();
     dies_at(&world, &["run"], "remember the app", APP, ["", &ours]);

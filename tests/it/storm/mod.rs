@@ -37,14 +37,14 @@ const ELSEWHERE: [&str; 33] = [
     "accept the change",
     "accept the app",
     "remember the app",
-    "name the user anew",
+    "change the Tink user",
     // only with tink.refresh: tests/it/refresh.rs
-    "note what the bank is asked",
+    "record the refresh request",
     // only of hosts that share a store: tests/it/engines/mod.rs, tests/it/import.rs
     "note a pause",
     "name the run",
     // only when Tink answers oddly: tests/it/odd.rs
-    "note odd answers",
+    "record anomalies",
     // tests/it/forget.rs
     "forget the connection",
     "forget spooled events",
