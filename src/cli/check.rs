@@ -31,7 +31,7 @@ const INDENT: usize = 6;
     after_help = "Examples:\n  sudo tink-sync check              as the service sees it\n  tink-sync check --offline         without asking Tink\n  sudo tink-sync --quiet check      only what needs a person\n  tink-sync check --format json | jq '.findings[] | select(.grade != \"ok\")'\n\nExit status: 0 when nothing says FAIL, else that of the first FAIL: 78 for\nconfiguration, secrets, view or clock, 74 or 75 for a database, 69 if Tink is\nout of reach, 77 if Tink refuses."
 )]
 pub struct Args {
-    /// Leave Tink out
+    /// Do not contact Tink
     #[arg(long)]
     pub offline: bool,
     /// Form of the output

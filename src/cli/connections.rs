@@ -59,7 +59,7 @@ pub enum ConnectionsAction {
     Add(add::Args),
     /// Erase everything about connections here, and on request at Tink
     Forget(forget::Args),
-    /// Take the balance differences of a connection as they are: the reconciliation starts again
+    /// Accept the balance differences of a connection: the reconciliation starts again
     #[command(
         after_help = "Examples:\n  tink-sync why my-bank                              by how much, and since when\n  tink-sync connections accept-balance my-bank"
     )]
@@ -70,7 +70,7 @@ pub enum ConnectionsAction {
         #[command(flatten)]
         who: ActorArgs,
     },
-    /// Take what a renewal left open as it is: rows without a counterpart, accounts that may be one
+    /// Accept what a renewal left unmatched: rows without a counterpart, accounts that may be one
     #[command(
         after_help = "Examples:\n  tink-sync why my-bank                              what is left open\n  tink-sync connections accept-unmatched my-bank\n\nThe rows stay as they are, and accounts that may be one stay several."
     )]
@@ -81,9 +81,9 @@ pub enum ConnectionsAction {
         #[command(flatten)]
         who: ActorArgs,
     },
-    /// Go on with a connection whose user was linked again, or renumbered by the application
+    /// Accept that a user was linked again, or renumbered by the application
     AcceptUser(accept::UserArgs),
-    /// Go on with the Tink app that is configured in place of the one whose data are here
+    /// Accept the Tink app that is configured in place of the one whose data are here
     #[command(
         after_help = "Examples:\n  tink-sync connections accept-app\n\nThe store remembers the client id of the app that fed it first; with another one every run\nends with 78 before it changes anything. An app that goes live should get a store of its own."
     )]

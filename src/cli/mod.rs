@@ -64,7 +64,7 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "tink-sync", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Examples:\n  tink-sync check            is everything set up?\n  tink-sync run --dry-run    what would a pass do?\n  tink-sync run              one full pass\n  tink-sync status           how fresh is every connection?\n\nExit status: 0 all well, 10 some connections failed, 11 some need their user,\n69 Tink is away, 74 or 75 a database, 77 Tink refuses the client, 78 the\nconfiguration; tink-sync(1) has the whole table."
+    after_help = "Examples:\n  tink-sync check            is everything set up?\n  tink-sync run --dry-run    what would a pass do?\n  tink-sync run              one full pass\n  tink-sync status           how fresh is every connection?\n\nExit status: 0 all well, 10 some connections failed, 11 some need their user,\n69 Tink is unreachable, 74 or 75 a database, 77 Tink refuses the client, 78 the\nconfiguration; tink-sync(1) has the whole table."
 )]
 pub struct Cli {
     /// Configuration file
@@ -112,7 +112,7 @@ pub enum Command {
     /// Write man pages or shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
-    /// Try a hook, and deliver again events that were put aside
+    /// Test a hook; retry or delete events that failed
     Hook(hook::Args),
     /// Start a hook so that it cannot write where events wait, for the units of hooks
     #[command(hide = true)]
@@ -127,7 +127,7 @@ pub enum Command {
 pub enum ServiceCommand {
     /// Bring every due connection up to date, once, and exit
     Run(run::Args),
-    /// Check the set-up: everything one would otherwise learn at 3 am
+    /// Check the set-up: configuration, secrets, store, the application's view, access to Tink
     Check(check::Args),
     /// Show how fresh every connection is, and the last runs
     Status(status::Args),

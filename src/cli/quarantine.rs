@@ -58,7 +58,7 @@ pub enum QuarantineAction {
         #[command(flatten)]
         who: ActorArgs,
     },
-    /// Drop records that nobody will ever read
+    /// Delete records that cannot be read
     #[command(
         group = clap::ArgGroup::new("which").required(true),
         after_help = "Examples:\n  tink-sync quarantine list --raw --connection c-17     look first\n  tink-sync quarantine drop --connection c-17\n  tink-sync quarantine drop --connection c-17 --transaction 4f2a…\n  tink-sync quarantine drop --all --actor jane --ip 203.0.113.7\n\nWhat Tink still lists comes back with the next pass that reads its date. A\nconnection on which a run is at work is left alone (10)."
@@ -70,7 +70,7 @@ pub enum QuarantineAction {
         /// Those of all connections
         #[arg(long, group = "which")]
         all: bool,
-        /// Of these only those with these ids from Tink
+        /// Only those with these transaction ids
         #[arg(long, value_name = "ID", num_args = 1.., requires = "connection")]
         transaction: Vec<String>,
         /// On whose behalf.

@@ -29,7 +29,7 @@ use choice::{How, Picked};
 pub struct Args {
     /// The connection
     pub id: String,
-    /// The consent, if more than one needs it or none does yet
+    /// The consent by its credentials id, if several need renewal or none does yet
     #[arg(long, value_name = "ID")]
     pub credentials: Option<String>,
     /// Prolong the consent, although Tink does not say that its bank allows that

@@ -44,7 +44,7 @@ const MARGIN: Duration = Duration::from_mins(15);
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tink-sync run --dry-run                     rehearse, change nothing\n  tink-sync run --connection c-17 --force     this one now, back-off or not\n  tink-sync run --format json | jq .outcome   for machines\n\nExit status: 0 all well, 10 some connections failed or work was left over,\n11 some need their user, 69 Tink is away, 74 or 75 a database, 77 Tink refuses\nthe client, 78 the configuration; tink-sync(1) has the whole table."
+    after_help = "Examples:\n  tink-sync run --dry-run                     rehearse, change nothing\n  tink-sync run --connection c-17 --force     this one now, back-off or not\n  tink-sync run --format json | jq .outcome   for machines\n\nExit status: 0 all well, 10 some connections failed or work was left over,\n11 some need their user, 69 Tink is unreachable, 74 or 75 a database, 77 Tink refuses\nthe client, 78 the configuration; tink-sync(1) has the whole table."
 )]
 pub struct Args {
     /// Rehearse: read everything, change nothing
@@ -74,7 +74,7 @@ pub struct Args {
     /// How long to wait for Tink as a whole to come back, instead of what the configuration says
     #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub outage_patience: Option<Duration>,
-    /// How long to wait for the bank of a new link that is still at work
+    /// How long to wait for the first import of a new bank
     #[arg(long, value_name = "DURATION", value_parser = table::duration)]
     pub wait: Option<Duration>,
 }

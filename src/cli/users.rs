@@ -45,7 +45,7 @@ pub enum UsersAction {
     Set {
         /// The user
         id: String,
-        /// Whether it is
+        /// Whether the plan includes bank sync
         #[arg(long, value_enum)]
         entitled: YesNo,
         /// Until when: 2027-01-01 (the first moment of that day, UTC) or 2027-01-01T12:00:00+01:00

@@ -308,7 +308,7 @@ impl Store {
     ) -> Result<bool> {
         let lease = lease.clone();
         self.worker
-            .write("name the user anew", move |tx, _| {
+            .write("change the Tink user", move |tx, _| {
                 liveness::held(tx, &lease)?;
                 owners::adopt(tx, &lease, &user, &consents, &accounts)
             })
@@ -339,7 +339,7 @@ impl Store {
             liveness::held(tx, &lease)?;
             anomalies::note(tx, lease.connection, met.clone(), now)
         };
-        let (news, mut durable) = self.worker.applied("note odd answers", note).await?;
+        let (news, mut durable) = self.worker.applied("record anomalies", note).await?;
         // They are reported only once.
         if !news.is_empty() {
             durable.confirmed().await?;
@@ -416,7 +416,7 @@ impl Store {
     ) -> Result<bool> {
         let (lease, consent) = (lease.clone(), consent.clone());
         self.worker
-            .write("note what the bank is asked", move |tx, db| {
+            .write("record the refresh request", move |tx, db| {
                 liveness::held(tx, &lease)?;
                 // A rehearsal asks no bank.
                 Ok(!db.rehearsal && consents::may_ask_bank(tx, lease.connection, &consent, now, rest)?)

@@ -146,7 +146,7 @@ pub struct Skipped {
     pub reason: Reason,
 }
 
-/// The proof that a connection is ours to work on; every commit presents it.
+/// A lease on a connection; every commit checks that it still holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Key of the connection.

@@ -103,7 +103,7 @@ pub struct Pass {
     /// Events that are emitted once they are durable, in this order.
     unconfirmed: Unconfirmed,
     watch: Stopwatch,
-    /// How long the machine was suspended, as far as reported.
+    /// Suspension of the machine that has been reported already.
     slept: Duration,
     /// By how much the clock was set, as far as it was checked with Tink.
     set_by: SignedDuration,
@@ -352,7 +352,7 @@ impl Pass {
         match self.ctx.client.prove(&user).await {
             Err(error) if policy::is_client_refused(&error) => self.refuse(error.to_string()).await?,
             Err(error) if policy::is_outage(&error) => self.prove().await?,
-            // Whatever failed for that user, the client was accepted: the refused users failed alone.
+            // Any other result shows that the client is accepted: the refusals concern those users alone.
             _ => self.accepted = true,
         }
         Ok(())
@@ -392,7 +392,7 @@ impl Pass {
         self.ctx.clock.now().saturating_add(wait).ok()
     }
 
-    /// Users' failures prove nothing: only a fresh token and a grant that fail repeatedly do. Then no
+    /// Failures of single users do not prove an outage; a fresh token and a grant that fail repeatedly do. Then no
     /// connection is claimed until Tink responds again or patience runs out.
     async fn prove(&mut self) -> Result<()> {
         self.suspicion = 0;

@@ -119,7 +119,7 @@ impl Rewritten {
         }
     }
 
-    /// The same with so many fewer late rows.
+    /// A copy with `rows` fewer late rows.
     pub fn without_late(self, rows: usize) -> Self {
         Self { late: self.late.saturating_sub(rows), ..self }
     }
@@ -136,8 +136,8 @@ pub fn not_returned(live: &[LiveRow], shows: impl Fn(&TransactionId) -> bool) ->
 }
 
 /// Whether the absence of a row without a successor means that it is gone: it is undated or well inside the
-/// window, and Tink still knows its id. Pending rows of an older generation need no known id: they are bound
-/// to go.
+/// window, and Tink still knows its id. Pending rows of an older generation need no known id: they always
+/// disappear after a re-consent.
 pub fn is_missing(row: &StoredRow, window: &Window, generation: i64) -> bool {
     row.transaction.booked_date.is_none_or(|date| window.is_well_inside(date))
         && (row.generation == generation || row.transaction.status == Status::Pending)
@@ -148,7 +148,7 @@ pub fn is_ripe(row: &StoredRow) -> bool {
     row.transaction.booked_date.is_some() || row.missed + 1 >= UNDATED_MISSES
 }
 
-/// Whether a row is included in counts of booked rows: anything that does not come and go by nature.
+/// Whether a row is included in counts of booked rows: every status except pending.
 pub fn counts_as_booked(status: Status) -> bool {
     status != Status::Pending
 }

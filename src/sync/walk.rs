@@ -30,7 +30,7 @@ use crate::store::{
 };
 use crate::tink::ErrorKind;
 
-/// After so many days of refreshes without a believable list, or without a judgement on what is missing, this is said.
+/// Days of refreshes without a plausible list, or without a decision on missing rows, before that is reported.
 const DAYS_UNREAD: i64 = 3;
 
 /// One account to walk.
@@ -187,7 +187,7 @@ impl Walk<'_> {
     }
 
     /// Pairs rows from before a re-consent with their counterparts, so that none shows twice: a record with
-    /// an unreadable id may be any row of this generation, but none of these, whose ids were others. Returns
+    /// an unreadable id may be any row of this generation, but none of these, which have ids of an earlier consent. Returns
     /// those without a counterpart.
     async fn replace_older(
         &self,
@@ -217,7 +217,7 @@ impl Walk<'_> {
             match pages.next().await {
                 Ok(Some(records)) => gathered.take(records),
                 Ok(None) => break,
-                // What an endless list did show is real: it is kept, and nothing is concluded from it.
+                // Rows read before the list began to repeat itself are stored; nothing follows from absent ones.
                 Err(error) if error.kind == ErrorKind::PageLoop => {
                     looped = Some(error);
                     break;
@@ -256,8 +256,8 @@ impl Walk<'_> {
         self.account.account.last_refreshed
     }
 
-    /// The refresh, if Tink has been showing newer and newer ones for days without a list that could be believed:
-    /// one such answer is nothing, but this must not go on unnoticed.
+    /// The refresh, if Tink has been showing newer and newer ones for days without a plausible list: one such answer is
+    /// normal, days of them are reported.
     fn unread_since(&self) -> Option<Timestamp> {
         let first = day_of(self.unread_from()?);
         self.refresh().filter(|refresh| self.healthy && day_of(*refresh) >= shift(first, DAYS_UNREAD))

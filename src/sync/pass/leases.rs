@@ -16,7 +16,8 @@ use crate::sync::context::PassContext;
 /// A lease lives this long and is renewed four times in its life.
 const LEASE: SignedDuration = SignedDuration::from_mins(4);
 const HEARTBEAT: Duration = Duration::from_mins(1);
-/// Other hosts hear from the run at least this often; one that is done waits this long for a sign of life.
+/// Other hosts hear from the run at least this often; a finished run waits up to this long for the heartbeat of
+/// another.
 const SHARED_HEARTBEAT: Duration = Duration::from_secs(15);
 /// At least this many heartbeats in the life of a lease.
 const BEATS: u32 = 16;
