@@ -202,25 +202,28 @@ fn check<'a>(env: &Environment, args: &Args, write: &'a mut Write<'a>) -> Result
     checks.add(settings::configuration(env))?;
     checks.add(settings::writable(env))?;
     checks.add(settings::network(env))?;
-    checks.add(settings::secrets(env, args.offline))?;
     let store = store::findings(env);
     // A store that fails is not opened again: SQLite might leave files beside it.
     let sound = !store.iter().any(|finding| matches!(finding.grade, Grade::Fail(_)));
+    // Before the store is opened for what follows: the log is asked for other readers.
+    let log = log::look(env.place()).filter(|_| sound);
+    let reader = if sound { env.reader_if_there().ok().flatten() } else { None };
+    checks.add(settings::secrets(env, args.offline, reader.as_ref()))?;
     checks.add(store)?;
-    checks.add(store::log(env, sound))?;
+    checks.add(log.map(|log| log::finding(&log, reader.as_ref())))?;
     checks.add(store::metrics(env))?;
-    checks.add(store::app(env, sound))?;
-    let (findings, user) = source::findings(env, sound);
+    checks.add(reader.as_ref().and_then(|reader| store::app(env, reader)))?;
+    let (findings, user) = source::findings(env, sound, reader.as_ref());
     checks.add(findings)?;
+    let timer = Timer::ask();
+    let schedule = reader.as_ref().and_then(|reader| Schedule::with(env, reader, timer.clone().ok()).ok());
+    let last = reader.and_then(|reader| reader.last_pass().ok()).flatten();
     if args.offline {
         checks.add([Finding::skip("Tink", "left out (--offline)")])?;
     } else {
         checks.add(tink::findings(env, user)?)?;
     }
-    let timer = Timer::ask();
-    let schedule = Some(timer.as_ref().ok().cloned()).filter(|_| sound);
-    let schedule = schedule.and_then(|timer| Schedule::with(env, &env.reader().ok()?, timer).ok());
-    checks.add(timer::findings(timer, schedule.as_ref(), env))?;
+    checks.add(timer::findings(timer, schedule.as_ref(), last.as_ref(), env))?;
     checks.add(unit::findings(&env.settings))?;
     checks.add(hooks::findings(&env.settings.hooks))?;
     checks.close()

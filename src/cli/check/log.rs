@@ -7,13 +7,15 @@ use crate::store::{Place, Reader};
 
 const MIB: u64 = 1 << 20;
 
-/// The size of the log and its readers; `None` while there is no store file.
-pub(super) fn finding(place: &Place) -> Option<Finding> {
-    let path = place.file().filter(|path| path.exists())?;
-    let is_at_work = Reader::open(place)
-        .and_then(|reader| reader.runs(1))
-        .is_ok_and(|runs| runs.iter().any(|run| run.at_work));
-    Some(judged(&wal::look(path), is_at_work))
+/// The log and its readers, beside a store that this process has not opened; `None` while there is no store file.
+pub(super) fn look(place: &Place) -> Option<Log> {
+    Some(wal::look(place.file().filter(|path| path.exists())?))
+}
+
+/// The size of the log and its readers.
+pub(super) fn finding(log: &Log, reader: Option<&Reader>) -> Finding {
+    let runs = reader.and_then(|reader| reader.runs(1).ok()).unwrap_or_default();
+    judged(log, runs.iter().any(|run| run.at_work))
 }
 
 fn judged(log: &Log, is_at_work: bool) -> Finding {

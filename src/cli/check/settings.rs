@@ -14,6 +14,7 @@ use crate::cli::Environment;
 use crate::config::{ConfigError, Network, SERVICE_USER, secrets::oddity};
 use crate::exit::Exit;
 use crate::identity::mending;
+use crate::store::Reader;
 
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
@@ -111,7 +112,7 @@ pub(super) fn network(env: &Environment) -> Vec<Finding> {
 
 /// Client id, client secret, the key for tokens of older links, and who else may read the files. With
 /// `--offline` a missing id or secret is only a warning.
-pub(super) fn secrets(env: &Environment, offline: bool) -> Vec<Finding> {
+pub(super) fn secrets(env: &Environment, offline: bool, reader: Option<&Reader>) -> Vec<Finding> {
     let (settings, tink) = (&env.settings, &env.settings.tink);
     let missing = |what, text: String, remedy: &str| {
         if offline {
@@ -138,7 +139,7 @@ pub(super) fn secrets(env: &Environment, offline: bool) -> Vec<Finding> {
             missing("client secret", text, &remedy)
         }
     });
-    findings.extend(token_key(env));
+    findings.extend(token_key(env, reader));
     let problems = settings.permission_problems();
     findings.extend(problems.iter().map(|problem| {
         // A path may contain a semicolon.
@@ -176,11 +177,10 @@ const PUT_BACK: &str = "put the key that they were encrypted with into the crede
      file that store.token_key_file names";
 
 /// The key that encrypts tokens of older links, if set or needed: whether it is the one of the stored tokens.
-fn token_key(env: &Environment) -> Option<Finding> {
+fn token_key(env: &Environment, reader: Option<&Reader>) -> Option<Finding> {
     let what = "token key";
     // A store that cannot be read has a finding of its own.
-    let stored = env.reader_if_there().ok().flatten().and_then(|reader| reader.token_keys().ok());
-    let stored = stored.unwrap_or_default();
+    let stored = reader.and_then(|reader| reader.token_keys().ok()).unwrap_or_default();
     let fail = |text: &str| Some(Finding::fail(Exit::Configuration, what, text).remedy(PUT_BACK));
     match env.vault() {
         Ok(None) if stored.is_empty() => None,

@@ -13,6 +13,7 @@ use crate::cli::table::{count, exact, span};
 use crate::cli::{Environment, Failure, remedy};
 use crate::domain::connection::TinkUser;
 use crate::domain::population::Fall;
+use crate::store::Reader;
 use crate::store::reads::{KnownConnection, Overlaid, State};
 
 /// The most problems with rows that are reported one by one.
@@ -20,7 +21,11 @@ const TOLD: usize = 10;
 
 /// The source view and its contents, beside a store that is `sound` or not; also a Tink user to try Tink
 /// with, and the id of its connection.
-pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<(String, TinkUser)>) {
+pub(super) fn findings(
+    env: &Environment,
+    sound: bool,
+    reader: Option<&Reader>,
+) -> (Vec<Finding>, Option<(String, TinkUser)>) {
     let stand_alone = env.settings.source.view.is_none();
     if stand_alone && !sound {
         return (vec![Finding::skip("connections", "not counted, because of the store")], None);
@@ -31,7 +36,11 @@ pub(super) fn findings(env: &Environment, sound: bool) -> (Vec<Finding>, Option<
         return (vec![Finding::ok("connections", text)], None);
     }
     // If the store cannot be read, every connection counts as never synced.
-    let overlaid = if sound { connections::overlaid(env) } else { connections::as_if_new(env) };
+    let overlaid = match reader {
+        Some(reader) => connections::overlaid_on(env, reader),
+        None if sound => connections::overlaid(env),
+        None => connections::as_if_new(env),
+    };
     let Overlaid { connections: all, fall, .. } = match overlaid {
         Ok(overlaid) => overlaid,
         Err(failure) => return (vec![unreadable(&failure, env)], None),

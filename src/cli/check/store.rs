@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
-use super::{Finding, log, reading, space};
+use super::{Finding, reading, space};
 use crate::atomic_file::{AtomicFile, directory_of};
 use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
@@ -192,11 +192,6 @@ fn open_to_others(directory: &Path, path: &Path) -> Option<Finding> {
     })
 }
 
-/// The log beside a store that is `sound` and a file.
-pub(super) fn log(env: &Environment, sound: bool) -> Option<Finding> {
-    if sound { log::finding(env.place()) } else { None }
-}
-
 /// Whether the metrics file, if configured, can be written.
 pub(super) fn metrics(env: &Environment) -> Option<Finding> {
     let (what, path) = ("metrics file", env.settings.report.metrics_file.as_ref()?);
@@ -222,9 +217,9 @@ pub(super) fn metrics(env: &Environment) -> Option<Finding> {
     Some(Finding::ok(what, format!("{} can be written", path.display())))
 }
 
-/// Whether a `sound` store holds the data of the configured Tink app.
-pub(super) fn app(env: &Environment, sound: bool) -> Option<Finding> {
-    let other = if sound { app::other(env).ok()?? } else { return None };
+/// Whether the store holds the data of the configured Tink app.
+pub(super) fn app(env: &Environment, reader: &Reader) -> Option<Finding> {
+    let other = app::other_in(env, reader).ok()??;
     let text = app::sentence(env, &other);
     let (text, remedy) = text.split_once("; ").unwrap_or((&text, app::ACCEPT));
     Some(Finding::fail(Exit::Configuration, "Tink app", text).remedy(remedy))

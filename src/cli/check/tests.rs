@@ -40,14 +40,14 @@ fn a_secret_open_to_others_fails_with_the_remedy() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let fixture =
         Fixture::with(&format!("[tink]\nclient_id = \"i\"\nclient_secret_file = \"{}\"\n", file.display()));
-    let findings = settings::secrets(&fixture.env(), true);
+    let findings = settings::secrets(&fixture.env(), true, None);
     let open = findings.iter().find(|finding| finding.what == "permissions").unwrap();
     assert_eq!(open.grade, Grade::Fail(Exit::Configuration));
     assert!(open.remedy.as_deref().unwrap().contains("chmod 600"), "{open:?}");
     assert!(!format!("{findings:?}").contains("hidden"));
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let all_ok = [("client id", Grade::Ok), ("client secret", Grade::Ok), ("permissions", Grade::Ok)];
-    assert_eq!(grades(&settings::secrets(&fixture.env(), false)), all_ok);
+    assert_eq!(grades(&settings::secrets(&fixture.env(), false, None)), all_ok);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn of_a_server_no_file_is_looked_at() {
         !["fuser", "install -d", "chmod", "its directory"].iter().any(|word| said.contains(word)),
         "{said}"
     );
-    assert!(store::log(&env, true).is_none(), "there is no log beside it");
+    assert!(log::look(env.place()).is_none(), "there is no log beside it");
 }
 
 #[test]
@@ -97,7 +97,8 @@ fn connections_are_counted_by_kind() {
     fixture.tables().set_enabled("a", false, &fixture::act()).unwrap();
     fixture.pass(&[("b", Outcome::Synced, None)], 0);
     fixture.later(1);
-    let (findings, someone) = source::findings(&fixture.env(), true);
+    let (findings, someone) =
+        source::findings(&fixture.env(), true, fixture.env().reader_if_there().unwrap().as_ref());
     assert_eq!(findings[0].text, "4 in all: 3 enabled and entitled, 1 disabled; about 2 due now");
     assert_eq!(someone.unwrap().0, "b", "one that worked before");
 }
@@ -106,7 +107,8 @@ fn connections_are_counted_by_kind() {
 fn a_view_that_is_missing_is_a_mistake_of_the_configuration() {
     let fixture = Fixture::with("[source]\nview = \"app_view\"\n");
     fixture.add(&["a"]);
-    let (findings, someone) = source::findings(&fixture.env(), true);
+    let (findings, someone) =
+        source::findings(&fixture.env(), true, fixture.env().reader_if_there().unwrap().as_ref());
     assert_eq!((findings[0].grade, someone), (Grade::Fail(Exit::Configuration), None));
     assert!(findings[0].text.contains("app_view"), "{findings:?}");
     assert_eq!(checked(&fixture.env(), true).0, Exit::Configuration);

@@ -9,14 +9,14 @@ use crate::cli::timer::cadence::{Cadence, SHIPPED};
 use crate::cli::timer::state::{Timer, UNIT};
 use crate::config::Settings;
 use crate::exit::Exit;
-use crate::store::Reader;
 use crate::store::reads::RunRow;
 
-/// The timer, the last pass, and conflicts of the cadence with the configuration. `schedule` is `None` if the
+/// The timer, the `last` pass, and conflicts of the cadence with the configuration. `schedule` is `None` if the
 /// store cannot be read.
 pub(super) fn findings(
     timer: Result<Timer, String>,
     schedule: Option<&Schedule>,
+    last: Option<&RunRow>,
     env: &Environment,
 ) -> Vec<Finding> {
     let mut findings = match timer {
@@ -31,8 +31,7 @@ pub(super) fn findings(
         }
     };
     if let Some(schedule) = schedule {
-        let last = Reader::open(env.place()).and_then(|reader| reader.last_pass()).unwrap_or_default();
-        findings.extend(last_pass(last.as_ref(), schedule, env));
+        findings.extend(last_pass(last, schedule, env));
     }
     findings
 }
@@ -156,9 +155,11 @@ mod tests {
         fixture.pass(&[("c", crate::domain::outcome::Outcome::Synced, None)], 0);
         fixture.later(13);
         let env = fixture.env();
+        let reader = env.reader().unwrap();
         let found = findings(
             Err("none".to_owned()),
-            Some(&Schedule::with(&env, &env.reader().unwrap(), None).unwrap()),
+            Some(&Schedule::with(&env, &reader, None).unwrap()),
+            reader.last_pass().unwrap().as_ref(),
             &env,
         );
         let told: Vec<_> = found.iter().map(|finding| (finding.what, finding.grade)).collect();
