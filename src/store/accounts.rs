@@ -133,12 +133,21 @@ pub(super) fn save(
     overview: &Overview,
     now: Timestamp,
 ) -> Result<OverviewSaved, Fail> {
-    if !overview.merged.is_empty() || !overview.closed.is_empty() {
-        // Merging and closing number the rows of several accounts, one account after the other.
+    let before = load(db, connection, now)?;
+    // The account for which a new one was taken: it was known by that id.
+    let taken_for =
+        |account: &Account| before.iter().find(|s| s.known_ids.contains(&account.id)).map(|s| s.key);
+    let is_separated = |(account, identity): &(Account, Identity)| {
+        *identity == Identity::New && taken_for(account).is_some()
+    };
+    if !overview.merged.is_empty()
+        || !overview.closed.is_empty()
+        || overview.accounts.iter().any(is_separated)
+    {
+        // That numbers the rows of several accounts, one account after the other.
         db.expect_changes(usize::MAX)?;
     }
     supersede(db, connection, overview)?;
-    let before = load(db, connection, now)?;
     for merge in &overview.merged {
         merge::join(db, run, connection, merge, now)?;
     }
@@ -156,6 +165,11 @@ pub(super) fn save(
             Identity::New => {
                 as_stored = false;
                 let key = make(db, connection, account)?;
+                if let Some(owner) = taken_for(account) {
+                    let owner =
+                        overview.merged.iter().find(|merge| merge.drop == owner).map_or(owner, |m| m.keep);
+                    merge::separate(db, run, owner, key, now)?;
+                }
                 new.push(key);
                 keys.push(key);
                 continue;

@@ -1,6 +1,6 @@
-//! Merges two stored accounts that turned out to be one. Every row that a reader has seen under the dropped
-//! key becomes a tombstone there, and goes on under the kept key. Pairs no rows: the next walk does, as after
-//! a re-consent.
+//! Merges two stored accounts that turned out to be one, and separates two that were taken for one. Every row that a
+//! reader has seen under the key that it leaves becomes a tombstone there, and goes on under the other. Pairs no rows: the
+//! next walk does, as after a re-consent.
 
 use jiff::Timestamp;
 
@@ -36,7 +36,8 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
             values![keep, newer],
         )?;
     }
-    take_over_rows(db, run, merge, now)?;
+    let carry = Carry { from: drop, to: keep, below: i64::MAX, older: !merge.adopts_id, rule: "merged" };
+    take_over_rows(db, run, &carry, now)?;
     // Frees the id of `drop`, which must be unique among the connection's accounts: `keep` may adopt it.
     db.run(
         "UPDATE ts_accounts SET merged_into = ?2, merged_id = account_id, closed_at = coalesce(closed_at, ?3),
@@ -65,22 +66,47 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
     Ok(())
 }
 
+/// Makes two accounts of one: what came under an id that is now the account `new`, and has no successor in the rows of the
+/// id that `owner` has now, is carried over to `new`. There it is of an earlier generation, so that the first walk finds its
+/// rows or their successors and nothing shows twice. The balances of both are judged from the next walk on.
+pub(super) fn separate(db: Db<'_>, run: i64, owner: i64, new: i64, now: Timestamp) -> Result<(), Fail> {
+    let below: i64 = db.value("SELECT generation FROM ts_accounts WHERE key = ?1", values![owner])?;
+    db.run("UPDATE ts_accounts SET generation = 2, repairing = 1 WHERE key = ?1", values![new])?;
+    take_over_rows(db, run, &Carry { from: owner, to: new, below, older: true, rule: "separated" }, now)?;
+    for table in ["ts_balances", "ts_sums"] {
+        db.run(&format!("DELETE FROM {table} WHERE account IN (?1, ?2)"), values![owner, new])?;
+    }
+    db.run("UPDATE ts_accounts SET unmatched_from = NULL WHERE key = ?1", values![owner])
+}
+
+/// Live rows of one account that go on under another.
+struct Carry {
+    from: i64,
+    to: i64,
+    /// Only those of generations before this one.
+    below: i64,
+    /// They are of the generation before the other account's.
+    older: bool,
+    rule: &'static str,
+}
+
 /// The columns that a row keeps under the other key; the rest is reset.
 const CARRIED: &str = "transaction_id, status, amount, currency, booked_date, value_date, transaction_date, booked_at,
         description, description_original, description_detailed, merchant_name, merchant_category_code, category_id,
         type, reference, provider_transaction_id, mutability, payer_name, payee_name, first_seen_run";
 
-fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
-    let (keep, drop) = (merge.keep, merge.drop);
-    // Makes room for ids that were removed under the kept key and come back under it.
+fn take_over_rows(db: Db<'_>, run: i64, carry: &Carry, now: Timestamp) -> Result<(), Fail> {
+    let Carry { from, to, below, older, rule } = *carry;
+    // Makes room for ids that were removed under the other key and come back under it.
     db.run(
         "DELETE FROM ts_transactions WHERE account = ?1 AND removed_at IS NOT NULL
-           AND transaction_id IN (SELECT transaction_id FROM ts_transactions WHERE account = ?2 AND removed_at IS NULL)",
-        values![keep, drop],
+           AND transaction_id IN (SELECT transaction_id FROM ts_transactions
+                                  WHERE account = ?2 AND removed_at IS NULL AND generation < ?3)",
+        values![to, from, below],
     )?;
     let count: i64 = db.value(
-        "SELECT count(*) FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL",
-        values![drop],
+        "SELECT count(*) FROM ts_transactions WHERE account = ?1 AND removed_at IS NULL AND generation < ?2",
+        values![from, below],
     )?;
     let count = usize::try_from(count).unwrap_or_default();
     // For the rows that are inserted, and for those that are removed.
@@ -88,33 +114,33 @@ fn take_over_rows(db: Db<'_>, run: i64, merge: &Merge, now: Timestamp) -> Result
     db.run(
         &format!(
             "INSERT INTO ts_transactions (account, generation, first_walk, changed_run, change_seq, {CARRIED})
-             SELECT :keep, (SELECT generation FROM ts_accounts WHERE key = :keep) - :older,
-                    (SELECT walks + 1 FROM ts_accounts WHERE key = :keep), :run,
+             SELECT :to, (SELECT generation FROM ts_accounts WHERE key = :to) - :older,
+                    (SELECT walks + 1 FROM ts_accounts WHERE key = :to), :run,
                     :first - 1 + row_number() OVER (ORDER BY t.key), {CARRIED}
              FROM ts_transactions t
-             WHERE t.account = :drop AND t.removed_at IS NULL
+             WHERE t.account = :from AND t.removed_at IS NULL AND t.generation < :below
                AND NOT EXISTS (SELECT 1 FROM ts_transactions k
-                               WHERE k.account = :keep AND k.transaction_id = t.transaction_id)
+                               WHERE k.account = :to AND k.transaction_id = t.transaction_id)
              ORDER BY t.key"
         ),
-        named! { ":older": !merge.adopts_id, ":run": run, ":first": first, ":keep": keep, ":drop": drop },
+        named! { ":older": older, ":run": run, ":first": first, ":to": to, ":from": from, ":below": below },
     )?;
     db.run(
         "INSERT INTO ts_raw (transaction_key, raw, stored_at)
          SELECT k.key, r.raw, r.stored_at FROM ts_raw r
-         JOIN ts_transactions t ON t.key = r.transaction_key AND t.account = ?2
+         JOIN ts_transactions t ON t.key = r.transaction_key AND t.account = ?2 AND t.generation < ?3
          JOIN ts_transactions k ON k.account = ?1 AND k.transaction_id = t.transaction_id
          WHERE true ON CONFLICT DO NOTHING",
-        values![keep, drop],
+        values![to, from, below],
     )?;
     let first = first + i64::try_from(count).unwrap_or(i64::MAX);
     db.run(
         "UPDATE ts_transactions SET removed_at = :now, removed_reason = 'replaced', replaced_by = transaction_id,
-                match_rule = 'merged', changed_run = :run, missed = 0, change_seq = :first - 1 + n.place
+                match_rule = :rule, changed_run = :run, missed = 0, change_seq = :first - 1 + n.place
          FROM (SELECT key AS numbered, row_number() OVER (ORDER BY key) AS place
-               FROM ts_transactions WHERE account = :drop AND removed_at IS NULL) n
+               FROM ts_transactions WHERE account = :from AND removed_at IS NULL AND generation < :below) n
          WHERE ts_transactions.key = n.numbered",
-        named! { ":now": Millis(now), ":run": run, ":first": first, ":drop": drop },
+        named! { ":now": Millis(now), ":rule": rule, ":run": run, ":first": first, ":from": from, ":below": below },
     )?;
     Ok(())
 }

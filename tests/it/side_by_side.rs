@@ -353,9 +353,55 @@ fn a_card_that_was_taken_for_its_account_and_the_account_are_both_read() {
     sam.pass(bank(3, &["a", "c"], &["a", "c"])).expect(0);
     assert_eq!(keys(&sam).len(), 2);
     let live = sam.live();
-    assert!(["a-new", "c-new"].iter().all(|id| live.contains(&(*id).to_owned())), "{live:?}");
+    assert_eq!(live, ["a-new", "a0", "a1", "a2", "c-new", "c0", "c1", "c2"], "each row once");
     sam.pass(bank(4, &["a", "c"], &["a", "c"])).expect(0);
     assert_eq!((keys(&sam).len(), sam.live()), (2, live));
+}
+
+#[test]
+fn rows_of_an_account_that_was_taken_for_another_go_with_it_when_it_is_one_of_its_own() {
+    // GIVEN a card of the account's IBAN that is taken for it, and has none of its rows
+    let listed = |id: &str, n: u32| {
+        let mut listed = account(id, &refresh(n), "100000", "2", "EUR");
+        listed["identifiers"]["iban"]["iban"] = "DE89 3704".into();
+        listed["type"] = if id == "a" { "CHECKING" } else { "CREDIT_CARD" }.into();
+        listed
+    };
+    let own = |id: &'static str, offset: i64, count: i64| {
+        let row = move |n: i64| {
+            ScriptRow::booked(
+                &format!("{id}{n}"),
+                id,
+                day(-n),
+                &(offset - n).to_string(),
+                "2",
+                &format!("{id} {n}"),
+            )
+        };
+        (0..count).map(row)
+    };
+    let bank = |n: u32, ids: &[&str], of_a: i64| Script {
+        consents: vec![consent("cred", ids)],
+        accounts: ids.iter().map(|id| listed(id, n)).collect(),
+        transactions: own("a", -100, of_a).chain(own("c", -500, 4)).collect(),
+    };
+    let of = |key: &str| {
+        format!("SELECT count(*) FROM transactions_v1 WHERE removed_at IS NULL AND account_key = {key}")
+    };
+    let sam = Sam::with(bank(1, &["a"], 6));
+    sam.pass(bank(2, &["c"], 6));
+    assert_eq!((sam.live().len(), keys(&sam).len()), (10, 1));
+    // WHEN both are there, and two of its rows are too old to be served
+    for n in 3..9 {
+        let ran = sam.pass(bank(n, &["a", "c"], 4));
+        // THEN each row is live once, and under its own account
+        assert_eq!(sam.live(), ["a0", "a1", "a2", "a3", "a4", "a5", "c0", "c1", "c2", "c3"], "{n}");
+        let [card, account] = ["c", "a"].map(|id| sam.account(id, "CAST(account_key AS TEXT)").unwrap());
+        assert_eq!([&card, &account].map(|key| sam.0.number(&of(key))), [4, 6], "{n}");
+        ended(ran, 0, if n == 3 { "synced" } else { "unchanged" }, None);
+        let proven = "SELECT count(*) FROM balance_proofs_v1 WHERE state = 'differs'";
+        assert_eq!(sam.0.number(proven), 0, "{n}");
+    }
 }
 
 #[test]
