@@ -42,7 +42,7 @@ const LOAD: &str = "SELECT
         booked_currency, available_balance, available_currency, last_refreshed, generation, repairing, walks,
         complete_through, walked_refresh, walked_at, deep_walked_at, deep_through, suspect_refresh, absent_from,
         judged_refresh, full_due, reissued, unmatched_from, stand_balance, stand_currency, stand_rows, hung_at,
-        separate > 0 AS accepted, CASE WHEN abs(separate) > 1 THEN abs(separate) END AS several, missing_refresh, closed_at,
+        separate > 0 AS accepted, separate = -1 AS doubted, CASE WHEN abs(separate) > 1 THEN abs(separate) END AS several, missing_refresh, closed_at,
         (SELECT booked_date FROM ts_transactions t
          WHERE t.account = a.key AND t.removed_at IS NULL AND t.status = 'pending'
            AND t.generation = a.generation
@@ -102,6 +102,7 @@ fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {
         stand: balances::stand(row)?,
         hung_at: row.millis("hung_at")?,
         accepted: row.get("accepted")?,
+        doubted: row.get("doubted")?,
         group: row.get("several")?,
         missing_refresh: row.time("missing_refresh")?,
         closed: row.get::<Option<i64>>("closed_at")?.is_some(),
@@ -210,13 +211,22 @@ pub(super) fn save(
     Ok(OverviewSaved { accounts, changed, removed })
 }
 
-/// Writes the accounts that are missing, and those that are separate: `separate` is 1 if a person has accepted the
-/// account as several with others, and beyond that the number of a group, which is negative until then.
+/// Writes the accounts that are missing, those in doubt, and those that are separate: `separate` is -1 if an account may be
+/// another that is gone, 1 if a person has accepted it as several with others, and beyond that the number of a group, which
+/// is negative until then.
 fn note_missing_and_separate(db: Db<'_>, connection: i64, overview: &Overview) -> Result<(), Fail> {
     for (key, refresh) in &overview.missing {
         db.run(
             "UPDATE ts_accounts SET missing_refresh = ?2 WHERE key = ?1",
             values![key, TimeColumn(*refresh)],
+        )?;
+    }
+    if !overview.doubted.is_empty() {
+        let ids = json_list(overview.doubted.iter().map(AccountId::as_str));
+        db.run(
+            "UPDATE ts_accounts SET separate = -1
+             WHERE connection = ?1 AND separate = 0 AND account_id IN (SELECT value FROM json_each(?2))",
+            values![connection, ids],
         )?;
     }
     for ids in &overview.separate {

@@ -20,7 +20,8 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
         "UPDATE ts_accounts SET generation = generation + ?2, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
                 stand_balance = NULL, stand_currency = NULL, stand_rows = NULL,
                 -- What the other was known to be separate from, this one is now.
-                separate = CASE WHEN separate = 0 THEN (SELECT separate FROM ts_accounts WHERE key = ?3)
+                separate = CASE WHEN separate IN (0, -1) THEN (SELECT CASE WHEN separate = -1 THEN 0 ELSE separate END
+                                                                FROM ts_accounts WHERE key = ?3)
                                 WHEN separate = 1 THEN (SELECT CASE WHEN abs(separate) > 1 THEN abs(separate) ELSE 1 END
                                                          FROM ts_accounts WHERE key = ?3)
                                 ELSE separate END

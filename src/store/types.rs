@@ -251,6 +251,8 @@ pub struct StoredAccount {
     pub hung_at: Option<Timestamp>,
     /// Whether a person has accepted that it is another than those accepted with it.
     pub accepted: bool,
+    /// Whether it came as another went that it may be, and neither a later list nor a person has said more.
+    pub doubted: bool,
     /// One consent named it beside others of the same number: those of the same group are several.
     pub group: Option<i64>,
     /// Newest refresh of the connection when the account was first missing.
@@ -308,6 +310,8 @@ pub struct Overview {
     pub merged: Vec<Merge>,
     /// Groups of listed accounts of the same number that one consent names together.
     pub separate: Vec<Vec<AccountId>>,
+    /// New accounts that may be one that is gone; that is reported until it is settled.
+    pub doubted: Vec<AccountId>,
     /// Whether two accounts may be one and cannot be distinguished.
     pub ambiguous: bool,
     /// Consents whose accounts a healthy one serves.

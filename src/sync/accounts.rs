@@ -14,7 +14,7 @@ mod joining;
 mod likeness;
 
 use self::likeness::{
-    RULES, are_several, differs, has_no_common_number, may_be_one, number_differs, share_number,
+    RULES, are_several, complete, differs, has_no_common_number, may_be_one, number_differs, share_number,
 };
 
 /// Decides the identity of every listed account and the fate of those not listed (DESIGN.md 8.4 and 8.7).
@@ -26,6 +26,12 @@ pub fn overview(
     certain: bool,
     now: Timestamp,
 ) -> Overview {
+    let mut listed = listed;
+    for account in &mut listed {
+        if let Some(known) = stored.iter().find(|s| s.account.id == account.id) {
+            complete(account, &known.account);
+        }
+    }
     let scene = Scene::new(stored, &listed, &consents, now);
     let merged = if certain { scene.merges() } else { Vec::new() };
     let identities: Vec<Identity> = listed.iter().map(|account| scene.identity(account, &merged)).collect();
@@ -34,7 +40,14 @@ pub fn overview(
         .filter_map(|i| if let Identity::Alias(key) = i { Some(*key) } else { None })
         .chain(merged.iter().flat_map(|merge| [merge.keep, merge.drop]))
         .collect();
-    let ambiguous = certain && scene.is_ambiguous(&identities, &merged);
+    let undecided = if certain { scene.undecided(&identities, &merged) } else { Vec::new() };
+    let doubted = undecided.iter().filter(|(_, identity)| **identity == Identity::New);
+    let doubted = doubted.map(|(account, _)| account.id.clone()).collect();
+    let ambiguous = !undecided.is_empty()
+        || (certain && scene.is_ambiguous(&identities))
+        || stored
+            .iter()
+            .any(|s| s.doubted && merged.iter().all(|merge| merge.drop != s.key && merge.keep != s.key));
     let separate = scene.named_together(&identities);
     let shown: Vec<_> = listed.iter().zip(&identities).collect();
     let superseded = superseded(stored, &shown, &consents, &merged, now);
@@ -57,7 +70,18 @@ pub fn overview(
             _ => {}
         }
     }
-    let accounts = listed.into_iter().zip(identities).collect();
+    let continued = |identity: &Identity| match identity {
+        Identity::Alias(key) => stored.iter().find(|s| s.key == *key),
+        _ => None,
+    };
+    let accounts = listed.into_iter().zip(identities);
+    let accounts = accounts.map(|(mut account, identity)| {
+        if let Some(old) = continued(&identity) {
+            complete(&mut account, &old.account);
+        }
+        (account, identity)
+    });
+    let accounts = accounts.collect();
     Overview {
         consents,
         accounts,
@@ -65,6 +89,7 @@ pub fn overview(
         closed,
         merged,
         separate,
+        doubted,
         ambiguous,
         superseded,
         ..Overview::default()
@@ -194,37 +219,48 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Whether two accounts may be one, without proof: two served at once with one number and currency by
-    /// different consents, a listed one that may be one that is gone, or one that is served under two ids of its
-    /// own, of which one is not read.
-    fn is_ambiguous(&self, identities: &[Identity], merged: &[Merge]) -> bool {
-        let shown: Vec<(&Account, &Identity)> = self
-            .listed
-            .iter()
-            .zip(identities)
-            .filter(|(account, _)| self.alive.contains(&account.id))
-            .collect();
+    /// The listed accounts that no consent shows to have ended.
+    fn shown<'i>(&self, identities: &'i [Identity]) -> Vec<(&'a Account, &'i Identity)> {
+        let all = self.listed.iter().zip(identities);
+        all.filter(|(account, _)| self.alive.contains(&account.id)).collect()
+    }
+
+    /// Whether two accounts that are served at once may be one, without proof: with one number and currency by
+    /// different consents, or one under two ids of its own, of which one is not read.
+    fn is_ambiguous(&self, identities: &[Identity]) -> bool {
+        let shown = self.shown(identities);
         let beside = |a: &Account, b: &Account| {
             may_be_one(a, b) && !self.are_named_together(&a.id, &b.id) && !self.are_known_apart(a, b)
         };
         let twins =
             shown.iter().enumerate().any(|(n, (a, _))| shown.iter().skip(n + 1).any(|(b, _)| beside(a, b)));
-        let undecided = shown.iter().any(|(account, identity)| {
+        let unread = shown.iter().any(|(account, identity)| {
+            matches!(identity, Identity::Superseded(_))
+                && !self.is_accepted(account)
+                && self.is_named_by_healthy(&account.id)
+        });
+        twins || unread
+    }
+
+    /// The listed accounts that may be one that is gone, without proof.
+    fn undecided<'i>(
+        &self,
+        identities: &'i [Identity],
+        merged: &[Merge],
+    ) -> Vec<(&'a Account, &'i Identity)> {
+        let mut shown = self.shown(identities);
+        let continued: Vec<&Identity> = shown.iter().map(|(_, identity)| *identity).collect();
+        shown.retain(|(account, identity)| {
             self.gone.iter().any(|old| {
                 let is_merged = merged.iter().any(|merge| merge.keep == old.key || merge.drop == old.key);
-                let goes_on = shown.iter().any(|(_, identity)| **identity == Identity::Alias(old.key));
+                let goes_on = continued.contains(&&Identity::Alias(old.key));
                 let key = key_of(identity);
                 let is_apart = self.stored.iter().any(|s| Some(s.key) == key && s.is_apart_from(old));
                 let is_settled = is_merged || goes_on || is_apart;
                 Some(old.key) != key && !is_settled && self.may_be(old, account, identity)
             })
         });
-        let unread = shown.iter().any(|(account, identity)| {
-            matches!(identity, Identity::Superseded(_))
-                && !self.is_accepted(account)
-                && self.is_named_by_healthy(&account.id)
-        });
-        twins || undecided || unread
+        shown
     }
 
     /// Whether a listed account may be one that is gone: by a number, which only an account that came later may have

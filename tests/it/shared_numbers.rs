@@ -1,6 +1,6 @@
 //! Accounts that share a number, as a main account and a space of it do: each goes on as itself, or a person is told.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tink_sandbox::script::{account, consent};
 use tink_sandbox::{Script, ScriptRow};
 
@@ -110,5 +110,64 @@ fn a_card_known_by_its_mask_is_one_again_however_its_first_link_ends() {
         let third = card(5, &[("a", "SESSION_EXPIRED"), ("b", "SESSION_EXPIRED"), ("c", "UPDATED")]);
         ended(sam.pass(third), 0, "synced", None);
         assert_eq!((keys(&sam), sam.live()), (1, vec!["c-1".to_owned()]));
+    }
+}
+
+/// The rows of one account under these ids, an ordinary one but for its identifiers.
+fn listed(n: u32, id: &str, identifiers: Option<&Value>) -> Script {
+    let mut listed = account(id, &refresh(n), "100000", "2", "EUR");
+    listed["identifiers"] = identifiers.cloned().unwrap_or_else(|| json!({"iban": {"iban": "DE89 3704"}}));
+    let row = |k: i64| {
+        ScriptRow::booked(
+            &format!("{id}-{k}"),
+            id,
+            day(-k),
+            &(-100 - k).to_string(),
+            "2",
+            &format!("SHOP {k}"),
+        )
+    };
+    Script {
+        consents: vec![consent(&format!("cred-{id}"), &[id])],
+        accounts: vec![listed],
+        transactions: (0..6).map(row).collect(),
+    }
+}
+
+#[test]
+fn a_list_without_identifiers_takes_no_number_from_an_account() {
+    for odd in [json!({}), json!(""), json!([]), json!({"iban": "DE89"}), json!({"iban": {"iban": ""}})] {
+        let sam = Sam::with(listed(1, "a", None));
+        sam.pass(listed(2, "a", Some(&odd)));
+        assert_eq!(sam.account("a", "iban").as_deref(), Some("DE89 3704"), "{odd}");
+        let renewed = listed(3, "b", None);
+        ended(sam.pass(renewed), 0, "synced", None);
+        assert_eq!(sam.live(), (0..6).map(|k| format!("b-{k}")).collect::<Vec<_>>(), "{odd}");
+        assert_eq!(sam.0.number("SELECT count(*) FROM accounts_v1"), 1, "{odd}");
+    }
+}
+
+#[test]
+fn a_renewal_without_a_number_is_reported_until_the_number_comes_or_a_person_has_decided() {
+    let nothing = json!({});
+    for is_accepted in [false, true] {
+        let sam = Sam::with(listed(1, "a", None));
+        for n in 2..7 {
+            let ran = sam.pass(listed(n, "b", Some(&nothing)));
+            assert_eq!(ran.expect(0).ended("c-0").1.as_deref(), AMBIGUOUS, "{n}");
+            assert_eq!(sam.live().len(), 12, "{n}");
+        }
+        if is_accepted {
+            sam.0.cli(&["connections", "accept-unmatched", "c-0"]).expect(0);
+            ended(sam.pass(listed(7, "b", Some(&nothing))), 0, "unchanged", None);
+            continue;
+        }
+        for n in 7..9 {
+            sam.pass(listed(n, "b", None)).expect(0);
+        }
+        for n in 9..11 {
+            ended(sam.pass(listed(n, "b", None)), 0, "unchanged", None);
+            assert_eq!(sam.live(), (0..6).map(|k| format!("b-{k}")).collect::<Vec<_>>(), "{n}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What two accounts have in common: numbers, bank, type and currency. Decides nothing.
+//! What two accounts have in common: numbers, bank, type and currency. Decides nothing about them.
 
 use crate::domain::account::Account;
 
@@ -13,6 +13,23 @@ pub(super) const RULES: [fn(&Account, &Account) -> bool; 6] = [
     |a, b| has_no_iban(a, b) && same_number(a, b) && same_bank(a, b) && is_alike(a, b),
     |a, b| has_no_iban(a, b) && same_mask(a, b) && same_bank(a, b) && is_alike(a, b),
 ];
+
+/// Gives a listed account what it was known by and this list lacks or cannot say: an account that loses its number for a
+/// day would not be found again when its id changes next.
+pub(super) fn complete(account: &mut Account, before: &Account) {
+    let keep = |now: &mut Option<String>, before: &Option<String>| {
+        if known(now.as_deref()).is_none() && known(before.as_deref()).is_some() {
+            now.clone_from(before);
+        }
+    };
+    keep(&mut account.iban, &before.iban);
+    keep(&mut account.account_number, &before.account_number);
+    keep(&mut account.masked_pan, &before.masked_pan);
+    keep(&mut account.financial_institution_id, &before.financial_institution_id);
+    if known_kind(account).is_none() && known_kind(before).is_some() {
+        account.kind.clone_from(&before.kind);
+    }
+}
 
 pub(super) fn same_iban(a: &Account, b: &Account) -> bool {
     equal(a.iban.as_deref(), b.iban.as_deref())
