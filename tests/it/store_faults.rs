@@ -5,12 +5,12 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow};
 
-use crate::harness::{World, quoted, small, until};
+use crate::harness::{Ran, World, quoted, small, until};
 use crate::scripted::{day, refresh};
 use crate::stored::only_on_sqlite;
 
@@ -75,6 +75,14 @@ fn a_full_disk_hinders_nobody_who_only_looks() {
     for args in [&["status"][..], &["why", "c-0"], &["connections", "list"], &["export", "--format", "csv"]] {
         world.cli(args).expect(0);
     }
+    // What comes through a pipe is kept beside the store until it is read.
+    let mut import = world.command(&["import", "-", "--dry-run"]);
+    let mut import =
+        import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(&[b'\n'; 9000]).unwrap();
+    let ran = Ran::of(import.wait_with_output().unwrap()).expect(74);
+    let disk = world.path("disk").display().to_string();
+    assert!(ran.stderr.contains(&disk) && ran.stderr.contains("give a file"), "{}", ran.stderr);
 }
 
 fn is_sound(file: &Path) -> bool {
