@@ -75,11 +75,11 @@ fn each_known(
 ) -> Result<(), Fail> {
     let these = keys.map_or("TRUE", |_| "c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))");
     let rows = format!(
-        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end,
+        "SELECT (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end, {KNOWN},
+                {HAS_DATA} AS has_data,
                 (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key) AS consent_ends,
                 EXISTS (SELECT 1 FROM main.ts_consents s WHERE s.connection = c.key AND s.status = 'SESSION_EXPIRED')
-                    AS consent_expired,
-                {HAS_DATA} AS has_data
+                    AS consent_expired
          FROM ts_connections c WHERE {these} ORDER BY connection_id",
         liveness::lease_end(db)
     );
@@ -135,6 +135,12 @@ impl Reader {
     }
 }
 
+/// The columns of a connection in the order in which they are read, so that each is found at once.
+const KNOWN: &str = "c.key, c.connection_id, c.user_id, c.external_user_id, c.tink_user_id, c.mode, c.enabled, c.entitled,
+    c.entitled_until, c.problem, c.refused, c.refused_user, c.moved_external_user_id, c.moved_tink_user_id, c.gone_at,
+    c.lapsed_at, c.last_attempt_at, c.last_success_at, c.data_as_of, c.last_success_began, c.next_due, c.not_before,
+    c.failures, c.last_outcome, c.last_reason, c.last_error, c.needs_user";
+
 fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
     let holder = match (row.get("lease_run_id")?, row.millis("lease_end")?) {
         (Some(run_id), Some(until)) => Some(Holder { run_id, until, is_certain: false }),
@@ -154,7 +160,6 @@ fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
         refused_user: row.get("refused_user")?,
         moved: owners::moved(row)?,
         former: Vec::new(),
-        has_data: row.get("has_data")?,
         gone_at: row.millis("gone_at")?,
         lapsed_at: row.millis("lapsed_at")?,
         last_attempt_at: row.millis("last_attempt_at")?,
@@ -168,6 +173,7 @@ fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
         last_reason: row.get("last_reason")?,
         last_error: row.get("last_error")?,
         needs_user: row.get("needs_user")?,
+        has_data: row.get("has_data")?,
         holder,
         consent_ends: row.time("consent_ends")?,
         consent_expired: row.get("consent_expired")?,

@@ -371,7 +371,7 @@ impl Context {
     /// Logs that the server answers again, if it was waited for.
     fn log_answer(&self) {
         if self.waits.swap(false, Ordering::Relaxed) {
-            tracing::warn!("PostgreSQL answers again; this run goes on");
+            tracing::warn!("PostgreSQL answers again");
         }
     }
 
