@@ -30,6 +30,15 @@ pub trait Clock: Send + Sync + Debug {
         SignedDuration::ZERO
     }
 
+    /// Whose time it is, for messages.
+    fn name(&self) -> &'static str {
+        if self.corrected_by().is_zero() {
+            "this machine's clock"
+        } else {
+            "the clock of the store's server, which counts for all hosts,"
+        }
+    }
+
     /// Today's date in UTC.
     fn today(&self) -> Date {
         self.now().to_zoned_datetime(TimeZone::UTC).date()

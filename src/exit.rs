@@ -206,6 +206,7 @@ impl From<&StoreError> for Exit {
                 Self::DatabaseBusy
             }
             StoreError::Internal { .. } => Self::Internal,
+            StoreError::Setting { .. } => Self::Configuration,
             StoreError::Unusable { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }

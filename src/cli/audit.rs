@@ -109,38 +109,41 @@ pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
         limit: limit.map(|limit| limit.saturating_add(1)),
     };
     let reader = env.reader_if_there()?;
+    let acts = reader.as_ref().map(Reader::audited_actions).transpose()?.unwrap_or_default();
+    is_known(args.action.as_deref(), &acts)?;
     let mut rows = reader.as_ref().map(|reader| reader.audit(&query)).transpose()?.unwrap_or_default();
     let is_cut = limit.is_some_and(|limit| rows.len() > limit as usize);
     rows.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     match args.format {
-        Format::Human if rows.is_empty() => table::print(&nothing(env, reader.as_ref(), args)?)?,
+        Format::Human if rows.is_empty() && reader.is_none() => table::print(&table::no_store(env.place()))?,
+        Format::Human if rows.is_empty() => table::print(nothing(&acts))?,
         Format::Human => table::print(&listing(&rows, is_cut, env.color))?,
         Format::Json => rows.iter().try_for_each(table::print_json)?,
     }
     Ok(Exit::Success)
 }
 
-fn nothing(env: &Environment, reader: Option<&Reader>, args: &Args) -> Result<String, Failure> {
-    let (actions, mut text) = match reader {
-        None => (Vec::new(), table::no_store(env.place())),
-        Some(reader) => (reader.audited_actions()?, String::new()),
-    };
-    match &args.action {
-        Some(action) if !actions.contains(action) => {
-            let here = if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") };
-            let known = ACTIONS.join(", ");
-            text.push_str(&table::wrap(
-                &format!("There is no act {action} in the audit log; there is: {here}. Known acts: {known}."),
-                0,
-            ));
+/// Fails for an act that neither this release records nor an older one has: a mistyped one would be taken for one
+/// that nobody did.
+fn is_known(action: Option<&str>, acts: &[String]) -> Result<(), Failure> {
+    match action {
+        Some(action) if !ACTIONS.contains(&action) && !acts.iter().any(|act| act == action) => {
+            let mut known: Vec<&str> = acts.iter().map(String::as_str).chain(ACTIONS).collect();
+            known.sort_unstable();
+            known.dedup();
+            Err(Failure::Usage(format!("there is no act {action}; known acts: {}", known.join(", "))))
         }
-        _ if !text.is_empty() => {}
-        _ if actions.is_empty() => {
-            text.push_str("The audit log is empty: nobody has asked for anything yet.\n");
-        }
-        _ => text.push_str("No act matches.\n"),
+        _ => Ok(()),
     }
-    Ok(text)
+}
+
+/// The text for an empty answer.
+const fn nothing(acts: &[String]) -> &'static str {
+    if acts.is_empty() {
+        "The audit log is empty: nobody has asked for anything yet.\n"
+    } else {
+        "No act matches.\n"
+    }
 }
 
 fn listing(rows: &[Audited], is_cut: bool, color: bool) -> String {

@@ -1,11 +1,11 @@
 //! The clock of a store's server, which counts for all hosts: they plan, rest and take over by the same times,
 //! whatever their own clocks say. Sets no clock.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Environment;
 use crate::clock::Stopwatch;
-use crate::store::{Result, Store};
+use crate::store::{Reader, Result, Store};
 
 /// Clocks that are closer than this agree; the time of a round trip is not known any better.
 const CLOSE: SignedDuration = SignedDuration::from_secs(2);
@@ -21,21 +21,14 @@ const APART: SignedDuration = SignedDuration::from_mins(1);
 pub(super) async fn heed(env: &Environment, store: &Store) -> Result<()> {
     let mut ahead = SignedDuration::ZERO;
     for _ in 0..TRIES {
-        let (watch, asked) = (Stopwatch::start(env.clock.as_ref()), env.clock.now());
+        let asked = ClockQuestion::now(env);
         let Some(shared) = store.shared_now().await? else { return Ok(()) };
-        let took = watch.elapsed(env.clock.as_ref());
-        // An answer that was waited for does not show when it was given.
-        if took < CLOSE.unsigned_abs() {
-            ahead = shared
-                .duration_since(asked)
-                .saturating_sub(SignedDuration::try_from(took / 2).unwrap_or_default());
+        if let Some(found) = asked.ahead(env, shared) {
+            ahead = found;
             break;
         }
     }
-    if ahead.abs() < CLOSE {
-        return Ok(());
-    }
-    env.clock.correct(ahead);
+    correct(env, ahead);
     if ahead.abs() > APART {
         let direction = if ahead.is_positive() { "behind" } else { "ahead of" };
         tracing::warn!(
@@ -47,12 +40,47 @@ pub(super) async fn heed(env: &Environment, store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// As [`heed`], for a command that only reads: what it says of times is what a pass does by them.
+///
+/// # Errors
+/// As [`heed`].
+pub(super) fn heed_reading(env: &Environment, reader: &Reader) -> Result<()> {
+    let asked = ClockQuestion::now(env);
+    if let Some(shared) = reader.shared_now()? {
+        correct(env, asked.ahead(env, shared).unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// When the server was asked for its time.
+struct ClockQuestion {
+    at: Timestamp,
+    watch: Stopwatch,
+}
+
+impl ClockQuestion {
+    fn now(env: &Environment) -> Self {
+        Self { watch: Stopwatch::start(env.clock.as_ref()), at: env.clock.now() }
+    }
+
+    /// How far the server's clock is ahead; `None` if its answer was waited for, which does not show when it was given.
+    fn ahead(&self, env: &Environment, shared: Timestamp) -> Option<SignedDuration> {
+        let took = self.watch.elapsed(env.clock.as_ref());
+        let half = SignedDuration::try_from(took / 2).unwrap_or_default();
+        (took < CLOSE.unsigned_abs()).then(|| shared.duration_since(self.at).saturating_sub(half))
+    }
+}
+
+fn correct(env: &Environment, ahead: SignedDuration) {
+    if ahead.abs() >= CLOSE {
+        env.clock.correct(ahead);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
-
-    use jiff::Timestamp;
 
     use super::*;
     use crate::cli::fixture::Fixture;
@@ -65,8 +93,14 @@ mod tests {
         (env.clock, env.started) = (Arc::new(CorrectedClock::default()), SystemClock.now());
         env.clock.correct(ahead);
         let store = Store::open(place, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
-        heed(&env, &store).await.unwrap();
         let off = |time: Timestamp| time.duration_since(SystemClock.now()).abs();
+        let mut reads = Fixture::new().env();
+        reads.clock = Arc::new(CorrectedClock::default());
+        reads.clock.correct(ahead);
+        heed_reading(&reads, &Reader::open(place).unwrap()).unwrap();
+        heed(&env, &store).await.unwrap();
+        let apart = reads.clock.now().duration_since(env.clock.now()).abs();
+        assert!(apart < SignedDuration::from_secs(5), "{apart}");
         (off(env.clock.now()), off(env.began()))
     }
 

@@ -2,6 +2,7 @@
 //! only; with `--max-age` or `--max-data-age` it serves as a monitoring check.
 
 mod human;
+mod json;
 mod late;
 pub(super) mod prometheus;
 
@@ -11,14 +12,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use late::{Late, Of, Whom};
 use prometheus::ConnectionNumbers;
-use serde::Serialize;
 
-use super::connections::{self, ConnectionJson, days_left};
-use super::rules::{QuotaJson, Rules};
-use super::schedule::{Schedule, ScheduleJson};
-use super::table::{self, Each, rfc3339};
+use super::connections::{self, days_left};
+use super::rules::Rules;
+use super::schedule::Schedule;
+use super::shared_clock;
+use super::table;
 use super::timer::state::Timer;
-use super::why::json::AttemptJson;
 use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
@@ -52,7 +52,20 @@ pub struct Args {
     pub format: StatusFormat,
 }
 
+impl Brief {
+    /// What needs attention comes first, then the longest without success.
+    fn place(&self) -> (u8, Option<Timestamp>, &str) {
+        (self.rank, self.last_success_at, &self.id)
+    }
+}
+
 impl Args {
+    /// Whether connections are read again while they are written, so that many need little memory. An operator's own
+    /// tables are laid over the connections as a whole.
+    fn keeps_no_more_than_the_order(&self, env: &Environment) -> bool {
+        self.format == StatusFormat::Json && self.connection.is_empty() && env.settings.source.view.is_some()
+    }
+
     /// Whether connections that are well are only counted if there are many.
     fn counts_the_well(&self) -> bool {
         !self.all && self.connection.is_empty() && self.format != StatusFormat::Json
@@ -76,6 +89,8 @@ struct Report {
     now: Timestamp,
     /// What needs attention first; without the connections that are well, if there are too many to list.
     connections: Vec<KnownConnection>,
+    /// The same in the same order, and no others; as JSON, only these are kept of many, and read again one by one.
+    order: Vec<Brief>,
     /// The numbers for the metrics, over all of them.
     numbers: ConnectionNumbers,
     runs: Vec<RunRow>,
@@ -95,16 +110,28 @@ struct Report {
     late: [Late; 2],
 }
 
+/// What decides the place of a connection, and whether it is late.
+#[derive(Clone, Debug)]
+struct Brief {
+    id: String,
+    /// `None` if no run has seen it.
+    key: Option<i64>,
+    rank: u8,
+    last_success_at: Option<Timestamp>,
+    data_as_of: Option<Timestamp>,
+}
+
 /// # Errors
 /// [`Failure`] if there is no readable store, or a connection is unknown.
 pub(super) fn run(env: &Environment, args: &Args) -> Result<Exit, Failure> {
     // `wal::look` must run before this process opens the store.
     let log = (args.format == StatusFormat::Prometheus).then(|| env.place().file().map(wal::look)).flatten();
     let reader = env.reader()?;
+    shared_clock::heed_reading(env, &reader)?;
     let report = Report::read(env, &reader, args, Timer::ask().ok())?;
     match args.format {
         StatusFormat::Human => table::print(&human::text(&report, args.all, env.color))?,
-        StatusFormat::Json => table::print_json(&report.json())?,
+        StatusFormat::Json => json::print(&report, &reader)?,
         StatusFormat::Prometheus => {
             table::print(&metrics(env, &reader, log, args, &report)?)?;
         }
@@ -170,6 +197,7 @@ impl Report {
         let mut report = Self {
             now,
             connections: Vec::new(),
+            order: Vec::new(),
             numbers: ConnectionNumbers::at(now),
             runs: reader.runs(RUNS)?,
             schedule: Schedule::with(env, reader, timer)?,
@@ -182,7 +210,12 @@ impl Report {
             late: [Late::new(Of::Success, args.max_age), Late::new(Of::Data, args.max_data_age)],
         };
         let mut well = Some(Vec::new()).filter(|_| args.counts_the_well());
-        connections::each_known(env, reader, |connection| report.add(connection, args, whom, &mut well))?;
+        let is_brief = args.keeps_no_more_than_the_order(env);
+        connections::each_known(env, reader, |connection| match report.look(&connection, args, whom) {
+            None => {}
+            Some(brief) if is_brief => report.order.push(brief),
+            Some(_) => report.add(connection, &mut well),
+        })?;
         report.connections.extend(well.filter(|well| well.len() <= human::MANY).into_iter().flatten());
         report.all_are_known(&args.connection)?;
         report.attempts = attempts(reader, &report.connections, &args.connection)?;
@@ -190,19 +223,28 @@ impl Report {
         Ok(report)
     }
 
-    /// Adds a connection; `well` collects those that are well, up to one more than may be listed.
-    fn add(
-        &mut self,
-        connection: KnownConnection,
-        args: &Args,
-        whom: Whom,
-        well: &mut Option<Vec<KnownConnection>>,
-    ) {
+    /// Counts a connection that is meant, and returns its place.
+    fn look(&mut self, connection: &KnownConnection, args: &Args, whom: Whom) -> Option<Brief> {
         if !args.connection.is_empty() && !args.connection.contains(&connection.connection_id) {
-            return;
+            return None;
         }
-        self.numbers.add(&connection);
-        self.late.iter_mut().for_each(|late| late.look(&connection, whom, self.now));
+        self.numbers.add(connection);
+        self.late.iter_mut().for_each(|late| late.look(connection, whom, self.now));
+        Some(self.brief(connection))
+    }
+
+    fn brief(&self, connection: &KnownConnection) -> Brief {
+        Brief {
+            id: connection.connection_id.clone(),
+            key: connection.key,
+            rank: self.rank(connection),
+            last_success_at: connection.last_success_at,
+            data_as_of: connection.data_as_of,
+        }
+    }
+
+    /// Adds a connection; `well` collects those that are well, up to one more than may be listed.
+    fn add(&mut self, connection: KnownConnection, well: &mut Option<Vec<KnownConnection>>) {
         match well {
             Some(well) if !self.needs_attention(&connection) && !self.is_late(&connection) => {
                 // One more than the limit shows that there are too many.
@@ -219,9 +261,14 @@ impl Report {
     }
 
     fn sort(&mut self) {
-        let mut connections = std::mem::take(&mut self.connections);
-        connections.sort_by_cached_key(|c| (self.rank(c), c.last_success_at, c.connection_id.clone()));
+        let connections = std::mem::take(&mut self.connections).into_iter();
+        let mut connections: Vec<(Brief, KnownConnection)> =
+            connections.map(|connection| (self.brief(&connection), connection)).collect();
+        connections.sort_by(|(one, _), (other, _)| one.place().cmp(&other.place()));
+        let (order, connections): (Vec<Brief>, _) = connections.into_iter().unzip();
         self.connections = connections;
+        self.order.extend(order);
+        self.order.sort_by(|one, other| one.place().cmp(&other.place()));
     }
 
     /// The sort key: what needs attention comes first.
@@ -257,69 +304,12 @@ impl Report {
 
     /// One sentence for each limit that connections exceed.
     fn late_sentences(&self) -> Vec<String> {
-        self.late.iter().filter_map(|late| late.sentence(&self.connections, self.now)).collect()
+        self.late.iter().filter_map(|late| late.sentence(&self.order, self.now)).collect()
     }
 
     fn used(&self, connection: &KnownConnection) -> u32 {
         self.used.get(&connection.user_id).map_or(0, |used| used.attempts)
     }
-
-    fn connection_json<'a>(&'a self, connection: &'a KnownConnection) -> KnownJson<'a> {
-        let id = &connection.connection_id;
-        KnownJson {
-            connection: ConnectionJson::of(connection, self.now),
-            quota: self.rules.quota_json(self.used(connection)),
-            balance_differences: self.differences.get(id).map_or(&[], Vec::as_slice),
-            attempts: self.attempts.get(id).map(|all| all.iter().map(AttemptJson::of).collect()),
-        }
-    }
-
-    fn json(&self) -> StatusJson<'_, impl Serialize> {
-        let ids = |late: &Late| -> Option<Vec<&str>> {
-            late.limit?;
-            let ids = self.connections.iter().map(|c| c.connection_id.as_str());
-            Some(ids.filter(|id| late.ids.contains(*id)).collect())
-        };
-        let [success, data] = &self.late;
-        StatusJson {
-            schema: 1,
-            at: rfc3339(self.now),
-            schedule: self.schedule.json(self.now),
-            connections: Each(|| self.connections.iter().map(|c| self.connection_json(c))),
-            runs: &self.runs,
-            max_age_seconds: success.limit.map(|most| most.as_secs()),
-            overdue: ids(success),
-            max_data_age_seconds: data.limit.map(|most| most.as_secs()),
-            data_overdue: ids(data),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct StatusJson<'a, C> {
-    schema: u8,
-    at: String,
-    schedule: ScheduleJson,
-    connections: C,
-    runs: &'a [RunRow],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_age_seconds: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overdue: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_data_age_seconds: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_overdue: Option<Vec<&'a str>>,
-}
-
-#[derive(Serialize)]
-struct KnownJson<'a> {
-    #[serde(flatten)]
-    connection: ConnectionJson<'a>,
-    quota: QuotaJson,
-    balance_differences: &'a [AccountReconciliation],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<Vec<AttemptJson<'a>>>,
 }
 
 /// The last attempts of the connections with these ids.

@@ -14,7 +14,7 @@ use super::{Environment, Failure};
 use crate::domain::ids::{USABLE, is_usable};
 use crate::exit::Exit;
 use crate::observe::report::Format;
-use crate::store::source::parse_time;
+use crate::store::source::{is_never, parse_time};
 use crate::store::{AuditRow, Writer, stand_alone::OwnUser};
 
 /// Arguments of `users`.
@@ -157,6 +157,7 @@ fn set(
     }
     let now = env.clock.now();
     let mut tables = Writer::open(env.place(), now)?;
+    let until = until.filter(|until| !is_never(*until));
     let written = until.map(|until| until.to_string());
     let details = match &written {
         Some(until) => format!("entitled until {until}"),

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::connections;
 use super::rules::Rules;
 use super::schedule::Schedule;
+use super::shared_clock;
 use super::table;
 use super::timer::state::Timer;
 use super::{Environment, Failure};
@@ -69,7 +70,9 @@ impl WhyReport {
     /// `timer` is the timer's state as systemd reports it.
     fn read(env: &Environment, id: &str, timer: Option<Timer>) -> Result<Self, Failure> {
         // Fails if the store is missing or not of this release.
-        let (reader, now) = (env.reader()?, env.clock.now());
+        let reader = env.reader()?;
+        shared_clock::heed_reading(env, &reader)?;
+        let now = env.clock.now();
         let (all, view_problem) = match connections::overlaid_on(env, &reader) {
             Ok(overlaid) => (overlaid.connections, None),
             Err(failure) => {

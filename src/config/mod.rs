@@ -26,7 +26,8 @@ mod value;
 mod variables;
 
 use std::ffi::OsString;
-use std::io::ErrorKind::NotFound;
+use std::io::{self, ErrorKind::NotFound};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 pub use crate::identity::SERVICE_USER;
@@ -73,7 +74,7 @@ pub fn load(path: &Path, env: &Env<'_>) -> Result<Settings, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: &Path, env: &Env<'_>, credentials: &Credentials) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::reading(path, error))?;
+    let text = text(path).map_err(|error| ConfigError::reading(path, error))?;
     mistakes::all(path, &text, env, |file, env| {
         validate::settings(path, merge::merge(path, file, env, credentials.clone())?, env)
     })
@@ -85,13 +86,24 @@ pub fn load_with(path: &Path, env: &Env<'_>, credentials: &Credentials) -> Resul
 /// # Errors
 /// As [`load`], for the form of the file and for these keys.
 pub fn hooks(path: &Path) -> Result<HooksSettings, ConfigError> {
-    match std::fs::read_to_string(path) {
+    match text(path) {
         Ok(text) => mistakes::all(path, &text, &|_| None, |file, _| validate::hooks_of(path, file)),
         Err(error) if error.kind() == NotFound && path == Path::new(DEFAULT_PATH) => {
             Ok(HooksSettings::default())
         }
         Err(error) => Err(ConfigError::reading(path, error)),
     }
+}
+
+/// The text of the file. A named pipe is refused, since opening it may wait for ever; one without a name, as
+/// `--config <(…)` and `/dev/stdin` give it, has its writer already.
+fn text(path: &Path) -> io::Result<String> {
+    let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    let is_open = std::fs::canonicalize(path).is_err();
+    if is_pipe && !is_open {
+        return Err(io::Error::other("it is a named pipe and not a regular file"));
+    }
+    std::fs::read_to_string(path)
 }
 
 /// Like [`load`], from the text of a file and without an environment; for tests with arbitrary input.

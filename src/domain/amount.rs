@@ -103,7 +103,7 @@ pub(super) fn place_point(negative: bool, digits: &str, scale: i32) -> String {
 }
 
 /// An amount with the currency it is in; the currency belongs to the row, not to the account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Money {
     /// The exact value; negative is money leaving the account.
     pub amount: Amount,

@@ -31,8 +31,8 @@ pub struct SourceRow {
     pub enabled: bool,
     /// The user's plan includes bank sync.
     pub entitled: bool,
-    /// `enabled` or `entitled` is NULL, which counts as false.
-    pub unsaid: bool,
+    /// Which of the two are NULL, which counts as false.
+    pub nulls: Nulls,
     /// End of the entitlement, if it has one.
     pub entitled_until: Option<Timestamp>,
     /// `entitled_until` is no time: only for this does the row, which can be used, not count as entitled.
@@ -55,7 +55,25 @@ impl TinkUser {
     }
 }
 
+/// Which columns of a row are NULL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nulls {
+    pub enabled: bool,
+    pub entitled: bool,
+}
+
 impl SourceRow {
+    /// Whether the row leaves open if its connection is to be synced: one of the two is NULL, and the other
+    /// does not say no.
+    pub fn is_silent(&self) -> bool {
+        match (self.nulls.enabled, self.nulls.entitled) {
+            (true, true) => true,
+            (true, false) => self.entitled,
+            (false, true) => self.enabled,
+            (false, false) => false,
+        }
+    }
+
     /// A row that requests a sync of its connection, and sets nothing else.
     pub fn active(connection_id: &str, user_id: &str, tink_user: Option<TinkUser>) -> Self {
         Self {
@@ -65,7 +83,7 @@ impl SourceRow {
             also: None,
             enabled: true,
             entitled: true,
-            unsaid: false,
+            nulls: Nulls::default(),
             entitled_until: None,
             until_unreadable: false,
             market: None,

@@ -72,9 +72,9 @@ pub struct Change {
 #[derive(Clone, Copy, Debug)]
 struct Circumstances {
     at: Timestamp,
-    /// There is an unconfirmed fall: connections with data are not disabled for lacking a row.
+    /// There is an unconfirmed fall: no connection is disabled for lacking a row, or for NULL in it.
     fallen: bool,
-    /// Connections that the view leaves open (no row, or NULL) keep their entitlement.
+    /// Connections with data that the view leaves open (no row, or NULL) keep their entitlement.
     keeps: bool,
 }
 
@@ -177,13 +177,16 @@ impl After<'_> {
             Verdict::Refused(_) => (row.tink_user.clone(), None),
         };
         let unnamed = before.filter(|_| row.user_id.as_str().is_empty());
-        let as_before = kept.filter(|_| self.when.keeps && row.unsaid).map(|kept| &kept.state);
+        // A fall disables nobody who is not said to be disabled: without data, or in the end, one is paused.
+        let silent = before.filter(|_| self.when.fallen && row.is_silent()).map(|before| &before.state);
+        let as_before = silent.filter(|_| self.when.keeps && kept.is_some());
         MirroredState {
             user_id: unnamed
                 .map_or_else(|| row.user_id.as_str().to_owned(), |before| before.state.user_id.clone()),
             tink_user,
-            enabled: as_before.map_or(row.enabled, |state| state.enabled),
-            entitled: as_before.map_or(row.entitled, |state| state.entitled),
+            enabled: silent.map_or(row.enabled, |state| state.enabled),
+            entitled: as_before
+                .map_or(row.entitled && !silent.is_some_and(|state| state.enabled), |state| state.entitled),
             entitled_until: as_before.map_or(row.entitled_until, |state| state.entitled_until),
             market: row.market.clone(),
             priority: row.priority,
@@ -205,9 +208,9 @@ impl After<'_> {
             ..before.state.clone()
         };
         let taken = self.taken.contains(&place);
-        state.entitled &= self.when.keeps;
-        // Without data nothing can be lost, and the next connection may have this Tink user.
-        if taken || !self.when.fallen || !before.held.has_data {
+        // Without data there is nothing to keep fresh, and the next connection may have this Tink user.
+        state.entitled &= self.when.keeps && before.held.has_data;
+        if taken || !self.when.fallen {
             (state.enabled, state.entitled) = (false, false);
         }
         self.close(Some(before), &mut state, taken);

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use super::connection::{SourceRow, TinkUser};
+use super::connection::{Nulls, SourceRow, TinkUser};
 use super::ids::{ConnectionId, USABLE, shown};
 use super::view::ViewRows;
 
@@ -192,7 +192,10 @@ fn add_copy(all: &mut SourceRow, row: &SourceRow) {
         (all.entitled, all.entitled_until) = (row.entitled, row.entitled_until);
     }
     all.enabled |= row.enabled;
-    all.unsaid = (all.unsaid || row.unsaid) && !(all.enabled && all.entitled);
+    all.nulls = Nulls {
+        enabled: !all.enabled && (all.nulls.enabled || row.nulls.enabled),
+        entitled: !all.entitled && (all.nulls.entitled || row.nulls.entitled),
+    };
     if all.user_id != row.user_id {
         all.user_id = "".into();
     }

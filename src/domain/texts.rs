@@ -7,7 +7,7 @@ use std::fmt;
 const COUNT: usize = 12;
 
 /// The texts that are present, concatenated.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Texts {
     packed: Box<str>,
     /// Where each text ends; an absent one has length 0.

@@ -8,7 +8,7 @@ use super::ids::TransactionId;
 use super::texts::Texts;
 
 /// Tink's status of a row; unknown values count as `Undefined`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Posted by the bank.
     Booked,
@@ -36,7 +36,7 @@ impl Status {
 }
 
 /// One transaction of one account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
     /// Tink's id, unique inside the account.
     pub id: TransactionId,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::connection::{SourceRow, TinkUser};
+use super::connection::{Nulls, SourceRow, TinkUser};
 
 /// The source view as it was read.
 #[derive(Clone, Debug, Default)]
@@ -58,9 +58,10 @@ struct Plain {
 
 const ENABLED: u8 = 1;
 const ENTITLED: u8 = 2;
-const UNSAID: u8 = 4;
-const UNENCRYPTED: u8 = 8;
-const UNTIL_UNREADABLE: u8 = 16;
+const ENABLED_NULL: u8 = 4;
+const ENTITLED_NULL: u8 = 8;
+const UNENCRYPTED: u8 = 16;
+const UNTIL_UNREADABLE: u8 = 32;
 
 impl ViewRows {
     /// The number of rows.
@@ -131,7 +132,8 @@ impl Plain {
         let flags = [
             (row.enabled, ENABLED),
             (row.entitled, ENTITLED),
-            (row.unsaid, UNSAID),
+            (row.nulls.enabled, ENABLED_NULL),
+            (row.nulls.entitled, ENTITLED_NULL),
             (row.unencrypted, UNENCRYPTED),
             (row.until_unreadable, UNTIL_UNREADABLE),
         ];
@@ -167,7 +169,10 @@ impl Plain {
             also: names.next().map(Box::new),
             enabled: self.flags & ENABLED != 0,
             entitled: self.flags & ENTITLED != 0,
-            unsaid: self.flags & UNSAID != 0,
+            nulls: Nulls {
+                enabled: self.flags & ENABLED_NULL != 0,
+                entitled: self.flags & ENTITLED_NULL != 0,
+            },
             entitled_until: self.entitled_until,
             until_unreadable: self.flags & UNTIL_UNREADABLE != 0,
             market,
@@ -198,17 +203,18 @@ mod tests {
         let maybe = |text| proptest::option::of(text);
         let texts = (text(), text(), maybe(name().boxed()), maybe(name().boxed()));
         let rare =
-            (proptest::option::of(text()), proptest::option::weighted(0.1, text()), any::<[bool; 6]>());
+            (proptest::option::of(text()), proptest::option::weighted(0.1, text()), any::<[bool; 7]>());
         (texts, rare, any::<i64>(), proptest::option::of(0..4_000_000_000_i64)).prop_map(
             |((connection, user, tink_user, also), (market, problem, flags), priority, until)| {
-                let [enabled, entitled, unsaid, unencrypted, until_unreadable, seeded] = flags;
+                let [enabled, entitled, no_enabled, no_entitled, unencrypted, until_unreadable, seeded] =
+                    flags;
                 let seed =
                     Seed { version: "1".to_owned(), refresh: vec![1], access: None, access_until: None };
                 SourceRow {
                     also: also.map(Box::new),
                     enabled,
                     entitled,
-                    unsaid,
+                    nulls: Nulls { enabled: no_enabled, entitled: no_entitled },
                     unencrypted,
                     until_unreadable,
                     market,

@@ -13,7 +13,7 @@ use super::{balances, merge, rows};
 use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, CredentialsId};
 use crate::domain::window::{DEEP_DAYS, PENDING_LIMIT_DAYS, day_of, shift};
-use crate::store::types::{Identity, Overview, OverviewSaved, StoredAccount};
+use crate::store::types::{Identity, Merge, Overview, OverviewSaved, StoredAccount};
 
 /// All accounts of a connection, including closed ones, without merged ones.
 pub(super) fn load(db: Db<'_>, connection: i64, now: Timestamp) -> Result<Vec<StoredAccount>, Fail> {
@@ -135,23 +135,15 @@ pub(super) fn save(
     now: Timestamp,
 ) -> Result<OverviewSaved, Fail> {
     let before = load(db, connection, now)?;
-    // The account for which a new one was taken: it was known by that id.
-    let taken_for =
-        |account: &Account| before.iter().find(|s| s.known_ids.contains(&account.id)).map(|s| s.key);
-    let is_separated = |(account, identity): &(Account, Identity)| {
-        *identity == Identity::New && taken_for(account).is_some()
-    };
-    if !overview.merged.is_empty()
-        || !overview.closed.is_empty()
-        || overview.accounts.iter().any(is_separated)
-    {
+    let owner = |account: &Account| taken_for(&before, &overview.merged, account);
+    let is_separated = |(a, identity): &(_, Identity)| *identity == Identity::New && owner(a).is_some();
+    let is_separating = overview.accounts.iter().any(is_separated);
+    if is_separating || !overview.merged.is_empty() || !overview.closed.is_empty() {
         // That numbers the rows of several accounts, one account after the other.
         db.expect_changes(usize::MAX)?;
     }
     supersede(db, connection, overview)?;
-    for merge in &overview.merged {
-        merge::join(db, run, connection, merge, now)?;
-    }
+    overview.merged.iter().try_for_each(|merge| merge::join(db, run, connection, merge, now))?;
     let (mut keys, mut new) = (Vec::with_capacity(overview.accounts.len()), Vec::new());
     let is_stored =
         |key: i64, account: &Account| before.iter().any(|stored| stored.key == key && stored.shows(account));
@@ -166,9 +158,7 @@ pub(super) fn save(
             Identity::New => {
                 as_stored = false;
                 let key = make(db, connection, account)?;
-                if let Some(owner) = taken_for(account) {
-                    let owner =
-                        overview.merged.iter().find(|merge| merge.drop == owner).map_or(owner, |m| m.keep);
+                if let Some(owner) = owner(account) {
                     merge::separate(db, run, owner, key, now)?;
                 }
                 new.push(key);
@@ -195,11 +185,7 @@ pub(super) fn save(
         keys.push(key);
     }
     note_missing_and_separate(db, connection, overview)?;
-    let mut removed = 0;
-    for key in &overview.closed {
-        db.run("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
-        removed += rows::close(db, run, *key, now)?;
-    }
+    let removed = close(db, run, overview, now)?;
     let after = if as_stored { None } else { Some(load(db, connection, now)?) };
     let is_changed = |after: &Vec<StoredAccount>| visible(&before) != visible(after);
     let changed = !overview.closed.is_empty() || after.as_ref().is_some_and(is_changed);
@@ -209,6 +195,20 @@ pub(super) fn save(
     }
     let accounts = keys.iter().filter_map(|key| after.iter().find(|a| a.key == *key).cloned()).collect();
     Ok(OverviewSaved { accounts, changed, removed })
+}
+
+/// The key of the account for which a new one was taken: it was known by that id.
+fn taken_for(before: &[StoredAccount], merged: &[Merge], account: &Account) -> Option<i64> {
+    let owner = before.iter().find(|stored| stored.known_ids.contains(&account.id))?.key;
+    Some(merged.iter().find(|merge| merge.drop == owner).map_or(owner, |merge| merge.keep))
+}
+
+/// Closes accounts; returns the number of rows that are removed with them.
+fn close(db: Db<'_>, run: i64, overview: &Overview, now: Timestamp) -> Result<u64, Fail> {
+    overview.closed.iter().try_fold(0, |removed, key| {
+        db.run("UPDATE ts_accounts SET closed_at = ?2 WHERE key = ?1", values![key, Millis(now)])?;
+        Ok(removed + rows::close(db, run, *key, now)?)
+    })
 }
 
 /// Writes the accounts that are missing, those in doubt, and those that are separate: `separate` is -1 if an account may be

@@ -51,6 +51,19 @@ pub enum StoreError {
         /// The underlying error.
         source: Option<Cause>,
     },
+    /// A local file that the address or the configuration names cannot be used: a password file, a certificate
+    /// (exit 78).
+    #[error("{what}: {place}: {detail}")]
+    Setting {
+        /// The step that failed.
+        what: &'static str,
+        /// The server.
+        place: String,
+        /// The file, and what is wrong with it.
+        detail: String,
+        /// The underlying error.
+        source: Option<Cause>,
+    },
     /// The store was written by a newer release (exit 74).
     #[error(
         "{path} has schema {found}, this release knows only {known}: upgrade tink-sync, or restore a backup of the older store"

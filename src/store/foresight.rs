@@ -2,13 +2,16 @@
 //! on temporary tables with the statements of the run itself. So `why`, `check` and `connections` always
 //! agree with the run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::engine::sqlite::open;
 use super::engine::{Context, Db, Fail, values};
 use super::{Place, Reader, mirror, plan, reads, runs};
+use crate::domain::connection::Nulls;
 use crate::domain::ids::ConnectionId;
 use crate::domain::outcome::Reason;
 use crate::domain::view::Viewed;
@@ -78,16 +81,25 @@ fn rehearse(
         started_at: rules.now,
     };
     let run = runs::begin(db, context, &new)?;
-    let rows = viewed.iter().flat_map(|viewed| viewed.rows.iter()).filter(|row| row.until_unreadable);
-    let until_unreadable: HashSet<ConnectionId> = rows.map(|row| row.connection_id).collect();
+    let rows = viewed.iter().flat_map(|viewed| viewed.rows.iter());
+    let odd = rows.filter(|row| row.until_unreadable || row.nulls != Nulls::default());
+    let odd: HashMap<ConnectionId, (bool, Nulls)> =
+        odd.map(|row| (row.connection_id, (row.until_unreadable, row.nulls))).collect();
     let mirrored = viewed.map(|viewed| mirror::all(db, context, &run, viewed)).transpose()?;
     let mirrored = mirrored.unwrap_or_default();
     let (reasons, kept) = (plan::reasons(db, &run, rules)?, kept(db)?);
     let mut connections = connections(db, context, &mirrored)?;
     for connection in &mut connections {
         connection.skipped = connection.key.and_then(|key| reasons.get(&key).copied());
+        if connection.skipped.is_none() {
+            // The pass takes it, whatever its last attempt has put off.
+            let past = |at: &Timestamp| *at <= rules.now;
+            connection.next_due = connection.next_due.filter(past);
+            connection.not_before = connection.not_before.filter(past);
+        }
         connection.key = connection.key.filter(|key| kept.contains(key));
-        connection.until_unreadable = until_unreadable.contains(&connection.connection_id.as_str().into());
+        let odd = odd.get(&connection.connection_id.as_str().into()).copied();
+        (connection.until_unreadable, connection.nulls) = odd.unwrap_or_default();
     }
     Ok(Overlaid { connections, numbers: mirrored.numbers, fall: mirrored.fall })
 }

@@ -55,6 +55,6 @@ impl Store {
     }
 }
 
-fn shared_now(db: Db<'_>) -> Result<Option<Timestamp>, Fail> {
+pub(super) fn shared_now(db: Db<'_>) -> Result<Option<Timestamp>, Fail> {
     db.shared_now()
 }

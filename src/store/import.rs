@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::{io, mem};
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use super::writer::{self, AuditRow};
 use super::{Store, accounts, liveness, mirror, rows};
 use crate::domain::account::Account;
 use crate::domain::ids::{AccountId, ConnectionId, TransactionId};
+use crate::domain::transaction::Transaction;
 use crate::store::types::{ChangeSet, FetchedRow, RowCommit, Run, Unfinished};
 use crate::store::{Result, StoreError};
 
@@ -168,7 +170,25 @@ struct Importer<'a> {
     owners: HashMap<ConnectionId, Result<ImportConnection, String>>,
     places: HashMap<(ConnectionId, AccountId), Option<InputAccount>>,
     waiting: Waiting,
+    seen: InputLines,
     imported: Imported,
+}
+
+/// The rows of the input so far, without their texts: by hash of account and id, the hash of the content and the
+/// line.
+#[derive(Default)]
+struct InputLines {
+    hasher: RandomState,
+    rows: HashMap<u64, (u64, u64)>,
+}
+
+impl InputLines {
+    /// Notes a row; returns the line that has given another content for its id, if one has.
+    fn contradicted(&mut self, line: u64, account: i64, row: &Transaction) -> Option<u64> {
+        let (id, content) = (self.hasher.hash_one((account, &row.id)), self.hasher.hash_one(row));
+        let (first, before) = *self.rows.entry(id).or_insert((content, line));
+        (first != content).then_some(before)
+    }
 }
 
 impl<'a> Importer<'a> {
@@ -182,6 +202,7 @@ impl<'a> Importer<'a> {
             owners: HashMap::new(),
             places: HashMap::new(),
             waiting: Waiting::default(),
+            seen: InputLines::default(),
             imported: Imported::default(),
         }
     }
@@ -193,7 +214,7 @@ impl<'a> Importer<'a> {
                 Err(error) => return Ok(Err(error)),
             };
             let taken = match row {
-                Ok(row) => self.take(row)?,
+                Ok(row) => self.take(number, row)?,
                 Err(problem) => Err(problem),
             };
             if let Err(problem) = taken {
@@ -209,7 +230,7 @@ impl<'a> Importer<'a> {
     }
 
     /// Imports one row, or returns why it cannot.
-    fn take(&mut self, row: ImportRow) -> Result<Result<(), String>, Fail> {
+    fn take(&mut self, line: u64, row: ImportRow) -> Result<Result<(), String>, Fail> {
         let ImportRow { connection, account, row } = row;
         let synced = match self.owner(&connection)? {
             Ok(owner) => owner.synced,
@@ -227,6 +248,13 @@ impl<'a> Importer<'a> {
                 "connection {connection} has been synced already, and no row of this id is there: it could be one of \
                  Tink's rows under an older id. Import comes before the first pass; later only rows older than all \
                  others of their account are taken over"
+            )));
+        }
+        if let Some(place) = &place
+            && let Some(other) = self.seen.contradicted(line, place.key, &row.transaction)
+        {
+            return Ok(Err(format!(
+                "the transaction_id is that of line {other}, with another content: leave only the right one in"
             )));
         }
         let taken = self.imported.connections.entry(connection.as_str().to_owned()).or_default();

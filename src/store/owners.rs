@@ -137,14 +137,22 @@ pub(super) fn moved(row: Row<'_>) -> Result<Option<TinkUser>, Fail> {
     Ok(external.map(TinkUser::External).or_else(|| tink.map(TinkUser::Tink)))
 }
 
-/// By connection, the former Tink users whose data it holds.
-pub(super) fn former(db: Db<'_>) -> Result<HashMap<i64, Vec<TinkUser>>, Fail> {
+/// By connection, the former Tink users whose data it holds: of these, a JSON list of keys, or of all.
+pub(super) fn former(db: Db<'_>, keys: Option<&str>) -> Result<HashMap<i64, Vec<TinkUser>>, Fail> {
     let mut former: HashMap<i64, Vec<TinkUser>> = HashMap::new();
-    db.each("SELECT connection, kind, id FROM main.ts_former_users", values![], |row| {
+    let read = |row: Row<'_>| {
         let kind: String = row.get(1)?;
         former.entry(row.get(0)?).or_default().push(former_user(&kind, row.get(2)?));
         Ok(())
-    })?;
+    };
+    let all = "SELECT connection, kind, id FROM main.ts_former_users";
+    match keys {
+        Some(keys) => {
+            let these = "connection IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))";
+            db.each(&format!("{all} WHERE {these}"), values![keys], read)?;
+        }
+        None => db.each(all, values![], read)?,
+    }
     Ok(former)
 }
 

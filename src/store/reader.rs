@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::engine::{Db, DbSession, Fail};
-use super::{Place, Result};
+use super::{Place, Result, heartbeat};
 
 /// A snapshot of the store. It does not see later writes, and does not delay them.
 #[derive(Debug)]
@@ -27,6 +29,14 @@ impl Reader {
         path.canonicalize().unwrap_or_else(|_| path.clone())
     }
 
+    /// The time by the clock that all hosts share; `None` for a file.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if the server cannot be asked.
+    pub fn shared_now(&self) -> Result<Option<Timestamp>> {
+        self.read("look at the clock", heartbeat::shared_now)
+    }
+
     /// Runs statements that only read.
     pub(super) fn read<T>(
         &self,
@@ -41,7 +51,6 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::store::{AuditRow, Writer};
-    use jiff::Timestamp;
 
     #[test]
     fn a_reader_sees_the_store_as_it_was_when_it_was_opened() {

@@ -12,13 +12,14 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::engine::value::{Cell, Millis, TimeColumn};
+use super::engine::value::{Cell, Millis, TimeColumn, json_numbers};
 use super::engine::{Db, Fail, Row, named, values};
 use super::liveness;
 use super::owners::{self, HAS_DATA};
 use super::plan::{self, COUNTED};
 use super::population::{self, LastView};
 use super::{Reader, app, runs};
+use crate::domain::connection::Nulls;
 use crate::store::Result;
 use crate::vault::KEY_ID;
 pub use audit::{AuditQuery, Audited};
@@ -41,7 +42,19 @@ impl Reader {
     /// # Errors
     /// [`super::StoreError`] if they cannot be read.
     pub fn each_connection(&self, mut take: impl FnMut(KnownConnection)) -> Result<()> {
-        self.read("read the connections", |db| each_known(db, &self.path(), &mut take))
+        self.read("read the connections", |db| each_known(db, &self.path(), None, &mut take))
+    }
+
+    /// As [`Self::connections`], those with these keys.
+    ///
+    /// # Errors
+    /// [`super::StoreError`] if they cannot be read.
+    pub fn connections_of(&self, keys: &[i64]) -> Result<Vec<KnownConnection>> {
+        let mut some = Vec::with_capacity(keys.len());
+        let keys = json_numbers(keys.iter().copied());
+        let take = &mut |connection| some.push(connection);
+        self.read("read the connections", |db| each_known(db, &self.path(), Some(&keys), take))?;
+        Ok(some)
     }
 }
 
@@ -49,24 +62,31 @@ impl Reader {
 /// store itself.
 pub(super) fn known_connections(db: Db<'_>, path: &Path) -> Result<Vec<KnownConnection>, Fail> {
     let mut all = Vec::new();
-    each_known(db, path, &mut |connection| all.push(connection))?;
+    each_known(db, path, None, &mut |connection| all.push(connection))?;
     Ok(all)
 }
 
-fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -> Result<(), Fail> {
+/// `keys` is a JSON list; without one, all are read.
+fn each_known(
+    db: Db<'_>,
+    path: &Path,
+    keys: Option<&str>,
+    take: &mut impl FnMut(KnownConnection),
+) -> Result<(), Fail> {
+    let these = keys.map_or("TRUE", |_| "c.key IN (SELECT CAST(value AS BIGINT) FROM json_each(?1))");
     let rows = format!(
-        "SELECT c.*, (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end,
+        "SELECT (SELECT run_id FROM ts_runs r WHERE r.key = c.lease_run) AS lease_run_id, {} AS lease_end, {KNOWN},
+                {HAS_DATA} AS has_data,
                 (SELECT min(expires_at) FROM main.ts_consents s WHERE s.connection = c.key AND s.superseded = 0)
                     AS consent_ends,
                 EXISTS (SELECT 1 FROM main.ts_consents s
-                        WHERE s.connection = c.key AND s.superseded = 0 AND s.status = 'SESSION_EXPIRED') AS consent_expired,
-                {HAS_DATA} AS has_data
-         FROM ts_connections c ORDER BY connection_id",
+                        WHERE s.connection = c.key AND s.superseded = 0 AND s.status = 'SESSION_EXPIRED') AS consent_expired
+         FROM ts_connections c WHERE {these} ORDER BY connection_id",
         liveness::lease_end(db)
     );
     let mut dead = HashMap::new();
-    let mut former = owners::former(db)?;
-    db.walk(&rows, values![], |row| {
+    let mut former = owners::former(db, keys)?;
+    let mut read = |row: Row<'_>| {
         let mut connection = known_connection(row)?;
         if let Some(holder) = &mut connection.holder {
             let known = dead.get(&holder.run_id).copied();
@@ -79,7 +99,11 @@ fn each_known(db: Db<'_>, path: &Path, take: &mut impl FnMut(KnownConnection)) -
         let former = connection.key.and_then(|key| former.remove(&key)).unwrap_or_default();
         take(KnownConnection { former, ..connection });
         Ok(true)
-    })
+    };
+    match keys {
+        Some(keys) => db.walk(&rows, values![keys], &mut read),
+        None => db.walk(&rows, values![], &mut read),
+    }
 }
 
 impl Reader {
@@ -112,6 +136,12 @@ impl Reader {
     }
 }
 
+/// The columns of a connection in the order in which they are read, so that each is found at once.
+const KNOWN: &str = "c.key, c.connection_id, c.user_id, c.external_user_id, c.tink_user_id, c.mode, c.enabled, c.entitled,
+    c.entitled_until, c.problem, c.refused, c.refused_user, c.moved_external_user_id, c.moved_tink_user_id, c.gone_at,
+    c.lapsed_at, c.last_attempt_at, c.last_success_at, c.data_as_of, c.last_success_began, c.next_due, c.not_before,
+    c.failures, c.last_outcome, c.last_reason, c.last_error, c.needs_user";
+
 fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
     let holder = match (row.get("lease_run_id")?, row.millis("lease_end")?) {
         (Some(run_id), Some(until)) => Some(Holder { run_id, until, is_certain: false }),
@@ -131,7 +161,6 @@ fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
         refused_user: row.get("refused_user")?,
         moved: owners::moved(row)?,
         former: Vec::new(),
-        has_data: row.get("has_data")?,
         gone_at: row.millis("gone_at")?,
         lapsed_at: row.millis("lapsed_at")?,
         last_attempt_at: row.millis("last_attempt_at")?,
@@ -145,10 +174,12 @@ fn known_connection(row: Row<'_>) -> Result<KnownConnection, Fail> {
         last_reason: row.get("last_reason")?,
         last_error: row.get("last_error")?,
         needs_user: row.get("needs_user")?,
+        has_data: row.get("has_data")?,
         holder,
         consent_ends: row.time("consent_ends")?,
         consent_expired: row.get("consent_expired")?,
         until_unreadable: false,
+        nulls: Nulls::default(),
         skipped: None,
     })
 }

@@ -178,7 +178,7 @@ fn update_attempt(db: Db<'_>, lease: &Lease, record: &Record, ours: bool) -> Res
 }
 
 /// A second attempt in the same run does not count as a second failure. One that was interrupted found nothing out:
-/// what is known of the connection stays.
+/// what is known of the connection stays. A problem with its row is reported by every pass, and nothing is waited for.
 const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
         last_success_at = CASE WHEN :success THEN :ended ELSE last_success_at END,
         last_success_began = CASE WHEN :success THEN :began ELSE last_success_began END,
@@ -188,8 +188,8 @@ const UPDATE_CONNECTION: &str = "UPDATE ts_connections SET
                         ELSE failures END,
         looks = CASE WHEN :interrupted THEN looks WHEN :without_data THEN looks + 1 ELSE 0 END,
         needs_user = CASE WHEN :needs_user THEN :reason WHEN :success THEN NULL ELSE needs_user END,
-        not_before = CASE WHEN :success OR :needs_user THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
-        next_due = :next_due,
+        not_before = CASE WHEN :success OR :needs_user OR problem IS NOT NULL THEN NULL WHEN :failure THEN :not_before ELSE not_before END,
+        next_due = CASE WHEN problem IS NULL THEN CAST(:next_due AS BIGINT) END,
         last_outcome = CASE WHEN :interrupted THEN last_outcome ELSE :outcome END,
         last_reason = CASE WHEN :interrupted THEN last_reason ELSE :reason END,
         last_error = CASE WHEN :interrupted THEN last_error ELSE :error END,

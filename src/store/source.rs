@@ -18,7 +18,7 @@ use super::{Place, StoreError};
 use crate::domain::view::ViewRows;
 use crate::vault::Vault;
 pub use error::SourceError;
-pub use row::parse_time;
+pub use row::{is_never, parse_time};
 
 type Result<T> = std::result::Result<T, SourceError>;
 

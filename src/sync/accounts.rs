@@ -26,12 +26,8 @@ pub fn overview(
     certain: bool,
     now: Timestamp,
 ) -> Overview {
-    let mut listed = listed;
-    for account in &mut listed {
-        if let Some(known) = stored.iter().find(|s| s.account.id == account.id) {
-            complete(account, &known.account);
-        }
-    }
+    let known = |account: &Account| stored.iter().find(|s| s.account.id == account.id);
+    let listed: Vec<_> = listed.into_iter().map(|account| completed(known(&account), account)).collect();
     let scene = Scene::new(stored, &listed, &consents, now);
     let merged = if certain { scene.merges() } else { Vec::new() };
     let identities: Vec<Identity> = listed.iter().map(|account| scene.identity(account, &merged)).collect();
@@ -45,9 +41,7 @@ pub fn overview(
     let doubted = doubted.map(|(account, _)| account.id.clone()).collect();
     let ambiguous = !undecided.is_empty()
         || (certain && scene.is_ambiguous(&identities))
-        || stored
-            .iter()
-            .any(|s| s.doubted && merged.iter().all(|merge| merge.drop != s.key && merge.keep != s.key));
+        || stored.iter().any(|s| s.doubted && !is_joined(s, &merged));
     let separate = scene.named_together(&identities);
     let shown: Vec<_> = listed.iter().zip(&identities).collect();
     let superseded = superseded(stored, &shown, &consents, &merged, now);
@@ -70,18 +64,9 @@ pub fn overview(
             _ => {}
         }
     }
-    let continued = |identity: &Identity| match identity {
-        Identity::Alias(key) => stored.iter().find(|s| s.key == *key),
-        _ => None,
-    };
-    let accounts = listed.into_iter().zip(identities);
-    let accounts = accounts.map(|(mut account, identity)| {
-        if let Some(old) = continued(&identity) {
-            complete(&mut account, &old.account);
-        }
-        (account, identity)
-    });
-    let accounts = accounts.collect();
+    let before = |identity: &Identity| stored.iter().find(|s| *identity == Identity::Alias(s.key));
+    let accounts =
+        listed.into_iter().zip(identities).map(|(account, i)| (completed(before(&i), account), i)).collect();
     Overview {
         consents,
         accounts,
@@ -94,6 +79,18 @@ pub fn overview(
         superseded,
         ..Overview::default()
     }
+}
+
+/// A listed account with what it was known by and the list lacks.
+fn completed(before: Option<&StoredAccount>, mut account: Account) -> Account {
+    if let Some(before) = before {
+        complete(&mut account, &before.account);
+    }
+    account
+}
+
+fn is_joined(account: &StoredAccount, merged: &[Merge]) -> bool {
+    merged.iter().any(|merge| merge.keep == account.key || merge.drop == account.key)
 }
 
 /// The stored accounts, and those Tink shows.
@@ -200,12 +197,11 @@ impl<'a> Scene<'a> {
     /// The stored account that a new id continues, if there is exactly one on each side.
     fn continued(&self, account: &Account, merged: &[Merge]) -> Option<&'a StoredAccount> {
         let returned = |s: &StoredAccount| self.fresh.iter().filter(|a| self.is_back(s, a)).count();
-        let is_merged = |s: &StoredAccount| merged.iter().any(|m| m.keep == s.key || m.drop == s.key);
         if let Some(known) = self.gone.iter().find(|s| self.is_back(s, account)) {
             return (returned(known) == 1).then_some(*known);
         }
         let old: Vec<&'a StoredAccount> =
-            self.gone.iter().filter(|s| returned(s) == 0 && !is_merged(s)).copied().collect();
+            self.gone.iter().filter(|s| returned(s) == 0 && !is_joined(s, merged)).copied().collect();
         let news = |a: &&&Account| self.gone.iter().all(|s| !s.known_ids.contains(&a.id));
         let new: Vec<&Account> = self.fresh.iter().filter(news).copied().collect();
         RULES.iter().find_map(|same| {
@@ -252,11 +248,10 @@ impl<'a> Scene<'a> {
         let continued: Vec<&Identity> = shown.iter().map(|(_, identity)| *identity).collect();
         shown.retain(|(account, identity)| {
             self.gone.iter().any(|old| {
-                let is_merged = merged.iter().any(|merge| merge.keep == old.key || merge.drop == old.key);
                 let goes_on = continued.contains(&&Identity::Alias(old.key));
                 let key = key_of(identity);
                 let is_apart = self.stored.iter().any(|s| Some(s.key) == key && s.is_apart_from(old));
-                let is_settled = is_merged || goes_on || is_apart;
+                let is_settled = is_joined(old, merged) || goes_on || is_apart;
                 Some(old.key) != key && !is_settled && self.may_be(old, account, identity)
             })
         });

@@ -53,7 +53,7 @@ pub enum ErrorKind {
     OwnTokens,
     /// The client could not be set up from its options.
     Config,
-    /// This machine's clock is more than a day off Tink's: no date can be relied on.
+    /// The clock that counts here is more than a day off Tink's: no date can be relied on.
     ClockOff,
 }
 
@@ -87,7 +87,7 @@ impl ErrorKind {
             Self::TokenEncrypted => "the stored token cannot be opened",
             Self::OwnTokens => "the stored tokens cannot be had",
             Self::Config => "the client for Tink could not be set up",
-            Self::ClockOff => "this machine's clock is more than a day off Tink's",
+            Self::ClockOff => "the clock is more than a day off Tink's",
         }
     }
 

@@ -9,6 +9,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use super::error::{Endpoint, Error, ErrorKind};
 use super::retry::retry_after;
 use super::scrub::{describe, is_tinks, scrub};
+use crate::clock::Clock;
 use crate::domain::cause::Cause;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,14 +36,18 @@ pub(super) struct Head {
     retry_after: Option<Duration>,
     /// Tink's clock minus ours when the response began.
     pub skew: Option<SignedDuration>,
+    /// Which clock that is.
+    clock: &'static str,
 }
 
 impl Head {
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, status: None, request_id: None, retry_after: None, skew: None }
+        Self { endpoint, status: None, request_id: None, retry_after: None, skew: None, clock: "" }
     }
 
-    pub(super) fn read(&mut self, status: u16, headers: &HeaderMap, now: Timestamp) {
+    pub(super) fn read(&mut self, status: u16, headers: &HeaderMap, clock: &dyn Clock) {
+        let now = clock.now();
+        self.clock = clock.name();
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         self.status = Some(status);
         self.request_id = text(REQUEST_ID).map(|id| id.chars().take(REQUEST_ID_CHARS).collect());
@@ -62,7 +67,7 @@ impl Head {
             hours @ ..72 => format!("{hours} hours"),
             hours => format!("{} days", hours / 24),
         };
-        Some(self.error(ErrorKind::ClockOff, &format!("it is {apart} {direction}")))
+        Some(self.error(ErrorKind::ClockOff, &format!("{} is {apart} {direction}", self.clock)))
     }
 
     /// An error about this response; the detail is scrubbed.

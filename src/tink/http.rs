@@ -226,7 +226,7 @@ impl Transport {
         let sent = self.build(request)?.send().await;
         let mut response = sent.map_err(|e| head.transport(e))?;
         let status = response.status();
-        head.read(status.as_u16(), response.headers(), self.clock.now());
+        head.read(status.as_u16(), response.headers(), self.clock.as_ref());
         if status.as_u16() == 429 {
             self.pacer.slow_down();
         }

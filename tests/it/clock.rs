@@ -249,7 +249,7 @@ fn a_pass_whose_clock_is_more_than_a_day_off_tinks_does_nothing() {
             assert!(ran.stderr.contains("set the clock"), "{}", ran.stderr);
             let (tens, unit) = apart.split_once('?').unwrap();
             assert!(
-                ran.stderr.contains(&format!("it is {tens}")) && ran.stderr.contains(unit),
+                ran.stderr.contains(&format!("this machine's clock is {tens}")) && ran.stderr.contains(unit),
                 "{}",
                 ran.stderr
             );

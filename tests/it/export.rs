@@ -340,6 +340,21 @@ fn ask(program: &str, args: &[&str]) -> String {
     out.into_owned()
 }
 
+#[test]
+fn an_amount_that_is_longer_than_beancounts_is_told_of_once_and_written_in_full() {
+    let long = "-12345678901234567890123456789";
+    let rows = [amount("l1", -2, long, "2", "EUR", "long"), amount("l2", -2, long, "2", "EUR", "long")];
+    let sam = Sam::with(at(1, rows));
+    let told = |format: &str| sam.0.cli(&["export", "--format", format]).expect(0);
+    let ran = told("beancount");
+    assert_eq!(ran.stdout.matches("-123456789012345678901234567.89 EUR").count(), 2, "{}", ran.stdout);
+    assert_eq!(ran.stderr.matches("more than 28 digits").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("transaction l1") && !ran.stderr.contains("12345"), "{}", ran.stderr);
+    assert_eq!(told("ledger").stderr, "");
+    let sam = Sam::with(at(1, [amount("fits", -2, &long[..29], "30", "EUR", "28 digits")]));
+    assert_eq!(sam.0.cli(&["export", "--format", "beancount"]).expect(0).stderr, "");
+}
+
 /// Fails unless these sums by currency, told as `currency|amount`, are the store's, in both directions.
 fn assert_sums(
     world: &World,

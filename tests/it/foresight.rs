@@ -82,6 +82,8 @@ fn foretold(world: &World, id: &str) -> Option<String> {
         serde_json::from_str(&world.cli(&["why", id, "--format", "json"]).expect(0).stdout).unwrap();
     let (due, reason) = (&why["next_run"]["due"], &why["next_run"]["reason"]);
     assert_eq!(due.as_bool(), Some(reason.is_null()), "{why}");
+    let next: Option<Timestamp> = why["connection"]["next_attempt_at"].as_str().map(|at| at.parse().unwrap());
+    assert!(!reason.is_null() || next <= Some(SystemClock.now()), "what is due waits for nothing: {why}");
     reason.as_str().map(str::to_owned)
 }
 
@@ -167,6 +169,25 @@ fn another_tink_user_in_the_view_begins_anew_for_why_as_for_the_run() {
     let ran = world.run(&[]).expect(10);
     assert_eq!(ran.ended("c-0").0, "synced");
     assert_eq!(ran.ended("c-1"), ("failed".to_owned(), Some("source_row".to_owned())));
+}
+
+#[test]
+fn a_row_that_cannot_be_used_fails_in_every_pass_and_nothing_says_that_it_rests() {
+    let world = world();
+    world.app("UPDATE app_connections SET tink = NULL WHERE id = 'c-1'");
+    assert_eq!(foretold(&world, "c-1"), None);
+    for _ in 0..3 {
+        let ran = world.run(&[]).expect(10);
+        assert_eq!(ran.ended("c-1"), ("failed".to_owned(), Some("source_row".to_owned())));
+        assert!(!ran.stderr.contains("not tried again before"), "{}", ran.stderr);
+        assert_eq!(foretold(&world, "c-1"), None);
+        let sql = "SELECT count(*) FROM connections_v1 WHERE connection_id = 'c-1' AND state = 'failing'
+                   AND coalesce(next_attempt_at, not_before) IS NULL";
+        assert_eq!(world.number(sql), 1);
+    }
+    // Nor does it rest once it is corrected.
+    world.app("UPDATE app_connections SET tink = 'user-1' WHERE id = 'c-1'");
+    assert_eq!(world.run(&[]).expect(0).ended("c-1").0, "unchanged");
 }
 
 #[test]

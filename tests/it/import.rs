@@ -252,6 +252,37 @@ fn one_bad_line_keeps_all_out_unless_bad_ones_are_skipped() {
 }
 
 #[test]
+fn two_lines_that_contradict_each_other_are_told_of_with_both_numbers() {
+    let sam = Sam::new();
+    let with = |row: &ScriptRow, field: &str, value: Value| {
+        let mut line: Value = serde_json::from_str(&line(row)).unwrap();
+        line["raw"][field] = value;
+        line.to_string()
+    };
+    let rows = three("x");
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    // The same once more; with another status; the same of another account; with another text.
+    lines.push(line(&rows[0]));
+    lines.push(with(&rows[1], "status", json!("PENDING")));
+    lines.push(line(&rows[2]).replace("\"account_id\":\"a1\"", "\"account_id\":\"a2\""));
+    lines.push(with(&rows[2], "descriptions", json!({"original": "ANOTHER"})));
+    for wet in [&["--dry-run"][..], &[]] {
+        let report = import_lines(&sam, &lines, wet, 2);
+        let problems = report["problems"].as_array().unwrap();
+        let told: Vec<_> =
+            problems.iter().map(|one| (&one["line"], one["problem"].as_str().unwrap())).collect();
+        assert_eq!((report["bad"].as_u64(), told.len()), (Some(2), 2), "{report}");
+        assert!(*told[0].0 == 5 && told[0].1.contains("of line 2, with another content"), "{told:?}");
+        assert!(*told[1].0 == 7 && told[1].1.contains("of line 3, with another content"), "{told:?}");
+    }
+    let report = import_lines(&sam, &lines, &["--skip-bad"], 10);
+    assert_eq!((numbers(&report), report["bad"].as_u64()), ((5, 4, 1), Some(2)));
+    // Also of rows that are stored already: what stands in the input is wrong all the same.
+    let report = import_lines(&sam, &lines, &[], 2);
+    assert_eq!((numbers(&report), report["bad"].as_u64()), ((5, 0, 5), Some(2)));
+}
+
+#[test]
 fn rows_come_through_a_pipe_or_not_at_all() {
     let sam = Sam::new();
     let text: String = three("x").iter().map(|row| line(row) + "\n").collect();

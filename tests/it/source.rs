@@ -10,6 +10,7 @@ use tink_sandbox::{Action, Endpoint, Fault, Times};
 use tink_sync::clock::{Clock as _, SystemClock};
 
 use crate::harness::{World, opened, quoted, small};
+use crate::owners::unwrapped;
 use crate::stored::Place;
 
 /// A world in which connection `c-<n>` has these values, as SQL, for `enabled`, `entitled` and
@@ -408,4 +409,59 @@ fn the_instance_of_a_unit_names_a_connection_typed_or_escaped() {
     }
     // Which is meant by the escaped name is beyond doubt.
     assert_eq!(world.run(&["--instance", "a\\x2db"]).expect(0).connections().len(), 1);
+}
+
+#[test]
+fn an_entitlement_without_end_is_shown_as_none_however_the_view_writes_it() {
+    let world = World::new(small(6));
+    let ways =
+        ["'9999-12-31 00:00:00'", "'9999-12-31T23:59:59Z'", "'9999-12-31'", "253402300799", "9e999", "NULL"];
+    for (n, way) in ways.iter().enumerate() {
+        world.app(&format!("UPDATE app_connections SET entitled_until = {way} WHERE id = 'c-{n}'"));
+    }
+    let untold = |told: &str| assert!(!told.contains("9999"), "{told}");
+    untold(&world.run(&["--dry-run"]).expect(0).stdout);
+    world.run(&[]).expect(0);
+    assert_eq!(
+        world.number("SELECT count(*) FROM connections_v1 WHERE entitled_until IS NULL AND state = 'ok'"),
+        6
+    );
+    for args in [
+        &["status", "--all"][..],
+        &["status", "--format", "json"],
+        &["connections", "list"],
+        &["connections", "list", "--format", "json"],
+        &["why", "c-0"],
+        &["why", "c-0", "--format", "json"],
+    ] {
+        untold(&world.cli(args).expect(0).stdout);
+    }
+    let world = World::new(small(0)).unset("source.view").unset("source.database");
+    let set = ["users", "set", "u-1", "--entitled", "yes", "--entitled-until", "9999-12-31"];
+    untold(&world.cli(&set).expect(0).stdout);
+    for args in [&["users", "list"][..], &["users", "list", "--format", "json"]] {
+        untold(&world.cli(args).expect(0).stdout);
+    }
+}
+
+#[test]
+fn why_says_what_stands_in_the_row_of_one_that_is_not_synced() {
+    let world = World::new(small(5));
+    world.run(&[]).expect(0);
+    for (n, change) in ["enabled = NULL", "enabled = 0", "entitled = NULL", "entitled = 0"].iter().enumerate()
+    {
+        world.app(&format!("UPDATE app_connections SET {change} WHERE id = 'c-{n}'"));
+    }
+    let why = |n: usize| unwrapped(&world.cli(&["why", &format!("c-{n}")]).expect(0).stdout);
+    for _ in 0..2 {
+        for (n, said) in [
+            (0, "enabled is NULL, which counts as false, in the view tink_sync_source_v1."),
+            (1, "enabled is false in the view tink_sync_source_v1."),
+            (2, "entitled is NULL in the view tink_sync_source_v1"),
+            (3, "the view tink_sync_source_v1 says so"),
+        ] {
+            assert!(why(n).contains(said), "{n}: {}", why(n));
+        }
+        world.run(&[]).expect(0);
+    }
 }

@@ -3,13 +3,15 @@
 //! and opens it and names its tables.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
-use tink_sandbox::{Action, Endpoint, Fault};
+use tink_sandbox::{Action, Endpoint, Fault, Script, ScriptRow};
 
-use crate::harness::{World, quoted, small, until};
+use crate::harness::{Ran, World, quoted, small, until};
+use crate::scripted::{day, refresh};
 use crate::stored::only_on_sqlite;
 
 /// A small file system of its own for the store; `None` where this machine does not allow one.
@@ -26,6 +28,12 @@ impl Disk {
             return None;
         }
         Some(Self(place.to_owned()))
+    }
+
+    /// Leaves no room at all.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("filler")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
     }
 
     fn remount(&self, option: &str) {
@@ -47,6 +55,34 @@ fn on_disk(users: u32, kilobytes: u32) -> Option<(World, Disk)> {
     let disk = Disk::mount(&world.path("disk"), kilobytes)?;
     let url = format!("sqlite:{}", world.path("disk/store.db").display());
     Some((world.set("store.url", &quoted(&url)), disk))
+}
+
+#[test]
+fn a_full_disk_hinders_nobody_who_only_looks() {
+    only_on_sqlite!("damage, locks and disks of its file");
+    let Some((world, disk)) = on_disk(40, 64 << 10) else { return };
+    world.run(&[]).expect(0);
+    // Everything is new: a rehearsal has much to write, if only for itself.
+    for user in 0..40 {
+        let rows =
+            |n: u32| ScriptRow::booked(&format!("{user}-{n}"), "a1", day(-2), &n.to_string(), "2", "TRAM");
+        let script = Script::simple("a1", &refresh(1), (1..400).map(rows).collect());
+        world.sandbox.script(&format!("user-{user}"), script);
+    }
+    disk.fill();
+    let ran = world.run(&["--dry-run"]);
+    assert!(ran.code != 74 && ran.total("added") >= 40 * 399, "{} {}", ran.stdout, ran.stderr);
+    for args in [&["status"][..], &["why", "c-0"], &["connections", "list"], &["export", "--format", "csv"]] {
+        world.cli(args).expect(0);
+    }
+    // What comes through a pipe is kept beside the store until it is read.
+    let mut import = world.command(&["import", "-", "--dry-run"]);
+    let mut import =
+        import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(&[b'\n'; 9000]).unwrap();
+    let ran = Ran::of(import.wait_with_output().unwrap()).expect(74);
+    let disk = world.path("disk").display().to_string();
+    assert!(ran.stderr.contains(&disk) && ran.stderr.contains("give a file"), "{}", ran.stderr);
 }
 
 fn is_sound(file: &Path) -> bool {

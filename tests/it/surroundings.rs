@@ -289,3 +289,32 @@ fn no_command_lets_a_terminal_be_commanded() {
         }
     }
 }
+
+#[test]
+fn a_configuration_in_a_named_pipe_is_refused_and_one_that_a_shell_pipes_is_read() {
+    let world = World::new(small(1));
+    let pipe = world.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut command = Command::new(world.command(&[]).get_program());
+    let ran =
+        Ran::of(command.arg("--config").arg(&pipe).args(["check", "--offline"]).output().unwrap()).expect(78);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("named pipe"), "{told}");
+    let mut command = Command::new("bash");
+    command.args(["-c", "\"$1\" --config <(cat \"$2\") status --format json", "-"]);
+    command.arg(world.command(&[]).get_program()).arg(world.path("tink-sync.toml"));
+    world.run(&[]).expect(0);
+    Ran::of(command.output().unwrap()).expect(0);
+}
+
+#[test]
+fn a_password_file_that_is_missing_is_a_mistake_of_the_configuration() {
+    let world = World::new(small(1))
+        .set("store.url", &quoted("postgres://nobody@127.0.0.1:1/nothing"))
+        .set("store.pgpass_file", &quoted("/no/such/file"));
+    for args in [&["run"][..], &["run", "--dry-run"], &["status"], &["check", "--offline"]] {
+        let ran = world.cli(args).expect(78);
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(told.contains("/no/such/file"), "{told}");
+    }
+}

@@ -148,6 +148,29 @@ fn a_view_that_gives_nobody_is_told_until_somebody_confirms_it() {
 }
 
 #[test]
+fn a_fall_leaves_those_paused_who_were_paused_or_were_never_synced() {
+    let world = World::new(small(9));
+    world.app("UPDATE app_connections SET entitled = 0 WHERE id < 'c-2'; UPDATE app_connections SET tink = 'nobody' WHERE id = 'c-2'");
+    world.run(&[]).expect(10);
+    world.app("CREATE TABLE kept AS SELECT * FROM app_connections; DELETE FROM app_connections");
+    let states = || {
+        world.text("SELECT group_concat(state) FROM (SELECT * FROM connections_v1 ORDER BY connection_id) s")
+    };
+    for _ in 0..2 {
+        world.run(&[]).expect(10);
+        let paused = "paused_not_entitled,paused_not_entitled,paused_not_entitled";
+        assert_eq!(states().unwrap(), format!("{paused},ok,ok,ok,ok,ok,ok"));
+    }
+    world.app("INSERT INTO app_connections SELECT * FROM kept");
+    world.run(&[]).expect(10);
+    assert_eq!(states().unwrap(), "paused_not_entitled,paused_not_entitled,failing,ok,ok,ok,ok,ok,ok");
+    world.app("DELETE FROM app_connections");
+    world.run(&[]).expect(10);
+    world.cli(&["connections", "accept-change"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM connections_v1 WHERE state = 'disabled'"), 9);
+}
+
+#[test]
 fn a_view_that_fails_on_its_way_changes_nothing() {
     let world = World::new(small(8));
     world.run(&[]).expect(0);

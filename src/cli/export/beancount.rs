@@ -13,14 +13,31 @@ use crate::store::export::{ExportAccount, ExportRow};
 
 /// Currencies need a date before all rows.
 const BEGINNING: &str = "1400-01-01";
+/// The number of significant digits of beancount's decimals.
+const PRECISION: usize = 28;
 
 pub(super) struct Beancount {
     counters: JournalAccounts,
+    /// It was logged that an amount is longer than beancount's.
+    is_warned: bool,
 }
 
 impl Beancount {
     pub(super) fn new(counters: JournalAccounts) -> Self {
-        Self { counters }
+        Self { counters, is_warned: false }
+    }
+
+    /// Logs, once, that an amount is longer than those that beancount calculates with.
+    fn warn_of_length(&mut self, amount: &str, row: &ExportRow<'_>) {
+        let digits = amount.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
+        if digits > PRECISION && !self.is_warned {
+            tracing::warn!(
+                "the amount of transaction {} has more than {PRECISION} digits: the journal has all of them, and beancount \
+                 rounds such amounts when it calculates",
+                row.text("transaction_id").unwrap_or_default()
+            );
+            self.is_warned = true;
+        }
     }
 
     fn open_other_sides(&self, out: &mut dyn Write, accounts: &[ExportAccount]) -> io::Result<()> {
@@ -62,8 +79,9 @@ impl Form for Beancount {
         if let Some(booked) = booked {
             writeln!(out, "  booked_date: {}", string(booked))?;
         }
-        let (own, other) = self.counters.sides(row);
         let amount = row.text("amount").unwrap_or_default();
+        self.warn_of_length(amount, row);
+        let (own, other) = self.counters.sides(row);
         let currency = commodity(row.text("currency").unwrap_or_default());
         writeln!(out, "  {own:<40}  {amount:>12} {currency}")?;
         writeln!(out, "  {other:<40}  {:>12} {currency}", opposite(amount))

@@ -79,8 +79,15 @@ fn standard_input(beside: Option<&Path>) -> Result<File, Failure> {
     if own.metadata()?.is_file() {
         return Ok(own);
     }
-    let mut file = scratch(beside)?;
-    io::copy(&mut stdin, &mut file)?;
+    let directory = beside.map_or(Path::new(STATE_DIRECTORY), atomic_file::directory_of).display();
+    let explain = |error: io::Error| {
+        let text = format!(
+            "cannot keep the input in {directory} while it is read: {error}; give a file, not a pipe"
+        );
+        io::Error::new(error.kind(), text)
+    };
+    let mut file = scratch(beside).map_err(explain)?;
+    io::copy(&mut stdin, &mut file).map_err(explain)?;
     file.rewind()?;
     Ok(file)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Brief;
 use crate::cli::connections::naming;
 use crate::cli::table;
 use crate::domain::population::RECENT;
@@ -53,10 +54,11 @@ impl Late {
     }
 
     /// Lists the connections that are too old, the oldest first; `None` if there are none.
-    pub(super) fn sentence(&self, connections: &[KnownConnection], now: Timestamp) -> Option<String> {
-        let mut late: Vec<_> = connections.iter().filter(|c| self.ids.contains(&c.connection_id)).collect();
-        late.sort_by_key(|c| Reverse(self.of.at(c).map_or(SignedDuration::MAX, |at| now.duration_since(at))));
-        let named = late.iter().map(|c| format!("{} ({})", c.connection_id, table::age(self.of.at(c), now)));
+    pub(super) fn sentence(&self, connections: &[Brief], now: Timestamp) -> Option<String> {
+        let mut late: Vec<_> = connections.iter().filter(|c| self.ids.contains(&c.id)).collect();
+        let at = |c: &Brief| self.of.at(c.last_success_at, c.data_as_of);
+        late.sort_by_key(|c| Reverse(at(c).map_or(SignedDuration::MAX, |at| now.duration_since(at))));
+        let named = late.iter().map(|c| format!("{} ({})", c.id, table::age(at(c), now)));
         let named: Vec<String> = named.collect();
         let limit = table::exact(self.limit?);
         let number = table::count(named.len(), "connection");
@@ -69,16 +71,16 @@ impl Late {
 }
 
 impl Of {
-    fn at(self, connection: &KnownConnection) -> Option<Timestamp> {
+    fn at(self, last_success_at: Option<Timestamp>, data_as_of: Option<Timestamp>) -> Option<Timestamp> {
         match self {
-            Self::Success => connection.last_success_at,
-            Self::Data => connection.data_as_of,
+            Self::Success => last_success_at,
+            Self::Data => data_as_of,
         }
     }
 
     fn is_late(self, connection: &KnownConnection, now: Timestamp, limit: Duration) -> bool {
         let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-        match self.at(connection) {
+        match self.at(connection.last_success_at, connection.data_as_of) {
             Some(at) => now.duration_since(at) > limit,
             // Some banks' data have no age at Tink, so a connection that has succeeded is not late.
             None => self == Self::Success || connection.last_success_at.is_none(),

@@ -5,9 +5,9 @@ use super::lines::{account, attempt, consent, moment};
 use crate::cli::balance::sentence;
 use crate::cli::remedy;
 use crate::cli::table::{count, day_after, exact, wrap};
-use crate::domain::connection::TinkUser;
+use crate::domain::connection::{Nulls, TinkUser};
 use crate::domain::outcome::Reason;
-use crate::store::reads::State;
+use crate::store::reads::{KnownConnection, State};
 
 pub(super) fn text(report: &WhyReport) -> String {
     let mut text = String::new();
@@ -145,7 +145,10 @@ fn skipped(report: &WhyReport, reason: Reason) -> String {
     let id = &c.connection_id;
     match reason {
         Reason::Disabled => match &report.view {
-            Some(view) => format!("skips it (disabled): enabled is false in the view {view}."),
+            Some(view) => {
+                let stands = if c.nulls.enabled { "NULL, which counts as false," } else { "false" };
+                format!("skips it (disabled): enabled is {stands} in the view {view}.")
+            }
             None => format!("skips it (disabled); tink-sync connections enable {id} changes that."),
         },
         Reason::Gone => match &report.view {
@@ -153,9 +156,7 @@ fn skipped(report: &WhyReport, reason: Reason) -> String {
             None => "skips it (gone): it was removed.".to_owned(),
         },
         Reason::NotEntitled => match &report.view {
-            Some(view) => {
-                format!("skips it (not_entitled): the view {view} says so, or the entitlement is over.")
-            }
+            Some(view) => format!("skips it (not_entitled): {}.", not_entitled(c, view)),
             None => format!(
                 "skips it (not_entitled); tink-sync users set {} --entitled yes changes that.",
                 c.user_id
@@ -183,6 +184,19 @@ fn skipped(report: &WhyReport, reason: Reason) -> String {
         ),
         other => format!("skips it ({other})."),
     }
+}
+
+/// Why a connection of the application's does not count as entitled.
+fn not_entitled(connection: &KnownConnection, view: &str) -> String {
+    let null = match connection.nulls {
+        Nulls { entitled: true, .. } => "entitled",
+        Nulls { enabled: true, .. } => "enabled",
+        _ if connection.gone_at.is_some() => {
+            return format!("the view {view} no longer has it, so that nothing confirms its entitlement");
+        }
+        _ => return format!("the view {view} says so, or the entitlement is over"),
+    };
+    format!("{null} is NULL in the view {view}, which says nothing")
 }
 
 /// When the quota has room again.

@@ -31,6 +31,8 @@ pub struct Survey {
     numbers: Numbers,
     gone: u64,
     silent: bool,
+    /// As `silent`, also of one that is paused: perhaps by the fall itself.
+    paused_silent: bool,
 }
 
 /// Both sides after they were read.
@@ -46,6 +48,7 @@ pub struct Surveyed {
     numbers: Numbers,
     gone: u64,
     silent: bool,
+    paused_silent: bool,
 }
 
 /// Numbers of connections, cut so that those that share a Tink user stay together.
@@ -78,7 +81,19 @@ impl Survey {
         }
         ids.sort_unstable();
         let settled = vec![false; ids.len()];
-        Self { view, at, hasher, ids, names, keys: Vec::new(), settled, numbers, gone: 0, silent: false }
+        Self {
+            view,
+            at,
+            hasher,
+            ids,
+            names,
+            keys: Vec::new(),
+            settled,
+            numbers,
+            gone: 0,
+            silent: false,
+            paused_silent: false,
+        }
     }
 
     /// Adds a stored connection.
@@ -93,7 +108,9 @@ impl Survey {
         self.names.extend(names.map(|name| (self.hasher.hash_one(name), number)));
         let wanted = stored.state.was_wanted(self.at);
         self.gone += u64::from(wanted && row.is_none());
-        self.silent |= wanted && row.as_ref().is_some_and(|row| row.unsaid);
+        let is_silent = row.as_ref().is_some_and(SourceRow::is_silent);
+        self.silent |= wanted && is_silent;
+        self.paused_silent |= stored.state.enabled && is_silent;
         let rows = SingleRows::alone(row);
         // If it already is as its row says, or has no row and is neither enabled nor entitled, a fall does
         // not change it.
@@ -143,6 +160,7 @@ impl Survey {
             numbers: self.numbers,
             gone: self.gone,
             silent: self.silent,
+            paused_silent: self.paused_silent,
         }
     }
 }
@@ -217,7 +235,8 @@ impl Surveyed {
     /// Whether far fewer are enabled or entitled than before. `taken` is the sum of the first numbers of
     /// [`ViewPart::taken_and_news`] over the shared parts.
     pub fn fall(&self, remembered: Remembered, taken: u64) -> Option<Fall> {
-        Fall::of(remembered, self.numbers, self.gone.saturating_sub(taken), self.silent, self.at)
+        let silent = self.silent || (self.paused_silent && remembered.fallen_at.is_some());
+        Fall::of(remembered, self.numbers, self.gone.saturating_sub(taken), silent, self.at)
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::survey::{Survey, ViewPart};
 use super::*;
+use crate::domain::connection::Nulls;
 use crate::domain::population::{Fall, Numbers, Remembered};
 use crate::domain::view::Viewed;
 
@@ -94,6 +95,14 @@ pub(super) fn viewed(rows: Vec<SourceRow>, hours: i64) -> Viewed {
     Viewed { rows: rows.into_iter().collect(), at: at(hours), ..Viewed::default() }
 }
 
+fn no_enabled(row: SourceRow) -> SourceRow {
+    SourceRow { enabled: false, nulls: Nulls { enabled: true, ..row.nulls }, ..row }
+}
+
+fn no_entitled(row: SourceRow) -> SourceRow {
+    SourceRow { entitled: false, nulls: Nulls { entitled: true, ..row.nulls }, ..row }
+}
+
 /// The stored state afterwards.
 pub(super) fn after(stored: &[Stored], mirrored: &Mirroring) -> Vec<Stored> {
     let mut after = stored.to_vec();
@@ -152,11 +161,11 @@ fn what_a_row_says_counts_and_what_it_does_not_say_does_not() {
     assert_eq!((paused.fall.is_some(), kept(&stored(8), &paused)), (true, (8, 0)));
     let off = with(&|row| SourceRow { enabled: false, ..row });
     assert_eq!((off.fall.is_some(), kept(&stored(8), &off)), (true, (0, 0)));
-    let null = with(&|row| SourceRow { enabled: false, unsaid: true, ..row });
+    let null = with(&no_enabled);
     assert_eq!((null.fall.is_some(), kept(&stored(8), &null)), (true, (8, 8)));
     // For a single one NULL means no.
     let mut rows: Vec<_> = (0..8).map(row).collect();
-    (rows[0].enabled, rows[0].unsaid) = (false, true);
+    rows[0] = no_enabled(row(0));
     let one = mirror(&stored(8), viewed(rows, 0), before(8));
     assert_eq!((one.fall, kept(&stored(8), &one)), (None, (7, 7)));
 }
@@ -180,10 +189,59 @@ fn an_operators_own_tables_are_taken_at_their_word() {
 }
 
 #[test]
-fn where_nothing_is_kept_a_missing_row_disables_at_once() {
-    let mut held = stored(8);
-    held[3].held.has_data = false;
-    assert_eq!(kept(&held, &mirror(&held, viewed(Vec::new(), 0), before(8))), (7, 7));
+fn a_fall_disables_nobody_not_even_one_that_was_paused_or_has_no_data() {
+    let mut held = stored(9);
+    held[2].state.entitled = false;
+    (held[3].state.entitled, held[3].held.has_data) = (false, false);
+    held[4].held.has_data = false;
+    // Without data one is paused: nothing is missed, and another connection may come with its Tink user.
+    let first = mirror(&held, viewed(Vec::new(), 0), before(9));
+    assert_eq!(kept(&held, &first), (9, 6));
+    let remembered = Remembered { fallen_at: Some(at(0)), ..before(9) };
+    let held = after(&held, &first);
+    for hours in [71, 72, 500] {
+        let later = mirror(&held, viewed(Vec::new(), hours), remembered);
+        let entitled = if hours < 72 { 6 } else { 0 };
+        assert_eq!((later.fall.map(|fall| fall.gone), kept(&held, &later)), (Some(7), (9, entitled)));
+    }
+    // One that was paused before, while others are there.
+    let mut held = stored(9);
+    held[0].state.entitled = false;
+    let rows = |from: usize| (from..9).map(row).collect();
+    assert!(mirror(&held, viewed(rows(1), 0), before(9)).fall.is_none());
+    assert_eq!(kept(&held, &mirror(&held, viewed(rows(7), 0), before(9))), (9, 8));
+}
+
+#[test]
+fn null_disables_nobody_in_a_fall_and_pauses_after_three_days() {
+    for (number, change) in [(8, no_enabled as fn(SourceRow) -> SourceRow), (8, no_entitled), (1, no_enabled)]
+    {
+        let mut held = stored(number);
+        held[0].held.has_data = number == 1;
+        let silent = |hours| viewed((0..number).map(row).map(change).collect(), hours);
+        let all = before(number as u64);
+        let first = mirror(&held, silent(0), all);
+        let with_data = held.iter().filter(|held| held.held.has_data).count();
+        assert_eq!((first.fall.is_some(), kept(&held, &first)), (true, (number, with_data)));
+        let remembered = Remembered { fallen_at: Some(at(0)), ..all };
+        let held = after(&held, &first);
+        let paused = mirror(&held, silent(72), remembered);
+        assert_eq!((paused.fall.is_some(), kept(&held, &paused)), (true, (number, 0)));
+        // It does not end by itself.
+        let held = after(&held, &paused);
+        let later = mirror(&held, silent(100), remembered);
+        assert_eq!((later.fall.is_some(), kept(&held, &later)), (true, (number, 0)));
+    }
+}
+
+#[test]
+fn a_row_that_says_no_in_one_column_is_not_open_for_null_in_the_other() {
+    let disabled = |row: SourceRow| SourceRow { enabled: false, ..no_entitled(row) };
+    let paused = |row: SourceRow| SourceRow { entitled: false, ..no_enabled(row) };
+    for change in [disabled, paused] {
+        let silent = mirror(&stored(8), viewed((0..8).map(row).map(change).collect(), 0), before(8));
+        assert_eq!((silent.fall.is_some(), kept(&stored(8), &silent)), (true, (0, 0)));
+    }
 }
 
 #[test]
@@ -269,7 +327,8 @@ fn rows_that_are_enabled_and_named_are_counted() {
 #[test]
 fn a_row_that_leaves_open_what_it_has_to_say_makes_a_fall_only_of_one_that_was_to_be_synced() {
     let fell = |held: &[Stored], unsaid: bool| {
-        let silent = SourceRow { entitled: false, unsaid, ..row(0) };
+        let nulls = Nulls { entitled: unsaid, ..Nulls::default() };
+        let silent = SourceRow { entitled: false, nulls, ..row(0) };
         mirror(held, viewed(vec![silent], 0), before(1)).fall.is_some()
     };
     let mut held = stored(1);

@@ -180,7 +180,7 @@ fn the_order_of_rows_with_one_id_decides_nothing() {
         row("c-1", "bob", ext("k")),
         both("c-1", "bob", "b", "t"),
         SourceRow { entitled: false, ..until(3) },
-        SourceRow { entitled: false, unsaid: true, ..plain() },
+        SourceRow { entitled: false, nulls: Nulls { entitled: true, enabled: false }, ..plain() },
         SourceRow { entitled: false, until_unreadable: true, ..plain() },
         SourceRow { market: Some("SE".to_owned()), priority: 1, unencrypted: true, ..plain() },
         SourceRow { problem: Some("odd".to_owned()), ..SourceRow::active("c-1", "", None) },

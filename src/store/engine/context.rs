@@ -103,6 +103,14 @@ pub(crate) struct Context {
     waits: Arc<AtomicBool>,
 }
 
+/// What another session with the same server shares with all others of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct OnServer {
+    target: Arc<Target>,
+    patience: Duration,
+    waits: Arc<AtomicBool>,
+}
+
 /// Logs that a database is waited for.
 pub(crate) fn log_wait(patience: Duration, error: &impl std::fmt::Display) {
     let patience = humantime::format_duration(patience);
@@ -275,6 +283,18 @@ impl Context {
         Self { target: Some(Arc::clone(target)), ..Self::new(Path::new(""), patience) }
     }
 
+    /// What a session of its own with the same server needs; `None` for a file.
+    pub(crate) fn on_server(&self) -> Option<OnServer> {
+        let target = Arc::clone(self.target.as_ref()?);
+        Some(OnServer { target, patience: self.patience, waits: Arc::clone(&self.waits) })
+    }
+
+    /// A context for such a session.
+    pub(crate) fn another(server: &OnServer) -> Self {
+        let OnServer { target, patience, waits } = server;
+        Self { waits: Arc::clone(waits), ..Self::of_server(target, *patience) }
+    }
+
     /// A context for another session with the same store, without pending effects and held locks.
     pub(crate) fn again(&self) -> Self {
         Self {
@@ -300,7 +320,7 @@ impl Context {
 
     /// Applies the pending effects after a transaction has succeeded.
     pub(crate) fn succeeded(&self) {
-        self.waits.store(false, Ordering::Relaxed);
+        self.log_answer();
         let effects = self.effects.take();
         if !effects.is_empty() {
             let mut plan = self.plan.get();
@@ -325,7 +345,7 @@ impl Context {
         loop {
             let fail = match step() {
                 Ok(done) => {
-                    self.waits.store(false, Ordering::Relaxed);
+                    self.log_answer();
                     return Ok(done);
                 }
                 Err(fail) => fail,
@@ -345,6 +365,13 @@ impl Context {
     pub(crate) fn log_wait(&self, error: &StoreError) {
         if !self.waits.swap(true, Ordering::Relaxed) {
             log_wait(self.patience, error);
+        }
+    }
+
+    /// Logs that the server answers again, if it was waited for.
+    fn log_answer(&self) {
+        if self.waits.swap(false, Ordering::Relaxed) {
+            tracing::warn!("PostgreSQL answers again");
         }
     }
 
@@ -402,6 +429,18 @@ impl DbSession {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_sessions_of_a_process_know_of_one_outage() {
+        let target = Arc::new(Target::parse("postgres://db/bank", &|_| None).unwrap());
+        let one = Context::of_server(&target, Duration::from_secs(9));
+        let apart = Context::another(&one.on_server().unwrap());
+        assert_eq!(apart.patience(), Duration::from_secs(9));
+        for other in [&one.again(), &apart, &apart.again()] {
+            assert!(Arc::ptr_eq(&one.waits, &other.waits));
+        }
+        assert!(Context::new(Path::new("store.db"), Duration::ZERO).on_server().is_none());
+    }
 
     #[test]
     fn failed_work_leaves_no_transaction_open_even_if_the_file_is_gone() {

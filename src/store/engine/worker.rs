@@ -5,15 +5,13 @@
 //! nothing after it is kept or reported. Contains no SQL except transaction control.
 
 use std::mem;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::context::Conn;
+use super::context::{Conn, OnServer};
 use super::job::{Call, Job, Message, Step, When};
-use super::postgres::connect::Target;
 use super::postgres::lanes;
 use super::{Context, Db, DbSession, Fail};
 use crate::failpoint;
@@ -48,7 +46,7 @@ const LIMITS: GroupLimits = GroupLimits {
 pub(crate) struct Worker {
     queue: mpsc::Sender<Message>,
     /// Makes another one for the same store, if that is on a server.
-    server: Option<(Arc<Target>, Duration)>,
+    server: Option<OnServer>,
 }
 
 impl Worker {
@@ -58,8 +56,7 @@ impl Worker {
             Conn::Sqlite(_) => Self::start_within(LIMITS, session),
             Conn::Postgres(_) => {
                 let (queue, jobs) = mpsc::channel();
-                let (target, patience) = (session.context.target.clone(), session.context.patience());
-                let server = target.filter(|_| !session.context.rehearsal).map(|target| (target, patience));
+                let server = session.context.on_server().filter(|_| !session.context.rehearsal);
                 lanes::start(session, SESSIONS, jobs);
                 Self { queue, server }
             }
@@ -69,9 +66,9 @@ impl Worker {
     /// One that does not wait for the jobs of this one, with a session of its own that is opened for its first job.
     /// Only on a server: a file, and a rehearsal, have one session.
     pub(crate) fn apart(&self) -> Self {
-        let Some((target, patience)) = &self.server else { return self.clone() };
+        let Some(server) = &self.server else { return self.clone() };
         let (queue, jobs) = mpsc::channel();
-        lanes::start_one(Context::of_server(target, *patience), jobs);
+        lanes::start_one(Context::another(server), jobs);
         Self { queue, server: self.server.clone() }
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::TinkUser;
+use crate::domain::connection::{Nulls, TinkUser};
 use crate::domain::outcome::Reason;
 use crate::domain::population::{Fall, Numbers};
 
@@ -128,6 +128,8 @@ pub struct KnownConnection {
     pub consent_expired: bool,
     /// Its row asks to be synced, but has an `entitled_until` that is no time; only known from the view itself.
     pub until_unreadable: bool,
+    /// What is NULL in its row; only known from the view itself.
+    pub nulls: Nulls,
     /// Why the next pass leaves it alone; `None` if it is due, or if the next pass was not rehearsed.
     pub skipped: Option<Reason>,
 }

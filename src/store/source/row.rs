@@ -10,7 +10,7 @@ use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
-use crate::domain::connection::{Seed, SourceRow, TinkUser};
+use crate::domain::connection::{Nulls, Seed, SourceRow, TinkUser};
 use crate::domain::ids::is_usable;
 use crate::store::engine::value::Cell;
 use crate::vault::{TokenKind, Vault};
@@ -100,10 +100,10 @@ pub(in crate::store) fn source_row<'a>(
         user_id: user.unwrap_or_default().into(),
         tink_user,
         also,
-        unsaid: value("enabled").is_none() || value("entitled").is_none(),
+        nulls: Nulls { enabled: value("enabled").is_none(), entitled: value("entitled").is_none() },
         enabled,
         entitled: entitled && in_time,
-        entitled_until: until.flatten(),
+        entitled_until: until.flatten().filter(|until| !is_never(*until)),
         until_unreadable: enabled && entitled && until == Some(None) && problem.is_none(),
         market: id("market"),
         priority: value("priority").and_then(as_integer).unwrap_or_default(),
@@ -175,6 +175,11 @@ fn as_time(value: Cell<'_>) -> Option<Timestamp> {
         Cell::Text(text) => parse_time(std::str::from_utf8(text).ok()?.trim()),
         Cell::Null | Cell::Bytes(_) => None,
     }
+}
+
+/// Whether a time is one that databases write for "without end": it is kept, and shown, as none.
+pub fn is_never(time: Timestamp) -> bool {
+    time >= NEVER
 }
 
 /// Parses the text forms of a time that the source view may use.

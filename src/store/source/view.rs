@@ -37,11 +37,12 @@ pub(in crate::store) fn longest(column: &str) -> usize {
 pub(in crate::store) fn columns(view: &str, present: &[&str]) -> Result<Vec<&'static str>, String> {
     let has = |name: &&&str| present.iter().any(|p| p.eq_ignore_ascii_case(name));
     let missing: Vec<&str> = REQUIRED.iter().filter(|name| !has(name)).copied().collect();
-    if !missing.is_empty() {
-        return Err(format!("the view {view} lacks the column(s) {}", missing.join(", ")));
-    }
-    if !["external_user_id", "tink_user_id", "refresh_token"].iter().any(|name| has(&name)) {
-        return Err(format!("the view {view} needs a column external_user_id or tink_user_id"));
+    let lacks = (!missing.is_empty()).then(|| format!("lacks the column(s) {}", missing.join(", ")));
+    let is_unnamed = !["external_user_id", "tink_user_id", "refresh_token"].iter().any(|name| has(&name));
+    let needs = is_unnamed.then(|| "needs a column external_user_id or tink_user_id".to_owned());
+    let problems: Vec<String> = lacks.into_iter().chain(needs).collect();
+    if !problems.is_empty() {
+        return Err(format!("the view {view} {}", problems.join(" and ")));
     }
     Ok(REQUIRED.iter().chain(&OPTIONAL).filter(has).copied().collect())
 }
@@ -73,5 +74,23 @@ impl ViewLimits {
              make it faster in the application (an index, a table that is kept up to date)",
             self.time.as_secs()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_a_view_lacks_is_named_at_once() {
+        let said = columns("v", &["connection_id", "ENABLED", "market"]).unwrap_err();
+        assert_eq!(
+            said,
+            "the view v lacks the column(s) user_id, entitled and needs a column external_user_id or tink_user_id"
+        );
+        let said = columns("v", &REQUIRED).unwrap_err();
+        assert_eq!(said, "the view v needs a column external_user_id or tink_user_id");
+        let all = columns("v", &["connection_id", "user_id", "enabled", "entitled", "refresh_token"]);
+        assert_eq!(all.unwrap().len(), 5);
     }
 }

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod locked;
+mod outage;
 mod server;
 mod trips;
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::tests::{Mirroring, after, at, mirror_in_parts, row, stored, user, viewed};
 use super::super::{MirroredState, Stored};
 use super::*;
+use crate::domain::connection::Nulls;
 use crate::domain::owner::HeldConnection;
 use crate::domain::view::Viewed;
 
@@ -21,7 +22,9 @@ fn mirror_as_a_whole(stored: &[Stored], viewed: Viewed, remembered: Remembered) 
     let is_left =
         |place: &usize| judged.iter().all(|one| one.held != Some(*place) && one.takes_over() != Some(*place));
     let gone = (0..stored.len()).filter(|place| is_left(place) && is_wanted(*place)).count() as u64;
-    let silent = judged.iter().any(|one| one.row.unsaid && one.held.is_some_and(is_wanted));
+    let is_enabled = |place: usize| stored[place].state.enabled && remembered.fallen_at.is_some();
+    let is_kept = |place: usize| is_wanted(place) || is_enabled(place);
+    let silent = judged.iter().any(|one| one.row.is_silent() && one.held.is_some_and(is_kept));
     let fall = Fall::of(remembered, numbers, gone, silent, viewed.at).filter(|_| !viewed.stand_alone);
     let keeps = fall.is_some_and(|fall| fall.keeps(viewed.at));
     let when = Circumstances { at: viewed.at, fallen: fall.is_some(), keeps };
@@ -36,20 +39,22 @@ fn any_row() -> impl Strategy<Value = SourceRow> {
         0..3_u8,
         name(),
         name(),
-        any::<[bool; 3]>(),
+        any::<[bool; 4]>(),
         proptest::option::weighted(0.1, Just("odd".to_owned())),
     )
-        .prop_map(|(id, user, tink_user, also, [enabled, entitled, unsaid], problem)| {
-            let id = if id == 0 { String::new() } else { format!("c-{id}") };
-            SourceRow {
-                also: also.map(Box::new),
-                enabled: enabled && !unsaid,
-                entitled,
-                unsaid,
-                problem,
-                ..SourceRow::active(&id, &format!("u-{user}"), tink_user)
-            }
-        })
+        .prop_map(
+            |(id, user, tink_user, also, [enabled, entitled, no_enabled, no_entitled], problem)| {
+                let id = if id == 0 { String::new() } else { format!("c-{id}") };
+                SourceRow {
+                    also: also.map(Box::new),
+                    enabled: enabled && !no_enabled,
+                    entitled: entitled && !no_entitled,
+                    nulls: Nulls { enabled: no_enabled, entitled: no_entitled },
+                    problem,
+                    ..SourceRow::active(&id, &format!("u-{user}"), tink_user)
+                }
+            },
+        )
 }
 
 fn any_name() -> impl Strategy<Value = TinkUser> {

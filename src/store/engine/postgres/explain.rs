@@ -54,12 +54,15 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
             detail: error.to_string(),
             source: Some(Cause::of(*error)),
         },
-        Fail::Connect(error) => StoreError::Unusable {
-            what,
-            path: place,
-            detail: error.to_string(),
-            source: Some(Cause::of(*error)),
-        },
+        Fail::Connect(error) => {
+            let (detail, is_local) = (error.to_string(), error.is_local());
+            let source = Some(Cause::of(*error));
+            if is_local {
+                StoreError::Setting { what, place, detail, source }
+            } else {
+                StoreError::Unusable { what, path: place, detail, source }
+            }
+        }
         Fail::Postgres(error) => match error.as_db_error() {
             Some(refused) => of_server(what, place, refused, is_transient),
             None => StoreError::Unavailable {

@@ -143,6 +143,7 @@ impl Lane {
     fn work(&mut self, job: &mut dyn Job) -> Result<Durable, StoreError> {
         let began = Instant::now();
         loop {
+            let was_open = self.session.is_some();
             let Err(fail) = self.attempt(job) else {
                 return Ok(Durable::of(&Fate::new(Some(Ok(())))));
             };
@@ -169,7 +170,8 @@ impl Lane {
             if began.elapsed() >= limit {
                 return Err(error);
             }
-            if matches!(remedy, Remedy::Reconnect) {
+            // A session that has ended may be one that an outage of before has left behind.
+            if matches!(remedy, Remedy::Reconnect) && !was_open {
                 self.context.log_wait(&error);
             }
             thread::sleep(pause);

@@ -80,7 +80,7 @@ pub(super) fn directory_of(file: &Path) -> &Path {
 }
 
 /// Whether the file system of a file reports that it has no room left.
-fn is_full(file: &Path) -> bool {
+pub(super) fn is_full(file: &Path) -> bool {
     let system = nix::sys::statvfs::statvfs(directory_of(file)).ok();
     system.is_some_and(|system| {
         let no_names = system.files() > 0 && system.files_available() == 0;

@@ -181,7 +181,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     conn.busy_handler(Some(wait_for_lock)).map_err(explain)?;
     // Otherwise SQLite re-parses a statement whose plan depends on bound values whenever these change.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
-    scratch::apply(&conn).map_err(explain)?;
+    scratch::apply(&conn, path).map_err(explain)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }
@@ -218,7 +218,7 @@ pub(crate) fn connect_read_only(path: &Path) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(uri, flags).map_err(explain)?;
-    scratch::apply(&conn).and_then(|()| usable(&conn)).map_err(explain)?;
+    scratch::apply(&conn, path).and_then(|()| usable(&conn)).map_err(explain)?;
     Ok(conn)
 }
 
@@ -277,7 +277,7 @@ pub(crate) fn for_groups(path: &Path, patience: Duration, now: Timestamp) -> Res
 /// A rehearsal in memory, for a store that does not exist yet.
 pub(crate) fn empty(path: &Path, patience: Duration, now: Timestamp) -> Result<DbSession> {
     let mut conn = Connection::open_in_memory().map_err(|e| explain("rehearse", path, e))?;
-    scratch::apply(&conn).map_err(|e| explain("rehearse", path, e))?;
+    scratch::apply(&conn, path).map_err(|e| explain("rehearse", path, e))?;
     schema::migrate(&mut conn, now.as_millisecond()).map_err(|e| explain("rehearse", path, e))?;
     let mut file = OpenFile::new(conn, path, patience);
     file.context.rehearsal = true;

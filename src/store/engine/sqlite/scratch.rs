@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::Connection;
 
+use super::explain::is_full;
+
 /// Whether nothing can be put beside the store, so that everything stays in memory.
 static IN_MEMORY: AtomicBool = AtomicBool::new(false);
 
@@ -26,7 +28,8 @@ pub fn keep_in_memory() {
     IN_MEMORY.store(true, Relaxed);
 }
 
-/// Applies the choice to a connection.
-pub(super) fn apply(conn: &Connection) -> rusqlite::Result<()> {
-    if IN_MEMORY.load(Relaxed) { conn.pragma_update(None, "temp_store", "MEMORY") } else { Ok(()) }
+/// Applies the choice to a connection. On a full disk everything stays in memory, since reading needs no room there.
+pub(super) fn apply(conn: &Connection, store: &Path) -> rusqlite::Result<()> {
+    let in_memory = IN_MEMORY.load(Relaxed) || is_full(store);
+    if in_memory { conn.pragma_update(None, "temp_store", "MEMORY") } else { Ok(()) }
 }

@@ -36,6 +36,11 @@ impl ConnectError {
         !self.is_final() && self.failures.iter().any(|failure| failure.problem.is_transient())
     }
 
+    /// Whether something on this machine is in the way, and not a server.
+    pub(crate) fn is_local(&self) -> bool {
+        self.failures.last().is_some_and(|failure| failure.problem.kind == Kind::Local)
+    }
+
     /// Whether the next server need not be tried.
     pub(super) fn is_final(&self) -> bool {
         self.failures.last().is_some_and(|failure| failure.problem.is_final())

@@ -72,7 +72,7 @@ fn ids_with_control_characters_fail_their_row_alone() {
         rows.iter().all(|row| row.tink_user.is_some() != ["d", "e"].contains(&row.connection_id.as_str()))
     );
     assert_eq!(rows.get(5).unwrap().names().count(), 2);
-    assert!(rows.get(6).unwrap().unsaid && !rows.get(5).unwrap().unsaid);
+    assert!(rows.get(6).unwrap().is_silent() && !rows.get(5).unwrap().is_silent());
 }
 
 #[test]
