@@ -59,9 +59,11 @@ const LOAD: &str = "SELECT
 fn unmatched(db: Db<'_>, account: &StoredAccount, today: Date) -> Result<u64, Fail> {
     let Some(from) = account.unmatched_from else { return Ok(0) };
     let from = from.max(shift(account.complete_through.unwrap_or(today), -DEEP_DAYS));
-    let rows = "SELECT count(*) FROM ts_transactions
-         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND generation < ?2 AND booked_date >= ?3";
-    db.value(rows, values![account.key, account.generation, DateColumn(from)]).map(unsigned)
+    // In two, so that each is found by the index of live rows.
+    let of = "SELECT count(*) FROM ts_transactions
+         WHERE account = ?1 AND removed_at IS NULL AND status <> 'pending' AND generation < ?2 AND booked_date";
+    let rows = format!("SELECT ({of} >= ?3) + ({of} IS NULL)");
+    db.value(&rows, values![account.key, account.generation, DateColumn(from)]).map(unsigned)
 }
 
 fn stored(row: Row<'_>) -> Result<StoredAccount, Fail> {

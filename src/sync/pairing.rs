@@ -114,6 +114,8 @@ enum MatchEvidence {
     Words,
     /// Equal day and money, once on each side.
     DayAndMoney,
+    /// Equal money and folded text, once on each side, where one of the two has no day.
+    WithoutDay,
 }
 
 /// One rule for when two rows are one.
@@ -128,7 +130,7 @@ struct Rule {
 
 /// From the strongest evidence to the weakest. Equal statuses come first, so that a reservation never takes
 /// the successor of a booking.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     rule(MatchEvidence::ProviderId, Statuses::Equal, false, ["reissued", "reconsent:provider_id"]),
     rule(MatchEvidence::Reference, Statuses::Equal, true, ["", "reconsent:reference"]),
     rule(MatchEvidence::Text, Statuses::Equal, false, ["reissued", "reconsent:date+amount+text"]),
@@ -151,6 +153,7 @@ const RULES: [Rule; 12] = [
     rule(MatchEvidence::FoldedText, Statuses::Any, true, ["", "reconsent:date+amount+other_status"]),
     rule(MatchEvidence::DayAndMoney, Statuses::Equal, true, ["", "reconsent:date+amount"]),
     rule(MatchEvidence::DayAndMoney, Statuses::PendingToBooked, true, ["", "reconsent:date+amount"]),
+    rule(MatchEvidence::WithoutDay, Statuses::Equal, true, ["", "reconsent:amount+text"]),
 ];
 
 const fn rule(evidence: MatchEvidence, statuses: Statuses, renewal: bool, names: [&'static str; 2]) -> Rule {
@@ -183,9 +186,10 @@ impl<'a> Pairing<'a> {
         }
         match rule.evidence {
             MatchEvidence::Words => self.near(rule),
-            MatchEvidence::ProviderId | MatchEvidence::ProviderIdAlone | MatchEvidence::DayAndMoney => {
-                self.unique(rule);
-            }
+            MatchEvidence::ProviderId
+            | MatchEvidence::ProviderIdAlone
+            | MatchEvidence::DayAndMoney
+            | MatchEvidence::WithoutDay => self.unique(rule),
             MatchEvidence::Reference | MatchEvidence::Text | MatchEvidence::FoldedText => self.ordinal(rule),
         }
     }
@@ -246,6 +250,8 @@ impl<'a> Pairing<'a> {
             let once = left.get(&key) == Some(&1) && right.get(&key) == Some(&1);
             let Some(new) = places.get(&key).filter(|_| once) else { continue };
             let fits = self.may(rule, row, new);
+            let has_no_day = row.transaction.booked_date.is_none() || new.booked_date.is_none();
+            let fits = fits && (rule.evidence != MatchEvidence::WithoutDay || has_no_day);
             let pays = rule.evidence != MatchEvidence::ProviderId || row.transaction.money == new.money;
             if fits && pays {
                 found.push((row, *new));
@@ -263,6 +269,9 @@ impl<'a> Pairing<'a> {
             MatchEvidence::DayAndMoney => {
                 let status = if rule.statuses == Statuses::Equal { row.status.as_str() } else { "" };
                 row.booked_date.map(|date| format!("{date} {} {status}", money(row)))
+            }
+            MatchEvidence::WithoutDay => {
+                Some(format!("{} {} {}", money(row), row.status.as_str(), folded(row.text())))
             }
             evidence => key(evidence, row),
         }

@@ -455,11 +455,10 @@ impl Walk<'_> {
     fn is_unmatched(&self, row: &StoredRow) -> bool {
         row.generation < self.account.generation
             && reconcile::counts_as_booked(row.transaction.status)
-            && row
-                .transaction
-                .booked_date
-                .zip(self.account.unmatched_from)
-                .is_some_and(|(date, from)| date >= from)
+            && self
+                .account
+                .unmatched_from
+                .is_some_and(|from| row.transaction.booked_date.is_none_or(|date| date >= from))
     }
 }
 

@@ -423,3 +423,32 @@ fn one_list_without_the_new_id_does_not_bring_the_old_one_back() {
     ended(sam.pass(renewed(4)), 0, "unchanged", None);
     assert_eq!(sam.live(), ["y1", "y2", "y3"]);
 }
+
+#[test]
+fn a_row_that_gets_or_loses_its_date_at_a_renewal_is_found_or_told_of() {
+    let hut = |id: &str, account: &str, is_dated: bool, times: i64| {
+        let one = |nth: i64| {
+            let row = row(&format!("{id}{nth}"), account, -2 + nth, "-700", "COFFEE HUT");
+            let undated = |element: &mut Value| element["dates"] = json!({});
+            if is_dated { row } else { ScriptRow { booked: None, ..row.but(undated) } }
+        };
+        (0..times).map(one).collect::<Vec<_>>()
+    };
+    for is_dated in [true, false] {
+        let sam = Sam::with(one(1, "old", [three("x", "old"), hut("hut-x", "old", !is_dated, 1)].concat()));
+        let renewed = |n| one(n, "new", [three("y", "new"), hut("hut-y", "new", is_dated, 1)].concat());
+        ended(sam.pass(renewed(2)), 0, "synced", None);
+        assert_eq!(sam.live(), ["hut-y0", "y1", "y2", "y3"], "{is_dated}");
+        assert_eq!(sam.fate("hut-x0"), Fate::replaced("hut-y0", "reconsent:amount+text"));
+    }
+    // Two that are equal may be any of the other side's.
+    let sam = Sam::with(one(1, "old", [three("x", "old"), hut("hut-x", "old", false, 2)].concat()));
+    for n in 2..5 {
+        let renewed = one(n, "new", [three("y", "new"), hut("hut-y", "new", true, 2)].concat());
+        let reason = sam.pass(renewed).expect(0).ended("c-0").1;
+        assert_eq!(reason.as_deref(), Some("reconsent_unmatched"), "{n}");
+        assert_eq!(sam.live().len(), 7);
+    }
+    sam.0.cli(&["connections", "accept-unmatched", "c-0"]).expect(0);
+    ended(sam.again(), 0, "unchanged", None);
+}

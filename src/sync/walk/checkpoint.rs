@@ -107,12 +107,16 @@ impl Walk<'_> {
         let older = missing.iter().filter(|row| {
             row.generation < account.generation && reconcile::counts_as_booked(row.transaction.status)
         });
-        let dates = older.filter_map(|row| row.transaction.booked_date);
+        let dates = older.map(|row| row.transaction.booked_date);
         if account.repairing {
             let from = oldest.into_iter().chain(account.unmatched_from).min();
-            let left = dates.filter(|date| from.is_some_and(|from| *date >= from)).count() as u64;
+            // One without a date may be any of the list's.
+            let is_within =
+                |date: &Option<Date>| from.is_some_and(|from| date.is_none_or(|date| date >= from));
+            let left = dates.filter(is_within).count() as u64;
             return (from.filter(|_| left > 0), left);
         }
+        let dates = dates.flatten();
         let is_added = |date: &Date| {
             oldest.is_some_and(|oldest| *date >= oldest)
                 && gathered.known_from.is_some_and(|known| *date < known)
