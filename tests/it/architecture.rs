@@ -6,17 +6,70 @@ use std::path::{Path, PathBuf};
 
 mod arrows;
 
-/// A source without what is only for tests: a line such as `mod tests;`, or all from an item on.
+/// A source without the items that are only for tests: each ends with its line, or at the `}` of its indentation.
 fn without_tests(text: &str) -> String {
-    let mut parts = text.split("#[cfg(test)]\n");
-    let mut kept = parts.next().unwrap().to_owned();
-    for part in parts {
-        match part.split_once('\n').filter(|(item, _)| item.ends_with(';')) {
-            Some((_, behind)) => kept.push_str(behind),
-            None => break,
+    let mut kept = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim_start() != "#[cfg(test)]" {
+            kept.extend([line, "\n"]);
+            continue;
         }
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let ends = |line: &str| {
+            line.strip_prefix(indent).is_some_and(|item| {
+                !item.starts_with(' ') && (item.starts_with('}') || item.ends_with([';', ',', '}']))
+            })
+        };
+        let _last = lines.find(|line| ends(line));
     }
     kept
+}
+
+#[test]
+fn only_the_items_for_tests_are_hidden_from_these_rules() {
+    let source = "\
+mod one;
+#[cfg(test)]
+mod tests;
+impl One {
+    #[cfg(test)]
+    pub fn kinds(
+        &self,
+    ) -> Kinds {
+        if self.is_empty() {
+            none();
+        }
+    }
+
+    fn seen() {}
+}
+struct Two {
+    #[cfg(test)]
+    calls: u32,
+    also_seen: u32,
+}
+#[cfg(test)]
+#[derive(Debug)]
+struct Unit;
+#[cfg(test)]
+mod tests {
+    fn hidden() {}
+}
+fn seen_at_the_end() {}
+";
+    let seen = "\
+mod one;
+impl One {
+
+    fn seen() {}
+}
+struct Two {
+    also_seen: u32,
+}
+fn seen_at_the_end() {}
+";
+    assert_eq!(without_tests(source), seen);
 }
 
 /// Production sources below `src`, by their places there.
