@@ -1,6 +1,8 @@
 //! Why a command could not do its work, before `exit` turns it into a code. Holds no secret: every part
 //! of it is a message for the operator.
 
+use tokio::task::JoinError;
+
 use crate::config::ConfigError;
 use crate::file_limit;
 use crate::store::StoreError;
@@ -27,7 +29,10 @@ pub enum Failure {
     Usage(String),
     /// The output could not be written.
     #[error("standard output cannot be written: {0}")]
-    Output(std::io::Error),
+    Output(#[source] std::io::Error),
+    /// A bug: a task ended before its work was done.
+    #[error("{0}; this is a bug in tink-sync, please report it")]
+    Internal(#[from] JoinError),
     /// Input or output failed.
     #[error("{told}", told = file_limit::explain(.0))]
     Io(#[from] std::io::Error),
