@@ -101,7 +101,7 @@ impl Store {
             .worker
             .write(once("take over rows"), move |tx, context| {
                 // The input can be read only once, and without it a second attempt would import nothing.
-                let lines = lines.take().ok_or(Fail::NoRow)?;
+                let lines = lines.take().ok_or_else(|| Fail::bug("the lines were read already"))?;
                 tx.expect_changes(usize::MAX)?;
                 tx.run("SAVEPOINT import", values![])?;
                 let mut importer = Importer::new(tx, context, &run, &import);
