@@ -127,8 +127,8 @@ fn with_advice(error: StoreError) -> StoreError {
         StoreError::Unavailable { what, place, detail, source } => {
             StoreError::Unavailable { what, place, detail: advised(detail), source }
         }
-        StoreError::CommitUnknown { what, place, detail } => {
-            StoreError::CommitUnknown { what, place, detail: advised(detail) }
+        StoreError::CommitUnknown { what, place, detail, source } => {
+            StoreError::CommitUnknown { what, place, detail: advised(detail), source }
         }
         other => other,
     }
