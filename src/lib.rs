@@ -27,7 +27,7 @@
 //! store (`store::Place`) · `domain` uses no other module.
 //! `link` uses `domain`: the Link session of a browser, there and back; only it serves HTTP, with `hyper`.
 //! `clap` is used only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`; what
-//! only SQLite can do only in `store::engine`.
+//! only SQLite can do only in `store::engine`, of which `store::file` hands on what commands may know.
 //! `failure` is why a command could not do its work, and knows the errors of the others; `exit` makes codes
 //! of it, and of the end of a pass; `lifecycle` handles signals, and uses `exit`.
 //! `identity` decides which user the process is, `vault` encrypts tokens, `clock` gives the time, `failpoint`

@@ -54,7 +54,7 @@ use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::file_limit;
 use crate::observe::{log, terminal};
-use crate::store::engine::sqlite::scratch;
+use crate::store::file::scratch;
 use crate::store::{Place, Reader, StoreError};
 use crate::vault::Vault;
 
