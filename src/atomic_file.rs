@@ -223,7 +223,7 @@ fn lock(file: &File) {
 
 fn random_name(before: &str, after: &str) -> io::Result<String> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(format!("{before}{:032x}{after}", u128::from_be_bytes(bytes)))
 }
 

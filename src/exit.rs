@@ -169,14 +169,6 @@ impl Exit {
         }
     }
 
-    /// The exit of a pass whose report could not be written: its reader has not been informed.
-    pub fn of_lost_report(self) -> Self {
-        match self {
-            Self::Success | Self::NeedsUser => Self::Database,
-            worse => worse,
-        }
-    }
-
     /// The exit of a pass; `signal` is the exit for the signal that stopped it, if one did.
     pub fn of_pass(end: &PassEnd, signal: Self) -> Self {
         let any = |outcome| end.summary.outcome(outcome) > 0;
@@ -250,7 +242,7 @@ impl From<&Failure> for Exit {
             Failure::Usage(_) => Self::Usage,
             Failure::Output(_) => Self::Database,
             Failure::Io(error) if file_limit::is_no_room(error) => Self::Database,
-            Failure::Io(_) => Self::Internal,
+            Failure::Io(_) | Failure::Internal(_) => Self::Internal,
         }
     }
 }

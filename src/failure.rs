@@ -1,6 +1,8 @@
 //! Why a command could not do its work, before `exit` turns it into a code. Holds no secret: every part
 //! of it is a message for the operator.
 
+use tokio::task::JoinError;
+
 use crate::config::ConfigError;
 use crate::file_limit;
 use crate::store::StoreError;
@@ -27,7 +29,10 @@ pub enum Failure {
     Usage(String),
     /// The output could not be written.
     #[error("standard output cannot be written: {0}")]
-    Output(std::io::Error),
+    Output(#[source] std::io::Error),
+    /// A bug: a task ended before its work was done.
+    #[error("{0}; this is a bug in tink-sync, please report it")]
+    Internal(#[from] JoinError),
     /// Input or output failed.
     #[error("{told}", told = file_limit::explain(.0))]
     Io(#[from] std::io::Error),
@@ -35,19 +40,24 @@ pub enum Failure {
 
 /// What to do about a refusal that only the operator can fix.
 fn remedy(error: &tink::Error) -> &'static str {
+    use tink::ErrorKind::{
+        BadRequest, Client4xx, ClientRefused, ClockOff, Config, Forbidden, GrantRefused, Intercepted,
+        Malformed, Network, NotFound, OwnTokens, PageLoop, RateLimited, ScopeMissing, Server, Timeout,
+        TokenEncrypted, TokenLost, TooLarge, Unauthorized, UserUnknown,
+    };
     match error.kind {
-        tink::ErrorKind::ClientRefused => {
+        ClientRefused => {
             "; compare tink.client_id and the secret with Tink Console, where the app must have the scope authorization:grant"
         }
-        tink::ErrorKind::ScopeMissing | tink::ErrorKind::GrantRefused if !error.is_tinks_refusal() => {
+        ScopeMissing | GrantRefused if !error.is_tinks_refusal() => {
             "; the answer does not have the form of Tink's errors: look for a proxy or a log-in page of the network"
         }
-        tink::ErrorKind::ScopeMissing | tink::ErrorKind::GrantRefused => {
-            "; have the app granted it in Tink Console, or by Tink's support"
-        }
-        tink::ErrorKind::ClockOff => {
+        ScopeMissing | GrantRefused => "; have the app granted it in Tink Console, or by Tink's support",
+        ClockOff => {
             "; nothing was done, since no date can be told: set the clock (timedatectl set-ntp true) and start again"
         }
-        _ => "",
+        BadRequest | Client4xx | Config | Forbidden | Intercepted | Malformed | Network | NotFound
+        | OwnTokens | PageLoop | RateLimited | Server | Timeout | TokenEncrypted | TokenLost | TooLarge
+        | Unauthorized | UserUnknown => "",
     }
 }

@@ -21,15 +21,18 @@
 //!
 //! # Which module may use which
 //!
-//! `cli` wires everything · `sync` uses `domain`, `tink`, `store` and `clock` · `tink` uses `domain` and
-//! `clock` · `store`, `observe` and `config` use `domain`, and `config` the place of a store (`store::Place`)
-//! · `domain` uses no other module.
+//! `cli` wires everything · `sync` uses `domain`, `tink`, `store`, `clock` and `vault` · `tink` uses `domain`
+//! and `clock` · `store` uses `domain`, `vault`, `failpoint`, `identity` and `file_limit` · `observe` uses
+//! `domain`, `exit`, `atomic_file` and `failpoint` · `config` uses `domain`, `identity` and the place of a
+//! store (`store::Place`) · `domain` uses no other module.
 //! `link` uses `domain`: the Link session of a browser, there and back; only it serves HTTP, with `hyper`.
 //! `clap` is used only in `cli` (and the report's form), `reqwest` only in `tink`, SQL only in `store`; what
-//! only SQLite can do only in `store::engine`.
-//! `identity` decides which user the process is; `vault` encrypts tokens and uses no other module.
-//! `failpoint` is called at every durable step and uses no other module. `atomic_file` replaces every file
-//! that is replaced, and uses `failpoint` and `identity`; `file_limit` reports when a file may not grow.
+//! only SQLite can do only in `store::engine`, of which `store::file` hands on what commands may know.
+//! `failure` is why a command could not do its work, and knows the errors of the others; `exit` makes codes
+//! of it, and of the end of a pass; `lifecycle` handles signals, and uses `exit`.
+//! `identity` decides which user the process is, `vault` encrypts tokens, `clock` gives the time, `failpoint`
+//! is called at every durable step, `file_limit` reports when a file may not grow: they use no other module.
+//! `atomic_file` replaces every file that is replaced, and uses `failpoint` and `identity`.
 //! `tests/it/architecture.rs` reads the sources and fails on anything else. Terms, decisions and the rules
 //! for rows are in `src/DESIGN.md`, what this program relies on in Tink's API in `src/tink/API.md`; comments
 //! cite their sections.

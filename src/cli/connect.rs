@@ -257,7 +257,7 @@ fn choose(env: &Environment, args: &Args) -> Result<Chosen, Failure> {
 /// An external user id that reveals nothing about the user.
 fn random_id() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut bytes).map_err(|error| Failure::Io(std::io::Error::other(error)))?;
     Ok(format!("ts-{:032x}", u128::from_be_bytes(bytes)))
 }
 

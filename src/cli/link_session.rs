@@ -107,7 +107,7 @@ impl<'a> LinkSession<'a> {
     ) -> Result<Self, Failure> {
         let (mut key, mut nonce) = ([0; 32], [0; 16]);
         for bytes in [&mut key[..], &mut nonce[..]] {
-            getrandom::fill(bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))?;
+            getrandom::fill(bytes).map_err(|error| Failure::Io(std::io::Error::other(error)))?;
         }
         let states = States::new(key);
         let until = SignedDuration::try_from(redirect.timeout).unwrap_or(SignedDuration::MAX);

@@ -1,7 +1,6 @@
 //! Reads the source view, and copies it into the store for every command that must know all connections.
 //! Decides nothing about them.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +65,7 @@ pub(super) async fn mirror(
         // A rehearsal before the first run: without a store there are no connections.
         if is_own && !reading.place.is_there()? { Ok(None) } else { reading.read().map(Some) }
     };
-    let viewed = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+    let viewed = tokio::task::spawn_blocking(read).await??;
     let Some(viewed) = viewed else { return Ok(Mirrored::default()) };
     if let Some(row) = viewed.rows.iter().find(|row| row.unencrypted) {
         tracing::warn!(

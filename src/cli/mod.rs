@@ -39,6 +39,7 @@ mod timer;
 mod users;
 mod why;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ use crate::failpoint;
 pub use crate::failure::Failure;
 use crate::file_limit;
 use crate::observe::{log, terminal};
-use crate::store::engine::sqlite::scratch;
+use crate::store::file::scratch;
 use crate::store::{Place, Reader, StoreError};
 use crate::vault::Vault;
 
@@ -287,7 +288,7 @@ pub fn main() -> Exit {
     }
     failpoint::arm(config::process_env);
     let color = wanted(terminal::is_watched());
-    match dispatch(cli, started, color) {
+    match guarded(|| dispatch(cli, started, color)) {
         Ok(exit) => exit,
         Err(failure) => {
             match &failure {
@@ -299,6 +300,11 @@ pub fn main() -> Exit {
             Exit::from(&failure)
         }
     }
+}
+
+/// Does `work`; a panic in it, which the log has reported, ends like every bug.
+fn guarded(work: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Ok(Exit::Internal))
 }
 
 /// Prints the requested help or version, or the error in the command line, which may quote anything.
@@ -382,5 +388,20 @@ fn dispatch(cli: Cli, (started, watch): (Timestamp, Stopwatch), color: bool) -> 
         ServiceCommand::Import(args) => import::run(&env, &args),
         ServiceCommand::Rekey(args) => rekey::run(&env, &args),
         ServiceCommand::MigrateStore(args) => migrate_store::run(&env, &args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_outside_of_a_connection_ends_as_a_bug() {
+        assert_eq!(guarded(|| panic!("a bug")).unwrap(), Exit::Internal);
+        assert_eq!(guarded(|| Ok(Exit::NeedsUser)).unwrap(), Exit::NeedsUser);
+        let lost = tokio::task::spawn_blocking(|| panic!("a bug")).await.unwrap_err();
+        let failure = Failure::from(lost);
+        assert_eq!(Exit::from(&failure), Exit::Internal);
+        assert!(failure.to_string().contains("please report it"), "{failure}");
     }
 }

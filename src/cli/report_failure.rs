@@ -96,7 +96,15 @@ fn ended(code: u8) -> (String, &'static str) {
         Some(Exit::Database | Exit::DatabaseBusy | Exit::Refused | Exit::Configuration) => {
             "look with: sudo tink-sync check"
         }
-        _ => "please report it",
+        Some(
+            Exit::Success
+            | Exit::Internal
+            | Exit::Usage
+            | Exit::NeedsUser
+            | Exit::Interrupted
+            | Exit::Terminated,
+        )
+        | None => "please report it",
     };
     (known(meaning), next)
 }

@@ -185,7 +185,7 @@ impl<'a> RunCommand<'a> {
             open(&place, patience, started)
         };
         let store = tokio::select! {
-            opened = tokio::task::spawn_blocking(open) => opened.map_err(io::Error::other)??,
+            opened = tokio::task::spawn_blocking(open) => opened??,
             // The store may be waited for, and nothing has begun.
             () = signals.token.cancelled() => return Ok(signals.exit()),
         };

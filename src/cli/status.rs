@@ -23,7 +23,7 @@ use super::{Environment, Failure};
 use crate::domain::outcome::Reason;
 use crate::exit::Exit;
 use crate::store::Reader;
-use crate::store::engine::sqlite::wal::{self, Log};
+use crate::store::file::wal::{self, Log};
 use crate::store::reads::{AccountReconciliation, KnownConnection, PastAttempt, RunRow, State, Used};
 
 /// The number of runs shown.

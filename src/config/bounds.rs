@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::value::{Bound, Days, Span, WrittenWord};
 
 /// A key and what is wrong with it.
-pub(super) struct Problem(pub &'static str, pub String);
+pub(super) struct OutOfBounds(pub &'static str, pub String);
 
 /// A value inside its bounds.
-pub(super) type Checked<T> = Result<T, Problem>;
+pub(super) type Checked<T> = Result<T, OutOfBounds>;
 
 type Range<T> = RangeInclusive<T>;
 
@@ -32,7 +32,7 @@ pub(super) fn within<T: Bound>(key: &'static str, value: T, range: Range<T>) -> 
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(Problem(key, format!("expected from {} to {}", range.start().show(), range.end().show())))
+    Err(OutOfBounds(key, format!("expected from {} to {}", range.start().show(), range.end().show())))
 }
 
 pub(super) fn optional_span(
@@ -65,7 +65,7 @@ pub(super) fn whole_days(
 /// A whole number inside bounds that fit the type.
 pub(super) fn count<T: TryFrom<i64>>(key: &'static str, number: i64, range: Range<i64>) -> Checked<T> {
     let number = within(key, number, range)?;
-    T::try_from(number).map_err(|_| Problem(key, "expected a smaller number".to_owned()))
+    T::try_from(number).map_err(|_| OutOfBounds(key, "expected a smaller number".to_owned()))
 }
 
 /// A path that does not depend on the working directory.
@@ -73,5 +73,5 @@ pub(super) fn absolute(key: &'static str, text: &str) -> Checked<PathBuf> {
     if text.starts_with('/') && !text.ends_with('/') {
         return Ok(PathBuf::from(text));
     }
-    Err(Problem(key, "expected the absolute path of a file".to_owned()))
+    Err(OutOfBounds(key, "expected the absolute path of a file".to_owned()))
 }

@@ -82,11 +82,6 @@ impl ConfigError {
     pub fn each(&self) -> &[Self] {
         if let Self::Several(errors) = self { errors } else { std::slice::from_ref(self) }
     }
-
-    /// Whether another user (root) could have read the file.
-    pub fn is_permission_denied(&self) -> bool {
-        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
-    }
 }
 
 fn lines(errors: &[ConfigError]) -> String {

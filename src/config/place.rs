@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::bounds::{Checked, Problem};
+use super::bounds::{Checked, OutOfBounds};
 use super::variables::Env;
 use crate::domain::server::Target;
 use crate::store::Place;
@@ -32,9 +32,9 @@ impl Servers<'_> {
     pub(super) fn store_url(&self, text: &str) -> Checked<Place> {
         let key = "store.url";
         match text.strip_prefix("sqlite:") {
-            Some(path) => sqlite(path).map_err(|problem| Problem(key, problem.to_owned())),
+            Some(path) => sqlite(path).map_err(|problem| OutOfBounds(key, problem.to_owned())),
             None if is_server(text) => Ok(Place::Postgres(Arc::new(self.target(key, text)?))),
-            None => Err(Problem(key, EXPECTED.to_owned())),
+            None => Err(OutOfBounds(key, EXPECTED.to_owned())),
         }
     }
 
@@ -42,7 +42,7 @@ impl Servers<'_> {
     pub(super) fn source_database(&self, text: &str) -> Checked<Place> {
         let key = "source.database";
         if text.is_empty() {
-            Err(Problem(key, NO_DATABASE.to_owned()))
+            Err(OutOfBounds(key, NO_DATABASE.to_owned()))
         } else if is_server(text) {
             Ok(Place::Postgres(Arc::new(self.target(key, text)?.for_reading())))
         } else {
@@ -51,13 +51,13 @@ impl Servers<'_> {
     }
 
     fn target(&self, key: &'static str, text: &str) -> Checked<Target> {
-        let target = Target::parse(text, self.env).map_err(|problem| Problem(key, problem))?;
+        let target = Target::parse(text, self.env).map_err(|problem| OutOfBounds(key, problem))?;
         match self.pgpass_text.clone().transpose() {
             Ok(Some(text)) => Ok(target.with_pgpass_text(Some(text))),
             Ok(None) => Ok(target.with_pgpass(self.pgpass_file.clone())),
             Err(problem) => {
                 let problem = format!("the systemd credential `tink-sync.pgpass` {problem}");
-                Err(Problem("store.pgpass_file", problem))
+                Err(OutOfBounds("store.pgpass_file", problem))
             }
         }
     }
@@ -96,7 +96,7 @@ mod tests {
     /// Reads the text as both keys.
     fn read(servers: &Servers<'_>, text: &str) -> [Result<Place, String>; 2] {
         [servers.store_url(text), servers.source_database(text)]
-            .map(|read| read.map_err(|Problem(key, problem)| format!("{key}: {problem}")))
+            .map(|read| read.map_err(|OutOfBounds(key, problem)| format!("{key}: {problem}")))
     }
 
     fn store(text: &str) -> Result<Place, String> {

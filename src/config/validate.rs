@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::base_url::base_url;
 use super::bounds::{
-    Checked, Problem, ZERO, absolute, count, days, hours, minutes, optional_span, span, whole_days, within,
+    Checked, OutOfBounds, ZERO, absolute, count, days, hours, minutes, optional_span, span, whole_days,
+    within,
 };
 use super::credentials::Credentials;
 use super::error::ConfigError;
@@ -36,7 +37,7 @@ const LEAST_KEPT: i64 = crate::domain::window::DEEP_DAYS;
 pub(super) fn settings(path: &Path, merged: Merged, env: &Env<'_>) -> Result<Settings, ConfigError> {
     let Merged { file, secret, credentials, warnings } = merged;
     let checked = all_tables(path, file, secret, credentials, env);
-    let mut settings = checked.map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))?;
+    let mut settings = checked.map_err(|OutOfBounds(key, problem)| ConfigError::key(path, key, problem))?;
     settings.warnings = warnings;
     settings.warnings.extend(open_password(&settings, env));
     let found = odd::warnings(&settings);
@@ -46,7 +47,7 @@ pub(super) fn settings(path: &Path, merged: Merged, env: &Env<'_>) -> Result<Set
 
 /// The places of hooks in a file.
 pub(super) fn hooks_of(path: &Path, file: File) -> Result<HooksSettings, ConfigError> {
-    hooks(file.hooks).map_err(|Problem(key, problem)| ConfigError::key(path, key, problem))
+    hooks(file.hooks).map_err(|OutOfBounds(key, problem)| ConfigError::key(path, key, problem))
 }
 
 /// Warns of a password that other processes of the same user can see.
@@ -130,19 +131,19 @@ fn client_id(text: String) -> Checked<String> {
         return Ok(text);
     }
     let problem = "expected the client id as Tink Console shows it, without blanks (or TINK_CLIENT_ID)";
-    Err(Problem("tink.client_id", problem.to_owned()))
+    Err(OutOfBounds("tink.client_id", problem.to_owned()))
 }
 
 fn address(key: &'static str, text: Option<String>, default: String) -> Checked<String> {
     let Some(text) = text else { return Ok(default) };
-    base_url(&text).map_err(|problem| Problem(key, problem.to_owned()))
+    base_url(&text).map_err(|problem| OutOfBounds(key, problem.to_owned()))
 }
 
 fn pace(rate: f64) -> Checked<f64> {
     if rate > 0.0 && rate <= 10_000.0 {
         return Ok(rate);
     }
-    Err(Problem("tink.requests_per_second", "expected more than 0 and at most 10000".to_owned()))
+    Err(OutOfBounds("tink.requests_per_second", "expected more than 0 and at most 10000".to_owned()))
 }
 
 fn refresh(refresh: Refresh) -> Checked<Refresh> {
@@ -168,7 +169,9 @@ pub fn store_place(settings: &Settings, text: &str, env: &Env<'_>) -> Result<Pla
     // A file that only root can read was read by root, which passed its text on.
     let of_root = settings.credentials.path(secrets::PGPASS).filter(|path| named.as_ref() == Some(path));
     let pgpass_text = of_root.and_then(|_| settings.credentials.text_of_root(secrets::PGPASS));
-    Servers { env, pgpass_file: named, pgpass_text }.store_url(text).map_err(|Problem(_, problem)| problem)
+    Servers { env, pgpass_file: named, pgpass_text }
+        .store_url(text)
+        .map_err(|OutOfBounds(_, problem)| problem)
 }
 
 fn store(table: StoreTable, credentials: &Credentials, servers: &Servers<'_>) -> Checked<StoreSettings> {
@@ -190,12 +193,12 @@ fn store(table: StoreTable, credentials: &Credentials, servers: &Servers<'_>) ->
 fn source(table: SourceTable, servers: &Servers<'_>) -> Checked<SourceSettings> {
     if table.database.is_some() && table.view.is_none() {
         let problem = "works only together with `source.view`; name the view there, or remove this key";
-        return Err(Problem("source.database", problem.to_owned()));
+        return Err(OutOfBounds("source.database", problem.to_owned()));
     }
     if table.view.as_deref().is_some_and(|name| !is_sql_name(name)) {
         let problem = "expected a plain name such as `tink_sync_source_v1` or `schema.name`: letters, digits \
                        and underscores, not beginning with a digit";
-        return Err(Problem("source.view", problem.to_owned()));
+        return Err(OutOfBounds("source.view", problem.to_owned()));
     }
     let database = table.database.map(|text| servers.source_database(&text)).transpose()?;
     Ok(SourceSettings { view: table.view, database })
@@ -255,7 +258,7 @@ fn quota(table: &QuotaTable) -> Checked<QuotaSettings> {
     if reserved > all {
         let problem =
             "expected at most `quota.syncs_per_day` (20 are reserved unless this key says otherwise)";
-        return Err(Problem("quota.reserved_for_manual", problem.to_owned()));
+        return Err(OutOfBounds("quota.reserved_for_manual", problem.to_owned()));
     }
     Ok(QuotaSettings {
         syncs_per_day,
@@ -272,7 +275,7 @@ fn retry(table: RetryTable) -> Checked<RetrySettings> {
     let base = span("retry.base", table.base, default.base, ZERO..=minutes(10))?;
     let max = span("retry.max", table.max, default.max, ZERO..=hours(1))?;
     if max < base {
-        return Err(Problem("retry.max", "expected at least `retry.base`".to_owned()));
+        return Err(OutOfBounds("retry.max", "expected at least `retry.base`".to_owned()));
     }
     Ok(RetrySettings { attempts, base, max })
 }

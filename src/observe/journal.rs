@@ -345,7 +345,13 @@ fn ended(event: &Event) {
     let severity = match exit {
         Exit::Success | Exit::Interrupted | Exit::Terminated => Severity::Notice,
         Exit::NeedsUser | Exit::Incomplete => Severity::Warning,
-        _ => Severity::Error,
+        Exit::Internal
+        | Exit::Usage
+        | Exit::TinkUnavailable
+        | Exit::Database
+        | Exit::DatabaseBusy
+        | Exit::Refused
+        | Exit::Configuration => Severity::Error,
     };
     let counts = &summary.counts;
     record!(

@@ -38,6 +38,8 @@ pub enum StoreError {
         place: String,
         /// How the session ended.
         detail: String,
+        /// The underlying error.
+        source: Cause,
     },
     /// The file cannot be opened, read or written (exit 74).
     #[error("{what}: {path}: {detail}")]

@@ -103,7 +103,7 @@ impl Store {
             .worker
             .write(once("take over rows"), move |tx, context| {
                 // The input can be read only once, and without it a second attempt would import nothing.
-                let lines = lines.take().ok_or(Fail::NoRow)?;
+                let lines = lines.take().ok_or_else(|| Fail::bug("the lines were read already"))?;
                 tx.expect_changes(usize::MAX)?;
                 tx.run("SAVEPOINT import", values![])?;
                 let mut importer = Importer::new(tx, context, &run, &import);
@@ -129,8 +129,8 @@ fn with_advice(error: StoreError) -> StoreError {
         StoreError::Unavailable { what, place, detail, source } => {
             StoreError::Unavailable { what, place, detail: advised(detail), source }
         }
-        StoreError::CommitUnknown { what, place, detail } => {
-            StoreError::CommitUnknown { what, place, detail: advised(detail) }
+        StoreError::CommitUnknown { what, place, detail, source } => {
+            StoreError::CommitUnknown { what, place, detail: advised(detail), source }
         }
         other => other,
     }

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod error;
 mod events;
 pub mod export;
+pub mod file;
 pub mod foresight;
 pub mod forget;
 mod heartbeat;

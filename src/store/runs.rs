@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::fail::corrupt;
 use super::engine::value::{Millis, json_numbers, optional_text, tink_user_columns, unsigned};
 use super::engine::{Context, Db, Fail, Params, Row, ToValue as _, Value, named, values};
 use super::liveness;
@@ -44,7 +43,7 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
     let id = new.run_id.as_str();
     failpoint::around("lock the run", || liveness::hold(context, id)).map_err(|e| {
         let file = liveness::lock_path(&context.path, id);
-        Fail::Unusable { detail: format!("cannot lock {}: {e}", file.display()), source: Cause::of(e) }
+        Fail::Unusable { detail: format!("cannot lock {}: {e}", file.display()), source: Some(Cause::of(e)) }
     })?;
     liveness::sweep(db, context, new.started_at)?;
     tokens::give_up(db, new.started_at)?;
@@ -385,7 +384,7 @@ pub(super) fn shadow_shared(db: Db<'_>, now: Timestamp) -> Result<(), Fail> {
         db.batch(&format!("INSERT INTO temp.{table} SELECT * FROM main.{table}"))?;
     }
     // Older attempts do not count for the quota.
-    let day_ago = now.saturating_sub(SignedDuration::from_hours(24)).map_err(|e| corrupt(e.to_string()))?;
+    let day_ago = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
     db.run(
         &format!(
             "INSERT INTO temp.ts_run_connections

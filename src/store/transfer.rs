@@ -6,7 +6,6 @@
 mod compare;
 mod table;
 
-use super::engine::fail::corrupt;
 use super::engine::publication::Views;
 use super::engine::{Db, Fail, values};
 use super::error::UNFINISHED;
@@ -246,13 +245,13 @@ impl Transfer<'_> {
             let schema = "SELECT max(version) FROM main.ts_schema WHERE version < ?1";
             let schema: i64 = db.value(schema, values![UNFINISHED])?;
             if schema != db.known_schema() {
-                return Err(corrupt(
+                return Err(Fail::refused(
                     "another release of tink-sync began this move: drop what is here, and begin anew",
                 ));
             }
             let begun = db.exists("SELECT 1 FROM main.ts_schema WHERE version = ?1", values![UNFINISHED])?;
             if !begun && holds_rows(db)? {
-                return Err(corrupt(
+                return Err(Fail::refused(
                     "somebody else has begun to use this store: drop it, or name another place",
                 ));
             }
@@ -428,7 +427,9 @@ fn holds_rows(db: Db<'_>) -> Result<bool, Fail> {
 fn still_ours(db: Db<'_>, token: i64) -> Result<(), Fail> {
     let ours = "UPDATE main.ts_schema SET applied_at = applied_at WHERE version = ?1 AND applied_at = ?2";
     match db.count(ours, values![UNFINISHED, token])? {
-        0 => Err(corrupt("another `tink-sync migrate-store` writes to this place: let only one of them run")),
+        0 => Err(Fail::refused(
+            "another `tink-sync migrate-store` writes to this place: let only one of them run",
+        )),
         _ => Ok(()),
     }
 }

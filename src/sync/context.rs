@@ -83,7 +83,7 @@ pub struct PassContext {
 
 impl fmt::Debug for PassContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").finish_non_exhaustive()
+        f.debug_struct("PassContext").finish_non_exhaustive()
     }
 }
 

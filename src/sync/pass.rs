@@ -153,11 +153,9 @@ impl Pass {
         }
         let is_shared = self.ctx.store.is_shared() && !self.task.dry_run;
         let life = if is_shared { beat(&self.ctx, &self.ctx.store, &self.task.run).await? } else { None };
-        let heartbeat = self.heartbeat(life);
-        let pauses = is_shared.then(|| self.share_pauses());
-        let worked = self.work().await;
-        heartbeat.abort();
-        pauses.inspect(tokio::task::JoinHandle::abort);
+        let mut helpers = self.helpers(life, is_shared);
+        let worked = leases::beside(&mut helpers, self.work()).await;
+        helpers.abort_all();
         if worked.is_err() {
             // What was durable by then is still emitted; if that fails, the first error counts.
             let _ = self.confirm().await;

@@ -45,24 +45,13 @@ impl fmt::Debug for Rotation {
 }
 
 /// What a renewal needs, independently of its connection's sync.
+#[derive(Clone)]
 struct RotationContext {
     store: Store,
     client: Client,
     clock: Arc<dyn Clock>,
     vault: Arc<Vault>,
     lease: Lease,
-}
-
-impl Clone for RotationContext {
-    fn clone(&self) -> Self {
-        Self {
-            store: self.store.clone(),
-            client: self.client.clone(),
-            clock: Arc::clone(&self.clock),
-            vault: Arc::clone(&self.vault),
-            lease: self.lease.clone(),
-        }
-    }
 }
 
 /// A call that fails because of a local error, its cause.

@@ -17,7 +17,7 @@ use super::head::{Answer, Head, chain};
 use super::options::{CallCounters, ClientOptions, ClientTotals};
 use super::pace::{Pacer, Reservation};
 use super::retry::{Retry, RetryDecision};
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 
 const USER_AGENT: &str = concat!("tink-sync/", env!("CARGO_PKG_VERSION"));
 /// How much is unpacked at once.
@@ -350,8 +350,4 @@ fn log(error: &Error, wait: Duration, what: &'static str) {
         wait_ms = millis(wait),
         "{what}"
     );
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::cli::table;
-use crate::store::engine::sqlite::wal::{self, LARGE, Log};
+use crate::store::file::wal::{self, LARGE, Log};
 use crate::store::{Place, Reader};
 
 const MIB: u64 = 1 << 20;
@@ -47,7 +47,7 @@ fn judged(log: &Log, is_at_work: bool) -> Finding {
 mod tests {
     use super::*;
     use crate::cli::check::Grade;
-    use crate::store::engine::sqlite::wal::LogReader;
+    use crate::store::file::wal::LogReader;
 
     #[test]
     fn a_log_that_grows_is_told_with_whom_it_waits_for() {

@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Group};
 use super::Finding;
 use crate::config::{READERS, STATE_DIRECTORY};
 use crate::identity::quoted;
-use crate::store::engine::sqlite::sharing::{self, Obstacle};
+use crate::store::file::sharing::{self, Obstacle};
 
 /// Whether users besides the service user read the store in this directory, and what keeps them from it.
 pub(super) fn finding(directory: &Path, path: &Path) -> Finding {

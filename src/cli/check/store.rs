@@ -13,7 +13,7 @@ use crate::cli::{Environment, Failure, app};
 use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
 use crate::identity::{granting, mending};
-use crate::store::engine::sqlite::sharing;
+use crate::store::file::sharing;
 use crate::store::{Place, Reader, StoreError};
 /// Read permission for others.
 const OTHERS_READ: u32 = 0o004;

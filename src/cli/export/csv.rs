@@ -47,7 +47,7 @@ impl Form for Csv {
 fn record(out: &mut dyn Write, cells: impl Iterator<Item = impl AsRef<str>>) -> io::Result<()> {
     let mut line = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
     line.write_record(cells.map(|cell| cell.as_ref().as_bytes().to_vec())).map_err(io::Error::other)?;
-    out.write_all(&line.into_inner().map_err(|error| io::Error::other(error.to_string()))?)
+    out.write_all(&line.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
 #[cfg(test)]

@@ -74,8 +74,7 @@ impl<'a> Outbox<'a> {
             return Ok(());
         }
         let spool = Arc::clone(&self.spool);
-        let turn =
-            Arc::new(tokio::task::spawn_blocking(move || spool.turn()).await.map_err(io::Error::other)??);
+        let turn = Arc::new(tokio::task::spawn_blocking(move || spool.turn()).await??);
         loop {
             let outgoing = self.store.outgoing(BATCH, stuck.clone()).await?;
             if outgoing.is_empty() {
@@ -91,7 +90,7 @@ impl<'a> Outbox<'a> {
     async fn put(&self, turn: Arc<Turn>, outgoing: Vec<Outgoing>) -> Result<Delivered, Failure> {
         let (spool, listened) = (Arc::clone(&self.spool), self.listened.clone());
         let put = move || put_all(&spool, &turn, &listened, outgoing);
-        Ok(tokio::task::spawn_blocking(put).await.map_err(io::Error::other)?)
+        Ok(tokio::task::spawn_blocking(put).await?)
     }
 }
 

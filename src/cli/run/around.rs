@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cli::{Environment, status};
 use crate::file_limit;
 use crate::observe::textfile;
-use crate::store::engine::sqlite::wal;
+use crate::store::file::wal;
 
 /// The only worker thread reads and compares, the store's thread writes, and the calling thread watches. More
 /// workers would wait for the writer, and use memory by the number of cores.

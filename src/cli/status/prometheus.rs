@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::store::engine::sqlite::wal::{Log, LogReader};
+use crate::store::file::wal::{Log, LogReader};
 use crate::store::population::LastView;
 use crate::store::reads::{KnownConnection, RunRow, State};
 

@@ -53,9 +53,7 @@ fn a_file_that_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let error = load(directory.path(), &|_| None).unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
-    assert!(!error.is_permission_denied());
     let denied = ConfigError::reading(Path::new("/c"), std::io::ErrorKind::PermissionDenied.into());
-    assert!(denied.is_permission_denied());
     assert!(denied.to_string().starts_with("/c: cannot be read: permission denied; "), "{denied}");
 }
 

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::fail::corrupt;
 use super::postgres::connect::Target;
 use super::postgres::session::Pg;
 use super::sqlite::explain::{explain, is_busy};
@@ -169,7 +168,7 @@ impl DbSession {
 
     /// Runs a transaction-control statement on a file.
     pub(crate) fn control(&self, sql: &'static str) -> std::result::Result<(), Fail> {
-        let Conn::Sqlite(conn) = &self.conn else { return Err(corrupt(format!("{sql} is for files"))) };
+        let Conn::Sqlite(conn) = &self.conn else { return Err(Fail::of_other_engine()) };
         Ok(conn.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 

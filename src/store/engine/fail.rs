@@ -10,8 +10,8 @@ use crate::store::types::Lease;
 pub(crate) enum Fail {
     /// Another process holds what is needed.
     Busy,
-    /// Something other than the database itself cannot be used, such as a lock file.
-    Unusable { detail: String, source: Cause },
+    /// Something other than the database itself cannot be used, such as a lock file, or somebody else uses it.
+    Unusable { detail: String, source: Option<Cause> },
     /// The lease of the connection is no longer held.
     LeaseLost(Lease),
     /// The data to be written belongs to another connection.
@@ -34,8 +34,8 @@ pub(crate) enum Fail {
     Blocked(String),
     /// No session with the server could be opened.
     Connect(Box<ConnectError>),
-    /// A bug: the parameters given are not those of the statement.
-    Parameters(String),
+    /// A bug.
+    Bug(Bug),
 }
 
 impl Fail {
@@ -44,14 +44,12 @@ impl Fail {
         let unreadable = |detail: String, source| StoreError::Sql { what, detail, source };
         match self {
             Self::Busy => StoreError::Busy { what, path: place },
-            Self::Unusable { detail, source } => {
-                StoreError::Unusable { what, path: place, detail, source: Some(source) }
-            }
+            Self::Unusable { detail, source } => StoreError::Unusable { what, path: place, detail, source },
             Self::LeaseLost(lease) => StoreError::LeaseLost(lease.connection_id),
             Self::OtherOwner(text) => StoreError::OtherOwner(text),
             Self::NotOurs(error) => unreadable(format!("{place}: {error}"), Some(Cause::of(error))),
             Self::NoRow => unreadable(format!("{place}: a row is missing"), None),
-            Self::Parameters(sql) => unreadable(format!("{place}: wrong parameters for {sql}"), None),
+            Self::Bug(bug) => StoreError::Internal { what, source: Cause::of(bug) },
             // Each engine explains its own failures.
             Self::Sqlite(_)
             | Self::Postgres(_)
@@ -59,10 +57,34 @@ impl Fail {
             | Self::RunOver
             | Self::NoAnswer
             | Self::Blocked(_)
-            | Self::Connect(_) => unreadable(format!("{place}: an error of another engine"), None),
+            | Self::Connect(_) => Self::of_other_engine().explain(what, place),
         }
     }
+
+    pub(crate) fn bug(text: impl Into<String>) -> Self {
+        Self::Bug(Bug(text.into()))
+    }
+
+    /// A bug: what belongs to one engine came to the other.
+    pub(crate) fn of_other_engine() -> Self {
+        Self::bug("a session or an error of another engine")
+    }
+
+    /// A bug: the parameters given are not those of the statement.
+    pub(crate) fn parameters(sql: &str) -> Self {
+        Self::bug(format!("wrong parameters for {sql}"))
+    }
+
+    /// Somebody else uses what was to be used: `text` says who, and what to do.
+    pub(crate) fn refused(text: &str) -> Self {
+        Self::Unusable { detail: text.to_owned(), source: None }
+    }
 }
+
+/// A bug inside the store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Bug(String);
 
 /// A value that this program does not write to its column: a problem of that row, not of the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Pass, Stop};
 use crate::clock::Clock;
-use crate::store::{Result, Run, Store};
+use crate::domain::cause::Cause;
+use crate::store::{Result, Run, Store, StoreError};
 use crate::sync::context::PassContext;
 
 /// A lease lives this long and is renewed four times in its life.
@@ -48,30 +50,45 @@ impl Pass {
         Ok(!before.is_empty() && self.is_open())
     }
 
-    /// Renews the leases during the pass.
-    pub(super) fn heartbeat(&self, life: Option<Duration>) -> tokio::task::JoinHandle<()> {
-        let (ctx, run) = (Arc::clone(&self.ctx), self.task.run.clone());
-        tokio::spawn(async move {
-            let store = ctx.store.apart();
-            loop {
-                tokio::time::sleep(pause(life)).await;
-                // A failure shows at the next commit, with its reason; here it is ignored.
-                let _ = beat(&ctx, &store, &run).await;
-            }
-        })
+    /// What keeps the leases of a pass, and shares each pause that Tink requests of this host with the other
+    /// hosts, if there are any.
+    pub(super) fn helpers(&self, life: Option<Duration>, is_shared: bool) -> JoinSet<Infallible> {
+        let mut helpers = JoinSet::new();
+        helpers.spawn(heartbeat(Arc::clone(&self.ctx), self.task.run.clone(), life));
+        if is_shared {
+            helpers.spawn(share_pauses(Arc::clone(&self.ctx)));
+        }
+        helpers
     }
+}
 
-    /// Shares each pause that Tink requests of this host with the other hosts, during the pass.
-    pub(super) fn share_pauses(&self) -> tokio::task::JoinHandle<()> {
-        let ctx = Arc::clone(&self.ctx);
-        tokio::spawn(async move {
-            loop {
-                let until = ctx.client.asked_to_pause().await;
-                // Tink itself informs a host that misses it; a store that has failed shows at the next
-                // commit.
-                let _ = ctx.store.pause_all(until).await;
-            }
-        })
+/// Does `work`, for as long as none of the helpers ends: that is a panic.
+pub(super) async fn beside<T>(
+    helpers: &mut JoinSet<Infallible>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        worked = work => worked,
+        Some(Err(error)) = helpers.join_next() => {
+            Err(StoreError::Internal { what: "keep the leases", source: Cause::of(error) })
+        }
+    }
+}
+
+async fn heartbeat(ctx: Arc<PassContext>, run: Run, life: Option<Duration>) -> Infallible {
+    let store = ctx.store.apart();
+    loop {
+        tokio::time::sleep(pause(life)).await;
+        // A failure shows at the next commit, with its reason; here it is ignored.
+        let _ = beat(&ctx, &store, &run).await;
+    }
+}
+
+async fn share_pauses(ctx: Arc<PassContext>) -> Infallible {
+    loop {
+        let until = ctx.client.asked_to_pause().await;
+        // Tink itself informs a host that misses it; a store that has failed shows at the next commit.
+        let _ = ctx.store.pause_all(until).await;
     }
 }
 
@@ -123,6 +140,7 @@ pub(super) fn lease_end(now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn rows_that_others_lock_are_waited_for_as_long_as_a_lease_lasts() {
@@ -133,5 +151,16 @@ mod tests {
         // What became free in between begins anew.
         assert!(!is_locked_for_long(&mut until, None));
         assert!(!is_locked_for_long(&mut until, Some(began + Duration::from_mins(5))));
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_that_panics_ends_the_pass_as_a_bug() {
+        let mut helpers = JoinSet::new();
+        helpers.spawn(std::future::poll_fn(|_| panic!("no heartbeat")));
+        let ended = beside(&mut helpers, std::future::pending::<Result<()>>()).await;
+        assert_eq!(Exit::from(&ended.unwrap_err()), Exit::Internal);
+        // While it goes on, the pass is not touched.
+        helpers.spawn(std::future::pending());
+        assert_eq!(beside(&mut helpers, async { Ok(7) }).await.unwrap(), 7);
     }
 }

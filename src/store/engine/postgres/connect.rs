@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(crate) use crate::domain::server::Target;
 use crate::domain::server::{ChannelBinding, Host, Password, Server, SessionKind, SslMode};
 pub(crate) use error::ConnectError;
-use error::{Failure, Kind, Problem};
+use error::{ConnectProblem, Kind, ServerFailure};
 use role::Role;
 
 /// The future that does a connection's I/O; it must be polled for as long as the client is used.
@@ -54,7 +54,7 @@ pub(crate) async fn connect(target: &Target, options: Option<&str>) -> Result<Co
     let mut error = ConnectError::new(&user, &database);
     let attempt = match Attempt::prepare(target, &user, &database, options) {
         Ok(attempt) => attempt,
-        Err(problem) => return Err(error.with(Failure::anywhere(problem))),
+        Err(problem) => return Err(error.with(ServerFailure::anywhere(problem))),
     };
     let rounds = match target.session() {
         SessionKind::PreferStandby => vec![SessionKind::Standby, SessionKind::Any],
@@ -125,33 +125,34 @@ impl<'t> Attempt<'t> {
         user: &'t str,
         database: &'t str,
         options: Option<&'t str>,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, ConnectProblem> {
         if user.is_empty() {
-            return Err(Problem::new(
+            return Err(ConnectProblem::new(
                 Kind::Local,
                 "the system has no name for this user; name one in the address",
             ));
         }
         let secure = target.security.mode != SslMode::Disable && !target.places.iter().all(Server::is_socket);
         let tls = secure.then(|| tls::connector(&target.security)).transpose();
-        let tls = tls.map_err(|text| Problem::new(Kind::Local, text))?;
-        let passwords = pgpass::Passwords::of(target).map_err(|text| Problem::new(Kind::Local, text))?;
+        let tls = tls.map_err(|text| ConnectProblem::new(Kind::Local, text))?;
+        let passwords =
+            pgpass::Passwords::of(target).map_err(|text| ConnectProblem::new(Kind::Local, text))?;
         Ok(Self { target, config: settings(target, user, database), options, tls, passwords, user, database })
     }
 
     /// Tries all addresses of a server.
-    async fn place(&self, place: &Server, session: SessionKind) -> Result<Connected, Vec<Failure>> {
+    async fn place(&self, place: &Server, session: SessionKind) -> Result<Connected, Vec<ServerFailure>> {
         let addresses = match self.within(addresses(place)).await {
             Ok(addresses) => addresses,
-            Err(problem) => return Err(vec![Failure::at(place, problem)]),
+            Err(problem) => return Err(vec![ServerFailure::at(place, problem)]),
         };
         let mut failures = Vec::new();
         for address in addresses {
             match self.address(place, address, session).await {
                 Ok(connected) => return Ok(connected),
                 Err(problems) => {
-                    let is_final = problems.last().is_some_and(Problem::is_final);
-                    failures.extend(problems.into_iter().map(|problem| Failure::at(place, problem)));
+                    let is_final = problems.last().is_some_and(ConnectProblem::is_final);
+                    failures.extend(problems.into_iter().map(|problem| ServerFailure::at(place, problem)));
                     if is_final {
                         break;
                     }
@@ -167,8 +168,8 @@ impl<'t> Attempt<'t> {
         place: &Server,
         address: Option<IpAddr>,
         session: SessionKind,
-    ) -> Result<Connected, Vec<Problem>> {
-        let mut problems: Vec<Problem> = Vec::new();
+    ) -> Result<Connected, Vec<ConnectProblem>> {
+        let mut problems: Vec<ConnectProblem> = Vec::new();
         for way in Way::of(self.target.security.mode, place.is_socket()) {
             let problem = match self.within(self.once(place, address, *way, session)).await {
                 Ok(connected) => return Ok(connected),
@@ -192,7 +193,7 @@ impl<'t> Attempt<'t> {
         address: Option<IpAddr>,
         way: Way,
         session: SessionKind,
-    ) -> Result<Connected, Problem> {
+    ) -> Result<Connected, ConnectProblem> {
         let mut took_options = self.options.is_some();
         let opened = match self.open(place, address, way, self.options).await {
             Err(problem) if took_options && problem.kind() == Kind::Options => {
@@ -214,7 +215,7 @@ impl<'t> Attempt<'t> {
         address: Option<IpAddr>,
         way: Way,
         options: Option<&str>,
-    ) -> Result<(Client, Driver), Problem> {
+    ) -> Result<(Client, Driver), ConnectProblem> {
         let mut config = self.config.clone();
         match &place.host {
             Host::Name(name) => config.host(name),
@@ -235,27 +236,33 @@ impl<'t> Attempt<'t> {
             Some(tls) if way != Way::Plain => opened(&config, tls.clone()).await,
             _ => opened(&config, NoTls).await,
         };
-        opened.map_err(|error| Problem::of(error, &self.passwords, password.is_some()))
+        opened.map_err(|error| ConnectProblem::of(error, &self.passwords, password.is_some()))
     }
 
     /// Runs `work` within the time limit for an address.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, ConnectProblem>>,
+    ) -> Result<T, ConnectProblem> {
         // Boxed: it is large, and would be part of every caller's future.
         let work = Box::pin(work);
         match self.target.connect_timeout {
-            Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| Err(Problem::timed_out(limit))),
+            Some(limit) => {
+                timeout(limit, work).await.unwrap_or_else(|_| Err(ConnectProblem::timed_out(limit)))
+            }
             None => work.await,
         }
     }
 }
 
 /// The addresses of a server; `None` stands for its socket.
-async fn addresses(place: &Server) -> Result<Vec<Option<IpAddr>>, Problem> {
+async fn addresses(place: &Server) -> Result<Vec<Option<IpAddr>>, ConnectProblem> {
     match (&place.host, place.address) {
         (Host::Socket(_), _) => Ok(vec![None]),
         (Host::Name(_), Some(address)) => Ok(vec![Some(address)]),
         (Host::Name(name), None) => {
-            let found = lookup_host((name.as_str(), place.port)).await.map_err(Problem::unknown_host)?;
+            let found =
+                lookup_host((name.as_str(), place.port)).await.map_err(ConnectProblem::unknown_host)?;
             let mut seen = BTreeSet::new();
             let addresses = found.map(|address| address.ip()).filter(|ip| seen.insert(*ip));
             Ok(addresses.map(Some).collect())

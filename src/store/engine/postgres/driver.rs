@@ -21,7 +21,7 @@ impl Background {
         let built = runtime::Builder::new_current_thread().enable_all().build();
         built.map(|runtime| Self(Some(runtime))).map_err(|e| Fail::Unusable {
             detail: "cannot begin to wait for a server".to_owned(),
-            source: Cause::of(e),
+            source: Some(Cause::of(e)),
         })
     }
 

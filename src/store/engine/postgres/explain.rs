@@ -78,6 +78,7 @@ pub(crate) fn explain(what: &'static str, target: &Target, fail: Fail) -> StoreE
             detail: format!(
                 "the session ended in a commit ({error}), and nobody knows if it was kept; the next attempt reads again"
             ),
+            source: error,
         },
         Fail::NoAnswer => StoreError::Unavailable {
             what,

@@ -47,14 +47,14 @@ impl KnownStatements {
     /// A statement of the store, with its parameters as they are sent.
     ///
     /// # Errors
-    /// [`Fail::Parameters`] if these are not its parameters.
+    /// [`Fail::Bug`] if these are not its parameters.
     pub(super) fn bound(
         &self,
         sql: &str,
         params: Params<'_, '_>,
     ) -> Result<(Arc<KnownStatement>, Vec<Parameter>), Fail> {
         let known = self.get(sql, || translate(sql));
-        let wrong = || Fail::Parameters(sql.to_owned());
+        let wrong = || Fail::parameters(sql);
         let parameters = match params {
             Params::Positional(values) if values.len() == known.text.arity && known.text.names.is_empty() => {
                 values.iter().map(Parameter::of).collect::<Result<_, _>>()?

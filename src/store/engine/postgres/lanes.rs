@@ -185,7 +185,7 @@ impl Lane {
             _ => self.connect()?,
         };
         let session = self.session.insert(session);
-        let Conn::Postgres(pg) = &session.conn else { return Err(Fail::NoRow) };
+        let Conn::Postgres(pg) = &session.conn else { return Err(Fail::of_other_engine()) };
         pg.forget_answers();
         let done = if session.context.rehearsal {
             rehearsed(session, pg, job)
@@ -205,7 +205,7 @@ impl Lane {
     }
 
     fn connect(&self) -> Result<DbSession, Fail> {
-        let target = self.context.target.as_ref().ok_or(Fail::NoRow)?;
+        let target = self.context.target.as_ref().ok_or_else(Fail::of_other_engine)?;
         let pg = Pg::connect(target)?;
         pg.plan_for_few_rows();
         Ok(DbSession::of_server(pg, self.context.again()))

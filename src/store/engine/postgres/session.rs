@@ -163,7 +163,7 @@ impl Pg {
         }
         let answer = self.ask_as_is(question, Vec::new())?;
         let number: i64 = answer.rows.first().map_or(Err(Fail::NoRow), |row| AnyRow::Postgres(row).get(0))?;
-        let number = u32::try_from(number).map_err(|_| Fail::NoRow)?;
+        let number = u32::try_from(number).map_err(|_| Fail::bug(format!("{number} is no OID")))?;
         self.row_type.set(Some(number));
         Ok(number)
     }

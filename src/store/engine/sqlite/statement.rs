@@ -29,11 +29,7 @@ impl ToSql for Value<'_> {
 
 /// The prepared statement with its parameters bound. Fails unless all are given: one that is left out would
 /// silently count as NULL.
-fn bound<'c>(
-    conn: &'c Connection,
-    sql: &str,
-    params: Params<'_, '_>,
-) -> rusqlite::Result<CachedStatement<'c>> {
+fn bound<'c>(conn: &'c Connection, sql: &str, params: Params<'_, '_>) -> Result<CachedStatement<'c>, Fail> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut given = 0;
     match params {
@@ -54,7 +50,7 @@ fn bound<'c>(
         }
     }
     let wanted = statement.parameter_count();
-    if given == wanted { Ok(statement) } else { Err(rusqlite::Error::InvalidParameterCount(given, wanted)) }
+    if given == wanted { Ok(statement) } else { Err(Fail::parameters(sql)) }
 }
 
 pub(crate) fn count(conn: &Connection, sql: &str, params: Params<'_, '_>) -> Result<u64, Fail> {
@@ -122,6 +118,7 @@ pub(crate) const fn cell_of(value: ValueRef<'_>) -> Cell<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
     use crate::store::engine::{Db, named, values};
 
     #[test]
@@ -138,6 +135,9 @@ mod tests {
             "two is not used here"
         );
         assert_eq!(read("SELECT :one + :tow", named! { ":one": 1, ":two": 2 }), None);
+        let fail = db.value::<i64>("SELECT ?1", values![]).unwrap_err();
+        let error = fail.explain("read", "store.db".to_owned());
+        assert_eq!(Exit::from(&error), Exit::Internal, "that is a bug: {error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::domain::server::Server;
 pub(crate) struct ConnectError {
     user: String,
     database: String,
-    failures: Vec<Failure>,
+    failures: Vec<ServerFailure>,
 }
 
 impl ConnectError {
@@ -25,7 +25,7 @@ impl ConnectError {
         Self { user: user.to_owned(), database: database.to_owned(), failures: Vec::new() }
     }
 
-    pub(super) fn with(mut self, failure: Failure) -> Self {
+    pub(super) fn with(mut self, failure: ServerFailure) -> Self {
         self.failures.push(failure);
         self
     }
@@ -70,23 +70,23 @@ impl Error for ConnectError {
 
 /// The failure of one server.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ServerFailure {
     place: Option<String>,
-    problem: Problem,
+    problem: ConnectProblem,
 }
 
-impl Failure {
-    pub(super) fn at(place: &Server, problem: Problem) -> Self {
+impl ServerFailure {
+    pub(super) fn at(place: &Server, problem: ConnectProblem) -> Self {
         Self { place: Some(place.to_string()), problem }
     }
 
     /// A problem found before any server is contacted.
-    pub(super) fn anywhere(problem: Problem) -> Self {
+    pub(super) fn anywhere(problem: ConnectProblem) -> Self {
         Self { place: None, problem }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ServerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Some(place) => write!(f, "{place} {}", self.problem),
@@ -117,13 +117,13 @@ pub(super) enum Kind {
 /// A problem of one way to a server; its text continues after the server's name.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
-pub(super) struct Problem {
+pub(super) struct ConnectProblem {
     kind: Kind,
     text: String,
     source: Option<Cause>,
 }
 
-impl Problem {
+impl ConnectProblem {
     pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), source: None }
     }
@@ -182,7 +182,7 @@ impl Problem {
     }
 }
 
-impl From<tokio_postgres::Error> for Problem {
+impl From<tokio_postgres::Error> for ConnectProblem {
     fn from(error: tokio_postgres::Error) -> Self {
         let known = if let Some(answer) = error.as_db_error() {
             answered(answer)

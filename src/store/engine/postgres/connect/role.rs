@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::Driver;
-use super::error::{Kind, Problem};
+use super::error::{ConnectProblem, Kind};
 use crate::domain::server::SessionKind;
 
 /// Whether a server is a standby, and whether it accepts changes.
@@ -21,23 +21,24 @@ pub(super) struct Role {
 
 impl Role {
     /// Queries the role.
-    pub(super) async fn of(client: &Client, driver: &mut Driver) -> Result<Self, Problem> {
+    pub(super) async fn of(client: &Client, driver: &mut Driver) -> Result<Self, ConnectProblem> {
         let query = pin!(client.simple_query(ROLE));
         let messages = match select(query, driver).await {
-            Either::Left((answer, _)) => answer.map_err(Problem::from)?,
-            Either::Right(((), _)) => return Err(Problem::closed()),
+            Either::Left((answer, _)) => answer.map_err(ConnectProblem::from)?,
+            Either::Right(((), _)) => return Err(ConnectProblem::closed()),
         };
         let row = messages.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some((row.try_get(0).ok()??, row.try_get(1).ok()??)),
             _ => None,
         });
-        let (follows, read_only) =
-            row.ok_or_else(|| Problem::new(Kind::Refused, "does not say what it is, as PostgreSQL would"))?;
+        let (follows, read_only) = row.ok_or_else(|| {
+            ConnectProblem::new(Kind::Refused, "does not say what it is, as PostgreSQL would")
+        })?;
         Ok(Self { follows: follows == "t", read_only: read_only == "on" })
     }
 
     /// Whether the server suits this kind of session.
-    pub(super) fn suits(&self, session: SessionKind) -> Result<(), Problem> {
+    pub(super) fn suits(&self, session: SessionKind) -> Result<(), ConnectProblem> {
         let problem = match session {
             SessionKind::ReadWrite | SessionKind::Primary if self.follows => {
                 "is a standby, and its primary is wanted"
@@ -49,7 +50,7 @@ impl Role {
             SessionKind::Standby if !self.follows => "is a primary, and a standby is wanted",
             _ => return Ok(()),
         };
-        Err(Problem::new(Kind::Role, format!("{problem} (target_session_attrs)")))
+        Err(ConnectProblem::new(Kind::Role, format!("{problem} (target_session_attrs)")))
     }
 }
 
