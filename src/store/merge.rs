@@ -16,6 +16,14 @@ use crate::store::types::Merge;
 pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Timestamp) -> Result<(), Fail> {
     let (keep, drop) = (merge.keep, merge.drop);
     let newer: i64 = if merge.adopts_id { 1 } else { 2 };
+    // Two groups of accounts that are several are one group, since an account is in both.
+    db.run(
+        "UPDATE ts_accounts SET separate = CASE WHEN separate > 0 THEN 1 ELSE -1 END
+                * (SELECT abs(separate) FROM ts_accounts WHERE key = ?2)
+         WHERE connection = ?1 AND abs(separate) = (SELECT abs(separate) FROM ts_accounts WHERE key = ?3 AND abs(separate) > 1)
+           AND EXISTS (SELECT 1 FROM ts_accounts WHERE key = ?2 AND abs(separate) > 1)",
+        values![connection, keep, drop],
+    )?;
     db.run(
         "UPDATE ts_accounts SET generation = generation + ?2, repairing = 1, suspect_refresh = NULL, absent_from = NULL,
                 stand_balance = NULL, stand_currency = NULL, stand_rows = NULL,

@@ -52,9 +52,19 @@ fn accounts_that_were_named_together_stay_several_when_one_is_named_beside_anoth
 
 #[test]
 fn a_joined_account_is_several_with_what_the_other_was() {
-    for (kept, dropped, expected) in
-        [(0, -5, -5), (0, 1, 1), (1, -5, 5), (1, 5, 5), (1, 1, 1), (1, 0, 1), (-7, 5, -7), (0, 0, 0)]
-    {
+    for (kept, dropped, expected) in [
+        (0, -5, -5),
+        (0, 1, 1),
+        (1, -5, 5),
+        (1, 5, 5),
+        (1, 1, 1),
+        (1, 0, 1),
+        (-7, 5, -7),
+        (0, 0, 0),
+        (0, -1, 0),
+        (-1, 0, 0),
+        (-1, -5, -5),
+    ] {
         let steps = |db: Db<'_>| {
             db.run("UPDATE ts_accounts SET separate = ?1 WHERE key = 1", values![kept])?;
             db.run("UPDATE ts_accounts SET separate = ?1 WHERE key = 2", values![dropped])?;
@@ -63,4 +73,13 @@ fn a_joined_account_is_several_with_what_the_other_was() {
         };
         assert_separate(steps, &[expected, 0, 0, 0]);
     }
+    // What each was known to be separate from.
+    let steps = |db: Db<'_>| {
+        named_together(db, &["a", "b"])?;
+        named_together(db, &["c", "d"])?;
+        db.run("UPDATE ts_accounts SET separate = -separate WHERE key = 4", values![])?;
+        merge::join(db, 1, 1, &Merge { keep: 2, drop: 3, adopts_id: true }, NOW)?;
+        db.run("UPDATE ts_accounts SET separate = 0 WHERE key = 3", values![])
+    };
+    assert_separate(steps, &[-2, -2, 0, 2]);
 }
