@@ -58,9 +58,12 @@ pub(super) fn are_several(a: &Account, b: &Account) -> bool {
     !is_alike(a, b) || differ(&a.iban, &b.iban) || by_number
 }
 
-/// Whether two accounts of one type and currency have no number in common that could tell them apart.
+/// Whether two accounts of one type and currency have no number in common that could tell them apart. The mask of a card
+/// cannot: a card that replaces another has a number of its own, and the same account behind it.
 pub(super) fn has_no_common_number(a: &Account, b: &Account) -> bool {
-    let numbers = |a: &Account| [&a.iban, &a.account_number, &a.masked_pan].map(|n| known(n.as_deref()));
+    let mask = |a: &Account| a.masked_pan.clone().filter(|_| known_kind(a) != Some("CREDIT_CARD"));
+    let numbers =
+        |a: &Account| [a.iban.clone(), a.account_number.clone(), mask(a)].map(|n| known(n.as_deref()));
     let mut both = numbers(a).into_iter().zip(numbers(b));
     is_alike(a, b) && !both.any(|(a, b)| a.is_some() && b.is_some())
 }

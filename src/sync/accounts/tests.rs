@@ -276,7 +276,8 @@ fn a_number_or_mask_decides_only_with_the_bank_and_if_it_is_unique() {
         (card("o", mask, None), card("n", mask, None), true, false),
         (card("o", mask, None), card("n", mask, Some("b")), false, true),
         (card("o", mask, Some("a")), card("n", mask, Some("b")), false, true),
-        (card("o", mask, Some("b")), card("n", "4000 12** **** 9011", Some("b")), false, false),
+        (card("o", mask, Some("b")), card("n", "4000 12** **** 9011", Some("b")), false, true),
+        (card("o", mask, Some("a")), card("n", "4000 12** **** 9011", Some("b")), false, false),
     ] {
         let overview =
             overview(&[stored(1, old)], vec![new.clone()], vec![consent("UPDATED", &["n"])], true, now());
