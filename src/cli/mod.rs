@@ -128,7 +128,7 @@ pub enum Command {
 pub enum ServiceCommand {
     /// Bring every due connection up to date, once, and exit
     Run(run::Args),
-    /// Check the set-up: configuration, secrets, store, the application's view, access to Tink
+    /// Check the set-up: configuration, secrets, store, view and Tink
     Check(check::Args),
     /// Show how fresh every connection is, and the last runs
     Status(status::Args),
