@@ -73,7 +73,7 @@ impl Fall {
         let Self { before, now, gone, .. } = self;
         let gone = if *gone > 0 {
             format!(
-                "; {gone} that were entitled have no row any more, and are kept as they were for at most three days"
+                "; {gone} that were entitled have no row any more, and those with data are kept as they were for at most three days"
             )
         } else {
             String::new()

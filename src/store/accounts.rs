@@ -199,10 +199,12 @@ pub(super) fn save(
     Ok(OverviewSaved { accounts, changed, removed })
 }
 
-/// The key of the account for which a new one was taken: it was known by that id.
+/// The key of the account for which a new one was taken: it was known by that id, before its own and by no other, so that
+/// its rows of an earlier consent are those of that id.
 fn taken_for(before: &[StoredAccount], merged: &[Merge], account: &Account) -> Option<i64> {
-    let owner = before.iter().find(|stored| stored.known_ids.contains(&account.id))?.key;
-    Some(merged.iter().find(|merge| merge.drop == owner).map_or(owner, |merge| merge.keep))
+    let had_both = |s: &&StoredAccount| s.generation == 2 && s.known_ids.len() == 2;
+    let owner = before.iter().filter(had_both).find(|s| s.known_ids.contains(&account.id))?.key;
+    (!merged.iter().any(|merge| merge.drop == owner || merge.keep == owner)).then_some(owner)
 }
 
 /// Closes accounts; returns the number of rows that are removed with them.

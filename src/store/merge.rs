@@ -75,8 +75,8 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
     Ok(())
 }
 
-/// Makes two accounts of one: what came under an id that is now the account `new`, and has no successor in the rows of the
-/// id that `owner` has now, is carried over to `new`. There it is of an earlier generation, so that the first walk finds its
+/// Makes two accounts of one: the rows of earlier consents of `owner`, which came under the id that is now the account `new`
+/// and have no successor, are carried over to `new`. There it is of an earlier generation, so that the first walk finds its
 /// rows or their successors and nothing shows twice. The balances of both are judged from the next walk on.
 pub(super) fn separate(db: Db<'_>, run: i64, owner: i64, new: i64, now: Timestamp) -> Result<(), Fail> {
     let below: i64 = db.value("SELECT generation FROM ts_accounts WHERE key = ?1", values![owner])?;

@@ -37,11 +37,11 @@ pub fn overview(
         .chain(merged.iter().flat_map(|merge| [merge.keep, merge.drop]))
         .collect();
     let undecided = if certain { scene.undecided(&identities, &merged) } else { Vec::new() };
-    let doubted = undecided.iter().filter(|(_, identity)| **identity == Identity::New);
+    let doubted = undecided.iter().filter(|(_, identity)| !scene.was_read(identity));
     let doubted = doubted.map(|(account, _)| account.id.clone()).collect();
     let ambiguous = !undecided.is_empty()
         || (certain && scene.is_ambiguous(&identities))
-        || stored.iter().any(|s| s.doubted && !is_joined(s, &merged));
+        || stored.iter().any(|s| s.doubted && !is_joined(s, &merged) && scene.is_in_doubt(s));
     let separate = scene.named_together(&identities);
     let shown: Vec<_> = listed.iter().zip(&identities).collect();
     let superseded = superseded(stored, &shown, &consents, &merged, now);
@@ -261,8 +261,7 @@ impl<'a> Scene<'a> {
     /// Whether a listed account may be one that is gone: by a number, which only an account that came later may have
     /// kept with another type or bank's id, or, if it comes as the other goes, because no number tells them apart.
     fn may_be(&self, old: &StoredAccount, account: &Account, identity: &Identity) -> bool {
-        let was_read = |key| self.stored.iter().any(|s| s.key == key && s.complete_through.is_some());
-        let comes = !key_of(identity).is_some_and(was_read);
+        let comes = !self.was_read(identity);
         let came_later = || key_of(identity).is_none_or(|key| key > old.key);
         may_be_one(&old.account, account)
             || (came_later() && share_number(&old.account, account) && self.may_share_provider(old, account))
@@ -270,6 +269,24 @@ impl<'a> Scene<'a> {
                 && !old.closed
                 && has_no_common_number(&old.account, account)
                 && self.is_one_bank(old, account))
+    }
+
+    /// Whether a listed account is one that was read to the end before.
+    fn was_read(&self, identity: &Identity) -> bool {
+        let key = key_of(identity);
+        self.stored.iter().any(|s| Some(s.key) == key && s.complete_through.is_some())
+    }
+
+    /// Whether an account that came as another went may still be an older one: not if both are served, for then they
+    /// are two.
+    fn is_in_doubt(&self, doubted: &StoredAccount) -> bool {
+        let may_be = |old: &StoredAccount| {
+            may_be_one(&old.account, &doubted.account) || has_no_common_number(&old.account, &doubted.account)
+        };
+        self.stored.iter().any(|old| {
+            let are_two = old.is_apart_from(doubted) || (self.is_served(old) && self.is_served(doubted));
+            old.key < doubted.key && !are_two && may_be(old) && self.is_one_bank(old, &doubted.account)
+        })
     }
 
     /// Whether nothing shows that two accounts are of different banks.

@@ -59,6 +59,8 @@ pub(super) struct Sides<'a> {
     pub new: &'a [&'a Transaction],
     /// The account's generation; rows of an older one come from before a re-consent or a merge.
     pub generation: i64,
+    /// It is the first walk since a re-consent or a merge, which shows both sides as a whole.
+    pub is_first: bool,
     /// Of the new rows, those that have succeeded others in an earlier pass, with the newest generation of
     /// these: they can only succeed one of a generation between that and the account's, which a merge brought.
     pub taken: &'a HashMap<&'a TransactionId, i64>,
@@ -71,7 +73,7 @@ pub(super) struct Sides<'a> {
 /// Pairs old rows with their successors: the strongest rule first, each row once.
 pub(super) fn pair(sides: &Sides<'_>) -> Vec<(i64, Removal)> {
     let mut pairing = Pairing::new(sides);
-    for rule in &RULES {
+    for rule in RULES.iter().filter(|rule| sides.is_first || rule.evidence != MatchEvidence::WithoutDay) {
         pairing.apply(rule);
     }
     pairing.pairs
@@ -114,7 +116,8 @@ enum MatchEvidence {
     Words,
     /// Equal day and money, once on each side.
     DayAndMoney,
-    /// Equal money and folded text, once on each side, where one of the two has no day.
+    /// Equal money and folded text, once on each side, where one of the two has no day. Only in the first walk: later, an
+    /// equal purchase would take the place of a row that the list has ceased to show.
     WithoutDay,
 }
 

@@ -52,7 +52,15 @@ pub fn latecomers(
     let older: Vec<StoredRow> = older.iter().filter(|row| !same(row)).filter(in_reach).cloned().collect();
     let new = arrivals(stored, &changes);
     let (ids, common, taken) = (ProviderIds::default(), CommonWords::default(), HashMap::new());
-    let sides = Sides { old: &older, new: &new, generation, taken: &taken, ids: &ids, common: &common };
+    let sides = Sides {
+        old: &older,
+        new: &new,
+        generation,
+        is_first: false,
+        taken: &taken,
+        ids: &ids,
+        common: &common,
+    };
     changes.remove = pairing::pair(&sides);
     changes
 }

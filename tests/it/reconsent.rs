@@ -451,4 +451,11 @@ fn a_row_that_gets_or_loses_its_date_at_a_renewal_is_found_or_told_of() {
     }
     sam.0.cli(&["connections", "accept-unmatched", "c-0"]).expect(0);
     ended(sam.again(), 0, "unchanged", None);
+    // One that the list does not show after the renewal is not taken by a purchase of later.
+    let sam = Sam::with(one(1, "old", [three("x", "old"), hut("hut-x", "old", false, 1)].concat()));
+    ended(sam.pass(one(2, "new", three("y", "new"))), 0, "synced", Some("reconsent_unmatched"));
+    for n in 3..6 {
+        sam.pass(one(n, "new", [three("y", "new"), hut("hut-y", "new", true, 1)].concat())).expect(0);
+        assert_eq!(sam.live(), ["hut-x0", "hut-y0", "y1", "y2", "y3"], "{n}");
+    }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tink_sandbox::script::{account, consent};
 use tink_sandbox::{Script, ScriptRow};
 
+use crate::harness::Ran;
 use crate::scripted::{Sam, day, ended, refresh};
 
 const AMBIGUOUS: Option<&str> = Some("reconsent_ambiguous");
@@ -169,5 +170,27 @@ fn a_renewal_without_a_number_is_reported_until_the_number_comes_or_a_person_has
             ended(sam.pass(listed(n, "b", None)), 0, "unchanged", None);
             assert_eq!(sam.live(), (0..6).map(|k| format!("b-{k}")).collect::<Vec<_>>(), "{n}");
         }
+    }
+}
+
+#[test]
+fn a_doubt_ends_when_both_accounts_are_served() {
+    let nothing = json!({});
+    let of = |n: u32, ids: &[&str]| {
+        let mut all = listed(n, ids[0], Some(&nothing));
+        for id in &ids[1..] {
+            let more = listed(n, id, Some(&nothing));
+            all.consents.extend(more.consents);
+            all.accounts.extend(more.accounts);
+            all.transactions.extend(more.transactions);
+        }
+        all
+    };
+    let sam = Sam::with(of(1, &["a"]));
+    let reason = |ran: Ran| ran.expect(0).ended("c-0").1;
+    assert_eq!(reason(sam.pass(of(2, &["b"]))).as_deref(), AMBIGUOUS);
+    for n in 3..6 {
+        assert_eq!(reason(sam.pass(of(n, &["a", "b"]))), None, "{n}");
+        assert_eq!(sam.live().len(), 12);
     }
 }

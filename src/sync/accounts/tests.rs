@@ -118,6 +118,12 @@ proptest! {
         let ids = |accounts: &[Account]| accounts.iter().map(|a| a.id.clone()).collect::<Vec<_>>();
         let shown: Vec<Account> = overview.accounts.iter().map(|(a, _)| a.clone()).collect();
         prop_assert_eq!(ids(&shown), ids(&listed));
+        for (shown, listed) in shown.iter().zip(&listed) {
+            let kept = |shown: &Option<String>, listed: &Option<String>| listed.is_none() || shown == listed;
+            prop_assert!(kept(&shown.iban, &listed.iban) && kept(&shown.masked_pan, &listed.masked_pan));
+            let rest = |a: &Account| (a.name.clone(), a.booked.clone(), a.available.clone(), a.last_refreshed);
+            prop_assert_eq!(rest(shown), rest(listed));
+        }
         let mut keys = HashSet::new();
         for (account, identity) in &overview.accounts {
             let key = match identity {

@@ -11,7 +11,15 @@ fn run(old: &[StoredRow], new: &[Transaction], generation: i64) -> Vec<(i64, Rem
     let texts = old.iter().map(|row| row.transaction.text()).chain(new.iter().map(Transaction::text));
     let common = CommonWords::of(texts);
     let new: Vec<&Transaction> = new.iter().collect();
-    pair(&Sides { old, new: &new, generation, taken: &HashMap::new(), ids: &ids, common: &common })
+    pair(&Sides {
+        old,
+        new: &new,
+        generation,
+        is_first: true,
+        taken: &HashMap::new(),
+        ids: &ids,
+        common: &common,
+    })
 }
 
 /// Each pair's old key, new id and rule.
@@ -148,8 +156,15 @@ fn a_successor_succeeds_another_row_only_if_a_merge_brought_it() {
     let taken = HashMap::from([(&new.id, 2)]);
     for (generation, fits) in [(1, false), (2, false), (3, true), (4, false)] {
         let old = [StoredRow { generation, ..stored(1, booked("a", "-500", 1, "BARBER")) }];
-        let sides =
-            Sides { old: &old, new: &[&new], generation: 4, taken: &taken, ids: &ids, common: &common };
+        let sides = Sides {
+            old: &old,
+            new: &[&new],
+            generation: 4,
+            is_first: true,
+            taken: &taken,
+            ids: &ids,
+            common: &common,
+        };
         assert_eq!(!pair(&sides).is_empty(), fits, "{generation}");
     }
 }
@@ -162,7 +177,15 @@ fn a_provider_id_is_telling_only_if_it_occurs_once_on_each_side() {
     let common = CommonWords::default();
     let taken = HashMap::new();
     let pairs = |ids: &ProviderIds| {
-        pair(&Sides { old: &old, new: &[&new], generation: 1, taken: &taken, ids, common: &common })
+        pair(&Sides {
+            old: &old,
+            new: &[&new],
+            generation: 1,
+            is_first: true,
+            taken: &taken,
+            ids,
+            common: &common,
+        })
     };
     ids.add(&new);
     assert_eq!(told(&pairs(&ids)), [(1, "n".to_owned(), "reissued")]);

@@ -49,9 +49,18 @@ impl Walk<'_> {
         let common = self.common_words(&old, &new).await?;
         let none = ProviderIds::default();
         let ids = gathered.provider_ids.as_ref().unwrap_or(&none);
-        let generation = self.account.generation;
+        let (generation, is_first) = (self.account.generation, self.account.repairing);
+        let taken_so_far = &taken_before;
         let pair = |old: &[StoredRow], new: &[&Transaction]| {
-            pairing::pair(&Sides { old, new, generation, taken: &taken_before, ids, common: &common })
+            pairing::pair(&Sides {
+                old,
+                new,
+                generation,
+                is_first,
+                taken: taken_so_far,
+                ids,
+                common: &common,
+            })
         };
         // A row that was live beside an older one, as its counterpart after a re-consent or a merge, may be
         // gone by now.
