@@ -66,7 +66,7 @@ fn on_server(place: &Place) -> Vec<Finding> {
         let text = format!("the role {role} lacks {}{more}", named.join(", "));
         let remedy = if rights.missing.iter().any(|right| right == "CREATE on schema tink_sync") {
             format!(
-                "make the first run as the owner of the schema, or GRANT CREATE ON SCHEMA tink_sync TO {role}"
+                "GRANT CREATE ON SCHEMA tink_sync TO {role} for the first run, and after it: {psql} -v writer={role} {roles}"
             )
         } else {
             format!("{psql} -v writer={role} {roles}")

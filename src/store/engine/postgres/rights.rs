@@ -153,6 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn postgresql_a_schema_that_is_there_is_filled_without_the_right_to_create_one() {
+        let server = Server::shared();
+        let url = server.fresh_database();
+        let role = format!("filler_{}", std::process::id());
+        let (_, host) = url.split_once('@').unwrap();
+        let database = host.split_once('/').and_then(|(_, path)| path.split('?').next()).unwrap();
+        server.execute(database, &format!("CREATE ROLE {role} LOGIN; CREATE SCHEMA tink_sync AUTHORIZATION {role}"));
+        let theirs = target(&format!("postgres://{role}@{host}"));
+        assert!(of(&theirs).unwrap().missing.is_empty());
+        drop(open::writer(&theirs, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
+        assert!(of(&theirs).unwrap().missing.is_empty());
+    }
+
+    #[test]
     fn postgresql_an_old_transaction_is_named_to_those_who_may_see_it() {
         let server = Server::shared();
         let url = server.fresh_database();

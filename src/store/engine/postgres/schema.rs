@@ -132,8 +132,9 @@ fn prepare_alone(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     let found = version(pg)?;
     if found < KNOWN || (found == KNOWN && views(pg)? == Views::Older) {
         if found == 0 {
+            // IF NOT EXISTS would need the right to create schemas also where there is one.
             pg.batch_as_is(
-                "CREATE SCHEMA IF NOT EXISTS tink_sync;
+                "DO $$ BEGIN IF pg_catalog.to_regnamespace('tink_sync') IS NULL THEN CREATE SCHEMA tink_sync; END IF; END $$;
                  CREATE TABLE tink_sync.ts_schema (version bigint NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)",
             )?;
         }
