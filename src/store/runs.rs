@@ -50,16 +50,17 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
     tokens::give_up(db, new.started_at)?;
     events::tidy(db)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone. A
-    // dead run (ended without an exit code) is not part of it: its connections are free. Neither is a run
+    // dead run (ended without an exit code, or silent) is not part of it: its connections are free. Neither is a run
     // that ends long after now: its clock jumped, and no run should wait for that time.
     let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
-    let oldest: Option<Millis> = db.value(
+    let oldest = format!(
         "SELECT min(began) FROM (
-             SELECT min(started_at) AS began FROM ts_runs WHERE finished_at IS NULL
+             SELECT min(started_at) AS began FROM ts_runs r WHERE {}
              UNION ALL
              SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2) r",
-        values![Millis(new.process_started), Millis(latest)],
-    )?;
+        liveness::may_be_at_work(db)
+    );
+    let oldest: Option<Millis> = db.value(&oldest, values![Millis(new.process_started), Millis(latest)])?;
     // Hosts that overlap endlessly do not push it back endlessly.
     let earliest = new.process_started.saturating_sub(LONGEST_OVERLAP).unwrap_or(Timestamp::MIN);
     let cohort = oldest.map_or(new.process_started, |m| m.0.clamp(earliest, new.process_started));

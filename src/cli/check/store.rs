@@ -64,7 +64,12 @@ fn on_server(place: &Place) -> Vec<Finding> {
         let more = rights.missing.len() - named.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("the role {role} lacks {}{more}", named.join(", "));
-        let remedy = if rights.missing.iter().any(|right| right == "CREATE on schema tink_sync") {
+        let owner = rights.missing[0].strip_prefix("membership of ").and_then(|rest| rest.split_once(", "));
+        let remedy = if let Some((owner, _)) = owner {
+            format!(
+                "GRANT {owner} TO {role} for the next run; after it REVOKE {owner} FROM {role}, and: {psql} -v owner={owner} -v writer={role} {roles}"
+            )
+        } else if rights.missing.iter().any(|right| right == "CREATE on schema tink_sync") {
             format!(
                 "GRANT CREATE ON SCHEMA tink_sync TO {role} for the first run, and after it: {psql} -v writer={role} {roles}"
             )

@@ -204,6 +204,14 @@ impl ServerSource<'_> {
             let code = said.code().code();
             match code {
                 "57014" => return self.unusable(self.limits.too_slow(view)),
+                // The server's own name for this place, whatever language it speaks.
+                "42501" if said.routine() == Some("check_enable_rls") => {
+                    let detail = format!(
+                        "{}: row_security is off for this role; ALTER ROLE or ALTER DATABASE … RESET row_security, and a policy that shows it all rows",
+                        said.message()
+                    );
+                    return self.wrong(detail, None);
+                }
                 "42501" => {
                     let detail = format!(
                         "{}: GRANT SELECT ON {view}, and USAGE on its schema, to this role",
