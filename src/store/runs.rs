@@ -358,6 +358,13 @@ pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> 
          WHERE lease_run = ?1 AND key IN (SELECT connection FROM ts_run_connections WHERE run = ?1)",
         values![run.key],
     )?;
+    if end.exit_code > 0 {
+        // What it had claimed when it failed is free for runs that overlap with it.
+        db.run(
+            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
+            values![run.key],
+        )?;
+    }
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a lock file that stays behind is never removed, but does no harm.
         let path = liveness::lock_path(&context.path, run.id.as_str());
