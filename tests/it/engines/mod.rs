@@ -3,6 +3,7 @@
 
 mod hostile;
 mod locked;
+mod roles;
 mod server;
 mod trips;
 
