@@ -9,7 +9,8 @@
 -- password and takes nothing away from other roles.
 --
 -- Variables and what they are if not given:
---   owner         tink_sync_owner   Owns the schema; no login. Only who installs or upgrades becomes it (SET ROLE).
+--   owner         tink_sync_owner   Owns the schema; no login. The writer is a member of it only for the first run, and for
+--                                   the first run of a release that changes the schema: see packaging/postgres.md, Roles.
 --   writer        tink_sync         The login of `tink-sync run` and the other commands. Give it a password:
 --                                   \password tink_sync
 --   reader        tink_sync_reader  For the application: the views, nothing else. A group without login: GRANT it to the
@@ -42,16 +43,16 @@ WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 -- 2. The schema, and everything in it, is the owner's: also what a first run made as somebody else.
 SELECT format('CREATE SCHEMA tink_sync AUTHORIZATION %I', :'owner') WHERE to_regnamespace('tink_sync') IS NULL \gexec
 SELECT format('ALTER SCHEMA tink_sync OWNER TO %I', :'owner')
-FROM pg_namespace WHERE nspname = 'tink_sync' AND nspowner <> :'owner'::regrole \gexec
+FROM pg_namespace WHERE nspname = 'tink_sync' AND nspowner <> (SELECT oid FROM pg_roles WHERE rolname = :'owner') \gexec
 SELECT format('ALTER %s tink_sync.%I OWNER TO %I',
               CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, relname, :'owner')
 FROM pg_class c
-WHERE relnamespace = 'tink_sync'::regnamespace AND relkind IN ('r', 'p', 'v', 'S', 'c') AND relowner <> :'owner'::regrole
+WHERE relnamespace = 'tink_sync'::regnamespace AND relkind IN ('r', 'p', 'v', 'S', 'c') AND relowner <> (SELECT oid FROM pg_roles WHERE rolname = :'owner')
   -- The sequence of a key follows its table.
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                   AND c.relkind = 'S' AND d.deptype IN ('a', 'i')) \gexec
 SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, :'owner')
-FROM pg_proc WHERE pronamespace = 'tink_sync'::regnamespace AND proowner <> :'owner'::regrole \gexec
+FROM pg_proc WHERE pronamespace = 'tink_sync'::regnamespace AND proowner <> (SELECT oid FROM pg_roles WHERE rolname = :'owner') \gexec
 
 -- 3. The writer: rows, keys, and temporary tables (a rehearsal: `run --dry-run`, `check`, `why`).
 -- No TRUNCATE, no DDL.
@@ -64,10 +65,14 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT SELECT, INS
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO :"writer";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA tink_sync GRANT EXECUTE ON ROUTINES TO :"writer";
 
--- Settings of the role, since a pooler in transaction mode passes none on: where its tables are; a host that hangs lets go
--- of what it has locked; one that waits for a lock tries again; nothing runs for ever. The wait for a lock is a third of the
--- 30 s after which a run says that the store is contended: it lets go of its own locks and tries again before that.
-ALTER ROLE :"writer" IN DATABASE :"database" SET search_path = pg_temp, tink_sync;
+-- Settings of the role, since a pooler in transaction mode passes none on: a host that hangs lets go of what it has
+-- locked; one that waits for a lock tries again; nothing runs for ever. The wait for a lock is a third of the 30 s after
+-- which a run says that the store is contended: it lets go of its own locks and tries again before that. Not where its
+-- tables are, as earlier releases of this file did: the program knows that, and finds the application's view by the role's
+-- own search path.
+SELECT format('ALTER ROLE %I IN DATABASE %I RESET search_path', :'writer', :'database')
+FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase JOIN pg_roles r ON r.oid = s.setrole
+WHERE d.datname = :'database' AND r.rolname = :'writer' AND 'search_path=pg_temp, tink_sync' = ANY (s.setconfig) \gexec
 ALTER ROLE :"writer" IN DATABASE :"database" SET default_transaction_isolation = 'read committed';
 ALTER ROLE :"writer" IN DATABASE :"database" SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE :"writer" IN DATABASE :"database" SET lock_timeout = '10s';

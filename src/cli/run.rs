@@ -41,6 +41,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// the last connections, the end of the run.
 const MARGIN: Duration = Duration::from_mins(15);
 
+/// How long a run whose store has failed tries to end itself there.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -221,12 +224,8 @@ impl<'a> RunCommand<'a> {
         outbox.deliver().await;
         let ended = self.pass(store, &run, client.clone(), signals, send).await;
         self.renewed(signals).await;
-        if let Err(failure) = &ended
-            && !matches!(failure, Failure::Store(_))
-        {
-            // If that fails too, the first failure is the one to report, and the next run ends this one.
-            let totals = report::no_totals(self.env.took());
-            let _ = store.finish_run(&run, self.end(failure.into(), totals)).await;
+        if let Err(failure) = &ended {
+            self.end_failed(store, &run, failure).await;
         }
         // A failed store cannot be read, and its failure is reported once.
         if !matches!(&ended, Err(Failure::Store(_))) {
@@ -245,6 +244,19 @@ impl<'a> RunCommand<'a> {
             }
         }
         ended
+    }
+
+    /// Ends a run that failed, in the store. If that fails too, the first failure is the one to report, and the next run
+    /// ends this one.
+    async fn end_failed(&self, store: &Store, run: &Run, failure: &Failure) {
+        let end = self.end(failure.into(), report::no_totals(self.env.took()));
+        if !matches!(failure, Failure::Store(_)) {
+            let _ = store.finish_run(run, end).await;
+        } else if store.is_shared() && !self.args.dry_run {
+            // A server may serve a new session, and other hosts would wait for the leases. Nobody waits for a file: that
+            // the process is gone shows by its lock.
+            let _ = tokio::time::timeout(LAST_WORD, store.apart().finish_run(run, end)).await;
+        }
     }
 
     /// The pass itself, from the source view to the report.

@@ -91,6 +91,21 @@ pub(super) const fn leased(db: Db<'_>) -> &'static str {
     }
 }
 
+/// The SQL condition that run `r`, which has not ended, may still be at work. On a server nobody can see that a process
+/// is gone: one that holds nothing and has missed two signs of life counts as gone. If it is not, it claims what others
+/// have left, as any run.
+pub(super) const fn may_be_at_work(db: Db<'_>) -> &'static str {
+    match db {
+        Db::Sqlite(_) => "r.finished_at IS NULL",
+        // It was last heard of four minutes before `alive_until`, and is heard of every 15 seconds.
+        Db::Postgres(_) => {
+            "(r.finished_at IS NULL AND (r.alive_until > clock_timestamp() + interval '210 seconds' OR EXISTS (
+                SELECT 1 FROM ts_run_connections n JOIN ts_connections c ON c.key = n.connection
+                WHERE n.run = r.key AND n.outcome IS NULL AND c.lease_run = r.key)))"
+        }
+    }
+}
+
 /// Whether a run holds the connection. If none does, none can claim it until the transaction ends.
 pub(super) fn is_leased(db: Db<'_>, connection: i64, now: Timestamp) -> Result<bool, Fail> {
     if db.is_shared() {

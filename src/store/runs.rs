@@ -49,16 +49,17 @@ pub(super) fn begin(db: Db<'_>, context: &Context, new: &NewRun) -> Result<Run, 
     tokens::give_up(db, new.started_at)?;
     events::tidy(db)?;
     // Runs that overlap this process share one cohort; what one of them attempted, the others leave alone. A
-    // dead run (ended without an exit code) is not part of it: its connections are free. Neither is a run
+    // dead run (ended without an exit code, or silent) is not part of it: its connections are free. Neither is a run
     // that ends long after now: its clock jumped, and no run should wait for that time.
     let latest = new.process_started.saturating_add(LONGEST_START).unwrap_or(Timestamp::MAX);
-    let oldest: Option<Millis> = db.value(
+    let oldest = format!(
         "SELECT min(began) FROM (
-             SELECT min(started_at) AS began FROM ts_runs WHERE finished_at IS NULL
+             SELECT min(started_at) AS began FROM ts_runs r WHERE {}
              UNION ALL
              SELECT min(started_at) FROM ts_runs WHERE exit_code IS NOT NULL AND finished_at > ?1 AND finished_at <= ?2) r",
-        values![Millis(new.process_started), Millis(latest)],
-    )?;
+        liveness::may_be_at_work(db)
+    );
+    let oldest: Option<Millis> = db.value(&oldest, values![Millis(new.process_started), Millis(latest)])?;
     // Hosts that overlap endlessly do not push it back endlessly.
     let earliest = new.process_started.saturating_sub(LONGEST_OVERLAP).unwrap_or(Timestamp::MIN);
     let cohort = oldest.map_or(new.process_started, |m| m.0.clamp(earliest, new.process_started));
@@ -356,6 +357,13 @@ pub(super) fn finish(db: Db<'_>, context: &Context, run: &Run, end: &RunEnd) -> 
          WHERE lease_run = ?1 AND key IN (SELECT connection FROM ts_run_connections WHERE run = ?1)",
         values![run.key],
     )?;
+    if end.exit_code > 0 {
+        // What it had claimed when it failed is free for runs that overlap with it.
+        db.run(
+            "UPDATE ts_run_connections SET outcome = 'interrupted', again = 0 WHERE run = ?1 AND outcome IS NULL",
+            values![run.key],
+        )?;
+    }
     if let Some(Some(lock)) = context.run_locks.borrow_mut().remove(run.id.as_str()) {
         // The run is over in the store; a lock file that stays behind is never removed, but does no harm.
         let path = liveness::lock_path(&context.path, run.id.as_str());

@@ -105,12 +105,9 @@ impl World {
             .set("retry.max", &quoted("5ms"))
             .set("hooks.directory", &quoted(&hooks))
             .set("hooks.spool", &quoted(&spool));
-        if store == app {
-            // A store has a view of this name itself.
-            return world.set("source.view", &quoted("public.tink_sync_source_v1"));
-        }
-        let app = app.strip_prefix("sqlite:").unwrap_or(&app);
-        world.set("source.view", &quoted("tink_sync_source_v1")).set("source.database", &quoted(app))
+        let world = world.set("source.view", &quoted("tink_sync_source_v1"));
+        let other = app.strip_prefix("sqlite:").unwrap_or(&app);
+        if store == app { world } else { world.set("source.database", &quoted(other)) }
     }
 
     /// The same world with a setting, given as TOML.

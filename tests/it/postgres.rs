@@ -188,7 +188,7 @@ impl Database {
 
     /// Whether there is a store in it.
     pub fn has_store(&self) -> bool {
-        self.exists("SELECT FROM pg_namespace WHERE nspname = 'tink_sync'")
+        self.exists("SELECT FROM pg_tables WHERE schemaname = 'tink_sync'")
     }
 
     /// A setting of the server.
@@ -233,8 +233,13 @@ impl Database {
 
     /// What `psql` prints for some SQL, as this role, and whether it went well.
     pub fn psql(&self, role: &str, sql: &str) -> (bool, String) {
+        self.psql_with(role, &["-c", sql])
+    }
+
+    /// The same for other arguments, such as a file and its variables.
+    pub fn psql_with(&self, role: &str, arguments: &[&str]) -> (bool, String) {
         let mut psql = self.0.server.program("psql");
-        psql.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.url_of(role));
+        psql.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"]).args(arguments).arg(self.url_of(role));
         let output = psql.output().unwrap();
         let said = if output.status.success() { output.stdout } else { output.stderr };
         (output.status.success(), String::from_utf8(said).unwrap())

@@ -3,7 +3,7 @@
 
 use crate::harness::{Ran, World, plain, small};
 use crate::inside::left::Refused;
-use crate::stored::only_on_sqlite;
+use crate::stored::{Engine, only_on_sqlite};
 
 fn assert_told(world: &World, ran: &Ran, connection: &str) {
     assert_eq!(ran.ended(connection), ("failed".to_owned(), Some("store".to_owned())));
@@ -69,6 +69,27 @@ fn a_record_that_the_database_refuses_is_a_broken_store() {
     world.allow();
     world.run(&[]).expect(0);
     world.assert_all_exact();
+    world.assert_at_rest();
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server; tests/run runs it"]
+fn postgresql_a_run_that_a_broken_store_ends_leaves_its_connections_to_others() {
+    let world = World::on(Engine::Postgres, Engine::Sqlite, small(3), vec!["user-0".to_owned()]);
+    world.run(&[]).expect(0);
+    world.refuse(Refused::Outcome("synced"));
+    world.sandbox.set_day(1);
+    let ran = world.run(&[]).expect(74);
+    assert!(ran.stderr.contains("not allowed here"), "{}", ran.stderr);
+    let left = "SELECT count(*) FROM runs_v1 WHERE ?1 <> '' AND finished_at IS NULL";
+    assert_eq!(world.texts(left, "-")[0][0].as_deref(), Some("0"));
+    let ended = "SELECT exit_code FROM runs_v1 WHERE ?1 <> '' ORDER BY started_at DESC LIMIT 1";
+    assert_eq!(world.texts(ended, "-")[0][0].as_deref(), Some("74"));
+    let outcome = "SELECT outcome FROM run_connections_v1 WHERE ?1 <> '' ORDER BY started_at DESC LIMIT 1";
+    assert_eq!(world.texts(outcome, "-")[0][0].as_deref(), Some("interrupted"));
+    world.allow();
+    assert_eq!(world.run(&[]).expect(0).total("due"), 1);
+    world.assert_exact(0);
     world.assert_at_rest();
 }
 

@@ -60,11 +60,16 @@ fn fallen(fall: &Fall) -> Finding {
     Finding::warn("connections", fall.sentence(), remedy)
 }
 
-/// The view cannot be read.
+/// The view cannot be read, or what a pass would make of it cannot be told.
 fn unreadable(failure: &Failure, env: &Environment) -> Finding {
-    let finding = failed("source view", failure);
+    let is_of_the_store = matches!(failure, Failure::Store(_));
+    let finding = failed(if is_of_the_store { "connections" } else { "source view" }, failure);
     if finding.remedy.is_some() {
         return finding;
+    }
+    if is_of_the_store {
+        return finding
+            .remedy("the store could not be asked, whatever the view lists: see the log of its database");
     }
     let place = env.settings.source.database.as_ref().map_or("store.url", |_| "source.database");
     finding.remedy(format!(

@@ -14,7 +14,7 @@ use crate::config::{READERS, SERVICE_USER, STATE_DIRECTORY};
 use crate::exit::Exit;
 use crate::identity::{granting, mending};
 use crate::store::file::sharing;
-use crate::store::{Place, Reader, StoreError};
+use crate::store::{Place, Reader, Rights, StoreError};
 /// Read permission for others.
 const OTHERS_READ: u32 = 0o004;
 /// Permission for others to enter a directory.
@@ -64,13 +64,7 @@ fn on_server(place: &Place) -> Vec<Finding> {
         let more = rights.missing.len() - named.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("the role {role} lacks {}{more}", named.join(", "));
-        let remedy = if rights.missing.iter().any(|right| right == "CREATE on schema tink_sync") {
-            format!(
-                "make the first run as the owner of the schema, or GRANT CREATE ON SCHEMA tink_sync TO {role}"
-            )
-        } else {
-            format!("{psql} -v writer={role} {roles}")
-        };
+        let remedy = completing(&rights, &format!("{psql} -v writer={role} {roles}"));
         return vec![Finding::fail(Exit::Database, "store", text).remedy(remedy)];
     }
     let mut findings = vec![opened(place)];
@@ -96,6 +90,24 @@ fn on_server(place: &Place) -> Vec<Finding> {
         Finding::warn("store", text, format!("end it where it was begun, or: {remedy}"))
     }));
     findings
+}
+
+/// How to give a role the rights that it lacks; `script` grants those on what is there.
+fn completing(rights: &Rights, script: &str) -> String {
+    let (role, lacks) = (&rights.role, |beginning: &str| {
+        rights.missing.iter().find_map(|right| right.strip_prefix(beginning))
+    });
+    if let Some((owner, _)) = lacks("membership of ").and_then(|rest| rest.split_once(", ")) {
+        return format!(
+            "GRANT {owner} TO {role} for the next run; after it REVOKE {owner} FROM {role}, and: {script} -v owner={owner}"
+        );
+    }
+    if lacks("CREATE on schema tink_sync").is_some() {
+        return format!(
+            "GRANT CREATE ON SCHEMA tink_sync TO {role} for the first run; after it REVOKE that, and: {script}"
+        );
+    }
+    script.to_owned()
 }
 
 fn no_directory(directory: &Path) -> Finding {

@@ -67,3 +67,28 @@ fn a_connection_that_was_found_free_cannot_be_claimed_before_the_transaction_end
     });
     assert_eq!((during.unwrap(), claimable()), (vec![], vec![1]));
 }
+
+#[test]
+fn a_run_that_holds_nothing_and_is_silent_is_no_reason_to_leave_connections_alone() {
+    let place = Server::shared().fresh_place();
+    let mut writer = Writer::open(&place, NOW).unwrap();
+    let seed =
+        "INSERT INTO ts_runs (key, run_id, trigger, host, version, started_at) VALUES (1, 'r', 'timer', 'h', '0', 1);
+         INSERT INTO ts_connections (key, connection_id, user_id, external_user_id, enabled, entitled, lease_run, lease_token, lease_until)
+             VALUES (1, 'c', 'u', 'x', 1, 1, 1, 5, 240000);
+         INSERT INTO ts_run_connections (run, connection, user_id, started_at) VALUES (1, 1, 'u', 1)";
+    writer.run("write the audit log", |db| db.batch(seed)).unwrap();
+    let mut counts = |change: &str| {
+        let counted = |db: Db<'_>| {
+            db.batch(change)?;
+            db.exists(&format!("SELECT 1 FROM ts_runs r WHERE {}", may_be_at_work(db)), values![])
+        };
+        writer.run("write the audit log", counted).unwrap()
+    };
+    assert!(counts("SELECT 1"));
+    // Silent for a minute: it may hold on to its connection for three more.
+    assert!(counts("UPDATE ts_runs SET alive_until = clock_timestamp() + interval '3 minutes'"));
+    assert!(!counts("UPDATE ts_connections SET lease_run = NULL, lease_token = NULL, lease_until = NULL"));
+    assert!(counts("UPDATE ts_runs SET alive_until = DEFAULT"));
+    assert!(!counts("UPDATE ts_runs SET finished_at = 1"));
+}

@@ -4,6 +4,7 @@
 mod hostile;
 mod locked;
 mod outage;
+mod roles;
 mod server;
 mod trips;
 

@@ -23,6 +23,8 @@ pub enum Refused<'a> {
     RowsOfAccount(&'a str),
     /// The outcome of a connection in its run.
     OutcomeOf(&'a str),
+    /// One kind of outcome, of any connection.
+    Outcome(&'a str),
 }
 
 /// What a connection is made to look like; times are the store's.
@@ -59,6 +61,9 @@ impl World {
             ),
             Refused::OutcomeOf(connection) => {
                 ("UPDATE OF outcome ON ts_run_connections", format!("NEW.connection = {}", key(connection)))
+            }
+            Refused::Outcome(outcome) => {
+                ("UPDATE OF outcome ON ts_run_connections", format!("NEW.outcome = '{outcome}'"))
             }
         };
         self.place.refuse(act, &when);

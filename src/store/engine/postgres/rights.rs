@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect::Target;
-use super::open;
 use super::session::Pg;
 use super::value::Parameter;
+use super::{open, schema};
 use crate::store::engine::{Fail, Row};
 use crate::store::types::Rights;
 use crate::store::{Result, StoreError};
@@ -41,6 +41,16 @@ const MISSING: &str = "
     WHERE f.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'tink_sync')
         AND NOT has_function_privilege(f.oid, 'EXECUTE')
     ORDER BY 1";
+
+/// Whose tables, views and functions the role would have to change for this release, and may not.
+const OTHERS: &str = "
+    SELECT DISTINCT format('membership of %I, which owns what this release changes', pg_get_userbyid(c.relowner))
+    FROM pg_class c WHERE c.relnamespace = to_regnamespace('tink_sync') AND c.relkind IN ('r', 'v')
+        AND c.relname <> 'tink_sync_source_v1' AND NOT pg_has_role(c.relowner, 'USAGE')";
+
+/// Whether the role's transactions are read-only by a setting, and not because the server is a standby.
+const READ_ONLY: &str =
+    "SELECT 'yes' WHERE current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery()";
 
 /// Server-wide rights that no pass needs.
 const TOO_MUCH: &str = "
@@ -85,6 +95,13 @@ const LONG: Duration = Duration::from_hours(1);
 pub(crate) fn of(target: &Arc<Target>) -> Result<Rights, StoreError> {
     let what = "look for the rights of the role";
     let (pg, context) = open::connect(what, target, Duration::ZERO)?;
+    let read_only = pg.ask_as_is(READ_ONLY, Vec::new()).map_err(|fail| context.explain(what, fail))?;
+    if !read_only.rows.is_empty() {
+        let detail = "default_transaction_read_only is on for this role, so no pass can write; \
+                      ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only, or see the server's configuration";
+        let (place, detail) = (target.url().to_owned(), detail.to_owned());
+        return Err(StoreError::Unavailable { what, place, detail, source: None });
+    }
     read(&pg).map_err(|fail| context.explain(what, fail))
 }
 
@@ -94,10 +111,16 @@ fn read(pg: &Pg) -> Result<Rights, Fail> {
     };
     let one = |sql: &str| texts(sql)?.into_iter().next().ok_or(Fail::NoRow);
     let (role, database) = (one("SELECT current_user::text")?, one("SELECT current_database()::text")?);
-    let missing = texts(MISSING)?;
+    let mut missing = texts(MISSING)?;
     let mut may_lose = None;
-    if missing.is_empty() && super::schema::version(pg)? > 0 && !texts(HAS_TOKENS)?.is_empty() {
-        may_lose = texts(MAY_LOSE)?.pop();
+    let found = if missing.is_empty() { schema::version(pg)? } else { 0 };
+    if found > 0 {
+        if schema::is_older(pg, found)? {
+            missing = texts(OTHERS)?;
+        }
+        if !texts(HAS_TOKENS)?.is_empty() {
+            may_lose = texts(MAY_LOSE)?.pop();
+        }
     }
     Ok(Rights { role, database, missing, too_much: texts(TOO_MUCH)?, may_lose, old: old(pg, LONG)? })
 }
@@ -150,6 +173,37 @@ mod tests {
         let one = of(&theirs).unwrap();
         assert_eq!((one.missing, one.too_much), (vec!["DELETE on ts_accounts".to_owned()], Vec::new()));
         assert_eq!(one.role, role);
+        // Another release published views, which this one would replace.
+        server.execute(database, &format!("GRANT DELETE ON tink_sync.ts_accounts TO {role}"));
+        server.execute(database, "DELETE FROM tink_sync.ts_sequences WHERE name = 'publication'");
+        server.execute(database, "UPDATE tink_sync.ts_sequences SET value = 1 WHERE name = 'published'");
+        assert_eq!(
+            of(&theirs).unwrap().missing,
+            ["membership of owner, which owns what this release changes"]
+        );
+        assert!(of(&target(&url)).unwrap().missing.is_empty());
+        let read_only = format!("ALTER ROLE {role} SET default_transaction_read_only = on");
+        server.execute(database, &read_only);
+        let said = of(&theirs).unwrap_err();
+        assert!(matches!(said, StoreError::Unavailable { .. }), "{said}");
+        assert!(said.to_string().contains("default_transaction_read_only is on for this role"), "{said}");
+    }
+
+    #[test]
+    fn postgresql_a_schema_that_is_there_is_filled_without_the_right_to_create_one() {
+        let server = Server::shared();
+        let url = server.fresh_database();
+        let role = format!("filler_{}", std::process::id());
+        let (_, host) = url.split_once('@').unwrap();
+        let database = host.split_once('/').and_then(|(_, path)| path.split('?').next()).unwrap();
+        server.execute(
+            database,
+            &format!("CREATE ROLE {role} LOGIN; CREATE SCHEMA tink_sync AUTHORIZATION {role}"),
+        );
+        let theirs = target(&format!("postgres://{role}@{host}"));
+        assert!(of(&theirs).unwrap().missing.is_empty());
+        drop(open::writer(&theirs, Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap());
+        assert!(of(&theirs).unwrap().missing.is_empty());
     }
 
     #[test]

@@ -84,6 +84,11 @@ pub(crate) fn version(pg: &Pg) -> Result<i64, Fail> {
     Ok(found.first().copied().unwrap_or_default())
 }
 
+/// Whether an older release made the tables or the views of a database of this version, or nobody has yet.
+pub(super) fn is_older(pg: &Pg, found: i64) -> Result<bool, Fail> {
+    Ok(found < KNOWN || (found == KNOWN && views(pg)? == Views::Older))
+}
+
 /// Names of the migrations that a database of this version still needs.
 pub(crate) fn pending(version: i64) -> Vec<String> {
     let from = usize::try_from(version).unwrap_or_default();
@@ -93,7 +98,7 @@ pub(crate) fn pending(version: i64) -> Vec<String> {
 /// Applies missing migrations and recreates the rest, in one transaction; returns the version after that.
 pub(crate) fn migrate(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     let found = version(pg)?;
-    if found > KNOWN || (found == KNOWN && views(pg)? != Views::Older) {
+    if !is_older(pg, found)? {
         return Ok(found);
     }
     for _ in 1..TRIES {
@@ -130,10 +135,11 @@ fn prepare_alone(pg: &Pg, now_ms: i64) -> Result<i64, Fail> {
     pg.batch_as_is(BRIEFLY)?;
     // Another process may have done it meanwhile.
     let found = version(pg)?;
-    if found < KNOWN || (found == KNOWN && views(pg)? == Views::Older) {
+    if is_older(pg, found)? {
         if found == 0 {
+            // IF NOT EXISTS would need the right to create schemas also where there is one.
             pg.batch_as_is(
-                "CREATE SCHEMA IF NOT EXISTS tink_sync;
+                "DO $$ BEGIN IF pg_catalog.to_regnamespace('tink_sync') IS NULL THEN CREATE SCHEMA tink_sync; END IF; END $$;
                  CREATE TABLE tink_sync.ts_schema (version bigint NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)",
             )?;
         }

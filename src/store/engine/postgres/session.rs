@@ -26,11 +26,13 @@ use crate::domain::cause::Cause;
 use crate::store::engine::{Fail, Params, Row as AnyRow};
 use crate::store::types::Lease;
 
-/// The start-up options of our sessions. Names resolve to temporary tables first, for rehearsals.
-const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c tink_sync.direct=on";
+/// The start-up options of our sessions. Names resolve to temporary tables first, for rehearsals, which also read and
+/// change the text of triggers, as written without quotes.
+const OPTIONS: &str = "-c search_path=pg_temp,tink_sync -c quote_all_identifiers=off -c tink_sync.direct=on";
 
 /// The same for each transaction behind a pooler, which may use another server session every time.
-const OPTIONS_AGAIN: &str = "; SET LOCAL search_path = pg_temp, tink_sync";
+const OPTIONS_AGAIN: &str =
+    "; SET LOCAL search_path = pg_temp, tink_sync; SET LOCAL quote_all_identifiers = off";
 
 /// Whatever the role's default is, a statement sees what was committed before it began. Also limits how long
 /// the transaction may be idle, since others may wait for it.

@@ -25,16 +25,38 @@ use crate::vault::Vault;
 const WHAT: &str = "read the source view";
 
 /// The columns of the first of two names that exists: the view's qualified name, and for each column its
-/// name, its quoted name, and its type, with domains resolved to their base type.
+/// name, its quoted name, and its type, with domains resolved to their base type. A name without a schema is searched on
+/// the role's search path, but never in the schema of a store: that has a view of its own with the usual name, and
+/// comes first on the path of a role of that name. A path of nothing but a store's schemas, as packaging/postgres/roles.sql
+/// used to set it, names no place of an application: `public` is meant.
 const COLUMNS: &str = "
+    WITH path (schema, place) AS (
+        SELECT * FROM unnest(current_schemas(true)) WITH ORDINALITY
+        UNION ALL
+        SELECT 'public', 1000 WHERE current_setting('search_path') ~ '^((pg_temp|tink_sync)[, ]*)+$'),
+    usable (prefix, place) AS (
+        SELECT format('%I.', schema), place FROM path
+        WHERE strpos($1, '.') = 0 AND schema <> 'tink_sync' AND NOT starts_with(schema, 'pg_temp_')
+            AND has_schema_privilege(to_regnamespace(quote_ident(schema)), 'USAGE')
+        UNION ALL
+        SELECT '', 0 WHERE strpos($1, '.') > 0),
+    named (oid) AS (
+        SELECT to_regclass(prefix || name) FROM usable, (VALUES (1, $1), (2, $2)) wanted (turn, name)
+        WHERE to_regclass(prefix || name) IS NOT NULL ORDER BY turn, place LIMIT 1)
     SELECT format('%I.%I', n.nspname, c.relname), a.attname, format('%I', a.attname), b.typname, b.typcategory::text
-    FROM pg_catalog.pg_attribute a
+    FROM named
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = named.oid
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
-    WHERE a.attrelid = coalesce(to_regclass($1), to_regclass($2)) AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
+
+/// Whether the schema of a store has a view of one of these names.
+const IN_STORE: &str = "
+    SELECT 1::bigint FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'tink_sync' AND c.relname IN ($1, $2)";
 
 /// Replaces a value that is too long; no id may contain it.
 const TOO_LONG: &[u8] = b"\x01";
@@ -77,9 +99,7 @@ pub(crate) fn is_missing(target: &Arc<Target>, view: &str) -> bool {
     Pg::plain(target).and_then(|pg| found(&pg, view)).is_ok_and(|(_, columns)| columns.is_empty())
 }
 
-/// The qualified name and the columns of the view; no columns if there is no view. Searched on the role's
-/// search path, as written and in lower case: not in the schema of a store, whose own view of that name would hide
-/// that the application's is gone.
+/// The qualified name and the columns of the view, as written or in lower case; no columns if there is no view.
 fn found(pg: &Pg, view: &str) -> std::result::Result<(String, Vec<ViewColumn>), Fail> {
     let (written, usual) = (quoted(view), quoted(&view.to_ascii_lowercase()));
     let names = [Some(written), Some(usual)].map(Parameter::from).into();
@@ -109,6 +129,9 @@ impl ServerSource<'_> {
         let sql = |fail| self.explain(fail);
         pg.batch_as_is(&begin).map_err(sql)?;
         let (whole, present) = found(&pg, self.view).map_err(sql)?;
+        if present.is_empty() {
+            return Err(self.absent(&pg));
+        }
         let names = self.names(&present)?;
         let columns: Vec<&ViewColumn> = names
             .iter()
@@ -141,12 +164,27 @@ impl ServerSource<'_> {
 
     /// The known columns that the view has.
     fn names(&self, present: &[ViewColumn]) -> Result<Vec<&'static str>> {
-        if present.is_empty() {
-            let said = format!("there is no view {} that this role may look for", self.view);
-            return Err(self.wrong(missing(self.view, &said), None));
-        }
         let present: Vec<&str> = present.iter().map(|column| column.name.as_str()).collect();
         columns(self.view, &present).map_err(|detail| self.wrong(detail, None))
+    }
+
+    /// There is no view of this name, or only a store's own, which nobody means by that name alone.
+    fn absent(&self, pg: &Pg) -> SourceError {
+        let view = self.view;
+        let names = [view.to_owned(), view.to_ascii_lowercase()].map(Parameter::Text).into();
+        match pg.ask_as_is(IN_STORE, names) {
+            Ok(found) if found.rows.is_empty() => {
+                let said = format!("there is no view {view} that this role may look for");
+                self.wrong(missing(view, &said), None)
+            }
+            Ok(_) => {
+                let said = format!(
+                    "there is no view {view} outside the store's schema (for the one in it: source.view = \"tink_sync.{view}\")"
+                );
+                self.wrong(missing(view, &said), None)
+            }
+            Err(fail) => self.explain(fail),
+        }
     }
 
     fn wrong(&self, detail: String, source: Option<Cause>) -> SourceError {
@@ -166,6 +204,14 @@ impl ServerSource<'_> {
             let code = said.code().code();
             match code {
                 "57014" => return self.unusable(self.limits.too_slow(view)),
+                // The server's own name for this place, whatever language it speaks.
+                "42501" if said.routine() == Some("check_enable_rls") => {
+                    let detail = format!(
+                        "{}: row_security is off for this role; ALTER ROLE or ALTER DATABASE … RESET row_security, and a policy that shows it all rows",
+                        said.message()
+                    );
+                    return self.wrong(detail, None);
+                }
                 "42501" => {
                     let detail = format!(
                         "{}: GRANT SELECT ON {view}, and USAGE on its schema, to this role",

@@ -182,3 +182,40 @@ fn a_view_is_found_where_the_role_looks_and_needs_a_grant() {
             .contains("GRANT SELECT ON tink_sync.own, and USAGE on its schema")
     );
 }
+
+#[test]
+fn a_view_without_a_schema_is_the_applications_and_never_the_stores_own() {
+    let one = |schema: &str, name: &str, id: u8| {
+        format!(
+            "CREATE VIEW {schema}.{name} AS SELECT {id} AS connection_id, 1 AS user_id, 1 AS enabled, 1 AS entitled, 'x' AS external_user_id;"
+        )
+    };
+    let (usual, app) = ("tink_sync_source_v1", "CREATE SCHEMA app; CREATE SCHEMA tink_sync;");
+    // The path of a role `tink_sync` by itself, and that of the roles of earlier releases.
+    for path in ["tink_sync, public", "pg_temp, tink_sync"] {
+        let target = database(&format!(
+            "{app}{}{}{}{}
+             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = {path}', current_database()); END $$",
+            one("public", usual, 1),
+            one("tink_sync", usual, 2),
+            one("tink_sync", "other", 3),
+            one("app", "other", 4),
+        ));
+        let id = |view: &str| read(&target, view).unwrap().get(0).unwrap().connection_id.to_string();
+        assert_eq!([usual, "tink_sync.tink_sync_source_v1"].map(id), ["1", "2"], "{path}");
+        let said = refused(&target, "other");
+        assert!(said.contains("no view other outside the store's schema"), "{said}");
+        assert!(said.contains("source.view = \"tink_sync.other\""), "{said}");
+        // A view that was there and is being made anew is waited for.
+        let place = Place::Postgres(Arc::clone(&target));
+        let known = read_known_view(&place, "other", None, Timestamp::UNIX_EPOCH, Duration::ZERO);
+        assert!(matches!(known, Err(SourceError::Missing { .. })), "{known:?}");
+    }
+    // A path that names a place of the application is all that is searched.
+    let target = database(&format!(
+        "{app}{}
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app', current_database()); END $$",
+        one("public", usual, 1)
+    ));
+    assert!(refused(&target, usual).contains("there is no view"));
+}
