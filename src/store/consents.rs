@@ -63,6 +63,14 @@ pub(super) fn save(db: Db<'_>, lease: &Lease, overview: &Overview) -> Result<(),
         "DELETE FROM ts_consents WHERE connection = ?1 AND credentials_id NOT IN (SELECT value FROM json_each(?2))",
         values![lease.connection, stays],
     )?;
+    if !kept.renewed.is_empty() {
+        db.run(
+            "UPDATE ts_accounts SET full_due = 1 WHERE full_due = 0 AND complete_through IS NOT NULL
+                AND key IN (SELECT account FROM ts_account_ids WHERE connection = ?1
+                    AND account_id IN (SELECT value FROM json_each(?2)))",
+            values![lease.connection, json_list(kept.renewed.iter().map(AccountId::as_str))],
+        )?;
+    }
     if kept.complete {
         let note = "UPDATE ts_consents SET missing_run = ?3
              WHERE connection = ?1 AND credentials_id = ?2 AND missing_run IS NULL";

@@ -441,6 +441,8 @@ pub struct KeptConsents {
     pub complete: bool,
     /// Listed consents whose date is not shown and stays.
     pub undated: Vec<CredentialsId>,
+    /// Accounts of consents that a person has renewed: the bank may show a longer history.
+    pub renewed: Vec<AccountId>,
 }
 
 /// What has been reported about the end of a consent.

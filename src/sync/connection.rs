@@ -104,10 +104,14 @@ impl ConnectionSync<'_> {
         overview.superseded = accounts::superseded(stored, &shown, &known.all, &overview.merged, self.now());
         known.fill(&mut overview);
         let (ambiguous, superseded) = (overview.ambiguous, overview.superseded.clone());
-        let stored = match overview.is_as_stored(&known.known) {
+        let mut stored = match overview.is_as_stored(&known.known) {
             Some(accounts) => OverviewSaved { accounts, ..OverviewSaved::default() },
             None => self.ctx.store.save_overview(&self.claim.lease, overview, self.now()).await?,
         };
+        // What was saved may have been read before they were noted.
+        for account in &mut stored.accounts {
+            account.full_due |= account.complete_through.is_some() && known.is_renewed(&account.account.id);
+        }
         consents::warn(self, known, &superseded).await?;
         let saved = Saved { changed: stored.changed || stored.removed > 0, ambiguous, superseded };
         Ok((stored, saved))

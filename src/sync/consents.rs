@@ -12,8 +12,8 @@ use super::refresh::refresh;
 use super::result::SyncError;
 use crate::domain::consent::{Consent, Health};
 use crate::domain::event::Event;
-use crate::domain::ids::CredentialsId;
-use crate::store::{ConsentWarning, KeptConsents, Known, Overview};
+use crate::domain::ids::{AccountId, CredentialsId};
+use crate::store::{ConsentWarning, KeptConsents, Known, Overview, StoredConsent};
 use crate::tink::Listed;
 
 /// A status that Tink does not use: not listed, for the first time.
@@ -63,6 +63,7 @@ impl Consents {
                 kept.undated.push(consent.credentials_id.clone());
             }
         }
+        kept.renewed = renewed(stored, &listed, now);
         let mut all = listed.clone();
         let ids: HashSet<&CredentialsId> = listed.iter().map(|consent| &consent.credentials_id).collect();
         let is_known = |id: &CredentialsId| stored.iter().any(|known| known.consent.credentials_id == *id);
@@ -88,6 +89,11 @@ impl Consents {
         overview.kept = self.kept.clone();
     }
 
+    /// Whether a person has renewed a consent of this account.
+    pub(super) fn is_renewed(&self, account: &AccountId) -> bool {
+        self.kept.renewed.contains(account)
+    }
+
     /// The warning states that change, each with the warning that is due, if any.
     fn warnings(&self, now: Timestamp, steps: &[i64]) -> Vec<ConsentWarning> {
         let is_shown = |consent: &&Consent| !self.kept.undated.contains(&consent.credentials_id);
@@ -107,6 +113,21 @@ impl Consents {
         }
         warnings
     }
+}
+
+/// The accounts of consents that needed a person or were past their date, and no longer are. Tink at work counts:
+/// that is the state between the two.
+fn renewed(stored: &[StoredConsent], listed: &[Consent], now: Timestamp) -> Vec<AccountId> {
+    let was_dead =
+        |before: &Consent| matches!(before.health(now), Health::NeedsUser(_)) || before.is_past_date(now);
+    let is_alive = |consent: &Consent| {
+        matches!(consent.health(now), Health::Healthy | Health::Busy) && !consent.is_past_date(now)
+    };
+    let renewed = listed.iter().filter(|consent| {
+        let mut before = stored.iter().filter(|known| known.consent.credentials_id == consent.credentials_id);
+        is_alive(consent) && before.any(|known| was_dead(&known.consent))
+    });
+    renewed.flat_map(|consent| consent.account_ids.iter().cloned()).collect()
 }
 
 /// A consent that is not listed, for the first time: its stored state is kept, except that it no longer

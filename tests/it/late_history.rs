@@ -92,6 +92,36 @@ fn history_that_comes_after_the_first_walk_is_found_by_the_next_deep_one() {
 }
 
 #[test]
+fn a_consent_renewed_in_place_shows_a_longer_history_that_is_read_in_full_once() {
+    for between in [None, Some("UPDATING")] {
+        let lab = Lab::of(&[SAM]);
+        let short = moving(lab.refreshed(newest(5)));
+        lab.script(SAM, short.clone());
+        lab.pass();
+        lab.script(SAM, consent_with(short.clone(), "status", "SESSION_EXPIRED"));
+        for _ in 0..3 {
+            lab.wait(24);
+            lab.pass();
+        }
+        if let Some(status) = between {
+            lab.wait(1);
+            let since = lab.clock.now().as_millisecond();
+            lab.script(SAM, consent_with(consent_with(short, "status", status), "statusUpdated", since));
+            lab.pass();
+        }
+        lab.wait(1);
+        lab.script(SAM, moving(lab.refreshed(history())));
+        lab.pass();
+        assert_eq!(stored(&lab), 40, "{between:?}");
+        lab.wait(1);
+        assert_eq!(lab.pass().counts(SAM).fetched, 0, "once");
+        lab.wait(24);
+        lab.script(SAM, moving(lab.refreshed(history())));
+        assert!(lab.pass().counts(SAM).fetched < 40, "and not in full again");
+    }
+}
+
+#[test]
 fn an_account_that_moves_and_shows_no_rows_for_days_is_told() {
     type Empty = fn(Script) -> Script;
     let ways: [(&str, Empty); 2] = [
