@@ -347,7 +347,7 @@ CREATE TABLE ts_view (
     enabled_before  INTEGER,
     entitled_before INTEGER
 ) STRICT;
-INSERT INTO "ts_view" VALUES('/tmp/oldstores/now/app.db: tink_sync_source_v1',1798999202467,2,2,NULL,NULL,NULL);
+INSERT INTO "ts_view" VALUES('/var/lib/app/app.db: tink_sync_source_v1',1798999202467,2,2,NULL,NULL,NULL);
 CREATE INDEX ts_connections_user ON ts_connections (user_id);
 CREATE INDEX ts_connections_lease ON ts_connections (lease_run) WHERE lease_run IS NOT NULL;
 CREATE INDEX ts_transactions_change ON ts_transactions (change_seq);
