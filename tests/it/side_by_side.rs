@@ -399,8 +399,8 @@ fn rows_of_an_account_that_was_taken_for_another_go_with_it_when_it_is_one_of_it
         let [card, account] = ["c", "a"].map(|id| sam.account(id, "CAST(account_key AS TEXT)").unwrap());
         assert_eq!([&card, &account].map(|key| sam.0.number(&of(key))), [4, 6], "{n}");
         ended(ran, 0, if n == 3 { "synced" } else { "unchanged" }, None);
-        let proven = "SELECT count(*) FROM balance_proofs_v1 WHERE state = 'differs'";
-        assert_eq!(sam.0.number(proven), 0, "{n}");
+        let differing = "SELECT count(*) FROM balance_proofs_v1 WHERE state = 'differs'";
+        assert_eq!(sam.0.number(differing), 0, "{n}");
     }
 }
 

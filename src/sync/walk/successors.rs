@@ -50,14 +50,13 @@ impl Walk<'_> {
         let none = ProviderIds::default();
         let ids = gathered.provider_ids.as_ref().unwrap_or(&none);
         let (generation, is_first) = (self.account.generation, self.account.repairing);
-        let taken_so_far = &taken_before;
         let pair = |old: &[StoredRow], new: &[&Transaction]| {
             pairing::pair(&Sides {
                 old,
                 new,
                 generation,
                 is_first,
-                taken: taken_so_far,
+                taken: &taken_before,
                 ids,
                 common: &common,
             })
