@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::balance;
 use super::context::{ConnectionSync, Counters, Deadline, PassContext};
 use super::fresh_link;
+use super::hold::HoldPeriod;
 use super::moved;
 use super::policy::{self, Hint};
 use super::result::AttemptResult;
@@ -66,6 +67,7 @@ pub(super) async fn attempt(
     ctx: Arc<PassContext>,
     claim: Claim,
     round: PassRound,
+    period: HoldPeriod,
     cancel: CancellationToken,
 ) -> Done {
     let (began, watch) = (ctx.clock.now(), Stopwatch::start(ctx.clock.as_ref()));
@@ -81,7 +83,7 @@ pub(super) async fn attempt(
             let deadline = Deadline::begin(&ctx.client);
             let sync =
                 ConnectionSync { ctx: &ctx, claim: &claim, session: &session, counters: &counters, deadline };
-            let result = bounded(&sync, &cancel).await;
+            let result = bounded(&sync, period, &cancel).await;
             counters.add(|counts| {
                 counts.requests = session.requests();
                 counts.retries = session.retries();
@@ -128,11 +130,15 @@ fn failed_store(claim: Claim, error: StoreError) -> Done {
 }
 
 /// Syncs the connection until its time is used up or the pass is stopped; turns a panic into a result.
-async fn bounded(sync: &ConnectionSync<'_>, cancel: &CancellationToken) -> Result<AttemptResult> {
+async fn bounded(
+    sync: &ConnectionSync<'_>,
+    period: HoldPeriod,
+    cancel: &CancellationToken,
+) -> Result<AttemptResult> {
     tokio::select! {
         // First, so that nothing is requested for a connection that others may have.
         biased;
-        () = sync.ctx.hold.is_over() => Err(StoreError::LeaseLost(sync.claim.lease.connection_id.clone())),
+        () = sync.ctx.hold.is_over(period) => Err(StoreError::LeaseLost(sync.claim.lease.connection_id.clone())),
         told = AssertUnwindSafe(moved::told(sync)).catch_unwind() => told.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))),
         () = cancel.cancelled() => Ok(untold(AttemptResult::new(Outcome::Interrupted, None))),
         () = timeout(sync) => {

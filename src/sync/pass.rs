@@ -20,6 +20,7 @@ use self::leases::{beat, lease_end};
 use self::unconfirmed::{Unconfirmed, first_durable};
 use super::attempt::{Done, PassRound, attempt};
 use super::context::PassContext;
+use super::hold::HoldPeriod;
 use super::policy::{self, Hint};
 use crate::clock::Stopwatch;
 use crate::domain::cause::Cause;
@@ -251,11 +252,11 @@ impl Pass {
                 && tasks.len() < self.ctx.options.slots
                 && locked_out.is_none()
             {
-                let claims = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
+                let (period, claims) = self.claim(round, self.ctx.options.slots - tasks.len()).await?;
                 locked_out = claims.locked_out.then(|| Instant::now() + LOCKED_OUT);
                 exhausted = claims.exhausted || leases::is_locked_for_long(&mut locked_until, locked_out);
                 for claim in claims.claims {
-                    tasks.spawn(attempt(Arc::clone(&self.ctx), claim, round, self.cancel.clone()));
+                    tasks.spawn(attempt(Arc::clone(&self.ctx), claim, round, period, self.cancel.clone()));
                 }
             }
             if tasks.is_empty() && self.is_open() && self.in_doubt() {
@@ -278,11 +279,12 @@ impl Pass {
         }
     }
 
-    async fn claim(&mut self, round: PassRound, limit: usize) -> Result<Claims> {
+    async fn claim(&mut self, round: PassRound, limit: usize) -> Result<(HoldPeriod, Claims)> {
         // Nothing could be done with connections claimed under leases that may have ended.
         while self.ctx.hold.has_ended() {
             beat(&self.ctx, &self.ctx.store, &self.task.run).await?;
         }
+        let period = self.ctx.hold.period();
         let (run, rules, until) = (&self.task.run, self.rules(), lease_end(self.ctx.clock.now()));
         let claims = match round {
             PassRound::First => self.ctx.store.claim(run, rules, limit, until).await?,
@@ -294,7 +296,7 @@ impl Pass {
         for skipped in &claims.skipped {
             self.emit_skipped(skipped, !self.task.selection.is_all());
         }
-        Ok(claims)
+        Ok((period, claims))
     }
 
     /// Handles the end of an attempt, and what it indicates about Tink as a whole.
