@@ -154,6 +154,11 @@ impl Bank {
         fs::rename(self.path("new.toml"), self.path("tink-sync.toml")).unwrap();
     }
 
+    /// Whether a Tink user is of an older link, which has tokens of its own.
+    pub fn is_link(user: &str) -> bool {
+        (0..LINKS).any(|n| user == format!("user-{n}"))
+    }
+
     /// A run on a host.
     pub fn command(&self, lab: &Lab, host: usize, args: &[&str]) -> Command {
         let mut command = lab.on(host, env!("CARGO_BIN_EXE_tink-sync"));

@@ -4,15 +4,16 @@
 //! What it makes: a primary with a synchronous standby, the fake Tink, and hosts, each with a network namespace of its own,
 //! which run `tink-sync run` one after the other. What it does to them (storm.rs): kills processes, stops them for longer
 //! than a lease lasts and lets them go on, cuts links and mends them, ends sessions, restarts the server without a goodbye,
-//! kills the primary and promotes the standby. What must hold (judge.rs): no two hosts read one Tink user's data at a time,
+//! kills the primary and promotes the standby. What must hold (judge.rs): no two hosts read one Tink user's data at a time
+//! (but for a request that a host was about to send as it was frozen),
 //! nobody is left behind, the rows are Tink's, a reader who polled all the while has missed nothing, no refresh token was
 //! presented twice, no quota was exceeded, and runs ended with codes that the contract has for such trouble.
 //!
 //! `--asynchronous` lets no commit wait for the standby, so that a failover loses the last ones: then rows must be Tink's all the
 //! same after the next pass, and no change number is given twice; what was lost may be done again, and a reader begins anew.
 //!
-//! `--seed N` draws the faults of an earlier time again (what they meet differs), `--hosts N` makes more or fewer, `--minutes N`
-//! ends it earlier. Everything lives in namespaces of its own, and ends with this program, however that ends.
+//! `--seed N` draws the faults of an earlier time again (what they meet differs), `--only freeze,cut` draws of these alone,
+//! `--hosts N` makes more or fewer, `--minutes N` ends it earlier. Everything lives in namespaces of its own, and ends with this program, however that ends.
 
 #![expect(
     clippy::unwrap_used,
@@ -43,6 +44,7 @@ use host::Hosts;
 use reader::Reader;
 
 const ASYNCHRONOUS: &str = "--asynchronous";
+const ONLY: &str = "--only";
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ struct Asked {
     hosts: usize,
     time: Duration,
     synchronous: bool,
+    /// Names of faults; empty for all.
+    only: Vec<String>,
 }
 
 impl Asked {
@@ -70,6 +74,12 @@ impl Asked {
             hosts: usize::try_from(number("--hosts").unwrap_or(8)).unwrap(),
             time: Duration::from_mins(minutes),
             synchronous: !args.iter().any(|arg| arg == ASYNCHRONOUS),
+            only: args
+                .iter()
+                .position(|arg| arg == ONLY)
+                .and_then(|at| args.get(at + 1))
+                .map(|names| names.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
         })
     }
 }
@@ -98,6 +108,9 @@ fn main() -> ExitCode {
                 (asked.time.as_secs() / 60).to_string(),
             ];
             again.extend((!asked.synchronous).then(|| ASYNCHRONOUS.to_owned()));
+            if !asked.only.is_empty() {
+                again.extend([ONLY.to_owned(), asked.only.join(",")]);
+            }
             lab::enter(&again)
         }
     }
@@ -115,19 +128,19 @@ fn storm(asked: &Asked, directory: &Path, isolated: bool) -> bool {
     cluster.shorten_leases(storm::LEASE);
     let stop = Arc::new(AtomicBool::new(false));
     let reader = Reader::start(Arc::clone(&cluster), Arc::clone(&stop));
-    let ended = std::thread::scope(|scope| {
+    let (ended, past) = std::thread::scope(|scope| {
         let hosts = Hosts::start(scope, &lab, &bank, asked.hosts, asked.seed);
         let _stop = host::StopOnDrop(&hosts);
-        let figures = storm::Storm::new(asked, &lab, &cluster, &bank, &hosts).rage(began);
+        let (figures, past) = storm::Storm::new(asked, &lab, &cluster, &bank, &hosts).rage(began);
         println!("{:?}: the storm is over; {figures}", began.elapsed());
-        hosts.ended_at_last()
+        (hosts.ended_at_last(), past)
     });
     let used = judge::used(&cluster);
     bank.settle(&lab, &cluster);
     // The reader sees what came last.
     reader.wait_for(&cluster);
     stop.store(true, Relaxed);
-    let verdict = judge::judge(&cluster, &bank, &ended, used, reader.end(), asked.synchronous);
+    let verdict = judge::judge(&cluster, &bank, &lab, (&ended, &past), used, reader.end(), asked.synchronous);
     println!("{verdict}");
     println!("it took {:?}", began.elapsed());
     verdict.is_good()

@@ -49,9 +49,17 @@ impl Fault {
         (Self::Failover, 6),
     ];
 
-    fn draw(rng: &mut Rng) -> Self {
-        let mut left = rng.u32(..Self::ODDS.iter().map(|(_, odds)| odds).sum::<u32>());
-        for (fault, odds) in Self::ODDS {
+    /// Whether a name on the command line means this one.
+    fn is(self, name: &str) -> bool {
+        format!("{self:?}").eq_ignore_ascii_case(name)
+    }
+
+    /// One of those with these names; of all if there are none.
+    fn draw(rng: &mut Rng, only: &[String]) -> Self {
+        let mut odds = Self::ODDS.to_vec();
+        odds.retain(|(fault, _)| only.is_empty() || only.iter().any(|name| fault.is(name)));
+        let mut left = rng.u32(..odds.iter().map(|(_, odds)| odds).sum::<u32>());
+        for (fault, odds) in odds {
             if left < odds {
                 return fault;
             }
@@ -63,9 +71,19 @@ impl Fault {
 
 /// What is the matter with a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+pub enum Trouble {
     Frozen,
     Cut,
+}
+
+/// What was the matter with a host, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    pub host: usize,
+    pub trouble: Trouble,
+    pub from: Instant,
+    /// From when on it was over, at the latest.
+    pub until: Instant,
 }
 
 /// What came of it.
@@ -86,9 +104,10 @@ pub struct Storm<'a> {
     bank: &'a Bank,
     hosts: &'a Hosts,
     rng: Rng,
-    /// Until when, by host.
-    troubles: BTreeMap<usize, (Instant, Trouble)>,
+    /// Since and until when, by host.
+    troubles: BTreeMap<usize, (Instant, Instant, Trouble)>,
     figures: Figures,
+    past: Vec<Past>,
 }
 
 impl<'a> Storm<'a> {
@@ -100,11 +119,12 @@ impl<'a> Storm<'a> {
         hosts: &'a Hosts,
     ) -> Self {
         let rng = Rng::with_seed(asked.seed);
-        Self { asked, lab, cluster, bank, hosts, rng, troubles: BTreeMap::new(), figures: Figures::default() }
+        let (troubles, figures, past) = (BTreeMap::new(), Figures::default(), Vec::new());
+        Self { asked, lab, cluster, bank, hosts, rng, troubles, figures, past }
     }
 
-    /// Does as many faults as were asked for, as long as there is time.
-    pub fn rage(mut self, began: Instant) -> Figures {
+    /// Does as many faults as were asked for, as long as there is time; returns also what was the matter with hosts.
+    pub fn rage(mut self, began: Instant) -> (Figures, Vec<Past>) {
         let mut day = Instant::now();
         while self.figures.0.values().sum::<u32>() < self.asked.faults && began.elapsed() < self.asked.time {
             self.mend(Instant::now());
@@ -114,7 +134,7 @@ impl<'a> Storm<'a> {
                 self.bank.link_anew(self.cluster);
                 Bank::forget_attempts(self.cluster);
             }
-            let fault = Fault::draw(&mut self.rng);
+            let fault = Fault::draw(&mut self.rng, &self.asked.only);
             if self.strike(fault) {
                 *self.figures.0.entry(fault).or_default() += 1;
             }
@@ -126,19 +146,20 @@ impl<'a> Storm<'a> {
             }
         }
         self.mend(Instant::now() + Duration::from_hours(1));
-        self.figures
+        (self.figures, self.past)
     }
 
     /// Ends the troubles whose time is over.
     fn mend(&mut self, now: Instant) {
-        let over = self.troubles.extract_if(.., |_, (until, _)| *until <= now);
-        for (host, (_, trouble)) in over.collect::<Vec<_>>() {
+        let over = self.troubles.extract_if(.., |_, (_, until, _)| *until <= now);
+        for (host, (from, _, trouble)) in over.collect::<Vec<_>>() {
             match trouble {
                 Trouble::Frozen => {
                     self.hosts.signal(host, Signal::SIGCONT);
                 }
                 Trouble::Cut => Lab::link(host, true),
             }
+            self.past.push(Past { host, trouble, from, until: Instant::now() });
         }
     }
 
@@ -191,6 +212,7 @@ impl<'a> Storm<'a> {
     fn trouble(&mut self, host: usize, trouble: Trouble, time: std::ops::Range<Duration>) {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
         let time = Duration::from_millis(self.rng.u64(millis(time.start)..millis(time.end)));
-        self.troubles.insert(host, (Instant::now() + time, trouble));
+        let now = Instant::now();
+        self.troubles.insert(host, (now, now + time, trouble));
     }
 }

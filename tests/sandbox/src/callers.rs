@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use crate::call::Endpoint;
 use crate::lock;
@@ -41,6 +42,8 @@ pub struct Overlap {
     pub other: IpAddr,
     /// Both had a call in flight; else the one that came had an older token than the other had shown by then.
     pub at_once: bool,
+    /// When.
+    pub at: Instant,
 }
 
 /// All reads of all users.
@@ -115,7 +118,8 @@ impl Known {
         let beside = reads.in_flight.iter().find(|other| **other != from).map(|other| (*other, true));
         let after = reads.latest.filter(|(latest, other)| *latest > token && *other != from);
         let overlap = beside.or(after.map(|(_, other)| (other, false)));
-        self.overlaps.extend(overlap.map(|(other, at_once)| Overlap { user, from, other, at_once }));
+        let at = Instant::now();
+        self.overlaps.extend(overlap.map(|(other, at_once)| Overlap { user, from, other, at_once, at }));
         reads.in_flight.push(from);
         self.most = self.most.max(reads.in_flight.len());
         if reads.latest.is_none_or(|(latest, _)| latest < token) {
@@ -147,16 +151,14 @@ mod tests {
         drop(begin(1, 6));
         assert_eq!((callers.overlaps(), callers.most()), (Vec::new(), 2));
 
-        let overlap = |from, other, at_once| Overlap {
-            user: USER,
-            from: read(from, 0).from,
-            other: read(other, 0).from,
-            at_once,
+        let found = || -> Vec<_> {
+            callers.overlaps().iter().map(|o| (o.user, o.from, o.other, o.at_once)).collect()
         };
+        let overlap = |from, other, at_once| (USER, read(from, 0).from, read(other, 0).from, at_once);
         drop(begin(1, 5));
-        assert_eq!(callers.overlaps(), [overlap(1, 2, false)]);
+        assert_eq!(found(), [overlap(1, 2, false)]);
         let (first, second) = (begin(1, 7), begin(2, 8));
-        assert_eq!(callers.overlaps()[1..], [overlap(2, 1, true)]);
+        assert_eq!(found()[1..], [overlap(2, 1, true)]);
         drop((first, second));
         callers.reset();
         assert!(callers.begin(Endpoint::Grant, read(3, 1)).is_none());
