@@ -199,12 +199,13 @@ pub(super) fn save(
     Ok(OverviewSaved { accounts, changed, removed })
 }
 
-/// The key of the account for which a new one was taken: it was known by that id, before its own and by no other, so that
+/// The account for which a new one was taken, with its generation: it was known by that id, before its own and by no other, so that
 /// its rows of an earlier consent are those of that id.
-fn taken_for(before: &[StoredAccount], merged: &[Merge], account: &Account) -> Option<i64> {
+fn taken_for(before: &[StoredAccount], merged: &[Merge], account: &Account) -> Option<(i64, i64)> {
     let had_both = |s: &&StoredAccount| s.generation == 2 && s.known_ids.len() == 2;
-    let owner = before.iter().filter(had_both).find(|s| s.known_ids.contains(&account.id))?.key;
-    (!merged.iter().any(|merge| merge.drop == owner || merge.keep == owner)).then_some(owner)
+    let owner = before.iter().filter(had_both).find(|s| s.known_ids.contains(&account.id))?;
+    let is_merged = merged.iter().any(|merge| merge.drop == owner.key || merge.keep == owner.key);
+    (!is_merged).then_some((owner.key, owner.generation))
 }
 
 /// Closes accounts; returns the number of rows that are removed with them.

@@ -78,8 +78,14 @@ pub(super) fn join(db: Db<'_>, run: i64, connection: i64, merge: &Merge, now: Ti
 /// Makes two accounts of one: the rows of earlier consents of `owner`, which came under the id that is now the account `new`
 /// and have no successor, are carried over to `new`. There it is of an earlier generation, so that the first walk finds its
 /// rows or their successors and nothing shows twice. The balances of both are judged from the next walk on.
-pub(super) fn separate(db: Db<'_>, run: i64, owner: i64, new: i64, now: Timestamp) -> Result<(), Fail> {
-    let below: i64 = db.value("SELECT generation FROM ts_accounts WHERE key = ?1", values![owner])?;
+/// `owner` is a key and the generation of its last walk.
+pub(super) fn separate(
+    db: Db<'_>,
+    run: i64,
+    (owner, below): (i64, i64),
+    new: i64,
+    now: Timestamp,
+) -> Result<(), Fail> {
     db.run("UPDATE ts_accounts SET generation = 2, repairing = 1 WHERE key = ?1", values![new])?;
     take_over_rows(db, run, &Carry { from: owner, to: new, below, older: true, rule: "separated" }, now)?;
     for table in ["ts_balances", "ts_sums"] {

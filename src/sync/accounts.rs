@@ -14,7 +14,8 @@ mod joining;
 mod likeness;
 
 use self::likeness::{
-    RULES, are_several, complete, differs, has_no_common_number, may_be_one, number_differs, share_number,
+    RULES, are_several, complete, differs, has_no_common_number, has_other_number, may_be_one,
+    number_differs, share_number,
 };
 
 /// Decides the identity of every listed account and the fate of those not listed (DESIGN.md 8.4 and 8.7).
@@ -138,7 +139,13 @@ impl<'a> Scene<'a> {
 
     fn identity(&self, account: &Account, merged: &[Merge]) -> Identity {
         if let Some(known) = self.current(&account.id) {
-            return Self::merged_identity(known.key, merged);
+            return match Self::merged_identity(known.key, merged) {
+                // The id may have been given to another account: what is stored stays, as after a re-consent.
+                Identity::Known(key) if key == known.key && has_other_number(&known.account, account) => {
+                    Identity::Alias(key)
+                }
+                identity => identity,
+            };
         }
         // An older id of an account that continues under another one.
         let owner = self.stored.iter().find(|s| s.known_ids.contains(&account.id));

@@ -459,3 +459,30 @@ fn a_row_that_gets_or_loses_its_date_at_a_renewal_is_found_or_told_of() {
         assert_eq!(sam.live(), ["hut-x0", "hut-y0", "y1", "y2", "y3"], "{n}");
     }
 }
+
+#[test]
+fn an_account_id_that_is_given_to_another_account_removes_nothing_of_the_first() {
+    const LEFT: Option<&str> = Some("reconsent_unmatched");
+    let sam = Sam::with(one(1, "a", three("x", "a")));
+    let other = || vec![row("y1", "a", -3, "-77", "CINEMA"), row("y2", "a", -1, "-78", "BAKERY")];
+    let given_anew = |n| bank(n, &[("a", "DE89 3704 0044")], other());
+    ended(sam.pass(given_anew(2)), 0, "synced", LEFT);
+    for n in 3..6 {
+        ended(sam.pass(given_anew(n)), 0, "unchanged", LEFT);
+    }
+    assert_eq!(sam.live(), ["x1", "x2", "x3", "y1", "y2"]);
+}
+
+#[test]
+fn an_account_whose_iban_changes_is_read_in_full_once_and_stays_as_it_is() {
+    let sam = Sam::with(one(1, "a", three("x", "a")));
+    let moved = |n| bank(n, &[("a", "DE89 3704 0044")], three("x", "a"));
+    ended(sam.pass(moved(2)), 0, "synced", None);
+    assert_eq!(sam.window().0, None, "everything is read");
+    ended(sam.pass(moved(3)), 0, "unchanged", None);
+    assert!(sam.window().0.is_some());
+    assert_eq!((sam.live().len(), keys(&sam)), (3, 1));
+    // Written in another way it is the same.
+    ended(sam.pass(bank(4, &[("a", "de8937040044")], three("x", "a"))), 0, "synced", None);
+    assert!(sam.window().0.is_some());
+}

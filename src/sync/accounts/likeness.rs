@@ -51,11 +51,15 @@ fn same_mask(a: &Account, b: &Account) -> bool {
 
 /// Whether something shows that two accounts are not one: type, currency, or the strongest number of both.
 pub(super) fn are_several(a: &Account, b: &Account) -> bool {
+    !is_alike(a, b) || has_other_number(a, b)
+}
+
+/// Whether the strongest number that both have differs.
+pub(super) fn has_other_number(a: &Account, b: &Account) -> bool {
     let differ = |a: &Option<String>, b: &Option<String>| {
         known(a.as_deref()).zip(known(b.as_deref())).is_some_and(|(a, b)| a != b)
     };
-    let by_number = has_no_iban(a, b) && differ(&a.account_number, &b.account_number);
-    !is_alike(a, b) || differ(&a.iban, &b.iban) || by_number
+    differ(&a.iban, &b.iban) || has_no_iban(a, b) && differ(&a.account_number, &b.account_number)
 }
 
 /// Whether two accounts of one type and currency have no number in common that could tell them apart. The mask of a card

@@ -141,7 +141,8 @@ proptest! {
             let before = all.iter().find(|s| s.key == key).unwrap();
             let merged = overview.merged.iter().any(|merge| merge.keep == key);
             let is_known = before.account.id == account.id;
-            prop_assert!(is_known == matches!(identity, Identity::Known(_)) || merged);
+            let is_given_anew = is_known && has_other_number(&before.account, account);
+            prop_assert!((is_known && !is_given_anew) == matches!(identity, Identity::Known(_)) || merged);
             if !is_known && !merged {
                 prop_assert!(!named.contains(&before.account.id.as_str()));
                 prop_assert!(listed.iter().all(|other| other.id != before.account.id), "two ids at once");
