@@ -143,8 +143,8 @@ impl Session {
         effort.transport.call(&request, effort.counters, wire::done).await.map(drop)
     }
 
-    /// All readable accounts of the user, over all pages (API.md 3.1). If an id occurs twice, the later
-    /// account wins.
+    /// All readable accounts of the user, over all pages (API.md 3.1). If an id occurs twice, the account
+    /// that was refreshed later wins, else the later one.
     ///
     /// # Errors
     /// The call's error after all retries.
@@ -347,6 +347,7 @@ fn size_of_consent(consent: &Consent) -> usize {
 
 fn merge(accounts: &mut Vec<Account>, account: Account) {
     match accounts.iter_mut().find(|known| known.id == account.id) {
+        Some(known) if known.last_refreshed > account.last_refreshed => {}
         Some(known) => *known = account,
         None => accounts.push(account),
     }

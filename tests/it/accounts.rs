@@ -201,3 +201,19 @@ fn a_refresh_of_the_future_keeps_no_other_account_open() {
     sam.pass(without(3)).expect(0);
     assert!(is_closed(&sam, "a3"));
 }
+
+#[test]
+fn of_an_account_that_is_listed_twice_the_one_that_was_refreshed_later_counts() {
+    let twice = |n: u32, order: [usize; 2]| {
+        let shown =
+            [account("a1", &refresh(n), "700", "2", "EUR"), account("a1", &refresh(1), "5", "0", "EUR")];
+        Script { accounts: order.map(|at| shown[at].clone()).to_vec(), ..bank(n, &["a1"], &["a1"]) }
+    };
+    let sam = Sam::with(twice(2, [0, 1]));
+    assert_eq!(sam.account("a1", "booked_balance").as_deref(), Some("7"));
+    ended(sam.pass(twice(3, [1, 0])), 0, "unchanged", None);
+    assert_eq!(sam.account("a1", "booked_balance").as_deref(), Some("7"));
+    // Between two that say the same of that, the later one.
+    ended(sam.pass(twice(1, [0, 1])), 0, "synced", None);
+    assert_eq!(sam.account("a1", "booked_balance").as_deref(), Some("5"));
+}
